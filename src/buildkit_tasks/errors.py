@@ -1,0 +1,80 @@
+"""The one error type that users meet: what is wrong, why, and the command that mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+#: Exit code per problem code. Codes are stable: scripts may rely on them (docs/reference/errors.md has a heading each).
+EXIT_CODES: dict[str, int] = {
+    "no-project": 3,
+    "settings-invalid": 4,
+    "dotenv-invalid": 5,
+    "dotenv-unreadable": 5,
+    "dotenv-incomplete": 5,
+    "compose-invalid": 6,
+    "unknown-service": 7,
+    "duplicate-service": 7,
+    "no-built-service": 7,
+    "scope-missing": 8,
+    "engine-missing": 10,
+    "engine-stopped": 11,
+    "engine-denied": 12,
+    "engine-too-old": 13,
+    "engine-start-failed": 14,
+    "engine-install-unsupported": 15,
+    "engine-install-failed": 15,
+    "buildx-missing": 16,
+    "compose-missing": 17,
+    "consent-missing": 18,
+    "image-unavailable": 19,
+    "compile-failed": 20,
+    "build-failed": 21,
+    "build-killed": 22,
+    "disk-full": 23,
+    "port-in-use": 24,
+    "unhealthy": 25,
+    "smoke-failed": 26,
+    "not-running": 27,
+    "verify-failed": 28,
+    "bench-failed": 29,
+    "lint-failed": 30,
+    "command-failed": 31,
+    "command-missing": 32,
+    "bad-argument": 33,
+    "cache-missing": 34,
+    "interrupted": 130,
+}
+
+
+class Problem(Exception):
+    """An expected failure, told as a small document.
+
+    `code` is a key of `EXIT_CODES`; `message` one sentence; `causes` what is known of the why, most useful first;
+    `hint` the command or edit that mends it; `details` verbatim text of another program, printed before our words.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, causes: Sequence[str] = (), hint: str = "", details: str = ""
+    ) -> None:
+        if code not in EXIT_CODES:
+            raise ValueError(f"unknown problem code {code!r}: add it to EXIT_CODES and to docs/reference/errors.md")
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.causes = tuple(causes)
+        self.hint = hint
+        self.details = details
+
+    @property
+    def exit_code(self) -> int:
+        """The process exit code for this problem."""
+        return EXIT_CODES[self.code]
+
+    def text(self) -> str:
+        """The whole document as plain lines; verbatim details first so that the words on what to do stay visible."""
+        lines = [self.details.rstrip("\n")] if self.details else []
+        lines.append(f"error[{self.code}]: {self.message}")
+        lines += [f"  because: {cause}" for cause in self.causes]
+        if self.hint:
+            lines.append(f"  mend it: {self.hint}")
+        return "\n".join(lines)

@@ -1,0 +1,154 @@
+"""The frozen values that flow from settings to report. Small and dumb: no reading, no writing, no docker words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Version = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One process to start: argv from end to end, an absolute working directory, and additions to the environment.
+
+    `secrets` are values that must never be shown; `stdin` is fed to the process.
+    """
+
+    argv: tuple[str, ...]
+    cwd: Path
+    env: tuple[tuple[str, str], ...] = ()
+    stdin: str | None = None
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished command left: exit code, both streams as text, wall seconds."""
+
+    command: Command
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that the compose file builds. `binary` is its program in the workspace; `context` absolute."""
+
+    name: str
+    image: str
+    context: Path
+    dockerfile: Path
+    binary: str
+    args: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Port:
+    """A host port that a service publishes; `variable` is the .env name that moves it, where one is known."""
+
+    service: str
+    host: str
+    published: int
+    target: int
+    variable: str = ""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What the compose file says, discovered; never a list in our code.
+
+    `images` are the images of services that are not built; `config` the whole resolved compose model.
+    """
+
+    root: Path
+    project: str
+    scope: str
+    compose_files: tuple[Path, ...]
+    services: tuple[Service, ...]
+    images: Mapping[str, str]
+    ports: tuple[Port, ...]
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the built services, in compose order."""
+        return tuple(s.name for s in self.services)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Facts of the engine in use, from one round trip. Versions are tuples of ints, `()` where absent."""
+
+    id: str
+    version: Version
+    buildx: Version
+    compose: Version
+    os: str
+    arch: str
+    containerd_store: bool
+    context: str = "default"
+    root_dir: str = ""
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What the user asked for. Empty `services` = all; `incremental` None = decide."""
+
+    services: tuple[str, ...] = ()
+    profile: str = ""
+    incremental: bool | None = None
+    no_cache: bool = False
+    cache_namespace: str = ""
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """Everything decided before anything runs. `definition` is the bake file; `reasons` the why of each choice."""
+
+    workspace: Workspace
+    services: tuple[Service, ...]
+    profile: str
+    incremental: bool
+    definition: Mapping[str, Any] = field(compare=False)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """A build step as BuildKit reported it; `seconds` is None where it never ran."""
+
+    name: str
+    cached: bool
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """One image of a build; `changed` is None where the engine had no word of the image before."""
+
+    service: str
+    image: str
+    digest: str
+    changed: bool
+
+
+@dataclass(frozen=True)
+class BuildOutcome:
+    """A finished build. `fresh` is None where the compile step itself came from the cache (cargo did not run)."""
+
+    seconds: float
+    incremental: bool
+    compiled: tuple[str, ...]
+    fresh: int | None
+    targets: tuple[TargetResult, ...]
+    steps: tuple[Step, ...]
+    marked: tuple[str, ...] = ()

@@ -1,0 +1,51 @@
+"""The edge between Invoke and the flows: makes the session, turns a `Problem` into an exit code."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from invoke.exceptions import Exit
+
+from ..errors import Problem
+from ..flows.session import Session
+from ..report import Report
+from ..world import World
+
+
+def told(body: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a task body so that it gets a `Session` in place of Invoke's context.
+
+    A `Problem` is told and becomes its exit code; anything unexpected is our defect: traceback, versions, exit 70.
+    The flags `json` and `yes` of a task, where it has them, set up the report.
+    """
+
+    @functools.wraps(body)
+    def wrapper(_context: Any, *args: Any, **kwargs: Any) -> None:
+        report = Report(World.real(), json_only=bool(kwargs.get("json")), yes=bool(kwargs.get("yes")))
+        try:
+            body(Session(report.world, report), *args, **kwargs)
+        except Problem as problem:
+            report.problem(problem)
+            raise Exit(code=problem.exit_code) from None
+        except KeyboardInterrupt:
+            problem = Problem("interrupted", "Interrupted; nothing is left half done.", hint="run the command again")
+            report.problem(problem)
+            raise Exit(code=problem.exit_code) from None
+        except (Exit, BrokenPipeError):
+            raise
+        except Exception:
+            traceback.print_exc()
+            from importlib.metadata import version
+
+            sys.stderr.write(
+                f"This is a defect of buildkit-tasks {version('buildkit-tasks')} (Python {platform.python_version()}, "
+                f"{platform.platform()}). Please report it with the lines above.\n"
+            )
+            raise Exit(code=70) from None
+
+    return wrapper

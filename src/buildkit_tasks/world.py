@@ -1,0 +1,50 @@
+"""The process's surroundings as one value, so that nothing below reads globals and every test can make its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class World:
+    """Environment, places, terminal and clock.
+
+    `clock` is monotonic seconds. `tty` says whether a person sees stderr; `ci` whether a CI system runs us.
+    """
+
+    env: Mapping[str, str]
+    cwd: Path
+    home: Path
+    tty: bool = False
+    clock: Callable[[], float] = field(default=time.monotonic, compare=False)
+
+    @classmethod
+    def real(cls) -> World:
+        """The world this process lives in."""
+        return cls(
+            env=dict(os.environ),
+            cwd=Path.cwd(),
+            home=Path(os.path.expanduser("~")),  # noqa: PTH111 - never raises, unlike Path.home()
+            tty=sys.stderr.isatty(),
+        )
+
+    @property
+    def ci(self) -> bool:
+        """True where a CI system set CI to anything but a no."""
+        return self.env.get("CI", "").lower() not in ("", "0", "false", "no")
+
+    @property
+    def interactive(self) -> bool:
+        """True where a person can answer a question."""
+        return self.tty and not self.ci and sys.stdin is not None and sys.stdin.isatty()
+
+    @property
+    def state_home(self) -> Path:
+        """Where per-user state lives (XDG base directories)."""
+        given = self.env.get("XDG_STATE_HOME", "")
+        return (Path(given) if given.startswith("/") else self.home / ".local" / "state") / "buildkit-tasks"
