@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from .. import dotenv_file, settings
-from ..errors import Problem
-from ..report import Report
-from ..settings import Origin, Settings
-from ..world import World
+from buildkit_tasks import dotenv_file, settings
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.report import Report
+from buildkit_tasks.settings import Origin, Settings
+from buildkit_tasks.world import World
 
 
 class Session:

@@ -11,10 +11,10 @@ from typing import Any
 
 from invoke.exceptions import Exit
 
-from ..errors import Problem
-from ..flows.session import Session
-from ..report import Report
-from ..world import World
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.flows.session import Session
+from buildkit_tasks.report import Report
+from buildkit_tasks.world import World
 
 
 def told(body: Callable[..., None]) -> Callable[..., None]:
@@ -33,9 +33,9 @@ def told(body: Callable[..., None]) -> Callable[..., None]:
             report.problem(problem)
             raise Exit(code=problem.exit_code) from None
         except KeyboardInterrupt:
-            problem = Problem("interrupted", "Interrupted; nothing is left half done.", hint="run the command again")
-            report.problem(problem)
-            raise Exit(code=problem.exit_code) from None
+            halt = Problem("interrupted", "Interrupted; nothing is left half done.", hint="run the command again")
+            report.problem(halt)
+            raise Exit(code=halt.exit_code) from None
         except (Exit, BrokenPipeError):
             raise
         except Exception:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from invoke import task
+from invoke.tasks import task
 
-from ..flows.session import Session
+from buildkit_tasks.flows.session import Session
+
 from .edge import told
 
 
