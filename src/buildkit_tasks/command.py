@@ -48,3 +48,11 @@ def bake(cwd: Path, definition: str, metadata: Path, *, no_cache: Sequence[str] 
 def image_ids(cwd: Path, images: Iterable[str]) -> Command:
     """`reference id` per line for those images that are there (a missing one is no error of this filterless form)."""
     return docker(cwd, "image", "inspect", "--format", "{{json .RepoTags}} {{.Id}}", *images)
+
+
+# ---- engine and base images ----
+
+
+def context_host(cwd: Path) -> Command:
+    """The address of the engine that the context in force points to; needs no engine."""
+    return docker(cwd, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
