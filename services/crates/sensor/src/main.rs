@@ -1,1 +1,117 @@
-fn main() {}
+//! sensor: posts a heartbeat action at an interval.
+
+use anyhow::Context as _;
+use common::{
+    health::Check,
+    model::{Kind, NewAction},
+    service::{self, Context, Identity},
+};
+use reqwest::Client;
+use std::{
+    process::ExitCode,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc,
+    },
+    time::Duration,
+};
+
+const IDENTITY: Identity = Identity {
+    name: env!("CARGO_PKG_NAME"),
+    version: env!("CARGO_PKG_VERSION"),
+    about: "Posts a heartbeat action at an interval",
+};
+/// Seconds between two heartbeats, unless `SENSOR_INTERVAL_SECONDS` says otherwise.
+const INTERVAL_SECONDS: u64 = 30;
+/// Pause before another attempt when one has failed.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// Longest time for one request.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    service::main(IDENTITY, |context| Box::pin(run(context)))
+}
+
+async fn run(context: Context) -> anyhow::Result<()> {
+    let api = context.environment.text("API_URL")?;
+    let url = format!("{}/actions", api.trim_end_matches('/'));
+    let seconds = context
+        .environment
+        .number_or("SENSOR_INTERVAL_SECONDS", INTERVAL_SECONDS)?;
+    let interval = Duration::from_secs(seconds.max(1));
+    // The api is a neighbour: a proxy of the company must not get between.
+    let client = Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+    let heard = Arc::new(AtomicBool::new(false));
+    let checks = vec![api_check(heard.clone())];
+    let emit = async {
+        loop {
+            let outcome = emit(&client, &url).await;
+            heard.store(outcome.is_ok(), Ordering::Relaxed);
+            let pause = match outcome {
+                Ok(()) => interval,
+                Err(error) => {
+                    tracing::warn!("no heartbeat: {error:#}");
+                    RETRY_PAUSE.min(interval)
+                }
+            };
+            tokio::select! {
+                () = context.shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => (),
+            }
+        }
+    };
+    tokio::try_join!(context.serve(axum::Router::new(), checks), emit)?;
+    Ok(())
+}
+
+/// Well as long as the last heartbeat got through.
+fn api_check(heard: Arc<AtomicBool>) -> Check {
+    Check::new("api", move || {
+        let heard = heard.load(Ordering::Relaxed);
+        Box::pin(async move {
+            anyhow::ensure!(heard, "the last heartbeat did not get through");
+            Ok(())
+        })
+    })
+}
+
+async fn emit(client: &Client, url: &str) -> anyhow::Result<()> {
+    let action = NewAction {
+        kind: Kind::Heartbeat,
+        items: vec![reading()?],
+        source: IDENTITY.name.to_owned(),
+    };
+    client
+        .post(url)
+        .json(&action)
+        .send()
+        .await?
+        .error_for_status()?;
+    metrics::counter!("heartbeats_total").increment(1);
+    Ok(())
+}
+
+/// What the sensor reads: how busy the machine is.
+fn reading() -> anyhow::Result<String> {
+    let load = std::fs::read_to_string("/proc/loadavg").context("/proc/loadavg")?;
+    Ok(one_minute(&load)?.to_owned())
+}
+
+fn one_minute(load: &str) -> anyhow::Result<&str> {
+    load.split(' ')
+        .next()
+        .filter(|word| word.parse::<f64>().is_ok())
+        .context("/proc/loadavg does not begin with a number")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reading_is_the_load_of_the_last_minute() {
+        assert_eq!(one_minute("0.42 0.36 0.30 2/345 6789\n").unwrap(), "0.42");
+        assert!(one_minute("").is_err());
+        assert!(one_minute("much").is_err());
+    }
+}

@@ -1,0 +1,70 @@
+//! The HTTP server of every service.
+
+use anyhow::Context;
+use axum::{http::StatusCode, routing::get, Json, Router};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use std::{future::IntoFuture, net::Ipv4Addr, time::Duration};
+use tokio::{net::TcpListener, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tower_http::{limit::RequestBodyLimitLayer, trace::TraceLayer};
+
+/// Largest request body, in bytes.
+const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// How long open requests may take once the service is stopping.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// An error as a client sees it: a status and `{"error": "…"}`.
+pub type Refusal = (StatusCode, Json<ErrorBody>);
+
+/// The body of a [`Refusal`].
+#[derive(Debug, Serialize)]
+pub struct ErrorBody {
+    error: String,
+}
+
+/// Refuses a request, with words for the caller.
+pub fn refusal(status: StatusCode, words: impl Into<String>) -> Refusal {
+    let error = words.into();
+    (status, Json(ErrorBody { error }))
+}
+
+/// A fault of ours: the reason goes to the log, not to the caller.
+pub fn fault(error: impl std::fmt::Display) -> Refusal {
+    tracing::error!(%error, "a request failed");
+    refusal(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal error, see the log",
+    )
+}
+
+/// Serves `routes` and `/metrics` on `port` until `shutdown`, then lets open requests end.
+pub async fn serve(
+    port: u16,
+    routes: Router,
+    metrics: PrometheusHandle,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let routes = routes
+        .route("/metrics", get(move || async move { metrics.render() }))
+        .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
+        .layer(TraceLayer::new_for_http());
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+        .await
+        .with_context(|| format!("port {port} cannot be used"))?;
+    tracing::info!(port, "listening");
+    let stopping = shutdown.clone();
+    let server = axum::serve(listener, routes)
+        .with_graceful_shutdown(stopping.cancelled_owned())
+        .into_future();
+    tokio::pin!(server);
+    tokio::select! {
+        ended = &mut server => ended?,
+        () = shutdown.cancelled() => {
+            if timeout(GRACE, server).await.is_err() {
+                tracing::warn!("open requests were cut off");
+            }
+        }
+    }
+    Ok(())
+}
