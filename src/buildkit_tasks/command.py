@@ -56,3 +56,86 @@ def image_ids(cwd: Path, images: Iterable[str]) -> Command:
 def context_host(cwd: Path) -> Command:
     """The address of the engine that the context in force points to; needs no engine."""
     return docker(cwd, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+
+
+def up(cwd: Path, files: Iterable[Path], services: Sequence[str], *, recreate: bool = False) -> Command:
+    """Start what is built, in dependency order; compose itself waits for `depends_on: condition`."""
+    how = ("up", "--detach", "--no-build", "--remove-orphans", *(("--force-recreate",) if recreate else ()))
+    return compose(cwd, files, *how, *services)
+
+
+def wait_healthy(cwd: Path, files: Iterable[Path], services: Sequence[str], seconds: int) -> Command:
+    """Start like `up` and return when every service is running and healthy, or fail after `seconds`."""
+    how = ("up", "--detach", "--no-build", "--remove-orphans", "--wait", "--wait-timeout", str(seconds))
+    return compose(cwd, files, *how, *services)
+
+
+def events(cwd: Path, project: str) -> Command:
+    """Container events of a compose project, one JSON object a line, until ended."""
+    label = f"label=com.docker.compose.project={project}"
+    return docker(cwd, "events", "--filter", "type=container", "--filter", label, "--format", "{{json .}}")
+
+
+def containers(cwd: Path, files: Iterable[Path]) -> Command:
+    """The project's containers, stopped ones too; JSON objects, one a line (compose >= 2.21) or one array."""
+    return compose(cwd, files, "ps", "--all", "--format", "json")
+
+
+def logs(
+    cwd: Path,
+    files: Iterable[Path],
+    services: Sequence[str],
+    *,
+    tail: str = "all",
+    follow: bool = False,
+    since: str = "",
+) -> Command:
+    """Log lines of services; `since` is a time or a duration such as 10m."""
+    how = ("logs", "--tail", tail, *(("--follow",) if follow else ()), *(("--since", since) if since else ()))
+    return compose(cwd, files, *how, *services)
+
+
+def down(cwd: Path, files: Iterable[Path], *, volumes: bool = False) -> Command:
+    """Stop and remove the project's containers and networks; its volumes only when asked."""
+    return compose(cwd, files, "down", "--remove-orphans", *(("--volumes",) if volumes else ()))
+
+
+def restart(cwd: Path, files: Iterable[Path], services: Sequence[str]) -> Command:
+    """Restart running containers."""
+    return compose(cwd, files, "restart", *services)
+
+
+def execute(cwd: Path, files: Iterable[Path], service: str, argv: Sequence[str], *, tty: bool) -> Command:
+    """Run a program inside a running service."""
+    return compose(cwd, files, "exec", *(() if tty else ("--no-TTY",)), service, *argv)
+
+
+def raw_config(cwd: Path, files: Iterable[Path]) -> Command:
+    """The compose model with its variables unresolved, to learn which variable gives a value."""
+    return compose(cwd, files, "config", "--no-interpolate", "--format", "json")
+
+
+def publishing(cwd: Path, port: int) -> Command:
+    """Names of running containers that publish a host port."""
+    return docker(cwd, "ps", "--filter", f"publish={port}", "--format", "{{.Names}}")
+
+
+def dangling_images(cwd: Path, project: str) -> Command:
+    """Untagged images of one compose project: `id size` a line, size for people."""
+    how = ("--filter", "dangling=true", "--filter", f"label=com.docker.compose.project={project}")
+    return docker(cwd, "image", "ls", *how, "--no-trunc", "--format", "{{.ID}} {{.Size}}")
+
+
+def remove_images(cwd: Path, ids: Iterable[str]) -> Command:
+    """Remove images by id."""
+    return docker(cwd, "image", "rm", *ids)
+
+
+def cache_records(cwd: Path) -> Command:
+    """All build cache records of the builder in use, as `key: value` paragraphs."""
+    return docker(cwd, "buildx", "du", "--verbose")
+
+
+def remove_cache_record(cwd: Path, identity: str) -> Command:
+    """Remove one build cache record; the filter is a pattern in buildx 0.13, so it is anchored."""
+    return docker(cwd, "buildx", "prune", "--force", "--all", "--filter", f"id=^{identity}$")

@@ -107,6 +107,7 @@ class BuildRequest:
     incremental: bool | None = None
     no_cache: bool = False
     cache_namespace: str = ""
+    progress: str = "auto"
 
 
 @dataclass(frozen=True)

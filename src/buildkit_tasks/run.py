@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO
 
 from .errors import Problem
@@ -32,7 +33,13 @@ def _environment(world: World, command: Command) -> Mapping[str, str]:
 
 
 def _start(
-    world: World, command: Command, *, stdin: int | None, stdout: int | None, stderr: int | None
+    world: World,
+    command: Command,
+    *,
+    stdin: int | None,
+    stdout: int | None,
+    stderr: int | None,
+    group: bool = False,
 ) -> subprocess.Popen[bytes]:
     if not command.cwd.is_absolute():
         raise ValueError(f"command needs an absolute cwd: {command.cwd}")
@@ -44,6 +51,7 @@ def _start(
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
+            start_new_session=group,  # a helper of ours must not take the Ctrl-C meant for the build
         )
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         if not command.cwd.is_dir():
@@ -151,6 +159,30 @@ def stream(world: World, command: Command, on_stderr: Callable[[bytes], None]) -
         reader.join(timeout=1)
         process.stderr.close()
     return Result(command, process.returncode, b"".join(kept).decode(errors="replace"), "", world.clock() - began)
+
+
+@contextlib.contextmanager
+def follow(world: World, command: Command, on_line: Callable[[str], None]) -> Iterator[None]:
+    """While the block runs, hand every stdout line of an endless command to `on_line` (from another thread)."""
+    process = _start(
+        world, command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, group=True
+    )
+    assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
+    source = process.stdout
+
+    def read() -> None:
+        for line in source:
+            on_line(line.decode(errors="replace").rstrip("\n"))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+        reader.join(timeout=1)
+        source.close()
 
 
 def detach(world: World, command: Command, log: str) -> int:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from . import project
+from . import build, project, stack
 
 namespace = Collection()
-namespace.add_task(project.settings)
+for _task in (
+    *(project.quickstart, build.build),
+    *(stack.up, stack.down, stack.restart, stack.ps, stack.logs, stack.shell, stack.smoke, stack.prune),
+    *(project.dotenv, project.settings),
+):
+    namespace.add_task(_task)

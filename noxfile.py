@@ -1,0 +1,36 @@
+"""`./dev nox` runs everything, `./dev nox -s tests` one part; the sessions use the environment that ./dev made."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.default_venv_backend = "none"  # ./dev made the environment; a second one would double the start
+nox.options.sessions = ["lint", "types", "tests", "engine"]
+nox.options.error_on_missing_interpreters = False
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, import direction, shell scripts."""
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-cache")
+    session.run("shellcheck", "dev", ".ci/run", "docker/compile.sh")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict, tests and this file included."""
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything that needs no engine: the pure middle, and the real CLI with a recording docker."""
+    session.run("pytest", "-q", "tests/unit", "tests/cli", *session.posargs)
+
+
+@nox.session
+def engine(session: nox.Session) -> None:
+    """Everything on a real engine, which is brought up when none runs."""
+    session.run("pytest", "-q", "--durations=15", "tests/engine", *session.posargs)

@@ -1,0 +1,25 @@
+#!/bin/sh
+# rootfs.sh SUITE MIRROR KEYRING OUT: a minimal Debian as the tar file OUT. Needs root and debootstrap.
+# KEYRING is the file that signs the mirror; "-" leaves signatures to the mirror's own trust (apt's [trusted=yes]).
+# Run it in a mount namespace of its own (unshare --mount): debootstrap mounts /proc and /sys inside the tree, and whatever
+# ends this script, those mounts then go with it.
+set -eu
+suite=$1 mirror=$2 keyring=$3 out=$4
+tree=$out.tree
+# What a killed run left. The mounts inside went with its namespace; --one-file-system is for those that did not.
+rm -rf --one-file-system "$tree"
+trap 'rm -rf --one-file-system "$tree" "$out.part"' EXIT
+trap 'exit 130' INT TERM HUP
+mkdir -p "$tree"
+trust=--keyring=$keyring
+[ "$keyring" != - ] || trust=--no-check-gpg
+debootstrap --variant=minbase --include=ca-certificates "$trust" "$suite" "$tree" "$mirror"
+umount -R "$tree/proc" "$tree/sys" 2>/dev/null || :
+# /dev and /run belong to the container; lists, packages and logs are of no use to anybody.
+tar -C "$tree" --one-file-system --numeric-owner -cf "$out.part" \
+  --exclude='./dev/*' --exclude='./run/*' --exclude='./var/cache/apt/*' --exclude='./var/lib/apt/lists/*' --exclude='./var/log/*' \
+  --exclude='./usr/share/locale/*' --exclude='./usr/share/man/*' --exclude='./usr/share/info/*' --exclude='./usr/share/lintian/*' \
+  --exclude='./etc/hostname' --exclude='./etc/resolv.conf' --exclude='./etc/apt/sources.list' .
+# The tar is read by the user who asked, also where this script ran through sudo.
+[ -z "${SUDO_UID:-}" ] || chown "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$out.part"
+mv "$out.part" "$out"

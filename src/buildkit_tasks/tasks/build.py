@@ -1,0 +1,53 @@
+"""Tasks that build."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from invoke.tasks import task
+
+from buildkit_tasks.flows.session import Session
+
+from .edge import told
+
+SERVICE = "service to build, repeatable or a comma list; none = all"
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICE,
+        "profile": "cargo profile (default: the setting `profile`)",
+        "no_incremental": "compile without incremental objects, as for an image that ships",
+        "no_cache": "run every step again; the cache mounts are spared",
+        "plan": "print what would be done and stop",
+        "json": "print one JSON document on stdout and nothing else",
+        "progress": "auto, plain, verbose (every line of every step) or quiet",
+    },
+)
+@told
+def build(
+    session: Session,
+    service: Sequence[str] = (),
+    profile: str = "",
+    no_incremental: bool = False,
+    no_cache: bool = False,
+    plan: bool = False,
+    json: bool = False,
+    progress: str = "auto",
+) -> None:
+    """Build the images of the services: one cargo run for all of them."""
+    from buildkit_tasks.flows import build as flow
+    from buildkit_tasks.model import BuildRequest
+
+    request = BuildRequest(
+        services=tuple(service),
+        profile=profile,
+        incremental=False if no_incremental else None,
+        no_cache=no_cache,
+        progress=progress,
+    )
+    if plan:
+        flow.show_plan(session, request)
+    else:
+        flow.tell(session, flow.build(session, request))

@@ -1,0 +1,111 @@
+"""Tasks for the running stack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from buildkit_tasks.flows.session import Session
+
+from .edge import told
+
+SERVICE = "service, repeatable or a comma list; none = all"
+YES = "answer every question with yes"
+JSON = "print one JSON document"
+
+
+@task(
+    iterable=["service"],
+    help={"service": SERVICE, "no_build": "start what is built already", "progress": "auto, plain, verbose or quiet"},
+)
+@told
+def up(session: Session, service: Sequence[str] = (), no_build: bool = False, progress: str = "auto") -> None:
+    """Build what changed, start the stack, wait until everything is healthy."""
+    from buildkit_tasks.flows import stack
+    from buildkit_tasks.model import BuildRequest
+
+    stack.up(session, BuildRequest(services=tuple(service), progress=progress), with_build=not no_build)
+
+
+@task(help={"volumes": "delete the volumes, and the data in them, too", "yes": YES})
+@told
+def down(session: Session, volumes: bool = False, yes: bool = False) -> None:
+    """Stop and remove containers and networks; volumes only with --volumes."""
+    from buildkit_tasks.flows import stack
+
+    stack.down(session, volumes=volumes)
+
+
+@task(iterable=["service"], help={"service": SERVICE})
+@told
+def restart(session: Session, service: Sequence[str] = ()) -> None:
+    """Restart services and wait until they are healthy again."""
+    from buildkit_tasks.flows import stack
+
+    stack.restart(session, service)
+
+
+@task(help={"json": JSON})
+@told
+def ps(session: Session, json: bool = False) -> None:
+    """Show what runs where, and whether it is healthy."""
+    from buildkit_tasks.flows import stack
+
+    stack.ps(session)
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICE,
+        "follow": "go on printing until Ctrl-C",
+        "since": "from this time or age on, as 10m",
+        "tail": "only the last N lines of each service",
+    },
+)
+@told
+def logs(
+    session: Session, service: Sequence[str] = (), follow: bool = False, since: str = "", tail: str = "all"
+) -> None:
+    """Print the services' log lines."""
+    from buildkit_tasks.flows import stack
+
+    stack.logs(session, service, follow=follow, since=since, tail=tail)
+
+
+@task(help={"service": "the running service to enter", "command": "what to run instead of an interactive shell"})
+@told
+def shell(session: Session, service: str, command: str = "exec bash || exec sh") -> None:
+    """Open a shell inside a running service."""
+    from buildkit_tasks.flows import stack
+
+    code = stack.shell(session, service, command)
+    if code:
+        raise Exit(code=code)
+
+
+@task(help={"json": JSON})
+@told
+def smoke(session: Session, json: bool = False) -> None:
+    """Post an action and see every service do its part."""
+    from buildkit_tasks.flows import smoke as flow
+
+    flow.smoke(session)
+
+
+@task(
+    help={
+        "older": "what was not used for this long, as 14d or 12h",
+        "keep": "and the least recently used beyond this size, as 10GB",
+        "dry_run": "only show what would go",
+        "yes": YES,
+    }
+)
+@told
+def prune(session: Session, older: str = "14d", keep: str = "", dry_run: bool = False, yes: bool = False) -> None:
+    """Delete this project's untagged images and old build cache; shows what first. Never volumes or other projects'."""
+    from buildkit_tasks.flows import prune as flow
+
+    flow.prune(session, older=older, keep=keep, dry_run=dry_run)

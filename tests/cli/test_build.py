@@ -1,0 +1,222 @@
+"""`invoke build` as a user meets it, docker's side recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.cli.conftest import Bench, log, service, solve
+from tests.support import process
+
+
+def test_build_is_one_solve_for_all_services_with_buildkit_on(bench: Bench) -> None:
+    done = bench.invoke("build")
+    assert done.code == 0, done.err
+    call = bench.call("bake")
+    assert call["argv"][:6] == ["buildx", "bake", "--file", "-", "--progress", "rawjson"]
+    assert call["env"]["DOCKER_BUILDKIT"] == call["env"]["COMPOSE_DOCKER_CLI_BUILD"] == "1"
+    definition = json.loads(call["stdin"])
+    assert definition["group"]["default"]["targets"] == ["api", "worker"]
+    api = definition["target"]["api"]
+    assert api["tags"] == ["shop/api:dev"]
+    assert api["args"] == {
+        "BIN": "api",
+        "CACHE_SCOPE": "shop",
+        "PROFILE": "release",
+        "CARGO_INCREMENTAL": "1",
+    }
+    assert "2 crates compiled (common, api), 390 reused" in done.err
+
+
+def test_context_is_read_through_a_link_with_a_name_of_its_own(bench: Bench) -> None:
+    bench.invoke("build")
+    target = json.loads(bench.call("bake")["stdin"])["target"]["api"]
+    link = Path(target["context"])
+    assert link.is_symlink()
+    assert link.resolve() == bench.root
+    assert link.name != bench.root.name
+    assert target["dockerfile"] == str(link / "docker/Dockerfile")
+
+
+def test_chosen_services_become_the_binaries_to_compile(bench: Bench) -> None:
+    bench.invoke("build", "--service", "worker")
+    definition = json.loads(bench.call("bake")["stdin"])
+    assert list(definition["target"]) == ["worker"]
+    assert definition["target"]["worker"]["args"]["BINS"] == "worker"
+
+
+def test_ci_and_the_flag_switch_incremental_off(bench: Bench) -> None:
+    bench.env["CI"] = "true"
+    done = bench.invoke("build")
+    assert json.loads(bench.call("bake")["stdin"])["target"]["api"]["args"]["CARGO_INCREMENTAL"] == "0"
+    assert "not incremental: CI is set" in done.err
+
+
+def test_json_is_one_versioned_document_on_stdout_and_nothing_else(bench: Bench) -> None:
+    done = bench.invoke("build", "--json")
+    content = json.loads(done.out)
+    assert content["schema"] == 1
+    assert content["incremental"] is True
+    assert content["cargo"]["compiled"] == ["common", "api"]
+    assert content["cargo"]["fresh"] == 390
+    assert [t["service"] for t in content["targets"]] == ["api", "worker"]
+    assert content["targets"][0] == {
+        "service": "api",
+        "image": "shop/api:dev",
+        "digest": "sha256:api",
+        "changed": True,
+    }
+    assert content["steps"] == [{"name": "[api compile 2/2] RUN cargo build", "cached": False, "seconds": 2.5}]
+    assert done.err == ""
+
+
+def test_plan_prints_the_mounts_and_builds_nothing(bench: Bench) -> None:
+    done = bench.invoke("build", "--plan", "--json")
+    plan = json.loads(done.out)["plan"]
+    assert plan["mounts"] == ["shop-target-amd64"]
+    assert plan["reasons"]["incremental"] == "a local build"
+    assert not [c for c in bench.calls if "bake" in c["argv"]]
+
+
+def test_no_cache_never_reaches_docker_as_no_cache(bench: Bench) -> None:
+    done = bench.invoke("build", "--no-cache")
+    assert done.code == 0, done.err
+    call = bench.call("bake")
+    assert not [a for a in call["argv"] if "no-cache" in a]
+    assert json.loads(call["stdin"])["target"]["api"]["args"]["REBUILD"]
+
+
+def test_unknown_service_lists_near_matches(bench: Bench) -> None:
+    done = bench.invoke("build", "--service", "wroker")
+    assert done.code == 7
+    assert "error[unknown-service]: There is no service 'wroker'. Did you mean worker?" in done.err
+    assert "services: api, worker" in done.err
+
+
+def test_a_service_that_is_not_built_says_so(bench: Bench) -> None:
+    done = bench.invoke("build", "--service", "postgres")
+    assert done.code == 7
+    assert "is not built here" in done.err
+
+
+def test_service_named_twice(bench: Bench) -> None:
+    done = bench.invoke("build", "--service", "api,worker", "--service", "api")
+    assert done.code == 7
+    assert "error[duplicate-service]: The service 'api' is named twice." in done.err
+
+
+def test_compile_error_is_shown_verbatim_with_its_own_exit_code(bench: Bench) -> None:
+    words = "error[E0425]: cannot find value `x` in this scope\n --> crates/api/src/main.rs:3:5\n"
+    failed = {
+        "digest": "sha256:run",
+        "name": "[api compile 2/2] RUN cargo build",
+        "started": "2026-01-01T00:00:00Z",
+        "completed": "2026-01-01T00:00:01Z",
+        "error": 'process "/bin/sh" did not complete successfully: exit code: 101',
+    }
+    bench.reply(
+        "buildx bake",
+        stderr=solve(log("sha256:run", "   Compiling api v0.1.0 (/x)\n" + words), {"vertexes": [failed]})
+        + "ERROR: failed to solve\n",
+        code=1,
+    )
+    done = bench.invoke("build")
+    assert done.code == 20
+    assert words in done.err
+    assert done.err.rstrip().split("\n")[-2:] == [
+        "error[compile-failed]: The code does not compile.",
+        "  mend it: mend it, build again",
+    ]
+
+
+def test_broken_compose_file_gives_composes_words_file_and_line(bench: Bench) -> None:
+    bench.reply(
+        "config --format json", code=15, stderr="yaml: line 7: mapping values are not allowed in this context\n"
+    )
+    done = bench.invoke("build")
+    assert done.code == 6
+    assert "yaml: line 7: mapping values are not allowed" in done.err
+    assert f"compose cannot read {bench.root / 'compose.yaml'}, line 7." in done.err
+
+
+def test_broken_dotenv_names_the_line_and_hides_the_value(bench: Bench) -> None:
+    (bench.root / ".env").write_text("A=1\nPASSWORD='hunter2\n")
+    done = bench.invoke("build")
+    assert done.code == 5
+    assert "line 2" in done.err
+    assert "hunter2" not in done.all
+
+
+def test_unreadable_dotenv(bench: Bench) -> None:
+    (bench.root / ".env").mkdir()  # root reads every file: a directory is what nobody reads
+    done = bench.invoke("build")
+    assert done.code == 5
+    assert "error[dotenv-unreadable]" in done.err
+
+
+def test_missing_secret_says_how_to_make_one(bench: Bench) -> None:
+    bench.reply(
+        "config --format json",
+        code=1,
+        stderr="error while interpolating services.pg: required variable PG_PASS is missing a value: x\n",
+    )
+    done = bench.invoke("build")
+    assert done.code == 5
+    assert "The variable PG_PASS has no value." in done.err
+    assert "invoke dotenv" in done.err
+
+
+def test_caches_are_never_named_after_the_folder(bench: Bench) -> None:
+    (bench.root / "compose.yaml").write_text("services: {}\n")
+    entry = service(bench.root, "api")
+    del entry["build"]["args"]["CACHE_SCOPE"]
+    bench.reply("config --format json", stdout=json.dumps({"name": "shop", "services": {"api": entry}}))
+    done = bench.invoke("build")
+    assert done.code == 8
+    assert "write `name: shop` at the top of compose.yaml" in done.err
+    bench.env["BUILDKIT_TASKS_CACHE_SCOPE"] = "mine"
+    assert bench.invoke("build").code == 0
+    assert json.loads(bench.call("bake")["stdin"])["target"]["api"]["args"]["CACHE_SCOPE"] == "mine"
+
+
+def test_outside_any_project(bench: Bench, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "tasks.py").write_text("from buildkit_tasks import namespace\n")
+    done = process.run([process.BIN / "invoke", "build"], empty, bench.environment())
+    assert done.code == 3
+    assert "error[no-project]" in done.err
+
+
+def test_no_docker_at_all(bench: Bench) -> None:
+    (bench.place / "bin" / "docker").unlink()
+    bench.env["PATH"] = str(process.BIN)
+    done = bench.invoke("build")
+    assert done.code == 10
+    assert "error[engine-missing]" in done.err
+    assert "invoke engine.install" in done.err
+
+
+def test_ctrl_c_reaches_buildx_and_ends_with_130(bench: Bench) -> None:
+    bench.reply("buildx bake", wait=True)
+    running = process.start([process.BIN / "invoke", "build"], bench.root, bench.environment())
+    deadline = time.monotonic() + 20
+    while not (bench.place / "waiting").exists():
+        assert running.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(running.pid, signal.SIGINT)
+    _, err = running.communicate(timeout=20)
+    assert running.returncode == 130
+    assert (bench.place / "interrupted").exists()
+    assert "error[interrupted]" in err
+
+
+def test_secrets_of_dotenv_reach_no_screen_and_no_argv(bench: Bench) -> None:
+    (bench.root / ".env").write_text("POSTGRES_PASSWORD=correct-horse\n")
+    for args in (["build"], ["build", "--plan", "--json"], ["settings"], ["build", "--service", "nope"]):
+        assert "correct-horse" not in bench.invoke(*args).all
+    assert "correct-horse" not in json.dumps(bench.calls)

@@ -1,0 +1,40 @@
+"""Settings and their origins through the real command line."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cli.conftest import Bench
+
+
+def test_every_setting_has_a_value_and_an_origin_and_later_ones_win(bench: Bench) -> None:
+    (bench.root / "pyproject.toml").write_text('[tool.buildkit-tasks]\nprofile = "fast"\nhealth-timeout = 5\n')
+    (bench.root / ".env").write_text("BUILDKIT_TASKS_PROFILE=from-dotenv\n")
+    found = {s["name"]: s for s in json.loads(bench.invoke("settings", "--json").out)["settings"]}
+    assert found["profile"] == {"name": "profile", "value": "from-dotenv", "origin": ".env (BUILDKIT_TASKS_PROFILE)"}
+    assert found["health_timeout"]["origin"] == "pyproject.toml"
+    bench.env["BUILDKIT_TASKS_PROFILE"] = "from-environment"
+    found = {s["name"]: s for s in json.loads(bench.invoke("settings", "--json").out)["settings"]}
+    assert found["profile"]["value"] == "from-environment"
+
+
+def test_unknown_setting_is_refused_by_name(bench: Bench) -> None:
+    (bench.root / "pyproject.toml").write_text('[tool.buildkit-tasks]\nprofil = "fast"\n')
+    done = bench.invoke("settings")
+    assert done.code == 4
+    assert "unknown setting 'profil'" in done.err
+
+
+def test_a_number_that_is_none(bench: Bench) -> None:
+    bench.env["BUILDKIT_TASKS_HEALTH_TIMEOUT"] = "soon"
+    done = bench.invoke("settings")
+    assert done.code == 4
+    assert "is not a whole number" in done.err
+
+
+def test_list_names_the_tasks(bench: Bench) -> None:
+    done = bench.invoke("--list")
+    assert done.code == 0
+    assert not bench.calls
+    for task in ("build", "up", "down", "quickstart", "engine.status", "images", "settings", "prune"):
+        assert f" {task}" in done.out

@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""A docker that records how it was called and answers from a script: first on PATH in tests/cli.
+
+FAKE_DOCKER names a directory: replies.json is a list of {"match", "stdout", "stderr", "code", "wait"}; the first whose
+`match` is part of the joined arguments answers. Calls are appended to calls.jsonl.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+place = Path(os.environ["FAKE_DOCKER"])
+line = " ".join(sys.argv[1:])
+call = {
+    "argv": sys.argv[1:],
+    "cwd": str(Path.cwd()),
+    "env": {
+        k: os.environ.get(k) for k in ("DOCKER_BUILDKIT", "COMPOSE_DOCKER_CLI_BUILD", "BUILDX_NO_DEFAULT_ATTESTATIONS")
+    },
+    "stdin": sys.stdin.read() if "--file -" in line else "",
+}
+with (place / "calls.jsonl").open("a") as log:
+    log.write(json.dumps(call) + "\n")
+for reply in json.loads((place / "replies.json").read_text()):
+    if reply["match"] in line:
+        if "--metadata-file" in sys.argv and "metadata" in reply:
+            Path(sys.argv[sys.argv.index("--metadata-file") + 1]).write_text(json.dumps(reply["metadata"]))
+        sys.stdout.write(reply.get("stdout", ""))
+        sys.stdout.flush()
+        sys.stderr.write(reply.get("stderr", ""))
+        sys.stderr.flush()
+        if reply.get("wait"):
+
+            def ended(_signal: int, _frame: object) -> None:
+                (place / "interrupted").touch()
+                sys.exit(1)
+
+            signal.signal(signal.SIGINT, ended)
+            (place / "waiting").touch()
+            signal.pause()
+        sys.exit(reply.get("code", 0))
+sys.stderr.write(f"fake docker has no reply for: {line}\n")
+sys.exit(125)

@@ -1,0 +1,81 @@
+"""How tests start programs: real processes, argv lists, everything they said kept."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Done:
+    """Exit code and both streams of a finished program."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def all(self) -> str:
+        """Both streams, for what must appear (or must not) anywhere."""
+        return self.out + self.err
+
+
+def environment(extra: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """This process's environment with the tools of this Python first on PATH; a None value removes a variable."""
+    env = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    for name, value in (extra or {}).items():
+        if value is None:
+            env.pop(name, None)
+        else:
+            env[name] = value
+    return env
+
+
+def run(
+    argv: Sequence[str | Path],
+    cwd: Path,
+    env: Mapping[str, str | None] | None = None,
+    *,
+    stdin: str | None = None,
+    timeout: float = 600,
+) -> Done:
+    """Run to the end; the exit code is the caller's to judge."""
+    done = subprocess.run(
+        [str(a) for a in argv],
+        cwd=cwd,
+        env=environment(env),
+        input=stdin,
+        stdin=None if stdin is not None else subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def ok(argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None] | None = None, **more: float) -> Done:
+    """Like `run`; any exit code but 0 fails the test with everything the program said."""
+    done = run(argv, cwd, env, timeout=more.get("timeout", 600))
+    assert done.code == 0, f"{argv} ended with {done.code}\n{done.out}\n{done.err}"
+    return done
+
+
+def start(argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None] | None = None) -> subprocess.Popen[str]:
+    """Start in a session of its own, so that a test can interrupt it without hitting itself."""
+    return subprocess.Popen(
+        [str(a) for a in argv],
+        cwd=cwd,
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )

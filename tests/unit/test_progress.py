@@ -1,0 +1,58 @@
+"""The progress fold and its decoder."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildkit_tasks.progress import Decoder, Progress
+
+OBJECTS = [
+    {"vertexes": [{"digest": "a", "name": "[api 1/2] RUN x", "started": "2026-01-01T00:00:00.123456789Z"}]},
+    {"logs": [{"vertex": "a", "data": base64.b64encode("   Compiling sérde v1.0.0\n".encode()).decode()}]},
+    {"vertexes": [{"digest": "a", "name": "[api 1/2] RUN x", "completed": "2026-01-01T00:00:01.623456789Z"}]},
+]
+
+
+@given(st.lists(st.integers(1, 400), max_size=30), st.sampled_from([None, 2]))
+def test_objects_come_out_whole_however_the_chunks_fall(cuts: list[int], indent: int | None) -> None:
+    data = "\n".join(json.dumps(o, indent=indent) for o in OBJECTS).encode() + b"\nERROR: no json\n"
+    decoder, found, at = Decoder(), [], 0
+    for cut in [*cuts, len(data)]:
+        found += list(decoder.feed(data[at : at + cut]))
+        at += cut
+    assert found == OBJECTS
+    assert decoder.close() == "ERROR: no json"
+
+
+def fold(*objects: dict[str, Any]) -> Progress:
+    progress = Progress()
+    for item in objects:
+        progress.update(item)
+    return progress
+
+
+def test_steps_have_seconds_and_crates_have_names() -> None:
+    progress = fold(*OBJECTS)
+    assert progress.compiled == ["sérde"]
+    assert [(s.name, s.cached, s.seconds) for s in progress.steps()] == [("[api 1/2] RUN x", False, 1.5)]
+
+
+def test_a_cancelled_neighbour_is_not_the_culprit() -> None:
+    progress = fold(
+        {"vertexes": [{"digest": "n", "name": "[b] RUN", "error": "process did not complete: context canceled"}]},
+        {"vertexes": [{"digest": "c", "name": "[a] RUN", "error": "exit code: 101"}]},
+    )
+    failed = progress.failed()
+    assert failed is not None
+    assert failed.name == "[a] RUN"
+
+
+def test_lines_of_the_compile_script_are_understood() -> None:
+    text = "buildkit-tasks: total 393\nbuildkit-tasks: marked api (src/gen.rs)\nbuildkit-tasks: fresh 12\n"
+    progress = fold({"logs": [{"vertex": "a", "data": base64.b64encode(text.encode()).decode()}]})
+    assert (progress.total, progress.fresh, progress.marked) == (393, 12, ["api (src/gen.rs)"])
