@@ -1,15 +1,15 @@
 //! The HTTP server of every service.
 
 use anyhow::Context;
-use axum::{http::StatusCode, routing::get, Json, Router};
+use axum::{extract::DefaultBodyLimit, http::StatusCode, routing::get, Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use std::{future::IntoFuture, net::Ipv4Addr, time::Duration};
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tower_http::{limit::RequestBodyLimitLayer, trace::TraceLayer};
+use tower_http::trace::TraceLayer;
 
-/// Largest request body, in bytes.
+/// Largest request body, in bytes: the largest action, and room for its punctuation.
 const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 /// How long open requests may take once the service is stopping.
 const GRACE: Duration = Duration::from_secs(3);
@@ -47,7 +47,7 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let routes = routes
         .route("/metrics", get(move || async move { metrics.render() }))
-        .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(TraceLayer::new_for_http());
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
         .await
