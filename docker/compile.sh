@@ -1,0 +1,532 @@
+#!/bin/sh
+# compile.sh: one `cargo build` in a RUN step whose target directory lives in a cache mount, and never a stale one.
+#
+#   compile.sh key     prepares the toolchain's layer and prints its identity (a cached layer: builds do not pay for it)
+#   compile.sh build   makes the tree in the mount equal to the context, compiles, leaves binaries and manifests in /out
+#
+# cargo decides by modification times. In an image build these mean nothing: checkouts, COPY, archives and clocks set
+# them at will. So the sources are compared by content with the tree that was compiled last, only what differs gets a new
+# time, and whatever cargo could not attribute to a crate is marked by us. docs/explanation/never-stale.md has the proof.
+#
+# Everything lies in one mount, whole or not at all: /build/FORMAT-KEY/{src,target,state}, one per toolchain.
+#
+# Needs only what Debian's and busybox's `sh`, awk, cmp, cp, find, mkdir, rm, sha256sum, sort, stat, tar, touch, tr and
+# xargs have in common. No flock: cargo's own lock is moved into the registry mount instead (see `key`).
+# Lines `# step: NAME {` ... `# step: NAME }` enclose what can be left out; the tests leave each out and must fail.
+set -euf
+
+FORMAT=1       # of the mount's content; another number starts from nothing
+CONTEXT=/context
+MOUNT=/build
+OUT=/out
+TOOLCHAIN=/toolchain.key
+KEEP=3         # toolchains whose trees stay in the mount
+
+say() { printf 'buildkit-tasks: %s\n' "$*" >&2; }
+die() { say "error: $*"; exit 2; }
+
+# ---------------------------------------------------------------------------------------------------------------- key
+
+# Prints three lines: the key, rustc's version, the host's triple. The key is made of the bytes that can take part in a
+# compilation (compiler, standard library, system libraries, headers, tools), not of package lists or times: a library
+# put there by hand counts, a rebuilt image with the same bytes does not.
+key() {
+    LC_ALL=C
+    export LC_ALL
+    share_cargo_lock
+    : "${CARGO_HOME:=${HOME:-/root}/.cargo}"
+    work=$(mktemp -d)
+    set --
+    sysroot=$(rustc --print sysroot)
+    case $sysroot in /usr | /usr/* | /opt/*) sysroot='' ;; esac
+    for dir in /usr /opt /bin /sbin /lib /lib64 /etc/alternatives "$sysroot"; do
+        # on a system with a merged /usr, /bin and its like are links
+        if [ -d "$dir" ] && [ ! -L "$dir" ]; then set -- "$@" "$dir"; fi
+    done
+    find "$@" \( -path "$CARGO_HOME/registry" -o -path "$CARGO_HOME/git" -o -name __pycache__ \
+        -o -path /usr/share/doc -o -path /usr/share/man -o -path /usr/share/locale \) -prune -o \
+        -type f -print -o -type l -exec stat -c %N {} + > "$work/entries"
+    # two readers at once: half the time
+    awk 'NR % 2 && /^\//' "$work/entries" | tr '\n' '\0' | xargs -0 sha256sum > "$work/odd" &
+    awk 'NR % 2 == 0 && /^\//' "$work/entries" | tr '\n' '\0' | xargs -0 sha256sum > "$work/even"
+    wait
+    {
+        uname -m
+        rustc -vV
+        cargo -V
+        grep -v '^/' "$work/entries" || :
+        cat "$work/odd" "$work/even"
+    } | sort -u > "$work/inputs"
+    sha256sum < "$work/inputs" | cut -c 1-16
+    rustc -V
+    rustc -vV | sed -n 's/^host: //p'
+    rm -r "$work"
+}
+
+# cargo locks its package cache with files in CARGO_HOME, which is outside the mounts: builds in different containers
+# would unpack into the same registry at once ("File exists (os error 17)"). Links move the locks into the mount.
+share_cargo_lock() {
+    # step: cargo-lock {
+    mkdir -p "${CARGO_HOME:=${HOME:-/root}/.cargo}/registry" "$CARGO_HOME/git"
+    for name in .package-cache .package-cache-mutate; do
+        ln -sf "registry/$name" "$CARGO_HOME/$name"
+    done
+    # step: cargo-lock }
+}
+
+# -------------------------------------------------------------------------------------------------------------- build
+
+build() {
+    bins=${BINS:-} profile=${PROFILE:-release} source=${SOURCE:-.} incremental=${CARGO_INCREMENTAL:-0}
+    self=.${0#"$CONTEXT"}
+    source=${source#./} source=${source%/}
+    [ -n "$source" ] || source=.
+    [ -e "$CONTEXT/$source/Cargo.toml" ] ||
+        die "there is no $source/Cargo.toml in the build context: SOURCE must name the cargo workspace's directory," \
+            "and .dockerignore must let it in"
+    # What the comparison of environments leaves out, cargo does not get to see either.
+    unset BINS PROFILE SOURCE CACHE_SCOPE HOSTNAME OLDPWD CARGO_INCREMENTAL \
+        TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT BUILDPLATFORM BUILDOS BUILDARCH BUILDVARIANT
+    use_mold
+    choose_base
+    sync_sources
+    run_cargo
+    write_out
+}
+
+# A faster linker where the image has one, in the place of `ld` only: a linker or flag that the user configured wins.
+use_mold() {
+    for dir in /usr/libexec/mold /usr/local/libexec/mold; do
+        if [ -x "$dir/ld" ]; then
+            COMPILER_PATH=$dir${COMPILER_PATH:+:$COMPILER_PATH}
+            export COMPILER_PATH
+            return
+        fi
+    done
+}
+
+# One tree per toolchain and system libraries: objects of two images never mix.
+choose_base() {
+    { read -r key; read -r rustc; read -r host; } < "$TOOLCHAIN"
+    # rustup obeys a file in the sources: then only the compiler itself knows which one it is
+    dir=$source
+    while :; do
+        if [ -e "$CONTEXT/$dir/rust-toolchain.toml" ] || [ -e "$CONTEXT/$dir/rust-toolchain" ]; then
+            version=$(cd "$CONTEXT/$dir" && rustc -vV)
+            rustc=${version%%
+*}
+            key=$key-$(printf '%s\n' "$version" | sha256sum | cut -c 1-8)
+            break
+        fi
+        case $dir in .) break ;; */*) dir=${dir%/*} ;; *) dir=. ;; esac
+    done
+    # step: toolchain-key {
+    set -- "$FORMAT-$key"
+    # step: toolchain-key }
+    base=$MOUNT/${1:-any}
+    src=$base/src target=$base/target state=$base/state
+    if [ ! -d "$base" ]; then
+        # shellcheck disable=SC2012  # names are ours: no odd characters
+        ls -t "$MOUNT" 2>/dev/null | sed -n "s/\\.used\$//p" | tail -n "+$KEEP" | while read -r old; do
+            rm -rf "${MOUNT:?}/$old" "$MOUNT/$old.used"
+            say "removed $old (objects of a toolchain that was not used lately)"
+        done
+    fi
+    mkdir -p "$src" "$target" "$state"
+    : > "$base.used"
+}
+
+# Makes src equal to the context by content, and every difference visible to cargo.
+sync_sources() {
+    everything=   # why all of the workspace has to be compiled again, if so
+    # step: env {
+    # build scripts and proc macros read the environment without telling cargo. Proxies do not count, as for BuildKit.
+    (
+        unset HTTP_PROXY http_proxy HTTPS_PROXY https_proxy FTP_PROXY ftp_proxy NO_PROXY no_proxy ALL_PROXY all_proxy
+        export -p
+    ) > "$state/env.new"
+    if [ -e "$state/env" ] && ! cmp -s "$state/env" "$state/env.new"; then everything='environment changed'; fi
+    # step: env }
+    # step: pending {
+    if [ -e "$state/pending" ]; then everything='the last sync was interrupted'; fi
+    # step: pending }
+    : > "$state/pending"
+    list_tree "$src" > "$state/source" &
+    # step: clock {
+    check_clock
+    # step: clock }
+    list_tree "$CONTEXT" > "$state/context"
+    wait
+    if plan_sync; then
+        apply_plan
+    else
+        # names that the tools print in different ways (newline, backslash, quote): no comparison, everything is new
+        say 'marked everything (file names with newlines, backslashes or quotes)'
+        rm -rf "$src"
+        mkdir "$src"
+        copy_all
+        : > "$state/tree.new"
+    fi
+    mv "$state/tree.new" "$state/tree"
+    # step: env {
+    mv "$state/env.new" "$state/env"
+    # step: env }
+    # step: clock {
+    : > "$state/synced"
+    if [ -n "$(find "$state/now" -newer "$state/synced")" ]; then
+        say 'the clock went back during the sync: once more'
+        sync_sources
+    fi
+    # step: clock }
+    rm -f "$state/pending"
+}
+
+# Anything newer than now was written under a clock ahead of ours: edits of today would look older than it.
+check_clock() {
+    : > "$state/now"
+    if ! find_is_precise; then
+        # busybox compares whole seconds: what was written in this very second must not pass for older
+        touch -d "@$(($(date +%s) - 1))" "$state/before"
+        if [ -n "$(newer_than "$state/before" | head -n 1)" ]; then sleep 1; : > "$state/now"; fi
+    fi
+    if [ -n "$(newer_than "$state/now" | head -n 1)" ]; then
+        everything='the clock went back'
+        newer_than "$state/now" | tr '\n' '\0' | xargs -0 touch -c -r "$state/now"
+        # marks must be strictly later than that: one tick of the kernel's clock, or a second for busybox
+        if find_is_precise; then sleep 0.01; else sleep 1; fi
+    fi
+}
+
+find_is_precise() { [ -n "${precise:=$(find . --version 2>/dev/null | sed -n '/GNU/p')}" ]; }
+
+# incremental/ is left out: rustc does not look at times there, and it holds most of the files
+newer_than() { find "$target" "$src" -name incremental -prune -o ! -type l -newer "$1" -print; }
+
+# Lines `MODE PATH` of every entry, and `SHA256  PATH` of every file's content and of every link's destination.
+list_tree() {
+    (
+        LC_ALL=C
+        export LC_ALL
+        cd "$1"
+        # shellcheck disable=SC2016
+        find . \( -path "$self" -o -path "./$source/target" \) -prune -o -exec stat -c '%f %n' {} + \
+            \( -type f -exec sha256sum {} + -o -type l -exec sh -c '
+                for link do
+                    hash=$(readlink "$link" | sha256sum)
+                    printf "%s  %s\n" "${hash%% *}" "$link"
+                done' sh {} + \)
+    )
+}
+
+# Compares context, src, and what the last sync left in src; writes state/{gone,dirs,come,links,touch,tree.new}.
+# Fails when a file name cannot be handled line by line.
+plan_sync() {
+    [ -e "$state/tree" ] || : > "$state/tree"
+    for name in gone dirs come links touch tree.new; do : > "$state/$name"; done
+    LC_ALL=C OUTLOOK='\.\./|["/]\.\."|parent\(\)|ancestors\(|WORKSPACE' awk -v state="$state" -v ctx="$CONTEXT" -v everything="$everything" '
+        function kind(mode) {   # f: file, x: executable file, l: link, d: directory
+            if (mode ~ /^4/) return "d"
+            if (mode ~ /^a/) return "l"
+            return mode ~ /[4567cdef].$/ ? "x" : "f"
+        }
+        function read_tree(list, sig,   line, path, hash) {
+            while ((getline line < list) > 0) {
+                path = line; sub(/^[^ ]*  ?/, "", path)
+                if (path !~ /^\.($|\/)/ || path ~ /[\001-\037\\"]/ || line !~ /^[0-9a-f]+ /) { odd = 1; continue }
+                hash = line; sub(/ .*/, "", hash)
+                if (length(hash) < 64) sig[path] = kind(hash) sig[path]
+                else sig[path] = sig[path] hash
+            }
+            close(list)
+        }
+        function parent(path) { return sub(/\/[^\/]*$/, "", path) ? path : "" }
+        function owner(path) {   # directory of the nearest Cargo.toml above, "" if there is none
+            for (path = parent(path); path != ""; path = parent(path))
+                if ((path "/Cargo.toml") in new || (path "/Cargo.toml") in was) return path
+            return ""
+        }
+        function manifest(dir,   file, line, section) {   # reads what is needed of a Cargo.toml, once
+            if (dir in name) return
+            name[dir] = ""; scripted[dir] = (dir "/build.rs") in new
+            if (!((dir "/Cargo.toml") in new)) return
+            file = ctx "/" dir "/Cargo.toml"
+            while ((getline line < file) > 0) {
+                if (line ~ /^[ \t]*\[/) { section = line; gsub(/[ \t\r]|#.*/, "", section) }
+                if (section == "[package]" && name[dir] == "") name[dir] = substr(dir, 3) == "" ? "." : substr(dir, 3)
+                if (section == "[package]" && line ~ /^[ \t]*name[ \t]*=/) {
+                    gsub(/^[^=]*=[ \t]*["\047]|["\047].*/, "", line); name[dir] = line
+                }
+                else if (section == "[package]" && line ~ /^[ \t]*build[ \t]*=/) scripted[dir] = 1
+            }
+            close(file)
+        }
+        function is_package(dir) { if (dir == "") return 0; manifest(dir); return name[dir] != "" }
+        function mark(dir, why) { if (!(dir in marked)) marked[dir] = why }
+        function mark_everything(why) { if (everything == "") everything = why }
+        function mark_scripted(why,   path) {
+            for (path in new) if (path ~ /\/Cargo\.toml$/ && is_package(parent(path)) && scripted[parent(path)])
+                mark(parent(path), why)
+        }
+        # Packages that may read files outside themselves, by links or by their text (asked only when it matters).
+        function mark_outlooking(why,   command, path) {
+            if (outlook_done++) return
+            command = "cd \"" ctx "\" && find . -type l -print -o -name \"*.rs\" -type f -exec grep -lE \"$OUTLOOK\" {} +"
+            while ((command | getline path) > 0) if (is_package(owner(path))) mark(owner(path), why)
+            close(command)
+        }
+        function attribute(path, why,   dir, base) {
+            why = substr(path, 3) " " why
+            dir = owner(path); base = path; sub(/.*\//, "", base)
+            if (base == "Cargo.lock" || (base == "Cargo.toml" && !is_package(parent(path)) && path in new)) {
+                mark_scripted(why)             # cargo knows what it means for crates, not who else reads it
+            } else if (is_package(dir)) {
+                mark(dir, why)
+            } else if (dir != "" && !((dir "/Cargo.toml") in new)) {
+                ;                              # a package that is gone, or a directory that no longer is one
+            } else {
+                mark_everything(why)
+            }
+            if (base == "Cargo.toml" && dir != "" && is_package(owner(dir))) mark(owner(dir), why)
+            mark_outlooking(why)
+        }
+        function generated(path,   dir) {      # what a build wrote, only a build can write again
+            dir = owner(path)
+            if (is_package(dir) && scripted[dir]) {
+                mark(dir, substr(path, 3) " was written by the build")
+                mark_scripted(substr(path, 3) " was written by the build")
+                mark_outlooking(substr(path, 3) " was written by the build")
+            } else mark_everything(substr(path, 3) " was written by the build")
+        }
+        function compare(path,   c, s, o) {
+            c = new[path]; s = was[path]; o = old[path]
+            if (c == s && s == o) return
+            if (c != s) {
+                # step: delete {
+                if (s != "" && (c == "" || s !~ /^[fx]/ || substr(c, 1, 1) != substr(s, 1, 1))) print path > (state "/gone")
+                # step: delete }
+                if (c ~ /^d/) print path > (state "/dirs")
+                else if (c != "") print path > (state "/come")
+                if (c ~ /^l/) print path > (state "/links")
+            }
+            if (first) return
+            # step: generated {
+            if (s != o) { generated(path); return }
+            # step: generated }
+            if (c == s) return
+            if (c ~ /^[fx]/ && substr(c, 1, 1) == substr(s, 1, 1) && path ~ /\.rs$/) return   # cargo sees it by itself
+            # step: attribute {
+            attribute(path, s == "" ? "added" : c == "" ? "deleted" : "changed")
+            # step: attribute }
+        }
+        BEGIN {
+            read_tree(state "/context", new)
+            read_tree(state "/source", was)
+            while ((getline line < (state "/tree")) > 0) { path = line; sub(/^[^ ]* /, "", path); sub(/ .*/, "", line); old[path] = line; known++ }
+            if (odd) exit 3
+            first = 1   # nothing to compare with, and nothing compiled
+            for (path in was) if (path != ".") { first = 0; break }
+            if (!first && !known) mark_everything("no record of the last sync")
+            for (path in new) { print new[path] " " path > (state "/tree.new"); compare(path) }
+            for (path in was) if (!(path in new)) compare(path)
+            # step: everything {
+            if (first) everything = ""
+            if (everything != "") {
+                print "buildkit-tasks: marked everything (" everything ")" > "/dev/stderr"
+                for (path in new) if (new[path] !~ /^l/) print path > (state "/touch")
+                exit 0
+            }
+            # step: everything }
+            for (dir in marked) {
+                print "buildkit-tasks: marked " name[dir] " (" marked[dir] ")" > "/dev/stderr"
+                any = 1
+            }
+            # step: mark {
+            if (any) for (path in new) if (path ~ /\.rs$/ && new[path] ~ /^[fx]/ && owner(path) in marked) print path > (state "/touch")
+            # step: mark }
+        }'
+}
+
+apply_plan() {
+    if [ -s "$state/gone" ]; then names "$state/gone" | (cd "$src" && xargs -0 rm -rf); fi
+    if [ -s "$state/dirs" ]; then names "$state/dirs" | (cd "$src" && xargs -0 mkdir -p); fi
+    if [ -s "$state/come" ]; then names "$state/come" | copy_to_src; fi
+    # cargo looks through links: what a changed one leads to must look new as well (a loop of links is no error)
+    # step: links {
+    if [ -s "$state/links" ]; then
+        # shellcheck disable=SC2016
+        names "$state/links" | (cd "$src" && xargs -0 sh -c 'find -L "$@" -type f -exec touch -c {} + 2>/dev/null; :' sh)
+    fi
+    # step: links }
+    if [ -s "$state/touch" ]; then names "$state/touch" | (cd "$src" && xargs -0 touch -c); fi
+}
+
+names() { tr '\n' '\0' < "$1"; }
+
+# NUL separated names on stdin; every copy gets the present as its time. tar because it keeps links and makes parents;
+# busybox's has no -T, and a pipe hides the failure of its first half.
+copy_to_src() (
+    cd "$CONTEXT"
+    rm -f "$state/failed"
+    # shellcheck disable=SC2016  # expanded by the inner shell
+    xargs -0 sh -c 'failed=$1; shift; { tar -cf - "$@" || : > "$failed"; } | tar -C "$0" -xmf -' "$src" "$state/failed"
+    [ ! -e "$state/failed" ]
+)
+
+copy_all() { printf '.\0' | copy_to_src; }
+
+run_cargo() {
+    cd "$src/$source"
+    CARGO_TARGET_DIR=$target CARGO_INCREMENTAL=$incremental
+    export CARGO_TARGET_DIR CARGO_INCREMENTAL
+    # step: rustc-info {
+    # cargo would believe a compiler with an old path and time to be the old compiler
+    CARGO_CACHE_RUSTC_INFO=0
+    export CARGO_CACHE_RUSTC_INFO
+    # step: rustc-info }
+    set -- --locked --workspace --profile "$profile" --message-format json-render-diagnostics
+    for bin in $bins; do set -- "$@" --bin "$bin"; done
+    [ -n "$bins" ] || set -- "$@" --bins
+    case $profile in dev | test) dir=debug ;; bench) dir=release ;; *) dir=$profile ;; esac
+    if [ ! -d "$target/$dir/.fingerprint" ]; then announce_total; fi
+    status=0
+    cargo build "$@" > "$state/messages" || status=$?
+    # without this message cargo failed before it compiled anything: crates damaged by a killed download?
+    if [ "$status" != 0 ] && ! grep -q '"build-finished"' "$state/messages" && heal_registry; then
+        status=0
+        cargo build "$@" > "$state/messages" || status=$?
+    fi
+    [ "$status" = 0 ] || exit "$status"
+}
+
+# How many packages a first build will compile, for whoever shows progress. Never the reason for a failure.
+announce_total() {
+    cargo fetch --locked --target "$host" || return 0
+    total=$(cargo tree --locked --offline --workspace --edges normal,build --prefix none --no-dedupe --format '{p}' \
+        2>/dev/null | sort -u | wc -l) || return 0
+    say "total $((total))"
+}
+
+# Removes downloads that are not what Cargo.lock says, and unpacked crates without cargo's mark of completeness.
+# Succeeds if there were any: then another try makes sense.
+heal_registry() {
+    : > "$state/damaged"
+    [ -d "$CARGO_HOME/registry/cache" ] || return 1
+    find "$CARGO_HOME/registry/cache" -name '*.crate' -exec sha256sum {} + | LC_ALL=C awk '
+        FILENAME != "-" {
+            value = $0; gsub(/^[^"]*"|"[^"]*$/, "", value)
+            if (/^name = /) name = value; else if (/^version = /) version = value
+            else if (/^checksum = /) want[name "-" version ".crate"] = value
+            next
+        }
+        { path = substr($0, 67); file = path; sub(/.*\//, "", file) }
+        file in want && want[file] != $1 { print path }
+    ' Cargo.lock - > "$state/damaged"
+    find "$CARGO_HOME/registry/src" -mindepth 2 -maxdepth 2 -type d 2>/dev/null | while IFS= read -r dir; do
+        [ -s "$dir/.cargo-ok" ] || printf '%s\n' "$dir"
+    done >> "$state/damaged"
+    [ -s "$state/damaged" ] || return 1
+    say "removed $(wc -l < "$state/damaged") damaged downloads from the registry mount"
+    names "$state/damaged" | xargs -0 rm -rf
+}
+
+# Leaves /out/BIN/{bin/service,share/buildkit-tasks/manifest.json} of what cargo says it made, and of nothing else.
+write_out() {
+    LC_ALL=C sort -k 2 "$state/tree" > "$state/sorted"
+    rm -rf "${OUT:?}"
+    mkdir -p "$OUT"
+    LC_ALL=C awk -v state="$state" -v src="$src" -v out="$OUT" -v root="./$source" -v profile="$profile" \
+        -v incremental="$incremental" -v key="$key" -v rustc="$rustc" -v host="$host" '
+        function text(line, field,   value) {   # the first string called FIELD of a line of JSON
+            if (!match(line, "\"" field "\":\"[^\"]*\"")) return ""
+            value = substr(line, RSTART, RLENGTH); sub(/^"[^"]*":"/, "", value); sub(/"$/, "", value)
+            return value
+        }
+        function escaped(value) { gsub(/\\/, "\\\\", value); gsub(/"/, "\\\"", value); gsub(/[\001-\037]/, " ", value); return value }
+        function owner(path) {
+            while (sub(/\/[^\/]*$/, "", path)) if ((path "/Cargo.toml") in sig) return path
+            return ""
+        }
+        # The packages that went into a binary: owners of the files that cargo wrote beside it in BIN.d.
+        function closure(executable, inside,   file, line, n, i, words, path) {
+            file = executable ".d"
+            if ((getline line < file) <= 0) line = ""
+            close(file)
+            gsub(/\\ /, "\001", line)
+            n = split(line, words, " ")
+            for (i = 2; i <= n; i++) {
+                path = words[i]; gsub("\001", " ", path)
+                if (index(path, src "/") != 1) continue
+                path = "./" substr(path, length(src) + 2)
+                if (path in sig) inside[owner(path)] = 1; else n = 0   # through a link: take every package
+            }
+            if (n < 2) for (i = 1; i <= count; i++) if (sorted[i] ~ /\/Cargo\.toml$/) inside[owner(sorted[i])] = 1
+        }
+        function in_scope(path, inside,   dir) {   # the files that a binary answers for
+            if (path == root "/Cargo.lock") return 0
+            dir = of[path]
+            return dir in inside || dir == "" || (dir == root && (!root_package || path == root "/Cargo.toml" || index(path, root "/.cargo/") == 1))
+        }
+        function write_manifest(bin, crate, features, executable,   inside, i, path, digest, json, command, sep) {
+            closure(executable, inside)
+            command = "sha256sum > \"" state "/digest\""
+            for (i = 1; i <= count; i++) if (in_scope(sorted[i], inside)) print sig[sorted[i]] " " substr(sorted[i], 3) | command
+            close(command)
+            getline digest < (state "/digest"); close(state "/digest"); sub(/ .*/, "", digest)
+            json = out "/" bin "/share/buildkit-tasks/manifest.json"
+            print "{" > json
+            print "  \"format\": 1,\n  \"crate\": \"" crate "\",\n  \"binary\": \"" bin "\"," > json
+            print "  \"features\": [" features "],\n  \"profile\": \"" profile "\"," > json
+            print "  \"incremental\": " (incremental == "1" || incremental == "true" ? "true" : "false") "," > json
+            print "  \"rustflags\": \"" escaped(ENVIRON["RUSTFLAGS"]) "\"," > json
+            print "  \"toolchain\": {\"key\": \"" key "\", \"rustc\": \"" escaped(rustc) "\", \"host\": \"" host "\"}," > json
+            print "  \"lock\": \"sha256:" substr(sig[root "/Cargo.lock"], 2) "\"," > json
+            print "  \"source\": \"sha256:" digest "\",\n  \"workspace\": \"" (root == "./." ? "." : substr(root, 3)) "\"," > json
+            printf "  \"packages\": [" > json
+            for (i = 1; i <= count; i++) if (sorted[i] ~ /\/Cargo\.toml$/ && of[sorted[i]] in inside) {
+                printf "%s\"%s\"", sep, of[sorted[i]] == "." ? "." : substr(of[sorted[i]], 3) > json; sep = ", "
+            }
+            printf "],\n  \"files\": {" > json
+            sep = "\n"
+            for (i = 1; i <= count; i++) if (in_scope(sorted[i], inside)) {
+                printf "%s    \"%s\": \"%s\"", sep, substr(sorted[i], 3), sig[sorted[i]] > json; sep = ",\n"
+            }
+            print "\n  }\n}" > json
+            close(json)
+        }
+        FILENAME != "-" { path = substr($0, index($0, " ") + 1); if (!/^d/) { sig[path] = $1; sorted[++count] = path }; next }
+        !/^{"reason":"compiler-artifact"/ { next }
+        {
+            id = text($0, "package_id")
+            seen[id] = 1
+            if (/"fresh":false/) compiled[id] = 1
+        }
+        /"executable":"/ && /"kind":\["bin"\]/ {
+            bin = $0; sub(/.*"target":/, "", bin); bin = text(bin, "name")
+            crate = id
+            if (crate ~ / /) sub(/ .*/, "", crate)                         # cargo before 1.77: NAME VERSION (URL)
+            else if (crate ~ /#.*@/) { sub(/.*#/, "", crate); sub(/@.*/, "", crate) }
+            else { sub(/#.*/, "", crate); sub(/.*\//, "", crate) }
+            features = $0; sub(/.*"features":\[/, "", features); sub(/\].*/, "", features)
+            programs[bin] = text($0, "executable"); crates[bin] = crate; enabled[bin] = features
+        }
+        END {
+            if (root == "./.") root = "."
+            for (i = 1; i <= count; i++) of[sorted[i]] = owner(sorted[i])
+            while ((getline line < (src "/" root "/Cargo.toml")) > 0) if (line ~ /^[ \t]*\[package\]/) root_package = 1
+            for (bin in programs) {
+                system("mkdir -p \"" out "/" bin "/bin\" \"" out "/" bin "/share/buildkit-tasks\" && cp \"" programs[bin] "\" \"" out "/" bin "/bin/service\"") == 0 || failed = 1
+                write_manifest(bin, crates[bin], enabled[bin], programs[bin])
+                made++
+            }
+            for (id in seen) if (!(id in compiled)) fresh++
+            print "buildkit-tasks: fresh " fresh + 0 > "/dev/stderr"
+            if (!made) { print "buildkit-tasks: error: the workspace has no binary" > "/dev/stderr"; failed = 1 }
+            exit failed
+        }' "$state/sorted" - < "$state/messages"
+}
+
+case ${1:-} in
+    key) key ;;
+    build) build ;;
+    *) die "usage: compile.sh key|build" ;;
+esac
