@@ -2,7 +2,8 @@
 # compile.sh: one `cargo build` in a RUN step whose target directory lives in a cache mount, and never a stale one.
 #
 #   compile.sh key     prepares the toolchain's layer and prints its identity (a cached layer: builds do not pay for it)
-#   compile.sh build   makes the tree in the mount equal to the context, compiles, leaves binaries and manifests in /out
+#   compile.sh build   makes the tree in the mount equal to the context, compiles, leaves binaries and manifests in the
+#                      working directory
 #
 # cargo decides by modification times. In an image build these mean nothing: checkouts, COPY, archives and clocks set
 # them at will. So the sources are compared by content with the tree that was compiled last, only what differs gets a new
@@ -18,7 +19,7 @@ set -euf
 FORMAT=1       # of the mount's content; another number starts from nothing
 CONTEXT=/context
 MOUNT=/build
-OUT=/out
+OUT=$(pwd)     # a directory of its own
 TOOLCHAIN=/toolchain.key
 KEEP=3         # toolchains whose trees stay in the mount
 
@@ -27,7 +28,7 @@ die() { say "error: $*"; exit 2; }
 
 # ---------------------------------------------------------------------------------------------------------------- key
 
-# Prints three lines: the key, rustc's version, the host's triple. The key is made of the bytes that can take part in a
+# Prints four lines: the key, rustc's version, the host's triple, how exactly find compares times. The key is made of the bytes that can take part in a
 # compilation (compiler, standard library, system libraries, headers, tools), not of package lists or times: a library
 # put there by hand counts, a rebuilt image with the same bytes does not.
 key() {
@@ -39,7 +40,7 @@ key() {
     set --
     sysroot=$(rustc --print sysroot)
     case $sysroot in /usr | /usr/* | /opt/*) sysroot='' ;; esac
-    for dir in /usr /opt /bin /sbin /lib /lib64 /etc/alternatives "$sysroot"; do
+    for dir in /usr /opt /bin /sbin /lib /lib64 /etc/alternatives "${HOME:-/root}" "$sysroot"; do
         # on a system with a merged /usr, /bin and its like are links
         if [ -d "$dir" ] && [ ! -L "$dir" ]; then set -- "$@" "$dir"; fi
     done
@@ -60,6 +61,7 @@ key() {
     sha256sum < "$work/inputs" | cut -c 1-16
     rustc -V
     rustc -vV | sed -n 's/^host: //p'
+    if find . --version 2>/dev/null | grep -q GNU; then echo nanoseconds; else echo seconds; fi
     rm -r "$work"
 }
 
@@ -85,7 +87,7 @@ build() {
         die "there is no $source/Cargo.toml in the build context: SOURCE must name the cargo workspace's directory," \
             "and .dockerignore must let it in"
     # What the comparison of environments leaves out, cargo does not get to see either.
-    unset BINS PROFILE SOURCE CACHE_SCOPE HOSTNAME OLDPWD CARGO_INCREMENTAL \
+    unset BINS PROFILE SOURCE CACHE_SCOPE REBUILD HOSTNAME OLDPWD CARGO_INCREMENTAL \
         TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT BUILDPLATFORM BUILDOS BUILDARCH BUILDVARIANT
     use_mold
     choose_base
@@ -107,14 +109,17 @@ use_mold() {
 
 # One tree per toolchain and system libraries: objects of two images never mix.
 choose_base() {
-    { read -r key; read -r rustc; read -r host; } < "$TOOLCHAIN"
-    # rustup obeys a file in the sources: then only the compiler itself knows which one it is
+    { read -r key; read -r rustc; read -r host; read -r clock; } < "$TOOLCHAIN"
+    # rustup obeys a file in the sources: then only the compiler itself knows which one it is, and cargo's cached answers
+    # (trusted by the compiler's path and time) are not to be believed
     dir=$source
     while :; do
         if [ -e "$CONTEXT/$dir/rust-toolchain.toml" ] || [ -e "$CONTEXT/$dir/rust-toolchain" ]; then
             version=$(cd "$CONTEXT/$dir" && rustc -vV)
             rustc=${version%%
 *}
+            CARGO_CACHE_RUSTC_INFO=0
+            export CARGO_CACHE_RUSTC_INFO
             key=$key-$(printf '%s\n' "$version" | sha256sum | cut -c 1-8)
             break
         fi
@@ -184,7 +189,7 @@ sync_sources() {
 # Anything newer than now was written under a clock ahead of ours: edits of today would look older than it.
 check_clock() {
     : > "$state/now"
-    if ! find_is_precise; then
+    if [ "$clock" = seconds ]; then
         # busybox compares whole seconds: what was written in this very second must not pass for older
         touch -d "@$(($(date +%s) - 1))" "$state/before"
         if [ -n "$(newer_than "$state/before" | head -n 1)" ]; then sleep 1; : > "$state/now"; fi
@@ -193,11 +198,9 @@ check_clock() {
         everything='the clock went back'
         newer_than "$state/now" | tr '\n' '\0' | xargs -0 touch -c -r "$state/now"
         # marks must be strictly later than that: one tick of the kernel's clock, or a second for busybox
-        if find_is_precise; then sleep 0.01; else sleep 1; fi
+        if [ "$clock" = seconds ]; then sleep 1; else sleep 0.01; fi
     fi
 }
-
-find_is_precise() { [ -n "${precise:=$(find . --version 2>/dev/null | sed -n '/GNU/p')}" ]; }
 
 # incremental/ is left out: rustc does not look at times there, and it holds most of the files
 newer_than() { find "$target" "$src" -name incremental -prune -o ! -type l -newer "$1" -print; }
@@ -378,11 +381,6 @@ run_cargo() {
     cd "$src/$source"
     CARGO_TARGET_DIR=$target CARGO_INCREMENTAL=$incremental
     export CARGO_TARGET_DIR CARGO_INCREMENTAL
-    # step: rustc-info {
-    # cargo would believe a compiler with an old path and time to be the old compiler
-    CARGO_CACHE_RUSTC_INFO=0
-    export CARGO_CACHE_RUSTC_INFO
-    # step: rustc-info }
     set -- --locked --workspace --profile "$profile" --message-format json-render-diagnostics
     for bin in $bins; do set -- "$@" --bin "$bin"; done
     [ -n "$bins" ] || set -- "$@" --bins
@@ -395,7 +393,17 @@ run_cargo() {
         status=0
         cargo build "$@" > "$state/messages" || status=$?
     fi
-    [ "$status" = 0 ] || exit "$status"
+    [ "$status" = 0 ] || { name_bins; exit "$status"; }
+}
+
+# cargo suggests one similar name at most: say what there is.
+name_bins() {
+    [ -n "$bins" ] && ! grep -q '"build-finished"' "$state/messages" || return 0
+    there=$(cargo metadata --no-deps --offline --format-version 1 2>/dev/null | tr '{' '\n' |
+        sed -n '/^"kind":\["bin"\]/s/.*"name":"\([^"]*\)".*/\1/p' | sort | tr '\n' ' ')
+    for bin in $bins; do
+        case " $there" in *" $bin "*) ;; *) say "error: no binary '$bin' in the workspace; there are: $there" ;; esac
+    done
 }
 
 # How many packages a first build will compile, for whoever shows progress. Never the reason for a failure.
@@ -429,11 +437,9 @@ heal_registry() {
     names "$state/damaged" | xargs -0 rm -rf
 }
 
-# Leaves /out/BIN/{bin/service,share/buildkit-tasks/manifest.json} of what cargo says it made, and of nothing else.
+# Leaves BIN/{bin/service,share/buildkit-tasks/manifest.json} of what cargo says it made, and of nothing else.
 write_out() {
     LC_ALL=C sort -k 2 "$state/tree" > "$state/sorted"
-    rm -rf "${OUT:?}"
-    mkdir -p "$OUT"
     LC_ALL=C awk -v state="$state" -v src="$src" -v out="$OUT" -v root="./$source" -v profile="$profile" \
         -v incremental="$incremental" -v key="$key" -v rustc="$rustc" -v host="$host" '
         function text(line, field,   value) {   # the first string called FIELD of a line of JSON

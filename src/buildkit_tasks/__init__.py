@@ -1,5 +1,16 @@
 """Invoke and nox tasks for fast, never stale and portable Docker builds of Rust services."""
 
-from .tasks import namespace
+from __future__ import annotations
+
+from typing import Any
 
 __all__ = ["namespace"]
+
+
+def __getattr__(name: str) -> Any:
+    """`from buildkit_tasks import namespace` is all that a tasks.py needs; nox and tests do not pay for Invoke."""
+    if name == "namespace":
+        from .tasks import namespace
+
+        return namespace
+    raise AttributeError(name)

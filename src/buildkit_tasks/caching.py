@@ -101,13 +101,13 @@ def parse(text: str) -> tuple[Record, ...]:
 def belonging(records: Iterable[Record], scope: str) -> tuple[Record, ...]:
     """The records that are provably this project's.
 
-    A mount is ours by its id; a layer by a path that carries the scope (the Dockerfile's `/build/SCOPE/…`), or
+    A mount is ours by its id; a layer by a path that carries the scope (the Dockerfile's `/out/SCOPE/…`), or
     because it stands on such a layer. A layer without either may be another project's and is never claimed.
     """
     everything = list(records)
     # The whole id, not a prefix: `shop-admin-target-amd64` belongs to the project shop-admin.
     mount = re.compile(rf"{re.escape(scope)}-(?:cargo-registry|cargo-git|target-[a-z0-9]+)")
-    path = re.compile(rf"/build/{re.escape(scope)}(?![\w.-])")
+    path = re.compile(rf"/out/{re.escape(scope)}(?![\w.-])")
     ours = {r.id for r in everything if mount.fullmatch(r.mount_id) or path.search(r.description)}
     while True:
         more = {r.id for r in everything if r.id not in ours and ours.intersection(r.parents)}

@@ -28,7 +28,7 @@ ID:\t\tlayer1
 Reclaimable:\ttrue
 Shared:\t\tfalse
 Size:\t\t0B
-Description:\t[compile 2/4] WORKDIR /build/shop
+Description:\t[compile 2/4] WORKDIR /out/shop
 Last used:\t6 minutes ago
 
 ID:\t\tlayer2

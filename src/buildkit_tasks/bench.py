@@ -1,0 +1,132 @@
+"""Benchmark values and arithmetic: cases, samples, medians, ratios, and text edits of a Rust workspace. Pure."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+#: Two medians closer than this share of the larger are called no difference.
+NO_DIFFERENCE = 0.05
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One timed build: who, which case, wall seconds, crates compiled (None = not known), and whether the edit shows."""
+
+    contender: str
+    case: str
+    round: int
+    seconds: float
+    crates: int | None = None
+    visible: bool | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender in one case: median, least and most seconds of its samples, and the ratio of ours to it."""
+
+    case: str
+    contender: str
+    median: float
+    least: float
+    most: float
+    samples: int
+    ratio: float | None
+    crates: str
+    correct: str
+
+
+def rows(samples: Sequence[Sample], ours: str) -> tuple[Row, ...]:
+    """A row per case and contender, in the order first seen. The ratio is the median of ours / the other, round by round:
+    pairs of one round saw the same machine."""
+    found = []
+    for case in dict.fromkeys(s.case for s in samples):
+        base = {s.round: s.seconds for s in samples if s.case == case and s.contender == ours}
+        for who in dict.fromkeys(s.contender for s in samples if s.case == case):
+            mine = [s for s in samples if s.case == case and s.contender == who]
+            pairs = [base[s.round] / s.seconds for s in mine if s.round in base and s.seconds > 0]
+            seconds = [s.seconds for s in mine]
+            seen = [s.visible for s in mine if s.visible is not None]
+            crates = sorted({s.crates for s in mine if s.crates is not None})
+            found.append(
+                Row(
+                    case=case,
+                    contender=who,
+                    median=statistics.median(seconds),
+                    least=min(seconds),
+                    most=max(seconds),
+                    samples=len(mine),
+                    ratio=None if who == ours or not pairs else statistics.median(pairs),
+                    crates="-".join(map(str, (crates[0], crates[-1]) if len(crates) > 1 else crates)) or "?",
+                    correct="" if not seen else "yes" if all(seen) else f"{seen.count(False)} of {len(seen)} STALE",
+                )
+            )
+    return tuple(found)
+
+
+def verdict(row: Row) -> str:
+    """The ratio in words; small differences are called none."""
+    if row.ratio is None:
+        return "-"
+    if abs(1 - row.ratio) <= NO_DIFFERENCE:
+        return f"{row.ratio:.2f} (no difference)"
+    return f"{row.ratio:.2f}"
+
+
+HEADINGS = ("case", "build", "median s", "min-max", "runs", "crates", "edit visible", "ours / this")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as text under `HEADINGS`."""
+    spread = f"{row.least:.1f}-{row.most:.1f}" if row.samples > 1 else "-"
+    head = (row.case, row.contender, f"{row.median:.1f}", spread, str(row.samples))
+    return (*head, row.crates, row.correct or "-", verdict(row))
+
+
+def markdown(table: Sequence[Row]) -> str:
+    """The table for a README."""
+    lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
+    return "\n".join([*lines, *("| " + " | ".join(cells(r)) + " |" for r in table)])
+
+
+def edit_literal(text: str, find: str, marker: str) -> str:
+    """`find` (part of a string literal) followed by the marker; an earlier marker is replaced. Raises ValueError."""
+    pattern = re.escape(find) + r"( bench-[0-9a-f]+)?"
+    changed, count = re.subn(pattern, lambda _: f"{find} {marker}", text, count=1)
+    if not count:
+        raise ValueError(f"the text {find!r} is not there")
+    return changed
+
+
+def add_dependency(manifest: str, lock: str, package: str, crate: Mapping[str, str]) -> tuple[str, str]:
+    """Cargo.toml and Cargo.lock with one more crates.io dependency (name, version, checksum) of `package`, as cargo would
+    write them. Raises ValueError where the crate is there already or the package is not."""
+    name = crate["name"]
+    if f'name = "{name}"\n' in lock:
+        raise ValueError(f"{name} is in Cargo.lock already")
+    new = (
+        f'[[package]]\nname = "{name}"\nversion = "{crate["version"]}"\n'
+        'source = "registry+https://github.com/rust-lang/crates.io-index"\n'
+        f'checksum = "{crate["checksum"]}"\n'
+    )
+    head, *packages = re.split(r"\n(?=\[\[package\]\])", lock.rstrip("\n") + "\n")
+    found = False
+    for i, text in enumerate(packages):
+        if text.startswith(f'[[package]]\nname = "{package}"\n') and "source =" not in text:
+            inside = re.search(r"dependencies = \[\n(.*?)\]", text, re.DOTALL)
+            names = sorted([*re.findall(r'"([^"]+)"', inside[1] if inside else ""), name])
+            listing = "dependencies = [\n" + "".join(f' "{n}",\n' for n in names) + "]"
+            bare = text.replace(inside[0], "").rstrip("\n") if inside else text.rstrip("\n")
+            packages[i] = f"{bare}\n{listing}\n"
+            found = True
+    if not found:
+        raise ValueError(f"no package {package!r} in Cargo.lock")
+    # cargo's own order (versions by number), so only the new one's place is looked for
+    place = next((i for i, t in enumerate(packages) if re.findall(r'"([^"]+)"', t)[0] > name), len(packages))
+    lock = "\n".join([head, *packages[:place], new, *packages[place:]])
+    manifest, count = re.subn(r"(?m)^\[dependencies\]\n", f'[dependencies]\n{name} = "={crate["version"]}"\n', manifest)
+    if count != 1:
+        raise ValueError("Cargo.toml has no [dependencies] section")
+    return manifest, lock
