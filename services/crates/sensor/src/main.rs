@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use common::{
     health::Check,
     model::{Kind, NewAction},
+    retry,
     service::{self, Context, Identity},
 };
 use reqwest::Client;
@@ -23,8 +24,6 @@ const IDENTITY: Identity = Identity {
 };
 /// Seconds between two heartbeats, unless `SENSOR_INTERVAL_SECONDS` says otherwise.
 const INTERVAL_SECONDS: u64 = 30;
-/// Pause before another attempt when one has failed.
-const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// Longest time for one request.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -44,14 +43,20 @@ async fn run(context: Context) -> anyhow::Result<()> {
     let heard = Arc::new(AtomicBool::new(false));
     let checks = vec![api_check(heard.clone())];
     let emit = async {
+        let mut retry_pause = retry::FIRST_PAUSE;
         loop {
             let outcome = emit(&client, &url).await;
             heard.store(outcome.is_ok(), Ordering::Relaxed);
             let pause = match outcome {
-                Ok(()) => interval,
+                Ok(()) => {
+                    retry_pause = retry::FIRST_PAUSE;
+                    interval
+                }
                 Err(error) => {
                     tracing::warn!("no heartbeat: {error:#}");
-                    RETRY_PAUSE.min(interval)
+                    let pause = retry_pause;
+                    retry_pause = retry::next_pause(pause);
+                    pause
                 }
             };
             tokio::select! {
