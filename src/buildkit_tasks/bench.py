@@ -13,7 +13,7 @@ NO_DIFFERENCE = 0.05
 
 @dataclass(frozen=True)
 class Sample:
-    """One timed build: who, which case, wall seconds, crates compiled (None = not known), and whether the edit shows."""
+    """One timed build: who, which case, wall seconds, crates compiled (None = unknown), whether the edit shows."""
 
     contender: str
     case: str
@@ -39,8 +39,10 @@ class Row:
 
 
 def rows(samples: Sequence[Sample], ours: str) -> tuple[Row, ...]:
-    """A row per case and contender, in the order first seen. The ratio is the median of ours / the other, round by round:
-    pairs of one round saw the same machine."""
+    """A row per case and contender, in the order first seen.
+
+    The ratio is the median of ours / the other, round by round: pairs of one round saw the same machine.
+    """
     found = []
     for case in dict.fromkeys(s.case for s in samples):
         base = {s.round: s.seconds for s in samples if s.case == case and s.contender == ours}
@@ -101,8 +103,10 @@ def edit_literal(text: str, find: str, marker: str) -> str:
 
 
 def add_dependency(manifest: str, lock: str, package: str, crate: Mapping[str, str]) -> tuple[str, str]:
-    """Cargo.toml and Cargo.lock with one more crates.io dependency (name, version, checksum) of `package`, as cargo would
-    write them. Raises ValueError where the crate is there already or the package is not."""
+    """Cargo.toml and Cargo.lock with one more crates.io dependency of `package`, as cargo would write them.
+
+    `crate` has name, version and checksum. Raises ValueError where it is there already or the package is not.
+    """
     name = crate["name"]
     if f'name = "{name}"\n' in lock:
         raise ValueError(f"{name} is in Cargo.lock already")

@@ -139,3 +139,20 @@ def cache_records(cwd: Path) -> Command:
 def remove_cache_record(cwd: Path, identity: str) -> Command:
     """Remove one build cache record; the filter is a pattern in buildx 0.13, so it is anchored."""
     return docker(cwd, "buildx", "prune", "--force", "--all", "--filter", f"id=^{identity}$")
+
+
+def registry_mirrors(cwd: Path) -> Command:
+    """Registry mirrors that the engine itself is set to use, as a JSON list or `null`."""
+    return docker(cwd, "info", "--format", "{{json .RegistryConfig.Mirrors}}")
+
+
+def program_contains(cwd: Path, image: str, text: str) -> Command:
+    """Exit code 0 when the program in an image contains a text; nothing is started but grep, without network."""
+    how = ("run", "--rm", "--network", "none", "--entrypoint", "grep", image)
+    return docker(cwd, *how, "-q", "-a", "-F", "-e", text, "/usr/local/bin/service")
+
+
+def image_details(cwd: Path, images: Iterable[str], label: str) -> Command:
+    """A JSON list a line for those images that are there: names, id, bytes, the value of a label."""
+    form = "[{{json .RepoTags}},{{json .Id}},{{.Size}},{{json (index .Config.Labels LABEL)}}]"
+    return docker(cwd, "image", "inspect", "--format", form.replace("LABEL", f'"{label}"'), *images)

@@ -56,7 +56,7 @@ def instructions(text: str) -> Iterator[Instruction]:
 
 def arguments(text: str) -> frozenset[str]:
     """Names that any `ARG` declares, in any stage."""
-    names = set()
+    names: set[str] = set()
     for item in instructions(text):
         if item.keyword == "ARG":
             names.update(word.split("=", 1)[0] for word in item.rest.split())

@@ -106,7 +106,6 @@ class BuildRequest:
     profile: str = ""
     incremental: bool | None = None
     no_cache: bool = False
-    cache_namespace: str = ""
     progress: str = "auto"
 
 

@@ -41,7 +41,7 @@ def make(
         "PROFILE": profile,
         "CARGO_INCREMENTAL": "1" if incremental else "0",
         "REBUILD": nonce,
-        "BUILDKIT_CACHE_MOUNT_NS": request.cache_namespace,
+        "BUILDKIT_CACHE_MOUNT_NS": settings.cache_namespace,
     }
     bins = "" if len(chosen) == len(space.services) else " ".join(dict.fromkeys(s.binary for s in chosen))
     targets: dict[str, Any] = {}

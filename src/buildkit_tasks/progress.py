@@ -132,7 +132,7 @@ class Progress:
         """The step that broke the build: one with an error that is not merely a cancelled neighbour."""
         broken = [v for v in self.vertexes.values() if v.error]
         real = [v for v in broken if "context canceled" not in v.error and "CANCELED" not in v.error.upper()]
-        return (sorted(real, key=lambda v: len(v.log), reverse=True) or broken or [None])[0]
+        return max(real or broken, key=lambda v: len(v.log), default=None)
 
     def steps(self) -> tuple[Step, ...]:
         """The steps of the Dockerfiles in the order seen; BuildKit's internal ones left out."""

@@ -23,10 +23,13 @@ PREFIX = "BUILDKIT_TASKS_"
 class Settings:
     """What can be set, under `[tool.buildkit-tasks]` or as BUILDKIT_TASKS_NAME; `root` is the project's directory.
 
-    profile: cargo profile of a build. cache_scope: prefix of all mount ids, empty = the compose file's `name:`.
-    base_registry: a mirror's host (and path) that replaces Docker Hub. ca_bundle: a PEM file handed to builds as a
-    secret, empty = none. binary_arg: the build argument that names a service's program. min_disk_gb: warn below.
-    health_timeout: seconds `up` waits. api_service: the service that `smoke` talks to.
+    profile: cargo profile of a build. incremental: auto, on or off. cache_scope: prefix of all mount ids, empty = the
+    compose file's `name:`. cache_namespace: a set of mounts of its own (a branch, a benchmark). compose_file: as
+    COMPOSE_FILE. base_registry: a mirror's host (and path) that replaces Docker Hub. ca_bundle: a PEM file handed to
+    builds as a secret, empty = none. binary_arg: the build argument that names a service's program. offline_images:
+    auto, always or never build base images from packages. health_timeout: seconds `up` waits. min_disk_gb: warn below.
+    smoke_service: the service that `smoke` posts an action to, empty = this project has no smoke test; smoke_events:
+    the one that tells what was completed.
     """
 
     root: Path
@@ -37,11 +40,12 @@ class Settings:
     base_registry: str = ""
     ca_bundle: str = ""
     binary_arg: str = "BIN"
-    services_dir: str = ""
+    cache_namespace: str = ""
     offline_images: str = "auto"
     health_timeout: int = 180
     min_disk_gb: int = 5
-    api_service: str = "api"
+    smoke_service: str = ""
+    smoke_events: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,14 +89,14 @@ def load(
     """Settings of the project at `root` and the origin of each value. Raises `Problem` settings-invalid."""
     section = _pyproject(root).get("buildkit-tasks", {})
     names = {f.name: f for f in fields(Settings) if f.name != "root"}
-    for key in section:
+    for key in section.keys() - {"bench"}:  # a table that flows/bench.py reads
         if key.replace("-", "_") not in names:
             raise Problem(
                 "settings-invalid",
                 f"pyproject.toml has an unknown setting {key!r} under [tool.buildkit-tasks].",
                 hint=f"known settings: {', '.join(sorted(names))}",
             )
-    ours = {k.replace("-", "_"): v for k, v in section.items()}
+    ours = {k.replace("-", "_"): v for k, v in section.items() if k != "bench"}
     settings = Settings(root)
     origins = []
     for name, item in names.items():
@@ -146,6 +150,11 @@ def _pyproject(folder: Path) -> dict[str, Any]:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Problem("settings-invalid", f"{path} cannot be read: {error}.", hint="correct the file") from error
+
+
+def bench_table(root: Path) -> dict[str, Any]:
+    """The table `[tool.buildkit-tasks.bench]`: what a benchmark edits. `{}` where there is none."""
+    return dict(_pyproject(root).get("buildkit-tasks", {}).get("bench", {}))
 
 
 def state_dir(world: World, root: Path) -> Path:

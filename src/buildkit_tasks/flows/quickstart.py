@@ -24,8 +24,8 @@ def quickstart(session: Session) -> None:
         ("start and wait until healthy", _up),
         ("smoke test", smoke.smoke),
     ]
-    if not session.settings.api_service or session.settings.api_service not in _names_hint(session):
-        steps = [s for s in steps if s[1] is not smoke.smoke]
+    if not session.settings.smoke_service:
+        steps.pop()
     began = session.world.clock()
     for number, (what, do) in enumerate(steps, 1):
         coming = steps[number][0] if number < len(steps) else "what runs where"
@@ -33,13 +33,6 @@ def quickstart(session: Session) -> None:
             do(session)
     session.report.say(f"ready in {session.world.clock() - began:.0f} s", style="bold green")
     farewell(session)
-
-
-def _names_hint(session: Session) -> str:
-    """The compose text: enough to know whether the smoke test's service exists, before an engine can be asked."""
-    from .project import compose_files
-
-    return "\n".join(f.read_text("utf-8", errors="replace") for f in compose_files(session))
 
 
 def prerequisites(session: Session) -> None:

@@ -6,10 +6,8 @@ from invoke.collection import Collection
 
 from . import build, project, stack
 
-namespace = Collection()
-for _task in (
-    *(project.quickstart, build.build),
+namespace = Collection(
+    *(project.quickstart, build.build, build.bench),
     *(stack.up, stack.down, stack.restart, stack.ps, stack.logs, stack.shell, stack.smoke, stack.prune),
     *(project.dotenv, project.settings),
-):
-    namespace.add_task(_task)
+)

@@ -51,3 +51,19 @@ def build(
         flow.show_plan(session, request)
     else:
         flow.tell(session, flow.build(session, request))
+
+
+@task(
+    help={
+        "quick": "the four classic cases (the only benchmark there is yet)",
+        "rounds": "how often each edit is timed",
+        "markdown": "print a table for a README",
+        "json": "print one JSON document with every sample",
+    }
+)
+@told
+def bench(session: Session, quick: bool = False, rounds: int = 3, markdown: bool = False, json: bool = False) -> None:
+    """Measure ours against the classic Dockerfile, side by side on a scratch copy; about 25 minutes for the sample."""
+    from buildkit_tasks.flows import bench as flow
+
+    flow.quick(session, rounds=rounds, markdown=markdown)

@@ -17,7 +17,7 @@ from buildkit_tasks.report import Report
 from buildkit_tasks.world import World
 
 
-def told(body: Callable[..., None]) -> Callable[..., None]:
+def told(body: Callable[..., None]) -> Callable[..., Any]:
     """Wrap a task body so that it gets a `Session` in place of Invoke's context.
 
     A `Problem` is told and becomes its exit code; anything unexpected is our defect: traceback, versions, exit 70.

@@ -1,9 +1,9 @@
 #!/bin/sh
 # rootfs.sh SUITE MIRROR KEYRING OUT: a minimal Debian as the tar file OUT. Needs root and debootstrap.
 # KEYRING is the file that signs the mirror; "-" leaves signatures to the mirror's own trust (apt's [trusted=yes]).
-# Run it in a mount namespace of its own (unshare --mount): debootstrap mounts /proc and /sys inside the tree, and whatever
-# ends this script, those mounts then go with it.
 set -eu
+# debootstrap mounts /proc and /sys inside the tree: in a mount namespace of our own they go with us, whatever ends us.
+if [ "${OWN_MOUNTS:-}" != 1 ] && unshare --mount true 2>/dev/null; then OWN_MOUNTS=1 exec unshare --mount sh "$0" "$@"; fi
 suite=$1 mirror=$2 keyring=$3 out=$4
 tree=$out.tree
 # What a killed run left. The mounts inside went with its namespace; --one-file-system is for those that did not.
@@ -13,7 +13,7 @@ trap 'exit 130' INT TERM HUP
 mkdir -p "$tree"
 trust=--keyring=$keyring
 [ "$keyring" != - ] || trust=--no-check-gpg
-debootstrap --variant=minbase --include=ca-certificates "$trust" "$suite" "$tree" "$mirror"
+debootstrap --variant=minbase --include=ca-certificates "$trust" "$suite" "$tree" "$mirror" >&2
 umount -R "$tree/proc" "$tree/sys" 2>/dev/null || :
 # /dev and /run belong to the container; lists, packages and logs are of no use to anybody.
 tar -C "$tree" --one-file-system --numeric-owner -cf "$out.part" \

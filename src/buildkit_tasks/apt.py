@@ -1,0 +1,156 @@
+"""Debian's package sources as text: both spellings read, one written; and which mirror they make of this machine. Pure.
+
+Formats: sources.list(5) (one-line), deb822(5) (.sources files).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit, urlunsplit
+
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One entry. `options` are deb822 field names (`Signed-By`, `Trusted`, …) to values."""
+
+    uris: tuple[str, ...]
+    suites: tuple[str, ...]
+    components: tuple[str, ...] = ("main",)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def uri(self) -> str:
+        """The first address, without a slash at its end."""
+        return self.uris[0].rstrip("/")
+
+
+def fields(text: str) -> Iterator[dict[str, str]]:
+    """Paragraphs of a deb822 text; continued lines are joined by newlines, comments left out, names as written."""
+    paragraph: dict[str, str] = {}
+    last = ""
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("#"):
+            continue
+        if not line.strip():
+            if paragraph:
+                yield paragraph
+            paragraph, last = {}, ""
+        elif line[0] in " \t" and last:
+            paragraph[last] += "\n" + line.strip()
+        elif ":" in line:
+            last, _, value = line.partition(":")
+            last = last.strip()
+            paragraph[last] = value.strip()
+
+
+def parse_sources(text: str) -> tuple[Source, ...]:
+    """Entries of a .sources file that are on and give binary packages."""
+    found = []
+    for raw in fields(text):
+        entry = {k.lower(): (k, v) for k, v in raw.items()}
+        value = {k: v for k, (_, v) in entry.items()}
+        if value.get("enabled", "yes").lower() in ("no", "false", "0") or "deb" not in value.get("types", "").split():
+            continue
+        if not value.get("uris") or not value.get("suites"):
+            continue
+        known = {"types", "uris", "suites", "components", "enabled", "x-repolib-name"}
+        options = {name: v for k, (name, v) in entry.items() if k not in known}
+        found.append(
+            Source(
+                tuple(value["uris"].split()),
+                tuple(value["suites"].split()),
+                tuple(value.get("components", "").split()),
+                options,
+            )
+        )
+    return tuple(found)
+
+
+_ONE_LINE = re.compile(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)(?P<components>[^#]*)")
+
+
+def parse_list(text: str) -> tuple[Source, ...]:
+    """Entries of a one-line style .list file that give binary packages."""
+    found = []
+    for line in text.splitlines():
+        match = _ONE_LINE.match(line.strip())
+        if not match:
+            continue
+        options = {}
+        for word in shlex.split(match["options"] or ""):
+            name, _, value = word.partition("=")
+            options["-".join(part.capitalize() for part in name.split("-"))] = value
+        found.append(Source((match["uri"],), (match["suite"],), tuple(match["components"].split()), options))
+    return tuple(found)
+
+
+def render(sources: Sequence[Source]) -> str:
+    """The entries as the text of a .sources file."""
+    blocks = []
+    for source in sources:
+        lines = ["Types: deb", f"URIs: {' '.join(source.uris)}", f"Suites: {' '.join(source.suites)}"]
+        if source.components:
+            lines.append(f"Components: {' '.join(source.components)}")
+        for name, value in source.options.items():
+            # An inline key is a paragraph of its own: lines go on with a space, empty ones with a dot.
+            lines.append(f"{name}: " + "\n ".join(value.split("\n")))
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks)
+
+
+def debian_main(sources: Sequence[Source], codename: str = "") -> Source | None:
+    """The entry that gives Debian itself: its suite is the machine's release, its component main."""
+    for source in sources:
+        if "main" not in source.components or not source.uri.startswith(("http://", "https://", "file:", "mirror+")):
+            continue
+        if codename in source.suites if codename else any(s in RELEASES for s in source.suites):
+            return replace(source, suites=(codename,) if codename else source.suites[:1])
+    return None
+
+
+#: Releases whose mirror also carries the others'.
+RELEASES = ("bookworm", "trixie", "forky", "bullseye", "sid", "stable", "testing", "unstable", "oldstable")
+
+
+def for_suite(sources: Sequence[Source], codename: str, suite: str) -> tuple[Source, ...]:
+    """Entries for another Debian `suite` from the mirrors that a machine of release `codename` uses.
+
+    Main and updates come from where the machine's own come; security from where its security updates come. What the
+    machine does not have (no Debian, or no security entry) is Debian's public mirror.
+    """
+    main = debian_main(sources, codename) or Source(("http://deb.debian.org/debian",), ("",), ("main",))
+    options = main.options or {"Signed-By": KEYRING}
+    base = Source(main.uris, (suite, f"{suite}-updates"), ("main",), options)
+    own = next((s for s in sources for name in s.suites if codename and name == f"{codename}-security"), None)
+    uris = own.uris if own else ("http://deb.debian.org/debian-security",)
+    return base, Source(uris, (f"{suite}-security",), ("main",), (own.options if own else None) or options)
+
+
+def without_credentials(source: Source) -> tuple[Source, tuple[str, ...]]:
+    """The entry with user and password taken out of its addresses, and the lines of auth.conf(5) that hold them."""
+    bare, auth = [], []
+    for uri in source.uris:
+        parts = urlsplit(uri)
+        if parts.username is None:
+            bare.append(uri)
+            continue
+        host = parts.hostname or ""
+        place = host + (f":{parts.port}" if parts.port else "")
+        bare.append(urlunsplit((parts.scheme, place, parts.path, parts.query, parts.fragment)))
+        auth.append(f"machine {parts.scheme}://{place} login {parts.username} password {parts.password or ''}")
+    return replace(source, uris=tuple(bare)), tuple(auth)
+
+
+def pin(release: str, packages: Sequence[str]) -> str:
+    """Preferences that let exactly these packages, and nothing else, come from a release. See apt_preferences(5)."""
+    return (
+        f"# Nothing comes from {release} by itself ...\n"
+        f"Package: *\nPin: release n={release}\nPin-Priority: -10\n\n"
+        f"# ... but these, which that release has new enough.\n"
+        f"Package: {' '.join(packages)}\nPin: release n={release}\nPin-Priority: 990\n"
+    )

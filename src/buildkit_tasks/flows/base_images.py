@@ -1,0 +1,275 @@
+"""Base images from Debian packages: a minimal Debian (debootstrap), then all images in one solve of the engine."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import platform
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+
+from buildkit_tasks import apt, command, engine, host, images, run
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.images import Recipe
+from buildkit_tasks.model import Command, Engine
+from buildkit_tasks.progress import Decoder, Progress
+
+from .session import Session
+
+SUITE = "bookworm"
+
+#: Seconds that a minimal Debian left by a killed run is good for.
+ROOTFS_AGE = 6 * 3600
+
+_PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
+def build(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: bool = False) -> None:
+    """Build these images, under our own names, into the engine. Asks before it installs debootstrap or uses sudo.
+
+    Problems: image-unavailable (the packages cannot be had), consent-missing, root-needed.
+    """
+    began = session.world.clock()
+    with _workplace(session) as place:
+        base = "" if force or any(r.stage == "debian" for r in recipes) else _own_base(session)
+        main, security = apt.for_suite(host.apt_sources(), host.release().codename, SUITE)
+        secrets = _lay_out(session, place, (main, security))
+        if not base:
+            _rootfs(session, facts, place, main)
+        made = images.definition(
+            recipes,
+            recipe_hash(),
+            secrets,
+            {name: session.world.env[name] for name in _PROXIES if session.world.env.get(name)},
+            zstd=facts.containerd_store,
+            base=base,
+        )
+        _solve(session, facts, place, json.dumps(made))
+        (place / "rootfs.tar").unlink(missing_ok=True)
+    session.report.say(
+        f"  {len(recipes)} base image{'s' if len(recipes) > 1 else ''} made in {session.world.clock() - began:.0f} s"
+    )
+
+
+def recipe_hash() -> str:
+    """Changes when any file of the recipes does; images carry it as a label."""
+    digest = sha256()
+    for name, content in sorted(_data().items()):
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def _data() -> dict[str, bytes]:
+    """The recipes' files, from inside the package wherever it is installed."""
+    folder = files("buildkit_tasks") / "data" / "images"
+    return {item.name: item.read_bytes() for item in folder.iterdir() if item.is_file()}
+
+
+@contextlib.contextmanager
+def _workplace(session: Session) -> Iterator[Path]:
+    """The build context, shared by this user's projects; one build at a time, secrets gone afterwards."""
+    place = session.world.state_home / "images"
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (place / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            session.report.say("  waiting: base images are being built by another run")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place / "secrets", ignore_errors=True)
+
+
+def _own_base(session: Session) -> str:
+    from .images import local
+
+    name = images.RECIPES[0].image
+    return name if local(session, [name]) else ""
+
+
+def _lay_out(session: Session, place: Path, sources: Sequence[apt.Source]) -> list[str]:
+    """Write the context: recipes, this machine's mirror, and the secrets; returns the ids of the secrets."""
+    for name, content in _data().items():
+        (place / name).write_bytes(content)
+    shutil.rmtree(place / "overlay", ignore_errors=True)
+    bare, auth = zip(*(apt.without_credentials(s) for s in sources), strict=True)
+    listed = place / "overlay/etc/apt/sources.list.d/debian.sources"
+    listed.parent.mkdir(parents=True)
+    listed.write_text(apt.render(bare), "utf-8")
+    for source in bare:
+        key = Path(source.options.get("Signed-By", ""))
+        if key.is_absolute() and key.is_file() and str(key) != apt.KEYRING:
+            copy = place / "overlay" / str(key).lstrip("/")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(key, copy)
+    secrets = place / "secrets"
+    secrets.mkdir(mode=0o700, exist_ok=True)
+    settings = _apt_settings(session)
+    if session.settings.ca_bundle:
+        shutil.copy(session.settings.ca_bundle, secrets / "ca")
+        settings += 'Acquire::https::CAInfo "/run/secrets/ca";\n'
+    (secrets / "aptconf").write_text(settings, "utf-8")
+    (secrets / "aptauth").write_text("".join(f"{line}\n" for lines in auth for line in lines), "utf-8")
+    return [name for name in ("ca", "aptconf", "aptauth") if (secrets / name).exists()]
+
+
+def _apt_settings(session: Session) -> str:
+    """The host's own apt settings that decide whether its mirror works: proxies, and whether old indexes are fine."""
+    if not host.which(session.world, "apt-config"):
+        return ""
+    dump = run.capture(session.world, Command(("apt-config", "dump", "Acquire"), session.root)).stdout
+    wanted = re.compile(r"^Acquire::(https?::Proxy(::\S+)?|Check-Valid-Until|Check-Date|Retries) ", re.IGNORECASE)
+    return "".join(f"{line}\n" for line in dump.splitlines() if wanted.match(line))
+
+
+def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source) -> None:
+    """Make rootfs.tar, unless a run that was killed later left one."""
+    world, report = session.world, session.report
+    tar = place / "rootfs.tar"
+    with contextlib.suppress(OSError):
+        if time.time() - tar.stat().st_mtime < ROOTFS_AGE:
+            report.say("  Debian 12: an earlier run left it")
+            return
+    here = engine.parse({"Architecture": platform.machine()}).arch
+    if facts.arch and facts.arch != here:
+        raise Problem(
+            "image-unavailable",
+            f"Base images for {facts.arch} cannot be made on this {here} machine.",
+            hint="make them on a machine of that kind and move them: docker save … | docker load",
+        )
+    signed = main.options.get("Signed-By", "")
+    keyring = signed if signed.startswith("/") and "\n" not in signed else apt.KEYRING
+    if main.options.get("Trusted", "").lower() == "yes":
+        keyring = "-"
+    _debootstrap(session, keyring)
+    if not host.is_root() and not report.consent("debootstrap runs as root through sudo, to make a minimal Debian"):
+        raise Problem("consent-missing", "Without debootstrap no base image can be made.", hint="run it again")
+    host.rights(world, "run debootstrap")
+    report.say(f"  Debian 12 from {apt.without_credentials(main)[0].uri} (debootstrap, usually under a minute)")
+    began, told, kept = world.clock(), "", b""
+
+    def hear(chunk: bytes) -> None:
+        nonlocal told, kept
+        kept = (kept + chunk)[-4000:]
+        for verb in ("Retrieving", "Extracting", "Unpacking", "Configuring"):
+            if f"I: {verb} ".encode() in chunk and verb != told:
+                told = verb
+                report.say(f"    {verb.lower()} packages ({world.clock() - began:.0f} s)")
+
+    script = host.as_root(("sh", str(place / "rootfs.sh"), SUITE, main.uri, keyring, str(tar)), cwd=place)
+    result = run.stream(world, script, hear)
+    if result.code != 0:
+        raise Problem(
+            "image-unavailable",
+            "debootstrap could not make a minimal Debian.",
+            causes=[f"exit code {result.code}; mirror {apt.without_credentials(main)[0].uri}"],
+            details="\n".join(kept.decode(errors="replace").splitlines()[-12:]),
+            hint="check that apt works on this machine: apt-get update",
+        )
+    report.say(f"  Debian 12: done in {world.clock() - began:.0f} s")
+
+
+def _debootstrap(session: Session, keyring: str) -> None:
+    """Have debootstrap and the keys of Debian's archive; installed through apt with consent."""
+    wanted = [] if host.which(session.world, "debootstrap") else ["debootstrap"]
+    if keyring == apt.KEYRING and not Path(keyring).exists():
+        wanted.append("debian-archive-keyring")
+    if not wanted:
+        return
+    if not host.release().apt:
+        raise Problem(
+            "image-unavailable",
+            f"Base images are made with {' and '.join(wanted)}, which this machine has not.",
+            hint=f"install {' '.join(wanted)}, or name a mirror: BUILDKIT_TASKS_BASE_REGISTRY=mirror.example",
+        )
+    if not session.report.consent(f"Base images are made with {' and '.join(wanted)}: apt-get install it."):
+        raise Problem("consent-missing", "Without debootstrap no base image can be made.", hint="run it again")
+    host.rights(session.world, f"install {' '.join(wanted)}")
+    host.apt_install(session.world, wanted, "image-unavailable")
+
+
+def _solve(session: Session, facts: Engine, place: Path, definition: str) -> None:
+    progress, decoder = Progress(), Decoder()
+    told: set[str] = set()
+    began = session.world.clock()
+
+    def hear(chunk: bytes) -> None:
+        for status in decoder.feed(chunk):
+            progress.update(status)
+            for line in _news(progress, told):
+                session.report.say(f"  {line} ({session.world.clock() - began:.0f} s)")
+
+    bake = command.bake(place, definition, place / "metadata.json")
+    # The engine's own builder: an image made by another one would have to be loaded first.
+    own = Command(bake.argv, bake.cwd, (*bake.env, ("BUILDX_BUILDER", facts.context)), bake.stdin)
+    session.report.say("  packages for all images, in one go (one to two minutes)")
+    result = run.stream(session.world, own, hear)
+    if result.code != 0:
+        broken = progress.failed()
+        raise Problem(
+            "image-unavailable",
+            "The base images could not be built.",
+            causes=[broken.error.splitlines()[-1]] if broken and broken.error else [],
+            details="\n".join(broken.log[-15:]) if broken else decoder.close()[-2000:],
+            hint="check that apt works on this machine: apt-get update; then: invoke images.build",
+        )
+
+
+def _news(progress: Progress, told: set[str]) -> Iterator[str]:
+    """Steps worth a line that ended since the last call: installed packages, and images as they are stored."""
+    for digest, vertex in progress.vertexes.items():
+        if vertex.completed is None or vertex.error or digest in told:
+            continue
+        told.add(digest)
+        stage = re.match(r"\[(?:\S+ )?(\S+) \d+/\d+\] RUN", vertex.name)
+        if stage and not vertex.cached:
+            yield f"{stage[1]}: packages installed"
+        elif vertex.name.endswith("exporting to image"):
+            yield f"{vertex.name.partition(']')[0].lstrip('[').split()[0]}: stored"
+
+
+def table(session: Session, facts: Engine, refs: Sequence[str], *, again: bool = False) -> list[dict[str, object]]:
+    """A row per reference: what is used, where it comes from, its id and size (bytes) where the engine has it."""
+    from .images import decide
+
+    decisions = decide(session, facts, refs, again=again)
+    details = _details(session, [d.use for d in decisions.values()])
+    current = recipe_hash()
+    rows: list[dict[str, object]] = []
+    for decision in decisions.values():
+        found: Mapping[str, object] = details.get(decision.use, {})
+        recipe = images.recipe_for(decision.reference)
+        old = decision.source == "offline" and bool(found) and found.get("recipe") != current
+        rows.append(
+            {
+                "reference": decision.reference,
+                "source": decision.source,
+                "use": decision.use,
+                "id": found.get("id", ""),
+                "bytes": found.get("bytes", 0),
+                "recipe": recipe.stage if recipe else "",
+                "outdated": old,
+            }
+        )
+    return rows
+
+
+def _details(session: Session, names: Sequence[str]) -> dict[str, dict[str, object]]:
+    result = run.capture(session.world, command.image_details(session.root, names, images.LABEL))
+    found: dict[str, dict[str, object]] = {}
+    for line in result.stdout.splitlines():
+        with contextlib.suppress(ValueError):
+            tags, identity, size, recipe = json.loads(line)
+            for tag in tags or ():
+                full = images.parse(tag)
+                entry = {"id": identity, "bytes": size, "recipe": recipe or ""}
+                found.update({name: entry for name in names if images.parse(name) == full})
+    return found

@@ -1,0 +1,144 @@
+"""The line that switches BuildKit on in a shell's start-up file: text in, text out. Pure; bash, zsh and fish.
+
+Which file a shell reads: bash(1) INVOCATION, zsh(1) STARTUP/SHUTDOWN FILES, fish(1) "Initialization files".
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SHELLS = ("bash", "zsh", "fish")
+
+#: What we switch on: for docker itself, and for compose v1 and early v2 that asked before they used BuildKit.
+VARIABLES: Mapping[str, str] = {"DOCKER_BUILDKIT": "1", "COMPOSE_DOCKER_CLI_BUILD": "1"}
+
+_MARK = "# added by buildkit-tasks"
+# The mark stands last on its line, so that the CR of a CRLF file falls into the comment.
+_OURS = re.compile(
+    rf"^[^\n]*{_MARK}(?:, (?P<breaks>\d) line breaks? before)?(?P<made>, file made)?(?:\r?\n|\r?\Z)", re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What `remove` left. `delete` is True where the file is empty now and was made by `add`."""
+
+    text: str
+    delete: bool = False
+
+
+def config_dir(env: Mapping[str, str], home: Path) -> Path:
+    """Where our env file lives (XDG base directories). A relative or many-line value counts as unset."""
+    given = env.get("XDG_CONFIG_HOME", "")
+    usable = given.startswith("/") and "\n" not in given
+    return (Path(given) if usable else home / ".config") / "buildkit-tasks"
+
+
+def env_file(shell: str, config: Path) -> Path:
+    """The env file that the line reads: one text for bash and zsh, one for fish."""
+    return config / ("env.fish" if shell == "fish" else "env.sh")
+
+
+def exports(shell: str, variables: Mapping[str, str] = VARIABLES) -> str:
+    """The statements that set the variables in a shell; what `eval "$(invoke env)"` and the env file contain."""
+    if shell == "fish":
+        return "".join(f"set -gx {name} {_quoted(value, shell)}\n" for name, value in variables.items())
+    return "".join(f"export {name}={_quoted(value, shell)}\n" for name, value in variables.items())
+
+
+def env_text(shell: str) -> str:
+    """Content of the env file."""
+    return (
+        "# BuildKit for every docker and compose that this shell starts. Written by buildkit-tasks;\n"
+        f"# undo: invoke enable-buildkit --undo\n{exports(shell)}"
+    )
+
+
+def _quoted(word: str, shell: str) -> str:
+    if shell != "fish":
+        return shlex.quote(word)
+    return word if re.fullmatch(r"[\w@%+=:,./-]+", word) else "'" + word.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def line(shell: str, file: Path, home: Path) -> str:
+    """The guarded line without its mark. `$HOME` stays a variable: a rc file may be shared between machines.
+
+    The guard keeps a machine without our file silent, and leaves `$?` alone.
+    """
+    if file.is_relative_to(home):
+        path = f'"$HOME"/{_quoted(str(file.relative_to(home)), shell)}'
+    else:
+        path = _quoted(str(file), shell)
+    if shell == "fish":
+        return f"if test -r {path}; source {path}; end"
+    return f"if [ -r {path} ]; then . {path}; fi"
+
+
+def present(text: str) -> bool:
+    """True where our line stands in the text, in whatever version."""
+    return _OURS.search(text) is not None
+
+
+def add(text: str, wanted: str, *, new_file: bool = False) -> str:
+    """The rc text with our line as its last one. An older line of ours is replaced where it stands.
+
+    Nothing else changes: line ends stay as they are, and what has to be added before the line (a missing last line
+    end, a break after a line that continues) is counted in the mark, so that `remove` gives the same bytes back.
+    """
+    end = "\r\n" if re.search(r"\r\n[^\n]*\Z", text) else "\n"
+    found = _OURS.search(text)
+    if found:
+        tail = found[0][found[0].index(_MARK) :]
+        return text[: found.start()] + f"{wanted}  {tail}" + text[found.end() :]
+    body = text.rstrip("\n").removesuffix("\r")
+    continues = text[len(body) :].count("\n") < 2 and (len(body) - len(body.rstrip("\\"))) % 2 == 1
+    breaks = int(not text.endswith("\n") and text != "") + int(continues)
+    mark = _MARK + (f", {breaks} line break{'s' if breaks > 1 else ''} before" if breaks else "")
+    mark += ", file made" if new_file else ""
+    return f"{text}{end * breaks}{wanted}  {mark}{end}"
+
+
+def remove(text: str) -> Removed:
+    """The rc text without our line, `add` undone byte for byte. Text that came after our line stays whole."""
+    made = False
+    while found := _OURS.search(text):
+        before, after = text[: found.start()], text[found.end() :]
+        made = made or bool(found["made"])
+        for _ in range(int(found["breaks"] or 0) if not after else 0):
+            before = before.removesuffix("\n").removesuffix("\r") if before.endswith("\r\n") else before[:-1]
+        text = before + after
+    return Removed(text, delete=made and text == "")
+
+
+def rc_files(
+    shell: str, home: Path, *, exists: Collection[Path], zdotdir: Path | None, config_home: Path, macos: bool
+) -> tuple[Path, ...]:
+    """The start-up files that need the line: those the shell reads, never one that would hide another.
+
+    bash reads ~/.bashrc where it is interactive, and as a login shell only the first of three profile files: a new
+    ~/.bash_profile would hide an existing ~/.profile, so none is made unless there is none at all (macOS, whose
+    terminals open login shells).
+    """
+    if shell == "zsh":
+        return ((zdotdir or home) / ".zshrc",)
+    if shell == "fish":
+        return (config_home / "fish" / "config.fish",)
+    profiles = [home / name for name in (".bash_profile", ".bash_login", ".profile")]
+    login = next((p for p in profiles if p in exists), profiles[-1] if macos else None)
+    return (home / ".bashrc", *([login] if login else []))
+
+
+def reads_bashrc(profile: str) -> bool:
+    """True where a bash profile text reads ~/.bashrc itself, so that a line in the latter is enough."""
+    return any("bashrc" in row and not row.lstrip().startswith("#") for row in profile.splitlines())
+
+
+def overruled(text: str) -> tuple[int, ...]:
+    """Numbers (from 1) of the lines that set one of our variables to something else."""
+    names = "|".join(VARIABLES)
+    pattern = re.compile(rf"^\s*(?:export\s+|set\s+-\S+\s+)?(?:{names})(?:=|\s+)[\"']?(?!1\b)")
+    return tuple(n for n, row in enumerate(text.split("\n"), 1) if pattern.match(row))
