@@ -152,7 +152,18 @@ def program_contains(cwd: Path, image: str, text: str) -> Command:
     return docker(cwd, *how, "-q", "-a", "-F", "-e", text, "/usr/local/bin/service")
 
 
-def image_details(cwd: Path, images: Iterable[str], label: str) -> Command:
-    """A JSON list a line for those images that are there: names, id, bytes, the value of a label."""
-    form = "[{{json .RepoTags}},{{json .Id}},{{.Size}},{{json (index .Config.Labels LABEL)}}]"
-    return docker(cwd, "image", "inspect", "--format", form.replace("LABEL", f'"{label}"'), *images)
+def image_details(cwd: Path, images: Iterable[str]) -> Command:
+    """A JSON list a line for those images that are there: names, id, bytes, labels (or null)."""
+    form = "[{{json .RepoTags}},{{json .Id}},{{.Size}},{{json .Config.Labels}}]"
+    return docker(cwd, "image", "inspect", "--format", form, *images)
+
+
+# ---- shells, doctor, lesser tiers
+
+#: A build that only BuildKit can do (the legacy builder knows no BUILDPLATFORM), of nothing, that leaves nothing.
+PROBE = "FROM --platform=$BUILDPLATFORM scratch\nENV BUILDKIT_TASKS=probe\n"
+
+
+def probe_build(cwd: Path) -> Command:
+    """The smallest real BuildKit build: no registry, no context, no image left behind; a tar on stdout."""
+    return docker(cwd, "build", "--output", "-", "-", stdin=PROBE)

@@ -42,6 +42,10 @@ EXIT_CODES: dict[str, int] = {
     "command-missing": 32,
     "bad-argument": 33,
     "cache-missing": 34,
+    "shell-unsupported": 35,
+    "rc-unwritable": 36,
+    "unhealthy-setup": 37,
+    "root-needed": 35,
     "interrupted": 130,
 }
 

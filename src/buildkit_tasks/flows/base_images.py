@@ -231,7 +231,7 @@ def _news(progress: Progress, told: set[str]) -> Iterator[str]:
         told.add(digest)
         stage = re.match(r"\[(?:\S+ )?(\S+) \d+/\d+\] RUN", vertex.name)
         if stage and not vertex.cached:
-            yield f"{stage[1]}: packages installed"
+            yield "package lists fetched" if stage[1] == "lists" else f"{stage[1]}: packages installed"
         elif vertex.name.endswith("exporting to image"):
             yield f"{vertex.name.partition(']')[0].lstrip('[').split()[0]}: stored"
 
@@ -263,13 +263,54 @@ def table(session: Session, facts: Engine, refs: Sequence[str], *, again: bool =
 
 
 def _details(session: Session, names: Sequence[str]) -> dict[str, dict[str, object]]:
-    result = run.capture(session.world, command.image_details(session.root, names, images.LABEL))
+    result = run.capture(session.world, command.image_details(session.root, names))
     found: dict[str, dict[str, object]] = {}
     for line in result.stdout.splitlines():
         with contextlib.suppress(ValueError):
-            tags, identity, size, recipe = json.loads(line)
+            tags, identity, size, labels = json.loads(line)
             for tag in tags or ():
                 full = images.parse(tag)
-                entry = {"id": identity, "bytes": size, "recipe": recipe or ""}
+                entry = {"id": identity, "bytes": size, "recipe": (labels or {}).get(images.LABEL, "")}
                 found.update({name: entry for name in names if images.parse(name) == full})
     return found
+
+
+def tell(session: Session, rows: Sequence[Mapping[str, object]]) -> None:
+    """The answer of `invoke images`."""
+    if session.report.json_only:
+        session.report.envelope({"images": list(rows)})
+        return
+    where = {
+        "local": "in the engine",
+        "registry": "registry",
+        "mirror": "mirror",
+        "offline": "Debian packages",
+        "none": "nowhere",
+    }
+    session.report.table(
+        ("image", "comes from", "used", "id", "size"),
+        [
+            (
+                str(r["reference"]),
+                where[str(r["source"])] + (" (older recipe)" if r["outdated"] else ""),
+                str(r["use"]) if r["use"] != r["reference"] else "as it is",
+                str(r["id"]).removeprefix("sha256:")[:12] or "not here yet",
+                f"{r['bytes'] / 1e6:.0f} MB" if isinstance(r["bytes"], int) and r["bytes"] else "-",
+            )
+            for r in rows
+        ],
+    )
+    if any(r["source"] == "offline" and (r["outdated"] or not r["id"]) for r in rows):
+        session.report.say("to make or renew images from packages: invoke images.build")
+
+
+def renew(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: bool = False) -> None:
+    """Build those that are absent or made by an older recipe; with `force` all of them."""
+    have = _details(session, [r.image for r in recipes])
+    current = recipe_hash()
+    due = [r for r in recipes if force or have.get(r.image, {}).get("recipe") != current]
+    for recipe in recipes:
+        if recipe not in due:
+            session.report.say(f"  {recipe.image}: up to date")
+    if due:
+        build(session, facts, due, force=force)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from . import build, project, stack
+from . import build, images, project, shell, stack
 
 namespace = Collection(
     *(project.quickstart, build.build, build.bench),
     *(stack.up, stack.down, stack.restart, stack.ps, stack.logs, stack.shell, stack.smoke, stack.prune),
     *(project.dotenv, project.settings),
+    *(shell.enable_buildkit, shell.env),
 )
+namespace.add_collection(Collection.from_module(images))

@@ -1,0 +1,56 @@
+"""Tasks for the base images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from invoke.tasks import task
+
+from buildkit_tasks.flows.session import Session
+
+from .edge import told
+
+YES = "answer every question with yes"
+
+
+@task(default=True, help={"again": "forget what was decided and ask the registry again", "json": "print one document"})
+@told
+def show(session: Session, again: bool = False, json: bool = False) -> None:
+    """Show which base images the project uses and where each comes from."""
+    from buildkit_tasks.flows import base_images
+    from buildkit_tasks.flows.images import references
+    from buildkit_tasks.flows.project import discover
+
+    project = discover(session)
+    rows = base_images.table(session, project.engine, references(project.workspace), again=again)
+    base_images.tell(session, rows)
+
+
+@task(
+    iterable=["only"],
+    help={
+        "only": "an image: debian, rust, postgres, rabbitmq, rabbitmq-management or a reference; repeatable",
+        "force": "build also what is there and up to date (takes in Debian's updates)",
+        "yes": YES,
+    },
+)
+@told
+def build(session: Session, only: Sequence[str] = (), force: bool = False, yes: bool = False) -> None:
+    """Build base images from Debian packages, for networks that reach no registry."""
+    from buildkit_tasks.flows import base_images, engine, images
+
+    base_images.renew(session, engine.ensure(session), images.recipes(only), force=force)
+
+
+@task
+@told
+def override(session: Session) -> None:
+    """Print the compose override that puts offline images in place, for a plain `docker compose -f … build`."""
+    from buildkit_tasks.flows.images import override
+    from buildkit_tasks.flows.project import discover
+
+    project = discover(session)
+    path = override(session, project.engine, project.workspace)
+    session.report.say("" if path else "no override is needed: every base image comes under its own name")
+    if path:
+        session.report.answer(str(path))
