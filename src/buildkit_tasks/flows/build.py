@@ -6,12 +6,13 @@ import contextlib
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from buildkit_tasks import build_view, command, dockerfile, plan, run, transfer, workspace
 from buildkit_tasks.errors import Problem
-from buildkit_tasks.model import BuildOutcome, BuildPlan, BuildRequest, TargetResult
+from buildkit_tasks.model import BuildOutcome, BuildPlan, BuildRequest, Service, TargetResult
 from buildkit_tasks.progress import Decoder, Progress
 
 from . import images
@@ -41,8 +42,11 @@ def tell(session: Session, outcome: BuildOutcome) -> None:
 
 def show_plan(session: Session, request: BuildRequest) -> None:
     """Print the plan and stop; nothing is made or run but questions."""
-    decided = prepare(session, discover(session), request, look_only=True)
-    content = plan.describe(decided)
+    project = discover(session)
+    decided = prepare(session, project, request, look_only=True)
+    override = images.override(session, project.engine, project.workspace)
+    files = [*project.workspace.compose_files, *([override] if override else [])]
+    content = {**plan.describe(decided), "compose_files": [str(f) for f in files]}
     if session.report.json_only:
         session.report.envelope({"plan": content})
         return
@@ -58,7 +62,7 @@ def prepare(session: Session, project: Project, request: BuildRequest, *, look_o
     texts = {s.dockerfile: _dockerfile_text(s.dockerfile) for s in chosen}
     bases = dict.fromkeys(ref for s in chosen for ref in dockerfile.base_images(texts[s.dockerfile], s.args))
     find = images.replacements if look_only else images.ensure
-    links = {} if look_only else {c: transfer.guard(c, session.state) for c in dict.fromkeys(s.context for s in chosen)}
+    links = {} if look_only else _transfer_links(session, chosen)
     around = plan.Surroundings(
         dockerfiles=texts,
         replacements=find(session, project.engine, tuple(bases)),
@@ -88,15 +92,7 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
             raise failure(progress, decoder.close(), result.code)
         digests = json.loads(metadata.read_text("utf-8"))
         old = before.result()
-    targets = tuple(
-        TargetResult(
-            service=s.name,
-            image=s.image,
-            digest=(new := str(digests.get(s.name, {}).get("containerimage.digest", ""))),
-            changed=old.get(s.image) not in (new, digests.get(s.name, {}).get("containerimage.config.digest")),
-        )
-        for s in decided.services
-    )
+    targets = tuple(_target_result(s, digests.get(s.name, {}), old.get(s.image, "")) for s in decided.services)
     return BuildOutcome(
         seconds=session.world.clock() - began,
         incremental=decided.incremental,
@@ -106,6 +102,13 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
         steps=progress.steps(),
         marked=tuple(progress.marked),
     )
+
+
+def _target_result(service: Service, metadata: Mapping[str, str], before: str) -> TargetResult:
+    """One image's outcome; an engine without the containerd store calls images by their config's digest."""
+    digest = metadata.get("containerimage.digest", "")
+    same = before in (digest, metadata.get("containerimage.config.digest", "")) and before != ""
+    return TargetResult(service.name, service.image, digest, changed=not same)
 
 
 def failure(progress: Progress, rest: str, code: int) -> Problem:
@@ -147,6 +150,14 @@ def _only_errors(log: list[str]) -> str:
     """From cargo's first diagnostic to the end; what compiled before it is no help."""
     first = next((i for i, line in enumerate(log) if line.startswith(("error", "warning"))), 0)
     return "\n".join(log[first:])
+
+
+def _transfer_links(session: Session, chosen: Sequence[Service]) -> dict[Path, Path]:
+    """Per context the link to build through: BuildKit remembers transfers by the last component of a path."""
+    return {
+        context: transfer.guard(context, session.state, [s.dockerfile for s in chosen if s.context == context])
+        for context in dict.fromkeys(s.context for s in chosen)
+    }
 
 
 def _dockerfile_text(path: Path) -> str:

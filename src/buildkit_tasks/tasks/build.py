@@ -28,7 +28,7 @@ SERVICE = "service to build, repeatable or a comma list; none = all"
 @told
 def build(
     session: Session,
-    service: Sequence[str] = (),
+    service: Sequence[str] | None = None,
     profile: str = "",
     no_incremental: bool = False,
     no_cache: bool = False,
@@ -41,7 +41,7 @@ def build(
     from buildkit_tasks.model import BuildRequest
 
     request = BuildRequest(
-        services=tuple(service),
+        services=tuple(service or ()),
         profile=profile,
         incremental=False if no_incremental else None,
         no_cache=no_cache,

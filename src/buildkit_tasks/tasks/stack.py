@@ -21,12 +21,12 @@ JSON = "print one JSON document"
     help={"service": SERVICE, "no_build": "start what is built already", "progress": "auto, plain, verbose or quiet"},
 )
 @told
-def up(session: Session, service: Sequence[str] = (), no_build: bool = False, progress: str = "auto") -> None:
+def up(session: Session, service: Sequence[str] | None = None, no_build: bool = False, progress: str = "auto") -> None:
     """Build what changed, start the stack, wait until everything is healthy."""
     from buildkit_tasks.flows import stack
     from buildkit_tasks.model import BuildRequest
 
-    stack.up(session, BuildRequest(services=tuple(service), progress=progress), with_build=not no_build)
+    stack.up(session, BuildRequest(services=tuple(service or ()), progress=progress), with_build=not no_build)
 
 
 @task(help={"volumes": "delete the volumes, and the data in them, too", "yes": YES})
@@ -40,11 +40,11 @@ def down(session: Session, volumes: bool = False, yes: bool = False) -> None:
 
 @task(iterable=["service"], help={"service": SERVICE})
 @told
-def restart(session: Session, service: Sequence[str] = ()) -> None:
+def restart(session: Session, service: Sequence[str] | None = None) -> None:
     """Restart services and wait until they are healthy again."""
     from buildkit_tasks.flows import stack
 
-    stack.restart(session, service)
+    stack.restart(session, service or ())
 
 
 @task(help={"json": JSON})
@@ -67,12 +67,12 @@ def ps(session: Session, json: bool = False) -> None:
 )
 @told
 def logs(
-    session: Session, service: Sequence[str] = (), follow: bool = False, since: str = "", tail: str = "all"
+    session: Session, service: Sequence[str] | None = None, follow: bool = False, since: str = "", tail: str = "all"
 ) -> None:
     """Print the services' log lines."""
     from buildkit_tasks.flows import stack
 
-    stack.logs(session, service, follow=follow, since=since, tail=tail)
+    stack.logs(session, service or (), follow=follow, since=since, tail=tail)
 
 
 @task(help={"service": "the running service to enter", "command": "what to run instead of an interactive shell"})
