@@ -232,11 +232,13 @@ impl Broker {
 
     /// Says goodbye, so that the broker need not guess why the connection ended.
     pub async fn close(&self) {
-        if let Some(link) = self.link.lock().await.take() {
-            let farewell = link.connection.close(200, "service is stopping");
-            // Whether it is heard makes no difference any more.
-            let _ = timeout(Duration::from_secs(1), farewell).await;
-        }
+        let farewell = async {
+            if let Some(link) = self.link.lock().await.take() {
+                link.connection.close(200, "service is stopping").await.ok();
+            }
+        };
+        // Whether it is heard makes no difference any more.
+        timeout(Duration::from_secs(1), farewell).await.ok();
     }
 }
 
