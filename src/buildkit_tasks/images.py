@@ -165,21 +165,24 @@ def decide(reference: str, base_registry: str, *, answers: bool) -> Decision:
 
 
 def override(
-    built: Mapping[str, Collection[str]], images: Mapping[str, str], use: Mapping[str, str]
+    built: Mapping[str, Collection[str]], images: Mapping[str, str], use: Mapping[str, str], ca: str = ""
 ) -> dict[str, object]:
     """A compose override that puts the replacements in place, `{}` where there are none.
 
-    `built`: service to the references its Dockerfile starts from; `images`: service to its image; `use`: replacements.
+    `built`: service to the references its Dockerfile starts from; `images`: service to its image; `use`: replacements;
+    `ca`: a PEM file that builds get as the secret `ca`, because images of ours do not know a company's authority.
     """
     services: dict[str, object] = {}
     for name, references in built.items():
         contexts = {r: f"docker-image://{use[r]}" for r in references if r in use}
         if contexts:
-            services[name] = {"build": {"additional_contexts": contexts}}
+            services[name] = {"build": {"additional_contexts": contexts, **({"secrets": ["ca"]} if ca else {})}}
     for name, image in images.items():
         if image in use:
             services[name] = {"image": use[image]}
-    return {"services": services} if services else {}
+    if not services:
+        return {}
+    return {"services": services, **({"secrets": {"ca": {"file": ca}}} if ca else {})}
 
 
 #: Labels our images carry: which recipe made them, so that an older one's image can be told.

@@ -138,9 +138,8 @@ def override(session: Session, engine: Engine, space: Workspace) -> Path | None:
     It also serves a plain `docker compose -f … -f OVERRIDE build`. It says what was decided and builds nothing.
     """
     decisions = decide(session, engine, references(space))
-    content = images.override(
-        _built(space), space.images, {d.reference: d.use for d in decisions.values() if d.replaced}
-    )
+    use = {d.reference: d.use for d in decisions.values() if d.replaced}
+    content = images.override(_built(space), space.images, use, session.settings.ca_bundle)
     path = session.state / "compose.offline.yaml"
     if not content:
         path.unlink(missing_ok=True)
