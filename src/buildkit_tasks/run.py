@@ -75,8 +75,11 @@ def _wait_interrupted(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def capture(world: World, command: Command, *, timeout: float | None = None) -> Result:
-    """Run to the end and keep both streams. `timeout` in seconds; a command that exceeds it is killed, code 124."""
+def capture(world: World, command: Command, *, timeout: float | None = None, group: bool = False) -> Result:
+    """Run to the end and keep both streams. `timeout` in seconds; a command that exceeds it is killed, code 124.
+
+    `group` starts a session of its own: an interactive shell would otherwise take our terminal.
+    """
     began = world.clock()
     process = _start(
         world,
@@ -84,6 +87,7 @@ def capture(world: World, command: Command, *, timeout: float | None = None) -> 
         stdin=subprocess.PIPE if command.stdin is not None else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        group=group,
     )
     given = command.stdin.encode() if command.stdin is not None else None
     code = None

@@ -43,7 +43,16 @@ def rc(bench: Bench, shell: str, content: bytes) -> Path:
 
 def variables(bench: Bench, shell: str, *how: str) -> list[str]:
     """What a newly started real shell has, seen from outside of our code."""
-    argv = ["setsid", "timeout", "20", shells.program(shell), *(how or ("-i",)), "-c"]
+    # Streams to nowhere: what a start-up file leaves running must not hold ours open.
+    argv = [
+        "sh",
+        "-c",
+        'exec setsid timeout 20 "$@" >/dev/null 2>&1',
+        "sh",
+        shells.program(shell),
+        *(how or ("-i",)),
+        "-c",
+    ]
     done = process.run(
         [*argv, 'echo "<$DOCKER_BUILDKIT$COMPOSE_DOCKER_CLI_BUILD>" > "$HOME/seen"'], bench.root, bench.environment()
     )
@@ -108,7 +117,7 @@ def test_a_linked_rc_file_in_a_git_repository_stays_a_link_and_is_said(ready: Be
     (home(ready) / ".bashrc").symlink_to("dotfiles/bashrc")
     done = ready.invoke("enable-buildkit", "--yes")
     assert done.code == 0, done.err
-    assert os.readlink(home(ready) / ".bashrc") == "dotfiles/bashrc"
+    assert (home(ready) / ".bashrc").readlink() == Path("dotfiles/bashrc")
     assert "added by buildkit-tasks" in (dotfiles / "bashrc").read_text()
     assert str(home(ready)) not in (dotfiles / "bashrc").read_text()
     assert f"lies in the git repository {dotfiles}" in done.err
@@ -164,12 +173,6 @@ def test_other_shells_get_clear_words(ready: Bench, shell: str, argv: tuple[str,
     done = ready.invoke("enable-buildkit", *argv)
     assert done.code == code
     assert "--shell bash|zsh|fish" in done.err
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything; the next test takes a directory instead")
-def test_a_file_that_may_not_be_written_is_a_problem(ready: Bench) -> None:
-    rc(ready, "bash", b"").parent.chmod(0o500)
-    assert ready.invoke("enable-buildkit", "--yes").code == 36
 
 
 def test_a_directory_in_place_of_the_file_is_a_problem(ready: Bench) -> None:

@@ -51,8 +51,7 @@ def login_shell(world: World) -> str:
             "shell-unsupported",
             f"The login shell {path or '(none)'} is none that this task can set up.",
             causes=[f"known shells: {', '.join(shellrc.SHELLS)}"],
-            hint=f"{_HINT}, or by hand: have it set "
-            + " and ".join(f"{k}={v}" for k, v in shellrc.VARIABLES.items()),
+            hint=f"{_HINT}, or by hand: have it set " + " and ".join(f"{k}={v}" for k, v in shellrc.VARIABLES.items()),
         )
     return name
 
@@ -120,12 +119,14 @@ def tell_need(session: Session) -> None:
         return
     if found.version >= (23,) and found.buildx:
         session.report.say(
-            f"this engine ({engine.dotted(found.version)}, buildx {engine.dotted(found.buildx)}) uses BuildKit by default "
-            "and our tasks always do: the edit only helps docker commands of your own on older engines, "
+            f"this engine ({engine.dotted(found.version)}, buildx {engine.dotted(found.buildx)}) uses BuildKit "
+            "by default and our tasks always do: the edit only helps docker commands of your own on older engines, "
             "or where something sets DOCKER_BUILDKIT=0"
         )
     elif found.version:
-        session.report.say(f"this engine ({engine.dotted(found.version)}) uses BuildKit only when told to: worth having")
+        session.report.say(
+            f"this engine ({engine.dotted(found.version)}) uses BuildKit only when told to: worth having"
+        )
 
 
 # ---- what is to change
@@ -211,7 +212,9 @@ def notices(session: Session, edits: Iterable[Edit]) -> None:
                 "on a machine without our env file the line does nothing"
             )
         for number in shellrc.overruled(edit.before or ""):
-            session.report.say(f"note: line {number} of {edit.path} switches BuildKit off; our line comes later and wins")
+            session.report.say(
+                f"note: line {number} of {edit.path} switches BuildKit off; our line comes later and wins"
+            )
 
 
 # ---- reading and writing

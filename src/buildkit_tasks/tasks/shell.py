@@ -1,0 +1,39 @@
+"""Tasks for the user's shell."""
+
+from __future__ import annotations
+
+from invoke.tasks import task
+
+from buildkit_tasks.flows.session import Session
+
+from .edge import told
+
+SHELL = "bash, zsh or fish (default: the login shell)"
+
+
+@task(
+    name="enable-buildkit",
+    help={
+        "shell": SHELL,
+        "dry_run": "show the edit and stop",
+        "undo": "take it back, byte for byte",
+        "yes": "answer every question with yes",
+    },
+)
+@told
+def enable_buildkit(
+    session: Session, shell: str = "", dry_run: bool = False, undo: bool = False, yes: bool = False
+) -> None:
+    """Switch BuildKit on in your shell's start-up file, tested and undoable."""
+    from buildkit_tasks.flows import enable as flow
+
+    flow.enable(session, shell, dry_run=dry_run, undo=undo)
+
+
+@task(name="env", help={"shell": SHELL})
+@told
+def env(session: Session, shell: str = "") -> None:
+    """Print what switches BuildKit on in one session: eval "$(invoke env)"."""
+    from buildkit_tasks.flows import enable as flow
+
+    flow.print_env(session, shell)
