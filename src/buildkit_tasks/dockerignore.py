@@ -1,0 +1,144 @@
+"""Which files of a directory BuildKit sends as build context: .dockerignore, evaluated as BuildKit does.
+
+Rules: https://docs.docker.com/build/concepts/context/#dockerignore-files, and moby/patternmatcher for what they leave
+open (the last pattern that matches decides; a pattern that matches a directory matches all below it).
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One line: its path expression, and whether it lets in (`!`) instead of keeping out."""
+
+    text: str
+    exception: bool
+    regex: re.Pattern[str]
+
+    def may_match_below(self, directory: str) -> bool:
+        """False only when no path below `directory` can match: lets a walk skip what is surely kept out."""
+        wanted, have = self.text.split("/"), directory.split("/")
+        for want, got in zip(wanted, have, strict=False):
+            if "**" in want:
+                return True
+            if not re.fullmatch(_expression(want), got, re.DOTALL):
+                return False
+        return True
+
+
+@dataclass(frozen=True)
+class Ignore:
+    """A whole .dockerignore. Without patterns everything is sent."""
+
+    patterns: tuple[Pattern, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Ignore:
+        """Reads a .dockerignore. Raises `ValueError` for a pattern that cannot be one, as the build will as well."""
+        patterns = []
+        for line in text.removeprefix("\ufeff").splitlines():
+            expression = line.strip()
+            if line.startswith("#") or not expression:
+                continue
+            exception = expression.startswith("!")
+            expression = posixpath.normpath(expression.removeprefix("!").strip()) if expression != "!" else ""
+            if not expression:
+                raise ValueError("illegal exclusion pattern: '!'")
+            expression = expression.lstrip("/") or "/"
+            if expression == ".":
+                continue  # BuildKit ignores it too: the context itself cannot be kept out
+            try:
+                patterns.append(Pattern(expression, exception, re.compile(_expression(expression), re.DOTALL)))
+            except re.error as error:
+                raise ValueError(f"illegal pattern {expression!r}: {error}") from None
+        return cls(tuple(patterns))
+
+    @classmethod
+    def of(cls, context: Path, dockerfile: Path | None = None) -> Ignore:
+        """The file that counts for a build: DOCKERFILE.dockerignore where it exists, else the context's own."""
+        names = [context / ".dockerignore"]
+        if dockerfile is not None:
+            names.insert(0, dockerfile.with_name(f"{dockerfile.name}.dockerignore"))
+        for name in names:
+            try:
+                return cls.parse(name.read_text("utf-8", errors="surrogateescape"))
+            except FileNotFoundError:
+                continue
+        return cls()
+
+    def matches(self, path: str, parent: Sequence[bool] = ()) -> tuple[bool, list[bool]]:
+        """Whether `path` is kept out, and which patterns matched (`parent` for the entries of a directory)."""
+        out, matched = False, [False] * len(self.patterns)
+        for i, pattern in enumerate(self.patterns):
+            hit = bool(parent) and parent[i]
+            if not hit:
+                if pattern.exception != out:
+                    continue
+                hit = pattern.regex.fullmatch(path) is not None
+            matched[i] = hit
+            if hit:
+                out = not pattern.exception
+        return out, matched
+
+    def skips(self, directory: str) -> bool:
+        """Whether a directory that is kept out can be passed over whole."""
+        return not any(p.exception and p.may_match_below(directory) for p in self.patterns)
+
+
+def _expression(glob: str) -> str:
+    """The regular expression of a pattern, character for character as moby/patternmatcher builds it."""
+    result, i = "", 0
+    while i < len(glob):
+        char = glob[i]
+        i += 1
+        if char == "*" and glob[i : i + 1] == "*":
+            i += 1
+            if glob[i : i + 1] == "/":
+                i += 1
+            result += "(.*/)?" if i < len(glob) else ".*"
+        elif char == "*":
+            result += "[^/]*"
+        elif char == "?":
+            result += "[^/]"
+        elif char == "\\":
+            result += re.escape(glob[i : i + 1]) or r"\\"
+            i += 1
+        elif char in "[]":
+            result += char
+        elif char in ".+()|{}$":
+            result += "\\" + char
+        else:
+            result += char
+    return result
+
+
+def walk(root: Path, *ignores: Ignore) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Files and links that at least one of `ignores` lets in (none given: all), as (path below root, entry).
+
+    Directories are entered, never followed through links. One that vanishes during the walk is passed over: the next
+    walk sees the tree without it.
+    """
+    sets = ignores or (Ignore(),)
+    todo: list[tuple[str, list[Sequence[bool]]]] = [("", [()] * len(sets))]
+    while todo:
+        directory, parents = todo.pop()
+        try:
+            entries = os.scandir(root / directory)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        with entries:
+            for entry in entries:
+                path = f"{directory}{entry.name}"
+                verdicts = [one.matches(path, parent) for one, parent in zip(sets, parents, strict=True)]
+                if entry.is_dir(follow_symlinks=False):
+                    if not all(out and one.skips(path) for (out, _), one in zip(verdicts, sets, strict=True)):
+                        todo.append((f"{path}/", [matched for _, matched in verdicts]))
+                elif not all(out for out, _ in verdicts):
+                    yield path, entry
