@@ -46,6 +46,7 @@ EXIT_CODES: dict[str, int] = {
     "rc-unwritable": 36,
     "unhealthy-setup": 37,
     "root-needed": 35,
+    "engine-not-ours": 36,
     "interrupted": 130,
 }
 

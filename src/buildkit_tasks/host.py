@@ -121,6 +121,11 @@ def write_as_root(world: World, path: Path, text: str) -> None:
     run.check(world, as_root(("install", "-D", "-m", "644", "/dev/stdin", str(path)), stdin=text))
 
 
+def remove_as_root(world: World, path: Path) -> None:
+    """Remove one system file."""
+    run.check(world, as_root(("rm", "-f", str(path))))
+
+
 def apt_get(world: World, args: Sequence[str], code: str) -> None:
     """Run apt-get quietly; a failure is a `Problem` of this code with its last words. Waits for another apt's lock."""
     options = ("-q", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Options::=--force-confold")

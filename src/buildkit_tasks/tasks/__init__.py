@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from . import build, images, project, shell, stack
+from . import build, engine, images, project, shell, stack
 
 namespace = Collection(
     *(project.quickstart, build.build, build.bench),
@@ -12,4 +12,5 @@ namespace = Collection(
     *(project.dotenv, project.settings),
     *(shell.enable_buildkit, shell.env),
 )
+namespace.add_collection(Collection.from_module(engine))
 namespace.add_collection(Collection.from_module(images))

@@ -1,0 +1,50 @@
+"""Tasks for the engine."""
+
+from __future__ import annotations
+
+from invoke.tasks import task
+
+from buildkit_tasks.flows.session import Session
+
+from .edge import told
+
+YES = "answer every question with yes"
+
+
+@task(default=True, help={"json": "print one JSON document"})
+@told
+def status(session: Session, json: bool = False) -> None:
+    """Show the engine in use: versions, address, image store, and what it lacks."""
+    from buildkit_tasks.flows import engine
+
+    engine.status(session)
+
+
+@task(help={"undo": "remove what an earlier install added", "yes": YES})
+@told
+def install(session: Session, undo: bool = False, yes: bool = False) -> None:
+    """Install an engine, buildx and compose (Debian, Ubuntu); elsewhere print exact instructions."""
+    from buildkit_tasks.flows import engine
+
+    if undo:
+        engine.undo(session)
+    else:
+        engine.install(session)
+
+
+@task(help={"yes": YES})
+@told
+def start(session: Session, yes: bool = False) -> None:
+    """Start the installed engine: through systemd, sysvinit, or the daemon itself."""
+    from buildkit_tasks.flows import engine
+
+    engine.start(session)
+
+
+@task(help={"yes": YES})
+@told
+def stop(session: Session, yes: bool = False) -> None:
+    """Stop the engine that `engine.start` started, and no other."""
+    from buildkit_tasks.flows import engine
+
+    engine.stop(session)
