@@ -28,9 +28,7 @@ def app(name: str) -> dict[str, str]:
             '[dependencies]\nshared = { path = "../../libs/shared" }\nitoa = "=1.0.15"\n'
         ),
         f"apps/{name}/src/main.rs": (
-            "fn main() {\n"
-            f'    println!("{name} {{}} {{}}", shared::word(), itoa::Buffer::new().format(1u8));\n'
-            "}\n"
+            f'fn main() {{\n    println!("{name} {{}} {{}}", shared::word(), itoa::Buffer::new().format(1u8));\n}}\n'
         ),
     }
 

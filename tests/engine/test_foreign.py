@@ -147,7 +147,7 @@ def test_compile_error_is_verbatim_and_the_next_build_is_right(repository: Repos
 def test_a_build_script_that_never_ends_is_interrupted_and_nothing_is_left_running(repository: Repository) -> None:
     script = repository.root / "apps/pears/build.rs"
     script.write_text("fn main() {\n    loop {\n        std::thread::park();\n    }\n}\n")
-    argv = [process.BIN / "invoke", "build", "--progress", "verbose"]
+    argv: list[str | Path] = [process.BIN / "invoke", "build", "--progress", "verbose"]
     running = process.start(argv, repository.root, repository.env)
     assert running.stderr is not None
     for line in running.stderr:

@@ -1,0 +1,163 @@
+"""The sample stack as a newcomer meets it: quickstart, an edit, the running stack, ports, the end."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import process
+
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
+
+REPOSITORY = Path(__file__).parents[2]
+SERVICES = ("api", "executor", "notifier", "sensor", "worker")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Checkout:
+    """A checkout with a compose project, ports and image tag of its own; its caches are shared, as a worktree's are."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.project = f"sample-{secrets.token_hex(3)}"
+        self.env: dict[str, str | None] = {"CI": None, "XDG_STATE_HOME": str(root.parent / "state")}
+        self.port = free_port()
+        settings = {
+            "COMPOSE_PROJECT_NAME": self.project,
+            "IMAGE_TAG": self.project,
+            "API_PORT": self.port,
+            "NOTIFIER_PORT": free_port(),
+            "RABBITMQ_UI_PORT": free_port(),
+        }
+        (root / ".env").write_text("".join(f"{k}={v}\n" for k, v in settings.items()))
+
+    def invoke(self, *args: str) -> process.Done:
+        return process.run([process.BIN / "invoke", *args], self.root, self.env, timeout=1800)
+
+    def ok(self, *args: str) -> process.Done:
+        done = self.invoke(*args)
+        assert done.code == 0, done.all
+        return done
+
+    def containers(self) -> dict[str, str]:
+        """Service to container id."""
+        label = f"label=com.docker.compose.project={self.project}"
+        form = '{{.Label "com.docker.compose.service"}} {{.ID}}'
+        done = process.ok(["docker", "ps", "--filter", label, "--format", form], self.root)
+        return dict(line.split() for line in done.out.splitlines())
+
+    def help_of(self, service: str) -> str:
+        image = f"buildkit-sample/{service}:{self.project}"
+        return process.ok(["docker", "run", "--rm", "--network", "none", image, "--help"], self.root).out
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """What git tracks, copied, as a clone would give it."""
+    root = tmp_path_factory.mktemp("sample") / "checkout"
+    for name in process.ok(["git", "ls-files", "-co", "--exclude-standard"], REPOSITORY).out.splitlines():
+        source = REPOSITORY / name
+        if source.is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, root / name, follow_symlinks=False)
+    made = Checkout(root)
+    yield made
+    process.run(["docker", "compose", "-p", made.project, "down", "--volumes", "--remove-orphans"], root)
+    process.run(["docker", "image", "rm", "-f", *(f"buildkit-sample/{s}:{made.project}" for s in SERVICES)], root)
+
+
+def test_quickstart_ends_with_a_healthy_stack_and_a_completed_action(checkout: Checkout) -> None:
+    done = checkout.ok("quickstart", "--yes")
+    assert "everything is healthy" in done.err
+    assert "completed by api, executor, worker, notifier" in done.err
+    env = checkout.root / ".env"
+    assert env.stat().st_mode & 0o777 == 0o600
+    values = dict(line.split("=", 1) for line in env.read_text().splitlines() if "=" in line and line[0] != "#")
+    assert len(values["POSTGRES_PASSWORD"]) > 20
+    assert values["POSTGRES_PASSWORD"] != values["RABBITMQ_PASSWORD"]
+    assert values["API_PORT"] == str(checkout.port)
+    assert values["POSTGRES_PASSWORD"] not in done.all
+
+
+def test_quickstart_again_changes_nothing(checkout: Checkout) -> None:
+    before, env = checkout.containers(), (checkout.root / ".env").read_text()
+    done = checkout.ok("quickstart", "--yes")
+    assert checkout.containers() == before
+    assert len(before) == 7
+    assert (checkout.root / ".env").read_text() == env
+    assert "nothing to compile" in done.err
+
+
+def test_one_line_in_api_compiles_one_crate_and_recreates_one_container(checkout: Checkout) -> None:
+    path = checkout.root / "services/crates/api/src/main.rs"
+    path.write_text(path.read_text().replace("Accepts actions over HTTP", "Takes actions over HTTP"))
+    outcome = json.loads(checkout.ok("build", "--service", "api", "--json").out)
+    assert outcome["cargo"]["compiled"] == ["api"]
+    assert "Takes actions over HTTP" in checkout.help_of("api")
+    before = checkout.containers()
+    checkout.ok("up", "--progress", "quiet")
+    after = checkout.containers()
+    assert {s for s in after if after[s] != before[s]} == {"api"}
+
+
+def test_ps_tells_seven_healthy_containers(checkout: Checkout) -> None:
+    found = json.loads(checkout.ok("ps", "--json").out)["containers"]
+    assert {c["service"] for c in found} == {*SERVICES, "postgres", "rabbitmq"}
+    assert {c["health"] for c in found} == {"healthy"}
+
+
+def test_shell_logs_and_restart(checkout: Checkout) -> None:
+    assert checkout.ok("shell", "--service", "api", "--command", "id -u").out.strip() == "65532"
+    assert "executor" in checkout.ok("logs", "--service", "executor", "--tail", "5").out
+    before = checkout.containers()
+    assert "healthy" in checkout.ok("restart", "--service", "worker").err
+    assert checkout.containers() == before
+    done = checkout.invoke("shell", "--service", "apo")
+    assert done.code == 7
+    assert "Did you mean api?" in done.err
+
+
+def test_a_port_in_use_names_who_holds_it_and_what_moves_it(checkout: Checkout) -> None:
+    checkout.ok("down")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", checkout.port))
+        other.listen()
+        done = checkout.invoke("up", "--no-build")
+    assert done.code == 24
+    assert f"Port {checkout.port}, which api publishes, is in use." in done.err
+    assert "pytest" in done.err or "python" in done.err
+    assert "set API_PORT=" in done.err
+
+
+def test_a_service_that_cannot_start_gives_its_last_words(checkout: Checkout) -> None:
+    env = checkout.root / ".env"
+    good = env.read_text()
+    env.write_text(good + "BUILDKIT_TASKS_HEALTH_TIMEOUT=15\nSENSOR_INTERVAL_SECONDS=soon\n")
+    done = checkout.invoke("up", "--no-build")
+    env.write_text(good)
+    assert done.code == 25, done.all
+    assert "sensor" in done.err
+    assert "SENSOR_INTERVAL_SECONDS" in done.err
+
+
+def test_down_keeps_the_data_unless_asked_and_confirmed(checkout: Checkout) -> None:
+    volumes = ["docker", "volume", "ls", "-q", "--filter", f"label=com.docker.compose.project={checkout.project}"]
+    refused = checkout.invoke("down", "--volumes")
+    assert refused.code == 18
+    assert "postgres-data" in refused.err
+    checkout.ok("down")
+    assert len(process.ok(volumes, checkout.root).out.split()) == 2
+    checkout.ok("down", "--volumes", "--yes")
+    assert process.ok(volumes, checkout.root).out.split() == []
+    assert checkout.containers() == {}
