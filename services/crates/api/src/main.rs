@@ -1,7 +1,7 @@
 //! api: accepts actions over HTTP and shows what became of them.
 
+mod outbox;
 mod routes;
-mod sweep;
 
 use common::service::{self, broker_check, database_check, Context, Identity};
 use std::process::ExitCode;
@@ -23,7 +23,7 @@ async fn run(context: Context) -> anyhow::Result<()> {
     let routes = routes::router(database.clone(), broker.clone());
     tokio::try_join!(
         context.serve(routes, checks),
-        sweep::run(&database, &broker, &context.shutdown),
+        outbox::run(&database, &broker, &context.shutdown),
     )?;
     Ok(())
 }

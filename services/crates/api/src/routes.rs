@@ -1,5 +1,6 @@
 //! The routes of the api.
 
+use crate::outbox;
 use axum::{
     extract::{rejection::JsonRejection, Path, Query, State},
     http::{header::LOCATION, StatusCode},
@@ -8,10 +9,10 @@ use axum::{
     Json, Router,
 };
 use common::{
-    broker::{Broker, Queue},
+    broker::Broker,
     db::PgPool,
     http::{fault, refusal, Refusal},
-    model::{self, Action, ActionMessage, NewAction},
+    model::{self, Action, NewAction},
     store::{self, Filter},
 };
 use serde::Deserialize;
@@ -48,12 +49,8 @@ async fn create(
         .await
         .map_err(fault)?;
     metrics::counter!("actions_accepted_total").increment(1);
-    // The row is what counts. A message that does not get through now is sent again by the sweep.
-    if let Err(error) = api
-        .broker
-        .publish(Queue::Actions, &ActionMessage { action_id })
-        .await
-    {
+    // The row is what counts: a message that does not get through now is sent again.
+    if let Err(error) = outbox::publish(&api.database, &api.broker, action_id).await {
         tracing::warn!(%action_id, "not published yet: {error:#}");
     }
     Ok((

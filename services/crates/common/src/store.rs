@@ -231,12 +231,21 @@ pub async fn list(pool: &PgPool, filter: &Filter) -> Result<Vec<Summary>, sqlx::
     .await
 }
 
-/// Actions accepted longer than `age` ago that executor has not seen: their message was lost on the way.
-pub async fn forgotten(pool: &PgPool, age: Duration) -> Result<Vec<Uuid>, sqlx::Error> {
+/// Records that the broker has taken responsibility for the action's message.
+pub async fn published(pool: &PgPool, id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE actions SET published_at = clock_timestamp() WHERE id = $1")
+        .bind(id)
+        .execute(pool)
+        .await
+        .map(drop)
+}
+
+/// Actions accepted longer than `age` ago whose message was lost on the way, oldest first, at most 100.
+pub async fn unpublished(pool: &PgPool, age: Duration) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT id FROM actions
-         WHERE state = 'accepted' AND updated_at < now() - make_interval(secs => $1)
-         ORDER BY updated_at LIMIT 100",
+         WHERE published_at IS NULL AND created_at < now() - make_interval(secs => $1)
+         ORDER BY created_at LIMIT 100",
     )
     .bind(age.as_secs_f64())
     .fetch_all(pool)
