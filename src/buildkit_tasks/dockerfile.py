@@ -6,18 +6,46 @@ Grammar: https://docs.docker.com/reference/dockerfile/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-_VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)(?::?-(?P<default>[^}]*))?\}|(?P<plain>\w+))")
+# A default may hold another plain variable; deeper ones are innermost first, over several rounds.
+_VARIABLE = re.compile(
+    r"\$(?:\{(?P<braced>\w+)(?::?(?P<form>[-+?#%/])(?P<word>(?:\$\{\w+\}|[^{}])*))?\}|(?P<plain>\w+))"
+)
+_HEREDOC = re.compile(r"(?:^|(?<=\s))\d*<<-?(?P<quote>[\"']?)(?P<word>[A-Za-z_]\w*)(?P=quote)(?=\s|$)")
+_DIRECTIVE = re.compile(r"#\s*(\w+)\s*=\s*(\S+)\s*$")
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """One logical line: keyword in capitals, the rest with continuations joined, the line it starts on (from 1)."""
+    """One logical line: keyword in capitals, the rest with continuations joined, the line it starts on (from 1).
+
+    `parts` are its physical lines with their numbers, here-document bodies included; `body` is the text of the latter.
+    """
 
     keyword: str
     rest: str
+    line: int
+    parts: tuple[tuple[int, str], ...] = ()
+    body: str = ""
+
+    @property
+    def end(self) -> int:
+        """The number of its last line."""
+        return self.parts[-1][0] if self.parts else self.line
+
+    def line_of(self, text: str) -> int:
+        """The first of its lines that contains `text`; its own first line where none does."""
+        return next((number for number, part in self.parts if text in part), self.line)
+
+
+@dataclass(frozen=True)
+class Comment:
+    """A comment line, without the #; never one out of a here-document."""
+
+    text: str
     line: int
 
 
@@ -36,22 +64,83 @@ class Mount:
 
 def instructions(text: str) -> Iterator[Instruction]:
     """The instructions in order. Comments and here-document bodies are skipped."""
-    lines = iter(enumerate(text.splitlines(), 1))
-    for number, line in lines:
-        if not line.strip() or line.lstrip().startswith("#"):
+    return (item for item in _scan(text) if isinstance(item, Instruction))
+
+
+def comments(text: str) -> tuple[Comment, ...]:
+    """The comments in order, those between continued lines too."""
+    return tuple(item for item in _scan(text) if isinstance(item, Comment))
+
+
+def _scan(text: str) -> Iterator[Instruction | Comment]:
+    # Not splitlines: form feeds and Unicode separators end no line for docker.
+    lines = [line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n")]
+    escape = _escape(lines)
+    at = 0
+    while at < len(lines):
+        line = lines[at].strip()
+        at += 1
+        if not line:
             continue
-        whole = line.strip()
-        while whole.endswith("\\"):
-            _, more = next(lines, (0, ""))
-            if more.lstrip().startswith("#"):
-                continue
-            whole = whole[:-1].rstrip() + " " + more.strip()
-        keyword, _, rest = whole.partition(" ")
-        for word in re.findall(r"<<-?[\"']?(\w+)[\"']?", rest):
-            for _, body in lines:
-                if body.strip() == word:
+        if line.startswith("#"):
+            yield Comment(line[1:].strip(), at)
+            continue
+        first, whole, parts = at, line, [(at, line)]
+        while whole.endswith(escape):
+            whole = whole[:-1].rstrip()
+            # blank lines and comments do not end a continued instruction
+            while at < len(lines) and (not lines[at].strip() or lines[at].lstrip().startswith("#")):
+                at += 1
+                if lines[at - 1].strip():
+                    yield Comment(lines[at - 1].strip()[1:].strip(), at)
+            if at == len(lines):
+                break
+            whole += " " + lines[at].strip()
+            at += 1
+            parts.append((at, lines[at - 1]))
+        keyword, _, rest = re.sub(r"\s", " ", whole, count=1).partition(" ")
+        body: list[str] = []
+        for word in _heredocs(keyword.upper(), rest):
+            while at < len(lines):
+                at += 1
+                parts.append((at, lines[at - 1]))
+                if lines[at - 1].strip() == word:
                     break
-        yield Instruction(keyword.upper(), rest.strip(), number)
+                body.append(lines[at - 1])
+        yield Instruction(keyword.upper(), rest.strip(), first, tuple(parts), "\n".join(body))
+
+
+def _escape(lines: Sequence[str]) -> str:
+    """The escape character: a directive in the very first comments may choose the backtick."""
+    for line in lines:
+        found = _DIRECTIVE.match(line.strip())
+        if not found:
+            break
+        if found[1].lower() == "escape" and found[2] in ("`", "\\"):
+            return found[2]
+    return "\\"
+
+
+def _heredocs(keyword: str, rest: str) -> list[str]:
+    return [m["word"] for m in _HEREDOC.finditer(rest)] if keyword in ("RUN", "COPY", "ADD") else []
+
+
+def words(text: str) -> list[str]:
+    """Words as a shell would split them, quotes removed; as blanks split them where quotes are not closed."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def flags(item: Instruction) -> tuple[dict[str, str], str]:
+    """The leading `--name=value` flags of an instruction (the last of a name wins) and the text after them."""
+    found: dict[str, str] = {}
+    rest = item.rest
+    while match := re.match(r"--([a-z]+)(?:=(\S*))?(?:\s+|$)", rest):
+        found[match[1]] = (match[2] or "").strip("\"'")
+        rest = rest[match.end() :]
+    return found, rest
 
 
 def arguments(text: str) -> frozenset[str]:
@@ -75,14 +164,27 @@ def _defaults(text: str) -> dict[str, str]:
     return found
 
 
-def expand(word: str, values: Mapping[str, str]) -> str:
-    """`$NAME`, `${NAME}` and `${NAME:-default}` replaced; an unknown name becomes nothing, as in BuildKit."""
+def expand(word: str, values: Mapping[str, str], *, keep: bool = False) -> str:
+    """`$NAME`, `${NAME}` and its forms `-`, `+` and `?` replaced; an unknown name becomes nothing, as in BuildKit.
+
+    `keep` leaves an unknown name as `${NAME}`. Forms that cut (`#`, `%`, `/`) give the whole value: near enough here.
+    """
 
     def value(match: re.Match[str]) -> str:
         name = match["braced"] or match["plain"]
-        return values.get(name) or match["default"] or ""
+        known, other = values.get(name) or "", match["word"] or ""
+        if match["form"] == "+":
+            return other if known else ""
+        if known or match["form"] == "-":
+            return known or other
+        return f"${{{name}}}" if keep else ""
 
-    return _VARIABLE.sub(value, word)
+    for _ in range(4):  # deep enough for a default in a default; a value that names itself must not hang us
+        replaced = _VARIABLE.sub(value, word)
+        if replaced == word:
+            break
+        word = replaced
+    return word
 
 
 def base_images(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
@@ -104,12 +206,19 @@ def base_images(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
 
 def mounts(text: str) -> tuple[Mount, ...]:
     """Every `--mount` of every RUN."""
-    return tuple(
-        Mount(dict(part.partition("=")[::2] for part in spec.split(",")), item.line)
-        for item in instructions(text)
-        if item.keyword == "RUN"
-        for spec in re.findall(r"--mount=(\S+)", item.rest)
-    )
+    return tuple(mount for item in instructions(text) for mount in run_mounts(item))
+
+
+def run_mounts(item: Instruction) -> tuple[Mount, ...]:
+    """The `--mount`s of one instruction, each with the line it stands on; none where it is no RUN."""
+    if item.keyword != "RUN":
+        return ()
+    found = []
+    for spec in re.findall(r"(?:^|(?<=\s))--mount=(\S+)", item.rest):
+        pairs = (part.strip("\"'").partition("=") for part in spec.split(","))
+        options = {name.strip().lower(): value.strip("\"'") for name, _, value in pairs}
+        found.append(Mount(options, item.line_of(spec)))
+    return tuple(found)
 
 
 def cache_ids(text: str, args: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,0 +1,229 @@
+"""Rules about a mount itself: its name, who shares it, who owns it, whether cargo uses it."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from . import shell
+from .reading import PLATFORM, CacheMount, File, Step, inside
+
+#: code, line, message, and a severity where it is not the rule's own
+Hit = tuple[str, int, str] | tuple[str, int, str, str]
+
+_ARCHITECTURE = re.compile(r"amd64|arm64|armv\d|x86[-_]64|aarch64|riscv64|ppc64|s390x|i386")
+_DOWNLOADS = ("registry", "git")
+
+
+def check(file: File) -> Iterator[Hit]:
+    """BT001, BT002, BT003, BT006, BT012, BT015, BT017 for every cache mount of one file."""
+    for step in file.runs:
+        for mount in file.mounts(step):
+            yield from _name(file, step, mount)
+            if mount.kind == "target" and mount.sharing == "shared":
+                said = "is shared" if "sharing" in mount.options else "is shared (the default)"
+                yield "BT003", mount.line, f"The target mount {mount.path} {said} between builds that run at once."
+            if mount.kind in _DOWNLOADS and mount.sharing == "locked":
+                yield "BT012", mount.line, f"The mount {mount.path} is locked by one build for all of its compile step."
+            yield from _owner(file, step, mount)
+            yield from _place(file, step, mount)
+
+
+def _name(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
+    if not mount.raw_id:
+        # What other package managers keep is theirs to share; the objects of two projects mix.
+        severity = {"target": "error", "other": "note"}.get(mount.kind, "warning")
+        yield "BT001", mount.line, f"The cache mount {mount.path} has no id.", severity
+        return
+    if mount.kind != "target":
+        return
+    spelt = _spelt_out(file, mount.raw_id)
+    undeclared = [
+        name
+        for name in re.findall(r"\$\{?(TARGET(?:ARCH|PLATFORM|OS|VARIANT)|BUILD(?:ARCH|PLATFORM))\b", spelt)
+        if name not in step.declared
+    ]
+    if undeclared:
+        yield (
+            "BT002",
+            mount.line,
+            f"{undeclared[0]} in the id of {mount.path} is empty: the stage does not declare it with ARG.",
+            "error",
+        )
+        return
+    if PLATFORM.search(spelt) or _ARCHITECTURE.search(mount.id) or re.fullmatch(r"\$\{\w+\}", mount.id):
+        return
+    cross = "BUILDPLATFORM" in file.stages[file.chain(step.stage)[-1]].platform
+    if cross and (re.search(r"--target[ =]|\bzigbuild\b", file.text(step)) or "CARGO_BUILD_TARGET" in step.env):
+        return  # cargo itself keeps each target's objects in a directory of their own
+    several = file.source.platforms > 1 or bool(PLATFORM.search(file.source.text))
+    yield (
+        "BT002",
+        mount.line,
+        f"The id {mount.id!r} of the target mount does not name the architecture.",
+        "error" if several else "warning",
+    )
+
+
+def _spelt_out(file: File, raw: str) -> str:
+    """The id with the texts of the ARGs and ENVs that it names added: the architecture may hide in their defaults."""
+    text = raw
+    for name in re.findall(r"\$\{?(\w+)", raw):
+        text += " ".join(re.findall(rf"\b{name}=(\S+)", file.source.text))
+    return text
+
+
+def _owner(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
+    user, _, group = step.user.partition(":")
+    if user in ("", "0", "root") or "$" in user or "readonly" in mount.options or "ro" in mount.options:
+        return
+    uid, gid, mode = (mount.options.get(name, "") for name in ("uid", "gid", "mode"))
+    if "$" in step.expand(uid + gid):
+        return
+    uid, gid = step.expand(uid) or "0", step.expand(gid) or "0"
+    try:
+        bits = int(mode or "755", 8)
+    except ValueError:
+        bits = 0o755
+    number = user if user.isdigit() else _uid(file, step, user)
+    if bits & 0o002 or (bits & 0o020 and gid == group) or (number is None and uid != "0") or uid == number:
+        return
+    yield (
+        "BT006",
+        mount.line,
+        f"The mount {mount.path} belongs to uid {uid}, but the step runs as USER {user}.",
+    )
+
+
+def _uid(file: File, step: Step, user: str) -> str | None:
+    """The number that a useradd or adduser earlier in the file gives a name."""
+    for earlier in file.history(step):
+        if "user" in earlier.shell:
+            for command in re.split(r"[;&|\n]", earlier.shell):
+                found = re.search(r"\b(?:useradd|adduser)\b.*?(?:-u|--uid)[ =](\S+)", command)
+                if found and re.search(rf"(?:^|\s){re.escape(user)}(?:\s|$)", command):
+                    number = earlier.expand(found[1])
+                    return number if number.isdigit() else None
+    return None
+
+
+def _place(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
+    home = step.cargo_home
+    known = home and "$" not in home and "$" not in mount.path
+    text = file.text(step)
+    if mount.kind in (*_DOWNLOADS, "home") and known and not inside(mount.path, [home]):
+        if shell.assigned(text, "CARGO_HOME") is None and not re.search(r"\bln[ \t]+-\w*s", text):
+            yield "BT017", mount.line, f"Nothing uses the mount {mount.path}: CARGO_HOME is {home}."
+        return
+    if mount.kind == "home":
+        holds = mount.path == "/usr/local/cargo" or mount.path.endswith("/.cargo")
+        yield (
+            "BT015",
+            mount.line,
+            f"All of CARGO_HOME ({mount.path}) is a cache mount"
+            + ("." if holds else "; cargo reads settings and credentials from it, and keeps them there."),
+            "error" if holds else "note",
+        )
+    if mount.kind == "target" and posixpath.basename(mount.path) == "target":
+        yield from _unused_target(file, step, mount, text)
+
+
+def _unused_target(file: File, step: Step, mount: CacheMount, text: str) -> Iterator[Hit]:
+    # Only where the RUN itself calls cargo: a script may go anywhere.
+    if not shell.compiles_sources(step.shell) or "$" in mount.path + step.target_dir + step.workdir:
+        return
+    if step.target_dir:
+        if not inside(step.target_dir, [mount.path]) and not inside(mount.path, [step.target_dir]):
+            yield "BT017", mount.line, f"Nothing uses the mount {mount.path}: cargo compiles into {step.target_dir}."
+        return
+    moved = "CARGO_TARGET_DIR" in text or "--manifest-path" in text or re.search(r"\bln[ \t]+-\w*s", text)
+    settings = (body for path, body in file.source.files.items() if "/.cargo/" in f"/{path}")
+    if moved or any(re.search(r"^\s*target-dir\s*=", body, re.MULTILINE) for body in settings):
+        return
+    places = [step.workdir]
+    for where in shell.directories(step.shell):
+        place = posixpath.normpath(posixpath.join(places[-1], step.expand(where)))
+        if "$" in place or where == "-":
+            return
+        places.append(place)
+    # cargo looks for the workspace upwards: target may lie beside any directory above the working directory
+    if not any(inside(place, [posixpath.dirname(mount.path)]) for place in places):
+        yield "BT017", mount.line, f"Nothing uses the mount {mount.path}: cargo runs in {places[-1]}."
+
+
+# ---- rules that look at several steps, files and services at once
+
+
+def across(files: Sequence[File]) -> Iterator[tuple[File, Hit]]:
+    """BT004 and BT014: ids are names of the whole engine, so all files are looked at together."""
+    yield from _toolchains(files)
+    yield from _races(files)
+
+
+def _toolchains(files: Sequence[File]) -> Iterator[tuple[File, Hit]]:
+    seen: dict[str, tuple[str, str]] = {}
+    for file in files:
+        for step in file.runs:
+            if not shell.runs_cargo(file.text(step)):
+                continue
+            for mount in file.mounts(step):
+                if mount.kind != "target":
+                    continue
+                image = file.image(step.stage)
+                first, where = seen.setdefault(mount.id, (image, f"{file.source.name}:{mount.line}"))
+                if first != image:
+                    message = f"The target mount {mount.id!r} is used with {image} here and with {first} in {where}."
+                    yield file, ("BT004", mount.line, message)
+
+
+def _races(files: Sequence[File]) -> Iterator[tuple[File, Hit]]:
+    users = [
+        (file, step, mount)
+        for file in files
+        for step in file.runs
+        if shell.runs_cargo(text := file.text(step)) and not _guarded(file, step, text)
+        for mount in file.mounts(step)
+        if mount.kind in _DOWNLOADS and mount.sharing == "shared"
+    ]
+    for file, step, mount in users:
+        several = file.source.platforms > 1 and not PLATFORM.search(mount.raw_id)
+        if several and not _serialised(file, step, file, step, platforms=True):
+            yield file, _race(mount, "each platform of the build")
+    for (one, first, here), (two, second, there) in combinations(users, 2):
+        if here.id != there.id or _serialised(one, first, two, second):
+            continue
+        if one is two:
+            if second.stage in one.needs(first.stage) or first.stage in one.needs(second.stage):
+                continue
+            other = f"line {first.item.line}"
+        elif one.source is two.source:
+            if first.item.line != second.item.line or _same_values(first, second):
+                continue  # one step for both services
+            other = f"the service {one.service}"
+        else:
+            other = f"{one.source.name}:{here.line}"
+        yield two, _race(there, other)
+
+
+def _race(mount: CacheMount, other: str) -> Hit:
+    return "BT014", mount.line, f"The mount {mount.path} is filled at the same time by this step and by {other}."
+
+
+def _guarded(file: File, step: Step, text: str) -> bool:
+    """A lock taken here or, as a link of cargo's own lock, in a layer before; or cargo's lock lies in a mount."""
+    if any(m.kind in ("home", "lock") for m in file.mounts(step)) or shell.locks(text):
+        return True
+    return any(shell.locks(file.text(s)) for s in file.history(step) if s.keyword == "RUN")
+
+
+def _serialised(one: File, first: Step, two: File, second: Step, *, platforms: bool = False) -> bool:
+    """True where both hold one more mount that only one build may have."""
+    theirs = {m.id for m in two.mounts(second) if m.sharing == "locked"}
+    mine = {m.id for m in one.mounts(first) if m.sharing == "locked" and not (platforms and PLATFORM.search(m.raw_id))}
+    return bool(mine & theirs)
+
+
+def _same_values(first: Step, second: Step) -> bool:
+    return all(first.env.get(name) == second.env.get(name) for name in {*first.declared, *second.declared})

@@ -1,0 +1,378 @@
+"""A Dockerfile as stages and steps, each with the environment, directory and user in force where it stands."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from buildkit_tasks import dockerfile
+from buildkit_tasks.dockerfile import Instruction
+
+from . import shell
+from .ignorefile import IgnoreFile
+
+#: Where official images of this name keep CARGO_HOME (and the toolchain's programs in it).
+RUST_IMAGE_HOME = "/usr/local/cargo"
+_RUST_IMAGE = re.compile(r"(?:^|/)(?:rust|cargo-chef)(?:[:@]|$)")
+_TARGET_ID = re.compile(r"(?:^|[-_/.])target(?:$|[-_/.])")
+#: Arguments that BuildKit sets for each platform of a build.
+PLATFORM = re.compile(r"\$\{?(?:TARGET(?:ARCH|PLATFORM)|BUILD(?:ARCH|PLATFORM))\b")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A Dockerfile to look at and what lies around it.
+
+    `services` maps each service that builds it to its build arguments; `ignore` is the .dockerignore that applies;
+    `files` the scripts it runs, by their path in the context; `workspaces` the directories with a cargo workspace.
+    """
+
+    name: str
+    text: str
+    services: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    platforms: int = 1
+    ignore: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    workspaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CacheMount:
+    """A cache mount, everything filled in. `kind`: target, registry, git, home (all of CARGO_HOME), lock or other."""
+
+    kind: str
+    path: str
+    id: str
+    raw_id: str
+    sharing: str
+    line: int
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One instruction of a stage. `env` holds known ENV and ARG values; `declared` each ARG in scope with its line."""
+
+    item: Instruction
+    stage: int
+    env: Mapping[str, str]
+    declared: Mapping[str, int]
+    workdir: str
+    user: str
+
+    @property
+    def keyword(self) -> str:
+        """RUN, COPY, …"""
+        return self.item.keyword
+
+    @cached_property
+    def shell(self) -> str:
+        """The command of a RUN, here-document included; of the exec form the joined words."""
+        if self.keyword != "RUN":
+            return ""
+        text = dockerfile.flags(self.item)[1]
+        if text.startswith("["):
+            text = " ".join(_json_words(text) or [text])
+        return f"{text}\n{self.item.body}" if self.item.body else text
+
+    def expand(self, word: str) -> str:
+        """Variables filled in, unknown ones left as ${NAME}."""
+        return dockerfile.expand(word, self.env, keep=True)
+
+    def absolute(self, path: str) -> str:
+        """A path in the container, from the working directory."""
+        return posixpath.normpath(posixpath.join(self.workdir, self.expand(path)))
+
+    @property
+    def from_stage(self) -> str:
+        """The stage or image that a COPY or ADD takes from, empty for the context."""
+        return dockerfile.flags(self.item)[0].get("from", "") if self.keyword in ("COPY", "ADD") else ""
+
+    @cached_property
+    def copied(self) -> tuple[tuple[str, ...], str]:
+        """Sources (relative to the context or stage) and the destination of a COPY or ADD."""
+        if self.keyword not in ("COPY", "ADD"):
+            return (), ""
+        rest = dockerfile.flags(self.item)[1]
+        listed = _json_words(rest) if rest.startswith("[") else None
+        given = [self.expand(w) for w in (listed if listed is not None else dockerfile.words(rest))]
+        if len(given) < 2:
+            return (), ""
+        sources = tuple(posixpath.normpath(w.lstrip("/") or ".") for w in given[:-1] if not w.startswith("<<"))
+        return sources, self.absolute(given[-1])
+
+    @cached_property
+    def binds(self) -> tuple[tuple[str, str, str], ...]:
+        """Bind mounts as (stage or image, source, target)."""
+        found = []
+        for mount in dockerfile.run_mounts(self.item):
+            if mount.type == "bind":
+                o = mount.options
+                where = o.get("target") or o.get("dst") or o.get("destination") or ""
+                source = self.expand(o.get("source") or o.get("src") or ".")
+                found.append((o.get("from", ""), posixpath.normpath(source.lstrip("/") or "."), self.absolute(where)))
+        return tuple(found)
+
+    @cached_property
+    def cargo_home(self) -> str:
+        """CARGO_HOME where it is known, else empty."""
+        inline = shell.assigned(self.shell, "CARGO_HOME")
+        return self.absolute(inline) if inline else self.env.get("CARGO_HOME", "")
+
+    @cached_property
+    def target_dir(self) -> str:
+        """CARGO_TARGET_DIR or --target-dir where given, absolute, else empty."""
+        given = (
+            shell.option(self.shell, "target-dir")
+            or shell.assigned(self.shell, "CARGO_TARGET_DIR")
+            or self.env.get("CARGO_TARGET_DIR")
+            or self.env.get("CARGO_BUILD_TARGET_DIR")
+        )
+        return self.absolute(given) if given else ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One FROM. `parent` is the index of the stage it starts from, None for an image; `image` has its ARGs filled."""
+
+    index: int
+    name: str
+    image: str
+    parent: int | None
+    platform: str
+    line: int
+
+
+class File:
+    """A Dockerfile read with one set of build arguments."""
+
+    def __init__(self, source: Source, service: str = "") -> None:
+        self.source = source
+        self.service = service
+        self.stages: list[Stage] = []
+        self.steps: list[Step] = []
+        self.ignore = IgnoreFile(source.ignore)
+        self._mounts: dict[int, tuple[CacheMount, ...]] = {}
+        self._read(source.services.get(service, {}))
+
+    # ---- questions
+
+    @cached_property
+    def is_rust(self) -> bool:
+        """True where anything speaks of cargo or rust: elsewhere a `target` may be another tool's."""
+        return bool(re.search(r"\b(?:cargo|rustc|rust)\b", self.source.text))
+
+    @property
+    def runs(self) -> Iterator[Step]:
+        """The RUN steps."""
+        return (s for s in self.steps if s.keyword == "RUN")
+
+    def stage(self, name: str) -> Stage | None:
+        """The stage of a name or number, None for an image."""
+        if name.isdigit():
+            return self.stages[int(name)] if int(name) < len(self.stages) else None
+        return next((s for s in reversed(self.stages) if s.name == name.lower()), None)
+
+    def chain(self, index: int) -> list[int]:
+        """The stage and those it starts from, the nearest first."""
+        found: list[int] = []
+        at: int | None = index
+        while at is not None:
+            found.append(at)
+            at = self.stages[at].parent
+        return found
+
+    def image(self, index: int) -> str:
+        """The image at the root of a stage."""
+        return self.stages[self.chain(index)[-1]].image
+
+    def history(self, step: Step) -> list[Step]:
+        """The steps that made the file system that `step` finds, in order."""
+        chain = self.chain(step.stage)
+        return [s for s in self.steps if s.stage in chain and s.item.line < step.item.line]
+
+    def needs(self, index: int) -> set[int]:
+        """All stages that must be built before this one, itself included."""
+        found: set[int] = set()
+        todo = [index]
+        while todo:
+            at = todo.pop()
+            if at in found:
+                continue
+            found.add(at)
+            parent = self.stages[at].parent
+            todo += [] if parent is None else [parent]
+            for step in self.steps:
+                if step.stage == at:
+                    named = [step.from_stage, *[m.options.get("from", "") for m in dockerfile.run_mounts(step.item)]]
+                    todo += [s.index for s in (self.stage(n) for n in named if n) if s and s.index < at]
+        return found
+
+    def text(self, step: Step) -> str:
+        """The shell text of a RUN and of the scripts it runs, comments left out."""
+        scripts = (self.source.files.get(path, "") for path in self.scripts(step))
+        return "\n".join([shell.without_comments(step.shell), *map(shell.without_comments, scripts)])
+
+    def scripts(self, step: Step) -> list[str]:
+        """Paths in the context that words of the RUN may name as scripts: through bind mounts and COPY."""
+        words = [w for w in shell.names(step.shell) if "=" not in w and ("/" in w or w.endswith(".sh"))]
+        if re.search(r"\bmake\b", step.shell):
+            words.append("Makefile")
+        if re.search(r"\bjust\b", step.shell):
+            words.append("justfile")
+        places = [(s, t) for stage, s, t in step.binds if not stage]
+        for earlier in self.history(step):
+            if not earlier.from_stage:
+                sources, into = earlier.copied
+                places += [(s, into) for s in sources]
+        found: dict[str, None] = {}
+        for path in map(step.absolute, words):
+            for source, into in places:
+                found.update(dict.fromkeys(_in_context(path, source, into)))
+        return list(found)
+
+    def mounts(self, step: Step) -> tuple[CacheMount, ...]:
+        """The cache mounts of a RUN; one without a target is BuildKit's to refuse."""
+        key = step.item.line
+        if key not in self._mounts:
+            self._mounts[key] = tuple(self._cache_mounts(step))
+        return self._mounts[key]
+
+    # ---- reading
+
+    def _cache_mounts(self, step: Step) -> Iterator[CacheMount]:
+        for mount in dockerfile.run_mounts(step.item):
+            o = mount.options
+            target = o.get("target") or o.get("dst") or o.get("destination") or ""
+            if mount.type != "cache" or not target:
+                continue
+            path = step.absolute(target)
+            raw = o.get("id", "")
+            named = step.expand(raw) or path
+            yield CacheMount(
+                self._kind(step, path, named), path, named, raw, o.get("sharing") or "shared", mount.line, o
+            )
+
+    def _kind(self, step: Step, path: str, identity: str) -> str:
+        home = step.cargo_home
+        if not self.is_rust:
+            return "other"
+        if posixpath.basename(path).startswith(".package-cache"):
+            return "lock"
+        if path in (home, RUST_IMAGE_HOME) or posixpath.basename(path) == ".cargo":
+            return "home"
+        for kind in ("registry", "git"):
+            if re.search(rf"(?:^|/)\.?cargo/{kind}(?:/|$)", path) or (home and _inside(path, f"{home}/{kind}")):
+                return kind
+        if path == step.target_dir or posixpath.basename(path) == "target" or _TARGET_ID.search(identity):
+            return "target"
+        return "other"
+
+    def _read(self, given: Mapping[str, str]) -> None:
+        globals_: dict[str, str] = {}
+        ends: list[tuple[dict[str, str], dict[str, int], str, str]] = []
+        env: dict[str, str] = {}
+        declared: dict[str, int] = {}
+        workdir, user = "/", ""
+        for item in dockerfile.instructions(self.source.text):
+            if item.keyword == "FROM":
+                if self.stages:
+                    ends.append((env, declared, workdir, user))
+                stage = self._from(item, globals_)
+                self.stages.append(stage)
+                if stage.parent is not None:
+                    before = ends[stage.parent]
+                    env, declared, workdir, user = dict(before[0]), dict(before[1]), before[2], before[3]
+                else:
+                    rust = bool(_RUST_IMAGE.search(stage.image))
+                    env, declared, workdir, user = ({"CARGO_HOME": RUST_IMAGE_HOME} if rust else {}), {}, "/", ""
+                continue
+            if item.keyword == "ARG":
+                for name, value in pairs(item):
+                    if not self.stages:
+                        chosen = given.get(name, None if value is None else dockerfile.expand(value, globals_))
+                        if chosen is not None:
+                            globals_[name] = chosen
+                        continue
+                    declared[name] = item.line_of(name)
+                    fallback = globals_.get(name) if value is None else dockerfile.expand(value, env, keep=True)
+                    chosen = given.get(name, fallback)
+                    if chosen is not None:
+                        env[name] = chosen
+            if not self.stages:
+                continue
+            step = Step(item, len(self.stages) - 1, dict(env), dict(declared), workdir, user)
+            self.steps.append(step)
+            if item.keyword == "ENV":
+                env.update({name: step.expand(value or "") for name, value in pairs(item)})
+            elif item.keyword == "WORKDIR":
+                workdir = step.absolute(item.rest.strip("\"'"))
+            elif item.keyword == "USER":
+                user = step.expand(item.rest.strip("\"'"))
+
+    def _from(self, item: Instruction, values: Mapping[str, str]) -> Stage:
+        options, rest = dockerfile.flags(item)
+        words = rest.split()
+        base = dockerfile.expand(words[0], values, keep=True) if words else ""
+        name = words[2].lower() if len(words) >= 3 and words[1].upper() == "AS" else ""
+        parent = next((s.index for s in reversed(self.stages) if s.name and s.name == base.lower()), None)
+        return Stage(len(self.stages), name, base, parent, options.get("platform", ""), item.line)
+
+
+def pairs(item: Instruction) -> list[tuple[str, str | None]]:
+    """Names and values of an ARG or ENV; None where no value is given. `ENV NAME a value` is the old form."""
+    listed = dockerfile.words(item.rest)
+    if item.keyword == "ENV" and listed and "=" not in item.rest.split()[0]:
+        name, _, value = item.rest.partition(" ")
+        return [(name, value.strip().strip("\"'"))]
+    found: list[tuple[str, str | None]] = []
+    for word in listed:
+        name, equals, value = word.partition("=")
+        if re.fullmatch(r"\w+", name):
+            found.append((name, value if equals else None))
+    return found
+
+
+def _json_words(text: str) -> list[str] | None:
+    try:
+        listed = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return listed if isinstance(listed, list) and all(isinstance(w, str) for w in listed) else None
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def inside(path: str, folders: Sequence[str]) -> bool:
+    """True where `path` is one of the folders or lies below one."""
+    return any(_inside(path, folder) for folder in folders)
+
+
+def _in_context(path: str, source: str, into: str) -> Iterator[str]:
+    """Where in the context the file at `path` may come from when `source` was put at `into`."""
+    if not _inside(path, into):
+        return
+    rest = posixpath.relpath(path, into)
+    candidates = [source] if rest == "." else [posixpath.join(source, rest)]
+    if rest == posixpath.basename(source):
+        candidates.append(source)
+    for candidate in map(posixpath.normpath, candidates):
+        if candidate != "." and not candidate.startswith(("..", "/")) and "$" not in candidate:
+            yield candidate
+
+
+def wanted(source: Source) -> set[str]:
+    """Paths in the context whose text would help: scripts that RUNs seem to start, and cargo's settings."""
+    found: set[str] = set()
+    for service in source.services or {"": {}}:
+        read = File(source, service)
+        found.update(path for step in read.runs for path in read.scripts(step))
+    for folder in {".", *source.workspaces}:
+        found.update(posixpath.normpath(f"{folder}/.cargo/{name}") for name in ("config.toml", "config"))
+    return found

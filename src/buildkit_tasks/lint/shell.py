@@ -1,0 +1,121 @@
+"""What the shell text of a RUN does with cargo, as far as words can tell."""
+
+from __future__ import annotations
+
+import re
+
+_CARGO = re.compile(
+    r"\bcargo(?:[ \t]+[+-]\S+)*[ \t]+"
+    r"(?P<verb>build|b|rustc|run|r|test|t|check|c|clippy|bench|doc|install|fetch|zigbuild|xbuild|auditable|leptos|lambda|"
+    r"nextest|vendor|chef[ \t]+cook)\b(?P<rest>[^\n;&|]*)"
+)
+_OTHER_BUILDERS = re.compile(
+    r"\b(?:cargo-(?:chef[ \t]+cook|leptos)|trunk[ \t]+build|wasm-pack[ \t]+build|cross[ \t]+build)\b"
+)
+_NOT_LOCAL = ("fetch", "vendor", "chef")
+
+# Proof that the step does not rely on the times that the files came with. `cargo clean -p` is none: it leaves objects
+# of other profiles, and did let a stub through (MystenLabs/hashi#444).
+_GUARD = re.compile(
+    r"\brsync\b[^\n;&|]*?[ \t](?:-[a-zA-Z]*c[a-zA-Z]*|--checksum)\b"
+    r"|\btouch\b[^\n;&|]*\.rs\b|-exec(?:dir)?[ \t]+touch\b|\bxargs\b[^\n;&|]*\btouch\b"
+    r"|\bcargo[ \t]+clean\b(?![^\n;&|]*[ \t](?:-p|--package)\b)"
+    r"|checksum-freshness|CHECKSUM_FRESHNESS"
+)
+_REMOVED = re.compile(r"\brm\b[^\n;&|]*(?:\btarget\b|/deps/|\.fingerprint|CARGO_TARGET_DIR)")
+_STUB = re.compile(
+    r"\b(?:echo|printf)\b[^\n;&|]*>[ \t]*[\"']?[^\s;&|]*\.rs\b"
+    r"|\bfn[ \t]+main[ \t]*\([ \t]*\)[^\n]*(?:>|\btee\b)[^\n;&|]*\.rs\b"
+    r"|\bcargo[ \t]+(?:init|new)\b"
+)
+_LOCK = re.compile(r"\bflock\b|\.package-cache\b|\blockfile\b")
+_COPIES = re.compile(r"(?:^|[\s;&|(])(?:cp|mv|install|strip|ln|upx|objcopy|tar)[ \t]")
+_QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
+
+
+def without_comments(script: str) -> str:
+    """A script without its comment lines: what they say is no evidence."""
+    return "\n".join(line for line in script.splitlines() if not line.lstrip().startswith("#"))
+
+
+def runs_cargo(text: str) -> bool:
+    """True where crates are fetched or compiled, whichever."""
+    return bool(_CARGO.search(text) or _OTHER_BUILDERS.search(text))
+
+
+def compiles(text: str) -> bool:
+    """True where crates are compiled: dependencies or the project's own."""
+    return any(m["verb"] not in ("fetch", "vendor") for m in _CARGO.finditer(text)) or bool(
+        _OTHER_BUILDERS.search(text)
+    )
+
+
+def compiles_sources(text: str) -> bool:
+    """True where the project's own sources are compiled, not only its dependencies or an installed tool."""
+    for found in _CARGO.finditer(text):
+        verb = found["verb"].split()[0]
+        if verb == "install":
+            if "--path" in found["rest"]:
+                return True
+        elif verb not in _NOT_LOCAL:
+            return True
+    return bool(re.search(r"\b(?:trunk|wasm-pack|cross)[ \t]+build\b|\bcargo-leptos\b", text))
+
+
+def distrusts_times(text: str) -> bool:
+    """True where the step makes changed sources newer, or compares contents."""
+    return bool(_GUARD.search(text))
+
+
+def removes_objects(text: str) -> bool:
+    """True where objects in a target directory are removed."""
+    return bool(_REMOVED.search(text))
+
+
+def makes_stub(text: str) -> bool:
+    """True where source files are made up."""
+    return bool(_STUB.search(text))
+
+
+def after_cargo(text: str) -> str:
+    """What follows the first compilation."""
+    found = _CARGO.search(text)
+    return text[found.end() :] if found else ""
+
+
+def before_cargo(text: str) -> str:
+    """What precedes the last compilation, all of it where there is none."""
+    found = list(_CARGO.finditer(text))
+    return text[: found[-1].start()] if found else text
+
+
+def locks(text: str) -> bool:
+    """True where a lock is taken or cargo's own lock is moved."""
+    return bool(_LOCK.search(text))
+
+
+def copies_files(text: str) -> bool:
+    """True where files are copied or moved, outside of quoted text."""
+    return bool(_COPIES.search(_QUOTED.sub("''", text)))
+
+
+def names(text: str) -> list[str]:
+    """The bare words, operators and quotes taken away."""
+    return [word for word in re.split(r"[\s;|&()<>\"'`,]+", text) if word]
+
+
+def assigned(text: str, variable: str) -> str | None:
+    """The last value that the text gives a variable (`NAME=value`), None where it gives none."""
+    found = re.findall(rf"(?:^|[\s;&|]){variable}=[\"']?([^\s\"';&|]*)", text)
+    return found[-1] if found else None
+
+
+def option(text: str, name: str) -> str | None:
+    """The last value of `--name value` or `--name=value`."""
+    found = re.findall(rf"--{name}[ =][\"']?([^\s\"';&|]+)", text)
+    return found[-1] if found else None
+
+
+def directories(text: str) -> list[str]:
+    """Where `cd` and `pushd` go, in order."""
+    return re.findall(r"(?:^|[\s;&|({])(?:cd|pushd)[ \t]+[\"']?([^\s\"';&|)]+)", text)

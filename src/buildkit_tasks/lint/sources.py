@@ -1,0 +1,177 @@
+"""Rules about sources and products: what comes in and by which time, what is read where nothing is left."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+
+from buildkit_tasks import dockerfile
+
+from . import shell
+from .mounts import Hit
+from .reading import CacheMount, File, Step, inside
+
+
+def check(file: File) -> Iterator[Hit]:
+    """BT005, BT008, BT009, BT010, BT011 for one file."""
+    yield from _read_out(file)
+    yield from _times(file)
+    yield from _stubs(file)
+    yield from _context(file)
+
+
+# ---- BT005
+
+
+def _read_out(file: File) -> Iterator[Hit]:
+    for step in file.steps:
+        for stage_name, path in _reads(step):
+            stage = file.stage(stage_name)
+            if stage and stage.index < step.stage and (mount := _only_a_mount(file, stage.index, path)):
+                line = step.item.line_of(posixpath.basename(path))
+                yield "BT005", line, f"{path} is read out of {mount.path}, which is only a cache mount in that stage."
+        for path in _uses(step):
+            mount = _only_a_mount(file, step.stage, path, before=step)
+            if mount and not inside(path, [m.path for m in file.mounts(step)]):
+                line = step.item.line_of(posixpath.basename(path))
+                yield "BT005", line, f"{path} lies in {mount.path}, which was a cache mount of an earlier step only."
+
+
+def _reads(step: Step) -> Iterator[tuple[str, str]]:
+    """Stages and absolute paths in them that an instruction takes files from."""
+    if step.from_stage:
+        for source in step.copied[0]:
+            yield step.from_stage, posixpath.join("/", source)
+    for stage, source, _ in step.binds:
+        if stage:
+            yield stage, posixpath.join("/", source)
+
+
+def _uses(step: Step) -> Iterator[str]:
+    """Paths that a RUN copies from, or that the container starts."""
+    if step.keyword in ("ENTRYPOINT", "CMD"):
+        yield from (step.absolute(w) for w in shell.names(step.item.rest.strip("[]"))[:1] if "/" in w)
+    elif step.keyword == "RUN" and shell.copies_files(step.shell) and not shell.runs_cargo(step.shell):
+        yield from (step.absolute(w) for w in shell.names(step.shell) if "/" in w and "=" not in w)
+
+
+def _only_a_mount(file: File, stage: int, path: str, before: Step | None = None) -> CacheMount | None:
+    """The cache mount that `path` lies in, where nothing else ever wrote there."""
+    chain = file.chain(stage)
+    steps = [s for s in file.steps if s.stage in chain and (before is None or s.item.line < before.item.line)]
+    found = None
+    for step in steps:
+        mounts = file.mounts(step) if step.keyword == "RUN" else ()
+        for mount in mounts:
+            if inside(path, [mount.path]) and mount.path != "/":
+                found = mount
+        if found and (step.copied[1] and inside(step.copied[1], [found.path])):
+            return None
+        if found and step.keyword == "RUN" and not any(inside(path, [m.path]) for m in mounts):
+            # a step without the mount wrote there itself: cargo into its target directory, or a copy
+            words = [step.absolute(w) for w in shell.names(step.shell) if "/" in w and "=" not in w]
+            if found.kind == "target" and shell.compiles(step.shell):
+                return None
+            if any(inside(w, [found.path]) for w in words) and not shell.copies_files(step.shell):
+                return None
+    return found
+
+
+# ---- BT008
+
+
+def _times(file: File) -> Iterator[Hit]:
+    for step in file.runs:
+        text = file.text(step)
+        if not shell.compiles_sources(text) or shell.distrusts_times(text):
+            continue
+        target = next((m for m in file.mounts(step) if m.kind == "target"), None)
+        if target is None:
+            continue
+        copied = next((s for s in reversed(file.history(step)) if s.keyword in ("COPY", "ADD") and s.copied[0]), None)
+        bound = any(not stage for stage, _, _ in step.binds)
+        if copied or bound:
+            how = "bind-mounted" if bound else f"copied (line {copied.item.line if copied else 0})"
+            yield (
+                "BT008",
+                step.item.line_of("cargo"),
+                f"Sources are {how} and compiled on the cached {target.path} by their modification times.",
+            )
+
+
+# ---- BT009
+
+
+def _stubs(file: File) -> Iterator[Hit]:
+    for stub in file.runs:
+        text = file.text(stub)
+        if not shell.makes_stub(text):
+            continue
+        rest = [s for s in file.steps if s.item.line > stub.item.line and stub.stage in file.chain(s.stage)]
+        compiled = shell.compiles_sources(text)
+        sources = False
+        guarded = shell.removes_objects(shell.after_cargo(text))
+        for step in rest:
+            if step.keyword in ("COPY", "ADD") and step.copied[0]:
+                sources = sources or compiled
+                continue
+            if step.keyword != "RUN":
+                continue
+            body = file.text(step)
+            builds = shell.compiles_sources(body)
+            before = shell.before_cargo(body) if builds else body
+            bound = any(not stage for stage, _, _ in step.binds)
+            if sources or bound:
+                guarded = guarded or shell.distrusts_times(before)
+            if compiled:
+                guarded = guarded or shell.removes_objects(before)
+            if builds and compiled and (sources or bound):
+                if not guarded:
+                    yield (
+                        "BT009",
+                        stub.item.line_of(".rs"),
+                        f"A stub is compiled; the sources compiled in line {step.item.line} may be older.",
+                    )
+                break
+            compiled = compiled or builds
+
+
+# ---- BT010, BT011
+
+
+def _context(file: File) -> Iterator[Hit]:
+    told: set[int] = set()
+    for step in file.runs:
+        if not shell.compiles_sources(file.text(step)):
+            continue
+        for taker in (*file.history(step), step):
+            options = dockerfile.flags(taker.item)[0]
+            if taker.item.line in told or "exclude" in options:
+                continue
+            sources = [s for stage, s, _ in taker.binds if not stage]
+            if not taker.from_stage:
+                sources += taker.copied[0]
+            if sources:
+                told.add(taker.item.line)
+                yield from _taken(file, taker, sources)
+
+
+def _taken(file: File, taker: Step, sources: list[str]) -> Iterator[Hit]:
+    what = "copied" if taker.keyword != "RUN" else "bind-mounted"
+    line = taker.item.line_of("type=bind") if taker.keyword == "RUN" else taker.item.line
+    if "." in sources and not file.ignore.excludes("README.md"):
+        missing = "there is no .dockerignore" if file.source.ignore is None else ".dockerignore lets README.md in"
+        yield "BT011", line, f"The whole context is {what} for the compile step, and {missing}."
+    unwanted = [".git"] if "." in sources and not file.ignore.excludes(".git/HEAD") else []
+    spaces = file.source.workspaces or (".",)
+    for source in sources:
+        folders = [space for space in spaces if source == "." or inside(space, [source])]
+        if not folders and not re.search(r"\.\w+$|[*?$]", source) and posixpath.basename(source) != "src":
+            folders = [source] if file.source.workspaces == () and source != "." else []
+        for folder in folders:
+            target = posixpath.normpath(f"{folder}/target")
+            if not file.ignore.excludes(f"{target}/debug/x"):
+                unwanted.append(target)
+    if unwanted:
+        yield "BT010", line, f"{' and '.join(dict.fromkeys(unwanted))} would be {what} too: .dockerignore lets it in."

@@ -1,0 +1,38 @@
+"""The task that reads Dockerfiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.flows.session import Session
+
+from .edge import told
+
+
+@task(
+    iterable=["file"],
+    help={
+        "file": "Dockerfile to look at, repeatable (default: those of the compose services)",
+        "context": "its build context (default: the compose file's; else the nearest directory with a .dockerignore)",
+        "json": "print one JSON document",
+        "sarif": "print SARIF 2.1.0, for code scanning",
+    },
+)
+@told
+def lint(
+    session: Session, file: Sequence[str] | None = None, context: str = "", json: bool = False, sarif: bool = False
+) -> None:
+    """Look for mistakes with cache mounts in Dockerfiles; runs hadolint too where it is installed."""
+    from buildkit_tasks.flows import lint as flow
+
+    if json and sarif:
+        raise Problem("bad-argument", "--json and --sarif are two forms of one answer.", hint="choose one")
+    problem = flow.tell(session, flow.lint(session, tuple(file or ()), context), as_sarif=sarif)
+    if problem and json:
+        raise Exit(code=problem.exit_code)  # the one document on stdout has the problem in it already
+    if problem:
+        raise problem
