@@ -1,25 +1,41 @@
-"""Build cache records: what BuildKit keeps, which of it is provably this project's, what may go. Pure.
+"""Build cache records: what BuildKit keeps, whose it is, which of it may go. Pure.
 
-Text form of `docker buildx du --verbose`, the only one that buildx 0.13 has:
+Both forms of `docker buildx du` are read: JSON lines (buildx >= 0.29) and the text of `--verbose`, the only one before:
 https://github.com/docker/buildx/blob/v0.13.1/commands/diskusage.go
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
 
-_UNITS = {"B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+_UNITS = {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000}
 _MOUNT_ID = re.compile(r'^cached mount (?P<target>\S+) from exec .* with id "(?P<id>[^"]*)"', re.DOTALL)
+
+#: Kinds of cache mounts, in the order in which a view shows them; the first three are those of a Rust build.
+KINDS = ("target", "cargo-registry", "cargo-git", "apt", "npm", "other")
+LAYERS = "layers"
+
+_OURS = re.compile(r"(?P<project>.+)-(?P<kind>cargo-registry|cargo-git|target(?:-(?P<platform>[a-z0-9_.]+))?)")
+_FOREIGN = (
+    ("cargo-registry", r"cargo/registry(/|$)|^cargo-registry$"),
+    ("cargo-git", r"cargo/git(/|$)|^cargo-git$"),
+    ("apt", r"/(cache|lib)/apt(/|$)|(^|[-/_])apt([-/_]|$)"),
+    ("npm", r"\.npm|node_modules|yarn|pnpm|(^|[-/_])npm([-/_]|$)"),
+    ("target", r"(^|[-/_])target([-/_]|$)"),
+)
 
 
 @dataclass(frozen=True)
 class Record:
-    """One record. `size` in bytes, as precise as buildx prints it; `idle` seconds since its last use.
+    """One record. `size` in bytes, as precise as buildx prints it (4 digits); `idle` seconds since its last use.
 
-    `mount_id` and `mount_target` are set for a cache mount (BuildKit >= 0.12 names them).
+    `mount_id`, `mount_namespace` and `mount_target` are set for a cache mount (BuildKit >= 0.12 names them).
     """
 
     id: str
@@ -32,12 +48,64 @@ class Record:
     usage: int = 0
     mount_id: str = ""
     mount_target: str = ""
+    mount_namespace: str = ""
+
+    @property
+    def is_mount(self) -> bool:
+        """True for a cache mount, False for a layer or a copy of a build context."""
+        return bool(self.mount_id)
+
+
+@dataclass(frozen=True)
+class Mount:
+    """All records of one mount id: normally one; BuildKit makes another when two builds need the id at once."""
+
+    id: str
+    namespace: str
+    kind: str
+    project: str
+    platform: str
+    target: str
+    records: tuple[Record, ...]
+
+    @property
+    def name(self) -> str:
+        """Namespace and id, as BuildKit joins them."""
+        return f"{self.namespace}/{self.id}" if self.namespace else self.id
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its records."""
+        return sum(r.size for r in self.records)
+
+    @property
+    def idle(self) -> float:
+        """Seconds since the last use of any of its records."""
+        return min(r.idle for r in self.records)
+
+    @property
+    def usage(self) -> int:
+        """How often builds used it."""
+        return sum(r.usage for r in self.records)
+
+    @property
+    def in_use(self) -> bool:
+        """True while a running build holds one of its records."""
+        return any(not r.reclaimable for r in self.records)
 
 
 def size(text: str) -> int:
-    """`54.38MB` in bytes (decimal units, as buildx prints them)."""
-    found = re.match(r"([\d.]+)\s*([kKMGT]?B)", text.strip())
-    return round(float(found[1]) * _UNITS[found[2]]) if found else 0
+    """`54.38MB` in bytes (decimal units, as buildx prints them; `GiB` is binary); 0 for what cannot be read."""
+    found = re.match(r"([\d.]+)\s*([kKMGT]?i?B)", text.strip())
+    return round(float(found[1]) * _UNITS[found[2].lower()]) if found else 0
+
+
+def amount(text: str) -> int:
+    """What a person writes as a size, `10GB` or `512MiB`, in bytes. Raises ValueError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b)", text.strip(), re.IGNORECASE)
+    if not found:
+        raise ValueError(text)
+    return round(float(found[1]) * _UNITS[found[2].lower()])
 
 
 def age(text: str) -> float:
@@ -58,15 +126,23 @@ def duration(text: str) -> float:
 
 
 def parse(text: str) -> tuple[Record, ...]:
-    """The records in the output of `docker buildx du --verbose`."""
-    found = []
-    for paragraph in re.split(r"\n\s*\n", text):
-        values: dict[str, str] = {}
+    """The records in the output of `docker buildx du`, JSON lines or `--verbose` text."""
+    if text.lstrip().startswith("{"):
+        return tuple(_record(json.loads(line)) for line in text.splitlines() if line.startswith("{"))
+    return tuple(_record(v) for v in _paragraphs(text) if "ID" in v and "Size" in v)
+
+
+def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
+    """The `key: value` paragraphs of the text form, with the keys of the JSON form."""
+    names = {"UsageCount": "Usage count", "LastUsedAt": "Last used"}
+    # a description may have blank lines (here-documents): only what begins a record or the summary ends one
+    for paragraph in re.split(r"\n\s*\n(?=ID:|Shared:|Private:|Reclaimable:|Total:)", text):
+        values: dict[str, Any] = {}
         parents: list[str] = []
         key = ""
         for line in paragraph.splitlines():
-            match = re.match(r"^([A-Z][A-Za-z ]*):\t+(.*)$", line)
-            if match:
+            match = re.match(r"^([A-Z][A-Za-z ]*):[\t ]+(.*)$", line)
+            if match and match[1] in _KEYS:
                 key = match[1]
                 values[key] = match[2]
             elif key == "Parents" and line.strip().startswith("- "):
@@ -75,27 +151,101 @@ def parse(text: str) -> tuple[Record, ...]:
                 key = "Parents"
             elif key == "Description":
                 values[key] += "\n" + line
-        if "ID" not in values or "Size" not in values:
-            continue
         if values.get("Parent"):
             parents.append(values["Parent"])
-        description = values.get("Description", "")
-        mount = _MOUNT_ID.match(description)
-        found.append(
-            Record(
-                id=values["ID"],
-                parents=tuple(parents),
-                size=size(values["Size"]),
-                idle=age(values.get("Last used", "")),
-                description=description,
-                reclaimable=values.get("Reclaimable") == "true",
-                shared=values.get("Shared") == "true",
-                usage=int(values.get("Usage count") or 0),
-                mount_id=mount["id"] if mount else "",
-                mount_target=mount["target"] if mount else "",
-            )
-        )
-    return tuple(found)
+        if isinstance(listed := values.get("Parents"), str):
+            parents += listed.replace(",", " ").split()
+        for wanted, found in names.items():
+            values[wanted] = values.get(found, "")
+        values["Parents"] = parents
+        yield values
+
+
+#: A description may have many lines, and one of them may look like a key; only these end it.
+_KEYS = {"ID", "Parent", "Parents", "Created at", "Mutable", "Reclaimable", "Shared", "Size", "Description"} | {
+    "Usage count",
+    "Last used",
+    "Type",
+}
+
+
+def _record(values: Mapping[str, Any]) -> Record:
+    description = str(values.get("Description") or "")
+    mount = _MOUNT_ID.match(description)
+    namespace, identity = _split(mount["id"]) if mount else ("", "")
+    return Record(
+        id=str(values["ID"]),
+        parents=tuple(values.get("Parents") or ()),
+        size=size(str(values["Size"])),
+        idle=age(str(values.get("LastUsedAt") or "")),
+        description=description,
+        reclaimable=str(values.get("Reclaimable")).lower() == "true",
+        shared=str(values.get("Shared")).lower() == "true",
+        usage=int(values.get("UsageCount") or 0),
+        mount_id=identity,
+        mount_target=mount["target"] if mount else "",
+        mount_namespace=namespace,
+    )
+
+
+def _split(name: str) -> tuple[str, str]:
+    """BuildKit joins namespace and id with a slash; a mount without an id is known by its target, which begins so.
+
+    https://github.com/moby/buildkit/blob/v0.13.0/frontend/dockerfile/dockerfile2llb/convert_runmount.go
+    """
+    if "//" in name:
+        namespace, _, rest = name.partition("//")
+        return namespace, "/" + rest
+    namespace, _, rest = name.partition("/")
+    return (namespace, rest) if rest else ("", name)
+
+
+def attribute(identity: str, target: str = "") -> tuple[str, str, str]:
+    """(kind, project, platform) of a mount id. A project only where the id has the form of our Dockerfiles."""
+    if found := _OURS.fullmatch(identity):
+        kind = found["kind"]
+        if not kind.startswith("target"):
+            return kind, found["project"], ""
+        if found["platform"]:
+            return "target", found["project"], f"linux/{found['platform']}"
+    for kind, pattern in _FOREIGN:
+        if re.search(pattern, identity) or re.search(pattern, target):
+            return kind, "", ""
+    return "other", "", ""
+
+
+def mounts(records: Iterable[Record]) -> tuple[Mount, ...]:
+    """The cache mounts among the records, one for each namespace and id, largest first."""
+    grouped: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        if record.is_mount:
+            grouped.setdefault((record.mount_namespace, record.mount_id), []).append(record)
+    found = []
+    for (namespace, identity), group in grouped.items():
+        target = group[0].mount_target
+        found.append(Mount(identity, namespace, *attribute(identity, target), target, tuple(group)))
+    return tuple(sorted(found, key=lambda m: (-m.size, m.name)))
+
+
+def flags(mount: Mount, scope: str, declared: Callable[[str], bool], unseen: float) -> tuple[str, ...]:
+    """What is worth a second look: orphan, duplicate, other project, namespace, in use, not seen for `unseen` seconds.
+
+    An orphan carries this project's name, but no Dockerfile of the project declares it (any more).
+    """
+    told = []
+    if mount.in_use:
+        told.append("in use")
+    if mount.project and mount.project != scope:
+        told.append("other project")
+    elif mount.project == scope and not declared(mount.id):
+        told.append("orphan")
+    if len(mount.records) > 1:
+        told.append("duplicate")
+    if mount.namespace:
+        told.append(f"namespace {mount.namespace}")
+    if mount.idle >= unseen:
+        told.append(f"not seen for {days(mount.idle)}")
+    return tuple(told)
 
 
 def belonging(records: Iterable[Record], scope: str) -> tuple[Record, ...]:
@@ -106,14 +256,20 @@ def belonging(records: Iterable[Record], scope: str) -> tuple[Record, ...]:
     """
     everything = list(records)
     # The whole id, not a prefix: `shop-admin-target-amd64` belongs to the project shop-admin.
-    mount = re.compile(rf"{re.escape(scope)}-(?:cargo-registry|cargo-git|target-[a-z0-9]+)")
-    path = re.compile(rf"/out/{re.escape(scope)}(?![\w.-])")
-    ours = {r.id for r in everything if mount.fullmatch(r.mount_id) or path.search(r.description)}
-    while True:
-        more = {r.id for r in everything if r.id not in ours and ours.intersection(r.parents)}
-        if not more:
-            return tuple(r for r in everything if r.id in ours)
-        ours |= more
+    mount = re.compile(rf"{re.escape(scope)}-(?:cargo-registry|cargo-git|target-[a-z0-9_.]+)")
+    path = re.compile(rf"/(?:build|out)/{re.escape(scope)}(?![\w.-])")
+    children: dict[str, list[str]] = {}
+    for record in everything:
+        for parent in record.parents:
+            children.setdefault(parent, []).append(record.id)
+    todo = [r.id for r in everything if (mount.fullmatch(r.mount_id) if r.is_mount else path.search(r.description))]
+    ours: set[str] = set()
+    while todo:
+        identity = todo.pop()
+        if identity not in ours:
+            ours.add(identity)
+            todo += children.get(identity, ())
+    return tuple(r for r in everything if r.id in ours)
 
 
 def prunable(records: Sequence[Record], *, older: float, keep: int) -> tuple[Record, ...]:
@@ -125,7 +281,7 @@ def prunable(records: Sequence[Record], *, older: float, keep: int) -> tuple[Rec
     going = {r.id for r in free if r.idle >= older}
     if keep:
         left = sum(r.size for r in records if r.id not in going)
-        for record in sorted(free, key=lambda r: (bool(r.mount_id), -r.idle)):
+        for record in sorted(free, key=lambda r: (r.is_mount, -r.idle)):
             if left <= keep:
                 break
             if record.id not in going:
@@ -134,9 +290,87 @@ def prunable(records: Sequence[Record], *, older: float, keep: int) -> tuple[Rec
     return tuple(r for r in records if r.id in going)
 
 
+@dataclass(frozen=True)
+class Selection:
+    """What `cache.clear` is to clear; empty values do not select.
+
+    `wanted`: mount ids, kinds or "layers". `ids`: the only ids a service uses, with `*` for
+    what only a build knows. `project`: scope of the project.
+    `older`: seconds without use. `everything`: every record of every project.
+    """
+
+    wanted: tuple[str, ...] = ()
+    ids: tuple[str, ...] | None = None
+    platform: str = ""
+    project: str = ""
+    older: float = 0
+    everything: bool = False
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a selection means now: the records to delete, and those that stay because a running build holds them."""
+
+    records: tuple[Record, ...] = ()
+    held: tuple[Record, ...] = ()
+    unknown: tuple[str, ...] = field(default=())
+
+    @property
+    def size(self) -> int:
+        """Bytes that deleting frees."""
+        return sum(r.size for r in self.records)
+
+
+def choose(records: Sequence[Record], selection: Selection) -> Chosen:
+    """The records that a selection takes. A mount id is always meant exactly, of whatever project; a kind and all other
+    words mean the given project's only. Never a record in use; layers that an image shares are not ours to delete.
+    """
+    if selection.everything:
+        taken = [r for r in records if r.idle >= selection.older and not (r.shared and not r.is_mount)]
+        return Chosen(tuple(r for r in taken if r.reclaimable), tuple(r for r in taken if not r.reclaimable))
+    found = mounts(records)
+    known = {m.id for m in found} | {m.name for m in found}
+    exact = {w for w in selection.wanted if w in known}
+    kinds = {w for w in selection.wanted if w not in known}
+    picked: list[Record] = []
+    for mount in found:
+        if {mount.id, mount.name} & exact:
+            picked += mount.records
+            continue
+        if mount.project != selection.project or (selection.wanted and mount.kind not in kinds):
+            continue
+        if selection.ids is not None and not any(fnmatchcase(mount.id, i) for i in selection.ids):
+            continue
+        if selection.platform and mount.platform != selection.platform:
+            continue
+        picked += mount.records
+    if LAYERS in kinds:
+        picked += [r for r in belonging(records, selection.project) if not r.is_mount and not r.shared]
+    picked = [r for r in picked if r.idle >= selection.older]
+    return Chosen(
+        tuple(r for r in picked if r.reclaimable),
+        tuple(r for r in picked if not r.reclaimable),
+        tuple(sorted(kinds - set(KINDS) - {LAYERS})),
+    )
+
+
 def human(amount: float) -> str:
     """Bytes for people, decimal units."""
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if amount >= factor:
             return f"{amount / factor:.1f} {unit}"
     return f"{amount:.0f} B"
+
+
+def days(seconds: float) -> str:
+    """A time span for people, one unit."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def bar(share: float, width: int = 20) -> str:
+    """A bar for a share of 1, in eighths of a character."""
+    eighths = round(max(0.0, min(1.0, share)) * width * 8)
+    return "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")

@@ -131,14 +131,15 @@ def remove_images(cwd: Path, ids: Iterable[str]) -> Command:
     return docker(cwd, "image", "rm", *ids)
 
 
-def cache_records(cwd: Path) -> Command:
-    """All build cache records of the builder in use, as `key: value` paragraphs."""
-    return docker(cwd, "buildx", "du", "--verbose")
+def cache_records(cwd: Path, builder: str = "", *, as_json: bool = False) -> Command:
+    """All build cache records of a builder (empty = the one in use): JSON lines (buildx >= 0.29), else paragraphs."""
+    return docker(cwd, "buildx", "du", *_builder(builder), *(("--format", "json") if as_json else ("--verbose",)))
 
 
-def remove_cache_record(cwd: Path, identity: str) -> Command:
-    """Remove one build cache record; the filter is a pattern in buildx 0.13, so it is anchored."""
-    return docker(cwd, "buildx", "prune", "--force", "--all", "--filter", f"id=^{identity}$")
+def remove_cache_record(cwd: Path, *identities: str, builder: str = "") -> Command:
+    """Remove build cache records; the filter is a pattern in every buildx, so it is anchored. Not those in use."""
+    pattern = identities[0] if len(identities) == 1 else f"({'|'.join(identities)})"
+    return docker(cwd, "buildx", "prune", *_builder(builder), "--force", "--all", "--filter", f"id=^{pattern}$")
 
 
 def registry_mirrors(cwd: Path) -> Command:
@@ -167,3 +168,64 @@ PROBE = "FROM --platform=$BUILDPLATFORM scratch\nENV BUILDKIT_TASKS=probe\n"
 def probe_build(cwd: Path) -> Command:
     """The smallest real BuildKit build: no registry, no context, no image left behind; a tar on stdout."""
     return docker(cwd, "build", "--output", "-", "-", stdin=PROBE)
+
+
+def builder_use(cwd: Path, name: str) -> Command:
+    """Make a builder the one in use."""
+    return docker(cwd, "buildx", "use", name)
+
+
+def context_use(cwd: Path, name: str) -> Command:
+    """Make a context the current one."""
+    return docker(cwd, "context", "use", name)
+
+
+def cache_total(cwd: Path) -> Command:
+    """Size of the build cache: the last lines are totals."""
+    return docker(cwd, "buildx", "du")
+
+
+def server_components(cwd: Path) -> Command:
+    """Names of the engine's parts as JSON: tells podman's engine from Docker's."""
+    return docker(cwd, "version", "--format", "{{json .Server.Components}}")
+
+
+def git(cwd: Path, *args: str) -> Command:
+    """A git command; here because it is asked next to docker's."""
+    return Command(("git", *args), cwd)
+
+
+# ---- cache
+
+
+def _builder(name: str) -> tuple[str, ...]:
+    return ("--builder", name) if name else ()
+
+
+def builder_details(cwd: Path, builder: str = "") -> Command:
+    """Driver, BuildKit version and garbage collection rules of a builder, as `key: value` lines."""
+    return docker(cwd, "buildx", "inspect", *((builder,) if builder else ()))
+
+
+def disk_usage(cwd: Path) -> Command:
+    """Bytes of images, containers, volumes and build cache of the engine, a JSON object a line."""
+    return docker(cwd, "system", "df", "--format", "json")
+
+
+def mount_build(
+    cwd: Path, dockerfile: str, folder: Path, *, builder: str = "", output: Path | None = None, base: tuple[str, str]
+) -> Command:
+    """A short build of a Dockerfile given as text, that opens cache mounts; `folder` is its context.
+
+    `output` receives the files of its last stage; without it nothing is kept. `base` is a reference used in the
+    Dockerfile and the one to take in its place.
+    """
+    where = f"type=local,dest={output}" if output else "type=cacheonly"
+    named = ("--build-context", f"{base[0]}=docker-image://{base[1]}") if base[0] != base[1] else ()
+    return docker(
+        cwd,
+        *("buildx", "build", *_builder(builder), "--progress", "plain", "--file", "-", "--output", where, *named),
+        str(folder),
+        env=(NO_ATTESTATIONS,),
+        stdin=dockerfile,
+    )

@@ -106,6 +106,16 @@ class Report:
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
+    def typed(self, what: str, word: str, given: str = "") -> bool:
+        """Consent to what destroys others' things too: the word itself is typed, or given; `--yes` is no word."""
+        if given or not self.world.interactive:
+            if given == word:
+                return True
+            raise Problem("consent-missing", f"This needs your consent: {what}.", hint=f"add --confirm {word}")
+        sys.stderr.write(f"{what}\nType {word!r} to go on: ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip() == word
+
     @contextlib.contextmanager
     def step(self, number: int, total: int, what: str, coming: str = "") -> Iterator[None]:
         """Announce a step of a longer flow, then its elapsed time in seconds."""

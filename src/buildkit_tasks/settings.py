@@ -29,7 +29,8 @@ class Settings:
     builds as a secret, empty = none. binary_arg: the build argument that names a service's program. offline_images:
     auto, always or never build base images from packages. health_timeout: seconds `up` waits. min_disk_gb: warn below.
     smoke_service: the service that `smoke` posts an action to, empty = this project has no smoke test; smoke_events:
-    the one that tells what was completed.
+    the one that tells what was completed. cache_budget: a size as 10GB that this project's caches may take, empty = no
+    limit; cache_trim: what a build does above it, warn or trim.
     """
 
     root: Path
@@ -46,6 +47,8 @@ class Settings:
     min_disk_gb: int = 5
     smoke_service: str = ""
     smoke_events: str = ""
+    cache_budget: str = ""
+    cache_trim: str = "warn"
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from . import build, engine, images, project, shell, stack
+from . import build, cache, doctor, engine, images, lint, project, shell, stack
 
 namespace = Collection(
     *(project.quickstart, build.build, build.bench),
     *(stack.up, stack.down, stack.restart, stack.ps, stack.logs, stack.shell, stack.smoke, stack.prune),
     *(project.dotenv, project.settings),
-    *(shell.enable_buildkit, shell.env),
+    *(doctor.doctor, shell.enable_buildkit, shell.env, shell.completion),
+    lint.lint,
 )
 namespace.add_collection(Collection.from_module(engine))
 namespace.add_collection(Collection.from_module(images))
+namespace.add_collection(Collection.from_module(cache))

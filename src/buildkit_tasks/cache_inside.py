@@ -1,0 +1,345 @@
+"""What fills a mount, and what of it no build needs any more. Pure: a listing of the mount in, a decision out.
+
+Only cargo knows which of its files are needed; it says so in its fingerprints: each names the fingerprints that it was
+made from. So what the programs in a profile directory were made from is found by walking from them, and everything
+that no walk reaches is left over from an older lock file, feature set or compiler flag. Nothing is guessed from ages.
+https://doc.rust-lang.org/nightly/nightly-rustc/cargo/core/compiler/fingerprint/
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+#: A line of the listing: mode, blocks of 512 bytes, modification time, inode, path (without the leading `./`).
+_ENTRY = re.compile(r"(?P<mode>[0-9a-f]+) (?P<blocks>\d+) (?P<mtime>\d+) (?P<inode>\d+) \./(?P<path>.*)")
+_HASH = re.compile(r"-([0-9a-f]{16})(?=\.|$)")
+_CRATE_VERSION = re.compile(r"(?P<name>.+?)-(?P<version>\d+\.\d+\.\d+.*)")
+
+CATEGORIES = ("dependencies", "workspace", "incremental", "stale", "sources", "other")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or directory. `size` in bytes on disk; `mtime` seconds since the epoch."""
+
+    path: str
+    size: int
+    mtime: int
+    inode: int
+    directory: bool
+
+
+@dataclass(frozen=True)
+class Content:
+    """A mount as it was listed. `texts`: fingerprints and lock files by path; `generation`: changes with each build."""
+
+    entries: tuple[Entry, ...]
+    texts: Mapping[str, str] = field(default_factory=dict)
+    generation: str = ""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A profile directory of cargo's, such as `1-0123abcd/target/release`.
+
+    `stale` and `incremental` are paths that may go, with their bytes; `why_not` says why nothing is called stale here.
+    """
+
+    path: str
+    base: str
+    profile: str
+    used: int
+    bytes: Mapping[str, int]
+    crates: Mapping[str, int]
+    stale: Mapping[str, int]
+    incremental: Mapping[str, int]
+    why_not: str = ""
+
+    @property
+    def size(self) -> int:
+        """All of its bytes."""
+        return sum(self.bytes.values())
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A target mount taken apart: its profile directories, and bytes outside of them by category."""
+
+    trees: tuple[Tree, ...]
+    outside: Mapping[str, int]
+    bases: Mapping[str, int] = field(default_factory=dict)
+
+
+def read(listing: str, texts: str, generation: str = "") -> Content:
+    """The content from `find -exec stat` lines and `grep -H` lines. Odd names are passed over: never cargo's."""
+    entries = []
+    for line in listing.splitlines():
+        if found := _ENTRY.fullmatch(line):
+            directory = found["mode"].startswith("4")
+            entries.append(
+                Entry(found["path"], int(found["blocks"]) * 512, int(found["mtime"]), int(found["inode"]), directory)
+            )
+    kept: dict[str, list[str]] = {}
+    for line in texts.splitlines():
+        path, colon, text = line.partition(":")
+        if colon:
+            kept.setdefault(path.removeprefix("./"), []).append(text)
+    return Content(tuple(entries), {p: "\n".join(lines) for p, lines in kept.items()}, generation.strip())
+
+
+def take_apart(content: Content) -> Inside:
+    """Every profile directory, wherever it lies in the mount, and what is outside of them."""
+    roots = sorted(
+        e.path.removesuffix("/.fingerprint")
+        for e in content.entries
+        if e.directory and e.path.endswith("/.fingerprint")
+    )
+    inner: dict[str, list[Entry]] = {root: [] for root in roots}
+    outside: list[Entry] = []
+    for entry in content.entries:
+        parts = entry.path.split("/")
+        root = next((r for n in range(len(parts), 0, -1) if (r := "/".join(parts[:n])) in inner), None)
+        (inner[root] if root is not None else outside).append(entry)
+    members = workspace_members(content.texts)
+    trees = tuple(_tree(root, entries, content.texts, members) for root, entries in inner.items())
+    rest = {"sources": 0, "other": 0}
+    for entry in outside:
+        rest["sources" if re.match(r"[^/]+/src/", entry.path) else "other"] += entry.size
+    bases = {e.path.removesuffix(".used"): e.mtime for e in outside if e.path.endswith(".used") and "/" not in e.path}
+    return Inside(trees, rest, bases)
+
+
+def workspace_members(texts: Mapping[str, str]) -> frozenset[str]:
+    """Names of the packages that the lock files in the synced sources have no source for: the workspace's own."""
+    return frozenset(
+        name
+        for path, text in texts.items()
+        if path.endswith("Cargo.lock")
+        for name, _, source in packages(text)
+        if not source
+    )
+
+
+def packages(lock: str) -> list[tuple[str, str, str]]:
+    """(name, version, source) of each package of a lock file; source is empty for the workspace's own."""
+    found: list[tuple[str, str, str]] = []
+    for line in lock.splitlines():
+        key, _, value = line.partition(" = ")
+        value = value.strip().strip('"')
+        if key == "name":
+            found.append((value, "", ""))
+        elif key == "version" and found and not found[-1][1]:
+            found[-1] = (found[-1][0], value, "")
+        elif key == "source" and found:
+            found[-1] = (*found[-1][:2], value)
+    return found
+
+
+@dataclass
+class _Unit:
+    """A unit of cargo's in a profile directory: one hash."""
+
+    package: str
+    size: int = 0
+    paths: dict[str, int] = field(default_factory=dict)
+    prints: set[str] = field(default_factory=set)
+    needs: list[tuple[str, str]] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+    readable: bool = True
+
+
+def _tree(root: str, entries: Sequence[Entry], texts: Mapping[str, str], members: frozenset[str]) -> Tree:
+    """Take one profile directory apart."""
+    units: dict[str, _Unit] = {}
+    sessions: dict[str, list[Entry]] = {}
+    programs: dict[int, str] = {}
+    linked: dict[int, str] = {}
+    counted: set[int] = set()
+    other = 0
+    prefix = len(root) + 1
+    for entry in sorted(entries, key=lambda e: e.path.count("/") == root.count("/") + 1):
+        inner = entry.path[prefix:]
+        top, _, rest = inner.partition("/")
+        size = 0 if entry.inode in counted else entry.size
+        if not entry.directory:
+            counted.add(entry.inode)
+        if top == "incremental" and rest:
+            sessions.setdefault(rest.partition("/")[0], []).append(entry)
+        elif top in (".fingerprint", "build", "deps") and rest:
+            first = rest.partition("/")[0]
+            if not (found := _HASH.search(first)):
+                other += size
+                continue
+            unit = units.setdefault(found[1], _Unit(""))
+            unit.size += size
+            path = f"{root}/{top}/{first}"
+            unit.paths[path] = unit.paths.get(path, 0) + size
+            if top == ".fingerprint":
+                unit.package = first[: found.start()]
+                if not entry.directory:
+                    _read_print(unit, rest.partition("/")[2], texts.get(entry.path, ""))
+            elif top == "deps" and not entry.directory:
+                linked[entry.inode] = found[1]
+        elif (
+            "/" not in inner
+            and inner
+            and not entry.directory
+            and not inner.startswith(".")
+            and not inner.endswith(".d")
+        ):
+            programs[entry.inode] = inner
+            other += size
+        else:
+            other += size
+    for unit in units.values():  # an object without a fingerprint is known by its file's name only
+        if not unit.package and unit.paths:
+            unit.package = _HASH.sub("", next(iter(unit.paths)).rpartition("/")[2].split(".")[0]).removeprefix("lib")
+    live, why_not = _walk(units, {linked[inode] for inode in programs if inode in linked})
+    folded = {m.replace("-", "_") for m in members}
+    sums = dict.fromkeys(CATEGORIES, 0)
+    crates: dict[str, int] = {}
+    stale: dict[str, int] = {}
+    for key, unit in units.items():
+        own = unit.package.replace("-", "_") in folded
+        if key in live:
+            sums["workspace" if own else "dependencies"] += unit.size
+            crates[unit.package] = crates.get(unit.package, 0) + unit.size
+        else:
+            sums["stale"] += unit.size
+            stale.update(unit.paths)
+    kept = _sessions(sessions, [u.package for k, u in units.items() if k in live] if not why_not else None)
+    incremental = {}
+    for name, files in sessions.items():
+        bytes_ = sum(e.size for e in files)
+        if name in kept:
+            sums["incremental"] += bytes_
+            incremental[f"{root}/incremental/{name}"] = bytes_
+        else:
+            sums["stale"] += bytes_
+            stale[f"{root}/incremental/{name}"] = bytes_
+    sums["other"] = other
+    base = root.split("/")[0] if "/" in root else ""
+    used = max((e.mtime for e in entries), default=0)
+    return Tree(root, base, root.rpartition("/")[2], used, sums, crates, stale, incremental, why_not)
+
+
+def _read_print(unit: _Unit, name: str, text: str) -> None:
+    """A fingerprint is two files: its hash in hexadecimal (little endian), and a JSON document naming its inputs."""
+    if name.endswith(".json"):
+        try:
+            for _, crate, _, number in json.loads(text)["deps"]:
+                unit.needs.append((str(crate), int(number).to_bytes(8, "little").hex()))
+        except (ValueError, KeyError, TypeError, OverflowError):
+            unit.readable = False
+    elif re.fullmatch(r"[0-9a-f]{16}", text.strip()):
+        unit.prints.add(text.strip())
+        unit.names.add(name)
+
+
+def _walk(units: Mapping[str, _Unit], roots: Iterable[str]) -> tuple[set[str], str]:
+    """Hashes of the units that the programs were made from, and why the answer is "all" where it is not certain."""
+    todo = list(roots)
+    if not todo:
+        return set(units), "no program tells what is needed" if units else ""
+    by_print: dict[str, list[str]] = {}
+    by_name: dict[str, list[str]] = {}
+    for key, unit in units.items():
+        for digest in unit.prints:
+            by_print.setdefault(digest, []).append(key)
+        by_name.setdefault(unit.package.replace("-", "_"), []).append(key)
+        for name in unit.names:
+            by_name.setdefault(name.partition("-")[2].replace("-", "_"), []).append(key)
+    live: set[str] = set()
+    while todo:
+        key = todo.pop()
+        if key in live:
+            continue
+        live.add(key)
+        unit = units[key]
+        if not unit.readable or not unit.prints:
+            return set(units), f"cargo's fingerprint of {unit.package} cannot be read"
+        for crate, digest in unit.needs:
+            # A service built alone leaves the others' fingerprints pointing at an older state of a shared crate:
+            # then every unit of that name may be the one.
+            name = unit.package if crate == "build_script_build" else crate
+            found = by_print.get(digest) or by_name.get(name.replace("-", "_"))
+            if not found:
+                return set(units), f"{unit.package} was made from {crate}, which is not there under that name"
+            todo += found
+    return live, ""
+
+
+def _sessions(sessions: Mapping[str, Sequence[Entry]], packages_: Sequence[str] | None) -> set[str]:
+    """The incremental directories to keep: of each live crate as many as it has units, newest first; None = all."""
+    if packages_ is None:
+        return set(sessions)
+    wanted: dict[str, int] = {}
+    for package in packages_:
+        wanted[package.replace("-", "_")] = wanted.get(package.replace("-", "_"), 0) + 1
+    by_crate: dict[str, list[str]] = {}
+    for name in sessions:
+        by_crate.setdefault(name.rpartition("-")[0], []).append(name)
+    kept: set[str] = set()
+    for crate, names in by_crate.items():
+        # a build script's session is called after its target, which all packages share: never more than there are
+        most = wanted.get(crate, sum(wanted.values()) if crate.startswith("build_script") else 0)
+        names.sort(key=lambda n: -max(e.mtime for e in sessions[n]))
+        kept.update(names[:most])
+    return kept
+
+
+def registry_leftovers(content: Content, wanted: frozenset[tuple[str, str]]) -> dict[str, int]:
+    """Downloads and unpacked sources of a cargo registry mount that no lock file names, with their bytes."""
+    found: dict[str, int] = {}
+    for entry in content.entries:
+        parts = entry.path.split("/")
+        if len(parts) < 3 or parts[0] not in ("cache", "src"):
+            continue
+        crate = _CRATE_VERSION.fullmatch(parts[2].removesuffix(".crate") if parts[0] == "cache" else parts[2])
+        if crate and (crate["name"], crate["version"]) not in wanted:
+            path = "/".join(parts[:3])
+            found[path] = found.get(path, 0) + entry.size
+    return found
+
+
+def git_leftovers(content: Content, revisions: frozenset[str]) -> dict[str, int]:
+    """Checkouts of a cargo git mount whose revision no lock file names, with their bytes. Databases stay."""
+    found: dict[str, int] = {}
+    for entry in content.entries:
+        parts = entry.path.split("/")
+        if len(parts) < 3 or parts[0] != "checkouts" or not re.fullmatch(r"[0-9a-f]{7,40}", parts[2]):
+            continue
+        if not any(full.startswith(parts[2]) for full in revisions):
+            path = "/".join(parts[:3])
+            found[path] = found.get(path, 0) + entry.size
+    return found
+
+
+def wanted_crates(locks: Iterable[str]) -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
+    """(name, version) of the registry crates and the full revisions of the git sources that lock files name."""
+    crates, revisions = set(), set()
+    for lock in locks:
+        for name, version, source in packages(lock):
+            if source.startswith("git+"):
+                revisions.add(source.rpartition("#")[2])
+            elif source:
+                crates.add((name, version))
+    return frozenset(crates), frozenset(revisions)
+
+
+def told(inside: Inside, largest: int = 5) -> dict[str, object]:
+    """For people and JSON: bytes by category for each profile directory, and the largest crates."""
+    crates: dict[str, int] = {}
+    for tree in inside.trees:
+        for crate, bytes_ in tree.crates.items():
+            crates[crate] = crates.get(crate, 0) + bytes_
+    top = sorted(crates.items(), key=lambda item: -item[1])[:largest]
+    trees: list[dict[str, object]] = [
+        {"name": t.path, "profile": t.profile, "bytes": dict(t.bytes), "note": t.why_not} for t in inside.trees
+    ]
+    if any(inside.outside.values()):
+        trees.append({"name": "outside", "profile": None, "bytes": dict(inside.outside), "note": ""})
+    return {"trees": trees, "largest": [{"crate": c, "bytes": b} for c, b in top]}

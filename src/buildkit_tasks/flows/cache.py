@@ -1,0 +1,125 @@
+"""See the caches: every mount with its size, age and owner; the rest of the build cache in sums."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from pathlib import Path
+
+from buildkit_tasks import cache_view, caching, command, dockerfile, run
+from buildkit_tasks.cache_view import ANY, Cache
+from buildkit_tasks.caching import Record
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import Engine, Service
+
+from .project import Project, discover
+from .session import Session
+
+#: The first buildx whose `du` speaks JSON; older ones are read from their text.
+JSON_BUILDX = (0, 29)
+
+#: Seconds that the engine may take to sum up its images; a view does not wait longer for a line of it.
+IMAGES_TIMEOUT = 5.0
+
+
+def view(session: Session, *, builder: str = "", older: str = "14d", inside: bool = False, largest: int = 5) -> None:
+    """Show all mounts. `older` flags those not seen for so long; `inside` opens this project's mounts and looks.
+
+    Problems: bad-argument, and those of discovery.
+    """
+    unseen = seconds(older, "older")
+    project = discover(session)
+    found = look(session, project, builder=builder, unseen=unseen)
+    if inside:
+        from . import cache_inside
+
+        found = cache_inside.opened(session, project, found, largest=largest)
+    if session.report.json_only:
+        session.report.envelope(cache_view.document(found))
+        return
+    rows = cache_view.rows(found, bars=session.report.fancy)
+    if rows:
+        session.report.table(cache_view.HEADINGS, rows)
+    for line in cache_view.inside_lines(found):
+        session.report.answer(line)
+    session.report.answer(cache_view.summary(found))
+
+
+def look(session: Session, project: Project, *, builder: str = "", unseen: float = 14 * 86400) -> Cache:
+    """The state of a builder's cache, and whose mounts they are. Asks builder and engine at the same time."""
+    with ThreadPoolExecutor(2) as pool:
+        images = pool.submit(_images, session) if not builder else None
+        found = records(session, project.engine, builder)
+        return Cache(
+            records=found,
+            scope=project.workspace.scope,
+            declared=declared(project.workspace.services),
+            now=datetime.now(timezone.utc),
+            builder=builder,
+            images=images.result() if images else None,
+            disk_free=None if builder else disk_free(project.engine),
+            unseen=unseen,
+        )
+
+
+def records(session: Session, engine: Engine, builder: str = "") -> tuple[Record, ...]:
+    """All records of a builder, as they are now. Raises `Problem` bad-argument for a builder that is not there."""
+    listing = command.cache_records(session.root, builder, as_json=engine.buildx >= JSON_BUILDX)
+    result = run.capture(session.world, listing)
+    if result.code != 0 and builder and "no builder" in result.stderr:
+        raise Problem("bad-argument", f"There is no builder {builder!r}.", hint="invoke builder    (lists them)")
+    if result.code != 0:
+        raise Problem("command-failed", "The builder does not tell its cache.", details=result.stderr.strip())
+    return caching.parse(result.stdout)
+
+
+def declared(services: Sequence[Service]) -> tuple[str, ...]:
+    """Ids of the cache mounts that the services' Dockerfiles declare; `*` where only a build knows the value."""
+    found: dict[str, None] = {}
+    for service in services:
+        try:
+            text = service.dockerfile.read_text("utf-8")
+        except OSError:
+            continue  # a service without its Dockerfile is the build's problem to tell; here it declares nothing
+        found.update(dict.fromkeys(dockerfile.cache_ids(text, {**unknown_arguments(), **service.args})))
+    return tuple(found)
+
+
+def unknown_arguments() -> dict[str, str]:
+    """`*` for the build arguments whose values only a build knows."""
+    return dict.fromkeys(("TARGETARCH", "TARGETOS", "TARGETVARIANT", "TARGETPLATFORM", "BUILDARCH"), ANY)
+
+
+def seconds(text: str, flag: str) -> float:
+    """A duration given on the command line. Raises `Problem` bad-argument."""
+    try:
+        return caching.duration(text)
+    except ValueError:
+        raise Problem("bad-argument", f"--{flag} {text!r} is no duration.", hint="write 14d, 12h or 30m") from None
+
+
+def size(text: str, flag: str) -> int:
+    """A size given on the command line, in bytes. Raises `Problem` bad-argument."""
+    try:
+        return caching.amount(text)
+    except ValueError:
+        raise Problem("bad-argument", f"--{flag} {text!r} is no size.", hint="write 10GB or 500MB") from None
+
+
+def disk_free(engine: Engine) -> int | None:
+    """Free bytes where the engine keeps its data; None where that is not on this machine."""
+    try:
+        return shutil.disk_usage(Path(engine.root_dir or "/nonexistent")).free
+    except OSError:
+        return None
+
+
+def _images(session: Session) -> int | None:
+    result = run.capture(session.world, command.disk_usage(session.root), timeout=IMAGES_TIMEOUT)
+    for line in result.stdout.splitlines():
+        if line.startswith("{") and (told := json.loads(line)).get("Type") == "Images":
+            return caching.size(str(told.get("Size", "")))
+    return None

@@ -1,0 +1,56 @@
+"""Look into the project's mounts: what fills them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from buildkit_tasks import cache_inside, caching
+from buildkit_tasks.cache_inside import Content
+from buildkit_tasks.cache_view import Cache
+from buildkit_tasks.caching import Mount
+
+from . import cache_open
+from .project import Project
+from .session import Session
+
+
+def opened(session: Session, project: Project, found: Cache, *, largest: int = 5) -> Cache:
+    """The same view with what is inside of the project's own mounts. A mount that a build holds is not waited for."""
+    ours = own(found)
+    for mount in ours:
+        if mount.in_use:
+            session.report.warn(f"{mount.name} is in use by a running build: not opened")
+    free = [m for m in ours if not m.in_use]
+    contents = cache_open.listing(session, project, free, found.builder)
+    return replace(found, inside={m.name: _told(m, contents[m.name], largest) for m in free})
+
+
+def own(found: Cache) -> list[Mount]:
+    """The mounts of the project that its Dockerfiles declare: those that may be opened with the right sharing."""
+    return [m for m in found.mounts if m.project == found.scope and not m.namespace and found.is_declared(m.id)]
+
+
+def _told(mount: Mount, content: Content, largest: int) -> dict[str, object]:
+    if mount.kind == "target":
+        return cache_inside.told(cache_inside.take_apart(content), largest)
+    parts: dict[str, int] = {}
+    for entry in content.entries:
+        part = entry.path.partition("/")[0]
+        parts[part] = parts.get(part, 0) + entry.size
+    parts = {k: v for k, v in sorted(parts.items(), key=lambda item: -item[1]) if v >= 4096 and k != "."}
+    crates = sorted(_crates(content).items(), key=lambda item: -item[1])[:largest]
+    tree = {"name": mount.kind, "profile": None, "bytes": parts, "note": ""}
+    return {
+        "trees": [tree],
+        "largest": [{"crate": c, "bytes": b} for c, b in crates],
+        "disk": caching.human(mount.size),
+    }
+
+
+def _crates(content: Content) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for entry in content.entries:
+        parts = entry.path.split("/")
+        if len(parts) >= 3 and parts[0] in ("src", "checkouts"):
+            found[parts[2]] = found.get(parts[2], 0) + entry.size
+    return found

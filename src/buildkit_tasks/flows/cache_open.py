@@ -1,0 +1,102 @@
+"""Open cache mounts with a short build: list what is inside, remove paths under the mounts' locks."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from buildkit_tasks import cache_inside, cache_script, command, dockerfile, run
+from buildkit_tasks.cache_inside import Content
+from buildkit_tasks.cache_script import CHANGED, Opened
+from buildkit_tasks.caching import Mount
+from buildkit_tasks.errors import Problem
+
+from . import images
+from .cache import unknown_arguments
+from .project import Project
+from .session import Session
+
+
+def listing(session: Session, project: Project, found: Sequence[Mount], builder: str = "") -> dict[str, Content]:
+    """What is inside of these mounts of the project, by mount name. Waits for builds that hold one."""
+    if not found:
+        return {}
+    text = cache_script.listing(base(project), _opened(project, found), secrets.token_hex(8))
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
+        out, empty = Path(scratch) / "out", Path(scratch) / "context"
+        out.mkdir()
+        empty.mkdir()
+        build = _build(session, project, text, empty, builder, out)
+        run.check(session.world, build)
+        return {
+            mount.name: cache_inside.read(*(_text(out / str(n) / part) for part in ("list", "texts", "generation")))
+            for n, mount in enumerate(found)
+        }
+
+
+def remove(
+    session: Session,
+    project: Project,
+    going: Mapping[str, Sequence[str]],
+    found: Sequence[Mount],
+    contents: Mapping[str, Content],
+    builder: str = "",
+) -> bool:
+    """Remove paths from the mounts, all mounts held at once; False where a build has changed one since its listing.
+
+    `found` are all mounts to hold: with every target mount of the project among them no compilation can be running.
+    """
+    generations = [contents[m.name].generation for m in found]
+    text = cache_script.removal(base(project), _opened(project, found), generations, secrets.token_hex(8))
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
+        for n, mount in enumerate(found):
+            paths = sorted(going.get(mount.name, ()), key=lambda p: ("/.fingerprint/" not in p, p))
+            Path(scratch, str(n)).write_text("".join(f"{p}\n" for p in paths), "utf-8")
+        build = _build(session, project, text, Path(scratch), builder)
+        result = run.capture(session.world, build)
+    if result.code != 0 and f"exit code: {CHANGED}" in result.stderr:
+        return False
+    if result.code != 0:
+        raise Problem("build-failed", "The caches could not be swept.", details=result.stderr.strip())
+    return True
+
+
+def base(project: Project) -> str:
+    """Reference of an image with a shell that the builder has: the one that the project's own compile stage uses."""
+    for service in project.workspace.services:
+        for reference in dockerfile.base_images(service.dockerfile.read_text("utf-8"), service.args):
+            return reference
+    raise Problem(
+        "no-built-service", "No service has a Dockerfile with a base image.", hint="docs/how-to/cache.md: Look inside"
+    )
+
+
+def _build(
+    session: Session, project: Project, text: str, folder: Path, builder: str, output: Path | None = None
+) -> command.Command:
+    reference = base(project)
+    use = images.ensure(session, project.engine, (reference,)).get(reference, reference)
+    return command.mount_build(session.root, text, folder, builder=builder, output=output, base=(reference, use))
+
+
+def _opened(project: Project, found: Sequence[Mount]) -> list[Opened]:
+    """The mounts with the sharing that the project's Dockerfiles declare for them."""
+    declared: dict[str, str] = {}
+    for service in project.workspace.services:
+        text = service.dockerfile.read_text("utf-8")
+        for mount in dockerfile.mounts(text):
+            if mount.type == "cache":
+                identity = mount.options.get("id") or mount.options.get("target") or ""
+                pattern = dockerfile.expand(identity, {**unknown_arguments(), **service.args})
+                declared[pattern] = mount.options.get("sharing", "shared")
+    return [
+        Opened(m.id, next((s for pattern, s in declared.items() if fnmatchcase(m.id, pattern)), "shared"))
+        for m in found
+    ]
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8", errors="replace") if path.exists() else ""

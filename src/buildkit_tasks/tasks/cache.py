@@ -1,0 +1,71 @@
+"""Tasks for the build caches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from invoke.tasks import task
+
+from buildkit_tasks.flows.session import Session
+
+from .edge import told
+
+BUILDER = "buildx builder to look at (default: the one in use)"
+YES = "answer the question with yes"
+JSON = "print one JSON document"
+
+
+@task(
+    default=True,
+    help={
+        "inside": "open this project's mounts and show what fills them",
+        "older": "flag mounts not used for this long",
+        "builder": BUILDER,
+        "json": JSON,
+    },
+)
+@told
+def view(session: Session, inside: bool = False, older: str = "14d", builder: str = "", json: bool = False) -> None:
+    """Show every cache mount: kind, project, platform, size, last use; then layers, images and the sums."""
+    from buildkit_tasks.flows import cache
+
+    cache.view(session, builder=builder, older=older, inside=inside)
+
+
+@task(
+    iterable=["mount", "service"],
+    help={
+        "mount": "a mount's id, or a kind: target, cargo-registry, cargo-git, apt, npm, other, layers; repeatable",
+        "service": "only mounts that this service's build uses, repeatable",
+        "platform": "only mounts of this platform, as linux/arm64",
+        "project": "mounts of this project (default: ours)",
+        "older": "only what was not used for this long, as 14d",
+        "everything": "the whole build cache of every project; the word has to be typed",
+        "confirm": "the typed word, where nobody can type",
+        "dry_run": "only show what would go",
+        "builder": BUILDER,
+        "yes": YES,
+        "json": JSON,
+    },
+)
+@told
+def clear(
+    session: Session,
+    mount: Sequence[str] = (),
+    service: Sequence[str] = (),
+    platform: str = "",
+    project: str = "",
+    older: str = "",
+    everything: bool = False,
+    confirm: str = "",
+    dry_run: bool = False,
+    builder: str = "",
+    yes: bool = False,
+    json: bool = False,
+) -> None:
+    """Clear exactly the mounts chosen (default: all of this project); shows what and how much first."""
+    from buildkit_tasks.caching import Selection
+    from buildkit_tasks.flows import cache_clear
+
+    chosen = Selection(wanted=tuple(mount), platform=platform, project=project, everything=everything)
+    cache_clear.clear(session, chosen, services=service, older=older, builder=builder, confirm=confirm, dry_run=dry_run)
