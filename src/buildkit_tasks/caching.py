@@ -79,6 +79,14 @@ class Mount:
         return sum(r.size for r in self.records)
 
     @property
+    def measured(self) -> bool:
+        """False where BuildKit does not know the size just now: it tells 0 B while and shortly after a build uses it.
+
+        An empty mount takes the bytes of its directory.
+        """
+        return all(r.size for r in self.records)
+
+    @property
     def idle(self) -> float:
         """Seconds since the last use of any of its records."""
         return min(r.idle for r in self.records)
@@ -235,6 +243,8 @@ def flags(mount: Mount, scope: str, declared: Callable[[str], bool], unseen: flo
     told = []
     if mount.in_use:
         told.append("in use")
+    if not mount.measured:
+        told.append("size unknown")
     if mount.project and mount.project != scope:
         told.append("other project")
     elif mount.project == scope and not declared(mount.id):

@@ -21,6 +21,9 @@ from .session import Session
 #: The first buildx whose `du` speaks JSON; older ones are read from their text.
 JSON_BUILDX = (0, 29)
 
+#: Listings made at most until every free mount is measured.
+LISTINGS = 3
+
 #: Seconds that the engine may take to sum up its images; a view does not wait longer for a line of it.
 IMAGES_TIMEOUT = 5.0
 
@@ -68,12 +71,17 @@ def look(session: Session, project: Project, *, builder: str = "", unseen: float
 def records(session: Session, engine: Engine, builder: str = "") -> tuple[Record, ...]:
     """All records of a builder, as they are now. Raises `Problem` bad-argument for a builder that is not there."""
     listing = command.cache_records(session.root, builder, as_json=engine.buildx >= JSON_BUILDX)
-    result = run.capture(session.world, listing)
+    for _ in range(LISTINGS):
+        result = run.capture(session.world, listing)
+        found = caching.parse(result.stdout)
+        # a mount that a build has just released is measured by the next listing
+        if result.code != 0 or all(m.measured or m.in_use for m in caching.mounts(found)):
+            break
     if result.code != 0 and builder and "no builder" in result.stderr:
         raise Problem("bad-argument", f"There is no builder {builder!r}.", hint="invoke builder    (lists them)")
     if result.code != 0:
         raise Problem("command-failed", "The builder does not tell its cache.", details=result.stderr.strip())
-    return caching.parse(result.stdout)
+    return found
 
 
 def declared(services: Sequence[Service]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from buildkit_tasks.cache_inside import Content
 from buildkit_tasks.cache_script import CHANGED, Opened
 from buildkit_tasks.caching import Mount
 from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import Command
 
 from . import images
 from .cache import unknown_arguments
@@ -76,7 +77,7 @@ def base(project: Project) -> str:
 
 def _build(
     session: Session, project: Project, text: str, folder: Path, builder: str, output: Path | None = None
-) -> command.Command:
+) -> Command:
     reference = base(project)
     use = images.ensure(session, project.engine, (reference,)).get(reference, reference)
     return command.mount_build(session.root, text, folder, builder=builder, output=output, base=(reference, use))

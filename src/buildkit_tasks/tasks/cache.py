@@ -69,3 +69,22 @@ def clear(
 
     chosen = Selection(wanted=tuple(mount), platform=platform, project=project, everything=everything)
     cache_clear.clear(session, chosen, services=service, older=older, builder=builder, confirm=confirm, dry_run=dry_run)
+
+
+@task(
+    help={
+        "keep": "at most so much is left, as 10GB (default: the setting cache_budget; without one only leftovers go)",
+        "dry_run": "only show what would go",
+        "builder": BUILDER,
+        "yes": YES,
+        "json": JSON,
+    },
+)
+@told
+def trim(
+    session: Session, keep: str = "", dry_run: bool = False, builder: str = "", yes: bool = False, json: bool = False
+) -> None:
+    """Sweep what no build needs out of the mounts, then bring this project's caches below a size."""
+    from buildkit_tasks.flows import cache_trim
+
+    cache_trim.trim(session, keep=keep, builder=builder, dry_run=dry_run)
