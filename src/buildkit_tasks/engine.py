@@ -102,7 +102,7 @@ def local_socket(address: str) -> Path | None:
 def silent(world: World, cwd: Path, words: str = "") -> Problem:
     """Why no engine answers. Decided by knocking at its socket, not by the wording of docker's message."""
     address = host(world, cwd)
-    causes = [line for line in words.splitlines() if line.strip()][-2:]
+    causes = list(dict.fromkeys(line for line in words.splitlines() if line.strip()))[-2:]
     path = local_socket(address)
     if path is None:
         return Problem(

@@ -64,7 +64,8 @@ def start(world: World, say: Callable[[str], None]) -> Started:
         result = run.capture(world, host.as_root((str(script), "start")))
         if result.code == 0 and answers(DEFAULT_SOCKETS[0], 10):
             return _remember(world, f"{script} stop")
-        causes.append(f"{script}: {_last(result.stderr or result.stdout) or f'exit code {result.code}'}")
+        said = _last(result.stderr or result.stdout).removeprefix(f"{script}: ")
+        causes.append(f"{script}: {said or f'exit code {result.code}'}")
     daemon = host.which(world, "dockerd")
     if not daemon:
         raise Problem(
@@ -245,7 +246,8 @@ def started(world: World) -> Started | None:
         found = Started(**json.loads(_record_file(world).read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return found if found.pid and name(found.pid) == "dockerd" and born(found.pid) == found.born else None
+    same = alive(found.pid) and name(found.pid) == "dockerd" and born(found.pid) == found.born
+    return found if same else None
 
 
 def stop(world: World, what: Started) -> None:

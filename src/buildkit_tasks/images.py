@@ -213,8 +213,9 @@ def definition(
             "args": dict(args),
             "secret": [f"id={name},src=secrets/{name}" for name in secrets],
         }
-        if zstd:
-            target["output"] = ["type=image,compression=zstd,compression-level=3"]
+        if zstd and recipe.stage != "debian":  # whose layer is in every image that is shipped: gzip is known everywhere
+            # With docker's own media types engine 26 does not list an image whose layers are all zstd.
+            target["output"] = ["type=image,oci-mediatypes=true,compression=zstd,compression-level=3"]
         if base:
             target["contexts"] = {"rootfs": f"docker-image://{base}", "debian": f"docker-image://{base}"}
         targets[recipe.stage] = target

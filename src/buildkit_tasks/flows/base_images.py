@@ -150,7 +150,7 @@ def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source) -> N
     if main.options.get("Trusted", "").lower() == "yes":
         keyring = "-"
     _debootstrap(session, keyring)
-    if not host.is_root() and not report.consent("debootstrap runs as root through sudo, to make a minimal Debian"):
+    if not host.is_root() and not report.consent("run debootstrap as root through sudo, to make a minimal Debian"):
         raise Problem("consent-missing", "Without debootstrap no base image can be made.", hint="run it again")
     host.rights(world, "run debootstrap")
     report.say(f"  Debian 12 from {apt.without_credentials(main)[0].uri} (debootstrap, usually under a minute)")
@@ -190,7 +190,7 @@ def _debootstrap(session: Session, keyring: str) -> None:
             f"Base images are made with {' and '.join(wanted)}, which this machine has not.",
             hint=f"install {' '.join(wanted)}, or name a mirror: BUILDKIT_TASKS_BASE_REGISTRY=mirror.example",
         )
-    if not session.report.consent(f"Base images are made with {' and '.join(wanted)}: apt-get install it."):
+    if not session.report.consent(f"apt-get install {' '.join(wanted)}, to make base images from packages"):
         raise Problem("consent-missing", "Without debootstrap no base image can be made.", hint="run it again")
     host.rights(session.world, f"install {' '.join(wanted)}")
     host.apt_install(session.world, wanted, "image-unavailable")

@@ -96,9 +96,7 @@ def undo(session: Session) -> None:
     host.rights(world, "remove what was installed")
     remove = False
     if there and (report.yes or world.interactive):
-        remove = report.consent(
-            f"Remove the packages that were installed: {' '.join(there)}? (images and volumes stay)"
-        )
+        remove = report.consent(f"remove the packages that were installed ({' '.join(there)}); images and volumes stay")
     if remove:
         if ours := engine_start.started(world):
             engine_start.stop(world, ours)
@@ -173,7 +171,7 @@ def _start(session: Session) -> None:
         return  # the installation started it
     if host.release().id == "macos":
         raise Problem("engine-stopped", "Docker does not run.", hint="open -a Docker, or: colima start")
-    if not report.consent("The Docker engine is installed but does not run: start it."):
+    if not report.consent("the Docker engine is installed but does not run; start it"):
         raise Problem("consent-missing", "Without a running engine nothing can be built.", hint="invoke engine.start")
     host.rights(world, "start the Docker engine")
     began = world.clock()
@@ -207,7 +205,7 @@ def _install(session: Session) -> None:
         have,
         daemon_json=engine_install.DAEMON_FILE.exists(),
     )
-    what = "\n".join(["To install a Docker engine, buildkit-tasks would:", *(f"  {w}" for w in plan.words)])
+    what = "\n".join(["install a Docker engine:", *(f"  {w}" for w in plan.words)])
     if have and have.version:
         what += "\n  an engine that is replaced restarts, and its containers with it"
     if not report.consent(what):
@@ -225,7 +223,7 @@ def _renewed(session: Session) -> Engine:
     """The facts after an installation; an engine of ours that still runs its old program is restarted."""
     found = engine.facts(session.world, HOME)
     ours = engine_start.started(session.world)
-    if "engine" in engine.lacking(found) and ours and session.report.consent("Restart the engine, to run the new one."):
+    if "engine" in engine.lacking(found) and ours and session.report.consent("restart the engine, to run the new one"):
         host.rights(session.world, "restart the engine")
         engine_start.stop(session.world, ours)
         _start(session)
