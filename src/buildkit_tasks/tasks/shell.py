@@ -37,3 +37,24 @@ def env(session: Session, shell: str = "") -> None:
     from buildkit_tasks.flows import enable as flow
 
     flow.print_env(session, shell)
+
+
+@task(
+    positional=["shell"],
+    help={
+        "shell": SHELL,
+        "install": "write it where the shell finds it",
+        "values": "print the values of an option, for the scripts themselves",
+    },
+)
+@told
+def completion(session: Session, shell: str = "", install: bool = False, values: str = "") -> None:
+    """Print the completion script of bash, zsh or fish; with services, platforms, profiles and mounts."""
+    from buildkit_tasks.flows import completion as flow
+
+    if values:
+        session.report.answer("\n".join(flow.values(session, values)))
+    elif install:
+        flow.install(session, shell)
+    else:
+        flow.show(session, shell)

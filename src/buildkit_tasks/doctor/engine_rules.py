@@ -1,0 +1,262 @@
+"""Checks of the docker command, the engine and its builder."""
+
+from __future__ import annotations
+
+from buildkit_tasks import caching
+from buildkit_tasks.engine import MINIMUM, dotted
+from buildkit_tasks.model import Engine, Version
+
+from .facts import Facts
+from .rules import Rule, Verdict, fail, ok, unknown, warn
+
+#: Version from which BuildKit's features that we use are there, and where that is written.
+SOURCES: dict[str, tuple[Version, str]] = {
+    "BuildKit in the engine": ((18, 9), "https://docs.docker.com/engine/release-notes/18.09/"),
+    "BuildKit by default": ((23,), "https://docs.docker.com/engine/release-notes/23.0/"),
+    "progress as JSON (buildx)": ((0, 13), "https://github.com/docker/buildx/releases/tag/v0.13.0"),
+    "config --format json and up --wait (compose)": ((2, 20), "https://github.com/docker/compose/releases/tag/v2.20.0"),
+}
+
+#: Garbage collection of build cache was off unless daemon.json switched it on (moby/moby#49826, April 2025, 28.1), then
+#: on with a first rule that matched nothing (moby/moby#52814), and takes idle cache mounts first since June 2026.
+GC_ON: Version = (28, 2)
+GC_TAKES_MOUNTS: Version = (29, 6)
+
+INSTALL = "invoke engine.install"
+
+
+def _answering(facts: Facts) -> Engine | None:
+    return facts.engine if facts.engine and facts.engine.version else None
+
+
+def docker_cli(facts: Facts) -> Verdict:
+    if facts.podman_cli:
+        return fail(
+            "the docker command is podman's",
+            "invoke engine.install, or podman's socket behind a real docker command: "
+            "systemctl --user start podman.socket && export DOCKER_HOST=unix://$XDG_RUNTIME_DIR/podman/podman.sock",
+        )
+    if not facts.clis:
+        found = "no docker command on PATH" + ("; podman is there" if facts.podman else "")
+        return fail(found, INSTALL, "engine.install")
+    version = f" {dotted(facts.client)}" if facts.client else ""
+    return ok(f"{facts.clis[0]}{version}")
+
+
+def two_clis(facts: Facts) -> Verdict:
+    if facts.clis_differ:
+        return warn(
+            f"{' and '.join(facts.clis)}: {facts.clis_differ}",
+            f"keep one: remove {facts.clis[-1]}, or have the same plugins for both",
+        )
+    return ok({0: "none", 1: "one"}.get(len(facts.clis), f"{len(facts.clis)} with the same plugins"))
+
+
+def engine_answers(facts: Facts) -> Verdict:
+    if facts.context_dead:
+        return unknown("the context points elsewhere, see there")
+    if facts.silent:
+        words, remedy = facts.silent
+        return fail(words, remedy, "engine.start" if remedy == "invoke engine.start" else "")
+    engine = _answering(facts)
+    if not engine:
+        return unknown("there is no docker command to ask with")
+    return ok(f"answers (context {engine.context})")
+
+
+def engine_version(facts: Facts) -> Verdict:
+    engine = _answering(facts)
+    if not engine:
+        return unknown("no engine answers")
+    if facts.podman_engine:
+        return warn(f"podman {dotted(engine.version)} behind the docker command", f"{INSTALL}, for the full speed")
+    if engine.version < MINIMUM["engine"]:
+        return warn(dotted(engine.version), INSTALL, "engine.install")
+    return ok(dotted(engine.version))
+
+
+def buildx(facts: Facts) -> Verdict:
+    if not facts.engine:
+        return unknown("there is no docker command")
+    if facts.engine.buildx < MINIMUM["buildx"]:
+        found = dotted(facts.engine.buildx) if facts.engine.buildx else "none"
+        return warn(found, INSTALL, "engine.install")
+    return ok(dotted(facts.engine.buildx))
+
+
+def compose(facts: Facts) -> Verdict:
+    if not facts.engine:
+        return unknown("there is no docker command")
+    if facts.engine.compose < MINIMUM["compose"]:
+        found = dotted(facts.engine.compose) if facts.engine.compose else "none"
+        if not facts.engine.compose and facts.compose_v1:
+            found = f"only compose v1 ({facts.compose_v1}), which knows neither profiles of ours nor `up --wait`"
+        return fail(found, INSTALL, "engine.install")
+    return ok(dotted(facts.engine.compose))
+
+
+def buildkit_env(facts: Facts) -> Verdict:
+    for name in ("DOCKER_BUILDKIT", "COMPOSE_DOCKER_CLI_BUILD"):
+        value = facts.env.get(name, "")
+        if value.lower() in ("0", "false"):
+            return warn(
+                f"{name}={value} in this environment; our tasks override it, plain docker does not",
+                f'unset {name}    (for good: look for it in your shell\'s start-up files; or: eval "$(invoke env)")',
+            )
+    return ok("not switched off")
+
+
+def buildkit_off(facts: Facts) -> Verdict:
+    for where, config in (("daemon.json", facts.daemon_config or {}), ("~/.docker/config.json", facts.client_config)):
+        value = str((config.get("features") or {}).get("buildkit", "")).lower()
+        if value == "false":
+            return warn(
+                f"features.buildkit is false in {where}", f"remove that line from {where}, restart what reads it"
+            )
+    return ok("not switched off")
+
+
+def builder(facts: Facts) -> Verdict:
+    found = facts.builder
+    if not found:
+        return unknown("no builder could be asked")
+    if found.driver != "docker":
+        return warn(
+            f"{found.name} ({found.driver}): its cache mounts are its own, and each image is copied over",
+            "docker buildx use default    (and: unset BUILDX_BUILDER)",
+            "" if facts.env.get("BUILDX_BUILDER") else "builder",
+        )
+    if found.status not in ("running", ""):
+        return fail(f"{found.name} is {found.status}", "docker buildx use default", "builder")
+    return ok(f"{found.name} ({found.driver})")
+
+
+def context(facts: Facts) -> Verdict:
+    if facts.context_dead:
+        return fail(
+            f"{facts.context} points to {facts.context_host}, where nobody listens; the default engine answers",
+            "docker context use default    (and: unset DOCKER_CONTEXT DOCKER_HOST)",
+            "" if facts.env.get("DOCKER_HOST") or facts.env.get("DOCKER_CONTEXT") else "context",
+        )
+    return ok(f"{facts.context}" + (f" ({facts.context_host})" if facts.context_host else ""))
+
+
+def containerd_store(facts: Facts) -> Verdict:
+    engine = _answering(facts)
+    if not engine or engine.version < (24,) or facts.podman_engine:
+        return unknown("no engine that has one answers")
+    if not engine.containerd_store:
+        return warn(
+            "the classic store, which holds one platform per image",
+            'put {"features": {"containerd-snapshotter": true}} into /etc/docker/daemon.json and restart the engine '
+            "(images have to be built again)",
+        )
+    return ok("in use")
+
+
+def garbage_collection(facts: Facts) -> Verdict:
+    engine = _answering(facts)
+    if not engine:
+        return unknown("no engine answers")
+    gc = ((facts.daemon_config or {}).get("builder") or {}).get("gc") or {}
+    keep = str(gc.get("defaultKeepStorage") or gc.get("defaultReservedSpace") or "")
+    if gc.get("enabled", bool(gc)) and keep and facts.cache_size and caching.size(keep) < facts.cache_size:
+        return warn(
+            f"keeps {keep}, and the cache has {caching.human(facts.cache_size)}: caches are lost while you work",
+            "raise builder.gc.defaultKeepStorage in /etc/docker/daemon.json, or: invoke prune",
+        )
+    if gc.get("enabled") is False or (not gc and engine.version < GC_ON):
+        return ok("off: nothing is deleted behind your back; `invoke prune` deletes")
+    if not gc and engine.version >= GC_TAKES_MOUNTS:
+        return warn(
+            "on, and in this version cache mounts that were idle for 48 hours go first",
+            'put {"builder": {"gc": {"enabled": true, "policy": [{"reservedSpace": "20GB", "all": true}]}}} into '
+            "/etc/docker/daemon.json and restart the engine",
+        )
+    return ok("on; cache mounts are spared in this version" if not gc else "set in daemon.json")
+
+
+def cache_budget(facts: Facts) -> Verdict:
+    if facts.cache_size is None:
+        return unknown("the build cache cannot be measured")
+    found = f"{caching.human(facts.cache_size)} of build cache"
+    if facts.cache_budget and facts.cache_size > facts.cache_budget:
+        return warn(f"{found}, more than {caching.human(facts.cache_budget)}", "invoke prune    (shows what first)")
+    return ok(found)
+
+
+def clock(facts: Facts) -> Verdict:
+    if facts.skew is None:
+        return unknown("no engine answers")
+    if abs(facts.skew) > 5 + facts.skew_error:
+        ahead = "ahead of" if facts.skew > 0 else "behind"
+        return warn(
+            f"the engine's clock is {abs(facts.skew):.0f} s {ahead} this machine's",
+            "set both clocks by NTP: sudo timedatectl set-ntp true (Docker Desktop, WSL2: restart it after sleep)",
+        )
+    return ok("equal within a few seconds")
+
+
+def memory(facts: Facts) -> Verdict:
+    if facts.memory is None:
+        return unknown("no engine answers")
+    found = f"{facts.memory / 1e9:.1f} GB"
+    if facts.memory < 2_000_000_000:
+        return warn(
+            found, "give the engine's machine 4 GB (Docker Desktop: Settings, Resources; colima start --memory 4)"
+        )
+    return ok(found)
+
+
+def rootless(facts: Facts) -> Verdict:
+    low = [p for p in facts.published if p < facts.unprivileged_port]
+    if facts.rootless and low:
+        return fail(
+            f"a rootless engine, and the project publishes port {low[0]}",
+            f"sudo sysctl net.ipv4.ip_unprivileged_port_start={min(low)}, or publish a port from 1024 on",
+        )
+    return ok("rootless" if facts.rootless else "not rootless")
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("docker", "a docker command", "everything here talks to the engine through it", docker_cli),
+    Rule(
+        "one-docker",
+        "one docker command, or several that are alike",
+        "two of them see other plugins, contexts and builders",
+        two_clis,
+    ),
+    Rule("context", "a context whose engine is there", "docker talks to the engine that the context names", context),
+    Rule("engine", "an engine that answers", "without it nothing is built or run", engine_answers),
+    Rule(
+        "engine-version",
+        f"{dotted(MINIMUM['engine'])} or newer",
+        "older ones build service by service, without cache mounts below 18.09",
+        engine_version,
+    ),
+    Rule(
+        "buildx",
+        f"{dotted(MINIMUM['buildx'])} or newer",
+        "one solve for all services; without it each is built by itself",
+        buildx,
+    ),
+    Rule(
+        "compose", f"{dotted(MINIMUM['compose'])} or newer", "it reads the compose file and starts the stack", compose
+    ),
+    Rule(
+        "buildkit-env",
+        "BuildKit not switched off",
+        "plain `docker build` fails at --mount without BuildKit",
+        buildkit_env,
+    ),
+    Rule(
+        "buildkit-config", "BuildKit not switched off", "plain `docker build` fails at --mount without it", buildkit_off
+    ),
+    Rule("builder", "the engine's own builder (driver docker)", "cache mounts belong to a builder", builder),
+    Rule("image-store", "the containerd store", "images for two platforms need it", containerd_store),
+    Rule("gc", "no collection that takes the cache mounts", "a lost mount costs a cold build", garbage_collection),
+    Rule("cache-size", "within the budget", "build cache fills disks", cache_budget),
+    Rule("clock", "clocks within 5 s", "TLS, and what is newer than what, depend on them", clock),
+    Rule("memory", "2 GB or more", "rustc is killed where memory runs out", memory),
+    Rule("rootless", "ports that a rootless engine may open", "low ports belong to root", rootless),
+)

@@ -1,0 +1,103 @@
+"""What the checks judge. None (or an empty value where noted) = not asked or not to be known here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from buildkit_tasks.model import Engine, Version
+
+
+@dataclass(frozen=True)
+class Builder:
+    """The buildx builder in use. `status` is running, inactive, or an error's words."""
+
+    name: str
+    driver: str
+    status: str
+    platforms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PortUse:
+    """A published port that another program holds. `variable` moves it where it is known."""
+
+    service: str
+    port: int
+    holder: str
+    variable: str = ""
+
+
+@dataclass(frozen=True)
+class Health:
+    """A health check that calls a program which its image seems not to have."""
+
+    service: str
+    tool: str
+    image: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything gathered. Sizes in bytes, times in seconds."""
+
+    # the docker command
+    clis: tuple[str, ...] = ()  #: docker programs on PATH that differ, first one wins
+    clis_differ: str = ""  #: in what the second one differs, empty where in nothing that matters
+    client: Version | None = None
+    podman_cli: bool = False  #: the docker command is podman's
+    podman: bool = False  #: a podman command is on PATH
+    podman_engine: bool = False  #: the engine behind the socket is podman's
+    compose_v1: str = ""  #: path of a docker-compose of the first generation
+    client_config: Mapping[str, Any] = field(default_factory=dict)
+    # the engine
+    engine: Engine | None = None  #: with version () where none answers; None without a docker command
+    silent: tuple[str, str] | None = None  #: why no engine answers, and the remedy
+    daemon_config: Mapping[str, Any] | None = None
+    rootless: bool = False
+    memory: int | None = None
+    skew: float | None = None  #: engine's clock minus ours
+    skew_error: float = 0.0  #: how wrong `skew` may be
+    context: str = "default"
+    context_host: str = ""
+    context_dead: bool = False  #: the context's socket is not there though the default one answers
+    builder: Builder | None = None
+    cache_size: int | None = None
+    # the machine
+    env: Mapping[str, str] = field(default_factory=dict)
+    disk_path: str = ""
+    disk_free: int | None = None
+    min_disk: int = 5_000_000_000
+    cache_budget: int = 0
+    binfmt: Mapping[str, str] = field(default_factory=dict)  #: emulator registration to its text
+    inotify: Mapping[str, int] = field(default_factory=dict)
+    kernel: str = ""
+    root: str = ""
+    unprivileged_port: int = 1024
+    rc_broken: str = ""  #: a start-up file with our line whose env file is gone
+    rc_off: tuple[str, ...] = ()  #: `file:line` that switches BuildKit off after or without our line
+    rc_set: bool = False
+    completion: str = ""  #: missing, current, stale; empty = not asked
+    # network
+    registry: str = ""
+    registry_state: str = ""  #: open, closed, untrusted (TLS), or empty = not asked because nothing has to be pulled
+    registry_words: str = ""
+    ca_bundle: str = ""
+    ca_state: str = ""  #: ok, missing, broken, expired; empty = none is set
+    # the project
+    compose_read: bool = True  #: False where compose or .env, not the file, kept it from being read
+    compose_error: tuple[str, str] | None = None  #: message and remedy; None = valid
+    ports_taken: tuple[PortUse, ...] = ()
+    published: tuple[int, ...] = ()
+    dotenv: bool | None = None  #: None = the project has no .env.example
+    dotenv_error: str = ""
+    dotenv_missing: tuple[str, ...] = ()
+    dotenv_mode: int | None = None
+    dotenv_placeholders: tuple[str, ...] = ()
+    dotenv_tracked: bool = False
+    missing_sources: tuple[str, ...] = ()
+    locks_ignored: tuple[str, ...] = ()
+    locks_missing: tuple[str, ...] = ()
+    health_tools: tuple[Health, ...] = ()
+    platforms: tuple[str, ...] = ()  #: platforms the project builds for, where it says so

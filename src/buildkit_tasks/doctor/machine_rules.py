@@ -1,0 +1,150 @@
+"""Checks of the machine: disk, kernel, shell, network."""
+
+from __future__ import annotations
+
+import re
+
+from buildkit_tasks.engine import MINIMUM
+
+from .facts import Facts
+from .rules import Rule, Verdict, fail, ok, unknown, warn
+
+#: Below these many programs that watch files (an editor, cargo watch) fail with "no space left on device".
+INOTIFY_LEAST = {"max_user_watches": 8192, "max_user_instances": 128}
+
+
+def disk(facts: Facts) -> Verdict:
+    if facts.disk_free is None:
+        return unknown("the engine's disk is not on this machine")
+    found = f"{facts.disk_free / 1e9:.1f} GB free on {facts.disk_path}"
+    if facts.disk_free < 1_000_000_000:
+        return fail(found, "invoke prune    (shows what and how much first)")
+    if facts.disk_free < facts.min_disk:
+        return warn(found, "invoke prune    (shows what and how much first)")
+    return ok(found)
+
+
+def binfmt(facts: Facts) -> Verdict:
+    for name, text in facts.binfmt.items():
+        flags = re.search(r"^flags:\s*(\S*)", text, re.MULTILINE)
+        if not text.startswith("enabled"):
+            return warn(f"{name} is registered but disabled", f"echo 1 | sudo tee /proc/sys/fs/binfmt_misc/{name}")
+        if not flags or "F" not in flags[1]:
+            return warn(
+                f"{name} has no flag F: containers cannot see the emulator",
+                "install qemu-user-static again, or: docker run --privileged --rm tonistiigi/binfmt --install all",
+            )
+    return ok(", ".join(facts.binfmt) or "none, and none is needed: arm64 is cross-compiled")
+
+
+def inotify(facts: Facts) -> Verdict:
+    for name, least in INOTIFY_LEAST.items():
+        value = facts.inotify.get(name)
+        if value is not None and value < least:
+            return warn(
+                f"fs.inotify.{name} = {value}",
+                f"echo fs.inotify.{name}={least * 4} | sudo tee /etc/sysctl.d/90-inotify.conf && sudo sysctl --system",
+            )
+    return ok("enough") if facts.inotify else unknown("not Linux")
+
+
+def wsl(facts: Facts) -> Verdict:
+    if "microsoft" in facts.kernel.lower():
+        if re.match(r"/mnt/[a-z](/|$)", facts.root):
+            return warn(
+                f"{facts.root} lies on the Windows disk",
+                "clone it into the Linux file system: git clone … ~/src/…    (reading is about ten times faster there)",
+            )
+        return ok("WSL2, on the Linux file system")
+    return ok("not WSL2")
+
+
+def shell_rc(facts: Facts) -> Verdict:
+    if facts.rc_broken:
+        return warn(
+            f"{facts.rc_broken} has our line, but its env file is gone",
+            "invoke enable-buildkit    (or with --undo, to remove the line)",
+            "enable",
+        )
+    if facts.rc_off:
+        return warn(f"BuildKit is switched off at {facts.rc_off[0]}", "remove that line, or: invoke enable-buildkit")
+    old = facts.engine and facts.engine.version and facts.engine.version < MINIMUM["engine"]
+    if old and not facts.rc_set and not facts.podman_engine:
+        return warn("not set, and this engine does not use BuildKit by itself", "invoke enable-buildkit", "enable")
+    return ok("set up" if facts.rc_set else "not set up, and not needed with this engine")
+
+
+def completion(facts: Facts) -> Verdict:
+    if facts.completion == "stale":
+        return warn("written by another version", "invoke completion --install", "completion")
+    return ok(
+        {"current": "installed", "missing": "not installed (invoke completion --install)"}.get(facts.completion, "-")
+    )
+
+
+def proxy(facts: Facts) -> Verdict:
+    env = facts.env
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        upper, lower = env.get(name, ""), env.get(name.lower(), "")
+        if upper and lower and upper != lower:
+            return warn(
+                f"{name} and {name.lower()} differ",
+                f"export {name.lower()}=${name}    (programs read one or the other)",
+            )
+        value = upper or lower
+        if re.search(r"//(?:[^@/]*@)?(?:localhost|127\.|\[::1\])", value):
+            return warn(
+                f"{name} points to this machine itself, which a build step cannot reach as localhost",
+                f"export {name}=http://<this machine's address>:<port>, and have the proxy listen there",
+            )
+    set_ = [n for n in ("HTTP_PROXY", "HTTPS_PROXY") if env.get(n) or env.get(n.lower())]
+    bypass = env.get("NO_PROXY") or env.get("no_proxy") or ""
+    if set_ and not re.search(r"localhost|127\.0\.0\.1|\*", bypass):
+        return warn(
+            f"{set_[0]} is set, and NO_PROXY spares neither localhost nor 127.0.0.1",
+            "export NO_PROXY=localhost,127.0.0.1${NO_PROXY:+,$NO_PROXY}",
+        )
+    return ok(f"{', '.join(set_)} passed on to builds" if set_ else "none")
+
+
+def registry(facts: Facts) -> Verdict:
+    if not facts.registry_state:
+        return ok("every base image is here already")
+    if facts.registry_state == "closed":
+        return fail(
+            f"{facts.registry} cannot be reached and base images are missing: {facts.registry_words}",
+            "invoke images.build    (makes them from Debian packages), or set base_registry to your mirror",
+            "images",
+        )
+    return ok(f"{facts.registry} answers")
+
+
+def ca(facts: Facts) -> Verdict:
+    if facts.registry_state == "untrusted":
+        return fail(
+            f"{facts.registry} shows a certificate that is not trusted here: {facts.registry_words}",
+            "set ca_bundle to your company's CA bundle (PEM) in pyproject.toml or as BUILDKIT_TASKS_CA_BUNDLE",
+        )
+    words = {
+        "missing": "is not there",
+        "broken": "is no PEM bundle",
+        "expired": "holds nothing but certificates that have expired",
+    }.get(facts.ca_state)
+    if words:
+        return fail(
+            f"{facts.ca_bundle} {words}", "correct the setting ca_bundle (invoke settings shows where it is set)"
+        )
+    return ok(f"{facts.ca_bundle}, a secret of each build" if facts.ca_bundle else "none is set")
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("disk", "free space on the engine's disk", "a build that runs out of it leaves half an image", disk),
+    Rule("binfmt", "emulators that work inside containers", "running (not building) arm64 images needs them", binfmt),
+    Rule("inotify", "room for file watchers", "editors and watchers fail with a misleading `no space left`", inotify),
+    Rule("wsl", "the project on the Linux file system", "each build reads the whole source tree", wsl),
+    Rule("shell", "start-up files that agree with BuildKit", "plain docker commands inherit what they set", shell_rc),
+    Rule("completion", "a completion of this version", "Tab shows services, profiles and platforms", completion),
+    Rule("proxy", "proxy settings that work inside builds", "cargo and apt in a build use them", proxy),
+    Rule("registry", "base images, or a registry that has them", "a first build needs them", registry),
+    Rule("ca", "a CA bundle that builds can use", "TLS inside builds fails without your company's CA", ca),
+)

@@ -1,0 +1,108 @@
+"""Checks of the project: compose file, .env, ports, sources."""
+
+from __future__ import annotations
+
+from .facts import Facts
+from .rules import Rule, Verdict, fail, ok, unknown, warn
+
+
+def compose_file(facts: Facts) -> Verdict:
+    if facts.compose_error:
+        return fail(*facts.compose_error)
+    return ok("valid") if facts.compose_read else unknown("could not be read yet")
+
+
+def ports(facts: Facts) -> Verdict:
+    if facts.ports_taken:
+        use = facts.ports_taken[0]
+        move = f"set {use.variable}=<a free port> in .env" if use.variable else "change `ports:` in the compose file"
+        more = f" (and {len(facts.ports_taken) - 1} more)" if len(facts.ports_taken) > 1 else ""
+        return fail(
+            f"port {use.port}, which {use.service} publishes, is held by {use.holder}{more}", f"{move}, or end it"
+        )
+    return ok("free or ours")
+
+
+def dotenv(facts: Facts) -> Verdict:
+    if facts.dotenv_error:
+        return fail(facts.dotenv_error, "correct the line: NAME=value, in single quotes where it has spaces or quotes")
+    if facts.dotenv is None:
+        return ok("the project has no .env.example")
+    if not facts.dotenv:
+        return fail("there is no .env", "invoke dotenv", "dotenv")
+    return ok("there")
+
+
+def dotenv_complete(facts: Facts) -> Verdict:
+    if not facts.dotenv:
+        return unknown("there is no .env")
+    if facts.dotenv_missing:
+        return warn(f"without a value: {', '.join(facts.dotenv_missing)}", "invoke dotenv", "dotenv")
+    return ok("every name of .env.example")
+
+
+def dotenv_private(facts: Facts) -> Verdict:
+    if facts.dotenv_mode is None:
+        return unknown("there is no .env")
+    if facts.dotenv_tracked:
+        return warn(".env is committed to git", "git rm --cached .env, add it to .gitignore, change the secrets in it")
+    if facts.dotenv_mode & 0o077:
+        return warn(
+            f"mode {facts.dotenv_mode & 0o777:o}: others on this machine can read it", "chmod 600 .env", "dotenv-mode"
+        )
+    return ok(f"mode {facts.dotenv_mode & 0o777:o}")
+
+
+def dotenv_secrets(facts: Facts) -> Verdict:
+    if facts.dotenv_placeholders:
+        names = ", ".join(facts.dotenv_placeholders)
+        return warn(f"placeholders instead of secrets: {names}", "empty those values in .env, then: invoke dotenv")
+    return ok("no placeholder") if facts.dotenv else unknown("there is no .env")
+
+
+def bind_sources(facts: Facts) -> Verdict:
+    if facts.missing_sources:
+        return warn(
+            f"not there: {', '.join(facts.missing_sources)}",
+            "make the file or directory first; the short volume syntax makes an empty directory of root's in its place",
+        )
+    return ok("all there")
+
+
+def lock_file(facts: Facts) -> Verdict:
+    if facts.locks_missing:
+        return fail(f"{facts.locks_missing[0]} is missing", "cargo generate-lockfile, and commit it")
+    if facts.locks_ignored:
+        return warn(
+            f"git ignores {facts.locks_ignored[0]}, yet builds copy it: a fresh clone cannot build",
+            f"take it out of .gitignore, then: git add {facts.locks_ignored[0]}",
+        )
+    return ok("there, and not ignored by git")
+
+
+def health_tools(facts: Facts) -> Verdict:
+    if facts.health_tools:
+        bad = facts.health_tools[0]
+        return fail(
+            f"the health check of {bad.service} calls {bad.tool}, which {bad.image} does not have",
+            f"have the program check itself, or install {bad.tool} in the image",
+        )
+    return ok("each calls a program that its image has")
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("compose-file", "a compose file that compose can read", "services are discovered in it", compose_file),
+    Rule("ports", "the published ports free", "a container whose port is held does not start", ports),
+    Rule("dotenv", "a .env that can be read", "compose takes ports and secrets from it", dotenv),
+    Rule(
+        "dotenv-names",
+        "every name of .env.example",
+        "compose refuses to start without a required value",
+        dotenv_complete,
+    ),
+    Rule("dotenv-private", "readable by you alone, not in git", "it holds secrets", dotenv_private),
+    Rule("dotenv-secrets", "generated secrets", "placeholders are known to everybody", dotenv_secrets),
+    Rule("bind-sources", "the sources of bind mounts", "a missing file becomes an empty directory", bind_sources),
+    Rule("lock-file", "Cargo.lock in git", "builds use --locked", lock_file),
+    Rule("health-checks", "programs that the image has", "a check that cannot run is never healthy", health_tools),
+)

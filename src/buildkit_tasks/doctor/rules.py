@@ -1,0 +1,77 @@
+"""The form of a check: a rule is data with one pure judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from .facts import Facts
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule found. `fix` names a safe remedy that `doctor --fix` can apply."""
+
+    state: str
+    found: str
+    remedy: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One check: its name, what is wanted, why it matters, and its judgement."""
+
+    name: str
+    wanted: str
+    why: str
+    judge: Callable[[Facts], Verdict]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A judged rule. `state` is ok, warn (it works, less well), fail (it does not work) or unknown (cannot be told)."""
+
+    name: str
+    state: str
+    found: str
+    wanted: str
+    why: str
+    remedy: str
+    fix: str = ""
+
+    @property
+    def fires(self) -> bool:
+        """True where the user has something to mend."""
+        return self.state in ("warn", "fail")
+
+
+def ok(found: str) -> Verdict:
+    """All is well."""
+    return Verdict("ok", found)
+
+
+def warn(found: str, remedy: str, fix: str = "") -> Verdict:
+    """Works, but slower, or not for long."""
+    return Verdict("warn", found, remedy, fix)
+
+
+def fail(found: str, remedy: str, fix: str = "") -> Verdict:
+    """Does not work."""
+    return Verdict("fail", found, remedy, fix)
+
+
+def unknown(found: str) -> Verdict:
+    """Cannot be told here, or is another check's to tell."""
+    return Verdict("unknown", found)
+
+
+def examine(facts: Facts, rules: Iterable[Rule]) -> tuple[Check, ...]:
+    """Every rule judged, in order."""
+    checks = []
+    for rule in rules:
+        verdict = rule.judge(facts)
+        checks.append(
+            Check(rule.name, verdict.state, verdict.found, rule.wanted, rule.why, verdict.remedy, verdict.fix)
+        )
+    return tuple(checks)
