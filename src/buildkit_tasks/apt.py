@@ -9,7 +9,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
@@ -142,7 +142,9 @@ def without_credentials(source: Source) -> tuple[Source, tuple[str, ...]]:
         host = parts.hostname or ""
         place = host + (f":{parts.port}" if parts.port else "")
         bare.append(urlunsplit((parts.scheme, place, parts.path, parts.query, parts.fragment)))
-        auth.append(f"machine {parts.scheme}://{place} login {parts.username} password {parts.password or ''}")
+        auth.append(
+            f"machine {parts.scheme}://{place} login {unquote(parts.username)} password {unquote(parts.password or '')}"
+        )
     return replace(source, uris=tuple(bare)), tuple(auth)
 
 

@@ -24,6 +24,9 @@ SOURCE_FILE = Path("/etc/apt/sources.list.d/buildkit-tasks.sources")
 PIN_FILE = Path("/etc/apt/preferences.d/buildkit-tasks.pref")
 DAEMON_FILE = Path("/etc/docker/daemon.json")
 
+#: The first line of the apt files we write; a file without it is somebody else's, whatever its name.
+MARK = "# Made by buildkit-tasks; `invoke engine.install --undo` removes it.\n"
+
 #: Multi-platform images in the engine's own store, and quicker exports. Only ever for an engine that we installed.
 DAEMON_JSON = '{\n  "features": {\n    "containerd-snapshotter": true\n  }\n}\n'
 
@@ -111,8 +114,8 @@ def decide(
     if "engine" in missing:
         wanted.insert(1, "docker-cli")
     source = apt.Source(main.uris, (second,), ("main",), main.options or {"Signed-By": apt.KEYRING})
-    text = f"# Made by buildkit-tasks; `invoke engine.install --undo` removes it.\n{apt.render([source])}"
-    pins = f"# Made by buildkit-tasks; `invoke engine.install --undo` removes it.\n{apt.pin(second, FROM_SECOND)}"
+    text = MARK + apt.render([source])
+    pins = MARK + apt.pin(second, FROM_SECOND)
     return Plan(((SOURCE_FILE, text), (PIN_FILE, pins), *files), tuple(wanted), second)
 
 
@@ -182,14 +185,16 @@ def recorded(world: World) -> tuple[str, ...]:
         return ()
 
 
-def ours(world: World) -> tuple[Path, ...]:
+def ours(world: World, root: Path = Path("/")) -> tuple[Path, ...]:
     """Files of our making that are there. daemon.json is ours only as long as nobody has changed it."""
-    found = [p for p in (SOURCE_FILE, PIN_FILE) if p.exists()]
-    try:
-        if recorded(world) and DAEMON_FILE.read_text("utf-8") == DAEMON_JSON:
-            found.append(DAEMON_FILE)
-    except OSError:
-        pass
+    found = []
+    for path in (SOURCE_FILE, PIN_FILE, DAEMON_FILE):
+        try:
+            text = (root / path.relative_to("/")).read_text("utf-8", errors="replace")
+        except OSError:
+            continue
+        if text == DAEMON_JSON and recorded(world) if path == DAEMON_FILE else text.startswith(MARK):
+            found.append(path)
     return tuple(found)
 
 

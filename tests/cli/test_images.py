@@ -1,0 +1,150 @@
+"""images through the real command line: where each base image comes from, asked once, put in place by contexts."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Bench
+
+NOWHERE = "localhost:1"  # a mirror that refuses connections: the network of a company that has none
+OWN = "localhost/buildkit-tasks"
+
+
+@pytest.fixture
+def mirror() -> Iterator[tuple[str, list[str]]]:
+    """A registry that wants a login, which is an answer; its address and the paths it was asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(401)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"localhost:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+def absent(bench: Bench) -> None:
+    """The engine has no image at all."""
+    bench.reply("image inspect", code=1, stderr="Error: No such image\n")
+
+
+def rows(bench: Bench) -> dict[str, dict[str, object]]:
+    done = bench.invoke("images", "--json")
+    assert done.code == 0, done.err
+    return {r["reference"]: r for r in json.loads(done.out)["images"]}
+
+
+def test_what_is_in_the_engine_is_used_and_nobody_is_asked(bench: Bench) -> None:
+    bench.reply(
+        "image inspect", stdout='["rust:1-bookworm"] a\n["debian:bookworm-slim"] b\n["postgres:15-bookworm"] c\n'
+    )
+    found = rows(bench)
+    assert {r["source"] for r in found.values()} == {"local"}
+    assert not [c for c in bench.calls if "{{json .RegistryConfig.Mirrors}}" in c["argv"]]
+
+
+def test_a_mirror_that_answers_is_used_and_asked_once(bench: Bench, mirror: tuple[str, list[str]]) -> None:
+    address, asked = mirror
+    absent(bench)
+    bench.env["BUILDKIT_TASKS_BASE_REGISTRY"] = f"{address}/hub"
+    found = rows(bench)
+    assert found["rust:1-bookworm"]["use"] == f"{address}/hub/library/rust:1-bookworm"
+    assert found["postgres:15-bookworm"]["source"] == "mirror"
+    assert rows(bench) == found
+    assert asked == ["/v2/"]
+
+
+def test_without_any_registry_offline_images_stand_in(bench: Bench) -> None:
+    absent(bench)
+    bench.env["BUILDKIT_TASKS_BASE_REGISTRY"] = NOWHERE
+    found = rows(bench)
+    assert {ref: r["use"] for ref, r in found.items()} == {
+        "rust:1-bookworm": f"{OWN}/rust:1-bookworm",
+        "debian:bookworm-slim": f"{OWN}/debian:bookworm-slim",
+        "postgres:15-bookworm": f"{OWN}/postgres:15-bookworm",
+    }
+
+
+def test_a_plan_does_not_build_images_but_says_what_does(bench: Bench) -> None:
+    absent(bench)
+    bench.env["BUILDKIT_TASKS_BASE_REGISTRY"] = NOWHERE
+    done = bench.invoke("build", "--plan")
+    assert done.code == 19
+    assert "mend it: invoke images.build" in done.err
+
+
+def test_offline_images_are_put_in_place_by_named_contexts(bench: Bench) -> None:
+    bench.env["BUILDKIT_TASKS_BASE_REGISTRY"] = NOWHERE
+    bench.reply("image inspect", stdout=f'["{OWN}/rust:1-bookworm"] a\n["{OWN}/debian:bookworm-slim"] b\n')
+    done = bench.invoke("build")
+    assert done.code == 0, done.err
+    made = json.loads(bench.call("bake")["stdin"])["target"]
+    assert made["api"]["contexts"]["rust:1-bookworm"] == f"docker-image://{OWN}/rust:1-bookworm"
+    asked = len(bench.calls)
+    assert bench.invoke("build").code == 0
+    repeated = [c["argv"] for c in bench.calls[asked:] if f"{OWN}/rust:1-bookworm" in c["argv"]]
+    assert repeated == [], "a decided image must not be looked for again"
+
+
+def test_the_override_serves_plain_compose(bench: Bench) -> None:
+    bench.env["BUILDKIT_TASKS_BASE_REGISTRY"] = NOWHERE
+    absent(bench)
+    path = Path(bench.invoke("images.override").out.strip())
+    services = json.loads(path.read_text().partition("\n")[2])["services"]
+    assert services["postgres"] == {"image": f"{OWN}/postgres:15-bookworm"}
+    assert services["api"]["build"]["additional_contexts"] == {
+        "rust:1-bookworm": f"docker-image://{OWN}/rust:1-bookworm",
+        "debian:bookworm-slim": f"docker-image://{OWN}/debian:bookworm-slim",
+    }
+    assert not path.is_relative_to(bench.root), "generated files stay out of the tree"
+
+
+def test_no_override_where_none_is_needed(bench: Bench) -> None:
+    bench.reply(
+        "image inspect", stdout='["rust:1-bookworm"] a\n["debian:bookworm-slim"] b\n["postgres:15-bookworm"] c\n'
+    )
+    done = bench.invoke("images.override")
+    assert (done.code, done.out) == (0, "")
+    assert "no override is needed" in done.err
+
+
+def test_an_image_that_can_be_had_from_nowhere_names_the_ways_out(bench: Bench) -> None:
+    absent(bench)
+    bench.env["BUILDKIT_TASKS_BASE_REGISTRY"] = NOWHERE
+    (bench.root / "docker" / "Dockerfile").write_text("FROM node:20\n")
+    done = bench.invoke("build", "--plan")
+    assert done.code == 19
+    assert "node:20 cannot be had" in done.err
+    assert "BUILDKIT_TASKS_BASE_REGISTRY" in done.err
+
+
+def test_another_engine_decides_anew(bench: Bench) -> None:
+    absent(bench)
+    bench.env["BUILDKIT_TASKS_BASE_REGISTRY"] = NOWHERE
+    assert rows(bench)["rust:1-bookworm"]["source"] == "offline"
+    from tests.cli.conftest import INFO
+
+    bench.reply("info", stdout=json.dumps({**INFO, "ID": "engine-2"}))
+    bench.reply("image inspect", stdout='["rust:1-bookworm"] a\n')
+    assert rows(bench)["rust:1-bookworm"]["source"] == "local"
+
+
+def test_an_unknown_recipe_lists_the_known_ones(bench: Bench) -> None:
+    done = bench.invoke("images.build", "--only", "nginx")
+    assert done.code == 33
+    assert "one of: debian, rust, postgres, rabbitmq, rabbitmq-management" in done.err

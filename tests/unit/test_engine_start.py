@@ -1,0 +1,84 @@
+"""Looking at processes and sockets: the parts of a start that need no engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from pathlib import Path
+
+from buildkit_tasks import engine_start
+from buildkit_tasks.world import World
+from tests.support import process
+
+
+def world(home: Path) -> World:
+    return World(env={"PATH": os.environ["PATH"]}, cwd=home, home=home)
+
+
+def test_this_process_is_alive_and_has_a_birth() -> None:
+    assert engine_start.alive(os.getpid())
+    assert engine_start.born(os.getpid()).isdigit()
+
+
+def test_a_process_that_ended_but_was_not_waited_for_is_not_alive() -> None:
+    child = process.start(["true"], Path("/"))
+    assert engine_start.ended(child.pid, 10)
+    assert not engine_start.alive(child.pid)  # a zombie: `child` was never waited for
+    child.communicate()
+    assert not engine_start.alive(child.pid)
+    assert engine_start.born(child.pid) == ""
+
+
+def test_waiting_for_a_process_that_stays_gives_up() -> None:
+    child = process.start(["cat", "/dev/zero"], Path("/"))  # blocks on its full pipe
+    try:
+        assert not engine_start.ended(child.pid, 0.2)
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_a_socket_without_a_listener_does_not_listen(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        assert engine_start.listens(path)
+    assert path.exists()
+    assert not engine_start.listens(path)
+
+
+def test_waiting_ends_at_once_when_the_daemon_does(tmp_path: Path) -> None:
+    assert not engine_start.answers(tmp_path / "none", 60, lambda: False)
+
+
+def test_waiting_ends_when_the_engine_answers(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(100)
+                client.sendall(b"HTTP/1.0 200 OK\r\n\r\nOK")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert engine_start.answers(path, 10)
+        thread.join()
+
+
+def test_a_record_of_another_process_is_not_ours_to_stop(tmp_path: Path) -> None:
+    here = world(tmp_path)
+    place = here.state_home / "engine" / "started.json"
+    place.parent.mkdir(parents=True)
+    mine = {"pid": os.getpid(), "born": engine_start.born(os.getpid()), "how": "", "log": ""}
+    for record in (mine, {**mine, "pid": 0}, {**mine, "extra": 1}):  # we are no dockerd
+        place.write_text(json.dumps(record))
+        assert engine_start.started(here) is None
+    place.write_text("not json")
+    assert engine_start.started(here) is None
