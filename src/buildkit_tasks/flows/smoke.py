@@ -10,6 +10,7 @@ import json
 import secrets
 from collections.abc import Iterator
 from contextlib import closing
+from hashlib import sha256
 from typing import Any
 
 from buildkit_tasks.errors import Problem
@@ -23,6 +24,9 @@ PATIENCE = 20.0
 
 #: Services whose word in an action's history proves that it went the whole way.
 TAKE_PART = ("api", "executor", "worker", "notifier")
+
+#: Asks for the sensor's own actions of the last two minutes; it posts one when it starts and every half minute.
+HEARTBEATS = "/actions?source=sensor&state=completed&max_age_seconds=120&limit=1"
 
 
 def smoke(session: Session) -> None:
@@ -46,8 +50,9 @@ def smoke(session: Session) -> None:
             hint="invoke ps; invoke logs --since 5m",
         ) from error
     took_part = {str(e["service"]) for e in action["history"]}
-    missing = [s for s in TAKE_PART if s not in took_part]
-    if action["state"] != "completed" or missing:
+    missing = [s for s in (*TAKE_PART, "sensor") if s not in took_part]
+    wrong = [s["input"] for s in action["steps"] if s["result"] != sha256(s["input"].encode()).hexdigest()]
+    if action["state"] != "completed" or missing or wrong:
         raise Problem(
             "smoke-failed",
             f"The action is {action['state']}" + (f"; nothing heard of {', '.join(missing)}." if missing else "."),
@@ -57,7 +62,7 @@ def smoke(session: Session) -> None:
     if session.report.json_only:
         session.report.envelope({"action": action, "seconds": round(seconds, 3)})
     else:
-        session.report.say(f"  action {action['id']} completed by {', '.join(TAKE_PART)} in {seconds * 1000:.0f} ms")
+        session.report.say(f"  action {action['id']} completed by {', '.join(TAKE_PART)} in {seconds * 1000:.0f} ms; sensor reports")
 
 
 def _address(space: Workspace, service: str) -> tuple[str, int]:
@@ -76,7 +81,10 @@ def _round_trip(api: tuple[str, int], events: tuple[str, int]) -> dict[str, Any]
         identity = _json(api, "POST", "/actions", body)["id"]
         for said in _events(stream):
             if said.get("action_id") == identity:
-                return _json(api, "GET", f"/actions/{identity}")
+                action = _json(api, "GET", f"/actions/{identity}")
+                if _json(api, "GET", HEARTBEATS)["actions"]:
+                    action["history"].append({"service": "sensor", "event": "heartbeat"})
+                return action
     raise ValueError("the event stream ended before the action was completed")
 
 
