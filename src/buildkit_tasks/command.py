@@ -34,12 +34,13 @@ def info(cwd: Path) -> Command:
     return docker(cwd, "info", "--format", "{{json .}}")
 
 
-def bake(cwd: Path, definition: str, metadata: Path, *, no_cache: Sequence[str] = ()) -> Command:
+def bake(cwd: Path, definition: str, metadata: Path, *, no_cache: Sequence[str] = (), builder: str = "") -> Command:
     """One solve for all targets of a JSON definition on stdin; progress as JSON on stderr (buildx >= 0.13)."""
     extra = [f"--set={target}.no-cache=true" for target in no_cache]
     return docker(
         cwd,
-        *("buildx", "bake", "--file", "-", "--progress", "rawjson", "--metadata-file", str(metadata), *extra),
+        *("buildx", "bake", *_builder(builder), "--file", "-", "--progress", "rawjson"),
+        *("--metadata-file", str(metadata), *extra),
         env=(NO_ATTESTATIONS,),
         stdin=definition,
     )
