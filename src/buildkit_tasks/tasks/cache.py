@@ -51,8 +51,8 @@ def view(session: Session, inside: bool = False, older: str = "14d", builder: st
 @told
 def clear(
     session: Session,
-    mount: Sequence[str] = (),
-    service: Sequence[str] = (),
+    mount: Sequence[str] | None = None,
+    service: Sequence[str] | None = None,
     platform: str = "",
     project: str = "",
     older: str = "",
@@ -67,8 +67,10 @@ def clear(
     from buildkit_tasks.caching import Selection
     from buildkit_tasks.flows import cache_clear
 
-    chosen = Selection(wanted=tuple(mount), platform=platform, project=project, everything=everything)
-    cache_clear.clear(session, chosen, services=service, older=older, builder=builder, confirm=confirm, dry_run=dry_run)
+    chosen = Selection(wanted=tuple(mount or ()), platform=platform, project=project, everything=everything)
+    cache_clear.clear(
+        session, chosen, services=service or (), older=older, builder=builder, confirm=confirm, dry_run=dry_run
+    )
 
 
 @task(
@@ -88,3 +90,28 @@ def trim(
     from buildkit_tasks.flows import cache_trim
 
     cache_trim.trim(session, keep=keep, builder=builder, dry_run=dry_run)
+
+
+@task(
+    iterable=["profile", "platform"],
+    help={
+        "profile": "cargo profile, repeatable (default: the setting `profile`)",
+        "platform": "platform, as linux/arm64, repeatable (default: the engine's own)",
+        "builder": BUILDER,
+        "progress": "auto, plain, verbose or quiet",
+        "json": JSON,
+    },
+)
+@told
+def warm(
+    session: Session,
+    profile: Sequence[str] | None = None,
+    platform: Sequence[str] | None = None,
+    builder: str = "",
+    progress: str = "auto",
+    json: bool = False,
+) -> None:
+    """Fetch and compile all dependencies, and nothing of the workspace's own crates."""
+    from buildkit_tasks.flows import cache_warm
+
+    cache_warm.warm(session, profiles=profile or (), platforms=platform or (), builder=builder, progress=progress)

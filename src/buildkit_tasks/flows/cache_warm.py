@@ -1,0 +1,114 @@
+"""Warm the caches: compile the dependencies, nothing of the workspace's own; for nightly jobs and new nodes."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks import build_view, cache_warm, command, run
+from buildkit_tasks.model import BuildPlan, BuildRequest
+from buildkit_tasks.progress import Decoder, Progress
+
+from . import build
+from .cache_clear import platform
+from .project import Project, discover
+from .session import Session
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """One finished run: what it was for, wall seconds, crates that were compiled."""
+
+    profile: str
+    platform: str
+    seconds: float
+    crates: int
+
+
+def warm(
+    session: Session,
+    *,
+    profiles: Sequence[str] = (),
+    platforms: Sequence[str] = (),
+    builder: str = "",
+    progress: str = "auto",
+) -> None:
+    """Compile the dependencies of all services, for each profile and platform (default: the build's own).
+
+    Problems: those of discovery and planning, cache-missing, compile-failed, build-failed.
+    """
+    project = discover(session)
+    done = [
+        _warm(session, project, profile, platform(place), builder, progress)
+        for profile in (profiles or ("",))
+        for place in (platforms or ("",))
+    ]
+    if session.report.json_only:
+        runs = [
+            {"profile": w.profile, "platform": w.platform or None, "seconds": round(w.seconds, 1), "crates": w.crates}
+            for w in done
+        ]
+        session.report.envelope({"warmed": runs})
+    for w in done:
+        where = f", {w.platform}" if w.platform else ""
+        session.report.say(f"warm ({w.profile}{where}): {w.crates} crates compiled in {w.seconds:.1f} s")
+
+
+def _warm(session: Session, project: Project, profile: str, place: str, builder: str, how: str) -> Warmed:
+    request = BuildRequest(profile=profile, progress=how)
+    decided = build.prepare(session, project, request)
+    began = session.world.clock()
+    with (
+        tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch,
+        as_file(files("buildkit_tasks") / "data" / "cache") as scripts,
+    ):
+        definition = _definition(decided, scripts, place)
+        solve = command.bake(session.root, json.dumps(definition), Path(scratch) / "metadata.json", builder=builder)
+        heard, decoder = Progress(), Decoder()
+        with build_view.building(session.report, decided, heard, how) as view:
+
+            def hear(chunk: bytes) -> None:
+                for status in decoder.feed(chunk):
+                    view.update(heard.update(status))
+
+            result = run.stream(session.world, solve, hear)
+        if result.code != 0:
+            raise build.failure(heard, decoder.close(), result.code)
+    lines = "\n".join(line for vertex in heard.vertexes.values() for line in vertex.log)
+    counts = [int(n) for n in re.findall(r"^buildkit-tasks: warmed (\d+)$", lines, re.MULTILINE)]
+    return Warmed(decided.profile, place, session.world.clock() - began, sum(counts))
+
+
+def _definition(decided: BuildPlan, scripts: Path, place: str) -> dict[str, Any]:
+    """The plan's own targets with wrapped compile steps, once for each Dockerfile: the services share that step."""
+    targets: dict[str, Any] = {}
+    seen: set[Path] = set()
+    for service in decided.services:
+        if service.dockerfile in seen:
+            continue
+        seen.add(service.dockerfile)
+        target = dict(decided.definition["target"][service.name])
+        text, stage = cache_warm.derive(
+            service.dockerfile.read_text("utf-8"), dict(target.get("args", {})), secrets.token_hex(8)
+        )
+        for name in ("tags", "dockerfile"):
+            target.pop(name, None)
+        target |= {
+            # a bake file is a template: what looks like one of its variables is a variable of the Dockerfile
+            "dockerfile-inline": text.replace("${", "$${").replace("%{", "%%{"),
+            "target": stage,
+            "output": ["type=cacheonly"],
+            "contexts": {**target.get("contexts", {}), cache_warm.CONTEXT: str(scripts)},
+        }
+        target["args"] = {k: v for k, v in target.get("args", {}).items() if k != "BINS"}
+        if place:
+            target["platforms"] = [place]
+        targets[service.name] = target
+    return {"group": {"default": {"targets": list(targets)}}, "target": targets}
