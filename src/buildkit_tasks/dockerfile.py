@@ -135,10 +135,15 @@ def words(text: str) -> list[str]:
 
 def flags(item: Instruction) -> tuple[dict[str, str], str]:
     """The leading `--name=value` flags of an instruction (the last of a name wins) and the text after them."""
-    found: dict[str, str] = {}
+    found, rest = _flags(item)
+    return {name: value.strip("\"'") for name, value in found}, rest
+
+
+def _flags(item: Instruction) -> tuple[list[tuple[str, str]], str]:
+    found: list[tuple[str, str]] = []
     rest = item.rest
     while match := re.match(r"--([a-z]+)(?:=(\S*))?(?:\s+|$)", rest):
-        found[match[1]] = (match[2] or "").strip("\"'")
+        found.append((match[1], match[2] or ""))
         rest = rest[match.end() :]
     return found, rest
 
@@ -214,7 +219,7 @@ def run_mounts(item: Instruction) -> tuple[Mount, ...]:
     if item.keyword != "RUN":
         return ()
     found = []
-    for spec in re.findall(r"(?:^|(?<=\s))--mount=(\S+)", item.rest):
+    for spec in (value for name, value in _flags(item)[0] if name == "mount"):
         pairs = (part.strip("\"'").partition("=") for part in spec.split(","))
         options = {name.strip().lower(): value.strip("\"'") for name, _, value in pairs}
         found.append(Mount(options, item.line_of(spec)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from buildkit_tasks import dockerfile
 
 TEXT = """\
@@ -42,3 +44,63 @@ def test_arguments_and_lines() -> None:
         ("FROM", 16),
     ]
     assert {m.type for m in dockerfile.mounts(TEXT)} == {"cache", "bind"}
+
+
+def test_what_docker_reads_and_a_shell_would_not() -> None:
+    text = "\n".join(
+        [
+            "\ufeffFROM\trust",
+            "RUN cat <<<word && a \\",
+            "",
+            "  # told",
+            "  b",
+            "RUN <<-'A' cat <<B",
+            "# body",
+            "\tA",
+            "FROM body",
+            "B",
+            "RUN echo $((1<<X))",
+            "run last \\",
+            "# end",
+        ]
+    )
+    found = list(dockerfile.instructions(text))
+    assert [(i.keyword, i.rest, i.line, i.end) for i in found] == [
+        ("FROM", "rust", 1, 1),
+        ("RUN", "cat <<<word && a b", 2, 5),
+        ("RUN", "<<-'A' cat <<B", 6, 10),
+        ("RUN", "echo $((1<<X))", 11, 11),
+        ("RUN", "last", 12, 12),
+    ]
+    assert found[2].body == "# body\nFROM body"
+    assert found[2].line_of("body") == 7
+    assert [(c.text, c.line) for c in dockerfile.comments(text)] == [("told", 4), ("end", 13)]
+    assert [i.rest for i in dockerfile.instructions("# escape=`\r\nRUN a `\r\n  b\\\r\nRUN c")] == ["a b\\", "c"]
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "kept"),
+    [
+        ("$A/${A}/${NONE}", "1/1/", "1/1/${NONE}"),
+        ("${NONE:-d}${EMPTY-e}${A:-x}", "de1", "de1"),
+        ("${NONE:-${A}}-${NONE:-${NONE:-deep}}", "1-deep", "1-deep"),
+        ("${A:+yes}${NONE:+no}", "yes", "yes"),
+        ("${NONE:?is missing}", "", "${NONE}"),
+        ("${A#x}${A%%x}", "11", "11"),
+        ("${A ${} $ ${SELF:-x}", "${A ${} $ ${SELF:-x}", "${A ${} $ ${SELF:-x}"),
+    ],
+)
+def test_variables(word: str, value: str, kept: str) -> None:
+    values = {"A": "1", "EMPTY": "", "SELF": "${SELF:-x}"}
+    assert dockerfile.expand(word, values) == value
+    assert dockerfile.expand(word, values, keep=True) == kept
+
+
+def test_flags_and_the_lines_of_mounts() -> None:
+    run, copy = dockerfile.instructions(
+        'RUN --mount=type=cache,"target=/a" \\\n  --mount=ro,target=/b x --mount=no\nCOPY --from=a --link b c'
+    )
+    assert dockerfile.flags(copy) == ({"from": "a", "link": ""}, "b c")
+    found = [(m.type, m.options.get("target"), m.line) for m in dockerfile.run_mounts(run)]
+    assert found == [("cache", "/a", 1), ("bind", "/b", 2)]
+    assert dockerfile.run_mounts(copy) == ()

@@ -147,6 +147,11 @@ def _likely_context(cwd: Path, dockerfile: Path) -> Path:
 # ---- what lies around them
 
 
+def read_source(dockerfile: Path, context: Path) -> Source:
+    """A Dockerfile and what lies around it in its context. Problem bad-argument where it cannot be read."""
+    return _source(_Build(dockerfile, context, {}), context)
+
+
 def _source(build: _Build, base: Path) -> Source:
     name = os.path.relpath(build.dockerfile, base)
     text = _text(build.dockerfile)

@@ -114,7 +114,7 @@ def _place(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
     known = home and "$" not in home and "$" not in mount.path
     text = file.text(step)
     if mount.kind in (*_DOWNLOADS, "home") and known and not inside(mount.path, [home]):
-        if shell.assigned(text, "CARGO_HOME") is None and not re.search(r"\bln[ \t]+-\w*s", text):
+        if shell.assigned(text, "CARGO_HOME") is None and not shell.links(text, ".cargo"):
             yield "BT017", mount.line, f"Nothing uses the mount {mount.path}: CARGO_HOME is {home}."
         return
     if mount.kind == "home":
@@ -138,7 +138,7 @@ def _unused_target(file: File, step: Step, mount: CacheMount, text: str) -> Iter
         if not inside(step.target_dir, [mount.path]) and not inside(mount.path, [step.target_dir]):
             yield "BT017", mount.line, f"Nothing uses the mount {mount.path}: cargo compiles into {step.target_dir}."
         return
-    moved = "CARGO_TARGET_DIR" in text or "--manifest-path" in text or re.search(r"\bln[ \t]+-\w*s", text)
+    moved = "CARGO_TARGET_DIR" in text or "--manifest-path" in text or shell.links(text, "target")
     settings = (body for path, body in file.source.files.items() if "/.cargo/" in f"/{path}")
     if moved or any(re.search(r"^\s*target-dir\s*=", body, re.MULTILINE) for body in settings):
         return

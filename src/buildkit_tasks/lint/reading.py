@@ -77,7 +77,7 @@ class Step:
         text = dockerfile.flags(self.item)[1]
         if text.startswith("["):
             text = " ".join(_json_words(text) or [text])
-        return f"{text}\n{self.item.body}" if self.item.body else text
+        return shell.without_comments(f"{text}\n{self.item.body}")
 
     def expand(self, word: str) -> str:
         """Variables filled in, unknown ones left as ${NAME}."""
@@ -215,7 +215,7 @@ class File:
     def text(self, step: Step) -> str:
         """The shell text of a RUN and of the scripts it runs, comments left out."""
         scripts = (self.source.files.get(path, "") for path in self.scripts(step))
-        return "\n".join([shell.without_comments(step.shell), *map(shell.without_comments, scripts)])
+        return "\n".join([step.shell, *map(shell.without_comments, scripts)])
 
     def scripts(self, step: Step) -> list[str]:
         """Paths in the context that words of the RUN may name as scripts: through bind mounts and COPY."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+#: Characters of a line that are looked at: nobody writes longer ones, and the patterns' time stays bounded.
+_LINE_LIMIT = 10_000
+
 _CARGO = re.compile(
     r"\bcargo(?:[ \t]+[+-]\S+)*[ \t]+"
     r"(?P<verb>build|b|rustc|run|r|test|t|check|c|clippy|bench|doc|install|fetch|zigbuild|xbuild|auditable|leptos|lambda|"
@@ -25,7 +28,6 @@ _GUARD = re.compile(
 _REMOVED = re.compile(r"\brm\b[^\n;&|]*(?:\btarget\b|/deps/|\.fingerprint|CARGO_TARGET_DIR)")
 _STUB = re.compile(
     r"\b(?:echo|printf)\b[^\n;&|]*>[ \t]*[\"']?[^\s;&|]*\.rs\b"
-    r"|\bfn[ \t]+main[ \t]*\([ \t]*\)[^\n]*(?:>|\btee\b)[^\n;&|]*\.rs\b"
     r"|\bcargo[ \t]+(?:init|new)\b"
 )
 _LOCK = re.compile(r"\bflock\b|\.package-cache\b|\blockfile\b")
@@ -34,13 +36,22 @@ _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
 
 
 def without_comments(script: str) -> str:
-    """A script without its comment lines: what they say is no evidence."""
-    return "\n".join(line for line in script.splitlines() if not line.lstrip().startswith("#"))
+    """A script without its comment lines: what they say is no evidence. Of very long lines only the beginning."""
+    return "\n".join(line[:_LINE_LIMIT] for line in script.splitlines() if not line.lstrip().startswith("#"))
 
 
 def runs_cargo(text: str) -> bool:
     """True where crates are fetched or compiled, whichever."""
     return bool(_CARGO.search(text) or _OTHER_BUILDERS.search(text))
+
+
+def command(text: str) -> str:
+    """The first words that fetch or compile crates, as written; empty where none do."""
+    found = _CARGO.search(text)
+    if found:
+        return text[found.start() : found.start("rest")]
+    other = _OTHER_BUILDERS.search(text)
+    return other[0] if other else ""
 
 
 def compiles(text: str) -> bool:
@@ -74,7 +85,13 @@ def removes_objects(text: str) -> bool:
 
 def makes_stub(text: str) -> bool:
     """True where source files are made up."""
-    return bool(_STUB.search(text))
+    if _STUB.search(text):
+        return True
+    # `fn main() { println!("…"); }` has the operators inside that end a command elsewhere
+    tails = (line.partition("fn main")[2] for line in text.splitlines())
+    return any(
+        re.search(r"(?:>|\btee\b)", tail) and ".rs" in re.split(r">|\btee\b", tail, maxsplit=1)[-1] for tail in tails
+    )
 
 
 def after_cargo(text: str) -> str:
@@ -97,6 +114,11 @@ def locks(text: str) -> bool:
 def copies_files(text: str) -> bool:
     """True where files are copied or moved, outside of quoted text."""
     return bool(_COPIES.search(_QUOTED.sub("''", text)))
+
+
+def links(text: str, what: str) -> bool:
+    """True where a symbolic link to or at a path with this text in it is made."""
+    return bool(re.search(rf"\bln[ \t]+-\w*s[^\n;&|]*{re.escape(what)}\b", text))
 
 
 def names(text: str) -> list[str]:

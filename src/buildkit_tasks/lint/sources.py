@@ -95,7 +95,7 @@ def _times(file: File) -> Iterator[Hit]:
             how = "bind-mounted" if bound else f"copied (line {copied.item.line if copied else 0})"
             yield (
                 "BT008",
-                step.item.line_of("cargo"),
+                step.item.line_of(shell.command(step.shell) or "cargo "),
                 f"Sources are {how} and compiled on the cached {target.path} by their modification times.",
             )
 
