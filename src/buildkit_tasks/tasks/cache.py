@@ -19,17 +19,32 @@ JSON = "print one JSON document"
     default=True,
     help={
         "inside": "open this project's mounts and show what fills them",
+        "advice": "say when to clear what, with the command and its price",
+        "gc": "say what the builder's own garbage collection will do to the mounts",
         "older": "flag mounts not used for this long",
         "builder": BUILDER,
         "json": JSON,
     },
 )
 @told
-def view(session: Session, inside: bool = False, older: str = "14d", builder: str = "", json: bool = False) -> None:
+def view(
+    session: Session,
+    inside: bool = False,
+    advice: bool = False,
+    gc: bool = False,
+    older: str = "14d",
+    builder: str = "",
+    json: bool = False,
+) -> None:
     """Show every cache mount: kind, project, platform, size, last use; then layers, images and the sums."""
-    from buildkit_tasks.flows import cache
+    from buildkit_tasks.flows import cache, cache_advice, engine_gc
 
-    cache.view(session, builder=builder, older=older, inside=inside)
+    if advice:
+        cache_advice.advice(session, builder=builder)
+    elif gc:
+        engine_gc.show(session, builder=builder)
+    else:
+        cache.view(session, builder=builder, older=older, inside=inside)
 
 
 @task(

@@ -48,3 +48,19 @@ def stop(session: Session, yes: bool = False) -> None:
     from buildkit_tasks.flows import engine
 
     engine.stop(session)
+
+
+@task(
+    help={
+        "keep": "bytes for the whole build cache, as 40GB (default: twice of what is there, at least 20GB)",
+        "write": "write the policy after asking; without it only the diff is printed",
+        "builder": "buildx builder (default: the one in use)",
+        "yes": YES,
+    }
+)
+@told
+def gc(session: Session, keep: str = "", write: bool = False, builder: str = "", yes: bool = False) -> None:
+    """Propose a garbage collection policy that spares cache mounts; what is in force: invoke cache --gc."""
+    from buildkit_tasks.flows import engine_gc
+
+    engine_gc.propose(session, keep=keep, builder=builder, write=write)

@@ -1,0 +1,27 @@
+"""When to clear which cache, with the command and its price."""
+
+from __future__ import annotations
+
+from buildkit_tasks import cache_advice, caching
+
+from . import cache_open
+from .cache import look
+from .cache_inside import own
+from .project import discover
+from .session import Session
+
+
+def advice(session: Session, *, builder: str = "") -> None:
+    """Look at the mounts from outside and inside, and say what is worth doing now."""
+    project = discover(session)
+    found = look(session, project, builder=builder)
+    contents = cache_open.listing(session, project, [m for m in own(found) if not m.in_use], builder)
+    told = cache_advice.advise(found, contents, session.settings.min_disk_gb * 10**9)
+    if session.report.json_only:
+        session.report.envelope({"advice": [a.__dict__ for a in told]})
+        return
+    if not told:
+        session.report.answer("nothing to clear: the caches hold what the next builds need")
+        return
+    rows = [(a.why, a.command, caching.human(a.frees), a.price) for a in told]
+    session.report.table(("why", "do", "frees", "price"), rows)

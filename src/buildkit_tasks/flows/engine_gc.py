@@ -1,0 +1,113 @@
+"""The builder's own garbage collection: what it will do to the caches, and a policy that spares them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from buildkit_tasks import cache_gc, command, run
+from buildkit_tasks.cache_gc import Collector
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import Engine
+
+from .cache import records, size
+from .project import discover
+from .session import Session
+
+#: Where dockerd reads its settings unless told otherwise.
+DAEMON = Path("/etc/docker/daemon.json")
+
+
+def show(session: Session, *, builder: str = "") -> None:
+    """Say what will happen to the cache mounts of a builder."""
+    found = inspect(session, builder)
+    told = cache_gc.verdict(found)
+    if session.report.json_only:
+        rules = [{**r.__dict__, "takes_mounts": r.takes_mounts, "impossible": r.impossible} for r in found.rules]
+        content = {"builder": found.name, "driver": found.driver, "rules": rules, "verdict": told[0]}
+        session.report.envelope({"gc": content})
+        return
+    session.report.answer(f"garbage collection of {found.name} ({found.driver} driver): {told[0]}")
+    for line in told[1:]:
+        session.report.answer(f"  {line}")
+
+
+def propose(session: Session, *, keep: str = "", builder: str = "", write: bool = False) -> None:
+    """Print a policy that spares the mounts, as a diff; with `write` put it in place after consent.
+
+    `keep` is for the whole build cache; empty: twice of what is there now, at least 20 GB. Problems: bad-argument,
+    consent-missing, settings-invalid, command-failed (the file cannot be written).
+    """
+    project = discover(session)
+    found = inspect(session, builder)
+    present = sum(r.size for r in records(session, project.engine, builder))
+    limit = size(keep, "keep") if keep else max(20 * 10**9, 2 * present)
+    path, text, then = _proposal(session, found, project.engine, limit)
+    before = path.read_text("utf-8") if path.is_file() else ""
+    changes = cache_gc.diff(before, text, str(path))
+    if not changes:
+        session.report.say(f"{path} has this policy already")
+        return
+    session.report.answer(changes)
+    if not write:
+        session.report.say("nothing was written; --write asks and writes")
+        return
+    if found.driver == "remote":
+        session.report.say(f"a remote builder's file is on its own machine: put this into its buildkitd.toml; {then}")
+        return
+    if not session.report.consent(f"write {path}"):
+        session.report.say("nothing was changed")
+        return
+    _replace(path, text)
+    session.report.say(f"wrote {path}; {then}")
+
+
+def inspect(session: Session, builder: str = "") -> Collector:
+    """The builder's own words. Raises `Problem` bad-argument for one that is not there."""
+    result = run.capture(session.world, command.builder_details(session.root, builder))
+    if result.code != 0:
+        raise Problem(
+            "bad-argument",
+            f"The builder {builder or 'in use'} cannot be inspected.",
+            details=result.stderr.strip(),
+            hint="docker buildx ls lists the builders",
+        )
+    return cache_gc.parse(result.stdout)
+
+
+def _proposal(session: Session, found: Collector, engine: Engine, limit: int) -> tuple[Path, str, str]:
+    """The file, its new text, and what makes it take effect."""
+    if found.driver == "docker":
+        before = DAEMON.read_text("utf-8") if DAEMON.is_file() else ""
+        return DAEMON, cache_gc.daemon_text(before, limit, engine.version), "it takes effect when dockerd restarts"
+    numbers = re.findall(r"\d+", found.buildkit)
+    text = cache_gc.buildkitd_text(limit, tuple(int(n) for n in numbers[:3]))
+    home = Path(session.world.env.get("DOCKER_CONFIG") or session.world.home / ".docker")
+    path = home / "buildx" / "buildkitd.default.toml"
+    then = f"new builders take it; {found.name} keeps its rules and caches until it is made anew"
+    return path, text, then
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace a file in one step, mode kept, the old one beside it as *.before."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+        if path.suffix == ".json":
+            json.loads(text)
+        if path.exists():
+            path.with_name(f"{path.name}.before").write_bytes(path.read_bytes())
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except OSError as error:
+        raise Problem(
+            "command-failed",
+            f"{path} cannot be written: {error.strerror}.",
+            hint="sudo, or write the text above yourself",
+        ) from error
