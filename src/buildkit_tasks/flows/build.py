@@ -24,7 +24,12 @@ def build(session: Session, request: BuildRequest) -> BuildOutcome:
     """Build what was asked for. Problems: those of discovery and planning; compile-failed, build-failed, disk-full."""
     project = discover(session)
     decided = prepare(session, project, request)
-    return execute(session, project, decided, request.progress)
+    outcome = execute(session, project, decided, request.progress)
+    if session.settings.cache_budget:
+        from . import cache_trim
+
+        cache_trim.after_build(session, project)
+    return outcome
 
 
 def tell_story(session: Session, outcome: BuildOutcome) -> None:

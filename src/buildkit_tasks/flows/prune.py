@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from buildkit_tasks import caching, command, run
-from buildkit_tasks.errors import Problem
 
+from .cache import records, seconds, size
+from .cache_clear import delete
 from .project import discover
 from .session import Session
 
 
 def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
-    """Show what and how much, ask, delete. `older` as 14d; `keep` as 10GB, empty = no limit by size."""
-    try:
-        seconds, limit = caching.duration(older), caching.size(keep) if keep else 0
-    except ValueError:
-        raise Problem("bad-argument", f"--older {older!r} is no duration.", hint="write 14d, 12h or 30m") from None
-    space = discover(session).workspace
-    listed = run.check(session.world, command.cache_records(session.root)).stdout
-    going = caching.prunable(caching.belonging(caching.parse(listed), space.scope), older=seconds, keep=limit)
+    """Show what and how much, ask, delete. `older` as 14d; `keep` as 10GB, empty = no limit by size.
+
+    Problems: bad-argument, consent-missing.
+    """
+    unused, limit = seconds(older, "older"), size(keep, "keep") if keep else 0
+    project = discover(session)
+    space = project.workspace
+    found = records(session, project.engine)
+    going = caching.prunable(caching.belonging(found, space.scope), older=unused, keep=limit)
     images = run.check(session.world, command.dangling_images(session.root, space.project)).stdout.splitlines()
     rows = [("image", *line.split(" ", 1)) for line in images]
     rows += [(r.mount_id or "layer", r.id, caching.human(r.size)) for r in going]
@@ -32,9 +34,6 @@ def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
         return
     if images:
         run.capture(session.world, command.remove_images(session.root, [line.split(" ", 1)[0] for line in images]))
-    for record in going:
-        run.check(session.world, command.remove_cache_record(session.root, record.id))
-    left = caching.parse(run.check(session.world, command.cache_records(session.root)).stdout)
-    remaining = {r.id for r in left}
-    freed = sum(r.size for r in going if r.id not in remaining)
-    session.report.say(f"freed {caching.human(freed)} of build cache and {len(images)} untagged images")
+    gone, _ = delete(session, project, going, "")
+    freed = caching.human(sum(r.size for r in gone))
+    session.report.say(f"freed {freed} of build cache and {len(images)} untagged images")
