@@ -31,7 +31,7 @@ HEARTBEATS = "/actions?source=sensor&state=completed&max_age_seconds=120&limit=1
 
 def smoke(session: Session) -> None:
     """Problems: smoke-failed (what did not happen), not-running."""
-    space = discover(session).workspace
+    space = discover(session, lesser=True).workspace
     api, events = session.settings.smoke_service, session.settings.smoke_events
     if not api:
         raise Problem(
@@ -62,7 +62,9 @@ def smoke(session: Session) -> None:
     if session.report.json_only:
         session.report.envelope({"action": action, "seconds": round(seconds, 3)})
     else:
-        session.report.say(f"  action {action['id']} completed by {', '.join(TAKE_PART)} in {seconds * 1000:.0f} ms; sensor reports")
+        session.report.say(
+            f"  action {action['id']} completed by {', '.join(TAKE_PART)} in {seconds * 1000:.0f} ms; sensor reports"
+        )
 
 
 def _address(space: Workspace, service: str) -> tuple[str, int]:
