@@ -145,6 +145,7 @@ def test_another_engine_decides_anew(bench: Bench) -> None:
 
 
 def test_an_unknown_recipe_lists_the_known_ones(bench: Bench) -> None:
-    done = bench.invoke("images.build", "--only", "nginx")
+    done = bench.invoke("images.build", "--only", "rust", "--only", "nginx")
     assert done.code == 33
+    assert "There is no recipe for 'nginx'." in done.err
     assert "one of: debian, rust, postgres, rabbitmq, rabbitmq-management" in done.err

@@ -35,11 +35,11 @@ def show(session: Session, again: bool = False, json: bool = False) -> None:
     },
 )
 @told
-def build(session: Session, only: Sequence[str] = (), force: bool = False, yes: bool = False) -> None:
+def build(session: Session, only: Sequence[str] | None = None, force: bool = False, yes: bool = False) -> None:
     """Build base images from Debian packages, for networks that reach no registry."""
     from buildkit_tasks.flows import base_images, engine, images
 
-    base_images.renew(session, engine.ensure(session), images.recipes(only), force=force)
+    base_images.renew(session, engine.ensure(session), images.recipes(only or ()), force=force)
 
 
 @task
