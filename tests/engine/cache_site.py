@@ -1,0 +1,143 @@
+"""Small projects on a real engine, with mounts of their own that are gone when a test is done."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support import process
+
+REPOSITORY = Path(__file__).parents[2]
+
+#: Writes files of known size, from the argument, into three mounts; then leaves the digests of all files.
+MOUNTS = """\
+FROM debian:bookworm-slim AS write
+ARG CACHE_SCOPE
+ARG TARGETARCH
+ARG STEP
+ARG RUN=true
+RUN --mount=type=cache,id=${CACHE_SCOPE}-cargo-registry,target=/mnt/registry \\
+    --mount=type=cache,id=${CACHE_SCOPE}-cargo-git,target=/mnt/git \\
+    --mount=type=cache,id=${CACHE_SCOPE}-target-${TARGETARCH},target=/mnt/build,sharing=locked \\
+    echo "step $STEP"; eval "$RUN"; mkdir -p /out/$CACHE_SCOPE; cd /mnt; \\
+    find . -type f -exec sha256sum {} + | sort > /out/sums
+FROM scratch
+COPY --from=write /out/sums /
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A project directory and its cache scope."""
+
+    root: Path
+    scope: str
+    bases: Mapping[str, str]
+
+    def invoke(self, *args: str) -> process.Done:
+        """Run the real invoke; any exit code but 0 fails the test."""
+        return process.ok([process.BIN / "invoke", *args], self.root, self.env)
+
+    @property
+    def env(self) -> dict[str, str | None]:
+        """State of its own, and no CI: these builds are a developer's."""
+        return {"CI": None, "XDG_STATE_HOME": str(self.root.parent / "state"), "DOCKER_BUILDKIT": "1"}
+
+    def document(self, *args: str) -> dict[str, Any]:
+        """The JSON answer of a task."""
+        return dict(json.loads(self.invoke(*args, "--json").out))
+
+    def mounts(self) -> dict[str, dict[str, Any]]:
+        """This project's mounts by kind, as `invoke cache` tells them."""
+        listed = self.document("cache")["mounts"]
+        return {m["kind"]: m for m in listed if m["project"] == self.scope}
+
+    def step_argv(self, run: str, out: Path) -> list[str]:
+        """A build that opens the three mounts and runs a command in them."""
+        use = self.bases.get("debian:bookworm-slim", "")
+        named = [f"--build-context=debian:bookworm-slim=docker-image://{use}"] if use else []
+        args = [f"--build-arg={k}={v}" for k, v in (("CACHE_SCOPE", self.scope), ("RUN", run), ("STEP", _nonce()))]
+        file = str(self.root / "docker" / "Dockerfile")
+        where = ["--progress", "plain", "--output", f"type=local,dest={out}", "--file", file]
+        return ["docker", "buildx", "build", *where, *named, *args, str(self.root)]
+
+    def step(self, run: str = "true") -> str:
+        """Run a command in the three mounts; returns the digests of all files in them."""
+        out = self.root.parent / f"out-{_nonce()}"
+        process.ok(self.step_argv(run, out), self.root, self.env)
+        return (out / "sums").read_text()
+
+    def clear(self) -> None:
+        """Leave nothing behind."""
+        self.invoke("cache.clear", "--yes")
+        self.invoke("cache.clear", "--mount", "layers", "--yes")
+
+
+def _nonce() -> str:
+    return secrets.token_hex(4)
+
+
+def make(folder: Path, bases: Mapping[str, str]) -> Site:
+    """A project with three mounts and no Rust in it."""
+    scope = f"bt-cache-{_nonce()}"
+    root = folder / scope
+    (root / "docker").mkdir(parents=True)
+    (root / "docker" / "Dockerfile").write_text(MOUNTS)
+    (root / "tasks.py").write_text("from buildkit_tasks import namespace\n")
+    build = {"context": ".", "dockerfile": "docker/Dockerfile", "args": {"CACHE_SCOPE": scope}}
+    (root / "compose.yaml").write_text(json.dumps({"name": scope, "services": {"app": {"build": build}}}))
+    return Site(root, scope, bases)
+
+
+CRATES = {
+    "common": (
+        '[dependencies]\nitoa = "=1.0.10"\ncfg-if = "1"\n[build-dependencies]\nautocfg = "1"\n',
+        'pub fn number(n: u32) -> String { itoa::Buffer::new().format(n).to_owned() + env!("MADE") }\n',
+    ),
+    "api": (
+        '[dependencies]\ncommon = { path = "../common" }\n',
+        'fn main() { println!("api {}", common::number(7)); }\n',
+    ),
+    "worker": (
+        '[dependencies]\ncommon = { path = "../common" }\nryu = "1"\n',
+        'fn main() { println!("worker {} {}", common::number(8), ryu::Buffer::new().format(1.5)); }\n',
+    ),
+}
+
+
+def make_rust(folder: Path, bases: Mapping[str, str]) -> Site:
+    """A workspace of two services around one crate, four small dependencies, this repository's own Dockerfile."""
+    scope = f"bt-cache-{_nonce()}"
+    root = folder / scope
+    shutil.copytree(REPOSITORY / "docker", root / "docker")
+    for name, (manifest, source) in CRATES.items():
+        crate = root / "services" / name
+        (crate / "src").mkdir(parents=True)
+        package = f'[package]\nname = "{name}"\nversion = "0.1.0"\nedition = "2021"\n'
+        (crate / "Cargo.toml").write_text(package + manifest)
+        (crate / "src" / ("lib.rs" if name == "common" else "main.rs")).write_text(source)
+    (root / "services/common/build.rs").write_text(
+        'fn main() { autocfg::rerun_path("build.rs"); println!("cargo:rustc-env=MADE=!"); }\n'
+    )
+    (root / "services/Cargo.toml").write_text(f'[workspace]\nmembers = {json.dumps(list(CRATES))}\nresolver = "2"\n')
+    (root / "tasks.py").write_text("from buildkit_tasks import namespace\n")
+    (root / ".dockerignore").write_text("*\n!services\n!docker/compile.sh\n**/target\n")
+    services = {
+        name: {
+            "image": f"{scope}/{name}:dev",
+            "build": {
+                "context": ".",
+                "dockerfile": "docker/Dockerfile",
+                "args": {"BIN": name, "CACHE_SCOPE": scope},
+            },
+        }
+        for name in ("api", "worker")
+    }
+    (root / "compose.yaml").write_text(json.dumps({"name": scope, "services": services}))
+    process.ok(["cargo", "generate-lockfile"], root / "services")
+    return Site(root, scope, bases)

@@ -1,0 +1,126 @@
+"""Warm, bump, trim: what a build compiles afterwards, and how large the mount is. Real crates, this Dockerfile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from tests.engine import cache_site
+from tests.engine.cache_site import CRATES, Site
+from tests.support import process
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str]) -> Iterator[Site]:
+    """One workspace for the tests of this file, which follow each other as a developer's days do."""
+    made = cache_site.make_rust(tmp_path_factory.mktemp("rust"), base_images)
+    yield made
+    made.clear()
+    process.run(["docker", "image", "rm", f"{made.scope}/api:dev", f"{made.scope}/worker:dev"], made.root)
+
+
+def bump(site: Site, itoa: str) -> None:
+    """A commit that takes another version of a dependency."""
+    manifest = site.root / "services/common/Cargo.toml"
+    lines = [f'itoa = "={itoa}"' if line.startswith("itoa") else line for line in manifest.read_text().splitlines()]
+    manifest.write_text("\n".join(lines) + "\n")
+    process.ok(["cargo", "update", "--workspace"], site.root / "services")
+
+
+def target(site: Site) -> dict[str, Any]:
+    """Bytes by category in the one profile directory of the target mount."""
+    mounts = {m["kind"]: m for m in site.document("cache", "--inside")["mounts"] if m["project"] == site.scope}
+    (tree,) = [t for t in mounts["target"]["inside"]["trees"] if t["profile"] == "release"]
+    assert tree["note"] == "", tree
+    return {**tree["bytes"], "all": mounts["target"]["bytes"]}
+
+
+def test_warm_compiles_every_dependency_and_no_crate_of_the_workspace(site: Site) -> None:
+    warmed = site.document("cache.warm")["warmed"]
+    assert warmed[0]["crates"] >= 4
+    built = site.document("build")
+    assert sorted(built["cargo"]["compiled"]) == sorted(CRATES)
+    assert process.ok(["docker", "run", "--rm", f"{site.scope}/worker:dev"], site.root).out == "worker 8! 1.5\n"
+
+
+def test_a_second_warm_compiles_nothing_and_costs_the_next_build_nothing(site: Site) -> None:
+    assert site.document("cache.warm")["warmed"][0]["crates"] == 0
+    assert site.document("build", "--no-cache")["cargo"]["compiled"] == []
+
+
+def test_a_stub_in_the_place_of_a_program_is_not_shipped(site: Site) -> None:
+    """What careless warming leaves behind (a stub program with a new time) must not come out as the product."""
+    plant = "for d in /mnt/build/*/target/release; do printf '#!/bin/sh\\necho stub\\n' > $d/api; chmod +x $d/api; done"
+    opener = Site(site.root, site.scope, site.bases)
+    dockerfile = site.root / "docker" / "Dockerfile"
+    text = dockerfile.read_text()
+    dockerfile.write_text(cache_site.MOUNTS)
+    opener.step(plant)
+    dockerfile.write_text(text)
+    site.invoke("build", "--no-cache", "--service", "api")
+    assert process.ok(["docker", "run", "--rm", f"{site.scope}/api:dev"], site.root).out == "api 7!\n"
+
+
+def test_warm_tells_a_dependency_that_does_not_compile(site: Site) -> None:
+    """Refused crates are expected; any other failure is one."""
+    broken = site.root / "services" / "broken"
+    (broken / "src").mkdir(parents=True)
+    (broken / "Cargo.toml").write_text('[package]\nname = "broken"\nversion = "0.1.0"\nedition = "2021"\n[workspace]\n')
+    (broken / "src/lib.rs").write_text("this is no Rust\n")
+    workspace = site.root / "services/Cargo.toml"
+    manifest = site.root / "services/worker/Cargo.toml"
+    kept = {p: p.read_text() for p in (workspace, manifest, site.root / "services/Cargo.lock")}
+    workspace.write_text(kept[workspace] + 'exclude = ["broken"]\n')
+    manifest.write_text(kept[manifest] + 'broken = { path = "../broken" }\n')
+    process.ok(["cargo", "update", "--workspace"], site.root / "services")
+    done = process.run([process.BIN / "invoke", "cache.warm"], site.root, site.env)
+    assert done.code != 0, done.all
+    assert "dependencies failed to compile: broken" in done.all
+    for path, text in kept.items():
+        path.write_text(text)
+
+
+def replay(site: Site, versions: list[str]) -> None:
+    """Bumps, each built and trimmed: never larger than a fresh target, and nothing compiled twice."""
+    bump(site, versions[0])
+    site.invoke("build")
+    fresh = target(site)
+    site.invoke("cache.trim", "--yes")
+    largest = 0.0
+    for version in versions[1:]:
+        bump(site, version)
+        built = site.document("build")["cargo"]["compiled"]
+        assert "itoa" in built
+        assert "ryu" not in built
+        site.invoke("cache.trim", "--yes")
+        now = target(site)
+        assert now["stale"] == 0
+        live = fresh["dependencies"] + fresh["workspace"] + fresh["incremental"] + fresh["other"]
+        largest = max(largest, (sum(now[k] for k in ("dependencies", "workspace", "incremental", "other"))) / live)
+        assert site.document("build", "--no-cache")["cargo"]["compiled"] == []
+    print(json.dumps({"bumps": len(versions) - 1, "largest": round(largest, 3)}))  # noqa: T201 - the figure itself
+    assert largest <= 1.2
+
+
+def test_after_bumps_and_trims_the_mount_is_as_small_as_a_fresh_one(site: Site) -> None:
+    replay(site, ["1.0.10", "1.0.11", "1.0.14"])
+
+
+@pytest.mark.slow
+def test_twenty_bumps(site: Site) -> None:
+    numbers = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+    replay(site, [f"1.0.{n}" for n in [10, *numbers, *reversed(numbers[-6:-1])]])
+
+
+def test_without_a_trim_the_leftovers_stay_and_are_told(site: Site) -> None:
+    bump(site, "1.0.9")
+    site.invoke("build")
+    assert target(site)["stale"] > 0
+    trimmed = site.document("cache.trim", "--yes")
+    assert any("leftovers" in item["why"] for item in trimmed["items"])
+    assert any("no lock file names" in item["why"] for item in trimmed["items"])
