@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .model import Command
 
@@ -169,6 +170,37 @@ PROBE = "FROM --platform=$BUILDPLATFORM scratch\nENV BUILDKIT_TASKS=probe\n"
 def probe_build(cwd: Path) -> Command:
     """The smallest real BuildKit build: no registry, no context, no image left behind; a tar on stdout."""
     return docker(cwd, "build", "--output", "-", "-", stdin=PROBE)
+
+
+def build_one(
+    cwd: Path,
+    context: Path,
+    target: Mapping[str, Any],
+    dockerfile: str,
+    *,
+    buildkit: bool,
+) -> Command:
+    """One `docker build` of one bake target with the Dockerfile given as text, for engines or clients without bake.
+
+    Everything it says comes on stderr: the legacy builder writes its steps to stdout.
+    """
+    args = [part for name, value in target.get("args", {}).items() for part in ("--build-arg", f"{name}={value}")]
+    tags = [part for tag in target.get("tags", ()) for part in ("--tag", tag)]
+    stage = ("--target", target["target"]) if target.get("target") else ()
+    secrets = [part for secret in target.get("secret", ()) for part in ("--secret", secret)] if buildkit else []
+    plain = ("--progress", "plain") if buildkit else ()
+    built = docker(
+        cwd,
+        *("build", *plain, "--file", "-", *stage, *args, *tags, *secrets, str(context)),
+        env=() if buildkit else (("DOCKER_BUILDKIT", "0"),),
+        stdin=dockerfile,
+    )
+    return Command(("sh", "-c", 'exec "$@" 1>&2', "sh", *built.argv), cwd, built.env, dockerfile)
+
+
+def client_version(cwd: Path) -> Command:
+    """The version of the docker command itself; needs no engine."""
+    return docker(cwd, "version", "--format", "{{.Client.Version}}")
 
 
 def builder_use(cwd: Path, name: str) -> Command:

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,12 @@ def lacking(engine: Engine) -> tuple[str, ...]:
     """Which of engine, buildx and compose are absent or older than the full tier needs."""
     have = {"engine": engine.version, "buildx": engine.buildx, "compose": engine.compose}
     return tuple(name for name, least in MINIMUM.items() if have[name] < least)
+
+
+def require_compose(engine: Engine) -> None:
+    """Raises `Problem` compose-missing: what every way of building and starting needs."""
+    if "compose" in lacking(engine):
+        require_full(replace(engine, version=MINIMUM["engine"], buildx=MINIMUM["buildx"]))
 
 
 def require_full(engine: Engine) -> None:

@@ -30,7 +30,8 @@ class Settings:
     auto, always or never build base images from packages. health_timeout: seconds `up` waits. min_disk_gb: warn below.
     smoke_service: the service that `smoke` posts an action to, empty = this project has no smoke test; smoke_events:
     the one that tells what was completed. cache_budget: a size as 10GB that this project's caches may take, empty = no
-    limit; cache_trim: what a build does above it, warn or trim.
+    limit; cache_trim: what a build does above it, warn or trim. builder: auto, or legacy for the one before
+    BuildKit; legacy_ca: refuse, or layer to hand that builder the CA bundle in a layer of the compile stage.
     """
 
     root: Path
@@ -49,6 +50,8 @@ class Settings:
     smoke_events: str = ""
     cache_budget: str = ""
     cache_trim: str = "warn"
+    builder: str = "auto"
+    legacy_ca: str = "refuse"
 
 
 @dataclass(frozen=True)

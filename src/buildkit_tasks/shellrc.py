@@ -107,9 +107,10 @@ def remove(text: str) -> Removed:
     made = False
     while found := _OURS.search(text):
         before, after = text[: found.start()], text[found.end() :]
+        end = "\r\n" if found[0].endswith("\r\n") else "\n"  # as `add` wrote it, whatever stands before
         made = made or bool(found["made"])
         for _ in range(int(found["breaks"] or 0) if not after else 0):
-            before = before.removesuffix("\n").removesuffix("\r") if before.endswith("\r\n") else before[:-1]
+            before = before.removesuffix(end)
         text = before + after
     return Removed(text, delete=made and text == "")
 

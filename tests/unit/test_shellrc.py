@@ -36,6 +36,7 @@ SHELL = st.sampled_from(shellrc.SHELLS)
 @example("bash", "alias a=b \\", False)
 @example("bash", "alias a=b \\\r\n", False)
 @example("zsh", "x\r\ny", False)
+@example("zsh", "source x\r", False)
 @example("fish", "", True)
 def test_add_twice_is_add_once_and_undo_gives_the_bytes_back(shell: str, text: str, new: bool) -> None:
     new = new and text == ""

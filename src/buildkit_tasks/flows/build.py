@@ -15,14 +15,14 @@ from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import BuildOutcome, BuildPlan, BuildRequest, Service, TargetResult
 from buildkit_tasks.progress import Decoder, Progress
 
-from . import images
+from . import images, lesser
 from .project import Project, discover
 from .session import Session
 
 
 def build(session: Session, request: BuildRequest) -> BuildOutcome:
     """Build what was asked for. Problems: those of discovery and planning; compile-failed, build-failed, disk-full."""
-    project = discover(session)
+    project = discover(session, lesser=True)
     decided = prepare(session, project, request)
     outcome = execute(session, project, decided, request.progress)
     if session.settings.cache_budget:
@@ -47,7 +47,7 @@ def tell(session: Session, outcome: BuildOutcome) -> None:
 
 def show_plan(session: Session, request: BuildRequest) -> None:
     """Print the plan and stop; nothing is made or run but questions."""
-    project = discover(session)
+    project = discover(session, lesser=True)
     decided = prepare(session, project, request, look_only=True)
     override = images.override(session, project.engine, project.workspace)
     files = [*project.workspace.compose_files, *([override] if override else [])]
@@ -81,10 +81,18 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
     """Run the solve and read its story. Ctrl-C is passed on and waited for, so nothing is orphaned."""
     _check_disk(session, project)
     began = session.world.clock()
+    chosen = lesser.tier(session, project.engine)
+    if chosen.name != "full":
+        before_ids = image_ids(session, [s.image for s in decided.services])
+        return lesser.execute(session, decided, chosen, before_ids, how)
+    if session.world.env.get("DOCKER_BUILDKIT", "").lower() in ("0", "false"):
+        session.report.say(
+            "DOCKER_BUILDKIT=0 is set here and overridden: builder = legacy is the setting that means it"
+        )
     progress, decoder = Progress(), Decoder()
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch, ThreadPoolExecutor(1) as pool:
         metadata = Path(scratch) / "metadata.json"
-        before = pool.submit(_image_ids, session, [s.image for s in decided.services])
+        before = pool.submit(image_ids, session, [s.image for s in decided.services])
         solve = command.bake(session.root, json.dumps(decided.definition), metadata)
         with build_view.building(session.report, decided, progress, how) as view:
 
@@ -176,7 +184,7 @@ def _dockerfile_text(path: Path) -> str:
         ) from error
 
 
-def _image_ids(session: Session, names: list[str]) -> dict[str, str]:
+def image_ids(session: Session, names: list[str]) -> dict[str, str]:
     result = run.capture(session.world, command.image_ids(session.root, names))
     ids: dict[str, str] = {}
     for line in result.stdout.splitlines():

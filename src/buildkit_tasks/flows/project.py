@@ -23,15 +23,21 @@ class Project:
     workspace: Workspace
 
 
-def discover(session: Session) -> Project:
-    """Engine and workspace in the time of the slower of two questions. Problems of both; the engine's come first."""
+def discover(session: Session, *, lesser: bool = False) -> Project:
+    """Engine and workspace in the time of the slower of two questions. Problems of both; the engine's come first.
+
+    `lesser` is for flows that also work with an old engine or without buildx; compose they all need.
+    """
     files = compose_files(session)
     _ = session.settings  # a broken .env is our clearer words, before compose's
     with ThreadPoolExecutor(max_workers=2) as pool:
         facts = pool.submit(engine.facts, session.world, session.root)
         config = pool.submit(_config, session, files)
         found = facts.result()
-        engine.require_full(found)
+        if lesser:
+            engine.require_compose(found)
+        else:
+            engine.require_full(found)
         return Project(found, workspace.from_compose(config.result(), session.settings, files))
 
 

@@ -22,7 +22,7 @@ LAST_LINES = 25
 
 def up(session: Session, request: BuildRequest, *, with_build: bool = True) -> None:
     """Build what is needed, start it, return when everything is healthy. Problems: port-in-use, unhealthy, build's."""
-    project = discover(session)
+    project = discover(session, lesser=True)
     space = project.workspace
     chosen = [s.name for s in workspace.select(space, request.services)] if request.services else []
     if with_build:
@@ -113,7 +113,7 @@ def containers(session: Session, files: Sequence[Path]) -> list[dict[str, Any]]:
 
 def down(session: Session, *, volumes: bool) -> None:
     """Stop and remove containers and networks. Volumes hold data: they go only when asked and confirmed."""
-    project = discover(session)
+    project = discover(session, lesser=True)
     if volumes:
         names = ", ".join(sorted(v.get("name", k) for k, v in (project.workspace.config.get("volumes") or {}).items()))
         what = f"the volumes of {project.workspace.project} are deleted with all data in them: {names or 'none'}"
@@ -133,7 +133,7 @@ def restart(session: Session, services: Sequence[str]) -> None:
 
 def ps(session: Session) -> None:
     """What runs where."""
-    project = discover(session)
+    project = discover(session, lesser=True)
     found = containers(session, files_in_force(session, project))
     rows = [
         (c["Service"], c.get("State", ""), c.get("Health") or "-", _published(c), c.get("Image", "")) for c in found
@@ -172,7 +172,7 @@ def shell(session: Session, service: str, what: str) -> int:
 
 
 def _known(session: Session, services: Sequence[str]) -> tuple[Project, tuple[Path, ...], list[str]]:
-    project = discover(session)
+    project = discover(session, lesser=True)
     known = (*project.workspace.names, *project.workspace.images)
     names = [n.strip() for item in services for n in item.split(",") if n.strip()]
     for name in names:
