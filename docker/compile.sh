@@ -162,8 +162,12 @@ sync_sources() {
     # step: clock }
     list_tree "$CONTEXT" > "$state/context"
     wait
-    if plan_sync; then
+    result=0
+    plan_sync || result=$?
+    if [ "$result" = 0 ]; then
         apply_plan
+    elif [ "$result" != 3 ]; then
+        exit "$result"
     else
         # names that the tools print in different ways (newline, backslash, quote): no comparison, everything is new
         say 'marked everything (file names with newlines, backslashes or quotes)'
@@ -211,21 +215,24 @@ list_tree() {
         LC_ALL=C
         export LC_ALL
         cd "$1"
-        # shellcheck disable=SC2016
-        find . \( -path "$self" -o -path "./$source/target" \) -prune -o -exec stat -c '%f %n' {} + \
-            \( -type f -exec sha256sum {} + -o -type l -exec sh -c '
-                for link do
-                    hash=$(readlink "$link" | sha256sum)
-                    printf "%s  %s\n" "${hash%% *}" "$link"
-                done' sh {} + \)
+        # three walks: busybox runs `-exec ... {} +` neither within parentheses nor after another one
+        set -- -path "$self" -prune -o -path "./$source/target" -prune -o
+        find . "$@" -exec stat -c '%f %n' {} +
+        find . "$@" -type f -exec sha256sum {} +
+        # shellcheck disable=SC2016  # expanded by the inner shell
+        find . "$@" -type l -exec sh -c '
+            for link do
+                hash=$(readlink "$link" | sha256sum)
+                printf "%s  %s\n" "${hash%% *}" "$link"
+            done' sh {} +
     )
 }
 
-# Compares context, src, and what the last sync left in src; writes state/{gone,dirs,come,links,touch,tree.new}.
+# Compares context, src, and what the last sync left in src; writes state/{gone,dirs,come,links,touch,forget,tree.new}.
 # Fails when a file name cannot be handled line by line.
 plan_sync() {
     [ -e "$state/tree" ] || : > "$state/tree"
-    for name in gone dirs come links touch tree.new; do : > "$state/$name"; done
+    for name in gone dirs come links touch forget tree.new; do : > "$state/$name"; done
     LC_ALL=C OUTLOOK='\.\./|["/]\.\."|parent\(\)|ancestors\(|WORKSPACE' awk -v state="$state" -v ctx="$CONTEXT" -v everything="$everything" '
         function kind(mode) {   # f: file, x: executable file, l: link, d: directory
             if (mode ~ /^4/) return "d"
@@ -263,6 +270,8 @@ plan_sync() {
             }
             close(file)
         }
+        # cargo takes vendored crates for immutable and never looks at their files again
+        function vendored(dir) { return (dir "/.cargo-checksum.json") in new || (dir "/.cargo-checksum.json") in was }
         function is_package(dir) { if (dir == "") return 0; manifest(dir); return name[dir] != "" }
         function mark(dir, why) { if (!(dir in marked)) marked[dir] = why }
         function mark_everything(why) { if (everything == "") everything = why }
@@ -312,6 +321,9 @@ plan_sync() {
                 if (c ~ /^l/) print path > (state "/links")
             }
             if (first) return
+            # step: vendored {
+            if (vendored(owner(path))) forgotten[owner(path)] = 1
+            # step: vendored }
             # step: generated {
             if (s != o) { generated(path); return }
             # step: generated }
@@ -326,13 +338,21 @@ plan_sync() {
             read_tree(state "/source", was)
             while ((getline line < (state "/tree")) > 0) { path = line; sub(/^[^ ]* /, "", path); sub(/ .*/, "", line); old[path] = line; known++ }
             if (odd) exit 3
+            for (path in new) if (new[path] ~ /^[fxl]$/) {
+                print "buildkit-tasks: error: cannot read " path " in the build context" > "/dev/stderr"
+                exit 4
+            }
             first = 1   # nothing to compare with, and nothing compiled
             for (path in was) if (path != ".") { first = 0; break }
             if (!first && !known) mark_everything("no record of the last sync")
             for (path in new) { print new[path] " " path > (state "/tree.new"); compare(path) }
             for (path in was) if (!(path in new)) compare(path)
-            # step: everything {
             if (first) everything = ""
+            for (dir in forgotten) if (is_package(dir)) {
+                print "buildkit-tasks: marked " name[dir] " (vendored sources changed)" > "/dev/stderr"
+                print name[dir] > (state "/forget")
+            }
+            # step: everything {
             if (everything != "") {
                 print "buildkit-tasks: marked everything (" everything ")" > "/dev/stderr"
                 for (path in new) if (new[path] !~ /^l/) print path > (state "/touch")
@@ -360,6 +380,9 @@ apply_plan() {
         names "$state/links" | (cd "$src" && xargs -0 sh -c 'find -L "$@" -type f -exec touch -c {} + 2>/dev/null; :' sh)
     fi
     # step: links }
+    while read -r name; do
+        find "$target" -maxdepth 4 -path "*/.fingerprint/$name-*" -prune -exec rm -rf {} +
+    done < "$state/forget"
     if [ -s "$state/touch" ]; then names "$state/touch" | (cd "$src" && xargs -0 touch -c); fi
 }
 
@@ -410,8 +433,8 @@ name_bins() {
 announce_total() {
     cargo fetch --locked --target "$host" || return 0
     total=$(cargo tree --locked --offline --workspace --edges normal,build --prefix none --no-dedupe --format '{p}' \
-        2>/dev/null | sort -u | wc -l) || return 0
-    say "total $((total))"
+        2>/dev/null | sort -u | grep -c .) || return 0
+    say "total $total"
 }
 
 # Removes downloads that are not what Cargo.lock says, and unpacked crates without cargo's mark of completeness.
@@ -441,7 +464,8 @@ heal_registry() {
 write_out() {
     LC_ALL=C sort -k 2 "$state/tree" > "$state/sorted"
     LC_ALL=C awk -v state="$state" -v src="$src" -v out="$OUT" -v root="./$source" -v profile="$profile" \
-        -v incremental="$incremental" -v key="$key" -v rustc="$rustc" -v host="$host" '
+        -v incremental="$incremental" -v key="$key" -v rustc="$rustc" -v host="$host" \
+        -v script="${self#./}" '
         function text(line, field,   value) {   # the first string called FIELD of a line of JSON
             if (!match(line, "\"" field "\":\"[^\"]*\"")) return ""
             value = substr(line, RSTART, RLENGTH); sub(/^"[^"]*":"/, "", value); sub(/"$/, "", value)
@@ -486,7 +510,8 @@ write_out() {
             print "  \"rustflags\": \"" escaped(ENVIRON["RUSTFLAGS"]) "\"," > json
             print "  \"toolchain\": {\"key\": \"" key "\", \"rustc\": \"" escaped(rustc) "\", \"host\": \"" host "\"}," > json
             print "  \"lock\": \"sha256:" substr(sig[root "/Cargo.lock"], 2) "\"," > json
-            print "  \"source\": \"sha256:" digest "\",\n  \"workspace\": \"" (root == "./." ? "." : substr(root, 3)) "\"," > json
+            print "  \"source\": \"sha256:" digest "\",\n  \"workspace\": \"" (root == "." ? "." : substr(root, 3)) "\"," > json
+            print "  \"script\": \"" script "\"," > json
             printf "  \"packages\": [" > json
             for (i = 1; i <= count; i++) if (sorted[i] ~ /\/Cargo\.toml$/ && of[sorted[i]] in inside) {
                 printf "%s\"%s\"", sep, of[sorted[i]] == "." ? "." : substr(of[sorted[i]], 3) > json; sep = ", "
@@ -500,7 +525,7 @@ write_out() {
             close(json)
         }
         FILENAME != "-" { path = substr($0, index($0, " ") + 1); if (!/^d/) { sig[path] = $1; sorted[++count] = path }; next }
-        !/^{"reason":"compiler-artifact"/ { next }
+        index($0, "{\"reason\":\"compiler-artifact\"") != 1 { next }
         {
             id = text($0, "package_id")
             seen[id] = 1
@@ -520,7 +545,8 @@ write_out() {
             for (i = 1; i <= count; i++) of[sorted[i]] = owner(sorted[i])
             while ((getline line < (src "/" root "/Cargo.toml")) > 0) if (line ~ /^[ \t]*\[package\]/) root_package = 1
             for (bin in programs) {
-                system("mkdir -p \"" out "/" bin "/bin\" \"" out "/" bin "/share/buildkit-tasks\" && cp \"" programs[bin] "\" \"" out "/" bin "/bin/service\"") == 0 || failed = 1
+                place = out "/" bin
+                if (system("mkdir -p \"" place "/bin\" \"" place "/share/buildkit-tasks\" && cp \"" programs[bin] "\" \"" place "/bin/service\"")) failed = 1
                 write_manifest(bin, crates[bin], enabled[bin], programs[bin])
                 made++
             }
