@@ -212,6 +212,15 @@ _ALL = (
         "mount the directory that cargo uses: $CARGO_HOME/registry, $CARGO_HOME/git, $CARGO_TARGET_DIR or target "
         "beside the workspace's Cargo.toml",
     ),
+    Rule(
+        "BT018",
+        "copied-in-another-run",
+        "error",
+        "A lock on the mount ends with its RUN: between the RUN that compiles and the one that copies, another build "
+        "may put its own binary there.",
+        ("0xMiden/node#2365", _NEVER_STALE),
+        "copy the binary in the RUN that compiles it",
+    ),
 )
 
 #: All rules by code.

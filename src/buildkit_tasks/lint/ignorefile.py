@@ -64,9 +64,22 @@ def _translate(pattern: str) -> str:
             out, at = out + "[^/]", at + 1
         elif char == "[" and "]" in pattern[at + 2 :]:
             close = pattern.index("]", at + 2)
-            out, at = out + "[" + pattern[at + 1 : close].replace("\\", "\\\\").replace("[", "\\[") + "]", close + 1
+            out, at = out + _class(pattern[at + 1 : close]), close + 1
         elif char == "\\" and at + 1 < len(pattern):
             out, at = out + re.escape(pattern[at + 1]), at + 2
         else:
             out, at = out + re.escape(char), at + 1
     return out
+
+
+def _class(inside: str) -> str:
+    """A character class: ranges and a leading ^ mean something, everything else stands for itself."""
+    negated, inside = inside.startswith("^"), inside.removeprefix("^")
+    parts = re.sub(r"([^-])-([^-])|(.)", _range_or_character, inside, flags=re.DOTALL)
+    return f"[{'^' if negated else ''}{parts}]" if parts else "(?!)"
+
+
+def _range_or_character(match: re.Match[str]) -> str:
+    if match[3]:
+        return re.escape(match[3])
+    return f"{re.escape(match[1])}-{re.escape(match[2])}"

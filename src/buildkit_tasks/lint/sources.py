@@ -14,8 +14,9 @@ from .reading import CacheMount, File, Step, inside
 
 
 def check(file: File) -> Iterator[Hit]:
-    """BT005, BT008, BT009, BT010, BT011 for one file."""
+    """BT005, BT008, BT009, BT010, BT011, BT018 for one file."""
     yield from _read_out(file)
+    yield from _copied_later(file)
     yield from _times(file)
     yield from _stubs(file)
     yield from _context(file)
@@ -76,6 +77,24 @@ def _only_a_mount(file: File, stage: int, path: str, before: Step | None = None)
             if any(inside(w, [found.path]) for w in words) and not shell.copies_files(step.shell):
                 return None
     return found
+
+
+# ---- BT018
+
+
+def _copied_later(file: File) -> Iterator[Hit]:
+    for step in file.runs:
+        if not shell.copies_files(step.shell) or shell.runs_cargo(file.text(step)):
+            continue
+        paths = [step.absolute(w) for w in shell.names(step.shell) if "/" in w and "=" not in w]
+        for mount in file.mounts(step):
+            if mount.kind != "target" or not any(inside(path, [mount.path]) for path in paths):
+                continue
+            for earlier in file.history(step):
+                if mount.id in {m.id for m in file.mounts(earlier)} and shell.compiles_sources(file.text(earlier)):
+                    message = f"What line {earlier.item.line} compiled is copied out of {mount.path} by another RUN."
+                    yield "BT018", step.item.line, message
+                    break
 
 
 # ---- BT008
@@ -174,4 +193,6 @@ def _taken(file: File, taker: Step, sources: list[str]) -> Iterator[Hit]:
             if not file.ignore.excludes(f"{target}/debug/x"):
                 unwanted.append(target)
     if unwanted:
-        yield "BT010", line, f"{' and '.join(dict.fromkeys(unwanted))} would be {what} too: .dockerignore lets it in."
+        names = list(dict.fromkeys(unwanted))
+        them = "it" if len(names) == 1 else "them"
+        yield "BT010", line, f"{' and '.join(names)} would be {what} too: .dockerignore does not keep {them} out."
