@@ -233,7 +233,8 @@ def _news(progress: Progress, told: set[str]) -> Iterator[str]:
         if stage and not vertex.cached:
             yield "package lists fetched" if stage[1] == "lists" else f"{stage[1]}: packages installed"
         elif vertex.name.endswith("exporting to image"):
-            yield f"{vertex.name.partition(']')[0].lstrip('[').split()[0]}: stored"
+            # With a single target BuildKit does not say whose export it is.
+            yield f"{vertex.name.partition(']')[0].lstrip('[').split()[0] if ']' in vertex.name else 'image'}: stored"
 
 
 def table(session: Session, facts: Engine, refs: Sequence[str], *, again: bool = False) -> list[dict[str, object]]:
