@@ -16,6 +16,7 @@ _STEP = re.compile(r"^#(\d+) (.+)$")
 _LOG = re.compile(r"^#(\d+) \d+\.\d+ ?(.*)$")
 _STATE = re.compile(r"^#(\d+) (CACHED|DONE|ERROR|CANCELED)\b:? ?(.*)$")
 _LEGACY = re.compile(r"^Step (\d+)/(\d+) : (.+)$")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the legacy builder paints what a step says on stderr
 _QUIET = re.compile(
     r"^ ---> |^Removing intermediate container |^Sending build context |^Successfully |^DEPRECATED|^\s*$"
 )
@@ -35,7 +36,7 @@ class PlainLog:
         """Status objects of the lines that are complete now. A carriage return ends a line, too."""
         *whole, self._partial = (self._partial + chunk.decode("utf-8", errors="replace")).split("\n")
         for line in whole:
-            text = line.rstrip("\r").rsplit("\r", 1)[-1]
+            text = _COLOUR.sub("", line).rstrip("\r").rsplit("\r", 1)[-1]
             self.lines.append(text)
             if status := self._status(text):
                 yield status

@@ -51,12 +51,13 @@ def show_plan(session: Session, request: BuildRequest) -> None:
     decided = prepare(session, project, request, look_only=True)
     override = images.override(session, project.engine, project.workspace)
     files = [*project.workspace.compose_files, *([override] if override else [])]
-    content = {**plan.describe(decided), "compose_files": [str(f) for f in files]}
+    chosen = lesser.tier(session, project.engine)
+    content = {**plan.describe(decided), "compose_files": [str(f) for f in files], "tier": chosen.name}
     if session.report.json_only:
         session.report.envelope({"plan": content})
         return
     rows = [(name, ", ".join(map(str, v)) if isinstance(v, list) else str(v)) for name, v in content.items()]
-    reasons = [(f"why {name}", why) for name, why in decided.reasons.items()]
+    reasons = [(f"why {name}", why) for name, why in {**decided.reasons, "tier": chosen.reason}.items() if why]
     session.report.table(("what", "value"), [r for r in rows if r[0] not in ("bake", "reasons")] + reasons)
 
 

@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,14 @@ def execute(
     session.report.say(chosen.sentence)
     progress = Progress()
     targets: dict[str, Any] = dict(decided.definition["target"])
-    prepared = _prepare(session, decided, targets) if chosen.name == "legacy" else None
+    prepared = None
+    if chosen.name == "legacy":
+        prepared = _prepare(session, decided, targets)
+        why = {**decided.reasons, "incremental": "each build starts from the layer of the dependencies"}
+        decided = replace(decided, incremental=False, reasons=why)
+        # Arguments that differ between two builds would cost the layer of the dependencies.
+        same = ("BINS", "CARGO_INCREMENTAL")
+        targets = {n: {**t, "args": {k: v for k, v in t["args"].items() if k not in same}} for n, t in targets.items()}
     with build_view.building(session.report, decided, progress, how) as view:
         for service in decided.services:
             target = targets[service.name]
@@ -90,7 +98,7 @@ def execute(
     )
     return BuildOutcome(
         seconds=session.world.clock() - began,
-        incremental=decided.incremental and not prepared,
+        incremental=decided.incremental,
         compiled=tuple(dict.fromkeys(progress.compiled)),
         fresh=progress.fresh,
         targets=results,
