@@ -150,7 +150,7 @@ def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
         key = ""
         for line in paragraph.splitlines():
             match = re.match(r"^([A-Z][A-Za-z ]*):[\t ]+(.*)$", line)
-            if match and match[1] in _KEYS:
+            if match and match[1] in (_AFTER if key == "Description" else _KEYS):
                 key = match[1]
                 values[key] = match[2]
             elif key == "Parents" and line.strip().startswith("- "):
@@ -169,12 +169,9 @@ def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
         yield values
 
 
-#: A description may have many lines, and one of them may look like a key; only these end it.
-_KEYS = {"ID", "Parent", "Parents", "Created at", "Mutable", "Reclaimable", "Shared", "Size", "Description"} | {
-    "Usage count",
-    "Last used",
-    "Type",
-}
+#: A description may have many lines, and one of them may look like a key: only those that follow it end it.
+_AFTER = {"Usage count", "Last used", "Type"}
+_KEYS = {"ID", "Parent", "Parents", "Created at", "Mutable", "Reclaimable", "Shared", "Size", "Description"} | _AFTER
 
 
 def _record(values: Mapping[str, Any]) -> Record:
