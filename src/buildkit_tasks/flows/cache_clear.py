@@ -60,7 +60,7 @@ def clear(
     gone, kept = delete(session, project, [r for r in now.records if r.id in shown], builder)
     freed = sum(r.size for r in gone)
     _answer(session, {**content, "freed": freed, "kept": [_told(r) for r in kept], "dry_run": False})
-    session.report.say(f"freed {caching.human(freed)}" + _price(gone))
+    session.report.say(f"freed {caching.human(freed)}{_price(gone)}{_held(now)}")
     if kept:
         session.report.warn(f"{len(kept)} records stayed: a build took them in the meantime")
 

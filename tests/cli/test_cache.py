@@ -1,0 +1,157 @@
+"""`invoke cache` and its tasks as a user meets them, docker's side recorded."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from tests.cli.conftest import INFO, Bench
+
+
+def mount(number: int, identity: str, size: str = "300MB", idle: str = "2 days", *, free: bool = True) -> str:
+    """A cache mount as JSON, the way buildx 0.29 tells it."""
+    return json.dumps(
+        {
+            "ID": f"r{number}",
+            "Description": f'cached mount /x from exec /bin/sh -c cargo build with id "{identity}"',
+            "LastUsedAt": f"{idle} ago",
+            "Parents": None,
+            "Reclaimable": free,
+            "Shared": False,
+            "Size": size,
+            "UsageCount": 7,
+        }
+    )
+
+
+MOUNTS = [
+    mount(1, "/shop-target-amd64"),
+    mount(2, "/shop-target-arm64", "200MB", "3 weeks"),
+    mount(3, "/store-target-amd64", "100MB"),
+    mount(4, "/shop-cargo-registry", "50MB"),
+]
+
+
+@pytest.fixture
+def listed(bench: Bench) -> Bench:
+    """An engine with mounts of two projects."""
+    bench.reply("buildx du", stdout="\n".join(MOUNTS) + "\n")
+    bench.reply("buildx prune", stdout="")
+    bench.reply("system df", stdout='{"Type":"Images","Size":"1.5GB"}\n')
+    return bench
+
+
+def prunes(bench: Bench) -> list[list[str]]:
+    """Arguments of every deletion."""
+    return [c["argv"] for c in bench.calls if "prune" in c["argv"]]
+
+
+def test_view_tells_every_mount_and_whose_it_is(listed: Bench) -> None:
+    done = listed.invoke("cache", "--json")
+    assert done.code == 0, done.all
+    content = json.loads(done.out)
+    assert content["schema"] == 1
+    first = content["mounts"][0]
+    assert (first["id"], first["kind"], first["project"], first["platform"]) == (
+        "shop-target-amd64",
+        "target",
+        "shop",
+        "linux/amd64",
+    )
+    assert (first["bytes"], first["used"], first["records"], first["flags"]) == (300_000_000, 7, ["r1"], [])
+    flags = {m["id"]: m["flags"] for m in content["mounts"]}
+    assert flags["shop-target-arm64"] == ["not seen for 21 d"]
+    assert flags["shop-cargo-registry"] == ["orphan"]
+    assert flags["store-target-amd64"] == ["other project"]
+    assert content["ours"]["bytes"] == 550_000_000
+    assert content["images"]["bytes"] == 1_500_000_000
+    table = listed.invoke("cache").out
+    assert "shop-target-amd64" in table
+    assert "build cache in all: 650.0 MB" in table
+
+
+def test_an_older_buildx_is_asked_for_text_and_a_builder_goes_through(listed: Bench) -> None:
+    old = json.loads(json.dumps(INFO))
+    old["ClientInfo"]["Plugins"][0]["Version"] = "v0.13.1"
+    listed.reply("info", stdout=json.dumps(old))
+    listed.invoke("cache")
+    assert listed.call("du")["argv"] == ["buildx", "du", "--verbose"]
+    listed.reply("info", stdout=json.dumps(INFO))
+    listed.invoke("cache", "--builder", "farm")
+    assert listed.calls[-1]["argv"] == ["buildx", "du", "--builder", "farm", "--format", "json"]
+
+
+def test_clear_deletes_one_record_by_its_exact_id_after_listing_again(listed: Bench) -> None:
+    done = listed.invoke("cache.clear", "--mount", "shop-target-arm64", "--yes")
+    assert done.code == 0, done.all
+    assert prunes(listed) == [["buildx", "prune", "--force", "--all", "--filter", "id=^r2$"]]
+    words = [c["argv"][1] for c in listed.calls if c["argv"][0] == "buildx"]
+    assert words == ["du", "du", "prune", "du"]
+
+
+def test_clear_takes_this_project_by_default_and_several_in_one_go(listed: Bench) -> None:
+    listed.invoke("cache.clear", "--yes", "--builder", "farm")
+    assert prunes(listed) == [
+        ["buildx", "prune", "--builder", "farm", "--force", "--all", "--filter", "id=^(r1|r2|r4)$"]
+    ]
+
+
+def test_what_a_build_took_between_showing_and_deleting_stays(listed: Bench) -> None:
+    listed.reply("buildx du", stdout="\n".join([mount(1, "/shop-target-amd64", free=False), *MOUNTS[1:]]) + "\n")
+    done = listed.invoke("cache.clear", "--mount", "target", "--yes")
+    assert prunes(listed) == [["buildx", "prune", "--force", "--all", "--filter", "id=^r2$"]]
+    assert "1 more are in use by a running build and stay" in done.err
+
+
+@pytest.mark.parametrize("extra", [(), ("--yes",), ("--confirm", "yes")])
+def test_everything_of_everybody_needs_the_word_itself(listed: Bench, extra: tuple[str, ...]) -> None:
+    done = listed.invoke("cache.clear", "--everything", *extra)
+    assert done.code == 18, done.all
+    assert prunes(listed) == []
+    assert listed.invoke("cache.clear", "--everything", "--confirm", "everything").code == 0
+    assert prunes(listed)[0][-1] == "id=^(r1|r2|r3|r4)$"
+
+
+def test_a_dry_run_and_a_missing_consent_delete_nothing(listed: Bench) -> None:
+    assert listed.invoke("cache.clear", "--dry-run").code == 0
+    assert listed.invoke("cache.clear").code == 18
+    assert prunes(listed) == []
+
+
+def test_an_unknown_mount_and_bad_values_are_problems(listed: Bench) -> None:
+    done = listed.invoke("cache.clear", "--mount", "shop-target")
+    assert done.code == 34
+    assert "shop-target-amd64" in done.err
+    assert listed.invoke("cache.clear", "--older", "soon").code == 33
+    assert listed.invoke("cache.trim", "--keep", "much").code == 33
+    assert prunes(listed) == []
+
+
+def test_a_build_above_the_budget_says_so(listed: Bench) -> None:
+    listed.env["BUILDKIT_TASKS_CACHE_BUDGET"] = "500MB"
+    done = listed.invoke("build")
+    assert done.code == 0, done.all
+    assert "the caches take 550.0 MB, more than cache_budget = 500MB" in done.err
+    listed.env["BUILDKIT_TASKS_CACHE_BUDGET"] = "1GB"
+    assert "cache_budget" not in listed.invoke("build").err
+
+
+def test_garbage_collection_is_told_from_the_builders_own_rules(listed: Bench) -> None:
+    listed.reply(
+        "buildx inspect", stdout="Name: default\nDriver: docker\nGC Policy rule#0:\n All: true\n Keep Bytes: 5GB\n"
+    )
+    told = json.loads(listed.invoke("cache", "--gc", "--json").out)["gc"]
+    assert told["verdict"].startswith("on: cache mounts go while the whole build cache exceeds 5.0 GB")
+
+
+def test_a_thousand_records_are_shown_within_a_second_of_work(listed: Bench) -> None:
+    lines = [mount(n, f"/p{n}-target-amd64") for n in range(1000)]
+    listed.reply("buildx du", stdout="\n".join(lines) + "\n")
+    began = time.monotonic()
+    done = listed.invoke("cache")
+    assert done.code == 0, done.all
+    assert len(done.out.splitlines()) >= 1000
+    # the work itself is measured in tests/unit; this is the whole process on a machine that may be busy
+    assert time.monotonic() - began < 10
