@@ -33,4 +33,10 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def engine(session: nox.Session) -> None:
     """Everything on a real engine, which is brought up when none runs."""
-    session.run("pytest", "-q", "--durations=15", "tests/engine", *session.posargs)
+    session.run("pytest", "-q", "-m", "not slow", "--durations=15", "tests/engine", *session.posargs)
+
+
+@nox.session(name="cache-long")
+def cache_long(session: nox.Session) -> None:
+    """Twenty dependency bumps, each built and trimmed (about five minutes on an idle machine)."""
+    session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_cache_rust.py", *session.posargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,6 +33,17 @@ def bump(site: Site, itoa: str) -> None:
     process.ok(["cargo", "update", "--workspace"], site.root / "services")
 
 
+def look_into(site: Site, run: str = "true") -> str:
+    """Run a command in the mounts, by a Dockerfile of the tests' own; returns digest and path of every file."""
+    dockerfile = site.root / "docker" / "Dockerfile"
+    text = dockerfile.read_text()
+    dockerfile.write_text(cache_site.MOUNTS)
+    try:
+        return site.step(run)
+    finally:
+        dockerfile.write_text(text)
+
+
 def target(site: Site) -> dict[str, Any]:
     """Bytes by category in the one profile directory of the target mount."""
     mounts = {m["kind"]: m for m in site.document("cache", "--inside")["mounts"] if m["project"] == site.scope}
@@ -43,6 +55,11 @@ def target(site: Site) -> dict[str, Any]:
 def test_warm_compiles_every_dependency_and_no_crate_of_the_workspace(site: Site) -> None:
     warmed = site.document("cache.warm")["warmed"]
     assert warmed[0]["crates"] >= 4
+    made = [line.split("/")[-1] for line in look_into(site).splitlines() if "/target/release/" in line]
+    assert any(name.startswith("libitoa-") for name in made)
+    # nothing that could be taken for a product: no program, library or build script of the workspace's own crates
+    own = re.compile(r"(lib)?(api|worker|common)(-[0-9a-f]{16})?(\.(rlib|rmeta|so|d))?")
+    assert [name for name in made if own.fullmatch(name)] == []
     built = site.document("build")
     assert sorted(built["cargo"]["compiled"]) == sorted(CRATES)
     assert process.ok(["docker", "run", "--rm", f"{site.scope}/worker:dev"], site.root).out == "worker 8! 1.5\n"
@@ -55,13 +72,11 @@ def test_a_second_warm_compiles_nothing_and_costs_the_next_build_nothing(site: S
 
 def test_a_stub_in_the_place_of_a_program_is_not_shipped(site: Site) -> None:
     """What careless warming leaves behind (a stub program with a new time) must not come out as the product."""
-    plant = "for d in /mnt/build/*/target/release; do printf '#!/bin/sh\\necho stub\\n' > $d/api; chmod +x $d/api; done"
-    opener = Site(site.root, site.scope, site.bases)
-    dockerfile = site.root / "docker" / "Dockerfile"
-    text = dockerfile.read_text()
-    dockerfile.write_text(cache_site.MOUNTS)
-    opener.step(plant)
-    dockerfile.write_text(text)
+    stub = "rm -f $d/api; printf '#!/bin/sh\\necho stub\\n' > $d/api; chmod +x $d/api"
+    planted = look_into(
+        site, f"for d in /mnt/build/*/target/release; do {stub}; done; cat /mnt/build/*/target/release/api"
+    )
+    assert "./build/" in planted
     site.invoke("build", "--no-cache", "--service", "api")
     assert process.ok(["docker", "run", "--rm", f"{site.scope}/api:dev"], site.root).out == "api 7!\n"
 
@@ -85,42 +100,38 @@ def test_warm_tells_a_dependency_that_does_not_compile(site: Site) -> None:
         path.write_text(text)
 
 
+def live(bytes_: Mapping[str, int]) -> int:
+    """Bytes of what a build needs."""
+    return sum(bytes_[k] for k in ("dependencies", "workspace", "incremental", "other"))
+
+
 def replay(site: Site, versions: list[str]) -> None:
     """Bumps, each built and trimmed: never larger than a fresh target, and nothing compiled twice."""
     bump(site, versions[0])
     site.invoke("build")
-    fresh = target(site)
     site.invoke("cache.trim", "--yes")
+    fresh = live(target(site))
     largest = 0.0
     for version in versions[1:]:
         bump(site, version)
         built = site.document("build")["cargo"]["compiled"]
         assert "itoa" in built
         assert "ryu" not in built
-        site.invoke("cache.trim", "--yes")
+        trimmed = site.document("cache.trim", "--yes")
+        assert any("leftovers" in item["why"] for item in trimmed["items"])
         now = target(site)
         assert now["stale"] == 0
-        live = fresh["dependencies"] + fresh["workspace"] + fresh["incremental"] + fresh["other"]
-        largest = max(largest, (sum(now[k] for k in ("dependencies", "workspace", "incremental", "other"))) / live)
+        largest = max(largest, live(now) / fresh)
         assert site.document("build", "--no-cache")["cargo"]["compiled"] == []
     print(json.dumps({"bumps": len(versions) - 1, "largest": round(largest, 3)}))  # noqa: T201 - the figure itself
     assert largest <= 1.2
 
 
-def test_after_bumps_and_trims_the_mount_is_as_small_as_a_fresh_one(site: Site) -> None:
-    replay(site, ["1.0.10", "1.0.11", "1.0.14"])
+def test_after_a_bump_and_a_trim_the_mount_is_as_small_as_a_fresh_one(site: Site) -> None:
+    replay(site, ["1.0.10", "1.0.11"])
 
 
 @pytest.mark.slow
 def test_twenty_bumps(site: Site) -> None:
     numbers = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
     replay(site, [f"1.0.{n}" for n in [10, *numbers, *reversed(numbers[-6:-1])]])
-
-
-def test_without_a_trim_the_leftovers_stay_and_are_told(site: Site) -> None:
-    bump(site, "1.0.9")
-    site.invoke("build")
-    assert target(site)["stale"] > 0
-    trimmed = site.document("cache.trim", "--yes")
-    assert any("leftovers" in item["why"] for item in trimmed["items"])
-    assert any("no lock file names" in item["why"] for item in trimmed["items"])
