@@ -165,7 +165,7 @@ def test_without_consent_nothing_changes_and_the_code_says_so(ready: Bench) -> N
 
 @pytest.mark.parametrize(
     ("shell", "argv", "code"),
-    [("/bin/ksh", (), 35), ("/bin/bash", ("--shell", "tcsh"), 33)],
+    [("/bin/ksh", (), 38), ("/bin/bash", ("--shell", "tcsh"), 33)],
     ids=["login shell unknown", "asked for unknown"],
 )
 def test_other_shells_get_clear_words(ready: Bench, shell: str, argv: tuple[str, ...], code: int) -> None:
@@ -178,7 +178,7 @@ def test_other_shells_get_clear_words(ready: Bench, shell: str, argv: tuple[str,
 def test_a_directory_in_place_of_the_file_is_a_problem(ready: Bench) -> None:
     (home(ready) / ".bashrc").mkdir()
     done = ready.invoke("enable-buildkit", "--yes")
-    assert done.code == 36
+    assert done.code == 39
     assert "error[rc-unwritable]" in done.err
 
 

@@ -76,9 +76,9 @@ def shell_rc(facts: Facts) -> Verdict:
 
 def completion(facts: Facts) -> Verdict:
     if facts.completion == "stale":
-        return warn("written by another version", "invoke completion --install", "completion")
+        return warn("written by another version", "invoke completion --install $(basename $SHELL)", "completion")
     return ok(
-        {"current": "installed", "missing": "not installed (invoke completion --install)"}.get(facts.completion, "-")
+        {"current": "installed", "missing": "not installed (invoke completion --install bash)"}.get(facts.completion, "-")
     )
 
 

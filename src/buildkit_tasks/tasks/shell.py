@@ -42,13 +42,13 @@ def env(session: Session, shell: str = "") -> None:
 @task(
     positional=["shell"],
     help={
-        "shell": SHELL,
+        "shell": "bash, zsh or fish",
         "install": "write it where the shell finds it",
         "values": "print the values of an option, for the scripts themselves",
     },
 )
 @told
-def completion(session: Session, shell: str = "", install: bool = False, values: str = "") -> None:
+def completion(session: Session, shell: str, install: bool = False, values: str = "") -> None:
     """Print the completion script of bash, zsh or fish; with services, platforms, profiles and mounts."""
     from buildkit_tasks.flows import completion as flow
 

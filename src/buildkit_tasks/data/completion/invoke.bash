@@ -1,5 +1,5 @@
 # bash completion of invoke, with values of buildkit-tasks: source <(invoke completion bash)
-# Tasks and flags come from invoke itself, values of options from `invoke completion --values OPTION`.
+# Tasks and flags come from invoke itself, values of options from `invoke completion bash --values OPTION`.
 _invoke_buildkit_tasks() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} program=${COMP_WORDS[0]}
     # readline splits at = by default
@@ -10,7 +10,7 @@ _invoke_buildkit_tasks() {
     case $previous in
         --service|--platform|--profile|--mount|--shell|--progress)
             local known head=
-            known=$("$program" completion --values "$previous" 2>/dev/null)
+            known=$("$program" completion bash --values "$previous" 2>/dev/null)
             # a comma list: complete its last part
             case $current in *,*) head=${current%,*},; current=${current##*,} ;; esac
             mapfile -t COMPREPLY < <(compgen -P "$head" -W "$known" -- "$current")

@@ -6,7 +6,7 @@ function __invoke_buildkit_tasks
     test "$previous" = -s; and set previous --service
     switch $previous
         case --service --platform --profile --mount --shell --progress
-            $program completion --values $previous 2>/dev/null
+            $program completion fish --values $previous 2>/dev/null
         case completion
             printf '%s\n' bash zsh fish
         case '*'

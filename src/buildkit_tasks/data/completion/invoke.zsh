@@ -6,7 +6,7 @@ _invoke_buildkit_tasks() {
     [[ $previous == -s ]] && previous=--service
     case $previous in
         --service|--platform|--profile|--mount|--shell|--progress)
-            known=(${(f)"$($program completion --values $previous 2>/dev/null)"})
+            known=(${(f)"$($program completion zsh --values $previous 2>/dev/null)"})
             _values -s , "${previous#--}" $known
             return ;;
         completion) known=(bash zsh fish) ;;
