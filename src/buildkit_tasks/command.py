@@ -246,18 +246,26 @@ def disk_usage(cwd: Path) -> Command:
 
 
 def mount_build(
-    cwd: Path, dockerfile: str, folder: Path, *, builder: str = "", output: Path | None = None, base: tuple[str, str]
+    cwd: Path,
+    dockerfile: str,
+    folder: Path,
+    *,
+    base: tuple[str, str],
+    builder: str = "",
+    output: Path | None = None,
+    namespace: str = "",
 ) -> Command:
     """A short build of a Dockerfile given as text, that opens cache mounts; `folder` is its context.
 
     `output` receives the files of its last stage; without it nothing is kept. `base` is a reference used in the
-    Dockerfile and the one to take in its place.
+    Dockerfile and the one to take in its place. `namespace`: the set of mounts that is meant.
     """
     where = f"type=local,dest={output}" if output else "type=cacheonly"
     named = ("--build-context", f"{base[0]}=docker-image://{base[1]}") if base[0] != base[1] else ()
     return docker(
         cwd,
         *("buildx", "build", *_builder(builder), "--progress", "plain", "--file", "-", "--output", where, *named),
+        *(("--build-arg", f"BUILDKIT_CACHE_MOUNT_NS={namespace}") if namespace else ()),
         str(folder),
         env=(NO_ATTESTATIONS,),
         stdin=dockerfile,

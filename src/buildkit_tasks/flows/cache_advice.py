@@ -15,7 +15,7 @@ def advice(session: Session, *, builder: str = "") -> None:
     """Look at the mounts from outside and inside, and say what is worth doing now."""
     project = discover(session)
     found = look(session, project, builder=builder)
-    contents = cache_open.listing(session, project, [m for m in own(found) if not m.in_use], builder)
+    contents = cache_open.listing(session, project, [m for m in own(session, found) if not m.in_use], builder)
     told = cache_advice.advise(found, contents, session.settings.min_disk_gb * 10**9)
     if session.report.json_only:
         session.report.envelope({"advice": [a.__dict__ for a in told]})

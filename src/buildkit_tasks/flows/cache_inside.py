@@ -16,7 +16,7 @@ from .session import Session
 
 def opened(session: Session, project: Project, found: Cache, *, largest: int = 5) -> Cache:
     """The same view with what is inside of the project's own mounts. A mount that a build holds is not waited for."""
-    ours = own(found)
+    ours = own(session, found)
     for mount in ours:
         if mount.in_use:
             session.report.warn(f"{mount.name} is in use by a running build: not opened")
@@ -25,9 +25,10 @@ def opened(session: Session, project: Project, found: Cache, *, largest: int = 5
     return replace(found, inside={m.name: _told(m, contents[m.name], largest) for m in free})
 
 
-def own(found: Cache) -> list[Mount]:
-    """The mounts of the project that its Dockerfiles declare: those that may be opened with the right sharing."""
-    return [m for m in found.mounts if m.project == found.scope and not m.namespace and found.is_declared(m.id)]
+def own(session: Session, found: Cache) -> list[Mount]:
+    """The mounts that the project's builds use: declared by its Dockerfiles, in the namespace in force."""
+    space = session.settings.cache_namespace
+    return [m for m in found.mounts if m.project == found.scope and m.namespace == space and found.is_declared(m.id)]
 
 
 def _told(mount: Mount, content: Content, largest: int) -> dict[str, object]:

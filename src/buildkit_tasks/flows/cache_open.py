@@ -79,8 +79,11 @@ def _build(
     session: Session, project: Project, text: str, folder: Path, builder: str, output: Path | None = None
 ) -> Command:
     reference = base(project)
+    space = session.settings.cache_namespace
     use = images.ensure(session, project.engine, (reference,)).get(reference, reference)
-    return command.mount_build(session.root, text, folder, builder=builder, output=output, base=(reference, use))
+    return command.mount_build(
+        session.root, text, folder, builder=builder, output=output, base=(reference, use), namespace=space
+    )
 
 
 def _opened(project: Project, found: Sequence[Mount]) -> list[Opened]:

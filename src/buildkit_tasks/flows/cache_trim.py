@@ -95,7 +95,7 @@ def _decide(
     session: Session, project: Project, limit: int | None, builder: str
 ) -> tuple[Decision, list[Mount], dict[str, Content]]:
     found: Cache = look(session, project, builder=builder)
-    mounts = own(found)
+    mounts = own(session, found)
     # All mounts are held while paths go: with one of them in use we would wait for a build that may take minutes.
     if busy := [m.name for m in mounts if m.in_use]:
         session.report.warn(f"{', '.join(busy)}: in use by a running build; nothing is swept inside of the mounts")
