@@ -1,0 +1,186 @@
+"""A real engine 20.10.24 and docker command, without buildx: what doctor says of them, builds in the lesser tiers."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buildkit_tasks.model import Engine
+from tests.support import old_engine, process
+from tests.support.old_engine import OldEngine
+
+pytestmark = pytest.mark.engine
+
+#: Plays rustc and cargo: compiles the one dependency once, and a package whenever it has no record of it.
+CARGO = """\
+#!/bin/sh
+[ "$1" = build ] || exit 0
+mkdir -p target/release/.fingerprint
+for unit in dep api; do
+  record=target/release/.fingerprint/$unit-0123456789abcdef
+  [ -d $record ] && continue
+  mkdir $record
+  echo "   Compiling $unit v0.1.0" >&2
+  if [ $unit = api ]; then cp crates/api/src/main.rs target/release/api; fi
+done
+"""
+DOCKERFILE = """\
+ARG RUST_IMAGE=rust:1-bookworm
+FROM ${RUST_IMAGE} AS compile
+ARG CACHE_SCOPE
+ARG TARGETARCH
+ARG SOURCE=services
+RUN --mount=type=bind,target=/context \\
+    --mount=type=cache,id=${CACHE_SCOPE}-target-${TARGETARCH},target=/build,sharing=locked \\
+    cp -r /context/services/. /build/ && cd /build && rm -rf target/release/.fingerprint/api-* && cargo build \\
+    && mkdir -p /out/api/bin && cp target/release/api /out/api/bin/service
+FROM debian:bookworm-slim
+ARG BIN
+COPY --from=compile /out/${BIN}/ /usr/local/
+"""
+COMPOSE = """\
+name: small
+services:
+  api:
+    image: small/api:dev
+    build: {context: ., dockerfile: Dockerfile, args: {BIN: api, CACHE_SCOPE: small}}
+"""
+
+
+@pytest.fixture(scope="module")
+def old(
+    engine: Engine, base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OldEngine]:
+    """The old engine with two base images: Debian, and one in which cargo is played by a script."""
+    base = base_images.get("debian:bookworm-slim", "debian:bookworm-slim")
+    place = tmp_path_factory.mktemp("old")
+    with old_engine.running(base, place) as started:
+        started.load(base)
+        folder = tmp_path_factory.mktemp("cargo")
+        (folder / "cargo").write_text(CARGO)
+        (folder / "cargo").chmod(0o755)
+        (folder / "Dockerfile").write_text(f"FROM {base}\nCOPY cargo /usr/bin/cargo\n")
+        started.docker("build", "-q", "-t", "rust:1-bookworm", str(folder), cwd=folder)
+        if base != "debian:bookworm-slim":
+            started.docker("tag", base, "debian:bookworm-slim", cwd=folder)
+        yield started
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A small workspace whose program is its source text."""
+    root = tmp_path / "small"
+    (root / "services/crates/api/src").mkdir(parents=True)
+    (root / "Dockerfile").write_text(DOCKERFILE)
+    (root / "compose.yaml").write_text(COMPOSE)
+    (root / "tasks.py").write_text("from buildkit_tasks import namespace\n")
+    (root / "services/Cargo.toml").write_text('[workspace]\nmembers = ["crates/*"]\n')
+    (root / "services/Cargo.lock").write_text("version = 4\n")
+    (root / "services/crates/api/Cargo.toml").write_text('[package]\nname = "api"\nversion = "0.1.0"\n')
+    edit(root, "first")
+    return root
+
+
+def edit(root: Path, word: str) -> None:
+    (root / "services/crates/api/src/main.rs").write_text(f"fn main() {{}} // {word}\n")
+
+
+def invoke(old: OldEngine, root: Path, *argv: str, **env: str) -> process.Done:
+    return old.run("invoke", *argv, cwd=root, home=root.parent, **env)
+
+
+def program(old: OldEngine, root: Path) -> str:
+    return old.docker("run", "--rm", "small/api:dev", "cat", "/usr/local/bin/service", cwd=root).out
+
+
+def doctor(old: OldEngine, root: Path, socket: str = "docker.sock", **env: str) -> dict[str, dict[str, Any]]:
+    """The checks that fire, by name."""
+    done = old.run("invoke", "doctor", "--json", cwd=root, home=root.parent, socket=socket, **env)
+    checks = json.loads(done.out)["checks"]
+    return {c["name"]: c for c in checks if c["state"] in ("warn", "fail")}
+
+
+@pytest.mark.parametrize(
+    ("env", "sentence"),
+    [
+        ({}, "building service by service, with BuildKit's cache mounts: there is no buildx plugin"),
+        ({"BUILDKIT_TASKS_BUILDER": "legacy"}, "building without BuildKit"),
+    ],
+    ids=["each", "legacy"],
+)
+def test_builds_and_a_change_of_code_does_not_compile_dependencies_again(
+    old: OldEngine, project: Path, env: dict[str, str], sentence: str
+) -> None:
+    first = invoke(old, project, "build", "--service", "api", "--progress", "verbose", **env)
+    assert first.code == 0, first.all
+    assert sentence in first.err
+    assert "Compiling dep" in first.err
+    assert program(old, project) == "fn main() {} // first\n"
+    edit(project, "second")
+    second = invoke(old, project, "build", "--service", "api", "--progress", "verbose", **env)
+    assert second.code == 0, second.all
+    assert "Compiling dep" not in second.err
+    assert "1 crates compiled (api)" in second.err
+    assert program(old, project) == "fn main() {} // second\n"
+
+
+def test_a_stand_in_that_reaches_an_image_fails_the_build(old: OldEngine, project: Path) -> None:
+    (project / "services/crates/api/src/main.rs").write_text("// buildkit-tasks-stub-of-a-program\n")
+    done = invoke(old, project, "build", BUILDKIT_TASKS_BUILDER="legacy")
+    assert done.code == 21
+    assert "a stand-in was built" in done.err
+
+
+def test_plain_docker_fails_at_a_mount_where_buildkit_is_off_and_our_task_does_not(
+    old: OldEngine, project: Path
+) -> None:
+    plain = old.run("docker", "build", "-f", "Dockerfile", ".", cwd=project, home=project.parent, DOCKER_BUILDKIT="0")
+    assert plain.code != 0
+    assert "the --mount option requires BuildKit" in plain.all
+    assert invoke(old, project, "build", DOCKER_BUILDKIT="0").code == 0
+
+
+def test_doctor_of_the_old_engine(old: OldEngine, project: Path) -> None:
+    fired = doctor(old, project)
+    assert set(fired) == {"engine-version", "buildx", "shell"}
+    assert fired["engine-version"]["found"] == "20.10.24"
+    assert fired["buildx"]["found"] == "none"
+    assert set(doctor(old, project, DOCKER_BUILDKIT="0")) == {*fired, "buildkit-env"}
+
+
+def test_doctor_sees_clocks_that_differ(old: OldEngine, project: Path, tmp_path: Path) -> None:
+    process.ok(["docker", "cp", "-q", f"{old.name}:{old_engine.FAKETIME}", str(tmp_path / "faketime.so")], tmp_path)
+    fired = doctor(
+        old, project, LD_PRELOAD=str(tmp_path / "faketime.so"), FAKETIME="+10m", FAKETIME_DONT_FAKE_MONOTONIC="1"
+    )
+    assert "s behind this machine's" in fired["clock"]["found"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root; CI is root")
+def test_doctor_sees_a_disk_that_is_small(old: OldEngine, project: Path) -> None:
+    data = old.place / "small"
+    command = ["dockerd", "-H", f"unix://{old.place}/small.sock", "--data-root", str(data), "--bridge=none"]
+    command += ["--iptables=false", "--exec-root", "/run/small", "--pidfile", "/run/small.pid"]
+    old.inside("touch", "/small.log")
+    process.ok(["docker", "exec", "-d", old.name, "sh", "-c", f"exec {' '.join(command)} >/small.log 2>&1"], data)
+    follow = ["docker", "exec", old.name, "timeout", "60", "tail", "-n", "+1", "-f", "/small.log"]
+    old_engine.wait_for(follow, "API listen on")
+    check = doctor(old, project, "small.sock")["disk"]
+    assert check["state"] == "fail"
+    assert str(data) in check["found"]
+
+
+def test_doctor_of_an_engine_that_was_stopped(old: OldEngine, project: Path) -> None:
+    process.ok(["docker", "stop", "-t", "20", old.name], project)
+    try:
+        fired = doctor(old, project)
+        check = fired.get("engine") or fired["context"]
+        assert check["state"] == "fail"
+    finally:
+        process.ok(["docker", "start", old.name], project)
+        old_engine.wait_for(["docker", "logs", "--follow", "--since", "1s", old.name], "API listen on")

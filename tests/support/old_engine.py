@@ -1,0 +1,122 @@
+"""Docker 20.10.24, Debian 12's own: its daemon in a privileged container, its command beside, no buildx in sight."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support import process
+
+#: Where docker commands look for plugins that belong to the machine.
+PLUGINS = ("/usr/libexec", "/usr/lib", "/usr/local/lib", "/usr/local/libexec")
+PACKAGES = "docker.io iptables libfaketime"
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+
+
+@dataclass(frozen=True)
+class OldEngine:
+    """The container, and a directory that it shares with us: socket, docker command, plugins, data roots."""
+
+    name: str
+    place: Path
+
+    def environment(self, home: Path, socket: str = "docker.sock") -> Mapping[str, str | None]:
+        """What a user of this docker has; no CI, because CI changes what builds do."""
+        return {
+            "PATH": f"{self.place}/bin:{process.BIN}:/usr/bin:/bin:/usr/sbin:/sbin",
+            "DOCKER_HOST": f"unix://{self.place}/{socket}",
+            "DOCKER_CONFIG": str(self.place / "config"),
+            "HOME": str(home),
+            "SHELL": "/bin/bash",
+            "XDG_STATE_HOME": None,
+            "XDG_CONFIG_HOME": None,
+            "DOCKER_BUILDKIT": None,
+            "COMPOSE_DOCKER_CLI_BUILD": None,
+            "CI": None,
+        }
+
+    def run(self, *argv: str, cwd: Path, home: Path, socket: str = "docker.sock", **env: str) -> process.Done:
+        """Run a program where the machine has no docker plugins but our compose."""
+        hide = " && ".join(
+            f"mount --bind {self.place}/empty {folder}/docker/cli-plugins"
+            for folder in PLUGINS
+            if Path(folder, "docker/cli-plugins").is_dir()
+        )
+        apart = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+        return process.run(
+            [*apart, "sh", "-c", f'{hide or "true"} && exec "$@"', "sh", *argv],
+            cwd,
+            {**self.environment(home, socket), **env},
+        )
+
+    def docker(self, *argv: str, cwd: Path) -> process.Done:
+        """The old docker command against the old engine."""
+        done = self.run("docker", *argv, cwd=cwd, home=cwd)
+        assert done.code == 0, done.all
+        return done
+
+    def inside(self, *argv: str) -> process.Done:
+        """Run a program in the container."""
+        return process.ok(["docker", "exec", self.name, *argv], self.place)
+
+    def load(self, image: str) -> None:
+        """Copy an image of the engine around us into the old one."""
+        with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as given:
+            argv = [str(self.place / "bin/docker"), "-H", f"unix://{self.place}/docker.sock", "load"]
+            done = subprocess.run(argv, stdin=given.stdout, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def wait_for(argv: list[str], words: str) -> None:
+    """Return when a following command prints a line with these words; fails when it ends without."""
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as follower:
+        assert follower.stdout is not None
+        said = []
+        for line in follower.stdout:
+            said.append(line)
+            if words in line:
+                follower.terminate()
+                return
+    raise AssertionError("".join(said[-40:]))
+
+
+@contextmanager
+def running(base: str, place: Path) -> Iterator[OldEngine]:
+    """The engine, started; gone with all its data afterwards. `base` is an image with Debian 12 in it."""
+    name = f"buildkit-tasks-test-old-{uuid.uuid4().hex[:8]}"
+    for folder in ("bin", "empty", "config/cli-plugins"):
+        (place / folder).mkdir(parents=True)
+    if os.geteuid() == 0:  # a small disk, mounted before the container starts so that both see it
+        (place / "small").mkdir()
+        with (place / "disk.img").open("wb") as disk:
+            disk.truncate(300_000_000)
+        process.ok(["mkfs.ext4", "-q", str(place / "disk.img")], place)
+        process.ok(["mount", "-o", "loop", str(place / "disk.img"), str(place / "small")], place)
+    install = (
+        f"apt-get update -qq && apt-get install -y -qq --no-install-recommends {PACKAGES} >/dev/null "
+        f"&& exec dockerd -H unix://{place}/docker.sock"
+    )
+    ca = "/etc/ssl/certs/ca-certificates.crt"
+    process.ok(
+        [
+            *("docker", "run", "-d", "--privileged", "--name", name, "-v", "/var/lib/docker", "-v", f"{ca}:{ca}:ro"),
+            *("-v", f"{place}:{place}", base, "sh", "-c", install),
+        ],
+        place,
+    )
+    try:
+        wait_for(["docker", "logs", "--follow", name], "API listen on")
+        process.ok(["docker", "cp", "-q", f"{name}:/usr/bin/docker", str(place / "bin/docker")], place)
+        for folder in PLUGINS:
+            if Path(folder, "docker/cli-plugins/docker-compose").exists():
+                shutil.copy(Path(folder, "docker/cli-plugins/docker-compose"), place / "config/cli-plugins")
+        yield OldEngine(name, place)
+    finally:
+        process.run(["docker", "rm", "-f", "-v", name], place)
+        process.run(["umount", "--lazy", str(place / "small")], place)
