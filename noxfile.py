@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "none"  # ./dev made the environment; a second one would double the start
@@ -15,7 +17,8 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-cache")
-    session.run("shellcheck", "dev", ".ci/run", "docker/compile.sh")
+    scripts = map(str, Path("src/buildkit_tasks/data").rglob("*.sh"))
+    session.run("shellcheck", "dev", ".ci/run", "docker/compile.sh", *scripts)
 
 
 @nox.session

@@ -249,7 +249,7 @@ def _remove_mounts(session: Session, name: str) -> None:
 
     records = caching.parse(run.capture(session.world, command.cache_records(session.root)).stdout)
     for record in records:
-        if record.mount_id.startswith(f"{name}-"):
+        if record.mount_namespace.startswith(f"{name}-"):
             run.capture(session.world, command.remove_cache_record(session.root, record.id))
 
 

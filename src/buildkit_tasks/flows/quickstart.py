@@ -61,7 +61,7 @@ def _dotenv(session: Session) -> None:
 def _base_images(session: Session) -> None:
     project = discover(session)
     references = images.references(project.workspace)
-    used = images.ensure(session, project.engine, references)
+    used = images.ensure(session, project.engine, references, check=True)
     for reference in references:
         session.report.say(f"  {reference}" + (f" from {used[reference]}" if reference in used else ""))
 
