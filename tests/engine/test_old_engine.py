@@ -155,9 +155,7 @@ def test_doctor_of_the_old_engine(old: OldEngine, project: Path) -> None:
 
 def test_doctor_sees_clocks_that_differ(old: OldEngine, project: Path, tmp_path: Path) -> None:
     process.ok(["docker", "cp", "-q", f"{old.name}:{old_engine.FAKETIME}", str(tmp_path / "faketime.so")], tmp_path)
-    fired = doctor(
-        old, project, LD_PRELOAD=str(tmp_path / "faketime.so"), FAKETIME="+10m", FAKETIME_DONT_FAKE_MONOTONIC="1"
-    )
+    fired = doctor(old, project, LD_PRELOAD=str(tmp_path / "faketime.so"), FAKETIME="+10m")
     assert "s behind this machine's" in fired["clock"]["found"]
 
 
@@ -184,3 +182,65 @@ def test_doctor_of_an_engine_that_was_stopped(old: OldEngine, project: Path) -> 
     finally:
         process.ok(["docker", "start", old.name], project)
         old_engine.wait_for(["docker", "logs", "--follow", "--since", "1s", old.name], "API listen on")
+
+
+RUST = {
+    "services/Cargo.toml": '[workspace]\nresolver = "2"\nmembers = ["crates/*"]\n',
+    "services/crates/common/Cargo.toml": '[package]\nname = "common"\nversion = "0.1.0"\nedition = "2021"\n'
+    '[dependencies]\nitoa = "=1.0.15"\n',
+    "services/crates/common/src/lib.rs": "pub fn text(n: u64) -> String { itoa::Buffer::new().format(n).to_string() }\n",
+    "services/crates/api/Cargo.toml": '[package]\nname = "api"\nversion = "0.1.0"\nedition = "2021"\n'
+    '[dependencies]\ncommon = { path = "../common" }\n',
+    "services/crates/api/src/main.rs": 'fn main() { println!("first {}", common::text(1)); }\n',
+    "services/Cargo.lock": """\
+version = 3
+
+[[package]]
+name = "api"
+version = "0.1.0"
+dependencies = [
+ "common",
+]
+
+[[package]]
+name = "common"
+version = "0.1.0"
+dependencies = [
+ "itoa",
+]
+
+[[package]]
+name = "itoa"
+version = "1.0.15"
+source = "registry+https://github.com/rust-lang/crates.io-index"
+checksum = "4a5f13b858c8d314ee3e8f639011f7ccefe71f97f96e50151fb991f267928e2c"
+""",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("builder", ["auto", "legacy"])
+def test_real_rust_in_both_tiers(
+    old: OldEngine, base_images: Mapping[str, str], tmp_path: Path, builder: str
+) -> None:
+    """Two to four minutes: the Rust image, 2 GB, is copied into the old engine first."""
+    rust = base_images.get("rust:1-bookworm", "rust:1-bookworm")
+    if rust not in old.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", cwd=tmp_path).out.split():
+        old.load(rust)
+    old.docker("tag", rust, "rust:1-bookworm", cwd=tmp_path)
+    root, here = tmp_path / "small", Path(__file__).parents[2]
+    for name, text in RUST.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    (root / "docker").mkdir()
+    for name in ("docker/Dockerfile", "docker/compile.sh", ".dockerignore", "tasks.py"):
+        (root / name).write_bytes((here / name).read_bytes())
+    (root / "compose.yaml").write_text(COMPOSE.replace("dockerfile: Dockerfile", "dockerfile: docker/Dockerfile"))
+    env = {"BUILDKIT_TASKS_BUILDER": builder, "BUILDKIT_TASKS_LEGACY_CA": "layer"}
+    for word, compiled in (("first", True), ("second", False)):
+        main = root / "services/crates/api/src/main.rs"
+        main.write_text(main.read_text().replace("first", word))
+        done = invoke(old, root, "build", "--service", "api", "--progress", "verbose", **env)
+        assert done.code == 0, done.all
+        assert ("Compiling itoa" in done.err) is compiled
+        assert old.docker("run", "--rm", "small/api:dev", cwd=root).out == f"{word} 1\n"
