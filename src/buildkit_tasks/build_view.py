@@ -45,7 +45,7 @@ class Plain:
             for line in lines:
                 self.report.say(line)
         for digest, vertex in self.progress.vertexes.items():
-            if vertex.completed and digest not in self.told and not vertex.name.startswith("[internal]"):
+            if vertex.completed and digest not in self.told and not vertex.internal:
                 self.told.add(digest)
                 how = "cached" if vertex.cached else f"{vertex.seconds or 0:.1f} s"
                 self.report.say(f"  {_short(vertex.name)}: {'failed' if vertex.error else how}")

@@ -17,6 +17,8 @@ from typing import Any
 from .model import Step
 
 _COMPILING = re.compile(r"^\s+Compiling (\S+) v\S+")
+# `[stage 2/5] RUN …`, with the bake target in front where there are several
+_STEP = re.compile(r"^\[(?:\S+ )?\S+ +\d+/\d+\] ")
 _OURS = re.compile(r"^buildkit-tasks: (total|fresh|marked) (.*)$")
 
 
@@ -68,6 +70,11 @@ class Vertex:
     error: str = ""
     log: list[str] = field(default_factory=list)
     partial: str = ""
+
+    @property
+    def internal(self) -> bool:
+        """BuildKit's own bookkeeping (reading the Dockerfile, metadata, exporting), not a step of a Dockerfile."""
+        return _STEP.match(self.name) is None
 
     @property
     def seconds(self) -> float | None:
@@ -139,7 +146,7 @@ class Progress:
         return tuple(
             Step(v.name, v.cached, v.seconds)
             for v in self.vertexes.values()
-            if v.name and "[internal]" not in v.name and not v.name.startswith(("export", "resolve"))
+            if not v.internal
         )
 
 

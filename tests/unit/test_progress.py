@@ -6,10 +6,11 @@ import base64
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildkit_tasks.progress import Decoder, Progress
+from buildkit_tasks.progress import Decoder, Progress, Vertex
 
 OBJECTS = [
     {"vertexes": [{"digest": "a", "name": "[api 1/2] RUN x", "started": "2026-01-01T00:00:00.123456789Z"}]},
@@ -56,3 +57,18 @@ def test_lines_of_the_compile_script_are_understood() -> None:
     text = "buildkit-tasks: total 393\nbuildkit-tasks: marked api (src/gen.rs)\nbuildkit-tasks: fresh 12\n"
     progress = fold({"logs": [{"vertex": "a", "data": base64.b64encode(text.encode()).decode()}]})
     assert (progress.total, progress.fresh, progress.marked) == (393, 12, ["api (src/gen.rs)"])
+
+
+@pytest.mark.parametrize(
+    ("name", "internal"),
+    [
+        ("[internal] load local bake definitions", True),
+        ("[api internal] load build context", True),
+        ("[api context rust:1] load metadata for rust:1", True),
+        ("[worker] exporting to image", True),
+        ("[api compile 2/2] RUN cargo build", False),
+        ("[compile  2/12] RUN cargo build", False),
+    ],
+)
+def test_only_steps_of_the_dockerfile_are_told(name: str, internal: bool) -> None:
+    assert Vertex(name).internal is internal

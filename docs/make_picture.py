@@ -1,0 +1,33 @@
+"""Run commands for real and draw what they said as docs/picture.svg: ./dev python docs/make_picture.py 'invoke build' …"""
+
+from __future__ import annotations
+
+import io
+import shlex
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from buildkit_tasks import run
+from buildkit_tasks.model import Command
+from buildkit_tasks.world import World
+
+HERE = Path(__file__).parent
+
+
+def main(lines: list[str]) -> None:
+    """Each line is a command, run in the repository's root; a failing one ends the picture."""
+    console = Console(record=True, width=104, file=io.StringIO())
+    for line in lines:
+        console.print(Text(f"$ {line}", style="bold cyan"))
+        result = run.check(World.real(), Command(tuple(shlex.split(line)), HERE.parent))
+        for said in (result.stderr + result.stdout).splitlines():
+            style = "bold green" if said.startswith(("built", "everything", "ready")) else ""
+            console.print(Text(said, style=style), soft_wrap=True)
+    console.save_svg(str(HERE / "picture.svg"), title="buildkit-tasks")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
