@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
@@ -21,8 +22,8 @@ from .session import Session
 #: The first buildx whose `du` speaks JSON; older ones are read from their text.
 JSON_BUILDX = (0, 29)
 
-#: Listings made at most until every free mount is measured.
-LISTINGS = 3
+#: Seconds between listings while a mount is held or not measured yet; those of a running build stay so.
+SETTLING = (0.2, 0.5, 1.0, 2.0)
 
 #: Seconds that the engine may take to sum up its images; a view does not wait longer for a line of it.
 IMAGES_TIMEOUT = 5.0
@@ -35,7 +36,7 @@ def view(session: Session, *, builder: str = "", older: str = "14d", inside: boo
     """
     unseen = seconds(older, "older")
     project = discover(session)
-    found = look(session, project, builder=builder, unseen=unseen)
+    found = look(session, project, builder=builder, unseen=unseen, settle=inside)
     if inside:
         from . import cache_inside
 
@@ -51,11 +52,17 @@ def view(session: Session, *, builder: str = "", older: str = "14d", inside: boo
     session.report.answer(cache_view.summary(found))
 
 
-def look(session: Session, project: Project, *, builder: str = "", unseen: float = 14 * 86400) -> Cache:
-    """The state of a builder's cache, and whose mounts they are. Asks builder and engine at the same time."""
+def look(
+    session: Session, project: Project, *, builder: str = "", unseen: float = 14 * 86400, settle: bool = False
+) -> Cache:
+    """The state of a builder's cache, and whose mounts they are. Asks builder and engine at the same time.
+
+    `settle` waits some moments for mounts that a finished build has not let go of yet.
+    """
     with ThreadPoolExecutor(2) as pool:
         images = pool.submit(_images, session) if not builder else None
-        found = records(session, project.engine, builder)
+        scope = project.workspace.scope if settle else ""
+        found = records(session, project.engine, builder, settle=scope)
         return Cache(
             records=found,
             scope=project.workspace.scope,
@@ -68,19 +75,25 @@ def look(session: Session, project: Project, *, builder: str = "", unseen: float
         )
 
 
-def records(session: Session, engine: Engine, builder: str = "") -> tuple[Record, ...]:
-    """All records of a builder, as they are now. Raises `Problem` bad-argument for a builder that is not there."""
+def records(session: Session, engine: Engine, builder: str = "", *, settle: str = "") -> tuple[Record, ...]:
+    """All records of a builder, as they are now. Raises `Problem` bad-argument for a builder that is not there.
+
+    `settle`: the scope of a project whose mounts should be free. BuildKit lets go of a finished step's mounts, and
+    measures them, some moments after the build has ended, and tells nobody: then it is asked again a few times.
+    """
     listing = command.cache_records(session.root, builder, as_json=engine.buildx >= JSON_BUILDX)
-    for _ in range(LISTINGS):
+    for pause in (*SETTLING, None):
         result = run.capture(session.world, listing)
+        if result.code != 0 and builder and "no builder" in result.stderr:
+            raise Problem("bad-argument", f"There is no builder {builder!r}.", hint="docker buildx ls lists them")
+        if result.code != 0:
+            raise Problem("command-failed", "The builder does not tell its cache.", details=result.stderr.strip())
         found = caching.parse(result.stdout)
-        # a mount that a build has just released is measured by the next listing
-        if result.code != 0 or all(m.measured or m.in_use for m in caching.mounts(found)):
+        mounts = caching.mounts(found)
+        held = any(m.in_use and m.project == settle for m in mounts)
+        if pause is None or not (held or any(not m.measured and not m.in_use for m in mounts)):
             break
-    if result.code != 0 and builder and "no builder" in result.stderr:
-        raise Problem("bad-argument", f"There is no builder {builder!r}.", hint="invoke builder    (lists them)")
-    if result.code != 0:
-        raise Problem("command-failed", "The builder does not tell its cache.", details=result.stderr.strip())
+        time.sleep(pause)
     return found
 
 

@@ -14,7 +14,7 @@ from .session import Session
 def advice(session: Session, *, builder: str = "") -> None:
     """Look at the mounts from outside and inside, and say what is worth doing now."""
     project = discover(session)
-    found = look(session, project, builder=builder)
+    found = look(session, project, builder=builder, settle=True)
     contents = cache_open.listing(session, project, [m for m in own(session, found) if not m.in_use], builder)
     told = cache_advice.advise(found, contents, session.settings.min_disk_gb * 10**9)
     if session.report.json_only:

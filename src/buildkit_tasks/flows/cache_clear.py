@@ -67,7 +67,7 @@ def clear(
 
 def choose(session: Session, project: Project, selection: Selection, builder: str) -> Chosen:
     """What the selection means in the listing of this moment. Raises `Problem` cache-missing."""
-    found = records(session, project.engine, builder)
+    found = records(session, project.engine, builder, settle=selection.project)
     chosen = caching.choose(found, selection)
     if chosen.unknown:
         known = sorted({m.name for m in caching.mounts(found) if m.project == selection.project})

@@ -86,7 +86,7 @@ def carry_out(
         session.report.warn("builds keep using the caches: nothing was swept inside of them")
     if decision.records:
         ids = {r.id for r in decision.records}
-        now = look(session, project, builder=builder)
+        now = look(session, project, builder=builder, settle=True)
         delete(session, project, [r for r in now.ours if r.id in ids and r.reclaimable], builder)
     return decision, sum(r.size for r in look(session, project, builder=builder).ours)
 
@@ -94,7 +94,7 @@ def carry_out(
 def _decide(
     session: Session, project: Project, limit: int | None, builder: str
 ) -> tuple[Decision, list[Mount], dict[str, Content]]:
-    found: Cache = look(session, project, builder=builder)
+    found: Cache = look(session, project, builder=builder, settle=True)
     mounts = own(session, found)
     # All mounts are held while paths go: with one of them in use we would wait for a build that may take minutes.
     if busy := [m.name for m in mounts if m.in_use]:
