@@ -89,9 +89,9 @@ def records(session: Session, engine: Engine, builder: str = "", *, settle: str 
         if result.code != 0:
             raise Problem("command-failed", "The builder does not tell its cache.", details=result.stderr.strip())
         found = caching.parse(result.stdout)
-        mounts = caching.mounts(found)
-        held = any(m.in_use and m.project == settle for m in mounts)
-        if pause is None or not (held or any(not m.measured and not m.in_use for m in mounts)):
+        ours = [m for m in caching.mounts(found) if settle and m.project == settle]
+        # an empty mount may be of no size for ever; a target mount is never empty
+        if pause is None or not any(m.in_use or (m.kind == "target" and not m.measured) for m in ours):
             break
         time.sleep(pause)
     return found
