@@ -1,0 +1,549 @@
+"""The matrix: what is done to the tree, the mount and the image, and what each build after it must be.
+
+A cell is a letter and the crates compiled: R right, S stale, F fails as it must. All five crates are compiled when the
+target is empty: R5; "everything marked" compiles the four of the workspace: R4; an edit of `common` takes R3.
+`classic` is what the usual recipe was seen to do, checked as well; "?" where that depends on timing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.engine.staleness import tree
+from tests.engine.staleness.site import SCRIPT, Build, Site
+from tests.engine.staleness.tree import (
+    API,
+    COMMON,
+    WORKER,
+    Change,
+    Delete,
+    Exchange,
+    Link,
+    Mode,
+    Move,
+    Replace,
+    Several,
+    Times,
+    Write,
+)
+
+PART = f"{COMMON}/src/part.rs"
+MAIN = f"{API}/src/main.rs"
+PLAIN = Build()
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something done, and the build after it. `ours`: its cell; `dies`: the build is killed and not judged."""
+
+    do: Change | Callable[[Site], None] | None
+    ours: str
+    build: Build = PLAIN
+    dies: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scenario. Every case begins with a build of the base tree, which is not listed."""
+
+    name: str
+    steps: tuple[Step, ...]
+    classic: str
+    before: Change | None = None  # the tree that the first build sees
+    unguarded: str | None = None  # with plain `docker build`, where that is not what it is with the guard
+
+    @property
+    def cells(self) -> str:
+        """What ours must do, as the table shows it."""
+        return " ".join(step.ours for step in self.steps if not step.dies)
+
+
+def case(name: str, classic: str, *steps: Step, before: Change | None = None, unguarded: str | None = None) -> Case:
+    return Case(name, steps, classic, before, unguarded)
+
+
+def part(text: str, time: str = "now") -> Write:
+    """An edit of the shared crate; texts of one length give files of one size."""
+    return Write(PART, f'pub const TEXT: &str = "part {text}";\n', time)
+
+
+def main(text: str, time: str = "now") -> Replace:
+    return Replace(MAIN, 'println!("api one', f'println!("api {text}', time)
+
+
+def worktree(name: str, time: float | None = tree.OLD) -> Callable[[Site], None]:
+    return lambda site: site.worktree(name, time)
+
+
+def go(name: str, change: Change | None = None) -> Callable[[Site], None]:
+    def do(site: Site) -> None:
+        site.checkout = name
+        if change is not None:
+            change.apply(site.context)
+
+    return do
+
+
+def changed_worktree(name: str, change: Change, time: float | None = tree.OLD) -> Callable[[Site], None]:
+    def do(site: Site) -> None:
+        site.worktree(name, time)
+        change.apply(site.context)
+
+    return do
+
+
+def in_mount(script: str, change: Change | None = None) -> Callable[[Site], None]:
+    def do(site: Site) -> None:
+        site.in_mount(script)
+        if change is not None:
+            change.apply(site.context)
+
+    return do
+
+
+#: Every file of the mount gets a time an hour later, as if it had been written under a clock that was ahead.
+AN_HOUR_AHEAD = (
+    "/usr/bin/perl -MFile::Find -MTime::HiRes=lstat,utime -e '"
+    'find({no_chdir => 1, wanted => sub { my @s = lstat; -l or utime($s[8] + 3600, $s[9] + 3600, $_) }}, ".")\''
+)
+
+GENERATING = Several(
+    (
+        Write(
+            f"{WORKER}/build.rs",
+            'fn main() {\n    println!("cargo:rerun-if-changed=gen.in");\n'
+            '    let text = std::fs::read_to_string("gen.in").unwrap();\n'
+            '    std::fs::write("src/gen.rs", format!("pub const G: &str = {:?};\\n", text.trim())).unwrap();\n}\n',
+            "old",
+        ),
+        Write(f"{WORKER}/gen.in", "gen one\n", "old"),
+        Replace(f"{WORKER}/src/main.rs", "fn main() {", 'mod gen;\nfn main() {\n    println!("{}", gen::G);', "old"),
+    )
+)
+DECLARED = Replace(
+    f"{COMMON}/build.rs", "fn main() {", 'fn main() {\n    println!("cargo:rerun-if-changed=input");', "old"
+)
+
+#: A build script that finds its neighbours without a word that could tell so.
+_AROUND = (
+    'fn main() {\n    println!("cargo:rerun-if-changed=build.rs");\n'
+    "    let here = std::env::current_dir().unwrap();\n    let parts: Vec<_> = here.components().collect();\n"
+    "    let around = |up: usize| parts[..parts.len() - up].iter().collect::<std::path::PathBuf>();\n"
+)
+BESIDE = Several(
+    (
+        Write(
+            "services/crates/mac/build.rs",
+            _AROUND + '    let to = around(1).join("worker/src/gen.rs");\n'
+            '    std::fs::write(to, "pub const G: &str = \\"gen\\";\\n").unwrap();\n}\n',
+            "old",
+        ),
+        Replace(f"{WORKER}/src/main.rs", "fn main() {", 'mod gen;\nfn main() {\n    println!("{}", gen::G);', "old"),
+    )
+)
+LOCK_READER = Several(
+    (
+        Write(
+            "services/crates/mac/build.rs",
+            _AROUND + '    let lock = std::fs::read_to_string(around(2).join("Cargo.lock")).unwrap();\n'
+            '    println!("cargo:rustc-env=LOCK={}", lock.contains("1.0.2"));\n}\n',
+            "old",
+        ),
+        Replace(
+            "services/crates/mac/src/lib.rs",
+            "found.sort();",
+            'found.sort();\n    found.push(env!("LOCK").into());',
+            "old",
+        ),
+    )
+)
+
+DYING = SCRIPT.replace(
+    '    if [ -s "$state/touch" ]; then names', '    exit 9\n    if [ -s "$state/touch" ]; then names'
+)
+
+CONFIGURED = tree.BASE["services/.cargo/config.toml"] + '\n[build]\nrustflags = ["--cfg", "configured"]\n'
+VENDORED = "services/vendor/dep-1.0.1"
+BUMP = 'name = "dep"\nversion = "1.0.2"'
+BUMPED = 'name = "dep"\nversion = "1.0.1"'
+
+CASES: tuple[Case, ...] = (
+    case("plain edit", "R3", Step(part("two"), "R3")),
+    case("edit, older time", "S0", Step(part("two", "old"), "R3")),
+    case(
+        "edit, same size and time; unrelated edit",
+        "S0 S1",
+        Step(part("two", "same"), "R3"),
+        Step(main("two"), "R1"),
+        unguarded="S0 S1",
+    ),
+    case("nothing changed; times only", "R0 R0", Step(None, "R0"), Step(Times(None), "R0")),
+    case(
+        "dependency bumped in Cargo.lock, same size and time",
+        "S0",
+        Step(Replace("services/Cargo.lock", BUMPED, BUMP, "same"), "R4"),
+        unguarded="S0",
+    ),
+    case("dependency bumped in Cargo.lock", "R4", Step(Replace("services/Cargo.lock", BUMPED, BUMP), "R4")),
+    case("vendored crate edited", "S0", Step(Replace(f"{VENDORED}/src/lib.rs", "dep one", "dep new"), "R4")),
+    case(
+        "A, B, A again, then an edit",
+        "R3 R0 R3",
+        Step(part("two"), "R3"),
+        Step(part("one"), "R0"),
+        Step(part("six"), "R3"),
+    ),
+    case(
+        "one service at a time: B api, A api, B worker",
+        "R2 S0 R1",
+        Step(part("two"), "R2", Build("api")),
+        Step(part("one", "old"), "R2", Build("api")),
+        Step(part("two"), "R2", Build("worker")),
+    ),
+    case(
+        "two worktrees, each with its own times",
+        "R3 R0 R3 R0",
+        Step(changed_worktree("b", part("two"), None), "R3"),
+        Step(go("one/app"), "R0"),
+        Step(go("one/app", main("two")), "R3"),
+        Step(go("b", main("six")), "R3"),
+    ),
+    case(
+        "two worktrees, equal times, other names",
+        "S0 R0 S1 S0",
+        Step(changed_worktree("b", part("two", "same")), "R3"),
+        Step(go("one/app"), "R0"),
+        Step(go("one/app", main("two")), "R3"),
+        Step(go("b"), "R0"),
+    ),
+    case(
+        "two worktrees, equal times, same name",
+        "S0 R0 S1 R0",
+        Step(changed_worktree("two/app", part("two", "same")), "R3"),
+        Step(go("one/app"), "R0"),
+        Step(go("two/app", main("two")), "R1"),
+        Step(go("one/app"), "R0"),
+        unguarded="S0 R0 S1 R0",
+    ),
+    case("module deleted, still used", "F", Step(Delete(PART), "F")),
+    case("included file deleted", "F", Step(Delete(f"{COMMON}/data/text.txt"), "F")),
+    case(
+        "module deleted, code moved inline",
+        "R3",
+        Step(
+            Several(
+                (
+                    Delete(PART),
+                    Replace(
+                        f"{COMMON}/src/lib.rs",
+                        "pub mod part;",
+                        'pub mod part {\n    pub const TEXT: &str = "inline";\n}',
+                    ),
+                )
+            ),
+            "R3",
+        ),
+    ),
+    case(
+        "file added to a directory that a macro reads; then an edit",
+        "S0 S1",
+        Step(Write(f"{COMMON}/sql/2.sql", "two"), "R3"),
+        Step(main("two"), "R1"),
+        before=DECLARED,
+    ),
+    case("file there modified", "S0", Step(Write(f"{COMMON}/sql/1.sql", "six"), "R3"), before=DECLARED),
+    case(
+        "file there deleted",
+        "S0",
+        Step(Delete(f"{COMMON}/sql/2.sql"), "R3"),
+        before=Several((DECLARED, Write(f"{COMMON}/sql/2.sql", "two", "old"))),
+    ),
+    case(
+        "file added to the workspace's directory that a macro reads",
+        "S0",
+        Step(Write("services/migrations/2.sql", "alter"), "R4"),
+    ),
+    case(
+        "file added to another package's directory that a macro reads",
+        "S0",
+        Step(Write(f"{WORKER}/notes/b.txt", "note two"), "R3"),
+    ),
+    case(
+        "module renamed",
+        "R3",
+        Step(
+            Several(
+                (
+                    Move(PART, f"{COMMON}/src/piece.rs"),
+                    Replace(f"{COMMON}/src/lib.rs", "pub mod part;", "pub mod piece;\npub use piece as part;"),
+                )
+            ),
+            "R3",
+        ),
+    ),
+    case("foo.rs becomes foo/mod.rs", "R3", Step(Move(PART, f"{COMMON}/src/part/mod.rs"), "R3")),
+    case(
+        "two files exchanged by mv, other times",
+        "S0",
+        Step(Exchange(f"{COMMON}/data/text.txt", f"{COMMON}/data/swap2.txt"), "R3"),
+        before=Write(f"{COMMON}/data/swap2.txt", "swapped text\n", "now"),
+    ),
+    case(
+        "two files exchanged by mv, same size and time; then an edit",
+        "S0 S1",
+        Step(Exchange(f"{COMMON}/data/swap1.txt", f"{COMMON}/data/swap2.txt"), "R3"),
+        Step(main("two"), "R1"),
+        unguarded="S0 S1",
+    ),
+    case(
+        "build script's input: file, directory, file",
+        "R3 R3",
+        Step(Several((Delete(f"{COMMON}/input/value"), Write(f"{COMMON}/input/value/x", "x", "old"))), "R3"),
+        Step(Several((Delete(f"{COMMON}/input/value"), Write(f"{COMMON}/input/value", "value six\n", "old"))), "R3"),
+    ),
+    case(
+        "link to a file leads elsewhere; then an edit",
+        "S0 S1",
+        Step(Link(f"{COMMON}/data/link.txt", "swap2.txt"), "R3"),
+        Step(main("two"), "R1"),
+        before=DECLARED,
+    ),
+    case(
+        "link to a directory leads elsewhere", "S0", Step(Link(f"{COMMON}/data/dirlink", "d2"), "R3"), before=DECLARED
+    ),
+    case("link out of the package leads elsewhere", "S0", Step(Link(f"{COMMON}/outside", "../../shared2"), "R3")),
+    case(
+        "file behind a link edited, older time",
+        "S0",
+        Step(Write("services/shared/note.txt", "shared six\n", "old"), "R4"),
+    ),
+    case(
+        "executable bit set, which build.rs looks at; reset with an edit",
+        "S0 R3",
+        Step(Mode(f"{COMMON}/input/tool.sh", 0o755), "R3"),
+        Step(Several((Mode(f"{COMMON}/input/tool.sh", 0o644), part("two"))), "R3"),
+    ),
+    case("build script's input, older time", "S0", Step(Write(f"{COMMON}/input/value", "value two\n", "old"), "R3")),
+    case("included file, older time", "S0", Step(Write(f"{COMMON}/data/text.txt", "text two\n", "old"), "R3")),
+    case(
+        "feature in Cargo.toml; version; both with older times",
+        "R3 R3",
+        Step(Replace(f"{COMMON}/Cargo.toml", "default = []", 'default = ["extra"]', "old"), "R3"),
+        Step(
+            Several(
+                (
+                    Replace(f"{COMMON}/Cargo.toml", 'version = "0.1.0"', 'version = "0.2.0"', "old"),
+                    Replace(
+                        "services/Cargo.lock",
+                        'name = "common"\nversion = "0.1.0"',
+                        'name = "common"\nversion = "0.2.0"',
+                        "old",
+                    ),
+                )
+            ),
+            "R3",
+        ),
+    ),
+    case(
+        "other profile; [profile.release] edited",
+        "R5 R5",
+        Step(None, "R5", Build(args=(("PROFILE", "fast"),))),
+        Step(Replace("services/Cargo.toml", "debug-assertions = false", "debug-assertions = true"), "R5"),
+    ),
+    case(
+        "rustflags in .cargo/config.toml",
+        "R5",
+        Step(Write("services/.cargo/config.toml", CONFIGURED, "old"), "R5"),
+    ),
+    case(
+        "option_env! by build argument, two values",
+        "R3 R3",
+        Step(None, "R4", Build(args=(("GREETING", "hello"),))),
+        Step(None, "R4", Build(args=(("GREETING", "hi"),))),
+    ),
+    case(
+        "environment that build.rs reads and does not declare",
+        "S0",
+        Step(None, "R4", Build(args=(("UNTRACKED", "1"),))),
+    ),
+    case(
+        "environment that does not matter", "R0", Step(None, "R0", Build(args=(("HTTPS_PROXY", "http://127.0.0.1:9"),)))
+    ),
+    case(
+        "killed in mid-compile; the same tree again",
+        "?",
+        Step(part("two"), "", dies=True),
+        Step(None, "R*"),
+    ),
+    case(
+        "killed in mid-compile; another tree next",
+        "?",
+        Step(part("two"), "", dies=True),
+        Step(part("six", "old"), "R*"),
+    ),
+    case(
+        "sync dies before marking (link leads elsewhere)",
+        "-",
+        Step(Link(f"{COMMON}/data/link.txt", "swap2.txt"), "W", Build(script=DYING)),
+        Step(None, "R4"),
+        before=DECLARED,
+    ),
+    case(
+        "sync dies before marking (a file goes)",
+        "-",
+        Step(Delete(f"{COMMON}/sql/1.sql"), "W", Build(script=DYING)),
+        Step(None, "R4"),
+        before=DECLARED,
+    ),
+    case(
+        "compile error, undone with the old time, then an edit",
+        "F R0 R3",
+        Step(Write(PART, "nonsense\n"), "F"),
+        Step(part("one", "old"), "R0"),
+        Step(part("two"), "R3"),
+    ),
+    case(
+        "clock: all of the mount an hour ahead, then four edits",
+        "S0 S0 S0 S0",
+        Step(in_mount(AN_HOUR_AHEAD, part("two")), "R4"),
+        Step(part("six"), "R3"),
+        Step(main("two"), "R1"),
+        Step(Replace(f"{WORKER}/src/main.rs", "worker one", "worker two"), "R1"),
+    ),
+    case(
+        "clock: an hour ahead, edit of common, one service at a time",
+        "S0 S0",
+        Step(in_mount(AN_HOUR_AHEAD, part("two")), "R3", Build("api")),
+        Step(None, "R1", Build("worker")),
+    ),
+    case(
+        "common edited with an older time, one service at a time",
+        "S0 S0",
+        Step(part("two", "old"), "R2", Build("api")),
+        Step(None, "R1", Build("worker")),
+    ),
+    case("fresh clone (all times new) and an edit", "R4", Step(Several((Times(None), main("two"))), "R1")),
+    case(
+        "another compiler: same path, size, time and version text",
+        "S0",
+        Step(None, "R5", Build(image="rustc")),
+        Step(None, "R0"),
+    ),
+    case(
+        "another system library: same path, size and time",
+        "S0",
+        Step(None, "R5", Build(image="library")),
+        Step(part("two"), "R3"),
+    ),
+    case(
+        "compiler chosen by a file in the sources",
+        "R5 S0",
+        Step(Write("services/rust-toolchain", "b\n"), "R5"),
+        Step(Write("services/rust-toolchain", "a\n"), "R5"),
+    ),
+    case(
+        "build.rs writes src/gen.rs, not in the context; two edits",
+        "W W",
+        Step(main("two"), "R3"),
+        Step(Write(f"{WORKER}/gen.in", "gen two\n", "old"), "R3"),
+        before=GENERATING,
+    ),
+    case(
+        "build.rs overwrites an outdated src/gen.rs",
+        "R1",
+        Step(main("two"), "R3"),
+        before=Several((GENERATING, Write(f"{WORKER}/src/gen.rs", 'pub const G: &str = "outdated";\n', "old"))),
+    ),
+    case(
+        "build.rs writes into another package; an edit there",
+        "?",
+        Step(Replace(f"{WORKER}/src/main.rs", "worker one", "worker two"), "R4"),
+        before=BESIDE,
+    ),
+    case(
+        "build.rs reads Cargo.lock; a dependency is bumped",
+        "S4",
+        Step(Replace("services/Cargo.lock", BUMPED, BUMP), "R5"),
+        before=LOCK_READER,
+    ),
+    case("build.rs without rerun-if lists a directory; a file goes", "S0", Step(Delete(f"{COMMON}/listed/b"), "R3")),
+    case(
+        "build.rs without rerun-if lists a directory; one comes", "R3", Step(Write(f"{COMMON}/listed/c", "c\n"), "R3")
+    ),
+    case(
+        "program removed from the workspace; build the other",
+        "F R0",
+        Step(
+            Several(
+                (
+                    Delete(WORKER),
+                    Replace(
+                        "services/Cargo.lock",
+                        '\n[[package]]\nname = "worker"\nversion = "0.1.0"\ndependencies = [\n "common",\n "mac",\n]\n',
+                        "",
+                    ),
+                )
+            ),
+            "F",
+        ),
+        Step(None, "R*", Build("api")),
+    ),
+    case(
+        "file names with a newline, a space, | and é; then an edit",
+        "S0 S1",
+        Step(
+            Several(tuple(Write(f"{COMMON}/sql/{name}", "odd", "old") for name in ("a\nb", "a b", "a|b", "é"))),
+            "R4",
+        ),
+        Step(main("two"), "R4"),
+        before=DECLARED,
+    ),
+    case(
+        "file names with a space, | and é; then an edit",
+        "S0 S1",
+        Step(Several(tuple(Write(f"{COMMON}/sql/{name}", "odd", "old") for name in ("a b", "a|b", "é"))), "R3"),
+        Step(main("two"), "R1"),
+        before=DECLARED,
+    ),
+    case(
+        "README, compose file, docs and a README in a crate edited",
+        "R0",
+        Step(
+            Several(tuple(Write(name, "words\n") for name in ("README.md", "docker-compose.yaml", f"{API}/README.md"))),
+            "R0",
+        ),
+    ),
+    case("source pruned from the mount", "R5", Step(in_mount("rm -rf */src src", part("two", "old")), "R4")),
+    case("target pruned from the mount", "R5", Step(in_mount("rm -rf */target *", part("two", "old")), "R5")),
+    case("state pruned from the mount", "S0", Step(in_mount("rm -rf */state", part("two", "old")), "R5")),
+    case("the whole mount pruned", "R5", Step(in_mount("rm -rf ..?* .[!.]* *", part("two", "old")), "R5")),
+)
+
+
+def run(site: Site, one: Case) -> list[str]:
+    """Play a case; the cells of its judged builds, in order."""
+    if one.before is not None:
+        one.before.apply(site.context)
+    first = site.build(PLAIN)
+    assert first.programs is not None, first.log
+    assert site.judge(PLAIN, first) == "R5", first.log
+    cells = []
+    for step in one.steps:
+        if isinstance(step.do, Change):
+            step.do.apply(site.context)
+        elif step.do is not None:
+            step.do(site)
+        if step.dies:
+            site.build(step.build, until=lambda progress: bool(progress.compiled))
+        else:
+            cells.append(site.judge(step.build, site.build(step.build)))
+    return cells
+
+
+def agrees(seen: list[str], wanted: str) -> bool:
+    """Whether cells are the expected ones; `R*` stands for any number of crates."""
+    patterns = wanted.split()
+    return len(seen) == len(patterns) and all(
+        have == want or (want.endswith("*") and have[0] == want[0]) for have, want in zip(seen, patterns, strict=True)
+    )

@@ -1,0 +1,58 @@
+"""Toolchain images, oracle and scratch space of the staleness tests; their cases run side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.engine.staleness import site as sites
+from tests.engine.staleness.cases import Case, run
+from tests.engine.staleness.site import Design, Images, Oracle, Site
+
+AT_ONCE = 3  # builds side by side: one waits for the engine while two compile
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """The toolchain images, made when first asked for."""
+    return Images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="session")
+def oracle(images: Images) -> Iterator[Oracle]:
+    """The judge. Its containers, and the mounts of all sites, go at the end."""
+    judge = Oracle(images)
+    yield judge
+    judge.close()
+    sites.remove_mounts()
+
+
+@pytest.fixture
+def make_site(images: Images, oracle: Oracle, tmp_path: Path) -> Callable[[Design], Site]:
+    """A site of its own for one test."""
+    return lambda design: Site(tmp_path / design.name.replace(" ", "-"), design, images, oracle)
+
+
+@pytest.fixture(scope="session")
+def cells(
+    request: pytest.FixtureRequest, images: Images, oracle: Oracle, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Design, Case], list[str]]]:
+    """What the builds of a case were. All selected cases are started at the first question, a few at a time."""
+    top = tmp_path_factory.mktemp("cases")
+
+    def play(number: int, design: Design, one: Case) -> list[str]:
+        return run(Site(top / str(number), design, images, oracle), one)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        begun: dict[tuple[str, str], Future[list[str]]] = {}
+        for item in request.session.items:
+            parameters = getattr(getattr(item, "callspec", None), "params", {})
+            if {"design", "one"} <= parameters.keys():
+                design, one = parameters["design"], parameters["one"]
+                begun[design.name, one.name] = pool.submit(play, len(begun), design, one)
+        yield lambda design, one: begun[design.name, one.name].result()
+        for future in begun.values():
+            future.cancel()

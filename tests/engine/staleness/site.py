@@ -1,0 +1,363 @@
+"""Where one case lives: its trees on the host, its mounts in the engine, its builds; and the oracle that judges them.
+
+All builds are real `docker buildx build`s, because layers and the context transfer are part of what goes stale. The
+product's own Dockerfile and script are used, with two arguments and a stage to take the programs out added.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import re
+import secrets
+import shutil
+import subprocess
+import tarfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from buildkit_tasks import transfer
+from buildkit_tasks.progress import Decoder, Progress
+from tests.engine.staleness import tree
+
+PROJECT = Path(__file__).parents[3]
+HERE = Path(__file__).parent
+RUST = "localhost/buildkit-tasks/rust:1-bookworm"
+SCRIPT = (PROJECT / "docker/compile.sh").read_text()
+DOCKERFILE = (PROJECT / "docker/Dockerfile").read_text()
+SESSION = f"bt-stale-{secrets.token_hex(4)}"  # part of every mount id, so that they can be found and removed
+BINS = "api worker"
+
+
+def docker(
+    *argv: str | Path, stdin: bytes | None = None, check: bool = True, cwd: Path = HERE
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a docker command to its end; fails loudly with what it said."""
+    done = subprocess.run(["docker", *map(str, argv)], input=stdin, capture_output=True, cwd=cwd, check=False)
+    if check and done.returncode != 0:
+        raise AssertionError(f"docker {argv[0]} ended with {done.returncode}\n{done.stderr.decode(errors='replace')}")
+    return done
+
+
+# ---------------------------------------------------------------------------------------------------------- toolchains
+
+_RUSTC = """#!/bin/sh
+# what rustup does: the compiler depends on a file in the sources
+dir=$PWD
+while [ -n "$dir" ] && [ ! -e "$dir/rust-toolchain" ]; do dir=${dir%/*}; done
+flavor=FLAVOR
+if [ -n "$dir" ]; then read -r flavor < "$dir/rust-toolchain"; fi
+case " $* " in *" -vV "*) /usr/bin/rustc "$@"; if [ -n "$dir" ]; then echo "flavor: $flavor"; fi; exit ;; esac
+case " $* " in *" --crate-name "*) exec /usr/bin/rustc "$@" --cfg "flavor=\\"$flavor\\"" ;; esac
+exec /usr/bin/rustc "$@"
+"""
+
+#: `rustc` and `library` differ from `plain` in bytes alone: same size, same time, same words on their version.
+_IMAGES = {
+    "plain": ("a", 1, ""),
+    "rustc": ("b", 1, ""),
+    "library": ("a", 2, ""),
+    "busybox": (
+        "a",
+        1,
+        "RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends busybox-static && mkdir /busybox && "
+        "for a in $(/bin/busybox --list); do ln -s /bin/busybox /busybox/$a; done && ln -sf /bin/busybox /bin/sh\n"
+        "ENV PATH=/busybox:$PATH\n",
+    ),
+}
+
+
+class Images:
+    """The toolchain images of the cases, made when first asked for."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._locks = {name: threading.Lock() for name in _IMAGES}
+        self._made: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        tag = f"localhost/buildkit-tasks-stale/{name}:latest"
+        with self._locks[name]:
+            if name not in self._made:
+                self._make(name, tag)
+                self._made.add(name)
+        return tag
+
+    def _make(self, name: str, tag: str) -> None:
+        flavor, value, more = _IMAGES[name]
+        context = self._scratch / f"image-{name}"
+        tree.put(context, "rustc", _RUSTC.replace("FLAVOR", flavor), tree.OLD)
+        (context / "rustc").chmod(0o755)
+        tree.put(context, "sys.c", f"int sys_value(void) {{ return {value}; }}\n", tree.OLD)
+        dockerfile = (
+            f"FROM {RUST}\nCOPY rustc /usr/local/bin/rustc\nCOPY sys.c /tmp/sys.c\n"
+            "RUN cd /tmp && gcc -c sys.c && ar rcs /usr/local/lib/libsys.a sys.o && rm sys.* && "
+            f"touch -d @{tree.OLD} /usr/local/lib/libsys.a /usr/local/bin/rustc\n{more}"
+        )
+        link = transfer.guard(context, self._scratch / "state")
+        docker("buildx", "build", "-q", "-f", "-", "-t", tag, link, stdin=dockerfile.encode())
+
+
+# -------------------------------------------------------------------------------------------------------------- oracle
+
+
+class Oracle:
+    """The same tree built from nothing: no mount, no layer, no transfer; plain cargo in an empty directory."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self._containers: dict[str, str] = {}
+        self._known: dict[str, dict[str, str] | None] = {}
+        self._lock = threading.Lock()
+
+    def programs(self, context: Path, build: Build) -> dict[str, str] | None:
+        """What the programs print; None where the tree does not compile."""
+        packed = _pack(context)
+        key = hashlib.sha256(packed + repr((build.bins, build.args, build.image)).encode()).hexdigest()
+        if key not in self._known:
+            self._known[key] = self._build(packed, build)
+        return self._known[key]
+
+    def _container(self, image: str) -> str:
+        with self._lock:
+            if image not in self._containers:
+                done = docker("run", "-d", "--init", "--rm", self._images[image], "sleep", "infinity")
+                self._containers[image] = done.stdout.decode().strip()
+            return self._containers[image]
+
+    def _build(self, packed: bytes, build: Build) -> dict[str, str] | None:
+        args = dict(build.args)
+        profile = args.pop("PROFILE", "release")
+        bins = " ".join(f"--bin {name}" for name in build.bins.split())
+        work = f"/work/{secrets.token_hex(6)}"
+        script = (
+            f"mkdir -p {work} && cd {work} && tar -xf - && cd services && "
+            f"cargo build -q --locked --workspace --profile {profile} {bins} || exit 9\n"
+            f'for b in {build.bins}; do echo "=== $b"; target/*/$b || exit 8; done; rm -rf {work}'
+        )
+        environment = [f"--env={name}={value}" for name, value in args.items()]
+        done = docker(
+            "exec", "-i", *environment, self._container(build.image), "sh", "-c", script, stdin=packed, check=False
+        )
+        if done.returncode == 9:
+            return None
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+        parts = re.split(r"^=== (\S+)\n", done.stdout.decode(), flags=re.MULTILINE)[1:]
+        return dict(zip(parts[::2], parts[1::2], strict=True))
+
+    def close(self) -> None:
+        """Remove the containers."""
+        for container in self._containers.values():
+            docker("rm", "-f", container)
+
+
+def _pack(context: Path) -> bytes:
+    """The sources as a tar that depends on nothing but names, contents, links and modes."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted((context / "services").rglob("*")):
+            info = tar.gettarinfo(path, str(path.relative_to(context)))
+            info.mtime, info.uid, info.gid, info.uname, info.gname = tree.OLD, 0, 0, "", ""
+            if info.isreg():
+                with path.open("rb") as file:
+                    tar.addfile(info, file)
+            else:
+                tar.addfile(info)
+    return buffer.getvalue()
+
+
+# -------------------------------------------------------------------------------------------------------------- builds
+
+
+@dataclass(frozen=True)
+class Build:
+    """One build: which programs, build arguments, toolchain image. `script` replaces the compile script."""
+
+    bins: str = BINS
+    args: tuple[tuple[str, str], ...] = ()
+    image: str = "plain"
+    script: str | None = None
+
+
+@dataclass
+class Result:
+    """What a build did. `programs` maps a binary to what it prints, None when the build failed."""
+
+    programs: dict[str, str] | None
+    compiled: list[str]
+    marked: list[str]
+    fresh: int | None
+    log: str
+
+
+@dataclass(frozen=True)
+class Design:
+    """A way to build: our Dockerfile or the classic one, with or without the guard of the transfer."""
+
+    name: str
+    classic: bool = False
+    guarded: bool = True
+    image: str = "plain"
+
+
+OURS = Design("ours")
+BUSYBOX = Design("ours with busybox", image="busybox")
+UNGUARDED = Design("ours, plain docker build", guarded=False)
+CLASSIC = Design("classic", classic=True, guarded=False)
+
+
+@dataclass
+class Site:
+    """The place of one case."""
+
+    root: Path
+    design: Design
+    images: Images
+    oracle: Oracle
+    scope: str = field(default_factory=lambda: f"{SESSION}-{secrets.token_hex(4)}")
+    checkout: str = "one/app"
+    _script: str = SCRIPT
+
+    def __post_init__(self) -> None:
+        self.worktree(self.checkout)
+
+    @property
+    def context(self) -> Path:
+        """The tree that is built."""
+        return self.root / self.checkout
+
+    def worktree(self, name: str, time: float | None = tree.OLD) -> None:
+        """Make a checkout of the base tree and go there."""
+        self.checkout = name
+        tree.make(self.context, time=time)
+        shutil.copy(PROJECT / ".dockerignore", self.context)
+        self._write_docker(self._script)
+
+    def use_script(self, text: str) -> None:
+        """Build with another compile script from now on; the identity of the toolchain stays the product's."""
+        self._script = text
+        self._write_docker(text)
+
+    def _write_docker(self, script: str) -> None:
+        place = self.context / "docker"
+        place.mkdir(exist_ok=True)
+        if self.design.classic:
+            _write_changed(place / "Dockerfile", (HERE / "classic.Dockerfile").read_text())
+            return
+        _write_changed(place / "compile.sh", script)
+        _write_changed(place / "key.sh", SCRIPT)
+        text = DOCKERFILE.replace("source=docker/compile.sh,", "source=docker/key.sh,")
+        text = text.replace("ARG RUSTFLAGS\n", "ARG RUSTFLAGS\nARG GREETING\nARG UNTRACKED\n")
+        assert text.count("UNTRACKED") == 1
+        text += "\nFROM scratch AS programs\nARG CACHE_SCOPE\nCOPY --from=compile /out/${CACHE_SCOPE} /\n"
+        _write_changed(place / "Dockerfile", text)
+        ignore = (PROJECT / ".dockerignore").read_text()
+        _write_changed(self.context / ".dockerignore", f"{ignore}!docker/key.sh\n")
+
+    def command(self, build: Build, out: Path) -> list[str]:
+        """The argv of a build of the present tree."""
+        context = self.context
+        if self.design.guarded:
+            context = transfer.guard(context, self.root / "state", [context / "docker/Dockerfile"])
+        image = self.design.image if build.image == "plain" else build.image
+        incremental = () if self.design.classic else ("--build-arg=CARGO_INCREMENTAL=1",)
+        return [
+            *("docker", "buildx", "build", "--progress=rawjson", "--provenance=false"),
+            *(f"--file={context}/docker/Dockerfile", "--target=programs", f"--output=type=local,dest={out}"),
+            f"--build-context=rust:1-bookworm=docker-image://{self.images[image]}",
+            f"--build-context=debian:bookworm-slim=docker-image://{RUST}",
+            *(f"--build-arg=CACHE_SCOPE={self.scope}", f"--build-arg=BINS={build.bins}", *incremental),
+            *(f"--build-arg={name}={value}" for name, value in build.args),
+            str(context),
+        ]
+
+    def build(self, build: Build, until: Callable[[Progress], bool] | None = None) -> Result:
+        """Build and run the programs. When `until` says so, the client is killed in mid-build (SIGKILL)."""
+        if build.script is not None:
+            self._write_docker(build.script)
+        try:
+            return self._build(build, until)
+        finally:
+            if build.script is not None:
+                self._write_docker(self._script)
+
+    def _build(self, build: Build, until: Callable[[Progress], bool] | None) -> Result:
+        out = self.root / f"out-{secrets.token_hex(4)}"
+        progress, decoder = Progress(), Decoder()
+        with subprocess.Popen(
+            self.command(build, out), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=self.root
+        ) as process:
+            assert process.stderr is not None
+            while chunk := process.stderr.read1(65536):  # type: ignore[attr-defined]
+                for status in decoder.feed(chunk):
+                    progress.update(status)
+                if until is not None and until(progress):
+                    process.kill()
+                    until = None
+        log = "\n".join(line for vertex in progress.vertexes.values() for line in vertex.log)
+        programs = None
+        if process.returncode == 0:
+            # BuildKit keeps the order of nothing: the programs' own names say which is which
+            programs = {name: _run(out / name / "bin/service") for name in build.bins.split()}
+        shutil.rmtree(out, ignore_errors=True)
+        return Result(programs, progress.compiled, progress.marked, progress.fresh, log + decoder.close())
+
+    def in_mount(self, script: str, image: str = "plain") -> None:
+        """Run a shell script in the directory of the target mount, as a clock or a person with rm would."""
+        target = "/app/services/target" if self.design.classic else "/build"
+        dockerfile = (
+            f"FROM {self.images[image]}\nRUN --mount=type=cache,id={self.scope}-target-amd64,target={target} "
+            f"cd {target} && {script} # {secrets.token_hex(4)}\n"
+        )
+        empty = self.root / "empty"
+        empty.mkdir(exist_ok=True)
+        docker("buildx", "build", "-q", "--output=type=cacheonly", "-f", "-", empty, stdin=dockerfile.encode())
+
+    def judge(self, build: Build, result: Result) -> str:
+        """R right, S stale, F fails as it must, W wrongly fails or wrongly succeeds; then the crates compiled."""
+        wanted = self.oracle.programs(self.context, build)
+        if result.programs is None:
+            return "F" if wanted is None else "W"
+        verdict = "W" if wanted is None else "R" if result.programs == wanted else "S"
+        return f"{verdict}{len(set(result.compiled))}"
+
+
+def _write_changed(path: Path, text: str) -> None:
+    if not path.is_file() or path.read_text() != text:
+        path.write_text(text)
+
+
+def _run(program: Path) -> str:
+    return subprocess.run([program], capture_output=True, check=True, text=True).stdout
+
+
+def remove_mounts() -> None:
+    """Remove the mounts of this session from the engine, and nothing else."""
+    usage = docker("buildx", "du", "--verbose").stdout.decode()
+    ours = []
+    for record in usage.split("\n\n"):
+        found = re.search(r"^ID:\s*(\S+)", record, re.MULTILINE)
+        if found and SESSION in record and "exec.cachemount" in record:
+            ours.append(re.escape(found[1]))
+    for start in range(0, len(ours), 100):
+        docker("buildx", "prune", "-f", "--filter", f"id=^({'|'.join(ours[start : start + 100])})$")
+
+
+@contextlib.contextmanager
+def together(sites: Sequence[tuple[Site, Build]]) -> Iterator[list[Result]]:
+    """Several builds at the same time; yields their results in the order given."""
+    results: list[Result | None] = [None] * len(sites)
+
+    def one(index: int, site: Site, build: Build) -> None:
+        results[index] = site.build(build)
+
+    threads = [threading.Thread(target=one, args=(i, site, build)) for i, (site, build) in enumerate(sites)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert None not in results
+    yield [r for r in results if r is not None]

@@ -1,0 +1,47 @@
+"""Every case of the matrix: ours is always right and compiles no crate too many; the classic recipe is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.engine.staleness.cases import CASES, Case, agrees
+from tests.engine.staleness.site import BUSYBOX, CLASSIC, OURS, UNGUARDED, Design
+
+pytestmark = pytest.mark.engine
+
+Cells = Callable[[Design, Case], list[str]]
+
+
+def _cases(design: Design, wanted: Callable[[Case], str | None]) -> pytest.MarkDecorator:
+    rows = [(design, one, want) for one in CASES if (want := wanted(one)) is not None]
+    return pytest.mark.parametrize(("design", "one", "want"), rows, ids=[one.name for _, one, _ in rows])
+
+
+@_cases(OURS, lambda one: one.cells)
+def test_ours(design: Design, one: Case, want: str, cells: Cells) -> None:
+    """Right in every case, with exactly the crates compiled that the table says."""
+    seen = cells(design, one)
+    assert agrees(seen, want), f"{' '.join(seen)} instead of {want}"
+
+
+@_cases(BUSYBOX, lambda one: one.cells)
+def test_with_busybox_tools(design: Design, one: Case, want: str, cells: Cells) -> None:
+    """The same with busybox's sh, awk, find, tar and so on, as in an Alpine image."""
+    seen = cells(design, one)
+    assert agrees(seen, want), f"{' '.join(seen)} instead of {want}"
+
+
+@_cases(UNGUARDED, lambda one: one.unguarded)
+def test_without_the_guard_of_the_transfer(design: Design, one: Case, want: str, cells: Cells) -> None:
+    """What plain `docker compose build` cannot see: BuildKit does not even send the file."""
+    seen = cells(design, one)
+    assert agrees(seen, want), f"{' '.join(seen)} instead of {want}"
+
+
+@_cases(CLASSIC, lambda one: None if "-" in one.classic else one.classic)
+def test_classic(design: Design, one: Case, want: str, cells: Cells) -> None:
+    """The usual recipe does what the table says of it, wrong programs included ("?": it depends on timing)."""
+    seen = cells(design, one)
+    assert want == "?" or agrees(seen, want), f"{' '.join(seen)} instead of {want}"
