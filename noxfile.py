@@ -43,3 +43,9 @@ def engine(session: nox.Session) -> None:
 def cache_long(session: nox.Session) -> None:
     """Twenty dependency bumps, each built and trimmed (about five minutes on an idle machine)."""
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_cache_rust.py", *session.posargs)
+
+
+@nox.session
+def degraded(session: nox.Session) -> None:
+    """Real Rust on Docker 20.10.24, with BuildKit and without (about five minutes; copies 2 GB into the old engine)."""
+    session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_old_engine.py", *session.posargs)

@@ -187,8 +187,8 @@ def test_doctor_of_an_engine_that_was_stopped(old: OldEngine, project: Path) -> 
 RUST = {
     "services/Cargo.toml": '[workspace]\nresolver = "2"\nmembers = ["crates/*"]\n',
     "services/crates/common/Cargo.toml": '[package]\nname = "common"\nversion = "0.1.0"\nedition = "2021"\n'
-    '[dependencies]\nitoa = "=1.0.15"\n',
-    "services/crates/common/src/lib.rs": "pub fn text(n: u64) -> String { itoa::Buffer::new().format(n).to_string() }\n",
+    '[dependencies]\nitoa = "=1.0.19"\n',
+    "services/crates/common/src/lib.rs": "pub fn text(n: u64) -> String { itoa::Buffer::new().format(n).into() }\n",
     "services/crates/api/Cargo.toml": '[package]\nname = "api"\nversion = "0.1.0"\nedition = "2021"\n'
     '[dependencies]\ncommon = { path = "../common" }\n',
     "services/crates/api/src/main.rs": 'fn main() { println!("first {}", common::text(1)); }\n',
@@ -211,18 +211,16 @@ dependencies = [
 
 [[package]]
 name = "itoa"
-version = "1.0.15"
+version = "1.0.19"
 source = "registry+https://github.com/rust-lang/crates.io-index"
-checksum = "4a5f13b858c8d314ee3e8f639011f7ccefe71f97f96e50151fb991f267928e2c"
+checksum = "3bd1574e617a9a6c1f8f8181bd7e841e1f20e4277607ef28945765188d6284d4"
 """,
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("builder", ["auto", "legacy"])
-def test_real_rust_in_both_tiers(
-    old: OldEngine, base_images: Mapping[str, str], tmp_path: Path, builder: str
-) -> None:
+def test_real_rust_in_both_tiers(old: OldEngine, base_images: Mapping[str, str], tmp_path: Path, builder: str) -> None:
     """Two to four minutes: the Rust image, 2 GB, is copied into the old engine first."""
     rust = base_images.get("rust:1-bookworm", "rust:1-bookworm")
     if rust not in old.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", cwd=tmp_path).out.split():

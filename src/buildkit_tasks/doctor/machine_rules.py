@@ -71,6 +71,8 @@ def shell_rc(facts: Facts) -> Verdict:
     old = facts.engine and facts.engine.version and facts.engine.version < MINIMUM["engine"]
     if old and not facts.rc_set and not facts.podman_engine:
         return warn("not set, and this engine does not use BuildKit by itself", "invoke enable-buildkit", "enable")
+    if not facts.rc_set and not (facts.engine and facts.engine.version):
+        return unknown("not set up; whether it is needed depends on the engine")
     return ok("set up" if facts.rc_set else "not set up, and not needed with this engine")
 
 
@@ -78,7 +80,9 @@ def completion(facts: Facts) -> Verdict:
     if facts.completion == "stale":
         return warn("written by another version", "invoke completion --install $(basename $SHELL)", "completion")
     return ok(
-        {"current": "installed", "missing": "not installed (invoke completion --install bash)"}.get(facts.completion, "-")
+        {"current": "installed", "missing": "not installed (invoke completion --install bash)"}.get(
+            facts.completion, "-"
+        )
     )
 
 
@@ -108,6 +112,8 @@ def proxy(facts: Facts) -> Verdict:
 
 
 def registry(facts: Facts) -> Verdict:
+    if not facts.registry_state and not facts.compose_read:
+        return unknown("which base images are needed is not known yet")
     if not facts.registry_state:
         return ok("every base image is here already")
     if facts.registry_state == "closed":

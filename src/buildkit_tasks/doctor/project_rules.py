@@ -20,7 +20,7 @@ def ports(facts: Facts) -> Verdict:
         return fail(
             f"port {use.port}, which {use.service} publishes, is held by {use.holder}{more}", f"{move}, or end it"
         )
-    return ok("free or ours")
+    return ok("free or ours") if facts.compose_read else unknown("the compose file could not be read yet")
 
 
 def dotenv(facts: Facts) -> Verdict:
@@ -66,7 +66,7 @@ def bind_sources(facts: Facts) -> Verdict:
             f"not there: {', '.join(facts.missing_sources)}",
             "make the file or directory first; the short volume syntax makes an empty directory of root's in its place",
         )
-    return ok("all there")
+    return ok("all there") if facts.compose_read else unknown("the compose file could not be read yet")
 
 
 def lock_file(facts: Facts) -> Verdict:
@@ -87,6 +87,8 @@ def health_tools(facts: Facts) -> Verdict:
             f"the health check of {bad.service} calls {bad.tool}, which {bad.image} does not have",
             f"have the program check itself, or install {bad.tool} in the image",
         )
+    if not facts.compose_read:
+        return unknown("the compose file could not be read yet")
     return ok("each calls a program that its image has")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -60,10 +61,10 @@ def _inside(session: Session) -> bool:
 def run_doctor(session: Session, *, fix: bool, verify: bool) -> int:
     """Examine, mend what may be mended, tell; returns the exit code: 0, or that of unhealthy-setup."""
     began = session.world.clock()
-    checks = doctor.examine(gather(session), doctor.RULES)
+    checks = _examined(session)
     if fix and mend(session, checks):
         session = Session(session.world, session.report, session.flags)  # nothing remembered from before
-        checks = doctor.examine(gather(session), doctor.RULES)
+        checks = _examined(session)
     proof: dict[str, Any] = {}
     if verify:
         from .verify import verify as prove
@@ -85,6 +86,20 @@ def run_doctor(session: Session, *, fix: bool, verify: bool) -> int:
     return EXIT_CODES["unhealthy-setup"] if any(c.state == "fail" for c in checks) else 0
 
 
+def _examined(session: Session) -> tuple[Check, ...]:
+    checks = doctor.examine(gather(session), doctor.RULES)
+    return tuple(replace(c, remedy=typed(session, c.remedy)) for c in checks)
+
+
+def typed(session: Session, text: str) -> str:
+    """A remedy as it has to be typed here: from a checkout whose tools live in .venv, `invoke` is `./dev invoke`."""
+    root = session.root if _inside(session) else None
+    if not root or not (root / "dev").is_file() or session.world.env.get("VIRTUAL_ENV") != str(root / ".venv"):
+        return text
+    dev = "./dev" if session.world.cwd == root else str(root / "dev")
+    return re.sub(r"(?<![\w/.-])invoke (?=[a-z])", f"{dev} invoke ", text)
+
+
 def tell(session: Session, checks: Sequence[Check], seconds: float) -> None:
     """One line a check; what fires with why and remedy."""
     width = max(len(c.name) for c in checks)
@@ -101,7 +116,7 @@ def tell(session: Session, checks: Sequence[Check], seconds: float) -> None:
         + (f", {count['unknown']} not to be told here" if count["unknown"] else "")
     )
     if any(c.fix and c.fires for c in checks):
-        lines.append("invoke doctor --fix applies the safe remedies, asking before each")
+        lines.append(typed(session, "invoke doctor --fix") + " applies the safe remedies, asking before each")
     session.report.answer("\n".join(lines))
 
 
