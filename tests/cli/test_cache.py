@@ -155,3 +155,25 @@ def test_a_thousand_records_are_shown_within_a_second_of_work(listed: Bench) -> 
     assert len(done.out.splitlines()) >= 1000
     # the work itself is measured in tests/unit; this is the whole process on a machine that may be busy
     assert time.monotonic() - began < 10
+
+
+def test_a_policy_is_a_diff_until_it_is_consented_to(listed: Bench) -> None:
+    listed.reply("buildx inspect", stdout="Name: farm\nDriver: docker-container\nBuildKit version: v0.25.1\n")
+    config = listed.place / "home" / ".docker"
+    listed.env["DOCKER_CONFIG"] = str(config)
+    written = config / "buildx" / "buildkitd.default.toml"
+    shown = listed.invoke("engine.gc", "--builder", "farm", "--keep", "30GB")
+    assert '+  filters = ["type==regular"]' in shown.out
+    assert listed.invoke("engine.gc", "--builder", "farm", "--keep", "30GB", "--write").code == 18
+    assert not written.exists()
+    assert listed.invoke("engine.gc", "--builder", "farm", "--keep", "30GB", "--write", "--yes").code == 0
+    assert 'maxUsedSpace = "30GB"' in written.read_text()
+    assert "has this policy already" in listed.invoke("engine.gc", "--builder", "farm", "--keep", "30GB").err
+
+
+def test_a_remote_builders_file_is_printed_and_nothing_written(listed: Bench) -> None:
+    listed.reply("buildx inspect", stdout="Name: farm\nDriver: remote\nBuildKit version: v0.25.1\n")
+    done = listed.invoke("engine.gc", "--builder", "farm", "--keep", "30GB", "--write", "--yes")
+    assert done.code == 0, done.all
+    assert "of the builder's own machine" in done.err
+    assert not (listed.root / "buildkitd.toml").exists()

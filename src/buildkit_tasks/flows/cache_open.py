@@ -30,8 +30,9 @@ def listing(session: Session, project: Project, found: Sequence[Mount], builder:
         out, empty = Path(scratch) / "out", Path(scratch) / "context"
         out.mkdir()
         empty.mkdir()
-        build = _build(session, project, text, empty, builder, out)
-        run.check(session.world, build)
+        result = run.capture(session.world, _build(session, project, text, empty, builder, out))
+        if result.code != 0:
+            raise _failed(project, result.stderr)
         return {
             mount.name: cache_inside.read(*(_text(out / str(n) / part) for part in ("list", "texts", "generation")))
             for n, mount in enumerate(found)
@@ -61,8 +62,19 @@ def remove(
     if result.code != 0 and f"exit code: {CHANGED}" in result.stderr:
         return False
     if result.code != 0:
-        raise Problem("build-failed", "The caches could not be swept.", details=result.stderr.strip())
+        raise _failed(project, result.stderr)
     return True
+
+
+def _failed(project: Project, said: str) -> Problem:
+    if "failed to resolve source metadata" in said or "failed to do request" in said:
+        return Problem(
+            "image-unavailable",
+            f"The builder cannot get {base(project)}, whose tools look into the mounts.",
+            causes=[said.strip().splitlines()[-1]],
+            hint="set base_registry to a registry that the builder reaches; clearing whole mounts needs no image",
+        )
+    return Problem("build-failed", "The caches could not be opened.", details=said.strip())
 
 
 def base(project: Project) -> str:

@@ -46,7 +46,7 @@ def propose(session: Session, *, keep: str = "", builder: str = "", write: bool 
     present = sum(r.size for r in records(session, project.engine, builder))
     limit = size(keep, "keep") if keep else max(20 * 10**9, 2 * present)
     path, text, then = _proposal(session, found, project.engine, limit)
-    before = path.read_text("utf-8") if path.is_file() else ""
+    before = path.read_text("utf-8") if path.is_absolute() and path.is_file() else ""
     changes = cache_gc.diff(before, text, str(path))
     if not changes:
         session.report.say(f"{path} has this policy already")
@@ -56,7 +56,7 @@ def propose(session: Session, *, keep: str = "", builder: str = "", write: bool 
         session.report.say("nothing was written; --write asks and writes")
         return
     if found.driver == "remote":
-        session.report.say(f"a remote builder's file is on its own machine: put this into its buildkitd.toml; {then}")
+        session.report.say(f"put this into the buildkitd.toml of the builder's own machine; {then}")
         return
     if not session.report.consent(f"write {path}"):
         session.report.say("nothing was changed")
@@ -85,6 +85,8 @@ def _proposal(session: Session, found: Collector, engine: Engine, limit: int) ->
         return DAEMON, cache_gc.daemon_text(before, limit, engine.version), "it takes effect when dockerd restarts"
     numbers = re.findall(r"\d+", found.buildkit)
     text = cache_gc.buildkitd_text(limit, tuple(int(n) for n in numbers[:3]))
+    if found.driver == "remote":
+        return Path("buildkitd.toml"), text, "it takes effect when buildkitd restarts"
     home = Path(session.world.env.get("DOCKER_CONFIG") or session.world.home / ".docker")
     path = home / "buildx" / "buildkitd.default.toml"
     then = f"new builders take it; {found.name} keeps its rules and caches until it is made anew"
