@@ -21,8 +21,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str
     """One workspace for the tests of this file, which follow each other as a developer's days do."""
     made = cache_site.make_rust(tmp_path_factory.mktemp("rust"), base_images)
     yield made
-    made.clear()
+    # first the images: layers that an image shares are not cleared
     process.run(["docker", "image", "rm", f"{made.scope}/api:dev", f"{made.scope}/worker:dev"], made.root)
+    made.clear()
 
 
 def bump(site: Site, itoa: str) -> None:
