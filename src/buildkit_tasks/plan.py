@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,13 +21,15 @@ class Surroundings:
     """What the edges found out for a plan.
 
     `dockerfiles`: text by path. `replacements`: image reference to the one to use instead. `transfer`: context
-    directory to the link that BuildKit shall read it through. `ci`: a CI system runs us.
+    directory to the link that BuildKit shall read it through. `ci`: a CI system runs us. `proxies`: the host's proxy
+    variables, which every builder knows as arguments and keeps out of layers and cache keys.
     """
 
     dockerfiles: Mapping[Path, str]
     replacements: Mapping[str, str] = field(default_factory=dict)
     transfer: Mapping[Path, Path] = field(default_factory=dict)
     ci: bool = False
+    proxies: Mapping[str, str] = field(default_factory=dict)
 
 
 def make(
@@ -49,6 +53,7 @@ def make(
     for service in chosen:
         text = around.dockerfiles[service.dockerfile]
         args = _arguments(service, text, {**common, "BINS": bins, "CACHE_SCOPE": space.scope}, settings)
+        args = {**around.proxies, **args}
         targets[service.name] = _target(service, text, args, settings, around, compression)
         mounts.update(dict.fromkeys(dockerfile.cache_ids(text, {**_platform_args(engine), **args})))
     return BuildPlan(
@@ -140,6 +145,25 @@ def _platform_args(engine: Engine) -> dict[str, str]:
     return {"TARGETARCH": engine.arch, "TARGETOS": engine.os, "BUILDARCH": engine.arch}
 
 
+#: Arguments that every builder knows without an ARG: https://docs.docker.com/build/building/variables/#proxy-arguments
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+
+
+def proxies(env: Mapping[str, str]) -> dict[str, str]:
+    """The proxy variables of an environment, in the spelling (capitals or not) that they have there."""
+    return {n: env[n] for name in PROXIES for n in (name, name.lower()) if env.get(n)}
+
+
+def _shown(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """The definition for a screen: what stands before the @ of a proxy's address is a password."""
+    shown: dict[str, Any] = json.loads(json.dumps(definition))
+    for target in shown.get("target", {}).values():
+        for name, value in target.get("args", {}).items():
+            if name.upper() in PROXIES:
+                target["args"][name] = re.sub(r"//[^@/]*@", "//***@", value)
+    return shown
+
+
 def describe(plan: BuildPlan) -> dict[str, Any]:
     """The plan as JSON-ready values, for `--plan --json`."""
     return {
@@ -150,5 +174,5 @@ def describe(plan: BuildPlan) -> dict[str, Any]:
         "incremental": plan.incremental,
         "reasons": dict(plan.reasons),
         "mounts": list(plan.mounts),
-        "bake": dict(plan.definition),
+        "bake": _shown(plan.definition),
     }

@@ -47,6 +47,16 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("one-docker", "warn", {"clis": ("/a/docker", "/b/docker"), "clis_differ": "buildx 0.13.1 and missing"}),
     ("context", "fail", {"context": "colima", "context_host": "unix:///gone.sock", "context_dead": True}),
     ("engine", "fail", {"silent": ("No engine listens.", "invoke engine.start")}),
+    (
+        "engine",
+        "fail",
+        {
+            "silent": ("No engine listens.", "invoke engine.start"),
+            "engine": replace(ENGINE, version=()),
+            "builder": Builder("default", "", "error"),
+            "registry_state": "closed",
+        },
+    ),
     ("engine-version", "warn", {"engine": OLD, "rc_set": True}),
     ("engine-version", "warn", {"engine": replace(OLD, version=(4, 3, 1)), "podman_engine": True}),
     ("buildx", "warn", {"engine": replace(ENGINE, buildx=())}),

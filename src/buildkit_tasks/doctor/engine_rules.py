@@ -118,7 +118,7 @@ def buildkit_off(facts: Facts) -> Verdict:
 
 def builder(facts: Facts) -> Verdict:
     found = facts.builder
-    if not found:
+    if not found or not found.driver or facts.silent:
         return unknown("no builder could be asked")
     if found.driver != "docker":
         return warn(

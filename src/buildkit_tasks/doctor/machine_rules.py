@@ -112,6 +112,8 @@ def proxy(facts: Facts) -> Verdict:
 
 
 def registry(facts: Facts) -> Verdict:
+    if facts.silent:
+        return unknown("no engine answers that could say which base images it has")
     if not facts.registry_state and not facts.compose_read:
         return unknown("which base images are needed is not known yet")
     if not facts.registry_state:

@@ -74,6 +74,7 @@ def prepare(session: Session, project: Project, request: BuildRequest, *, look_o
         replacements=find(session, project.engine, tuple(bases)),
         transfer=links,
         ci=session.world.ci,
+        proxies=plan.proxies(session.world.env),
     )
     return plan.make(session.settings, space, project.engine, request, around)
 
