@@ -1,4 +1,4 @@
-"""Run commands for real and draw what they said as docs/picture.svg: ./dev python docs/make_picture.py 'invoke build' …"""
+"""Draw what real commands say as docs/picture.svg: ./dev python docs/make_picture.py 'invoke build'"""
 
 from __future__ import annotations
 

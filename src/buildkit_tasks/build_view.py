@@ -32,7 +32,7 @@ class Silent:
 
 
 class Plain:
-    """A line a finished step and one per `CRATES_PER_LINE` crates; with `verbatim` every line of every step."""
+    """A line a step that ran and one per `CRATES_PER_LINE` crates; with `verbatim` every line of every step."""
 
     def __init__(self, report: Report, progress: Progress, *, verbatim: bool = False) -> None:
         self.report, self.progress, self.verbatim = report, progress, verbatim
@@ -47,8 +47,9 @@ class Plain:
         for digest, vertex in self.progress.vertexes.items():
             if vertex.completed and digest not in self.told and not vertex.internal:
                 self.told.add(digest)
-                how = "cached" if vertex.cached else f"{vertex.seconds or 0:.1f} s"
-                self.report.say(f"  {_short(vertex.name)}: {'failed' if vertex.error else how}")
+                if not vertex.cached:
+                    how = "failed" if vertex.error else f"{vertex.seconds or 0:.1f} s"
+                    self.report.say(f"  {_short(vertex.name)}: {how}")
         done = len(self.progress.compiled)
         if not self.verbatim and done - self.crates >= CRATES_PER_LINE:
             self.crates = done - done % CRATES_PER_LINE

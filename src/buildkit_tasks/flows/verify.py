@@ -1,75 +1,94 @@
-"""The three proofs: BuildKit is there, cache mounts persist, and how long builds take."""
+"""Verify: do an image, and the container that runs, correspond to the tree on the disk, and what differs if not."""
 
 from __future__ import annotations
 
-import secrets
-import tempfile
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from buildkit_tasks import caching, command, run
+from buildkit_tasks import command, manifest, run, workspace
 from buildkit_tasks.errors import Problem
-from buildkit_tasks.model import Command
+from buildkit_tasks.manifest import Difference
+from buildkit_tasks.model import Service
 
-from . import enable, images
+from . import stack
 from .project import discover
 from .session import Session
 
-
-def verify(session: Session) -> dict[str, Any]:
-    """Run the proofs, saying each. Problems: verify-failed, those of discovery and of base images."""
-    say = session.report.say
-    seconds = enable.probe(session)
-    say(f"proved: BuildKit builds ({seconds:.1f} s)")
-    mounts = persist(session)
-    say(f"proved: a cache mount keeps what a build wrote, for the next build ({mounts:.1f} s)")
-    proof: dict[str, Any] = {"buildkit_seconds": round(seconds, 2), "mounts_seconds": round(mounts, 2)}
-    if session.report.json_only:
-        return proof  # the benchmark has a document of its own: invoke bench --quick --json
-    from . import bench
-
-    say("measuring build times; this takes some minutes, and what is measured is deleted afterwards")
-    bench.quick(session, rounds=1, markdown=False)
-    return proof
+#: Differences named per service; the rest is counted.
+NAMED = 8
 
 
-def persist(session: Session) -> float:
-    """Seconds of two builds, the second of which reads what the first wrote into a mount. Raises verify-failed."""
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of one service. `state`: same, differs, no-image or no-manifest; `running`: same, old or not."""
+
+    service: str
+    state: str
+    running: str
+    differences: tuple[Difference, ...] = field(default_factory=tuple)
+    words: str = ""
+
+
+def verify(session: Session, services: Sequence[str]) -> None:
+    """Compare and tell. Raises `Problem` verify-failed when an image or a running container is not of this tree."""
     project = discover(session)
-    refs = images.references(project.workspace)[:1]
-    if not refs:
-        raise Problem("verify-failed", "No service is built here, so there is no base image to try a mount with.")
-    use = images.replacements(session, project.engine, refs).get(refs[0], refs[0])
-    mount, word = f"{project.workspace.scope}-doctor-{secrets.token_hex(4)}", secrets.token_hex(8)
-    began = session.world.clock()
-    try:
-        _step(session, (refs[0], use), mount, f"echo {word} > /m/word")
-        _step(session, (refs[0], use), mount, f"grep -qx {word} /m/word")
-    finally:
-        _remove(session, mount)
-    return session.world.clock() - began
-
-
-def _step(session: Session, base: tuple[str, str], mount: str, what: str) -> None:
-    text = f"FROM {base[0]}\nRUN --mount=type=cache,id={mount},target=/m {what}\n"
-    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
-        result = run.capture(
-            session.world, command.mount_build(session.root, text, Path(folder), base=base), timeout=120
+    chosen = workspace.select(project.workspace, services)
+    files = stack.files_in_force(session, project)
+    running = {str(c["Service"]): str(c["ID"]) for c in stack.containers(session, files) if c.get("State") == "running"}
+    verdicts = [_of(session, service, running.get(service.name, "")) for service in chosen]
+    if session.report.json_only:
+        session.report.envelope({"services": [_json(v) for v in verdicts]})
+    else:
+        session.report.table(
+            ("service", "image", "running", "what differs"),
+            [(v.service, v.state, v.running, _told(v)) for v in verdicts],
         )
-    if result.code != 0:
+    wrong = [v.service for v in verdicts if v.state != "same" or v.running == "old"]
+    if wrong:
         raise Problem(
             "verify-failed",
-            "A cache mount did not persist." if "grep" in what else "A build with a cache mount fails.",
-            causes=["the builder in use is not the one that built before, or its cache is collected at once"],
-            details=result.stderr.strip(),
-            hint="invoke doctor    (see builder and gc)",
+            f"Not of this tree: {', '.join(wrong)}.",
+            hint="invoke up    (builds what changed and starts it)",
         )
 
 
-def _remove(session: Session, mount: str) -> None:
-    """Take the mount of the proof away again."""
-    listed = run.capture(session.world, command.cache_records(session.root))
-    for record in caching.parse(listed.stdout):
-        if record.mount_id == mount:
-            gone: Command = command.remove_cache_record(session.root, record.id)
-            run.capture(session.world, gone)
+def _of(session: Session, service: Service, container: str) -> Verdict:
+    read = run.capture(session.world, command.read_manifest(session.root, service.image))
+    image = (
+        run.capture(session.world, command.image_ids(session.root, [service.image])).stdout.rpartition(" ")[2].strip()
+    )
+    current = (
+        run.capture(session.world, command.container_image(session.root, container)).stdout.strip() if container else ""
+    )
+    running = "not" if not container else "same" if current == image else "old"
+    if read.code != 0:
+        state = "no-manifest" if image else "no-image"
+        words = "not built with this Dockerfile" if image else f"invoke build --service {service.name}"
+        return Verdict(service.name, state, running, (), words)
+    try:
+        made = manifest.parse(read.stdout)
+    except ValueError as error:
+        return Verdict(service.name, "no-manifest", running, (), str(error))
+    profile = session.settings.profile
+    found = manifest.compare(made, service.context, service.dockerfile, profile=profile)
+    words = f"{made.binary} of {made.crate}, {made.profile}, {'incremental' if made.incremental else 'not incremental'}"
+    return Verdict(service.name, "differs" if found else "same", running, found, words)
+
+
+def _told(verdict: Verdict) -> str:
+    if not verdict.differences:
+        return verdict.words
+    named = "; ".join(str(d) for d in verdict.differences[:NAMED])
+    more = len(verdict.differences) - NAMED
+    return named + (f"; and {more} more" if more > 0 else "")
+
+
+def _json(verdict: Verdict) -> dict[str, object]:
+    found = [{"kind": d.kind, "name": d.name, "image": d.image, "tree": d.tree} for d in verdict.differences]
+    return {
+        "service": verdict.service,
+        "image": verdict.state,
+        "running": verdict.running,
+        "differences": found,
+        "note": verdict.words,
+    }

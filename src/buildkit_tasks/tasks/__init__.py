@@ -7,7 +7,7 @@ from invoke.collection import Collection
 from . import build, cache, doctor, engine, images, lint, project, shell, stack
 
 namespace = Collection(
-    *(project.quickstart, build.build, build.bench),
+    *(project.quickstart, build.build, build.verify, build.bench),
     *(stack.up, stack.down, stack.restart, stack.ps, stack.logs, stack.shell, stack.smoke, stack.prune),
     *(project.dotenv, project.settings),
     *(doctor.doctor, shell.enable_buildkit, shell.env, shell.completion),

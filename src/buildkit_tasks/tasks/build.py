@@ -67,3 +67,12 @@ def bench(session: Session, quick: bool = False, rounds: int = 3, markdown: bool
     from buildkit_tasks.flows import bench as flow
 
     flow.quick(session, rounds=rounds, markdown=markdown)
+
+
+@task(iterable=["service"], help={"service": "service to look at, repeatable or a comma list", "json": "one document"})
+@told
+def verify(session: Session, service: Sequence[str] | None = None, json: bool = False) -> None:
+    """Say whether images and running containers correspond to the tree on the disk, and what differs."""
+    from buildkit_tasks.flows import verify as flow
+
+    flow.verify(session, service or ())
