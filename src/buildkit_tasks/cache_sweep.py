@@ -170,8 +170,8 @@ def _incremental(budget: _Budget, targets: Mapping[str, Inside]) -> None:
 
 
 def _whole(budget: _Budget, ours: Sequence[Record], mounts: Sequence[Mount]) -> None:
-    """Whole records: layers that no image shares, then mounts."""
-    for record in sorted((r for r in ours if not r.is_mount and r.reclaimable and not r.shared), key=lambda r: -r.idle):
+    """Whole records: layers (those that images share last: deleting them may free nothing), then mounts."""
+    for record in sorted((r for r in ours if not r.is_mount and r.reclaimable), key=lambda r: (r.shared, -r.idle)):
         if budget.over and record.size:
             budget.drop(f"layer {record.id}", "a layer of this project", [record])
     for mount in sorted(mounts, key=lambda m: (_LAST.index(m.kind) if m.kind in _LAST else 0, -m.idle)):
@@ -183,10 +183,7 @@ def _staying(budget: _Budget, ours: Sequence[Record], limit: int) -> list[str]:
     going = {r.id for i in budget.items for r in i.records}
     notes = []
     if budget.over:
-        shared = sum(r.size for r in ours if not r.is_mount and r.shared and r.id not in going)
         used = sum(r.size for r in ours if not r.reclaimable and r.id not in going)
-        if shared:
-            notes.append(f"{caching.human(shared)} stay: layers that images share (removing the images frees them)")
         if used:
             notes.append(f"{caching.human(used)} stay: a running build holds them")
     elif budget.left < 0.95 * limit and going:

@@ -14,6 +14,9 @@ CONTEXT = "buildkit-tasks-warm"
 
 _PLACE = "/run/buildkit-tasks-warm"
 
+# as in warm.sh; in memory, so that the moved cargo does not become a layer
+_WORK = "/.buildkit-tasks-warm"
+
 
 def derive(text: str, args: Mapping[str, str], nonce: str) -> tuple[str, str]:
     """(Dockerfile, name of its compile stage) with the command of the step that has the target mount wrapped.
@@ -33,7 +36,8 @@ def derive(text: str, args: Mapping[str, str], nonce: str) -> tuple[str, str]:
         first, last = item.line, max(number for number, _ in item.parts)
         flags, command = _split(item.rest)
         wrapped = (
-            f"RUN {flags} --mount=type=bind,from={CONTEXT},target={_PLACE} : {nonce}; "
+            f"RUN {flags} --mount=type=bind,from={CONTEXT},target={_PLACE} --mount=type=tmpfs,target={_WORK}"
+            f" : {nonce}; "
             f"sh {_PLACE}/warm.sh prepare && {{ {command} ; sh {_PLACE}/warm.sh judge; }}"
         )
         return "\n".join([*lines[: first - 1], wrapped, *lines[last:]]), stage

@@ -282,13 +282,14 @@ def belonging(records: Iterable[Record], scope: str) -> tuple[Record, ...]:
 def prunable(records: Sequence[Record], *, older: float, keep: int) -> tuple[Record, ...]:
     """Of our records those to delete: idle for `older` seconds, or the least recently used beyond `keep` bytes.
 
-    Never a record in use or one that an image shares. Mounts go last: they cost minutes to make again, a layer seconds.
+    Never a record in use. Mounts go last: they cost minutes to make again, a layer seconds. What BuildKit calls shared
+    goes before them but after the rest: the image keeps its copy, only the cached step is lost.
     """
-    free = [r for r in records if r.reclaimable and not r.shared]
+    free = [r for r in records if r.reclaimable]
     going = {r.id for r in free if r.idle >= older}
     if keep:
         left = sum(r.size for r in records if r.id not in going)
-        for record in sorted(free, key=lambda r: (r.is_mount, -r.idle)):
+        for record in sorted(free, key=lambda r: (r.is_mount, r.shared, -r.idle)):
             if left <= keep:
                 break
             if record.id not in going:
@@ -333,7 +334,7 @@ def choose(records: Sequence[Record], selection: Selection) -> Chosen:
     words mean the given project's only. Never a record in use; layers that an image shares are not ours to delete.
     """
     if selection.everything:
-        taken = [r for r in records if r.idle >= selection.older and not (r.shared and not r.is_mount)]
+        taken = [r for r in records if r.idle >= selection.older]
         return Chosen(tuple(r for r in taken if r.reclaimable), tuple(r for r in taken if not r.reclaimable))
     found = mounts(records)
     known = {m.id for m in found} | {m.name for m in found}
@@ -352,7 +353,7 @@ def choose(records: Sequence[Record], selection: Selection) -> Chosen:
             continue
         picked += mount.records
     if LAYERS in kinds:
-        picked += [r for r in belonging(records, selection.project) if not r.is_mount and not r.shared]
+        picked += [r for r in belonging(records, selection.project) if not r.is_mount]
     picked = [r for r in picked if r.idle >= selection.older]
     return Chosen(
         tuple(r for r in picked if r.reclaimable),

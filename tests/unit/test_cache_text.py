@@ -87,7 +87,8 @@ def test_warming_wraps_the_step_with_the_target_mount_and_leaves_the_rest() -> N
     assert lines[4] == (
         "RUN --mount=type=bind,target=/context "
         "--mount=type=cache,id=${CACHE_SCOPE}-target-${TARGETARCH},target=/build,sharing=locked "
-        "--mount=type=bind,from=buildkit-tasks-warm,target=/run/buildkit-tasks-warm : n1; "
+        "--mount=type=bind,from=buildkit-tasks-warm,target=/run/buildkit-tasks-warm "
+        "--mount=type=tmpfs,target=/.buildkit-tasks-warm : n1; "
         "sh /run/buildkit-tasks-warm/warm.sh prepare && "
         "{ sh /context/compile.sh build ; sh /run/buildkit-tasks-warm/warm.sh judge; }"
     )
