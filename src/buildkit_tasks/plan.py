@@ -136,8 +136,11 @@ def _target(
         target["target"] = service.target
     if contexts:
         target["contexts"] = contexts
-    if settings.ca_bundle and any(m.options.get("id") == "ca" for m in dockerfile.mounts(text)):
-        target["secret"] = [f"id=ca,src={settings.ca_bundle}"]
+    known = {m.options.get("id") for m in dockerfile.mounts(text) if m.type == "secret"}
+    files = {"ca": settings.ca_bundle, "cargo-config": settings.cargo_config}
+    secret = [f"id={name},src={file}" for name, file in files.items() if file and name in known]
+    if secret:
+        target["secret"] = secret
     return target
 
 

@@ -32,6 +32,7 @@ class Settings:
     the one that tells what was completed. cache_budget: a size as 10GB that this project's caches may take, empty = no
     limit; cache_trim: what a build does above it, warn or trim. builder: auto, or legacy for the one before
     BuildKit; legacy_ca: refuse, or layer to hand that builder the CA bundle in a layer of the compile stage.
+    cargo_config: a cargo config.toml for builds only (a mirror of crates.io, credentials), handed over as a secret.
     """
 
     root: Path
@@ -52,6 +53,7 @@ class Settings:
     cache_trim: str = "warn"
     builder: str = "auto"
     legacy_ca: str = "refuse"
+    cargo_config: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The host's proxy reaches builds, and its password no screen."""
+"""The host's proxy, CA and cargo configuration reach builds, and secrets no screen."""
 
 from __future__ import annotations
 
@@ -45,3 +45,15 @@ def test_the_compose_file_s_own_argument_wins(behind: Bench) -> None:
     behind.reply("config --format json", stdout=json.dumps({"name": "shop", "services": {"api": api}}))
     assert behind.invoke("build").code == 0
     assert json.loads(behind.call("bake")["stdin"])["target"]["api"]["args"]["HTTPS_PROXY"] == "http://other:1"
+
+
+def test_a_cargo_configuration_is_a_secret_where_the_dockerfile_takes_it(bench: Bench) -> None:
+    bench.env["BUILDKIT_TASKS_CARGO_CONFIG"] = "/etc/cargo-mirror.toml"
+    assert bench.invoke("build", "--service", "api").code == 0
+    secrets = json.loads(bench.call("bake")["stdin"])["target"]["api"]["secret"]
+    assert not [s for s in secrets if "cargo-config" in s]
+    file = bench.root / "docker" / "Dockerfile"
+    file.write_text(file.read_text().replace("id=ca ", "id=ca --mount=type=secret,id=cargo-config,target=/c.toml "))
+    assert bench.invoke("build", "--service", "worker").code == 0
+    last = json.loads(bench.calls[-1]["stdin"] or [c for c in bench.calls if "bake" in c["argv"]][-1]["stdin"])
+    assert "id=cargo-config,src=/etc/cargo-mirror.toml" in last["target"]["worker"]["secret"]
