@@ -410,12 +410,14 @@ CASES: tuple[Case, ...] = (
         Step(part("six"), "R3"),
         Step(main("two"), "R1"),
         Step(Replace(f"{WORKER}/src/main.rs", "worker one", "worker two"), "R1"),
+        before=DECLARED,
     ),
     case(
         "clock: an hour ahead, edit of common, one service at a time",
         "S0 S0",
         Step(in_mount(AN_HOUR_AHEAD, part("two")), "R3", Build("api")),
         Step(None, "R1", Build("worker")),
+        before=DECLARED,
     ),
     case(
         "common edited with an older time, one service at a time",

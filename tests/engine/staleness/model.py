@@ -10,7 +10,6 @@ from pathlib import Path
 from tests.engine.staleness.site import Build
 from tests.engine.staleness.tree import API, COMMON, WORKER
 
-
 _QUOTED = '"(.*)"'
 
 
@@ -48,6 +47,7 @@ def _report(context: Path, build: Build) -> list[str]:
         raise DoesNotCompile("the lock file is out of date")
     dep = _find(r'name = "dep"\nversion = "(.*)"', lock)
     config = _read(services / ".cargo/config.toml")
+    extra = 'default = ["extra"]' in manifest
     vendored = _read(services / f"vendor/dep-{dep}/src/lib.rs")
     release = args.get("PROFILE", "release") == "release"
     asserts = (
@@ -65,7 +65,7 @@ def _report(context: Path, build: Build) -> list[str]:
         f"dirlink {_read(common / 'data/dirlink/file.txt')}",
         f"outside {_read(common / 'outside/note.txt')}",
         f"greeting {args.get('GREETING', '-')}",
-        f"extra {str('default = ["extra"]' in manifest).lower()}",
+        f"extra {str(extra).lower()}",
         f"version {version}",
         f"configured {str('configured' in config).lower()}",
         f"asserts {str(asserts).lower()}",
