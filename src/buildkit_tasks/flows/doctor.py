@@ -67,7 +67,7 @@ def run_doctor(session: Session, *, fix: bool, verify: bool) -> int:
         checks = _examined(session)
     proof: dict[str, Any] = {}
     if verify:
-        from .verify import verify as prove
+        from .proof import prove
 
         if any(c.state == "fail" for c in checks):
             session.report.say("not verified: mend the failures first")
