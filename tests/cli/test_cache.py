@@ -105,6 +105,15 @@ def test_what_a_build_took_between_showing_and_deleting_stays(listed: Bench) -> 
     assert "1 more are in use by a running build and stay" in done.err
 
 
+def test_layers_stay_while_any_build_runs(listed: Bench) -> None:
+    layer = mount(9, "x").replace("cached mount /x from exec", "[compile 2/3] WORKDIR /out/shop/x")
+    running = mount(3, "/store-target-amd64", free=False)
+    listed.reply("buildx du", stdout="\n".join([MOUNTS[0], layer, running]) + "\n")
+    done = listed.invoke("cache.clear", "--mount", "layers", "--mount", "target", "--yes")
+    assert prunes(listed) == [["buildx", "prune", "--force", "--all", "--filter", "id=^r1$"]]
+    assert "a build is running: layers are left alone" in done.err
+
+
 @pytest.mark.parametrize("extra", [(), ("--yes",), ("--confirm", "yes")])
 def test_everything_of_everybody_needs_the_word_itself(listed: Bench, extra: tuple[str, ...]) -> None:
     done = listed.invoke("cache.clear", "--everything", *extra)

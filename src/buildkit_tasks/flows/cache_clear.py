@@ -62,7 +62,7 @@ def clear(
     _answer(session, {**content, "freed": freed, "kept": [_told(r) for r in kept], "dry_run": False})
     session.report.say(f"freed {caching.human(freed)}{_price(gone)}{_held(now)}")
     if kept:
-        session.report.warn(f"{len(kept)} records stayed: a build took them in the meantime")
+        session.report.warn(f"{len(kept)} records stayed: builds use them")
 
 
 def choose(session: Session, project: Project, selection: Selection, builder: str) -> Chosen:
@@ -83,12 +83,20 @@ def choose(session: Session, project: Project, selection: Selection, builder: st
 def delete(
     session: Session, project: Project, going: Sequence[Record], builder: str
 ) -> tuple[list[Record], list[Record]]:
-    """Delete records; returns those that are gone and those that stayed, by a listing made afterwards."""
+    """Delete records; returns those that are gone and those that stayed, by a listing made afterwards.
+
+    Layers stay while any build runs on the builder: builds share them by content, whatever their project, and one that
+    loses a layer under its hands fails (`failed to solve: not found`; seen with engine 26.1). Mounts have no such tie.
+    """
+    asked = list(going)
+    if any(not r.is_mount for r in going) and any(not r.reclaimable for r in records(session, project.engine, builder)):
+        session.report.warn("a build is running: layers are left alone, because it could fail without them")
+        going = [r for r in going if r.is_mount]
     for at in range(0, len(going), AT_ONCE):
         ids = [r.id for r in going[at : at + AT_ONCE]]
         run.check(session.world, command.remove_cache_record(session.root, *ids, builder=builder))
-    left = {r.id for r in records(session, project.engine, builder)} if going else set()
-    return [r for r in going if r.id not in left], [r for r in going if r.id in left]
+    left = {r.id for r in records(session, project.engine, builder)}
+    return [r for r in asked if r.id not in left], [r for r in asked if r.id in left]
 
 
 def platform(given: str) -> str:
