@@ -161,3 +161,19 @@ def test_a_build_script_that_never_ends_is_interrupted_and_nothing_is_left_runni
     edit(repository.root / "apps/pears/src/main.rs", 'println!("PEARS', 'println!("Pears')
     assert repository.build()["cargo"]["compiled"] == ["pears"]
     assert foreign.printed(repository.image("pears"), repository.root) == "Pears shared-six 1"
+
+
+def test_verify_names_the_file_that_was_changed_after_the_build(repository: Repository) -> None:
+    path = repository.root / "apps/pears/src/main.rs"
+    good = path.read_text()
+    assert repository.invoke("verify").code == 0
+    path.write_text(good + "\n")
+    done = repository.invoke("verify", "--json")
+    assert done.code == 28
+    found = {s["service"]: s for s in json.loads(done.out)["services"]}
+    assert found["plums-svc"]["image"] == "same"
+    assert [(d["kind"], d["name"]) for d in found["pears-svc"]["differences"]] == [
+        ("changed", "apps/pears/src/main.rs")
+    ]
+    path.write_text(good)
+    assert repository.invoke("verify").code == 0

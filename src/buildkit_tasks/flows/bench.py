@@ -119,6 +119,7 @@ def _cases(arena: Arena, *, rounds: int) -> list[Sample]:
         case("one line, one service", three, one, number, arena.edit(arena.edits.code))
         case("rest of the services", three, every, number + 1, "")
         case("one line in the shared crate, all", three, every, number, arena.edit(arena.edits.shared))
+        case("rest of the services", (PLAIN,), every, number, "")
         case("nothing changed, all", (OURS, PLAIN, CLASSIC), every, number, "")
     _add_dependency(arena)
     case("dependency added, one service", three, one, 0, arena.edit(arena.edits.code))

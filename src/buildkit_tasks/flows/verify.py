@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from buildkit_tasks import command, manifest, run, workspace
@@ -35,7 +36,8 @@ def verify(session: Session, services: Sequence[str]) -> None:
     chosen = workspace.select(project.workspace, services)
     files = stack.files_in_force(session, project)
     running = {str(c["Service"]): str(c["ID"]) for c in stack.containers(session, files) if c.get("State") == "running"}
-    verdicts = [_of(session, service, running.get(service.name, "")) for service in chosen]
+    with ThreadPoolExecutor() as pool:
+        verdicts = list(pool.map(lambda s: _of(session, s, running.get(s.name, "")), chosen))
     if session.report.json_only:
         session.report.envelope({"services": [_json(v) for v in verdicts]})
     else:
