@@ -1,7 +1,8 @@
 """What `docker build` prints where it has no JSON to give, as the status objects of `progress`. Pure.
 
 BuildKit's plain progress: `#7 [compile 2/5] RUN …`, `#7 1.234 text`, `#7 CACHED`, `#7 DONE 1.2s`, `#7 ERROR: …`.
-The legacy builder: `Step 3/9 : RUN …`, ` ---> Using cache`, and a step's own lines as they are.
+The legacy builder: `Step 3/9 : RUN …`, ` ---> Using cache`, and a step's own lines as they are. podman, in its place:
+`[1/2] STEP 3/9: RUN …`, `--> Using cache`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Any
 _STEP = re.compile(r"^#(\d+) (.+)$")
 _LOG = re.compile(r"^#(\d+) \d+\.\d+ ?(.*)$")
 _STATE = re.compile(r"^#(\d+) (CACHED|DONE|ERROR|CANCELED)\b:? ?(.*)$")
-_LEGACY = re.compile(r"^Step (\d+)/(\d+) : (.+)$")
+_LEGACY = re.compile(r"^(?:\[\d+/\d+\] )?(?:Step|STEP) (\d+)/(\d+) ?: (.+)$")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the legacy builder paints what a step says on stderr
 _QUIET = re.compile(
-    r"^ ---> |^Removing intermediate container |^Sending build context |^Successfully |^DEPRECATED|^\s*$"
+    r"^ ?---?> |^(?:\[\d+/\d+\] )?COMMIT "
+    r"|^Removing intermediate container |^Sending build context |^Successfully |^DEPRECATED|^\s*$"
 )
 
 
@@ -58,7 +60,7 @@ class PlainLog:
             started = self._vertex(self._step, name=self._step, started=True)
             return {"vertexes": [v for s in (*ended, started) for v in s["vertexes"]]}
         if self._step:
-            if line.startswith(" ---> Using cache"):
+            if line.lstrip(" ").startswith(("---> Using cache", "--> Using cache")):
                 return self._vertex(self._step, cached=True)
             return None if _QUIET.match(line) else self._log(self._step, line)
         if found := _LOG.match(line):

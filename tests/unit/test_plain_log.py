@@ -39,6 +39,18 @@ Step 3/3 : RUN cargo build --frozen
  ---> 7d1c529a3c1b
 Successfully built 7d1c529a3c1b
 """
+PODMAN = b"""\
+Sending build context to Docker daemon  14.85kB
+[1/2] STEP 1/3: FROM localhost/rust
+[1/2] STEP 2/3: RUN cargo fetch --locked
+--> Using cache bb799ff1355fed7b
+--> bb799ff1355
+[1/2] STEP 3/3: RUN cargo build --frozen
+   Compiling api v0.1.0 (/src/services/api)
+[2/2] COMMIT shop/api:dev
+--> f3a73b578b5
+Successfully built f3a73b578b5f
+"""
 
 
 def fold(text: bytes, code: int = 0, size: int = 0) -> tuple[Progress, PlainLog]:
@@ -62,9 +74,10 @@ def test_buildkit_s_plain_progress(size: int) -> None:
     ]
 
 
+@pytest.mark.parametrize("text", [LEGACY, PODMAN], ids=["docker", "podman"])
 @pytest.mark.parametrize("size", [0, 1, 7])
-def test_the_legacy_builder(size: int) -> None:
-    progress, _ = fold(LEGACY, size=size)
+def test_the_legacy_builder(text: bytes, size: int) -> None:
+    progress, _ = fold(text, size=size)
     assert progress.compiled == ["api"]
     assert [(s.name, s.cached) for s in progress.steps()] == [
         ("[api 1/3] FROM localhost/rust", False),

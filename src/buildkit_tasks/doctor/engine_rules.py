@@ -118,7 +118,7 @@ def buildkit_off(facts: Facts) -> Verdict:
 
 def builder(facts: Facts) -> Verdict:
     found = facts.builder
-    if not found or not found.driver or facts.silent:
+    if not found or not found.driver or facts.silent or facts.podman_engine:
         return unknown("no builder could be asked")
     if found.driver != "docker":
         return warn(

@@ -91,8 +91,8 @@ def execute(
         TargetResult(
             service=s.name,
             image=s.image,
-            digest=after.get(s.image, ""),
-            changed=before.get(s.image, "") != after.get(s.image, ""),
+            digest=_id(after, s.image),
+            changed=_id(before, s.image) != _id(after, s.image),
         )
         for s in decided.services
     )
@@ -105,6 +105,11 @@ def execute(
         steps=progress.steps(),
         marked=tuple(progress.marked),
     )
+
+
+def _id(ids: Mapping[str, str], image: str) -> str:
+    """An image's id; podman calls images by their whole names."""
+    return next((ids[n] for n in (image, f"docker.io/{image}", f"docker.io/library/{image}") if n in ids), "")
 
 
 def _platform(session: Session) -> dict[str, str]:
