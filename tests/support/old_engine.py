@@ -103,14 +103,25 @@ def running(base: str, place: Path) -> Iterator[OldEngine]:
         f"&& exec dockerd -H unix://{place}/docker.sock"
     )
     ca = "/etc/ssl/certs/ca-certificates.crt"
-    process.ok(
-        [
-            *("docker", "run", "-d", "--privileged", "--name", name, "-v", "/var/lib/docker", "-v", f"{ca}:{ca}:ro"),
-            *("-v", f"{place}:{place}", base, "sh", "-c", install),
-        ],
-        place,
-    )
     try:
+        process.ok(
+            [
+                *(
+                    "docker",
+                    "run",
+                    "-d",
+                    "--privileged",
+                    "--name",
+                    name,
+                    "-v",
+                    "/var/lib/docker",
+                    "-v",
+                    f"{ca}:{ca}:ro",
+                ),
+                *("-v", f"{place}:{place}", base, "sh", "-c", install),
+            ],
+            place,
+        )
         wait_for(["docker", "logs", "--follow", name], "API listen on")
         process.ok(["docker", "cp", "-q", f"{name}:/usr/bin/docker", str(place / "bin/docker")], place)
         for folder in PLUGINS:
