@@ -143,11 +143,7 @@ class Progress:
 
     def steps(self) -> tuple[Step, ...]:
         """The steps of the Dockerfiles in the order seen; BuildKit's internal ones left out."""
-        return tuple(
-            Step(v.name, v.cached, v.seconds)
-            for v in self.vertexes.values()
-            if not v.internal
-        )
+        return tuple(Step(v.name, v.cached, v.seconds) for v in self.vertexes.values() if not v.internal)
 
 
 def _seconds(stamp: str) -> float:
