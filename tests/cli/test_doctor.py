@@ -151,12 +151,6 @@ def little_memory(b: Bench) -> None:
     b.reply("info", stdout=info(MemTotal=1 << 30))
 
 
-def rootless_low_port(b: Bench) -> None:
-    b.reply("info", stdout=info(SecurityOptions=["name=seccomp", "name=rootless"]))
-    ports = [{"published": "80", "target": 8080, "host_ip": "203.0.113.9"}]
-    b.reply("config --format json", stdout=config(b, ports=ports))
-
-
 def full_disk(b: Bench) -> None:
     b.reply("info", stdout=info(DockerRootDir="/proc"))  # a file system that has no free space, ever
 
@@ -260,7 +254,6 @@ FAULTS: list[tuple[str, Callable[[Bench], None]]] = [
     ("cache-size", over_budget),
     ("clock", skewed),
     ("memory", little_memory),
-    ("rootless", rootless_low_port),
     ("disk", full_disk),
     ("shell", broken_rc),
     ("completion", stale_completion),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +16,7 @@ AT_ONCE = 3  # builds side by side: one waits for the engine while two compile
 
 
 @pytest.fixture(scope="session")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
+def images(base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Images:
     """The toolchain images, made when first asked for."""
     return Images(tmp_path_factory.mktemp("images"))
 
