@@ -20,6 +20,7 @@ from buildkit_tasks.images import Recipe
 from buildkit_tasks.model import Command, Engine
 from buildkit_tasks.progress import Decoder, Progress
 
+from .image_choice import decide, local
 from .session import Session
 
 SUITE = "bookworm"
@@ -89,8 +90,6 @@ def _workplace(session: Session) -> Iterator[Path]:
 
 
 def _own_base(session: Session) -> str:
-    from .images import local
-
     name = images.RECIPES[0].image
     return name if local(session, [name]) else ""
 
@@ -239,8 +238,6 @@ def _news(progress: Progress, told: set[str]) -> Iterator[str]:
 
 def table(session: Session, facts: Engine, refs: Sequence[str], *, again: bool = False) -> list[dict[str, object]]:
     """A row per reference: what is used, where it comes from, its id and size (bytes) where the engine has it."""
-    from .images import decide
-
     decisions = decide(session, facts, refs, again=again)
     details = _details(session, [d.use for d in decisions.values()])
     current = recipe_hash()

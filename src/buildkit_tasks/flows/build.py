@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from buildkit_tasks import build_view, command, dockerfile, plan, run, transfer, workspace
+from buildkit_tasks import build_view, dockerfile, plan, transfer, workspace
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import BuildOutcome, BuildPlan, BuildRequest, Service, TargetResult
-from buildkit_tasks.progress import Decoder, Progress
 
-from . import images, lesser
+from . import image_choice, images, lesser
 from .project import Project, discover
 from .session import Session
+from .solve import solve
 
 
 def build(session: Session, request: BuildRequest) -> BuildOutcome:
@@ -85,27 +82,15 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
     began = session.world.clock()
     chosen = lesser.tier(session, project.engine)
     if chosen.name != "full":
-        before_ids = image_ids(session, [s.image for s in decided.services])
+        before_ids = image_choice.ids(session, [s.image for s in decided.services])
         return lesser.execute(session, decided, chosen, before_ids, how)
     if session.world.env.get("DOCKER_BUILDKIT", "").lower() in ("0", "false"):
         session.report.say(
             "DOCKER_BUILDKIT=0 is set here and overridden: builder = legacy is the setting that means it"
         )
-    progress, decoder = Progress(), Decoder()
-    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch, ThreadPoolExecutor(1) as pool:
-        metadata = Path(scratch) / "metadata.json"
-        before = pool.submit(image_ids, session, [s.image for s in decided.services])
-        solve = command.bake(session.root, json.dumps(decided.definition), metadata)
-        with build_view.building(session.report, decided, progress, how) as view:
-
-            def hear(chunk: bytes) -> None:
-                for status in decoder.feed(chunk):
-                    view.update(progress.update(status))
-
-            result = run.stream(session.world, solve, hear)
-        if result.code != 0:
-            raise failure(progress, decoder.close(), result.code)
-        digests = json.loads(metadata.read_text("utf-8"))
+    with ThreadPoolExecutor(1) as pool:
+        before = pool.submit(image_choice.ids, session, [s.image for s in decided.services])
+        progress, digests = solve(session, decided, decided.definition, how)
         old = before.result()
     targets = tuple(_target_result(s, digests.get(s.name, {}), old.get(s.image, "")) for s in decided.services)
     return BuildOutcome(
@@ -126,47 +111,6 @@ def _target_result(service: Service, metadata: Mapping[str, str], before: str) -
     return TargetResult(service.name, service.image, digest, changed=not same)
 
 
-def failure(progress: Progress, rest: str, code: int) -> Problem:
-    """The problem of a solve that failed: the broken step's own words verbatim, compile errors told from others."""
-    vertex = progress.failed()
-    log = "\n".join(vertex.log + ([vertex.partial] if vertex.partial else [])) if vertex else rest
-    reason = (vertex.error if vertex else rest).strip().split("\n")[-1]
-    if code in (130, -2):
-        return Problem("interrupted", "Interrupted; the build was cancelled.", hint="run the command again")
-    if "no space left on device" in (log + reason).lower():
-        return Problem("disk-full", "The disk is full.", causes=[reason], details=log, hint="invoke prune")
-    if "signal: killed" in reason or "exit code: 137" in reason:
-        return Problem(
-            "build-killed",
-            "A build process was killed, most likely because memory ran out.",
-            causes=[reason],
-            details=log,
-            hint="give the engine more memory, or build fewer services at once: invoke build --service NAME",
-        )
-    if vertex and any(line.startswith(("error[", "error:")) for line in vertex.log):
-        return Problem(
-            "compile-failed",
-            "The code does not compile.",
-            details=_only_errors(vertex.log),
-            hint="mend it, build again",
-        )
-    if "failed to resolve source metadata" in reason or "failed to do request" in reason:
-        return Problem(
-            "image-unavailable",
-            "A base image cannot be had.",
-            causes=[reason],
-            hint="invoke images    (shows where each base image comes from; invoke images.build makes offline ones)",
-        )
-    name = vertex.name if vertex else "the build"
-    return Problem("build-failed", f"The step failed: {name}", causes=[reason], details=log)
-
-
-def _only_errors(log: list[str]) -> str:
-    """From cargo's first diagnostic to the end; what compiled before it is no help."""
-    first = next((i for i, line in enumerate(log) if line.startswith(("error", "warning"))), 0)
-    return "\n".join(log[first:])
-
-
 def _transfer_links(session: Session, chosen: Sequence[Service]) -> dict[Path, Path]:
     """Per context the link to build through: BuildKit remembers transfers by the last component of a path."""
     return {
@@ -184,16 +128,6 @@ def _dockerfile_text(path: Path) -> str:
             f"The Dockerfile {path} cannot be read: {error.strerror}.",
             hint="correct `dockerfile:` in the compose file",
         ) from error
-
-
-def image_ids(session: Session, names: list[str]) -> dict[str, str]:
-    result = run.capture(session.world, command.image_ids(session.root, names))
-    ids: dict[str, str] = {}
-    for line in result.stdout.splitlines():
-        with contextlib.suppress(ValueError):
-            tags, _, identity = line.rpartition(" ")
-            ids.update(dict.fromkeys(json.loads(tags), identity))
-    return ids
 
 
 def _check_disk(session: Session, project: Project) -> None:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import build_view, cache_warm, command, run
+from buildkit_tasks import cache_warm
 from buildkit_tasks.model import BuildPlan, BuildRequest
-from buildkit_tasks.progress import Decoder, Progress
 
 from . import build
 from .cache_clear import platform
 from .project import Project, discover
 from .session import Session
+from .solve import solve
 
 
 @dataclass(frozen=True)
@@ -65,22 +63,8 @@ def _warm(session: Session, project: Project, profile: str, place: str, builder:
     request = BuildRequest(profile=profile, progress=how)
     decided = build.prepare(session, project, request)
     began = session.world.clock()
-    with (
-        tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch,
-        as_file(files("buildkit_tasks") / "data" / "cache") as scripts,
-    ):
-        definition = _definition(decided, scripts, place)
-        solve = command.bake(session.root, json.dumps(definition), Path(scratch) / "metadata.json", builder=builder)
-        heard, decoder = Progress(), Decoder()
-        with build_view.building(session.report, decided, heard, how) as view:
-
-            def hear(chunk: bytes) -> None:
-                for status in decoder.feed(chunk):
-                    view.update(heard.update(status))
-
-            result = run.stream(session.world, solve, hear)
-        if result.code != 0:
-            raise build.failure(heard, decoder.close(), result.code)
+    with as_file(files("buildkit_tasks") / "data" / "cache") as scripts:
+        heard, _ = solve(session, decided, _definition(decided, scripts, place), how, builder)
     lines = "\n".join(line for vertex in heard.vertexes.values() for line in vertex.log)
     counts = [int(n) for n in re.findall(r"^buildkit-tasks: warmed (\d+)$", lines, re.MULTILINE)]
     return Warmed(decided.profile, place, session.world.clock() - began, sum(counts))

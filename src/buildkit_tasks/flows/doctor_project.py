@@ -15,6 +15,7 @@ from buildkit_tasks.doctor import Health, PortUse
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import Workspace
 
+from . import image_choice
 from . import images as image_flow
 from .project import read_workspace
 from .session import Session
@@ -117,7 +118,7 @@ def _base_images(session: Session, space: Workspace) -> dict[str, Any]:
     refs = image_flow.references(space)
     offline = {ref: recipe.image for ref in refs if (recipe := images.recipe_for(ref))}
     try:
-        here = image_flow.local(session, [*refs, *offline.values()])
+        here = image_choice.local(session, [*refs, *offline.values()])
     except Problem:
         return {}
     if all(ref in here or offline.get(ref) in here for ref in refs):

@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import build_view, command, dockerfile, engine, plain_log, run, tiers
+from buildkit_tasks import build_failure, build_view, command, dockerfile, engine, plain_log, run, tiers
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import BuildOutcome, BuildPlan, Engine, TargetResult
 from buildkit_tasks.progress import Progress
 from buildkit_tasks.tiers import LegacyBuild, Tier
 
+from . import image_choice
 from .session import Session
 
 if sys.version_info >= (3, 11):
@@ -46,7 +47,6 @@ def execute(
 
     Problems: compile-failed, build-failed, disk-full; ca-needs-consent where a CA cannot be a secret.
     """
-    from .build import failure, image_ids
 
     began = session.world.clock()
     session.report.say(chosen.sentence)
@@ -85,8 +85,8 @@ def execute(
             for status in log.close(result.code):
                 view.update(progress.update(status))
             if result.code != 0:
-                raise failure(progress, "\n".join(log.lines[-30:]), result.code)
-    after = image_ids(session, [s.image for s in decided.services])
+                raise build_failure.explain(progress, "\n".join(log.lines[-30:]), result.code)
+    after = image_choice.ids(session, [s.image for s in decided.services])
     results = tuple(
         TargetResult(
             service=s.name,

@@ -1,0 +1,38 @@
+"""One bake solve: started, its story read and shown, its failure told. The only place that runs one for a plan."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks import build_failure, build_view, command, run
+from buildkit_tasks.model import BuildPlan
+from buildkit_tasks.progress import Decoder, Progress
+
+from .session import Session
+
+
+def solve(
+    session: Session, plan: BuildPlan, definition: Mapping[str, Any], how: str = "auto", builder: str = ""
+) -> tuple[Progress, dict[str, Any]]:
+    """Run a definition of the plan; returns what was heard and buildx's metadata by target.
+
+    Ctrl-C is passed on and waited for, so nothing is orphaned. Problems: those of `build_failure.explain`.
+    """
+    progress, decoder = Progress(), Decoder()
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
+        metadata = Path(scratch) / "metadata.json"
+        bake = command.bake(session.root, json.dumps(definition), metadata, builder=builder)
+        with build_view.building(session.report, plan, progress, how) as view:
+
+            def hear(chunk: bytes) -> None:
+                for status in decoder.feed(chunk):
+                    view.update(progress.update(status))
+
+            result = run.stream(session.world, bake, hear)
+        if result.code != 0:
+            raise build_failure.explain(progress, decoder.close(), result.code)
+        return progress, dict(json.loads(metadata.read_text("utf-8"))) if metadata.is_file() else {}
