@@ -1,5 +1,7 @@
-"""What the programs of a tree must print, worked out in Python: the judge of the random steps, a thousand times cheaper
-than building each tree from nothing (which is done for some of them as well, so that this model cannot be wrong unseen).
+"""What the programs of a tree must print, worked out in Python: the judge of the random steps.
+
+A thousand times cheaper than a build from nothing, which judges some of them as well, so that this model cannot be
+wrong unseen.
 """
 
 from __future__ import annotations

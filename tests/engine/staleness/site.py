@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import platform
 import re
 import secrets
 import shutil
@@ -30,6 +31,8 @@ SCRIPT = (PROJECT / "docker/compile.sh").read_text()
 DOCKERFILE = (PROJECT / "docker/Dockerfile").read_text()
 SESSION = f"bt-stale-{secrets.token_hex(4)}"  # part of every mount id, so that they can be found and removed
 BINS = "api worker"
+ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+CA = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def docker(
@@ -226,10 +229,10 @@ class Site:
 
     @property
     def context(self) -> Path:
-        """The tree that is built."""
-        return self.root / self.checkout
+        """The tree that is built. The suffix keeps cases apart: without the guard, BuildKit goes by the last name."""
+        return self.root / f"{self.checkout}-{self.scope[-8:]}"
 
-    def worktree(self, name: str, time: float | None = tree.OLD) -> None:
+    def worktree(self, name: str, time: float | None = tree.BASE_TIME) -> None:
         """Make a checkout of the base tree and go there."""
         self.checkout = name
         tree.make(self.context, time=time)
@@ -246,6 +249,8 @@ class Site:
         place.mkdir(exist_ok=True)
         if self.design.classic:
             _write_changed(place / "Dockerfile", (HERE / "classic.Dockerfile").read_text())
+            # COPY is cached by content: another case's layer would bring its times along
+            _write_changed(place / "compile.sh", f"# {self.scope}\n")
             return
         _write_changed(place / "compile.sh", script)
         _write_changed(place / "key.sh", SCRIPT)
@@ -271,6 +276,7 @@ class Site:
             f"--build-context=debian:bookworm-slim=docker-image://{RUST}",
             *(f"--build-arg=CACHE_SCOPE={self.scope}", f"--build-arg=BINS={build.bins}", *incremental),
             *(f"--build-arg={name}={value}" for name, value in build.args),
+            *([f"--secret=id=ca,src={CA}"] if CA.is_file() else []),
             str(context),
         ]
 
@@ -305,12 +311,11 @@ class Site:
         shutil.rmtree(out, ignore_errors=True)
         return Result(programs, progress.compiled, progress.marked, progress.fresh, log + decoder.close())
 
-    def in_mount(self, script: str, image: str = "plain") -> None:
-        """Run a shell script in the directory of the target mount, as a clock or a person with rm would."""
-        target = "/app/services/target" if self.design.classic else "/build"
+    def in_mount(self, script: str, mount: str = f"target-{ARCH}") -> None:
+        """Run a shell script in the directory of a mount, as a clock, a person with rm or a bad disk would."""
         dockerfile = (
-            f"FROM {self.images[image]}\nRUN --mount=type=cache,id={self.scope}-target-amd64,target={target} "
-            f"cd {target} && {script} # {secrets.token_hex(4)}\n"
+            f"FROM {self.images['plain']}\nRUN --mount=type=cache,id={self.scope}-{mount},target=/mnt "
+            f"cd /mnt && {script} # {secrets.token_hex(4)}\n"
         )
         empty = self.root / "empty"
         empty.mkdir(exist_ok=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
 
+from tests.engine.staleness import tables
 from tests.engine.staleness.cases import CASES, Case, agrees
 from tests.engine.staleness.site import BUSYBOX, CLASSIC, OURS, UNGUARDED, Design
 
@@ -40,8 +42,14 @@ def test_without_the_guard_of_the_transfer(design: Design, one: Case, want: str,
     assert agrees(seen, want), f"{' '.join(seen)} instead of {want}"
 
 
-@_cases(CLASSIC, lambda one: None if "-" in one.classic else one.classic)
+@_cases(CLASSIC, lambda one: "" if one.classic != "-" else None)
 def test_classic(design: Design, one: Case, want: str, cells: Cells) -> None:
-    """The usual recipe does what the table says of it, wrong programs included ("?": it depends on timing)."""
-    seen = cells(design, one)
-    assert want == "?" or agrees(seen, want), f"{' '.join(seen)} instead of {want}"
+    """The usual recipe does what the table says of it, wrong programs included. BT_UPDATE=1 records what it does."""
+    seen = " ".join(cells(design, one))
+    if one.classic == "?":
+        return  # played for its "never wrong" neighbours' sake only: what it does depends on timing
+    recorded = tables.recorded()
+    if os.environ.get("BT_UPDATE"):
+        tables.record({**recorded, one.name: seen})
+        return
+    assert recorded.get(one.name) == seen

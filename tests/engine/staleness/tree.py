@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 OLD = 1_000_000_000  # s since the epoch: 2001, older than anything a build writes
+BASE_TIME = OLD + 86_400  # of the base tree, so that an edit with an older time has another time
 COMMON = "services/crates/common"
 API = "services/crates/api"
 WORKER = "services/crates/worker"
@@ -203,7 +204,7 @@ def put(root: Path, path: str, content: str, time: float | None = None) -> None:
         os.utime(target, (time, time), follow_symlinks=False)
 
 
-def make(root: Path, files: Mapping[str, str] = BASE, time: float | None = OLD) -> None:
+def make(root: Path, files: Mapping[str, str] = BASE, time: float | None = BASE_TIME) -> None:
     """A whole tree; every file gets the same time unless that is None."""
     for path, content in files.items():
         put(root, path, content, time)

@@ -1,0 +1,362 @@
+"""Random sequences of everything that can happen between builds: ours is never stale, and builds whatever can be built.
+
+Prints its seed; `BT_STALE_SEED=N` plays it again, `BT_STALE_STEPS=N` plays that many steps (default 60; a step is one
+or more edits or other events and a build; `nox -s stale -- --steps 2000` is the long run). A failure is shrunk.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterable
+from copy import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from buildkit_tasks.progress import Vertex
+from tests.engine.staleness import model, tree
+from tests.engine.staleness.cases import AN_HOUR_AHEAD, BUMP, BUMPED, CONFIGURED, DECLARED, GENERATING
+from tests.engine.staleness.site import BUSYBOX, OURS, Build, Design, Images, Oracle, Result, Site, together
+from tests.engine.staleness.tree import API, COMMON, WORKER, Change, Exchange, Mode, Several, Times
+
+pytestmark = pytest.mark.engine
+
+STEPS = int(os.environ.get("BT_STALE_STEPS", "60"))
+SEED = int(os.environ.get("BT_STALE_SEED", str(random.SystemRandom().randrange(2**32))))
+PER_EXAMPLE = 20
+AGAINST_THE_ORACLE = 15  # every so many judgements are made by a real build from nothing as well
+
+
+@dataclass(frozen=True)
+class Put(Change):
+    """Make a path be this, whatever it was: a file, or a link ("->…"). `time`: now, old, base."""
+
+    path: str
+    text: str
+    time: str = "now"
+
+    def apply(self, root: Path) -> None:
+        target = root / self.path
+        for parent in target.relative_to(root).parents:
+            if (root / parent).is_symlink() or (root / parent).is_file():
+                (root / parent).unlink()
+        Gone(self.path).apply(root)
+        times = {"now": None, "old": tree.OLD, "base": tree.BASE_TIME}
+        tree.put(root, self.path, self.text, times[self.time])
+
+
+@dataclass(frozen=True)
+class Overwritten(Change):
+    """New content in place, under the old time if there was one; the same inode."""
+
+    path: str
+    text: str
+
+    def apply(self, root: Path) -> None:
+        target = root / self.path
+        if not target.is_file() or target.is_symlink():
+            Put(self.path, self.text).apply(root)
+            return
+        before = target.stat()
+        target.write_text(self.text)
+        os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@dataclass(frozen=True)
+class Gone(Change):
+    """A path is no more, whatever it was."""
+
+    path: str
+
+    def apply(self, root: Path) -> None:
+        target = root / self.path
+        if target.is_symlink() or target.is_file():
+            target.unlink()
+        elif target.is_dir():
+            shutil.rmtree(target)
+
+
+@dataclass(frozen=True)
+class Swapped(Change):
+    """Two files exchanged by mv, if both are there."""
+
+    one: str
+    two: str
+
+    def apply(self, root: Path) -> None:
+        if (root / self.one).is_file() and (root / self.two).is_file():
+            Exchange(self.one, self.two).apply(root)
+
+
+@dataclass(frozen=True)
+class Bits(Change):
+    """Permission bits of a file, if it is there."""
+
+    path: str
+    mode: int
+
+    def apply(self, root: Path) -> None:
+        if (root / self.path).is_file():
+            Mode(self.path, self.mode).apply(root)
+
+
+def _files() -> dict[str, list[str]]:
+    """Path to the contents that an edit may give it; most of one length, so that sizes tell nothing."""
+    parts = [f'pub const TEXT: &str = "part {word}";\n' for word in ("one", "two", "six")]
+    manifest = tree.BASE[f"{COMMON}/Cargo.toml"]
+    config = tree.BASE["services/.cargo/config.toml"]
+    release = tree.BASE["services/Cargo.toml"]
+    lock = tree.BASE["services/Cargo.lock"]
+    main = tree.BASE[f"{API}/src/main.rs"]
+    other = tree.BASE[f"{WORKER}/src/main.rs"]
+    return {
+        f"{COMMON}/src/part.rs": [*parts, "nonsense\n"],
+        f"{COMMON}/src/part/mod.rs": parts,
+        f"{COMMON}/Cargo.toml": [manifest, manifest.replace("default = []", 'default = ["extra"]')],
+        f"{COMMON}/build.rs": [
+            tree.BASE[f"{COMMON}/build.rs"],
+            tree.BASE[f"{COMMON}/build.rs"].replace(DECLARED.old, DECLARED.new),
+        ],
+        f"{COMMON}/sql/1.sql": ["one", "two"],
+        f"{COMMON}/sql/2.sql": ["one", "two"],
+        f"{COMMON}/sql/a b|é": ["odd"],
+        f"{COMMON}/input/value": ["value one\n", "value two\n"],
+        f"{COMMON}/input/value/x": ["x"],
+        f"{COMMON}/input/value/y": ["y"],
+        f"{COMMON}/listed/a": ["a\n"],
+        f"{COMMON}/listed/b": ["b\n"],
+        f"{COMMON}/listed/c": ["c\n"],
+        f"{COMMON}/data/text.txt": ["text one\n", "text two\n"],
+        f"{COMMON}/data/swap1.txt": ["swap one\n", "swap two\n"],
+        f"{COMMON}/data/swap2.txt": ["swap two\n", "swap six\n"],
+        f"{COMMON}/data/link.txt": ["->swap1.txt", "->swap2.txt", "->text.txt", "->missing", "swap own\n"],
+        f"{COMMON}/data/dirlink": ["->d1", "->d2"],
+        f"{COMMON}/data/d1/file.txt": ["d one\n", "d two\n"],
+        f"{COMMON}/outside": ["->../../shared", "->../../shared2"],
+        f"{COMMON}/README.md": ["words\n"],
+        "services/shared/note.txt": ["shared one\n", "shared two\n", "shared six\n"],
+        "services/migrations/1.sql": ["create", "modify"],
+        "services/migrations/2.sql": ["alter"],
+        "services/Cargo.toml": [release, release.replace("debug-assertions = false", "debug-assertions = true")],
+        "services/Cargo.lock": [lock, lock.replace(BUMPED, BUMP)],
+        "services/.cargo/config.toml": [config, CONFIGURED],
+        "services/rust-toolchain": ["a\n", "b\n"],
+        "services/vendor/dep-1.0.1/src/lib.rs": [
+            'pub const TEXT: &str = "dep one";\n',
+            'pub const TEXT: &str = "dep new";\n',
+        ],
+        f"{API}/src/main.rs": [main, main.replace("api one", "api two"), main.replace("api one", "api six")],
+        f"{WORKER}/src/main.rs": [other, other.replace("worker one", "worker two")],
+        f"{WORKER}/notes/a.txt": ["note one", "note two"],
+        f"{WORKER}/notes/b.txt": ["note one"],
+    }
+
+
+FILES = _files()
+#: What may be missing without breaking the tree for good; the rest is only overwritten.
+OPTIONAL = [
+    path
+    for path in FILES
+    if any(word in path for word in ("/sql/", "/listed/", "/input/value", "migrations", "toolchain", "notes/", "part"))
+]
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> Change:
+    """One edit of a file."""
+    path = draw(st.sampled_from(sorted(FILES)))
+    text = draw(st.sampled_from(FILES[path]))
+    if draw(st.booleans()) and not text.startswith("->"):
+        return Overwritten(path, text)
+    return Put(path, text, draw(st.sampled_from(["now", "old", "base"])))
+
+
+CHANGES = st.one_of(
+    edits(),
+    edits(),
+    edits(),
+    st.builds(Gone, st.sampled_from(OPTIONAL)),
+    st.builds(
+        Swapped,
+        st.sampled_from([f"{COMMON}/data/swap1.txt", f"{COMMON}/data/text.txt"]),
+        st.just(f"{COMMON}/data/swap2.txt"),
+    ),
+    st.builds(Bits, st.just(f"{COMMON}/input/tool.sh"), st.sampled_from([0o644, 0o755])),
+    st.builds(Bits, st.just(f"{COMMON}/src/part.rs"), st.sampled_from([0o644, 0o755])),
+    st.builds(Times, st.sampled_from([None, tree.BASE_TIME, tree.OLD])),
+)
+BUILDS = st.builds(
+    Build,
+    bins=st.sampled_from(["api worker", "api worker", "api", "worker"]),
+    args=st.sampled_from(
+        [
+            (),
+            (),
+            (),
+            (("GREETING", "hello"),),
+            (("UNTRACKED", "1"),),
+            (("PROFILE", "fast"),),
+            (("CARGO_INCREMENTAL", "0"),),
+        ]
+    ),
+    image=st.sampled_from(["plain", "plain", "plain", "plain", "library", "rustc"]),
+)
+
+
+class Machine(RuleBasedStateMachine):
+    """One site with three checkouts, two of them of one name."""
+
+    design: ClassVar[Design] = OURS
+    images: ClassVar[Images]
+    oracle: ClassVar[Oracle]
+    judged: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Path(tempfile.mkdtemp(prefix="bt-stale-"))
+        self.site = Site(self.root, self.design, self.images, self.oracle)
+        self.saved: list[Path] = []
+
+    def teardown(self) -> None:
+        """The files go; the mounts go with the session's others."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    @initialize(generating=st.booleans(), build=BUILDS)
+    def begin(self, generating: bool, build: Build) -> None:
+        """The checkouts, with or without a build script that writes into the sources, and a first build."""
+        for name in ("b", "two/app", "one/app"):
+            self.site.worktree(name)
+            if generating:
+                GENERATING.apply(self.site.context)
+        self._build(build)
+
+    @rule(changes=st.lists(CHANGES, min_size=1, max_size=3), build=BUILDS)
+    def edit(self, changes: list[Change], build: Build) -> None:
+        """The everyday step."""
+        Several(tuple(changes)).apply(self.site.context)
+        self._build(build)
+
+    @rule(changes=st.lists(CHANGES, min_size=1, max_size=2), build=BUILDS)
+    def edit_again(self, changes: list[Change], build: Build) -> None:
+        """Edits are what happens most."""
+        self.edit(changes, build)
+
+    @rule(build=BUILDS)
+    def build_again(self, build: Build) -> None:
+        """No edit; perhaps another program or argument."""
+        self._build(build)
+
+    @rule(name=st.sampled_from(["one/app", "two/app", "b"]), build=BUILDS)
+    def other_checkout(self, name: str, build: Build) -> None:
+        """Another worktree on the same mounts."""
+        self.site.checkout = name
+        self._build(build)
+
+    @rule()
+    def save(self) -> None:
+        """Remember the tree as it is, times and all: a commit, a stash, a copy."""
+        kept = self.root / f"saved-{len(self.saved)}"
+        shutil.copytree(self.site.context / "services", kept, symlinks=True)
+        self.saved.append(kept)
+
+    @rule(which=st.integers(0, 100), times=st.booleans(), build=BUILDS)
+    def restore(self, which: int, times: bool, build: Build) -> None:
+        """Back to a remembered tree, with its times (rsync, tar) or with the present (git checkout)."""
+        if not self.saved:
+            return
+        kept = self.saved[which % len(self.saved)]
+        shutil.rmtree(self.site.context / "services")
+        shutil.copytree(kept, self.site.context / "services", symlinks=True)
+        if not times:
+            Times(None).apply(self.site.context)
+        self._build(build)
+
+    @rule(changes=st.lists(CHANGES, max_size=2), build=BUILDS)
+    def clock_back(self, changes: list[Change], build: Build) -> None:
+        """What is in the mount was written under a clock an hour ahead."""
+        self.site.in_mount(AN_HOUR_AHEAD)
+        Several(tuple(changes)).apply(self.site.context)
+        self._build(build)
+
+    @rule(
+        what=st.sampled_from(["*/src", "*/target", "*/state", "*", "*/target/*/.fingerprint", "*/state/tree"]),
+        build=BUILDS,
+    )
+    def prune(self, what: str, build: Build) -> None:
+        """Part of the mount is gone, or all of it."""
+        self.site.in_mount(f"rm -rf {what}")
+        self._build(build)
+
+    @rule(
+        changes=st.lists(CHANGES, min_size=1, max_size=2),
+        more=st.lists(CHANGES, max_size=2),
+        build=BUILDS,
+        lines=st.integers(0, 4),
+    )
+    def killed(self, changes: list[Change], more: list[Change], build: Build, lines: int) -> None:
+        """A build is killed (early: while it syncs; late: while it compiles), then perhaps edits, then a build."""
+        Several(tuple(changes)).apply(self.site.context)
+        self.site.build(build, until=lambda progress: _said(progress.vertexes.values()) >= lines)
+        Several(tuple(more)).apply(self.site.context)
+        self._build(build)
+
+    @rule(changes=st.lists(CHANGES, min_size=1, max_size=2), build=BUILDS, other=BUILDS)
+    def at_once(self, changes: list[Change], build: Build, other: Build) -> None:
+        """Two checkouts build at the same time on the same mounts."""
+        here, there = copy(self.site), copy(self.site)
+        there.checkout = "b" if here.checkout != "b" else "two/app"
+        Several(tuple(changes)).apply(here.context)
+        with together([(here, build), (there, other)]) as (first, second):
+            self._judge(here, build, first)
+            self._judge(there, other, second)
+
+    def _build(self, build: Build) -> None:
+        self._judge(self.site, build, self.site.build(build))
+
+    def _judge(self, site: Site, build: Build, result: Result) -> None:
+        wanted = model.expected(site.context, build)
+        assert result.programs == wanted, result.log
+        type(self).judged += 1
+        if self.judged % AGAINST_THE_ORACLE == 0:
+            args = tuple((name, value) for name, value in build.args if name != "CARGO_INCREMENTAL")
+            assert self.oracle.programs(site.context, replace(build, args=args)) == wanted, "the model is wrong"
+
+
+def _said(vertexes: Iterable[Vertex]) -> int:
+    return sum(len(vertex.log) for vertex in vertexes)
+
+
+@pytest.mark.parametrize("design", [OURS, BUSYBOX], ids=lambda design: design.name)
+def test_random_steps(design: Design, images: Images, oracle: Oracle, capsys: pytest.CaptureFixture[str]) -> None:
+    """Never another program than the model's; never a failure where the tree compiles, nor a success where not."""
+    steps = STEPS if design is OURS else STEPS // 10
+
+    class Chosen(Machine):
+        pass
+
+    Chosen.design, Chosen.images, Chosen.oracle = design, images, oracle
+    with capsys.disabled():
+        print(f"\n{design.name}: {steps} random steps, BT_STALE_SEED={SEED}")  # noqa: T201
+    run_state_machine_as_test(
+        seed(SEED)(Chosen),
+        settings=settings(
+            max_examples=max(1, steps // PER_EXAMPLE),
+            stateful_step_count=PER_EXAMPLE,
+            deadline=None,
+            database=None,
+            print_blob=True,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    assert Chosen.judged > 0
+    with capsys.disabled():
+        print(f"{design.name}: {Chosen.judged} builds judged")  # noqa: T201

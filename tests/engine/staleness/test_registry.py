@@ -1,0 +1,112 @@
+"""The registry mount is shared by builds that run at once, and survives builds that were killed in it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.engine.staleness.site import DOCKERFILE, HERE, OURS, SCRIPT, SESSION, Build, Images, Oracle, Result, Site
+from tests.engine.staleness.tree import put
+
+pytestmark = pytest.mark.engine
+
+ROUNDS = int(os.environ.get("BT_STALE_ROUNDS", "3"))  # the long run plays 30
+PROGRAMS = ("one", "two", "three", "four", "five")
+CRATES = "/mnt/src/*/"  # in the registry mount
+
+
+class Online(Site):
+    """A workspace of five programs that need a dozen small crates of crates.io; each has a compile step of its own."""
+
+    program = "one"
+    key = SCRIPT
+
+    def worktree(self, name: str, time: float | None = None) -> None:
+        """The tree, as the one checkout of this name."""
+        self.checkout = name
+        for file in ("Cargo.toml", "Cargo.lock"):
+            put(self.context, f"services/{file}", (HERE / "registry" / file).read_text(), time)
+        for program in PROGRAMS:
+            put(self.context, f"services/src/bin/{program}.rs", f'fn main() {{ println!("{program}"); }}\n', time)
+        self._write_docker(SCRIPT)
+
+    def _write_docker(self, script: str) -> None:
+        text = DOCKERFILE.replace("-target-", f"-target-{self.program}-").replace(
+            "/compile.sh,target", "/key.sh,target"
+        )
+        text += "\nFROM scratch AS programs\nARG CACHE_SCOPE\nCOPY --from=compile /out/${CACHE_SCOPE} /\n"
+        put(self.context, "docker/Dockerfile", text)
+        put(self.context, "docker/compile.sh", script)
+        put(self.context, "docker/key.sh", self.key)
+        put(self.context, ".dockerignore", "*\n!services\n!docker/*.sh\n")
+
+
+def _sites(top: Path, images: Images, oracle: Oracle, scope: str, key: str = SCRIPT) -> list[Online]:
+    sites = []
+    for program in PROGRAMS:
+        kind = type("Program", (Online,), {"program": program, "key": key})
+        sites.append(kind(top / f"{scope}-{program}", OURS, images, oracle, scope))
+    return sites
+
+
+def _all_at_once(sites: list[Online]) -> list[Result]:
+    with ThreadPoolExecutor(len(sites)) as pool:
+        return list(pool.map(lambda site: site.build(Build(site.program)), sites))
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_five_builds_at_once_on_an_empty_registry(number: int, images: Images, oracle: Oracle, tmp_path: Path) -> None:
+    """None fails: cargo's own lock lies in the mount (outside it, they would unpack into each other's crates)."""
+    sites = _sites(tmp_path, images, oracle, f"{SESSION}-race-{secrets.token_hex(4)}")
+    for site, result in zip(sites, _all_at_once(sites), strict=True):
+        assert result.programs == {site.program: f"{site.program}\n"}, result.log
+
+
+@pytest.fixture
+def make_online(images: Images, oracle: Oracle, tmp_path: Path) -> Callable[[str], Online]:
+    """One of the five programs on mounts of this test's own."""
+    scope = f"{SESSION}-heal-{secrets.token_hex(4)}"
+
+    def make(program: str) -> Online:
+        return next(site for site in _sites(tmp_path, images, oracle, scope) if site.program == program)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        f"rm {CRATES}hex-*/.cargo-ok {CRATES}hex-*/src/lib.rs",
+        f": > $(echo {CRATES}hex-*/.cargo-ok)",
+        f"rm -r {CRATES}fnv-* && for f in cache/*/fnv-*.crate; do head -c 1000 $f > t && mv t $f; done",
+        f"rm -r {CRATES}fnv-* && for f in cache/*/fnv-*.crate; do : > $f; done",
+        f"rm -r {CRATES}fnv-* && for f in cache/*/fnv-*.crate; do echo x >> $f; sed -i s/a/b/ $f; done",
+        "rm -r cache",
+        "rm -r index",
+        "rm -r src",
+        "find index -type f -exec sh -c ': > $1' _ {} ';'",
+    ],
+    ids=[
+        "half unpacked",
+        "killed before the mark of completeness was written",
+        "half a download",
+        "no byte of a download",
+        "a download with wrong bytes",
+        "downloads gone",
+        "index gone",
+        "unpacked crates gone",
+        "index files empty",
+    ],
+)
+def test_a_damaged_registry_heals_itself(damage: str, make_online: Callable[[str], Online]) -> None:
+    """Another program, whose target knows nothing, builds on a registry that a kill or a bad disk left behind."""
+    first = make_online("one")
+    assert first.build(Build("one")).programs == {"one": "one\n"}
+    first.in_mount(damage, "cargo-registry")
+    second = make_online("two").build(Build("two"))
+    assert second.programs == {"two": "two\n"}, second.log
