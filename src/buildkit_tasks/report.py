@@ -23,6 +23,7 @@ class Report:
         self.json_only = json_only
         self.yes = yes
         self._console: Console | None = None
+        self._document: dict[str, Any] | None = None
 
     @property
     def fancy(self) -> bool:
@@ -59,8 +60,14 @@ class Report:
         sys.stdout.flush()
 
     def envelope(self, content: dict[str, Any]) -> None:
-        """The one versioned JSON document of a `--json` call."""
-        self.answer(json.dumps({"schema": 1, **content}, indent=2, default=str))
+        """Add to the one versioned JSON document of a `--json` call; `finish` prints it."""
+        self._document = {**(self._document or {"schema": 1}), **content}
+
+    def finish(self) -> None:
+        """Print the JSON document, if there is one: a call that answers and then fails still prints a single one."""
+        if self._document is not None:
+            self.answer(json.dumps(self._document, indent=2, default=str))
+            self._document = None
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
         """A table as the answer: aligned plain text, so that it pipes and pastes well."""

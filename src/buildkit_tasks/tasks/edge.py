@@ -47,5 +47,7 @@ def told(body: Callable[..., None]) -> Callable[..., Any]:
                 f"{platform.platform()}). Please report it with the lines above.\n"
             )
             raise Exit(code=70) from None
+        finally:
+            report.finish()
 
     return wrapper
