@@ -110,6 +110,14 @@ CRATES = {
 }
 
 
+def cargo(folder: Path, bases: Mapping[str, str], *args: str) -> None:
+    """Run the toolchain image's cargo on a directory: the machine that runs the tests may have none."""
+    image = bases.get("rust:1-bookworm", "rust:1-bookworm")
+    bundle = Path("/etc/ssl/certs/ca-certificates.crt")
+    trust = ["-v", f"{bundle}:{bundle}:ro"] if bundle.is_file() else []
+    process.ok(["docker", "run", "--rm", *trust, "-v", f"{folder}:/work", "-w", "/work", image, "cargo", *args], folder)
+
+
 def make_rust(folder: Path, bases: Mapping[str, str]) -> Site:
     """A workspace of two services around one crate, four small dependencies, this repository's own Dockerfile."""
     scope = f"bt-cache-{_nonce()}"
@@ -139,5 +147,5 @@ def make_rust(folder: Path, bases: Mapping[str, str]) -> Site:
         for name in ("api", "worker")
     }
     (root / "compose.yaml").write_text(json.dumps({"name": scope, "services": services}))
-    process.ok(["cargo", "generate-lockfile"], root / "services")
+    cargo(root / "services", bases, "generate-lockfile")
     return Site(root, scope, bases)

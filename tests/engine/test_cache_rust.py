@@ -36,7 +36,7 @@ def bump(site: Site, itoa: str) -> None:
     manifest = site.root / "services/common/Cargo.toml"
     lines = [f'itoa = "={itoa}"' if line.startswith("itoa") else line for line in manifest.read_text().splitlines()]
     manifest.write_text("\n".join(lines) + "\n")
-    process.ok(["cargo", "update", "--workspace"], site.root / "services")
+    cache_site.cargo(site.root / "services", site.bases, "update", "--workspace")
 
 
 def look_into(site: Site, run: str = "true") -> str:
@@ -98,7 +98,7 @@ def test_warm_tells_a_dependency_that_does_not_compile(site: Site) -> None:
     kept = {p: p.read_text() for p in (workspace, manifest, site.root / "services/Cargo.lock")}
     workspace.write_text(kept[workspace] + 'exclude = ["broken"]\n')
     manifest.write_text(kept[manifest] + 'broken = { path = "../broken" }\n')
-    process.ok(["cargo", "update", "--workspace"], site.root / "services")
+    cache_site.cargo(site.root / "services", site.bases, "update", "--workspace")
     done = process.run([process.BIN / "invoke", "cache.warm"], site.root, site.env)
     assert done.code != 0, done.all
     assert "dependencies failed to compile: broken" in done.all
