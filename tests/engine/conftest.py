@@ -25,7 +25,10 @@ BASES = ("rust:1-bookworm", "debian:bookworm-slim")
 @pytest.fixture(scope="session")
 def session() -> Session:
     """A session of this repository that consents: who runs these tests wants an engine."""
-    world = replace(World.real(), cwd=REPOSITORY)
+    world = World.real()
+    # a clean checkout has no .env, and compose wants values to read its file; nothing is started with these
+    env = {"POSTGRES_PASSWORD": "unused", "RABBITMQ_PASSWORD": "unused", **world.env}
+    world = replace(world, cwd=REPOSITORY, env=env)
     return Session(world, Report(world, yes=True))
 
 
