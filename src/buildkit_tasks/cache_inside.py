@@ -210,16 +210,23 @@ def _tree(root: str, entries: Sequence[Entry], texts: Mapping[str, str], members
         else:
             sums["stale"] += unit.size
             stale.update(unit.paths)
-    kept = _sessions(sessions, [u.package for k, u in units.items() if k in live] if not why_not else None)
-    incremental = {}
+    kept = _sessions(sessions, None if why_not else [c for k in live for c in _crates(units[k])])
+    incremental: dict[str, int] = {}
     for name, files in sessions.items():
-        bytes_ = sum(e.size for e in files)
-        if name in kept:
-            sums["incremental"] += bytes_
-            incremental[f"{root}/incremental/{name}"] = bytes_
-        else:
-            sums["stale"] += bytes_
-            stale[f"{root}/incremental/{name}"] = bytes_
+        place = f"{root}/incremental/{name}"
+        current = "" if why_not else _current(files, place)
+        for entry in files:
+            inner = entry.path[len(place) + 1 :].partition("/")[0]
+            if name not in kept:
+                path = place
+            elif current and inner.startswith("s-") and inner.removesuffix(".lock") + "-" not in current:
+                path = f"{place}/{inner}"
+            else:
+                sums["incremental"] += entry.size
+                incremental[place] = incremental.get(place, 0) + entry.size
+                continue
+            sums["stale"] += entry.size
+            stale[path] = stale.get(path, 0) + entry.size
     sums["other"] = other
     base = root.split("/")[0] if "/" in root else ""
     used = max((e.mtime for e in entries), default=0)
@@ -272,23 +279,40 @@ def _walk(units: Mapping[str, _Unit], roots: Iterable[str]) -> tuple[set[str], s
     return live, ""
 
 
-def _sessions(sessions: Mapping[str, Sequence[Entry]], packages_: Sequence[str] | None) -> set[str]:
+def _crates(unit: _Unit) -> list[str]:
+    """Crates that rustc compiled for a unit, from its fingerprints: `lib-NAME`, `bin-NAME`, `build-script-NAME`."""
+    found = []
+    for name in unit.names:
+        for kind in ("build-script-", "lib-", "bin-"):
+            if name.startswith(kind):
+                found.append(name.removeprefix(kind).replace("-", "_"))
+                break
+    return found
+
+
+def _sessions(sessions: Mapping[str, Sequence[Entry]], crates: Sequence[str] | None) -> set[str]:
     """The incremental directories to keep: of each live crate as many as it has units, newest first; None = all."""
-    if packages_ is None:
+    if crates is None:
         return set(sessions)
-    wanted: dict[str, int] = {}
-    for package in packages_:
-        wanted[package.replace("-", "_")] = wanted.get(package.replace("-", "_"), 0) + 1
     by_crate: dict[str, list[str]] = {}
     for name in sessions:
         by_crate.setdefault(name.rpartition("-")[0], []).append(name)
     kept: set[str] = set()
     for crate, names in by_crate.items():
-        # a build script's session is called after its target, which all packages share: never more than there are
-        most = wanted.get(crate, sum(wanted.values()) if crate.startswith("build_script") else 0)
         names.sort(key=lambda n: -max(e.mtime for e in sessions[n]))
-        kept.update(names[:most])
+        kept.update(names[: crates.count(crate)])
     return kept
+
+
+def _current(files: Sequence[Entry], place: str) -> str:
+    """The newest finished session in a crate's incremental directory: the only one that rustc goes on from.
+
+    Names are `s-TIME-RANDOM-HASH`, and end in `-working` until they are finished.
+    https://github.com/rust-lang/rust/blob/1.80.0/compiler/rustc_incremental/src/persist/fs.rs
+    """
+    names = {e.path[len(place) + 1 :].partition("/")[0] for e in files}
+    done = [n for n in names if n.startswith("s-") and n.count("-") >= 3 and not n.endswith("-working")]
+    return max(done, default="") and max(done) + "-"
 
 
 def registry_leftovers(content: Content, wanted: frozenset[tuple[str, str]]) -> dict[str, int]:

@@ -113,13 +113,27 @@ def test_where_cargo_cannot_be_followed_nothing_is_a_leftover() -> None:
 def test_incremental_sessions_of_live_crates_stay_the_newest_of_each() -> None:
     made = built()
     for name, time in (("api-new", 2000), ("api-old", 1000), ("gone-x", 3000)):
-        made.add(f"{ROOT}/incremental/{name}/s-1/dep-graph.bin", time=time)
+        made.add(f"{ROOT}/incremental/{name}/s-1-a-h/dep-graph.bin", time=time)
     tree = made.tree()
     assert list(tree.incremental) == [f"{ROOT}/incremental/api-new"]
     assert {p for p in tree.stale if "incremental" in p} == {
         f"{ROOT}/incremental/api-old",
         f"{ROOT}/incremental/gone-x",
     }
+
+
+def test_of_a_crates_sessions_only_the_newest_finished_one_stays() -> None:
+    made = built()
+    for session in ("s-1-a-h/x", "s-1-a.lock", "s-2-b-h/x", "s-2-b.lock", "s-3-c-working/x", "s-3-c.lock"):
+        made.add(f"{ROOT}/incremental/api-new/{session}")
+    tree = made.tree()
+    assert {p.rpartition("/")[2] for p in tree.stale if "incremental" in p} == {
+        "s-1-a-h",
+        "s-1-a.lock",
+        "s-3-c-working",
+        "s-3-c.lock",
+    }
+    assert tree.bytes["incremental"] == 2 * 4096
 
 
 def test_registry_and_git_leftovers_are_what_no_lock_file_names() -> None:
