@@ -228,12 +228,12 @@ list_tree() {
     )
 }
 
-# Compares context, src, and what the last sync left in src; writes state/{gone,dirs,come,links,touch,forget,tree.new}.
+# Compares context, src, and what the last sync left in src; writes state/{gone,dirs,come,touch,forget,tree.new}.
 # Fails when a file name cannot be handled line by line.
 plan_sync() {
     [ -e "$state/tree" ] || : > "$state/tree"
-    for name in gone dirs come links touch forget tree.new; do : > "$state/$name"; done
-    LC_ALL=C OUTLOOK='\.\./|["/]\.\."|parent\(\)|ancestors\(|WORKSPACE' awk -v state="$state" -v ctx="$CONTEXT" -v everything="$everything" '
+    for name in gone dirs come touch forget tree.new; do : > "$state/$name"; done
+    LC_ALL=C OUTLOOK='\.\./|["/]\.\."|parent\(\)|ancestors\(|pop\(\)|WORKSPACE' awk -v state="$state" -v ctx="$CONTEXT" -v everything="$everything" '
         function kind(mode) {   # f: file, x: executable file, l: link, d: directory
             if (mode ~ /^4/) return "d"
             if (mode ~ /^a/) return "l"
@@ -276,15 +276,19 @@ plan_sync() {
         function mark(dir, why) { if (!(dir in marked)) marked[dir] = why }
         function mark_everything(why) { if (everything == "") everything = why }
         function mark_scripted(why,   path) {
+            # step: scripted {
             for (path in new) if (path ~ /\/Cargo\.toml$/ && is_package(parent(path)) && scripted[parent(path)])
                 mark(parent(path), why)
+            # step: scripted }
         }
         # Packages that may read files outside themselves, by links or by their text (asked only when it matters).
         function mark_outlooking(why,   command, path) {
             if (outlook_done++) return
+            # step: outlook {
             command = "cd \"" ctx "\" && find . -type l -print -o -name \"*.rs\" -type f -exec grep -lE \"$OUTLOOK\" {} +"
             while ((command | getline path) > 0) if (is_package(owner(path))) mark(owner(path), why)
             close(command)
+            # step: outlook }
         }
         function attribute(path, why,   dir, base) {
             why = substr(path, 3) " " why
@@ -318,7 +322,6 @@ plan_sync() {
                 # step: delete }
                 if (c ~ /^d/) print path > (state "/dirs")
                 else if (c != "") print path > (state "/come")
-                if (c ~ /^l/) print path > (state "/links")
             }
             if (first) return
             # step: vendored {
@@ -373,13 +376,6 @@ apply_plan() {
     if [ -s "$state/gone" ]; then names "$state/gone" | (cd "$src" && xargs -0 rm -rf); fi
     if [ -s "$state/dirs" ]; then names "$state/dirs" | (cd "$src" && xargs -0 mkdir -p); fi
     if [ -s "$state/come" ]; then names "$state/come" | copy_to_src; fi
-    # cargo looks through links: what a changed one leads to must look new as well (a loop of links is no error)
-    # step: links {
-    if [ -s "$state/links" ]; then
-        # shellcheck disable=SC2016
-        names "$state/links" | (cd "$src" && xargs -0 sh -c 'find -L "$@" -type f -exec touch -c {} + 2>/dev/null; :' sh)
-    fi
-    # step: links }
     while read -r name; do
         find "$target" -maxdepth 4 -path "*/.fingerprint/$name-*" -prune -exec rm -rf {} +
     done < "$state/forget"
@@ -487,7 +483,9 @@ write_out() {
                 path = words[i]; gsub("\001", " ", path)
                 if (index(path, src "/") != 1) continue
                 path = "./" substr(path, length(src) + 2)
-                if (path in sig) inside[owner(path)] = 1; else n = 0   # through a link: take every package
+                if (path in sig) inside[owner(path)] = 1
+                else if (path in directories) inside[owner(path "/.")] = 1   # rerun-if-changed=migrations
+                else n = 0                                                   # through a link: take every package
             }
             if (n < 2) for (i = 1; i <= count; i++) if (sorted[i] ~ /\/Cargo\.toml$/) inside[owner(sorted[i])] = 1
         }
@@ -524,7 +522,12 @@ write_out() {
             print "\n  }\n}" > json
             close(json)
         }
-        FILENAME != "-" { path = substr($0, index($0, " ") + 1); if (!/^d/) { sig[path] = $1; sorted[++count] = path }; next }
+        FILENAME != "-" {
+            path = substr($0, index($0, " ") + 1)
+            if (/^d/) directories[path] = 1
+            else { sig[path] = $1; sorted[++count] = path }
+            next
+        }
         index($0, "{\"reason\":\"compiler-artifact\"") != 1 { next }
         {
             id = text($0, "package_id")
