@@ -121,9 +121,9 @@ def summary(report: Report, outcome: BuildOutcome) -> None:
         crates = "nothing to compile"
     else:
         names = ", ".join(outcome.compiled[:6]) + (", …" if len(outcome.compiled) > 6 else "")
-        crates = f"{len(outcome.compiled)} crates compiled" + (f" ({names})" if names else "")
+        crates = f"{_count(len(outcome.compiled), 'crate')} compiled" + (f" ({names})" if names else "")
         crates += f", {outcome.fresh} reused" if outcome.fresh is not None else ""
-    report.say(f"built {len(outcome.targets)} images in {outcome.seconds:.1f} s: {crates}", style="bold")
+    report.say(f"built {_count(len(outcome.targets), 'image')} in {outcome.seconds:.1f} s: {crates}", style="bold")
 
 
 def envelope(outcome: BuildOutcome) -> dict[str, object]:
@@ -137,6 +137,10 @@ def envelope(outcome: BuildOutcome) -> dict[str, object]:
         ],
         "steps": [{"name": s.name, "cached": s.cached, "seconds": s.seconds} for s in outcome.steps],
     }
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _of(progress: Progress) -> str:
