@@ -59,7 +59,7 @@ def test_an_old_engine_is_built_for_service_by_service_with_buildkit(bench: Benc
     lines = [x for x in done.err.splitlines() if x.startswith("building service by service")]
     assert len(lines) == 1
     assert "there is no buildx plugin. Faster: invoke engine.install" in lines[0]
-    assert "1 crates compiled (api)" in done.err
+    assert "1 crate compiled (api)" in done.err
 
 
 def test_a_client_without_its_plugin_builds_the_legacy_way(crates: Bench) -> None:

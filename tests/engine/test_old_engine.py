@@ -125,7 +125,7 @@ def test_builds_and_a_change_of_code_does_not_compile_dependencies_again(
     second = invoke(old, project, "build", "--service", "api", "--progress", "verbose", **env)
     assert second.code == 0, second.all
     assert "Compiling dep" not in second.err
-    assert "1 crates compiled (api)" in second.err
+    assert "1 crate compiled (api)" in second.err
     assert program(old, project) == "fn main() {} // second\n"
 
 
