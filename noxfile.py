@@ -49,3 +49,25 @@ def cache_long(session: nox.Session) -> None:
 def degraded(session: nox.Session) -> None:
     """Real Rust on Docker 20.10.24, with BuildKit and without (about five minutes; copies 2 GB into the old engine)."""
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_old_engine.py", *session.posargs)
+
+
+@nox.session
+def stale(session: nox.Session) -> None:
+    """The long random walk: `nox -s stale -- --steps 2000` (about a second a step on an idle machine)."""
+    steps = "2000"
+    rest = list(session.posargs)
+    if "--steps" in rest:
+        at = rest.index("--steps")
+        steps = rest[at + 1]
+        del rest[at : at + 2]
+    session.run(
+        *(
+            "pytest",
+            "-q",
+            "-s",
+            "tests/engine/staleness/test_model.py",
+            "tests/engine/staleness/test_registry.py",
+            *rest,
+        ),
+        env={"BT_STALE_STEPS": steps, "BT_STALE_ROUNDS": "30"},
+    )

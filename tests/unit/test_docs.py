@@ -10,9 +10,7 @@ import pytest
 from buildkit_tasks.tasks import namespace
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = sorted(
-    [p for p in (*REPOSITORY.glob("*.md"), *(REPOSITORY / "docker").glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"))]
-)
+PAGES = sorted((*REPOSITORY.glob("*.md"), *(REPOSITORY / "docker").glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(REPOSITORY)))
