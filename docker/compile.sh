@@ -314,7 +314,8 @@ plan_sync() {
             } else mark_everything(substr(path, 3) " was written by the build")
         }
         function compare(path,   c, s, o) {
-            c = new[path]; s = was[path]; o = old[path]
+            # asking awk for an element that is not there would make it
+            c = path in new ? new[path] : ""; s = path in was ? was[path] : ""; o = path in old ? old[path] : ""
             if (c == s && s == o) return
             if (c != s) {
                 # step: delete {

@@ -81,7 +81,7 @@ def _part(common: Path) -> str:
     places = [path for path in (common / "src/part.rs", common / "src/part/mod.rs") if path.exists()]
     if len(places) != 1:
         raise DoesNotCompile("no module, or two of them")
-    return _find(r'^pub const TEXT: &str = "part (.*)";$', _read(places[0]))
+    return _find(_QUOTED, _read(places[0]))
 
 
 def _facts(common: Path, args: dict[str, str]) -> str:
