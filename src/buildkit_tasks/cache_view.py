@@ -156,3 +156,8 @@ def inside_lines(cache: Cache) -> list[str]:
             crates = ", ".join(f"{c['crate']} {caching.human(c['bytes'])}" for c in told["largest"])
             lines.append(f"  largest: {crates}")
     return [*lines, ""] if lines else []
+
+
+def unknown_arguments() -> dict[str, str]:
+    """`*` for the build arguments whose values only a build knows."""
+    return dict.fromkeys(("TARGETARCH", "TARGETOS", "TARGETVARIANT", "TARGETPLATFORM", "BUILDARCH"), ANY)

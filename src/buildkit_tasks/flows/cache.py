@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from buildkit_tasks import cache_view, caching, command, dockerfile, run
-from buildkit_tasks.cache_view import ANY, Cache
+from buildkit_tasks.cache_view import Cache
 from buildkit_tasks.caching import Record
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import Engine, Service
@@ -106,13 +106,8 @@ def declared(services: Sequence[Service]) -> tuple[str, ...]:
             text = service.dockerfile.read_text("utf-8")
         except OSError:
             continue  # a service without its Dockerfile is the build's problem to tell; here it declares nothing
-        found.update(dict.fromkeys(dockerfile.cache_ids(text, {**unknown_arguments(), **service.args})))
+        found.update(dict.fromkeys(dockerfile.cache_ids(text, {**cache_view.unknown_arguments(), **service.args})))
     return tuple(found)
-
-
-def unknown_arguments() -> dict[str, str]:
-    """`*` for the build arguments whose values only a build knows."""
-    return dict.fromkeys(("TARGETARCH", "TARGETOS", "TARGETVARIANT", "TARGETPLATFORM", "BUILDARCH"), ANY)
 
 
 def seconds(text: str, flag: str) -> float:

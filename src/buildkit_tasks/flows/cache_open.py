@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from buildkit_tasks import cache_inside, cache_script, command, dockerfile, run
+from buildkit_tasks import cache_inside, cache_script, cache_view, command, dockerfile, run
 from buildkit_tasks.cache_inside import Content
 from buildkit_tasks.cache_script import CHANGED, Opened
 from buildkit_tasks.caching import Mount
@@ -16,7 +16,6 @@ from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import Command
 
 from . import images
-from .cache import unknown_arguments
 from .project import Project
 from .session import Session
 
@@ -106,7 +105,7 @@ def _opened(project: Project, found: Sequence[Mount]) -> list[Opened]:
         for mount in dockerfile.mounts(text):
             if mount.type == "cache":
                 identity = mount.options.get("id") or mount.options.get("target") or ""
-                pattern = dockerfile.expand(identity, {**unknown_arguments(), **service.args})
+                pattern = dockerfile.expand(identity, {**cache_view.unknown_arguments(), **service.args})
                 declared[pattern] = mount.options.get("sharing", "shared")
     return [
         Opened(m.id, next((s for pattern, s in declared.items() if fnmatchcase(m.id, pattern)), "shared"))
