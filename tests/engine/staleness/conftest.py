@@ -12,13 +12,14 @@ from tests.engine.staleness import site as sites
 from tests.engine.staleness.cases import Case, run
 from tests.engine.staleness.site import Design, Images, Oracle, Site
 
+RUST = "rust:1-bookworm"
 AT_ONCE = 3  # builds side by side: one waits for the engine while two compile
 
 
 @pytest.fixture(scope="session")
 def images(base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Images:
     """The toolchain images, made when first asked for."""
-    return Images(tmp_path_factory.mktemp("images"))
+    return Images(tmp_path_factory.mktemp("images"), base_images.get(RUST, RUST))
 
 
 @pytest.fixture(scope="session")

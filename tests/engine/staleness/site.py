@@ -26,7 +26,6 @@ from tests.engine.staleness import tree
 
 PROJECT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
-RUST = "localhost/buildkit-tasks/rust:1-bookworm"
 SCRIPT = (PROJECT / "docker/compile.sh").read_text()
 DOCKERFILE = (PROJECT / "docker/Dockerfile").read_text()
 SESSION = f"bt-stale-{secrets.token_hex(4)}"  # part of every mount id, so that they can be found and removed
@@ -76,8 +75,9 @@ _IMAGES = {
 class Images:
     """The toolchain images of the cases, made when first asked for."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, rust: str) -> None:
         self._scratch = scratch
+        self._rust = rust
         self._locks = {name: threading.Lock() for name in _IMAGES}
         self._made: set[str] = set()
 
@@ -96,7 +96,7 @@ class Images:
         (context / "rustc").chmod(0o755)
         tree.put(context, "sys.c", f"int sys_value(void) {{ return {value}; }}\n", tree.OLD)
         dockerfile = (
-            f"FROM {RUST}\nCOPY rustc /usr/local/bin/rustc\nCOPY sys.c /tmp/sys.c\n"
+            f"FROM {self._rust}\nCOPY rustc /usr/local/bin/rustc\nCOPY sys.c /tmp/sys.c\n"
             "RUN cd /tmp && gcc -c sys.c && ar rcs /usr/local/lib/libsys.a sys.o && rm sys.* && "
             f"touch -d @{tree.OLD} /usr/local/lib/libsys.a /usr/local/bin/rustc\n{more}"
         )
@@ -273,7 +273,7 @@ class Site:
             *("docker", "buildx", "build", "--progress=rawjson", "--provenance=false"),
             *(f"--file={context}/docker/Dockerfile", "--target=programs", f"--output=type=local,dest={out}"),
             f"--build-context=rust:1-bookworm=docker-image://{self.images[image]}",
-            f"--build-context=debian:bookworm-slim=docker-image://{RUST}",
+            f"--build-context=debian:bookworm-slim=docker-image://{self.images['plain']}",
             *(f"--build-arg=CACHE_SCOPE={self.scope}", f"--build-arg=BINS={build.bins}", *incremental),
             *(f"--build-arg={name}={value}" for name, value in build.args),
             *([f"--secret=id=ca,src={CA}"] if CA.is_file() else []),

@@ -20,7 +20,7 @@ def recorded() -> dict[str, str]:
 
 def record(cells: dict[str, str]) -> None:
     """Write it down, in the order of the cases; cases that are no more are dropped."""
-    ordered = {one.name: cells[one.name] for one in CASES if one.name in cells}
+    ordered = {one.name: cells[one.name] for one in CASES if one.name in cells and one.classic is None}
     _RECORD.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n")
 
 
