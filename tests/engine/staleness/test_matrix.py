@@ -15,10 +15,27 @@ pytestmark = pytest.mark.engine
 
 Cells = Callable[[Design, Case], list[str]]
 
+#: Cases played in every run for the designs other than ours; `nox -s stale` plays all of them.
+ALWAYS = {
+    "plain edit",
+    "edit, older time",
+    "edit, same size and time; unrelated edit",
+    "dependency bumped in Cargo.lock, same size and time",
+    "one service at a time: B api, A api, B worker",
+    "two worktrees, equal times, same name",
+}
+
 
 def _cases(design: Design, wanted: Callable[[Case], str | None]) -> pytest.MarkDecorator:
-    rows = [(design, one, want) for one in CASES if (want := wanted(one)) is not None]
-    return pytest.mark.parametrize(("design", "one", "want"), rows, ids=[one.name for _, one, _ in rows])
+    often = (OURS, UNGUARDED)
+    rows = [
+        pytest.param(
+            design, one, want, id=one.name, marks=() if design in often or one.name in ALWAYS else pytest.mark.slow
+        )
+        for one in CASES
+        if (want := wanted(one)) is not None
+    ]
+    return pytest.mark.parametrize(("design", "one", "want"), rows)
 
 
 @_cases(OURS, lambda one: one.cells)
