@@ -405,9 +405,10 @@ run_cargo() {
     for bin in $bins; do set -- "$@" --bin "$bin"; done
     [ -n "$bins" ] || set -- "$@" --bins
     case $profile in dev | test) dir=debug ;; bench) dir=release ;; *) dir=$profile ;; esac
-    if [ ! -d "$target/$dir/.fingerprint" ]; then announce_total; fi
     status=0
-    cargo build "$@" > "$state/messages" || status=$?
+    : > "$state/messages"
+    if [ ! -d "$target/$dir/.fingerprint" ]; then announce_total || status=$?; fi
+    if [ "$status" = 0 ]; then cargo build "$@" > "$state/messages" || status=$?; fi
     # without this message cargo failed before it compiled anything: crates damaged by a killed download?
     if [ "$status" != 0 ] && ! grep -q '"build-finished"' "$state/messages" && heal_registry; then
         status=0
@@ -426,9 +427,10 @@ name_bins() {
     done
 }
 
-# How many packages a first build will compile, for whoever shows progress. Never the reason for a failure.
+# How many packages a first build will compile, for whoever shows progress. Fails only if the crates cannot be fetched,
+# with cargo's own words: the build would fail with the same.
 announce_total() {
-    cargo fetch --locked --target "$host" || return 0
+    cargo fetch --locked --target "$host" || return
     total=$(cargo tree --locked --offline --workspace --edges normal,build --prefix none --no-dedupe --format '{p}' \
         2>/dev/null | sort -u | grep -c .) || return 0
     say "total $total"
@@ -473,6 +475,13 @@ write_out() {
             while (sub(/\/[^\/]*$/, "", path)) if ((path "/Cargo.toml") in sig) return path
             return ""
         }
+        function real(path,   command) {
+            gsub(/\047/, "\047\\\047\047", path)
+            command = "readlink -f \047" path "\047"
+            if ((command | getline path) <= 0) path = ""
+            close(command)
+            return path
+        }
         # The packages that went into a binary: owners of the files that cargo wrote beside it in BIN.d.
         function closure(executable, inside,   file, line, n, i, words, path) {
             file = executable ".d"
@@ -484,16 +493,21 @@ write_out() {
                 path = words[i]; gsub("\001", " ", path)
                 if (index(path, src "/") != 1) continue
                 path = "./" substr(path, length(src) + 2)
-                if (path in sig) inside[owner(path)] = 1
-                else if (path in directories) inside[owner(path "/.")] = 1   # rerun-if-changed=migrations
-                else n = 0                                                   # through a link: take every package
+                if (!(path in sig) && !(path in directories)) {           # through a link: where does it lead?
+                    inside[owner(path)] = 1
+                    path = real(src substr(path, 2))
+                    if (index(path, src "/") != 1) continue
+                    path = "./" substr(path, length(src) + 2)
+                }
+                inside[path in directories ? owner(path "/.") : owner(path)] = 1   # rerun-if-changed=migrations
             }
             if (n < 2) for (i = 1; i <= count; i++) if (sorted[i] ~ /\/Cargo\.toml$/) inside[owner(sorted[i])] = 1
         }
-        function in_scope(path, inside,   dir) {   # the files that a binary answers for
+        # The files that a binary answers for. Of vendored crates, of which there may be hundreds, what cargo vouches for.
+        function in_scope(path, inside,   dir) {
             if (path == root "/Cargo.lock") return 0
             dir = of[path]
-            return dir in inside || dir == "" || (dir == root && (!root_package || path == root "/Cargo.toml" || index(path, root "/.cargo/") == 1))
+            return dir in inside || path ~ /\/\.cargo-checksum\.json$/ || dir == "" || (dir == root && (!root_package || path == root "/Cargo.toml" || index(path, root "/.cargo/") == 1))
         }
         function write_manifest(bin, crate, features, executable,   inside, i, path, digest, json, command, sep) {
             closure(executable, inside)

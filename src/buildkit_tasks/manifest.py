@@ -3,7 +3,8 @@
 The script (docker/compile.sh, `write_out`) and this module must agree on one thing: which files a program answers for,
 and how they are written down. A program answers for the files of the packages that went into it, and for files that
 belong to no package (migrations, .cargo/config.toml, the workspace's Cargo.toml), but not for those of other packages:
-an edit of `api` changes nothing about `worker`. Cargo.lock is compared by itself.
+an edit of `api` changes nothing about `worker`. Cargo.lock is compared by itself. Of vendored crates only the list of
+checksums counts.
 
 A file is written down as a letter and a digest: `f` a file, `x` an executable one (sha256 of the content), `l` a link
 (sha256 of where it leads and a newline). The source digest is the sha256 of lines `LETTERDIGEST PATH` in the order of
@@ -118,7 +119,7 @@ def files(manifest: Manifest, context: Path, dockerfile: Path | None = None) -> 
         if path == _join(root, "Cargo.lock"):
             return False
         home = _owner(path, homes)
-        if home is None or home in manifest.packages:
+        if home is None or home in manifest.packages or path.endswith("/.cargo-checksum.json"):
             return True
         return home == root and (
             not root_is_package or path == _join(root, "Cargo.toml") or path.startswith(_join(root, ".cargo/"))

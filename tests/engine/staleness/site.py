@@ -30,6 +30,7 @@ SCRIPT = (PROJECT / "docker/compile.sh").read_text()
 DOCKERFILE = (PROJECT / "docker/Dockerfile").read_text()
 SESSION = f"bt-stale-{secrets.token_hex(4)}"  # part of every mount id, so that they can be found and removed
 BINS = "api worker"
+MANIFEST = "share/buildkit-tasks/manifest.json"  # beside each program's bin/
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 CA = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -194,6 +195,7 @@ class Result:
     marked: list[str]
     fresh: int | None
     log: str
+    manifests: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -304,12 +306,13 @@ class Site:
                     process.kill()
                     until = None
         log = "\n".join(line for vertex in progress.vertexes.values() for line in vertex.log)
-        programs = None
+        programs, manifests = None, {}
         if process.returncode == 0:
-            # BuildKit keeps the order of nothing: the programs' own names say which is which
             programs = {name: _run(out / name / "bin/service") for name in build.bins.split()}
+            written = {name: out / name / MANIFEST for name in programs}
+            manifests = {name: path.read_text() for name, path in written.items() if path.exists()}
         shutil.rmtree(out, ignore_errors=True)
-        return Result(programs, progress.compiled, progress.marked, progress.fresh, log + decoder.close())
+        return Result(programs, progress.compiled, progress.marked, progress.fresh, log + decoder.close(), manifests)
 
     def in_mount(self, script: str, mount: str = f"target-{ARCH}") -> None:
         """Run a shell script in the directory of a mount, as a clock, a person with rm or a bad disk would."""

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from buildkit_tasks import manifest
 from buildkit_tasks.progress import Vertex
 from tests.engine.staleness import model, tree
 from tests.engine.staleness.cases import AN_HOUR_AHEAD, BUMP, BUMPED, CONFIGURED, DECLARED, GENERATING
@@ -324,6 +325,9 @@ class Machine(RuleBasedStateMachine):
     def _judge(self, site: Site, build: Build, result: Result) -> None:
         wanted = model.expected(site.context, build)
         assert result.programs == wanted, result.log
+        for text in result.manifests.values():
+            made = manifest.parse(text)
+            assert manifest.compare(made, site.context, site.context / "docker/Dockerfile") == ()
         type(self).judged += 1
         if self.judged % AGAINST_THE_ORACLE == 0:
             args = tuple((name, value) for name, value in build.args if name != "CARGO_INCREMENTAL")

@@ -1,0 +1,109 @@
+"""The script writes down what the host can work out: manifests of real builds against the tree on the disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from buildkit_tasks import manifest
+from buildkit_tasks.manifest import Difference
+from tests.engine.staleness import tree
+from tests.engine.staleness.cases import GENERATING, main, part
+from tests.engine.staleness.site import BUSYBOX, OURS, Build, Design, Result, Site
+from tests.engine.staleness.tree import API, COMMON, WORKER, Delete, Link, Mode, Replace, Write
+
+pytestmark = pytest.mark.engine
+
+
+def _compare(site: Site, result: Result, program: str) -> tuple[Difference, ...]:
+    made = manifest.parse(result.manifests[program])
+    return manifest.compare(made, site.context, site.context / "docker/Dockerfile", profile="release")
+
+
+def _build(site: Site, build: Build | None = None) -> Result:
+    result = site.build(build or Build())
+    assert result.programs is not None, result.log
+    return result
+
+
+@pytest.mark.parametrize("design", [OURS, BUSYBOX], ids=lambda design: design.name)
+def test_a_program_answers_for_its_own_sources(design: Design, make_site: Callable[[Design], Site]) -> None:
+    """Nothing differs after a build; an edit of api concerns api, one of common all."""
+    site = make_site(design)
+    Write(f"{COMMON}/sql/é | a.sql", "odd").apply(site.context)
+    Mode(f"{COMMON}/sql/1.sql", 0o755).apply(site.context)
+    first = _build(site)
+    assert _compare(site, first, "api") == _compare(site, first, "worker") == ()
+    made = manifest.parse(first.manifests["api"])
+    assert (made.crate, made.binary, made.profile, made.incremental) == ("api", "api", "release", True)
+    assert made.rustc.startswith("rustc 1.")
+    # `services` because of the file behind the link; of vendored crates only their checksums count
+    assert set(made.packages) == {API, COMMON, "services/crates/mac", "services"}
+    assert {path for path in made.files if "/vendor/" in path} == {
+        f"services/vendor/dep-1.0.{n}/.cargo-checksum.json" for n in (1, 2)
+    }
+
+    main("two").apply(site.context)
+    assert [d.name for d in _compare(site, first, "api")] == [f"{API}/src/main.rs"]
+    assert _compare(site, first, "worker") == ()
+    second = _build(site)
+    assert _compare(site, second, "api") == ()
+    assert second.manifests["worker"] == first.manifests["worker"]
+    assert second.manifests["api"] != first.manifests["api"]
+
+    part("two").apply(site.context)
+    Delete(f"{COMMON}/listed/b").apply(site.context)
+    Write("services/migrations/2.sql", "alter").apply(site.context)
+    Link(f"{COMMON}/data/link.txt", "swap2.txt").apply(site.context)
+    Mode(f"{COMMON}/input/tool.sh", 0o755).apply(site.context)
+    for program in ("api", "worker"):
+        found = {(d.kind, d.name) for d in _compare(site, second, program)}
+        assert found == {
+            ("changed", f"{COMMON}/src/part.rs"),
+            ("removed", f"{COMMON}/listed/b"),
+            ("added", "services/migrations/2.sql"),
+            ("changed", f"{COMMON}/data/link.txt"),
+            ("changed", f"{COMMON}/input/tool.sh"),
+        }
+
+
+def test_features_profile_and_flags_are_in_it(make_site: Callable[[Design], Site]) -> None:
+    site = make_site(OURS)
+    Replace(f"{API}/Cargo.toml", "[dependencies]", "[features]\ndefault = []\nmore = []\n\n[dependencies]").apply(
+        site.context
+    )
+    made = manifest.parse(_build(site).manifests["api"])
+    assert made.features == ("default",)
+    args = (("PROFILE", "fast"), ("RUSTFLAGS", '--cfg feature="x"'), ("CARGO_INCREMENTAL", "0"))
+    other = manifest.parse(_build(site, Build("api", args)).manifests["api"])
+    assert (other.profile, other.incremental, other.rustflags) == ("fast", False, '--cfg feature="x"')
+    assert other.source == made.source
+
+
+def test_one_program_alone_is_all_that_is_left(make_site: Callable[[Design], Site]) -> None:
+    """A program of an earlier build never comes along: only what cargo has just named is taken out."""
+    site = make_site(OURS)
+    _build(site)
+    assert set(_build(site, Build("api")).manifests) == {"api"}
+
+
+def test_what_the_build_writes_is_no_source(make_site: Callable[[Design], Site]) -> None:
+    site = make_site(OURS)
+    GENERATING.apply(site.context)
+    result = _build(site)
+    assert f"{WORKER}/src/gen.rs" not in manifest.parse(result.manifests["worker"]).files
+    assert _compare(site, result, "worker") == ()
+
+
+def test_names_that_cannot_be_written_down_are_never_called_equal(make_site: Callable[[Design], Site]) -> None:
+    site = make_site(OURS)
+    tree.put(site.context, f"{COMMON}/sql/a\nb", "odd")
+    assert [d.kind for d in _compare(site, _build(site), "api")] == ["unknown"]
+
+
+def test_it_is_plain_json(make_site: Callable[[Design], Site]) -> None:
+    content = json.loads(_build(make_site(OURS)).manifests["worker"])
+    assert content["format"] == 1
+    assert all(len(look) == 65 and look[0] in "fxl" for look in content["files"].values())
