@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,9 +54,18 @@ class Site:
         return dict(json.loads(self.invoke(*args, "--json").out))
 
     def mounts(self) -> dict[str, dict[str, Any]]:
-        """This project's mounts by kind, as `invoke cache` tells them."""
-        listed = self.document("cache")["mounts"]
-        return {m["kind"]: m for m in listed if m["project"] == self.scope}
+        """This project's mounts by kind, as `invoke cache` tells them once the engine has measured them.
+
+        A view waits for nothing, and the engine measures a mount some time after the build that wrote it; no event says
+        when.
+        """
+        for _ in range(60):
+            listed = self.document("cache")["mounts"]
+            mine = {m["kind"]: m for m in listed if m["project"] == self.scope}
+            if all(m["bytes"] is not None for m in mine.values()):
+                break
+            time.sleep(0.5)
+        return mine
 
     def step_argv(self, run: str, out: Path) -> list[str]:
         """A build that opens the three mounts and runs a command in them."""
