@@ -68,8 +68,8 @@ key() {
 # cargo locks its package cache with files in CARGO_HOME, which is outside the mounts: builds in different containers
 # would unpack into the same registry at once ("File exists (os error 17)"). Links move the locks into the mount.
 share_cargo_lock() {
-    # step: cargo-lock {
     mkdir -p "${CARGO_HOME:=${HOME:-/root}/.cargo}/registry" "$CARGO_HOME/git"
+    # step: cargo-lock {
     for name in .package-cache .package-cache-mutate; do
         ln -sf "registry/$name" "$CARGO_HOME/$name"
     done

@@ -28,6 +28,11 @@ def _wrong(cells: str) -> bool:
     return any(cell[0] in "SW" for cell in cells.split())
 
 
+def goes_wrong(one: Case) -> bool:
+    """Whether the classic recipe was seen to go wrong here, or is not known yet."""
+    return _wrong(recorded().get(one.name, "S"))
+
+
 def _row(one: Case, classic: dict[str, str]) -> str:
     cells = [
         classic.get(one.name, {"?": "varies", "-": "–"}.get(one.classic or "", "")),

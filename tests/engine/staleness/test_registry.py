@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.staleness.mutations import Mutation
 from tests.engine.staleness.site import DOCKERFILE, HERE, OURS, SCRIPT, SESSION, Build, Images, Oracle, Result, Site
 from tests.engine.staleness.tree import put
 
@@ -65,6 +66,19 @@ def test_five_builds_at_once_on_an_empty_registry(number: int, images: Images, o
     sites = _sites(tmp_path, images, oracle, f"{SESSION}-race-{secrets.token_hex(4)}")
     for site, result in zip(sites, _all_at_once(sites), strict=True):
         assert result.programs == {site.program: f"{site.program}\n"}, result.log
+
+
+@pytest.mark.slow
+def test_without_cargos_lock_in_the_mount_they_fail(images: Images, oracle: Oracle, tmp_path: Path) -> None:
+    """The race is real: a round in three or so loses it. Sixty rounds without a failure would mean it is not tested."""
+    key = Mutation("cargo-lock", "").apply()
+    for _ in range(60):
+        results = _all_at_once(_sites(tmp_path, images, oracle, f"{SESSION}-race-{secrets.token_hex(4)}", key))
+        broken = [result.log for result in results if result.programs is None]
+        if any("failed to unpack" in log or "File exists" in log for log in broken):
+            return
+        assert not broken, broken
+    pytest.fail("no build failed")
 
 
 @pytest.fixture
