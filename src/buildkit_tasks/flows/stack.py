@@ -61,16 +61,16 @@ def start(session: Session, space: Workspace, files: Sequence[Path], chosen: Seq
     with run.follow(session.world, command.events(session.root, space.project), hear):
         result = run.capture(session.world, command.wait_healthy(session.root, files, chosen, seconds))
     if result.code != 0:
-        raise _not_healthy(session, files, result.stderr, seconds)
+        raise _not_healthy(session, files, result.stderr, seconds, {name for name, word in told if word == "ended"})
     session.report.say(f"everything is healthy ({session.world.clock() - began:.1f} s)", style="green")
 
 
-def _not_healthy(session: Session, files: Sequence[Path], said: str, seconds: int) -> Problem:
-    """Which service failed, and its last words."""
+def _not_healthy(session: Session, files: Sequence[Path], said: str, seconds: int, ended: set[str]) -> Problem:
+    """Which service failed, and its last words. One that `ended` may be up again by now, and end again."""
     bad = [
         c
         for c in containers(session, files)
-        if c.get("Health") in ("unhealthy", "starting") or c.get("State") not in ("running",)
+        if c.get("Health") in ("unhealthy", "starting") or c.get("State") != "running" or c.get("Service") in ended
     ]
     if not bad:
         return Problem("unhealthy", "The stack did not start.", details=said.strip(), hint="invoke ps; invoke logs")
