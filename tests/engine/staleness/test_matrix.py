@@ -47,10 +47,10 @@ BUSY = {
 
 
 def _cases(
-    design: Design, wanted: Callable[[Case], str | None], often: Callable[[Case], bool] | None = None
+    design: Design, wanted: Callable[[Case], str | None], often: Callable[[Case], bool] = lambda one: True
 ) -> pytest.MarkDecorator:
     rows = [
-        pytest.param(design, one, want, id=one.name, marks=() if often is None or often(one) else pytest.mark.slow)
+        pytest.param(design, one, want, id=one.name, marks=() if often(one) else pytest.mark.slow)
         for one in CASES
         if (want := wanted(one)) is not None
     ]
