@@ -47,7 +47,7 @@ BUSY = {
 
 
 def _cases(
-    design: Design, wanted: Callable[[Case], str | None], often: Callable[[Case], bool] = lambda one: True
+    design: Design, wanted: Callable[[Case], str | None], often: Callable[[Case], bool] = lambda _: True
 ) -> pytest.MarkDecorator:
     rows = [
         pytest.param(design, one, want, id=one.name, marks=() if often(one) else pytest.mark.slow)
