@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from buildkit_tasks import command, run
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.flows import engine as engines
 from buildkit_tasks.flows import images
+from buildkit_tasks.flows.cache import records
+from buildkit_tasks.flows.cache_clear import AT_ONCE
+from buildkit_tasks.flows.project import discover
 from buildkit_tasks.flows.session import Session
 from buildkit_tasks.model import Engine
 from buildkit_tasks.report import Report
 from buildkit_tasks.world import World
 
 REPOSITORY = Path(__file__).parents[2]
+
+#: Records of the build cache that an engine may keep after the tests.
+MANY_RECORDS = 3000
 
 #: What the Dockerfiles and the stack of the tests start from: made together, which costs less than one by one.
 BASES = ("rust:1-bookworm", "debian:bookworm-slim", "postgres:15-bookworm", "rabbitmq:3")
@@ -33,12 +40,30 @@ def session() -> Session:
 
 
 @pytest.fixture(scope="session")
-def engine(session: Session) -> Engine:
-    """A running engine of the full tier."""
+def engine(session: Session) -> Iterator[Engine]:
+    """A running engine of the full tier. At the end the tests' mounts go; the sample's stay."""
     try:
-        return engines.ensure(session)
+        found = engines.ensure(session)
     except Problem as problem:
         pytest.fail(problem.text(), pytrace=False)
+    before = {record.id for record in records(session, found)}
+    yield found
+    _tidy(session, found, before)
+
+
+def _tidy(session: Session, engine: Engine, before: Set[str]) -> None:
+    """Delete the records made since: a daemon reads every one when it starts, and 26.1.5 has ten seconds for that.
+
+    Deleting is slow (20 ms each), so layers stay until they are many.
+    """
+    made = [r for r in records(session, engine) if r.id not in before and r.reclaimable]
+    ours = discover(session).workspace.scope
+    going = [m for m in made if m.is_mount and not m.mount_id.startswith(f"{ours}-")]
+    if len(before) + len(made) > MANY_RECORDS:
+        going += [r for r in made if not r.is_mount]
+    for at in range(0, len(going), AT_ONCE):
+        ids = [record.id for record in going[at : at + AT_ONCE]]
+        run.capture(session.world, command.remove_cache_record(REPOSITORY, *ids))
 
 
 @pytest.fixture(scope="session")

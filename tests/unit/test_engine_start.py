@@ -8,7 +8,11 @@ import socket
 import threading
 from pathlib import Path
 
-from buildkit_tasks import engine_start
+import pytest
+
+from buildkit_tasks import engine_start, host
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import Command
 from buildkit_tasks.world import World
 from tests.support import process
 
@@ -82,3 +86,25 @@ def test_a_record_of_another_process_is_not_ours_to_stop(tmp_path: Path) -> None
         assert engine_start.started(here) is None
     place.write_text("not json")
     assert engine_start.started(here) is None
+
+
+def test_a_daemon_that_ran_out_of_its_own_time_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = tmp_path / "dockerd"
+    tries = tmp_path / "tries"
+    daemon.write_text(f"#!/bin/sh\necho x >>{tries}\necho context deadline exceeded >&2\nexit 1\n")
+    daemon.chmod(0o755)
+    monkeypatch.setattr(engine_start, "DEFAULT_SOCKETS", (tmp_path / "nobody.sock",))
+    monkeypatch.setattr(engine_start, "PID_FILES", ())
+    monkeypatch.setattr(engine_start, "CONTAINERD_SOCKET", tmp_path / "nobody.sock")
+    monkeypatch.setattr(host, "as_root", lambda argv, **_: Command(tuple(argv), Path("/")))
+    told: list[str] = []
+    with pytest.raises(Problem, match="ended at once"):
+        engine_start._start_daemon(world(tmp_path), str(daemon), [], told.append)
+    assert tries.read_text().split() == ["x"] * engine_start.ATTEMPTS
+    assert len(told) == engine_start.ATTEMPTS - 1
+    daemon.write_text(f"#!/bin/sh\necho x >>{tries}\necho no such option >&2\nexit 1\n")
+    with pytest.raises(Problem):
+        engine_start._start_daemon(world(tmp_path), str(daemon), [], told.append)
+    assert len(tries.read_text().split()) == engine_start.ATTEMPTS + 1
