@@ -146,10 +146,13 @@ sync_sources() {
     everything=   # why all of the workspace has to be compiled again, if so
     # step: env {
     # build scripts and proc macros read the environment without telling cargo. Proxies do not count, as for BuildKit.
+    # A digest: what a mount holds may travel to other machines, the values of variables must not.
     (
         unset HTTP_PROXY http_proxy HTTPS_PROXY https_proxy FTP_PROXY ftp_proxy NO_PROXY no_proxy ALL_PROXY all_proxy
         export -p
-    ) > "$state/env.new"
+        # a secret, perhaps: BuildKit does not see it change, but when the step runs we can
+        if [ -e "${CARGO_HOME:-}/config.toml" ]; then cat "$CARGO_HOME/config.toml"; fi
+    ) | sha256sum > "$state/env.new"
     if [ -e "$state/env" ] && ! cmp -s "$state/env" "$state/env.new"; then everything='environment changed'; fi
     # step: env }
     # step: pending {
@@ -324,10 +327,10 @@ plan_sync() {
                 if (c ~ /^d/) print path > (state "/dirs")
                 else if (c != "") print path > (state "/come")
             }
-            if (first) return
             # step: vendored {
             if (vendored(owner(path))) forgotten[owner(path)] = 1
             # step: vendored }
+            if (first) return
             # step: generated {
             if (s != o) { generated(path); return }
             # step: generated }
@@ -353,7 +356,7 @@ plan_sync() {
             for (path in was) if (!(path in new)) compare(path)
             if (first) everything = ""
             for (dir in forgotten) if (is_package(dir)) {
-                print "buildkit-tasks: marked " name[dir] " (vendored sources changed)" > "/dev/stderr"
+                if (!first) print "buildkit-tasks: marked " name[dir] " (vendored sources changed)" > "/dev/stderr"
                 print name[dir] > (state "/forget")
             }
             # step: everything {
@@ -377,9 +380,13 @@ apply_plan() {
     if [ -s "$state/gone" ]; then names "$state/gone" | (cd "$src" && xargs -0 rm -rf); fi
     if [ -s "$state/dirs" ]; then names "$state/dirs" | (cd "$src" && xargs -0 mkdir -p); fi
     if [ -s "$state/come" ]; then names "$state/come" | copy_to_src; fi
-    while read -r name; do
-        find "$target" -maxdepth 4 -path "*/.fingerprint/$name-*" -prune -exec rm -rf {} +
-    done < "$state/forget"
+    if [ -s "$state/forget" ]; then
+        find "$target" -maxdepth 4 -path '*/.fingerprint/*' -prune | awk -v list="$state/forget" '
+            BEGIN { while ((getline name < list) > 0) forget[name] = 1 }
+            { name = $0; sub(/.*\//, "", name); sub(/-[^-]*$/, "", name) }
+            name in forget { print }' > "$state/forgotten"
+        if [ -s "$state/forgotten" ]; then names "$state/forgotten" | xargs -0 rm -rf; fi
+    fi
     if [ -s "$state/touch" ]; then names "$state/touch" | (cd "$src" && xargs -0 touch -c); fi
 }
 
@@ -399,15 +406,14 @@ copy_all() { printf '.\0' | copy_to_src; }
 
 run_cargo() {
     cd "$src/$source"
-    CARGO_TARGET_DIR=$target CARGO_INCREMENTAL=$incremental
-    export CARGO_TARGET_DIR CARGO_INCREMENTAL
+    CARGO_TARGET_DIR=$target CARGO_BUILD_BUILD_DIR=$target CARGO_INCREMENTAL=$incremental
+    export CARGO_TARGET_DIR CARGO_BUILD_BUILD_DIR CARGO_INCREMENTAL
     set -- --locked --workspace --profile "$profile" --message-format json-render-diagnostics
     for bin in $bins; do set -- "$@" --bin "$bin"; done
     [ -n "$bins" ] || set -- "$@" --bins
-    case $profile in dev | test) dir=debug ;; bench) dir=release ;; *) dir=$profile ;; esac
     status=0
     : > "$state/messages"
-    if [ ! -d "$target/$dir/.fingerprint" ]; then announce_total || status=$?; fi
+    if [ ! -e "$state/built-$profile" ]; then announce_total || status=$?; fi
     if [ "$status" = 0 ]; then cargo build "$@" > "$state/messages" || status=$?; fi
     # without this message cargo failed before it compiled anything: crates damaged by a killed download?
     if [ "$status" != 0 ] && ! grep -q '"build-finished"' "$state/messages" && heal_registry; then
@@ -415,6 +421,7 @@ run_cargo() {
         cargo build "$@" > "$state/messages" || status=$?
     fi
     [ "$status" = 0 ] || { name_bins; exit "$status"; }
+    : > "$state/built-$profile"
 }
 
 # cargo suggests one similar name at most: say what there is.

@@ -479,7 +479,7 @@ CASES: tuple[Case, ...] = (
             "R0",
         ),
     ),
-    case("source pruned from the mount", Step(in_mount("rm -rf */src src", part("two", "old")), "R4"), classic="-"),
+    case("source pruned from the mount", Step(in_mount("rm -rf */src src", part("two", "old")), "R5"), classic="-"),
     case("target pruned from the mount", Step(in_mount("rm -rf */target *", part("two", "old")), "R5")),
     case("state pruned from the mount", Step(in_mount("rm -rf */state", part("two", "old")), "R5"), classic="-"),
     case("the whole mount pruned", Step(in_mount("rm -rf ..?* .[!.]* *", part("two", "old")), "R5")),
