@@ -39,7 +39,7 @@ def session() -> Session:
     return Session(world, Report(world, yes=True))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def engine(session: Session) -> Iterator[Engine]:
     """A running engine of the full tier. At the end the tests' mounts go; the sample's stay."""
     try:
