@@ -2,6 +2,7 @@
 # compile.sh: one `cargo build` in a RUN step whose target directory lives in a cache mount, and never a stale one.
 #
 #   compile.sh key     prepares the toolchain's layer and prints its identity (a cached layer: builds do not pay for it)
+#   compile.sh place   prints where the tree in the mount lies
 #   compile.sh build   makes the tree in the mount equal to the context, compiles, leaves binaries and manifests in the
 #                      working directory
 #
@@ -108,7 +109,7 @@ use_mold() {
 }
 
 # One tree per toolchain and system libraries: objects of two images never mix.
-choose_base() {
+name_base() {
     { read -r key; read -r rustc; read -r host; read -r clock; } < "$TOOLCHAIN"
     # rustup obeys a file in the sources: then only the compiler itself knows which one it is, and cargo's cached answers
     # (trusted by the compiler's path and time) are not to be believed
@@ -130,6 +131,10 @@ choose_base() {
     # step: toolchain-key }
     base=$MOUNT/${1:-any}
     src=$base/src target=$base/target state=$base/state
+}
+
+choose_base() {
+    name_base
     if [ ! -d "$base" ]; then
         # shellcheck disable=SC2012  # names are ours: no odd characters
         ls -t "$MOUNT" 2>/dev/null | sed -n "s/\\.used\$//p" | tail -n "+$KEEP" | while read -r old; do
@@ -582,8 +587,17 @@ write_out() {
         }' "$state/sorted" - < "$state/messages"
 }
 
+# For scripts that pack or fill the mount: where its tree lies and what belongs to it, a line each.
+place() {
+    profile=${PROFILE:-release} source=${SOURCE:-.}
+    source=${source#./} source=${source%/}
+    name_base
+    printf '%s\n' "$base" "$key" "$rustc" "$host" "$profile" "${source:-.}"
+}
+
 case ${1:-} in
     key) key ;;
     build) build ;;
-    *) die "usage: compile.sh key|build" ;;
+    place) place ;;
+    *) die "usage: compile.sh key|build|place" ;;
 esac

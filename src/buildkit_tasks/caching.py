@@ -102,6 +102,11 @@ class Mount:
         return any(not r.reclaimable for r in self.records)
 
 
+def platform(given: str) -> str:
+    """`arm64` or `linux/arm64` in the long form; empty stays empty."""
+    return given if not given or "/" in given else f"linux/{given}"
+
+
 def size(text: str) -> int:
     """`54.38MB` in bytes (decimal units, as buildx prints them; `GiB` is binary); 0 for what cannot be read."""
     found = re.match(r"([\d.]+)\s*([kKMGT]?i?B)", text.strip())

@@ -273,6 +273,26 @@ def mount_build(
     )
 
 
+def tag_image(cwd: Path, image: str, name: str) -> Command:
+    """Give an image another name."""
+    return docker(cwd, "image", "tag", image, name)
+
+
+def push_image(cwd: Path, image: str) -> Command:
+    """Push an image to the registry in its name."""
+    return docker(cwd, "image", "push", "--quiet", image)
+
+
+def pull_image(cwd: Path, image: str) -> Command:
+    """Pull an image into the engine's store."""
+    return docker(cwd, "image", "pull", "--quiet", image)
+
+
+def cosign_verify(cwd: Path, key: str, image: str) -> Command:
+    """Exit code 0 when an image is signed with the private half of a public key."""
+    return Command(("cosign", "verify", "--key", key, image), cwd)
+
+
 def read_manifest(cwd: Path, image: str) -> Command:
     """What the compile step wrote down about the program in an image, on stdout; nothing of the image is trusted."""
     how = ("run", "--rm", "--network", "none", "--entrypoint", "cat", image)

@@ -47,6 +47,12 @@ EXIT_CODES: dict[str, int] = {
     "unhealthy-setup": 37,
     "root-needed": 35,
     "engine-not-ours": 36,
+    "registry-unreachable": 40,
+    "registry-denied": 41,
+    "pack-missing": 42,
+    "pack-refused": 43,
+    "push-refused": 44,
+    "timed-out": 45,
     "interrupted": 130,
 }
 

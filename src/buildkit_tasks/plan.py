@@ -56,6 +56,7 @@ def make(
         args = {**around.proxies, **args}
         targets[service.name] = _target(service, text, args, settings, around, compression)
         mounts.update(dict.fromkeys(dockerfile.cache_ids(text, {**_platform_args(engine), **args})))
+    _layer_caches(targets, settings)
     return BuildPlan(
         workspace=space,
         services=chosen,
@@ -65,6 +66,24 @@ def make(
         reasons={"incremental": why, "layers": why_compression, "binaries": bins or "all (one cargo run for all)"},
         mounts=tuple(mounts),
     )
+
+
+def _layer_caches(targets: Mapping[str, dict[str, Any]], settings: Settings) -> None:
+    """BuildKit's own caches: every target reads them; one writes, because they share all but a last small layer."""
+    sources, places = settings.layer_cache_from.split(), settings.layer_cache_to.split()
+    for name, given in (("layer_cache_from", sources), ("layer_cache_to", places)):
+        for one in given:
+            if not re.match(r"type=[a-z0-9]+(,|$)", one):
+                raise Problem(
+                    "settings-invalid",
+                    f"{name} = {one!r} is no layer cache.",
+                    hint="for example type=registry,ref=HOST/PATH:layers,mode=max",
+                )
+    for number, target in enumerate(targets.values()):
+        if sources:
+            target["cache-from"] = sources
+        if places and number == 0:
+            target["cache-to"] = places
 
 
 def _incremental(settings: Settings, request: BuildRequest, around: Surroundings) -> tuple[bool, str]:

@@ -131,8 +131,13 @@ def foreground(world: World, command: Command) -> int:
         raise
 
 
-def stream(world: World, command: Command, on_stderr: Callable[[bytes], None]) -> Result:
-    """Run and hand over stderr as it comes, in chunks; stdout is kept. The child is waited for whatever happens."""
+def stream(
+    world: World, command: Command, on_stderr: Callable[[bytes], None], *, timeout: float | None = None
+) -> Result:
+    """Run and hand over stderr as it comes, in chunks; stdout is kept. The child is waited for whatever happens.
+
+    A command that takes more than `timeout` seconds is interrupted, as by Ctrl-C, so that it can tidy up; code 124.
+    """
     began = world.clock()
     process = _start(
         world,
@@ -146,6 +151,15 @@ def stream(world: World, command: Command, on_stderr: Callable[[bytes], None]) -
     kept: list[bytes] = []
     reader = threading.Thread(target=_drain, args=(process.stdout, kept), daemon=True)
     reader.start()
+    late = threading.Event()
+
+    def interrupt() -> None:
+        late.set()
+        process.send_signal(signal.SIGINT)
+
+    watch = threading.Timer(timeout, interrupt) if timeout else None
+    if watch:
+        watch.start()
     try:
         if command.stdin is not None and process.stdin is not None:
             try:
@@ -160,9 +174,17 @@ def stream(world: World, command: Command, on_stderr: Callable[[bytes], None]) -
         _wait_interrupted(process)
         raise
     finally:
+        if watch:
+            watch.cancel()
         reader.join(timeout=1)
         process.stderr.close()
-    return Result(command, process.returncode, b"".join(kept).decode(errors="replace"), "", world.clock() - began)
+    return Result(
+        command,
+        124 if late.is_set() else process.returncode,
+        b"".join(kept).decode(errors="replace"),
+        "",
+        world.clock() - began,
+    )
 
 
 @contextlib.contextmanager

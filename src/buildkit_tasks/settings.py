@@ -33,6 +33,12 @@ class Settings:
     limit; cache_trim: what a build does above it, warn or trim. builder: auto, or legacy for the one before
     BuildKit; legacy_ca: refuse, or layer to hand that builder the CA bundle in a layer of the compile stage.
     cargo_config: a cargo config.toml for builds only (a mirror of crates.io, credentials), handed over as a secret.
+    remote_cache: a registry's repository (HOST/PATH) for caches that travel, empty = none; remote_cache_pull:
+    when-empty (a build with empty mounts pulls by itself) or never; remote_cache_push: ci-main (CI's main branch pushes
+    by itself, nothing else in CI may), always or never; remote_cache_limit: bytes that a pack may take, as 8GB;
+    remote_cache_timeout: seconds after which a build stops pulling or pushing by itself; remote_cache_key: cosign's
+    public key that packs must be signed with. layer_cache_from, layer_cache_to: BuildKit's own layer caches, as buildx
+    spells them (type=registry,ref=...), several with blanks between.
     """
 
     root: Path
@@ -54,6 +60,14 @@ class Settings:
     builder: str = "auto"
     legacy_ca: str = "refuse"
     cargo_config: str = ""
+    remote_cache: str = ""
+    remote_cache_pull: str = "when-empty"
+    remote_cache_push: str = "ci-main"
+    remote_cache_limit: str = "8GB"
+    remote_cache_timeout: int = 300
+    remote_cache_key: str = ""
+    layer_cache_from: str = ""
+    layer_cache_to: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from buildkit_tasks import build_view, dockerfile, plan, transfer, workspace
+from buildkit_tasks import build_view, command, dockerfile, plan, run, transfer, workspace
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import BuildOutcome, BuildPlan, BuildRequest, Service, TargetResult
 
@@ -21,7 +22,13 @@ def build(session: Session, request: BuildRequest) -> BuildOutcome:
     """Build what was asked for. Problems: those of discovery and planning; compile-failed, build-failed, disk-full."""
     project = discover(session, lesser=True)
     decided = prepare(session, project, request)
+    if session.settings.remote_cache:
+        from . import cache_auto
+
+        cache_auto.before(session, project, request)
     outcome = execute(session, project, decided, request.progress)
+    if session.settings.remote_cache:
+        cache_auto.after(session, project, request)
     if session.settings.cache_budget:
         from . import cache_trim
 
@@ -79,6 +86,7 @@ def prepare(session: Session, project: Project, request: BuildRequest, *, look_o
 def execute(session: Session, project: Project, decided: BuildPlan, how: str = "auto") -> BuildOutcome:
     """Run the solve and read its story. Ctrl-C is passed on and waited for, so nothing is orphaned."""
     _check_disk(session, project)
+    _check_layer_cache(session, project)
     began = session.world.clock()
     chosen = lesser.tier(session, project.engine)
     if chosen.name != "full":
@@ -128,6 +136,22 @@ def _dockerfile_text(path: Path) -> str:
             f"The Dockerfile {path} cannot be read: {error.strerror}.",
             hint="correct `dockerfile:` in the compose file",
         ) from error
+
+
+def _check_layer_cache(session: Session, project: Project) -> None:
+    """The docker driver keeps layer caches only where images are in the containerd store; asked only if it matters."""
+    wanted = [one for one in session.settings.layer_cache_to.split() if not one.startswith("type=inline")]
+    if not wanted or project.engine.containerd_store:
+        return
+    details = run.check(session.world, command.builder_details(session.root)).stdout
+    if re.search(r"^Driver:\s+docker$", details, re.MULTILINE):
+        raise Problem(
+            "settings-invalid",
+            f"This engine cannot write the layer cache {wanted[0]!r}.",
+            causes=["the docker driver exports layer caches only with the containerd image store, which is off here"],
+            hint='{"features": {"containerd-snapshotter": true}} in daemon.json, or a builder of another driver '
+            "(docker buildx create --use)",
+        )
 
 
 def _check_disk(session: Session, project: Project) -> None:

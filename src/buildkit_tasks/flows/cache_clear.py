@@ -9,6 +9,7 @@ from buildkit_tasks import caching, command, run, workspace
 from buildkit_tasks.caching import Chosen, Record, Selection
 from buildkit_tasks.errors import Problem
 
+from . import cache_mark
 from .cache import declared, records, seconds
 from .project import Project, discover
 from .session import Session
@@ -37,7 +38,7 @@ def clear(
         project=selection.project or project.workspace.scope,
         older=seconds(older, "older") if older else 0,
         ids=_ids(project, services) if services else None,
-        platform=platform(selection.platform),
+        platform=caching.platform(selection.platform),
     )
     chosen = choose(session, project, wanted, builder)
     content = {"selected": [_told(r) for r in chosen.records], "held": [_told(r) for r in chosen.held]}
@@ -58,6 +59,7 @@ def clear(
     shown = {r.id for r in chosen.records}
     now = choose(session, project, wanted, builder)
     gone, kept = delete(session, project, [r for r in now.records if r.id in shown], builder)
+    cache_mark.forget(session)
     freed = sum(r.size for r in gone)
     _answer(session, {**content, "freed": freed, "kept": [_told(r) for r in kept], "dry_run": False})
     session.report.say(f"freed {caching.human(freed)}{_price(gone)}{_held(now)}")
@@ -97,11 +99,6 @@ def delete(
         run.check(session.world, command.remove_cache_record(session.root, *ids, builder=builder))
     left = {r.id for r in records(session, project.engine, builder)}
     return [r for r in asked if r.id not in left], [r for r in asked if r.id in left]
-
-
-def platform(given: str) -> str:
-    """`arm64` or `linux/arm64` in the long form; empty stays empty."""
-    return given if not given or "/" in given else f"linux/{given}"
 
 
 def _ids(project: Project, services: Sequence[str]) -> tuple[str, ...]:

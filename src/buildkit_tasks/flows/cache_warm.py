@@ -10,11 +10,10 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import cache_warm
+from buildkit_tasks import cache_warm, caching
 from buildkit_tasks.model import BuildPlan, BuildRequest
 
 from . import build
-from .cache_clear import platform
 from .project import Project, discover
 from .session import Session
 from .solve import solve
@@ -44,7 +43,7 @@ def warm(
     """
     project = discover(session)
     done = [
-        _warm(session, project, profile, platform(place), builder, progress)
+        _warm(session, project, profile, caching.platform(place), builder, progress)
         for profile in (profiles or ("",))
         for place in (platforms or ("",))
     ]

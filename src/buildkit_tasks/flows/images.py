@@ -36,11 +36,26 @@ def ensure(session: Session, engine: Engine, refs: Sequence[str], *, check: bool
     """Like `replacements`, and builds what has to be built. With `check` remembered images are looked for again."""
     decisions = image_choice.decide(session, engine, refs)
     _demand(decisions)
-    if absent := _absent(session, engine, decisions, check=check):
+    absent = _absent(session, engine, decisions, check=check)
+    if absent and session.settings.remote_cache:
+        absent = _from_the_team(session, engine, absent)
+    if absent:
         session.report.say(f"  no registry gives {_and(d.reference for d in absent)}: built from Debian packages")
         base_images.build(session, engine, recipes([d.use for d in absent]))
         image_choice.remember(session, engine, built=[d.use for d in absent])
     return {d.reference: d.use for d in decisions.values() if d.replaced}
+
+
+def _from_the_team(session: Session, engine: Engine, absent: list[Decision]) -> list[Decision]:
+    """Those that the team's repository does not have either. Without it they are built: slower, never a failure."""
+    from . import image_travel
+
+    try:
+        taken = image_travel.fetch(session, engine, absent, session.settings.remote_cache)
+    except Problem as problem:
+        session.report.warn("; ".join((problem.message, *problem.causes[:1])))
+        return absent
+    return [d for d in absent if d.use not in taken]
 
 
 def _absent(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks import build_failure, build_view, command, run
+from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import BuildPlan
 from buildkit_tasks.progress import Decoder, Progress
 
@@ -16,11 +17,17 @@ from .session import Session
 
 
 def solve(
-    session: Session, plan: BuildPlan, definition: Mapping[str, Any], how: str = "auto", builder: str = ""
+    session: Session,
+    plan: BuildPlan,
+    definition: Mapping[str, Any],
+    how: str = "auto",
+    builder: str = "",
+    timeout: float | None = None,
 ) -> tuple[Progress, dict[str, Any]]:
     """Run a definition of the plan; returns what was heard and buildx's metadata by target.
 
-    Ctrl-C is passed on and waited for, so nothing is orphaned. Problems: those of `build_failure.explain`.
+    Ctrl-C is passed on and waited for, so nothing is orphaned. Problems: those of `build_failure.explain`; timed-out
+    after so many seconds.
     """
     progress, decoder = Progress(), Decoder()
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
@@ -32,7 +39,9 @@ def solve(
                 for status in decoder.feed(chunk):
                     view.update(progress.update(status))
 
-            result = run.stream(session.world, bake, hear)
+            result = run.stream(session.world, bake, hear, timeout=timeout)
+        if result.code == 124 and timeout:
+            raise Problem("timed-out", f"It took more than {timeout:.0f} s and was cancelled.", hint="try again later")
         if result.code != 0:
             raise build_failure.explain(progress, decoder.close(), result.code)
         return progress, dict(json.loads(metadata.read_text("utf-8"))) if metadata.is_file() else {}

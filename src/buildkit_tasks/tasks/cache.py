@@ -107,6 +107,125 @@ def trim(
     cache_trim.trim(session, keep=keep, builder=builder, dry_run=dry_run)
 
 
+REF = "the registry's repository, as HOST/PATH (default: the setting remote_cache)"
+PLATFORM = "platform of the mounts, as linux/arm64 (default: the engine's own)"
+PROFILE = "cargo profile (default: the setting `profile`)"
+PROGRESS = "auto, plain, verbose or quiet"
+
+
+@task(
+    help={
+        "ref": REF,
+        "platform": PLATFORM,
+        "profile": PROFILE,
+        "scope": "deps (what the lock file brings), or all (the workspace's own crates too)",
+        "force": "also where it does not pay, or where the policy says no",
+        "builder": BUILDER,
+        "progress": PROGRESS,
+        "json": JSON,
+    },
+)
+@told
+def push(
+    session: Session,
+    ref: str = "",
+    platform: str = "",
+    profile: str = "",
+    scope: str = "deps",
+    force: bool = False,
+    builder: str = "",
+    progress: str = "auto",
+    json: bool = False,
+) -> None:
+    """Pack compiled dependencies and downloads, and push them to a registry."""
+    from buildkit_tasks.flows import cache_push
+
+    cache_push.push(
+        session,
+        ref=ref,
+        platform=platform,
+        profile=profile,
+        scope=scope,
+        builder=builder,
+        force=force,
+        progress=progress,
+    )
+
+
+@task(
+    help={
+        "ref": REF,
+        "platform": PLATFORM,
+        "profile": PROFILE,
+        "scope": "deps, or all",
+        "replace": "also over mounts that hold objects of the profile",
+        "builder": BUILDER,
+        "progress": PROGRESS,
+        "json": JSON,
+    },
+)
+@told
+def pull(
+    session: Session,
+    ref: str = "",
+    platform: str = "",
+    profile: str = "",
+    scope: str = "deps",
+    replace: bool = False,
+    builder: str = "",
+    progress: str = "auto",
+    json: bool = False,
+) -> None:
+    """Fill the mounts with the nearest pack of a registry: the first build compiles the workspace's crates only."""
+    from buildkit_tasks.flows import cache_pull
+
+    cache_pull.pull(
+        session,
+        ref=ref,
+        platform=platform,
+        profile=profile,
+        scope=scope,
+        builder=builder,
+        replace=replace,
+        progress=progress,
+    )
+
+
+@task(name="list", help={"ref": REF, "json": JSON})
+@told
+def list_(session: Session, ref: str = "", json: bool = False) -> None:
+    """List the packs in a registry's repository."""
+    from buildkit_tasks.flows import cache_remote
+
+    cache_remote.show(session, ref=ref)
+
+
+@task(
+    help={
+        "ref": REF,
+        "keep": "so many of each kind always stay, the newest",
+        "older": "only those made longer ago than this, as 30d",
+        "dry_run": "only show what would go",
+        "yes": YES,
+        "json": JSON,
+    },
+)
+@told
+def expire(
+    session: Session,
+    ref: str = "",
+    keep: int = 3,
+    older: str = "30d",
+    dry_run: bool = False,
+    yes: bool = False,
+    json: bool = False,
+) -> None:
+    """Delete old packs from a registry that offers deletion."""
+    from buildkit_tasks.flows import cache_remote
+
+    cache_remote.expire(session, ref=ref, keep=keep, older=older, dry_run=dry_run)
+
+
 @task(
     iterable=["profile", "platform"],
     help={

@@ -54,3 +54,24 @@ def override(session: Session) -> None:
     session.report.say("" if path else "no override is needed: every base image comes under its own name")
     if path:
         session.report.answer(str(path))
+
+
+REF = "the registry's repository, as HOST/PATH (default: the setting remote_cache)"
+
+
+@task(help={"ref": REF, "json": "print one document"})
+@told
+def push(session: Session, ref: str = "", json: bool = False) -> None:
+    """Push the base images built here to the team's repository, so that all share one toolchain."""
+    from buildkit_tasks.flows import image_travel
+
+    image_travel.push(session, ref=ref)
+
+
+@task(help={"ref": REF, "json": "print one document"})
+@told
+def pull(session: Session, ref: str = "", json: bool = False) -> None:
+    """Take the team's base images in the place of ones built here."""
+    from buildkit_tasks.flows import image_travel
+
+    image_travel.pull(session, ref=ref)

@@ -1,0 +1,62 @@
+"""The shared cache by itself: a build with empty mounts pulls before, CI's main branch pushes after.
+
+A build never fails because of it: what went wrong is said, and the build goes on as it would without.
+"""
+
+from __future__ import annotations
+
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import BuildRequest
+
+from . import cache_mark, cache_pull, cache_push
+from .project import Project
+from .session import Session
+from .travel import prepare
+
+
+def before(session: Session, project: Project, request: BuildRequest) -> None:
+    """Pull where nothing was ever built here; one file tells, so that a build on a warm machine asks nobody."""
+    settings = session.settings
+    if (
+        not settings.remote_cache
+        or settings.remote_cache_pull == "never"
+        or cache_mark.path(session, project, request).exists()
+    ):
+        return
+    try:
+        trip = prepare(
+            session, project, profile=request.profile, how=request.progress, timeout=settings.remote_cache_timeout
+        )
+        done = cache_pull.fetch(trip, "deps")
+    except Problem as problem:
+        if problem.code in ("interrupted", "bad-argument", "settings-invalid"):
+            raise
+        why = "; ".join((problem.message, *problem.causes[:1]))
+        session.report.warn(f"building without the shared cache: {why}")
+        return
+    if done.unpacked and done.found:
+        saved = done.found.said.get("compile_seconds")
+        session.report.say(f"pulled in {done.seconds:.1f} s what took {saved} s to compile")
+    elif done.why_not:
+        session.report.say(f"nothing pulled: {done.why_not[0]}")
+
+
+def after(session: Session, project: Project, request: BuildRequest) -> None:
+    """Remember that the mounts are filled; push where the policy says that this place pushes by itself."""
+    settings = session.settings
+    if not settings.remote_cache:
+        return
+    mark = cache_mark.path(session, project, request)
+    mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mark.touch()
+    if not session.world.ci or not cache_push.allowed(session.world, settings.remote_cache_push)[0]:
+        return
+    try:
+        trip = prepare(
+            session, project, profile=request.profile, how=request.progress, timeout=settings.remote_cache_timeout
+        )
+        cache_push.send(trip, "deps")
+    except Problem as problem:
+        if problem.code == "interrupted":
+            raise
+        session.report.warn(f"the shared cache was not pushed: {'; '.join((problem.message, *problem.causes[:1]))}")

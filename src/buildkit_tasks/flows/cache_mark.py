@@ -1,0 +1,28 @@
+"""One file per engine, profile and mounts: there, something was built. A build that finds it pulls nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from buildkit_tasks.model import BuildRequest
+
+from .project import Project
+from .session import Session
+
+
+def path(session: Session, project: Project, request: BuildRequest) -> Path:
+    """The file for what a request would fill."""
+    settings = session.settings
+    parts = (project.engine.id, settings.cache_namespace, request.profile or settings.profile, settings.remote_cache)
+    return _folder(session) / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def forget(session: Session) -> None:
+    """After mounts were cleared: the next build looks into them again."""
+    for mark in _folder(session).glob("*"):
+        mark.unlink(missing_ok=True)
+
+
+def _folder(session: Session) -> Path:
+    return session.state / "warm"

@@ -1,0 +1,165 @@
+"""Pull: fill the mounts of this machine with what another one compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from buildkit_tasks import caching, command, host, run, travel
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.registry_client import Denied, Manifest, Unreachable
+from buildkit_tasks.travel import Facts
+
+from .project import discover
+from .session import Session
+from .travel import Trip, arch, prepare, trouble
+
+
+@dataclass(frozen=True)
+class Found:
+    """The nearest pack: its tag and digest, what it says of itself, and why it is the nearest."""
+
+    tag: str
+    digest: str
+    said: Mapping[str, Any]
+    why: str
+    stored: int
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull did. `found` None: there was no pack; `unpacked` False: the mounts were filled already."""
+
+    found: Found | None
+    unpacked: bool
+    bytes: int
+    seconds: float
+    why_not: tuple[str, ...] = ()
+
+
+def pull(
+    session: Session,
+    *,
+    ref: str = "",
+    platform: str = "",
+    profile: str = "",
+    scope: str = "deps",
+    builder: str = "",
+    replace: bool = False,
+    progress: str = "auto",
+) -> None:
+    """Pull the nearest pack into empty mounts; with `replace` also over what they hold for the profile.
+
+    Problems: bad-argument, registry-unreachable, registry-denied, pack-missing, pack-refused, and those of a build.
+    """
+    if scope not in travel.SCOPES:
+        raise Problem("bad-argument", f"There is no scope {scope!r}.", hint=f"--scope {' or '.join(travel.SCOPES)}")
+    project = discover(session)
+    trip = prepare(session, project, ref=ref, platform=platform, profile=profile, builder=builder, how=progress)
+    done = fetch(trip, scope, replace=replace)
+    if done.found is None:
+        raise Problem(
+            "pack-missing",
+            f"{trip.client.ref.name} has no pack that is good here.",
+            causes=done.why_not or ("it has none for this platform and profile",),
+            hint="invoke cache.push    (on a machine that has built)",
+        )
+    tell(session, done)
+
+
+def fetch(trip: Trip, scope: str, *, replace: bool = False) -> Pulled:
+    """Find the nearest pack and unpack it. Problems as for `pull`, but for pack-missing."""
+    session = trip.session
+    began = session.world.clock()
+    facts = trip.facts()
+    if facts.units and not replace:
+        return Pulled(None, False, 0, session.world.clock() - began, ("the mounts are filled already",))
+    try:
+        found, why_not = _nearest(trip, scope, facts)
+    except (Unreachable, Denied) as error:
+        raise trouble(trip.client, error) from error
+    if found is None:
+        return Pulled(None, False, 0, session.world.clock() - began, tuple(why_not))
+    pinned = f"{trip.client.ref.name}@{found.digest}"
+    _verify_signature(session, pinned)
+    session.report.say(f"pulling {found.tag} ({caching.human(found.stored)}): {found.why}")
+    limit = caching.size(session.settings.remote_cache_limit)
+    unpacked, size = trip.unpack(pinned, "replace" if replace else "empty", limit)
+    return Pulled(found, unpacked, size, session.world.clock() - began)
+
+
+def tell(session: Session, done: Pulled) -> None:
+    """The answer of a pull."""
+    found = done.found
+    assert found is not None  # noqa: S101  # for the type checker
+    if session.report.json_only:
+        content = {
+            "tag": found.tag,
+            "digest": found.digest,
+            "why": found.why,
+            "unpacked": done.unpacked,
+            "bytes": done.bytes,
+            "bytes_stored": found.stored,
+            "seconds": round(done.seconds, 1),
+            "compile_seconds_saved": found.said.get("compile_seconds"),
+        }
+        session.report.envelope({"pull": content})
+    elif done.unpacked:
+        session.report.say(
+            f"pulled {found.said.get('units')} units, {caching.human(done.bytes)}, in {done.seconds:.1f} s; "
+            f"compiling them took {found.said.get('compile_seconds')} s"
+        )
+    else:
+        session.report.say("nothing was changed: another pull or build filled the mounts meanwhile")
+
+
+def _nearest(trip: Trip, scope: str, facts: Facts) -> tuple[Found | None, list[str]]:
+    """The pack made of exactly this, else the newest of this toolchain, else none and what differs."""
+    place = arch(trip)
+    for tag, why in (
+        (travel.exact_tag(scope, place, facts), "the same lock file, manifests, toolchain and flags"),
+        (travel.newest_tag(scope, place, facts), "the newest of this toolchain; the lock file or flags differ"),
+    ):
+        manifest = trip.client.manifest(tag)
+        if manifest is None:
+            continue
+        said = travel.read_label(trip.client.labels(manifest))
+        if said is None:
+            return None, [f"{tag} is no pack of a format that is known here"]
+        limit = caching.size(trip.session.settings.remote_cache_limit)
+        if reasons := travel.objections(said, facts, limit):
+            return None, [f"{tag}: {reason}" for reason in reasons]
+        return Found(tag, manifest.digest, said, why, sum(size for _, size in manifest.layers)), []
+    return None, _why_none(trip, scope, facts)
+
+
+def _why_none(trip: Trip, scope: str, facts: Facts) -> list[str]:
+    """Where packs of other toolchains are there: what differs."""
+    told: list[str] = []
+    for tag in travel.other_toolchains(trip.client.tags(), scope, arch(trip), facts)[:1]:
+        manifest: Manifest | None = trip.client.manifest(tag)
+        said = travel.read_label(trip.client.labels(manifest)) if manifest else None
+        if said:
+            told.append(f"{tag} was made with another toolchain image")
+            told += travel.differences(said, facts)
+            told.append("a team that shares its base images shares its caches: invoke images.push, images.pull")
+    return told
+
+
+def _verify_signature(session: Session, pinned: str) -> None:
+    """Ask cosign where the setting names a key. Raises `Problem` pack-refused."""
+    key = session.settings.remote_cache_key
+    if not key:
+        return
+    if not host.which(session.world, "cosign"):
+        raise Problem(
+            "pack-refused",
+            "The setting remote_cache_key asks for signed packs, and cosign is not installed.",
+            hint="install cosign, or unset remote_cache_key",
+        )
+    result = run.capture(session.world, command.cosign_verify(session.root, key, pinned), timeout=30)
+    if result.code != 0:
+        raise Problem(
+            "pack-refused", f"{pinned} is not signed with {key}.", details=result.stderr, hint=f"cosign sign {pinned}"
+        )

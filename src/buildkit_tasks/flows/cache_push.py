@@ -1,0 +1,128 @@
+"""Push: what this machine compiled, for those that have not."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from buildkit_tasks import caching, travel
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.registry_client import Manifest
+from buildkit_tasks.travel import Economy, Facts
+from buildkit_tasks.world import World
+
+from .project import discover
+from .session import Session
+from .travel import Trip, arch, manifest, prepare
+
+
+def push(
+    session: Session,
+    *,
+    ref: str = "",
+    platform: str = "",
+    profile: str = "",
+    scope: str = "deps",
+    builder: str = "",
+    force: bool = False,
+    progress: str = "auto",
+) -> None:
+    """Pack the mounts and push them. Not where that does not pay, or where only the main branch may; `force` does.
+
+    Problems: bad-argument, push-refused, registry-unreachable, registry-denied, and those of a build.
+    """
+    if scope not in travel.SCOPES:
+        raise Problem("bad-argument", f"There is no scope {scope!r}.", hint=f"--scope {' or '.join(travel.SCOPES)}")
+    may, why = allowed(session.world, session.settings.remote_cache_push)
+    if not (may or force):
+        raise Problem(
+            "push-refused",
+            "Caches are not pushed from here.",
+            causes=[why],
+            hint="--force pushes all the same; the setting remote_cache_push says who pushes",
+        )
+    project = discover(session)
+    trip = prepare(session, project, ref=ref, platform=platform, profile=profile, builder=builder, how=progress)
+    answer = send(trip, scope, force=force)
+    if session.report.json_only:
+        session.report.envelope({"pack": answer})
+
+
+def send(trip: Trip, scope: str, *, force: bool = False) -> dict[str, object]:
+    """Like `push`, when it is settled that this machine may; returns what was done, for `--json`."""
+    session = trip.session
+    began = session.world.clock()
+    facts = trip.pack(scope)
+    economy = travel.economy(facts, session.world.clock() - began)
+    newest, exact = travel.newest_tag(scope, arch(trip), facts), travel.exact_tag(scope, arch(trip), facts)
+    if not (economy.pays or force):
+        session.report.say(f"not pushed: it would not pay ({economy.words}); --force pushes all the same")
+        return _answer(facts, economy, pushed=False)
+    before = manifest(trip, newest)
+    label = travel.label(facts, scope, arch(trip), datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    digest = trip.push(scope, facts, (exact, newest), {travel.LABEL: label})
+    after = manifest(trip, exact)
+    sent, stored = _sent(before, after)
+    seconds = session.world.clock() - began
+    session.report.say(
+        f"pushed {trip.client.ref.name}:{exact} in {seconds:.1f} s: {facts.packed_units} units, "
+        f"{caching.human(facts.bytes)} as {caching.human(stored)}, of which {caching.human(sent)} were new there"
+    )
+    session.report.say(economy.words)
+    return _answer(facts, economy, pushed=True, digest=digest, stored=stored, sent=sent, tag=exact, seconds=seconds)
+
+
+def allowed(world: World, policy: str) -> tuple[bool, str]:
+    """Whether this place may push, and why not. Who asks by hand may; in CI the main branch, and no pull request."""
+    if policy == "always" or (policy != "never" and not world.ci):
+        return True, ""
+    if policy == "never":
+        return False, "the setting remote_cache_push is never"
+    env = world.env
+    if (
+        env.get("GITHUB_EVENT_NAME", "").startswith("pull_request")
+        or env.get("CI_MERGE_REQUEST_IID")
+        or env.get("CHANGE_ID")
+    ):
+        return False, "this is a pull request's run: its caches could carry anything"
+    branch = env.get("GITHUB_REF_NAME") or env.get("CI_COMMIT_BRANCH") or env.get("BRANCH_NAME") or ""
+    main = env.get("CI_DEFAULT_BRANCH") or ""
+    if branch and branch in ({main} if main else {"main", "master"}):
+        return True, ""
+    return False, f"only the main branch pushes, this is {branch or 'a run on no branch that CI tells'}"
+
+
+def _sent(before: Manifest | None, after: Manifest | None) -> tuple[int, int]:
+    """Bytes of layers that the registry did not have in the last pack, and of all layers."""
+    had = {digest for digest, _ in before.layers} if before else set()
+    layers = after.layers if after else ()
+    return sum(size for digest, size in layers if digest not in had), sum(size for _, size in layers)
+
+
+def _answer(
+    facts: Facts,
+    economy: Economy,
+    *,
+    pushed: bool,
+    digest: str = "",
+    stored: int = 0,
+    sent: int = 0,
+    tag: str = "",
+    seconds: float = 0.0,
+) -> dict[str, object]:
+    return {
+        "pushed": pushed,
+        "tag": tag or None,
+        "digest": digest or None,
+        "units": facts.packed_units,
+        "bytes": facts.bytes,
+        "bytes_stored": stored,
+        "bytes_sent": sent,
+        "parts": dict(facts.parts),
+        "seconds": round(seconds, 1),
+        "economy": {
+            "save_seconds": round(economy.save, 1),
+            "restore_seconds": round(economy.restore, 1),
+            "compile_seconds": round(economy.compile, 1),
+            "pays": economy.pays,
+        },
+    }

@@ -1,0 +1,106 @@
+"""Base images through the team's repository: machines with the same toolchain image can share their caches.
+
+Only images built from packages travel. The others every machine has from the same registry.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from buildkit_tasks import command, registry_client, run
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.images import Decision
+from buildkit_tasks.model import Engine
+from buildkit_tasks.registry_client import Client, Denied, Unreachable
+
+from .image_choice import decide, local, remember
+from .images import references
+from .project import Project, discover
+from .session import Session
+from .travel import trouble
+
+
+def push(session: Session, *, ref: str = "") -> None:
+    """Push the base images that were built here. Problems: bad-argument, image-unavailable, command-failed."""
+    project = discover(session)
+    place = _place(session, ref)
+    there = local(session, [d.use for d in _offline(session, project)])
+    going = [d for d in _offline(session, project) if d.use in there]
+    if not going:
+        raise Problem(
+            "image-unavailable",
+            "No base image was built from packages here, so there is none to push.",
+            hint="invoke images    (shows where each base image comes from)",
+        )
+    for image in going:
+        remote = f"{place}:{_tag(project.engine, image.use)}"
+        session.report.say(f"pushing {image.use} as {remote}")
+        run.check(session.world, command.tag_image(session.root, image.use, remote))
+        try:
+            run.check(session.world, command.push_image(session.root, remote))
+        finally:
+            run.capture(session.world, command.remove_images(session.root, [remote]))
+    _answer(session, "pushed", [d.use for d in going])
+
+
+def pull(session: Session, *, ref: str = "") -> None:
+    """Take the team's base images in the place of our own. Problems: bad-argument, image-unavailable, registry-…"""
+    project = discover(session)
+    place = _place(session, ref)
+    wanted = _offline(session, project)
+    taken = fetch(session, project.engine, wanted, place)
+    if not taken:
+        raise Problem(
+            "image-unavailable",
+            f"{place} has none of the base images that would be built from packages here.",
+            causes=[f"wanted: {', '.join(d.use for d in wanted) or 'none, all come from a registry'}"],
+            hint="invoke images.push    (on a machine that has built them)",
+        )
+    _answer(session, "pulled", taken)
+
+
+def fetch(session: Session, engine: Engine, wanted: Sequence[Decision], place: str) -> list[str]:
+    """Pull those of the images that the repository has, and give them the names that builds know them by."""
+    reference = registry_client.reference(place)
+    client = Client(session.world, reference, session.settings.ca_bundle)
+    taken: list[str] = []
+    for image in wanted:
+        tag = _tag(engine, image.use)
+        try:
+            if client.manifest(tag) is None:
+                continue
+        except (Unreachable, Denied) as error:
+            raise trouble(client, error) from error
+        remote = f"{reference.name}:{tag}"
+        session.report.say(f"  pulling {image.use} from {reference.name}")
+        run.check(session.world, command.pull_image(session.root, remote))
+        run.check(session.world, command.tag_image(session.root, remote, image.use))
+        run.capture(session.world, command.remove_images(session.root, [remote]))
+        taken.append(image.use)
+    remember(session, engine, built=taken)
+    return taken
+
+
+def _offline(session: Session, project: Project) -> list[Decision]:
+    """The project's base images that stand in for ones that no registry gives here; each once."""
+    decided = decide(session, project.engine, references(project.workspace))
+    return list({d.use: d for d in decided.values() if d.source == "offline"}.values())
+
+
+def _tag(engine: Engine, image: str) -> str:
+    name = re.sub(r"[^a-z0-9_.]", "_", image.rpartition("/")[2].lower())
+    return f"base-{name}-{re.sub('[^a-z0-9_]', '_', engine.arch)}"
+
+
+def _place(session: Session, ref: str) -> str:
+    place = ref or session.settings.remote_cache
+    if not place:
+        raise Problem("bad-argument", "No repository was named.", hint="--ref HOST/PATH, or the setting remote_cache")
+    return registry_client.reference(place).name
+
+
+def _answer(session: Session, what: str, names: list[str]) -> None:
+    if session.report.json_only:
+        session.report.envelope({what: names})
+    session.report.say(f"{what} {len(names)} base image{'s' if len(names) != 1 else ''}")

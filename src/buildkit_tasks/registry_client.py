@@ -1,0 +1,238 @@
+"""A small client of the OCI distribution API, for what no docker command does: list tags, look at a manifest, delete.
+
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md; the token dialogue:
+https://distribution.github.io/distribution/spec/auth/token/. Credentials are docker's own: config.json or its helpers.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import random
+import re
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import run
+from .errors import Problem
+from .model import Command
+from .world import World
+
+#: Seconds for one request, and how often one is tried where the registry, not the request, is at fault.
+TIMEOUT = 5.0
+TRIES = 3
+
+_TYPES = ", ".join(
+    (
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+    )
+)
+_LOCAL = re.compile(r"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?$")
+
+
+class Unreachable(Exception):
+    """No answer, or one that says that the registry itself is in trouble."""
+
+
+class Denied(Exception):
+    """The registry knows who we are, or wants to, and does not let us."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """An image's manifest. `layers` are (digest, bytes) in order; `config` the digest of its configuration."""
+
+    digest: str
+    layers: tuple[tuple[str, int], ...]
+    config: str
+
+
+@dataclass(frozen=True)
+class Reference:
+    """`host/repository`; `host` with its port."""
+
+    host: str
+    repository: str
+
+    @property
+    def name(self) -> str:
+        """As docker spells it."""
+        return f"{self.host}/{self.repository}"
+
+
+def reference(text: str) -> Reference:
+    """Read `host[:port]/path`. Raises `Problem` bad-argument for a tag, a digest or a name without a host."""
+    host, _, path = text.partition("/")
+    hostlike = "." in host or ":" in host or host == "localhost"
+    if not (hostlike and re.fullmatch(r"[a-z0-9]+([._/-]+[a-z0-9]+)*", path)):
+        raise Problem(
+            "bad-argument",
+            f"{text!r} does not name a repository of a registry.",
+            causes=["wanted: host/path, in small letters, without tag or digest"],
+            hint="for example --ref ghcr.io/OWNER/PROJECT-cache",
+        )
+    return Reference(host, path)
+
+
+@dataclass
+class Client:
+    """One repository of a registry. Raises `Unreachable` and `Denied`; what is not there is None."""
+
+    world: World
+    ref: Reference
+    ca_bundle: str = ""
+    sleep: Callable[[float], None] = time.sleep
+    _token: str = field(default="", repr=False)
+    _base: str = ""
+
+    def tags(self) -> tuple[str, ...]:
+        """All tags of the repository, none where it does not exist."""
+        found: list[str] = []
+        path = f"{self.ref.repository}/tags/list?n=1000"
+        while path:
+            answer = self._ask("GET", path)
+            if answer is None:
+                break
+            found += json.loads(answer.body).get("tags") or ()
+            after = re.search(r'<[^>]*/v2/([^>]+)>;\s*rel="next"', answer.headers.get("link", ""))
+            path = after[1] if after else ""
+        return tuple(found)
+
+    def manifest(self, tag: str) -> Manifest | None:
+        """The manifest behind a tag or digest, None where there is none. An index counts as its first image."""
+        answer = self._ask("GET", f"{self.ref.repository}/manifests/{tag}", {"Accept": _TYPES})
+        if answer is None:
+            return None
+        content = json.loads(answer.body)
+        if "manifests" in content:
+            return self.manifest(content["manifests"][0]["digest"])
+        return Manifest(
+            answer.headers.get("docker-content-digest", tag),
+            tuple((layer["digest"], int(layer["size"])) for layer in content["layers"]),
+            content["config"]["digest"],
+        )
+
+    def labels(self, manifest: Manifest) -> Mapping[str, str]:
+        """The labels in an image's configuration."""
+        answer = self._ask("GET", f"{self.ref.repository}/blobs/{manifest.config}")
+        found = (json.loads(answer.body).get("config") or {}).get("Labels") if answer else None
+        return dict(found or {})
+
+    def delete(self, digest: str) -> bool:
+        """Delete a manifest with all its tags; False where the registry does not offer that."""
+        try:
+            return self._ask("DELETE", f"{self.ref.repository}/manifests/{digest}") is not None
+        except Denied:
+            return False
+
+    def _ask(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> _Answer | None:
+        """One request, logged in when asked to, tried again with growing pauses where that can help."""
+        last = "no answer"
+        for attempt in range(TRIES):
+            if attempt:
+                self.sleep(random.uniform(0.5, 1.5) * 0.4 * 2**attempt)  # noqa: S311  # spreads a farm's retries
+            try:
+                return self._once(method, path, headers or {})
+            except urllib.error.HTTPError as error:
+                if error.code == 404:
+                    return None
+                if error.code in (401, 403, 405):
+                    raise Denied(f"{self.ref.host} answered {error.code} to {method}") from error
+                last = f"{self.ref.host} answered {error.code}"
+            except (OSError, ValueError) as error:
+                last = f"{self.ref.host}: {getattr(error, 'reason', error)}"
+        raise Unreachable(last)
+
+    def _once(self, method: str, path: str, headers: Mapping[str, str]) -> _Answer:
+        schemes = (self._base,) if self._base else ("https", "http") if _LOCAL.match(self.ref.host) else ("https",)
+        for scheme in schemes:
+            try:
+                answer = self._request(method, f"{scheme}://{self.ref.host}/v2/{path}", headers)
+            except urllib.error.HTTPError as error:
+                self._base = scheme
+                if error.code != 401 or self._token or not self._log_in(error.headers.get("www-authenticate", "")):
+                    raise
+                answer = self._request(method, f"{scheme}://{self.ref.host}/v2/{path}", headers)
+            except (urllib.error.URLError, OSError):
+                if scheme == schemes[-1]:
+                    raise
+                continue
+            self._base = scheme
+            return answer
+        raise AssertionError
+
+    def _request(self, method: str, address: str, headers: Mapping[str, str]) -> _Answer:
+        request = urllib.request.Request(address, method=method, headers=dict(headers))  # noqa: S310  # http(s) only
+        if self._token:
+            # not sent on to where a registry redirects a download
+            request.add_unredirected_header("Authorization", self._token)
+        with self._opener().open(request, timeout=TIMEOUT) as reply:
+            return _Answer(reply.read(), {k.lower(): v for k, v in reply.headers.items()})
+
+    def _opener(self) -> urllib.request.OpenerDirector:
+        trust = ssl.create_default_context(cafile=self.ca_bundle or None)
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=trust)]
+        if _LOCAL.match(self.ref.host):
+            handlers.append(urllib.request.ProxyHandler({}))
+        return urllib.request.build_opener(*handlers)
+
+    def _log_in(self, challenge: str) -> bool:
+        kind, _, rest = challenge.partition(" ")
+        wanted = dict(re.findall(r'(\w+)="([^"]*)"', rest))
+        given = credentials(self.world, self.ref.host)
+        if kind.lower() == "basic" and given:
+            self._token = "Basic " + base64.b64encode(":".join(given).encode()).decode()
+        elif kind.lower() == "bearer" and urllib.parse.urlsplit(wanted.get("realm", "")).scheme in ("https", "http"):
+            self._token = self._bearer(wanted, given)
+        return bool(self._token)
+
+    def _bearer(self, wanted: Mapping[str, str], given: tuple[str, str] | None) -> str:
+        query = {k: wanted[k] for k in ("service", "scope") if k in wanted}
+        headers = {}
+        if given:
+            headers["Authorization"] = "Basic " + base64.b64encode(":".join(given).encode()).decode()
+        answer = self._request("GET", f"{wanted['realm']}?{urllib.parse.urlencode(query)}", headers)
+        content = json.loads(answer.body)
+        return f"Bearer {content.get('token') or content.get('access_token')}"
+
+
+@dataclass(frozen=True)
+class _Answer:
+    body: bytes
+    headers: Mapping[str, str]
+
+
+def credentials(world: World, host: str) -> tuple[str, str] | None:
+    """User and password for a registry from docker's configuration; its helpers are asked where it names one."""
+    folder = Path(world.env.get("DOCKER_CONFIG") or world.home / ".docker")
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    helper = (config.get("credHelpers") or {}).get(host) or config.get("credsStore")
+    if helper:
+        asked = Command((f"docker-credential-{helper}", "get"), folder, stdin=host)
+        try:
+            said = json.loads(run.capture(world, asked, timeout=10).stdout)
+            return str(said["Username"]), str(said["Secret"])
+        except (Problem, ValueError, KeyError):
+            return None
+    for name, entry in (config.get("auths") or {}).items():
+        if name in (host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/"):
+            try:
+                user, _, password = base64.b64decode(entry.get("auth", ""), validate=True).decode().partition(":")
+            except (binascii.Error, UnicodeDecodeError):
+                return None
+            return (user, password) if user else None
+    return None

@@ -1,0 +1,240 @@
+"""Packs through a real registry: a machine that never built compiles the workspace's own crates and nothing else."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine import cache_site
+from tests.engine.cache_site import CRATES, Site
+from tests.support import oci_registry, process
+from tests.support.oci_registry import Registry
+
+pytestmark = pytest.mark.engine
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A checkout with mounts and state of its own: for caches a machine of its own, on the same engine."""
+
+    site: Site
+    namespace: str
+    home: Path
+    more: Mapping[str, str | None]
+
+    @property
+    def env(self) -> dict[str, str | None]:
+        return {
+            **self.site.env,
+            "XDG_STATE_HOME": str(self.home / "state"),
+            "BUILDKIT_TASKS_CACHE_NAMESPACE": self.namespace,
+            **self.more,
+        }
+
+    def run(self, *args: str, **env: str | None) -> process.Done:
+        return process.run([process.BIN / "invoke", *args], self.site.root, {**self.env, **env})
+
+    def document(self, *args: str, **env: str | None) -> dict[str, Any]:
+        done = self.run(*args, "--json", **env)
+        assert done.code == 0, done.all
+        return dict(json.loads(done.out))
+
+    def refused(self, *args: str, **env: str | None) -> str:
+        """The code of the problem that a command ends with."""
+        done = self.run(*args, "--json", **env)
+        assert done.code != 0, done.all
+        return str(json.loads(done.out)["error"]["code"])
+
+    def builds_right(self, **env: str | None) -> list[str]:
+        """Build all, run what came out; names of the crates that were compiled."""
+        built = self.document("build", **env)
+        said = process.ok(["docker", "run", "--rm", f"{self.site.scope}/worker:dev"], self.site.root).out
+        assert said == "worker 8! 1.5\n"
+        return sorted(built["cargo"]["compiled"])
+
+
+@pytest.fixture(scope="module")
+def registry_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
+
+
+@pytest.fixture(scope="module")
+def registry(registry_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with oci_registry.running(registry_program, tmp_path_factory.mktemp("registry")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str]) -> Iterator[Site]:
+    made = cache_site.make_rust(tmp_path_factory.mktemp("travel"), base_images)
+    yield made
+    process.run(["docker", "image", "rm", f"{made.scope}/api:dev", f"{made.scope}/worker:dev"], made.root)
+    made.clear()
+
+
+@pytest.fixture
+def machine(site: Site, registry: Registry, tmp_path: Path) -> Machine:
+    """A machine that never built."""
+    return fresh(site, registry, tmp_path)
+
+
+def fresh(site: Site, registry: Registry, folder: Path) -> Machine:
+    namespace = f"t{secrets.token_hex(4)}"
+    home = folder / namespace
+    home.mkdir()
+    more = {
+        "BUILDKIT_TASKS_REMOTE_CACHE": f"{registry.host}/team/cache",
+        "BUILDKIT_TASKS_REMOTE_CACHE_PULL": "never",
+        "DOCKER_CONFIG": str(registry.config),
+    }
+    return Machine(site, namespace, home, more)
+
+
+@pytest.fixture(scope="module")
+def first(site: Site, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """The machine that builds and pushes."""
+    made = fresh(site, registry, tmp_path_factory.mktemp("first"))
+    assert made.builds_right() != []
+    pushed = made.document("cache.push", "--force")["pack"]
+    assert pushed["pushed"]
+    assert pushed["units"] >= 4
+    assert set(pushed["parts"]) == {"registry", "deps"}
+    return made
+
+
+def test_a_machine_that_never_built_compiles_the_workspaces_own_crates_only(first: Machine, machine: Machine) -> None:
+    pulled = machine.document("cache.pull")["pull"]
+    assert pulled["unpacked"]
+    assert pulled["why"].startswith("the same lock file")
+    assert machine.builds_right() == sorted(CRATES)
+    done = machine.run("verify", "--service", "worker")
+    assert done.code == 0, done.all
+
+
+def test_a_push_of_what_is_there_sends_nothing(first: Machine) -> None:
+    again = first.document("cache.push", "--force")["pack"]
+    assert again["bytes_sent"] == 0
+    assert again["bytes_stored"] > 100_000
+
+
+def test_a_pull_into_filled_mounts_changes_nothing_unless_asked(first: Machine, machine: Machine) -> None:
+    machine.builds_right()
+    done = machine.run("cache.pull")
+    assert done.code != 0
+    assert "the mounts are filled already" in done.err
+    assert machine.document("build", "--no-cache")["cargo"]["compiled"] == []
+    assert machine.document("cache.pull", "--replace")["pull"]["unpacked"]
+    assert sorted(machine.document("build", "--no-cache")["cargo"]["compiled"]) == sorted(CRATES)
+
+
+def test_a_build_with_empty_mounts_pulls_by_itself_and_a_warm_one_asks_nobody(
+    first: Machine, machine: Machine, registry: Registry
+) -> None:
+    on = {"BUILDKIT_TASKS_REMOTE_CACHE_PULL": "when-empty"}
+    assert machine.builds_right(**on) == sorted(CRATES)
+    # a registry that would keep us waiting: a warm machine does not notice
+    gone = {**on, "BUILDKIT_TASKS_REMOTE_CACHE": f"{registry.host}/team/cache"}
+    done = machine.run("build", **gone)
+    assert "pull" not in done.err
+
+
+def test_another_lock_file_takes_the_newest_of_the_toolchain(
+    first: Machine, registry: Registry, tmp_path: Path, base_images: Mapping[str, str]
+) -> None:
+    copy = shutil.copytree(first.site.root, tmp_path / first.site.scope)
+    manifest = copy / "services/common/Cargo.toml"
+    manifest.write_text(manifest.read_text().replace('itoa = "=1.0.10"', 'itoa = "=1.0.11"'))
+    cache_site.cargo(copy / "services", base_images, "update", "--workspace")
+    other = fresh(replace(first.site, root=copy), registry, tmp_path)
+    pulled = other.document("cache.pull")["pull"]
+    assert "newest of this toolchain" in pulled["why"]
+    assert other.builds_right() == sorted([*CRATES, "itoa"])
+
+
+def test_a_pack_of_another_toolchain_is_not_taken_and_what_differs_is_told(
+    first: Machine, machine: Machine, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(first.site.root, tmp_path / first.site.scope)
+    dockerfile = copy / "docker/Dockerfile"
+    text = dockerfile.read_text().replace(
+        "ENV CARGO_HOME", "RUN echo '#define ODD 1' > /usr/include/odd.h\nENV CARGO_HOME", 1
+    )
+    dockerfile.write_text(text)
+    other = replace(machine, site=replace(first.site, root=copy))
+    done = other.run("cache.pull")
+    assert done.code != 0
+    assert "made with another toolchain image" in done.err
+    assert "other files in /usr" in done.err
+
+
+def test_secrets_that_lie_in_the_mounts_do_not_travel(first: Machine, machine: Machine, registry: Registry) -> None:
+    secret = f"very-secret-{secrets.token_hex(8)}"
+    plant = (
+        f"printf %s {secret} > /mnt/registry/credentials.toml; printf %s {secret} > /mnt/git/.netrc; "
+        f"for d in /mnt/build/1-*/target; do printf %s {secret} > $d/release/token; printf %s {secret} > $d/.env; done"
+    )
+    dockerfile = first.site.root / "docker" / "Dockerfile"
+    text = dockerfile.read_text()
+    dockerfile.write_text(cache_site.MOUNTS)
+    spaced = [f"--build-arg=BUILDKIT_CACHE_MOUNT_NS={first.namespace}"]
+    try:
+        argv = first.site.step_argv(plant, first.home / "out")
+        process.ok([*argv[:-1], *spaced, argv[-1]], first.site.root, first.env)
+    finally:
+        dockerfile.write_text(text)
+    first.document("cache.push", "--force")
+    process.ok(["docker", "pull", "-q", f"{registry.host}/team/cache:{_newest(first)}"], first.site.root)
+    for blob in registry.blobs():
+        found = process.run(["sh", "-c", f"zstd -dc {blob} 2>/dev/null | grep -c {secret}"], first.site.root)
+        assert found.out.strip() in ("0", ""), blob
+
+
+def _newest(machine: Machine) -> str:
+    packs = machine.document("cache.list")["packs"]
+    return str(packs[0]["tags"][0])
+
+
+def test_packs_are_listed_and_expire(first: Machine) -> None:
+    packs = first.document("cache.list")["packs"]
+    assert packs[0]["scope"] == "deps"
+    assert packs[0]["bytes_stored"] > 100_000
+    assert first.document("cache.expire", "--keep", "1", "--older", "0d", "--dry-run")["expired"] == packs[1:]
+
+
+@pytest.mark.parametrize("kind", ["tls", "password"])
+def test_registries_with_tls_and_with_passwords(
+    site: Site, registry_program: Path, tmp_path: Path, first: Machine, kind: str
+) -> None:
+    with oci_registry.running(
+        registry_program, tmp_path / "r", tls=kind == "tls", password=kind == "password"
+    ) as other:
+        more = {"BUILDKIT_TASKS_REMOTE_CACHE": f"{other.host}/team/cache", "DOCKER_CONFIG": str(other.config)}
+        if kind == "tls":
+            more["BUILDKIT_TASKS_CA_BUNDLE"] = str(tmp_path / "r/ca.pem")
+        sender = replace(first, more={**first.more, **more})
+        assert sender.document("cache.push", "--force")["pack"]["bytes_sent"] > 100_000
+        reader = replace(fresh(site, other, tmp_path), more=sender.more)
+        assert reader.document("cache.pull")["pull"]["unpacked"]
+        if kind == "password":
+            empty = tmp_path / "nobody"
+            empty.mkdir()
+            assert reader.refused("cache.pull", "--replace", DOCKER_CONFIG=str(empty)) == "registry-denied"
+
+
+def test_two_pulls_at_once_leave_one_whole_cache(first: Machine, machine: Machine) -> None:
+    done: list[process.Done] = []
+    threads = [threading.Thread(target=lambda: done.append(machine.run("cache.pull"))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert any(d.code == 0 for d in done), [d.all for d in done]
+    assert machine.builds_right() == sorted(CRATES)

@@ -1,0 +1,116 @@
+"""A real registry: Debian's docker-registry, unpacked beside the system, on loopback; TLS and passwords if asked."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import bcrypt
+import trustme
+
+from tests.support import process
+
+USER, PASSWORD = "me", "a secret, with a colon: yes"
+
+
+@dataclass
+class Registry:
+    """A running registry. `data` is its storage; `config` a docker configuration directory that is logged in."""
+
+    host: str
+    data: Path
+    config: Path
+    server: subprocess.Popen[str]
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.server.kill()
+        self.server.wait()
+
+    def blobs(self) -> list[Path]:
+        """Every blob in storage, largest first."""
+        found = self.data.glob("docker/registry/v2/blobs/sha256/*/*/data")
+        return sorted(found, key=lambda path: path.stat().st_size, reverse=True)
+
+
+def program(folder: Path) -> Path:
+    """The registry's program, fetched from Debian and unpacked into a folder that outlives the tests."""
+    kept = folder / "usr/bin/docker-registry"
+    if not kept.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        if process.run(["apt-get", "download", "-q", "docker-registry"], folder).code != 0:
+            process.ok(["apt-get", "update", "-q"], folder)
+            process.ok(["apt-get", "download", "-q", "docker-registry"], folder)
+        (package,) = folder.glob("docker-registry_*.deb")
+        process.ok(["dpkg-deb", "--extract", str(package), str(folder)], folder)
+    return kept
+
+
+@contextmanager
+def running(binary: Path, place: Path, *, tls: bool = False, password: bool = False) -> Iterator[Registry]:
+    """A registry on a free port of 127.0.0.1; deleting is on."""
+    place.mkdir(parents=True, exist_ok=True)
+    data, config = place / "data", place / "docker"
+    data.mkdir(exist_ok=True)
+    config.mkdir(exist_ok=True)
+    settings: dict[str, object] = {
+        "version": 0.1,
+        "log": {"level": "info", "formatter": "json"},
+        "storage": {"filesystem": {"rootdirectory": str(data)}, "delete": {"enabled": True}},
+        "http": {"addr": "127.0.0.1:0"},
+    }
+    if tls:
+        settings["http"] = {"addr": "127.0.0.1:0", "tls": _certificate(place)}
+    if password:
+        settings["auth"] = {"htpasswd": {"realm": "test", "path": str(_passwords(place))}}
+    (place / "config.json").write_text(json.dumps(settings))
+    server = subprocess.Popen(
+        [str(binary), "serve", str(place / "config.json")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        host = _listening(server)
+        auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        (config / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}} if password else {}))
+        yield Registry(host, data, config, server)
+    finally:
+        with suppress(ProcessLookupError):
+            server.kill()
+        server.wait()
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def _listening(server: subprocess.Popen[str]) -> str:
+    """Where it listens: it chose the port, and says so."""
+    assert server.stderr is not None
+    said = []
+    for line in server.stderr:
+        said.append(line)
+        if found := re.search(r"listening on (127\.0\.0\.1:\d+)", line):
+            # what it says later nobody reads: a full pipe would stop it
+            threading.Thread(target=server.stderr.read, daemon=True).start()
+            return found[1]
+    raise AssertionError("".join(said))
+
+
+def _certificate(place: Path) -> dict[str, str]:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(place / "ca.pem"))
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(str(place / "key.pem"))
+    for number, blob in enumerate(issued.cert_chain_pems):
+        blob.write_to_path(str(place / "cert.pem"), append=number > 0)
+    return {"certificate": str(place / "cert.pem"), "key": str(place / "key.pem")}
+
+
+def _passwords(place: Path) -> Path:
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    (place / "htpasswd").write_text(f"{USER}:{hashed}\n")
+    return place / "htpasswd"

@@ -1,0 +1,169 @@
+"""The registry client against a server in this process: log-in, trouble, pages. The real registry: tests/engine."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from buildkit_tasks import registry_client
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.registry_client import Client, Denied, Unreachable
+from buildkit_tasks.world import World
+
+BASIC = "Basic " + base64.b64encode(b"me:it is a secret").decode()
+
+
+class Fake(ThreadingHTTPServer):
+    """What it was asked, and how it behaves."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[tuple[str, str, str]] = []
+        self.troubles = 0
+        self.auth = ""
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Fake
+
+    def do_GET(self) -> None:
+        authorization = self.headers.get("Authorization", "")
+        self.server.asked.append((self.command, self.path, authorization))
+        if self.server.troubles:
+            self.server.troubles -= 1
+            return self.answer(503, b"busy")
+        if self.path.startswith("/token"):
+            given = "token-for-me" if authorization == BASIC else "token-for-anybody"
+            return self.answer(200, json.dumps({"token": given}).encode())
+        if self.server.auth == "basic" and authorization != BASIC:
+            return self.answer(401, b"", {"WWW-Authenticate": 'Basic realm="here"'})
+        if self.server.auth == "bearer" and authorization != "Bearer token-for-me":
+            realm = f"http://{self.server.host}/token"
+            challenge = f'Bearer realm="{realm}",service="s",scope="repository:team/cache:pull"'
+            return self.answer(401, b"", {"WWW-Authenticate": challenge})
+        if self.path == "/v2/team/cache/tags/list?n=1000":
+            more = {"Link": '</v2/team/cache/tags/list?n=1000&last=b>; rel="next"'}
+            return self.answer(200, b'{"tags":["a","b"]}', more)
+        if self.path == "/v2/team/cache/tags/list?n=1000&last=b":
+            return self.answer(200, b'{"tags":["c"]}')
+        if self.path == "/v2/team/cache/manifests/a":
+            content = {"config": {"digest": "sha256:c"}, "layers": [{"digest": "sha256:l", "size": 7}]}
+            return self.answer(200, json.dumps(content).encode(), {"Docker-Content-Digest": "sha256:m"})
+        if self.path == "/v2/team/cache/blobs/sha256:c":
+            return self.answer(200, b'{"config":{"Labels":{"k":"v"}}}')
+        return self.answer(404, b"")
+
+    do_DELETE = do_GET
+
+    def answer(self, code: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(code)
+        for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    server = Fake()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def client(fake: Fake, home: Path) -> Client:
+    world = World(env={"DOCKER_CONFIG": str(home)}, cwd=home, home=home)
+    return Client(world, registry_client.reference(f"{fake.host}/team/cache"), sleep=lambda _: None)
+
+
+def log_in(home: Path, host: str) -> None:
+    (home / "config.json").write_text(json.dumps({"auths": {host: {"auth": BASIC.split()[1]}}}))
+
+
+def test_tags_come_in_pages_and_labels_from_the_configuration(fake: Fake, tmp_path: Path) -> None:
+    asker = client(fake, tmp_path)
+    assert asker.tags() == ("a", "b", "c")
+    manifest = asker.manifest("a")
+    assert manifest is not None
+    assert (manifest.digest, manifest.layers) == ("sha256:m", (("sha256:l", 7),))
+    assert asker.labels(manifest) == {"k": "v"}
+    assert asker.manifest("absent") is None
+
+
+@pytest.mark.parametrize("kind", ["basic", "bearer"])
+def test_dockers_own_credentials_are_used_when_asked_for(fake: Fake, tmp_path: Path, kind: str) -> None:
+    fake.auth = kind
+    log_in(tmp_path, fake.host)
+    assert client(fake, tmp_path).manifest("a") is not None
+    assert fake.asked[0][2] == ""  # nobody who does not ask is told a password
+
+
+def test_credentials_of_a_helper_are_used(fake: Fake, tmp_path: Path) -> None:
+    fake.auth = "basic"
+    helper = tmp_path / "docker-credential-test"
+    helper.write_text(
+        f'#!/bin/sh\nread -r host; [ "$1 $host" = "get {fake.host}" ] || exit 1\n'
+        'echo \'{"Username":"me","Secret":"it is a secret"}\'\n'
+    )
+    helper.chmod(0o755)
+    (tmp_path / "config.json").write_text(json.dumps({"credHelpers": {fake.host: "test"}}))
+    world = World(
+        env={"DOCKER_CONFIG": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin"}, cwd=tmp_path, home=tmp_path
+    )
+    asker = Client(world, registry_client.reference(f"{fake.host}/team/cache"))
+    assert asker.manifest("a") is not None
+
+
+def test_a_wrong_or_missing_password_is_denied_not_unreachable(fake: Fake, tmp_path: Path) -> None:
+    fake.auth = "basic"
+    with pytest.raises(Denied, match="401"):
+        client(fake, tmp_path).tags()
+
+
+def test_trouble_of_the_registry_is_tried_again_and_told_when_it_stays(fake: Fake, tmp_path: Path) -> None:
+    fake.troubles = registry_client.TRIES - 1
+    assert client(fake, tmp_path).manifest("a") is not None
+    fake.troubles = 1000
+    asked = len(fake.asked)
+    with pytest.raises(Unreachable, match="503"):
+        client(fake, tmp_path).manifest("a")
+    assert len(fake.asked) - asked == registry_client.TRIES
+
+
+def test_nobody_there_is_unreachable(tmp_path: Path) -> None:
+    world = World(env={}, cwd=tmp_path, home=tmp_path)
+    asker = Client(world, registry_client.reference("127.0.0.1:9/team/cache"), sleep=lambda _: None)
+    with pytest.raises(Unreachable):
+        asker.tags()
+
+
+def test_deleting_tells_whether_the_registry_did(fake: Fake, tmp_path: Path) -> None:
+    assert client(fake, tmp_path).delete("a")
+    assert not client(fake, tmp_path).delete("sha256:absent")
+
+
+@pytest.mark.parametrize("text", ["cache", "team/cache", "host.example/Team", "host.example/a:tag", "host.example", ""])
+def test_what_names_no_repository_is_refused(text: str) -> None:
+    with pytest.raises(Problem):
+        registry_client.reference(text)
+
+
+@pytest.mark.parametrize("text", ["ghcr.io/a/b-cache", "localhost/x", "host:5000/x/y_z"])
+def test_repositories_of_registries(text: str) -> None:
+    assert registry_client.reference(text).name == text
