@@ -75,8 +75,12 @@ def running(binary: Path, place: Path, *, tls: bool = False, password: bool = Fa
     server = subprocess.Popen(
         [str(binary), "serve", str(place / "config.json")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
+    # what it says later is read and forgotten: a full pipe would stop it
+    assert server.stderr is not None
+    reader = threading.Thread(target=server.stderr.read, daemon=True)
     try:
         host = _listening(server)
+        reader.start()
         auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         (config / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}} if password else {}))
         yield Registry(host, data, config, server)
@@ -84,6 +88,9 @@ def running(binary: Path, place: Path, *, tls: bool = False, password: bool = Fa
         with suppress(ProcessLookupError):
             server.kill()
         server.wait()
+        if reader.is_alive():
+            reader.join()
+        server.stderr.close()
         shutil.rmtree(data, ignore_errors=True)
 
 
@@ -94,8 +101,6 @@ def _listening(server: subprocess.Popen[str]) -> str:
     for line in server.stderr:
         said.append(line)
         if found := re.search(r"listening on (127\.0\.0\.1:\d+)", line):
-            # what it says later nobody reads: a full pipe would stop it
-            threading.Thread(target=server.stderr.read, daemon=True).start()
             return found[1]
     raise AssertionError("".join(said))
 

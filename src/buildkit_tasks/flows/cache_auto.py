@@ -33,8 +33,12 @@ def before(session: Session, project: Project, request: BuildRequest) -> None:
             raise
         why = "; ".join((problem.message, *problem.causes[:1]))
         session.report.warn(f"building without the shared cache: {why}")
-        return
-    if done.unpacked and done.found:
+        done = cache_pull.Pulled(None, False, 0, 0.0, (why,))
+        if not session.report.json_only:
+            return
+    if session.report.json_only:
+        session.report.envelope({"pull": cache_pull.document(done)})
+    elif done.unpacked and done.found:
         saved = done.found.said.get("compile_seconds")
         session.report.say(f"pulled in {done.seconds:.1f} s what took {saved} s to compile")
     elif done.why_not:

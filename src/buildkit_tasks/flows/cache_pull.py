@@ -62,7 +62,7 @@ def pull(
         raise Problem(
             "pack-missing",
             f"{trip.client.ref.name} has no pack that is good here.",
-            causes=done.why_not or ("it has none for this platform and profile",),
+            causes=done.why_not,
             hint="invoke cache.push    (on a machine that has built)",
         )
     tell(session, done)
@@ -89,26 +89,31 @@ def fetch(trip: Trip, scope: str, *, replace: bool = False) -> Pulled:
     return Pulled(found, unpacked, size, session.world.clock() - began)
 
 
+def document(done: Pulled) -> dict[str, object]:
+    """What a pull did, for `--json`."""
+    found = done.found
+    return {
+        "unpacked": done.unpacked,
+        "tag": found.tag if found else None,
+        "digest": found.digest if found else None,
+        "why": found.why if found else None,
+        "why_not": list(done.why_not),
+        "bytes": done.bytes,
+        "bytes_stored": found.stored if found else 0,
+        "seconds": round(done.seconds, 1),
+        "compile_seconds_saved": found.said.get("compile_seconds") if found and done.unpacked else 0,
+    }
+
+
 def tell(session: Session, done: Pulled) -> None:
     """The answer of a pull."""
-    found = done.found
-    assert found is not None  # noqa: S101  # for the type checker
     if session.report.json_only:
-        content = {
-            "tag": found.tag,
-            "digest": found.digest,
-            "why": found.why,
-            "unpacked": done.unpacked,
-            "bytes": done.bytes,
-            "bytes_stored": found.stored,
-            "seconds": round(done.seconds, 1),
-            "compile_seconds_saved": found.said.get("compile_seconds"),
-        }
-        session.report.envelope({"pull": content})
-    elif done.unpacked:
+        session.report.envelope({"pull": document(done)})
+    elif done.unpacked and done.found:
+        said = done.found.said
         session.report.say(
-            f"pulled {found.said.get('units')} units, {caching.human(done.bytes)}, in {done.seconds:.1f} s; "
-            f"compiling them took {found.said.get('compile_seconds')} s"
+            f"pulled {said.get('units')} units, {caching.human(done.bytes)}, in {done.seconds:.1f} s; "
+            f"compiling them took {said.get('compile_seconds')} s"
         )
     else:
         session.report.say("nothing was changed: another pull or build filled the mounts meanwhile")
@@ -144,7 +149,7 @@ def _why_none(trip: Trip, scope: str, facts: Facts) -> list[str]:
             told.append(f"{tag} was made with another toolchain image")
             told += travel.differences(said, facts)
             told.append("a team that shares its base images shares its caches: invoke images.push, images.pull")
-    return told
+    return told or ["it has none for this platform and profile"]
 
 
 def _verify_signature(session: Session, pinned: str) -> None:

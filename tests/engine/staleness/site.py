@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from buildkit_tasks import transfer
+from buildkit_tasks import compile_step, transfer, travel
 from buildkit_tasks.progress import Decoder, Progress
 from tests.engine.staleness import tree
 
@@ -323,6 +323,22 @@ class Site:
         empty = self.root / "empty"
         empty.mkdir(exist_ok=True)
         docker("buildx", "build", "-q", "--output=type=cacheonly", "-f", "-", empty, stdin=dockerfile.encode())
+
+    def travel(self, *words: str, pack: Path | None = None, out: Path | None = None) -> bool:
+        """Run travel.sh on the mounts as a push or pull does; False where it refuses. `out` receives what it leaves."""
+        text = (self.context / "docker/Dockerfile").read_text()
+        step = compile_step.find(text, {"CACHE_SCOPE": self.scope})
+        shell = travel.command_for(step.command, words, secrets.token_hex(4))
+        text = compile_step.replace(text, step, travel.mounts("packed" if pack else ""), shell)
+        text += f"\nFROM scratch AS left\nCOPY --from={step.stage} /{travel.SCRIPTS}/ /\n"
+        argv = self.command(Build(), out or self.root)
+        argv = [a for a in argv if not a.startswith(("--file", "--target", "--output", "--build-arg=BINS"))]
+        extra = ["--target=left", f"--output=type=local,dest={out}"] if out else [f"--target={step.stage}"]
+        named = [f"--build-context={travel.SCRIPTS}={PROJECT / 'src/buildkit_tasks/data/cache'}"]
+        if pack:
+            named.append(f"--build-context=packed={pack}")
+        done = docker(*argv[1:-1], "--file=-", *extra, *named, argv[-1], stdin=text.encode(), check=False)
+        return done.returncode == 0
 
     def judge(self, build: Build, result: Result) -> str:
         """R right, S stale, F fails as it must, W wrongly fails or wrongly succeeds; then the crates compiled."""

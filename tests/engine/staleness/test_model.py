@@ -6,8 +6,10 @@ or more edits or other events and a build; `nox -s stale -- --steps 2000` is the
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -21,7 +23,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from buildkit_tasks import manifest
+from buildkit_tasks import manifest, travel
 from buildkit_tasks.progress import Vertex
 from tests.engine.staleness import model, tree
 from tests.engine.staleness.cases import AN_HOUR_AHEAD, BUMP, BUMPED, CONFIGURED, DECLARED, GENERATING
@@ -225,6 +227,7 @@ class Machine(RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp(prefix="bt-stale-"))
         self.site = Site(self.root, self.design, self.images, self.oracle)
         self.saved: list[Path] = []
+        self.packed: Path | None = None
 
     def teardown(self) -> None:
         """The files go; the mounts go with the session's others."""
@@ -318,6 +321,28 @@ class Machine(RuleBasedStateMachine):
         with together([(here, build), (there, other)]) as (first, second):
             self._judge(here, build, first)
             self._judge(there, other, second)
+
+    @rule()
+    def pack(self) -> None:
+        """Remember the dependencies as they are compiled now, as a push does."""
+        if self.design.image != "busybox":  # caches travel with GNU tar
+            kept = self.root / f"pack-{secrets.token_hex(4)}"
+            if self.site.travel("pack", "deps", out=kept):
+                self.packed = kept
+
+    @rule(changes=st.lists(CHANGES, max_size=1), build=BUILDS)
+    def pulled(self, changes: list[Change], build: Build) -> None:
+        """An older pack takes the place of what the mount holds, where a pull would let it."""
+        if self.packed is None:
+            return
+        now = self.root / f"probe-{secrets.token_hex(4)}"
+        assert self.site.travel("probe", out=now)
+        packed, here = (travel.read_facts((p / "facts").read_text(), "") for p in (self.packed, now))
+        said = json.loads(travel.label(packed, "deps", "amd64", ""))
+        if not travel.objections(said, here, 10**9):
+            assert self.site.travel("unpack", "replace", str(10**9), secrets.token_hex(4), pack=self.packed)
+        Several(tuple(changes)).apply(self.site.context)
+        self._build(build)
 
     def _build(self, build: Build) -> None:
         self._judge(self.site, build, self.site.build(build))

@@ -199,7 +199,7 @@ check_tar() {   # FILE PATTERN-OF-PATHS
             type = substr(mode, 1, 1)
             if (type !~ /[-dlh]/) bad("a device or another special file: " path)
             if (mode ~ /[sS]/) bad("set-user-id or set-group-id: " path)
-            if (type == "h") { split(path, both, " link to "); if (climbs(both[2])) bad("a link that leads out: " path); path = both[1] }
+            if (type == "h") { split(path, both, " link to "); if (climbs(both[2]) || both[2] !~ allowed) bad("a link that leads out: " path); path = both[1] }
             if (type == "l") { split(path, both, " -> "); if (climbs(both[2])) bad("a link that leads out: " path); path = both[1] }
             if (climbs(path)) bad("a path that leads out: " path)
             if (path !~ allowed) bad("not a place of this part: " path)
@@ -273,9 +273,12 @@ place_all() {
 }
 
 # The profile's directories only. With them goes what the workspace's own crates had there: cargo compiles those again.
+# The record of the last sync goes first: what the pack holds of vendored crates was made of sources that nobody here saw,
+# and a compile script without a record believes none of it.
 place_units() {
     new=$mount/.incoming-$id
     extract $PACK/deps.tar "$new/target"
+    rm -rf "$base/src" "$base/state"
     mkdir -p "$base/target" "$base/src" "$base/state"
     (cd "$new/target" && for place in "$dir" */"$dir"; do if [ -d "$place" ]; then echo "$place"; fi; done) > "$new/places"
     while read -r place; do

@@ -1,0 +1,222 @@
+"""What the script refuses to unpack, and what is left when it cannot: run on packs made by hand, in one container."""
+
+from __future__ import annotations
+
+import io
+import secrets
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support import process
+
+pytestmark = pytest.mark.engine
+
+REPOSITORY = Path(__file__).parents[2]
+PLACE = "/build/1-0123456789abcdef"
+UNIT = "release/.fingerprint/dep-0123456789abcdef"
+OLD = f"{PLACE}/target/{UNIT}/old"
+
+
+class Box:
+    """A container with the mounts of a compile step as memory; the pack's directory is shared with us."""
+
+    def __init__(self, image: str, folder: Path) -> None:
+        self.folder = folder
+        (folder / "pack").mkdir()
+        (folder / "context").mkdir()
+        (folder / "context/Cargo.lock").write_text("version = 4\n")
+        self.name = f"buildkit-tasks-test-travel-{secrets.token_hex(4)}"
+        shared = {
+            folder / "pack": "/run/buildkit-tasks-pack",
+            folder / "context": "/context",
+            REPOSITORY / "docker": "/docker",
+            REPOSITORY / "src/buildkit_tasks/data/cache": "/scripts",
+        }
+        mounts = [part for here, there in shared.items() for part in ("-v", f"{here}:{there}:ro")]
+        # few inodes: a full disk that `df` does not foresee
+        memory = [part for place in ("/build", "/cargo") for part in ("--tmpfs", f"{place}:size=600m,nr_inodes=200")]
+        process.ok(
+            [
+                *("docker", "run", "-d", "--init", "--name", self.name, *mounts, *memory, "-e", "CARGO_HOME=/cargo"),
+                *(image, "sleep", "infinity"),
+            ],
+            folder,
+        )
+        self.sh("printf '0123456789abcdef\\nrustc 1\\nx86_64-unknown-linux-gnu\\nnanoseconds\\n' > /toolchain.key")
+
+    def sh(self, script: str) -> process.Done:
+        """Run a script in the container; it may fail."""
+        return process.run(["docker", "exec", self.name, "sh", "-c", script], self.folder)
+
+    def empty(self) -> None:
+        """Mounts that hold one old unit, and a pack that holds nothing."""
+        unit = OLD.rpartition("/")[0]
+        self.sh(f"rm -rf /build/* /build/.i* /cargo/*; mkdir -p /cargo/registry /cargo/git {unit}; : > {OLD}")
+        for path in (self.folder / "pack").iterdir():
+            path.unlink()
+
+    def unpack(self, limit: int = 500_000_000) -> process.Done:
+        """Unpack what lies in the pack's directory, in the place of what is there."""
+        return self.sh(f"cd /tmp && SOURCE=. sh /scripts/travel.sh unpack /docker/compile.sh replace {limit} abc")
+
+    def there(self) -> list[str]:
+        """Every file in the mounts."""
+        return sorted(self.sh("find /build /cargo -type f").out.split())
+
+    def remove(self) -> None:
+        process.run(["docker", "rm", "-f", "-v", self.name], self.folder)
+
+
+@pytest.fixture(scope="module")
+def container(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str]) -> Iterator[Box]:
+    image = base_images.get("debian:bookworm-slim", "debian:bookworm-slim")
+    made = Box(image, tmp_path_factory.mktemp("unpack"))
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def box(container: Box) -> Box:
+    container.empty()
+    return container
+
+
+def member(name: str, data: bytes = b"x", **attributes: object) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    for attribute, value in attributes.items():
+        setattr(info, attribute, value)
+    info.size = len(data) if info.isreg() else 0
+    return info, data
+
+
+def write(box: Box, part: str, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
+    path = box.folder / "pack" / f"{part}.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        for info, data in members:
+            tar.addfile(info, io.BytesIO(data) if info.isreg() else None)
+    return path
+
+
+def test_a_sound_pack_takes_the_place_of_what_was_there_times_and_all(box: Box) -> None:
+    write(
+        box,
+        "deps",
+        member(f"{UNIT}/new", mtime=1_700_000_000.123456789),
+        member(f"{UNIT}/hard", b"", type=tarfile.LNKTYPE, linkname=f"{UNIT}/new"),
+        member(f"{UNIT}/soft", b"", type=tarfile.SYMTYPE, linkname="new"),
+        member("release/deps/tool", mode=0o755),
+    )
+    write(box, "registry", member("cache/index-1/dep-1.0.0.crate"), member("index/index-1/.cache/de/p_/dep_"))
+    done = box.unpack()
+    assert done.code == 0, done.all
+    there = box.there()
+    assert OLD not in there
+    assert f"{PLACE}/target/{UNIT}/new" in there
+    assert "/cargo/registry/cache/index-1/dep-1.0.0.crate" in there
+    assert not [path for path in there if "incoming" in path]
+    unit = f"{PLACE}/target/{UNIT}"
+    assert box.sh(f"stat -c '%.5Y %h' {unit}/new").out.split() == ["1700000000.12345", "2"]
+    assert box.sh(f"readlink {unit}/soft; stat -c %a {PLACE}/target/release/deps/tool").out.split() == ["new", "755"]
+
+
+def test_an_interrupted_unpack_is_tidied_up_by_the_next(box: Box) -> None:
+    box.sh("mkdir -p /build/.incoming-dead/target && : > /build/.incoming-dead/target/x")
+    write(box, "deps", member(f"{UNIT}/new"))
+    assert box.unpack().code == 0
+    assert not [path for path in box.there() if "incoming" in path]
+
+
+REFUSED: dict[str, tuple[str, tuple[tarfile.TarInfo, bytes]]] = {
+    "a path that climbs": ("deps", member("release/deps/../../../../etc/evil")),
+    "an absolute path": ("deps", member("/build/evil")),
+    "a link that climbs": ("deps", member("release/deps/x", b"", type=tarfile.SYMTYPE, linkname="../../../etc")),
+    "a link to an absolute path": ("deps", member("release/deps/x", b"", type=tarfile.SYMTYPE, linkname="/etc")),
+    "a hard link that climbs": (
+        "deps",
+        member("release/deps/x", b"", type=tarfile.LNKTYPE, linkname="../../state/env"),
+    ),
+    "a device": ("deps", member("release/deps/null", b"", type=tarfile.CHRTYPE, devmajor=1, devminor=3)),
+    "a pipe": ("deps", member("release/deps/pipe", b"", type=tarfile.FIFOTYPE)),
+    "set-user-id": ("deps", member("release/deps/tool", mode=0o4755)),
+    "set-group-id": ("deps", member("release/deps/tool", mode=0o2755)),
+    "another place": ("deps", member("state/env")),
+    "another profile": ("deps", member("debug/deps/libdep-0123456789abcdef.rlib")),
+    "credentials": ("registry", member("credentials.toml")),
+    "an unpacked crate": ("registry", member("src/index-1/dep-1.0.0/build.rs")),
+    "a place beside git": ("git", member("config")),
+    "a place beside the tree": ("rest", member("evil/x")),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_no_pack_of_ours_holds_is_refused_and_nothing_changes(box: Box, what: str) -> None:
+    part, evil = REFUSED[what]
+    before = box.there()
+    write(box, part, evil)
+    if part != "deps":
+        write(box, "deps", member(f"{UNIT}/new"))
+    done = box.unpack()
+    assert done.code == 65, done.all
+    assert "buildkit-tasks: refused:" in done.err
+    assert box.there() == before
+
+
+def _cut(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    with tarfile.open(path) as tar:
+        data[tar.getmembers()[1].offset + 150] ^= 0xFF  # in a header; damage in content is what digests are for
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("damage", [_cut, _flip])
+def test_a_damaged_tar_changes_nothing(box: Box, damage: Callable[[Path], None]) -> None:
+    damage(write(box, "deps", *(member(f"{UNIT}/{n}", b"x" * 100_000) for n in range(3))))
+    before = box.there()
+    done = box.unpack()
+    assert done.code != 0, done.all
+    assert box.there() == before
+
+
+def test_more_bytes_than_allowed_are_refused(box: Box) -> None:
+    write(box, "deps", member(f"{UNIT}/big", b"x" * 5000))
+    before = box.there()
+    done = box.unpack(limit=4000)
+    assert done.code == 65
+    assert "more than 4000 bytes" in done.err
+    assert box.there() == before
+
+
+def test_a_disk_that_is_too_small_is_told_before_anything_happens(box: Box) -> None:
+    box.sh("head -c 590000000 /dev/zero > /build/full")
+    write(box, "deps", member(f"{UNIT}/new"))
+    before = box.there()
+    done = box.unpack()
+    assert done.code == 74
+    assert "MB are free" in done.err
+    assert box.there() == before
+
+
+def test_a_disk_that_gets_full_on_the_way_changes_nothing(box: Box) -> None:
+    write(box, "deps", *(member(f"{UNIT}/{n}") for n in range(300)))
+    before = box.there()
+    done = box.unpack()
+    assert done.code == 74, done.all
+    assert "could not unpack deps.tar" in done.err
+    assert box.there() == before
+
+
+def test_filled_mounts_are_kept_where_only_empty_ones_are_to_be_filled(box: Box) -> None:
+    write(box, "deps", member(f"{UNIT}/new"))
+    before = box.there()
+    done = box.sh("cd /tmp && SOURCE=. sh /scripts/travel.sh unpack /docker/compile.sh empty 1000 abc")
+    assert done.code == 0, done.all
+    assert "kept:" in done.err
+    assert box.there() == before

@@ -1,0 +1,87 @@
+"""Another engine of the same version, with data of its own and a registry at its side, in a privileged container."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support import process
+from tests.support.old_engine import wait_for
+
+
+@dataclass(frozen=True)
+class SecondEngine:
+    """Where it answers; `registry` is reached under one name from this machine and from the engine."""
+
+    name: str
+    place: Path
+    registry: str
+
+    @property
+    def socket(self) -> str:
+        return f"unix://{self.place}/docker.sock"
+
+    @property
+    def blobs(self) -> Path:
+        """The registry's storage."""
+        return self.place / "registry/docker/registry/v2/blobs/sha256"
+
+    def inside(self, script: str) -> process.Done:
+        """Run a script in the container."""
+        return process.run(["docker", "exec", self.name, "sh", "-c", script], self.place)
+
+    def stop_registry(self) -> None:
+        """End the registry as a power cut would."""
+        self.inside("kill -9 $(cat /run/registry.pid)")
+
+    def start_registry(self) -> None:
+        """Start the registry and wait until it listens."""
+        log = self.place / "registry.log"
+        log.write_text("")
+        binary, config = self.place / "docker-registry", self.place / "registry.json"
+        self.inside(f"setsid {binary} serve {config} >>{log} 2>&1 </dev/null & echo $! > /run/registry.pid")
+        wait_for(["tail", "-n", "+1", "-f", str(log)], "listening on")
+
+
+def _free_port() -> int:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return int(door.getsockname()[1])
+
+
+@contextmanager
+def running(base: str, place: Path, registry: Path) -> Iterator[SecondEngine]:
+    """The engine with this machine's own programs, in an image with Debian's files; gone with its data afterwards."""
+    name = f"buildkit-tasks-test-second-{secrets.token_hex(4)}"
+    port = _free_port()
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "daemon.json").write_text(json.dumps({"features": {"containerd-snapshotter": True}}))
+    settings = {
+        "version": 0.1,
+        "log": {"level": "info", "formatter": "json"},
+        "storage": {"filesystem": {"rootdirectory": str(place / "registry")}, "delete": {"enabled": True}},
+        "http": {"addr": f"0.0.0.0:{port}"},
+    }
+    (place / "registry.json").write_text(json.dumps(settings))
+    process.ok(["cp", str(registry), str(place / "docker-registry")], place)
+    made = SecondEngine(name, place, f"127.0.0.1:{port}")
+    shared = [part for path in ("/usr", "/etc/alternatives", "/etc/ssl/certs") for part in ("-v", f"{path}:{path}:ro")]
+    try:
+        process.ok(
+            [
+                *("docker", "run", "-d", "--privileged", "--name", name, "-v", "/var/lib/docker", *shared),
+                *("-v", f"{place}:{place}", "-p", f"127.0.0.1:{port}:{port}", base),
+                *("dockerd", "-H", f"unix://{place}/docker.sock", "--config-file", str(place / "daemon.json")),
+            ],
+            place,
+        )
+        wait_for(["docker", "logs", "--follow", name], "API listen on")
+        made.start_registry()
+        yield made
+    finally:
+        process.run(["docker", "rm", "-f", "-v", name], place)
