@@ -46,6 +46,12 @@ def cache_long(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_travel(session: nox.Session) -> None:
+    """What a shared cache saves a machine that never built (about ten minutes of an idle machine)."""
+    session.run("python", "-m", "tests.bench.travel", *session.posargs)
+
+
+@nox.session
 def degraded(session: nox.Session) -> None:
     """Real Rust on Docker 20.10.24, with BuildKit and without (about five minutes; copies 2 GB into the old engine)."""
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_old_engine.py", *session.posargs)
