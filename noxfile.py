@@ -68,5 +68,5 @@ def stale(session: nox.Session) -> None:
         del rest[at : at + 2]
     session.run(
         *("pytest", "-q", "-s", "tests/engine/staleness", *rest),
-        env={"BT_STALE_STEPS": steps, "BT_STALE_ROUNDS": "30"},
+        env={"BT_STALE_STEPS": steps, "BT_STALE_ROUNDS": "30", "BT_STALE_PROOF": "" if rest else "1"},
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pexpect
@@ -46,14 +45,12 @@ def test_services_are_remembered_until_the_compose_file_changes(ready: Bench) ->
     assert values(ready, "--service") == ["web"]
 
 
-def test_values_come_in_less_than_a_third_of_a_second(ready: Bench) -> None:
+def test_remembered_values_ask_docker_nothing(ready: Bench) -> None:
+    """What a third of a second (docs/how-to/enable-buildkit.md) depends on; seconds themselves are no test."""
     values(ready, "--service")
-    took = []
-    for _ in range(5):
-        began = time.monotonic()
-        values(ready, "--service")
-        took.append(time.monotonic() - began)
-    assert min(took) < 0.3, took
+    asked = len(ready.calls)
+    assert values(ready, "--service") == ["api", "postgres", "worker"]
+    assert len(ready.calls) == asked
 
 
 def test_without_a_project_or_engine_there_are_no_values_and_no_words(ready: Bench) -> None:

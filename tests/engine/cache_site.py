@@ -53,16 +53,16 @@ class Site:
         """The JSON answer of a task."""
         return dict(json.loads(self.invoke(*args, "--json").out))
 
-    def mounts(self) -> dict[str, dict[str, Any]]:
-        """This project's mounts by kind, as `invoke cache` tells them once the engine has measured them.
+    def mounts(self, *, held: bool = False) -> dict[str, dict[str, Any]]:
+        """This project's mounts by kind, as `invoke cache` tells them once the engine has let go of and measured them.
 
         A view waits for nothing, and the engine measures a mount some time after the build that wrote it; no event says
-        when.
+        when. `held`: at once, while a build holds them.
         """
         for _ in range(60):
             listed = self.document("cache")["mounts"]
             mine = {m["kind"]: m for m in listed if m["project"] == self.scope}
-            if all(m["bytes"] is not None for m in mine.values()):
+            if held or all(m["bytes"] is not None and not m["in_use"] for m in mine.values()):
                 break
             time.sleep(0.5)
         return mine

@@ -66,7 +66,7 @@ def test_a_mount_that_a_running_build_holds_stays(site: Site, tmp_path: Path) ->
         assert holder.stderr is not None
         seen = next((line for line in holder.stderr if line.rstrip().endswith(" holding")), None)
         assert seen, "the build did not come as far as holding its mounts"
-        assert site.mounts()["target"]["in_use"] is True
+        assert site.mounts(held=True)["target"]["in_use"] is True
         told = site.document("cache.clear", "--yes")
         assert told["selected"] == []
         assert len(told["held"]) == 3

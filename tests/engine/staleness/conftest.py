@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.engine.staleness import proof
 from tests.engine.staleness import site as sites
 from tests.engine.staleness.cases import Case, run
 from tests.engine.staleness.site import Design, Images, Oracle, Site
 
 RUST = "rust:1-bookworm"
 AT_ONCE = 3  # builds side by side: one waits for the engine while two compile
+
+
+#: Tests whose cases are many, and of those the cases that are played in every run.
+SAMPLED = ("test_matrix.py", "test_mutations.py")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where the recipe is proven, an everyday run plays the cornerstones and the commit's share of the rest."""
+    if "not slow" not in str(config.getoption("-m", "")) or not proof.holds():
+        return
+    by = proof.commit()
+    left = [item for item in items if _sampled(item) and not _cornerstone(item) and not proof.drawn(item.name, by)]
+    items[:] = [item for item in items if item not in left]
+    config.hook.pytest_deselected(items=left)
+
+
+def _sampled(item: pytest.Item) -> bool:
+    return item.path.parent == Path(__file__).parent and item.path.name in SAMPLED and hasattr(item, "callspec")
+
+
+def _cornerstone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("cornerstone") is not None
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A complete run that passed is a proof."""
+    if os.environ.get("BT_STALE_PROOF") and exitstatus == 0:
+        proof.record(session.testscollected)
 
 
 @pytest.fixture(scope="session")

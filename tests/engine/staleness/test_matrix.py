@@ -49,8 +49,12 @@ BUSY = {
 def _cases(
     design: Design, wanted: Callable[[Case], str | None], often: Callable[[Case], bool] = lambda _: True
 ) -> pytest.MarkDecorator:
+    def marks(one: Case) -> list[pytest.MarkDecorator]:
+        corner = [pytest.mark.cornerstone] if design is OURS and one.name in ALWAYS else []
+        return corner if often(one) else [pytest.mark.slow]
+
     rows = [
-        pytest.param(design, one, want, id=one.name, marks=() if often(one) else pytest.mark.slow)
+        pytest.param(design, one, want, id=one.name, marks=marks(one))
         for one in CASES
         if (want := wanted(one)) is not None
     ]

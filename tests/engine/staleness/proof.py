@@ -1,0 +1,61 @@
+"""What was proven of which recipe. A complete run of the matrix writes it down; where it holds, other runs play a part.
+
+The whole matrix takes a quarter of an hour, and nothing in it can change its mind while recipe and cases stay as they
+are. So a recipe that a complete run has passed (`nox -s stale`) is sampled: the cornerstones always, of the rest a
+share that differs from commit to commit. A recipe that was touched is played whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[3]
+_RECORD = Path(__file__).with_name("proof.json")
+
+#: All that decides whether a case passes.
+RECIPE = (
+    "docker/compile.sh",
+    "docker/Dockerfile",
+    "src/buildkit_tasks/transfer.py",
+    "tests/engine/staleness/cases.py",
+    "tests/engine/staleness/mutations.py",
+    "tests/engine/staleness/tree.py",
+)
+
+#: One in so many tests is played where the recipe is proven.
+SHARE = 5
+
+
+def digest() -> str:
+    """Of recipe and cases as they are now."""
+    found = hashlib.sha256()
+    for name in RECIPE:
+        found.update(name.encode() + b"\0" + (PROJECT / name).read_bytes())
+    return found.hexdigest()
+
+
+def holds() -> bool:
+    """Whether a complete run passed with exactly this."""
+    try:
+        return bool(json.loads(_RECORD.read_text())["recipe"] == digest())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def record(tests: int) -> None:
+    """A complete run of so many tests has passed."""
+    _RECORD.write_text(json.dumps({"recipe": digest(), "tests": tests}, indent=1) + "\n")
+
+
+def commit() -> str:
+    """What the share is drawn by; empty outside a repository."""
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False)
+    return asked.stdout.strip()
+
+
+def drawn(test: str, by: str) -> bool:
+    """Whether a test is in the share of a commit."""
+    return int(hashlib.sha256(f"{by} {test}".encode()).hexdigest(), 16) % SHARE == 0
