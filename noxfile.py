@@ -30,13 +30,13 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything that needs no engine: the pure middle, and the real CLI with a recording docker."""
-    session.run("pytest", "-q", "tests/unit", "tests/cli", *session.posargs)
+    session.run("pytest", "-q", "-n", "auto", "tests/unit", "tests/cli", *session.posargs)
 
 
 @nox.session
 def engine(session: nox.Session) -> None:
     """Everything on a real engine, which is brought up when none runs."""
-    session.run("pytest", "-q", "-m", "not slow", "--durations=15", "tests/engine", *session.posargs)
+    session.run("pytest", "-q", "-m", "not slow", "--durations=40", "tests/engine", *session.posargs)
 
 
 @nox.session(name="cache-long")
@@ -49,6 +49,12 @@ def cache_long(session: nox.Session) -> None:
 def bench_travel(session: nox.Session) -> None:
     """What a shared cache saves a machine that never built (about ten minutes of an idle machine)."""
     session.run("python", "-m", "tests.bench.travel", *session.posargs)
+
+
+@nox.session
+def travel(session: nox.Session) -> None:
+    """Shared caches between two engines, with faults on the way (three minutes; copies 2 GB into the second engine)."""
+    session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_travel_machines.py", *session.posargs)
 
 
 @nox.session

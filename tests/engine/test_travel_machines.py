@@ -20,7 +20,7 @@ from tests.support import oci_registry, process, second_engine
 from tests.support.old_engine import wait_for
 from tests.support.second_engine import SecondEngine
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.slow]  # two minutes: `nox -s travel`
 
 
 @dataclass(frozen=True)
