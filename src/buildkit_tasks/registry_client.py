@@ -136,6 +136,20 @@ class Client:
         except Denied:
             return False
 
+    def problem(self, error: Exception) -> Problem:
+        """The registry's trouble as a problem: registry-denied or registry-unreachable."""
+        host = self.ref.host
+        if isinstance(error, Denied):
+            return Problem(
+                "registry-denied", f"{host} does not let us in.", causes=[str(error)], hint=f"docker login {host}"
+            )
+        return Problem(
+            "registry-unreachable",
+            f"The registry {host} does not answer.",
+            causes=[str(error)],
+            hint=f"curl -sS https://{host}/v2/   (name, network, proxy, certificate: the setting ca_bundle)",
+        )
+
     def _ask(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> _Answer | None:
         """One request, logged in when asked to, tried again with growing pauses where that can help."""
         last = "no answer"

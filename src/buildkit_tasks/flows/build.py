@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from buildkit_tasks import build_view, plan
+from buildkit_tasks.model import BuildOutcome, BuildRequest
 
-from buildkit_tasks import build_view, command, dockerfile, plan, run, transfer, workspace
-from buildkit_tasks.errors import Problem
-from buildkit_tasks.model import BuildOutcome, BuildPlan, BuildRequest, Service, TargetResult
-
-from . import image_choice, images, lesser
+from . import images, lesser
+from .building import execute, prepare
 from .project import Project, discover
 from .session import Session
-from .solve import solve
 
 
 def build(session: Session, request: BuildRequest) -> BuildOutcome:
     """Build what was asked for. Problems: those of discovery and planning; compile-failed, build-failed, disk-full."""
-    project = discover(session, lesser=True)
+    return build_project(session, discover(session, lesser=True), request)
+
+
+def build_project(session: Session, project: Project, request: BuildRequest) -> BuildOutcome:
+    """Like `build`, for a project that was discovered: the shared cache before and after, the budget last."""
     decided = prepare(session, project, request)
     if session.settings.remote_cache:
-        from . import cache_auto
+        from . import cache_auto  # late: TLS alone takes 50 ms to import
 
         cache_auto.before(session, project, request)
     outcome = execute(session, project, decided, request.progress)
@@ -63,109 +60,3 @@ def show_plan(session: Session, request: BuildRequest) -> None:
     rows = [(name, ", ".join(map(str, v)) if isinstance(v, list) else str(v)) for name, v in content.items()]
     reasons = [(f"why {name}", why) for name, why in {**decided.reasons, "tier": chosen.reason}.items() if why]
     session.report.table(("what", "value"), [r for r in rows if r[0] not in ("bake", "reasons")] + reasons)
-
-
-def prepare(session: Session, project: Project, request: BuildRequest, *, look_only: bool = False) -> BuildPlan:
-    """The plan for a request. With `look_only` nothing is made: no transfer link, no base image."""
-    space = project.workspace
-    chosen = workspace.select(space, request.services)
-    texts = {s.dockerfile: _dockerfile_text(s.dockerfile) for s in chosen}
-    bases = dict.fromkeys(ref for s in chosen for ref in dockerfile.base_images(texts[s.dockerfile], s.args))
-    find = images.replacements if look_only else images.ensure
-    links = {} if look_only else _transfer_links(session, chosen)
-    around = plan.Surroundings(
-        dockerfiles=texts,
-        replacements=find(session, project.engine, tuple(bases)),
-        transfer=links,
-        ci=session.world.ci,
-        proxies=plan.proxies(session.world.env),
-    )
-    return plan.make(session.settings, space, project.engine, request, around)
-
-
-def execute(session: Session, project: Project, decided: BuildPlan, how: str = "auto") -> BuildOutcome:
-    """Run the solve and read its story. Ctrl-C is passed on and waited for, so nothing is orphaned."""
-    _check_disk(session, project)
-    _check_layer_cache(session, project)
-    began = session.world.clock()
-    chosen = lesser.tier(session, project.engine)
-    if chosen.name != "full":
-        before_ids = image_choice.ids(session, [s.image for s in decided.services])
-        return lesser.execute(session, decided, chosen, before_ids, how)
-    if session.world.env.get("DOCKER_BUILDKIT", "").lower() in ("0", "false"):
-        session.report.say(
-            "DOCKER_BUILDKIT=0 is set here and overridden: builder = legacy is the setting that means it"
-        )
-    with ThreadPoolExecutor(1) as pool:
-        before = pool.submit(image_choice.ids, session, [s.image for s in decided.services])
-        progress, digests = solve(session, decided, decided.definition, how)
-        old = before.result()
-    targets = tuple(_target_result(s, digests.get(s.name, {}), old.get(s.image, "")) for s in decided.services)
-    return BuildOutcome(
-        seconds=session.world.clock() - began,
-        incremental=decided.incremental,
-        compiled=tuple(dict.fromkeys(progress.compiled)),
-        fresh=progress.fresh,
-        targets=targets,
-        steps=progress.steps(),
-        marked=tuple(progress.marked),
-    )
-
-
-def _target_result(service: Service, metadata: Mapping[str, str], before: str) -> TargetResult:
-    """One image's outcome; an engine without the containerd store calls images by their config's digest."""
-    digest = metadata.get("containerimage.digest", "")
-    same = before in (digest, metadata.get("containerimage.config.digest", "")) and before != ""
-    return TargetResult(service.name, service.image, digest, changed=not same)
-
-
-def _transfer_links(session: Session, chosen: Sequence[Service]) -> dict[Path, Path]:
-    """Per context the link to build through: BuildKit remembers transfers by the last component of a path."""
-    return {
-        context: transfer.guard(context, session.state, [s.dockerfile for s in chosen if s.context == context])
-        for context in dict.fromkeys(s.context for s in chosen)
-    }
-
-
-def _dockerfile_text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise Problem(
-            "compose-invalid",
-            f"The Dockerfile {path} cannot be read: {error.strerror}.",
-            hint="correct `dockerfile:` in the compose file",
-        ) from error
-
-
-def _check_layer_cache(session: Session, project: Project) -> None:
-    """The docker driver keeps layer caches only where images are in the containerd store; asked only if it matters."""
-    wanted = [one for one in session.settings.layer_cache_to.split() if not one.startswith("type=inline")]
-    if not wanted or project.engine.containerd_store:
-        return
-    details = run.check(session.world, command.builder_details(session.root)).stdout
-    if re.search(r"^Driver:\s+docker$", details, re.MULTILINE):
-        raise Problem(
-            "settings-invalid",
-            f"This engine cannot write the layer cache {wanted[0]!r}.",
-            causes=["the docker driver exports layer caches only with the containerd image store, which is off here"],
-            hint='{"features": {"containerd-snapshotter": true}} in daemon.json, or a builder of another driver '
-            "(docker buildx create --use)",
-        )
-
-
-def _check_disk(session: Session, project: Project) -> None:
-    """Refuse below 1 GB, warn below the setting. Only where the engine's directory is on this machine."""
-    root = Path(project.engine.root_dir or "/nonexistent")
-    try:
-        free = shutil.disk_usage(root).free / 1e9
-    except OSError:
-        return
-    if free < 1:
-        raise Problem(
-            "disk-full",
-            f"Only {free:.1f} GB are free on {root}; a build needs at least 1 GB.",
-            hint="invoke prune    (shows what and how much first)",
-        )
-    if free < session.settings.min_disk_gb:
-        session.report.warn(f"only {free:.1f} GB are free on {root}; `invoke prune` shows what can go")

@@ -13,7 +13,7 @@ from buildkit_tasks.travel import Facts
 
 from .project import discover
 from .session import Session
-from .travel import Trip, arch, prepare, trouble
+from .travel import Trip, arch, prepare
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def fetch(trip: Trip, scope: str, *, replace: bool = False) -> Pulled:
     try:
         found, why_not = _nearest(trip, scope, facts)
     except (Unreachable, Denied) as error:
-        raise trouble(trip.client, error) from error
+        raise trip.client.problem(error) from error
     if found is None:
         return Pulled(None, False, 0, session.world.clock() - began, tuple(why_not))
     pinned = f"{trip.client.ref.name}@{found.digest}"

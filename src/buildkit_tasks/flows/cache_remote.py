@@ -12,7 +12,6 @@ from buildkit_tasks.travel import Listed
 
 from .cache import seconds
 from .session import Session
-from .travel import trouble
 
 #: Requests to a registry at the same time: what public ones take from one client without slowing it down.
 AT_ONCE = 8
@@ -64,7 +63,7 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
         try:
             kept = [item for item in going if not client.delete(item.digest)]
         except Unreachable as error:
-            raise trouble(client, error) from error
+            raise client.problem(error) from error
         if kept:
             raise Problem(
                 "registry-denied",
@@ -99,7 +98,7 @@ def _listed(client: Client) -> list[Listed]:
             distinct = {m.digest: m for m in manifests if m}
             labels = dict(zip(distinct, pool.map(client.labels, distinct.values()), strict=True))
     except (Unreachable, Denied) as error:
-        raise trouble(client, error) from error
+        raise client.problem(error) from error
     found = []
     for digest, one in distinct.items():
         if said := travel.read_label(labels[digest]):

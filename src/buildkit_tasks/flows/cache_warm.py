@@ -13,7 +13,7 @@ from typing import Any
 from buildkit_tasks import cache_warm, caching
 from buildkit_tasks.model import BuildPlan, BuildRequest
 
-from . import build
+from . import building
 from .project import Project, discover
 from .session import Session
 from .solve import solve
@@ -60,7 +60,7 @@ def warm(
 
 def _warm(session: Session, project: Project, profile: str, place: str, builder: str, how: str) -> Warmed:
     request = BuildRequest(profile=profile, progress=how)
-    decided = build.prepare(session, project, request)
+    decided = building.prepare(session, project, request)
     began = session.world.clock()
     with as_file(files("buildkit_tasks") / "data" / "cache") as scripts:
         heard, _ = solve(session, decided, _definition(decided, scripts, place), how, builder)

@@ -5,20 +5,15 @@ Only images built from packages travel. The others every machine has from the sa
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-
 from buildkit_tasks import command, registry_client, run
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.images import Decision
-from buildkit_tasks.model import Engine
-from buildkit_tasks.registry_client import Client, Denied, Unreachable
 
-from .image_choice import decide, local, remember
+from .image_choice import decide, local
+from .image_fetch import fetch, tag
 from .images import references
 from .project import Project, discover
 from .session import Session
-from .travel import trouble
 
 
 def push(session: Session, *, ref: str = "") -> None:
@@ -34,7 +29,7 @@ def push(session: Session, *, ref: str = "") -> None:
             hint="invoke images    (shows where each base image comes from)",
         )
     for image in going:
-        remote = f"{place}:{_tag(project.engine, image.use)}"
+        remote = f"{place}:{tag(project.engine, image.use)}"
         session.report.say(f"pushing {image.use} as {remote}")
         run.check(session.world, command.tag_image(session.root, image.use, remote))
         try:
@@ -60,37 +55,10 @@ def pull(session: Session, *, ref: str = "") -> None:
     _answer(session, "pulled", taken)
 
 
-def fetch(session: Session, engine: Engine, wanted: Sequence[Decision], place: str) -> list[str]:
-    """Pull those of the images that the repository has, and give them the names that builds know them by."""
-    reference = registry_client.reference(place)
-    client = Client(session.world, reference, session.settings.ca_bundle)
-    taken: list[str] = []
-    for image in wanted:
-        tag = _tag(engine, image.use)
-        try:
-            if client.manifest(tag) is None:
-                continue
-        except (Unreachable, Denied) as error:
-            raise trouble(client, error) from error
-        remote = f"{reference.name}:{tag}"
-        session.report.say(f"  pulling {image.use} from {reference.name}")
-        run.check(session.world, command.pull_image(session.root, remote))
-        run.check(session.world, command.tag_image(session.root, remote, image.use))
-        run.capture(session.world, command.remove_images(session.root, [remote]))
-        taken.append(image.use)
-    remember(session, engine, built=taken)
-    return taken
-
-
 def _offline(session: Session, project: Project) -> list[Decision]:
     """The project's base images that stand in for ones that no registry gives here; each once."""
     decided = decide(session, project.engine, references(project.workspace))
     return list({d.use: d for d in decided.values() if d.source == "offline"}.values())
-
-
-def _tag(engine: Engine, image: str) -> str:
-    name = re.sub(r"[^a-z0-9_.]", "_", image.rpartition("/")[2].lower())
-    return f"base-{name}-{re.sub('[^a-z0-9_]', '_', engine.arch)}"
 
 
 def _place(session: Session, ref: str) -> str:

@@ -48,10 +48,10 @@ def ensure(session: Session, engine: Engine, refs: Sequence[str], *, check: bool
 
 def _from_the_team(session: Session, engine: Engine, absent: list[Decision]) -> list[Decision]:
     """Those that the team's repository does not have either. Without it they are built: slower, never a failure."""
-    from . import image_travel
+    from . import image_fetch  # late: TLS alone takes 50 ms to import
 
     try:
-        taken = image_travel.fetch(session, engine, absent, session.settings.remote_cache)
+        taken = image_fetch.fetch(session, engine, absent, session.settings.remote_cache)
     except Problem as problem:
         session.report.warn("; ".join((problem.message, *problem.causes[:1])))
         return absent

@@ -26,7 +26,7 @@ def up(session: Session, request: BuildRequest, *, with_build: bool = True) -> N
     space = project.workspace
     chosen = [s.name for s in workspace.select(space, request.services)] if request.services else []
     if with_build:
-        outcome = build.execute(session, project, build.prepare(session, project, request), request.progress)
+        outcome = build.build_project(session, project, request)
         build.tell_story(session, outcome)
     files = files_in_force(session, project)
     running = containers(session, files)

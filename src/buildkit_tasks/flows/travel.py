@@ -17,7 +17,7 @@ from buildkit_tasks.model import BuildPlan, BuildRequest
 from buildkit_tasks.registry_client import Client, Denied, Manifest, Unreachable
 from buildkit_tasks.travel import Facts
 
-from . import build
+from . import building
 from .project import Project
 from .session import Session
 from .solve import solve
@@ -129,7 +129,7 @@ def prepare(
             hint='--ref HOST/PATH, or remote_cache = "HOST/PATH" under [tool.buildkit-tasks]',
         )
     client = Client(session.world, registry_client.reference(place), session.settings.ca_bundle)
-    plan = build.prepare(session, project, BuildRequest(profile=profile, progress=how))
+    plan = building.prepare(session, project, BuildRequest(profile=profile, progress=how))
     return Trip(session, project, plan, client, caching.platform(platform), builder, secrets.token_hex(8), how, timeout)
 
 
@@ -145,22 +145,7 @@ def manifest(trip: Trip, tag: str) -> Manifest | None:
     try:
         return trip.client.manifest(tag)
     except (Unreachable, Denied) as error:
-        raise trouble(trip.client, error) from error
-
-
-def trouble(client: Client, error: Exception) -> Problem:
-    """The registry's trouble as a problem."""
-    host = client.ref.host
-    if isinstance(error, Denied):
-        return Problem(
-            "registry-denied", f"{host} does not let us in.", causes=[str(error)], hint=f"docker login {host}"
-        )
-    return Problem(
-        "registry-unreachable",
-        f"The registry {host} does not answer.",
-        causes=[str(error)],
-        hint=f"curl -sS https://{host}/v2/   (name, network, proxy, certificate: the setting ca_bundle)",
-    )
+        raise trip.client.problem(error) from error
 
 
 def _told(problem: Problem, reference: str) -> Problem:
