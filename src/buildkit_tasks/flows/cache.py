@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -36,8 +36,11 @@ def view(session: Session, *, builder: str = "", older: str = "14d", inside: boo
     Problems: bad-argument, and those of discovery.
     """
     unseen = seconds(older, "older")
-    project = discover(session)
-    found = look(session, project, builder=builder, unseen=unseen, settle=inside)
+    with ThreadPoolExecutor(1) as pool:
+        # the slowest question first: it needs nothing that discovery finds
+        images = pool.submit(_images, session) if not builder else None
+        project = discover(session)
+        found = look(session, project, builder=builder, unseen=unseen, settle=inside, images=images)
     if inside:
         from . import cache_inside
 
@@ -54,26 +57,29 @@ def view(session: Session, *, builder: str = "", older: str = "14d", inside: boo
 
 
 def look(
-    session: Session, project: Project, *, builder: str = "", unseen: float = 14 * 86400, settle: bool = False
+    session: Session,
+    project: Project,
+    *,
+    builder: str = "",
+    unseen: float = 14 * 86400,
+    settle: bool = False,
+    images: Future[int | None] | None = None,
 ) -> Cache:
-    """The state of a builder's cache, and whose mounts they are. Asks builder and engine at the same time.
+    """The state of a builder's cache, and whose mounts they are.
 
-    `settle` waits some moments for mounts that a finished build has not let go of yet.
+    `settle` waits some moments for mounts that a finished build has not let go of yet; `images` is the size of all
+    images, asked for by who shows it: it takes the engine longer than everything else.
     """
-    with ThreadPoolExecutor(2) as pool:
-        images = pool.submit(_images, session) if not builder else None
-        scope = project.workspace.scope if settle else ""
-        found = records(session, project.engine, builder, settle=scope)
-        return Cache(
-            records=found,
-            scope=project.workspace.scope,
-            declared=declared(project.workspace.services),
-            now=datetime.now(timezone.utc),
-            builder=builder,
-            images=images.result() if images else None,
-            disk_free=None if builder else disk_free(project.engine),
-            unseen=unseen,
-        )
+    return Cache(
+        records=records(session, project.engine, builder, settle=project.workspace.scope if settle else ""),
+        scope=project.workspace.scope,
+        declared=declared(project.workspace.services),
+        now=datetime.now(timezone.utc),
+        builder=builder,
+        images=images.result() if images else None,
+        disk_free=None if builder else disk_free(project.engine),
+        unseen=unseen,
+    )
 
 
 def records(session: Session, engine: Engine, builder: str = "", *, settle: str = "") -> tuple[Record, ...]:

@@ -24,13 +24,14 @@ def record(cells: dict[str, str]) -> None:
     _RECORD.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n")
 
 
-def _wrong(cells: str) -> bool:
+def wrong(cells: str) -> bool:
+    """Whether any of a case's builds was stale, failed wrongly or succeeded wrongly."""
     return any(cell[0] in "SW" for cell in cells.split())
 
 
-def goes_wrong(one: Case) -> bool:
+def goeswrong(one: Case) -> bool:
     """Whether the classic recipe was seen to go wrong here, or is not known yet."""
-    return _wrong(recorded().get(one.name, "S"))
+    return wrong(recorded().get(one.name, "S"))
 
 
 def _row(one: Case, classic: dict[str, str]) -> str:
@@ -49,8 +50,8 @@ def matrix() -> str:
     """One row per case."""
     classic = recorded()
     counted = [one for one in CASES if one.classic is None]
-    wrong = sum(_wrong(classic[one.name]) for one in counted)
-    plain = sum(_wrong(one.unguarded or "") for one in CASES)
+    wrong = sum(wrong(classic[one.name]) for one in counted)
+    plain = sum(wrong(one.unguarded or "") for one in CASES)
     return "\n".join(
         [
             f"Wrong: the classic recipe in **{wrong} of {len(counted)}** cases, our Dockerfile built by plain "

@@ -84,10 +84,13 @@ def test_without_the_guard_of_the_transfer(design: Design, one: Case, want: str,
 
 @_cases(CLASSIC, lambda one: "" if one.classic is None else None, tables.goes_wrong)
 def test_classic(design: Design, one: Case, want: str, cells: Cells) -> None:
-    """The usual recipe does what the table says of it, wrong programs included. BT_UPDATE=1 records what it does."""
+    """The usual recipe goes wrong where the table says so, and only there. BT_UPDATE=1 records what it does.
+
+    Which of a case's builds goes wrong may differ: BuildKit's transfer goes by times, and so by how fast builds follow.
+    """
     seen = " ".join(cells(design, one))
     recorded = tables.recorded()
     if os.environ.get("BT_UPDATE"):
         tables.record({**recorded, one.name: seen})
         return
-    assert recorded.get(one.name) == seen
+    assert tables.wrong(seen) == tables.wrong(recorded[one.name]), f"{seen} instead of {recorded[one.name]}"
