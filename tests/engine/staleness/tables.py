@@ -29,7 +29,7 @@ def wrong(cells: str) -> bool:
     return any(cell[0] in "SW" for cell in cells.split())
 
 
-def goeswrong(one: Case) -> bool:
+def goes_wrong(one: Case) -> bool:
     """Whether the classic recipe was seen to go wrong here, or is not known yet."""
     return wrong(recorded().get(one.name, "S"))
 
@@ -50,11 +50,11 @@ def matrix() -> str:
     """One row per case."""
     classic = recorded()
     counted = [one for one in CASES if one.classic is None]
-    wrong = sum(wrong(classic[one.name]) for one in counted)
+    broken = sum(wrong(classic[one.name]) for one in counted)
     plain = sum(wrong(one.unguarded or "") for one in CASES)
     return "\n".join(
         [
-            f"Wrong: the classic recipe in **{wrong} of {len(counted)}** cases, our Dockerfile built by plain "
+            f"Wrong: the classic recipe in **{broken} of {len(counted)}** cases, our Dockerfile built by plain "
             f"`docker build` in {plain} of {len(CASES)}, with the guard in **0 of {len(CASES)}**.",
             "",
             "| case | classic | ours, plain `docker build` (where it differs) | ours |",
