@@ -42,11 +42,11 @@ class Trip:
 
     def facts(self) -> Facts:
         """What a pack would have to be made with to be good here, and what the mounts hold."""
-        return self._facts(("probe",), ())
+        return self._facts(("probe",))
 
     def pack(self, scope: str) -> Facts:
         """Pack the mounts; the parts stay with the builder until `push` sends them."""
-        return self._facts(("pack", scope), ())
+        return self._facts(("pack", scope))
 
     def push(self, scope: str, facts: Facts, tags: Sequence[str], labels: Mapping[str, str]) -> str:
         """Send what `pack` packed, as an image of one layer per part; returns its digest."""
@@ -71,10 +71,10 @@ class Trip:
         done = re.search(r"^buildkit-tasks: unpacked (\d+)$", log, re.MULTILINE)
         return bool(done), int(done[1]) if done else 0
 
-    def _facts(self, words: Sequence[str], parts: Sequence[str]) -> Facts:
+    def _facts(self, words: Sequence[str]) -> Facts:
         with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
             extra = {"target": travel.FACTS_STAGE, "output": [f"type=local,dest={folder}"]}
-            self._solve(words, parts, extra)
+            self._solve(words, (), extra)
             texts = [(Path(folder) / name).read_text("utf-8") for name in ("facts", "packages")]
         return travel.read_facts(*texts)
 
