@@ -23,7 +23,7 @@ from buildkit_tasks.world import World
 REPOSITORY = Path(__file__).parents[2]
 
 #: Records of the build cache that an engine may keep after the tests.
-MANY_RECORDS = 6000
+MANY_RECORDS = 2000
 
 #: What the Dockerfiles and the stack of the tests start from: made together, which costs less than one by one.
 BASES = ("rust:1-bookworm", "debian:bookworm-slim", "postgres:15-bookworm", "rabbitmq:3")
