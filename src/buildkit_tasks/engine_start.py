@@ -36,8 +36,8 @@ CONTAINERD_SOCKET = Path("/run/containerd/containerd.sock")
 LOG_LINES = 15
 
 #: Starts of the daemon before we give up, where it gave up by itself: BuildKit asks containerd about every cache record
-#: and its ancestors, one at a time, and 26.1.5 gives it ten seconds. Questions between two processes are answered faster
-#: on one processor: with 4,100 records it ended after 11 s on two (five times of five), and was up after 7.5 s on one.
+#: and its ancestors, one at a time, and 26.1.5 gives it ten seconds. Two processes answer each other faster on one
+#: processor: with 4,100 records it ended after 11 s on two (five times of five), and was up after 7.5 s on one.
 ATTEMPTS = 3
 OUT_OF_TIME = "context deadline exceeded"
 

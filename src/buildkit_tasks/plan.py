@@ -90,10 +90,8 @@ def _incremental(settings: Settings, request: BuildRequest, around: Surroundings
     """Incremental compilation shortens an edit's wait; its objects are larger and slower: not for what ships."""
     if request.incremental is not None:
         return request.incremental, "asked for on the command line"
-    if settings.incremental in ("on", "off"):
-        return settings.incremental == "on", f"setting incremental = {settings.incremental}"
     if settings.incremental != "auto":
-        raise Problem("settings-invalid", f"incremental = {settings.incremental!r}", hint="use auto, on or off")
+        return settings.incremental == "on", f"setting incremental = {settings.incremental}"
     if around.ci:
         return False, "CI is set: the image may ship"
     return True, "a local build"

@@ -79,6 +79,18 @@ class Origin:
     origin: str
 
 
+#: Settings that take one of a few words.
+CHOICES = {
+    "incremental": ("auto", "on", "off"),
+    "offline_images": ("auto", "always", "never"),
+    "cache_trim": ("warn", "trim"),
+    "builder": ("auto", "legacy"),
+    "legacy_ca": ("refuse", "layer"),
+    "remote_cache_pull": ("when-empty", "never"),
+    "remote_cache_push": ("ci-main", "always", "never"),
+}
+
+
 def find_root(world: World) -> Path:
     """The nearest directory at or above the working directory that holds a compose file or a pyproject section of ours.
 
@@ -155,13 +167,19 @@ def _typed(name: str, value: Any, kind: type, origin: str) -> Any:
             return int(value)
         if not isinstance(value, str):
             raise ValueError
-        return value
     except (TypeError, ValueError):
         raise Problem(
             "settings-invalid",
             f"The setting {name} = {value!r} from {origin} is not {'a whole number' if kind is int else 'a string'}.",
             hint="invoke settings shows every value and where it came from",
         ) from None
+    if value not in CHOICES.get(name, (value,)):
+        raise Problem(
+            "settings-invalid",
+            f"The setting {name} = {value!r} from {origin} is none of {', '.join(CHOICES[name])}.",
+            hint="invoke settings shows every value and where it came from",
+        )
+    return value
 
 
 def _pyproject(folder: Path) -> dict[str, Any]:

@@ -51,10 +51,8 @@ class Tier:
 def choose(engine: Engine, client: Version, builder: str, *, podman: bool = False) -> Tier:
     """The best tier for an engine, a docker command (its version, () = unknown) and the setting `builder`.
 
-    An inherited DOCKER_BUILDKIT=0 plays no part: our commands set it themselves. Raises `Problem` settings-invalid.
+    An inherited DOCKER_BUILDKIT=0 plays no part: our commands set it themselves.
     """
-    if builder not in ("auto", "legacy"):
-        raise Problem("settings-invalid", f"builder = {builder!r}", hint="use auto or legacy")
     faster = "Faster: invoke engine.install"
     if podman:
         return Tier("legacy", f"the engine is podman {dotted(engine.version)}", faster)

@@ -33,6 +33,18 @@ RESTORE_RATE = 150e6
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """Which mounts and which repository; what is empty is decided by the settings and the engine."""
+
+    ref: str = ""
+    platform: str = ""
+    profile: str = ""
+    scope: str = "deps"
+    builder: str = ""
+    progress: str = "auto"
+
+
+@dataclass(frozen=True)
 class Facts:
     """What travel.sh found. `toolchain` is the compile script's key; `parts` bytes by name; seconds of wall time."""
 

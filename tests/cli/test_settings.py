@@ -32,6 +32,13 @@ def test_a_number_that_is_none(bench: Bench) -> None:
     assert "is not a whole number" in done.err
 
 
+def test_a_word_that_a_setting_does_not_know(bench: Bench) -> None:
+    bench.env["BUILDKIT_TASKS_REMOTE_CACHE_PUSH"] = "alway"
+    done = bench.invoke("settings")
+    assert done.code == 4
+    assert "is none of ci-main, always, never" in done.err
+
+
 def test_list_names_the_tasks(bench: Bench) -> None:
     done = bench.invoke("--list")
     assert done.code == 0

@@ -67,20 +67,35 @@ class Site:
             time.sleep(0.5)
         return mine
 
-    def step_argv(self, run: str, out: Path) -> list[str]:
+    def step_argv(self, run: str, out: Path, namespace: str = "") -> list[str]:
         """A build that opens the three mounts and runs a command in them."""
         use = self.bases.get("debian:bookworm-slim", "")
         named = [f"--build-context=debian:bookworm-slim=docker-image://{use}"] if use else []
         args = [f"--build-arg={k}={v}" for k, v in (("CACHE_SCOPE", self.scope), ("RUN", run), ("STEP", _nonce()))]
+        args += [f"--build-arg=BUILDKIT_CACHE_MOUNT_NS={namespace}"] if namespace else []
         file = str(self.root / "docker" / "Dockerfile")
         where = ["--progress", "plain", "--output", f"type=local,dest={out}", "--file", file]
         return ["docker", "buildx", "build", *where, *named, *args, str(self.root)]
 
-    def step(self, run: str = "true") -> str:
-        """Run a command in the three mounts; returns the digests of all files in them."""
+    def step(self, run: str = "true", namespace: str = "") -> str:
+        """Run a command in the three mounts; returns digest and path of every file in them."""
         out = self.root.parent / f"out-{_nonce()}"
-        process.ok(self.step_argv(run, out), self.root, self.env)
+        process.ok(self.step_argv(run, out, namespace), self.root, self.env)
         return (out / "sums").read_text()
+
+    def in_mounts(self, run: str = "true", namespace: str = "") -> str:
+        """Like `step`, for a project with a Dockerfile of its own: it makes room for the tests' meanwhile."""
+        dockerfile = self.root / "docker" / "Dockerfile"
+        text = dockerfile.read_text()
+        dockerfile.write_text(MOUNTS)
+        try:
+            return self.step(run, namespace)
+        finally:
+            dockerfile.write_text(text)
+
+    def remove_images(self) -> None:
+        """Remove the images of a Rust site: layers that an image shares are not cleared."""
+        process.run(["docker", "image", "rm", f"{self.scope}/api:dev", f"{self.scope}/worker:dev"], self.root)
 
     def clear(self) -> None:
         """Leave nothing behind."""

@@ -21,8 +21,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str
     """One workspace for the tests of this file, which follow each other as a developer's days do."""
     made = cache_site.make_rust(tmp_path_factory.mktemp("rust"), base_images)
     yield made
-    # first the images: layers that an image shares are not cleared
-    process.run(["docker", "image", "rm", f"{made.scope}/api:dev", f"{made.scope}/worker:dev"], made.root)
+    made.remove_images()
     made.clear()
 
 
@@ -39,17 +38,6 @@ def bump(site: Site, itoa: str) -> None:
     cache_site.cargo(site.root / "services", site.bases, "update", "--workspace")
 
 
-def look_into(site: Site, run: str = "true") -> str:
-    """Run a command in the mounts, by a Dockerfile of the tests' own; returns digest and path of every file."""
-    dockerfile = site.root / "docker" / "Dockerfile"
-    text = dockerfile.read_text()
-    dockerfile.write_text(cache_site.MOUNTS)
-    try:
-        return site.step(run)
-    finally:
-        dockerfile.write_text(text)
-
-
 def target(site: Site) -> dict[str, Any]:
     """Bytes by category in the one profile directory of the target mount."""
     mounts = {m["kind"]: m for m in site.document("cache", "--inside")["mounts"] if m["project"] == site.scope}
@@ -61,7 +49,7 @@ def target(site: Site) -> dict[str, Any]:
 def test_warm_compiles_every_dependency_and_no_crate_of_the_workspace(site: Site) -> None:
     warmed = site.document("cache.warm")["warmed"]
     assert warmed[0]["crates"] >= 4
-    made = [line.split("/")[-1] for line in look_into(site).splitlines() if "/target/release/" in line]
+    made = [line.split("/")[-1] for line in site.in_mounts().splitlines() if "/target/release/" in line]
     assert any(name.startswith("libitoa-") for name in made)
     # nothing that could be taken for a product: no program, library or build script of the workspace's own crates
     own = re.compile(r"(lib)?(api|worker|common)(-[0-9a-f]{16})?(\.(rlib|rmeta|so|d))?")
@@ -79,8 +67,8 @@ def test_a_second_warm_compiles_nothing_and_costs_the_next_build_nothing(site: S
 def test_a_stub_in_the_place_of_a_program_is_not_shipped(site: Site) -> None:
     """What careless warming leaves behind (a stub program with a new time) must not come out as the product."""
     stub = "rm -f $d/api; printf '#!/bin/sh\\necho stub\\n' > $d/api; chmod +x $d/api"
-    planted = look_into(
-        site, f"for d in /mnt/build/*/target/release; do {stub}; done; cat /mnt/build/*/target/release/api"
+    planted = site.in_mounts(
+        f"for d in /mnt/build/*/target/release; do {stub}; done; cat /mnt/build/*/target/release/api"
     )
     assert "./build/" in planted
     site.invoke("build", "--no-cache", "--service", "api")

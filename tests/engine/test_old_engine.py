@@ -167,7 +167,7 @@ def test_doctor_sees_a_disk_that_is_small(old: OldEngine, project: Path) -> None
     old.inside("touch", "/small.log")
     process.ok(["docker", "exec", "-d", old.name, "sh", "-c", f"exec {' '.join(command)} >/small.log 2>&1"], data)
     follow = ["docker", "exec", old.name, "timeout", "60", "tail", "-n", "+1", "-f", "/small.log"]
-    old_engine.wait_for(follow, "API listen on")
+    process.wait_for(follow, "API listen on")
     check = doctor(old, project, "small.sock")["disk"]
     assert check["state"] == "fail"
     assert str(data) in check["found"]
@@ -181,7 +181,7 @@ def test_doctor_of_an_engine_that_was_stopped(old: OldEngine, project: Path) -> 
         assert check["state"] == "fail"
     finally:
         process.ok(["docker", "start", old.name], project)
-        old_engine.wait_for(["docker", "logs", "--follow", "--since", "1s", old.name], "API listen on")
+        process.wait_for(["docker", "logs", "--follow", "--since", "1s", old.name], "API listen on")
 
 
 RUST = {

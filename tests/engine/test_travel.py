@@ -2,66 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.engine import cache_site
 from tests.engine.cache_site import CRATES, Site
+from tests.engine.machines import Machine
 from tests.support import oci_registry, process
 from tests.support.oci_registry import Registry
 
 pytestmark = pytest.mark.engine
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A checkout with mounts and state of its own: for caches a machine of its own, on the same engine."""
-
-    site: Site
-    namespace: str
-    home: Path
-    more: Mapping[str, str | None]
-
-    @property
-    def env(self) -> dict[str, str | None]:
-        return {
-            **self.site.env,
-            "XDG_STATE_HOME": str(self.home / "state"),
-            "BUILDKIT_TASKS_CACHE_NAMESPACE": self.namespace,
-            **self.more,
-        }
-
-    def run(self, *args: str, **env: str | None) -> process.Done:
-        return process.run([process.BIN / "invoke", *args], self.site.root, {**self.env, **env})
-
-    def document(self, *args: str, **env: str | None) -> dict[str, Any]:
-        done = self.run(*args, "--json", **env)
-        assert done.code == 0, done.all
-        return dict(json.loads(done.out))
-
-    def refused(self, *args: str, **env: str | None) -> str:
-        """The code of the problem that a command ends with."""
-        done = self.run(*args, "--json", **env)
-        assert done.code != 0, done.all
-        return str(json.loads(done.out)["error"]["code"])
-
-    def builds_right(self, **env: str | None) -> list[str]:
-        """Build all, run what came out; names of the crates that were compiled.
-
-        The engine would take the step from the layers of the machine that pushed: --no-cache, which spares the mounts.
-        """
-        built = self.document("build", "--no-cache", **env)
-        said = process.ok(["docker", "run", "--rm", f"{self.site.scope}/worker:dev"], self.site.root).out
-        assert said == "worker 8! 1.5\n"
-        return sorted(built["cargo"]["compiled"])
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +35,7 @@ def registry(registry_program: Path, tmp_path_factory: pytest.TempPathFactory) -
 def site(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str]) -> Iterator[Site]:
     made = cache_site.make_rust(tmp_path_factory.mktemp("travel"), base_images)
     yield made
-    process.run(["docker", "image", "rm", f"{made.scope}/api:dev", f"{made.scope}/worker:dev"], made.root)
+    made.remove_images()
     made.clear()
 
 
@@ -94,18 +50,19 @@ def fresh(site: Site, registry: Registry, folder: Path) -> Machine:
     home = folder / namespace
     home.mkdir()
     more = {
+        "BUILDKIT_TASKS_CACHE_NAMESPACE": namespace,
         "BUILDKIT_TASKS_REMOTE_CACHE": f"{registry.host}/team/cache",
         "BUILDKIT_TASKS_REMOTE_CACHE_PULL": "never",
         "DOCKER_CONFIG": str(registry.config),
     }
-    return Machine(site, namespace, home, more)
+    return Machine(site, home, more)
 
 
 @pytest.fixture(scope="module")
 def first(site: Site, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Machine:
     """The machine that builds and pushes."""
     made = fresh(site, registry, tmp_path_factory.mktemp("first"))
-    assert made.builds_right() != []
+    assert made.compiles() != []
     pushed = made.document("cache.push", "--force")["pack"]
     assert pushed["pushed"]
     assert pushed["units"] >= 4
@@ -117,7 +74,7 @@ def test_a_machine_that_never_built_compiles_the_workspaces_own_crates_only(firs
     pulled = machine.document("cache.pull")["pull"]
     assert pulled["unpacked"]
     assert pulled["why"].startswith("the same lock file")
-    assert machine.builds_right() == sorted(CRATES)
+    assert machine.compiles() == sorted(CRATES)
     done = machine.run("verify", "--service", "worker")
     assert done.code == 0, done.all
 
@@ -129,7 +86,7 @@ def test_a_push_of_what_is_there_sends_nothing(first: Machine) -> None:
 
 
 def test_a_pull_into_filled_mounts_changes_nothing_unless_asked(first: Machine, machine: Machine) -> None:
-    assert "itoa" in machine.builds_right()
+    assert "itoa" in machine.compiles()
     done = machine.run("cache.pull")
     assert done.code != 0
     assert "the mounts are filled already" in done.err
@@ -142,7 +99,7 @@ def test_a_build_with_empty_mounts_pulls_by_itself_and_a_warm_one_asks_nobody(
     first: Machine, machine: Machine, registry: Registry
 ) -> None:
     on = {"BUILDKIT_TASKS_REMOTE_CACHE_PULL": "when-empty"}
-    assert machine.builds_right(**on) == sorted(CRATES)
+    assert machine.compiles(**on) == sorted(CRATES)
     # a registry that would keep us waiting: a warm machine does not notice
     gone = {**on, "BUILDKIT_TASKS_REMOTE_CACHE": f"{registry.host}/team/cache"}
     done = machine.run("build", **gone)
@@ -159,7 +116,7 @@ def test_another_lock_file_takes_the_newest_of_the_toolchain(
     other = fresh(replace(first.site, root=copy), registry, tmp_path)
     pulled = other.document("cache.pull")["pull"]
     assert "newest of this toolchain" in pulled["why"]
-    assert other.builds_right() == sorted([*CRATES, "itoa"])
+    assert other.compiles() == sorted([*CRATES, "itoa"])
     # now there are two packs; the newest of the toolchain is this one, and the exact one stays what it is
     assert other.document("cache.push", "--force")["pack"]["pushed"]
     packs = first.document("cache.list")["packs"]
@@ -194,15 +151,7 @@ def test_secrets_that_lie_in_the_mounts_do_not_travel(first: Machine, machine: M
         f"printf %s {secret} > /mnt/registry/credentials.toml; printf %s {secret} > /mnt/git/.netrc; "
         f"for d in /mnt/build/1-*/target; do printf %s {secret} > $d/release/token; printf %s {secret} > $d/.env; done"
     )
-    dockerfile = first.site.root / "docker" / "Dockerfile"
-    text = dockerfile.read_text()
-    dockerfile.write_text(cache_site.MOUNTS)
-    spaced = [f"--build-arg=BUILDKIT_CACHE_MOUNT_NS={first.namespace}"]
-    try:
-        argv = first.site.step_argv(plant, first.home / "out")
-        process.ok([*argv[:-1], *spaced, argv[-1]], first.site.root, first.env)
-    finally:
-        dockerfile.write_text(text)
+    first.site.in_mounts(plant, str(first.more["BUILDKIT_TASKS_CACHE_NAMESPACE"]))
     first.document("cache.push", "--force")
     process.ok(["docker", "pull", "-q", f"{registry.host}/team/cache:{_newest(first)}"], first.site.root)
     for blob in registry.blobs():
@@ -232,7 +181,13 @@ def test_registries_with_tls_and_with_passwords(
         if kind == "password":
             empty = tmp_path / "nobody"
             empty.mkdir()
-            assert reader.refused("cache.pull", "--replace", DOCKER_CONFIG=str(empty)) == "registry-denied"
+            nobody = {"DOCKER_CONFIG": str(empty)}
+            assert reader.refused("cache.pull", "--replace", **nobody) == "registry-denied"
+            # a build goes on without: everything is compiled, and it says why
+            stranger = fresh(site, other, tmp_path)
+            built = stranger.build(**{**more, **nobody, "BUILDKIT_TASKS_REMOTE_CACHE_PULL": "when-empty"})
+            assert "itoa" in built["cargo"]["compiled"]
+            assert "does not let us in" in "; ".join(built["pull"]["why_not"])
 
 
 def test_two_pulls_at_once_leave_one_whole_cache(first: Machine, machine: Machine) -> None:
@@ -243,4 +198,4 @@ def test_two_pulls_at_once_leave_one_whole_cache(first: Machine, machine: Machin
     for thread in threads:
         thread.join()
     assert any(d.code == 0 for d in done), [d.all for d in done]
-    assert machine.builds_right() == sorted(CRATES)
+    assert machine.compiles() == sorted(CRATES)

@@ -73,19 +73,6 @@ class OldEngine:
         assert done.returncode == 0, done.stderr
 
 
-def wait_for(argv: list[str], words: str) -> None:
-    """Return when a following command prints a line with these words; fails when it ends without."""
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as follower:
-        assert follower.stdout is not None
-        said = []
-        for line in follower.stdout:
-            said.append(line)
-            if words in line:
-                follower.terminate()
-                return
-    raise AssertionError("".join(said[-40:]))
-
-
 @contextmanager
 def running(base: str, place: Path) -> Iterator[OldEngine]:
     """The engine, started; gone with all its data afterwards. `base` is an image with Debian 12 in it."""
@@ -122,7 +109,7 @@ def running(base: str, place: Path) -> Iterator[OldEngine]:
             ],
             place,
         )
-        wait_for(["docker", "logs", "--follow", name], "API listen on")
+        process.wait_for(["docker", "logs", "--follow", name], "API listen on")
         process.ok(["docker", "cp", "-q", f"{name}:/usr/bin/docker", str(place / "bin/docker")], place)
         for folder in PLUGINS:
             if Path(folder, "docker/cli-plugins/docker-compose").exists():

@@ -79,3 +79,16 @@ def start(argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None] |
         text=True,
         start_new_session=True,
     )
+
+
+def wait_for(argv: list[str], words: str) -> None:
+    """Return when a following command prints a line with these words; fails when it ends without."""
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as follower:
+        assert follower.stdout is not None
+        said = []
+        for line in follower.stdout:
+            said.append(line)
+            if words in line:
+                follower.terminate()
+                return
+    raise AssertionError("".join(said[-40:]))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support import process
-from tests.support.old_engine import wait_for
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class SecondEngine:
         log.write_text("")
         binary, config = self.place / "docker-registry", self.place / "registry.json"
         self.inside(f"setsid {binary} serve {config} >>{log} 2>&1 </dev/null & echo $! > /run/registry.pid")
-        wait_for(["tail", "-n", "+1", "-f", str(log)], "listening on")
+        process.wait_for(["tail", "-n", "+1", "-f", str(log)], "listening on")
 
 
 def _free_port() -> int:
@@ -80,7 +79,7 @@ def running(base: str, place: Path, registry: Path) -> Iterator[SecondEngine]:
             ],
             place,
         )
-        wait_for(["docker", "logs", "--follow", name], "API listen on")
+        process.wait_for(["docker", "logs", "--follow", name], "API listen on")
         made.start_registry()
         yield made
     finally:

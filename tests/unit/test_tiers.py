@@ -59,11 +59,6 @@ def test_the_best_tier_that_engine_and_client_allow(
         assert "\n" not in chosen.sentence
 
 
-def test_an_unknown_builder_setting_is_a_problem() -> None:
-    with pytest.raises(Problem, match="builder = 'kaniko'"):
-        tiers.choose(FULL, (), "kaniko")
-
-
 def test_portable_fills_in_mounts_and_base_images_and_leaves_the_rest() -> None:
     text = tiers.portable(TEXT, ARGS, {"rust:1-bookworm": "localhost/rust:1"})
     assert "FROM localhost/rust:1 AS toolchain" in text

@@ -22,10 +22,10 @@ def build_project(session: Session, project: Project, request: BuildRequest) -> 
     if session.settings.remote_cache:
         from . import cache_auto  # late: TLS alone takes 50 ms to import
 
-        cache_auto.before(session, project, request)
+        cache_auto.before(session, project, request, decided)
     outcome = execute(session, project, decided, request.progress)
     if session.settings.remote_cache:
-        cache_auto.after(session, project, request)
+        cache_auto.after(session, project, request, decided)
     if session.settings.cache_budget:
         from . import cache_trim
 

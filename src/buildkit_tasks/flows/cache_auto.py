@@ -6,28 +6,21 @@ A build never fails because of it: what went wrong is said, and the build goes o
 from __future__ import annotations
 
 from buildkit_tasks.errors import Problem
-from buildkit_tasks.model import BuildRequest
+from buildkit_tasks.model import BuildPlan, BuildRequest
+from buildkit_tasks.travel import Wanted
 
 from . import cache_mark, cache_pull, cache_push
 from .project import Project
 from .session import Session
-from .travel import prepare
+from .travel import Trip, prepare
 
 
-def before(session: Session, project: Project, request: BuildRequest) -> None:
+def before(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> None:
     """Pull where nothing was ever built here; one file tells, so that a build on a warm machine asks nobody."""
-    settings = session.settings
-    if (
-        not settings.remote_cache
-        or settings.remote_cache_pull == "never"
-        or cache_mark.path(session, project, request).exists()
-    ):
+    if session.settings.remote_cache_pull == "never" or cache_mark.path(session, project, request).exists():
         return
     try:
-        trip = prepare(
-            session, project, profile=request.profile, how=request.progress, timeout=settings.remote_cache_timeout
-        )
-        done = cache_pull.fetch(trip, "deps")
+        done = cache_pull.fetch(_trip(session, project, request, plan))
     except Problem as problem:
         if problem.code in ("interrupted", "bad-argument", "settings-invalid"):
             raise
@@ -45,22 +38,21 @@ def before(session: Session, project: Project, request: BuildRequest) -> None:
         session.report.say(f"nothing pulled: {done.why_not[0]}")
 
 
-def after(session: Session, project: Project, request: BuildRequest) -> None:
+def after(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> None:
     """Remember that the mounts are filled; push where the policy says that this place pushes by itself."""
-    settings = session.settings
-    if not settings.remote_cache:
-        return
     mark = cache_mark.path(session, project, request)
     mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     mark.touch()
-    if not session.world.ci or not cache_push.allowed(session.world, settings.remote_cache_push)[0]:
+    if not session.world.ci or not cache_push.allowed(session.world, session.settings.remote_cache_push)[0]:
         return
     try:
-        trip = prepare(
-            session, project, profile=request.profile, how=request.progress, timeout=settings.remote_cache_timeout
-        )
-        cache_push.send(trip, "deps")
+        cache_push.send(_trip(session, project, request, plan))
     except Problem as problem:
         if problem.code == "interrupted":
             raise
         session.report.warn(f"the shared cache was not pushed: {'; '.join((problem.message, *problem.causes[:1]))}")
+
+
+def _trip(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> Trip:
+    wanted = Wanted(profile=request.profile, progress=request.progress)
+    return prepare(session, project, wanted, plan=plan, timeout=session.settings.remote_cache_timeout)

@@ -9,11 +9,11 @@ from typing import Any
 from buildkit_tasks import caching, command, host, run, travel
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.registry_client import Denied, Manifest, Unreachable
-from buildkit_tasks.travel import Facts
+from buildkit_tasks.travel import Facts, Wanted
 
 from .project import discover
 from .session import Session
-from .travel import Trip, arch, prepare
+from .travel import Trip, prepare
 
 
 @dataclass(frozen=True)
@@ -38,26 +38,13 @@ class Pulled:
     why_not: tuple[str, ...] = ()
 
 
-def pull(
-    session: Session,
-    *,
-    ref: str = "",
-    platform: str = "",
-    profile: str = "",
-    scope: str = "deps",
-    builder: str = "",
-    replace: bool = False,
-    progress: str = "auto",
-) -> None:
+def pull(session: Session, wanted: Wanted, *, replace: bool = False) -> None:
     """Pull the nearest pack into empty mounts; with `replace` also over what they hold for the profile.
 
     Problems: bad-argument, registry-unreachable, registry-denied, pack-missing, pack-refused, and those of a build.
     """
-    if scope not in travel.SCOPES:
-        raise Problem("bad-argument", f"There is no scope {scope!r}.", hint=f"--scope {' or '.join(travel.SCOPES)}")
-    project = discover(session)
-    trip = prepare(session, project, ref=ref, platform=platform, profile=profile, builder=builder, how=progress)
-    done = fetch(trip, scope, replace=replace)
+    trip = prepare(session, discover(session), wanted)
+    done = fetch(trip, replace=replace)
     if done.found is None:
         raise Problem(
             "pack-missing",
@@ -68,7 +55,7 @@ def pull(
     tell(session, done)
 
 
-def fetch(trip: Trip, scope: str, *, replace: bool = False) -> Pulled:
+def fetch(trip: Trip, *, replace: bool = False) -> Pulled:
     """Find the nearest pack and unpack it. Problems as for `pull`, but for pack-missing."""
     session = trip.session
     began = session.world.clock()
@@ -76,7 +63,7 @@ def fetch(trip: Trip, scope: str, *, replace: bool = False) -> Pulled:
     if facts.units and not replace:
         return Pulled(None, False, 0, session.world.clock() - began, ("the mounts are filled already",))
     try:
-        found, why_not = _nearest(trip, scope, facts)
+        found, why_not = _nearest(trip, facts)
     except (Unreachable, Denied) as error:
         raise trip.client.problem(error) from error
     if found is None:
@@ -119,13 +106,13 @@ def tell(session: Session, done: Pulled) -> None:
         session.report.say("nothing was changed: another pull or build filled the mounts meanwhile")
 
 
-def _nearest(trip: Trip, scope: str, facts: Facts) -> tuple[Found | None, list[str]]:
+def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
     """The pack made of exactly this, else the newest of this toolchain, else none and what differs."""
-    place = arch(trip)
-    for tag, why in (
-        (travel.exact_tag(scope, place, facts), "the same lock file, manifests, toolchain and flags"),
-        (travel.newest_tag(scope, place, facts), "the newest of this toolchain; the lock file or flags differ"),
-    ):
+    reasons_for = (
+        "the same lock file, manifests, toolchain and flags",
+        "the newest of this toolchain; the lock file or flags differ",
+    )
+    for tag, why in zip(trip.tags(facts), reasons_for, strict=True):
         manifest = trip.client.manifest(tag)
         if manifest is None:
             continue
@@ -136,13 +123,13 @@ def _nearest(trip: Trip, scope: str, facts: Facts) -> tuple[Found | None, list[s
         if reasons := travel.objections(said, facts, limit):
             return None, [f"{tag}: {reason}" for reason in reasons]
         return Found(tag, manifest.digest, said, why, sum(size for _, size in manifest.layers)), []
-    return None, _why_none(trip, scope, facts)
+    return None, _why_none(trip, facts)
 
 
-def _why_none(trip: Trip, scope: str, facts: Facts) -> list[str]:
+def _why_none(trip: Trip, facts: Facts) -> list[str]:
     """Where packs of other toolchains are there: what differs."""
     told: list[str] = []
-    for tag in travel.other_toolchains(trip.client.tags(), scope, arch(trip), facts)[:1]:
+    for tag in travel.other_toolchains(trip.client.tags(), trip.wanted.scope, trip.arch, facts)[:1]:
         manifest: Manifest | None = trip.client.manifest(tag)
         said = travel.read_label(trip.client.labels(manifest)) if manifest else None
         if said:

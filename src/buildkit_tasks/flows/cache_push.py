@@ -7,31 +7,19 @@ from datetime import datetime, timezone
 from buildkit_tasks import caching, travel
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.registry_client import Manifest
-from buildkit_tasks.travel import Economy, Facts
+from buildkit_tasks.travel import Economy, Facts, Wanted
 from buildkit_tasks.world import World
 
 from .project import discover
 from .session import Session
-from .travel import Trip, arch, manifest, prepare
+from .travel import Trip, manifest, prepare
 
 
-def push(
-    session: Session,
-    *,
-    ref: str = "",
-    platform: str = "",
-    profile: str = "",
-    scope: str = "deps",
-    builder: str = "",
-    force: bool = False,
-    progress: str = "auto",
-) -> None:
+def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
     """Pack the mounts and push them. Not where that does not pay, or where only the main branch may; `force` does.
 
     Problems: bad-argument, push-refused, registry-unreachable, registry-denied, and those of a build.
     """
-    if scope not in travel.SCOPES:
-        raise Problem("bad-argument", f"There is no scope {scope!r}.", hint=f"--scope {' or '.join(travel.SCOPES)}")
     may, why = allowed(session.world, session.settings.remote_cache_push)
     if not (may or force):
         raise Problem(
@@ -40,26 +28,25 @@ def push(
             causes=[why],
             hint="--force pushes all the same; the setting remote_cache_push says who pushes",
         )
-    project = discover(session)
-    trip = prepare(session, project, ref=ref, platform=platform, profile=profile, builder=builder, how=progress)
-    answer = send(trip, scope, force=force)
+    answer = send(prepare(session, discover(session), wanted), force=force)
     if session.report.json_only:
         session.report.envelope({"pack": answer})
 
 
-def send(trip: Trip, scope: str, *, force: bool = False) -> dict[str, object]:
+def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
     """Like `push`, when it is settled that this machine may; returns what was done, for `--json`."""
     session = trip.session
     began = session.world.clock()
-    facts = trip.pack(scope)
+    facts = trip.pack()
     economy = travel.economy(facts, session.world.clock() - began)
-    newest, exact = travel.newest_tag(scope, arch(trip), facts), travel.exact_tag(scope, arch(trip), facts)
+    exact, newest = trip.tags(facts)
     if not (economy.pays or force):
         session.report.say(f"not pushed: it would not pay ({economy.words}); --force pushes all the same")
         return _answer(facts, economy, pushed=False)
     before = manifest(trip, newest)
-    label = travel.label(facts, scope, arch(trip), datetime.now(timezone.utc).isoformat(timespec="seconds"))
-    digest = trip.push(scope, facts, (exact, newest), {travel.LABEL: label})
+    made = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    label = travel.label(facts, trip.wanted.scope, trip.arch, made)
+    digest = trip.push(facts, (exact, newest), {travel.LABEL: label})
     after = manifest(trip, exact)
     sent, stored = _sent(before, after)
     seconds = session.world.clock() - began

@@ -5,12 +5,13 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
-from buildkit_tasks import caching, registry_client, travel
+from buildkit_tasks import caching, travel
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.registry_client import Client, Denied, Unreachable
 from buildkit_tasks.travel import Listed
 
 from .cache import seconds
+from .remote import client
 from .session import Session
 
 #: Requests to a registry at the same time: what public ones take from one client without slowing it down.
@@ -19,13 +20,13 @@ AT_ONCE = 8
 
 def show(session: Session, *, ref: str = "") -> None:
     """List the packs of the repository, newest first. Problems: bad-argument, registry-unreachable, registry-denied."""
-    client = _client(session, ref)
-    found = _listed(client)
+    repository = client(session, ref)
+    found = _listed(repository)
     if session.report.json_only:
         session.report.envelope({"packs": [_told(item) for item in found]})
         return
     if not found:
-        session.report.answer(f"{client.ref.name} holds no packs")
+        session.report.answer(f"{repository.ref.name} holds no packs")
         return
     rows = [
         (
@@ -49,9 +50,9 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
     """
     if keep < 1:
         raise Problem("bad-argument", "--keep takes 1 or more.", hint="--keep 3")
-    client = _client(session, ref)
+    repository = client(session, ref)
     limit = datetime.now(timezone.utc) - timedelta(seconds=seconds(older, "older"))
-    going = travel.expired(_listed(client), keep, limit.isoformat(timespec="seconds"))
+    going = travel.expired(_listed(repository), keep, limit.isoformat(timespec="seconds"))
     for item in going:
         session.report.say(
             f"  {item.tags[0] if item.tags else item.digest}  {caching.human(item.bytes)}  {item.created}"
@@ -59,15 +60,15 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
     size = caching.human(sum(item.bytes for item in going))
     if not going:
         session.report.say("nothing to delete")
-    elif not dry_run and session.report.consent(f"{len(going)} packs go from {client.ref.name}, {size}"):
+    elif not dry_run and session.report.consent(f"{len(going)} packs go from {repository.ref.name}, {size}"):
         try:
-            kept = [item for item in going if not client.delete(item.digest)]
+            kept = [item for item in going if not repository.delete(item.digest)]
         except Unreachable as error:
-            raise client.problem(error) from error
+            raise repository.problem(error) from error
         if kept:
             raise Problem(
                 "registry-denied",
-                f"{client.ref.host} did not delete {len(kept)} of {len(going)} packs.",
+                f"{repository.ref.host} did not delete {len(kept)} of {len(going)} packs.",
                 causes=["a registry deletes only for who may, and only where deletion is switched on"],
                 hint="use the registry's own clean-up rules, or switch deletion on in its configuration",
             )
@@ -78,27 +79,20 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
         session.report.envelope({"expired": [_told(item) for item in going], "dry_run": dry_run})
 
 
-def _client(session: Session, ref: str) -> Client:
-    place = ref or session.settings.remote_cache
-    if not place:
-        raise Problem("bad-argument", "No repository was named.", hint="--ref HOST/PATH, or the setting remote_cache")
-    return Client(session.world, registry_client.reference(place), session.settings.ca_bundle)
-
-
-def _listed(client: Client) -> list[Listed]:
+def _listed(repository: Client) -> list[Listed]:
     """All packs of the repository by manifest: several tags may name one."""
     try:
-        tags = [tag for tag in client.tags() if tag.startswith(tuple(f"{s}-" for s in travel.SCOPES))]
+        tags = [tag for tag in repository.tags() if tag.startswith(tuple(f"{s}-" for s in travel.SCOPES))]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            manifests = list(pool.map(client.manifest, tags))
+            manifests = list(pool.map(repository.manifest, tags))
             named: dict[str, list[str]] = {}
             for tag, manifest in zip(tags, manifests, strict=True):
                 if manifest:
                     named.setdefault(manifest.digest, []).append(tag)
             distinct = {m.digest: m for m in manifests if m}
-            labels = dict(zip(distinct, pool.map(client.labels, distinct.values()), strict=True))
+            labels = dict(zip(distinct, pool.map(repository.labels, distinct.values()), strict=True))
     except (Unreachable, Denied) as error:
-        raise client.problem(error) from error
+        raise repository.problem(error) from error
     found = []
     for digest, one in distinct.items():
         if said := travel.read_label(labels[digest]):

@@ -16,7 +16,7 @@ from buildkit_tasks.model import BuildPlan, BuildRequest
 from . import building
 from .project import Project, discover
 from .session import Session
-from .solve import solve
+from .solve import solve, stand_in
 
 
 @dataclass(frozen=True)
@@ -77,21 +77,10 @@ def _definition(decided: BuildPlan, scripts: Path, place: str) -> dict[str, Any]
         if service.dockerfile in seen:
             continue
         seen.add(service.dockerfile)
-        target = dict(decided.definition["target"][service.name])
+        target = decided.definition["target"][service.name]
         text, stage = cache_warm.derive(
             service.dockerfile.read_text("utf-8"), dict(target.get("args", {})), secrets.token_hex(8)
         )
-        for name in ("tags", "dockerfile"):
-            target.pop(name, None)
-        target |= {
-            # a bake file is a template: what looks like one of its variables is a variable of the Dockerfile
-            "dockerfile-inline": text.replace("${", "$${").replace("%{", "%%{"),
-            "target": stage,
-            "output": ["type=cacheonly"],
-            "contexts": {**target.get("contexts", {}), cache_warm.CONTEXT: str(scripts)},
-        }
-        target["args"] = {k: v for k, v in target.get("args", {}).items() if k != "BINS"}
-        if place:
-            target["platforms"] = [place]
-        targets[service.name] = target
+        contexts = {cache_warm.CONTEXT: str(scripts)}
+        targets[service.name] = stand_in(target, text, stage, contexts, place) | {"output": ["type=cacheonly"]}
     return {"group": {"default": {"targets": list(targets)}}, "target": targets}

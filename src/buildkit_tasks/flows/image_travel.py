@@ -5,7 +5,7 @@ Only images built from packages travel. The others every machine has from the sa
 
 from __future__ import annotations
 
-from buildkit_tasks import command, registry_client, run
+from buildkit_tasks import command, run
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.images import Decision
 
@@ -13,13 +13,14 @@ from .image_choice import decide, local
 from .image_fetch import fetch, tag
 from .images import references
 from .project import Project, discover
+from .remote import client
 from .session import Session
 
 
 def push(session: Session, *, ref: str = "") -> None:
     """Push the base images that were built here. Problems: bad-argument, image-unavailable, command-failed."""
     project = discover(session)
-    place = _place(session, ref)
+    place = client(session, ref).ref.name
     there = local(session, [d.use for d in _offline(session, project)])
     going = [d for d in _offline(session, project) if d.use in there]
     if not going:
@@ -42,7 +43,7 @@ def push(session: Session, *, ref: str = "") -> None:
 def pull(session: Session, *, ref: str = "") -> None:
     """Take the team's base images in the place of our own. Problems: bad-argument, image-unavailable, registry-…"""
     project = discover(session)
-    place = _place(session, ref)
+    place = client(session, ref).ref.name
     wanted = _offline(session, project)
     taken = fetch(session, project.engine, wanted, place)
     if not taken:
@@ -59,13 +60,6 @@ def _offline(session: Session, project: Project) -> list[Decision]:
     """The project's base images that stand in for ones that no registry gives here; each once."""
     decided = decide(session, project.engine, references(project.workspace))
     return list({d.use: d for d in decided.values() if d.source == "offline"}.values())
-
-
-def _place(session: Session, ref: str) -> str:
-    place = ref or session.settings.remote_cache
-    if not place:
-        raise Problem("bad-argument", "No repository was named.", hint="--ref HOST/PATH, or the setting remote_cache")
-    return registry_client.reference(place).name
 
 
 def _answer(session: Session, what: str, names: list[str]) -> None:

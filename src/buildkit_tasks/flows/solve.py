@@ -16,6 +16,22 @@ from buildkit_tasks.progress import Decoder, Progress
 from .session import Session
 
 
+def stand_in(
+    target: Mapping[str, Any], text: str, stage: str, contexts: Mapping[str, str], platform: str = ""
+) -> dict[str, Any]:
+    """A bake target like a service's, up to a stage of another Dockerfile, with more contexts, and for no image."""
+    dropped = ("tags", "dockerfile", "cache-from", "cache-to")
+    return {
+        **{name: value for name, value in target.items() if name not in dropped},
+        # a bake file is a template: what looks like one of its variables is a variable of the Dockerfile
+        "dockerfile-inline": text.replace("${", "$${").replace("%{", "%%{"),
+        "target": stage,
+        "args": {name: value for name, value in target.get("args", {}).items() if name != "BINS"},
+        "contexts": {**target.get("contexts", {}), **contexts},
+        **({"platforms": [platform]} if platform else {}),
+    }
+
+
 def solve(
     session: Session,
     plan: BuildPlan,

@@ -11,16 +11,16 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import caching, compile_step, registry_client, travel
+from buildkit_tasks import caching, command, compile_step, run, travel
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import BuildPlan, BuildRequest
 from buildkit_tasks.registry_client import Client, Denied, Manifest, Unreachable
-from buildkit_tasks.travel import Facts
+from buildkit_tasks.travel import Facts, Wanted
 
-from . import building
+from . import building, remote
 from .project import Project
 from .session import Session
-from .solve import solve
+from .solve import solve, stand_in
 
 #: Name of the only target in the definitions made here; the plan's own targets have services' names.
 TARGET = "caches"
@@ -28,35 +28,51 @@ TARGET = "caches"
 
 @dataclass(frozen=True)
 class Trip:
-    """One pack's journey: which project, which mounts (platform, profile, builder), which repository."""
+    """One pack's journey: whose mounts, which repository. No build of it takes over `timeout` seconds."""
 
     session: Session
     project: Project
     plan: BuildPlan
     client: Client
-    platform: str
-    builder: str
+    wanted: Wanted
     nonce: str
-    how: str
     timeout: float | None = None
+
+    @property
+    def platform(self) -> str:
+        """As linux/arm64; empty for the builder's own."""
+        return caching.platform(self.wanted.platform)
+
+    @property
+    def arch(self) -> str:
+        """The platform as a pack's tag names it."""
+        return self.platform.removeprefix("linux/") or self.project.engine.arch
+
+    def tags(self, facts: Facts) -> tuple[str, str]:
+        """The tag of exactly these mounts' making, and the tag that moves with their toolchain."""
+        scope = self.wanted.scope
+        return travel.exact_tag(scope, self.arch, facts), travel.newest_tag(scope, self.arch, facts)
 
     def facts(self) -> Facts:
         """What a pack would have to be made with to be good here, and what the mounts hold."""
         return self._facts(("probe",))
 
-    def pack(self, scope: str) -> Facts:
+    def pack(self) -> Facts:
         """Pack the mounts; the parts stay with the builder until `push` sends them."""
-        return self._facts(("pack", scope))
+        return self._facts(("pack", self.wanted.scope))
 
-    def push(self, scope: str, facts: Facts, tags: Sequence[str], labels: Mapping[str, str]) -> str:
+    def push(self, facts: Facts, tags: Sequence[str], labels: Mapping[str, str]) -> str:
         """Send what `pack` packed, as an image of one layer per part; returns its digest."""
-        names = ",".join(f"{self.client.ref.name}:{tag}" for tag in tags)
-        # zstd: half the time of gzip and a quarter less; OCI types because docker's know no zstd; not stored: an image of
-        # this name in the engine would hold the pack on this machine as well
-        how = "push=true,store=false,oci-mediatypes=true,compression=zstd,compression-level=3"
-        output = f'type=image,"name={names}",{how}'
+        names = [f"{self.client.ref.name}:{tag}" for tag in tags]
+        # zstd: half the time of gzip and a quarter less; OCI types because docker's know no zstd
+        how = "push=true,oci-mediatypes=true,compression=zstd,compression-level=3"
+        output = f'type=image,"name={",".join(names)}",{how}'
         extra = {"target": travel.PACK_STAGE, "labels": dict(labels), "output": [output]}
-        digests, _ = self._solve(("pack", scope), tuple(facts.parts), extra)
+        try:
+            digests, _ = self._solve(("pack", self.wanted.scope), tuple(facts.parts), extra)
+        finally:
+            # the docker driver pushes what is an image of the engine, and would keep the pack as one
+            run.capture(self.session.world, command.remove_images(self.session.root, names))
         return str(digests.get("containerimage.digest", ""))
 
     def unpack(self, reference: str, when: str, limit: int) -> tuple[bool, int]:
@@ -83,26 +99,17 @@ class Trip:
         self, words: Sequence[str], parts: Sequence[str], extra: Mapping[str, Any], *, pack: str = ""
     ) -> tuple[Mapping[str, Any], str]:
         service = self.plan.services[0]
-        target = dict(self.plan.definition["target"][service.name])
+        target = self.plan.definition["target"][service.name]
         text = service.dockerfile.read_text("utf-8")
         step = compile_step.find(text, dict(target.get("args", {})))
         shell = travel.command_for(step.command, words, self.nonce)
         text = compile_step.replace(text, step, travel.mounts(pack), shell) + travel.output_stages(step.stage, parts)
-        for name in ("tags", "dockerfile", "cache-from", "cache-to"):
-            target.pop(name, None)
         with as_file(files("buildkit_tasks") / "data" / "cache") as scripts:
-            target |= {
-                # a bake file is a template: what looks like one of its variables is a variable of the Dockerfile
-                "dockerfile-inline": text.replace("${", "$${").replace("%{", "%%{"),
-                "target": step.stage,
-                "contexts": {**target.get("contexts", {}), travel.SCRIPTS: str(scripts)},
-                **extra,
-            }
-            target["args"] = {k: v for k, v in target.get("args", {}).items() if k != "BINS"}
-            if self.platform:
-                target["platforms"] = [self.platform]
-            definition = {"group": {"default": {"targets": [TARGET]}}, "target": {TARGET: target}}
-            heard, digests = solve(self.session, self.plan, definition, self.how, self.builder, self.timeout)
+            caches = {**stand_in(target, text, step.stage, {travel.SCRIPTS: str(scripts)}, self.platform), **extra}
+            definition = {"group": {"default": {"targets": [TARGET]}}, "target": {TARGET: caches}}
+            heard, digests = solve(
+                self.session, self.plan, definition, self.wanted.progress, self.wanted.builder, self.timeout
+            )
         log = "\n".join(line for vertex in heard.vertexes.values() for line in vertex.log)
         return digests.get(TARGET, {}), log
 
@@ -110,35 +117,24 @@ class Trip:
 def prepare(
     session: Session,
     project: Project,
+    wanted: Wanted,
     *,
-    ref: str = "",
-    platform: str = "",
-    profile: str = "",
-    builder: str = "",
-    how: str = "auto",
+    plan: BuildPlan | None = None,
     timeout: float | None = None,
 ) -> Trip:
-    """The trip for a repository and the mounts of a platform and profile; no build of it takes over `timeout` seconds.
+    """The trip for what is wanted, by the plan of a build that is to follow or was done, else one of its own.
 
     Problems: bad-argument, those of planning.
     """
-    place = ref or session.settings.remote_cache
-    if not place:
+    if wanted.scope not in travel.SCOPES:
         raise Problem(
-            "bad-argument",
-            "No repository for the caches was named.",
-            hint='--ref HOST/PATH, or remote_cache = "HOST/PATH" under [tool.buildkit-tasks]',
+            "bad-argument", f"There is no scope {wanted.scope!r}.", hint=f"--scope {' or '.join(travel.SCOPES)}"
         )
-    client = Client(session.world, registry_client.reference(place), session.settings.ca_bundle)
-    plan = building.prepare(session, project, BuildRequest(profile=profile, progress=how))
-    return Trip(session, project, plan, client, caching.platform(platform), builder, secrets.token_hex(8), how, timeout)
-
-
-def arch(trip: Trip) -> str:
-    """The platform as a pack's tag names it."""
-    return trip.platform.removeprefix("linux/") or trip.project.engine.arch.replace("x86_64", "amd64").replace(
-        "aarch64", "arm64"
-    )
+    client = remote.client(session, wanted.ref)
+    if plan is None:
+        request = BuildRequest(profile=wanted.profile, progress=wanted.progress)
+        plan = building.prepare(session, project, request)
+    return Trip(session, project, plan, client, wanted, secrets.token_hex(8), timeout)
 
 
 def manifest(trip: Trip, tag: str) -> Manifest | None:

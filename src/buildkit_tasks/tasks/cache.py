@@ -139,17 +139,9 @@ def push(
 ) -> None:
     """Pack compiled dependencies and downloads, and push them to a registry."""
     from buildkit_tasks.flows import cache_push
+    from buildkit_tasks.travel import Wanted
 
-    cache_push.push(
-        session,
-        ref=ref,
-        platform=platform,
-        profile=profile,
-        scope=scope,
-        builder=builder,
-        force=force,
-        progress=progress,
-    )
+    cache_push.push(session, Wanted(ref, platform, profile, scope, builder, progress), force=force)
 
 
 @task(
@@ -178,17 +170,9 @@ def pull(
 ) -> None:
     """Fill the mounts with the nearest pack of a registry: the first build compiles the workspace's crates only."""
     from buildkit_tasks.flows import cache_pull
+    from buildkit_tasks.travel import Wanted
 
-    cache_pull.pull(
-        session,
-        ref=ref,
-        platform=platform,
-        profile=profile,
-        scope=scope,
-        builder=builder,
-        replace=replace,
-        progress=progress,
-    )
+    cache_pull.pull(session, Wanted(ref, platform, profile, scope, builder, progress), replace=replace)
 
 
 @task(name="list", help={"ref": REF, "json": JSON})
