@@ -35,7 +35,8 @@ class Settings:
     cargo_config: a cargo config.toml for builds only (a mirror of crates.io, credentials), handed over as a secret.
     remote_cache: a registry's repository (HOST/PATH) for caches that travel, empty = none; remote_cache_pull:
     when-empty (a build with empty mounts pulls by itself) or never; remote_cache_push: ci-main (CI's main branch pushes
-    by itself, nothing else in CI may), always or never; remote_cache_limit: bytes that a pack may take, as 8GB;
+    by itself, nothing else in CI may), always or never; remote_cache_scope: all (the workspace's own crates too) or
+    deps (what the lock file brings); remote_cache_limit: bytes that a pack may take, as 8GB;
     remote_cache_timeout: seconds after which a build stops pulling or pushing by itself; remote_cache_key: cosign's
     public key that packs must be signed with. layer_cache_from, layer_cache_to: BuildKit's own layer caches, as buildx
     spells them (type=registry,ref=...), several with blanks between.
@@ -63,6 +64,7 @@ class Settings:
     remote_cache: str = ""
     remote_cache_pull: str = "when-empty"
     remote_cache_push: str = "ci-main"
+    remote_cache_scope: str = "all"
     remote_cache_limit: str = "8GB"
     remote_cache_timeout: int = 300
     remote_cache_key: str = ""
@@ -88,6 +90,7 @@ CHOICES = {
     "legacy_ca": ("refuse", "layer"),
     "remote_cache_pull": ("when-empty", "never"),
     "remote_cache_push": ("ci-main", "always", "never"),
+    "remote_cache_scope": ("all", "deps"),
 }
 
 

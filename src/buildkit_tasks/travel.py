@@ -39,7 +39,7 @@ class Wanted:
     ref: str = ""
     platform: str = ""
     profile: str = ""
-    scope: str = "deps"
+    scope: str = ""
     builder: str = ""
     progress: str = "auto"
 

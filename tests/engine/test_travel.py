@@ -53,6 +53,7 @@ def fresh(site: Site, registry: Registry, folder: Path) -> Machine:
         "BUILDKIT_TASKS_CACHE_NAMESPACE": namespace,
         "BUILDKIT_TASKS_REMOTE_CACHE": f"{registry.host}/team/cache",
         "BUILDKIT_TASKS_REMOTE_CACHE_PULL": "never",
+        "BUILDKIT_TASKS_REMOTE_CACHE_SCOPE": "deps",
         "DOCKER_CONFIG": str(registry.config),
     }
     return Machine(site, home, more)
@@ -199,3 +200,19 @@ def test_two_pulls_at_once_leave_one_whole_cache(first: Machine, machine: Machin
         thread.join()
     assert any(d.code == 0 for d in done), [d.all for d in done]
     assert machine.compiles() == sorted(CRATES)
+
+
+def test_a_pack_of_all_leaves_only_what_was_edited_to_compile(first: Machine, machine: Machine) -> None:
+    everything = {"BUILDKIT_TASKS_REMOTE_CACHE_SCOPE": "all"}
+    pushed = first.document("cache.push", "--force", **everything)["pack"]
+    assert set(pushed["parts"]) == {"registry", "deps", "rest"}
+    assert machine.document("cache.pull", **everything)["pull"]["unpacked"]
+    assert machine.compiles() == []
+    source = first.site.root / "services/worker/src/main.rs"
+    text = source.read_text()
+    source.write_text(text.replace("worker {}", f"edited {secrets.token_hex(4)} {{}}"))
+    try:
+        assert machine.document("build", "--no-cache")["cargo"]["compiled"] == ["worker"]
+        assert machine.says().startswith("edited ")
+    finally:
+        source.write_text(text)

@@ -42,7 +42,11 @@ def here(
     site = cache_site.make_rust(tmp_path_factory.mktemp("machines"), base_images)
     home = tmp_path_factory.mktemp("here")
     # DOCKER_CONFIG keeps both machines from this user's log-ins
-    remote = {"BUILDKIT_TASKS_REMOTE_CACHE": f"{second.registry}/team/cache", "DOCKER_CONFIG": str(home / "docker")}
+    remote = {
+        "BUILDKIT_TASKS_REMOTE_CACHE": f"{second.registry}/team/cache",
+        "BUILDKIT_TASKS_REMOTE_CACHE_SCOPE": "deps",
+        "DOCKER_CONFIG": str(home / "docker"),
+    }
     made = Machine(site, home, remote)
     made.run("build", BUILDKIT_TASKS_REMOTE_CACHE_PULL="never")
     if base_images:

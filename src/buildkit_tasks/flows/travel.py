@@ -6,7 +6,7 @@ import re
 import secrets
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,7 @@ def prepare(
 
     Problems: bad-argument, those of planning.
     """
+    wanted = replace(wanted, scope=wanted.scope or session.settings.remote_cache_scope)
     if wanted.scope not in travel.SCOPES:
         raise Problem(
             "bad-argument", f"There is no scope {wanted.scope!r}.", hint=f"--scope {' or '.join(travel.SCOPES)}"

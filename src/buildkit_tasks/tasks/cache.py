@@ -110,6 +110,9 @@ def trim(
 REF = "the registry's repository, as HOST/PATH (default: the setting remote_cache)"
 PLATFORM = "platform of the mounts, as linux/arm64 (default: the engine's own)"
 PROFILE = "cargo profile (default: the setting `profile`)"
+SCOPE = (
+    "all, or deps: what the lock file brings, and nothing of the workspace (default: the setting remote_cache_scope)"
+)
 PROGRESS = "auto, plain, verbose or quiet"
 
 
@@ -118,7 +121,7 @@ PROGRESS = "auto, plain, verbose or quiet"
         "ref": REF,
         "platform": PLATFORM,
         "profile": PROFILE,
-        "scope": "deps (what the lock file brings), or all (the workspace's own crates too)",
+        "scope": SCOPE,
         "force": "also where it does not pay, or where the policy says no",
         "builder": BUILDER,
         "progress": PROGRESS,
@@ -131,7 +134,7 @@ def push(
     ref: str = "",
     platform: str = "",
     profile: str = "",
-    scope: str = "deps",
+    scope: str = "",
     force: bool = False,
     builder: str = "",
     progress: str = "auto",
@@ -149,7 +152,7 @@ def push(
         "ref": REF,
         "platform": PLATFORM,
         "profile": PROFILE,
-        "scope": "deps, or all",
+        "scope": SCOPE,
         "replace": "also over mounts that hold objects of the profile",
         "builder": BUILDER,
         "progress": PROGRESS,
@@ -162,7 +165,7 @@ def pull(
     ref: str = "",
     platform: str = "",
     profile: str = "",
-    scope: str = "deps",
+    scope: str = "",
     replace: bool = False,
     builder: str = "",
     progress: str = "auto",

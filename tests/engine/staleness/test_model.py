@@ -322,12 +322,12 @@ class Machine(RuleBasedStateMachine):
             self._judge(here, build, first)
             self._judge(there, other, second)
 
-    @rule()
-    def pack(self) -> None:
-        """Remember the dependencies as they are compiled now, as a push does."""
+    @rule(scope=st.sampled_from(travel.SCOPES))
+    def pack(self, scope: str) -> None:
+        """Remember what is compiled now, the dependencies or all of it, as a push does."""
         if self.design.image != "busybox":  # caches travel with GNU tar
             kept = self.root / f"pack-{secrets.token_hex(4)}"
-            if self.site.travel("pack", "deps", out=kept):
+            if self.site.travel("pack", scope, out=kept):
                 self.packed = kept
 
     @rule(changes=st.lists(CHANGES, max_size=1), build=BUILDS)
@@ -338,7 +338,7 @@ class Machine(RuleBasedStateMachine):
         now = self.root / f"probe-{secrets.token_hex(4)}"
         assert self.site.travel("probe", out=now)
         packed, here = (travel.read_facts((p / "facts").read_text(), "") for p in (self.packed, now))
-        said = json.loads(travel.label(packed, "deps", "amd64", ""))
+        said = json.loads(travel.label(packed, "", "amd64", ""))
         if not travel.objections(said, here, 10**9):
             assert self.site.travel("unpack", "replace", str(10**9), secrets.token_hex(4), pack=self.packed)
         Several(tuple(changes)).apply(self.site.context)
