@@ -52,7 +52,7 @@ def measure(tree: Path, place: Path, second: second_engine.SecondEngine) -> list
     _invoke(tree, here, "build", "--service", "api")  # warm already, or becomes so
     _invoke(tree, here, "images.push")
     _invoke(tree, there, "images.pull")
-    push, first = _timed(lambda: _invoke(tree, here, "cache.push"))
+    push, first = _timed(lambda: _invoke(tree, here, "cache.push", "--force"))
     again, second_push = _timed(lambda: _invoke(tree, here, "cache.push", "--force"))
     _invoke(tree, here, "cache.push", "--force", "--scope", "deps")
     # --no-cache: what one build made must not come to the next as a layer
