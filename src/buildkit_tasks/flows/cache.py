@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
@@ -14,7 +15,7 @@ from buildkit_tasks import cache_view, caching, command, dockerfile, run
 from buildkit_tasks.cache_view import Cache
 from buildkit_tasks.caching import Record
 from buildkit_tasks.errors import Problem
-from buildkit_tasks.model import Engine, Service
+from buildkit_tasks.model import Engine, Result, Service
 
 from .project import Project, discover
 from .session import Session
@@ -22,12 +23,15 @@ from .session import Session
 #: The first buildx whose `du` speaks JSON; older ones are read from their text.
 JSON_BUILDX = (0, 29)
 
+#: File of the state directory that says in which form the last listing came.
+_FORM = "cache-listing.json"
+
 #: Seconds between listings while a mount is held or not measured yet; those of a running build stay so.
 SETTLING = (0.2, 0.5, 1.0, 2.0)
 
 #: Seconds that the engine may take to sum up its images; a view does not wait longer for one figure. An engine with
 #: 3,000 cache records took 5 s, because it sums up everything else as well.
-IMAGES_TIMEOUT = 0.8
+IMAGES_TIMEOUT = 0.4
 
 
 def view(session: Session, *, builder: str = "", older: str = "14d", inside: bool = False, largest: int = 5) -> None:
@@ -36,11 +40,12 @@ def view(session: Session, *, builder: str = "", older: str = "14d", inside: boo
     Problems: bad-argument, and those of discovery.
     """
     unseen = seconds(older, "older")
-    with ThreadPoolExecutor(1) as pool:
-        # the slowest question first: it needs nothing that discovery finds
+    with ThreadPoolExecutor(2) as pool:
+        # the slow questions first: they need nothing that discovery finds
         images = pool.submit(_images, session) if not builder else None
+        listed = None if inside else _early(session, builder, pool)
         project = discover(session)
-        found = look(session, project, builder=builder, unseen=unseen, settle=inside, images=images)
+        found = look(session, project, builder=builder, unseen=unseen, settle=inside, images=images, listed=listed)
     if inside:
         from . import cache_inside
 
@@ -64,14 +69,24 @@ def look(
     unseen: float = 14 * 86400,
     settle: bool = False,
     images: Future[int | None] | None = None,
+    listed: Future[Result] | None = None,
 ) -> Cache:
     """The state of a builder's cache, and whose mounts they are.
 
     `settle` waits some moments for mounts that a finished build has not let go of yet; `images` is the size of all
-    images, asked for by who shows it: it takes the engine longer than everything else.
+    images, asked for by who shows it: it takes the engine longer than everything else. `listed`: the records, where
+    they were asked for already.
     """
+    early = listed.result() if listed else None
+    if early:
+        _form(session, project.engine)  # another buildx since then: the next view asks in its form
+    known = (
+        _records(early, builder)
+        if early and early.code == 0
+        else records(session, project.engine, builder, settle=project.workspace.scope if settle else "")
+    )
     return Cache(
-        records=records(session, project.engine, builder, settle=project.workspace.scope if settle else ""),
+        records=known,
         scope=project.workspace.scope,
         declared=declared(project.workspace.services),
         now=datetime.now(timezone.utc),
@@ -88,20 +103,40 @@ def records(session: Session, engine: Engine, builder: str = "", *, settle: str 
     `settle`: the scope of a project whose mounts should be free. BuildKit lets go of a finished step's mounts, and
     measures them, some moments after the build has ended, and tells nobody: then it is asked again a few times.
     """
-    listing = command.cache_records(session.root, builder, as_json=engine.buildx >= JSON_BUILDX)
+    listing = command.cache_records(session.root, builder, as_json=_form(session, engine))
     for pause in (*SETTLING, None):
-        result = run.capture(session.world, listing)
-        if result.code != 0 and builder and "no builder" in result.stderr:
-            raise Problem("bad-argument", f"There is no builder {builder!r}.", hint="docker buildx ls lists them")
-        if result.code != 0:
-            raise Problem("command-failed", "The builder does not tell its cache.", details=result.stderr.strip())
-        found = caching.parse(result.stdout)
+        found = _records(run.capture(session.world, listing), builder)
         ours = [m for m in caching.mounts(found) if settle and m.project == settle]
         # an empty mount may be of no size for ever; a target mount is never empty
         if pause is None or not any(m.in_use or (m.kind == "target" and not m.measured) for m in ours):
             break
         time.sleep(pause)
     return found
+
+
+def _records(result: Result, builder: str) -> tuple[Record, ...]:
+    if result.code != 0 and builder and "no builder" in result.stderr:
+        raise Problem("bad-argument", f"There is no builder {builder!r}.", hint="docker buildx ls lists them")
+    if result.code != 0:
+        raise Problem("command-failed", "The builder does not tell its cache.", details=result.stderr.strip())
+    return caching.parse(result.stdout)
+
+
+def _early(session: Session, builder: str, pool: ThreadPoolExecutor) -> Future[Result] | None:
+    """The listing, begun before discovery tells which buildx this is: in the form that was right the last time."""
+    try:
+        as_json = json.loads((session.state / _FORM).read_text("utf-8")) is True
+    except (OSError, ValueError):
+        return None
+    return pool.submit(run.capture, session.world, command.cache_records(session.root, builder, as_json=as_json))
+
+
+def _form(session: Session, engine: Engine) -> bool:
+    """Whether this buildx tells its records as JSON; remembered for the next view."""
+    as_json = engine.buildx >= JSON_BUILDX
+    with contextlib.suppress(OSError):
+        (session.state / _FORM).write_text(json.dumps(as_json), "utf-8")
+    return as_json
 
 
 def declared(services: Sequence[Service]) -> tuple[str, ...]:
