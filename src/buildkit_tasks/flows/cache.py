@@ -78,13 +78,10 @@ def look(
     they were asked for already.
     """
     early = listed.result() if listed else None
-    if early:
-        _form(session, project.engine)  # another buildx since then: the next view asks in its form
-    known = (
-        _records(early, builder)
-        if early and early.code == 0
-        else records(session, project.engine, builder, settle=project.workspace.scope if settle else "")
-    )
+    if early and ("json" in early.command.argv) is _form(session, project.engine):
+        known = _records(early, builder)
+    else:  # nothing was asked, or another buildx was expected
+        known = records(session, project.engine, builder, settle=project.workspace.scope if settle else "")
     return Cache(
         records=known,
         scope=project.workspace.scope,
