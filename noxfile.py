@@ -58,6 +58,20 @@ def travel(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("platform", ["amd64", "arm64"], ids=["amd64", "arm64"])
+def multiarch(session: nox.Session, platform: str) -> None:
+    """All images for one platform, cross-compiled where it is not this machine's, and checked: `multiarch(arm64)`."""
+    session.run("invoke", "build", "--platform", platform, *session.posargs)
+    session.run("invoke", "images.check", "--platform", platform)
+
+
+@nox.session
+def multiarch_list(session: nox.Session) -> None:
+    """One manifest list per image for both platforms, in the engine or (`-- --push HOST/PATH`) in a registry."""
+    session.run("invoke", "build", "--platform", "amd64,arm64", *session.posargs)
+
+
+@nox.session
 def degraded(session: nox.Session) -> None:
     """Real Rust on Docker 20.10.24, with BuildKit and without (about five minutes; copies 2 GB into the old engine)."""
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_old_engine.py", *session.posargs)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # compile.sh: one `cargo build` in a RUN step whose target directory lives in a cache mount, and never a stale one.
 #
+#   compile.sh cross   makes the toolchain able to compile for another platform, if that is what the build is for
 #   compile.sh key     prepares the toolchain's layer and prints its identity (a cached layer: builds do not pay for it)
 #   compile.sh place   prints where the tree in the mount lies
 #   compile.sh build   makes the tree in the mount equal to the context, compiles, leaves binaries and manifests in the
@@ -22,10 +23,69 @@ CONTEXT=/context
 MOUNT=/build
 OUT=$(pwd)     # a directory of its own
 TOOLCHAIN=/toolchain.key
+CROSS=/cross.env   # what cargo has to know to compile for another platform; empty for the machine's own
 KEEP=3         # toolchains whose trees stay in the mount
 
 say() { printf 'buildkit-tasks: %s\n' "$*" >&2; }
 die() { say "error: $*"; exit 2; }
+
+# -------------------------------------------------------------------------------------------------------------- cross
+
+# The C cross compiler comes from Debian's packages, Rust's standard library from rustup where the image has it, from Debian
+# where rustc does. What is there is not fetched. CROSS_PACKAGES: development packages to have for the target as well.
+# What cargo has to know is left in /cross.env; where a variable is set already, that value wins.
+cross() {
+    : > "$CROSS"
+    # a builder without BuildKit tells neither
+    [ "${TARGETARCH:-}" != "${BUILDARCH:-}" ] || return 0
+    case $TARGETARCH in
+        amd64) triple=x86_64-unknown-linux-gnu gnu=x86_64-linux-gnu compiler=g++-x86-64-linux-gnu ;;
+        arm64) triple=aarch64-unknown-linux-gnu gnu=aarch64-linux-gnu compiler=g++-aarch64-linux-gnu ;;
+        *) die "compile.sh cross-compiles for amd64 and arm64, not for $TARGETARCH" ;;
+    esac
+    wanted=
+    for name in ${CROSS_PACKAGES:-}; do wanted="$wanted $name:$TARGETARCH"; done
+    command -v "$gnu-g++" > /dev/null || wanted="$wanted $compiler libc6-dev-$TARGETARCH-cross"
+    library=$(rustc --print target-libdir --target "$triple")
+    if [ -z "$(find "$library" -name 'libstd-*.rlib' 2> /dev/null)" ]; then
+        if command -v rustup > /dev/null; then rustup target add "$triple"; else wanted="$wanted $(standard_library)"; fi
+    fi
+    if [ -n "$wanted" ]; then add_packages $wanted; fi
+    small=$(printf %s "$triple" | tr - _)
+    large=$(printf %s "$small" | tr '[:lower:]' '[:upper:]')
+    while read -r name value; do
+        # shellcheck disable=SC2016  # expanded where it is read
+        printf 'export %s="${%s-%s}"\n' "$name" "$name" "$value"
+    done > "$CROSS" << END
+CARGO_BUILD_TARGET $triple
+CARGO_TARGET_${large}_LINKER $gnu-gcc
+CC_$small $gnu-gcc
+CXX_$small $gnu-g++
+AR_$small $gnu-ar
+RANLIB_$small $gnu-ranlib
+PKG_CONFIG_ALLOW_CROSS_$small 1
+PKG_CONFIG_LIBDIR_$small /usr/lib/$gnu/pkgconfig:/usr/share/pkgconfig
+END
+}
+
+# The package with the target's standard library, from the same source as the compiler's own.
+standard_library() {
+    owner=$(dpkg -S "$(readlink -f "$(command -v rustc)")" 2> /dev/null) || owner=
+    case ${owner%%:*} in
+        rustc) echo "libstd-rust-dev:$TARGETARCH" ;;
+        rustc-web) echo "libstd-rust-web-dev:$TARGETARCH" ;;
+        *) die "the standard library for $triple is missing, and neither rustup nor Debian's rustc is here: put it into $library" ;;
+    esac
+}
+
+add_packages() {
+    command -v apt-get > /dev/null ||
+        die "compiling for $TARGETARCH needs $*: use a toolchain image of Debian's family, or one that has a cross compiler"
+    dpkg --add-architecture "$TARGETARCH"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" > /dev/null
+    find /var/lib/apt/lists /var/log -type f -delete
+}
 
 # ---------------------------------------------------------------------------------------------------------------- key
 
@@ -90,6 +150,8 @@ build() {
     # What the comparison of environments leaves out, cargo does not get to see either.
     unset BINS PROFILE SOURCE CACHE_SCOPE REBUILD HOSTNAME OLDPWD CARGO_INCREMENTAL \
         TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT BUILDPLATFORM BUILDOS BUILDARCH BUILDVARIANT
+    # shellcheck source=/dev/null
+    if [ -e "$CROSS" ]; then . "$CROSS"; fi
     use_mold
     choose_base
     sync_sources
@@ -442,7 +504,9 @@ name_bins() {
 # How many packages a first build will compile, for whoever shows progress. Fails only if the crates cannot be fetched,
 # with cargo's own words: the build would fail with the same.
 announce_total() {
-    cargo fetch --locked --target "$host" || return
+    set -- --target "$host"
+    if [ -n "${CARGO_BUILD_TARGET:-}" ]; then set -- "$@" --target "$CARGO_BUILD_TARGET"; fi
+    cargo fetch --locked "$@" || return
     total=$(cargo tree --locked --offline --workspace --edges normal,build --prefix none --no-dedupe --format '{p}' \
         2>/dev/null | sort -u | grep -c .) || return 0
     say "total $total"
@@ -596,8 +660,9 @@ place() {
 }
 
 case ${1:-} in
+    cross) cross ;;
     key) key ;;
     build) build ;;
     place) place ;;
-    *) die "usage: compile.sh key|build|place" ;;
+    *) die "usage: compile.sh cross|key|build|place" ;;
 esac

@@ -155,6 +155,31 @@ def program_contains(cwd: Path, image: str, text: str) -> Command:
     return docker(cwd, *how, "-q", "-a", "-F", "-e", text, "/usr/local/bin/service")
 
 
+def save_image(cwd: Path, image: str, archive: Path) -> Command:
+    """Write an image, all platforms of it that the engine holds, into an OCI archive."""
+    return docker(cwd, "image", "save", "--output", str(archive), image)
+
+
+def start_check(
+    cwd: Path, name: str, image: str, platform: str, entrypoint: Sequence[str], emulator: Path | None
+) -> Command:
+    """Start an image's program with `--version`, without a network; under an emulator, mounted, if one is given."""
+    how = ["run", "--name", name, "--network", "none", "--platform", platform]
+    if emulator:
+        how += [
+            "--mount",
+            f"type=bind,source={emulator},target=/run/emulator,readonly",
+            "--entrypoint",
+            "/run/emulator",
+        ]
+    return docker(cwd, *how, image, *(entrypoint if emulator else ()), "--version")
+
+
+def remove_container(cwd: Path, name: str) -> Command:
+    """Remove a container with its anonymous volumes, running or not."""
+    return docker(cwd, "container", "rm", "--force", "--volumes", name)
+
+
 def image_details(cwd: Path, images: Iterable[str]) -> Command:
     """A JSON list a line for those images that are there: names, id, bytes, labels (or null)."""
     form = "[{{json .RepoTags}},{{json .Id}},{{.Size}},{{json .Config.Labels}}]"

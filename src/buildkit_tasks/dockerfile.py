@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # A default may hold another plain variable; deeper ones are innermost first, over several rounds.
 _VARIABLE = re.compile(
@@ -192,20 +192,45 @@ def expand(word: str, values: Mapping[str, str], *, keep: bool = False) -> str:
     return word
 
 
+@dataclass(frozen=True)
+class Stage:
+    """One FROM, ARGs filled in. `platform` as written; `runs` its RUN steps; `sources` where it copies from."""
+
+    name: str
+    base: str
+    platform: str
+    runs: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+def stages(text: str, args: Mapping[str, str]) -> tuple[Stage, ...]:
+    """The stages in order. A stage without a name is known by its number, as to COPY."""
+    values = {**_defaults(text), **args}
+    found: list[Stage] = []
+    for item in instructions(text):
+        if item.keyword == "FROM":
+            options, rest = flags(item)
+            given = rest.split()
+            name = given[2].lower() if len(given) >= 3 and given[1].upper() == "AS" else str(len(found))
+            base = expand(given[0], values) if given else ""
+            found.append(Stage(name, base, options.get("platform", ""), (), ()))
+        elif found and item.keyword in ("RUN", "COPY"):
+            last = found[-1]
+            froms = [m.options["from"] for m in run_mounts(item) if "from" in m.options]
+            froms += [flags(item)[0]["from"]] if item.keyword == "COPY" and "from" in flags(item)[0] else []
+            runs = (*last.runs, item.rest) if item.keyword == "RUN" else last.runs
+            found[-1] = replace(last, runs=runs, sources=(*last.sources, *(expand(f, values).lower() for f in froms)))
+    return tuple(found)
+
+
 def base_images(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
     """References of the images that stages start FROM, ARGs filled in; the file's own stages and scratch left out."""
-    values = {**_defaults(text), **args}
-    stages: set[str] = {"scratch"}
+    own: set[str] = {"scratch"}
     found: dict[str, None] = {}
-    for item in instructions(text):
-        if item.keyword != "FROM":
-            continue
-        words = [w for w in item.rest.split() if not w.startswith("--")]
-        reference = expand(words[0], values) if words else ""
-        if reference and reference.lower() not in stages:
-            found[reference] = None
-        if len(words) >= 3 and words[1].upper() == "AS":
-            stages.add(words[2].lower())
+    for stage in stages(text, args):
+        if stage.base and stage.base.lower() not in own:
+            found[stage.base] = None
+        own.add(stage.name)
     return tuple(found)
 
 

@@ -53,6 +53,9 @@ EXIT_CODES: dict[str, int] = {
     "pack-refused": 43,
     "push-refused": 44,
     "timed-out": 45,
+    "platform-unsupported": 46,
+    "emulation-refused": 47,
+    "platform-wrong": 48,
     "interrupted": 130,
 }
 

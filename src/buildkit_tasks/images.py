@@ -110,6 +110,11 @@ def recipe_for(reference: str) -> Recipe | None:
     return None
 
 
+def foreign(image: str, platform: str) -> str:
+    """The name of an image of ours for a platform that is not the engine's own."""
+    return f"{image}-{platform.rpartition('/')[2]}"
+
+
 def named(name: str) -> Recipe | None:
     """The recipe that a user means by a word: its stage (rust), its tag in full (rust:1-bookworm) or our own name."""
     exact = next((r for r in RECIPES if name in (r.stage, r.image)), None)
@@ -183,6 +188,18 @@ def override(
     if not services:
         return {}
     return {"services": services, **({"secrets": {"ca": {"file": ca}}} if ca else {})}
+
+
+def foreign_definition(recipe: Recipe, platform: str, recipe_hash: str) -> dict[str, object]:
+    """The bake definition of an image of another platform, in which nothing is run."""
+    target = {
+        "context": ".",
+        "target": f"{recipe.stage}-foreign",
+        "tags": [foreign(recipe.image, platform)],
+        "labels": {LABEL: recipe_hash},
+        "platforms": [platform],
+    }
+    return {"group": {"default": {"targets": [recipe.stage]}}, "target": {recipe.stage: target}}
 
 
 #: Labels our images carry: which recipe made them, so that an older one's image can be told.

@@ -100,18 +100,28 @@ class Engine:
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What the user asked for. Empty `services` = all; `incremental` None = decide."""
+    """What the user asked for. Empty `services` = all; `incremental` None = decide; no `platforms` = the engine's own.
+
+    `push`: registry and path that the images go to, `oci`: a directory for OCI archives; else they stay in the engine.
+    """
 
     services: tuple[str, ...] = ()
     profile: str = ""
     incremental: bool | None = None
     no_cache: bool = False
     progress: str = "auto"
+    platforms: tuple[str, ...] = ()
+    allow_emulation: bool = False
+    push: str = ""
+    oci: str = ""
 
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """Everything decided before anything runs. `definition` is the bake file; `reasons` the why of each choice."""
+    """Everything decided before anything runs. `definition` is the bake file; `reasons` the why of each choice.
+
+    `routes`: per platform other than the engine's own how its images are made, in words.
+    """
 
     workspace: Workspace
     services: tuple[Service, ...]
@@ -120,6 +130,7 @@ class BuildPlan:
     definition: Mapping[str, Any] = field(compare=False)
     reasons: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[str, ...] = ()
+    routes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import dockerfile, workspace
+from . import dockerfile, platforms, workspace
 from .errors import Problem
 from .model import BuildPlan, BuildRequest, Engine, Service, Workspace
 from .settings import Settings
@@ -21,13 +21,16 @@ class Surroundings:
     """What the edges found out for a plan.
 
     `dockerfiles`: text by path. `replacements`: image reference to the one to use instead. `transfer`: context
-    directory to the link that BuildKit shall read it through. `ci`: a CI system runs us. `proxies`: the host's proxy
-    variables, which every builder knows as arguments and keeps out of layers and cache keys.
+    directory to the link that BuildKit shall read it through. `foreign`: `replacements` for platforms other than the
+    engine's own. `tier`: what the engine can do. `ci`: a CI system runs us. `proxies`: the host's proxy variables,
+    which every builder knows as arguments and keeps out of layers and cache keys.
     """
 
     dockerfiles: Mapping[Path, str]
     replacements: Mapping[str, str] = field(default_factory=dict)
     transfer: Mapping[Path, Path] = field(default_factory=dict)
+    foreign: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    tier: str = "full"
     ci: bool = False
     proxies: Mapping[str, str] = field(default_factory=dict)
 
@@ -35,11 +38,12 @@ class Surroundings:
 def make(
     settings: Settings, space: Workspace, engine: Engine, request: BuildRequest, around: Surroundings
 ) -> BuildPlan:
-    """The whole decision for one build. Problems: those of `workspace.select`, settings-invalid."""
+    """The whole decision for one build. Problems: of `workspace.select` and `platforms.check`, settings-invalid."""
     chosen = workspace.select(space, request.services)
     incremental, why = _incremental(settings, request, around)
     profile = request.profile or settings.profile
     compression, why_compression = _compression(engine, incremental)
+    routes = _routes(chosen, engine, request, around)
     nonce = secrets.token_hex(8) if request.no_cache else ""
     common = {
         "PROFILE": profile,
@@ -55,7 +59,9 @@ def make(
         args = _arguments(service, text, {**common, "BINS": bins, "CACHE_SCOPE": space.scope}, settings)
         args = {**around.proxies, **args}
         targets[service.name] = _target(service, text, args, settings, around, compression)
-        mounts.update(dict.fromkeys(dockerfile.cache_ids(text, {**_platform_args(engine), **args})))
+        targets[service.name] |= _destination(service, request)
+        for platform in request.platforms or (platforms.own(engine),):
+            mounts.update(dict.fromkeys(dockerfile.cache_ids(text, {**_platform_args(engine, platform), **args})))
     _layer_caches(targets, settings)
     return BuildPlan(
         workspace=space,
@@ -65,7 +71,36 @@ def make(
         definition={"group": {"default": {"targets": list(targets)}}, "target": targets},
         reasons={"incremental": why, "layers": why_compression, "binaries": bins or "all (one cargo run for all)"},
         mounts=tuple(mounts),
+        routes={r.platform: f"{r.how}: {r.why}" for r in routes},
     )
+
+
+def _routes(
+    chosen: Sequence[Service], engine: Engine, request: BuildRequest, around: Surroundings
+) -> list[platforms.Route]:
+    """How each other platform is reached, the worst of all services; refuses what should not be tried."""
+    found: dict[str, platforms.Route] = {}
+    for service in chosen:
+        for platform in request.platforms:
+            text = around.dockerfiles[service.dockerfile]
+            route = platforms.route(text, service.args, service.target, platform, engine)
+            if platform not in found or route.how == "emulated":
+                found[platform] = route
+    platforms.check(engine, around.tier, request.platforms, list(found.values()), request.allow_emulation)
+    return list(found.values())
+
+
+def _destination(service: Service, request: BuildRequest) -> dict[str, Any]:
+    """Where an image goes, and for which platforms, where that is not the engine and its own."""
+    where: dict[str, Any] = {"platforms": list(request.platforms)} if request.platforms else {}
+    if request.push:
+        image = f"{request.push.rstrip('/')}/{service.image.rpartition('/')[2]}"
+        where |= {"tags": [image], "output": ["type=image,push=true"]}
+    elif request.oci:
+        where |= {"output": [f"type=oci,dest={request.oci}/{service.name}.tar"]}
+    elif request.platforms:
+        where |= {"output": ["type=image"]}
+    return where
 
 
 def _layer_caches(targets: Mapping[str, dict[str, Any]], settings: Settings) -> None:
@@ -92,6 +127,8 @@ def _incremental(settings: Settings, request: BuildRequest, around: Surroundings
         return request.incremental, "asked for on the command line"
     if settings.incremental != "auto":
         return settings.incremental == "on", f"setting incremental = {settings.incremental}"
+    if request.platforms or request.push or request.oci:
+        return False, "an image for other machines"
     if around.ci:
         return False, "CI is set: the image may ship"
     return True, "a local build"
@@ -142,6 +179,9 @@ def _target(
     for reference in dockerfile.base_images(text, service.args):
         if reference in around.replacements:
             contexts.setdefault(reference, f"docker-image://{around.replacements[reference]}")
+    for platform, images in around.foreign.items():
+        # BuildKit asks for NAME::PLATFORM before NAME
+        contexts |= {f"{reference}::{platform}": f"docker-image://{image}" for reference, image in images.items()}
     target: dict[str, Any] = {
         "context": str(context),
         "dockerfile": str(file),
@@ -161,8 +201,9 @@ def _target(
     return target
 
 
-def _platform_args(engine: Engine) -> dict[str, str]:
-    return {"TARGETARCH": engine.arch, "TARGETOS": engine.os, "BUILDARCH": engine.arch}
+def _platform_args(engine: Engine, platform: str) -> dict[str, str]:
+    system, _, arch = platform.partition("/")
+    return {"TARGETARCH": arch.partition("/")[0], "TARGETOS": system, "BUILDARCH": engine.arch}
 
 
 #: Arguments that every builder knows without an ARG: https://docs.docker.com/build/building/variables/#proxy-arguments
@@ -194,5 +235,6 @@ def describe(plan: BuildPlan) -> dict[str, Any]:
         "incremental": plan.incremental,
         "reasons": dict(plan.reasons),
         "mounts": list(plan.mounts),
+        "platforms": dict(plan.routes),
         "bake": _shown(plan.definition),
     }

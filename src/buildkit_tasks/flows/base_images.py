@@ -58,6 +58,17 @@ def build(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: 
     )
 
 
+def build_foreign(session: Session, facts: Engine, recipe: Recipe, platform: str) -> None:
+    """Build the minimal Debian of another platform: packages are unpacked, nothing is run. Problems as for `build`."""
+    with _workplace(session) as place:
+        main, security = apt.for_suite(host.apt_sources(), host.release().codename, SUITE)
+        _lay_out(session, place, (main, security))
+        arch = platform.rpartition("/")[2]
+        _rootfs(session, facts, place, main, arch)
+        _solve(session, facts, place, json.dumps(images.foreign_definition(recipe, platform, recipe_hash())))
+        (place / f"rootfs-{arch}.tar").unlink(missing_ok=True)
+
+
 def recipe_hash() -> str:
     """Changes when any file of the recipes does; images carry it as a label."""
     digest = sha256()
@@ -129,16 +140,16 @@ def _apt_settings(session: Session) -> str:
     return "".join(f"{line}\n" for line in dump.splitlines() if wanted.match(line))
 
 
-def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source) -> None:
-    """Make rootfs.tar, unless a run that was killed later left one."""
+def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source, arch: str = "") -> None:
+    """Make rootfs.tar (with `arch`, which is not this machine's: rootfs-ARCH.tar), unless a killed run left one."""
     world, report = session.world, session.report
-    tar = place / "rootfs.tar"
+    tar = place / (f"rootfs-{arch}.tar" if arch else "rootfs.tar")
     with contextlib.suppress(OSError):
         if time.time() - tar.stat().st_mtime < ROOTFS_AGE:
             report.say("  Debian 12: an earlier run left it")
             return
     here = engine.parse({"Architecture": platform.machine()}).arch
-    if facts.arch and facts.arch != here:
+    if facts.arch and facts.arch != here and not arch:
         raise Problem(
             "image-unavailable",
             f"Base images for {facts.arch} cannot be made on this {here} machine.",
@@ -163,7 +174,9 @@ def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source) -> N
                 told = verb
                 report.say(f"    {verb.lower()} packages ({world.clock() - began:.0f} s)")
 
-    script = host.as_root(("sh", str(place / "rootfs.sh"), SUITE, main.uri, keyring, str(tar)), cwd=place)
+    script = host.as_root(
+        ("sh", str(place / "rootfs.sh"), SUITE, main.uri, keyring, str(tar), *((arch,) if arch else ())), cwd=place
+    )
     result = run.stream(world, script, hear)
     if result.code != 0:
         raise Problem(

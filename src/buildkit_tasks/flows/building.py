@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from buildkit_tasks import command, dockerfile, plan, run, transfer, workspace
+from buildkit_tasks import command, dockerfile, plan, platforms, run, transfer, workspace
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import BuildOutcome, BuildPlan, BuildRequest, Service, TargetResult
 
@@ -26,9 +26,12 @@ def prepare(session: Session, project: Project, request: BuildRequest, *, look_o
     bases = dict.fromkeys(ref for s in chosen for ref in dockerfile.base_images(texts[s.dockerfile], s.args))
     find = images.replacements if look_only else images.ensure
     links = {} if look_only else _transfer_links(session, chosen)
+    tier = lesser.tier(session, project.engine).name if request.platforms else "full"
     around = plan.Surroundings(
         dockerfiles=texts,
         replacements=find(session, project.engine, tuple(bases)),
+        foreign=_foreign(session, project, request, texts, chosen, look_only),
+        tier=tier,
         transfer=links,
         ci=session.world.ci,
         proxies=plan.proxies(session.world.env),
@@ -49,6 +52,8 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
         session.report.say(
             "DOCKER_BUILDKIT=0 is set here and overridden: builder = legacy is the setting that means it"
         )
+    for platform, how in decided.routes.items():
+        session.report.say(f"  {platform}  {how}")
     with ThreadPoolExecutor(1) as pool:
         before = pool.submit(image_choice.ids, session, [s.image for s in decided.services])
         progress, digests = solve(session, decided, decided.definition, how)
@@ -63,6 +68,25 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
         steps=progress.steps(),
         marked=tuple(progress.marked),
     )
+
+
+def _foreign(
+    session: Session,
+    project: Project,
+    request: BuildRequest,
+    texts: Mapping[Path, str],
+    chosen: Sequence[Service],
+    look_only: bool,
+) -> dict[str, dict[str, str]]:
+    """By platform other than the engine's own: base images that no registry gives here, and what stands for them."""
+    found = {}
+    for platform in request.platforms:
+        if platform != platforms.own(project.engine):
+            refs = (r for s in chosen for r in platforms.foreign_bases(texts[s.dockerfile], s.args, s.target))
+            found[platform] = images.foreign(
+                session, project.engine, tuple(dict.fromkeys(refs)), platform, build=not look_only
+            )
+    return found
 
 
 def _target_result(service: Service, metadata: Mapping[str, str], before: str) -> TargetResult:

@@ -19,8 +19,13 @@ def before(session: Session, project: Project, request: BuildRequest, plan: Buil
     """Pull where nothing was ever built here; one file tells, so that a build on a warm machine asks nobody."""
     if session.settings.remote_cache_pull == "never" or cache_mark.path(session, project, request).exists():
         return
+    for place in request.platforms or ("",):
+        _pull(session, project, request, plan, place)
+
+
+def _pull(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str) -> None:
     try:
-        done = cache_pull.fetch(_trip(session, project, request, plan))
+        done = cache_pull.fetch(_trip(session, project, request, plan, place))
     except Problem as problem:
         if problem.code in ("interrupted", "bad-argument", "settings-invalid"):
             raise
@@ -46,13 +51,14 @@ def after(session: Session, project: Project, request: BuildRequest, plan: Build
     if not session.world.ci or not cache_push.allowed(session.world, session.settings.remote_cache_push)[0]:
         return
     try:
-        cache_push.send(_trip(session, project, request, plan))
+        for place in request.platforms or ("",):
+            cache_push.send(_trip(session, project, request, plan, place))
     except Problem as problem:
         if problem.code == "interrupted":
             raise
         session.report.warn(f"the shared cache was not pushed: {'; '.join((problem.message, *problem.causes[:1]))}")
 
 
-def _trip(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> Trip:
-    wanted = Wanted(profile=request.profile, progress=request.progress)
+def _trip(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str) -> Trip:
+    wanted = Wanted(platform=place, profile=request.profile, progress=request.progress)
     return prepare(session, project, wanted, plan=plan, timeout=session.settings.remote_cache_timeout)

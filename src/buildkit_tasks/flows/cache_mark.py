@@ -14,7 +14,8 @@ from .session import Session
 def path(session: Session, project: Project, request: BuildRequest) -> Path:
     """The file for what a request would fill."""
     settings = session.settings
-    parts = (project.engine.id, settings.cache_namespace, request.profile or settings.profile, settings.remote_cache)
+    profile = request.profile or settings.profile
+    parts = (project.engine.id, settings.cache_namespace, profile, settings.remote_cache, *request.platforms)
     return _folder(session) / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

@@ -46,6 +46,31 @@ def ensure(session: Session, engine: Engine, refs: Sequence[str], *, check: bool
     return {d.reference: d.use for d in decisions.values() if d.replaced}
 
 
+def foreign(session: Session, engine: Engine, refs: Sequence[str], platform: str, *, build: bool) -> dict[str, str]:
+    """For references that no registry gives here: images of another platform, built where they are not there yet.
+
+    Raises `Problem` image-unavailable for a reference that only this platform can have, or without `build`.
+    """
+    offline = [d for d in image_choice.decide(session, engine, refs).values() if d.source == "offline"]
+    found = {d.reference: images.foreign(d.use, platform) for d in offline}
+    present = image_choice.local(session, found.values())
+    for decision in offline:
+        if found[decision.reference] in present:
+            continue
+        recipe = images.named(decision.use)
+        if recipe is None or recipe.stage != "debian" or not build:
+            raise Problem(
+                "image-unavailable",
+                f"{decision.reference} for {platform} cannot be pulled here"
+                + (" and has not been built from packages yet." if recipe and recipe.stage == "debian" else "."),
+                causes=["of other platforms only a minimal Debian is built from packages"],
+                hint=f"invoke build --platform {platform}, or name a mirror (BUILDKIT_TASKS_BASE_REGISTRY)",
+            )
+        session.report.say(f"  no registry gives {decision.reference} for {platform}: unpacked from Debian packages")
+        base_images.build_foreign(session, engine, recipe, platform)
+    return found
+
+
 def _from_the_team(session: Session, engine: Engine, absent: list[Decision]) -> list[Decision]:
     """Those that the team's repository does not have either. Without it they are built: slower, never a failure."""
     from . import image_fetch  # late: TLS alone takes 50 ms to import

@@ -14,9 +14,13 @@ SERVICE = "service to build, repeatable or a comma list; none = all"
 
 
 @task(
-    iterable=["service"],
+    iterable=["service", "platform"],
     help={
         "service": SERVICE,
+        "platform": "platform, as linux/arm64, repeatable or a comma list; cross-compiled (default: the engine's own)",
+        "push": "send the images to this registry and path, as HOST/PATH, and keep none in the engine",
+        "oci": "write OCI archives, SERVICE.tar, into this directory",
+        "allow_emulation": "run cargo under QEMU where the Dockerfile cannot cross-compile",
         "profile": "cargo profile (default: the setting `profile`)",
         "no_incremental": "compile without incremental objects, as for an image that ships",
         "no_cache": "run every step again; the cache mounts are spared",
@@ -29,7 +33,11 @@ SERVICE = "service to build, repeatable or a comma list; none = all"
 def build(
     session: Session,
     service: Sequence[str] | None = None,
+    platform: Sequence[str] | None = None,
     profile: str = "",
+    push: str = "",
+    oci: str = "",
+    allow_emulation: bool = False,
     no_incremental: bool = False,
     no_cache: bool = False,
     plan: bool = False,
@@ -39,6 +47,7 @@ def build(
     """Build the images of the services: one cargo run for all of them."""
     from buildkit_tasks.flows import build as flow
     from buildkit_tasks.model import BuildRequest
+    from buildkit_tasks.platforms import named
 
     request = BuildRequest(
         services=tuple(service or ()),
@@ -46,6 +55,10 @@ def build(
         incremental=False if no_incremental else None,
         no_cache=no_cache,
         progress=progress,
+        platforms=named(platform or ()),
+        allow_emulation=allow_emulation,
+        push=push,
+        oci=oci,
     )
     if plan:
         flow.show_plan(session, request)

@@ -110,9 +110,7 @@ def trim(
 REF = "the registry's repository, as HOST/PATH (default: the setting remote_cache)"
 PLATFORM = "platform of the mounts, as linux/arm64 (default: the engine's own)"
 PROFILE = "cargo profile (default: the setting `profile`)"
-SCOPE = (
-    "all, or deps: what the lock file brings, and nothing of the workspace (default: the setting remote_cache_scope)"
-)
+SCOPE = "all, or deps: only what the lock file brings (default: the setting remote_cache_scope)"
 PROGRESS = "auto, plain, verbose or quiet"
 
 

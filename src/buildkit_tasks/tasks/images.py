@@ -42,6 +42,30 @@ def build(session: Session, only: Sequence[str] | None = None, force: bool = Fal
     base_images.renew(session, engine.ensure(session), images.recipes(only or ()), force=force)
 
 
+@task(
+    iterable=["service", "platform"],
+    help={
+        "service": "service to look at, repeatable or a comma list; none = all",
+        "platform": "platform that has to be there, as linux/arm64 (default: those that are)",
+        "no_start": "only look into the files, start nothing",
+        "json": "print one document",
+    },
+)
+@told
+def check(
+    session: Session,
+    service: Sequence[str] | None = None,
+    platform: Sequence[str] | None = None,
+    no_start: bool = False,
+    json: bool = False,
+) -> None:
+    """Check the services' built images: every program is of the image's platform, and the service's own starts."""
+    from buildkit_tasks.flows import image_check
+    from buildkit_tasks.platforms import named
+
+    image_check.check(session, service or (), named(platform or ()), start=not no_start)
+
+
 @task
 @told
 def override(session: Session) -> None:

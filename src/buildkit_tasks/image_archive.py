@@ -1,0 +1,86 @@
+"""What a saved image holds: its platforms, and for which processor each of its programs was made. Reads OCI archives.
+
+Formats: https://github.com/opencontainers/image-spec/blob/main/image-layout.md, elf(5).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+#: e_machine of an ELF header, as platforms name it.
+MACHINES = {3: "386", 21: "ppc64le", 22: "s390x", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
+
+
+@dataclass(frozen=True)
+class Image:
+    """One platform's image: `entrypoint` as configured, `programs` path to architecture of every ELF file."""
+
+    platform: str
+    entrypoint: tuple[str, ...]
+    programs: Mapping[str, str]
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """Programs for another processor than the platform's."""
+        arch = self.platform.split("/")[1]
+        return tuple(f"{path} is for {machine}" for path, machine in self.programs.items() if machine != arch)
+
+
+def read(path: Path) -> tuple[Image, ...]:
+    """The images of an archive (`docker save`, or an OCI layout as tar). Raises ValueError for anything else."""
+    with tarfile.open(path) as archive:
+        try:
+            index = json.load(_member(archive, "index.json"))
+            return tuple(_image(archive, manifest) for manifest in _manifests(archive, index))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no OCI archive: {error}") from error
+
+
+def _manifests(archive: tarfile.TarFile, index: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for entry in index["manifests"]:
+        if entry.get("platform", {}).get("architecture") == "unknown":
+            continue  # an attestation
+        content = json.load(_blob(archive, entry["digest"]))
+        if "manifests" in content:
+            yield from _manifests(archive, content)
+        else:
+            yield content
+
+
+def _image(archive: tarfile.TarFile, manifest: Mapping[str, Any]) -> Image:
+    config = json.load(_blob(archive, manifest["config"]["digest"]))
+    variant = f"/{config['variant']}" if config.get("variant") and config["architecture"] != "arm64" else ""
+    programs: dict[str, str] = {}
+    for layer in manifest["layers"]:
+        with tarfile.open(fileobj=_blob(archive, layer["digest"]), mode="r|*") as content:
+            for member in content:
+                file = content.extractfile(member) if member.isreg() else None
+                machine = _machine(file.read(20)) if file else ""
+                if machine:
+                    programs[f"/{member.name.removeprefix('./')}"] = machine
+    entrypoint = tuple(config.get("config", {}).get("Entrypoint") or ())
+    return Image(f"{config['os']}/{config['architecture']}{variant}", entrypoint, programs)
+
+
+def _machine(head: bytes) -> str:
+    if head[:4] != b"\x7fELF" or len(head) < 20:
+        return ""
+    (number,) = struct.unpack("<H" if head[5] == 1 else ">H", head[18:20])
+    return MACHINES.get(number, f"machine {number}")
+
+
+def _blob(archive: tarfile.TarFile, digest: str) -> IO[bytes]:
+    return _member(archive, f"blobs/{digest.replace(':', '/')}")
+
+
+def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    found = archive.extractfile(name)
+    if found is None:
+        raise ValueError(f"{name} is no file")
+    return found
