@@ -50,6 +50,7 @@ cross() {
     if [ -z "$(find "$library" -name 'libstd-*.rlib' 2> /dev/null)" ]; then
         if command -v rustup > /dev/null; then rustup target add "$triple"; else wanted="$wanted $(standard_library)"; fi
     fi
+    # shellcheck disable=SC2086  # a word each
     if [ -n "$wanted" ]; then add_packages $wanted; fi
     small=$(printf %s "$triple" | tr - _)
     large=$(printf %s "$small" | tr '[:lower:]' '[:upper:]')
