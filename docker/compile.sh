@@ -151,10 +151,9 @@ build() {
     # What the comparison of environments leaves out, cargo does not get to see either.
     unset BINS PROFILE SOURCE CACHE_SCOPE REBUILD HOSTNAME OLDPWD CARGO_INCREMENTAL \
         TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT BUILDPLATFORM BUILDOS BUILDARCH BUILDVARIANT
-    # shellcheck source=/dev/null
-    if [ -e "$CROSS" ]; then . "$CROSS"; fi
     use_mold
     choose_base
+    choose_target
     sync_sources
     run_cargo
     write_out
@@ -207,6 +206,30 @@ choose_base() {
     fi
     mkdir -p "$src" "$target" "$state"
     : > "$base.used"
+}
+
+# What cargo compiles for, where that is not simply the machine it runs on: another platform, or a program without shared
+# libraries (STATIC: gnu or musl). Build scripts and proc macros stay the machine's own.
+choose_target() {
+    # shellcheck source=/dev/null
+    if [ -e "$CROSS" ]; then . "$CROSS"; fi
+    case ${STATIC:-} in
+        '') return ;;
+        gnu) triple=${CARGO_BUILD_TARGET:-$host} ;;
+        musl)
+            triple=${CARGO_BUILD_TARGET:-$host}
+            triple=${triple%-*}-musl
+            library=$(rustc --print target-libdir --target "$triple")
+            [ -n "$(find "$library" -name 'libstd-*.rlib' 2> /dev/null)" ] ||
+                die "the toolchain image has no standard library for $triple: use one where \`rustup target add $triple\` was run, or STATIC=gnu"
+            ;;
+        *) die "STATIC is gnu or musl, not '$STATIC'" ;;
+    esac
+    flags=CARGO_TARGET_$(printf %s "$triple" | tr '[:lower:]-' '[:upper:]_')_RUSTFLAGS
+    eval "$flags=\"\${$flags:-} -C target-feature=+crt-static\""
+    CARGO_BUILD_TARGET=$triple
+    # shellcheck disable=SC2163  # the name is in the variable
+    export CARGO_BUILD_TARGET "$flags"
 }
 
 # Makes src equal to the context by content, and every difference visible to cargo.

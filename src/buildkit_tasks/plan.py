@@ -49,6 +49,7 @@ def make(
         "PROFILE": profile,
         "CARGO_INCREMENTAL": "1" if incremental else "0",
         "REBUILD": nonce,
+        "STATIC": settings.static,
         "BUILDKIT_CACHE_MOUNT_NS": settings.cache_namespace,
     }
     bins = "" if len(chosen) == len(space.services) else " ".join(dict.fromkeys(s.binary for s in chosen))

@@ -27,19 +27,19 @@ class Settings:
     compose file's `name:`. cache_namespace: a set of mounts of its own (a branch, a benchmark). compose_file: as
     COMPOSE_FILE. base_registry: a mirror's host (and path) that replaces Docker Hub. ca_bundle: a PEM file handed to
     builds as a secret, empty = none. binary_arg: the build argument that names a service's program. offline_images:
-    auto, always or never build base images from packages. health_timeout: seconds `up` waits. min_disk_gb: warn below.
-    smoke_service: the service that `smoke` posts an action to, empty = this project has no smoke test; smoke_events:
-    the one that tells what was completed. cache_budget: a size as 10GB that this project's caches may take, empty = no
-    limit; cache_trim: what a build does above it, warn or trim. builder: auto, or legacy for the one before
-    BuildKit; legacy_ca: refuse, or layer to hand that builder the CA bundle in a layer of the compile stage.
-    cargo_config: a cargo config.toml for builds only (a mirror of crates.io, credentials), handed over as a secret.
-    remote_cache: a registry's repository (HOST/PATH) for caches that travel, empty = none; remote_cache_pull:
-    when-empty (a build with empty mounts pulls by itself) or never; remote_cache_push: ci-main (CI's main branch pushes
-    by itself, nothing else in CI may), always or never; remote_cache_scope: all (the workspace's own crates too) or
-    deps (what the lock file brings); remote_cache_limit: bytes that a pack may take, as 8GB;
-    remote_cache_timeout: seconds after which a build stops pulling or pushing by itself; remote_cache_key: cosign's
-    public key that packs must be signed with. layer_cache_from, layer_cache_to: BuildKit's own layer caches, as buildx
-    spells them (type=registry,ref=...), several with blanks between.
+    auto, always or never build base images from packages. health_timeout: seconds `up` waits. min_disk_gb: warn
+    below. smoke_service: the service that `smoke` posts an action to, empty = this project has no smoke test;
+    smoke_events: the one that tells what was completed. static: gnu or musl for programs without shared libraries.
+    cache_budget: a size as 10GB that this project's caches may take, empty = no limit; cache_trim: what a build does
+    above it, warn or trim. builder: auto, or legacy for the one before BuildKit; legacy_ca: refuse, or layer to hand
+    that builder the CA bundle in a layer of the compile stage. cargo_config: a cargo config.toml for builds only (a
+    mirror of crates.io, credentials), handed over as a secret. remote_cache: a registry's repository (HOST/PATH) for
+    caches that travel, empty = none; remote_cache_pull: when-empty (a build with empty mounts pulls by itself) or
+    never; remote_cache_push: ci-main (CI's main branch pushes by itself, nothing else in CI may), always or never;
+    remote_cache_scope: all (the workspace's own crates too) or deps (what the lock file brings); remote_cache_limit:
+    bytes that a pack may take, as 8GB; remote_cache_timeout: seconds after which a build stops pulling or pushing by
+    itself; remote_cache_key: cosign's public key that packs must be signed with. layer_cache_from, layer_cache_to:
+    BuildKit's own layer caches, as buildx spells them (type=registry,ref=...), several with blanks between.
     """
 
     root: Path
@@ -56,6 +56,7 @@ class Settings:
     min_disk_gb: int = 5
     smoke_service: str = ""
     smoke_events: str = ""
+    static: str = ""
     cache_budget: str = ""
     cache_trim: str = "warn"
     builder: str = "auto"
@@ -88,6 +89,7 @@ CHOICES = {
     "cache_trim": ("warn", "trim"),
     "builder": ("auto", "legacy"),
     "legacy_ca": ("refuse", "layer"),
+    "static": ("", "gnu", "musl"),
     "remote_cache_pull": ("when-empty", "never"),
     "remote_cache_push": ("ci-main", "always", "never"),
     "remote_cache_scope": ("all", "deps"),

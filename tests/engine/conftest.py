@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from buildkit_tasks.world import World
 REPOSITORY = Path(__file__).parents[2]
 
 #: Records of the build cache that an engine may keep after the tests.
-MANY_RECORDS = 2000
+MANY_RECORDS = int(os.environ.get("BT_MANY_RECORDS", "2000"))
 
 #: What the Dockerfiles and the stack of the tests start from: made together, which costs less than one by one.
 BASES = ("rust:1-bookworm", "debian:bookworm-slim", "postgres:15-bookworm", "rabbitmq:3")
