@@ -220,3 +220,37 @@ def test_secrets_of_dotenv_reach_no_screen_and_no_argv(bench: Bench) -> None:
     for args in (["build"], ["build", "--plan", "--json"], ["settings"], ["build", "--service", "nope"]):
         assert "correct-horse" not in bench.invoke(*args).all
     assert "correct-horse" not in json.dumps(bench.calls)
+
+
+CROSS = "FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS compile"
+
+
+def test_other_platforms_are_in_one_target_with_mounts_for_each_and_nothing_incremental(bench: Bench) -> None:
+    dockerfile = bench.root / "docker/Dockerfile"
+    dockerfile.write_text(dockerfile.read_text().replace("FROM ${RUST_IMAGE} AS compile", CROSS))
+    done = bench.invoke("build", "--service", "api", "--platform", "arm64,amd64")
+    assert done.code == 0, done.all
+    target = json.loads(bench.call("bake")["stdin"])["target"]["api"]
+    assert target["platforms"] == ["linux/arm64", "linux/amd64"]
+    assert target["args"]["CARGO_INCREMENTAL"] == "0"
+    assert "linux/arm64  cross: compiled here for linux/arm64; nothing of it runs during the build" in done.err
+    plan = json.loads(bench.invoke("build", "--platform", "arm64,amd64", "--plan", "--json").out)["plan"]
+    assert plan["mounts"] == ["shop-target-arm64", "shop-target-amd64"]
+
+
+def test_cargo_is_not_emulated_unless_asked_for(bench: Bench) -> None:
+    done = bench.invoke("build", "--platform", "linux/arm64")
+    assert done.code == 47
+    assert "the stage compile compiles in an image of linux/arm64" in done.err
+    assert "ten times as long" in done.err
+    assert not [c for c in bench.calls if "bake" in c["argv"]]
+    assert bench.invoke("build", "--platform", "linux/arm64", "--allow-emulation").code == 0
+
+
+def test_pushed_images_get_the_registrys_name_and_archives_a_file_each(bench: Bench) -> None:
+    bench.invoke("build", "--service", "api", "--push", "registry.example/team/")
+    target = json.loads(bench.call("bake")["stdin"])["target"]["api"]
+    assert target["tags"] == ["registry.example/team/api:dev"]
+    assert target["output"] == ["type=image,push=true"]
+    plan = json.loads(bench.invoke("build", "--service", "api", "--oci", "out", "--plan", "--json").out)["plan"]
+    assert plan["bake"]["target"]["api"]["output"] == ["type=oci,dest=out/api.tar"]
