@@ -63,6 +63,8 @@ def multiarch(session: nox.Session, platform: str) -> None:
     """All images for one platform, cross-compiled where it is not this machine's, and checked: `multiarch(arm64)`."""
     session.run("invoke", "build", "--platform", platform, *session.posargs)
     session.run("invoke", "images.check", "--platform", platform)
+    if platform == "arm64":
+        session.run("pytest", "-q", "-m", "slow", "tests/engine/test_platforms_sample.py")
 
 
 @nox.session
