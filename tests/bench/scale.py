@@ -27,6 +27,12 @@ DRIFT = 3.0  # commits of its own that a branch has, on average: compiled again 
 KEPT_DAYS = 30
 
 
+COLUMNS = (
+    *("builds a day", "hours without", "hours with", "saved", "down a day", "up a day"),
+    *("30 days of it", "mean rate", "pushes"),
+)
+
+
 @dataclass
 class Day:
     """Sums of one day."""
@@ -72,9 +78,7 @@ def size(value: float) -> str:
 
 def main() -> None:
     """Print the table."""
-    print(
-        "| builds a day | hours without | hours with | saved | down a day | up a day | 30 days of it | mean rate | pushes |"
-    )
+    print(f"| {' | '.join(COLUMNS)} |")
     print("|---|---|---|---|---|---|---|---|---|")
     for builds in (10, 1_000, 100_000):
         days = [play(builds, seed) for seed in range(200 if builds < 100 else 5)]
