@@ -47,7 +47,7 @@ class Plain:
         for digest, vertex in self.progress.vertexes.items():
             if vertex.completed and digest not in self.told and not vertex.internal:
                 self.told.add(digest)
-                if not vertex.cached:
+                if not vertex.cached and not vertex.cancelled:
                     how = "failed" if vertex.error else f"{vertex.seconds or 0:.1f} s"
                     self.report.say(f"  {_short(vertex.name)}: {how}")
         done = len(self.progress.compiled)

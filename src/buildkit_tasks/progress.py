@@ -72,6 +72,11 @@ class Vertex:
     partial: str = ""
 
     @property
+    def cancelled(self) -> bool:
+        """True where it was ended and did not fail: another step broke, or two targets' equal steps became one."""
+        return "context canceled" in self.error or "CANCELED" in self.error.upper()
+
+    @property
     def internal(self) -> bool:
         """BuildKit's own bookkeeping (reading the Dockerfile, metadata, exporting), not a step of a Dockerfile."""
         return _STEP.match(self.name) is None
@@ -138,7 +143,7 @@ class Progress:
     def failed(self) -> Vertex | None:
         """The step that broke the build: one with an error that is not merely a cancelled neighbour."""
         broken = [v for v in self.vertexes.values() if v.error]
-        real = [v for v in broken if "context canceled" not in v.error and "CANCELED" not in v.error.upper()]
+        real = [v for v in broken if not v.cancelled]
         return max(real or broken, key=lambda v: len(v.log), default=None)
 
     def steps(self) -> tuple[Step, ...]:
