@@ -65,7 +65,6 @@ def test_our_own_dockerfiles_are_clean() -> None:
     ("code", "old", "new"),
     [
         ("BT001", "id=${CACHE_SCOPE}-target-${TARGETARCH},", ""),
-        ("BT002", "-target-${TARGETARCH}", "-target"),
         ("BT002", "ARG TARGETARCH\n", ""),
         ("BT003", "target=/build,sharing=locked", "target=/build"),
         ("BT005", "COPY --from=compile /out/", "COPY --from=compile /build/"),
@@ -87,6 +86,14 @@ def test_a_mistake_in_our_dockerfile_would_be_seen(code: str, old: str, new: str
     assert old in OURS.text
     broken = replace(OURS, services=services, text=OURS.text.replace(old, new))
     assert {f.code for f in check([broken])} == {code}
+
+
+def test_an_id_without_the_architecture_is_a_mistake_unless_cargo_itself_keeps_targets_apart() -> None:
+    services = {name: {"BIN": name, "CACHE_SCOPE": "sample"} for name in ("api", "worker")}
+    cross = replace(OURS, services=services, text=OURS.text.replace("-target-${TARGETARCH}", "-target"))
+    assert check([cross]) == []
+    native = replace(cross, text=cross.text.replace("FROM --platform=$BUILDPLATFORM ", "FROM "))
+    assert {f.code for f in check([native])} == {"BT002"}
 
 
 def test_it_is_the_script_that_waives_the_rules_for_our_dockerfile() -> None:
