@@ -22,10 +22,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks import caching
 from tests.support import oci_registry, process, second_engine
 
 REPOSITORY = Path(__file__).parents[2]
 BASE = "localhost/buildkit-tasks/debian:bookworm-slim"
+NAMESPACE = "bench-travel-"
 MOUNTS = ("cargo-registry", "cargo-git", "target-amd64")
 
 
@@ -40,7 +42,10 @@ def main() -> None:
             shutil.copy2(REPOSITORY / name, tree / name)
         binary = oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
         with second_engine.running(BASE, place / "second", binary) as second:
-            rows = measure(tree, place, second)
+            try:
+                rows = measure(tree, place, second)
+            finally:
+                _clear()
         for name, value in rows:
             print(f"| {name} | {value} |")
 
@@ -116,9 +121,18 @@ def _timed(work: Callable[[], dict[str, Any]]) -> tuple[float, dict[str, Any]]:
     return time.monotonic() - began, answer
 
 
+def _clear() -> None:
+    """Remove this engine's mounts of the namespaces made here."""
+    listed = subprocess.run(["docker", "buildx", "du", "--verbose"], capture_output=True, check=True, text=True).stdout
+    for record in caching.parse(listed):
+        if record.is_mount and record.mount_id.startswith(NAMESPACE):
+            argv = ["docker", "buildx", "prune", "--force", "--all", "--filter", f"id=^{record.id}$"]
+            subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+
+
 def _spaced(machine: Mapping[str, str | None]) -> dict[str, str | None]:
     """The machine with empty mounts."""
-    return {**machine, "BUILDKIT_TASKS_CACHE_NAMESPACE": f"bench{secrets.token_hex(3)}"}
+    return {**machine, "BUILDKIT_TASKS_CACHE_NAMESPACE": f"{NAMESPACE}{secrets.token_hex(3)}"}
 
 
 def _dance(place: Path, namespace: str) -> tuple[float, float, float, float, int]:
