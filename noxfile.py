@@ -52,6 +52,12 @@ def bench_travel(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_sync(session: nox.Session) -> None:
+    """What comparing sources by content costs, up to 50,000 files (about five minutes of an idle machine)."""
+    session.run("python", "-m", "tests.bench.sync", *session.posargs)
+
+
+@nox.session
 def travel(session: nox.Session) -> None:
     """Shared caches between two engines, with faults on the way (three minutes; copies 2 GB into the second engine)."""
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_travel_machines.py", *session.posargs)

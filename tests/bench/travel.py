@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import caching
+from tests.bench.leftovers import clear
 from tests.support import oci_registry, process, second_engine
 
 REPOSITORY = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ def main() -> None:
             try:
                 rows = measure(tree, place, second)
             finally:
-                _clear()
+                clear(NAMESPACE)
         for name, value in rows:
             print(f"| {name} | {value} |")
 
@@ -119,15 +119,6 @@ def _timed(work: Callable[[], dict[str, Any]]) -> tuple[float, dict[str, Any]]:
     began = time.monotonic()
     answer = work()
     return time.monotonic() - began, answer
-
-
-def _clear() -> None:
-    """Remove this engine's mounts of the namespaces made here."""
-    listed = subprocess.run(["docker", "buildx", "du", "--verbose"], capture_output=True, check=True, text=True).stdout
-    for record in caching.parse(listed):
-        if record.is_mount and record.mount_id.startswith(NAMESPACE):
-            argv = ["docker", "buildx", "prune", "--force", "--all", "--filter", f"id=^{record.id}$"]
-            subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
 
 
 def _spaced(machine: Mapping[str, str | None]) -> dict[str, str | None]:
