@@ -1,8 +1,9 @@
 """What comparing sources by content costs: one edit in trees of 1,000, 10,000 and 50,000 files. Prints a table.
 
-Ours (the compile stage of docker/Dockerfile: content sync, then cargo) against BuildKit's own handling (the sources copied
-into a layer, the same cargo, the same kind of mounts), interleaved, the same edit in both, through `docker buildx build`
-without any Python of ours. The difference is the price of the sync; it may be negative, because nothing is copied into a layer.
+Ours (the compile stage of docker/Dockerfile: content sync, then cargo) against BuildKit's own handling (the sources
+copied into a layer, the same cargo, the same kind of mounts), interleaved, the same edit in both, through
+`docker buildx build` without any Python of ours. The difference is the price of the sync; it may be negative, because
+nothing is copied into a layer.
 
 `nox -s bench_sync`, about five minutes on an idle machine. Nothing is asserted: seconds are no test.
 """
@@ -27,6 +28,7 @@ SCOPE = "bench-sync"
 
 COPIED = f"""\
 FROM {RUST} AS compile
+ARG SIZE
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,id={SCOPE}-copied-${{SIZE}},target=/src/services/target \\
