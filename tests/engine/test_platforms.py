@@ -109,6 +109,22 @@ def test_a_pushed_manifest_list_comes_back_for_both_platforms(machine: Machine, 
             process.run(["docker", "image", "rm", image], tmp_path)
 
 
+def test_a_pack_is_for_one_platform(machine: Machine, tmp_path: Path) -> None:
+    program = oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
+    with oci_registry.running(program, tmp_path / "registry") as registry:
+        remote = {
+            "BUILDKIT_TASKS_REMOTE_CACHE": f"{registry.host}/team/cache",
+            "BUILDKIT_TASKS_REMOTE_CACHE_PULL": "never",
+            "DOCKER_CONFIG": str(registry.config),
+        }
+        pushed = machine.document("cache.push", "--force", "--platform", "arm64", **remote)["pack"]
+        assert pushed["tag"].startswith("all-arm64-")
+        empty = {**remote, "BUILDKIT_TASKS_CACHE_NAMESPACE": f"t{secrets.token_hex(4)}"}
+        assert machine.refused("cache.pull", **empty) == "pack-missing"
+        assert machine.document("cache.pull", "--platform", "arm64", **empty)["pull"]["unpacked"]
+        assert machine.document("build", "--platform", "arm64", "--no-cache", **empty)["cargo"]["compiled"] == []
+
+
 def test_a_static_program_runs_where_there_is_nothing_else(machine: Machine) -> None:
     compose = machine.site.root / "compose.yaml"
     text = compose.read_text()
