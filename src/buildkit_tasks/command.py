@@ -160,19 +160,13 @@ def save_image(cwd: Path, image: str, archive: Path) -> Command:
     return docker(cwd, "image", "save", "--output", str(archive), image)
 
 
-def start_check(
-    cwd: Path, name: str, image: str, platform: str, entrypoint: Sequence[str], emulator: Path | None
-) -> Command:
+def start_check(cwd: Path, name: str, image: str, platform: str, program: str, emulator: Path | None) -> Command:
     """Start an image's program with `--version`, without a network; under an emulator, mounted, if one is given."""
     how = ["run", "--name", name, "--network", "none", "--platform", platform]
     if emulator:
-        how += [
-            "--mount",
-            f"type=bind,source={emulator},target=/run/emulator,readonly",
-            "--entrypoint",
-            "/run/emulator",
-        ]
-    return docker(cwd, *how, image, *(entrypoint if emulator else ()), "--version")
+        how += ["--mount", f"type=bind,source={emulator},target=/run/emulator,readonly"]
+    how += ["--entrypoint", "/run/emulator" if emulator else program]
+    return docker(cwd, *how, image, *([program] if emulator else []), "--version")
 
 
 def remove_container(cwd: Path, name: str) -> Command:

@@ -218,7 +218,7 @@ def stages(text: str, args: Mapping[str, str]) -> tuple[Stage, ...]:
             last = found[-1]
             froms = [m.options["from"] for m in run_mounts(item) if "from" in m.options]
             froms += [flags(item)[0]["from"]] if item.keyword == "COPY" and "from" in flags(item)[0] else []
-            runs = (*last.runs, item.rest) if item.keyword == "RUN" else last.runs
+            runs = (*last.runs, f"{item.rest}\n{item.body}") if item.keyword == "RUN" else last.runs
             found[-1] = replace(last, runs=runs, sources=(*last.sources, *(expand(f, values).lower() for f in froms)))
     return tuple(found)
 

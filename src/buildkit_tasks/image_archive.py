@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import struct
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,10 @@ MACHINES = {3: "386", 21: "ppc64le", 22: "s390x", 40: "arm", 62: "amd64", 183: "
 
 @dataclass(frozen=True)
 class Image:
-    """One platform's image: `entrypoint` as configured, `programs` path to architecture of every ELF file."""
+    """One platform's image. `start`: the first word of what it runs; `programs`: architecture of each ELF file."""
 
     platform: str
-    entrypoint: tuple[str, ...]
+    start: str
     programs: Mapping[str, str]
 
     @property
@@ -33,13 +34,18 @@ class Image:
 
 
 def read(path: Path) -> tuple[Image, ...]:
-    """The images of an archive (`docker save`, or an OCI layout as tar). Raises ValueError for anything else."""
-    with tarfile.open(path) as archive:
-        try:
+    """The images of an archive (`docker save`, or an OCI layout as tar).
+
+    Raises ValueError for anything else, also for layers in a compression that Python does not know (zstd before 3.14).
+    """
+    try:
+        with tarfile.open(path) as archive:
             index = json.load(_member(archive, "index.json"))
             return tuple(_image(archive, manifest) for manifest in _manifests(archive, index))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"no OCI archive: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"it is no OCI archive: {error}") from error
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise ValueError(f"a layer cannot be read: {error}") from error
 
 
 def _manifests(archive: tarfile.TarFile, index: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -64,8 +70,9 @@ def _image(archive: tarfile.TarFile, manifest: Mapping[str, Any]) -> Image:
                 machine = _machine(file.read(20)) if file else ""
                 if machine:
                     programs[f"/{member.name.removeprefix('./')}"] = machine
-    entrypoint = tuple(config.get("config", {}).get("Entrypoint") or ())
-    return Image(f"{config['os']}/{config['architecture']}{variant}", entrypoint, programs)
+    runs = config.get("config", {})
+    command = (*(runs.get("Entrypoint") or ()), *(runs.get("Cmd") or ()))
+    return Image(f"{config['os']}/{config['architecture']}{variant}", command[0] if command else "", programs)
 
 
 def _machine(head: bytes) -> str:

@@ -112,7 +112,7 @@ def recipe_for(reference: str) -> Recipe | None:
 
 def foreign(image: str, platform: str) -> str:
     """The name of an image of ours for a platform that is not the engine's own."""
-    return f"{image}-{platform.rpartition('/')[2]}"
+    return f"{image}-{platform.split('/')[1]}"
 
 
 def named(name: str) -> Recipe | None:

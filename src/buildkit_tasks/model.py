@@ -120,7 +120,7 @@ class BuildRequest:
 class BuildPlan:
     """Everything decided before anything runs. `definition` is the bake file; `reasons` the why of each choice.
 
-    `routes`: per platform other than the engine's own how its images are made, in words.
+    `routes`: per platform asked for how its images are made, in words.
     """
 
     workspace: Workspace

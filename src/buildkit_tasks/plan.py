@@ -22,8 +22,8 @@ class Surroundings:
 
     `dockerfiles`: text by path. `replacements`: image reference to the one to use instead. `transfer`: context
     directory to the link that BuildKit shall read it through. `foreign`: `replacements` for platforms other than the
-    engine's own. `tier`: what the engine can do. `ci`: a CI system runs us. `proxies`: the host's proxy variables,
-    which every builder knows as arguments and keeps out of layers and cache keys.
+    engine's own. `tier`: what the engine can do. `driver`: of the builder. `ci`: a CI system runs us. `proxies`: the
+    host's proxy variables, which every builder knows as arguments and keeps out of layers and cache keys.
     """
 
     dockerfiles: Mapping[Path, str]
@@ -31,6 +31,7 @@ class Surroundings:
     transfer: Mapping[Path, Path] = field(default_factory=dict)
     foreign: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     tier: str = "full"
+    driver: str = "docker"
     ci: bool = False
     proxies: Mapping[str, str] = field(default_factory=dict)
 
@@ -57,6 +58,7 @@ def make(
     mounts: dict[str, None] = {}
     for service in chosen:
         text = around.dockerfiles[service.dockerfile]
+        _check_static(settings, service, text, engine, request)
         args = _arguments(service, text, {**common, "BINS": bins, "CACHE_SCOPE": space.scope}, settings)
         args = {**around.proxies, **args}
         targets[service.name] = _target(service, text, args, settings, around, compression)
@@ -79,16 +81,30 @@ def make(
 def _routes(
     chosen: Sequence[Service], engine: Engine, request: BuildRequest, around: Surroundings
 ) -> list[platforms.Route]:
-    """How each other platform is reached, the worst of all services; refuses what should not be tried."""
-    found: dict[str, platforms.Route] = {}
-    for service in chosen:
-        for platform in request.platforms:
-            text = around.dockerfiles[service.dockerfile]
-            route = platforms.route(text, service.args, service.target, platform, engine)
-            if platform not in found or route.how == "emulated":
-                found[platform] = route
-    platforms.check(engine, around.tier, request.platforms, list(found.values()), request.allow_emulation)
-    return list(found.values())
+    """How each platform asked for is reached, the worst of all services; refuses what should not be tried."""
+    found = [
+        platforms.worst(
+            [platforms.route(around.dockerfiles[s.dockerfile], s.args, s.target, platform, engine) for s in chosen]
+        )
+        for platform in request.platforms
+    ]
+    platforms.check(engine, around.tier, around.driver, request, found)
+    return found
+
+
+def _check_static(settings: Settings, service: Service, text: str, engine: Engine, request: BuildRequest) -> None:
+    """Where the setting `static` would have no effect, or a wrong one, it is refused."""
+    why = ""
+    if not settings.static:
+        return
+    if "STATIC" not in dockerfile.arguments(text):
+        why = f"{service.dockerfile} has no `ARG STATIC`: take over the newer docker/Dockerfile and docker/compile.sh"
+    elif service.args.get("RUSTFLAGS"):
+        why = "the build argument RUSTFLAGS outdoes it: write -C target-feature=+crt-static there instead"
+    elif settings.static == "musl" and any(p != platforms.own(engine) for p in request.platforms):
+        why = "for another platform than the engine's own there is no cross compiler for musl here: static = gnu"
+    if why:
+        raise Problem("settings-invalid", f"static = {settings.static} is of no use here.", causes=[why], hint=why)
 
 
 def _destination(service: Service, request: BuildRequest) -> dict[str, Any]:
@@ -100,7 +116,7 @@ def _destination(service: Service, request: BuildRequest) -> dict[str, Any]:
     elif request.oci:
         where |= {"output": [f"type=oci,dest={request.oci}/{service.name}.tar"]}
     elif request.platforms:
-        where |= {"output": ["type=image"]}
+        where |= {"output": ["type=docker" if len(request.platforms) == 1 else "type=image"]}
     return where
 
 

@@ -6,13 +6,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from . import caching, dockerfile
+from . import dockerfile
 from .dockerfile import Stage
 from .errors import Problem
-from .model import Engine
+from .model import BuildRequest, Engine
 
 #: What emulation costs, measured once: a small crate took 119.8 s under QEMU, 11.2 s cross-compiled.
 EMULATION_PRICE = "about ten times as long (a small crate: 119.8 s instead of 11.2 s)"
+
+SYSTEMS = ("linux", "windows", "darwin", "freebsd")
+
+#: Architectures as kernels name them.
+ALIASES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 _COMPILES = re.compile(r"\b(cargo|rustc|compile\.sh)\b")
 
@@ -27,9 +32,21 @@ class Route:
 
 
 def named(words: Sequence[str]) -> tuple[str, ...]:
-    """Platforms as a user names them: comma lists taken apart, `arm64` made `linux/arm64`, each once."""
-    short = [name.strip() for word in words for name in word.split(",") if name.strip()]
-    return tuple(dict.fromkeys(caching.platform(name) for name in short))
+    """Platforms as a user names them (`arm64`, `linux/arm64/v8`, comma lists) as BuildKit does, each once.
+
+    Raises `Problem` bad-argument for what is no platform.
+    """
+    return tuple(dict.fromkeys(_full(name.strip()) for word in words for name in word.split(",") if name.strip()))
+
+
+def _full(name: str) -> str:
+    parts = name.split("/") if "/" in name and name.split("/")[0] in SYSTEMS else ["linux", *name.split("/")]
+    parts[1] = ALIASES.get(parts[1], parts[1])
+    if parts[1:] == ["arm64", "v8"]:
+        parts.pop()  # the only one there is
+    if len(parts) > 3 or not all(re.fullmatch(r"[a-z0-9_]+", part) for part in parts):
+        raise Problem("bad-argument", f"{name!r} is no platform.", hint="--platform linux/arm64")
+    return "/".join(parts)
 
 
 def own(engine: Engine) -> str:
@@ -41,9 +58,8 @@ def route(text: str, args: Mapping[str, str], target: str, platform: str, engine
     """The route for one Dockerfile, up to the stage `target` (empty = the last)."""
     if platform == own(engine):
         return Route(platform, "native", "this engine's own platform")
-    emulated = [
-        stage for stage in _needed(dockerfile.stages(text, args), target) if stage.runs and stage.platform != "build"
-    ]
+    needed = _needed(dockerfile.stages(text, args), target, engine)
+    emulated = [stage for stage in needed if stage.runs and stage.platform != "build"]
     compiling = [stage.name for stage in emulated if any(map(_COMPILES.search, stage.runs))]
     if compiling:
         return Route(platform, "emulated", f"the stage {compiling[0]} compiles in an image of {platform}")
@@ -53,20 +69,21 @@ def route(text: str, args: Mapping[str, str], target: str, platform: str, engine
     return Route(platform, "cross", f"compiled here for {platform}; nothing of it runs during the build")
 
 
-def foreign_bases(text: str, args: Mapping[str, str], target: str) -> tuple[str, ...]:
+def foreign_bases(text: str, args: Mapping[str, str], target: str, engine: Engine) -> tuple[str, ...]:
     """References of the images that have to be of the target's platform."""
     every = dockerfile.stages(text, args)
     names = {stage.name for stage in every} | {"scratch"}
-    needed = _needed(every, target)
+    needed = _needed(every, target, engine)
     return tuple(dict.fromkeys(s.base for s in needed if s.platform != "build" and s.base.lower() not in names))
 
 
-def _needed(stages: Sequence[Stage], target: str) -> list[Stage]:
-    """The stages that a build up to `target` needs; `platform` is "build" for those of the builder's own platform."""
+def _needed(stages: Sequence[Stage], target: str, engine: Engine) -> list[Stage]:
+    """The stages that a build up to `target` needs; `platform` is "build" for those of the engine's own platform."""
     by_name: dict[str, Stage] = {}
     for number, stage in enumerate(stages):
         parent = by_name.get(stage.base.lower())
-        kind = "build" if "BUILDPLATFORM" in stage.platform else "" if stage.platform or not parent else parent.platform
+        here = "BUILDPLATFORM" in stage.platform or stage.platform == own(engine)
+        kind = "build" if here else "" if stage.platform or not parent else parent.platform
         found = Stage(stage.name, stage.base, kind, stage.runs, stage.sources)
         by_name |= {stage.name: found, str(number): found}
     wanted = [target.lower() or (stages[-1].name if stages else "")]
@@ -80,29 +97,44 @@ def _needed(stages: Sequence[Stage], target: str) -> list[Stage]:
     return list(needed.values())
 
 
-def check(engine: Engine, tier: str, platforms: Sequence[str], routes: Sequence[Route], allow_emulation: bool) -> None:
-    """Refuse what should not be tried.
+def worst(routes: Sequence[Route]) -> Route:
+    """Of several Dockerfiles' routes for one platform the one to tell."""
+    return max(routes, key=lambda route: (route.how == "emulated", "emulated" in route.why))
 
-    Problems: platform-unsupported where the engine cannot hold the result; emulation-refused where cargo would be
-    emulated and nobody asked for that.
+
+def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes: Sequence[Route]) -> None:
+    """Refuse what should not be tried. `driver` is that of the builder in use, asked where it matters.
+
+    Problems: bad-argument; platform-unsupported where the result can be held nowhere; emulation-refused where cargo
+    would be emulated and nobody asked for that.
     """
-    if platforms and tier != "full":
+    several = len(request.platforms) > 1
+    if request.push and request.oci:
+        raise Problem("bad-argument", "--push and --oci are two places.", hint="one of them at a time")
+    if (request.platforms or request.push or request.oci) and tier != "full":
         raise Problem(
             "platform-unsupported",
-            "This engine builds for its own platform only.",
-            causes=["building for others needs BuildKit and buildx"],
+            "This engine builds for its own platform only, and only into itself.",
+            causes=["--platform, --push and --oci need BuildKit and buildx"],
             hint="invoke engine.install",
         )
-    if len(platforms) > 1 and not engine.containerd_store:
+    if driver == "docker" and not engine.containerd_store and (several or request.oci):
+        what = f"one image for {' and '.join(request.platforms)}" if several else "OCI archives"
         raise Problem(
             "platform-unsupported",
-            f"This engine cannot hold one image for {' and '.join(platforms)}.",
-            causes=["manifest lists need the containerd image store, which is off here"],
+            f"This engine cannot make {what}.",
+            causes=["that needs the containerd image store, which is off here"],
             hint='{"features": {"containerd-snapshotter": true}} in daemon.json; or one --platform at a time; '
-            "or --push with a builder of another driver (docker buildx create --use)",
+            "or a builder of another driver (docker buildx create --use) with --push",
+        )
+    if driver != "docker" and several and not (request.push or request.oci):
+        raise Problem(
+            "platform-unsupported",
+            f"The builder in use ({driver}) cannot hand one image for several platforms to the engine.",
+            hint="--push HOST/PATH, --oci DIRECTORY, one --platform at a time, or: docker buildx use default",
         )
     slow = [r for r in routes if r.how == "emulated"]
-    if slow and not allow_emulation:
+    if slow and not request.allow_emulation:
         raise Problem(
             "emulation-refused",
             f"cargo would run emulated for {slow[0].platform}.",

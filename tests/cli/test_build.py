@@ -228,6 +228,7 @@ CROSS = "FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS compile"
 def test_other_platforms_are_in_one_target_with_mounts_for_each_and_nothing_incremental(bench: Bench) -> None:
     dockerfile = bench.root / "docker/Dockerfile"
     dockerfile.write_text(dockerfile.read_text().replace("FROM ${RUST_IMAGE} AS compile", CROSS))
+    bench.reply("buildx inspect", stdout="Name: default\nDriver: docker\n")
     done = bench.invoke("build", "--service", "api", "--platform", "arm64,amd64")
     assert done.code == 0, done.all
     target = json.loads(bench.call("bake")["stdin"])["target"]["api"]
@@ -252,5 +253,23 @@ def test_pushed_images_get_the_registrys_name_and_archives_a_file_each(bench: Be
     target = json.loads(bench.call("bake")["stdin"])["target"]["api"]
     assert target["tags"] == ["registry.example/team/api:dev"]
     assert target["output"] == ["type=image,push=true"]
-    plan = json.loads(bench.invoke("build", "--service", "api", "--oci", "out", "--plan", "--json").out)["plan"]
-    assert plan["bake"]["target"]["api"]["output"] == ["type=oci,dest=out/api.tar"]
+    bench.reply("buildx inspect", stdout="Name: default\nDriver: docker\n")
+    bench.invoke("build", "--service", "worker", "--oci", "out/new")
+    worker = json.loads([c for c in bench.calls if "bake" in c["argv"]][-1]["stdin"])["target"]["worker"]
+    assert worker["output"] == [f"type=oci,dest={bench.root / 'out/new'}/worker.tar"]
+    assert (bench.root / "out/new").is_dir()
+    both = bench.invoke("build", "--oci", "out", "--push", "registry.example/team")
+    assert both.code == 33
+
+
+def test_the_progress_asked_for_is_kept_with_platforms(bench: Bench) -> None:
+    done = bench.invoke("build", "--platform", "amd64", "--progress", "quiet")
+    assert done.code == 0
+    assert "RUN cargo build: " not in done.err
+
+
+def test_static_is_refused_where_it_would_do_nothing(bench: Bench) -> None:
+    bench.env["BUILDKIT_TASKS_STATIC"] = "gnu"
+    done = bench.invoke("build")
+    assert done.code == 4
+    assert "has no `ARG STATIC`" in done.err

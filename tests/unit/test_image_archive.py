@@ -67,7 +67,7 @@ def test_platforms_programs_and_what_is_wrong(tmp_path: Path) -> None:
     nested = layout.blob(json.dumps({"manifests": [arm, unknown]}).encode())
     found = image_archive.read(layout.write(tmp_path / "a.tar", [{"digest": nested}, amd]))
     assert [image.platform for image in found] == ["linux/arm64", "linux/amd64"]
-    assert found[0].entrypoint == ("/bin/service",)
+    assert found[0].start == "/bin/service"
     assert found[0].programs == {"/bin/service": "arm64", "/lib/old.so": "amd64"}
     assert found[0].wrong == ("/lib/old.so is for amd64",)
     assert found[1].wrong == ()
@@ -88,3 +88,12 @@ def test_what_is_no_oci_archive_is_told(tmp_path: Path) -> None:
 def _empty(folder: Path) -> Path:
     with tarfile.open(folder / "b.tar", "w"):
         return folder / "b.tar"
+
+
+def test_a_layer_in_an_unknown_compression_is_told(tmp_path: Path) -> None:
+    layout = Layout()
+    config = layout.blob(json.dumps({"os": "linux", "architecture": "amd64"}).encode())
+    layer = layout.blob(b"\x28\xb5\x2f\xfd" + bytes(100))
+    manifest = json.dumps({"config": {"digest": config}, "layers": [{"digest": layer}]}).encode()
+    with pytest.raises(ValueError, match="a layer cannot be read"):
+        image_archive.read(layout.write(tmp_path / "a.tar", [{"digest": layout.blob(manifest)}]))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from buildkit_tasks import platforms
 from buildkit_tasks.errors import Problem
-from buildkit_tasks.model import Engine
+from buildkit_tasks.model import BuildRequest, Engine
 from buildkit_tasks.platforms import Route
 
 AMD = Engine("id", (26, 1, 5), (0, 13, 1), (2, 26, 1), "linux", "amd64", containerd_store=True)
 ARM = dataclasses.replace(AMD, arch="arm64")
+STORELESS = dataclasses.replace(AMD, containerd_store=False)
 OURS = (Path(__file__).parents[2] / "docker/Dockerfile").read_text()
 CLASSIC = """\
 FROM rust:1 AS build
@@ -26,23 +28,34 @@ COPY --from=build /app /app
 """
 
 
+def request(*wanted: str, **more: Any) -> BuildRequest:
+    """A request for these platforms."""
+    return BuildRequest(platforms=wanted, **more)
+
+
 @pytest.mark.parametrize(("engine", "platform"), [(AMD, "linux/arm64"), (ARM, "linux/amd64")])
 def test_our_dockerfile_cross_compiles_in_both_directions_and_runs_nothing(engine: Engine, platform: str) -> None:
     route = platforms.route(OURS, {}, "", platform, engine)
     assert route.how == "cross"
     assert "nothing of it runs" in route.why
     assert platforms.route(OURS, {}, "", platforms.own(engine), engine).how == "native"
-    assert platforms.foreign_bases(OURS, {}, "") == ("debian:bookworm-slim",)
+    assert platforms.foreign_bases(OURS, {}, "", engine) == ("debian:bookworm-slim",)
 
 
 def test_a_compile_stage_of_the_targets_platform_is_emulated_and_refused() -> None:
     route = platforms.route(CLASSIC, {}, "", "linux/arm64", AMD)
     assert (route.how, "stage build" in route.why) == ("emulated", True)
     with pytest.raises(Problem) as caught:
-        platforms.check(AMD, "full", ("linux/arm64",), [route], False)
+        platforms.check(AMD, "full", "docker", request("linux/arm64"), [route])
     assert caught.value.code == "emulation-refused"
     assert "--allow-emulation" in caught.value.hint
-    platforms.check(AMD, "full", ("linux/arm64",), [route], True)
+    platforms.check(AMD, "full", "docker", request("linux/arm64", allow_emulation=True), [route])
+    # a here-document's body counts, and a platform that is spelt out and is the engine's own is not foreign
+    inside = CLASSIC.replace("RUN cargo build --release\n", "RUN <<END\ncargo build\nEND\n")
+    assert platforms.route(inside, {}, "", "linux/arm64", AMD).how == "emulated"
+    spelt = CLASSIC.replace("FROM rust:1", "FROM --platform=linux/amd64 rust:1")
+    assert platforms.route(spelt, {}, "", "linux/arm64", AMD).how == "cross"
+    assert platforms.route(spelt, {}, "", "linux/amd64", ARM).how == "emulated"
 
 
 def test_other_steps_that_run_there_are_told_and_stages_nobody_needs_are_not() -> None:
@@ -53,30 +66,50 @@ def test_other_steps_that_run_there_are_told_and_stages_nobody_needs_are_not() -
     # a stage that starts from the builder's own is of its platform; up to there nothing is foreign
     derived = text.replace("FROM debian:bookworm-slim\n", "FROM build\n")
     assert "nothing of it runs" in platforms.route(derived, {}, "", "linux/arm64", AMD).why
-    assert platforms.foreign_bases(text, {}, "build") == ()
-    assert platforms.foreign_bases(text, {}, "") == ("debian:bookworm-slim",)
+    assert platforms.foreign_bases(text, {}, "build", AMD) == ()
+    assert platforms.foreign_bases(text, {}, "", AMD) == ("debian:bookworm-slim",)
+    clean = platforms.route(OURS, {}, "", "linux/arm64", AMD)
+    assert platforms.worst([clean, route]) == platforms.worst([route, clean]) == route
 
 
 @pytest.mark.parametrize(
-    ("engine", "tier", "wanted", "words"),
+    ("engine", "tier", "driver", "wanted", "words"),
     [
-        (AMD, "legacy", ("linux/arm64",), "its own platform only"),
-        (dataclasses.replace(AMD, containerd_store=False), "full", ("linux/amd64", "linux/arm64"), "linux/amd64 and"),
+        (AMD, "legacy", "docker", request("linux/arm64"), "its own platform only"),
+        (AMD, "each", "docker", request(push="registry.example/team"), "only into itself"),
+        (STORELESS, "full", "docker", request("linux/amd64", "linux/arm64"), "linux/amd64 and linux/arm64"),
+        (STORELESS, "full", "docker", request(oci="/out"), "OCI archives"),
+        (AMD, "full", "docker-container", request("linux/amd64", "linux/arm64"), "cannot hand"),
     ],
 )
-def test_what_an_engine_cannot_do_is_told_before_the_build(
-    engine: Engine, tier: str, wanted: tuple[str, ...], words: str
+def test_what_cannot_be_held_is_told_before_the_build(
+    engine: Engine, tier: str, driver: str, wanted: BuildRequest, words: str
 ) -> None:
     with pytest.raises(Problem, match=words) as caught:
-        platforms.check(engine, tier, wanted, [], False)
+        platforms.check(engine, tier, driver, wanted, [])
     assert caught.value.code == "platform-unsupported"
 
 
-def test_one_platform_needs_no_containerd_store() -> None:
-    store = dataclasses.replace(AMD, containerd_store=False)
-    platforms.check(store, "full", ("linux/arm64",), [Route("linux/arm64", "cross", "")], False)
+@pytest.mark.parametrize(
+    ("engine", "driver", "wanted"),
+    [
+        (STORELESS, "docker", request("linux/arm64")),
+        (STORELESS, "docker-container", request("linux/amd64", "linux/arm64", push="registry.example/team")),
+        (AMD, "docker", request("linux/amd64", "linux/arm64")),
+        (AMD, "docker", request(oci="/out")),
+    ],
+)
+def test_what_can_be_held_is_let_through(engine: Engine, driver: str, wanted: BuildRequest) -> None:
+    platforms.check(engine, "full", driver, wanted, [Route("linux/arm64", "cross", "")])
 
 
 def test_platforms_are_named_as_users_do() -> None:
     assert platforms.named(["arm64,linux/amd64", " arm64 "]) == ("linux/arm64", "linux/amd64")
+    assert platforms.named(["aarch64,linux/arm64/v8", "x86_64", "arm/v7"]) == (
+        "linux/arm64",
+        "linux/amd64",
+        "linux/arm/v7",
+    )
     assert platforms.named([]) == ()
+    with pytest.raises(Problem, match="no platform"):
+        platforms.named(["linux/arm 64"])

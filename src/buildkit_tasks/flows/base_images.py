@@ -63,7 +63,7 @@ def build_foreign(session: Session, facts: Engine, recipe: Recipe, platform: str
     with _workplace(session) as place:
         main, security = apt.for_suite(host.apt_sources(), host.release().codename, SUITE)
         _lay_out(session, place, (main, security))
-        arch = platform.rpartition("/")[2]
+        arch = platform.split("/")[1]
         _rootfs(session, facts, place, main, arch)
         _solve(session, facts, place, json.dumps(images.foreign_definition(recipe, platform, recipe_hash())))
         (place / f"rootfs-{arch}.tar").unlink(missing_ok=True)

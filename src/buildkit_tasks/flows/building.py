@@ -6,7 +6,9 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from buildkit_tasks import command, dockerfile, plan, platforms, run, transfer, workspace
 from buildkit_tasks.errors import Problem
@@ -26,12 +28,15 @@ def prepare(session: Session, project: Project, request: BuildRequest, *, look_o
     bases = dict.fromkeys(ref for s in chosen for ref in dockerfile.base_images(texts[s.dockerfile], s.args))
     find = images.replacements if look_only else images.ensure
     links = {} if look_only else _transfer_links(session, chosen)
-    tier = lesser.tier(session, project.engine).name if request.platforms else "full"
+    special = bool(request.platforms or request.push or request.oci)
+    if request.oci:
+        request = replace(request, oci=_directory(session, request.oci))
     around = plan.Surroundings(
         dockerfiles=texts,
         replacements=find(session, project.engine, tuple(bases)),
         foreign=_foreign(session, project, request, texts, chosen, look_only),
-        tier=tier,
+        tier=lesser.tier(session, project.engine).name if special else "full",
+        driver=_driver(session) if len(request.platforms) > 1 or request.oci else "docker",
         transfer=links,
         ci=session.world.ci,
         proxies=plan.proxies(session.world.env),
@@ -52,13 +57,16 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
         session.report.say(
             "DOCKER_BUILDKIT=0 is set here and overridden: builder = legacy is the setting that means it"
         )
-    for platform, how in decided.routes.items():
-        session.report.say(f"  {platform}  {how}")
+    for platform, route in decided.routes.items():
+        session.report.say(f"  {platform}  {route}")
     with ThreadPoolExecutor(1) as pool:
         before = pool.submit(image_choice.ids, session, [s.image for s in decided.services])
         progress, digests = solve(session, decided, decided.definition, how)
         old = before.result()
-    targets = tuple(_target_result(s, digests.get(s.name, {}), old.get(s.image, "")) for s in decided.services)
+    definition = decided.definition["target"]
+    targets = tuple(
+        _target_result(s, definition[s.name], digests.get(s.name, {}), old.get(s.image, "")) for s in decided.services
+    )
     return BuildOutcome(
         seconds=session.world.clock() - began,
         incremental=decided.incremental,
@@ -82,18 +90,43 @@ def _foreign(
     found = {}
     for platform in request.platforms:
         if platform != platforms.own(project.engine):
-            refs = (r for s in chosen for r in platforms.foreign_bases(texts[s.dockerfile], s.args, s.target))
+            refs = (
+                ref
+                for s in chosen
+                for ref in platforms.foreign_bases(texts[s.dockerfile], s.args, s.target, project.engine)
+            )
             found[platform] = images.foreign(
                 session, project.engine, tuple(dict.fromkeys(refs)), platform, build=not look_only
             )
     return found
 
 
-def _target_result(service: Service, metadata: Mapping[str, str], before: str) -> TargetResult:
+def _driver(session: Session) -> str:
+    """The driver of the builder in use."""
+    details = run.check(session.world, command.builder_details(session.root)).stdout
+    found = re.search(r"^Driver:\s+(\S+)", details, re.MULTILINE)
+    return found[1] if found else "docker"
+
+
+def _directory(session: Session, given: str) -> str:
+    """Where archives go: from where the user stands, made if need be. Raises `Problem` bad-argument."""
+    place = (session.world.cwd / given).resolve()
+    if "," in str(place):
+        raise Problem("bad-argument", f"buildx takes no path with a comma: {place}", hint="--oci another-directory")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Problem("bad-argument", f"{place} cannot be made: {error.strerror}.", hint="--oci DIRECTORY") from error
+    return str(place)
+
+
+def _target_result(
+    service: Service, target: Mapping[str, Any], metadata: Mapping[str, str], before: str
+) -> TargetResult:
     """One image's outcome; an engine without the containerd store calls images by their config's digest."""
     digest = metadata.get("containerimage.digest", "")
     same = before in (digest, metadata.get("containerimage.config.digest", "")) and before != ""
-    return TargetResult(service.name, service.image, digest, changed=not same)
+    return TargetResult(service.name, target["tags"][0], digest, changed=not same)
 
 
 def _transfer_links(session: Session, chosen: Sequence[Service]) -> dict[Path, Path]:
@@ -120,8 +153,7 @@ def _check_layer_cache(session: Session, project: Project) -> None:
     wanted = [one for one in session.settings.layer_cache_to.split() if not one.startswith("type=inline")]
     if not wanted or project.engine.containerd_store:
         return
-    details = run.check(session.world, command.builder_details(session.root)).stdout
-    if re.search(r"^Driver:\s+docker$", details, re.MULTILINE):
+    if _driver(session) == "docker":
         raise Problem(
             "settings-invalid",
             f"This engine cannot write the layer cache {wanted[0]!r}.",

@@ -14,6 +14,7 @@ from pathlib import Path
 from buildkit_tasks import cache_view, caching, command, dockerfile, run
 from buildkit_tasks.cache_view import Cache
 from buildkit_tasks.caching import Record
+from buildkit_tasks.engine import ANSWER_TIMEOUT
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import Engine, Result, Service
 
@@ -78,7 +79,7 @@ def look(
     they were asked for already.
     """
     early = listed.result() if listed else None
-    if early and ("json" in early.command.argv) is _form(session, project.engine):
+    if early and early.code != 124 and ("json" in early.command.argv) is _form(session, project.engine):
         known = _records(early, builder)
     else:  # nothing was asked, or another buildx was expected
         known = records(session, project.engine, builder, settle=project.workspace.scope if settle else "")
@@ -125,7 +126,8 @@ def _early(session: Session, builder: str, pool: ThreadPoolExecutor) -> Future[R
         as_json = json.loads((session.state / _FORM).read_text("utf-8")) is True
     except (OSError, ValueError):
         return None
-    return pool.submit(run.capture, session.world, command.cache_records(session.root, builder, as_json=as_json))
+    listing = command.cache_records(session.root, builder, as_json=as_json)
+    return pool.submit(run.capture, session.world, listing, timeout=ANSWER_TIMEOUT)
 
 
 def _form(session: Session, engine: Engine) -> bool:

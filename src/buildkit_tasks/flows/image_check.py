@@ -20,7 +20,10 @@ from .session import Session
 START_TIMEOUT = 20
 
 #: Exit codes that are not the program's own: it could not be run, or was killed by a signal at once.
-NOT_STARTED = range(125, 256)
+NOT_STARTED = range(126, 256)
+
+#: docker's own failure, before any program ran.
+CONTAINER_FAILED = 125
 
 
 def check(session: Session, services: Sequence[str], wanted: Sequence[str] = (), *, start: bool = True) -> None:
@@ -87,21 +90,36 @@ def _read(session: Session, service: Service) -> tuple[Image, ...]:
             raise Problem(
                 "platform-wrong",
                 f"{service.image} cannot be looked into: {error}.",
-                causes=["docker save writes the OCI format from Docker 25 on"],
-                hint="invoke engine.install",
+                causes=[
+                    "docker saves OCI archives from version 25 on",
+                    "Python reads layers packed with gzip, not zstd",
+                ],
+                hint="a newer engine (invoke engine.install), or a base image whose layers are gzip",
             ) from error
 
 
 def _start(session: Session, project: Project, service: Service, image: Image) -> str:
-    """How the program was started. Natively where the engine can, else under QEMU, which is mounted for this only."""
+    """How the program was started, empty where it cannot be: what an image runs may be a script.
+
+    Natively where the engine can, else under QEMU, which is mounted for this only.
+    """
+    if image.start not in image.programs:
+        return ""
     native = image.platform == platforms.own(project.engine)
     qemu = None if native else emulator.program(session, image.platform)
     name = f"buildkit-tasks-check-{secrets.token_hex(4)}"
-    argv = command.start_check(session.root, name, service.image, image.platform, image.entrypoint, qemu)
+    argv = command.start_check(session.root, name, service.image, image.platform, image.start, qemu)
     try:
         result = run.capture(session.world, argv, timeout=START_TIMEOUT)
     finally:
         run.capture(session.world, command.remove_container(session.root, name))
+    if result.code == CONTAINER_FAILED:
+        raise Problem(
+            "command-failed",
+            f"{service.image} could not be put into a container.",
+            details=result.stderr.strip(),
+            hint="--no-start, where the engine is on another machine and cannot see the emulator",
+        )
     if result.code in NOT_STARTED:
         lines = (result.stderr or result.stdout).strip().splitlines()
         raise Problem(

@@ -18,7 +18,7 @@ SERVICE = "service to build, repeatable or a comma list; none = all"
     help={
         "service": SERVICE,
         "platform": "platform, as linux/arm64, repeatable or a comma list; cross-compiled (default: the engine's own)",
-        "push": "send the images to this registry and path, as HOST/PATH, and keep none in the engine",
+        "push": "send the images to this registry and path, as HOST/PATH",
         "oci": "write OCI archives, SERVICE.tar, into this directory",
         "allow_emulation": "run cargo under QEMU where the Dockerfile cannot cross-compile",
         "profile": "cargo profile (default: the setting `profile`)",
