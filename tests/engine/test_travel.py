@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 import shutil
+import tarfile
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -11,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from buildkit_tasks import travel
+from buildkit_tasks.registry_client import Client, reference
+from buildkit_tasks.world import World
 from tests.engine import cache_site
 from tests.engine.cache_site import CRATES, Site
 from tests.engine.machines import Machine
@@ -165,6 +170,35 @@ def _newest(machine: Machine) -> str:
     return str(packs[0]["tags"][0])
 
 
+def test_a_forged_pack_is_refused_and_a_build_goes_on_without(
+    first: Machine, machine: Machine, registry: Registry, tmp_path: Path
+) -> None:
+    """Whoever can push can say anything: under the right tag, with the right label, a tar that climbs out."""
+    first.document("cache.push", "--force")
+    exact = str(first.document("cache.list")["packs"][0]["tags"][-1])
+    name = f"{registry.host}/team/cache:{exact}"
+    client = Client(World(env={}, cwd=tmp_path, home=tmp_path), reference(f"{registry.host}/team/cache"))
+    sound = client.manifest(exact)
+    assert sound is not None
+    label = client.labels(sound)[travel.LABEL]
+    with tarfile.open(tmp_path / "deps.tar", "w") as tar:
+        item = tarfile.TarInfo("../../../../usr/local/cargo/registry/evil")
+        tar.addfile(item, io.BytesIO())
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY deps.tar /\n")
+    output = f"type=image,name={name},push=true,oci-mediatypes=true"
+    argv = ["docker", "buildx", "build", "-q", "--provenance=false", "--output", output]
+    process.ok([*argv, "--label", f"{travel.LABEL}={label}", str(tmp_path)], tmp_path, first.env)
+    process.run(["docker", "image", "rm", name], tmp_path)
+    try:
+        assert machine.refused("cache.pull") == "pack-refused"
+        built = machine.build(BUILDKIT_TASKS_REMOTE_CACHE_PULL="when-empty")
+        assert "itoa" in built["cargo"]["compiled"]
+        assert "holds what no pack of ours holds" in "; ".join(built["pull"]["why_not"])
+        assert "evil" not in first.site.in_mounts("true", str(machine.more["BUILDKIT_TASKS_CACHE_NAMESPACE"]))
+    finally:
+        first.document("cache.push", "--force")
+
+
 @pytest.mark.parametrize("kind", ["tls", "password"])
 def test_registries_with_tls_and_with_passwords(
     site: Site, registry_program: Path, tmp_path: Path, first: Machine, kind: str
@@ -177,7 +211,8 @@ def test_registries_with_tls_and_with_passwords(
             more["BUILDKIT_TASKS_CA_BUNDLE"] = str(tmp_path / "r/ca.pem")
         sender = replace(first, more={**first.more, **more})
         assert sender.document("cache.push", "--force")["pack"]["bytes_sent"] > 100_000
-        reader = replace(fresh(site, other, tmp_path), more=sender.more)
+        reader = fresh(site, other, tmp_path)
+        reader = replace(reader, more={**reader.more, **more})
         assert reader.document("cache.pull")["pull"]["unpacked"]
         if kind == "password":
             empty = tmp_path / "nobody"
