@@ -122,6 +122,20 @@ def test_a_sound_pack_takes_the_place_of_what_was_there_times_and_all(box: Box) 
     assert box.sh(f"readlink {unit}/soft; stat -c %a {PLACE}/target/release/deps/tool").out.split() == ["new", "755"]
 
 
+def test_links_between_places_of_a_part_are_sources_like_others(box: Box) -> None:
+    write(
+        box,
+        "rest",
+        member("src/shared/note", b"shared"),
+        member("src/crates/a/outside", b"", type=tarfile.SYMTYPE, linkname="../../shared"),
+        member("src/state-of-a", b"", type=tarfile.SYMTYPE, linkname="../state/tree"),
+        member("state/tree"),
+    )
+    done = box.unpack()
+    assert done.code == 0, done.all
+    assert box.sh(f"cat {PLACE}/src/crates/a/outside/note").out == "shared"
+
+
 def test_an_interrupted_unpack_is_tidied_up_by_the_next(box: Box) -> None:
     box.sh("mkdir -p /build/.incoming-dead/target && : > /build/.incoming-dead/target/x")
     write(box, "deps", member(f"{UNIT}/new"))
@@ -133,6 +147,14 @@ REFUSED: dict[str, tuple[str, tuple[tarfile.TarInfo, bytes]]] = {
     "a path that climbs": ("deps", member("release/deps/../../../../etc/evil")),
     "an absolute path": ("deps", member("/build/evil")),
     "a link that climbs": ("deps", member("release/deps/x", b"", type=tarfile.SYMTYPE, linkname="../../../etc")),
+    "a link that climbs from the sources": (
+        "rest",
+        member("src/a/x", b"", type=tarfile.SYMTYPE, linkname="../../../etc"),
+    ),
+    "a link that climbs behind a name": (
+        "rest",
+        member("src/a/b/c/x", b"", type=tarfile.SYMTYPE, linkname="y/../../z"),
+    ),
     "a link to an absolute path": ("deps", member("release/deps/x", b"", type=tarfile.SYMTYPE, linkname="/etc")),
     "a hard link that climbs": (
         "deps",

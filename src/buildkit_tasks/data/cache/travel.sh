@@ -16,6 +16,7 @@ PACK=/run/buildkit-tasks-pack
 CONTEXT=/context
 REFUSED=65   # as sysexits' EX_DATAERR
 FULL=74      # as sysexits' EX_IOERR
+REST='^(target|src|state)(/|$)'
 
 say() { printf 'buildkit-tasks: %s\n' "$*" >&2; }
 refuse() { say "refused: $*"; exit $REFUSED; }
@@ -182,6 +183,13 @@ pack() {
         sed 's,^,target/,' /tmp/units | sort > /tmp/known
         (cd "$base" && find target src state -name incremental -prune -o ! -name .cargo-lock -print) | sort | comm -23 - /tmp/known |
             make_tar rest.tar "$base"
+        # who pulls would refuse it: better without it than no pack
+        limit=$(stat -c %s "$OUT/rest.tar")
+        if ! (check_tar "$OUT/rest.tar" "$REST"); then
+            say 'left out the crates of the workspace: see above'
+            rm "$OUT/rest.tar"
+            sed -i '/^part=rest\.tar /d' "$OUT/facts"
+        fi
     fi
     rm -f /tmp/units /tmp/known
 }
@@ -193,6 +201,18 @@ check_tar() {   # FILE PATTERN-OF-PATHS
     tar --list --verbose --numeric-owner --quoting-style=escape --file "$1" | awk -v allowed="$2" -v limit="$limit" -v name="${1##*/}" '
         function bad(why) { print "buildkit-tasks: refused: " name ": " why > "/dev/stderr"; failed = 1; exit 65 }
         function climbs(path) { return path ~ /^\// || path ~ /(^|\/)\.\.(\/|$)/ }
+        function above(path) { return sub(/\/[^\/]*$/, "", path) ? path : "" }
+        # A link may lead to another place of its part. ".." only at the start: behind a name, which may be a link itself,
+        # nobody can tell where it leads by reading.
+        function leads_out(path, to) {
+            path = above(path)
+            while (to ~ /^\.\.(\/|$)/) {
+                if (path == "") return 1
+                path = above(path)
+                sub(/^\.\.\/?/, "", to)
+            }
+            return climbs(to) || (path == "" ? to : path "/" to) !~ allowed
+        }
         {
             mode = $1; size = $3; path = $0
             sub(/^[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ /, "", path)
@@ -200,7 +220,7 @@ check_tar() {   # FILE PATTERN-OF-PATHS
             if (type !~ /[-dlh]/) bad("a device or another special file: " path)
             if (mode ~ /[sS]/) bad("set-user-id or set-group-id: " path)
             if (type == "h") { split(path, both, " link to "); if (climbs(both[2]) || both[2] !~ allowed) bad("a link that leads out: " path); path = both[1] }
-            if (type == "l") { split(path, both, " -> "); if (climbs(both[2])) bad("a link that leads out: " path); path = both[1] }
+            if (type == "l") { split(path, both, " -> "); if (leads_out(both[1], both[2])) bad("a link that leads out: " path); path = both[1] }
             if (climbs(path)) bad("a path that leads out: " path)
             if (path !~ allowed) bad("not a place of this part: " path)
             total += size
@@ -235,7 +255,7 @@ unpack() {
             registry) check_tar "$PACK/$part.tar" '^(cache/[^/]+/[^/]+[.]crate|index/[^/]+/([.]cache/[^.].*|config[.]json))$' ;;
             git) check_tar "$PACK/$part.tar" '^(db|checkouts)/' ;;
             deps) check_tar "$PACK/$part.tar" "^([^/]+/)?$dir/$units" ;;
-            rest) check_tar "$PACK/$part.tar" '^(target|src|state)(/|$)' ;;
+            rest) check_tar "$PACK/$part.tar" "$REST" ;;
         esac
         all=$((all + total))
     done
