@@ -1,6 +1,6 @@
 """Random sequences of everything that can happen between builds: ours is never stale, and builds whatever can be built.
 
-Prints its seed; `BT_STALE_SEED=N` plays it again, `BT_STALE_STEPS=N` plays that many steps (default 30; a step is one
+Prints its seed; `BT_STALE_SEED=N` plays it again, `BT_STALE_STEPS=N` plays that many steps (default 60; a step is one
 or more edits or other events and a build; `nox -s stale -- --steps 2000` is the long run). A failure is shrunk.
 """
 
@@ -32,7 +32,7 @@ from tests.engine.staleness.tree import API, COMMON, WORKER, Change, Exchange, M
 
 pytestmark = pytest.mark.engine
 
-STEPS = int(os.environ.get("BT_STALE_STEPS", "30"))
+STEPS = int(os.environ.get("BT_STALE_STEPS", "60"))  # Hypothesis begins with the smallest: one example says little
 SEED = int(os.environ.get("BT_STALE_SEED", str(random.SystemRandom().randrange(2**32))))
 PER_EXAMPLE = 20
 AGAINST_THE_ORACLE = 15  # every so many judgements are made by a real build from nothing as well
