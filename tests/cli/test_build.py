@@ -254,6 +254,8 @@ def test_pushed_images_get_the_registrys_name_and_archives_a_file_each(bench: Be
     assert target["tags"] == ["registry.example/team/api:dev"]
     assert target["output"] == ["type=image,push=true"]
     bench.reply("buildx inspect", stdout="Name: default\nDriver: docker\n")
+    bench.invoke("build", "--service", "worker", "--oci", "out/new", "--plan")
+    assert not (bench.root / "out").exists()
     bench.invoke("build", "--service", "worker", "--oci", "out/new")
     worker = json.loads([c for c in bench.calls if "bake" in c["argv"]][-1]["stdin"])["target"]["worker"]
     assert worker["output"] == [f"type=oci,dest={bench.root / 'out/new'}/worker.tar"]

@@ -30,7 +30,7 @@ def prepare(session: Session, project: Project, request: BuildRequest, *, look_o
     links = {} if look_only else _transfer_links(session, chosen)
     special = bool(request.platforms or request.push or request.oci)
     if request.oci:
-        request = replace(request, oci=_directory(session, request.oci))
+        request = replace(request, oci=_directory(session, request.oci, make=not look_only))
     around = plan.Surroundings(
         dockerfiles=texts,
         replacements=find(session, project.engine, tuple(bases)),
@@ -108,13 +108,14 @@ def _driver(session: Session) -> str:
     return found[1] if found else "docker"
 
 
-def _directory(session: Session, given: str) -> str:
-    """Where archives go: from where the user stands, made if need be. Raises `Problem` bad-argument."""
+def _directory(session: Session, given: str, *, make: bool) -> str:
+    """Where archives go: from where the user stands; a plan does not make it. Raises `Problem` bad-argument."""
     place = (session.world.cwd / given).resolve()
     if "," in str(place):
         raise Problem("bad-argument", f"buildx takes no path with a comma: {place}", hint="--oci another-directory")
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        if make:
+            place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Problem("bad-argument", f"{place} cannot be made: {error.strerror}.", hint="--oci DIRECTORY") from error
     return str(place)
