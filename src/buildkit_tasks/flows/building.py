@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import command, dockerfile, plan, platforms, run, transfer, workspace
+from buildkit_tasks import cache_gc, command, dockerfile, plan, platforms, run, transfer, workspace
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import BuildOutcome, BuildPlan, BuildRequest, Service, TargetResult
 
@@ -104,8 +103,7 @@ def _foreign(
 def _driver(session: Session) -> str:
     """The driver of the builder in use."""
     details = run.check(session.world, command.builder_details(session.root)).stdout
-    found = re.search(r"^Driver:\s+(\S+)", details, re.MULTILINE)
-    return found[1] if found else "docker"
+    return cache_gc.parse(details).driver or "docker"
 
 
 def _directory(session: Session, given: str, *, make: bool) -> str:
