@@ -148,9 +148,12 @@ build() {
     [ -e "$CONTEXT/$source/Cargo.toml" ] ||
         die "there is no $source/Cargo.toml in the build context: SOURCE must name the cargo workspace's directory," \
             "and .dockerignore must let it in"
-    # What the comparison of environments leaves out, cargo does not get to see either.
+    # What the comparison of environments leaves out, cargo does not get to see either. The last line: a BuildKit daemon
+    # outside the engine gives every step a trace of its own, another one at every build.
     unset BINS PROFILE SOURCE CACHE_SCOPE REBUILD HOSTNAME OLDPWD CARGO_INCREMENTAL \
-        TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT BUILDPLATFORM BUILDOS BUILDARCH BUILDVARIANT
+        TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT BUILDPLATFORM BUILDOS BUILDARCH BUILDVARIANT \
+        TRACEPARENT TRACESTATE OTEL_TRACE_PARENT OTEL_TRACES_EXPORTER \
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT OTEL_EXPORTER_OTLP_TRACES_PROTOCOL
     use_mold
     choose_base
     choose_target

@@ -14,6 +14,10 @@ BUILDKIT_ENV = (("DOCKER_BUILDKIT", "1"), ("COMPOSE_DOCKER_CLI_BUILD", "1"))
 # Attestations carry build times: with them an unchanged image would get a new digest at every build.
 NO_ATTESTATIONS = ("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
 
+# From buildx 0.20 on bake asks before it reads outside the working directory. That guards against definitions of
+# others; ours is made here, of what the compose file says, and reads its contexts through links in the state directory.
+NO_ENTITLEMENTS = ("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
+
 
 def docker(cwd: Path, *args: str, env: Sequence[tuple[str, str]] = (), stdin: str | None = None) -> Command:
     """Any docker command with BuildKit switched on in its environment."""
@@ -42,7 +46,7 @@ def bake(cwd: Path, definition: str, metadata: Path, *, no_cache: Sequence[str] 
         cwd,
         *("buildx", "bake", *_builder(builder), "--file", "-", "--progress", "rawjson"),
         *("--metadata-file", str(metadata), *extra),
-        env=(NO_ATTESTATIONS,),
+        env=(NO_ATTESTATIONS, NO_ENTITLEMENTS),
         stdin=definition,
     )
 
@@ -223,11 +227,6 @@ def client_version(cwd: Path) -> Command:
     return docker(cwd, "version", "--format", "{{.Client.Version}}")
 
 
-def builder_use(cwd: Path, name: str) -> Command:
-    """Make a builder the one in use."""
-    return docker(cwd, "buildx", "use", name)
-
-
 def context_use(cwd: Path, name: str) -> Command:
     """Make a context the current one."""
     return docker(cwd, "context", "use", name)
@@ -321,3 +320,61 @@ def read_manifest(cwd: Path, image: str) -> Command:
 def container_image(cwd: Path, container: str) -> Command:
     """The id of the image that a container was made from."""
     return docker(cwd, "container", "inspect", "--format", "{{.Image}}", container)
+
+
+# ---- builders
+
+
+def builder_list(cwd: Path) -> Command:
+    """All builders with their nodes, a JSON object a line; every node is asked, so a silent one costs seconds."""
+    return docker(cwd, "buildx", "ls", "--format", "json")
+
+
+def builder_create(
+    cwd: Path,
+    name: str,
+    node: str,
+    *,
+    driver: str,
+    endpoint: str = "",
+    platforms: Sequence[str] = (),
+    options: Sequence[str] = (),
+    config: str = "",
+    append: bool = False,
+) -> Command:
+    """Make a builder of one node, or give a builder another node; the daemon is not started and not asked."""
+    return docker(
+        cwd,
+        *("buildx", "create", "--name", name, "--node", node, "--driver", driver),
+        *(("--append",) if append else ()),
+        *[part for platform in platforms for part in ("--platform", platform)],
+        *[part for option in options for part in ("--driver-opt", option)],
+        *(("--buildkitd-config", config) if config else ()),
+        *((endpoint,) if endpoint else ()),
+    )
+
+
+def builder_leave(cwd: Path, name: str, node: str) -> Command:
+    """Take a node out of a builder."""
+    return docker(cwd, "buildx", "create", "--name", name, "--node", node, "--leave")
+
+
+def builder_start(cwd: Path, name: str) -> Command:
+    """Like `builder_details`, of daemons that buildx starts where they do not run."""
+    return docker(cwd, "buildx", "inspect", "--bootstrap", name)
+
+
+def builder_remove(cwd: Path, name: str, *, keep_daemon: bool = False, keep_state: bool = False) -> Command:
+    """Forget a builder; its daemons (never a remote one) and their caches go with it unless kept."""
+    kept = (*(("--keep-daemon",) if keep_daemon else ()), *(("--keep-state",) if keep_state else ()))
+    return docker(cwd, "buildx", "rm", "--force", *kept, name)
+
+
+def builder_use(cwd: Path, name: str) -> Command:
+    """Make a builder the one in use."""
+    return docker(cwd, "buildx", "use", name)
+
+
+def join_images(cwd: Path, name: str, digests: Iterable[str]) -> Command:
+    """Make one manifest list, under a name in a registry, of images that are there."""
+    return docker(cwd, "buildx", "imagetools", "create", "--tag", name, *digests)

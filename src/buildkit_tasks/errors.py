@@ -56,6 +56,9 @@ EXIT_CODES: dict[str, int] = {
     "platform-unsupported": 46,
     "emulation-refused": 47,
     "platform-wrong": 48,
+    "builder-missing": 49,
+    "builder-refused": 50,
+    "builder-unreachable": 51,
     "interrupted": 130,
 }
 

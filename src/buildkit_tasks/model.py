@@ -103,6 +103,7 @@ class BuildRequest:
     """What the user asked for. Empty `services` = all; `incremental` None = decide; no `platforms` = the engine's own.
 
     `push`: registry and path that the images go to, `oci`: a directory for OCI archives; else they stay in the engine.
+    `by_digest`: push without a name, as a part of a manifest list that is made afterwards.
     """
 
     services: tuple[str, ...] = ()
@@ -114,13 +115,15 @@ class BuildRequest:
     allow_emulation: bool = False
     push: str = ""
     oci: str = ""
+    by_digest: bool = False
 
 
 @dataclass(frozen=True)
 class BuildPlan:
     """Everything decided before anything runs. `definition` is the bake file; `reasons` the why of each choice.
 
-    `routes`: per platform asked for how its images are made, in words.
+    `routes`: per platform asked for how its images are made, in words. `builder`: name of the builder it was made for,
+    empty for the engine's own.
     """
 
     workspace: Workspace
@@ -131,6 +134,7 @@ class BuildPlan:
     reasons: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[str, ...] = ()
     routes: Mapping[str, str] = field(default_factory=dict)
+    builder: str = ""
 
 
 @dataclass(frozen=True)

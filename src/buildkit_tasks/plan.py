@@ -6,11 +6,12 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from . import dockerfile, platforms, workspace
+from .builders import OWN, Builder, assigned
 from .errors import Problem
 from .model import BuildPlan, BuildRequest, Engine, Service, Workspace
 from .settings import Settings
@@ -22,16 +23,19 @@ class Surroundings:
 
     `dockerfiles`: text by path. `replacements`: image reference to the one to use instead. `transfer`: context
     directory to the link that BuildKit shall read it through. `foreign`: `replacements` for platforms other than the
-    engine's own. `tier`: what the engine can do. `driver`: of the builder. `ci`: a CI system runs us. `proxies`: the
-    host's proxy variables, which every builder knows as arguments and keeps out of layers and cache keys.
+    engine's own. `sources`: image to what a named context calls it, where the builder does not share the engine's
+    images. `tier`: what the engine can do. `builder`: the one in use, with its nodes where it is not the engine's own.
+    `ci`: a CI system runs us. `proxies`: the host's proxy variables, which every builder knows as arguments and keeps
+    out of layers and cache keys.
     """
 
     dockerfiles: Mapping[Path, str]
     replacements: Mapping[str, str] = field(default_factory=dict)
     transfer: Mapping[Path, Path] = field(default_factory=dict)
     foreign: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
     tier: str = "full"
-    driver: str = "docker"
+    builder: Builder = OWN
     ci: bool = False
     proxies: Mapping[str, str] = field(default_factory=dict)
 
@@ -43,7 +47,7 @@ def make(
     chosen = workspace.select(space, request.services)
     incremental, why = _incremental(settings, request, around)
     profile = request.profile or settings.profile
-    compression, why_compression = _compression(engine, incremental)
+    compression, why_compression = _compression(engine, incremental, around.builder)
     routes = _routes(chosen, engine, request, around)
     nonce = secrets.token_hex(8) if request.no_cache else ""
     common = {
@@ -63,8 +67,9 @@ def make(
         args = {**around.proxies, **args}
         targets[service.name] = _target(service, text, args, settings, around, compression)
         targets[service.name] |= _destination(service, request)
-        for platform in request.platforms or (platforms.own(engine),):
-            mounts.update(dict.fromkeys(dockerfile.cache_ids(text, {**_platform_args(engine, platform), **args})))
+        for platform in request.platforms or (platforms.own(at(engine, around.builder)),):
+            known = _platform_args(at(engine, around.builder, platform), platform)
+            mounts.update(dict.fromkeys(dockerfile.cache_ids(text, {**known, **args})))
     _layer_caches(targets, settings)
     return BuildPlan(
         workspace=space,
@@ -74,8 +79,23 @@ def make(
         definition={"group": {"default": {"targets": list(targets)}}, "target": targets},
         reasons={"incremental": why, "layers": why_compression, "binaries": bins or "all (one cargo run for all)"},
         mounts=tuple(mounts),
-        routes={r.platform: f"{r.how}: {r.why}" for r in routes},
+        routes={r.platform: f"{r.how}: {r.why}{_where(around.builder, r.platform)}" for r in routes},
+        builder=around.builder.name,
     )
+
+
+def at(engine: Engine, builder: Builder, platform: str = "") -> Engine:
+    """The facts as they are where a platform is built: with the system and processor of the builder's node."""
+    node = builder.node_for(platform)
+    if builder.own or not node or not node.platforms:
+        return engine
+    system, _, arch = node.platforms[0].partition("/")
+    return replace(engine, os=system, arch=arch.partition("/")[0])
+
+
+def _where(builder: Builder, platform: str) -> str:
+    node = builder.node_for(platform)
+    return f"; here is {node.name} ({node.endpoint})" if node and not builder.own else ""
 
 
 def _routes(
@@ -84,11 +104,23 @@ def _routes(
     """How each platform asked for is reached, the worst of all services; refuses what should not be tried."""
     found = [
         platforms.worst(
-            [platforms.route(around.dockerfiles[s.dockerfile], s.args, s.target, platform, engine) for s in chosen]
+            [
+                platforms.route(
+                    around.dockerfiles[s.dockerfile], s.args, s.target, platform, at(engine, around.builder, platform)
+                )
+                for s in chosen
+            ]
         )
         for platform in request.platforms
     ]
-    platforms.check(engine, around.tier, around.driver, request, found)
+    platforms.check(engine, around.tier, around.builder.driver, request, found)
+    nodes = {node.name: platform for platform, node in assigned(around.builder, request.platforms).items()}
+    if request.oci and len(nodes) > 1:
+        raise Problem(
+            "platform-unsupported",
+            f"buildx joins images of several nodes ({', '.join(nodes)}) in a registry only.",
+            hint="--push HOST/PATH, or one --platform at a time",
+        )
     return found
 
 
@@ -111,13 +143,21 @@ def _destination(service: Service, request: BuildRequest) -> dict[str, Any]:
     """Where an image goes, and for which platforms, where that is not the engine and its own."""
     where: dict[str, Any] = {"platforms": list(request.platforms)} if request.platforms else {}
     if request.push:
-        image = f"{request.push.rstrip('/')}/{service.image.rpartition('/')[2]}"
+        image = pushed_name(service, request.push)
         where |= {"tags": [image], "output": ["type=image,push=true"]}
+        if request.by_digest:
+            name = image.rpartition(":")[0] if ":" in image.rpartition("/")[2] else image
+            where |= {"tags": [], "output": [f"type=image,name={name},push=true,push-by-digest=true"]}
     elif request.oci:
         where |= {"output": [f"type=oci,dest={request.oci}/{service.name}.tar"]}
     elif request.platforms:
         where |= {"output": ["type=docker" if len(request.platforms) == 1 else "type=image"]}
     return where
+
+
+def pushed_name(service: Service, push: str) -> str:
+    """What a service's image is called in the registry and path that images are pushed to."""
+    return f"{push.rstrip('/')}/{service.image.rpartition('/')[2]}"
 
 
 def _layer_caches(targets: Mapping[str, dict[str, Any]], settings: Settings) -> None:
@@ -151,11 +191,13 @@ def _incremental(settings: Settings, request: BuildRequest, around: Surroundings
     return True, "a local build"
 
 
-def _compression(engine: Engine, incremental: bool) -> tuple[str, str]:
+def _compression(engine: Engine, incremental: bool, builder: Builder) -> tuple[str, str]:
     """Layers of a local edit build stay uncompressed: gzip costs more than the copy (15 MB: 1.7 s against 1.0 s).
 
     Only the containerd store keeps layers as blobs; images that may ship are compressed as always.
     """
+    if not builder.own:
+        return "type=docker", f"handed to the engine by the builder {builder.name}"
     if engine.containerd_store and incremental:
         return "type=image,compression=uncompressed", "uncompressed: a local build, not for shipping"
     return "type=docker", "compressed as docker build does"
@@ -195,10 +237,10 @@ def _target(
     contexts = dict(service.contexts)
     for reference in dockerfile.base_images(text, service.args):
         if reference in around.replacements:
-            contexts.setdefault(reference, f"docker-image://{around.replacements[reference]}")
+            contexts.setdefault(reference, _source(around, around.replacements[reference]))
     for platform, images in around.foreign.items():
         # BuildKit asks for NAME::PLATFORM before NAME
-        contexts |= {f"{reference}::{platform}": f"docker-image://{image}" for reference, image in images.items()}
+        contexts |= {f"{reference}::{platform}": _source(around, image) for reference, image in images.items()}
     target: dict[str, Any] = {
         "context": str(context),
         "dockerfile": str(file),
@@ -216,6 +258,10 @@ def _target(
     if secret:
         target["secret"] = secret
     return target
+
+
+def _source(around: Surroundings, image: str) -> str:
+    return around.sources.get(image, f"docker-image://{image}")
 
 
 def _platform_args(engine: Engine, platform: str) -> dict[str, str]:
@@ -253,5 +299,6 @@ def describe(plan: BuildPlan) -> dict[str, Any]:
         "reasons": dict(plan.reasons),
         "mounts": list(plan.mounts),
         "platforms": dict(plan.routes),
+        "builder": plan.builder or None,
         "bake": _shown(plan.definition),
     }

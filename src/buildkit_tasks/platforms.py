@@ -57,7 +57,7 @@ def own(engine: Engine) -> str:
 def route(text: str, args: Mapping[str, str], target: str, platform: str, engine: Engine) -> Route:
     """The route for one Dockerfile, up to the stage `target` (empty = the last)."""
     if platform == own(engine):
-        return Route(platform, "native", "this engine's own platform")
+        return Route(platform, "native", "the machine's own platform")
     needed = _needed(dockerfile.stages(text, args), target, engine)
     emulated = [stage for stage in needed if stage.runs and stage.platform != "build"]
     compiling = [stage.name for stage in emulated if any(map(_COMPILES.search, stage.runs))]
@@ -131,7 +131,7 @@ def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes:
         raise Problem(
             "platform-unsupported",
             f"The builder in use ({driver}) cannot hand one image for several platforms to the engine.",
-            hint="--push HOST/PATH, --oci DIRECTORY, one --platform at a time, or: docker buildx use default",
+            hint="--push HOST/PATH, --oci DIRECTORY, one --platform at a time, or: --builder default",
         )
     slow = [r for r in routes if r.how == "emulated"]
     if slow and not request.allow_emulation:

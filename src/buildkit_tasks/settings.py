@@ -31,7 +31,10 @@ class Settings:
     below. smoke_service: the service that `smoke` posts an action to, empty = this project has no smoke test;
     smoke_events: the one that tells what was completed. static: gnu or musl for programs without shared libraries.
     cache_budget: a size as 10GB that this project's caches may take, empty = no limit; cache_trim: what a build does
-    above it, warn or trim. builder: auto, or legacy for the one before BuildKit; legacy_ca: refuse, or layer to hand
+    above it, warn or trim. builder: auto (the one that docker uses), the name of another
+    buildx builder, or legacy for the one before BuildKit; platform_builders: builders for single platforms, as
+    `arm64=NAME`, several with blanks between; builder_registry: a repository (HOST/PATH) through which base images
+    built here reach other builders, empty = handed over with the build; legacy_ca: refuse, or layer to hand
     that builder the CA bundle in a layer of the compile stage. cargo_config: a cargo config.toml for builds only (a
     mirror of crates.io, credentials), handed over as a secret. remote_cache: a registry's repository (HOST/PATH) for
     caches that travel, empty = none; remote_cache_pull: when-empty (a build with empty mounts pulls by itself) or
@@ -60,6 +63,8 @@ class Settings:
     cache_budget: str = ""
     cache_trim: str = "warn"
     builder: str = "auto"
+    platform_builders: str = ""
+    builder_registry: str = ""
     legacy_ca: str = "refuse"
     cargo_config: str = ""
     remote_cache: str = ""
@@ -87,7 +92,6 @@ CHOICES = {
     "incremental": ("auto", "on", "off"),
     "offline_images": ("auto", "always", "never"),
     "cache_trim": ("warn", "trim"),
-    "builder": ("auto", "legacy"),
     "legacy_ca": ("refuse", "layer"),
     "static": ("", "gnu", "musl"),
     "remote_cache_pull": ("when-empty", "never"),

@@ -79,6 +79,9 @@ def test_an_older_buildx_is_asked_for_text_and_a_builder_goes_through(listed: Be
     listed.invoke("cache")
     assert listed.call("du")["argv"] == ["buildx", "du", "--verbose"]
     listed.reply("info", stdout=json.dumps(INFO))
+    listed.reply(
+        "buildx inspect farm", stdout="Name:   farm\nDriver: remote\n\nNodes:\nName:   farm0\nStatus: running\n"
+    )
     listed.invoke("cache", "--builder", "farm")
     assert listed.calls[-1]["argv"] == ["buildx", "du", "--builder", "farm", "--format", "json"]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from buildkit_tasks import build_view, plan
-from buildkit_tasks.model import BuildOutcome, BuildRequest
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import BuildOutcome, BuildPlan, BuildRequest
 
-from . import images, lesser
+from . import build_spread, builder_choice, images, lesser
 from .building import execute, prepare
 from .project import Project, discover
 from .session import Session
@@ -17,8 +18,33 @@ def build(session: Session, request: BuildRequest) -> BuildOutcome:
 
 
 def build_project(session: Session, project: Project, request: BuildRequest) -> BuildOutcome:
-    """Like `build`, for a project that was discovered: the shared cache before and after, the budget last."""
+    """Like `build`, for a project that was discovered: on the builder or builders that the platforms belong to."""
+    groups = builder_choice.for_platforms(session, request.platforms)
+    if len(groups) > 1:
+        return build_spread.build(session, project, request, groups, build_here)
+    for name in filter(None, groups):
+        session.use_builder(name)
+    return build_here(session, project, request)
+
+
+def build_here(session: Session, project: Project, request: BuildRequest) -> BuildOutcome:
+    """Build on the session's builder: the shared cache before and after, the budget last.
+
+    A node that is lost on the way is gone round, once.
+    """
     decided = prepare(session, project, request)
+    try:
+        return _build(session, project, request, decided)
+    except Problem as problem:
+        again = decided.builder and builder_choice.after_failure(
+            session, project.engine, decided.builder, request.platforms, problem
+        )
+        if not again:
+            raise
+    return _build(session, project, request, prepare(session, project, request))
+
+
+def _build(session: Session, project: Project, request: BuildRequest, decided: BuildPlan) -> BuildOutcome:
     if session.settings.remote_cache:
         from . import cache_auto  # late: TLS alone takes 50 ms to import
 

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import cache_gc, command, dockerfile, plan, platforms, run, transfer, workspace
+from buildkit_tasks import builders, dockerfile, plan, platforms, transfer, workspace
+from buildkit_tasks.builders import Builder
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import BuildOutcome, BuildPlan, BuildRequest, Service, TargetResult
 
-from . import image_choice, images, lesser
+from . import builder_choice, builder_images, image_choice, images, lesser
 from .project import Project
 from .session import Session
 from .solve import solve
@@ -30,12 +31,20 @@ def prepare(session: Session, project: Project, request: BuildRequest, *, look_o
     special = bool(request.platforms or request.push or request.oci)
     if request.oci:
         request = replace(request, oci=_directory(session, request.oci, make=not look_only))
+    tier = lesser.tier(session, project.engine).name
+    builder = builders.OWN
+    if tier == "full":
+        builder = builder_choice.ready(session, project.engine, request.platforms)
+    replacements = find(session, project.engine, tuple(bases))
+    foreign = _foreign(session, project, builder, request, texts, chosen, look_only)
+    used = [*replacements.values(), *(image for found in foreign.values() for image in found.values())]
     around = plan.Surroundings(
         dockerfiles=texts,
-        replacements=find(session, project.engine, tuple(bases)),
-        foreign=_foreign(session, project, request, texts, chosen, look_only),
-        tier=lesser.tier(session, project.engine).name if special else "full",
-        driver=_driver(session) if len(request.platforms) > 1 or request.oci else "docker",
+        replacements=replacements,
+        foreign=foreign,
+        sources=builder_images.sources(session, project.engine, builder, used, make=not look_only),
+        tier=tier if special else "full",
+        builder=builder,
         transfer=links,
         ci=session.world.ci,
         proxies=plan.proxies(session.world.env),
@@ -80,30 +89,24 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
 def _foreign(
     session: Session,
     project: Project,
+    builder: Builder,
     request: BuildRequest,
     texts: Mapping[Path, str],
     chosen: Sequence[Service],
     look_only: bool,
 ) -> dict[str, dict[str, str]]:
-    """By platform other than the engine's own: base images that no registry gives here, and what stands for them."""
+    """By platform other than its node's own: base images that no registry gives here, and what stands for them."""
     found = {}
     for platform in request.platforms:
-        if platform != platforms.own(project.engine):
+        there = plan.at(project.engine, builder, platform)
+        if platform != platforms.own(there):
             refs = (
-                ref
-                for s in chosen
-                for ref in platforms.foreign_bases(texts[s.dockerfile], s.args, s.target, project.engine)
+                ref for s in chosen for ref in platforms.foreign_bases(texts[s.dockerfile], s.args, s.target, there)
             )
             found[platform] = images.foreign(
                 session, project.engine, tuple(dict.fromkeys(refs)), platform, build=not look_only
             )
     return found
-
-
-def _driver(session: Session) -> str:
-    """The driver of the builder in use."""
-    details = run.check(session.world, command.builder_details(session.root)).stdout
-    return cache_gc.parse(details).driver or "docker"
 
 
 def _directory(session: Session, given: str, *, make: bool) -> str:
@@ -125,7 +128,7 @@ def _target_result(
     """One image's outcome; an engine without the containerd store calls images by their config's digest."""
     digest = metadata.get("containerimage.digest", "")
     same = before in (digest, metadata.get("containerimage.config.digest", "")) and before != ""
-    return TargetResult(service.name, target["tags"][0], digest, changed=not same)
+    return TargetResult(service.name, next(iter(target["tags"]), service.image), digest, changed=not same)
 
 
 def _transfer_links(session: Session, chosen: Sequence[Service]) -> dict[Path, Path]:
@@ -152,7 +155,7 @@ def _check_layer_cache(session: Session, project: Project) -> None:
     wanted = [one for one in session.settings.layer_cache_to.split() if not one.startswith("type=inline")]
     if not wanted or project.engine.containerd_store:
         return
-    if _driver(session) == "docker":
+    if builder_choice.chosen(session).own:
         raise Problem(
             "settings-invalid",
             f"This engine cannot write the layer cache {wanted[0]!r}.",

@@ -1,4 +1,4 @@
-"""One file per engine, profile and mounts: there, something was built. A build that finds it pulls nothing."""
+"""One file per builder, profile and mounts: there, something was built. A build that finds it pulls nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from buildkit_tasks.model import BuildRequest
 
+from . import builder_choice
 from .project import Project
 from .session import Session
 
@@ -15,7 +16,8 @@ def path(session: Session, project: Project, request: BuildRequest) -> Path:
     """The file for what a request would fill."""
     settings = session.settings
     profile = request.profile or settings.profile
-    parts = (project.engine.id, settings.cache_namespace, profile, settings.remote_cache, *request.platforms)
+    where = (project.engine.id, builder_choice.named(session))
+    parts = (*where, settings.cache_namespace, profile, settings.remote_cache, *request.platforms)
     return _folder(session) / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

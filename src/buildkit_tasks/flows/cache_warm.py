@@ -42,6 +42,8 @@ def warm(
     Problems: those of discovery and planning, cache-missing, compile-failed, build-failed.
     """
     project = discover(session)
+    if builder:
+        session.use_builder(builder)
     done = [
         _warm(session, project, profile, caching.platform(place), builder, progress)
         for profile in (profiles or ("",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class Session:
         self.world = world
         self.report = report
         self.flags = dict(flags or {})
+        self._builder = ""
 
     @cached_property
     def root(self) -> Path:
@@ -52,7 +54,15 @@ class Session:
 
     @cached_property
     def _loaded(self) -> tuple[Settings, tuple[Origin, ...]]:
-        return settings.load(self.world, self.root, dotenv=self.dotenv, flags=self.flags)
+        loaded = settings.load(self.world, self.root, dotenv=self.dotenv, flags=self.flags)
+        if loaded[0].builder not in ("auto", "legacy") and not self._builder:
+            self.use_builder(loaded[0].builder)
+        return loaded
+
+    def use_builder(self, name: str) -> None:
+        """From now on all that buildx is asked means this builder, as if BUILDX_BUILDER were set."""
+        self._builder = name
+        self.world = replace(self.world, env={**self.world.env, "BUILDX_BUILDER": name})
 
     @property
     def settings(self) -> Settings:

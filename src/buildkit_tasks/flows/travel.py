@@ -133,6 +133,8 @@ def prepare(
         )
     client = remote.client(session, wanted.ref)
     if plan is None:
+        if wanted.builder:
+            session.use_builder(wanted.builder)
         request = BuildRequest(profile=wanted.profile, progress=wanted.progress)
         plan = building.prepare(session, project, request)
     return Trip(session, project, plan, client, wanted, secrets.token_hex(8), timeout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from . import build, cache, doctor, engine, images, lint, project, shell, stack
+from . import build, builder, cache, doctor, engine, images, lint, project, shell, stack
 
 namespace = Collection(
     *(project.quickstart, build.build, build.verify, build.bench),
@@ -16,3 +16,4 @@ namespace = Collection(
 namespace.add_collection(Collection.from_module(engine))
 namespace.add_collection(Collection.from_module(images))
 namespace.add_collection(Collection.from_module(cache))
+namespace.add_collection(Collection.from_module(builder))

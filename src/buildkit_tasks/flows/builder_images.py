@@ -1,0 +1,119 @@
+"""Base images that were built here, for builders that do not share the engine's images.
+
+They go with the build, as an OCI layout that buildx hands over blob by blob and a node fetches once; or through a
+registry that the nodes reach, where the setting builder_registry names one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from buildkit_tasks import command, images, registry_client, run
+from buildkit_tasks.builders import Builder
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import Engine
+from buildkit_tasks.registry_client import Client, Denied, Unreachable
+
+from .image_choice import ids
+from .session import Session
+
+
+def sources(session: Session, engine: Engine, found: Builder, names: Iterable[str], *, make: bool) -> dict[str, str]:
+    """Image to what a named context calls it, for those that only the engine has. `make` False: nothing is written.
+
+    Problems: image-unavailable where a node needs an image of its own processor; registry-unreachable, -denied.
+    """
+    ours = [name for name in dict.fromkeys(names) if name.startswith(f"{images.OWN}/")]
+    if found.own or not ours:
+        return {}
+    _check_processor(engine, found, ours)
+    if not make:
+        return {name: f"oci-layout://{_home(session) / 'layouts'}" for name in ours}
+    known = ids(session, ours)
+    place = session.settings.builder_registry
+    return {
+        name: _through_registry(session, place, name, known[name]) if place else _layout(session, name, known[name])
+        for name in ours
+        if name in known
+    }
+
+
+def _check_processor(engine: Engine, found: Builder, ours: list[str]) -> None:
+    for node in found.nodes:
+        arch = node.platforms[0].split("/")[1] if node.platforms else engine.arch
+        if arch != engine.arch:
+            raise Problem(
+                "image-unavailable",
+                f"The node {node.name} is a {arch} machine, and {ours[0]} was built for {engine.arch}.",
+                causes=["base images from Debian packages are built for the engine's own processor"],
+                hint="name a mirror that has them for both: BUILDKIT_TASKS_BASE_REGISTRY=mirror.example",
+            )
+
+
+def _home(session: Session) -> Path:
+    """Per user, not per checkout: the images are the engine's."""
+    return session.world.state_home / "images"
+
+
+def _layout(session: Session, name: str, identity: str) -> str:
+    """The image as a directory, kept as long as it is the image of this name; returns the context that names it."""
+    home = _home(session) / "layouts"
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    word = re.sub(r"[^a-z0-9.]", "_", name.rpartition("/")[2].lower())
+    folder = home / f"{word}-{identity.removeprefix('sha256:')[:16]}"
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            session.report.say(f"  {name} is laid out for the builder's nodes (once)")
+            for old in home.glob(f"{word}-*"):
+                shutil.rmtree(old, ignore_errors=True)
+            _unpack(session, name, folder)
+    entry = json.loads((folder / "index.json").read_text("utf-8"))["manifests"][0]
+    return f"oci-layout://{folder}@{entry['digest']}"
+
+
+def _unpack(session: Session, name: str, folder: Path) -> None:
+    part = folder.with_name(f"{folder.name}.part{os.getpid()}")
+    archive = part.with_suffix(".tar")
+    try:
+        run.check(session.world, command.save_image(session.root, name, archive))
+        part.mkdir()
+        with tarfile.open(archive) as tar:
+            if hasattr(tarfile, "data_filter"):
+                tar.extractall(part, filter="data")
+            else:  # Python before 3.10.12: the archive is the engine's own
+                tar.extractall(part)  # noqa: S202
+        part.rename(folder)
+    finally:
+        archive.unlink(missing_ok=True)
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _through_registry(session: Session, place: str, name: str, identity: str) -> str:
+    """Push the image where the repository has not got it; the tag holds its id, so that it is never another one."""
+    reference = registry_client.reference(place)
+    client = Client(session.world, reference, session.settings.ca_bundle)
+    word = re.sub(r"[^a-z0-9_.]", "_", name.rpartition("/")[2].lower())
+    tag = f"node-{word}-{identity.removeprefix('sha256:')[:16]}"
+    remote = f"{reference.name}:{tag}"
+    try:
+        there = client.manifest(tag) is not None
+    except (Unreachable, Denied) as error:
+        raise client.problem(error) from error
+    if not there:
+        session.report.say(f"  {name} goes to the builder's nodes through {reference.name}")
+        run.check(session.world, command.tag_image(session.root, name, remote))
+        try:
+            run.check(session.world, command.push_image(session.root, remote))
+        finally:
+            with contextlib.suppress(Problem):
+                run.capture(session.world, command.remove_images(session.root, [remote]))
+    return f"docker-image://{remote}"
