@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,11 +12,15 @@ from pathlib import Path
 import pytest
 
 from buildkit_tasks import images
+from buildkit_tasks.flows import images as flow
+from buildkit_tasks.flows.session import Session
+from buildkit_tasks.model import Engine
 from tests.support import buildkit_nodes, oci_registry, process
 from tests.support.buildkit_nodes import Node
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.usefixtures("engine")]  # `nox -s builders`
 
+PUBLIC = "moby/buildkit:buildx-stable-1"
 REPOSITORY = Path(__file__).parents[2]
 
 STEP = """FROM base
@@ -85,6 +90,12 @@ def buildx(tmp_path: Path, base: str) -> Buildx:
     return Buildx(tmp_path, base)
 
 
+def test_it_stands_in_for_the_public_one(image: str, session: Session, engine: Engine) -> None:
+    """Unless a registry gives the public one here."""
+    assert flow.ensure(session, engine, (PUBLIC,)) in ({PUBLIC: image}, {})
+    assert flow.ensure(session, engine, (PUBLIC,)) in ({PUBLIC: image}, {}), "as it was decided"
+
+
 def test_it_holds_what_builders_need_and_no_compiler(image: str) -> None:
     script = (
         "buildkitd --version && buildctl --version && runc --version && git --version && ssh -V && xz --version"
@@ -114,7 +125,7 @@ def test_buildx_makes_a_builder_of_it(image: str, buildx: Buildx) -> None:
     container = f"buildx_buildkit_{name}0"
     try:
         buildx.ok("create", "--name", name, "--driver", "docker-container", "--driver-opt", f"image={image}")
-        assert "Status:           running" in buildx.ok("inspect", "--bootstrap", name)
+        assert re.search(r"^Status: +running$", buildx.ok("inspect", "--bootstrap", name), re.MULTILINE)
         assert buildx.words(name, "word-1") == ["word-1"]
         assert buildx.words(name, "word-2") == ["word-1", "word-2"]
         assert 'with id "/bt-node-test"' in buildx.ok("du", "--builder", name, "--verbose")
@@ -193,11 +204,12 @@ def test_a_killed_node_ends_the_build_and_keeps_its_mounts(
     assert node.inside("ls /var/lib/buildkit").code == 0
 
 
-def test_nodes_and_engine_reach_one_registry_by_one_name(image: str, base: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "tls"])
+def test_nodes_and_engine_reach_one_registry_by_one_name(image: str, tmp_path: Path, tls: bool) -> None:
     """What only the engine has gets to a node: pushed, then named as a context."""
     program = oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
     server, _ = buildkit_nodes.certificates(tmp_path / "tls")
-    with oci_registry.running(program, tmp_path / "registry") as registry:
+    with oci_registry.running(program, tmp_path / "registry", tls=tls) as registry:
         pushed = f"{registry.host}/debian:1"
         buildx = Buildx(tmp_path, f"base=docker-image://{pushed}")
         process.ok(["docker", "tag", named("debian"), pushed], tmp_path)
@@ -205,7 +217,7 @@ def test_nodes_and_engine_reach_one_registry_by_one_name(image: str, base: str, 
             process.ok(["docker", "push", pushed], tmp_path)
         finally:
             process.run(["docker", "rmi", pushed], tmp_path)
-        known = {registry.host: None}
+        known = {registry.host: tmp_path / "registry/ca.pem" if tls else None}
         with buildkit_nodes.running(image, tmp_path / "node", server, registries=known) as node:
             buildx.ok("create", "--name", "one", *options(tmp_path / "tls"), node.address)
             assert buildx.words("one", "word-1") == ["word-1"]

@@ -143,3 +143,15 @@ def test_a_folder_of_one_recipe_does_not_make_the_others_look_old(monkeypatch: p
     monkeypatch.setattr(base_images, "_data", lambda: {**data, "buildkit/go.mod": b"newer"})
     changed = [r.stage for r in images.RECIPES if base_images.recipe_hash(r) != before[r.stage]]
     assert changed == ["buildkit"]
+
+
+@pytest.mark.parametrize(
+    ("log", "word"),
+    [
+        (['go: example.com/a@v1: Get "https://proxy/a": connection refused'], "GOPROXY"),
+        (["E: Unable to fetch some archives", "go: not found"], "apt-get update"),
+        ([], "apt-get update"),
+    ],
+)
+def test_what_mends_a_broken_build_depends_on_who_could_not_fetch(log: list[str], word: str) -> None:
+    assert word in base_images.remedy(log)

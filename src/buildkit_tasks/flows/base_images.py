@@ -261,12 +261,15 @@ def _solve(session: Session, facts: Engine, place: Path, definition: str, usual:
             "The base images could not be built.",
             causes=[broken.error.splitlines()[-1]] if broken and broken.error else [],
             details="\n".join(broken.log[-15:]) if broken else decoder.close()[-2000:],
-            hint=(
-                "check that the Go module proxy answers, or name yours: GOPROXY=https://…; then the same again"
-                if broken and "go install" in broken.name and "apt-get" not in "".join(broken.log[-3:])
-                else "check that apt works on this machine: apt-get update; then: invoke images.build"
-            ),
+            hint=remedy(broken.log if broken else ()),
         )
+
+
+def remedy(log: Sequence[str]) -> str:
+    """What mends a build of base images that broke with these last lines. Pure."""
+    if any(line.startswith("go: ") for line in log) and not any(line.startswith("E: ") for line in log):
+        return "have a Go module proxy that answers, or name yours: export GOPROXY=https://…; then the same again"
+    return "check that apt works on this machine: apt-get update; then: invoke images.build"
 
 
 def _news(progress: Progress, told: set[str]) -> Iterator[str]:
