@@ -155,8 +155,10 @@ def options(place: Path) -> list[str]:
 def test_two_nodes_are_one_builder(start: Callable[[str], Node], buildx: Buildx, tmp_path: Path) -> None:
     here, there = start("linux/amd64"), start("linux/arm64")
     tls = options(tmp_path / "tls")
-    buildx.ok("create", "--name", "both", "--node", "here", *tls, here.address)
-    buildx.ok("create", "--name", "both", "--append", "--node", "there", *tls, there.address)
+    # a node that only claims to be an arm64 machine lists this one's platform as well: who gets what is said
+    mine, other = ("--platform", "linux/amd64"), ("--platform", "linux/arm64")
+    buildx.ok("create", "--name", "both", "--node", "there", *other, *tls, there.address)
+    buildx.ok("create", "--name", "both", "--append", "--node", "here", *mine, *tls, here.address)
     assert buildx.words("both", "word-a", "linux/amd64") == ["word-a"]
     assert buildx.words("both", "word-b", "linux/arm64") == ["word-b"], "another node has a mount of its own"
     # buildx does not say whose a record is: a builder of one node does
