@@ -80,6 +80,14 @@ def multiarch_list(session: nox.Session) -> None:
 
 
 @nox.session
+def builders(session: nox.Session) -> None:
+    """BuildKit's image compiled here, real build nodes with mTLS, and `invoke builder` on them (five minutes)."""
+    files = ("tests/engine/test_buildkit_image.py", "tests/engine/test_builders.py")
+    there = [name for name in files if Path(name).exists()]
+    session.run("pytest", "-q", "-s", "-m", "slow", *there, *session.posargs)
+
+
+@nox.session
 def degraded(session: nox.Session) -> None:
     """Real Rust on Docker 20.10.24, with BuildKit and without (about five minutes; copies 2 GB into the old engine)."""
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_old_engine.py", *session.posargs)

@@ -44,7 +44,7 @@ class Recipe:
 
     `stage` of the Dockerfile; `path` and `tag` of the public image it stands in for; `version` a pattern for the
     version part of a tag; `words` the other parts a tag may have, `needs` those it must have; `what` is in it. `bare`:
-    a tag without a version means this image too.
+    a tag without a version means this image too. `asked`: built only where it is named, not among "all".
     """
 
     stage: str
@@ -55,11 +55,12 @@ class Recipe:
     what: str
     needs: frozenset[str] = frozenset()
     bare: bool = False
+    asked: bool = False
 
     @property
     def image(self) -> str:
         """Its name in the engine."""
-        return f"{OWN}/{self.path.removeprefix('library/')}:{self.tag}"
+        return f"{OWN}/{self.path.rpartition('/')[2]}:{self.tag}"
 
 
 RECIPES = (
@@ -85,6 +86,12 @@ RECIPES = (
         *("rabbitmq-management", "library/rabbitmq", "3-management-bookworm", r"3(\.\d+)*"),
         *(frozenset({"bookworm", "management"}), "RabbitMQ 3.10 of Debian 12 with its management plugin"),
         frozenset({"management"}),
+    ),
+    Recipe(
+        *("buildkit", "moby/buildkit", "buildx-stable-1", r"v0(\.\d+)*"),
+        *(frozenset({"buildx", "stable", "1", "latest"}), "buildkitd and buildctl compiled from source, runc, git"),
+        bare=True,
+        asked=True,
     ),
 )
 
@@ -207,8 +214,7 @@ LABEL = "io.github.buildkit-tasks.recipe"
 
 
 def definition(
-    recipes: Collection[Recipe],
-    recipe_hash: str,
+    recipes: Mapping[Recipe, str],
     secrets: Collection[str],
     args: Mapping[str, str],
     *,
@@ -217,11 +223,12 @@ def definition(
 ) -> dict[str, object]:
     """The bake definition that makes these images in one solve; paths are relative to the working directory.
 
-    `secrets`: ids, each a file secrets/ID. `zstd`: the engine keeps images as it gets them, so compress them quickly
-    (a third of gzip's time). `base`: our Debian image to start from; empty = from rootfs.tar.
+    `recipes`: each with the hash of what makes it. `secrets`: ids, each a file secrets/ID. `zstd`: the engine keeps
+    images as it gets them, so compress them quickly (a third of gzip's time). `base`: our Debian image to start from;
+    empty = from rootfs.tar.
     """
     targets: dict[str, object] = {}
-    for recipe in recipes:
+    for recipe, recipe_hash in recipes.items():
         target: dict[str, object] = {
             "context": ".",
             "target": recipe.stage,

@@ -47,7 +47,8 @@ class SecondEngine:
         process.wait_for(["tail", "-n", "+1", "-f", str(log)], "listening on")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody has right now."""
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         return int(door.getsockname()[1])
@@ -57,7 +58,7 @@ def _free_port() -> int:
 def running(base: str, place: Path, registry: Path) -> Iterator[SecondEngine]:
     """The engine with this machine's own programs, in an image with Debian's files; gone with its data afterwards."""
     name = f"buildkit-tasks-test-second-{secrets.token_hex(4)}"
-    port = _free_port()
+    port = free_port()
     place.mkdir(parents=True, exist_ok=True)
     (place / "daemon.json").write_text(json.dumps({"features": {"containerd-snapshotter": True}}))
     settings = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from buildkit_tasks import images
+from buildkit_tasks.flows import base_images
+from buildkit_tasks.flows import images as flow
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,14 @@ def test_references_are_read_as_docker_reads_them(text: str, wanted: images.Refe
         ("rabbitmq:3.13-management-alpine", None),
         ("ghcr.io/library/rust:1", None),
         ("nginx:1", None),
+        ("moby/buildkit", "buildkit"),
+        ("moby/buildkit:buildx-stable-1", "buildkit"),
+        ("docker.io/moby/buildkit:v0.17.2", "buildkit"),
+        ("moby/buildkit:buildx-stable-1-rootless", None),
+        ("moby/buildkit:v0.26.3-rootless", None),
+        ("moby/buildkit:master", None),
+        ("moby/buildkit:v1.0.0", None),
+        ("buildkit", None),
     ],
 )
 def test_a_recipe_stands_in_only_where_it_honestly_can(reference: str, stage: str | None) -> None:
@@ -119,3 +129,29 @@ def test_the_override_names_contexts_for_builds_and_images_for_the_rest() -> Non
         }
     }
     assert images.override({"api": ("rust:1",)}, {}, {}) == {}
+
+
+def test_buildkit_is_made_only_where_it_is_named() -> None:
+    assert "buildkit" not in [r.stage for r in flow.recipes(())]
+    assert [r.image for r in flow.recipes(["buildkit"])] == ["localhost/buildkit-tasks/buildkit:buildx-stable-1"]
+
+
+def test_a_folder_of_one_recipe_does_not_make_the_others_look_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {r.stage: base_images.recipe_hash(r) for r in images.RECIPES}
+    data = base_images._data()
+    assert "buildkit/go.sum" in data
+    monkeypatch.setattr(base_images, "_data", lambda: {**data, "buildkit/go.mod": b"newer"})
+    changed = [r.stage for r in images.RECIPES if base_images.recipe_hash(r) != before[r.stage]]
+    assert changed == ["buildkit"]
+
+
+@pytest.mark.parametrize(
+    ("log", "word"),
+    [
+        (['go: example.com/a@v1: Get "https://proxy/a": connection refused'], "GOPROXY"),
+        (["E: Unable to fetch some archives", "go: not found"], "apt-get update"),
+        ([], "apt-get update"),
+    ],
+)
+def test_what_mends_a_broken_build_depends_on_who_could_not_fetch(log: list[str], word: str) -> None:
+    assert word in base_images.remedy(log)

@@ -10,11 +10,12 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
-from buildkit_tasks import apt, command, engine, host, images, run
+from buildkit_tasks import apt, command, engine, engine_install, host, images, run
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.images import Recipe
 from buildkit_tasks.model import Command, Engine
@@ -27,6 +28,16 @@ SUITE = "bookworm"
 
 #: Seconds that a minimal Debian left by a killed run is good for.
 ROOTFS_AGE = 6 * 3600
+
+#: Packages that come from a newer Debian, because this one's are too old; the rest of an image stays with `SUITE`.
+FROM_SECOND = ("golang-1.24-go", "golang-1.24-src")
+
+#: Where Go modules come from and how they are checked, where that is set on this machine. See `go help environment`.
+_GO = ("GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOPROXY", "GOPRIVATE", "GOINSECURE")
+
+#: What is said while a solve runs, and when steps end that do something else than to install packages.
+PACKAGES = "packages for all images, in one go (one to two minutes)"
+_DONE = {"lists": "package lists fetched", "buildkit-compile": "buildkit: compiled"}
 
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
@@ -44,14 +55,14 @@ def build(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: 
         if not base:
             _rootfs(session, facts, place, main)
         made = images.definition(
-            recipes,
-            recipe_hash(),
+            {recipe: recipe_hash(recipe) for recipe in recipes},
             secrets,
             {name: session.world.env[name] for name in _PROXIES if session.world.env.get(name)},
             zstd=facts.containerd_store,
             base=base,
         )
-        _solve(session, facts, place, json.dumps(made))
+        usual = "BuildKit is compiled (two to four minutes)" if any(r.asked for r in recipes) else PACKAGES
+        _solve(session, facts, place, json.dumps(made), usual)
         (place / "rootfs.tar").unlink(missing_ok=True)
     session.report.say(
         f"  {len(recipes)} base image{'s' if len(recipes) > 1 else ''} made in {session.world.clock() - began:.0f} s"
@@ -65,22 +76,30 @@ def build_foreign(session: Session, facts: Engine, recipe: Recipe, platform: str
         _lay_out(session, place, (main, security))
         arch = platform.split("/")[1]
         _rootfs(session, facts, place, main, arch)
-        _solve(session, facts, place, json.dumps(images.foreign_definition(recipe, platform, recipe_hash())))
+        made = images.foreign_definition(recipe, platform, recipe_hash(recipe))
+        _solve(session, facts, place, json.dumps(made), PACKAGES)
         (place / f"rootfs-{arch}.tar").unlink(missing_ok=True)
 
 
-def recipe_hash() -> str:
-    """Changes when any file of the recipes does; images carry it as a label."""
+def recipe_hash(recipe: Recipe) -> str:
+    """Changes when any file of the recipe does; images carry it as a label.
+
+    A folder belongs to the recipe of its name alone: a newer BuildKit must not make a toolchain image look old.
+    """
     digest = sha256()
     for name, content in sorted(_data().items()):
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+        if "/" not in name or name.startswith(f"{recipe.stage}/"):
+            digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:16]
 
 
 def _data() -> dict[str, bytes]:
-    """The recipes' files, from inside the package wherever it is installed."""
-    folder = files("buildkit_tasks") / "data" / "images"
-    return {item.name: item.read_bytes() for item in folder.iterdir() if item.is_file()}
+    """The recipes' files, from inside the package wherever it is installed; one level of folders."""
+    found = {}
+    for item in (files("buildkit_tasks") / "data" / "images").iterdir():
+        inside = [(f"{item.name}/{i.name}", i) for i in item.iterdir()] if item.is_dir() else [(item.name, item)]
+        found.update({name: file.read_bytes() for name, file in inside})
+    return found
 
 
 @contextlib.contextmanager
@@ -108,12 +127,21 @@ def _own_base(session: Session) -> str:
 def _lay_out(session: Session, place: Path, sources: Sequence[apt.Source]) -> list[str]:
     """Write the context: recipes, this machine's mirror, and the secrets; returns the ids of the secrets."""
     for name, content in _data().items():
+        (place / name).parent.mkdir(exist_ok=True)
         (place / name).write_bytes(content)
-    shutil.rmtree(place / "overlay", ignore_errors=True)
     bare, auth = zip(*(apt.without_credentials(s) for s in sources), strict=True)
-    listed = place / "overlay/etc/apt/sources.list.d/debian.sources"
-    listed.parent.mkdir(parents=True)
-    listed.write_text(apt.render(bare), "utf-8")
+    for folder in ("overlay", "second"):
+        shutil.rmtree(place / folder, ignore_errors=True)
+    newer = engine_install.SECOND[SUITE]
+    # Only the release itself: the pin does not hold for its updates and security, which would bring their libc.
+    second = replace(bare[0], suites=(newer,))
+    for name, text in {
+        "overlay/etc/apt/sources.list.d/debian.sources": apt.render(bare),
+        "second/etc/apt/sources.list.d/second.sources": apt.render([second]),
+        "second/etc/apt/preferences.d/second.pref": apt.pin(newer, FROM_SECOND),
+    }.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text, "utf-8")
     for source in bare:
         key = Path(source.options.get("Signed-By", ""))
         if key.is_absolute() and key.is_file() and str(key) != apt.KEYRING:
@@ -128,7 +156,9 @@ def _lay_out(session: Session, place: Path, sources: Sequence[apt.Source]) -> li
         settings += 'Acquire::https::CAInfo "/run/secrets/ca";\n'
     (secrets / "aptconf").write_text(settings, "utf-8")
     (secrets / "aptauth").write_text("".join(f"{line}\n" for lines in auth for line in lines), "utf-8")
-    return [name for name in ("ca", "aptconf", "aptauth") if (secrets / name).exists()]
+    goenv = {name: session.world.env[name] for name in _GO if session.world.env.get(name)}
+    (secrets / "goenv").write_text("".join(f"{name}={value}\n" for name, value in goenv.items()), "utf-8")
+    return [name for name in ("ca", "aptconf", "aptauth", "goenv") if (secrets / name).exists()]
 
 
 def _apt_settings(session: Session) -> str:
@@ -208,7 +238,7 @@ def _debootstrap(session: Session, keyring: str) -> None:
     host.apt_install(session.world, wanted, "image-unavailable")
 
 
-def _solve(session: Session, facts: Engine, place: Path, definition: str) -> None:
+def _solve(session: Session, facts: Engine, place: Path, definition: str, usual: str) -> None:
     progress, decoder = Progress(), Decoder()
     told: set[str] = set()
     began = session.world.clock()
@@ -222,7 +252,7 @@ def _solve(session: Session, facts: Engine, place: Path, definition: str) -> Non
     bake = command.bake(place, definition, place / "metadata.json")
     # The engine's own builder: an image made by another one would have to be loaded first.
     own = Command(bake.argv, bake.cwd, (*bake.env, ("BUILDX_BUILDER", facts.context)), bake.stdin)
-    session.report.say("  packages for all images, in one go (one to two minutes)")
+    session.report.say(f"  {usual}")
     result = run.stream(session.world, own, hear)
     if result.code != 0:
         broken = progress.failed()
@@ -231,8 +261,15 @@ def _solve(session: Session, facts: Engine, place: Path, definition: str) -> Non
             "The base images could not be built.",
             causes=[broken.error.splitlines()[-1]] if broken and broken.error else [],
             details="\n".join(broken.log[-15:]) if broken else decoder.close()[-2000:],
-            hint="check that apt works on this machine: apt-get update; then: invoke images.build",
+            hint=remedy(broken.log if broken else ()),
         )
+
+
+def remedy(log: Sequence[str]) -> str:
+    """What mends a build of base images that broke with these last lines. Pure."""
+    if any(line.startswith("go: ") for line in log) and not any(line.startswith("E: ") for line in log):
+        return "have a Go module proxy that answers, or name yours: export GOPROXY=https://…; then the same again"
+    return "check that apt works on this machine: apt-get update; then: invoke images.build"
 
 
 def _news(progress: Progress, told: set[str]) -> Iterator[str]:
@@ -243,7 +280,7 @@ def _news(progress: Progress, told: set[str]) -> Iterator[str]:
         told.add(digest)
         stage = re.match(r"\[(?:\S+ )?(\S+) \d+/\d+\] RUN", vertex.name)
         if stage and not vertex.cached:
-            yield "package lists fetched" if stage[1] == "lists" else f"{stage[1]}: packages installed"
+            yield _DONE.get(stage[1], f"{stage[1]}: packages installed")
         elif vertex.name.endswith("exporting to image"):
             # With a single target BuildKit does not say whose export it is.
             yield f"{vertex.name.partition(']')[0].lstrip('[').split()[0] if ']' in vertex.name else 'image'}: stored"
@@ -253,12 +290,12 @@ def table(session: Session, facts: Engine, refs: Sequence[str], *, again: bool =
     """A row per reference: what is used, where it comes from, its id and size (bytes) where the engine has it."""
     decisions = decide(session, facts, refs, again=again)
     details = _details(session, [d.use for d in decisions.values()])
-    current = recipe_hash()
     rows: list[dict[str, object]] = []
     for decision in decisions.values():
         found: Mapping[str, object] = details.get(decision.use, {})
         recipe = images.recipe_for(decision.reference)
-        old = decision.source == "offline" and bool(found) and found.get("recipe") != current
+        made_by = recipe_hash(recipe) if recipe else ""
+        old = decision.source == "offline" and bool(found) and found.get("recipe") != made_by
         rows.append(
             {
                 "reference": decision.reference,
@@ -318,8 +355,7 @@ def tell(session: Session, rows: Sequence[Mapping[str, object]]) -> None:
 def renew(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: bool = False) -> None:
     """Build those that are absent or made by an older recipe; with `force` all of them."""
     have = _details(session, [r.image for r in recipes])
-    current = recipe_hash()
-    due = [r for r in recipes if force or have.get(r.image, {}).get("recipe") != current]
+    due = [r for r in recipes if force or have.get(r.image, {}).get("recipe") != recipe_hash(r)]
     for recipe in recipes:
         if recipe not in due:
             session.report.say(f"  {recipe.image}: up to date")

@@ -149,7 +149,7 @@ def _and(names: Iterable[str]) -> str:
 
 
 def recipes(names: Sequence[str]) -> list[Recipe]:
-    """The recipes meant by the words; all of them for no word. Raises `Problem` bad-argument."""
+    """The recipes meant by the words; for no word all that projects start from. Raises `Problem` bad-argument."""
     found = []
     for name in names:
         recipe = images.named(name)
@@ -160,4 +160,4 @@ def recipes(names: Sequence[str]) -> list[Recipe]:
                 hint=f"one of: {', '.join(r.stage for r in images.RECIPES)}",
             )
         found.append(recipe)
-    return list(dict.fromkeys(found)) or list(images.RECIPES)
+    return list(dict.fromkeys(found)) or [r for r in images.RECIPES if not r.asked]

@@ -29,7 +29,7 @@ def show(session: Session, again: bool = False, json: bool = False) -> None:
 @task(
     iterable=["only"],
     help={
-        "only": "an image: debian, rust, postgres, rabbitmq, rabbitmq-management or a reference; repeatable",
+        "only": "an image: debian, rust, postgres, rabbitmq, rabbitmq-management, buildkit or a reference; repeatable",
         "force": "build also what is there and up to date (takes in Debian's updates)",
         "yes": YES,
     },

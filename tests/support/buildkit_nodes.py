@@ -1,0 +1,130 @@
+"""Build nodes: real BuildKit daemons with mTLS, each a privileged container with data of its own.
+
+They are on the host's network, so that 127.0.0.1:PORT is the same registry for a node, the engine and this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+
+from tests.support import process
+from tests.support.second_engine import free_port
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """PEM files: the authority whose certificates are believed, one's own certificate, and its key."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+    @property
+    def options(self) -> str:
+        """As an option of buildx's remote driver."""
+        return f"cacert={self.ca},cert={self.cert},key={self.key}"
+
+
+def certificates(place: Path) -> tuple[Certificate, Certificate]:
+    """A new authority's certificates for a server on loopback and for a client."""
+    place.mkdir(parents=True, exist_ok=True)
+    authority = trustme.CA()
+    ca = place / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    made = []
+    for role in ("server", "client"):
+        issued = authority.issue_cert("127.0.0.1", "localhost")
+        cert, key = place / f"{role}.pem", place / f"{role}-key.pem"
+        issued.private_key_pem.write_to_path(str(key))
+        for number, blob in enumerate(issued.cert_chain_pems):
+            blob.write_to_path(str(cert), append=number > 0)
+        made.append(Certificate(ca, cert, key))
+    return made[0], made[1]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A daemon in the container `name`; it answers on `port` of 127.0.0.1, also after a `kill` and a `start`."""
+
+    name: str
+    place: Path
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"tcp://127.0.0.1:{self.port}"
+
+    @property
+    def logs(self) -> str:
+        """All it has said."""
+        return process.ok(["docker", "logs", self.name], self.place).all
+
+    def inside(self, script: str) -> process.Done:
+        """Run a script in the container."""
+        return process.run(["docker", "exec", self.name, "sh", "-c", script], self.place)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        process.ok(["docker", "kill", "--signal", "KILL", self.name], self.place)
+        process.ok(["docker", "wait", self.name], self.place)
+
+    def start(self) -> None:
+        """Start it again on the same data, and wait until it listens."""
+        process.ok(["docker", "start", self.name], self.place)
+        self.ready()
+
+    def ready(self) -> None:
+        """Wait until it says that it listens; what it said before its last start does not count."""
+        look = ["docker", "inspect", "--format", "{{.State.StartedAt}}", self.name]
+        started = process.ok(look, self.place).out.strip()
+        process.wait_for(["docker", "logs", "--follow", "--since", started, self.name], "running server on")
+
+
+@contextmanager
+def running(
+    image: str,
+    place: Path,
+    server: Certificate,
+    *,
+    platform: str = "",
+    registries: Mapping[str, Path | None] | None = None,
+) -> Iterator[Node]:
+    """A node of this image; gone with its data afterwards. It asks its clients for a certificate of `server.ca`.
+
+    `platform`: the one it says it builds for, whatever this machine is. `registries`: HOST:PORT to the authority's PEM
+    file, or None for plain http.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    config = place / "buildkitd.toml"
+    config.write_text("".join(_registry(host, ca) for host, ca in (registries or {}).items()))
+    node = Node(f"buildkit-tasks-test-node-{secrets.token_hex(4)}", place, free_port())
+    files = {server.ca, server.cert, server.key, *(ca for ca in (registries or {}).values() if ca), config}
+    options = ["--tlscacert", str(server.ca), "--tlscert", str(server.cert), "--tlskey", str(server.key)]
+    if platform:
+        options += ["--oci-worker-platform", platform]
+    try:
+        process.ok(
+            [
+                *("docker", "run", "--detach", "--privileged", "--network", "host", "--name", node.name),
+                *(part for file in sorted(files) for part in ("--volume", f"{file}:{file}:ro")),
+                *(image, "--config", str(config), "--addr", node.address, *options),
+            ],
+            place,
+        )
+        node.ready()
+        yield node
+    finally:
+        process.run(["docker", "rm", "--force", "--volumes", node.name], place)
+
+
+def _registry(host: str, ca: Path | None) -> str:
+    """A paragraph of buildkitd.toml."""
+    how = f"http = false\nca = [{json.dumps(str(ca))}]" if ca else "http = true"
+    return f"[registry.{json.dumps(host)}]\n{how}\n"
