@@ -46,6 +46,7 @@ def make(
     """The whole decision for one build. Problems: of `workspace.select` and `platforms.check`, settings-invalid."""
     chosen = workspace.select(space, request.services)
     incremental, why = _incremental(settings, request, around)
+    request = replace(request, platforms=platforms_for(request, engine, around.builder))
     profile = request.profile or settings.profile
     compression, why_compression = _compression(engine, incremental, around.builder)
     routes = _routes(chosen, engine, request, around)
@@ -67,7 +68,7 @@ def make(
         args = {**around.proxies, **args}
         targets[service.name] = _target(service, text, args, settings, around, compression)
         targets[service.name] |= _destination(service, request)
-        for platform in request.platforms or (platforms.own(at(engine, around.builder)),):
+        for platform in request.platforms or (platforms.own(engine),):
             known = _platform_args(at(engine, around.builder, platform), platform)
             mounts.update(dict.fromkeys(dockerfile.cache_ids(text, {**known, **args})))
     _layer_caches(targets, settings)
@@ -82,6 +83,14 @@ def make(
         routes={r.platform: f"{r.how}: {r.why}{_where(around.builder, r.platform)}" for r in routes},
         builder=around.builder.name,
     )
+
+
+def platforms_for(request: BuildRequest, engine: Engine, builder: Builder) -> tuple[str, ...]:
+    """The platforms to name to buildx; none where the engine's own builder makes images of its own kind.
+
+    Unasked, another builder would build for the kind of its first node.
+    """
+    return request.platforms or (() if builder.own else (platforms.own(engine),))
 
 
 def at(engine: Engine, builder: Builder, platform: str = "") -> Engine:

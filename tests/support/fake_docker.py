@@ -2,7 +2,8 @@
 """A docker that records how it was called and answers from a script: first on PATH in tests/cli.
 
 FAKE_DOCKER names a directory: replies.json is a list of {"match", "stdout", "stderr", "code", "wait"}; the first whose
-`match` is part of the joined arguments answers. Calls are appended to calls.jsonl.
+`match` is part of the joined arguments answers. Calls are appended to calls.jsonl. A reply with `once` answers only the
+first call that matches, one with `after` only calls after the first whose arguments have that word.
 """
 
 import json
@@ -17,14 +18,19 @@ call = {
     "argv": sys.argv[1:],
     "cwd": str(Path.cwd()),
     "env": {
-        k: os.environ.get(k) for k in ("DOCKER_BUILDKIT", "COMPOSE_DOCKER_CLI_BUILD", "BUILDX_NO_DEFAULT_ATTESTATIONS")
+        k: os.environ.get(k)
+        for k in ("DOCKER_BUILDKIT", "COMPOSE_DOCKER_CLI_BUILD", "BUILDX_NO_DEFAULT_ATTESTATIONS", "BUILDX_BUILDER")
     },
     "stdin": sys.stdin.read() if "--file -" in line else "",
 }
-with (place / "calls.jsonl").open("a") as log:
+with (place / "calls.jsonl").open("a+") as log:
+    log.seek(0)
+    before = [" ".join(json.loads(earlier)["argv"]) for earlier in log]
     log.write(json.dumps(call) + "\n")
 for reply in json.loads((place / "replies.json").read_text()):
-    if reply["match"] in line:
+    spent = reply.get("once") and any(reply["match"] in earlier for earlier in before)
+    early = reply.get("after") and not any(reply["after"] in earlier for earlier in before)
+    if reply["match"] in line and not spent and not early:
         if "--metadata-file" in sys.argv and "metadata" in reply:
             Path(sys.argv[sys.argv.index("--metadata-file") + 1]).write_text(json.dumps(reply["metadata"]))
         sys.stdout.write(reply.get("stdout", ""))

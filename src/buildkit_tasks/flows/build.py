@@ -37,7 +37,7 @@ def build_here(session: Session, project: Project, request: BuildRequest) -> Bui
         return _build(session, project, request, decided)
     except Problem as problem:
         again = decided.builder and builder_choice.after_failure(
-            session, project.engine, decided.builder, request.platforms, problem
+            session, project.engine, decided.builder, request, problem
         )
         if not again:
             raise

@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from buildkit_tasks import builders, command, run
+from buildkit_tasks import builders, command, plan, run
 from buildkit_tasks.builders import Builder, Node
 from buildkit_tasks.errors import Problem
-from buildkit_tasks.model import Engine
+from buildkit_tasks.model import BuildRequest, Engine
 
 from .session import Session
 
-#: Seconds that the nodes of a builder may take to answer; buildx itself waits for 20.
-PATIENCE = 25.0
+#: Seconds that a node may take to answer. buildx itself waits for 20, and a build on two hung nodes for 40.
+PATIENCE = 5.0
+
+
+def _place(session: Session) -> Path:
+    """Where buildx keeps what it knows of builders."""
+    home = Path(session.world.env.get("DOCKER_CONFIG") or session.world.home / ".docker")
+    return Path(session.world.env.get("BUILDX_CONFIG") or home / "buildx")
 
 
 def named(session: Session) -> str:
@@ -23,11 +30,9 @@ def named(session: Session) -> str:
     _ = session.settings  # puts a builder of the settings into the environment
     if given := session.world.env.get("BUILDX_BUILDER", ""):
         return "" if given == session.world.env.get("DOCKER_CONTEXT", "default") else given
-    home = Path(session.world.env.get("DOCKER_CONFIG") or session.world.home / ".docker")
-    place = Path(session.world.env.get("BUILDX_CONFIG") or home / "buildx")
     try:
         # read, not asked for: every build would pay a tenth of a second for the answer that nothing was chosen
-        return str(json.loads((place / "current").read_text("utf-8")).get("Name", "") or "")
+        return str(json.loads((_place(session) / "current").read_text("utf-8")).get("Name", "") or "")
     except (OSError, ValueError, AttributeError):
         return ""
 
@@ -41,23 +46,30 @@ def chosen(session: Session) -> Builder:
     return look(session, name) if name else builders.OWN
 
 
-def ready(session: Session, engine: Engine, platforms: Sequence[str]) -> Builder:
+def ready(session: Session, engine: Engine, request: BuildRequest) -> Builder:
     """Like `chosen`, and goes round a node that does not answer. Problems: builder-missing, builder-refused."""
     found = chosen(session)
-    dead = check(session, found, platforms)
-    return go_round(session, engine, found.name, [dead]) if dead else found
+    if found.driver != "remote":  # containers and pods that do not run are no loss: buildx starts them
+        return found
+    dead = _silent(session, found, plan.platforms_for(request, engine, found))
+    return go_round(session, engine, found, dead) if dead else found
 
 
-def go_round(session: Session, engine: Engine, name: str, dead: Sequence[Node]) -> Builder:
-    """Take another builder for the rest of this session, and say why."""
-    other, words = _instead(session, engine, name, [node.name for node in dead])
+def go_round(session: Session, engine: Engine, found: Builder, dead: Sequence[Node]) -> Builder:
+    """Take another builder for the rest of this session, and say why: another of its nodes, else the engine's own."""
+    other, words = engine.context, "this machine's own engine"
+    for node in builders.without(found, [node.name for node in dead]).nodes:
+        single = builders.child(found.name, node.name)
+        if node.running and there(session, single):
+            other, words = single, f"the node {node.name} ({node.endpoint})"
+            break
     lost = ", ".join(f"{node.name} ({node.endpoint})" for node in dead)
-    session.report.warn(f"the builder {name} lost {lost}: building on {words}")
+    session.report.warn(f"the builder {found.name} lost {lost}: building on {words}")
     session.use_builder(other)
     return look(session, other)
 
 
-def after_failure(session: Session, engine: Engine, name: str, platforms: Sequence[str], problem: Problem) -> bool:
+def after_failure(session: Session, engine: Engine, name: str, request: BuildRequest, problem: Problem) -> bool:
     """Whether a build that failed on a builder is worth another try, on what is then the session's builder.
 
     Decided by asking the nodes, not by what the failure said. Raises `Problem` builder-refused.
@@ -65,8 +77,8 @@ def after_failure(session: Session, engine: Engine, name: str, platforms: Sequen
     if problem.code not in ("build-failed", "image-unavailable", "build-killed"):
         return False
     found = look(session, name)
-    if dead := _silent(session, found, platforms):
-        go_round(session, engine, name, dead)
+    if dead := _silent(session, found, plan.platforms_for(request, engine, found)):
+        go_round(session, engine, found, dead)
         return True
     if builders.lost("\n".join((*problem.causes, problem.details))):
         session.report.warn(f"the builder {name} was lost for a moment: building again")
@@ -80,12 +92,43 @@ def look(session: Session, name: str) -> Builder:
     found = builders.read_inspect(result.stdout)
     if found.name:
         return found
+    if result.code == 124:
+        return _hung(session, name)
     raise Problem(
         "builder-missing",
         f"There is no builder {name!r}.",
         causes=[line for line in result.stderr.strip().splitlines()[-1:] if line],
         hint="invoke builder    (lists them; builder.create makes one; without any, unset the setting `builder`)",
     )
+
+
+def _hung(session: Session, name: str) -> Builder:
+    """A builder that did not answer in time: each node by itself, where it can be asked alone. They wait side by side.
+
+    buildx tells nothing before its own time is over; what nodes there are stands in its file.
+    """
+    try:
+        kept = json.loads((_place(session) / "instances" / name).read_text("utf-8"))
+        nodes = [(str(item["Name"]), str(item["Endpoint"])) for item in kept["Nodes"]]
+        driver = str(kept["Driver"])
+    except (OSError, ValueError, KeyError, TypeError):
+        nodes, driver = [(name, "")], "remote"
+    silent = tuple(Node(node, endpoint, "inactive", error="no answer") for node, endpoint in nodes)
+    if len(nodes) < 2:
+        return Builder(name, driver, silent)
+
+    def ask(node: Node) -> Node:
+        details = command.builder_details(session.root, builders.child(name, node.name))
+        found = builders.read_inspect(run.capture(session.world, details, timeout=PATIENCE).stdout)
+        return found.nodes[0] if found.nodes else node
+
+    with ThreadPoolExecutor(len(silent)) as pool:
+        return Builder(name, driver, tuple(pool.map(ask, silent)))
+
+
+def there(session: Session, name: str) -> bool:
+    """Whether buildx knows a builder; asks no node."""
+    return (_place(session) / "instances" / name).is_file()
 
 
 def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -110,23 +153,18 @@ def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple
     return found
 
 
-def check(session: Session, found: Builder, platforms: Sequence[str]) -> Node | None:
-    """The first node that this build needs and that is not there. Raises `Problem` builder-refused.
-
-    Containers and pods that do not run are no loss: buildx starts them.
-    """
-    if found.own or found.driver != "remote":
-        return None
-    return next(iter(_silent(session, found, platforms)), None)
-
-
 def _silent(session: Session, found: Builder, platforms: Sequence[str]) -> list[Node]:
-    """The nodes needed that do not answer. Raises `Problem` builder-refused where one is there and turns us away."""
-    needed = dict.fromkeys(found.node_for(platform) for platform in platforms or ("",))
-    dead = [node for node in needed if node and not node.running]
-    for node in dead:
-        demand_entry(session, found, node)
-    return dead
+    """The nodes needed that do not answer. Raises `Problem` builder-refused where one is there and turns us away.
+
+    A node that is silent and not needed is told: another one that has its platform builds in its place.
+    """
+    needed = [found.node_for(platform) for platform in platforms or ("",)]
+    for node in found.nodes:
+        if not node.running:
+            why = demand_entry(session, found, node)
+            if node not in needed:
+                session.report.warn(f"{node.name} ({node.endpoint}) does not answer, the others build: {why}")
+    return [node for node in found.nodes if node in needed and not node.running]
 
 
 def demand_entry(session: Session, found: Builder, node: Node) -> str:
@@ -134,35 +172,24 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
 
     `docker buildx inspect` calls both inactive, a build waits 20 s for either; the listing of its cache tells at once.
     """
+    if node.error and not builders.refused(node.error):
+        return node.error
     single = builders.child(found.name, node.name)
-    said = ""
-    for name in (single, found.name):
-        asked = run.capture(session.world, command.cache_records(session.root, name), timeout=PATIENCE)
-        said = asked.stderr.strip()
-        if asked.code == 0 or not said.endswith(f'"{name}" found'):
-            break
+    name = single if there(session, single) else found.name
+    asked = run.capture(session.world, command.cache_records(session.root, name), timeout=PATIENCE)
+    said = asked.stderr.strip() or node.error
     why = (re.findall(r'desc = "?(.*?)"?$', said, re.MULTILINE) or said.splitlines()[-1:] or [""])[-1]
     if builders.refused(why):
         raise Problem(
             "builder-refused",
             f"The node {node.name} ({node.endpoint}) does not let us in.",
             causes=[why, "each side's certificate has to be signed by the authority that the other side trusts"],
-            hint="invoke builder.create NAME --certificates DIR    (the client's of that node's own authority; a builder "
-            "that has others: invoke builder.remove NAME first)",
+            hint="invoke builder.create NAME --certificates DIR    (the client's, of the node's own authority; "
+            "a builder that has others: invoke builder.remove NAME first)",
         )
     return why
 
 
-def _instead(session: Session, engine: Engine, name: str, dead: Sequence[str]) -> tuple[str, str]:
-    """The builder to take when nodes of one are lost, and words for it: another of its nodes, else the engine's own."""
-    known = {b.name for b in listed(session)}
-    for node in builders.without(look(session, name), dead).nodes:
-        single = builders.child(name, node.name)
-        if node.running and single in known:
-            return single, f"the node {node.name} ({node.endpoint})"
-    return engine.context, "this machine's own engine"
-
-
 def listed(session: Session) -> tuple[Builder, ...]:
-    """All builders. Raises `Problem` command-failed."""
-    return builders.read_list(run.check(session.world, command.builder_list(session.root), timeout=PATIENCE).stdout)
+    """All builders; a hung node costs buildx's own 20 seconds. Raises `Problem` command-failed."""
+    return builders.read_list(run.check(session.world, command.builder_list(session.root)).stdout)

@@ -30,12 +30,11 @@ def show(session: Session) -> None:
 def inspect(session: Session, name: str) -> None:
     """One builder: its nodes, and the mounts that each holds. Problems: builder-missing, builder-refused."""
     found = look(session, name)
-    known = {b.name for b in listed(session)}
     held: dict[str, list[dict[str, Any]]] = {}
     why: dict[str, str] = {}
     for node in found.nodes:
         if node.running:
-            held[node.name] = _mounts(session, node_builder(found, node, known))
+            held[node.name] = _mounts(session, node_builder(session, found, node))
         elif found.driver == "remote":
             why[node.name] = builder_choice.demand_entry(session, found, node)
     if session.report.json_only:
@@ -53,10 +52,10 @@ def inspect(session: Session, name: str) -> None:
             session.report.answer(f"  {mount['id']}  {caching.human(mount['bytes'] or 0)}")
 
 
-def node_builder(found: Builder, node: Node, known: set[str]) -> str:
+def node_builder(session: Session, found: Builder, node: Node) -> str:
     """The name under which one node of a builder can be meant: its own, where there are several and it has one."""
     single = builders.child(found.name, node.name)
-    return single if len(found.nodes) > 1 and single in known else found.name
+    return single if len(found.nodes) > 1 and builder_choice.there(session, single) else found.name
 
 
 def choose(session: Session, name: str) -> None:
@@ -80,7 +79,6 @@ def remove(session: Session, name: str, *, keep_state: bool = False) -> None:
             f"{name} is the engine's own builder; it goes with the engine.",
             hint="invoke cache.clear    (clears its caches)",
         )
-    known = {b.name for b in listed(session)}
     made = found.driver != "remote"
     size = sum(m["bytes"] or 0 for node in found.nodes if node.running for m in _mounts(session, name)) if made else 0
     what = f"the builder {name} with {len(found.nodes)} node{'s' if len(found.nodes) != 1 else ''} is forgotten"
@@ -89,7 +87,7 @@ def remove(session: Session, name: str, *, keep_state: bool = False) -> None:
     if not session.report.consent(what):
         return
     for node in found.nodes:
-        if (single := builders.child(name, node.name)) in known:
+        if builder_choice.there(session, single := builders.child(name, node.name)):
             run.capture(session.world, command.builder_remove(session.root, single, keep_daemon=True, keep_state=True))
     run.check(session.world, command.builder_remove(session.root, name, keep_state=keep_state))
     session.report.say(f"removed the builder {name}" + ("; the daemons of its nodes run on" if not made else ""))

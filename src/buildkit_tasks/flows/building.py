@@ -34,7 +34,7 @@ def prepare(session: Session, project: Project, request: BuildRequest, *, look_o
     tier = lesser.tier(session, project.engine).name
     builder = builders.OWN
     if tier == "full":
-        builder = builder_choice.ready(session, project.engine, request.platforms)
+        builder = builder_choice.ready(session, project.engine, request)
     replacements = find(session, project.engine, tuple(bases))
     foreign = _foreign(session, project, builder, request, texts, chosen, look_only)
     used = [*replacements.values(), *(image for found in foreign.values() for image in found.values())]
@@ -97,7 +97,7 @@ def _foreign(
 ) -> dict[str, dict[str, str]]:
     """By platform other than its node's own: base images that no registry gives here, and what stands for them."""
     found = {}
-    for platform in request.platforms:
+    for platform in plan.platforms_for(request, project.engine, builder):
         there = plan.at(project.engine, builder, platform)
         if platform != platforms.own(there):
             refs = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from buildkit_tasks import cache_view
 from buildkit_tasks.builders import Builder
 
-from . import builder_choice, cache
+from . import cache
 from .builders import node_builder
 from .project import discover
 from .session import Session
@@ -14,14 +14,13 @@ from .session import Session
 def view(session: Session, found: Builder, unseen: float) -> None:
     """A table for each node. buildx lists the records of all nodes as one; the nodes' own builders keep them apart."""
     project = discover(session)
-    known = {b.name for b in builder_choice.listed(session)}
     told = []
     for node in found.nodes:
         if not node.running:
             session.report.warn(f"{node.name} ({node.endpoint}) does not answer")
             told.append({"node": node.name, "endpoint": node.endpoint, "answers": False})
             continue
-        single = node_builder(found, node, known)
+        single = node_builder(session, found, node)
         if single == found.name:
             session.report.warn(f"{node.name} cannot be asked alone: it was not added by invoke builder.create")
             continue
