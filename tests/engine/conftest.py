@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from buildkit_tasks import command, run
+from buildkit_tasks import images as recipes
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.flows import engine as engines
 from buildkit_tasks.flows import images
@@ -20,6 +21,7 @@ from buildkit_tasks.flows.session import Session
 from buildkit_tasks.model import Engine
 from buildkit_tasks.report import Report
 from buildkit_tasks.world import World
+from tests.support import process
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -75,3 +77,13 @@ def base_images(session: Session, engine: Engine) -> Mapping[str, str]:
         return images.ensure(session, engine, BASES, check=True)
     except Problem as problem:
         pytest.fail(problem.text(), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def buildkit_image(engine: Engine) -> str:
+    """The name of BuildKit's image, made here by the real task: a minute and more where it is not there yet."""
+    only = ("--only", "debian", "--only", "buildkit")
+    process.ok([process.BIN / "invoke", "images.build", *only, "--yes"], REPOSITORY, timeout=1800)
+    recipe = recipes.named("buildkit")
+    assert recipe is not None
+    return recipe.image

@@ -37,11 +37,9 @@ def named(stage: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def image() -> str:
+def image(buildkit_image: str) -> str:
     """The name of BuildKit's image, made by the real task."""
-    only = ("--only", "debian", "--only", "buildkit")
-    process.ok([process.BIN / "invoke", "images.build", *only, "--yes"], REPOSITORY, timeout=1800)
-    return named("buildkit")
+    return buildkit_image
 
 
 @pytest.fixture(scope="module")

@@ -51,18 +51,17 @@ def ready(session: Session, engine: Engine, request: BuildRequest) -> Builder:
     found = chosen(session)
     if found.driver != "remote":  # containers and pods that do not run are no loss: buildx starts them
         return found
-    dead = _silent(session, found, plan.platforms_for(request, engine, found))
-    return go_round(session, engine, found, dead) if dead else found
+    dead = _silent(session, found)
+    return go_round(session, engine, found, dead, request) if dead else found
 
 
-def go_round(session: Session, engine: Engine, found: Builder, dead: Sequence[Node]) -> Builder:
-    """Take another builder for the rest of this session, and say why: another of its nodes, else the engine's own."""
+def go_round(session: Session, engine: Engine, found: Builder, dead: Sequence[Node], request: BuildRequest) -> Builder:
+    """Take another builder for the rest of this session, and say why: one of its other nodes, else the engine's own."""
     other, words = engine.context, "this machine's own engine"
-    for node in builders.without(found, [node.name for node in dead]).nodes:
-        single = builders.child(found.name, node.name)
-        if node.running and there(session, single):
-            other, words = single, f"the node {node.name} ({node.endpoint})"
-            break
+    left = builders.without(found, [node.name for node in dead])
+    node = left.node_for(plan.platforms_for(request, engine, found)[0])
+    if node and there(session, single := builders.child(found.name, node.name)):
+        other, words = single, f"the node {node.name} ({node.endpoint})"
     lost = ", ".join(f"{node.name} ({node.endpoint})" for node in dead)
     session.report.warn(f"the builder {found.name} lost {lost}: building on {words}")
     session.use_builder(other)
@@ -77,8 +76,8 @@ def after_failure(session: Session, engine: Engine, name: str, request: BuildReq
     if problem.code not in ("build-failed", "image-unavailable", "build-killed"):
         return False
     found = look(session, name)
-    if dead := _silent(session, found, plan.platforms_for(request, engine, found)):
-        go_round(session, engine, found, dead)
+    if dead := _silent(session, found):
+        go_round(session, engine, found, dead, request)
         return True
     if builders.lost("\n".join((*problem.causes, problem.details))):
         session.report.warn(f"the builder {name} was lost for a moment: building again")
@@ -153,18 +152,15 @@ def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple
     return found
 
 
-def _silent(session: Session, found: Builder, platforms: Sequence[str]) -> list[Node]:
-    """The nodes needed that do not answer. Raises `Problem` builder-refused where one is there and turns us away.
+def _silent(session: Session, found: Builder) -> list[Node]:
+    """The nodes that do not answer. Raises `Problem` builder-refused where one is there and turns us away.
 
-    A node that is silent and not needed is told: another one that has its platform builds in its place.
+    All of them, needed or not: buildx ends every build on a builder that has a dead node.
     """
-    needed = [found.node_for(platform) for platform in platforms or ("",)]
-    for node in found.nodes:
-        if not node.running:
-            why = demand_entry(session, found, node)
-            if node not in needed:
-                session.report.warn(f"{node.name} ({node.endpoint}) does not answer, the others build: {why}")
-    return [node for node in found.nodes if node in needed and not node.running]
+    dead = [node for node in found.nodes if not node.running]
+    for node in dead:
+        demand_entry(session, found, node)
+    return dead
 
 
 def demand_entry(session: Session, found: Builder, node: Node) -> str:
