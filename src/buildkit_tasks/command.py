@@ -14,8 +14,9 @@ BUILDKIT_ENV = (("DOCKER_BUILDKIT", "1"), ("COMPOSE_DOCKER_CLI_BUILD", "1"))
 # Attestations carry build times: with them an unchanged image would get a new digest at every build.
 NO_ATTESTATIONS = ("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
 
-# From buildx 0.20 on bake asks before it reads outside the working directory. That guards against definitions of
-# others; ours is made here, of what the compose file says, and reads its contexts through links in the state directory.
+# From 0.20 on buildx may refuse to read or write outside the working directory for a bake file. That guards against
+# definitions of others; ours is made here, of what the compose file says.
+# https://docs.docker.com/reference/cli/docker/buildx/bake/#allow
 NO_ENTITLEMENTS = ("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
 
 
