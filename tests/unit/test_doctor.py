@@ -68,6 +68,8 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("buildkit-config", "warn", {"daemon_config": {"features": {"buildkit": False}}}),
     ("buildkit-config", "warn", {"client_config": {"features": {"buildkit": "false"}}}),
     ("builder", "warn", {"builder": Builder("ci", "docker-container", "running")}),
+    ("builder", "fail", {"builder": Builder("farm", "remote", "inactive", wanted=True)}),
+    ("builder", "fail", {"builder": Builder("farm", "", "missing", wanted=True)}),
     ("builder", "fail", {"builder": Builder("default", "docker", "cannot connect")}),
     ("image-store", "warn", {"engine": replace(ENGINE, containerd_store=False)}),
     ("gc", "warn", {"engine": NEWEST}),
@@ -111,6 +113,13 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
 def test_a_healthy_machine_fires_nothing_and_nothing_is_unknown() -> None:
     checks = doctor.examine(HEALTHY, doctor.RULES)
     assert [(c.name, c.found) for c in checks if c.state != "ok"] == []
+
+
+@pytest.mark.parametrize(("driver", "status"), [("remote", "running"), ("docker-container", "inactive")])
+def test_a_builder_that_the_settings_name_is_no_fault(driver: str, status: str) -> None:
+    """buildx starts containers by itself, and nothing else."""
+    facts = replace(HEALTHY, builder=Builder("farm", driver, status, wanted=True))
+    assert [c.name for c in doctor.examine(facts, doctor.RULES) if c.fires] == []
 
 
 @pytest.mark.parametrize(("name", "state", "broken"), BROKEN, ids=[f"{n}-{i}" for i, (n, _, _) in enumerate(BROKEN)])

@@ -118,15 +118,20 @@ def buildkit_off(facts: Facts) -> Verdict:
 
 def builder(facts: Facts) -> Verdict:
     found = facts.builder
+    if found and found.wanted and found.driver in ("", "remote") and found.status != "running":
+        return fail(
+            f"the setting `builder` names {found.name}, which is {found.status}",
+            f"invoke builder    (shows what there is; invoke builder.create {found.name} …)",
+        )
     if not found or not found.driver or facts.silent or facts.podman_engine:
         return unknown("no builder could be asked")
-    if found.driver != "docker":
+    if found.driver != "docker" and not found.wanted:
         return warn(
             f"{found.name} ({found.driver}): its cache mounts are its own, and each image is copied over",
             "docker buildx use default    (and: unset BUILDX_BUILDER)",
             "" if facts.env.get("BUILDX_BUILDER") else "builder",
         )
-    if found.status not in ("running", ""):
+    if found.status not in ("running", "") and not found.wanted:
         return fail(f"{found.name} is {found.status}", "docker buildx use default", "builder")
     return ok(f"{found.name} ({found.driver})")
 

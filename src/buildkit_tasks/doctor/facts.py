@@ -11,12 +11,16 @@ from buildkit_tasks.model import Engine, Version
 
 @dataclass(frozen=True)
 class Builder:
-    """The buildx builder in use. `status` is running, inactive, or an error's words."""
+    """The buildx builder in use. `status` is running, inactive, missing, or an error's words.
+
+    `wanted`: the project's settings name it.
+    """
 
     name: str
     driver: str
     status: str
     platforms: tuple[str, ...] = ()
+    wanted: bool = False
 
 
 @dataclass(frozen=True)

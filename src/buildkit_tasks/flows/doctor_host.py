@@ -12,7 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import caching, command, engine, run, shellrc
+from buildkit_tasks import builders, caching, command, engine, run, shellrc
+from buildkit_tasks.builders import Node
 from buildkit_tasks.doctor import Builder
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import Command
@@ -101,20 +102,26 @@ def the_context(session: Session) -> dict[str, Any]:
 
 def the_builder(session: Session) -> dict[str, Any]:
     """The builder in use, as `docker buildx inspect` tells it."""
+    wanted = _wanted_builder(session)
     try:
-        text = run.capture(session.world, command.builder_details(Path("/")), timeout=PATIENCE).stdout
+        text = run.capture(session.world, command.builder_details(Path("/"), wanted), timeout=PATIENCE).stdout
     except Problem:
         return {}
-    values: dict[str, str] = {}
-    for row in text.splitlines():
-        key, colon, value = row.partition(":")
-        if colon and not key.startswith(" "):
-            values.setdefault(key.strip(), value.strip())
-    if "Driver" not in values:
-        return {}
-    platforms = tuple(p.strip().rstrip("*") for p in values.get("Platforms", "").split(",") if p.strip())
-    status = values.get("Error") or values.get("Status", "")
-    return {"builder": Builder(values.get("Name", ""), values["Driver"], status, platforms)}
+    found = builders.read_inspect(text)
+    if not found.driver:
+        return {"builder": Builder(wanted, "", "missing", wanted=True)} if wanted else {}
+    first = found.nodes[0] if found.nodes else Node("", "", "")
+    status = found.error or first.error or first.status
+    return {"builder": Builder(found.name, found.driver, status, first.platforms, wanted=bool(wanted))}
+
+
+def _wanted_builder(session: Session) -> str:
+    """The builder that this project's settings name; empty for none, and outside a project."""
+    try:
+        name = session.settings.builder
+    except Problem:
+        return ""
+    return "" if name in ("auto", "legacy") else name
 
 
 def the_cache(session: Session) -> dict[str, Any]:
