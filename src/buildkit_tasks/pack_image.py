@@ -1,6 +1,6 @@
 """The image that a pack travels as: a layer per part, and every layer a tar that holds the part as its only file.
 
-The parts are compressed already, so the layers are not. An ordinary image, which any registry keeps and any BuildKit mounts:
+The parts are compressed already, so the layers are not. An ordinary image: registries keep it, BuildKit mounts it.
 https://github.com/opencontainers/image-spec/blob/main/manifest.md
 """
 

@@ -144,7 +144,7 @@ class Client:
         return dict(found or {})
 
     def send(self, blob: Blob) -> bool:
-        """Put a blob where it is not yet; True when it had to be sent. Only what the registry then has is named by digest."""
+        """Put a blob where it is not yet; True when it had to be sent. The registry checks its digest."""
         path = f"{self.ref.repository}/blobs"
         if self._ask("HEAD", f"{path}/{blob.digest}") is not None:
             return False
@@ -265,7 +265,8 @@ class Client:
         headers = {}
         if given:
             headers["Authorization"] = "Basic " + base64.b64encode(":".join(given).encode()).decode()
-        answer = self._request("GET", f"{wanted['realm']}?{urllib.parse.urlencode(query)}", headers)
+        address = f"{wanted['realm']}?{urllib.parse.urlencode(query)}"
+        answer = self._request("GET", address, headers, log_in=False)
         content = json.loads(answer.body)
         return f"Bearer {content.get('token') or content.get('access_token')}"
 

@@ -24,7 +24,7 @@ LABEL = "buildkit-tasks.pack"
 
 SCOPES = ("deps", "all")
 
-#: Kinds of parts in the order of their layers: what changes least comes first. A kind may have several, deps-1, deps-2 …
+#: Kinds of parts in the order of their layers: what changes least comes first. A kind may have several: deps-1, deps-2.
 PARTS = ("registry", "git", "deps", "rest")
 
 #: Bytes a second (not compressed) at which a pack is fetched and unpacked. A guess for the break-even, not a

@@ -49,7 +49,8 @@ def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
     seconds = session.world.clock() - began
     session.report.say(
         f"pushed {trip.client.ref.name}:{exact} in {seconds:.1f} s: {facts.packed_units} units, "
-        f"{caching.human(facts.bytes)} as {caching.human(done.stored)}, of which {caching.human(done.sent)} were new there"
+        f"{caching.human(facts.bytes)} as {caching.human(done.stored)}, "
+        f"of which {caching.human(done.sent)} were new there"
     )
     session.report.say(economy.words)
     return _answer(facts, economy, done, tag=exact, seconds=seconds)

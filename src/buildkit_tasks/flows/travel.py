@@ -158,9 +158,9 @@ def prepare(
 
 @contextlib.contextmanager
 def workplace(session: Session) -> Iterator[Path]:
-    """An empty folder for the parts of a pack, which may be large: on the disk of our state, where the next run tidies up.
+    """An empty folder for the parts of a pack, which may be large: on the disk of our state.
 
-    One run of a checkout at a time; another waits.
+    One run of a checkout at a time, another waits; what a killed one left goes with the next.
     """
     place = session.state / "pack"
     with (session.state / "pack.lock").open("w") as lock:

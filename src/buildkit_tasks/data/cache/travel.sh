@@ -37,6 +37,7 @@ learn() {
     [ -e "$lock" ] || { say "error: there is no $source/Cargo.lock"; exit 2; }
     case $profile in dev | test) dir=debug ;; bench) dir=release ;; *) dir=$profile ;; esac
     if command -v zstd > /dev/null; then form=zst; else form=gz; fi
+    rm -rf $WORK
     mkdir -p $OUT $WORK
     jobs=
 }
@@ -100,9 +101,9 @@ probe() {
 
 # --------------------------------------------------------------------------------------------------------------- pack
 
-# The same files give the same bytes, whoever packs them: sorted names, no time in gzip's header, and what zstd writes does
-# not depend on the number of its threads.
-compress() { case $form in zst) zstd -q -c -3 -T1 ;; gz) gzip -1 -n -c ;; esac; }
+# The same files give the same bytes, whoever packs them: sorted names, one thread, no time in gzip's header. A library holds
+# the metadata that also lies beside it: zstd finds that with a window of 32 MB, which saves a third of the bytes, and time.
+compress() { case $form in zst) zstd -q -c -2 -T1 --long=25 ;; gz) gzip -1 -n -c ;; esac; }
 
 # The files named in WORK/NAME, from a directory.
 pack_part() (   # NAME DIRECTORY [OPTION…]
@@ -240,12 +241,15 @@ expand() {   # FILE
     esac
 }
 
-# Refuses what no pack of ours holds: other places, ways out of them, devices, set-user-id programs, too many bytes. The tar
-# itself is cut at the limit as well: a few bytes of a compressed file can become more than any disk holds.
+# Refuses what no pack of ours holds: other places, ways out of them, devices, set-user-id programs, too many bytes. A few
+# bytes of a compressed file can become more than any disk holds: tar, which reads records of 10 KiB, is ended where it has
+# read as much as the limit.
 check_part() (   # FILE PATTERN-OF-PATHS LIMIT
     done=$WORK/${1##*/} most=$3
-    expand "$1" 2> /dev/null | head -c "$((most + 1048576))" | {
-        tar --list --verbose --numeric-owner --quoting-style=escape 2> "$done.said" || : > "$done.broken"
+    expand "$1" 2> /dev/null | {
+        # shellcheck disable=SC2016  # its parent is this tar
+        tar --list --verbose --numeric-owner --quoting-style=escape --checkpoint=$((most / 10240 + 100)) \
+            --checkpoint-action=exec='kill $PPID' 2> "$done.said" || : > "$done.broken"
     } | awk -v allowed="$2" -v limit="$most" -v name="${1##*/}" '
         function bad(why) { print "buildkit-tasks: refused: " name ": " why > "/dev/stderr"; failed = 1; exit 65 }
         function climbs(path) { return path ~ /^\// || path ~ /(^|\/)\.\.(\/|$)/ }
