@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,17 @@ def layer(part: Path) -> Blob:
         digest.update(piece)
         size += len(piece)
     return Blob(f"sha256:{digest.hexdigest()}", size, partial(_read, part))
+
+
+def watched(blob: Blob, look: Callable[[], None]) -> Blob:
+    """The blob, calling `look` before every piece that is read; what it raises ends the sending."""
+
+    def read() -> Iterator[bytes]:
+        for piece in blob.read():
+            look()
+            yield piece
+
+    return replace(blob, read=read)
 
 
 def config(platform: str, layers: Sequence[Blob], labels: Mapping[str, str]) -> Blob:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from buildkit_tasks import registry_client
+from buildkit_tasks import pack_image, registry_client
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.registry_client import Blob, Client, Denied, Unreachable
 from buildkit_tasks.world import World
@@ -220,6 +220,16 @@ def test_trouble_in_the_middle_of_sending_begins_anew(fake: Fake, tmp_path: Path
     fake.troubles = 2
     assert sender.send(blob(b"a layer"))
     assert fake.stored[blob(b"a layer").digest] == b"a layer"
+
+
+def test_a_sending_that_is_no_longer_wanted_ends_without_another_try(fake: Fake, tmp_path: Path) -> None:
+    def late() -> None:
+        raise Problem("timed-out", "It took too long.")
+
+    with pytest.raises(Problem, match="too long"):
+        client(fake, tmp_path).send(pack_image.watched(blob(b"a layer"), late))
+    assert [method for method, _, _ in fake.asked if method != "HEAD"] == ["POST"]
+    assert fake.stored == {}
 
 
 def test_a_password_is_not_sent_to_where_a_registry_keeps_its_blobs(fake: Fake, tmp_path: Path) -> None:

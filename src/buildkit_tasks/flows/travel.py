@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -81,11 +82,29 @@ class Trip:
     def push(self, folder: Path, facts: Facts, tags: Sequence[str], labels: Mapping[str, str]) -> Sent:
         """Send what `pack` packed, as an image of one layer per part; what the registry has stays here.
 
-        Problems: registry-unreachable, registry-denied.
+        Problems: registry-unreachable, registry-denied, timed-out.
         """
+        clock, over = self.session.world.clock, threading.Event()
+        end = clock() + self.timeout if self.timeout else None
+
+        def look() -> None:
+            if end and clock() > end:
+                raise Problem("timed-out", f"Sending took more than {self.timeout:.0f} s.", hint="try again later")
+            if over.is_set():
+                raise Problem("interrupted", "Another part could not be sent.")
+
+        def send(part: str) -> tuple[Blob, int]:
+            layer = pack_image.layer(folder / part)
+            return layer, layer.size if self.client.send(pack_image.watched(layer, look)) else 0
+
         try:
             with ThreadPoolExecutor(AT_ONCE) as pool:
-                layers, sent = zip(*pool.map(self._send, (folder / part for part in facts.parts)), strict=True)
+                try:
+                    done = list(pool.map(send, facts.parts))
+                except BaseException:
+                    over.set()  # nobody waits for the rest of gigabytes after Ctrl-C
+                    raise
+            layers = [layer for layer, _ in done]
             about = pack_image.config(self.arch, layers, labels)
             self.client.send(about)
             made = pack_image.manifest(about, layers)
@@ -93,11 +112,7 @@ class Trip:
                 self.client.tag(tag, made, pack_image.MANIFEST)
         except (Unreachable, Denied) as error:
             raise self.client.problem(error) from error
-        return Sent(made.digest, sum(layer.size for layer in layers), sum(sent))
-
-    def _send(self, part: Path) -> tuple[Blob, int]:
-        layer = pack_image.layer(part)
-        return layer, layer.size if self.client.send(layer) else 0
+        return Sent(made.digest, sum(layer.size for layer in layers), sum(sent for _, sent in done))
 
     def unpack(self, reference: str, when: str, limit: int) -> tuple[bool, int]:
         """Fill the mounts from a pack: whether that happened (not where they were found filled), bytes.
