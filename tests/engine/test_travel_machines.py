@@ -48,7 +48,7 @@ def here(
         "DOCKER_CONFIG": str(home / "docker"),
     }
     made = Machine(site, home, remote)
-    made.run("build", BUILDKIT_TASKS_REMOTE_CACHE_PULL="never")
+    made.document("build", BUILDKIT_TASKS_REMOTE_CACHE_PULL="never")
     if base_images:
         made.document("images.push")
     yield made

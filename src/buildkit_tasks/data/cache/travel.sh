@@ -229,7 +229,7 @@ pack() {
         echo "packed_units=$(grep -c '/.fingerprint/[^/]*$' $WORK/units || :)"
     } >> $OUT/facts
     finish
-    cat $WORK/*.fact >> $OUT/facts
+    cat $WORK/*.fact >> $OUT/facts 2> /dev/null || { say 'error: there is nothing to pack: the lock file names no other packages'; exit 2; }
 }
 
 # ------------------------------------------------------------------------------------------------------------- unpack
@@ -246,7 +246,7 @@ expand() {   # FILE
 # read as much as the limit.
 check_part() (   # FILE PATTERN-OF-PATHS LIMIT
     done=$WORK/${1##*/} most=$3
-    expand "$1" 2> /dev/null | {
+    { expand "$1" 2> /dev/null || : > "$done.broken"; } | {
         # shellcheck disable=SC2016  # its parent is this tar
         tar --list --verbose --numeric-owner --quoting-style=escape --checkpoint=$((most / 10240 + 100)) \
             --checkpoint-action=exec='kill $PPID' 2> "$done.said" || : > "$done.broken"
