@@ -20,6 +20,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -240,9 +241,10 @@ class Client:
         if self._token and log_in:
             # not sent on to where a registry redirects a download
             request.add_unredirected_header("Authorization", self._token)
-        with self._opener().open(request, timeout=UPLOAD_TIMEOUT if body and body.size else TIMEOUT) as reply:
+        with self._opener.open(request, timeout=UPLOAD_TIMEOUT if body and body.size else TIMEOUT) as reply:
             return _Answer(reply.read(), {k.lower(): v for k, v in reply.headers.items()})
 
+    @cached_property
     def _opener(self) -> urllib.request.OpenerDirector:
         trust = ssl.create_default_context(cafile=self.ca_bundle or None)
         handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=trust)]
