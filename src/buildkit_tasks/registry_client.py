@@ -1,4 +1,5 @@
-"""A small client of the OCI distribution API, for what no docker command does: list tags, look at a manifest, delete.
+"""A small client of the OCI distribution API, for what no docker command does: list tags, look at a manifest, delete,
+and send blobs that the registry does not have without an engine in between.
 
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md; the token dialogue:
 https://distribution.github.io/distribution/spec/auth/token/. Credentials are docker's own: config.json or its helpers.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import http.client
 import json
 import random
 import re
@@ -16,8 +18,9 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,9 @@ from .world import World
 #: Seconds for one request, and how often one is tried where the registry, not the request, is at fault.
 TIMEOUT = 5.0
 TRIES = 3
+
+#: Seconds without a byte while a blob is sent; large registries think for a while about what they were sent.
+UPLOAD_TIMEOUT = 60.0
 
 _TYPES = ", ".join(
     (
@@ -56,6 +62,15 @@ class Manifest:
     digest: str
     layers: tuple[tuple[str, int], ...]
     config: str
+
+
+@dataclass(frozen=True)
+class Blob:
+    """What is sent: its digest, its size in bytes, and its content, read anew for each try."""
+
+    digest: str
+    size: int
+    read: Callable[[], Iterable[bytes]]
 
 
 @dataclass(frozen=True)
@@ -129,6 +144,19 @@ class Client:
         found = (json.loads(answer.body).get("config") or {}).get("Labels") if answer else None
         return dict(found or {})
 
+    def send(self, blob: Blob) -> bool:
+        """Put a blob where it is not yet; True when it had to be sent. The registry checks its digest."""
+        path = f"{self.ref.repository}/blobs"
+        if self._ask("HEAD", f"{path}/{blob.digest}") is not None:
+            return False
+        self._tried("PUT", lambda: self._upload(path, blob))
+        return True
+
+    def tag(self, tag: str, manifest: Blob, media_type: str) -> None:
+        """Name a manifest, whose blobs are there, by a tag."""
+        path = f"{self.ref.repository}/manifests/{tag}"
+        self._tried("PUT", lambda: self._once("PUT", path, {"Content-Type": media_type}, manifest))
+
     def delete(self, digest: str) -> bool:
         """Delete a manifest with all its tags; False where the registry does not offer that."""
         try:
@@ -151,33 +179,50 @@ class Client:
         )
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> _Answer | None:
-        """One request, logged in when asked to, tried again with growing pauses where that can help."""
+        return self._tried(method, lambda: self._once(method, path, headers or {}))
+
+    def _tried(self, method: str, work: Callable[[], _Answer]) -> _Answer | None:
+        """Work of requests, tried again with growing pauses where that can help; None for what is not there."""
         last = "no answer"
         for attempt in range(TRIES):
             if attempt:
                 self.sleep(random.uniform(0.5, 1.5) * 0.4 * 2**attempt)  # noqa: S311  # spreads a farm's retries
             try:
-                return self._once(method, path, headers or {})
+                return work()
             except urllib.error.HTTPError as error:
-                if error.code == 404:
+                if error.code == 404 and method != "PUT":
                     return None
                 if error.code in (401, 403, 405):
                     raise Denied(f"{self.ref.host} answered {error.code} to {method}") from error
                 last = f"{self.ref.host} answered {error.code}"
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 last = f"{self.ref.host}: {getattr(error, 'reason', error)}"
         raise Unreachable(last)
 
-    def _once(self, method: str, path: str, headers: Mapping[str, str]) -> _Answer:
+    def _upload(self, path: str, blob: Blob) -> _Answer:
+        """Ask where to, then send all in one request, as the specification calls it: POST then PUT."""
+        begun = self._once("POST", f"{path}/uploads/", {}, Blob("", 0, lambda: ()))
+        here = f"{self._base}://{self.ref.host}/v2/"
+        place = urllib.parse.urljoin(here, begun.headers.get("location", ""))
+        address = f"{place}{'&' if '?' in place else '?'}digest={blob.digest}"
+        kind = {"Content-Type": "application/octet-stream"}
+        return self._request("PUT", address, kind, blob, log_in=address.startswith(here))
+
+    def _once(self, method: str, path: str, headers: Mapping[str, str], body: Blob | None = None) -> _Answer:
         schemes = (self._base,) if self._base else ("https", "http") if _LOCAL.match(self.ref.host) else ("https",)
         for scheme in schemes:
+            address = f"{scheme}://{self.ref.host}/v2/{path}"
+            before = self._token
             try:
-                answer = self._request(method, f"{scheme}://{self.ref.host}/v2/{path}", headers)
+                answer = self._request(method, address, headers, body)
             except urllib.error.HTTPError as error:
                 self._base = scheme
-                if error.code != 401 or self._token or not self._log_in(error.headers.get("www-authenticate", "")):
+                # who may read need not be let in to write with the same token: what is asked for now counts
+                if error.code != 401 or not self._log_in(error.headers.get("www-authenticate", "")):
                     raise
-                answer = self._request(method, f"{scheme}://{self.ref.host}/v2/{path}", headers)
+                if self._token == before:
+                    raise
+                answer = self._request(method, address, headers, body)
             except (urllib.error.URLError, OSError):
                 if scheme == schemes[-1]:
                     raise
@@ -186,14 +231,20 @@ class Client:
             return answer
         raise AssertionError
 
-    def _request(self, method: str, address: str, headers: Mapping[str, str]) -> _Answer:
-        request = urllib.request.Request(address, method=method, headers=dict(headers))  # noqa: S310  # http(s) only
-        if self._token:
+    def _request(
+        self, method: str, address: str, headers: Mapping[str, str], body: Blob | None = None, *, log_in: bool = True
+    ) -> _Answer:
+        more = {"Content-Length": str(body.size)} if body else {}
+        request = urllib.request.Request(  # noqa: S310  # http(s) only
+            address, data=body.read() if body else None, method=method, headers={**headers, **more}
+        )
+        if self._token and log_in:
             # not sent on to where a registry redirects a download
             request.add_unredirected_header("Authorization", self._token)
-        with self._opener().open(request, timeout=TIMEOUT) as reply:
+        with self._opener.open(request, timeout=UPLOAD_TIMEOUT if body and body.size else TIMEOUT) as reply:
             return _Answer(reply.read(), {k.lower(): v for k, v in reply.headers.items()})
 
+    @cached_property
     def _opener(self) -> urllib.request.OpenerDirector:
         trust = ssl.create_default_context(cafile=self.ca_bundle or None)
         handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=trust)]
@@ -216,7 +267,8 @@ class Client:
         headers = {}
         if given:
             headers["Authorization"] = "Basic " + base64.b64encode(":".join(given).encode()).decode()
-        answer = self._request("GET", f"{wanted['realm']}?{urllib.parse.urlencode(query)}", headers)
+        address = f"{wanted['realm']}?{urllib.parse.urlencode(query)}"
+        answer = self._request("GET", address, headers, log_in=False)
         content = json.loads(answer.body)
         return f"Bearer {content.get('token') or content.get('access_token')}"
 

@@ -17,14 +17,14 @@ from typing import Any
 from .errors import Problem
 
 #: Of the pack's content; packs of another format are not looked at.
-FORMAT = 1
+FORMAT = 2
 
 #: The label that carries what a pack says of itself, as JSON.
 LABEL = "buildkit-tasks.pack"
 
 SCOPES = ("deps", "all")
 
-#: Parts in the order of their layers: what changes least comes first.
+#: Kinds of parts in the order of their layers: what changes least comes first. A kind may have several: deps-1, deps-2.
 PARTS = ("registry", "git", "deps", "rest")
 
 #: Bytes a second (not compressed) at which a pack is fetched and unpacked. A guess for the break-even, not a
@@ -46,7 +46,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Facts:
-    """What travel.sh found. `toolchain` is the compile script's key; `parts` bytes by name; seconds of wall time."""
+    """What travel.sh found. `toolchain` is the compile script's key; seconds of wall time.
+
+    `form`: how this image compresses, zst or gz. `parts`: bytes of each part's file, before compression.
+    """
 
     toolchain: str
     rustc: str
@@ -57,6 +60,7 @@ class Facts:
     manifests: str
     units: int
     crates: int
+    form: str = ""
     packages: tuple[str, ...] = ()
     parts: Mapping[str, int] = field(default_factory=dict)
     packed_units: int = 0
@@ -76,18 +80,23 @@ def read_facts(text: str, packages: str) -> Facts:
         name, _, value = line.partition("=")
         if name == "part":
             file, size, _ = value.split()
-            parts[file.removesuffix(".tar")] = int(size)
+            parts[file] = int(size)
         else:
             values[name] = value
     return Facts(
-        **{n: values[n] for n in ("toolchain", "rustc", "host", "profile", "rustflags", "lock", "manifests")},
+        **{n: values[n] for n in ("toolchain", "rustc", "host", "profile", "rustflags", "lock", "manifests", "form")},
         units=int(values["units"]),
         crates=int(values["crates"]),
         packages=tuple(packages.splitlines()),
-        parts=parts,
+        parts={file: parts[file] for file in sorted(parts, key=_layer)},
         packed_units=int(values.get("packed_units") or 0),
         compile_seconds=float(values.get("compile_seconds") or 0),
     )
+
+
+def _layer(file: str) -> tuple[int, str]:
+    """Where a part's layer stands among the others."""
+    return PARTS.index(file.partition(".")[0].partition("-")[0]), file
 
 
 def family(scope: str, platform: str, profile: str) -> str:
@@ -124,6 +133,7 @@ def label(facts: Facts, scope: str, platform: str, created: str) -> str:
         "profile": facts.profile,
         "rustflags": facts.rustflags,
         "lock": facts.lock,
+        "form": facts.form,
         "units": facts.packed_units,
         "crates": facts.crates,
         "compile_seconds": facts.compile_seconds,
@@ -149,6 +159,8 @@ def objections(said: Mapping[str, Any], facts: Facts, limit: int) -> list[str]:
         found.append(f"it was made with another toolchain or other system libraries ({said.get('rustc')})")
     if said.get("profile") != facts.profile:
         found.append(f"it was made for the profile {said.get('profile')}")
+    if said.get("form") == "zst" and facts.form != "zst":
+        found.append("it is compressed with zstd, which the toolchain image here does not have")
     size = sum(int(n) for n in (said.get("parts") or {}).values())
     if size > limit:
         found.append(f"it takes {size / 1e9:.1f} GB, the setting remote_cache_limit allows {limit / 1e9:.1f} GB")
@@ -232,10 +244,9 @@ def expired(found: Sequence[Listed], keep: int, before: str) -> list[Listed]:
 # ---- the Dockerfiles of the three short builds
 
 
-#: Names of the build contexts and stages.
+#: Names of the build context and of the stage that holds what the script leaves: facts, and the parts of a pack.
 SCRIPTS = "buildkit-tasks-travel"
-FACTS_STAGE = "buildkit-tasks-facts"
-PACK_STAGE = "buildkit-tasks-pack"
+LEFT_STAGE = "buildkit-tasks-left"
 
 _OUT = "/buildkit-tasks-travel"
 _PACK = "/run/buildkit-tasks-pack"
@@ -261,10 +272,6 @@ def mounts(pack: str = "") -> str:
     return f"{flags} --mount=type=bind,from={pack},target={_PACK}" if pack else flags
 
 
-def output_stages(stage: str, parts: Sequence[str] = ()) -> str:
-    """Stages at the end of the Dockerfile: the facts, and the pack with a layer for each part."""
-    lines = [f"FROM scratch AS {FACTS_STAGE}", f"COPY --from={stage} {_OUT}/facts {_OUT}/packages /"]
-    if parts:
-        lines.append(f"FROM scratch AS {PACK_STAGE}")
-        lines += [f"COPY --from={stage} {_OUT}/{part}.tar /" for part in PARTS if part in parts]
-    return "\n" + "\n".join(lines) + "\n"
+def output_stage(stage: str) -> str:
+    """A stage at the end of the Dockerfile that holds what the script leaves, and nothing else."""
+    return f"\nFROM scratch AS {LEFT_STAGE}\nCOPY --from={stage} {_OUT}/ /\n"

@@ -48,7 +48,7 @@ def here(
         "DOCKER_CONFIG": str(home / "docker"),
     }
     made = Machine(site, home, remote)
-    made.run("build", BUILDKIT_TASKS_REMOTE_CACHE_PULL="never")
+    made.document("build", BUILDKIT_TASKS_REMOTE_CACHE_PULL="never")
     if base_images:
         made.document("images.push")
     yield made
@@ -130,8 +130,9 @@ def test_a_pack_from_a_machine_whose_clock_is_an_hour_ahead(here: Machine, there
 @pytest.mark.parametrize("what", ["pull", "push"])
 def test_a_registry_killed_in_the_middle(here: Machine, there: Machine, second: SecondEngine, what: str) -> None:
     """Killed while a layer is on its way."""
-    # a pack that neither engine nor registry has seen
-    here.site.in_mounts("find /mnt/build -name '*.d' -exec touch {} +")
+    # a pack that neither engine nor registry has seen, and that takes longer on its way than a kill
+    big = "/mnt/build/*/target/release/.fingerprint/itoa-*"
+    here.site.in_mounts(f"for unit in {big}; do head -c 200000000 /dev/urandom > $unit/big; done")
     words = "/v2/team/cache/blobs/uploads/"
     if what == "pull":
         here.document("cache.push", "--force")
@@ -150,6 +151,7 @@ def test_a_registry_killed_in_the_middle(here: Machine, there: Machine, second: 
         second.stop_registry()
         killer.join()
         second.start_registry()
+        here.site.in_mounts(f"rm {big}/big")
     compiled, said = cold_build(there)
     assert compiled == sorted(CRATES), said
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import secrets
 import tarfile
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.engine
 REPOSITORY = Path(__file__).parents[2]
 PLACE = "/build/1-0123456789abcdef"
 UNIT = "release/.fingerprint/dep-0123456789abcdef"
+UNPACK = "SOURCE=. sh /scripts/travel.sh unpack /docker/compile.sh replace {limit} abc"
 OLD = f"{PLACE}/target/{UNIT}/old"
 
 
@@ -60,7 +62,7 @@ class Box:
 
     def unpack(self, limit: int = 500_000_000) -> process.Done:
         """Unpack what lies in the pack's directory, in the place of what is there."""
-        return self.sh(f"cd /tmp && SOURCE=. sh /scripts/travel.sh unpack /docker/compile.sh replace {limit} abc")
+        return self.sh(f"cd /tmp && {UNPACK.format(limit=limit)}")
 
     def there(self) -> list[str]:
         """Every file in the mounts."""
@@ -72,7 +74,7 @@ class Box:
 
 @pytest.fixture(scope="module")
 def container(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str]) -> Iterator[Box]:
-    image = base_images.get("debian:bookworm-slim", "debian:bookworm-slim")
+    image = base_images.get("rust:1-bookworm", "rust:1-bookworm")
     made = Box(image, tmp_path_factory.mktemp("unpack"))
     yield made
     made.remove()
@@ -93,17 +95,27 @@ def member(name: str, data: bytes = b"x", **attributes: object) -> tuple[tarfile
 
 
 def write(box: Box, part: str, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
-    path = box.folder / "pack" / f"{part}.tar"
-    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+    path = box.folder / "pack" / f"{part}.tar.gz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as tar:
         for info, data in members:
             tar.addfile(info, io.BytesIO(data) if info.isreg() else None)
     return path
 
 
+def zstd(box: Box, part: Path) -> Path:
+    """The part in the other form."""
+    other = part.with_suffix(".zst")
+    done = box.sh(f"gzip -d -c /run/buildkit-tasks-pack/{part.name} | zstd -q -f -o /tmp/{other.name}")
+    assert done.code == 0, done.all
+    process.ok(["docker", "cp", f"{box.name}:/tmp/{other.name}", str(other)], box.folder)
+    part.unlink()
+    return other
+
+
 def test_a_sound_pack_takes_the_place_of_what_was_there_times_and_all(box: Box) -> None:
     write(
         box,
-        "deps",
+        "deps-1",
         member(f"{UNIT}/new", mtime=1_700_000_000.123456789),
         member(f"{UNIT}/hard", b"", type=tarfile.LNKTYPE, linkname=f"{UNIT}/new"),
         member(f"{UNIT}/soft", b"", type=tarfile.SYMTYPE, linkname="new"),
@@ -138,15 +150,15 @@ def test_links_between_places_of_a_part_are_sources_like_others(box: Box) -> Non
 
 def test_an_interrupted_unpack_is_tidied_up_by_the_next(box: Box) -> None:
     box.sh("mkdir -p /build/.incoming-dead/target && : > /build/.incoming-dead/target/x")
-    write(box, "deps", member(f"{UNIT}/new"))
+    write(box, "deps-1", member(f"{UNIT}/new"))
     assert box.unpack().code == 0
     assert not [path for path in box.there() if "incoming" in path]
 
 
 REFUSED: dict[str, tuple[str, tuple[tarfile.TarInfo, bytes]]] = {
-    "a path that climbs": ("deps", member("release/deps/../../../../etc/evil")),
-    "an absolute path": ("deps", member("/build/evil")),
-    "a link that climbs": ("deps", member("release/deps/x", b"", type=tarfile.SYMTYPE, linkname="../../../etc")),
+    "a path that climbs": ("deps-2", member("release/deps/../../../../etc/evil")),
+    "an absolute path": ("deps-2", member("/build/evil")),
+    "a link that climbs": ("deps-2", member("release/deps/x", b"", type=tarfile.SYMTYPE, linkname="../../../etc")),
     "a link that climbs from the sources": (
         "rest",
         member("src/a/x", b"", type=tarfile.SYMTYPE, linkname="../../../etc"),
@@ -155,17 +167,17 @@ REFUSED: dict[str, tuple[str, tuple[tarfile.TarInfo, bytes]]] = {
         "rest",
         member("src/a/b/c/x", b"", type=tarfile.SYMTYPE, linkname="y/../../z"),
     ),
-    "a link to an absolute path": ("deps", member("release/deps/x", b"", type=tarfile.SYMTYPE, linkname="/etc")),
+    "a link to an absolute path": ("deps-2", member("release/deps/x", b"", type=tarfile.SYMTYPE, linkname="/etc")),
     "a hard link that climbs": (
-        "deps",
+        "deps-2",
         member("release/deps/x", b"", type=tarfile.LNKTYPE, linkname="../../state/env"),
     ),
-    "a device": ("deps", member("release/deps/null", b"", type=tarfile.CHRTYPE, devmajor=1, devminor=3)),
-    "a pipe": ("deps", member("release/deps/pipe", b"", type=tarfile.FIFOTYPE)),
-    "set-user-id": ("deps", member("release/deps/tool", mode=0o4755)),
-    "set-group-id": ("deps", member("release/deps/tool", mode=0o2755)),
-    "another place": ("deps", member("state/env")),
-    "another profile": ("deps", member("debug/deps/libdep-0123456789abcdef.rlib")),
+    "a device": ("deps-2", member("release/deps/null", b"", type=tarfile.CHRTYPE, devmajor=1, devminor=3)),
+    "a pipe": ("deps-2", member("release/deps/pipe", b"", type=tarfile.FIFOTYPE)),
+    "set-user-id": ("deps-2", member("release/deps/tool", mode=0o4755)),
+    "set-group-id": ("deps-2", member("release/deps/tool", mode=0o2755)),
+    "another place": ("deps-2", member("state/env")),
+    "another profile": ("deps-2", member("debug/deps/libdep-0123456789abcdef.rlib")),
     "credentials": ("registry", member("credentials.toml")),
     "an unpacked crate": ("registry", member("src/index-1/dep-1.0.0/build.rs")),
     "a place beside git": ("git", member("config")),
@@ -178,8 +190,8 @@ def test_what_no_pack_of_ours_holds_is_refused_and_nothing_changes(box: Box, wha
     part, evil = REFUSED[what]
     before = box.there()
     write(box, part, evil)
-    if part != "deps":
-        write(box, "deps", member(f"{UNIT}/new"))
+    if part != "deps-1":
+        write(box, "deps-1", member(f"{UNIT}/new"))
     done = box.unpack()
     assert done.code == 65, done.all
     assert "buildkit-tasks: refused:" in done.err
@@ -193,14 +205,19 @@ def _cut(path: Path) -> None:
 
 def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
-    with tarfile.open(path) as tar:
-        data[tar.getmembers()[1].offset + 150] ^= 0xFF  # in a header; damage in content is what digests are for
+    data[-6] ^= 0xFF  # of the checksum at the end: all that was unpacked before looks sound
     path.write_bytes(bytes(data))
 
 
-@pytest.mark.parametrize("damage", [_cut, _flip])
-def test_a_damaged_tar_changes_nothing(box: Box, damage: Callable[[Path], None]) -> None:
-    damage(write(box, "deps", *(member(f"{UNIT}/{n}", b"x" * 100_000) for n in range(3))))
+def _lengthen(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + gzip.compress(bytes(50_000_000)))
+
+
+@pytest.mark.parametrize("damage", [_cut, _flip, _lengthen])
+@pytest.mark.parametrize("form", ["gz", "zst"])
+def test_a_damaged_part_changes_nothing(box: Box, form: str, damage: Callable[[Path], None]) -> None:
+    part = write(box, "deps-1", *(member(f"{UNIT}/{n}", secrets.token_bytes(100_000)) for n in range(3)))
+    damage(zstd(box, part) if form == "zst" else part)
     before = box.there()
     done = box.unpack()
     assert done.code != 0, done.all
@@ -208,7 +225,7 @@ def test_a_damaged_tar_changes_nothing(box: Box, damage: Callable[[Path], None])
 
 
 def test_more_bytes_than_allowed_are_refused(box: Box) -> None:
-    write(box, "deps", member(f"{UNIT}/big", b"x" * 5000))
+    write(box, "deps-1", member(f"{UNIT}/big", b"x" * 5000))
     before = box.there()
     done = box.unpack(limit=4000)
     assert done.code == 65
@@ -216,9 +233,45 @@ def test_more_bytes_than_allowed_are_refused(box: Box) -> None:
     assert box.there() == before
 
 
+@pytest.mark.parametrize("form", ["gz", "zst"])
+def test_a_few_bytes_that_become_more_than_allowed_are_refused(box: Box, form: str) -> None:
+    """What counts is what comes out: behind one small file, a hundred million zeros in as many bytes as a word has."""
+    part = write(box, "deps-1", member(f"{UNIT}/big", bytes(100_000_000)))
+    part = zstd(box, part) if form == "zst" else part
+    assert part.stat().st_size < 200_000
+    before = box.there()
+    done = box.unpack(limit=5_000_000)
+    assert done.code == 65, done.all
+    assert "more than 5000000 bytes" in done.err
+    assert box.there() == before
+
+
+def test_parts_that_are_small_each_count_together(box: Box) -> None:
+    write(box, "deps-1", member(f"{UNIT}/one", b"x" * 3000))
+    write(box, "deps-2", member("release/deps/two", b"x" * 3000))
+    before = box.there()
+    done = box.unpack(limit=5000)
+    assert done.code == 65
+    assert "more than 5000 bytes" in done.err
+    assert box.there() == before
+
+
+def test_both_forms_are_read_and_one_that_the_image_cannot_read_is_told(box: Box) -> None:
+    write(box, "deps-1", member(f"{UNIT}/one"))
+    zstd(box, write(box, "deps-2", member("release/deps/two")))
+    before = box.there()
+    done = box.sh("mv $(command -v zstd) /zstd; cd /tmp; " + UNPACK.format(limit=500_000_000))
+    box.sh("mv /zstd /usr/bin/zstd")
+    assert done.code == 2
+    assert "compressed with zstd, which this image does not have" in done.err
+    assert box.there() == before
+    assert box.unpack().code == 0
+    assert {f"{PLACE}/target/{UNIT}/one", f"{PLACE}/target/release/deps/two"} <= {*box.there()}
+
+
 def test_a_disk_that_is_too_small_is_told_before_anything_happens(box: Box) -> None:
     box.sh("head -c 590000000 /dev/zero > /build/full")
-    write(box, "deps", member(f"{UNIT}/new"))
+    write(box, "deps-1", member(f"{UNIT}/new"))
     before = box.there()
     done = box.unpack()
     assert done.code == 74
@@ -227,16 +280,16 @@ def test_a_disk_that_is_too_small_is_told_before_anything_happens(box: Box) -> N
 
 
 def test_a_disk_that_gets_full_on_the_way_changes_nothing(box: Box) -> None:
-    write(box, "deps", *(member(f"{UNIT}/{n}") for n in range(300)))
+    write(box, "deps-1", *(member(f"{UNIT}/{n}") for n in range(300)))
     before = box.there()
     done = box.unpack()
     assert done.code == 74, done.all
-    assert "could not unpack deps.tar" in done.err
+    assert "could not unpack deps-1.tar.gz" in done.err
     assert box.there() == before
 
 
 def test_filled_mounts_are_kept_where_only_empty_ones_are_to_be_filled(box: Box) -> None:
-    write(box, "deps", member(f"{UNIT}/new"))
+    write(box, "deps-1", member(f"{UNIT}/new"))
     before = box.there()
     done = box.sh("cd /tmp && SOURCE=. sh /scripts/travel.sh unpack /docker/compile.sh empty 1000 abc")
     assert done.code == 0, done.all

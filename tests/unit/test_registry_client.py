@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from buildkit_tasks import registry_client
+from buildkit_tasks import pack_image, registry_client
 from buildkit_tasks.errors import Problem
-from buildkit_tasks.registry_client import Client, Denied, Unreachable
+from buildkit_tasks.registry_client import Blob, Client, Denied, Unreachable
 from buildkit_tasks.world import World
 
 BASIC = "Basic " + base64.b64encode(b"me:it is a secret").decode()
@@ -27,6 +30,8 @@ class Fake(ThreadingHTTPServer):
         self.asked: list[tuple[str, str, str]] = []
         self.troubles = 0
         self.auth = ""
+        self.elsewhere = ""
+        self.stored: dict[str, bytes] = {}
 
     @property
     def host(self) -> str:
@@ -43,14 +48,18 @@ class Handler(BaseHTTPRequestHandler):
             self.server.troubles -= 1
             return self.answer(503, b"busy")
         if self.path.startswith("/token"):
-            given = "token-for-me" if authorization == BASIC else "token-for-anybody"
+            scope = parse_qs(urlsplit(self.path).query)["scope"][0].rpartition(":")[2]
+            given = f"token-for-me-to-{scope}" if authorization == BASIC else "token-for-anybody"
             return self.answer(200, json.dumps({"token": given}).encode())
         if self.server.auth == "basic" and authorization != BASIC:
             return self.answer(401, b"", {"WWW-Authenticate": 'Basic realm="here"'})
-        if self.server.auth == "bearer" and authorization != "Bearer token-for-me":
+        wanted = "pull" if self.command in ("GET", "HEAD") else "pull,push"
+        if self.server.auth == "bearer" and not authorization.startswith(f"Bearer token-for-me-to-{wanted}"):
             realm = f"http://{self.server.host}/token"
-            challenge = f'Bearer realm="{realm}",service="s",scope="repository:team/cache:pull"'
+            challenge = f'Bearer realm="{realm}",service="s",scope="repository:team/cache:{wanted}"'
             return self.answer(401, b"", {"WWW-Authenticate": challenge})
+        if self.command in ("HEAD", "POST", "PUT"):
+            return self.write()
         if self.path == "/v2/team/cache/tags/list?n=1000":
             more = {"Link": '</v2/team/cache/tags/list?n=1000&last=b>; rel="next"'}
             return self.answer(200, b'{"tags":["a","b"]}', more)
@@ -63,7 +72,25 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, b'{"config":{"Labels":{"k":"v"}}}')
         return self.answer(404, b"")
 
-    do_DELETE = do_GET
+    do_DELETE = do_HEAD = do_POST = do_PUT = do_GET
+
+    def write(self) -> None:
+        """HEAD, POST and PUT of blobs and manifests, in the words of the specification."""
+        wanted = int(self.headers.get("Content-Length") or 0)
+        content = self.rfile.read(wanted)
+        if len(content) < wanted:
+            return  # who sent it has gone
+        place, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
+        if self.command == "HEAD":
+            return self.answer(200 if place.rpartition("/")[2] in self.server.stored else 404, b"")
+        if self.command == "POST":
+            begun = "/v2/team/cache/blobs/uploads/one?state=x"
+            return self.answer(202, b"", {"Location": f"{self.server.elsewhere}{begun}"})
+        name = query["digest"][0] if "digest" in query else place.rpartition("/")[2]
+        if "digest" in query and name != f"sha256:{hashlib.sha256(content).hexdigest()}":
+            return self.answer(400, b"")
+        self.server.stored[name] = content
+        return self.answer(201, b"")
 
     def answer(self, code: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(code)
@@ -78,6 +105,12 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def fake() -> Iterator[Fake]:
+    with running() as server:
+        yield server
+
+
+@contextmanager
+def running() -> Iterator[Fake]:
     server = Fake()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -156,6 +189,60 @@ def test_nobody_there_is_unreachable(tmp_path: Path) -> None:
 def test_deleting_tells_whether_the_registry_did(fake: Fake, tmp_path: Path) -> None:
     assert client(fake, tmp_path).delete("a")
     assert not client(fake, tmp_path).delete("sha256:absent")
+
+
+def blob(content: bytes, said: bytes | None = None) -> Blob:
+    digest = hashlib.sha256(content if said is None else said).hexdigest()
+    return Blob(f"sha256:{digest}", len(content), lambda: (content[:3], content[3:]))
+
+
+@pytest.mark.parametrize("auth", ["", "basic", "bearer"])
+def test_a_blob_is_sent_once_and_named_by_a_tag(fake: Fake, tmp_path: Path, auth: str) -> None:
+    fake.auth = auth
+    log_in(tmp_path, fake.host)
+    sender = client(fake, tmp_path)
+    assert sender.send(blob(b"a layer"))
+    assert not sender.send(blob(b"a layer"))
+    sender.tag("newest", blob(b"{}"), "application/json")
+    assert fake.stored == {blob(b"a layer").digest: b"a layer", "newest": b"{}"}
+
+
+def test_who_may_only_read_is_denied_and_what_is_damaged_on_the_way_is_told(fake: Fake, tmp_path: Path) -> None:
+    fake.auth = "bearer"
+    with pytest.raises(Denied, match="401"):
+        client(fake, tmp_path).send(blob(b"a layer"))
+    fake.auth = ""
+    with pytest.raises(Unreachable, match="400"):
+        client(fake, tmp_path).send(blob(b"a layer", said=b"another"))
+    assert fake.stored == {}
+
+
+def test_trouble_in_the_middle_of_sending_begins_anew(fake: Fake, tmp_path: Path) -> None:
+    sender = client(fake, tmp_path)
+    assert sender.manifest("a") is not None
+    fake.troubles = 2
+    assert sender.send(blob(b"a layer"))
+    assert fake.stored[blob(b"a layer").digest] == b"a layer"
+
+
+def test_a_sending_that_is_no_longer_wanted_ends_without_another_try(fake: Fake, tmp_path: Path) -> None:
+    def late() -> None:
+        raise Problem("timed-out", "It took too long.")
+
+    with pytest.raises(Problem, match="too long"):
+        client(fake, tmp_path).send(pack_image.watched(blob(b"a layer"), late))
+    assert [method for method, _, _ in fake.asked].count("POST") == 1
+    assert fake.stored == {}
+
+
+def test_a_password_is_not_sent_to_where_a_registry_keeps_its_blobs(fake: Fake, tmp_path: Path) -> None:
+    fake.auth = "basic"
+    log_in(tmp_path, fake.host)
+    with running() as store:
+        fake.elsewhere = f"http://{store.host}"
+        assert client(fake, tmp_path).send(blob(b"a layer"))
+        assert store.stored == {blob(b"a layer").digest: b"a layer"}
+        assert [authorization for _, _, authorization in store.asked] == [""]
 
 
 @pytest.mark.parametrize("text", ["cache", "team/cache", "host.example/Team", "host.example/a:tag", "host.example", ""])

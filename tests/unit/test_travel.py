@@ -20,8 +20,9 @@ FACTS = Facts(
     manifests="b" * 64,
     units=0,
     crates=300,
+    form="zst",
     packages=("gcc 12.2", "libssl-dev 3.0.15"),
-    parts={"registry": 50_000_000, "deps": 700_000_000},
+    parts={"registry.tar.zst": 50_000_000, "deps-1.tar.zst": 700_000_000},
     packed_units=500,
     compile_seconds=320.0,
 )
@@ -33,10 +34,13 @@ profile=release
 rustflags=-C target-cpu=native
 lock=aa
 manifests=bb
+form=gz
 units=3
 crates=300
-part=registry.tar 50000000 600
-part=deps.tar 700000000 9000
+part=deps-2.tar.gz 400000000 5000
+part=rest.tar.gz 1000 2
+part=deps-1.tar.gz 300000000 4000
+part=registry.tar.gz 50000000 600
 compile_seconds=320.5
 packed_units=500
 """
@@ -50,7 +54,9 @@ def said(facts: Facts, **other: object) -> dict[str, object]:
 
 def test_facts_are_read_as_the_script_writes_them() -> None:
     facts = travel.read_facts(TEXT, "gcc 12.2\nlibssl-dev 3.0.15\n")
-    assert (facts.rustflags, facts.units, facts.parts["deps"]) == ("-C target-cpu=native", 3, 700_000_000)
+    assert (facts.rustflags, facts.units, facts.form, facts.bytes) == ("-C target-cpu=native", 3, "gz", 750_001_000)
+    # what changes least comes first
+    assert [*facts.parts] == ["registry.tar.gz", "deps-1.tar.gz", "deps-2.tar.gz", "rest.tar.gz"]
     assert (facts.compile_seconds, facts.packed_units, facts.packages[1]) == (320.5, 500, "libssl-dev 3.0.15")
 
 
@@ -90,7 +96,14 @@ def test_a_pack_of_another_toolchain_profile_or_size_is_objected_to() -> None:
     assert travel.objections(said(FACTS, profile="dev"), FACTS, 10**9)
 
 
-@pytest.mark.parametrize("labels", [{}, {travel.LABEL: "{"}, {travel.LABEL: "[]"}, {travel.LABEL: '{"format":2}'}])
+def test_a_pack_that_this_image_cannot_read_is_objected_to_before_it_is_fetched() -> None:
+    without = replace(FACTS, form="gz")
+    (reason,) = travel.objections(said(FACTS), without, 10**9)
+    assert "zstd" in reason
+    assert travel.objections(said(without), FACTS, 10**9) == []
+
+
+@pytest.mark.parametrize("labels", [{}, {travel.LABEL: "{"}, {travel.LABEL: "[]"}, {travel.LABEL: '{"format":1}'}])
 def test_an_image_that_is_no_pack_says_nothing(labels: dict[str, str]) -> None:
     assert travel.read_label(labels) is None
 
@@ -120,7 +133,7 @@ def test_only_moving_tags_of_the_same_kind_of_pack_tell_of_other_toolchains() ->
 
 def test_a_pack_pays_when_its_first_use_does() -> None:
     assert travel.economy(FACTS, save=10).pays
-    tiny = replace(FACTS, parts={"deps": 1_000_000}, compile_seconds=1.5)
+    tiny = replace(FACTS, parts={"deps-1.tar.zst": 1_000_000}, compile_seconds=1.5)
     assert not travel.economy(tiny, save=1.0).pays
     assert "against 1.5 s of compiling" in travel.economy(tiny, save=1.0).words
 
@@ -155,7 +168,7 @@ def test_the_scripts_take_the_place_of_the_compile_steps_command_and_nothing_els
     assert "from=r.example/x@sha256:0,target=/run/buildkit-tasks-pack" in line
     assert line.endswith("travel.sh unpack /context/docker/compile.sh empty 100 abc")
     assert "compile.sh build" not in text
-    assert "COPY --from=compile /buildkit-tasks-travel/deps.tar /" in travel.output_stages(step.stage, ("deps",))
+    assert "COPY --from=compile /buildkit-tasks-travel/ /" in travel.output_stage(step.stage)
 
 
 def test_a_compile_step_without_the_compile_script_is_refused() -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import re
 import secrets
+import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import caching, command, compile_step, run, travel
+from buildkit_tasks import caching, compile_step, pack_image, travel
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import BuildPlan, BuildRequest
-from buildkit_tasks.registry_client import Client, Denied, Manifest, Unreachable
+from buildkit_tasks.registry_client import Blob, Client, Denied, Unreachable
 from buildkit_tasks.travel import Facts, Wanted
 
 from . import building, remote
@@ -24,6 +29,18 @@ from .solve import solve, stand_in
 
 #: Name of the only target in the definitions made here; the plan's own targets have services' names.
 TARGET = "caches"
+
+#: Parts on their way to the registry at the same time.
+AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of a pack: its digest, bytes of its layers, and bytes of those that the registry did not have."""
+
+    digest: str
+    stored: int
+    sent: int
 
 
 @dataclass(frozen=True)
@@ -55,25 +72,47 @@ class Trip:
 
     def facts(self) -> Facts:
         """What a pack would have to be made with to be good here, and what the mounts hold."""
-        return self._facts(("probe",))
+        with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
+            return self._facts(("probe",), Path(folder))
 
-    def pack(self) -> Facts:
-        """Pack the mounts; the parts stay with the builder until `push` sends them."""
-        return self._facts(("pack", self.wanted.scope))
+    def pack(self, folder: Path) -> Facts:
+        """Pack the mounts; the parts come into an empty folder, as the facts name them."""
+        return self._facts(("pack", self.wanted.scope), folder)
 
-    def push(self, facts: Facts, tags: Sequence[str], labels: Mapping[str, str]) -> str:
-        """Send what `pack` packed, as an image of one layer per part; returns its digest."""
-        names = [f"{self.client.ref.name}:{tag}" for tag in tags]
-        # zstd: half the time of gzip and a quarter less; OCI types because docker's know no zstd
-        how = "push=true,oci-mediatypes=true,compression=zstd,compression-level=3"
-        output = f'type=image,"name={",".join(names)}",{how}'
-        extra = {"target": travel.PACK_STAGE, "labels": dict(labels), "output": [output]}
+    def push(self, folder: Path, facts: Facts, tags: Sequence[str], labels: Mapping[str, str]) -> Sent:
+        """Send what `pack` packed, as an image of one layer per part; what the registry has stays here.
+
+        Problems: registry-unreachable, registry-denied, timed-out.
+        """
+        clock, over = self.session.world.clock, threading.Event()
+        end = clock() + self.timeout if self.timeout else None
+
+        def look() -> None:
+            if end and clock() > end:
+                raise Problem("timed-out", f"Sending took more than {self.timeout:.0f} s.", hint="try again later")
+            if over.is_set():
+                raise Problem("interrupted", "Another part could not be sent.")
+
+        def send(part: str) -> tuple[Blob, int]:
+            layer = pack_image.layer(folder / part)
+            return layer, layer.size if self.client.send(pack_image.watched(layer, look)) else 0
+
         try:
-            digests, _ = self._solve(("pack", self.wanted.scope), tuple(facts.parts), extra)
-        finally:
-            # the docker driver pushes what is an image of the engine, and would keep the pack as one
-            run.capture(self.session.world, command.remove_images(self.session.root, names))
-        return str(digests.get("containerimage.digest", ""))
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                try:
+                    done = list(pool.map(send, facts.parts))
+                except BaseException:
+                    over.set()  # nobody waits for the rest of gigabytes after Ctrl-C
+                    raise
+            layers = [layer for layer, _ in done]
+            about = pack_image.config(self.arch, layers, labels)
+            self.client.send(about)
+            made = pack_image.manifest(about, layers)
+            for tag in tags:
+                self.client.tag(tag, made, pack_image.MANIFEST)
+        except (Unreachable, Denied) as error:
+            raise self.client.problem(error) from error
+        return Sent(made.digest, sum(layer.size for layer in layers), sum(sent for _, sent in done))
 
     def unpack(self, reference: str, when: str, limit: int) -> tuple[bool, int]:
         """Fill the mounts from a pack: whether that happened (not where they were found filled), bytes.
@@ -82,36 +121,30 @@ class Trip:
         """
         words = ("unpack", when, str(limit), self.nonce)
         try:
-            _, log = self._solve(words, (), {"output": ["type=cacheonly"]}, pack=reference)
+            log = self._solve(words, {"output": ["type=cacheonly"]}, pack=reference)
         except Problem as problem:
             raise _told(problem, reference) from problem
         done = re.search(r"^buildkit-tasks: unpacked (\d+)$", log, re.MULTILINE)
         return bool(done), int(done[1]) if done else 0
 
-    def _facts(self, words: Sequence[str]) -> Facts:
-        with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
-            extra = {"target": travel.FACTS_STAGE, "output": [f"type=local,dest={folder}"]}
-            self._solve(words, (), extra)
-            texts = [(Path(folder) / name).read_text("utf-8") for name in ("facts", "packages")]
-        return travel.read_facts(*texts)
+    def _facts(self, words: Sequence[str], folder: Path) -> Facts:
+        self._solve(words, {"target": travel.LEFT_STAGE, "output": [f"type=local,dest={folder}"]})
+        return travel.read_facts(*((folder / name).read_text("utf-8") for name in ("facts", "packages")))
 
-    def _solve(
-        self, words: Sequence[str], parts: Sequence[str], extra: Mapping[str, Any], *, pack: str = ""
-    ) -> tuple[Mapping[str, Any], str]:
+    def _solve(self, words: Sequence[str], extra: Mapping[str, Any], *, pack: str = "") -> str:
         service = self.plan.services[0]
         target = self.plan.definition["target"][service.name]
         text = service.dockerfile.read_text("utf-8")
         step = compile_step.find(text, dict(target.get("args", {})))
         shell = travel.command_for(step.command, words, self.nonce)
-        text = compile_step.replace(text, step, travel.mounts(pack), shell) + travel.output_stages(step.stage, parts)
+        text = compile_step.replace(text, step, travel.mounts(pack), shell) + travel.output_stage(step.stage)
         with as_file(files("buildkit_tasks") / "data" / "cache") as scripts:
             caches = {**stand_in(target, text, step.stage, {travel.SCRIPTS: str(scripts)}, self.platform), **extra}
             definition = {"group": {"default": {"targets": [TARGET]}}, "target": {TARGET: caches}}
-            heard, digests = solve(
+            heard, _ = solve(
                 self.session, self.plan, definition, self.wanted.progress, self.wanted.builder, self.timeout
             )
-        log = "\n".join(line for vertex in heard.vertexes.values() for line in vertex.log)
-        return digests.get(TARGET, {}), log
+        return "\n".join(line for vertex in heard.vertexes.values() for line in vertex.log)
 
 
 def prepare(
@@ -140,12 +173,21 @@ def prepare(
     return Trip(session, project, plan, client, wanted, secrets.token_hex(8), timeout)
 
 
-def manifest(trip: Trip, tag: str) -> Manifest | None:
-    """A manifest of the repository. Problems: registry-unreachable, registry-denied."""
-    try:
-        return trip.client.manifest(tag)
-    except (Unreachable, Denied) as error:
-        raise trip.client.problem(error) from error
+@contextlib.contextmanager
+def workplace(session: Session) -> Iterator[Path]:
+    """An empty folder for the parts of a pack, which may be large: on the disk of our state.
+
+    One run of a checkout at a time, another waits; what a killed one left goes with the next.
+    """
+    place = session.state / "pack"
+    with (session.state / "pack.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.rmtree(place, ignore_errors=True)  # of a run that was killed
+        place.mkdir(mode=0o700)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _told(problem: Problem, reference: str) -> Problem:

@@ -333,7 +333,8 @@ class Site:
         text += f"\nFROM scratch AS left\nCOPY --from={step.stage} /{travel.SCRIPTS}/ /\n"
         argv = self.command(Build(), out or self.root)
         argv = [a for a in argv if not a.startswith(("--file", "--target", "--output", "--build-arg=BINS"))]
-        extra = ["--target=left", f"--output=type=local,dest={out}"] if out else [f"--target={step.stage}"]
+        target = "left" if out else step.stage
+        extra = [f"--target={target}", f"--output=type=local,dest={out}" if out else "--output=type=cacheonly"]
         named = [f"--build-context={travel.SCRIPTS}={PROJECT / 'src/buildkit_tasks/data/cache'}"]
         if pack:
             named.append(f"--build-context=packed={pack}")

@@ -1,7 +1,8 @@
 """Random sequences of everything that can happen between builds: ours is never stale, and builds whatever can be built.
 
 Prints its seed; `BT_STALE_SEED=N` plays it again, `BT_STALE_STEPS=N` plays that many steps (default 60; a step is one
-or more edits or other events and a build; `nox -s stale -- --steps 2000` is the long run). A failure is shrunk.
+or more edits or other events and a build; `nox -s stale -- --steps 2000` is the long run). The walks that begin with a
+pull take two thirds of these. A failure is shrunk.
 """
 
 from __future__ import annotations
@@ -335,14 +336,20 @@ class Machine(RuleBasedStateMachine):
         """An older pack takes the place of what the mount holds, where a pull would let it."""
         if self.packed is None:
             return
-        now = self.root / f"probe-{secrets.token_hex(4)}"
-        assert self.site.travel("probe", out=now)
-        packed, here = (travel.read_facts((p / "facts").read_text(), "") for p in (self.packed, now))
-        said = json.loads(travel.label(packed, "", "amd64", ""))
-        if not travel.objections(said, here, 10**9):
-            assert self.site.travel("unpack", "replace", str(10**9), secrets.token_hex(4), pack=self.packed)
+        self._pull(self.packed)
         Several(tuple(changes)).apply(self.site.context)
         self._build(build)
+
+    def _pull(self, pack: Path) -> bool:
+        """Unpack over what the mount holds; False where a pull would object."""
+        now = self.root / f"probe-{secrets.token_hex(4)}"
+        assert self.site.travel("probe", out=now)
+        packed, here = (travel.read_facts((p / "facts").read_text(), "") for p in (pack, now))
+        said = json.loads(travel.label(packed, "", "amd64", ""))
+        if travel.objections(said, here, 10**9):
+            return False
+        assert self.site.travel("unpack", "replace", str(10**9), secrets.token_hex(4), pack=pack)
+        return True
 
     def _build(self, build: Build) -> None:
         self._judge(self.site, build, self.site.build(build))
@@ -359,6 +366,32 @@ class Machine(RuleBasedStateMachine):
             assert self.oracle.programs(site.context, replace(build, args=args)) == wanted, "the model is wrong"
 
 
+class Pulling(Machine):
+    """A machine whose mounts hold an older cache when a pull comes, or a newer one."""
+
+    @initialize(
+        generating=st.booleans(),
+        scope=st.sampled_from(travel.SCOPES),
+        changes=st.lists(CHANGES, min_size=1, max_size=3),
+        newer=st.booleans(),
+        build=BUILDS,
+    )
+    def begin(self, generating: bool, scope: str, changes: list[Change], newer: bool, build: Build) -> None:
+        """A build and its pack; edits and another; then the first pack comes back, perhaps the second over it."""
+        super().begin(generating, Build())
+        self.pack(scope)
+        first = self.packed
+        assert first is not None
+        Several(tuple(changes)).apply(self.site.context)
+        self._build(Build())
+        self.pack(scope)
+        for pack in (first, self.packed) if newer else (first,):
+            assert pack is not None
+            # another compiler is what a pull objects to
+            assert self._pull(pack) or (self.site.context / "services/rust-toolchain").exists()
+        self._build(build)
+
+
 def _said(vertexes: Iterable[Vertex]) -> int:
     return sum(len(vertex.log) for vertex in vertexes)
 
@@ -366,14 +399,30 @@ def _said(vertexes: Iterable[Vertex]) -> int:
 @pytest.mark.parametrize("design", [OURS, BUSYBOX], ids=lambda design: design.name)
 def test_random_steps(design: Design, images: Images, oracle: Oracle, capsys: pytest.CaptureFixture[str]) -> None:
     """Never another program than the model's; never a failure where the tree compiles, nor a success where not."""
-    steps = STEPS if design is OURS else STEPS // 10
+    walk(Machine, design, images, oracle, capsys, STEPS if design is OURS else STEPS // 10)
 
-    class Chosen(Machine):
+
+def test_random_steps_after_a_pull(images: Images, oracle: Oracle, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same from mounts that a pull has filled over what they held."""
+    walk(Pulling, OURS, images, oracle, capsys, STEPS * 2 // 3)
+
+
+def walk(
+    machine: type[Machine],
+    design: Design,
+    images: Images,
+    oracle: Oracle,
+    capsys: pytest.CaptureFixture[str],
+    steps: int,
+) -> None:
+    """Play so many steps, or a few more, and say how many builds were judged."""
+
+    class Chosen(machine):  # type: ignore[valid-type,misc]
         pass
 
-    Chosen.design, Chosen.images, Chosen.oracle = design, images, oracle
+    Chosen.design, Chosen.images, Chosen.oracle, Chosen.judged = design, images, oracle, 0
     with capsys.disabled():
-        print(f"\n{design.name}: {steps} random steps, BT_STALE_SEED={SEED}")  # noqa: T201
+        print(f"\n{machine.__name__}, {design.name}: {steps} random steps, BT_STALE_SEED={SEED}")  # noqa: T201
     run_state_machine_as_test(
         seed(SEED)(Chosen),
         settings=settings(
@@ -388,4 +437,4 @@ def test_random_steps(design: Design, images: Images, oracle: Oracle, capsys: py
     )
     assert Chosen.judged > 0
     with capsys.disabled():
-        print(f"{design.name}: {Chosen.judged} builds judged")  # noqa: T201
+        print(f"{machine.__name__}, {design.name}: {Chosen.judged} builds judged")  # noqa: T201

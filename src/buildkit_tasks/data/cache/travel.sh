@@ -2,10 +2,11 @@
 # travel.sh: runs in the place of a compile step, with its mounts, and packs what is in them or unpacks a pack into them.
 #
 #   travel.sh probe  COMPILE                what a pack would be good for, and what the mounts hold
-#   travel.sh pack   COMPILE SCOPE          the parts as tars: registry.tar git.tar deps.tar, and rest.tar for SCOPE all
+#   travel.sh pack   COMPILE SCOPE          the parts as NAME.tar.FORM: registry git deps-1 deps-2 …, and rest for SCOPE all
 #   travel.sh unpack COMPILE WHEN LIMIT ID  a pack into the mounts; WHEN: empty or replace; LIMIT in bytes
 #
-# COMPILE is the compile script: it alone knows where a toolchain's tree lies. Needs GNU tar, find and cp.
+# COMPILE is the compile script: it alone knows where a toolchain's tree lies. Needs GNU tar, find and cp. FORM is zst where
+# the image has zstd, else gz; every part is a job of its own, so that all cores have something to do in both directions.
 #
 # A pack of dependencies holds no unit of a crate that lies in the repository, and no path but those named here: what
 # else lies in a mount (credentials, say) does not travel. An unpack is seen by cargo whole or not at all: it happens in a
@@ -16,6 +17,8 @@ PACK=/run/buildkit-tasks-pack
 CONTEXT=/context
 REFUSED=65   # as sysexits' EX_DATAERR
 FULL=74      # as sysexits' EX_IOERR
+WORK=/tmp/travel
+DEPS=4       # parts of the dependencies' units
 REST='^(target|src|state)(/|$)'
 
 say() { printf 'buildkit-tasks: %s\n' "$*" >&2; }
@@ -33,7 +36,24 @@ learn() {
     lock=$CONTEXT/$source/Cargo.lock
     [ -e "$lock" ] || { say "error: there is no $source/Cargo.lock"; exit 2; }
     case $profile in dev | test) dir=debug ;; bench) dir=release ;; *) dir=$profile ;; esac
-    mkdir -p $OUT
+    if command -v zstd > /dev/null; then form=zst; else form=gz; fi
+    rm -rf $WORK
+    mkdir -p $OUT $WORK
+    jobs=
+}
+
+# Runs a function beside what follows; `finish` waits for all of these, and fails as the first did that failed.
+begin() { "$@" & jobs="$jobs $!"; }
+
+finish() {
+    code=0
+    for job in $jobs; do
+        status=0
+        wait "$job" || status=$?
+        if [ $code = 0 ]; then code=$status; fi
+    done
+    jobs=
+    [ $code = 0 ] || exit $code
 }
 
 digest() { sha256sum | cut -c 1-64; }
@@ -72,6 +92,7 @@ probe() {
         echo "lock=$(digest < "$lock")"
         echo "manifests=$(cd "$CONTEXT/$source" && find . -path ./target -prune -o \( -name Cargo.toml -o -path '*/.cargo/config*' \) -type f -print0 |
             sort -z | xargs -0 sha256sum | digest)"
+        echo "form=$form"
         echo "units=$units"
         echo "crates=$(packages | grep -c '^[RG]' || :)"
     } > $OUT/facts
@@ -80,20 +101,33 @@ probe() {
 
 # --------------------------------------------------------------------------------------------------------------- pack
 
-# Sorted names on stdin; the same files give the same bytes, whoever packs them.
-make_tar() {   # NAME DIRECTORY [OPTION…]
-    name=$1 from=$2
+# The same files give the same bytes, whoever packs them: sorted names, one thread, no time in gzip's header. A library holds
+# the metadata that also lies beside it: zstd finds that with a window of 32 MB, which saves a third of the bytes, and time.
+compress() { case $form in zst) zstd -q -c -2 -T1 --long=25 ;; gz) gzip -1 -n -c ;; esac; }
+
+# The files named in WORK/NAME, from a directory.
+pack_part() (   # NAME DIRECTORY [OPTION…]
+    from=$2 names=$WORK/$1 file=$OUT/$1.tar.$form
     shift 2
-    sort -u > /tmp/names
-    if [ -s /tmp/names ]; then
-        tar --create --file "$OUT/$name" --directory "$from" --format=posix --no-recursion --numeric-owner --owner=0 --group=0 \
+    [ -s "$names" ] || exit 0
+    {
+        tar --create --directory "$from" --format=posix --no-recursion --numeric-owner --owner=0 --group=0 --totals \
             --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime --sparse-version=0.0 "$@" \
-            --verbatim-files-from --files-from /tmp/names
-        touch -d @0 "$OUT/$name"
-        echo "part=$name $(stat -c %s "$OUT/$name") $(wc -l < /tmp/names)" >> $OUT/facts
+            --verbatim-files-from --files-from "$names" 2> "$names.said" || : > "$names.failed"   # a pipe hides it
+    } | compress > "$file"
+    if [ -e "$names.failed" ]; then cat "$names.said" >&2; exit 2; fi
+    size=$(sed -n 's/^Total bytes written: \([0-9]*\).*/\1/p' "$names.said")
+    echo "part=${file##*/} $size $(wc -l < "$names")" > "$names.fact"
+)
+
+# Who pulls would refuse it: better without it than no pack.
+pack_rest() (
+    pack_part rest "$base"
+    if ! check_part "$OUT/rest.tar.$form" "$REST" "$(sed 's/^[^ ]* \([0-9]*\) .*/\1/' $WORK/rest.fact)"; then
+        say 'left out the crates of the workspace: see above'
+        rm "$OUT/rest.tar.$form" $WORK/rest.fact
     fi
-    rm -f /tmp/names
-}
+)
 
 # Files of the registry that the lock file asks for: crates, and their entries in the index. Unpacked sources are made anew.
 registry_names() {
@@ -123,12 +157,13 @@ git_names() {
     )
 }
 
-# What cargo made of packages that do not lie in the repository, by the hash in every name.
+# What cargo made of packages that do not lie in the repository, by the hash in every name; the hash also says in which part
+# (deps-1 …) a unit travels: what did not change keeps its part, and a part that did not change is not sent again.
 unit_names() {
     packages > /tmp/packages
     for place in $(places); do
         (cd "$base/target" && find "$place/.fingerprint" "$place/build" "$place/deps" -mindepth 1 2>/dev/null)
-    done | sort | awk '
+    done | sort | awk -v work=$WORK -v count=$DEPS '
         NR == FNR { if ($1 == "L") own[$2]; else theirs[$2]; next }
         {
             n = split($0, parts, "/")
@@ -146,7 +181,10 @@ unit_names() {
                 package = unit; sub(/-[^-]*$/, "", package)
                 if (package in theirs && !(package in own)) known[found]
             }
-            if (found in known) print
+            if (found in known) {
+                print
+                print > (work "/deps-" index("0123456789abcdef", substr(found, 16)) % count + 1)
+            }
             found = ""
         }' /tmp/packages -
     rm /tmp/packages
@@ -173,32 +211,46 @@ compile_seconds() {   # NAMES
 pack() {
     probe
     [ -d "$base/target" ] || { say 'error: there is nothing to pack: no build with this toolchain has run'; exit 2; }
-    registry_names | make_tar registry.tar "$CARGO_HOME/registry" --mtime=@0
-    git_names | make_tar git.tar "$CARGO_HOME/git"
-    unit_names > /tmp/units
-    echo "compile_seconds=$(compile_seconds /tmp/units)" >> $OUT/facts
-    echo "packed_units=$(grep -c '/.fingerprint/[^/]*$' /tmp/units || :)" >> $OUT/facts
-    make_tar deps.tar "$base/target" < /tmp/units
+    registry_names | sort -u > $WORK/registry
+    begin pack_part registry "$CARGO_HOME/registry" --mtime=@0
+    git_names | sort -u > $WORK/git
+    begin pack_part git "$CARGO_HOME/git"
+    unit_names > $WORK/units
+    for part in "$WORK"/deps-*; do
+        if [ -e "$part" ]; then begin pack_part "${part##*/}" "$base/target"; fi
+    done
     if [ "$scope" = all ]; then
-        sed 's,^,target/,' /tmp/units | sort > /tmp/known
-        (cd "$base" && find target src state -name incremental -prune -o ! -name .cargo-lock -print) | sort | comm -23 - /tmp/known |
-            make_tar rest.tar "$base"
-        # who pulls would refuse it: better without it than no pack
-        limit=$(stat -c %s "$OUT/rest.tar")
-        if ! (check_tar "$OUT/rest.tar" "$REST"); then
-            say 'left out the crates of the workspace: see above'
-            rm "$OUT/rest.tar"
-            sed -i '/^part=rest\.tar /d' "$OUT/facts"
-        fi
+        sed 's,^,target/,' $WORK/units | sort > $WORK/known
+        (cd "$base" && find target src state -name incremental -prune -o ! -name .cargo-lock -print) | sort | comm -23 - $WORK/known > $WORK/rest
+        begin pack_rest
     fi
-    rm -f /tmp/units /tmp/known
+    {
+        echo "compile_seconds=$(compile_seconds $WORK/units)"
+        echo "packed_units=$(grep -c '/.fingerprint/[^/]*$' $WORK/units || :)"
+    } >> $OUT/facts
+    finish
+    cat $WORK/*.fact >> $OUT/facts 2> /dev/null || { say 'error: there is nothing to pack: the lock file names no other packages'; exit 2; }
 }
 
 # ------------------------------------------------------------------------------------------------------------- unpack
 
-# Refuses what no pack of ours holds: other places, ways out of them, devices, set-user-id programs, too many bytes.
-check_tar() {   # FILE PATTERN-OF-PATHS
-    tar --list --verbose --numeric-owner --quoting-style=escape --file "$1" | awk -v allowed="$2" -v limit="$limit" -v name="${1##*/}" '
+expand() {   # FILE
+    case $1 in
+        *.gz) gzip -d -c "$1" ;;
+        *) zstd -q -d -c "$1" ;;
+    esac
+}
+
+# Refuses what no pack of ours holds: other places, ways out of them, devices, set-user-id programs, too many bytes. A few
+# bytes of a compressed file can become more than any disk holds: tar, which reads records of 10 KiB, is ended where it has
+# read as much as the limit.
+check_part() (   # FILE PATTERN-OF-PATHS LIMIT
+    done=$WORK/${1##*/} most=$3
+    { expand "$1" 2> /dev/null || : > "$done.broken"; } | {
+        # shellcheck disable=SC2016  # its parent is this tar
+        tar --list --verbose --numeric-owner --quoting-style=escape --checkpoint=$((most / 10240 + 100)) \
+            --checkpoint-action=exec='kill $PPID' 2> "$done.said" || : > "$done.broken"
+    } | awk -v allowed="$2" -v limit="$most" -v name="${1##*/}" '
         function bad(why) { print "buildkit-tasks: refused: " name ": " why > "/dev/stderr"; failed = 1; exit 65 }
         function climbs(path) { return path ~ /^\// || path ~ /(^|\/)\.\.(\/|$)/ }
         function above(path) { return sub(/\/[^\/]*$/, "", path) ? path : "" }
@@ -226,17 +278,24 @@ check_tar() {   # FILE PATTERN-OF-PATHS
             total += size
             if (total > limit) bad("more than " limit " bytes")
         }
-        END { if (!failed) print total + 0 }' > /tmp/total || exit $REFUSED
-    read -r total < /tmp/total
-    rm /tmp/total
-}
+        END { if (!failed) print total + 0 }' > "$done.total" || exit $REFUSED
+    [ ! -e "$done.broken" ] || refuse "${1##*/}: damaged, or more than $most bytes: $(head -n 1 "$done.said")"
+)
 
-extract() {   # FILE DIRECTORY
-    mkdir -p "$2"
-    tar --extract --file "$1" --directory "$2" --preserve-permissions --numeric-owner --same-owner || {
-        say "error: could not unpack ${1##*/}"
-        exit $FULL
-    }
+extract() (   # FILE DIRECTORY
+    failed=$WORK/${1##*/}.failed
+    { expand "$1" || : > "$failed"; } |
+        tar --extract --directory "$2" --preserve-permissions --numeric-owner --same-owner || : > "$failed"
+    if [ -e "$failed" ]; then say "error: could not unpack ${1##*/}"; exit $FULL; fi
+)
+
+# The parts of the pack of these kinds, a path each.
+parts() {
+    for kind; do
+        for file in "$PACK/$kind".tar.gz "$PACK/$kind".tar.zst "$PACK/$kind"-[0-9]*.tar.gz "$PACK/$kind"-[0-9]*.tar.zst; do
+            if [ -e "$file" ]; then echo "$file"; fi
+        done
+    done
 }
 
 unpack() {
@@ -247,47 +306,49 @@ unpack() {
         exit 0
     fi
     trap 'rm -rf "$mount/.incoming-$id" "$CARGO_HOME/registry/.incoming-$id" "$CARGO_HOME/git/.incoming-$id"' EXIT
+    if [ $form != zst ] && parts registry git deps rest | grep -q '[.]zst$'; then
+        say 'error: the pack is compressed with zstd, which this image does not have'
+        exit 2
+    fi
     units='(\.fingerprint|build|deps)(/|$)'
-    all=0
-    for part in registry git deps rest; do
-        [ -e "$PACK/$part.tar" ] || continue
-        case $part in
-            registry) check_tar "$PACK/$part.tar" '^(cache/[^/]+/[^/]+[.]crate|index/[^/]+/([.]cache/[^.].*|config[.]json))$' ;;
-            git) check_tar "$PACK/$part.tar" '^(db|checkouts)/' ;;
-            deps) check_tar "$PACK/$part.tar" "^([^/]+/)?$dir/$units" ;;
-            rest) check_tar "$PACK/$part.tar" "$REST" ;;
-        esac
-        all=$((all + total))
+    for part in $(parts registry); do
+        begin check_part "$part" '^(cache/[^/]+/[^/]+[.]crate|index/[^/]+/([.]cache/[^.].*|config[.]json))$' "$limit"
     done
+    for part in $(parts git); do begin check_part "$part" '^(db|checkouts)/' "$limit"; done
+    for part in $(parts deps); do begin check_part "$part" "^([^/]+/)?$dir/$units" "$limit"; done
+    for part in $(parts rest); do begin check_part "$part" "$REST" "$limit"; done
+    finish
+    all=$(cat $WORK/*.total | awk '{ all += $1 } END { printf "%.0f", all }')
+    [ "$all" -le "$limit" ] || refuse "more than $limit bytes"
     free=$(df -Pk "$mount" | awk 'NR == 2 { print $4 }')
     if [ $((all / 1024 + 65536)) -gt "$free" ]; then
         say "error: the pack takes $((all / 1000000)) MB, $((free / 1024)) MB are free"
         exit $FULL
     fi
-    if [ -e $PACK/registry.tar ]; then
-        extract $PACK/registry.tar "$CARGO_HOME/registry/.incoming-$id"
-        # links never replace: what is there may be in use
-        cp --recursive --link --no-clobber "$CARGO_HOME/registry/.incoming-$id/." "$CARGO_HOME/registry/" || :
-    fi
-    if [ -e $PACK/git.tar ]; then
-        extract $PACK/git.tar "$CARGO_HOME/git/.incoming-$id"
-        for kind in db checkouts; do
-            mkdir -p "$CARGO_HOME/git/$kind"
-            for one in "$CARGO_HOME/git/.incoming-$id/$kind"/*; do
-                if [ -e "$one" ]; then mv -nT "$one" "$CARGO_HOME/git/$kind/${one##*/}"; fi
-            done
+    new=$mount/.incoming-$id
+    incoming_registry=$CARGO_HOME/registry/.incoming-$id incoming_git=$CARGO_HOME/git/.incoming-$id
+    mkdir -p "$new/tree/target" "$incoming_registry" "$incoming_git"
+    for part in $(parts registry); do begin extract "$part" "$incoming_registry"; done
+    for part in $(parts git); do begin extract "$part" "$incoming_git"; done
+    for part in $(parts deps); do begin extract "$part" "$new/tree/target"; done
+    for part in $(parts rest); do begin extract "$part" "$new/tree"; done
+    finish
+    # links never replace: what is there may be in use
+    cp --recursive --link --no-clobber "$incoming_registry/." "$CARGO_HOME/registry/" || :
+    for kind in db checkouts; do
+        [ -d "$incoming_git/$kind" ] || continue
+        mkdir -p "$CARGO_HOME/git/$kind"
+        for one in "$incoming_git/$kind"/*; do
+            if [ -e "$one" ]; then mv -nT "$one" "$CARGO_HOME/git/$kind/${one##*/}"; fi
         done
-    fi
-    if [ -e $PACK/rest.tar ]; then place_all; else place_units; fi
+    done
+    if [ -n "$(parts rest)" ]; then place_all; elif [ -n "$(parts deps)" ]; then place_units; fi
     : > "$base.used"
     say "unpacked $all"
 }
 
 # The whole tree, as it was on the machine that packed it.
 place_all() {
-    new=$mount/.incoming-$id
-    extract $PACK/rest.tar "$new/tree"
-    if [ -e $PACK/deps.tar ]; then extract $PACK/deps.tar "$new/tree/target"; fi
     if [ -e "$base" ]; then mv "$base" "$new/old"; fi
     mv "$new/tree" "$base"
 }
@@ -296,15 +357,13 @@ place_all() {
 # The record of the last sync goes first: what the pack holds of vendored crates was made of sources that nobody here saw,
 # and a compile script without a record believes none of it.
 place_units() {
-    new=$mount/.incoming-$id
-    extract $PACK/deps.tar "$new/target"
     rm -rf "$base/src" "$base/state"
     mkdir -p "$base/target" "$base/src" "$base/state"
-    (cd "$new/target" && for place in "$dir" */"$dir"; do if [ -d "$place" ]; then echo "$place"; fi; done) > "$new/places"
+    (cd "$new/tree/target" && for place in "$dir" */"$dir"; do if [ -d "$place" ]; then echo "$place"; fi; done) > "$new/places"
     while read -r place; do
         mkdir -p "$base/target/${place%"$dir"}" "$new/old/${place%"$dir"}"
         if [ -e "$base/target/$place" ]; then mv "$base/target/$place" "$new/old/$place"; fi
-        mv "$new/target/$place" "$base/target/$place"
+        mv "$new/tree/target/$place" "$base/target/$place"
     done < "$new/places"
     : > "$base/state/built-$profile"
 }
