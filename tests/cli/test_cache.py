@@ -66,7 +66,9 @@ def test_view_tells_every_mount_and_whose_it_is(listed: Bench) -> None:
     assert flags["shop-cargo-registry"] == ["orphan"]
     assert flags["store-target-amd64"] == ["other project"]
     assert content["ours"]["bytes"] == 550_000_000
-    assert content["images"]["bytes"] == 1_500_000_000
+    # a busy machine may not tell this one figure in time: a view does not wait for it
+    seen = (json.loads(listed.invoke("cache", "--json").out)["images"]["bytes"] for _ in range(20))
+    assert next(figure for figure in seen if figure is not None) == 1_500_000_000
     table = listed.invoke("cache").out
     assert "shop-target-amd64" in table
     assert "build cache in all: 650.0 MB" in table
