@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
         wanted = int(self.headers.get("Content-Length") or 0)
         content = self.rfile.read(wanted)
         if len(content) < wanted:
-            return  # who sent it has gone
+            return None  # who sent it has gone
         place, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
         if self.command == "HEAD":
             return self.answer(200 if place.rpartition("/")[2] in self.server.stored else 404, b"")
