@@ -58,6 +58,12 @@ def bench_sync(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_platforms(session: nox.Session) -> None:
+    """What arm64 costs beside amd64, cold and after an edit, and under QEMU (about 20 minutes, idle; root)."""
+    session.run("python", "-m", "tests.bench.platforms", *session.posargs)
+
+
+@nox.session
 def travel(session: nox.Session) -> None:
     """Shared caches between two engines, with faults on the way (three minutes; copies 2 GB into the second engine)."""
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_travel_machines.py", *session.posargs)

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import subprocess
+import time
 
 from buildkit_tasks import caching
 
+#: Tries, half a second apart: the engine lets go of a mount a moment after the build that used it.
+TRIES = 20
+
 
 def clear(start: str) -> None:
-    """Remove this engine's mounts whose ids start so."""
-    listed = subprocess.run(["docker", "buildx", "du", "--verbose"], capture_output=True, check=True, text=True).stdout
-    for record in caching.parse(listed):
-        if record.is_mount and record.mount_id.startswith(start):
+    """Remove this engine's mounts whose names (`NAMESPACE/ID`, or the id alone where there is none) start so."""
+    for _ in range(TRIES):
+        found = _mounts(start)
+        if not found:
+            return
+        for record in found:
             argv = ["docker", "buildx", "prune", "--force", "--all", "--filter", f"id=^{record.id}$"]
             subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+        time.sleep(0.5)
+    print(f"  still held by the engine: {', '.join(_name(r) for r in _mounts(start))}")
+
+
+def _mounts(start: str) -> list[caching.Record]:
+    listed = subprocess.run(["docker", "buildx", "du", "--verbose"], capture_output=True, check=True, text=True).stdout
+    return [r for r in caching.parse(listed) if r.is_mount and _name(r).startswith(start)]
+
+
+def _name(record: caching.Record) -> str:
+    return f"{record.mount_namespace}/{record.mount_id}" if record.mount_namespace else record.mount_id

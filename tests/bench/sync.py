@@ -19,9 +19,8 @@ import time
 from pathlib import Path
 
 from tests.bench.leftovers import clear
+from tests.bench.sample import REPOSITORY, RUST
 
-REPOSITORY = Path(__file__).parents[2]
-RUST = "localhost/buildkit-tasks/rust:1-bookworm"
 SIZES = (1_000, 10_000, 50_000)
 ROUNDS = 5
 SCOPE = "bench-sync"

@@ -10,22 +10,21 @@ copies a directory into the mounts), within this engine: https://github.com/repr
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.bench.leftovers import clear
+from tests.bench.sample import copied, invoke, machine, timed
 from tests.support import oci_registry, process, second_engine
 
-REPOSITORY = Path(__file__).parents[2]
 BASE = "localhost/buildkit-tasks/debian:bookworm-slim"
 NAMESPACE = "bench-travel-"
 MOUNTS = ("cargo-registry", "cargo-git", "target-amd64")
@@ -35,11 +34,7 @@ def main() -> None:
     """Run it."""
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-bench-") as folder:
         place = Path(folder)
-        tree = place / "tree"
-        done = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, check=True, text=True)
-        for name in filter(None, done.stdout.split("\0")):
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, tree / name)
+        tree = copied(place / "tree")
         binary = oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
         with second_engine.running(BASE, place / "second", binary) as second:
             try:
@@ -54,25 +49,25 @@ def measure(tree: Path, place: Path, second: second_engine.SecondEngine) -> list
     """All figures, in the order in which they are taken."""
     here = _machine(place / "here", second.registry, None)
     there = _machine(place / "there", second.registry, second.socket)
-    _invoke(tree, here, "build", "--service", "api")  # warm already, or becomes so
-    _invoke(tree, here, "images.push")
-    _invoke(tree, there, "images.pull")
-    push, first = _timed(lambda: _invoke(tree, here, "cache.push", "--force"))
-    again, second_push = _timed(lambda: _invoke(tree, here, "cache.push", "--force"))
-    _invoke(tree, here, "cache.push", "--force", "--scope", "deps")
+    invoke(tree, here, "build", "--service", "api")  # warm already, or becomes so
+    invoke(tree, here, "images.push")
+    invoke(tree, there, "images.pull")
+    push, first = timed(lambda: invoke(tree, here, "cache.push", "--force"))
+    again, second_push = timed(lambda: invoke(tree, here, "cache.push", "--force"))
+    invoke(tree, here, "cache.push", "--force", "--scope", "deps")
     # --no-cache: what one build made must not come to the next as a layer
     build = ("build", "--service", "api", "--no-cache")
-    cold, _ = _timed(lambda: _invoke(tree, _spaced(there), *build))
+    cold, _ = timed(lambda: invoke(tree, _spaced(there), *build))
     starts = []
     for scope in ("all", "deps"):  # the first fetches every layer, the second finds most of them there
-        machine = _spaced(there)
-        pulled, _ = _timed(partial(_invoke, tree, machine, "cache.pull", "--scope", scope))
-        warm, built = _timed(partial(_invoke, tree, machine, *build))
+        fresh = _spaced(there)
+        pulled, _ = timed(partial(invoke, tree, fresh, "cache.pull", "--scope", scope))
+        warm, built = timed(partial(invoke, tree, fresh, *build))
         starts.append((scope, pulled, warm, len(built["cargo"]["compiled"])))
     pull = starts[0][1]
-    copied = _spaced(here)
-    _invoke(tree, copied, "cache.pull")
-    out, save, load, into, size = _dance(place, copied["BUILDKIT_TASKS_CACHE_NAMESPACE"] or "")
+    space = _spaced(here)
+    invoke(tree, space, "cache.pull")
+    out, save, load, into, size = _dance(place, space["BUILDKIT_TASKS_CACHE_NAMESPACE"] or "")
     pack, repeated = first["pack"], second_push["pack"]
     return [
         ("cold first build of api", f"{cold:.1f} s"),
@@ -94,36 +89,17 @@ def measure(tree: Path, place: Path, second: second_engine.SecondEngine) -> list
 
 
 def _machine(home: Path, registry: str, socket: str | None) -> dict[str, str | None]:
-    home.mkdir()
-    return {
-        "CI": "1",
-        "XDG_STATE_HOME": str(home / "state"),
-        "DOCKER_CONFIG": str(home / "docker"),
-        "BUILDKIT_TASKS_REMOTE_CACHE": f"{registry}/team/cache",
-        "BUILDKIT_TASKS_REMOTE_CACHE_PULL": "never",
-        "DOCKER_HOST": socket,
-        "POSTGRES_PASSWORD": "unused",
-        "RABBITMQ_PASSWORD": "unused",
-    }
+    return machine(
+        home,
+        BUILDKIT_TASKS_REMOTE_CACHE=f"{registry}/team/cache",
+        BUILDKIT_TASKS_REMOTE_CACHE_PULL="never",
+        DOCKER_HOST=socket,
+    )
 
 
-def _invoke(tree: Path, env: Mapping[str, str | None], *args: str) -> dict[str, Any]:
-    print(f"  {' '.join(args)} ...", flush=True)
-    done = process.run([process.BIN / "invoke", *args, "--json"], tree, env)
-    if done.code != 0:
-        raise SystemExit(done.all)
-    return dict(json.loads(done.out))
-
-
-def _timed(work: Callable[[], dict[str, Any]]) -> tuple[float, dict[str, Any]]:
-    began = time.monotonic()
-    answer = work()
-    return time.monotonic() - began, answer
-
-
-def _spaced(machine: Mapping[str, str | None]) -> dict[str, str | None]:
+def _spaced(env: Mapping[str, str | None]) -> dict[str, str | None]:
     """The machine with empty mounts."""
-    return {**machine, "BUILDKIT_TASKS_CACHE_NAMESPACE": f"{NAMESPACE}{secrets.token_hex(3)}"}
+    return {**env, "BUILDKIT_TASKS_CACHE_NAMESPACE": f"{NAMESPACE}{secrets.token_hex(3)}"}
 
 
 def _dance(place: Path, namespace: str) -> tuple[float, float, float, float, int]:
@@ -146,9 +122,9 @@ def _dance(place: Path, namespace: str) -> tuple[float, float, float, float, int
         process.run(["docker", "rm", "-f", name], place)
         process.run(["docker", "image", "rm", name], place)
     size = sum(p.lstat().st_size for p in folder.rglob("*"))
-    save, _ = _timed(lambda: _tar(place, "--zstd", "-cf", "dance.tar.zst", "dance"))
+    save, _ = timed(lambda: _tar(place, "--zstd", "-cf", "dance.tar.zst", "dance"))
     shutil.rmtree(folder)
-    load, _ = _timed(lambda: _tar(place, "--zstd", "-xf", "dance.tar.zst"))
+    load, _ = timed(lambda: _tar(place, "--zstd", "-xf", "dance.tar.zst"))
     began = time.monotonic()
     text = f"FROM {BASE}\nCOPY dance /dance\nARG STEP\nRUN {mounts} cp -p -R /dance/. /mounts/\n"
     _build(folder, text, f"{namespace}in", "--output", "type=cacheonly")
