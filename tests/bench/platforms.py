@@ -92,7 +92,8 @@ def cold(sample: Sample, session: Session) -> None:
     stage = {platform: _toolchain(sample, target, platform) for platform in (AMD, ARM)}
     seconds, steps = {}, {}
     for platform in (AMD, ARM):
-        clear(f"{sample.name}/")  # the registry is shared: the second would find the crates of the first
+        # the target mounts are a platform's own; in the registry's the second would find the crates of the first
+        clear(f"{sample.name}/{decided.workspace.scope}-cargo-")
         seconds[platform], built = sample.build(platform, "--no-cache")
         steps[platform] = max(s["seconds"] or 0 for s in built["steps"] if "compile.sh build" in s["name"])
     print()
@@ -155,16 +156,11 @@ def _session(sample: Sample) -> Session:
 
 def _toolchain(sample: Sample, target: Mapping[str, Any], platform: str) -> float:
     """Seconds of making the toolchain's stage anew. It has no cache mounts that this could throw away."""
-    named = [f"--build-context={k}={v}" for k, v in target.get("contexts", {}).items()]
+    named = [f"--build-context={k}={v}" for k, v in target.get("contexts", {}).items() if "::" not in k]
     secret = [f"--secret={s}" for s in target.get("secret", [])]
     what = ["--target=toolchain", "--no-cache-filter=toolchain", "--output=type=cacheonly", "--provenance=false"]
-    where: list[str | Path] = [
-        "--platform",
-        f"linux/{platform}",
-        "--file",
-        sample.tree / "docker/Dockerfile",
-        sample.tree,
-    ]
+    dockerfile = sample.tree / "docker/Dockerfile"
+    where: list[str | Path] = [f"--platform=linux/{platform}", f"--file={dockerfile}", sample.tree]
     argv: list[str | Path] = ["docker", "buildx", "build", "--progress=plain", *what, *named, *secret, *where]
     make: Callable[[], dict[str, Any]] = lambda: {"": process.ok(argv, sample.tree, timeout=LONGEST)}  # noqa: E731
     print(f"  toolchain stage, {platform} ...", flush=True)
