@@ -72,25 +72,8 @@ class Bench:
         named = [f"--build-context=rust:1-bookworm=docker-image://{RUST}", "--output=type=cacheonly"]
         args = [f"--build-arg=CACHE_SCOPE={self.scope}", f"--build-arg=REBUILD={secrets.token_hex(4)}"]
         certificates = [f"--secret=id=ca,src={CA}"] if CA.exists() else []
-        what: list[str | Path] = [
-            "--platform",
-            f"linux/{arch}",
-            "--file",
-            dockerfile,
-            *more,
-            *named,
-            *args,
-            *certificates,
-        ]
-        argv: list[str | Path] = [
-            "docker",
-            "buildx",
-            "build",
-            "--progress=plain",
-            "--provenance=false",
-            *what,
-            self.tree,
-        ]
+        what = [f"--platform=linux/{arch}", f"--file={dockerfile}", *more, *named, *args, *certificates]
+        argv = ["docker", "buildx", "build", "--progress=plain", "--provenance=false", *what, str(self.tree)]
         began = time.monotonic()
         process.ok(argv, self.tree, timeout=LONGEST)
         return time.monotonic() - began

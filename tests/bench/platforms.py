@@ -164,7 +164,9 @@ def _toolchain(sample: Sample, target: Mapping[str, Any], platform: str) -> floa
     argv: list[str | Path] = ["docker", "buildx", "build", "--progress=plain", *what, *named, *secret, *where]
     make: Callable[[], dict[str, Any]] = lambda: {"": process.ok(argv, sample.tree, timeout=LONGEST)}  # noqa: E731
     print(f"  toolchain stage, {platform} ...", flush=True)
-    return timed(make)[0]
+    seconds, _ = timed(make)
+    print(f"    {seconds:.1f} s (load {os.getloadavg()[0]:.1f})", flush=True)
+    return seconds
 
 
 def _contains(sample: Sample, image: str, platform: str, text: str) -> bool:
