@@ -128,7 +128,7 @@ def edit(sample: Sample, rounds: int) -> None:
             seen += [_contains(sample, image, platform, marker) for platform in platforms.split(",")]
     ratios = [both / one for both, one in zip(seconds[BOTH], seconds[AMD], strict=True)]
     print()
-    print(f"One line of {service}, {_what(sample)}, {rounds} rounds: `invoke build --platform P`")
+    print(f"One line of {service}, {rounds} rounds: `invoke build --platform P`, {_what(sample)}")
     print("| | amd64, s | amd64,arm64, s | both / amd64, within the round |")
     print("|---|---|---|---|")
     told = [f"{statistics.median(seconds[p]):.1f} ({_spread(seconds[p])})" for p in (AMD, BOTH)]
