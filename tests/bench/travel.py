@@ -110,6 +110,7 @@ def _dance(place: Path, namespace: str) -> tuple[float, float, float, float, int
     folder, name = place / "dance", f"buildkit-tasks-bench-{secrets.token_hex(4)}"
     folder.mkdir()
     mounts = " ".join(f"--mount=type=cache,id=buildkit-sample-{m},target=/mounts/{m}" for m in MOUNTS)
+    os.sync()
     began = time.monotonic()
     text = f"FROM {BASE}\nARG STEP\nRUN {mounts} mkdir -p /dance && cp -p -R /mounts/. /dance/\n"
     _build(folder, text, namespace, "--load", "--tag", name)
@@ -125,6 +126,7 @@ def _dance(place: Path, namespace: str) -> tuple[float, float, float, float, int
     save, _ = timed(lambda: _tar(place, "--zstd", "-cf", "dance.tar.zst", "dance"))
     shutil.rmtree(folder)
     load, _ = timed(lambda: _tar(place, "--zstd", "-xf", "dance.tar.zst"))
+    os.sync()
     began = time.monotonic()
     text = f"FROM {BASE}\nCOPY dance /dance\nARG STEP\nRUN {mounts} cp -p -R /dance/. /mounts/\n"
     _build(folder, text, f"{namespace}in", "--output", "type=cacheonly")
