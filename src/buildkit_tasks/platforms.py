@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from . import dockerfile
 from .dockerfile import Stage
@@ -15,6 +16,9 @@ from .model import BuildRequest, Engine
 EMULATION_PRICE = "about ten times as long (a small crate: 119.8 s instead of 11.2 s)"
 
 SYSTEMS = ("linux", "windows", "darwin", "freebsd")
+
+#: What Linux images are made for: https://github.com/opencontainers/image-spec/blob/main/image-index.md
+ARCHITECTURES = ("amd64", "arm64", "arm", "386", "riscv64", "ppc64le", "s390x", "mips64le", "mips64", "loong64")
 
 #: Architectures as kernels name them.
 ALIASES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -46,6 +50,14 @@ def _full(name: str) -> str:
         parts.pop()  # the only one there is
     if len(parts) > 3 or not all(re.fullmatch(r"[a-z0-9_]+", part) for part in parts):
         raise Problem("bad-argument", f"{name!r} is no platform.", hint="--platform linux/arm64")
+    if parts[0] == "linux" and parts[1] not in ARCHITECTURES:
+        near = get_close_matches(parts[1], ARCHITECTURES, 1) or ["arm64"]
+        raise Problem(
+            "bad-argument",
+            f"{parts[1]!r} is no architecture of Linux images.",
+            causes=[f"known: {', '.join(ARCHITECTURES)}"],
+            hint=f"--platform linux/{near[0]}",
+        )
     return "/".join(parts)
 
 

@@ -113,3 +113,9 @@ def test_platforms_are_named_as_users_do() -> None:
     assert platforms.named([]) == ()
     with pytest.raises(Problem, match="no platform"):
         platforms.named(["linux/arm 64"])
+
+
+def test_a_mistyped_architecture_is_told_with_its_neighbour() -> None:
+    with pytest.raises(Problem, match="arm46") as caught:
+        platforms.named(["linux/arm46"])
+    assert caught.value.hint == "--platform linux/arm64"
