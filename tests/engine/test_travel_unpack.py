@@ -295,3 +295,32 @@ def test_filled_mounts_are_kept_where_only_empty_ones_are_to_be_filled(box: Box)
     assert done.code == 0, done.all
     assert "kept:" in done.err
     assert box.there() == before
+
+
+def test_parts_are_unpacked_side_by_side_into_directories_that_are_there(box: Box) -> None:
+    """Of two tars that make the same directory at the same moment one gives up: none may have to."""
+    for number in range(4):
+        unit = f"{number:016x}"
+        write(
+            box,
+            f"deps-{number + 1}",
+            member(f"release/.fingerprint/dep-{unit}", type=tarfile.DIRTYPE, mode=0o755),
+            member(f"release/.fingerprint/dep-{unit}/new"),
+            member(f"release/deps/libdep-{unit}.rlib"),
+            member(f"aarch64-unknown-linux-gnu/release/deps/libdep-{unit}.rlib"),
+        )
+    look = "release/.fingerprint release/deps aarch64-unknown-linux-gnu/release/deps"
+    wrapper = (
+        "#!/bin/sh\n"
+        'for word; do [ "$before" != --directory ] || place=$word; before=$word; done\n'
+        f'case "$*" in *--extract*) for d in {look}; do [ -d "$place/$d" ] || exit 9; done ;; esac\n'
+        'exec /usr/bin/tar "$@"\n'
+    )
+    (box.folder / "context/tar").write_text(wrapper)
+    try:
+        box.sh("install -m 755 /context/tar /usr/local/bin/tar")
+        done = box.unpack()
+        assert done.code == 0, done.all
+        assert len(box.there()) == 4 * 3 + 2, box.there()
+    finally:
+        box.sh("rm /usr/local/bin/tar")

@@ -277,8 +277,9 @@ check_part() (   # FILE PATTERN-OF-PATHS LIMIT
             if (path !~ allowed) bad("not a place of this part: " path)
             total += size
             if (total > limit) bad("more than " limit " bytes")
+            if (name ~ /^deps/ && match(path, /^([^\/]+\/)?[^\/]+\/(\.fingerprint|build|deps)\//)) places[substr(path, 1, RLENGTH)]
         }
-        END { if (!failed) print total + 0 }' > "$done.total" || exit $REFUSED
+        END { if (!failed) { print total + 0; for (place in places) print place } }' > "$done.total" || exit $REFUSED
     [ ! -e "$done.broken" ] || refuse "${1##*/}: damaged, or more than $most bytes: $(head -n 1 "$done.said")"
 )
 
@@ -318,7 +319,7 @@ unpack() {
     for part in $(parts deps); do begin check_part "$part" "^([^/]+/)?$dir/$units" "$limit"; done
     for part in $(parts rest); do begin check_part "$part" "$REST" "$limit"; done
     finish
-    all=$(cat $WORK/*.total | awk '{ all += $1 } END { printf "%.0f", all }')
+    all=$(sed -s -n 1p $WORK/*.total | awk '{ all += $1 } END { printf "%.0f", all }')
     [ "$all" -le "$limit" ] || refuse "more than $limit bytes"
     free=$(df -Pk "$mount" | awk 'NR == 2 { print $4 }')
     if [ $((all / 1024 + 65536)) -gt "$free" ]; then
@@ -328,6 +329,8 @@ unpack() {
     new=$mount/.incoming-$id
     incoming_registry=$CARGO_HOME/registry/.incoming-$id incoming_git=$CARGO_HOME/git/.incoming-$id
     mkdir -p "$new/tree/target" "$incoming_registry" "$incoming_git"
+    # before the parts are unpacked side by side: a tar that wants a directory which another one makes at that moment gives up
+    sed -s 1d $WORK/*.total | sort -u | while read -r place; do mkdir -p "$new/tree/target/$place"; done
     for part in $(parts registry); do begin extract "$part" "$incoming_registry"; done
     for part in $(parts git); do begin extract "$part" "$incoming_git"; done
     for part in $(parts deps); do begin extract "$part" "$new/tree/target"; done
