@@ -69,10 +69,17 @@ def travel(session: nox.Session) -> None:
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_travel_machines.py", *session.posargs)
 
 
+def _make_ready(session: nox.Session) -> None:
+    """From a bare machine to one that builds, as `quickstart --yes` does it; nothing where nothing is missing."""
+    for words in (("engine.install", "--yes"), ("engine.start", "--yes"), ("dotenv",)):
+        session.run("invoke", *words)
+
+
 @nox.session
 @nox.parametrize("platform", ["amd64", "arm64"], ids=["amd64", "arm64"])
 def multiarch(session: nox.Session, platform: str) -> None:
     """All images for one platform, cross-compiled where it is not this machine's, and checked: `multiarch(arm64)`."""
+    _make_ready(session)
     session.run("invoke", "build", "--platform", platform, *session.posargs)
     session.run("invoke", "images.check", "--platform", platform)
     if platform == "arm64":
@@ -82,6 +89,7 @@ def multiarch(session: nox.Session, platform: str) -> None:
 @nox.session
 def multiarch_list(session: nox.Session) -> None:
     """One manifest list per image for both platforms, in the engine or (`-- --push HOST/PATH`) in a registry."""
+    _make_ready(session)
     session.run("invoke", "build", "--platform", "amd64,arm64", *session.posargs)
 
 
