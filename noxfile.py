@@ -80,7 +80,7 @@ def _make_ready(session: nox.Session) -> None:
 def multiarch(session: nox.Session, platform: str) -> None:
     """All images for one platform, cross-compiled where it is not this machine's, and checked: `multiarch(arm64)`."""
     _make_ready(session)
-    session.run("invoke", "build", "--platform", platform, *session.posargs)
+    session.run("invoke", "build", "--yes", "--platform", platform, *session.posargs)
     session.run("invoke", "images.check", "--platform", platform)
     if platform == "arm64":
         session.run("pytest", "-q", "-m", "slow", "tests/engine/test_platforms_sample.py")
@@ -90,7 +90,7 @@ def multiarch(session: nox.Session, platform: str) -> None:
 def multiarch_list(session: nox.Session) -> None:
     """One manifest list per image for both platforms, in the engine or (`-- --push HOST/PATH`) in a registry."""
     _make_ready(session)
-    session.run("invoke", "build", "--platform", "amd64,arm64", *session.posargs)
+    session.run("invoke", "build", "--yes", "--platform", "amd64,arm64", *session.posargs)
 
 
 @nox.session

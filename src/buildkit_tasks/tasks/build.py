@@ -26,6 +26,7 @@ SERVICE = "service to build, repeatable or a comma list; none = all"
         "no_incremental": "compile without incremental objects, as for an image that ships",
         "no_cache": "run every step again; the cache mounts are spared",
         "plan": "print what would be done and stop",
+        "yes": "answer every question with yes (installing what makes base images, where no registry has them)",
         "json": "print one JSON document on stdout and nothing else",
         "progress": "auto, plain, verbose (every line of every step) or quiet",
     },
@@ -43,6 +44,7 @@ def build(
     no_incremental: bool = False,
     no_cache: bool = False,
     plan: bool = False,
+    yes: bool = False,
     json: bool = False,
     progress: str = "auto",
 ) -> None:
