@@ -12,14 +12,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from buildkit_tasks import cache_view, caching, command, dockerfile, run
-from buildkit_tasks.builders import Builder
 from buildkit_tasks.cache_view import Cache
 from buildkit_tasks.caching import Record
 from buildkit_tasks.engine import ANSWER_TIMEOUT
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import Engine, Result, Service
 
-from . import builder_choice
 from .project import Project, discover
 from .session import Session
 
@@ -40,14 +38,9 @@ IMAGES_TIMEOUT = 0.4
 def view(session: Session, *, builder: str = "", older: str = "14d", inside: bool = False, largest: int = 5) -> None:
     """Show all mounts. `older` flags those not seen for so long; `inside` opens this project's mounts and looks.
 
-    Problems: bad-argument, builder-missing, and those of discovery.
+    Problems: bad-argument, and those of discovery.
     """
     unseen = seconds(older, "older")
-    if farm := _several(session, builder):
-        from . import cache_nodes
-
-        cache_nodes.view(session, farm, unseen)
-        return
     with ThreadPoolExecutor(2) as pool:
         # the slow questions first: they need nothing that discovery finds
         images = pool.submit(_images, session) if not builder else None
@@ -67,13 +60,6 @@ def view(session: Session, *, builder: str = "", older: str = "14d", inside: boo
     for line in cache_view.inside_lines(found):
         session.report.answer(line)
     session.report.answer(cache_view.summary(found))
-
-
-def _several(session: Session, builder: str) -> Builder | None:
-    """The builder that is meant, where it has more than one node. Raises `Problem` builder-missing."""
-    name = builder or builder_choice.named(session)
-    found = builder_choice.look(session, name) if name else None
-    return found if found and len(found.nodes) > 1 else None
 
 
 def look(

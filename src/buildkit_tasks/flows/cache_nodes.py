@@ -5,13 +5,23 @@ from __future__ import annotations
 from buildkit_tasks import cache_view
 from buildkit_tasks.builders import Builder
 
-from . import cache
+from . import builder_choice, cache
 from .builders import node_builder
 from .project import discover
 from .session import Session
 
 
-def view(session: Session, found: Builder, unseen: float) -> None:
+def view(session: Session, *, builder: str = "", older: str = "14d", inside: bool = False) -> None:
+    """Like `cache.view`; of a builder with several nodes, node by node. Problems as there, and builder-missing."""
+    name = builder or builder_choice.named(session)
+    found = builder_choice.look(session, name) if name else None
+    if found and len(found.nodes) > 1:
+        _nodes(session, found, cache.seconds(older, "older"))
+    else:
+        cache.view(session, builder=builder, older=older, inside=inside)
+
+
+def _nodes(session: Session, found: Builder, unseen: float) -> None:
     """A table for each node. buildx lists the records of all nodes as one; the nodes' own builders keep them apart."""
     project = discover(session)
     told = []

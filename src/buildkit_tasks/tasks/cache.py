@@ -37,14 +37,14 @@ def view(
     json: bool = False,
 ) -> None:
     """Show every cache mount: kind, project, platform, size, last use; then layers, images and the sums."""
-    from buildkit_tasks.flows import cache, cache_advice, engine_gc
+    from buildkit_tasks.flows import cache_advice, cache_nodes, engine_gc
 
     if advice:
         cache_advice.advice(session, builder=builder)
     elif gc:
         engine_gc.show(session, builder=builder)
     else:
-        cache.view(session, builder=builder, older=older, inside=inside)
+        cache_nodes.view(session, builder=builder, older=older, inside=inside)
 
 
 @task(
