@@ -18,6 +18,9 @@ from .session import Session
 #: Seconds that a node may take to answer. buildx itself waits for 20, and a build on two hung nodes for 40.
 PATIENCE = 5.0
 
+#: How often a node that hangs up is asked for its reason.
+ASKED = 5
+
 
 def _place(session: Session) -> Path:
     """Where buildx keeps what it knows of builders."""
@@ -172,8 +175,12 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
         return node.error
     single = builders.child(found.name, node.name)
     name = single if there(session, single) else found.name
-    asked = run.capture(session.world, command.cache_records(session.root, name), timeout=PATIENCE)
-    said = asked.stderr.strip() or node.error
+    said = ""
+    for _ in range(ASKED):
+        asked = run.capture(session.world, command.cache_records(session.root, name), timeout=PATIENCE)
+        said = asked.stderr.strip() or node.error
+        if not re.search(r"broken pipe|connection reset", said):
+            break  # else it hung up before its reason was read: it is there, and will say it again
     why = (re.findall(r'desc = "?(.*?)"?$', said, re.MULTILINE) or said.splitlines()[-1:] or [""])[-1]
     if builders.refused(why):
         raise Problem(
