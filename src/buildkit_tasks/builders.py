@@ -75,11 +75,6 @@ class Builder:
                 return node
         return self.nodes[0] if self.nodes else None
 
-    @property
-    def platform(self) -> str:
-        """What the first node that answers runs itself, as linux/amd64; empty where none answers."""
-        return next((p for node in self.nodes if node.running for p in node.platforms[:1]), "")
-
 
 #: The engine's own builder, where no other was chosen.
 OWN = Builder("", "docker")

@@ -155,8 +155,7 @@ def _destination(service: Service, request: BuildRequest) -> dict[str, Any]:
         image = pushed_name(service, request.push)
         where |= {"tags": [image], "output": ["type=image,push=true"]}
         if request.by_digest:
-            name = image.rpartition(":")[0] if ":" in image.rpartition("/")[2] else image
-            where |= {"tags": [], "output": [f"type=image,name={name},push=true,push-by-digest=true"]}
+            where |= {"tags": [], "output": [f"type=image,name={repository(image)},push=true,push-by-digest=true"]}
     elif request.oci:
         where |= {"output": [f"type=oci,dest={request.oci}/{service.name}.tar"]}
     elif request.platforms:
@@ -167,6 +166,11 @@ def _destination(service: Service, request: BuildRequest) -> dict[str, Any]:
 def pushed_name(service: Service, push: str) -> str:
     """What a service's image is called in the registry and path that images are pushed to."""
     return f"{push.rstrip('/')}/{service.image.rpartition('/')[2]}"
+
+
+def repository(image: str) -> str:
+    """An image's name without its tag."""
+    return image.rpartition(":")[0] if ":" in image.rpartition("/")[2] else image
 
 
 def _layer_caches(targets: Mapping[str, dict[str, Any]], settings: Settings) -> None:

@@ -43,8 +43,7 @@ def build(
     for results in zip(*(part.targets for part in parts), strict=True):
         service = next(s for s in project.workspace.services if s.name == results[0].service)
         image = plan.pushed_name(service, request.push)
-        repository = image.rpartition(":")[0] if ":" in image.rpartition("/")[2] else image
-        digests = [f"{repository}@{result.digest}" for result in results]
+        digests = [f"{plan.repository(image)}@{result.digest}" for result in results]
         run.check(session.world, command.join_images(session.root, image, digests))
         session.report.say(f"{image}: one list for {', '.join(request.platforms)}")
         joined.append(replace(results[0], image=image, digest=""))

@@ -32,7 +32,7 @@ def sources(session: Session, engine: Engine, found: Builder, names: Iterable[st
     Problems: image-unavailable where a node needs an image of its own processor; registry-unreachable, -denied.
     """
     ours = [name for name in dict.fromkeys(names) if name.startswith(f"{images.OWN}/")]
-    if found.own or not ours:
+    if not ours:
         return {}
     _check_processor(engine, found, ours)
     if not make:

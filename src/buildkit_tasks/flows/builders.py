@@ -80,7 +80,7 @@ def remove(session: Session, name: str, *, keep_state: bool = False) -> None:
             hint="invoke cache.clear    (clears its caches)",
         )
     made = found.driver != "remote"
-    size = sum(m["bytes"] or 0 for node in found.nodes if node.running for m in _mounts(session, name)) if made else 0
+    size = sum(m["bytes"] or 0 for m in _mounts(session, name)) if made else 0
     what = f"the builder {name} with {len(found.nodes)} node{'s' if len(found.nodes) != 1 else ''} is forgotten"
     if made and not keep_state:
         what += f"; its daemons and their caches are deleted ({caching.human(size)} in mounts)"

@@ -14,7 +14,7 @@ from buildkit_tasks.builders import Builder
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import BuildOutcome, BuildPlan, BuildRequest, Service, TargetResult
 
-from . import builder_choice, builder_images, image_choice, images, lesser
+from . import builder_choice, image_choice, images, lesser
 from .project import Project
 from .session import Session
 from .solve import solve
@@ -42,7 +42,7 @@ def prepare(session: Session, project: Project, request: BuildRequest, *, look_o
         dockerfiles=texts,
         replacements=replacements,
         foreign=foreign,
-        sources=builder_images.sources(session, project.engine, builder, used, make=not look_only),
+        sources={} if builder.own else _sources(session, project, builder, used, make=not look_only),
         tier=tier if special else "full",
         builder=builder,
         transfer=links,
@@ -84,6 +84,15 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
         steps=progress.steps(),
         marked=tuple(progress.marked),
     )
+
+
+def _sources(
+    session: Session, project: Project, builder: Builder, used: Sequence[str], *, make: bool
+) -> dict[str, str]:
+    """How a builder that does not share the engine's images gets at those that only the engine has."""
+    from . import builder_images  # late: TLS alone takes 50 ms to import, and the engine's own builder needs none of it
+
+    return builder_images.sources(session, project.engine, builder, used, make=make)
 
 
 def _foreign(
