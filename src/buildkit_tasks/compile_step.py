@@ -6,16 +6,16 @@ will look for.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from . import caching, dockerfile
 from .errors import Problem
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class CompileStep:
     """Where it stands (lines, from 1), the stage's name or number, its flags and its command as shell text."""
 
@@ -48,6 +48,16 @@ def replace(text: str, step: CompileStep, flags: str, command: str) -> str:
     """The Dockerfile with another command in the step's place, and more flags before it."""
     lines = text.split("\n")
     return "\n".join([*lines[: step.first - 1], f"RUN {step.flags} {flags} {command}", *lines[step.last :]])
+
+
+def without_secrets(step: CompileStep) -> CompileStep:
+    """The step for a command that needs no secret: one that is not there cannot leak.
+
+    It also starts sooner. BuildKit 0.13 to 0.15 reads the whole image below a step with a secret the first two times,
+    for which that of rust takes over a second each: https://github.com/moby/buildkit/pull/5251
+    """
+    flags = [flag for flag in step.flags.split() if not re.match(r"--mount=(?:\S*,)?type=secret(?:,|$)", flag)]
+    return dataclasses.replace(step, flags=" ".join(flags))
 
 
 def _compiles(item: dockerfile.Instruction, args: Mapping[str, str]) -> bool:

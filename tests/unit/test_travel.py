@@ -171,6 +171,17 @@ def test_the_scripts_take_the_place_of_the_compile_steps_command_and_nothing_els
     assert "COPY --from=compile /buildkit-tasks-travel/ /" in travel.output_stage(step.stage)
 
 
+@pytest.mark.parametrize("secret", ["type=secret,id=npm,target=/x", "id=npm,type=secret", "type=secret"])
+def test_a_short_step_has_no_secrets_and_every_other_mount(secret: str) -> None:
+    text = DOCKERFILE.replace("RUN ", f"RUN --mount={secret} --network=none ", 1)
+    step = compile_step.find(text, {"CACHE_SCOPE": "shop"})
+    assert secret in step.flags
+    bare = compile_step.without_secrets(step)
+    assert bare.flags == step.flags.replace(f"--mount={secret} ", "")
+    assert "type=cache" in bare.flags
+    assert (bare.command, bare.first, bare.last) == (step.command, step.first, step.last)
+
+
 def test_a_compile_step_without_the_compile_script_is_refused() -> None:
     step = compile_step.find(
         DOCKERFILE.replace("sh /context/docker/compile.sh build", "cargo build"), {"CACHE_SCOPE": "a"}

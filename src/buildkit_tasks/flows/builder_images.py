@@ -6,11 +6,9 @@ registry that the nodes reach, where the setting builder_registry names one.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
-import re
 import shutil
 import tarfile
 from collections.abc import Iterable
@@ -22,6 +20,7 @@ from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import Engine
 from buildkit_tasks.registry_client import Client, Denied, Unreachable
 
+from . import image_fetch
 from .image_choice import ids
 from .session import Session
 
@@ -67,7 +66,7 @@ def _layout(session: Session, name: str, identity: str) -> str:
     """The image as a directory, kept as long as it is the image of this name; returns the context that names it."""
     home = _home(session) / "layouts"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    word = re.sub(r"[^a-z0-9.]", "_", name.rpartition("/")[2].lower())
+    word = image_fetch.word(name)
     folder = home / f"{word}-{identity.removeprefix('sha256:')[:16]}"
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -101,8 +100,7 @@ def _through_registry(session: Session, place: str, name: str, identity: str) ->
     """Push the image where the repository has not got it; the tag holds its id, so that it is never another one."""
     reference = registry_client.reference(place)
     client = Client(session.world, reference, session.settings.ca_bundle)
-    word = re.sub(r"[^a-z0-9_.]", "_", name.rpartition("/")[2].lower())
-    tag = f"node-{word}-{identity.removeprefix('sha256:')[:16]}"
+    tag = f"node-{image_fetch.word(name)}-{identity.removeprefix('sha256:')[:16]}"
     remote = f"{reference.name}:{tag}"
     try:
         there = client.manifest(tag) is not None
@@ -110,10 +108,5 @@ def _through_registry(session: Session, place: str, name: str, identity: str) ->
         raise client.problem(error) from error
     if not there:
         session.report.say(f"  {name} goes to the builder's nodes through {reference.name}")
-        run.check(session.world, command.tag_image(session.root, name, remote))
-        try:
-            run.check(session.world, command.push_image(session.root, remote))
-        finally:
-            with contextlib.suppress(Problem):
-                run.capture(session.world, command.remove_images(session.root, [remote]))
+        image_fetch.push(session, name, remote)
     return f"docker-image://{remote}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 
 from buildkit_tasks import command, registry_client, run
+from buildkit_tasks.errors import Problem
 from buildkit_tasks.images import Decision
 from buildkit_tasks.model import Engine
 from buildkit_tasks.registry_client import Client, Denied, Unreachable
@@ -38,5 +40,19 @@ def fetch(session: Session, engine: Engine, wanted: Sequence[Decision], place: s
 
 def tag(engine: Engine, image: str) -> str:
     """The tag of an image in the repository: its name here and the engine's architecture."""
-    name = re.sub(r"[^a-z0-9_.]", "_", image.rpartition("/")[2].lower())
-    return f"base-{name}-{re.sub('[^a-z0-9_]', '_', engine.arch)}"
+    return f"base-{word(image)}-{re.sub('[^a-z0-9_]', '_', engine.arch)}"
+
+
+def word(image: str) -> str:
+    """An image's name without its repository, as tags and directories may be called."""
+    return re.sub(r"[^a-z0-9_.]", "_", image.rpartition("/")[2].lower())
+
+
+def push(session: Session, image: str, remote: str) -> None:
+    """Push an image under another name, which it has here only as long as that takes. Problems: command-failed."""
+    run.check(session.world, command.tag_image(session.root, image, remote))
+    try:
+        run.check(session.world, command.push_image(session.root, remote))
+    finally:
+        with contextlib.suppress(Problem):  # what kept it from being pushed says more
+            run.capture(session.world, command.remove_images(session.root, [remote]))

@@ -5,12 +5,11 @@ Only images built from packages travel. The others every machine has from the sa
 
 from __future__ import annotations
 
-from buildkit_tasks import command, run
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.images import Decision
 
+from . import image_fetch
 from .image_choice import decide, local
-from .image_fetch import fetch, tag
 from .images import references
 from .project import Project, discover
 from .remote import client
@@ -30,13 +29,9 @@ def push(session: Session, *, ref: str = "") -> None:
             hint="invoke images    (shows where each base image comes from)",
         )
     for image in going:
-        remote = f"{place}:{tag(project.engine, image.use)}"
+        remote = f"{place}:{image_fetch.tag(project.engine, image.use)}"
         session.report.say(f"pushing {image.use} as {remote}")
-        run.check(session.world, command.tag_image(session.root, image.use, remote))
-        try:
-            run.check(session.world, command.push_image(session.root, remote))
-        finally:
-            run.capture(session.world, command.remove_images(session.root, [remote]))
+        image_fetch.push(session, image.use, remote)
     _answer(session, "pushed", [d.use for d in going])
 
 
@@ -45,7 +40,7 @@ def pull(session: Session, *, ref: str = "") -> None:
     project = discover(session)
     place = client(session, ref).ref.name
     wanted = _offline(session, project)
-    taken = fetch(session, project.engine, wanted, place)
+    taken = image_fetch.fetch(session, project.engine, wanted, place)
     if not taken:
         raise Problem(
             "image-unavailable",

@@ -135,7 +135,7 @@ class Trip:
         service = self.plan.services[0]
         target = self.plan.definition["target"][service.name]
         text = service.dockerfile.read_text("utf-8")
-        step = compile_step.find(text, dict(target.get("args", {})))
+        step = compile_step.without_secrets(compile_step.find(text, dict(target.get("args", {}))))
         shell = travel.command_for(step.command, words, self.nonce)
         text = compile_step.replace(text, step, travel.mounts(pack), shell) + travel.output_stage(step.stage)
         with as_file(files("buildkit_tasks") / "data" / "cache") as scripts:

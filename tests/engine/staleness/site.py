@@ -327,7 +327,7 @@ class Site:
     def travel(self, *words: str, pack: Path | None = None, out: Path | None = None) -> bool:
         """Run travel.sh on the mounts as a push or pull does; False where it refuses. `out` receives what it leaves."""
         text = (self.context / "docker/Dockerfile").read_text()
-        step = compile_step.find(text, {"CACHE_SCOPE": self.scope})
+        step = compile_step.without_secrets(compile_step.find(text, {"CACHE_SCOPE": self.scope}))
         shell = travel.command_for(step.command, words, secrets.token_hex(4))
         text = compile_step.replace(text, step, travel.mounts("packed" if pack else ""), shell)
         text += f"\nFROM scratch AS left\nCOPY --from={step.stage} /{travel.SCRIPTS}/ /\n"

@@ -19,6 +19,7 @@ REFUSED=65   # as sysexits' EX_DATAERR
 FULL=74      # as sysexits' EX_IOERR
 WORK=/tmp/travel
 DEPS=4       # parts of the dependencies' units
+RECORD=65536 # bytes that tar reads or writes at once: what a pipe holds, where its own 10 KiB make it wait six times as often
 REST='^(target|src|state)(/|$)'
 
 say() { printf 'buildkit-tasks: %s\n' "$*" >&2; }
@@ -111,7 +112,7 @@ pack_part() (   # NAME DIRECTORY [OPTION…]
     shift 2
     [ -s "$names" ] || exit 0
     {
-        tar --create --directory "$from" --format=posix --no-recursion --numeric-owner --owner=0 --group=0 --totals \
+        tar --create --record-size=$RECORD --directory "$from" --format=posix --no-recursion --numeric-owner --owner=0 --group=0 --totals \
             --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime --sparse-version=0.0 "$@" \
             --verbatim-files-from --files-from "$names" 2> "$names.said" || : > "$names.failed"   # a pipe hides it
     } | compress > "$file"
@@ -242,13 +243,12 @@ expand() {   # FILE
 }
 
 # Refuses what no pack of ours holds: other places, ways out of them, devices, set-user-id programs, too many bytes. A few
-# bytes of a compressed file can become more than any disk holds: tar, which reads records of 10 KiB, is ended where it has
-# read as much as the limit.
+# bytes of a compressed file can become more than any disk holds: tar is ended where it has read as much as the limit.
 check_part() (   # FILE PATTERN-OF-PATHS LIMIT
     done=$WORK/${1##*/} most=$3
     { expand "$1" 2> /dev/null || : > "$done.broken"; } | {
         # shellcheck disable=SC2016  # its parent is this tar
-        tar --list --verbose --numeric-owner --quoting-style=escape --checkpoint=$((most / 10240 + 100)) \
+        tar --list --verbose --record-size=$RECORD --numeric-owner --quoting-style=escape --checkpoint=$((most / RECORD + 100)) \
             --checkpoint-action=exec='kill $PPID' 2> "$done.said" || : > "$done.broken"
     } | awk -v allowed="$2" -v limit="$most" -v name="${1##*/}" '
         function bad(why) { print "buildkit-tasks: refused: " name ": " why > "/dev/stderr"; failed = 1; exit 65 }
@@ -286,7 +286,7 @@ check_part() (   # FILE PATTERN-OF-PATHS LIMIT
 extract() (   # FILE DIRECTORY
     failed=$WORK/${1##*/}.failed
     { expand "$1" || : > "$failed"; } |
-        tar --extract --directory "$2" --preserve-permissions --numeric-owner --same-owner || : > "$failed"
+        tar --extract --record-size=$RECORD --directory "$2" --preserve-permissions --numeric-owner --same-owner || : > "$failed"
     if [ -e "$failed" ]; then say "error: could not unpack ${1##*/}"; exit $FULL; fi
 )
 
