@@ -12,12 +12,12 @@ import random
 from dataclasses import dataclass
 
 # ---- measured: seconds on two cores, bytes as stored
-COLD = 313.5  # everything compiled, one service asked for
-PULL = 13.7  # fetch from a registry on the same machine, unpack 0.96 GB
-PUSH = 16.5
-NOTHING = 3.3  # a build that finds all of it compiled
+COLD = 217.2  # everything compiled, one service asked for
+PULL = 4.1  # fetch from a registry on the same machine, unpack 1.01 GB
+PUSH = 4.3
+NOTHING = 3.6  # a build that finds all of it compiled
 CHANGED = {"one service": 16.0, "shared crate": 64.0, "dependency": 28.8, "nothing": 0.0}
-DEPS, REST = 213.8e6, 23.3e6  # what changes with the lock file; the workspace's own, which changes with every commit
+DEPS, REST = 188.5e6, 19.7e6  # what changes with the lock file; the workspace's own, which changes with every commit
 
 # ---- assumed: what a commit touches, who builds it
 COMMITS = {"one service": 0.60, "shared crate": 0.18, "dependency": 0.05, "nothing": 0.17}
