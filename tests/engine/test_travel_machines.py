@@ -14,7 +14,7 @@ from buildkit_tasks.world import World
 from tests.engine import cache_site
 from tests.engine.cache_site import CRATES
 from tests.engine.machines import Machine
-from tests.support import oci_registry, process, second_engine
+from tests.support import oci_registry, second_engine
 from tests.support.second_engine import SecondEngine
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]  # two minutes: `nox -s travel`
@@ -157,6 +157,8 @@ def test_a_registry_killed_in_the_middle(here: Machine, there: Machine, second: 
 
 
 def kill_at(second: SecondEngine, words: str) -> None:
-    """Kill the registry when its log has these words."""
-    process.wait_for(["timeout", "60", "tail", "-n", "0", "-f", str(second.place / "registry.log")], words)
-    second.stop_registry()
+    """Kill the registry when its log has these words. Who kills waits beside it: a layer is sent in half a second."""
+    log = f"{second.place}/registry.log"
+    kill = f"grep -q -m 1 {words}; kill -9 $(cat /run/registry.pid)"
+    # tail ends with what it cannot write
+    second.inside(f"timeout 60 tail -n 0 -f {log} | {{ {kill}; exec <&-; echo killed >> {log}; }}")
