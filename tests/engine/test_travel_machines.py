@@ -133,12 +133,13 @@ def test_a_registry_killed_in_the_middle(here: Machine, there: Machine, second: 
     # a pack that neither engine nor registry has seen, and that takes longer on its way than a kill
     big = "/mnt/build/*/target/release/.fingerprint/itoa-*"
     here.site.in_mounts(f"for unit in {big}; do head -c 200000000 /dev/urandom > $unit/big; done")
-    words = "/v2/team/cache/blobs/uploads/"
+    words, after = "/v2/team/cache/blobs/uploads/", 0.0
     if what == "pull":
         here.document("cache.push", "--force")
-        words = "/v2/team/cache/manifests/sha256:"  # asked for by the engine; we ask for tags
+        # asked for by the engine, as we ask for tags; the layers follow
+        words, after = "/v2/team/cache/manifests/sha256:", 0.2
     machine = there if what == "pull" else here
-    killer = threading.Thread(target=kill_at, args=(second, words))
+    killer = threading.Thread(target=kill_at, args=(second, words, after))
     killer.start()
     try:
         if what == "pull":
@@ -156,9 +157,12 @@ def test_a_registry_killed_in_the_middle(here: Machine, there: Machine, second: 
     assert compiled == sorted(CRATES), said
 
 
-def kill_at(second: SecondEngine, words: str) -> None:
-    """Kill the registry when its log has these words. Who kills waits beside it: a layer is sent in half a second."""
+def kill_at(second: SecondEngine, words: str, after: float) -> None:
+    """Kill the registry so many seconds after its log has these words.
+
+    Who kills waits beside it: a layer is sent in half a second.
+    """
     log = f"{second.place}/registry.log"
-    kill = f"grep -q -m 1 {words}; kill -9 $(cat /run/registry.pid)"
+    kill = f"grep -q -m 1 {words}; sleep {after}; kill -9 $(cat /run/registry.pid)"
     # tail ends with what it cannot write
     second.inside(f"timeout 60 tail -n 0 -f {log} | {{ {kill}; exec <&-; echo killed >> {log}; }}")
