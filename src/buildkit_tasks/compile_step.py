@@ -56,7 +56,9 @@ def without_secrets(step: CompileStep) -> CompileStep:
     It also starts sooner. BuildKit 0.13 to 0.15 reads the whole image below a step with a secret the first two times,
     for which that of rust takes over a second each: https://github.com/moby/buildkit/pull/5251
     """
-    flags = [flag for flag in step.flags.split() if not re.match(r"--mount=(?:\S*,)?type=secret(?:,|$)", flag)]
+    flags = (
+        flag for flag in step.flags.split() if not any(m.type == "secret" for m in dockerfile.mounts(f"RUN {flag} :"))
+    )
     return dataclasses.replace(step, flags=" ".join(flags))
 
 

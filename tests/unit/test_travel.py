@@ -171,7 +171,9 @@ def test_the_scripts_take_the_place_of_the_compile_steps_command_and_nothing_els
     assert "COPY --from=compile /buildkit-tasks-travel/ /" in travel.output_stage(step.stage)
 
 
-@pytest.mark.parametrize("secret", ["type=secret,id=npm,target=/x", "id=npm,type=secret", "type=secret"])
+@pytest.mark.parametrize(
+    "secret", ["type=secret,id=npm,target=/x", "id=npm,type=secret", "type=secret", '"type=secret",id=npm']
+)
 def test_a_short_step_has_no_secrets_and_every_other_mount(secret: str) -> None:
     text = DOCKERFILE.replace("RUN ", f"RUN --mount={secret} --network=none ", 1)
     step = compile_step.find(text, {"CACHE_SCOPE": "shop"})
