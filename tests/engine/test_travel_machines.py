@@ -139,7 +139,7 @@ def test_a_registry_killed_in_the_middle(here: Machine, there: Machine, second: 
         # asked for by the engine, as we ask for tags; the layers follow
         words, after = "/v2/team/cache/manifests/sha256:", 0.2
     machine = there if what == "pull" else here
-    killer = threading.Thread(target=kill_at, args=(second, words, after))
+    killer = threading.Thread(target=second.stop_registry_at, args=(words, after))
     killer.start()
     try:
         if what == "pull":
@@ -155,14 +155,3 @@ def test_a_registry_killed_in_the_middle(here: Machine, there: Machine, second: 
         here.site.in_mounts(f"rm {big}/big")
     compiled, said = cold_build(there)
     assert compiled == sorted(CRATES), said
-
-
-def kill_at(second: SecondEngine, words: str, after: float) -> None:
-    """Kill the registry so many seconds after its log has these words.
-
-    Who kills waits beside it: a layer is sent in half a second.
-    """
-    log = f"{second.place}/registry.log"
-    kill = f"grep -q -m 1 {words}; sleep {after}; kill -9 $(cat /run/registry.pid)"
-    # tail ends with what it cannot write
-    second.inside(f"timeout 60 tail -n 0 -f {log} | {{ {kill}; exec <&-; echo killed >> {log}; }}")

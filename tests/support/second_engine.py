@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tests.support import process
 
+_KILL = "kill -9 $(cat /run/registry.pid)"
+
 
 @dataclass(frozen=True)
 class SecondEngine:
@@ -36,7 +38,17 @@ class SecondEngine:
 
     def stop_registry(self) -> None:
         """End the registry as a power cut would."""
-        self.inside("kill -9 $(cat /run/registry.pid)")
+        self.inside(_KILL)
+
+    def stop_registry_at(self, words: str, after: float) -> None:
+        """End it so many seconds after its log has these words; returns when that is done, or after a minute.
+
+        Who kills waits beside it: a layer is sent in half a second.
+        """
+        log = f"{self.place}/registry.log"
+        # tail ends with what it cannot write
+        then = f"grep -q -m 1 {words}; sleep {after}; {_KILL}; exec <&-; echo killed >> {log}"
+        self.inside(f"timeout 60 tail -n 0 -f {log} | {{ {then}; }}")
 
     def start_registry(self) -> None:
         """Start the registry and wait until it listens."""
