@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import dockerfile, platforms, workspace
-from .builders import OWN, Builder, assigned
-from .errors import Problem
-from .model import BuildPlan, BuildRequest, Engine, Service, Workspace
-from .settings import Settings
+from buildkit_tasks import dockerfile, platforms, workspace
+from buildkit_tasks.builders import OWN, Builder, assigned
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import BuildPlan, BuildRequest, Engine, Service, Workspace
+from buildkit_tasks.settings import Settings
 
 
 @dataclass(frozen=True)

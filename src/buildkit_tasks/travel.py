@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import Problem
+from buildkit_tasks.errors import Problem
 
 #: Of the pack's content; packs of another format are not looked at.
 FORMAT = 2
