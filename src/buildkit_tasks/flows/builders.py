@@ -6,11 +6,11 @@ import re
 from typing import Any
 
 from buildkit_tasks import builders, caching, command, run, units
-from buildkit_tasks.builders import Builder, Node
+from buildkit_tasks.builders import Builder
 from buildkit_tasks.errors import Problem
 
 from . import builder_choice
-from .builder_choice import listed, look
+from .builder_choice import listed, look, node_builder
 from .session import Session
 
 HEADINGS = ("builder", "driver", "node", "endpoint", "state", "BuildKit", "platforms")
@@ -50,12 +50,6 @@ def inspect(session: Session, name: str) -> None:
         session.report.answer(f"\n{name} holds {len(mounts)} cache mounts")
         for mount in mounts:
             session.report.answer(f"  {mount['id']}  {units.human(mount['bytes'] or 0)}")
-
-
-def node_builder(session: Session, found: Builder, node: Node) -> str:
-    """The name under which one node of a builder can be meant: its own, where there are several and it has one."""
-    single = builders.child(found.name, node.name)
-    return single if len(found.nodes) > 1 and builder_choice.there(session, single) else found.name
 
 
 def choose(session: Session, name: str) -> None:
