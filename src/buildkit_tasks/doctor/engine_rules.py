@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from buildkit_tasks import units
-from buildkit_tasks.engine import MINIMUM, dotted
-from buildkit_tasks.model import Engine, Version
+from buildkit_tasks.core import units
+from buildkit_tasks.core.model import Engine, Version
+from buildkit_tasks.engine.facts import MINIMUM, dotted
 
 from .facts import Facts
 from .rules import Rule, Verdict, fail, ok, unknown, warn

@@ -1,0 +1,151 @@
+"""This machine: its release, its init system, whether we are root, and how a command is run as root."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import apt, run
+from .errors import Problem
+from .model import Command
+from .world import World
+
+SOURCES = Path("/etc/apt")
+
+
+@dataclass(frozen=True)
+class Release:
+    """The operating system: `id` as in os-release ("debian", "macos", …), `like` its relatives, and its codename."""
+
+    id: str
+    like: tuple[str, ...]
+    codename: str
+    name: str
+
+    @property
+    def apt(self) -> bool:
+        """True for Debian, Ubuntu and what descends from them."""
+        return bool({"debian", "ubuntu"} & {self.id, *self.like})
+
+
+def parse_release(text: str) -> Release:
+    """os-release(5) as a value; what is missing is empty."""
+    values = {}
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not name.startswith("#"):
+            words = shlex.split(value)
+            values[name.strip()] = words[0] if words else ""
+    return Release(
+        values.get("ID", ""),
+        tuple(values.get("ID_LIKE", "").split()),
+        values.get("VERSION_CODENAME", "") or values.get("UBUNTU_CODENAME", ""),
+        values.get("PRETTY_NAME", "") or values.get("ID", "this system"),
+    )
+
+
+def release() -> Release:
+    """The release of this machine."""
+    if sys.platform == "darwin":
+        return Release("macos", (), "", "macOS")
+    for place in (Path("/etc/os-release"), Path("/usr/lib/os-release")):
+        try:
+            return parse_release(place.read_text("utf-8", errors="replace"))
+        except OSError:
+            continue
+    return Release(sys.platform, (), "", sys.platform)
+
+
+def systemd() -> bool:
+    """True where PID 1 is systemd; the directory is its own documented sign, see sd_booted(3)."""
+    return Path("/run/systemd/system").is_dir()
+
+
+def which(world: World, program: str) -> str | None:
+    """Where a program is; sbin is searched as well, because daemons live there and users' PATH often leaves it out."""
+    return shutil.which(program, path=f"{world.env.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
+
+
+def is_root() -> bool:
+    """True where no sudo is needed."""
+    return os.geteuid() == 0
+
+
+def rights(world: World, what: str) -> None:
+    """Make sure that `as_root` will work from here on: asks for sudo's password now, on the terminal, not later.
+
+    Raises `Problem` root-needed where there is no way to become root.
+    """
+    if is_root():
+        return
+    hint = f"ask somebody who may, or run as root; it is for: {what}"
+    if not which(world, "sudo"):
+        raise Problem("root-needed", f"Root is needed to {what}, and there is no sudo.", hint=hint)
+    home = Path("/")
+    if run.capture(world, Command(("sudo", "-n", "true"), home)).code == 0:
+        return
+    if not world.interactive or run.foreground(world, Command(("sudo", "-v"), home)) != 0:
+        raise Problem("root-needed", f"Root is needed to {what}, and sudo did not let us.", hint=hint)
+
+
+def as_root(argv: Sequence[str], *, cwd: Path = Path("/"), stdin: str | None = None) -> Command:
+    """The command with root's rights: as it is, or through sudo (call `rights` first, it never asks)."""
+    return Command((*(() if is_root() else ("sudo", "-n")), *argv), cwd, (), stdin)
+
+
+def apt_sources(folder: Path = SOURCES) -> tuple[apt.Source, ...]:
+    """Every package source that apt reads on this machine, those of our own making left out."""
+    found: list[apt.Source] = []
+    places = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))]
+    for place in places:
+        if place.name.startswith("buildkit-tasks"):
+            continue
+        try:
+            text = place.read_text("utf-8", errors="replace")
+        except OSError:
+            continue
+        if place.suffix == ".list":
+            found += apt.parse_list(text)
+        elif place.suffix == ".sources":
+            found += apt.parse_sources(text)
+    return tuple(found)
+
+
+def write_as_root(world: World, path: Path, text: str) -> None:
+    """Write a system file, mode 644, its directory made where needed."""
+    run.check(world, as_root(("install", "-D", "-m", "644", "/dev/stdin", str(path)), stdin=text))
+
+
+def remove_as_root(world: World, path: Path) -> None:
+    """Remove one system file."""
+    run.check(world, as_root(("rm", "-f", str(path))))
+
+
+def apt_get(world: World, args: Sequence[str], code: str) -> None:
+    """Run apt-get quietly; a failure is a `Problem` of this code with its last words. Waits for another apt's lock."""
+    options = ("-q", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Options::=--force-confold")
+    result = run.capture(world, as_root(("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *options, *args)))
+    if result.code != 0:
+        said = [*result.stdout.splitlines()[-6:], *result.stderr.splitlines()[-12:]]
+        raise Problem(
+            code,
+            f"apt-get {args[0]} failed.",
+            details="\n".join(said),
+            causes=["another program may be installing packages"] if "lock" in result.stderr else [],
+            hint="mend what apt says, then run the same command again",
+        )
+
+
+def apt_install(world: World, packages: Sequence[str], code: str) -> None:
+    """Install packages without their recommendations; the package lists are fetched where they are missing or old."""
+    args = ("install", "-y", "--no-install-recommends", *packages)
+    try:
+        apt_get(world, args, code)
+    except Problem:
+        apt_get(world, ("update",), code)
+        apt_get(world, args, code)

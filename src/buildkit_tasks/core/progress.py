@@ -1,0 +1,162 @@
+"""BuildKit's raw progress (a stream of JSON objects on stderr) folded into what a person wants to know. Pure.
+
+Each object is a SolveStatus: vertexes, statuses, logs (base64), warnings.
+Source: https://github.com/moby/buildkit/blob/v0.13.1/client/graph.go
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from .model import Step
+
+_COMPILING = re.compile(r"^\s+Compiling (\S+) v\S+")
+# `[stage 2/5] RUN …`, with the bake target in front where there are several
+_STEP = re.compile(r"^\[(?:\S+ )?\S+ +\d+/\d+\] ")
+_OURS = re.compile(r"^buildkit-tasks: (total|fresh|marked) (.*)$")
+
+
+class Decoder:
+    """Splits bytes into JSON objects, however the chunks fall; buildx 0.13 indents an object over many lines.
+
+    Text that is no JSON (an old buildx's final error line) is kept in `rest`.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = ""
+        self._json = json.JSONDecoder()
+        self.rest: list[str] = []
+
+    def feed(self, chunk: bytes) -> Iterator[dict[str, Any]]:
+        """Objects that are complete now."""
+        self._buffer += chunk.decode("utf-8", errors="replace")
+        while True:
+            self._buffer = self._buffer.lstrip()
+            if not self._buffer:
+                return
+            if not self._buffer.startswith("{"):
+                line, newline, remainder = self._buffer.partition("\n")
+                if not newline:
+                    return
+                self.rest.append(line)
+                self._buffer = remainder
+                continue
+            try:
+                item, end = self._json.raw_decode(self._buffer)
+            except json.JSONDecodeError:
+                return
+            self._buffer = self._buffer[end:]
+            yield item
+
+    def close(self) -> str:
+        """All text that was no JSON, once the stream has ended."""
+        return "\n".join([*self.rest, self._buffer]).strip()
+
+
+@dataclass
+class Vertex:
+    """A node of the build graph as far as it is known. Times are seconds since the epoch."""
+
+    name: str = ""
+    started: float | None = None
+    completed: float | None = None
+    cached: bool = False
+    error: str = ""
+    log: list[str] = field(default_factory=list)
+    partial: str = ""
+
+    @property
+    def cancelled(self) -> bool:
+        """True where it was ended and did not fail: another step broke, or two targets' equal steps became one."""
+        return "context canceled" in self.error or "CANCELED" in self.error.upper()
+
+    @property
+    def internal(self) -> bool:
+        """BuildKit's own bookkeeping (reading the Dockerfile, metadata, exporting), not a step of a Dockerfile."""
+        return _STEP.match(self.name) is None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it ran, None while unknown."""
+        if self.started is None or self.completed is None:
+            return None
+        return max(0.0, self.completed - self.started)
+
+
+class Progress:
+    """The fold. `compiled` names crates in order; `total` and `fresh` are None until the compile script told them."""
+
+    def __init__(self) -> None:
+        self.vertexes: dict[str, Vertex] = {}
+        self.compiled: list[str] = []
+        self.fresh: int | None = None
+        self.total: int | None = None
+        self.marked: list[str] = []
+        self.warnings: list[str] = []
+
+    def update(self, status: dict[str, Any]) -> list[str]:
+        """Take one object in; returns the log lines that it completed."""
+        for item in status.get("vertexes") or ():
+            vertex = self.vertexes.setdefault(item["digest"], Vertex())
+            vertex.name = item.get("name", vertex.name)
+            if item.get("started"):
+                vertex.started = _seconds(item["started"])
+            if item.get("completed"):
+                vertex.completed = _seconds(item["completed"])
+            vertex.cached = vertex.cached or bool(item.get("cached"))
+            vertex.error = item.get("error") or vertex.error
+        lines: list[str] = []
+        for entry in status.get("logs") or ():
+            vertex = self.vertexes.setdefault(entry["vertex"], Vertex())
+            text = vertex.partial + base64.b64decode(entry.get("data") or "").decode("utf-8", errors="replace")
+            *whole, vertex.partial = text.split("\n")
+            for line in whole:
+                self._line(vertex, line)
+                lines.append(line)
+        for warning in status.get("warnings") or ():
+            self.warnings.append(base64.b64decode(warning.get("short") or "").decode("utf-8", errors="replace"))
+        return lines
+
+    def _line(self, vertex: Vertex, line: str) -> None:
+        vertex.log.append(line)
+        if ours := _OURS.match(line):
+            kind, value = ours.groups()
+            if kind == "marked":
+                self.marked.append(value)
+            elif value.strip().isdigit():
+                setattr(self, kind, int(value))
+        elif compiling := _COMPILING.match(line):
+            self.compiled.append(compiling[1])
+
+    @property
+    def current(self) -> str:
+        """Name of a step that runs now, the most telling one; empty between steps."""
+        running = [v.name for v in self.vertexes.values() if v.started and not v.completed]
+        return next((n for n in running if "RUN" in n), running[-1] if running else "")
+
+    def failed(self) -> Vertex | None:
+        """The step that broke the build: one with an error that is not merely a cancelled neighbour."""
+        broken = [v for v in self.vertexes.values() if v.error]
+        real = [v for v in broken if not v.cancelled]
+        return max(real or broken, key=lambda v: len(v.log), default=None)
+
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of the Dockerfiles in the order seen; BuildKit's internal ones left out."""
+        return tuple(Step(v.name, v.cached, v.seconds) for v in self.vertexes.values() if not v.internal)
+
+
+def _seconds(stamp: str) -> float:
+    """RFC 3339 with nanoseconds to seconds; Python before 3.11 reads neither Z nor nine digits."""
+    head, _, fraction = stamp.rstrip("Z").partition(".")
+    try:
+        base = datetime.fromisoformat(head + "+00:00").timestamp()
+    except ValueError:
+        return 0.0
+    digits = re.match(r"\d*", fraction)
+    return base + (float(f"0.{digits[0]}") if digits and digits[0] else 0.0)

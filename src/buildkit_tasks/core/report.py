@@ -1,0 +1,132 @@
+"""The one mouth: answers on stdout, the story on stderr. The only module that knows rich, and only on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .errors import Problem
+from .world import World
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Report:
+    """What the user sees. With `json_only` stdout carries one envelope and the story falls silent."""
+
+    def __init__(self, world: World, *, json_only: bool = False, yes: bool = False) -> None:
+        self.world = world
+        self.json_only = json_only
+        self.yes = yes
+        self._console: Console | None = None
+        self._document: dict[str, Any] | None = None
+
+    @property
+    def fancy(self) -> bool:
+        """True where a person watches: a terminal, not CI, NO_COLOR and dumb terminals respected."""
+        return self.world.tty and not self.world.ci and not self.json_only and self.world.env.get("TERM") != "dumb"
+
+    @property
+    def console(self) -> Console:
+        """A rich console on stderr; importing rich costs 70 ms, so only those who draw pay."""
+        if self._console is None:
+            from rich.console import Console
+
+            self._console = Console(stderr=True, highlight=False, no_color="NO_COLOR" in self.world.env)
+        return self._console
+
+    def say(self, line: str = "", *, style: str = "") -> None:
+        """One line of the story, on stderr."""
+        if self.json_only:
+            return
+        if style and self.fancy:
+            self.console.print(line, style=style, markup=False, soft_wrap=True)
+        else:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+    def warn(self, line: str) -> None:
+        """A warning; told even when the answer is JSON, because stderr is not the answer."""
+        sys.stderr.write(f"warning: {line}\n")
+        sys.stderr.flush()
+
+    def answer(self, text: str) -> None:
+        """The answer itself, on stdout."""
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        sys.stdout.flush()
+
+    def envelope(self, content: dict[str, Any]) -> None:
+        """Add to the one versioned JSON document of a `--json` call; `finish` prints it."""
+        self._document = {**(self._document or {"schema": 1}), **content}
+
+    def finish(self) -> None:
+        """Print the JSON document, if there is one: a call that answers and then fails still prints a single one."""
+        if self._document is not None:
+            self.answer(json.dumps(self._document, indent=2, default=str))
+            self._document = None
+
+    def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+        """A table as the answer: aligned plain text, so that it pipes and pastes well."""
+        widths = [max(len(str(r[i])) for r in [headings, *rows]) for i in range(len(headings))]
+        lines = [title] if title else []
+        lines.append("  ".join(h.ljust(w) for h, w in zip(headings, widths, strict=True)).rstrip())
+        lines += ["  ".join(str(c).ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+        self.answer("\n".join(lines))
+
+    def problem(self, problem: Problem) -> None:
+        """The document of an expected failure, last on stderr."""
+        if self.fancy and problem.details:
+            sys.stderr.write(problem.details.rstrip("\n") + "\n")
+        if self.fancy:
+            bare = Problem(problem.code, problem.message, causes=problem.causes, hint=problem.hint)
+            first, *rest = bare.text().split("\n")
+            self.console.print(first, style="bold red", markup=False, soft_wrap=True)
+            for line in rest:
+                self.console.print(line, markup=False, soft_wrap=True)
+        else:
+            sys.stderr.write(problem.text() + "\n")
+        if self.json_only:
+            self.envelope(
+                {
+                    "error": {
+                        "code": problem.code,
+                        "message": problem.message,
+                        "causes": list(problem.causes),
+                        "hint": problem.hint,
+                    }
+                }
+            )
+
+    def consent(self, what: str) -> bool:
+        """Ask before a change to the user's system. `--yes` consents; where nobody can answer, it is a `Problem`."""
+        if self.yes:
+            return True
+        if not self.world.interactive:
+            raise Problem(
+                "consent-missing", f"This needs your consent: {what}.", hint="run the same command again with --yes"
+            )
+        sys.stderr.write(f"{what}\nGo on? [y/N] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    def typed(self, what: str, word: str, given: str = "") -> bool:
+        """Consent to what destroys others' things too: the word itself is typed, or given; `--yes` is no word."""
+        if given or not self.world.interactive:
+            if given == word:
+                return True
+            raise Problem("consent-missing", f"This needs your consent: {what}.", hint=f"add --confirm {word}")
+        sys.stderr.write(f"{what}\nType {word!r} to go on: ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip() == word
+
+    @contextlib.contextmanager
+    def step(self, number: int, total: int, what: str, coming: str = "") -> Iterator[None]:
+        """Announce a step of a longer flow, then its elapsed time in seconds."""
+        self.say(f"[{number}/{total}] {what}" + (f"   (then: {coming})" if coming else ""), style="bold")
+        began = self.world.clock()
+        yield
+        self.say(f"[{number}/{total}] {what}: done in {self.world.clock() - began:.1f} s", style="green")

@@ -1,0 +1,233 @@
+"""The only door to other processes. Every command is an argv list with an absolute working directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO
+
+from .errors import Problem
+from .model import Command, Result
+from .world import World
+
+#: Seconds a child may take to end after Ctrl-C before it is killed. buildx needs a moment to cancel its solve.
+INTERRUPT_GRACE = 15.0
+
+
+def show(command: Command) -> str:
+    """The command as a line to read or paste; secrets masked."""
+    line = shlex.join(command.argv)
+    for secret in command.secrets:
+        if secret:
+            line = line.replace(secret, "***")
+    return line
+
+
+def _environment(world: World, command: Command) -> Mapping[str, str]:
+    return {**world.env, **dict(command.env)}
+
+
+def _start(
+    world: World,
+    command: Command,
+    *,
+    stdin: int | None,
+    stdout: int | None,
+    stderr: int | None,
+    group: bool = False,
+) -> subprocess.Popen[bytes]:
+    if not command.cwd.is_absolute():
+        raise ValueError(f"command needs an absolute cwd: {command.cwd}")
+    try:
+        return subprocess.Popen(
+            command.argv,
+            cwd=command.cwd,
+            env=dict(_environment(world, command)),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=group,  # a helper of ours must not take the Ctrl-C meant for the build
+        )
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        if not command.cwd.is_dir():
+            raise Problem("command-failed", f"The directory {command.cwd} is not there.") from error
+        raise Problem(
+            "engine-missing" if command.argv[0] == "docker" else "command-missing",
+            f"The program {command.argv[0]!r} could not be started.",
+            causes=[str(error.strerror or error)],
+            hint="invoke engine.install" if command.argv[0] == "docker" else f"install {command.argv[0]}",
+        ) from error
+
+
+def _wait_interrupted(process: subprocess.Popen[bytes]) -> None:
+    """After Ctrl-C: the terminal already told the child; tell it again where no terminal did, and wait for its end."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(INTERRUPT_GRACE)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.kill()
+        process.wait()
+
+
+def capture(world: World, command: Command, *, timeout: float | None = None, group: bool = False) -> Result:
+    """Run to the end and keep both streams. `timeout` in seconds; a command that exceeds it is killed, code 124.
+
+    `group` starts a session of its own: an interactive shell would otherwise take our terminal.
+    """
+    began = world.clock()
+    process = _start(
+        world,
+        command,
+        stdin=subprocess.PIPE if command.stdin is not None else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        group=group,
+    )
+    given = command.stdin.encode() if command.stdin is not None else None
+    code = None
+    try:
+        out, err = process.communicate(given, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        code = 124
+    except KeyboardInterrupt:
+        _wait_interrupted(process)
+        raise
+    return Result(
+        command,
+        process.returncode if code is None else code,
+        out.decode(errors="replace"),
+        err.decode(errors="replace"),
+        world.clock() - began,
+    )
+
+
+def check(world: World, command: Command, *, timeout: float | None = None) -> Result:
+    """Like `capture`; a non-zero exit is a `Problem` that carries the program's own words."""
+    result = capture(world, command, timeout=timeout)
+    if result.code != 0:
+        raise Problem(
+            "command-failed",
+            f"`{show(command)}` ended with exit code {result.code}.",
+            details=(result.stderr or result.stdout).strip(),
+        )
+    return result
+
+
+def foreground(world: World, command: Command) -> int:
+    """Run with our own streams (an interactive shell, followed logs) and return the exit code."""
+    process = _start(world, command, stdin=None, stdout=None, stderr=None)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        _wait_interrupted(process)
+        raise
+
+
+def stream(
+    world: World, command: Command, on_stderr: Callable[[bytes], None], *, timeout: float | None = None
+) -> Result:
+    """Run and hand over stderr as it comes, in chunks; stdout is kept. The child is waited for whatever happens.
+
+    A command that takes more than `timeout` seconds is interrupted, as by Ctrl-C, so that it can tidy up; code 124.
+    """
+    began = world.clock()
+    process = _start(
+        world,
+        command,
+        stdin=subprocess.PIPE if command.stdin is not None else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None  # noqa: S101 - for the type checker: PIPE was asked for
+    assert process.stdout is not None  # noqa: S101
+    kept: list[bytes] = []
+    reader = threading.Thread(target=_drain, args=(process.stdout, kept), daemon=True)
+    reader.start()
+    late = threading.Event()
+
+    def interrupt() -> None:
+        late.set()
+        process.send_signal(signal.SIGINT)
+
+    watch = threading.Timer(timeout, interrupt) if timeout else None
+    if watch:
+        watch.start()
+    try:
+        if command.stdin is not None and process.stdin is not None:
+            try:
+                process.stdin.write(command.stdin.encode())
+                process.stdin.close()
+            except BrokenPipeError:
+                pass  # it ended early; its exit code and stderr say why
+        while chunk := os.read(process.stderr.fileno(), 65536):
+            on_stderr(chunk)
+        process.wait()
+    except BaseException:
+        _wait_interrupted(process)
+        raise
+    finally:
+        if watch:
+            watch.cancel()
+        reader.join(timeout=1)
+        process.stderr.close()
+    return Result(
+        command,
+        124 if late.is_set() else process.returncode,
+        b"".join(kept).decode(errors="replace"),
+        "",
+        world.clock() - began,
+    )
+
+
+@contextlib.contextmanager
+def follow(world: World, command: Command, on_line: Callable[[str], None]) -> Iterator[None]:
+    """While the block runs, hand every stdout line of an endless command to `on_line` (from another thread)."""
+    process = _start(
+        world, command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, group=True
+    )
+    assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
+    source = process.stdout
+
+    def read() -> None:
+        for line in source:
+            on_line(line.decode(errors="replace").rstrip("\n"))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+        reader.join(timeout=1)
+        source.close()
+
+
+def detach(world: World, command: Command, log: str) -> int:
+    """Start a process that outlives us, in its own session, output appended to the file `log`; returns its pid."""
+    with open(log, "ab") as sink:  # noqa: PTH123
+        process = subprocess.Popen(
+            command.argv,
+            cwd=command.cwd,
+            env=dict(_environment(world, command)),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+        )
+    # Nobody waits for a daemon: without this Python warns about the unreaped child when the object goes.
+    process.returncode = 0
+    return process.pid
+
+
+def _drain(stream: IO[bytes], into: list[bytes]) -> None:
+    with stream:
+        into.extend(iter(lambda: stream.read(65536), b""))
