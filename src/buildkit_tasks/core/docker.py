@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,22 +65,20 @@ def context_host(cwd: Path) -> Command:
     return docker(cwd, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
 
 
-def up(cwd: Path, files: Iterable[Path], services: Sequence[str], *, recreate: bool = False) -> Command:
-    """Start what is built, in dependency order; compose itself waits for `depends_on: condition`."""
-    how = ("up", "--detach", "--no-build", "--remove-orphans", *(("--force-recreate",) if recreate else ()))
-    return compose(cwd, files, *how, *services)
+def context_storage(cwd: Path) -> Command:
+    """Where the context in force keeps its certificates, as a JSON string."""
+    return docker(cwd, "context", "inspect", "--format", "{{json .Storage.TLSPath}}")
 
 
-def wait_healthy(cwd: Path, files: Iterable[Path], services: Sequence[str], seconds: float) -> Command:
-    """Start like `up` and return when every service is running and healthy, or fail after `seconds`."""
-    how = ("up", "--detach", "--no-build", "--remove-orphans", "--wait", "--wait-timeout", str(math.ceil(seconds)))
-    return compose(cwd, files, *how, *services)
+def up(
+    cwd: Path, files: Iterable[Path], services: Sequence[str], *, recreate: bool = False, orphans: bool = False
+) -> Command:
+    """Start what is built, in dependency order; compose itself waits for `depends_on: condition`.
 
-
-def events(cwd: Path, project: str) -> Command:
-    """Container events of a compose project, one JSON object a line, until ended."""
-    label = f"label=com.docker.compose.project={project}"
-    return docker(cwd, "events", "--filter", "type=container", "--filter", label, "--format", "{{json .}}")
+    `orphans`: remove containers of services that the compose files no longer have.
+    """
+    how = [*("--force-recreate" for _ in range(recreate)), *("--remove-orphans" for _ in range(orphans))]
+    return compose(cwd, files, "up", "--detach", "--no-build", "--quiet-pull", *how, *services)
 
 
 def containers(cwd: Path, files: Iterable[Path]) -> Command:
@@ -103,9 +100,17 @@ def logs(
     return compose(cwd, files, *how, *services)
 
 
-def down(cwd: Path, files: Iterable[Path], *, volumes: bool = False) -> Command:
-    """Stop and remove the project's containers and networks; its volumes only when asked."""
-    return compose(cwd, files, "down", "--remove-orphans", *(("--volumes",) if volumes else ()))
+def down(cwd: Path, files: Iterable[Path], *, volumes: bool = False, orphans: bool = False) -> Command:
+    """Stop and remove the project's containers and networks; volumes and orphans only when asked."""
+    how = [*("--volumes" for _ in range(volumes)), *("--remove-orphans" for _ in range(orphans))]
+    return compose(cwd, files, "down", *how)
+
+
+def project_containers(cwd: Path, project: str) -> Command:
+    """`name service` a line: all containers of a compose project, whatever the compose files say now."""
+    form = '{{.Names}} {{.Label "com.docker.compose.service"}}'
+    label = f"label=com.docker.compose.project={project}"
+    return docker(cwd, "ps", "--all", "--filter", label, "--format", form)
 
 
 def restart(cwd: Path, files: Iterable[Path], services: Sequence[str]) -> Command:
@@ -123,9 +128,9 @@ def raw_config(cwd: Path, files: Iterable[Path]) -> Command:
     return compose(cwd, files, "config", "--no-interpolate", "--format", "json")
 
 
-def publishing(cwd: Path, port: int) -> Command:
+def publishing(cwd: Path, port: int, protocol: str = "tcp") -> Command:
     """Names of running containers that publish a host port."""
-    return docker(cwd, "ps", "--filter", f"publish={port}", "--format", "{{.Names}}")
+    return docker(cwd, "ps", "--filter", f"publish={port}/{protocol}", "--format", "{{.Names}}")
 
 
 def dangling_images(cwd: Path, project: str) -> Command:
