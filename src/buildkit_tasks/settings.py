@@ -40,8 +40,9 @@ class Settings:
     caches that travel, empty = none; remote_cache_pull: when-empty (a build with empty mounts pulls by itself) or
     never; remote_cache_push: ci-main (CI's main branch pushes by itself, nothing else in CI may), always or never;
     remote_cache_scope: all (the workspace's own crates too) or deps (what the lock file brings); remote_cache_limit:
-    bytes that a pack may take, as 8GB; remote_cache_timeout: seconds after which a build stops pulling or pushing by
-    itself; remote_cache_key: cosign's public key that packs must be signed with. layer_cache_from, layer_cache_to:
+    bytes that a pack may take, as 8GB; remote_cache_timeout: seconds after which a build stops pulling or pushing
+    by itself; remote_cache_wait: seconds that a build waits for what the registry says of its packs, before any is
+    fetched; remote_cache_key: cosign's public key that packs must be signed with. layer_cache_from, layer_cache_to:
     BuildKit's own layer caches, as buildx spells them (type=registry,ref=...), several with blanks between.
     """
 
@@ -73,6 +74,7 @@ class Settings:
     remote_cache_scope: str = "all"
     remote_cache_limit: str = "8GB"
     remote_cache_timeout: int = 300
+    remote_cache_wait: int = 30
     remote_cache_key: str = ""
     layer_cache_from: str = ""
     layer_cache_to: str = ""

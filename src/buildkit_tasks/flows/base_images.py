@@ -14,6 +14,7 @@ from dataclasses import replace
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from buildkit_tasks import apt, command, engine, engine_install, host, images, run
 from buildkit_tasks.errors import Problem
@@ -62,7 +63,7 @@ def build(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: 
             base=base,
         )
         usual = "BuildKit is compiled (two to four minutes)" if any(r.asked for r in recipes) else PACKAGES
-        _solve(session, facts, place, json.dumps(made), usual)
+        _solve(session, facts, place, made, usual)
         (place / "rootfs.tar").unlink(missing_ok=True)
     session.report.say(
         f"  {len(recipes)} base image{'s' if len(recipes) > 1 else ''} made in {session.world.clock() - began:.0f} s"
@@ -77,7 +78,7 @@ def build_foreign(session: Session, facts: Engine, recipe: Recipe, platform: str
         arch = platform.split("/")[1]
         _rootfs(session, facts, place, main, arch)
         made = images.foreign_definition(recipe, platform, recipe_hash(recipe))
-        _solve(session, facts, place, json.dumps(made), PACKAGES)
+        _solve(session, facts, place, made, PACKAGES)
         (place / f"rootfs-{arch}.tar").unlink(missing_ok=True)
 
 
@@ -238,7 +239,7 @@ def _debootstrap(session: Session, keyring: str) -> None:
     host.apt_install(session.world, wanted, "image-unavailable")
 
 
-def _solve(session: Session, facts: Engine, place: Path, definition: str, usual: str) -> None:
+def _solve(session: Session, facts: Engine, place: Path, definition: Mapping[str, Any], usual: str) -> None:
     progress, decoder = Progress(), Decoder()
     told: set[str] = set()
     began = session.world.clock()

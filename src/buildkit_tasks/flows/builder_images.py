@@ -14,11 +14,12 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from buildkit_tasks import command, images, registry_client, run
+from buildkit_tasks import command, images, registry_model, run
 from buildkit_tasks.builders import Builder
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import Engine
-from buildkit_tasks.registry_client import Client, Denied, Unreachable
+from buildkit_tasks.registry_client import Client
+from buildkit_tasks.registry_model import Digest, RegistryError, Tag
 
 from . import image_fetch
 from .image_choice import ids
@@ -67,7 +68,7 @@ def _layout(session: Session, name: str, identity: str) -> str:
     home = _home(session) / "layouts"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     word = image_fetch.word(name)
-    folder = home / f"{word}-{identity.removeprefix('sha256:')[:16]}"
+    folder = home / f"{word}-{Digest(identity).partition(':')[2][:16]}"
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
@@ -76,7 +77,7 @@ def _layout(session: Session, name: str, identity: str) -> str:
                 shutil.rmtree(old, ignore_errors=True)
             _unpack(session, name, folder)
     entry = json.loads((folder / "index.json").read_text("utf-8"))["manifests"][0]
-    return f"oci-layout://{folder}@{entry['digest']}"
+    return f"oci-layout://{folder}@{Digest(entry['digest'])}"
 
 
 def _unpack(session: Session, name: str, folder: Path) -> None:
@@ -98,13 +99,13 @@ def _unpack(session: Session, name: str, folder: Path) -> None:
 
 def _through_registry(session: Session, place: str, name: str, identity: str) -> str:
     """Push the image where the repository has not got it; the tag holds its id, so that it is never another one."""
-    reference = registry_client.reference(place)
+    reference = registry_model.reference(place)
     client = Client(session.world, reference, session.settings.ca_bundle)
-    tag = f"node-{image_fetch.word(name)}-{identity.removeprefix('sha256:')[:16]}"
+    tag = Tag(f"node-{image_fetch.word(name)}-{Digest(identity).partition(':')[2][:16]}")
     remote = f"{reference.name}:{tag}"
     try:
         there = client.manifest(tag) is not None
-    except (Unreachable, Denied) as error:
+    except RegistryError as error:
         raise client.problem(error) from error
     if not there:
         session.report.say(f"  {name} goes to the builder's nodes through {reference.name}")

@@ -1,18 +1,23 @@
 """The shared cache by itself: a build with empty mounts pulls before, CI's main branch pushes after.
 
-A build never fails because of it: what went wrong is said, and the build goes on as it would without.
+A build never fails because of it: whatever goes wrong, a defect of ours too, is one line, and the build goes on as it
+would without.
 """
 
 from __future__ import annotations
 
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import BuildPlan, BuildRequest
+from buildkit_tasks.registry_model import printable
 from buildkit_tasks.travel import Wanted
 
 from . import cache_mark, cache_pull, cache_push
 from .project import Project
 from .session import Session
 from .travel import Trip, prepare
+
+#: The most characters of the line on what went wrong.
+_LINE = 400
 
 
 def before(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> None:
@@ -25,11 +30,10 @@ def before(session: Session, project: Project, request: BuildRequest, plan: Buil
 
 def _pull(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str) -> None:
     try:
-        done = cache_pull.fetch(_trip(session, project, request, plan, place))
-    except Problem as problem:
-        if problem.code in ("interrupted", "bad-argument", "settings-invalid"):
-            raise
-        why = "; ".join((problem.message, *problem.causes[:1]))
+        wait = session.settings.remote_cache_wait
+        done = cache_pull.fetch(_trip(session, project, request, plan, place, wait))
+    except Exception as error:
+        why = _reason(error)
         session.report.warn(f"building without the shared cache: {why}")
         done = cache_pull.Pulled(None, False, 0, 0.0, (why,))
         if not session.report.json_only:
@@ -51,14 +55,22 @@ def after(session: Session, project: Project, request: BuildRequest, plan: Build
     if not session.world.ci or not cache_push.allowed(session.world, session.settings.remote_cache_push)[0]:
         return
     try:
+        wait = session.settings.remote_cache_timeout
         for place in request.platforms or ("",):
-            cache_push.send(_trip(session, project, request, plan, place))
-    except Problem as problem:
-        if problem.code == "interrupted":
-            raise
-        session.report.warn(f"the shared cache was not pushed: {'; '.join((problem.message, *problem.causes[:1]))}")
+            cache_push.send(_trip(session, project, request, plan, place, wait))
+    except Exception as error:
+        session.report.warn(f"the shared cache was not pushed: {_reason(error)}")
 
 
-def _trip(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str) -> Trip:
+def _reason(error: Exception) -> str:
+    """One line on what went wrong with the shared cache. Raises again what the user has to see to."""
+    if not isinstance(error, Problem):
+        return printable(f"{type(error).__name__}: {error}", _LINE)
+    if error.code in ("interrupted", "bad-argument", "settings-invalid"):
+        raise error
+    return printable("; ".join((error.message, *error.causes[:1])), _LINE)
+
+
+def _trip(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str, wait: float) -> Trip:
     wanted = Wanted(platform=place, profile=request.profile, progress=request.progress)
-    return prepare(session, project, wanted, plan=plan, timeout=session.settings.remote_cache_timeout)
+    return prepare(session, project, wanted, plan=plan, timeout=session.settings.remote_cache_timeout, wait=wait)

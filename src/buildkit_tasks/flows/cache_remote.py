@@ -7,7 +7,8 @@ from datetime import datetime, timedelta, timezone
 
 from buildkit_tasks import caching, travel
 from buildkit_tasks.errors import Problem
-from buildkit_tasks.registry_client import Client, Denied, Unreachable
+from buildkit_tasks.registry_client import Client
+from buildkit_tasks.registry_model import Digest, RegistryError, Tag
 from buildkit_tasks.travel import Listed
 
 from .cache import seconds
@@ -63,7 +64,7 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
     elif not dry_run and session.report.consent(f"{len(going)} packs go from {repository.ref.name}, {size}"):
         try:
             kept = [item for item in going if not repository.delete(item.digest)]
-        except Unreachable as error:
+        except RegistryError as error:
             raise repository.problem(error) from error
         if kept:
             raise Problem(
@@ -85,21 +86,18 @@ def _listed(repository: Client) -> list[Listed]:
         tags = [tag for tag in repository.tags() if tag.startswith(tuple(f"{s}-" for s in travel.SCOPES))]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             manifests = list(pool.map(repository.manifest, tags))
-            named: dict[str, list[str]] = {}
+            named: dict[Digest, list[Tag]] = {}
             for tag, manifest in zip(tags, manifests, strict=True):
                 if manifest:
                     named.setdefault(manifest.digest, []).append(tag)
             distinct = {m.digest: m for m in manifests if m}
             labels = dict(zip(distinct, pool.map(repository.labels, distinct.values()), strict=True))
-    except (Unreachable, Denied) as error:
+    except RegistryError as error:
         raise repository.problem(error) from error
     found = []
     for digest, one in distinct.items():
         if said := travel.read_label(labels[digest]):
-            size = sum(n for _, n in one.layers)
-            found.append(
-                Listed(digest, tuple(sorted(named[digest], key=len)), size, str(said.get("created", "")), said)
-            )
+            found.append(Listed(digest, tuple(sorted(named[digest], key=len)), one.size, said["created"], said))
     return sorted(found, key=lambda item: item.created, reverse=True)
 
 

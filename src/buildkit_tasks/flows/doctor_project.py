@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import caching, command, dockerfile, dotenv_file, images, ports, registry, run
+from buildkit_tasks import caching, command, dockerfile, dotenv_file, images, ports, registry, registry_model, run
 from buildkit_tasks.doctor import Health, PortUse
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import Workspace
@@ -123,7 +123,7 @@ def _base_images(session: Session, space: Workspace) -> dict[str, Any]:
         return {}
     if all(ref in here or offline.get(ref) in here for ref in refs):
         return {}
-    host = session.settings.base_registry.partition("/")[0] or registry.HUB
+    host = session.settings.base_registry.partition("/")[0] or registry_model.HUB
     answers, words = registry.reachable(session.world, [host], session.settings.ca_bundle)
     state = "open" if answers else "untrusted" if "CERTIFICATE_VERIFY" in words.upper() else "closed"
     return {"registry": host, "registry_state": state, "registry_words": words}

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from buildkit_tasks import command, images, registry, run
+from buildkit_tasks import command, images, registry, registry_model, run
 from buildkit_tasks.images import Decision
 from buildkit_tasks.model import Engine
 
@@ -56,7 +56,7 @@ def _probe(session: Session, base: str) -> tuple[bool, str]:
         mirrors = run.capture(session.world, command.registry_mirrors(session.root), timeout=5).stdout
         with contextlib.suppress(ValueError):
             hosts = [str(m).partition("://")[2].partition("/")[0] or str(m) for m in json.loads(mirrors) or ()]
-        hosts = [*(hosts if mirrors.strip().startswith("[") else ()), registry.HUB]
+        hosts = [*(hosts if mirrors.strip().startswith("[") else ()), registry_model.HUB]
     return registry.reachable(session.world, hosts, session.settings.ca_bundle)
 
 

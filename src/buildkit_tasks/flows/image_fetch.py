@@ -6,11 +6,12 @@ import contextlib
 import re
 from collections.abc import Sequence
 
-from buildkit_tasks import command, registry_client, run
+from buildkit_tasks import command, registry_model, run
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.images import Decision
 from buildkit_tasks.model import Engine
-from buildkit_tasks.registry_client import Client, Denied, Unreachable
+from buildkit_tasks.registry_client import Client
+from buildkit_tasks.registry_model import RegistryError, Tag
 
 from .image_choice import remember
 from .session import Session
@@ -18,7 +19,7 @@ from .session import Session
 
 def fetch(session: Session, engine: Engine, wanted: Sequence[Decision], place: str) -> list[str]:
     """Pull those of the images that the repository has, and give them the names that builds know them by."""
-    reference = registry_client.reference(place)
+    reference = registry_model.reference(place)
     client = Client(session.world, reference, session.settings.ca_bundle)
     taken: list[str] = []
     for image in wanted:
@@ -26,7 +27,7 @@ def fetch(session: Session, engine: Engine, wanted: Sequence[Decision], place: s
         try:
             if client.manifest(name) is None:
                 continue
-        except (Unreachable, Denied) as error:
+        except RegistryError as error:
             raise client.problem(error) from error
         remote = f"{reference.name}:{name}"
         session.report.say(f"  pulling {image.use} from {reference.name}")
@@ -38,9 +39,9 @@ def fetch(session: Session, engine: Engine, wanted: Sequence[Decision], place: s
     return taken
 
 
-def tag(engine: Engine, image: str) -> str:
+def tag(engine: Engine, image: str) -> Tag:
     """The tag of an image in the repository: its name here and the engine's architecture."""
-    return f"base-{word(image)}-{re.sub('[^a-z0-9_]', '_', engine.arch)}"
+    return Tag(f"base-{word(image)}-{re.sub('[^a-z0-9_]', '_', engine.arch)}")
 
 
 def word(image: str) -> str:

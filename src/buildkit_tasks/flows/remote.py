@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from buildkit_tasks import registry_client
+import queue
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from buildkit_tasks import registry_model
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.registry_client import Client
+from buildkit_tasks.registry_model import Unreachable
 
 from .session import Session
 
+T = TypeVar("T")
 
-def client(session: Session, ref: str = "") -> Client:
-    """For the repository named on the command line, else the setting's. Raises `Problem` bad-argument without one."""
+#: Seconds by which a dialogue may miss its deadline before nobody waits for it any longer.
+GRACE = 2.0
+
+
+def client(session: Session, ref: str = "", *, seconds: float | None = None) -> Client:
+    """For the repository named on the command line, else the setting's; `seconds` for the whole dialogue.
+
+    Raises `Problem` bad-argument without one.
+    """
     place = ref or session.settings.remote_cache
     if not place:
         raise Problem(
@@ -18,4 +32,30 @@ def client(session: Session, ref: str = "") -> Client:
             "No repository was named.",
             hint='--ref HOST/PATH, or remote_cache = "HOST/PATH" under [tool.buildkit-tasks]',
         )
-    return Client(session.world, registry_client.reference(place), session.settings.ca_bundle)
+    return Client(session.world, registry_model.reference(place), session.settings.ca_bundle, seconds=seconds)
+
+
+def bounded(seconds: float | None, work: Callable[[], T]) -> T:
+    """What the work returns or raises; `Unreachable` if that takes longer than `seconds` and a grace.
+
+    The client looks at its deadline by itself, but not while the system looks up a name. Then the work goes on in a
+    thread that nobody waits for.
+    """
+    if seconds is None:
+        return work()
+    answers: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put((work(), None))
+        except BaseException as error:  # raised again where somebody waits for it
+            answers.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        value, error = answers.get(timeout=seconds + GRACE)
+    except queue.Empty:
+        raise Unreachable(f"no answer within {seconds:.0f} s") from None
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]  # what the work returned

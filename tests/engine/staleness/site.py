@@ -329,7 +329,7 @@ class Site:
         text = (self.context / "docker/Dockerfile").read_text()
         step = compile_step.without_secrets(compile_step.find(text, {"CACHE_SCOPE": self.scope}))
         shell = travel.command_for(step.command, words, secrets.token_hex(4))
-        text = compile_step.replace(text, step, travel.mounts("packed" if pack else ""), shell)
+        text = compile_step.replace(text, step, travel.mounts(pack=pack is not None), shell)
         text += f"\nFROM scratch AS left\nCOPY --from={step.stage} /{travel.SCRIPTS}/ /\n"
         argv = self.command(Build(), out or self.root)
         argv = [a for a in argv if not a.startswith(("--file", "--target", "--output", "--build-arg=BINS"))]
@@ -337,7 +337,7 @@ class Site:
         extra = [f"--target={target}", f"--output=type=local,dest={out}" if out else "--output=type=cacheonly"]
         named = [f"--build-context={travel.SCRIPTS}={PROJECT / 'src/buildkit_tasks/data/cache'}"]
         if pack:
-            named.append(f"--build-context=packed={pack}")
+            named.append(f"--build-context={travel.PACK}={pack}")
         done = docker(*argv[1:-1], "--file=-", *extra, *named, argv[-1], stdin=text.encode(), check=False)
         return done.returncode == 0
 
