@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import email.utils
 import random
+import re
 import socket
 import ssl
 import threading
@@ -297,4 +298,5 @@ def _words(error: Exception) -> str:
     inner = error.__cause__ or error
     if isinstance(inner, OSError) and inner.strerror:
         return str(inner.strerror)
-    return printable(str(error).rpartition(">: ")[2] or type(error).__name__)
+    text = re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", str(error)).rstrip(".")
+    return printable(text or type(error).__name__)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.registry_client import Client, reference
+from buildkit_tasks.registry_client import Client
+from buildkit_tasks.registry_model import reference
 from buildkit_tasks.world import World
 from tests.engine import cache_site
 from tests.engine.cache_site import CRATES
@@ -68,7 +69,7 @@ def blob(here: Machine, second: SecondEngine) -> Path:
     tag = here.document("cache.list")["packs"][0]["tags"][0]
     manifest = Client(world, reference(str(here.more["BUILDKIT_TASKS_REMOTE_CACHE"]))).manifest(tag)
     assert manifest is not None
-    digest = max(manifest.layers, key=lambda layer: layer[1])[0].removeprefix("sha256:")
+    digest = max(manifest.layers, key=lambda layer: layer.size).digest.removeprefix("sha256:")
     return second.blobs / digest[:2] / digest / "data"
 
 

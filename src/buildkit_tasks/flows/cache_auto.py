@@ -68,7 +68,7 @@ def _reason(error: Exception) -> str:
         return printable(f"{type(error).__name__}: {error}", _LINE)
     if error.code in ("interrupted", "bad-argument", "settings-invalid"):
         raise error
-    return printable("; ".join((error.message, *error.causes[:1])), _LINE)
+    return printable("; ".join((error.message.rstrip("."), *error.causes[:1])), _LINE)
 
 
 def _trip(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str, wait: float) -> Trip:
