@@ -48,7 +48,7 @@ SECRET = f"planted-{secrets.token_hex(8)}"
 def builds(machine: Machine, server: hostile_registry.Hostile) -> str:
     """Build beside the registry: it ends right, in time and in bounded memory. Returns all that it said."""
     env = {**machine.env, "BUILDKIT_TASKS_REMOTE_CACHE": f"{server.host}/team/cache"}
-    argv = [process.BIN / "invoke", "build", "--no-cache"]
+    argv: list[str | Path] = [process.BIN / "invoke", "build", "--no-cache"]
     done, seconds, size = process.measured(argv, machine.site.root, env, timeout=600)
     assert done.code == 0, done.all
     assert size < 200
@@ -80,10 +80,10 @@ def _layers(request: Request) -> bool:
 
 
 def _other_bytes(request: Request) -> bool:
-    if _layers(request):
-        request.answer(bytes(len(hostile_registry.layer())), "application/octet-stream")
-        return True
-    return False
+    if not _layers(request):
+        return False
+    request.answer(hostile_registry.layer(), "application/octet-stream")
+    return True
 
 
 def _slowly(request: Request) -> bool:

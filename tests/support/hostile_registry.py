@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+import secrets
 import socket
 import socketserver
 import tarfile
@@ -29,8 +30,8 @@ def sha256(content: bytes) -> str:
 
 
 def layer() -> bytes:
-    """A part that is no archive, in the tar that layers are."""
-    text = b"not an archive"
+    """A part that is no archive, in the tar that layers are; another one each time, so that no engine has it."""
+    text = f"not an archive {secrets.token_hex(8)}".encode()
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         info = tarfile.TarInfo("deps-1.tar.gz")
@@ -152,7 +153,10 @@ class Handler(socketserver.BaseRequestHandler):
         got = b""
         while b"\r\n\r\n" not in got:
             piece = self.request.recv(65536)
-            if not piece or piece[0] == 0x16:  # a TLS hello: there is no TLS here
+            if not piece:
+                return
+            if not got and piece[0] == 0x16:  # a TLS hello: there is no TLS here, and clients know this answer to it
+                self.request.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
                 return
             got += piece
         lines = got.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")

@@ -20,7 +20,7 @@ from buildkit_tasks import caching, compile_step, pack_image, registry_reader, t
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import BuildPlan, BuildRequest
 from buildkit_tasks.registry_client import Client
-from buildkit_tasks.registry_model import Blob, Digest, RegistryError, Tag
+from buildkit_tasks.registry_model import Blob, Digest, RegistryError, Tag, printable
 from buildkit_tasks.travel import Facts, Wanted
 
 from . import building, remote
@@ -223,5 +223,13 @@ def _told(problem: Problem, reference: str) -> Problem:
             "The pack could not be unpacked; the mounts are as they were.",
             causes=full,
             hint="invoke prune",
+        )
+    if problem.code == "image-unavailable":  # the toolchain image was there for the look into the mounts
+        return Problem(
+            "registry-unreachable",
+            f"The pack {reference} could not be fetched.",
+            causes=[printable(cause) for cause in problem.causes],
+            details=problem.details,
+            hint="try again later",
         )
     return problem
