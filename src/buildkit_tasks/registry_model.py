@@ -18,9 +18,9 @@ from .errors import Problem
 #: The most bytes that are shown of a text that a stranger wrote.
 SHOWN = 200
 
-_LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?")
+_LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.ASCII)  # \d has many alphabets
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
-_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::\d{{1,5}})?")
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::\d{{1,5}})?", re.ASCII)
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_PART}(?:/{_PART})*")
 
@@ -180,7 +180,7 @@ def proxy_for(env: Mapping[str, str], scheme: str, host: str) -> str:
         from urllib.request import getproxies  # late: it imports TLS
 
         found = getproxies()
-    name = re.sub(r":\d+$", "", host).lower()
+    name = re.sub(r":[0-9]+$", "", host).lower()
     for entry in found.get("no", "").lower().split(","):
         end = entry.strip().lstrip("*.")
         if entry.strip() == "*" or (end and (end in (name, host.lower()) or name.endswith(f".{end}"))):
