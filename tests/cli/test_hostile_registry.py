@@ -43,13 +43,13 @@ def shop(bench: Bench) -> Bench:
     """A machine that never built, as docker tells it."""
     (bench.root / "docker" / "Dockerfile").write_text(DOCKERFILE)
     bench.reply("buildx bake", leaves={"facts": FACTS, "packages": ""})
-    bench.env |= {"BUILDKIT_TASKS_REMOTE_CACHE_WAIT": str(WAIT)}
+    bench.env |= {"BUILDKIT_TASKS_PACKS_WAIT": str(WAIT)}
     return bench
 
 
 def build(shop: Bench, server: hostile_registry.Hostile, *args: str) -> process.Done:
     """Build, and see that it ended as a build without a shared cache does; returns what it said."""
-    env = {**shop.environment(), "BUILDKIT_TASKS_REMOTE_CACHE": f"{server.host}/team/cache"}
+    env = {**shop.environment(), "BUILDKIT_TASKS_PACKS_REPOSITORY": f"{server.host}/team/cache"}
     done, seconds, size = process.measured([process.BIN / "invoke", "build", *args], shop.root, env)
     assert done.code == 0, done.all
     assert seconds < WAIT + REST, done.all

@@ -35,8 +35,8 @@ def machine(site: Site, tmp_path: Path) -> Machine:
     config.write_text(f"# {SECRET}\n[term]\nquiet = false\n")
     more = {
         "BUILDKIT_TASKS_CACHE_NAMESPACE": f"t{secrets.token_hex(4)}",
-        "BUILDKIT_TASKS_CARGO_CONFIG": str(config),
-        "BUILDKIT_TASKS_REMOTE_CACHE_TIMEOUT": str(PULL),
+        "BUILDKIT_TASKS_BUILD_CARGO_CONFIG": str(config),
+        "BUILDKIT_TASKS_PACKS_TIMEOUT": str(PULL),
         "DOCKER_CONFIG": str(tmp_path),
     }
     return Machine(site, tmp_path, more)
@@ -47,7 +47,7 @@ SECRET = f"planted-{secrets.token_hex(8)}"
 
 def builds(machine: Machine, server: hostile_registry.Hostile) -> str:
     """Build beside the registry: it ends right, in time and in bounded memory. Returns all that it said."""
-    env = {**machine.env, "BUILDKIT_TASKS_REMOTE_CACHE": f"{server.host}/team/cache"}
+    env = {**machine.env, "BUILDKIT_TASKS_PACKS_REPOSITORY": f"{server.host}/team/cache"}
     argv: list[str | Path] = [process.BIN / "invoke", "build", "--no-cache"]
     done, seconds, size = process.measured(argv, machine.site.root, env, timeout=600)
     assert done.code == 0, done.all

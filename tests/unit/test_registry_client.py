@@ -14,11 +14,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from buildkit_tasks import pack_image, registry_http, registry_model
-from buildkit_tasks.errors import Problem
-from buildkit_tasks.registry_client import Client
-from buildkit_tasks.registry_model import Blob, Denied, Digest, Tag, Unreachable
-from buildkit_tasks.world import World
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.world import World
+from buildkit_tasks.packs import image as pack_image
+from buildkit_tasks.registry import http as registry_http
+from buildkit_tasks.registry import names as registry_names
+from buildkit_tasks.registry.client import Client
+from buildkit_tasks.registry.names import Blob, Denied, Digest, Tag, Unreachable
 
 CONFIG = b'{"config":{"Labels":{"k":"v"}}}'
 LAYER = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": Digest.of(b"a layer"), "size": 7}
@@ -134,7 +136,7 @@ def running() -> Iterator[Fake]:
 
 def client(fake: Fake, home: Path) -> Client:
     world = World(env={"DOCKER_CONFIG": str(home)}, cwd=home, home=home)
-    return Client(world, registry_model.reference(f"{fake.host}/team/cache"), sleep=lambda _: None)
+    return Client(world, registry_names.reference(f"{fake.host}/team/cache"), sleep=lambda _: None)
 
 
 def log_in(home: Path, host: str) -> None:
@@ -172,7 +174,7 @@ def test_credentials_of_a_helper_are_used(fake: Fake, tmp_path: Path) -> None:
     world = World(
         env={"DOCKER_CONFIG": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin"}, cwd=tmp_path, home=tmp_path
     )
-    asker = Client(world, registry_model.reference(f"{fake.host}/team/cache"))
+    asker = Client(world, registry_names.reference(f"{fake.host}/team/cache"))
     assert asker.manifest("a") is not None
 
 
@@ -194,7 +196,7 @@ def test_trouble_of_the_registry_is_tried_again_and_told_when_it_stays(fake: Fak
 
 def test_nobody_there_is_unreachable(tmp_path: Path) -> None:
     world = World(env={}, cwd=tmp_path, home=tmp_path)
-    asker = Client(world, registry_model.reference("127.0.0.1:9/team/cache"), sleep=lambda _: None)
+    asker = Client(world, registry_names.reference("127.0.0.1:9/team/cache"), sleep=lambda _: None)
     with pytest.raises(Unreachable):
         asker.tags()
 
@@ -268,10 +270,10 @@ def test_a_password_is_not_sent_to_where_a_registry_keeps_its_blobs(fake: Fake, 
 )
 def test_what_names_no_repository_is_refused(text: str) -> None:
     with pytest.raises(Problem) as caught:
-        registry_model.reference(text)
+        registry_names.reference(text)
     assert "secret" not in caught.value.text()
 
 
 @pytest.mark.parametrize("text", ["ghcr.io/a/b-cache", "localhost/x", "host:5000/x/y_z", "[::1]:5000/a"])
 def test_repositories_of_registries(text: str) -> None:
-    assert registry_model.reference(text).name == text
+    assert registry_names.reference(text).name == text

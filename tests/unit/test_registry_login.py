@@ -10,12 +10,13 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from buildkit_tasks import registry_login, registry_model
-from buildkit_tasks.registry_client import Client
-from buildkit_tasks.registry_http import Patience, Wire
-from buildkit_tasks.registry_login import Challenge, Credentials
-from buildkit_tasks.registry_model import Blob, Denied, Digest, Malformed, Tag, Unreachable
-from buildkit_tasks.world import World
+from buildkit_tasks.core.world import World
+from buildkit_tasks.registry import login as registry_login
+from buildkit_tasks.registry import names as registry_names
+from buildkit_tasks.registry.client import Client
+from buildkit_tasks.registry.http import Patience, Wire
+from buildkit_tasks.registry.login import Challenge, Credentials
+from buildkit_tasks.registry.names import Blob, Denied, Digest, Malformed, Tag, Unreachable
 from tests.support import hostile_registry
 from tests.support.hostile_registry import Request
 
@@ -167,7 +168,7 @@ def test_only_https_is_asked_and_this_machine_by_itself(address: str, base: str,
 
 
 def client(server: hostile_registry.Hostile, home: Path, config: object, **more: object) -> Client:
-    reference = registry_model.reference(f"{server.host}/team/cache")
+    reference = registry_names.reference(f"{server.host}/team/cache")
     return Client(world(home, config), reference, **more)  # type: ignore[arg-type]
 
 

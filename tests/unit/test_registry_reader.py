@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildkit_tasks import pack_image, registry_reader
-from buildkit_tasks.registry_model import (
+from buildkit_tasks.packs import image as pack_image
+from buildkit_tasks.registry import reader as registry_reader
+from buildkit_tasks.registry.names import (
     Config,
     Descriptor,
     Digest,
@@ -194,7 +195,7 @@ def test_only_this_machine_is_loopback(host: str) -> None:
 
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_a_reference_has_nothing_in_it_that_a_dockerfile_could_misread(host: str, path: str) -> None:
-    from buildkit_tasks.errors import Problem
+    from buildkit_tasks.core.errors import Problem
 
     try:
         name = Reference(host, path).name

@@ -1,0 +1,270 @@
+"""A small client of the OCI distribution API, for what no docker command does: list tags, look at a manifest, delete,
+and send blobs that the registry does not have without an engine in between.
+
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md. Nothing that a registry says is believed:
+`http` bounds it, `reader` gives it a form, `login` decides who is told a password.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.world import World
+
+from . import reader
+from .login import Challenge, Credentials, challenge, credentials
+from .names import (
+    Blob,
+    Config,
+    Denied,
+    Descriptor,
+    Digest,
+    Malformed,
+    Manifest,
+    Reference,
+    RegistryError,
+    Tag,
+    Unreachable,
+    is_loopback,
+    printable,
+)
+
+if TYPE_CHECKING:
+    from .http import Answer, Wire
+
+#: Seconds for one question, with all its tries, redirects and log-ins. Blobs that are sent have their own limit.
+QUESTION = 30.0
+
+#: Pages of a tag list that are read.
+PAGES = 100
+
+
+@dataclass
+class Client:
+    """One repository of a registry. Raises `RegistryError`s only; what is not there is None.
+
+    `seconds`: for the whole dialogue from its first question on, everything that is sent included; None = no limit but
+    each question's own.
+    """
+
+    world: World
+    ref: Reference
+    ca_bundle: str = ""
+    sleep: Callable[[float], None] = time.sleep
+    seconds: float | None = None
+    _authorization: str = field(default="", repr=False)
+    _base: str = ""
+    _end: float | None = None
+    _wire: Wire = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        from .http import Patience, Wire  # late: TLS takes 50 ms to import
+
+        self._wire = Wire(self.world.env, self.ca_bundle, Patience(self.world.clock), self.sleep)
+
+    def tags(self) -> tuple[Tag, ...]:
+        """All tags of the repository, none where it does not exist."""
+        found: list[Tag] = []
+        start = f"{self.ref.repository}/tags/list"
+        path, seen = f"{start}?n=1000", set[str]()
+        while path:
+            if path in seen or len(seen) >= PAGES:
+                raise Malformed("the tag list does not end")
+            seen.add(path)
+            answer = self._ask("GET", path)
+            if answer is None:
+                break
+            found += reader.tags(answer.body)
+            after = re.search(r'<[^>]*/v2/([^>]+)>;\s*rel="?next"?', answer.headers.get("link", "")[:4096])
+            path = after[1] if after else ""
+            if path and not (path.startswith(f"{start}?") and re.fullmatch(r"[\x21-\x7e]+", path)):
+                raise Malformed(f"the tag list goes on at {printable(path)}")
+        return tuple(found)
+
+    def manifest(self, name: str) -> Manifest | None:
+        """The manifest behind a tag or digest, None where there is none. An index counts as its first image."""
+        found = self._manifest(Digest(name) if ":" in name else Tag(name))
+        if not isinstance(found, Descriptor):
+            return found
+        image = self._manifest(found.digest, found.size)
+        if isinstance(image, Descriptor):
+            raise Malformed("index: it names an index as an image")
+        return image
+
+    def config(self, manifest: Manifest) -> Config:
+        """An image's configuration. Raises `Malformed` where its bytes are not those that the manifest names."""
+        wanted = manifest.config
+        if wanted.size > reader.LIMIT:
+            raise Malformed(f"the configuration is said to have {wanted.size} bytes")
+        answer = self._ask("GET", f"{self.ref.repository}/blobs/{wanted.digest}")
+        if answer is None:
+            raise Malformed("the configuration that the manifest names is not there")
+        if len(answer.body) != wanted.size or Digest.of(answer.body) != wanted.digest:
+            raise Malformed("the configuration is not the one that the manifest names")
+        return reader.config(answer.body)
+
+    def labels(self, manifest: Manifest) -> Mapping[str, str]:
+        """The labels in an image's configuration."""
+        return self.config(manifest).labels
+
+    def send(self, blob: Blob) -> bool:
+        """Put a blob where it is not yet; True when it had to be sent. The registry checks its digest."""
+        path = f"{self.ref.repository}/blobs"
+        if self._ask("HEAD", f"{path}/{blob.digest}") is not None:
+            return False
+        with self._within(None):
+            self._tried("PUT", lambda: self._upload(path, blob))
+        return True
+
+    def tag(self, tag: Tag, manifest: Blob, media_type: str) -> None:
+        """Name a manifest, whose blobs are there, by a tag."""
+        path = f"{self.ref.repository}/manifests/{tag}"
+        with self._within(QUESTION):
+            self._tried("PUT", lambda: self._once("PUT", path, {"Content-Type": media_type}, manifest))
+
+    def delete(self, digest: Digest) -> bool:
+        """Delete a manifest with all its tags; False where the registry does not offer that."""
+        try:
+            return self._ask("DELETE", f"{self.ref.repository}/manifests/{digest}") is not None
+        except Denied:
+            return False
+
+    def problem(self, error: RegistryError) -> Problem:
+        """How a dialogue ended as a problem: registry-denied, -malformed or -unreachable."""
+        host, causes = self.ref.host, [printable(error)]
+        if isinstance(error, Denied):
+            return Problem("registry-denied", f"{host} does not let us in.", causes=causes, hint=f"docker login {host}")
+        look = f"curl -sS https://{self.ref.api_host}/v2/   (name, network, proxy, certificate: the setting ca_bundle)"
+        if isinstance(error, Malformed):
+            return Problem(
+                "registry-malformed", f"{host} gave an answer that no registry gives.", causes=causes, hint=look
+            )
+        return Problem("registry-unreachable", f"The registry {host} does not answer.", causes=causes, hint=look)
+
+    # ---- questions
+
+    def _manifest(self, name: Tag | Digest, size: int | None = None) -> Manifest | Descriptor | None:
+        accept = ", ".join((*reader.MANIFESTS, *reader.INDEXES))
+        answer = self._ask("GET", f"{self.ref.repository}/manifests/{name}", {"Accept": accept})
+        if answer is None:
+            return None
+        if isinstance(name, Digest) and Digest.of(answer.body) != name:
+            raise Malformed("the manifest is not the one that was asked for by its digest")
+        if size is not None and len(answer.body) != size:
+            raise Malformed("the manifest has another size than the index says")
+        return reader.manifest(answer.body, answer.headers.get("content-type", ""))
+
+    def _ask(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer | None:
+        """The answer, None where there is no such thing."""
+        with self._within(QUESTION):
+            answer = self._tried(method, lambda: self._once(method, path, headers or {}))
+        return None if answer.status == 404 else answer
+
+    def _tried(self, method: str, work: Callable[[], Answer]) -> Answer:
+        answer = self._wire.tried(method, self.ref.host, work)
+        if answer.status == 401:
+            raise Denied(f"{self.ref.host} answered 401 to {method}")
+        if answer.status == 404 and method == "PUT":
+            raise Unreachable(f"{self.ref.host} answered 404 to {method}")
+        return answer
+
+    @contextmanager
+    def _within(self, seconds: float | None) -> Iterator[None]:
+        now = self.world.clock()
+        if self._end is None:
+            self._end = float("inf") if self.seconds is None else now + self.seconds
+        end = self._end if seconds is None else min(self._end, now + seconds)
+        with self._wire.patience.until(end):
+            yield
+
+    def _upload(self, path: str, blob: Blob) -> Answer:
+        """Ask where to, then send all in one request, as the specification calls it: POST then PUT."""
+        begun = self._once("POST", f"{path}/uploads/", {}, Blob("", 0, lambda: ()))
+        if begun.status >= 400:
+            return begun
+        here = f"{self._base}://{self.ref.api_host}/v2/"
+        try:
+            place = urllib.parse.urljoin(here, begun.headers.get("location", ""))
+        except ValueError:
+            place = ""
+        place = self._wire.checked(place, here)
+        address = f"{place}{'&' if '?' in place else '?'}digest={blob.digest}"
+        headers = {"Content-Type": "application/octet-stream"}
+        if self._authorization and address.startswith(here):
+            headers["Authorization"] = self._authorization
+        return self._wire.request("PUT", address, headers, blob)
+
+    def _once(self, method: str, path: str, headers: Mapping[str, str], body: Blob | None = None) -> Answer:
+        """One request, after a log-in where the registry asks for one."""
+        answer = self._request(method, path, headers, body)
+        before = self._authorization
+        # who may read need not be let in to write with the same token: what is asked for now counts
+        if answer.status == 401:
+            trouble = self._log_in(answer.headers.get("www-authenticate", ""), method)
+            if trouble:
+                return trouble
+            if self._authorization != before:
+                return self._request(method, path, headers, body)
+        return answer
+
+    def _request(self, method: str, path: str, headers: Mapping[str, str], body: Blob | None) -> Answer:
+        from urllib3.exceptions import HTTPError
+
+        both = ("https", "http") if is_loopback(self.ref.host) else ("https",)
+        schemes = (self._base,) if self._base else both
+        sent = {**headers, **({"Authorization": self._authorization} if self._authorization else {})}
+        for scheme in schemes:
+            try:
+                answer = self._wire.request(method, f"{scheme}://{self.ref.api_host}/v2/{path}", sent, body)
+            except (HTTPError, OSError):
+                if scheme == schemes[-1]:
+                    raise
+                continue
+            self._base = scheme
+            return answer
+        raise AssertionError
+
+    # ---- log-in
+
+    def _log_in(self, header: str, method: str) -> Answer | None:
+        """Do what the registry asks for; the answer of a token server that is in trouble, to be tried again."""
+        wanted = challenge(header, self.ref.repository, method)
+        given = credentials(self.world, self.ref.host)
+        if wanted is None:
+            return None
+        if wanted.kind == "basic":
+            self._authorization = given.basic if given else ""
+        elif given and given.token:
+            self._authorization = f"Bearer {given.token}"
+        else:
+            answer = self._token(wanted, given)
+            if answer.status in (400, 401, 403):
+                raise Denied(f"the token server of {self.ref.host} answered {answer.status}")
+            if answer.status >= 300:
+                return answer
+            self._authorization = f"Bearer {reader.token(answer.body)}"
+        return None
+
+    def _token(self, wanted: Challenge, given: Credentials | None) -> Answer:
+        """A token from the realm, which is asked by https only; what it is told is not told to where it redirects."""
+        realm = self._wire.checked(wanted.realm, f"{self._base}://{self.ref.api_host}/")
+        query = {name: value for name, value in (("service", wanted.service), ("scope", wanted.scope)) if value}
+        if given and given.identity:
+            form = {
+                "grant_type": "refresh_token",
+                "refresh_token": given.identity,
+                "client_id": "buildkit-tasks",
+                **query,
+            }
+            kind = {"Content-Type": "application/x-www-form-urlencoded"}
+            return self._wire.request("POST", realm, kind, urllib.parse.urlencode(form).encode())
+        headers = {"Authorization": given.basic} if given and given.basic else {}
+        joint = "&" if "?" in realm else "?"
+        return self._wire.request("GET", f"{realm}{joint}{urllib.parse.urlencode(query)}", headers)

@@ -1,0 +1,67 @@
+"""One bounded question: does an image registry answer from here?"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from buildkit_tasks.core.world import World
+
+from .names import is_loopback, printable, proxy_for
+
+#: Seconds the question may take in all, however many registries are asked.
+PATIENCE = 2.0
+
+
+def reachable(world: World, hosts: Sequence[str], ca_bundle: str) -> tuple[bool, str]:
+    """Whether any of the registries answers, and the reason where none does.
+
+    Any HTTP answer counts, also "log in first"; a gateway's error (5xx, 407) does not. Asked in threads that nobody
+    waits for: a name lookup has no time-out of its own.
+    """
+    answers: queue.Queue[tuple[bool, str]] = queue.Queue()
+    began = world.clock()
+    for host in hosts:
+        threading.Thread(target=lambda h=host: answers.put(_ask(world, h, ca_bundle)), daemon=True).start()
+    reasons: list[str] = []
+    while len(reasons) < len(hosts):
+        try:
+            fine, reason = answers.get(timeout=max(0.0, PATIENCE - (world.clock() - began)))
+        except queue.Empty:
+            reasons.append(f"no answer within {PATIENCE:.0f} s")
+            break
+        if fine:
+            return True, ""
+        reasons.append(reason)
+    return False, "; ".join(reasons)
+
+
+def _ask(world: World, host: str, ca_bundle: str) -> tuple[bool, str]:
+    import ssl  # late: TLS takes 50 ms to import, and most builds ask nobody
+    import urllib.error
+    import urllib.request
+
+    reason = ""
+    for scheme in ("https", "http") if is_loopback(host) else ("https",):
+        proxy = proxy_for(world.env, scheme, host)
+        try:
+            opener = urllib.request.build_opener(
+                urllib.request.ProxyHandler({scheme: proxy} if proxy else {}),
+                urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_bundle or None)),
+            )
+            with opener.open(f"{scheme}://{host}/v2/", timeout=PATIENCE):
+                return True, ""
+        except urllib.error.HTTPError as error:
+            if error.code < 500 and error.code != 407:
+                return True, ""
+            reason = f"{host}: HTTP {error.code}"
+        except Exception as error:  # a stranger's answer: whatever is wrong with it, it is none
+            reason = f"{host}: {_words(error)}"
+    return False, reason
+
+
+def _words(error: Exception) -> str:
+    inner: Any = getattr(error, "reason", error)
+    return printable(getattr(inner, "strerror", None) or inner)
