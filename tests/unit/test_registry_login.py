@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -13,6 +14,7 @@ import pytest
 from buildkit_tasks.core.world import World
 from buildkit_tasks.registry import login as registry_login
 from buildkit_tasks.registry import names as registry_names
+from buildkit_tasks.registry import remote as registry_remote
 from buildkit_tasks.registry.client import Client
 from buildkit_tasks.registry.http import Patience, Wire
 from buildkit_tasks.registry.login import Challenge, Credentials
@@ -283,3 +285,16 @@ def test_what_is_no_tag_and_no_digest_is_not_asked_for(tmp_path: Path, name: str
         with pytest.raises(Malformed):
             client(server, tmp_path, {}).manifest(name)
         assert server.asked == []
+
+
+def test_nobody_waits_for_work_that_cannot_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look-up of a name has no deadline of its own."""
+    monkeypatch.setattr(registry_remote, "GRACE", 0.1)
+    never = threading.Event()
+    with pytest.raises(Unreachable, match="no answer within"):
+        registry_remote.bounded(0.1, never.wait)
+    never.set()
+    assert registry_remote.bounded(5.0, lambda: 7) == 7
+    assert registry_remote.bounded(None, lambda: 7) == 7
+    with pytest.raises(Malformed):
+        registry_remote.bounded(5.0, lambda: Tag("not a tag"))
