@@ -7,8 +7,20 @@ https://github.com/moby/buildkit/blob/v0.13.1/solver/llbsolver/mounts/mount.go
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from buildkit_tasks.core.errors import Problem
+
+# What may come into these Dockerfiles from a project's own, an engine's listing or the output of a step. With other
+# characters they could continue the line with something else.
+_FORMS = {
+    "id": re.compile(r"[\w./:@+-]+", re.ASCII),
+    "sharing": re.compile(r"shared|locked|private"),
+    "image": re.compile(r"[\w./:@\[\]-]+", re.ASCII),
+    "state": re.compile(r"[0-9a-z]+ +-"),
+}
 
 #: Exit code of a removal that found a mount changed since it was listed. As sysexits' EX_TEMPFAIL: try again.
 CHANGED = 75
@@ -32,6 +44,10 @@ class Opened:
     id: str
     sharing: str
 
+    def __post_init__(self) -> None:
+        _checked("id", self.id)
+        _checked("sharing", self.sharing)
+
 
 def listing(base: str, mounts: Sequence[Opened], nonce: str) -> str:
     """Files `N/list`, `N/texts`, `N/generation` for the N-th mount, in the order given, as the build's output."""
@@ -51,7 +67,7 @@ def removal(base: str, mounts: Sequence[Opened], generations: Sequence[str], non
     are in that order): a removal that is killed leaves objects that cargo no longer knows, never the reverse.
     """
     checks = [
-        f'cd /mnt/{n} && [ "$({_GENERATION})" = "{generation}" ] || exit {CHANGED}'
+        f'cd /mnt/{n} && [ "$({_GENERATION})" = "{_checked("state", generation)}" ] || exit {CHANGED}'
         for n, generation in enumerate(generations)
     ]
     steps = [f"cd /mnt/{n} && tr '\\n' '\\0' < /paths/{n} | xargs -0 rm -rf --" for n, _ in enumerate(mounts)]
@@ -61,4 +77,16 @@ def removal(base: str, mounts: Sequence[Opened], generations: Sequence[str], non
 def _dockerfile(base: str, mounts: Sequence[Opened], nonce: str, steps: Sequence[str], extra: str = "") -> str:
     flags = " ".join(f"--mount=type=cache,id={m.id},target=/mnt/{n},sharing={m.sharing}" for n, m in enumerate(mounts))
     # the nonce makes the step a new one: what a mount holds is no part of BuildKit's key
-    return f"FROM {base} AS open\nRUN {extra}{flags} : {nonce}; {'; '.join(f'({s}) || exit $?' for s in steps)}\n"
+    shell = "; ".join(f"({step}) || exit $?" for step in steps)
+    return f"FROM {_checked('image', base)} AS open\nRUN {extra}{flags} : {nonce}; {shell}\n"
+
+
+def _checked(what: str, text: str) -> str:
+    """The text, if it has the form of what it is. Raises `Problem` cache-missing."""
+    if not _FORMS[what].fullmatch(text):
+        raise Problem(
+            "cache-missing",
+            f"The {what} {text[:200]!r} of a cache mount cannot be written into a Dockerfile.",
+            hint="invoke cache.clear    (whole mounts are cleared without a look inside)",
+        )
+    return text

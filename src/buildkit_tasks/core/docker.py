@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,16 +41,30 @@ def info(cwd: Path) -> Command:
     return docker(cwd, "info", "--format", "{{json .}}")
 
 
-def bake(cwd: Path, definition: str, metadata: Path, *, no_cache: Sequence[str] = (), builder: str = "") -> Command:
-    """One solve for all targets of a JSON definition on stdin; progress as JSON on stderr (buildx >= 0.13)."""
+def bake(
+    cwd: Path, definition: Mapping[str, Any], metadata: Path, *, no_cache: Sequence[str] = (), builder: str = ""
+) -> Command:
+    """One solve for all targets of a definition on stdin; progress as JSON on stderr (buildx >= 0.13)."""
     extra = [f"--set={target}.no-cache=true" for target in no_cache]
     return docker(
         cwd,
         *("buildx", "bake", *_builder(builder), "--file", "-", "--progress", "rawjson"),
         *("--metadata-file", str(metadata), *extra),
         env=(NO_ATTESTATIONS, NO_ENTITLEMENTS),
-        stdin=definition,
+        stdin=json.dumps(_literal(definition)),
     )
+
+
+def _literal(value: Any) -> Any:
+    """A definition that means what it says: to bake every text, names too, is a template with variables and functions.
+
+    https://github.com/hashicorp/hcl/blob/main/json/spec.md#expressions
+    """
+    if isinstance(value, str):
+        return value.replace("${", "$${").replace("%{", "%%{")
+    if isinstance(value, Mapping):
+        return {_literal(name): _literal(item) for name, item in value.items()}
+    return [_literal(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def image_ids(cwd: Path, images: Iterable[str]) -> Command:

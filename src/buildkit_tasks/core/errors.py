@@ -49,6 +49,7 @@ EXIT_CODES: dict[str, int] = {
     "engine-not-ours": 36,
     "registry-unreachable": 40,
     "registry-denied": 41,
+    "registry-malformed": 52,
     "pack-missing": 42,
     "pack-refused": 43,
     "push-refused": 44,
