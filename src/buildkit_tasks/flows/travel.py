@@ -136,8 +136,7 @@ class Trip:
         target = self.plan.definition["target"][service.name]
         text = service.dockerfile.read_text("utf-8")
         step = compile_step.without_secrets(compile_step.find(text, dict(target.get("args", {}))))
-        shell = travel.command_for(step.command, words, self.nonce)
-        text = compile_step.replace(text, step, travel.mounts(pack), shell) + travel.output_stage(step.stage)
+        text = travel.dockerfile(text, step, words, self.nonce, pack)
         with as_file(files("buildkit_tasks") / "data" / "cache") as scripts:
             caches = {**stand_in(target, text, step.stage, {travel.SCRIPTS: str(scripts)}, self.platform), **extra}
             definition = {"group": {"default": {"targets": [TARGET]}}, "target": {TARGET: caches}}
