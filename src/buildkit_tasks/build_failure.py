@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .errors import Problem
-from .progress import Progress
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.progress import Progress
 
 
 def explain(progress: Progress, rest: str, code: int) -> Problem:

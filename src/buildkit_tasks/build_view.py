@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from .model import BuildOutcome, BuildPlan
-from .progress import Progress
-from .report import Report
+from buildkit_tasks.model import BuildOutcome, BuildPlan
+from buildkit_tasks.progress import Progress
+from buildkit_tasks.report import Report
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -10,8 +10,8 @@ import csv
 from collections.abc import Sequence
 from typing import Any
 
-from .builders import IMAGE
-from .errors import Problem
+from buildkit_tasks.builders import IMAGE
+from buildkit_tasks.errors import Problem
 
 #: Options that become something else than a part of the deployment.
 _ELSEWHERE = {"loadbalance", "timeout", "default-load", "buildkit-root-volume-memory"}

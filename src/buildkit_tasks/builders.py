@@ -11,6 +11,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from buildkit_tasks import platforms
+from buildkit_tasks.model import BuildRequest, Engine
+
 #: Drivers that `builder.create` makes builders of; the engine's own builder has the driver `docker`.
 DRIVERS = ("docker-container", "remote", "kubernetes")
 
@@ -154,9 +157,9 @@ def _platform(one: object) -> str:
     return str(one)
 
 
-def assigned(found: Builder, platforms: Sequence[str]) -> dict[str, Node]:
+def assigned(found: Builder, wanted: Sequence[str]) -> dict[str, Node]:
     """Per platform the node that will build for it."""
-    return {platform: node for platform in platforms if (node := found.node_for(platform))}
+    return {platform: node for platform in wanted if (node := found.node_for(platform))}
 
 
 def without(found: Builder, names: Sequence[str]) -> Builder:
@@ -167,3 +170,20 @@ def without(found: Builder, names: Sequence[str]) -> Builder:
 def child(builder: str, node: str) -> str:
     """The name of the builder that has just this node of a builder: so that one node can be meant."""
     return f"{builder}.{node}"
+
+
+def platforms_for(request: BuildRequest, engine: Engine, builder: Builder) -> tuple[str, ...]:
+    """The platforms to name to buildx; none where the engine's own builder makes images of its own kind.
+
+    Unasked, another builder would build for the kind of its first node.
+    """
+    return request.platforms or (() if builder.own else (platforms.own(engine),))
+
+
+def at(engine: Engine, builder: Builder, platform: str = "") -> Engine:
+    """The facts as they are where a platform is built: with the system and processor of the builder's node."""
+    node = builder.node_for(platform)
+    if builder.own or not node or not node.platforms:
+        return engine
+    system, _, arch = node.platforms[0].partition("/")
+    return replace(engine, os=system, arch=arch.partition("/")[0])

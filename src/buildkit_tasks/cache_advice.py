@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from . import cache_inside, caching
-from .cache_inside import Content
-from .cache_view import Cache
+from buildkit_tasks import cache_inside, units
+from buildkit_tasks.cache_inside import Content
+from buildkit_tasks.cache_view import Cache
 
 #: A target mount this many times the size of what its programs need is worth a sweep.
 USEFUL = 1.5
@@ -51,7 +51,7 @@ def advise(cache: Cache, contents: Mapping[str, Content], min_disk: int) -> tupl
         want = max(10**9, total // 2)
         found.append(
             Advice(
-                f"only {caching.human(cache.disk_free)} of the disk are free",
+                f"only {units.human(cache.disk_free)} of the disk are free",
                 f"invoke cache.trim --keep {want // 10**6}MB",
                 total - want,
                 "what it deletes last is listed first by --dry-run",
@@ -89,6 +89,6 @@ def _registry(name: str, content: Content, cache: Cache) -> list[Advice]:
     size = sum(e.size for e in content.entries)
     age = cache.now.timestamp() - newest
     if newest and age > INDEX_AGE and size > SMALL:
-        why = f"the registry index in {name} was last brought up to date {caching.days(age)} ago"
+        why = f"the registry index in {name} was last brought up to date {units.days(age)} ago"
         return [Advice(why, "invoke cache.clear --mount cargo-registry", size, "all crates are downloaded again")]
     return []

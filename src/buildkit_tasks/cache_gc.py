@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import caching
-from .errors import Problem
-from .model import Version
+from buildkit_tasks import units
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import Version
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$")
 
@@ -76,7 +76,7 @@ def parse(text: str) -> Collector:
 
 
 def _rule(values: dict[str, str]) -> Rule:
-    sizes = {k: caching.size(v) for k, v in values.items() if re.search(r"Bytes|Space", k)}
+    sizes = {k: units.size(v) for k, v in values.items() if re.search(r"Bytes|Space", k)}
     found = _DURATION.match(values.get("Keep Duration", ""))
     hours, minutes, seconds = (int(p or 0) for p in found.groups()) if found else (0, 0, 0)
     return Rule(
@@ -113,13 +113,13 @@ def verdict(collector: Collector) -> tuple[str, ...]:
 
 def _when(rule: Rule) -> str:
     limit = rule.most or rule.reserved
-    parts = [f"when they were not used for {caching.days(rule.keep)}"] if rule.keep else []
+    parts = [f"when they were not used for {units.days(rule.keep)}"] if rule.keep else []
     if limit:
-        parts.append(f"while the whole build cache exceeds {caching.human(limit)}")
+        parts.append(f"while the whole build cache exceeds {units.human(limit)}")
     if rule.free:
-        parts.append(f"or less than {caching.human(rule.free)} of the disk are free")
+        parts.append(f"or less than {units.human(rule.free)} of the disk are free")
     if rule.reserved and rule.most:
-        parts.append(f"(never below {caching.human(rule.reserved)})")
+        parts.append(f"(never below {units.human(rule.reserved)})")
     return " ".join(parts) or "always"
 
 

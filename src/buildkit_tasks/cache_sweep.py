@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from . import cache_inside, caching
-from .cache_inside import Content, Inside
-from .caching import Mount, Record
+from buildkit_tasks import cache_inside, caching, units
+from buildkit_tasks.cache_inside import Content, Inside
+from buildkit_tasks.caching import Mount, Record
 
 _LAST = ("target", "cargo-git", "cargo-registry")
 
@@ -185,7 +185,7 @@ def _staying(budget: _Budget, ours: Sequence[Record], limit: int) -> list[str]:
     if budget.over:
         used = sum(r.size for r in ours if not r.reclaimable and r.id not in going)
         if used:
-            notes.append(f"{caching.human(used)} stay: a running build holds them")
+            notes.append(f"{units.human(used)} stay: a running build holds them")
     elif budget.left < 0.95 * limit and going:
         notes.append("more went than asked for: a mount goes as a whole, or not at all")
     return notes

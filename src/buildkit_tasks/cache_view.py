@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
-from . import caching
-from .caching import Mount, Record
+from buildkit_tasks import caching, units
+from buildkit_tasks.caching import Mount, Record
 
 #: Stands in a declared mount id for what only a build knows, such as TARGETARCH.
 ANY = "*"
@@ -112,9 +112,9 @@ def rows(cache: Cache, *, bars: bool) -> list[tuple[str, ...]]:
             m.kind,
             m.project or "-",
             m.platform or "-",
-            caching.human(m.size) if m.measured else "?",
-            caching.bar(m.size / largest, 12) if bars else "",
-            f"{caching.days(m.idle)} ago",
+            units.human(m.size) if m.measured else "?",
+            units.bar(m.size / largest, 12) if bars else "",
+            f"{units.days(m.idle)} ago",
             str(m.usage),
             str(len(m.records)),
             ", ".join(cache.flags(m)),
@@ -123,15 +123,15 @@ def rows(cache: Cache, *, bars: bool) -> list[tuple[str, ...]]:
     ]
     layers = [r for r in cache.records if not r.is_mount]
     if layers:
-        total = caching.human(sum(r.size for r in layers))
-        idle = f"{caching.days(min(r.idle for r in layers))} ago"
+        total = units.human(sum(r.size for r in layers))
+        idle = f"{units.days(min(r.idle for r in layers))} ago"
         found.append(("(layers)", "layers", "-", "-", total, "", idle, "-", str(len(layers)), ""))
     return found
 
 
 def summary(cache: Cache) -> str:
     """One line of totals."""
-    human = caching.human
+    human = units.human
     ours, engine = cache.ours, _sum(cache.records)
     parts = [
         f"{cache.scope}: {human(sum(r.size for r in ours))}",
@@ -150,10 +150,10 @@ def inside_lines(cache: Cache) -> list[str]:
     for name, told in cache.inside.items():
         lines += ["", f"{name}:"]
         for tree in told.get("trees", ()):
-            parts = ", ".join(f"{what} {caching.human(bytes_)}" for what, bytes_ in tree["bytes"].items() if bytes_)
+            parts = ", ".join(f"{what} {units.human(bytes_)}" for what, bytes_ in tree["bytes"].items() if bytes_)
             lines.append(f"  {tree['name']}: {parts or 'empty'}")
         if told.get("largest"):
-            crates = ", ".join(f"{c['crate']} {caching.human(c['bytes'])}" for c in told["largest"])
+            crates = ", ".join(f"{c['crate']} {units.human(c['bytes'])}" for c in told["largest"])
             lines.append(f"  largest: {crates}")
     return [*lines, ""] if lines else []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import compile_step
+from buildkit_tasks import compile_step
 
 #: Name of the build context that carries warm.sh.
 CONTEXT = "buildkit-tasks-warm"

@@ -13,22 +13,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-_UNITS = {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000}
+from buildkit_tasks.mount_ids import KINDS, attribute
+from buildkit_tasks.units import age, days, size
+
 _MOUNT_ID = re.compile(r'^cached mount (?P<target>\S+) from exec .* with id "(?P<id>[^"]*)"', re.DOTALL)
 
-#: Kinds of cache mounts, in the order in which a view shows them; the first three are those of a Rust build.
-KINDS = ("target", "cargo-registry", "cargo-git", "apt", "npm", "other")
 LAYERS = "layers"
-
-_OURS = re.compile(r"(?P<project>.+)-(?P<kind>cargo-registry|cargo-git|target(?:-(?P<platform>[a-z0-9_.]+))?)")
-_FOREIGN = (
-    ("cargo-registry", r"cargo/registry(/|$)|^cargo-registry$"),
-    ("cargo-git", r"cargo/git(/|$)|^cargo-git$"),
-    ("apt", r"/(cache|lib)/apt(/|$)|(^|[-/_])apt([-/_]|$)"),
-    ("npm", r"\.npm|node_modules|yarn|pnpm|(^|[-/_])npm([-/_]|$)"),
-    ("target", r"(^|[-/_])target([-/_]|$)"),
-)
 
 
 @dataclass(frozen=True)
@@ -102,42 +92,6 @@ class Mount:
         return any(not r.reclaimable for r in self.records)
 
 
-def platform(given: str) -> str:
-    """`arm64` or `linux/arm64` in the long form; empty stays empty."""
-    return given if not given or "/" in given else f"linux/{given}"
-
-
-def size(text: str) -> int:
-    """`54.38MB` in bytes (decimal units, as buildx prints them; `GiB` is binary); 0 for what cannot be read."""
-    found = re.match(r"([\d.]+)\s*([kKMGT]?i?B)", text.strip())
-    return round(float(found[1]) * _UNITS[found[2].lower()]) if found else 0
-
-
-def amount(text: str) -> int:
-    """What a person writes as a size, `10GB` or `512MiB`, in bytes. Raises ValueError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b)", text.strip(), re.IGNORECASE)
-    if not found:
-        raise ValueError(text)
-    return round(float(found[1]) * _UNITS[found[2].lower()])
-
-
-def age(text: str) -> float:
-    """`6 minutes ago`, `About an hour ago` in seconds; 0 for what cannot be read (= just used: nothing is deleted)."""
-    found = re.search(r"(\d+|an?|less than a)\s+(second|minute|hour|day|week|month|year)s?", text, re.IGNORECASE)
-    if not found:
-        return 0.0
-    count = int(found[1]) if found[1].isdigit() else 1
-    return float(count * _SECONDS[found[2].lower()])
-
-
-def duration(text: str) -> float:
-    """`14d`, `12h`, `30m` in seconds. Raises ValueError."""
-    found = re.fullmatch(r"(\d+)\s*([smhdw])", text.strip())
-    if not found:
-        raise ValueError(text)
-    return float(int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]])
-
-
 def parse(text: str) -> tuple[Record, ...]:
     """The records in the output of `docker buildx du`, JSON lines or `--verbose` text."""
     if text.lstrip().startswith("{"):
@@ -208,20 +162,6 @@ def _split(name: str) -> tuple[str, str]:
         return namespace, "/" + rest
     namespace, _, rest = name.partition("/")
     return (namespace, rest) if rest else ("", name)
-
-
-def attribute(identity: str, target: str = "") -> tuple[str, str, str]:
-    """(kind, project, platform) of a mount id. A project only where the id has the form of our Dockerfiles."""
-    if found := _OURS.fullmatch(identity):
-        kind = found["kind"]
-        if not kind.startswith("target"):
-            return kind, found["project"], ""
-        if found["platform"]:
-            return "target", found["project"], f"linux/{found['platform']}"
-    for kind, pattern in _FOREIGN:
-        if re.search(pattern, identity) or re.search(pattern, target):
-            return kind, "", ""
-    return "other", "", ""
 
 
 def mounts(records: Iterable[Record]) -> tuple[Mount, ...]:
@@ -365,25 +305,3 @@ def choose(records: Sequence[Record], selection: Selection) -> Chosen:
         tuple(r for r in picked if not r.reclaimable),
         tuple(sorted(kinds - set(KINDS) - {LAYERS})),
     )
-
-
-def human(amount: float) -> str:
-    """Bytes for people, decimal units."""
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if amount >= factor:
-            return f"{amount / factor:.1f} {unit}"
-    return f"{amount:.0f} B"
-
-
-def days(seconds: float) -> str:
-    """A time span for people, one unit."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def bar(share: float, width: int = 20) -> str:
-    """A bar for a share of 1, in eighths of a character."""
-    eighths = round(max(0.0, min(1.0, share)) * width * 8)
-    return "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")

@@ -11,8 +11,8 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from . import caching, dockerfile
-from .errors import Problem
+from buildkit_tasks import dockerfile, mount_ids
+from buildkit_tasks.errors import Problem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _compiles(item: dockerfile.Instruction, args: Mapping[str, str]) -> bool:
         if mount.type == "cache":
             target = mount.options.get("target") or mount.options.get("dst", "")
             identity = dockerfile.expand(mount.options.get("id") or target, {**args, "TARGETARCH": "amd64"})
-            if caching.attribute(identity, target)[0] == "target":
+            if mount_ids.attribute(identity, target)[0] == "target":
                 return True
     return False
 

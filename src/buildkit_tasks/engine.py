@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import command, run
-from .errors import Problem
-from .model import Engine, Version
-from .world import World
+from buildkit_tasks import command, run
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import Engine, Version
+from buildkit_tasks.world import World
 
 #: The least versions of the full tier: cache mounts with ids, bake, progress as JSON, compose models as JSON.
 MINIMUM: Mapping[str, Version] = {"engine": (23,), "buildx": (0, 13), "compose": (2, 20)}

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import apt, host, run
-from .engine import MINIMUM, lacking, version
-from .errors import Problem
-from .host import Release
-from .model import Command, Engine, Version
-from .world import World
+from buildkit_tasks import apt, host, run
+from buildkit_tasks.engine import MINIMUM, lacking, version
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.host import Release
+from buildkit_tasks.model import Command, Engine, Version
+from buildkit_tasks.world import World
 
 #: A second source, where a release's own docker packages are too old: its name, and the packages taken from it. They
 #: need nothing newer from the old release; its own runc and iptables stay.

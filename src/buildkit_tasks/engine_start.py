@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import host, run
-from .engine import DEFAULT_SOCKETS, version
-from .errors import Problem
-from .model import Command, Version
-from .world import World
+from buildkit_tasks import host, run
+from buildkit_tasks.engine import DEFAULT_SOCKETS, version
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import Command, Version
+from buildkit_tasks.world import World
 
 #: Seconds a daemon may take until it answers. One that was killed checks its layers and containers first.
 PATIENCE = 60.0

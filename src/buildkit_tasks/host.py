@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import apt, run
-from .errors import Problem
-from .model import Command
-from .world import World
+from buildkit_tasks import apt, run
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import Command
+from buildkit_tasks.world import World
 
 SOURCES = Path("/etc/apt")
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import dockerfile, platforms, workspace
-from .builders import OWN, Builder, assigned
-from .errors import Problem
-from .model import BuildPlan, BuildRequest, Engine, Service, Workspace
-from .settings import Settings
+from buildkit_tasks import dockerfile, platforms, workspace
+from buildkit_tasks.builders import OWN, Builder, assigned, at, platforms_for
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import BuildPlan, BuildRequest, Engine, Service, Workspace
+from buildkit_tasks.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -83,23 +83,6 @@ def make(
         routes={r.platform: f"{r.how}: {r.why}{_where(around.builder, r.platform)}" for r in routes},
         builder=around.builder.name,
     )
-
-
-def platforms_for(request: BuildRequest, engine: Engine, builder: Builder) -> tuple[str, ...]:
-    """The platforms to name to buildx; none where the engine's own builder makes images of its own kind.
-
-    Unasked, another builder would build for the kind of its first node.
-    """
-    return request.platforms or (() if builder.own else (platforms.own(engine),))
-
-
-def at(engine: Engine, builder: Builder, platform: str = "") -> Engine:
-    """The facts as they are where a platform is built: with the system and processor of the builder's node."""
-    node = builder.node_for(platform)
-    if builder.own or not node or not node.platforms:
-        return engine
-    system, _, arch = node.platforms[0].partition("/")
-    return replace(engine, os=system, arch=arch.partition("/")[0])
 
 
 def _where(builder: Builder, platform: str) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from . import dockerfile
-from .dockerfile import Stage
-from .errors import Problem
-from .model import BuildRequest, Engine
+from buildkit_tasks import dockerfile
+from buildkit_tasks.dockerfile import Stage
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import BuildRequest, Engine
 
 #: What emulation costs, measured once: a small crate took 119.8 s under QEMU, 11.2 s cross-compiled.
 EMULATION_PRICE = "about ten times as long (a small crate: 119.8 s instead of 11.2 s)"
@@ -153,3 +153,8 @@ def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes:
             causes=[slow[0].why, f"emulated it takes {EMULATION_PRICE}"],
             hint="FROM --platform=$BUILDPLATFORM for that stage (docs/how-to/platforms.md), or: --allow-emulation",
         )
+
+
+def long_form(given: str) -> str:
+    """`arm64` or `linux/arm64` in the long form; empty stays empty."""
+    return given if not given or "/" in given else f"linux/{given}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .model import Step
+from buildkit_tasks.model import Step
 
 _COMPILING = re.compile(r"^\s+Compiling (\S+) v\S+")
 # `[stage 2/5] RUN …`, with the bake target in front where there are several

@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
-from .world import World
+from buildkit_tasks.world import World
 
 #: Seconds the question may take in all, however many registries are asked.
 PATIENCE = 2.0

@@ -24,10 +24,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from . import run
-from .errors import Problem
-from .model import Command
-from .world import World
+from buildkit_tasks import run
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import Command
+from buildkit_tasks.world import World
 
 #: Seconds for one request, and how often one is tried where the registry, not the request, is at fault.
 TIMEOUT = 5.0

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .errors import Problem
-from .world import World
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.world import World
 
 if TYPE_CHECKING:
     from rich.console import Console

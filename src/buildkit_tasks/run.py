@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO
 
-from .errors import Problem
-from .model import Command, Result
-from .world import World
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import Command, Result
+from buildkit_tasks.world import World
 
 #: Seconds a child may take to end after Ctrl-C before it is killed. buildx needs a moment to cancel its solve.
 INTERRUPT_GRACE = 15.0

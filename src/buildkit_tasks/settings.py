@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from .errors import Problem
-from .world import World
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.world import World
 
 if sys.version_info >= (3, 11):
     import tomllib

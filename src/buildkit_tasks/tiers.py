@@ -11,11 +11,11 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from . import dockerfile
-from .dockerfile import Instruction
-from .engine import MINIMUM, dotted
-from .errors import Problem
-from .model import Engine, Version
+from buildkit_tasks import dockerfile
+from buildkit_tasks.dockerfile import Instruction
+from buildkit_tasks.engine import MINIMUM, dotted
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import Engine, Version
 
 #: BuildKit came into the engine as an option: https://docs.docker.com/engine/release-notes/18.09/
 BUILDKIT_SINCE: Version = (18, 9)

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import compile_step
-from .compile_step import CompileStep
-from .errors import Problem
+from buildkit_tasks import compile_step
+from buildkit_tasks.compile_step import CompileStep
+from buildkit_tasks.errors import Problem
 
 #: Of the pack's content; packs of another format are not looked at.
 FORMAT = 3

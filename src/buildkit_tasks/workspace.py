@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import Problem
-from .model import Port, Service, Workspace
-from .settings import Settings
+from buildkit_tasks.errors import Problem
+from buildkit_tasks.model import Port, Service, Workspace
+from buildkit_tasks.settings import Settings
 
 
 def from_compose(config: Mapping[str, Any], settings: Settings, files: Sequence[Path]) -> Workspace:

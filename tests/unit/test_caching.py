@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime, timezone
 
-from buildkit_tasks import cache_view, caching
+from buildkit_tasks import cache_view, caching, units
 
 TEXT = """\
 ID:\t\tmount1
@@ -74,8 +74,8 @@ def test_pruning_by_age_then_by_size_with_mounts_last() -> None:
 
 
 def test_units() -> None:
-    assert caching.duration("14d") == 14 * 86400
-    assert caching.human(1_879_000_000) == "1.9 GB"
+    assert units.duration("14d") == 14 * 86400
+    assert units.human(1_879_000_000) == "1.9 GB"
 
 
 def mount(identity: str, number: int = 0, idle: str = "2 days", size: str = "10MB", **more: str) -> str:

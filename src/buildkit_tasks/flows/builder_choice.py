@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from buildkit_tasks import builders, command, plan, run
+from buildkit_tasks import builders, command, run
 from buildkit_tasks.builders import Builder, Node
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import BuildRequest, Engine
@@ -62,7 +62,7 @@ def go_round(session: Session, engine: Engine, found: Builder, dead: Sequence[No
     """Take another builder for the rest of this session, and say why: one of its other nodes, else the engine's own."""
     other, words = engine.context, "this machine's own engine"
     left = builders.without(found, [node.name for node in dead])
-    node = left.node_for(plan.platforms_for(request, engine, found)[0])
+    node = left.node_for(builders.platforms_for(request, engine, found)[0])
     if node and there(session, single := builders.child(found.name, node.name)):
         other, words = single, f"the node {node.name} ({node.endpoint})"
     lost = ", ".join(f"{node.name} ({node.endpoint})" for node in dead)
@@ -196,3 +196,9 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
 def listed(session: Session) -> tuple[Builder, ...]:
     """All builders; a hung node costs buildx's own 20 seconds. Raises `Problem` command-failed."""
     return builders.read_list(run.check(session.world, command.builder_list(session.root)).stdout)
+
+
+def node_builder(session: Session, found: Builder, node: Node) -> str:
+    """The name under which one node of a builder can be meant: its own, where there are several and it has one."""
+    single = builders.child(found.name, node.name)
+    return single if len(found.nodes) > 1 and there(session, single) else found.name

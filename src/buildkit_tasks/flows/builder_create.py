@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from buildkit_tasks import builder_manifest, builders, caching, command, engine, run
+from buildkit_tasks import builder_manifest, builders, command, engine, run, units
 from buildkit_tasks.builders import Builder
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import Command
@@ -218,7 +218,7 @@ def _warm(session: Session, wanted: NewNode, node: str) -> None:
         for platform in wanted.platforms or ("",):
             needed = Wanted(platform=platform, builder=builders.child(wanted.builder, node))
             done = cache_pull.fetch(travel.prepare(own, found, needed))
-            told = f"{caching.human(done.bytes)} in {done.seconds:.1f} s" if done.unpacked else "; ".join(done.why_not)
+            told = f"{units.human(done.bytes)} in {done.seconds:.1f} s" if done.unpacked else "; ".join(done.why_not)
             session.report.say(f"  warmed{f' for {platform}' if platform else ''}: {told or 'nothing'}")
     except Problem as problem:
         session.report.warn(f"{node} was not warmed: {'; '.join((problem.message, *problem.causes[:1]))}")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from buildkit_tasks import builders, caching, command, run
-from buildkit_tasks.builders import Builder, Node
+from buildkit_tasks import builders, caching, command, run, units
+from buildkit_tasks.builders import Builder
 from buildkit_tasks.errors import Problem
 
 from . import builder_choice
-from .builder_choice import listed, look
+from .builder_choice import listed, look, node_builder
 from .session import Session
 
 HEADINGS = ("builder", "driver", "node", "endpoint", "state", "BuildKit", "platforms")
@@ -49,13 +49,7 @@ def inspect(session: Session, name: str) -> None:
     for name, mounts in held.items():
         session.report.answer(f"\n{name} holds {len(mounts)} cache mounts")
         for mount in mounts:
-            session.report.answer(f"  {mount['id']}  {caching.human(mount['bytes'] or 0)}")
-
-
-def node_builder(session: Session, found: Builder, node: Node) -> str:
-    """The name under which one node of a builder can be meant: its own, where there are several and it has one."""
-    single = builders.child(found.name, node.name)
-    return single if len(found.nodes) > 1 and builder_choice.there(session, single) else found.name
+            session.report.answer(f"  {mount['id']}  {units.human(mount['bytes'] or 0)}")
 
 
 def choose(session: Session, name: str) -> None:
@@ -83,7 +77,7 @@ def remove(session: Session, name: str, *, keep_state: bool = False) -> None:
     size = sum(m["bytes"] or 0 for m in _mounts(session, name)) if made else 0
     what = f"the builder {name} with {len(found.nodes)} node{'s' if len(found.nodes) != 1 else ''} is forgotten"
     if made and not keep_state:
-        what += f"; its daemons and their caches are deleted ({caching.human(size)} in mounts)"
+        what += f"; its daemons and their caches are deleted ({units.human(size)} in mounts)"
     if not session.report.consent(what):
         return
     for node in found.nodes:

@@ -106,8 +106,8 @@ def _foreign(
 ) -> dict[str, dict[str, str]]:
     """By platform other than its node's own: base images that no registry gives here, and what stands for them."""
     found = {}
-    for platform in plan.platforms_for(request, project.engine, builder):
-        there = plan.at(project.engine, builder, platform)
+    for platform in builders.platforms_for(request, project.engine, builder):
+        there = builders.at(project.engine, builder, platform)
         if platform != platforms.own(there):
             refs = (
                 ref for s in chosen for ref in platforms.foreign_bases(texts[s.dockerfile], s.args, s.target, there)

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 
-from buildkit_tasks import cache_view, caching, command, dockerfile, run
+from buildkit_tasks import cache_view, caching, command, dockerfile, run, units
 from buildkit_tasks.cache_view import Cache
 from buildkit_tasks.caching import Record
 from buildkit_tasks.engine import ANSWER_TIMEOUT
@@ -153,7 +153,7 @@ def declared(services: Sequence[Service]) -> tuple[str, ...]:
 def seconds(text: str, flag: str) -> float:
     """A duration given on the command line. Raises `Problem` bad-argument."""
     try:
-        return caching.duration(text)
+        return units.duration(text)
     except ValueError:
         raise Problem("bad-argument", f"--{flag} {text!r} is no duration.", hint="write 14d, 12h or 30m") from None
 
@@ -161,7 +161,7 @@ def seconds(text: str, flag: str) -> float:
 def size(text: str, flag: str) -> int:
     """A size given on the command line, in bytes. Raises `Problem` bad-argument."""
     try:
-        return caching.amount(text)
+        return units.amount(text)
     except ValueError:
         raise Problem("bad-argument", f"--{flag} {text!r} is no size.", hint="write 10GB or 500MB") from None
 
@@ -178,5 +178,5 @@ def _images(session: Session) -> int | None:
     result = run.capture(session.world, command.disk_usage(session.root), timeout=IMAGES_TIMEOUT)
     for line in result.stdout.splitlines():
         if line.startswith("{") and (told := json.loads(line)).get("Type") == "Images":
-            return caching.size(str(told.get("Size", "")))
+            return units.size(str(told.get("Size", "")))
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildkit_tasks import cache_advice, caching
+from buildkit_tasks import cache_advice, units
 
 from . import cache_open
 from .cache import look
@@ -23,5 +23,5 @@ def advice(session: Session, *, builder: str = "") -> None:
     if not told:
         session.report.answer("nothing to clear: the caches hold what the next builds need")
         return
-    rows = [(a.why, a.command, caching.human(a.frees), a.price) for a in told]
+    rows = [(a.why, a.command, units.human(a.frees), a.price) for a in told]
     session.report.table(("why", "do", "frees", "price"), rows)

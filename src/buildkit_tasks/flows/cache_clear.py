@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from buildkit_tasks import caching, command, run, workspace
+from buildkit_tasks import caching, command, mount_ids, platforms, run, units, workspace
 from buildkit_tasks.caching import Chosen, Record, Selection
 from buildkit_tasks.errors import Problem
 
@@ -38,7 +38,7 @@ def clear(
         project=selection.project or project.workspace.scope,
         older=seconds(older, "older") if older else 0,
         ids=_ids(project, services) if services else None,
-        platform=caching.platform(selection.platform),
+        platform=platforms.long_form(selection.platform),
     )
     chosen = choose(session, project, wanted, builder)
     content = {"selected": [_told(r) for r in chosen.records], "held": [_told(r) for r in chosen.held]}
@@ -50,7 +50,7 @@ def clear(
         session.report.table(("what", "record", "size", "last used"), [_row(r) for r in _shown(chosen.records)])
     if services:
         _tell_sharers(session, project, services, wanted)
-    what = f"{len(chosen.records)} records go, {caching.human(chosen.size)}{_held(chosen)}"
+    what = f"{len(chosen.records)} records go, {units.human(chosen.size)}{_held(chosen)}"
     if dry_run or not _consents(session, what, wanted, confirm):
         _answer(session, {**content, "freed": 0, "dry_run": dry_run})
         session.report.say(f"nothing was changed; {what}" if dry_run else "nothing was changed")
@@ -62,7 +62,7 @@ def clear(
     cache_mark.forget(session)
     freed = sum(r.size for r in gone)
     _answer(session, {**content, "freed": freed, "kept": [_told(r) for r in kept], "dry_run": False})
-    session.report.say(f"freed {caching.human(freed)}{_price(gone)}{_held(now)}")
+    session.report.say(f"freed {units.human(freed)}{_price(gone)}{_held(now)}")
     if kept:
         session.report.warn(f"{len(kept)} records stayed: builds use them")
 
@@ -77,7 +77,7 @@ def choose(session: Session, project: Project, selection: Selection, builder: st
             "cache-missing",
             f"There is no mount or kind {chosen.unknown[0]!r}.",
             causes=[f"mounts of {selection.project}: {', '.join(known) or 'none'}"],
-            hint=f"invoke cache    (lists all; kinds: {', '.join((*caching.KINDS, caching.LAYERS))})",
+            hint=f"invoke cache    (lists all; kinds: {', '.join((*mount_ids.KINDS, caching.LAYERS))})",
         )
     return chosen
 
@@ -141,7 +141,7 @@ def _shown(found: Sequence[Record]) -> list[Record]:
 
 def _row(record: Record) -> tuple[str, str, str, str]:
     what = record.mount_id or f"layer {record.description.splitlines()[0] if record.description else ''}"[:60].strip()
-    return what, record.id, caching.human(record.size), f"{caching.days(record.idle)} ago"
+    return what, record.id, units.human(record.size), f"{units.days(record.idle)} ago"
 
 
 def _held(chosen: Chosen) -> str:
@@ -149,7 +149,7 @@ def _held(chosen: Chosen) -> str:
 
 
 def _price(gone: Sequence[Record]) -> str:
-    kinds = {caching.attribute(r.mount_id)[0] for r in gone if r.is_mount}
+    kinds = {mount_ids.attribute(r.mount_id)[0] for r in gone if r.is_mount}
     if "target" in kinds:
         return "; the next build compiles all crates again"
     if "cargo-registry" in kinds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from buildkit_tasks import cache_inside, caching
+from buildkit_tasks import cache_inside, units
 from buildkit_tasks.cache_inside import Content
 from buildkit_tasks.cache_view import Cache
 from buildkit_tasks.caching import Mount
@@ -44,7 +44,7 @@ def _told(mount: Mount, content: Content, largest: int) -> dict[str, object]:
     return {
         "trees": [tree],
         "largest": [{"crate": c, "bytes": b} for c, b in crates],
-        "disk": caching.human(mount.size),
+        "disk": units.human(mount.size),
     }
 
 

@@ -6,7 +6,7 @@ from buildkit_tasks import cache_view
 from buildkit_tasks.builders import Builder
 
 from . import builder_choice, cache
-from .builders import node_builder
+from .builder_choice import node_builder
 from .project import discover
 from .session import Session
 

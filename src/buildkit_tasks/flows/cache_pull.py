@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from buildkit_tasks import caching, command, host, run, travel
+from buildkit_tasks import command, host, run, travel, units
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.registry_client import Denied, Manifest, Unreachable
 from buildkit_tasks.travel import Facts, Wanted
@@ -70,8 +70,8 @@ def fetch(trip: Trip, *, replace: bool = False) -> Pulled:
         return Pulled(None, False, 0, session.world.clock() - began, tuple(why_not))
     pinned = f"{trip.client.ref.name}@{found.digest}"
     _verify_signature(session, pinned)
-    session.report.say(f"pulling {found.tag} ({caching.human(found.stored)}): {found.why}")
-    limit = caching.size(session.settings.remote_cache_limit)
+    session.report.say(f"pulling {found.tag} ({units.human(found.stored)}): {found.why}")
+    limit = units.size(session.settings.remote_cache_limit)
     unpacked, size = trip.unpack(pinned, "replace" if replace else "empty", limit)
     return Pulled(found, unpacked, size, session.world.clock() - began)
 
@@ -99,7 +99,7 @@ def tell(session: Session, done: Pulled) -> None:
     elif done.unpacked and done.found:
         said = done.found.said
         session.report.say(
-            f"pulled {said.get('units')} units, {caching.human(done.bytes)}, in {done.seconds:.1f} s; "
+            f"pulled {said.get('units')} units, {units.human(done.bytes)}, in {done.seconds:.1f} s; "
             f"compiling them took {said.get('compile_seconds')} s"
         )
     else:
@@ -119,7 +119,7 @@ def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
         said = travel.read_label(trip.client.labels(manifest))
         if said is None:
             return None, [f"{tag} is no pack of a format that is known here"]
-        limit = caching.size(trip.session.settings.remote_cache_limit)
+        limit = units.size(trip.session.settings.remote_cache_limit)
         if reasons := travel.objections(said, facts, limit):
             return None, [f"{tag}: {reason}" for reason in reasons]
         return Found(tag, manifest.digest, said, why, sum(size for _, size in manifest.layers)), []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from buildkit_tasks import caching, travel
+from buildkit_tasks import travel, units
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.travel import Economy, Facts, Wanted
 from buildkit_tasks.world import World
@@ -51,8 +51,8 @@ def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
     seconds = session.world.clock() - began
     session.report.say(
         f"pushed {trip.client.ref.name}:{exact} in {seconds:.1f} s: {facts.packed_units} units, "
-        f"{caching.human(facts.bytes)} as {caching.human(done.stored)}, "
-        f"of which {caching.human(done.sent)} were new there"
+        f"{units.human(facts.bytes)} as {units.human(done.stored)}, "
+        f"of which {units.human(done.sent)} were new there"
     )
     session.report.say(economy.words)
     return _answer(facts, economy, done, tag=exact, seconds=seconds)

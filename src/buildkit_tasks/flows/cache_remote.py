@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
-from buildkit_tasks import caching, travel
+from buildkit_tasks import travel, units
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.registry_client import Client, Denied, Unreachable
 from buildkit_tasks.travel import Listed
@@ -35,7 +35,7 @@ def show(session: Session, *, ref: str = "") -> None:
             str(item.said.get("platform")),
             str(item.said.get("rustc", "")).removeprefix("rustc ").partition(" (")[0],
             str(item.said.get("units")),
-            caching.human(item.bytes),
+            units.human(item.bytes),
             item.created.replace("T", " ").removesuffix("+00:00"),
         )
         for item in found
@@ -54,10 +54,8 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
     limit = datetime.now(timezone.utc) - timedelta(seconds=seconds(older, "older"))
     going = travel.expired(_listed(repository), keep, limit.isoformat(timespec="seconds"))
     for item in going:
-        session.report.say(
-            f"  {item.tags[0] if item.tags else item.digest}  {caching.human(item.bytes)}  {item.created}"
-        )
-    size = caching.human(sum(item.bytes for item in going))
+        session.report.say(f"  {item.tags[0] if item.tags else item.digest}  {units.human(item.bytes)}  {item.created}")
+    size = units.human(sum(item.bytes for item in going))
     if not going:
         session.report.say("nothing to delete")
     elif not dry_run and session.report.consent(f"{len(going)} packs go from {repository.ref.name}, {size}"):

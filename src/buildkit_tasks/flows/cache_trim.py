@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildkit_tasks import cache_sweep, caching
+from buildkit_tasks import cache_sweep, units
 from buildkit_tasks.cache_inside import Content
 from buildkit_tasks.cache_sweep import Decision
 from buildkit_tasks.cache_view import Cache
@@ -29,9 +29,9 @@ def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool =
     project = discover(session)
     decision, mounts, contents = _decide(session, project, limit, builder)
     if not session.report.json_only and decision.items:
-        rows = [(i.where, i.why, caching.human(i.size)) for i in decision.items]
+        rows = [(i.where, i.why, units.human(i.size)) for i in decision.items]
         session.report.table(("where", "what goes", "size"), rows)
-    what = f"{caching.human(decision.before)} now, {caching.human(decision.freed)} go"
+    what = f"{units.human(decision.before)} now, {units.human(decision.freed)} go"
     after = decision.before
     if decision.items and not dry_run and session.report.consent(what):
         decision, after = carry_out(session, project, decision, mounts, contents, limit, builder)
@@ -42,9 +42,7 @@ def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool =
         items = [{"where": i.where, "why": i.why, "bytes": i.size} for i in decision.items]
         told = {"before": decision.before, "after": after, "keep": limit, "items": items, "notes": list(decision.notes)}
         session.report.envelope({**told, "dry_run": dry_run, "within": not over})
-    session.report.say(
-        f"{caching.human(decision.before)} -> {caching.human(after)}" + (" (dry run)" if dry_run else "")
-    )
+    session.report.say(f"{units.human(decision.before)} -> {units.human(after)}" + (" (dry run)" if dry_run else ""))
 
 
 def after_build(session: Session, project: Project) -> None:
@@ -58,10 +56,10 @@ def after_build(session: Session, project: Project) -> None:
     if session.settings.cache_trim == "trim":
         decision, mounts, contents = _decide(session, project, limit, "")
         _, after = carry_out(session, project, decision, mounts, contents, limit, "")
-        session.report.say(f"  caches trimmed: {caching.human(total)} -> {caching.human(after)}")
+        session.report.say(f"  caches trimmed: {units.human(total)} -> {units.human(after)}")
         return
     session.report.warn(
-        f"the caches take {caching.human(total)}, more than cache_budget = {session.settings.cache_budget}; "
+        f"the caches take {units.human(total)}, more than cache_budget = {session.settings.cache_budget}; "
         "`invoke cache.trim` shows what can go"
     )
 

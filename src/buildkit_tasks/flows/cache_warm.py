@@ -10,8 +10,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import cache_warm, caching
+from buildkit_tasks import cache_warm
 from buildkit_tasks.model import BuildPlan, BuildRequest
+from buildkit_tasks.platforms import long_form
 
 from . import building
 from .project import Project, discover
@@ -45,7 +46,7 @@ def warm(
     if builder:
         session.use_builder(builder)
     done = [
-        _warm(session, project, profile, caching.platform(place), builder, progress)
+        _warm(session, project, profile, long_form(place), builder, progress)
         for profile in (profiles or ("",))
         for place in (platforms or ("",))
     ]

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import builders, caching, command, engine, run, shellrc
+from buildkit_tasks import builders, command, engine, run, shellrc, units
 from buildkit_tasks.builders import Node
 from buildkit_tasks.doctor import Builder
 from buildkit_tasks.errors import Problem
@@ -131,7 +131,7 @@ def the_cache(session: Session) -> dict[str, Any]:
     except Problem:
         return {}
     found = re.search(r"^Total:\s+(\S+)", text, re.MULTILINE)
-    return {"cache_size": caching.size(found[1])} if found else {}
+    return {"cache_size": units.size(found[1])} if found else {}
 
 
 def machine(_session: Session) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import caching, command, dockerfile, dotenv_file, images, ports, registry, run
+from buildkit_tasks import command, dockerfile, dotenv_file, images, ports, registry, run, units
 from buildkit_tasks.doctor import Health, PortUse
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import Workspace
@@ -184,7 +184,7 @@ def settings(session: Session) -> dict[str, Any]:
     return {
         "root": str(session.root),
         "min_disk": wanted.min_disk_gb * 1_000_000_000,
-        "cache_budget": caching.size(wanted.cache_budget) if wanted.cache_budget else 0,
+        "cache_budget": units.size(wanted.cache_budget) if wanted.cache_budget else 0,
         "ca_bundle": wanted.ca_bundle,
         "ca_state": ca_state(Path(wanted.ca_bundle)) if wanted.ca_bundle else "",
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildkit_tasks import caching, command, run
+from buildkit_tasks import caching, command, run, units
 
 from .cache import records, seconds, size
 from .cache_clear import delete
@@ -22,18 +22,18 @@ def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
     going = caching.prunable(caching.belonging(found, space.scope), older=unused, keep=limit)
     images = run.check(session.world, command.dangling_images(session.root, space.project)).stdout.splitlines()
     rows = [("image", *line.split(" ", 1)) for line in images]
-    rows += [(r.mount_id or "layer", r.id, caching.human(r.size)) for r in going]
+    rows += [(r.mount_id or "layer", r.id, units.human(r.size)) for r in going]
     if not rows:
         session.report.say(f"nothing of {space.project} is untagged, or unused for {older}")
         return
     session.report.table(("what", "id", "size"), rows)
-    total = sum(r.size for r in going) + sum(caching.size(line.split(" ", 1)[1]) for line in images)
-    question = f"{len(rows)} things of {space.project} go, {caching.human(total)} in all; volumes stay"
+    total = sum(r.size for r in going) + sum(units.size(line.split(" ", 1)[1]) for line in images)
+    question = f"{len(rows)} things of {space.project} go, {units.human(total)} in all; volumes stay"
     if dry_run or not session.report.consent(question):
         session.report.say("nothing was changed")
         return
     if images:
         run.capture(session.world, command.remove_images(session.root, [line.split(" ", 1)[0] for line in images]))
     gone, _ = delete(session, project, going, "")
-    freed = caching.human(sum(r.size for r in gone))
+    freed = units.human(sum(r.size for r in gone))
     session.report.say(f"freed {freed} of build cache and {len(images)} untagged images")

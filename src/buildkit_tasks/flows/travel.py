@@ -16,7 +16,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import caching, compile_step, pack_image, travel
+from buildkit_tasks import compile_step, pack_image, platforms, travel
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.model import BuildPlan, BuildRequest
 from buildkit_tasks.registry_client import Blob, Client, Denied, Unreachable
@@ -58,7 +58,7 @@ class Trip:
     @property
     def platform(self) -> str:
         """As linux/arm64; empty for the builder's own."""
-        return caching.platform(self.wanted.platform)
+        return platforms.long_form(self.wanted.platform)
 
     @property
     def arch(self) -> str:
