@@ -77,7 +77,9 @@ class Box:
 
         In one go: a refusal takes less time than asking for a container.
         """
-        look = "find /build /cargo /etc /tmp -path /tmp/b -prune -o -path /tmp/a -prune -o -printf '%p %y %l %s\\n' | sort"
+        look = (
+            "find /build /cargo /etc /tmp -path /tmp/b -prune -o -path /tmp/a -prune -o -printf '%p %y %l %s\\n' | sort"
+        )
         unpack = UNPACK.format(limit=500_000_000)
         return self.sh(f"cd /tmp; {look} > b; {unpack} > /dev/null; code=$?; {look} > a; diff b a; exit $code")
 
@@ -189,7 +191,10 @@ REFUSED: dict[str, tuple[dict[str, Sequence[Member]], str]] = {
     "a link that climbs behind a name": ({"rest": [link("src/a/b/c/x", "y/../../z")]}, "a link that leads out"),
     "a link to an absolute path": ({"deps-2": [link("release/deps/x", "/etc")]}, "a link that leads out"),
     "a link named with an arrow": ({"rest": [link("src/a -> b", "/etc -> x")]}, "a link that leads out: src/a -> b"),
-    "a link with an arrow in its destination": ({"rest": [link("src/a", "x -> ../../../etc")]}, "a link that leads out"),
+    "a link with an arrow in its destination": (
+        {"rest": [link("src/a", "x -> ../../../etc")]},
+        "a link that leads out",
+    ),
     "a newline in a name": ({"rest": [member("src/a\nb")]}, "a control character in a name: src/a\\nb"),
     "a newline in a link": ({"rest": [link("src/a", "b\n/etc")]}, "a link that leads out"),
     "a file through a link": (
@@ -225,7 +230,10 @@ REFUSED: dict[str, tuple[dict[str, Sequence[Member]], str]] = {
     "set-user-id": ({"deps-2": [member("release/deps/tool", mode=0o4755)]}, "set-user-id"),
     "set-group-id": ({"deps-2": [member("release/deps/tool", mode=0o2755)]}, "set-group-id"),
     "the same file twice": ({"deps-2": [member("release/deps/x"), member("release/deps/x")]}, "twice"),
-    "the same file in two parts": ({"deps-2": [member("release/deps/x")], "deps-3": [member("release/deps/x")]}, "twice"),
+    "the same file in two parts": (
+        {"deps-2": [member("release/deps/x")], "deps-3": [member("release/deps/x")]},
+        "twice",
+    ),
     "a file as another part's directory": (
         {"deps-2": [member("release/deps/x")], "deps-3": [member("release/deps/x/y")]},
         "release/deps/x",
@@ -233,7 +241,10 @@ REFUSED: dict[str, tuple[dict[str, Sequence[Member]], str]] = {
     "another place": ({"deps-2": [member("state/env")]}, "not a place of this part"),
     "another profile": ({"deps-2": [member("debug/deps/libdep-0123456789abcdef.rlib")]}, "not a place of this part"),
     "credentials": ({"registry": [member("credentials.toml")]}, "not a place of this part"),
-    "a link in the registry": ({"registry": [link("cache/index-1/a-1.crate", "b-1.crate")]}, "not a place of this part"),
+    "a link in the registry": (
+        {"registry": [link("cache/index-1/a-1.crate", "b-1.crate")]},
+        "not a place of this part",
+    ),
     "an unpacked crate": ({"registry": [member("src/index-1/dep-1.0.0/build.rs")]}, "not a place of this part"),
     "a place beside git": ({"git": [member("config")]}, "not a place of this part"),
     "a place beside the tree": ({"rest": [member("evil/x")]}, "not a place of this part"),
@@ -270,7 +281,9 @@ def test_directories_are_counted_because_they_take_no_bytes(box: Box) -> None:
     """180,000 of them. Beside the mounts, which have few inodes on purpose."""
     write(box, "rest", *(member(f"src/{n}{'/d' * 59}/x") for n in range(3000)))
     program = "/buildkit-tasks-unpack write 1000000 90000000000 release /run/buildkit-tasks-pack"
-    done = box.sh(f"{program} /dev/shm/t /dev/shm/r /dev/shm/g; code=$?; ls -A /dev/shm/r; rm -rf /dev/shm/?; exit $code")
+    done = box.sh(
+        f"{program} /dev/shm/t /dev/shm/r /dev/shm/g; code=$?; ls -A /dev/shm/r; rm -rf /dev/shm/?; exit $code"
+    )
     assert done.code == 65, done.all
     assert "more than 100000 directories" in done.err
     assert done.out == ""

@@ -9,7 +9,7 @@ from buildkit_tasks import caching, command, mount_ids, platforms, run, units, w
 from buildkit_tasks.caching import Chosen, Record, Selection
 from buildkit_tasks.errors import Problem
 
-from . import cache_mark
+from . import cache_mark, cache_rescue
 from .cache import declared, records, seconds
 from .project import Project, discover
 from .session import Session
@@ -40,7 +40,10 @@ def clear(
         ids=_ids(project, services) if services else None,
         platform=platforms.long_form(selection.platform),
     )
-    chosen = choose(session, project, wanted, builder)
+    chosen = _first(session, project, wanted, builder, dry_run=dry_run)
+    if chosen is None:
+        _clear_unlisted(session, builder, confirm)
+        return
     content = {"selected": [_told(r) for r in chosen.records], "held": [_told(r) for r in chosen.held]}
     if not chosen.records:
         _answer(session, {**content, "freed": 0, "dry_run": dry_run})
@@ -65,6 +68,35 @@ def clear(
     session.report.say(f"freed {units.human(freed)}{_price(gone)}{_held(now)}")
     if kept:
         session.report.warn(f"{len(kept)} records stayed: builds use them")
+
+
+def _first(session: Session, project: Project, selection: Selection, builder: str, *, dry_run: bool) -> Chosen | None:
+    """What is chosen. A builder that cannot list its cache is repaired first; None if everything goes anyway."""
+
+    def ask() -> Chosen:
+        return choose(session, project, selection, builder)
+
+    if dry_run:
+        return ask()
+    if selection.everything and not selection.older:
+        try:
+            return ask()
+        except Problem as problem:
+            if problem.code != "cache-unlistable":
+                raise
+            return None
+    return cache_rescue.listed(session, project, ask, scope=selection.project, builder=builder)
+
+
+def _clear_unlisted(session: Session, builder: str, confirm: str) -> None:
+    """Everything, of a builder that cannot list what that is."""
+    what = "the whole build cache goes, which the builder cannot list, of every project on this builder"
+    agreed = session.report.typed(what, "everything", confirm)
+    if agreed:
+        run.check(session.world, command.remove_all_cache(session.root, builder))
+        cache_mark.forget(session)
+    _answer(session, {"selected": [], "held": [], "freed": None, "dry_run": False})
+    session.report.say("the build cache was cleared" if agreed else "nothing was changed")
 
 
 def choose(session: Session, project: Project, selection: Selection, builder: str) -> Chosen:

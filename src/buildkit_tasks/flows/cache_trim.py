@@ -8,7 +8,7 @@ from buildkit_tasks.cache_sweep import Decision
 from buildkit_tasks.cache_view import Cache
 from buildkit_tasks.caching import Mount
 
-from . import cache_open
+from . import cache_open, cache_rescue
 from .cache import look, size
 from .cache_clear import delete
 from .cache_inside import own
@@ -27,7 +27,11 @@ def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool =
     wanted = keep or session.settings.cache_budget
     limit = size(wanted, "keep") if wanted else None
     project = discover(session)
-    decision, mounts, contents = _decide(session, project, limit, builder)
+
+    def decide() -> tuple[Decision, list[Mount], dict[str, Content]]:
+        return _decide(session, project, limit, builder)
+
+    decision, mounts, contents = decide() if dry_run else cache_rescue.listed(session, project, decide, builder=builder)
     if not session.report.json_only and decision.items:
         rows = [(i.where, i.why, units.human(i.size)) for i in decision.items]
         session.report.table(("where", "what goes", "size"), rows)

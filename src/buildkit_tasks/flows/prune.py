@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from buildkit_tasks import caching, command, run, units
+from buildkit_tasks.caching import Record
 
+from . import cache_rescue
 from .cache import records, seconds, size
 from .cache_clear import delete
 from .project import discover
@@ -18,7 +20,11 @@ def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
     unused, limit = seconds(older, "older"), size(keep, "keep") if keep else 0
     project = discover(session)
     space = project.workspace
-    found = records(session, project.engine)
+
+    def ask() -> tuple[Record, ...]:
+        return records(session, project.engine)
+
+    found = ask() if dry_run else cache_rescue.listed(session, project, ask)
     going = caching.prunable(caching.belonging(found, space.scope), older=unused, keep=limit)
     images = run.check(session.world, command.dangling_images(session.root, space.project)).stdout.splitlines()
     rows = [("image", *line.split(" ", 1)) for line in images]
