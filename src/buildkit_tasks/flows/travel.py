@@ -128,7 +128,9 @@ class Trip:
         return bool(done), int(done[1]) if done else 0
 
     def _facts(self, words: Sequence[str], folder: Path) -> Facts:
-        self._solve(words, {"target": travel.LEFT_STAGE, "output": [f"type=local,dest={folder}"]})
+        log = self._solve(words, {"target": travel.LEFT_STAGE, "output": [f"type=local,dest={folder}"]})
+        for said in re.findall(r"^buildkit-tasks: (left out .*)$", log, re.MULTILINE):
+            self.session.report.warn(said)
         return travel.read_facts(*((folder / name).read_text("utf-8") for name in ("facts", "packages")))
 
     def _solve(self, words: Sequence[str], extra: Mapping[str, Any], *, pack: str = "") -> str:
