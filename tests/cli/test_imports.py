@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ HEAVY = {
 
 def imported(bench: Bench, *args: str) -> set[str]:
     """The modules that a command imported, by `python -X importtime`."""
-    argv = [sys.executable, "-X", "importtime", process.BIN / "invoke", *args]
+    argv: list[str | Path] = [sys.executable, "-X", "importtime", process.BIN / "invoke", *args]
     done = process.run(argv, bench.root, bench.environment())
     assert done.code == 0, done.all
     return {line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time:")}

@@ -189,14 +189,20 @@ COPY --from=compile /x /y
 
 def test_the_scripts_take_the_place_of_the_compile_steps_command_and_nothing_else() -> None:
     step = compile_step.find(DOCKERFILE, {"CACHE_SCOPE": "shop"})
-    shell = packs.command_for(step.command, ("unpack", "empty", "100", "abc"), "nonce")
-    text = compile_step.replace(DOCKERFILE, step, packs.mounts(pack=True), shell)
-    line = next(line for line in text.splitlines() if line.startswith("RUN"))
+    text = packs.dockerfile(DOCKERFILE, step, ("unpack", "empty", "100", "abc"), "nonce", pack=True)
+    program, line = (line for line in text.splitlines() if line.startswith("RUN"))
+    assert "rustc " in program
+    assert "type=cache" not in program
     assert "id=${CACHE_SCOPE}-target-amd64,target=/build,sharing=locked" in line
     assert "from=buildkit-tasks-pack,target=/run/buildkit-tasks-pack" in line
-    assert line.endswith("packs.sh unpack /context/docker/compile.sh empty 100 abc")
+    assert line.endswith("travel.sh unpack /context/docker/compile.sh empty 100 abc")
     assert "compile.sh build" not in text
-    assert "COPY --from=compile /buildkit-tasks-travel/ /" in packs.output_stage(step.stage)
+    assert "COPY --from=compile /buildkit-tasks-travel/ /" in text
+
+
+def test_a_probe_does_not_wait_for_the_program_that_unpacks() -> None:
+    step = compile_step.find(DOCKERFILE, {"CACHE_SCOPE": "shop"})
+    assert "rustc" not in packs.dockerfile(DOCKERFILE, step, ("probe",), "nonce")
 
 
 @pytest.mark.parametrize(

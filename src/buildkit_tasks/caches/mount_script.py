@@ -1,4 +1,4 @@
-"""The Dockerfiles of short builds that open cache mounts: one to list what is inside, one to remove paths. Pure text.
+"""The Dockerfiles of short builds that open cache mounts: to list what is inside, to remove paths, to empty. Pure text.
 
 A mount is opened with the sharing that the project's own Dockerfile gives it. Any other would not wait for a build that
 holds it but make a second, empty mount of the same id:
@@ -24,6 +24,13 @@ _FORMS = {
 
 #: Exit code of a removal that found a mount changed since it was listed. As sysexits' EX_TEMPFAIL: try again.
 CHANGED = 75
+
+#: Bytes of a path within a mount from which on the engine may not be able to list it: its own directory comes before
+#: it, and 4,096 are the kernel's limit.
+LONG_PATH = 2000
+
+#: What the step of `emptying` says of a mount that it has emptied, before the mount's number.
+EMPTIED = "buildkit-tasks: emptied "
 
 # Directories that cargo or the compile script change with every build; their times tell one state from another.
 _GENERATION = (
@@ -72,6 +79,18 @@ def removal(base: str, mounts: Sequence[Opened], generations: Sequence[str], non
     ]
     steps = [f"cd /mnt/{n} && tr '\\n' '\\0' < /paths/{n} | xargs -0 rm -rf --" for n, _ in enumerate(mounts)]
     return _dockerfile(base, mounts, nonce, [*checks, *steps], extra="--mount=type=bind,target=/paths ")
+
+
+def emptying(base: str, mounts: Sequence[Opened], nonce: str) -> str:
+    """Empties the mounts that hold a path of `LONG_PATH` bytes or more; the others stay as they are."""
+    long = f"LC_ALL=C awk 'length >= {LONG_PATH} {{ found = 1; exit }} END {{ exit !found }}'"
+    steps = [
+        # a newline in a name must not make two short lines of a long one
+        f"cd /mnt/{n}; if find . -print0 | tr '\\n\\0' 'x\\n' | {long};"
+        f" then find . -mindepth 1 -maxdepth 1 -exec rm -rf -- {{}} + && echo '{EMPTIED}{n}'; fi"
+        for n, _ in enumerate(mounts)
+    ]
+    return _dockerfile(base, mounts, nonce, steps)
 
 
 def _dockerfile(base: str, mounts: Sequence[Opened], nonce: str, steps: Sequence[str], extra: str = "") -> str:

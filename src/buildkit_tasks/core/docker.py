@@ -170,6 +170,11 @@ def remove_cache_record(cwd: Path, *identities: str, builder: str = "") -> Comma
     return docker(cwd, "buildx", "prune", *_builder(builder), "--force", "--all", "--filter", f"id=^{pattern}$")
 
 
+def remove_all_cache(cwd: Path, builder: str = "") -> Command:
+    """Remove the whole build cache of a builder, of every project; not what running builds hold."""
+    return docker(cwd, "buildx", "prune", *_builder(builder), "--force", "--all")
+
+
 def registry_mirrors(cwd: Path) -> Command:
     """Registry mirrors that the engine itself is set to use, as a JSON list or `null`."""
     return docker(cwd, "info", "--format", "{{json .RegistryConfig.Mirrors}}")

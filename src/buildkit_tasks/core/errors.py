@@ -60,6 +60,7 @@ EXIT_CODES: dict[str, int] = {
     "builder-missing": 49,
     "builder-refused": 50,
     "builder-unreachable": 51,
+    "cache-unlistable": 52,
     "interrupted": 130,
 }
 

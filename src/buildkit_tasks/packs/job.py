@@ -132,7 +132,9 @@ class Trip:
         return bool(done), int(done[1]) if done else 0
 
     def _facts(self, words: Sequence[str], folder: Path) -> Facts:
-        self._solve(words, {"target": packs.LEFT_STAGE, "output": [f"type=local,dest={folder}"]})
+        log = self._solve(words, {"target": packs.LEFT_STAGE, "output": [f"type=local,dest={folder}"]})
+        for said in re.findall(r"^buildkit-tasks: (left out .*)$", log, re.MULTILINE):
+            self.session.report.warn(said)
         return packs.read_facts(*((folder / name).read_text("utf-8") for name in ("facts", "packages")))
 
     def _left(self) -> float | None:
@@ -149,10 +151,7 @@ class Trip:
         target = self.plan.definition["target"][service.name]
         text = service.dockerfile.read_text("utf-8")
         step = compile_step.without_secrets(compile_step.find(text, dict(target.get("args", {}))))
-        shell = packs.command_for(step.command, words, self.nonce)
-        text = compile_step.replace(text, step, packs.mounts(pack=bool(contexts)), shell) + packs.output_stage(
-            step.stage
-        )
+        text = packs.dockerfile(text, step, words, self.nonce, pack=bool(contexts))
         with as_file(files("buildkit_tasks") / "data" / "cache") as scripts:
             more = {packs.SCRIPTS: str(scripts), **(contexts or {})}
             caches = {**stand_in(target, text, step.stage, more, self.platform), **extra}

@@ -327,15 +327,13 @@ class Site:
         docker("buildx", "build", "-q", "--output=type=cacheonly", "-f", "-", empty, stdin=dockerfile.encode())
 
     def travel(self, *words: str, pack: Path | None = None, out: Path | None = None) -> bool:
-        """Run packs.sh on the mounts as a push or pull does; False where it refuses. `out` receives what it leaves."""
+        """Run travel.sh on the mounts as a push or pull does; False where it refuses. `out` receives what it leaves."""
         text = (self.context / "docker/Dockerfile").read_text()
         step = compile_step.without_secrets(compile_step.find(text, {"CACHE_SCOPE": self.scope}))
-        shell = packs.command_for(step.command, words, secrets.token_hex(4))
-        text = compile_step.replace(text, step, packs.mounts(pack=pack is not None), shell)
-        text += f"\nFROM scratch AS left\nCOPY --from={step.stage} /{packs.SCRIPTS}/ /\n"
+        text = packs.dockerfile(text, step, words, secrets.token_hex(4), pack=pack is not None)
         argv = self.command(Build(), out or self.root)
         argv = [a for a in argv if not a.startswith(("--file", "--target", "--output", "--build-arg=BINS"))]
-        target = "left" if out else step.stage
+        target = packs.LEFT_STAGE if out else step.stage
         extra = [f"--target={target}", f"--output=type=local,dest={out}" if out else "--output=type=cacheonly"]
         named = [f"--build-context={packs.SCRIPTS}={PROJECT / 'src/buildkit_tasks/data/cache'}"]
         if pack:
