@@ -28,7 +28,7 @@ def imported(bench: Bench, *args: str) -> set[str]:
     return {line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time:")}
 
 
-@pytest.mark.parametrize("args", [("--list",), ("build",), ("build", "--plan")], ids=" ".join)
+@pytest.mark.parametrize("args", [("--list",), ("build",)], ids=" ".join)
 def test_no_heavy_module_is_imported(bench: Bench, args: tuple[str, ...]) -> None:
     found = imported(bench, *args)
     assert "invoke" in found

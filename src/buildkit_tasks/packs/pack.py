@@ -307,7 +307,8 @@ def command_for(compile_command: str, words: Sequence[str], nonce: str) -> str:
 def dockerfile(text: str, step: CompileStep, words: Sequence[str], nonce: str, *, pack: bool = False) -> str:
     """The Dockerfile that runs the script in the compile step's place, on its mounts.
 
-    `pack`: the build has a pack as a context. At its end stands a stage that holds what the script leaves, and nothing else. Raises `Problem` cache-missing.
+    `pack`: the build has a pack as a context. It ends with a stage that holds what the script leaves, and nothing
+    else. Raises `Problem` cache-missing.
     """
     flags = f"--mount=type=bind,from={SCRIPTS},target=/run/{SCRIPTS} --mount=type=tmpfs,target=/tmp"
     if pack:
