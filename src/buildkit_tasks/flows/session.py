@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from buildkit_tasks import dotenv_file, settings
+from buildkit_tasks import dotenv_disk, dotenv_file, dotenv_mask, settings
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.report import Report
 from buildkit_tasks.settings import Origin, Settings
@@ -30,31 +30,32 @@ class Session:
 
     @cached_property
     def dotenv(self) -> dict[str, str]:
-        """The values of .env, `{}` without one. Problems: dotenv-unreadable, dotenv-invalid (line number, no value)."""
-        path = self.root / ".env"
+        """The values of .env as compose reads them, `{}` without one. Problems: dotenv-unreadable, dotenv-invalid."""
+        text = dotenv_disk.read(self.root / ".env") or ""
         try:
-            text = path.read_text("utf-8")
-        except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError) as error:
-            raise Problem(
-                "dotenv-unreadable",
-                f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.",
-                hint=f"ls -l {path}; it should belong to you and have mode 600",
-            ) from None
-        broken = dotenv_file.broken_lines(text)
-        if broken:
-            raise Problem(
-                "dotenv-invalid",
-                f"{path} has {'a line' if len(broken) == 1 else 'lines'} that cannot be read: "
-                f"{', '.join(f'line {n}' for n in broken)} (content not shown, it may be a secret).",
-                hint="write NAME=value, with the value in single quotes where it has spaces or quotes",
-            )
-        return dotenv_file.values(text)
+            found = dotenv_file.values(text, self.world.env)
+        except dotenv_file.Refused as refused:
+            raise dotenv_disk.invalid(self.root / ".env", refused) from None
+        return {k: v.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for k, v in found.items()}
+
+    def masked(self, words: str) -> str:
+        """Words of another program without the values of .env; what .env.example shows to everybody stays."""
+        texts = []
+        for name in (".env", ".env.example"):
+            try:
+                texts.append(dotenv_disk.read(self.root / name) or "")
+            except Problem:  # a directory or a FIFO: no values can have come from there
+                texts.append("")
+        return dotenv_mask.mask(words, texts[0], public=texts[1], environment=self.world.env)
 
     @cached_property
     def _loaded(self) -> tuple[Settings, tuple[Origin, ...]]:
-        loaded = settings.load(self.world, self.root, dotenv=self.dotenv, flags=self.flags)
+        try:
+            dotenv = self.dotenv
+        except Problem as problem:  # what reads the compose file refuses it; the rest can do without
+            self.report.warn(f"{problem.message} Settings in it have no effect.")
+            dotenv = {}
+        loaded = settings.load(self.world, self.root, dotenv=dotenv, flags=self.flags)
         if loaded[0].builder not in ("auto", "legacy") and not self._builder:
             self.use_builder(loaded[0].builder)
         return loaded

@@ -5,30 +5,24 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildkit_tasks import dotenv_file
+from buildkit_tasks import dotenv_edit, dotenv_file
 
 EXAMPLE = "# ports\nAPI_PORT=8080\n\n# a secret: generated\nPASSWORD=\nTAG=dev\n"
-MADE = {"PASSWORD": "s3cret/+=\"'$x"}
 
 
 def test_a_new_file_is_the_example_with_secrets_filled_in() -> None:
-    text = dotenv_file.complete(EXAMPLE, "", {"PASSWORD": "abc"})
+    text = dotenv_edit.complete(EXAMPLE, "", {"PASSWORD": "abc"}).text
     assert text == EXAMPLE.replace("PASSWORD=", "PASSWORD=abc")
 
 
 def test_what_is_there_stays_and_what_is_missing_is_added() -> None:
     existing = "# mine\nPASSWORD='keep me'\nOTHER=1"
-    text = dotenv_file.complete(EXAMPLE, existing, {"PASSWORD": "abc"})
+    text = dotenv_edit.complete(EXAMPLE, existing, {"PASSWORD": "abc"}).text
     assert text == existing + "\nAPI_PORT=8080\nTAG=dev\n"
 
 
 def test_an_empty_secret_is_filled_in_place() -> None:
-    assert dotenv_file.complete("P=\n", "A=1\nP=\nB=2\n", {"P": "x"}) == "A=1\nP=x\nB=2\n"
-
-
-def test_broken_lines_are_numbered() -> None:
-    assert dotenv_file.broken_lines("A=1\nB='open\n") == [2]
-    assert dotenv_file.broken_lines(EXAMPLE) == []
+    assert dotenv_edit.complete("P=\n", "A=1\nP=\nB=2\n", {"P": "x"}).text == "A=1\nP=x\nB=2\n"
 
 
 NAME = st.from_regex(r"[A-Z][A-Z_]{0,5}", fullmatch=True)
@@ -42,7 +36,7 @@ def test_completing_keeps_every_value_and_completing_twice_changes_nothing(
     existing = "".join(f"{k}={v}\n" for k, v in have.items())
     wanted = "".join(f"{k}={v}\n" for k, v in example.items())
     made = {k: "made" for k, v in example.items() if v == ""}
-    once = dotenv_file.complete(wanted, existing, made)
+    once = dotenv_edit.complete(wanted, existing, made).text
     assert dotenv_file.values(once) == {**{k: v or "made" for k, v in example.items()}, **have}
-    assert dotenv_file.complete(wanted, once, dict.fromkeys(made, "other")) == once
+    assert dotenv_edit.complete(wanted, once, dict.fromkeys(made, "other")).text == once
     assert once.startswith(existing)
