@@ -1,7 +1,7 @@
 """The grammar of .env: compose's own (compose-go's package `dotenv`, v2.0.2 to v2.9.1), for reading and for editing.
 
 Text is UTF-8 with `surrogateescape`: other bytes are kept as they are. What compose refuses is `Refused`, with the line
-and without the content. docs/adr/0016 says why no library reads it, and where versions of compose differ.
+and without the content. docs/adr/0014 says why no library reads it, and where versions of compose differ.
 """
 
 from __future__ import annotations
@@ -189,12 +189,12 @@ def _unquoted(inner: str, quote: str) -> str:
 
 
 def _meant(escape: re.Match[str]) -> str:
-    """As Go's strconv.UnquoteChar: octal needs three digits and at most 255; `\\c` is no escape there and stays."""
+    """As Go's strconv.UnquoteChar: octal needs three digits and at most 255; `\\c` is not an escape there and stays."""
     if escape[1]:
         return _MEANT.get(escape[1], escape[0])
     digits = escape[2]
     if len(digits) != 3 or not set(digits) <= set("01234567") or int(digits, 8) > 255:
-        return escape[0]
+        return "\\" + digits  # compose has dropped the zero by then
     return chr(int(digits, 8))
 
 

@@ -54,7 +54,7 @@ def _read_back(session: Session, done: Completion, existing: str) -> None:
     try:
         dotenv_file.parse(done.text, session.world.env)
     except dotenv_file.Refused as refused:
-        if refused.line <= existing.count("\n") + 1 and existing:
+        if refused.line <= len(existing.removesuffix("\n").split("\n")) and existing:
             raise dotenv_disk.invalid(path, refused) from None
         problem = dotenv_disk.invalid(session.root / ".env.example", refused)
         raise Problem(
