@@ -21,13 +21,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import bench, settings
-from buildkit_tasks.flows import building
-from buildkit_tasks.flows.project import discover
-from buildkit_tasks.flows.session import Session
-from buildkit_tasks.model import BuildRequest
-from buildkit_tasks.report import Report
-from buildkit_tasks.world import World
+from buildkit_tasks.bench import figures
+from buildkit_tasks.builds import building
+from buildkit_tasks.core import root as project_root
+from buildkit_tasks.core.model import BuildRequest
+from buildkit_tasks.core.report import Report
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.core.world import World
+from buildkit_tasks.project.discover import discover
 from tests.bench import emulated
 from tests.bench.leftovers import clear
 from tests.bench.sample import LONGEST, copied, invoke, machine, timed
@@ -69,7 +70,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was begun is undone here, too
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-bench-") as folder:
         place, name = Path(folder), f"bench-platforms-{secrets.token_hex(3)}"
-        env = machine(place / "home", BUILDKIT_TASKS_CACHE_NAMESPACE=name, IMAGE_TAG=name)
+        env = machine(place / "home", BUILDKIT_TASKS_CACHES_NAMESPACE=name, IMAGE_TAG=name)
         sample = Sample(copied(place / "tree"), env, tuple(asked.service), name)
         session = _session(sample)
         try:
@@ -108,7 +109,7 @@ def cold(sample: Sample, session: Session) -> None:
 
 def edit(sample: Sample, rounds: int) -> None:
     """One line of one service: for both platforms against one, a new text every time, who goes first in turn."""
-    table = settings.bench_table(sample.tree)
+    table = project_root.bench_table(sample.tree)
     code, service = table["code"], table["service"]
     sample.build(BOTH)  # makes warm what is not
     seconds: dict[str, list[float]] = {AMD: [], BOTH: []}
@@ -119,7 +120,7 @@ def edit(sample: Sample, rounds: int) -> None:
         for platforms in ((AMD, BOTH), (BOTH, AMD))[number % 2]:
             marker = f"bench-{secrets.token_hex(6)}"
             path = sample.tree / code["file"]
-            path.write_text(bench.edit_literal(path.read_text("utf-8"), code["text"], marker), "utf-8")
+            path.write_text(figures.edit_literal(path.read_text("utf-8"), code["text"], marker), "utf-8")
             taken, built = sample.build(platforms)
             seconds[platforms].append(taken)
             crates |= {*built["cargo"]["compiled"]}

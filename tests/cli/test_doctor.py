@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from buildkit_tasks import doctor
-from buildkit_tasks.flows import doctor as flow
-from buildkit_tasks.flows.session import Session
-from buildkit_tasks.report import Report
-from buildkit_tasks.world import World
+from buildkit_tasks.core.report import Report
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.core.world import World
+from buildkit_tasks.doctor import diagnose as flow
 from tests.cli.conftest import INFO, Bench, service
 from tests.support import process
 
@@ -140,7 +140,7 @@ def newest_engine(b: Bench) -> None:
 
 
 def over_budget(b: Bench) -> None:
-    b.env["BUILDKIT_TASKS_CACHE_BUDGET"] = "1GB"
+    b.env["BUILDKIT_TASKS_CACHES_BUDGET"] = "1GB"
 
 
 def skewed(b: Bench) -> None:
@@ -173,16 +173,16 @@ def no_registry(b: Bench) -> None:
     b.reply("image inspect", stdout="", code=1)
     with socket.socket() as free:
         free.bind(("127.0.0.2", 0))
-        b.env["BUILDKIT_TASKS_BASE_REGISTRY"] = f"127.0.0.2:{free.getsockname()[1]}"
+        b.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = f"127.0.0.2:{free.getsockname()[1]}"
 
 
 def missing_ca(b: Bench) -> None:
-    b.env["BUILDKIT_TASKS_CA_BUNDLE"] = "/nonexistent/ca.pem"
+    b.env["BUILDKIT_TASKS_BUILD_CA_BUNDLE"] = "/nonexistent/ca.pem"
 
 
 def broken_ca(b: Bench) -> None:
     (b.root / "ca.pem").write_text("no certificate\n")
-    b.env["BUILDKIT_TASKS_CA_BUNDLE"] = str(b.root / "ca.pem")
+    b.env["BUILDKIT_TASKS_BUILD_CA_BUNDLE"] = str(b.root / "ca.pem")
 
 
 def bad_compose(b: Bench) -> None:
@@ -300,12 +300,12 @@ def test_a_port_in_use_is_named_with_its_holder_and_variable(shop: Bench) -> Non
 
 
 def test_a_dead_context_beside_a_living_engine(shop: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from buildkit_tasks import engine
+    from buildkit_tasks.engine import facts as engine_facts
 
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(str(tmp_path / "s"))
         door.listen()
-        monkeypatch.setattr(engine, "DEFAULT_SOCKETS", (tmp_path / "s",))
+        monkeypatch.setattr(engine_facts, "DEFAULT_SOCKETS", (tmp_path / "s",))
         shop.reply("info", stdout=json.dumps({"ServerErrors": ["refused"], "ClientInfo": INFO["ClientInfo"]}), code=1)
         shop.reply("context inspect", stdout="unix:///nonexistent/colima.sock\n")
         assert fired(shop) == ["context"]
@@ -338,7 +338,7 @@ def untrusted(tmp_path: Path) -> Iterator[int]:
 
 def test_a_registry_behind_an_unknown_ca(shop: Bench, untrusted: int) -> None:
     shop.reply("image inspect", stdout="", code=1)
-    shop.env["BUILDKIT_TASKS_BASE_REGISTRY"] = f"127.0.0.2:{untrusted}"
+    shop.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = f"127.0.0.2:{untrusted}"
     assert fired(shop) == ["ca"]
 
 

@@ -124,7 +124,7 @@ def test_a_second_run_waits_and_says_so(shop: Bench) -> None:
 
 
 def test_runs_at_once_make_one_file(shop: Bench) -> None:
-    start = [process.BIN / "invoke", "dotenv"]
+    start: list[str | Path] = [process.BIN / "invoke", "dotenv"]
     running = [process.start(start, shop.root, shop.environment()) for _ in range(4)]
     said = [one.communicate(timeout=60)[1] for one in running]
     assert sum("completed" in words for words in said) == 1, said

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from buildkit_tasks import dotenv_edit, dotenv_file, dotenv_mask
+from buildkit_tasks.core import dotenv_edit, dotenv_mask, dotenv_text
 from tests.support import compose_oracle
 from tests.support.dotenv_files import AROUND, FILES, NAMES, WILD
 
@@ -47,7 +47,7 @@ def generated(strategy: st.SearchStrategy[bytes], number: int) -> list[bytes]:
 
 def ours(content: bytes) -> dict[str, str]:
     """Our values of the names that compose is asked for; bytes that are not UTF-8 as Go shows them."""
-    read = {**dotenv_file.values(dotenv_file.decode(content), ENVIRONMENT), **ENVIRONMENT}
+    read = {**dotenv_text.values(dotenv_text.decode(content), ENVIRONMENT), **ENVIRONMENT}
     mark = dict.fromkeys(range(0xDC80, 0xDD00), "\ufffd")
     return {k: v.translate(mark) for k, v in read.items() if k in ASKED}
 
@@ -55,11 +55,11 @@ def ours(content: bytes) -> dict[str, str]:
 def check(compose: Path, place: Path, files: Sequence[bytes]) -> tuple[int, int]:
     """Compose and we read and refuse the same files, with the same values; how many were read, how many refused."""
     read: dict[bytes, dict[str, str]] = {}
-    refused: dict[bytes, dotenv_file.Refused] = {}
+    refused: dict[bytes, dotenv_text.Refused] = {}
     for content in files:
         try:
             read[content] = ours(content)
-        except dotenv_file.Refused as refusal:
+        except dotenv_text.Refused as refusal:
             refused[content] = refusal
     names = list(read)
     for start in range(0, len(names), 200):
@@ -90,13 +90,13 @@ def test_completed_files_mean_to_compose_what_they_mean_to_us(compose: Path, tmp
     files = [content for content in generated(FILES, 600) if content]
     completed = []
     for example, existing in zip(files[::2], files[1::2], strict=False):
-        texts = dotenv_file.decode(example), dotenv_file.decode(existing)
+        texts = dotenv_text.decode(example), dotenv_text.decode(existing)
         try:
             generate = {name: f"made-{number}" for number, name in enumerate(dotenv_edit.empty_names(texts[0]))}
             done = dotenv_edit.complete(*texts, generate)
-        except dotenv_file.Refused:
+        except dotenv_text.Refused:
             continue
-        completed.append(dotenv_file.encode(done.text))
+        completed.append(dotenv_text.encode(done.text))
     assert len(completed) > 150
     check(compose, tmp_path, completed)
 
@@ -115,4 +115,4 @@ REFUSED = [
 def test_no_value_is_left_in_composes_own_words(compose: Path, tmp_path: Path, content: bytes) -> None:
     words = compose_oracle.refusal(compose, tmp_path / "p", content)
     assert words
-    assert "hunter" not in dotenv_mask.mask(words, dotenv_file.decode(content))
+    assert "hunter" not in dotenv_mask.mask(words, dotenv_text.decode(content))

@@ -10,7 +10,7 @@ from dotenv import dotenv_values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildkit_tasks import dotenv_edit, dotenv_file
+from buildkit_tasks.core import dotenv_edit, dotenv_text
 from tests.support.dotenv_files import FILES
 
 EXAMPLE = "# ports\nAPI_PORT=8080\n\n# a secret: generated\nPASSWORD=\nTAG=dev\n"
@@ -75,19 +75,19 @@ def test_a_generated_value_never_needs_quotes() -> None:
 
 @given(FILES, FILES)
 def test_only_what_is_meant_changes_and_a_second_time_nothing(example: bytes, existing: bytes) -> None:
-    texts = dotenv_file.decode(example), dotenv_file.decode(existing)
+    texts = dotenv_text.decode(example), dotenv_text.decode(existing)
     try:
         made = dict.fromkeys(dotenv_edit.empty_names(texts[0]), "made")
-        before = dotenv_file.parse(texts[1], expand=False)
-    except dotenv_file.Refused:
+        before = dotenv_text.parse(texts[1], expand=False)
+    except dotenv_text.Refused:
         return
     done = dotenv_edit.complete(*texts, made)
-    after = dotenv_file.parse(done.text, expand=False)
+    after = dotenv_text.parse(done.text, expand=False)
     assert done.text.replace("made", "").startswith(texts[1].replace("made", ""))
     kept = {n: a.value for n, a in before.counting.items() if n not in done.filled}
     assert {n: a.value for n, a in after.counting.items() if n in kept} == kept
     assert {after.counting[n].value for n in done.filled} <= {"made"}
-    wanted = dotenv_file.parse(texts[0], expand=False).counting
+    wanted = dotenv_text.parse(texts[0], expand=False).counting
     assert wanted.keys() <= after.counting.keys()
     assert dotenv_edit.complete(texts[0], done.text, dict.fromkeys(made, "other")).text == done.text
 
@@ -104,7 +104,7 @@ def test_completing_keeps_every_value_and_completing_twice_changes_nothing(
     wanted = "".join(f"{k}={v}\n" for k, v in example.items())
     made = {k: "made" for k, v in example.items() if v == ""}
     once = dotenv_edit.complete(wanted, existing, made).text
-    assert dotenv_file.values(once) == {**{k: v or "made" for k, v in example.items()}, **have}
+    assert dotenv_text.values(once) == {**{k: v or "made" for k, v in example.items()}, **have}
     assert dotenv_edit.complete(wanted, once, dict.fromkeys(made, "other")).text == once
     assert once.startswith(existing)
 
@@ -114,4 +114,4 @@ def test_what_is_generated_means_the_same_to_another_reader() -> None:
     made = dict.fromkeys(dotenv_edit.empty_names(example), "Az09_-.~")
     for existing in ("", "# mine\nPOSTGRES_PASSWORD=\nexport RABBITMQ_PASSWORD=''\n"):
         text = dotenv_edit.complete(example, existing, made).text
-        assert dotenv_values(stream=io.StringIO(text)) == dotenv_file.values(text)
+        assert dotenv_values(stream=io.StringIO(text)) == dotenv_text.values(text)

@@ -1,0 +1,88 @@
+"""What every flow is given: the world, the mouth, and the project's settings, read once when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from . import dotenv_disk, dotenv_mask, dotenv_text
+from . import root as project_root
+from .errors import Problem
+from .report import Report
+from .settings import Settings
+from .settings_load import Loaded, Origin, load
+from .world import World
+
+
+class Session:
+    """One call of one task. `flags`: settings from the command line, by GROUP.NAME."""
+
+    def __init__(self, world: World, report: Report, flags: Mapping[str, str] | None = None) -> None:
+        self.world = world
+        self.report = report
+        self.flags = dict(flags or {})
+        self._builder = ""
+
+    @cached_property
+    def root(self) -> Path:
+        """The project's directory; `Problem` no-project outside any."""
+        return project_root.find_root(self.world)
+
+    @cached_property
+    def dotenv(self) -> dict[str, str]:
+        """The values of .env as compose reads them, `{}` without one. Problems: dotenv-unreadable, dotenv-invalid."""
+        text = dotenv_disk.read(self.root / ".env") or ""
+        try:
+            found = dotenv_text.values(text, self.world.env)
+        except dotenv_text.Refused as refused:
+            raise dotenv_disk.invalid(self.root / ".env", refused) from None
+        return {k: v.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for k, v in found.items()}
+
+    def masked(self, words: str) -> str:
+        """Words of another program without the values of .env; what .env.example shows to everybody stays."""
+        texts = []
+        for name in (".env", ".env.example"):
+            try:
+                texts.append(dotenv_disk.read(self.root / name) or "")
+            except Problem:  # a directory or a FIFO: no values can have come from there
+                texts.append("")
+        return dotenv_mask.mask(words, texts[0], public=texts[1], environment=self.world.env)
+
+    @cached_property
+    def _loaded(self) -> Loaded:
+        try:
+            dotenv = self.dotenv
+        except Problem as problem:  # what reads the compose file refuses it; the rest can do without
+            self.report.warn(f"{problem.message} Settings in it have no effect.")
+            dotenv = {}
+        loaded = load(self.world, self.root, dotenv=dotenv, flags=self.flags)
+        for sentence in loaded.renamed:
+            self.report.warn(sentence)
+        name = loaded.settings.builders.name
+        if name not in ("auto", "legacy") and not self._builder:
+            self.use_builder(name)
+        return loaded
+
+    def use_builder(self, name: str) -> None:
+        """From now on all that buildx is asked means this builder, as if BUILDX_BUILDER were set."""
+        self._builder = name
+        self.world = replace(self.world, env={**self.world.env, "BUILDX_BUILDER": name})
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._loaded.settings
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Where each setting came from."""
+        return self._loaded.origins
+
+    @cached_property
+    def state(self) -> Path:
+        """This checkout's state directory, made on first use; a place for values that may be lost at any time."""
+        path = project_root.state_dir(self.world, self.root)
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return path

@@ -1,0 +1,246 @@
+"""Base images: what a reference means, which ones can be built from Debian packages, and which image to use. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+HUB = "docker.io"
+
+#: Where our own images live. The name cannot be pulled from anywhere, so nobody else's image is ever taken for it.
+OWN = "localhost/buildkit-tasks"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An image reference in full: Docker Hub's short names are spelled out (`rust` = docker.io/library/rust:latest)."""
+
+    registry: str
+    path: str
+    tag: str
+    digest: str = ""
+
+
+def parse(text: str) -> Reference:
+    """Read a reference as docker does."""
+    name, _, digest = text.partition("@")
+    first, slash, rest = name.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        registry, name = first, rest
+    else:
+        registry = HUB
+    path, colon, tag = name.rpartition(":")
+    if not colon:
+        path, tag = name, "" if digest else "latest"
+    if registry in (HUB, "index.docker.io", "registry-1.docker.io"):
+        registry, path = HUB, path if "/" in path else f"library/{path}"
+    return Reference(registry, path, tag, digest)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An image that can be built from Debian packages.
+
+    `stage` of the Dockerfile; `path` and `tag` of the public image it stands in for; `version` a pattern for the
+    version part of a tag; `words` the other parts a tag may have, `needs` those it must have; `what` is in it. `bare`:
+    a tag without a version means this image too. `asked`: built only where it is named, not among "all".
+    """
+
+    stage: str
+    path: str
+    tag: str
+    version: str
+    words: frozenset[str]
+    what: str
+    needs: frozenset[str] = frozenset()
+    bare: bool = False
+    asked: bool = False
+
+    @property
+    def image(self) -> str:
+        """Its name in the engine."""
+        return f"{OWN}/{self.path.rpartition('/')[2]}:{self.tag}"
+
+
+RECIPES = (
+    Recipe(
+        *("debian", "library/debian", "bookworm-slim", r"12(\.\d+)*"),
+        *(frozenset({"bookworm", "slim"}), "Debian 12, minimal, with CA certificates"),
+        bare=True,
+    ),
+    Recipe(
+        *("rust", "library/rust", "1-bookworm", r"1(\.\d+)*"),
+        *(frozenset({"bookworm", "slim", "latest"}), "Debian 12's newest rustc and cargo, gcc, mold, git"),
+        bare=True,
+    ),
+    Recipe(
+        *("postgres", "library/postgres", "15-bookworm", r"15(\.\d+)*"),
+        *(frozenset({"bookworm"}), "PostgreSQL 15 of Debian 12"),
+    ),
+    Recipe(
+        *("rabbitmq", "library/rabbitmq", "3-bookworm", r"3(\.\d+)*"),
+        *(frozenset({"bookworm"}), "RabbitMQ 3.10 of Debian 12"),
+    ),
+    Recipe(
+        *("rabbitmq-management", "library/rabbitmq", "3-management-bookworm", r"3(\.\d+)*"),
+        *(frozenset({"bookworm", "management"}), "RabbitMQ 3.10 of Debian 12 with its management plugin"),
+        frozenset({"management"}),
+    ),
+    Recipe(
+        *("buildkit", "moby/buildkit", "buildx-stable-1", r"v0(\.\d+)*"),
+        *(frozenset({"buildx", "stable", "1", "latest"}), "buildkitd and buildctl compiled from source, runc, git"),
+        bare=True,
+        asked=True,
+    ),
+)
+
+
+def recipe_for(reference: str) -> Recipe | None:
+    """The recipe that can stand in for a public reference, None where none honestly can.
+
+    A tag is read word by word: another distribution (alpine), another release (trixie) or another major version has no
+    recipe; a digest names exactly one image, which nothing else is.
+    """
+    wanted = parse(reference)
+    if wanted.registry != HUB or wanted.digest:
+        return None
+    words = set(wanted.tag.split("-"))
+    for recipe in RECIPES:
+        if recipe.path != wanted.path or not recipe.needs <= words:
+            continue
+        others = words - recipe.words
+        if not others and recipe.bare:
+            return recipe
+        if len(others) == 1 and re.fullmatch(recipe.version, next(iter(others))):
+            return recipe
+    return None
+
+
+def foreign(image: str, platform: str) -> str:
+    """The name of an image of ours for a platform that is not the engine's own."""
+    return f"{image}-{platform.split('/')[1]}"
+
+
+def named(name: str) -> Recipe | None:
+    """The recipe that a user means by a word: its stage (rust), its tag in full (rust:1-bookworm) or our own name."""
+    exact = next((r for r in RECIPES if name in (r.stage, r.image)), None)
+    return exact or recipe_for(name)
+
+
+def mirrored(reference: str, base_registry: str) -> str:
+    """A Docker Hub reference on the mirror: `rust:1` is `MIRROR/library/rust:1`. Other registries' are left alone."""
+    wanted = parse(reference)
+    if wanted.registry != HUB or not base_registry:
+        return reference
+    tag = f":{wanted.tag}" if wanted.tag else ""
+    digest = f"@{wanted.digest}" if wanted.digest else ""
+    return f"{base_registry.rstrip('/')}/{wanted.path}{tag}{digest}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which image stands for `reference`: `use` it, coming from `source` (local, registry, mirror, offline, none)."""
+
+    reference: str
+    use: str
+    source: str
+
+    @property
+    def replaced(self) -> bool:
+        """True where a named context or an override has to put another image in place."""
+        return self.use != self.reference
+
+
+def without_asking(reference: str, local: Collection[str], mode: str, base_registry: str) -> Decision | None:
+    """The decision that needs no question to a registry, None where it does. `mode` is the setting images.offline."""
+    recipe = recipe_for(reference)
+    if mode == "always" and recipe:
+        return Decision(reference, recipe.image, "offline")
+    if reference in local:
+        return Decision(reference, reference, "local")
+    wanted = parse(reference)
+    if wanted.registry == "localhost" or wanted.registry != HUB:
+        return Decision(reference, reference, "registry")
+    if mode == "never":
+        use = mirrored(reference, base_registry)
+        return Decision(reference, use, "mirror" if base_registry else "registry")
+    return None
+
+
+def decide(reference: str, base_registry: str, *, answers: bool) -> Decision:
+    """The decision for a Docker Hub reference once it is known whether the mirror or the registry `answers`."""
+    if answers:
+        return Decision(reference, mirrored(reference, base_registry), "mirror" if base_registry else "registry")
+    recipe = recipe_for(reference)
+    return Decision(reference, recipe.image, "offline") if recipe else Decision(reference, reference, "none")
+
+
+def override(
+    built: Mapping[str, Collection[str]], images: Mapping[str, str], use: Mapping[str, str], ca: str = ""
+) -> dict[str, object]:
+    """A compose override that puts the replacements in place, `{}` where there are none.
+
+    `built`: service to the references its Dockerfile starts from; `images`: service to its image; `use`: replacements;
+    `ca`: a PEM file that builds get as the secret `ca`, because images of ours do not know a company's authority.
+    """
+    services: dict[str, object] = {}
+    for name, references in built.items():
+        contexts = {r: f"docker-image://{use[r]}" for r in references if r in use}
+        if contexts:
+            services[name] = {"build": {"additional_contexts": contexts, **({"secrets": ["ca"]} if ca else {})}}
+    for name, image in images.items():
+        if image in use:
+            services[name] = {"image": use[image]}
+    if not services:
+        return {}
+    return {"services": services, **({"secrets": {"ca": {"file": ca}}} if ca else {})}
+
+
+def foreign_definition(recipe: Recipe, platform: str, recipe_hash: str) -> dict[str, object]:
+    """The bake definition of an image of another platform, in which nothing is run."""
+    target = {
+        "context": ".",
+        "target": f"{recipe.stage}-foreign",
+        "tags": [foreign(recipe.image, platform)],
+        "labels": {LABEL: recipe_hash},
+        "platforms": [platform],
+    }
+    return {"group": {"default": {"targets": [recipe.stage]}}, "target": {recipe.stage: target}}
+
+
+#: Labels our images carry: which recipe made them, so that an older one's image can be told.
+LABEL = "io.github.buildkit-tasks.recipe"
+
+
+def definition(
+    recipes: Mapping[Recipe, str],
+    secrets: Collection[str],
+    args: Mapping[str, str],
+    *,
+    zstd: bool,
+    base: str,
+) -> dict[str, object]:
+    """The bake definition that makes these images in one solve; paths are relative to the working directory.
+
+    `recipes`: each with the hash of what makes it. `secrets`: ids, each a file secrets/ID. `zstd`: the engine keeps
+    images as it gets them, so compress them quickly (a third of gzip's time). `base`: our Debian image to start from;
+    empty = from rootfs.tar.
+    """
+    targets: dict[str, object] = {}
+    for recipe, recipe_hash in recipes.items():
+        target: dict[str, object] = {
+            "context": ".",
+            "target": recipe.stage,
+            "tags": [recipe.image],
+            "labels": {LABEL: recipe_hash},
+            "args": dict(args),
+            "secret": [f"id={name},src=secrets/{name}" for name in secrets],
+        }
+        if zstd and recipe.stage != "debian":  # whose layer is in every image that is shipped: gzip is known everywhere
+            # With docker's own media types engine 26 does not list an image whose layers are all zstd.
+            target["output"] = ["type=image,oci-mediatypes=true,compression=zstd,compression-level=3"]
+        if base:
+            target["contexts"] = {"rootfs": f"docker-image://{base}", "debian": f"docker-image://{base}"}
+        targets[recipe.stage] = target
+    return {"group": {"default": {"targets": [r.stage for r in recipes]}}, "target": targets}
