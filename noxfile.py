@@ -69,10 +69,14 @@ def bench_platforms(session: nox.Session) -> None:
     session.run("python", "-m", "tests.bench.platforms", *session.posargs)
 
 
+#: What needs a second engine beside the one that is there.
+TRAVEL = ("tests/engine/test_travel_machines.py", "tests/engine/test_cache_unlistable.py")
+
+
 @nox.session
 def travel(session: nox.Session) -> None:
     """Shared caches between two engines, with faults on the way (three minutes; copies 2 GB into the second engine)."""
-    session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_travel_machines.py", *session.posargs)
+    session.run("pytest", "-q", "-s", "-m", "slow", *TRAVEL, *session.posargs)
 
 
 def _make_ready(session: nox.Session) -> None:

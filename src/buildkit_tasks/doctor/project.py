@@ -20,6 +20,7 @@ from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.images import names as image_names
 from buildkit_tasks.project import ports
 from buildkit_tasks.project.discover import read_workspace
+from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import reachable
 
 from . import Health, PortUse
@@ -129,7 +130,7 @@ def _base_images(session: Session, space: Workspace) -> dict[str, Any]:
         return {}
     if all(ref in here or offline.get(ref) in here for ref in refs):
         return {}
-    host = session.settings.images.registry.partition("/")[0] or reachable.HUB
+    host = session.settings.images.registry.partition("/")[0] or registry_names.HUB
     answers, words = reachable.reachable(session.world, [host], session.settings.build.ca_bundle)
     state = "open" if answers else "untrusted" if "CERTIFICATE_VERIFY" in words.upper() else "closed"
     return {"registry": host, "registry_state": state, "registry_words": words}

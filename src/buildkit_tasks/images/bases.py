@@ -11,6 +11,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Workspace
 from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.registry.names import printable
 
 from . import choice as image_choice
 from . import names as image_names
@@ -78,9 +79,10 @@ def _from_the_team(session: Session, engine: Engine, absent: list[Decision]) -> 
     from . import fetch as image_fetch  # late: TLS alone takes 50 ms to import
 
     try:
-        taken = image_fetch.fetch(session, engine, absent, session.settings.packs.repository)
+        packs = session.settings.packs
+        taken = image_fetch.fetch(session, engine, absent, packs.repository, seconds=packs.wait, timeout=packs.timeout)
     except Problem as problem:
-        session.report.warn("; ".join((problem.message, *problem.causes[:1])))
+        session.report.warn(printable("; ".join((problem.message.rstrip("."), *problem.causes[:1])), 400))
         return absent
     return [d for d in absent if d.use not in taken]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.core.session import Session
+from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import reachable
 
 from . import names as image_names
@@ -58,7 +59,7 @@ def _probe(session: Session, base: str) -> tuple[bool, str]:
         mirrors = run.capture(session.world, docker.registry_mirrors(session.root), timeout=5).stdout
         with contextlib.suppress(ValueError):
             hosts = [str(m).partition("://")[2].partition("/")[0] or str(m) for m in json.loads(mirrors) or ()]
-        hosts = [*(hosts if mirrors.strip().startswith("[") else ()), reachable.HUB]
+        hosts = [*(hosts if mirrors.strip().startswith("[") else ()), registry_names.HUB]
     return reachable.reachable(session.world, hosts, session.settings.build.ca_bundle)
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from buildkit_tasks.core import apt, docker, host, run
 from buildkit_tasks.core.errors import Problem
@@ -65,7 +66,7 @@ def build(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: 
             base=base,
         )
         usual = "BuildKit is compiled (two to four minutes)" if any(r.asked for r in recipes) else PACKAGES
-        _solve(session, facts, place, json.dumps(made), usual)
+        _solve(session, facts, place, made, usual)
         (place / "rootfs.tar").unlink(missing_ok=True)
     session.report.say(
         f"  {len(recipes)} base image{'s' if len(recipes) > 1 else ''} made in {session.world.clock() - began:.0f} s"
@@ -80,7 +81,7 @@ def build_foreign(session: Session, facts: Engine, recipe: Recipe, platform: str
         arch = platform.split("/")[1]
         _rootfs(session, facts, place, main, arch)
         made = image_names.foreign_definition(recipe, platform, recipe_hash(recipe))
-        _solve(session, facts, place, json.dumps(made), PACKAGES)
+        _solve(session, facts, place, made, PACKAGES)
         (place / f"rootfs-{arch}.tar").unlink(missing_ok=True)
 
 
@@ -241,7 +242,7 @@ def _debootstrap(session: Session, keyring: str) -> None:
     host.apt_install(session.world, wanted, "image-unavailable")
 
 
-def _solve(session: Session, facts: Engine, place: Path, definition: str, usual: str) -> None:
+def _solve(session: Session, facts: Engine, place: Path, definition: Mapping[str, Any], usual: str) -> None:
     progress, decoder = Progress(), Decoder()
     told: set[str] = set()
     began = session.world.clock()

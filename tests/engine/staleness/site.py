@@ -330,16 +330,14 @@ class Site:
         """Run travel.sh on the mounts as a push or pull does; False where it refuses. `out` receives what it leaves."""
         text = (self.context / "docker/Dockerfile").read_text()
         step = compile_step.without_secrets(compile_step.find(text, {"CACHE_SCOPE": self.scope}))
-        shell = packs.command_for(step.command, words, secrets.token_hex(4))
-        text = compile_step.replace(text, step, packs.mounts("packed" if pack else ""), shell)
-        text += f"\nFROM scratch AS left\nCOPY --from={step.stage} /{packs.SCRIPTS}/ /\n"
+        text = packs.dockerfile(text, step, words, secrets.token_hex(4), pack=pack is not None)
         argv = self.command(Build(), out or self.root)
         argv = [a for a in argv if not a.startswith(("--file", "--target", "--output", "--build-arg=BINS"))]
-        target = "left" if out else step.stage
+        target = packs.LEFT_STAGE if out else step.stage
         extra = [f"--target={target}", f"--output=type=local,dest={out}" if out else "--output=type=cacheonly"]
         named = [f"--build-context={packs.SCRIPTS}={PROJECT / 'src/buildkit_tasks/data/cache'}"]
         if pack:
-            named.append(f"--build-context=packed={pack}")
+            named.append(f"--build-context={packs.PACK}={pack}")
         done = docker(*argv[1:-1], "--file=-", *extra, *named, argv[-1], stdin=text.encode(), check=False)
         return done.returncode == 0
 
