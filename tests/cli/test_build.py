@@ -158,6 +158,7 @@ def test_unreadable_dotenv(bench: Bench) -> None:
 
 
 def test_missing_secret_says_how_to_make_one(bench: Bench) -> None:
+    (bench.root / ".env.example").write_text("PG_PASS=\n")
     bench.reply(
         "config --format json",
         code=1,
