@@ -117,7 +117,7 @@ def running(base: str, place: Path) -> Iterator[OldEngine]:
             ],
             place,
         )
-        process.wait_for(["docker", "logs", "--follow", name], "API listen on")
+        process.wait_for_container(name, "API listen on")
         process.ok(["docker", "cp", "-q", f"{name}:/usr/bin/docker", str(place / "bin/docker")], place)
         for folder in PLUGINS:
             if Path(folder, "docker/cli-plugins/docker-compose").exists():
