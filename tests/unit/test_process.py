@@ -1,4 +1,4 @@
-"""How tests wait for what a program or a container says."""
+"""How tests wait for what a program or a container says, and for each other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import process
+from tests.support import beside, process
 
 #: A docker whose container ended at 10, came back, listened at 12, and was noted as started at 13.
 DOCKER = """\
@@ -34,3 +34,10 @@ def test_what_a_container_says_before_its_start_is_noted_counts(
 def test_waiting_has_an_end(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="no 'ready' in 0 s:\nsaid this"):
         process.wait_for(["sh", "-c", "echo said this; exec sleep 60"], "ready", seconds=0.3)
+
+
+def test_of_sessions_on_one_engine_the_last_one_tidies_up(tmp_path: Path) -> None:
+    with beside.others(tmp_path / "cache/lock") as last:
+        with beside.others(tmp_path / "cache/lock") as first:
+            assert not first()
+        assert last()
