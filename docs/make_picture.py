@@ -11,9 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from buildkit_tasks import run
-from buildkit_tasks.model import Command
-from buildkit_tasks.world import World
+from buildkit_tasks.core import run
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.world import World
 
 HERE = Path(__file__).parent
 

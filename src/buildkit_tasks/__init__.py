@@ -10,7 +10,7 @@ __all__ = ["namespace"]
 def __getattr__(name: str) -> Any:
     """`from buildkit_tasks import namespace` is all that a tasks.py needs; nox and tests do not pay for Invoke."""
     if name == "namespace":
-        from .tasks import namespace
+        from buildkit_tasks.tasks import namespace
 
         return namespace
     raise AttributeError(name)

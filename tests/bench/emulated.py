@@ -15,8 +15,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildkit_tasks.flows import emulator
-from buildkit_tasks.flows.session import Session
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.images import emulator
 from tests.bench import binfmt
 from tests.bench.leftovers import clear
 from tests.bench.sample import LONGEST, REPOSITORY, RUST

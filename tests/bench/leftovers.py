@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 
-from buildkit_tasks import caching
+from buildkit_tasks.caches import records as cache_records
 
 #: Tries, half a second apart: the engine lets go of a mount a moment after the build that used it.
 TRIES = 20
@@ -24,10 +24,10 @@ def clear(start: str) -> None:
     print(f"  still held by the engine: {', '.join(_name(r) for r in _mounts(start))}")
 
 
-def _mounts(start: str) -> list[caching.Record]:
+def _mounts(start: str) -> list[cache_records.Record]:
     listed = subprocess.run(["docker", "buildx", "du", "--verbose"], capture_output=True, check=True, text=True).stdout
-    return [r for r in caching.parse(listed) if r.is_mount and _name(r).startswith(start)]
+    return [r for r in cache_records.parse(listed) if r.is_mount and _name(r).startswith(start)]
 
 
-def _name(record: caching.Record) -> str:
+def _name(record: cache_records.Record) -> str:
     return f"{record.mount_namespace}/{record.mount_id}" if record.mount_namespace else record.mount_id

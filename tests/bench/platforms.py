@@ -21,13 +21,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import bench, settings
-from buildkit_tasks.flows import building
-from buildkit_tasks.flows.project import discover
-from buildkit_tasks.flows.session import Session
-from buildkit_tasks.model import BuildRequest
-from buildkit_tasks.report import Report
-from buildkit_tasks.world import World
+from buildkit_tasks.bench import figures
+from buildkit_tasks.builds import building
+from buildkit_tasks.core import settings
+from buildkit_tasks.core.model import BuildRequest
+from buildkit_tasks.core.report import Report
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.core.world import World
+from buildkit_tasks.project.discover import discover
 from tests.bench import emulated
 from tests.bench.leftovers import clear
 from tests.bench.sample import LONGEST, copied, invoke, machine, timed
@@ -119,7 +120,7 @@ def edit(sample: Sample, rounds: int) -> None:
         for platforms in ((AMD, BOTH), (BOTH, AMD))[number % 2]:
             marker = f"bench-{secrets.token_hex(6)}"
             path = sample.tree / code["file"]
-            path.write_text(bench.edit_literal(path.read_text("utf-8"), code["text"], marker), "utf-8")
+            path.write_text(figures.edit_literal(path.read_text("utf-8"), code["text"], marker), "utf-8")
             taken, built = sample.build(platforms)
             seconds[platforms].append(taken)
             crates |= {*built["cargo"]["compiled"]}

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from buildkit_tasks import doctor
-from buildkit_tasks.flows import doctor as flow
-from buildkit_tasks.flows.session import Session
-from buildkit_tasks.report import Report
-from buildkit_tasks.world import World
+from buildkit_tasks.core.report import Report
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.core.world import World
+from buildkit_tasks.doctor import diagnose as flow
 from tests.cli.conftest import INFO, Bench, service
 from tests.support import process
 
@@ -300,12 +300,12 @@ def test_a_port_in_use_is_named_with_its_holder_and_variable(shop: Bench) -> Non
 
 
 def test_a_dead_context_beside_a_living_engine(shop: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from buildkit_tasks import engine
+    from buildkit_tasks.engine import facts as engine_facts
 
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(str(tmp_path / "s"))
         door.listen()
-        monkeypatch.setattr(engine, "DEFAULT_SOCKETS", (tmp_path / "s",))
+        monkeypatch.setattr(engine_facts, "DEFAULT_SOCKETS", (tmp_path / "s",))
         shop.reply("info", stdout=json.dumps({"ServerErrors": ["refused"], "ClientInfo": INFO["ClientInfo"]}), code=1)
         shop.reply("context inspect", stdout="unix:///nonexistent/colima.sock\n")
         assert fired(shop) == ["context"]

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks import command, run
-from buildkit_tasks import images as recipes
-from buildkit_tasks.errors import Problem
-from buildkit_tasks.flows import engine as engines
-from buildkit_tasks.flows import images
-from buildkit_tasks.flows.cache import records
-from buildkit_tasks.flows.cache_clear import AT_ONCE
-from buildkit_tasks.flows.project import discover
-from buildkit_tasks.flows.session import Session
-from buildkit_tasks.model import Engine
-from buildkit_tasks.report import Report
-from buildkit_tasks.world import World
+from buildkit_tasks.caches.clear import AT_ONCE
+from buildkit_tasks.caches.look import records
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Engine
+from buildkit_tasks.core.report import Report
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.core.world import World
+from buildkit_tasks.engine import ensure as engines
+from buildkit_tasks.images import bases as image_bases
+from buildkit_tasks.images import names as recipes
+from buildkit_tasks.project.discover import discover
 from tests.support import beside, process
 
 REPOSITORY = Path(__file__).parents[2]
@@ -72,14 +72,14 @@ def _tidy(session: Session, engine: Engine, before: Set[str]) -> None:
         going += [r for r in made if not r.is_mount]
     for at in range(0, len(going), AT_ONCE):
         ids = [record.id for record in going[at : at + AT_ONCE]]
-        run.capture(session.world, command.remove_cache_record(REPOSITORY, *ids))
+        run.capture(session.world, docker.remove_cache_record(REPOSITORY, *ids))
 
 
 @pytest.fixture(scope="session")
 def base_images(session: Session, engine: Engine) -> Mapping[str, str]:
     """The images that Rust builds start from: public reference to the one in its place, `{}` with a registry."""
     try:
-        return images.ensure(session, engine, BASES, check=True)
+        return image_bases.ensure(session, engine, BASES, check=True)
     except Problem as problem:
         pytest.fail(problem.text(), pytrace=False)
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks import images
-from buildkit_tasks.flows import builder_handshake
-from buildkit_tasks.flows import images as flow
-from buildkit_tasks.flows.session import Session
-from buildkit_tasks.model import Engine
+from buildkit_tasks.builds import builder_handshake
+from buildkit_tasks.core.model import Engine
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.images import bases as flow
+from buildkit_tasks.images import names as image_names
 from tests.support import buildkit_nodes, oci_registry, process
 from tests.support.buildkit_nodes import Node
 
@@ -32,7 +32,7 @@ RUN --mount=type=cache,id=bt-node-test,target=/cache \\
 
 
 def named(stage: str) -> str:
-    recipe = images.named(stage)
+    recipe = image_names.named(stage)
     assert recipe
     return recipe.image
 

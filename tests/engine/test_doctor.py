@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.errors import Problem
-from buildkit_tasks.flows import enable, proof
-from buildkit_tasks.flows.session import Session
-from buildkit_tasks.model import Engine
-from buildkit_tasks.report import Report
-from buildkit_tasks.world import World
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Engine
+from buildkit_tasks.core.report import Report
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.core.world import World
+from buildkit_tasks.doctor import proof
+from buildkit_tasks.shells import enable
 from tests.support import process
 
 pytestmark = pytest.mark.engine
@@ -82,9 +83,9 @@ def test_the_smallest_build_needs_buildkit_and_leaves_no_image(session: Session)
 
 
 def test_the_smallest_build_fails_without_buildkit(engine: Engine, tmp_path: Path) -> None:
-    from buildkit_tasks import command
+    from buildkit_tasks.core import docker
 
-    (tmp_path / "Dockerfile").write_text(command.PROBE)
+    (tmp_path / "Dockerfile").write_text(docker.PROBE)
     assert process.run(["docker", "build", "."], tmp_path, {"DOCKER_BUILDKIT": "0"}).code != 0
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks import images
-from buildkit_tasks.model import Engine
+from buildkit_tasks.core.model import Engine
+from buildkit_tasks.images import names as image_names
 from tests.support import process
 
 pytestmark = pytest.mark.engine
@@ -48,7 +48,7 @@ def built(engine: Engine) -> Mapping[str, str]:
     repository = Path(__file__).parents[2]
     only = ("--only", "postgres", "--only", "rabbitmq")
     process.ok([process.BIN / "invoke", "images.build", *only, "--yes"], repository, timeout=900)
-    return {r.stage: r.image for r in images.RECIPES}
+    return {r.stage: r.image for r in image_names.RECIPES}
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from buildkit_tasks.model import Engine
+from buildkit_tasks.core.model import Engine
 from tests.support import old_engine, process
 from tests.support.old_engine import OldEngine
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from buildkit_tasks import travel
-from buildkit_tasks.registry_client import Client, reference
-from buildkit_tasks.world import World
+from buildkit_tasks.core.world import World
+from buildkit_tasks.packs import pack as pack_model
+from buildkit_tasks.registry.client import Client, reference
 from tests.engine import cache_site
 from tests.engine.cache_site import CRATES, Site
 from tests.engine.machines import Machine
@@ -190,14 +190,14 @@ def test_a_forged_pack_is_refused_and_a_build_goes_on_without(
     client = Client(World(env={}, cwd=tmp_path, home=tmp_path), reference(f"{registry.host}/team/cache"))
     sound = client.manifest(exact)
     assert sound is not None
-    label = client.labels(sound)[travel.LABEL]
+    label = client.labels(sound)[pack_model.LABEL]
     with tarfile.open(tmp_path / "deps-1.tar.gz", "w:gz") as tar:
         item = tarfile.TarInfo("../../../../usr/local/cargo/registry/evil")
         tar.addfile(item, io.BytesIO())
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY deps-1.tar.gz /\n")
     output = f"type=image,name={name},push=true,oci-mediatypes=true"
     argv = ["docker", "buildx", "build", "-q", "--provenance=false", "--output", output]
-    process.ok([*argv, "--label", f"{travel.LABEL}={label}", str(tmp_path)], tmp_path, first.env)
+    process.ok([*argv, "--label", f"{pack_model.LABEL}={label}", str(tmp_path)], tmp_path, first.env)
     process.run(["docker", "image", "rm", name], tmp_path)
     try:
         assert machine.refused("cache.pull") == "pack-refused"

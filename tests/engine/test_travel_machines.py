@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.registry_client import Client, reference
-from buildkit_tasks.world import World
+from buildkit_tasks.core.world import World
+from buildkit_tasks.registry.client import Client, reference
 from tests.engine import cache_site
 from tests.engine.cache_site import CRATES
 from tests.engine.machines import Machine

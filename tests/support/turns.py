@@ -66,9 +66,8 @@ SESSIONS = (
         "travel",
         4,
         (
-            *(_SRC + f for f in ("travel.py", "pack_image.py", "registry_client.py", "data/cache", "flows/travel.py")),
-            *(_SRC + f for f in ("flows/cache_push.py", "flows/cache_pull.py", "flows/cache_auto.py")),
-            *(f"tests/engine/{f}.py" for f in ("test_travel_machines", "machines", "cache_site")),
+            *(_SRC + place for place in ("packs", "registry", "data/cache")),
+            *(f"tests/engine/{name}.py" for name in ("test_travel_machines", "machines", "cache_site")),
             *("tests/support/second_engine.py", "tests/support/oci_registry.py", "docker"),
         ),
     ),
@@ -76,9 +75,9 @@ SESSIONS = (
         "builders",
         6,
         (
-            *(_SRC + f for f in ("builders.py", "certificates.py", "builder_manifest.py", "data/images/buildkit")),
-            *(_SRC + f"flows/{f}.py" for f in ("builders", "builder_choice", "builder_create", "build_spread")),
-            *(f"tests/engine/{f}.py" for f in ("test_builders", "test_buildkit_image", "machines", "cache_site")),
+            *(_SRC + place for place in ("builders", "data/images/buildkit", "pipeline/spread.py")),
+            *(f"{_SRC}builds/builder_{name}.py" for name in ("choice", "facts", "handshake", "images")),
+            *(f"tests/engine/{name}.py" for name in ("test_builders", "test_buildkit_image", "machines", "cache_site")),
             *("tests/support/buildkit_nodes.py", "tests/support/oci_registry.py"),
         ),
     ),
@@ -86,7 +85,7 @@ SESSIONS = (
         "degraded",
         6,
         (
-            *(_SRC + f for f in ("tiers.py", "flows/lesser.py", "doctor")),
+            *(_SRC + place for place in ("builds/tiers.py", "builds/fallback.py", "doctor")),
             *("tests/engine/test_old_engine.py", "tests/support/old_engine.py", "docker"),
         ),
     ),
@@ -94,7 +93,8 @@ SESSIONS = (
         "multiarch",
         12,
         (
-            *(_SRC + f for f in ("platforms.py", "flows/emulator.py", "flows/image_check.py", "image_archive.py")),
+            *(_SRC + place for place in ("builds/plan.py", "dockerfiles/platforms.py", "registry/archive.py")),
+            *(_SRC + place for place in ("images/check.py", "images/choice.py", "images/emulator.py")),
             *("tests/engine/test_platforms_sample.py", "docker", "services"),
         ),
         ("multiarch", "multiarch_list"),
@@ -102,13 +102,13 @@ SESSIONS = (
     Slow(
         "cache-long",
         6,
-        (
-            *(_SRC + f for f in ("cache_sweep.py", "cache_inside.py", "flows/cache_trim.py", "flows/cache_warm.py")),
-            *("tests/engine/test_cache_rust.py", "tests/engine/cache_site.py", "docker"),
-        ),
+        (_SRC + "caches", "tests/engine/test_cache_rust.py", "tests/engine/cache_site.py", "docker"),
     ),
     Slow(
-        "stale", 8, (_SRC + "transfer.py", "tests/engine/staleness", "docker"), arguments=("--slice", "--steps", "200")
+        "stale",
+        8,
+        (_SRC + "builds/transfer.py", "tests/engine/staleness", "docker"),
+        arguments=("--slice", "--steps", "200"),
     ),
 )
 

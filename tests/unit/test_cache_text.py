@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from buildkit_tasks import cache_gc, cache_script, cache_warm
-from buildkit_tasks.cache_script import Opened
-from buildkit_tasks.errors import Problem
+from buildkit_tasks.caches import collector, mount_script, warm_step
+from buildkit_tasks.caches.mount_script import Opened
+from buildkit_tasks.core.errors import Problem
 
 INSPECTED = """\
 Name:   default
@@ -43,16 +43,16 @@ COPY --from=compile /out /
 
 
 def test_an_impossible_filter_spares_mounts_and_the_verdict_says_so() -> None:
-    found = cache_gc.parse(INSPECTED)
+    found = collector.parse(INSPECTED)
     assert (found.driver, found.buildkit) == ("docker", "v0.25.1")
-    first, *rest = cache_gc.verdict(found)
+    first, *rest = collector.verdict(found)
     assert first.startswith("on: cache mounts go while the whole build cache exceeds 107.4 GB")
     assert rest[0].startswith("rule 0 has no effect")
 
 
 def test_the_mended_filter_takes_mounts_after_48_hours() -> None:
     mended = INSPECTED.replace(",type==", " type==")
-    first, *rest = cache_gc.verdict(cache_gc.parse(mended))
+    first, *rest = collector.verdict(collector.parse(mended))
     assert first.startswith(
         "on: cache mounts go when they were not used for 2 d while the whole build cache exceeds 3.6"
     )
@@ -60,26 +60,26 @@ def test_the_mended_filter_takes_mounts_after_48_hours() -> None:
 
 
 def test_no_rules_is_off() -> None:
-    assert cache_gc.verdict(cache_gc.parse("Name: default\nDriver: docker\n"))[0].startswith("off")
+    assert collector.verdict(collector.parse("Name: default\nDriver: docker\n"))[0].startswith("off")
 
 
 def test_the_proposed_policy_takes_no_mount_and_keeps_the_rest_of_the_file() -> None:
-    text = cache_gc.daemon_text('{"features": {"x": true}, "builder": {"other": 1}}', 30 * 10**9, (28, 5))
+    text = collector.daemon_text('{"features": {"x": true}, "builder": {"other": 1}}', 30 * 10**9, (28, 5))
     content = json.loads(text)
     assert content["features"] == {"x": True}
     assert content["builder"]["other"] == 1
     rules = content["builder"]["gc"]["policy"]
     assert all("cachemount" not in f and r["maxUsedSpace"] == "30GB" for r in rules for f in r["filter"])
-    assert '"keepStorage": "30GB"' in cache_gc.daemon_text("", 30 * 10**9, (26, 1))
+    assert '"keepStorage": "30GB"' in collector.daemon_text("", 30 * 10**9, (26, 1))
     with pytest.raises(Problem, match="cannot be read"):
-        cache_gc.daemon_text("{", 1, (28,))
-    toml = cache_gc.buildkitd_text(30 * 10**9, (0, 25, 1))
+        collector.daemon_text("{", 1, (28,))
+    toml = collector.buildkitd_text(30 * 10**9, (0, 25, 1))
     assert 'filters = ["type==regular"]\n  maxUsedSpace = "30GB"' in toml
-    assert "keepBytes = 30000000000" in cache_gc.buildkitd_text(30 * 10**9, (0, 12))
+    assert "keepBytes = 30000000000" in collector.buildkitd_text(30 * 10**9, (0, 12))
 
 
 def test_warming_wraps_the_step_with_the_target_mount_and_leaves_the_rest() -> None:
-    text, stage = cache_warm.derive(DOCKERFILE, {"CACHE_SCOPE": "shop"}, "n1")
+    text, stage = warm_step.derive(DOCKERFILE, {"CACHE_SCOPE": "shop"}, "n1")
     lines = text.split("\n")
     assert stage == "compile"
     assert lines[:4] == DOCKERFILE.split("\n")[:4]
@@ -96,12 +96,12 @@ def test_warming_wraps_the_step_with_the_target_mount_and_leaves_the_rest() -> N
 
 def test_warming_needs_a_step_with_a_target_mount() -> None:
     with pytest.raises(Problem, match="compiles in a target mount"):
-        cache_warm.derive("FROM rust:1\nRUN cargo build\n", {}, "n1")
+        warm_step.derive("FROM rust:1\nRUN cargo build\n", {}, "n1")
 
 
 def test_opening_uses_the_sharing_of_the_project_and_checks_all_before_anything_goes() -> None:
     mounts = [Opened("shop-target-amd64", "locked"), Opened("shop-cargo-registry", "shared")]
-    text = cache_script.removal("rust:1", mounts, ["g0  -", "g1  -"], "n1")
+    text = mount_script.removal("rust:1", mounts, ["g0  -", "g1  -"], "n1")
     assert "--mount=type=cache,id=shop-target-amd64,target=/mnt/0,sharing=locked" in text
     assert "--mount=type=cache,id=shop-cargo-registry,target=/mnt/1,sharing=shared" in text
     assert text.index('= "g1  -" ] || exit 75') < text.index("rm -rf")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from buildkit_tasks import doctor
+from buildkit_tasks.core.model import Engine
 from buildkit_tasks.doctor import Builder, Facts, Health, PortUse
-from buildkit_tasks.model import Engine
 
 ENGINE = Engine("id", (26, 1, 5), (0, 13, 1), (2, 26, 1), "linux", "amd64", True, "default", "/var/lib/docker")
 HEALTHY = Facts(
@@ -159,7 +159,7 @@ def test_garbage_collection_is_judged_by_version(version: tuple[int, ...], confi
 
 
 def test_fixes_are_only_those_that_the_flow_can_apply() -> None:
-    from buildkit_tasks.flows.doctor import FIXES
+    from buildkit_tasks.doctor.diagnose import FIXES
 
     seen = {c.fix for _, _, broken in BROKEN for c in doctor.examine(replace(HEALTHY, **broken), doctor.RULES) if c.fix}
     assert seen <= set(FIXES)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks import engine_start, host
-from buildkit_tasks.errors import Problem
-from buildkit_tasks.model import Command
-from buildkit_tasks.world import World
+from buildkit_tasks.core import host
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.world import World
+from buildkit_tasks.engine import start as engine_start
 from tests.support import process
 
 

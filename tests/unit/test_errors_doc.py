@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from buildkit_tasks.errors import EXIT_CODES
+from buildkit_tasks.core.errors import EXIT_CODES
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
 SECTION = re.compile(

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildkit_tasks import dockerfile
-from buildkit_tasks.flows import lint as flow
+from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.lint import project as flow
 from buildkit_tasks.lint import reading
 from buildkit_tasks.lint.catalogue import RULES, Finding
 from buildkit_tasks.lint.check import check
@@ -170,7 +170,7 @@ def test_every_finding_can_be_suppressed_where_it_stands(folder: Path) -> None:
     given = source(folder)
     lines = given.text.split("\n")
     found = check([given])[0]
-    starts = [i.line for i in dockerfile.instructions(given.text) if i.line <= found.line]
+    starts = [i.line for i in syntax.instructions(given.text) if i.line <= found.line]
     lines.insert(starts[-1] - 1, f"# buildkit-tasks: ignore={found.code} known, and measured")
     quiet = check([replace(given, text="\n".join(lines))])
     assert [(f.code, f.line, f.reason) for f in quiet] == [(found.code, found.line + 1, "known, and measured")]

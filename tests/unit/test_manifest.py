@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from buildkit_tasks import manifest
+from buildkit_tasks.builds import manifest
 
 FILES = {
     "services/Cargo.toml": "[workspace]\n",

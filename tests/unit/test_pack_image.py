@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks import pack_image
+from buildkit_tasks.packs import image as pack_image
 
 
 @pytest.mark.parametrize("size", [0, 1, 512, 3_000_000])

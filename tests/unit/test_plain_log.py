@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from buildkit_tasks.plain_log import PlainLog
-from buildkit_tasks.progress import Progress
+from buildkit_tasks.builds.plain_log import PlainLog
+from buildkit_tasks.core.progress import Progress
 
 BUILDKIT = b"""\
 #1 [internal] load build definition from Dockerfile

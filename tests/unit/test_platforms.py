@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from buildkit_tasks import platforms
-from buildkit_tasks.errors import Problem
-from buildkit_tasks.model import BuildRequest, Engine
-from buildkit_tasks.platforms import Route
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildRequest, Engine
+from buildkit_tasks.dockerfiles import platforms
+from buildkit_tasks.dockerfiles.platforms import Route
 
 AMD = Engine("id", (26, 1, 5), (0, 13, 1), (2, 26, 1), "linux", "amd64", containerd_store=True)
 ARM = dataclasses.replace(AMD, arch="arm64")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildkit_tasks.progress import Decoder, Progress, Vertex
+from buildkit_tasks.core.progress import Decoder, Progress, Vertex
 
 OBJECTS = [
     {"vertexes": [{"digest": "a", "name": "[api 1/2] RUN x", "started": "2026-01-01T00:00:00.123456789Z"}]},

@@ -14,10 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from buildkit_tasks import pack_image, registry_client
-from buildkit_tasks.errors import Problem
-from buildkit_tasks.registry_client import Blob, Client, Denied, Unreachable
-from buildkit_tasks.world import World
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.world import World
+from buildkit_tasks.packs import image as pack_image
+from buildkit_tasks.registry import client as registry_client
+from buildkit_tasks.registry.client import Blob, Client, Denied, Unreachable
 
 BASIC = "Basic " + base64.b64encode(b"me:it is a secret").decode()
 

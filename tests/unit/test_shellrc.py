@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from buildkit_tasks import shellrc
+from buildkit_tasks.shells import rc as shellrc
 
 HOME = Path("/home/ann")
 LINES = {

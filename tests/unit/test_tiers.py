@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from buildkit_tasks import dockerfile, tiers
-from buildkit_tasks.errors import Problem
-from buildkit_tasks.model import Engine, Version
-from buildkit_tasks.tiers import LegacyBuild
+from buildkit_tasks.builds import tiers
+from buildkit_tasks.builds.tiers import LegacyBuild
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Engine, Version
+from buildkit_tasks.dockerfiles import syntax
 
 FULL = Engine("id", (26, 1, 5), (0, 13, 1), (2, 26, 1), "linux", "amd64", True, "default", "/var/lib/docker")
 OLD = replace(FULL, version=(20, 10, 24), containerd_store=False)
@@ -65,7 +66,7 @@ def test_portable_fills_in_mounts_and_base_images_and_leaves_the_rest() -> None:
     assert "FROM --platform=$TARGETPLATFORM ${RUNTIME_IMAGE}" in text
     assert "--mount=type=cache,id=shop-target-amd64,target=${CARGO_HOME}/registry" in text
     assert "ENV CARGO_HOME=${CARGO_HOME:-/usr/local/cargo}" in text
-    assert [i.keyword for i in dockerfile.instructions(text)] == [i.keyword for i in dockerfile.instructions(TEXT)]
+    assert [i.keyword for i in syntax.instructions(text)] == [i.keyword for i in syntax.instructions(TEXT)]
 
 
 def test_portable_keeps_here_documents() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks import transfer
+from buildkit_tasks.builds import transfer
 
 OLD = 1_000_000_000_000_000_000  # ns: 2001, surely not the present
 

@@ -1,4 +1,4 @@
-"""Checks of the machine and the project: gathered facts in, judgements out. Pure; flows/doctor.py gathers."""
+"""Checks of the machine and the project: gathered facts in, judgements out. Pure; diagnose.py gathers."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from buildkit_tasks import caching
-from buildkit_tasks.engine import MINIMUM, dotted
-from buildkit_tasks.model import Engine, Version
+from buildkit_tasks.core import units
+from buildkit_tasks.core.model import Engine, Version
+from buildkit_tasks.engine.facts import MINIMUM, dotted
 
 from .facts import Facts
 from .rules import Rule, Verdict, fail, ok, unknown, warn
@@ -165,9 +165,9 @@ def garbage_collection(facts: Facts) -> Verdict:
         return unknown("no engine answers")
     gc = ((facts.daemon_config or {}).get("builder") or {}).get("gc") or {}
     keep = str(gc.get("defaultKeepStorage") or gc.get("defaultReservedSpace") or "")
-    if gc.get("enabled", bool(gc)) and keep and facts.cache_size and caching.size(keep) < facts.cache_size:
+    if gc.get("enabled", bool(gc)) and keep and facts.cache_size and units.size(keep) < facts.cache_size:
         return warn(
-            f"keeps {keep}, and the cache has {caching.human(facts.cache_size)}: caches are lost while you work",
+            f"keeps {keep}, and the cache has {units.human(facts.cache_size)}: caches are lost while you work",
             "raise builder.gc.defaultKeepStorage in /etc/docker/daemon.json, or: invoke prune",
         )
     if gc.get("enabled") is False or (not gc and engine.version < GC_ON):
@@ -184,9 +184,9 @@ def garbage_collection(facts: Facts) -> Verdict:
 def cache_budget(facts: Facts) -> Verdict:
     if facts.cache_size is None:
         return unknown("the build cache cannot be measured")
-    found = f"{caching.human(facts.cache_size)} of build cache"
+    found = f"{units.human(facts.cache_size)} of build cache"
     if facts.cache_budget and facts.cache_size > facts.cache_budget:
-        return warn(f"{found}, more than {caching.human(facts.cache_budget)}", "invoke prune    (shows what first)")
+        return warn(f"{found}, more than {units.human(facts.cache_budget)}", "invoke prune    (shows what first)")
     return ok(found)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from buildkit_tasks.model import Engine, Version
+from buildkit_tasks.core.model import Engine, Version
 
 
 @dataclass(frozen=True)

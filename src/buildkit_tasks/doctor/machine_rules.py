@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from buildkit_tasks.engine import MINIMUM
+from buildkit_tasks.engine.facts import MINIMUM
 
 from .facts import Facts
 from .rules import Rule, Verdict, fail, ok, unknown, warn

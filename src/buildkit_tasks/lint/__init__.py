@@ -1,1 +1,1 @@
-"""What is wrong with the cache mounts of a Dockerfile: text in, findings out. Pure; flows/lint.py reads the files."""
+"""What is wrong with the cache mounts of a Dockerfile: text in, findings out. Pure; project.py reads the files."""

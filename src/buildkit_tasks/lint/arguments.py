@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from buildkit_tasks import dockerfile
+from buildkit_tasks.dockerfiles import syntax
 
 from . import shell
 from .mounts import Hit
@@ -101,7 +101,7 @@ def _secrets(file: File) -> Iterator[Hit]:
 
 def _values(file: File) -> Iterator[tuple[int, str, str, str | None]]:
     """Every ARG and ENV, the global ones before the first FROM too."""
-    for item in dockerfile.instructions(file.source.text):
+    for item in syntax.instructions(file.source.text):
         if item.keyword in ("ARG", "ENV"):
             for name, value in pairs(item):
                 yield item.line_of(name), item.keyword, name, value

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from buildkit_tasks import dockerfile
+from buildkit_tasks.dockerfiles import syntax
 
 from . import arguments, mounts, sources
 from .catalogue import RULES, Finding
@@ -63,9 +63,9 @@ class _Suppression:
 
 def _suppressions(text: str) -> list[_Suppression]:
     """Each with the lines it counts for: those of the instruction that it stands in or above."""
-    items = list(dockerfile.instructions(text))
+    items = list(syntax.instructions(text))
     found = []
-    for comment in dockerfile.comments(text):
+    for comment in syntax.comments(text):
         match = _SUPPRESSION.match(comment.text)
         if match:
             codes = tuple(code.strip().upper() for code in match[1].split(","))

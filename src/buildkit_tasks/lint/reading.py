@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from buildkit_tasks import dockerfile
-from buildkit_tasks.dockerfile import Instruction
+from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles.syntax import Instruction
 
 from . import shell
 from .ignorefile import IgnoreFile
@@ -74,14 +74,14 @@ class Step:
         """The command of a RUN, here-document included; of the exec form the joined words."""
         if self.keyword != "RUN":
             return ""
-        text = dockerfile.flags(self.item)[1]
+        text = syntax.flags(self.item)[1]
         if text.startswith("["):
             text = " ".join(_json_words(text) or [text])
         return shell.without_comments(f"{text}\n{self.item.body}")
 
     def expand(self, word: str) -> str:
         """Variables filled in, unknown ones left as ${NAME}."""
-        return dockerfile.expand(word, self.env, keep=True)
+        return syntax.expand(word, self.env, keep=True)
 
     def absolute(self, path: str) -> str:
         """A path in the container, from the working directory."""
@@ -90,16 +90,16 @@ class Step:
     @property
     def from_stage(self) -> str:
         """The stage or image that a COPY or ADD takes from, empty for the context."""
-        return dockerfile.flags(self.item)[0].get("from", "") if self.keyword in ("COPY", "ADD") else ""
+        return syntax.flags(self.item)[0].get("from", "") if self.keyword in ("COPY", "ADD") else ""
 
     @cached_property
     def copied(self) -> tuple[tuple[str, ...], str]:
         """Sources (relative to the context or stage) and the destination of a COPY or ADD."""
         if self.keyword not in ("COPY", "ADD"):
             return (), ""
-        rest = dockerfile.flags(self.item)[1]
+        rest = syntax.flags(self.item)[1]
         listed = _json_words(rest) if rest.startswith("[") else None
-        given = [self.expand(w) for w in (listed if listed is not None else dockerfile.words(rest))]
+        given = [self.expand(w) for w in (listed if listed is not None else syntax.words(rest))]
         if len(given) < 2:
             return (), ""
         sources = tuple(posixpath.normpath(w.lstrip("/") or ".") for w in given[:-1] if not w.startswith("<<"))
@@ -109,7 +109,7 @@ class Step:
     def binds(self) -> tuple[tuple[str, str, str], ...]:
         """Bind mounts as (stage or image, source, target)."""
         found = []
-        for mount in dockerfile.run_mounts(self.item):
+        for mount in syntax.run_mounts(self.item):
             if mount.type == "bind":
                 o = mount.options
                 where = o.get("target") or o.get("dst") or o.get("destination") or ""
@@ -208,7 +208,7 @@ class File:
             todo += [] if parent is None else [parent]
             for step in self.steps:
                 if step.stage == at:
-                    named = [step.from_stage, *[m.options.get("from", "") for m in dockerfile.run_mounts(step.item)]]
+                    named = [step.from_stage, *[m.options.get("from", "") for m in syntax.run_mounts(step.item)]]
                     todo += [s.index for s in (self.stage(n) for n in named if n) if s and s.index < at]
         return found
 
@@ -245,7 +245,7 @@ class File:
     # ---- reading
 
     def _cache_mounts(self, step: Step) -> Iterator[CacheMount]:
-        for mount in dockerfile.run_mounts(step.item):
+        for mount in syntax.run_mounts(step.item):
             o = mount.options
             target = o.get("target") or o.get("dst") or o.get("destination") or ""
             if mount.type != "cache" or not target:
@@ -278,7 +278,7 @@ class File:
         env: dict[str, str] = {}
         declared: dict[str, int] = {}
         workdir, user = "/", ""
-        for item in dockerfile.instructions(self.source.text):
+        for item in syntax.instructions(self.source.text):
             if item.keyword == "FROM":
                 if self.stages:
                     ends.append((env, declared, workdir, user))
@@ -294,12 +294,12 @@ class File:
             if item.keyword == "ARG":
                 for name, value in pairs(item):
                     if not self.stages:
-                        chosen = given.get(name, None if value is None else dockerfile.expand(value, globals_))
+                        chosen = given.get(name, None if value is None else syntax.expand(value, globals_))
                         if chosen is not None:
                             globals_[name] = chosen
                         continue
                     declared[name] = item.line_of(name)
-                    fallback = globals_.get(name) if value is None else dockerfile.expand(value, env, keep=True)
+                    fallback = globals_.get(name) if value is None else syntax.expand(value, env, keep=True)
                     chosen = given.get(name, fallback)
                     if chosen is not None:
                         env[name] = chosen
@@ -315,9 +315,9 @@ class File:
                 user = step.expand(item.rest.strip("\"'"))
 
     def _from(self, item: Instruction, values: Mapping[str, str]) -> Stage:
-        options, rest = dockerfile.flags(item)
+        options, rest = syntax.flags(item)
         words = rest.split()
-        base = dockerfile.expand(words[0], values, keep=True) if words else ""
+        base = syntax.expand(words[0], values, keep=True) if words else ""
         name = words[2].lower() if len(words) >= 3 and words[1].upper() == "AS" else ""
         parent = next((s.index for s in reversed(self.stages) if s.name and s.name == base.lower()), None)
         return Stage(len(self.stages), name, base, parent, options.get("platform", ""), item.line)
@@ -325,7 +325,7 @@ class File:
 
 def pairs(item: Instruction) -> list[tuple[str, str | None]]:
     """Names and values of an ARG or ENV; None where no value is given. `ENV NAME a value` is the old form."""
-    listed = dockerfile.words(item.rest)
+    listed = syntax.words(item.rest)
     if item.keyword == "ENV" and listed and "=" not in item.rest.split()[0]:
         name, _, value = item.rest.partition(" ")
         return [(name, value.strip().strip("\"'"))]

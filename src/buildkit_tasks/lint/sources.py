@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from buildkit_tasks import dockerfile
+from buildkit_tasks.dockerfiles import syntax
 
 from . import shell
 from .mounts import Hit
@@ -165,7 +165,7 @@ def _context(file: File) -> Iterator[Hit]:
         if not shell.compiles_sources(file.text(step)):
             continue
         for taker in (*file.history(step), step):
-            options = dockerfile.flags(taker.item)[0]
+            options = syntax.flags(taker.item)[0]
             if taker.item.line in told or "exclude" in options:
                 continue
             sources = [s for stage, s, _ in taker.binds if not stage]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from invoke.tasks import task
 
-from buildkit_tasks.flows.session import Session
+from buildkit_tasks.core.session import Session
 
 from .edge import told
 
@@ -49,9 +49,9 @@ def build(
     progress: str = "auto",
 ) -> None:
     """Build the images of the services: one cargo run for all of them."""
-    from buildkit_tasks.flows import build as flow
-    from buildkit_tasks.model import BuildRequest
-    from buildkit_tasks.platforms import named
+    from buildkit_tasks.core.model import BuildRequest
+    from buildkit_tasks.dockerfiles.platforms import named
+    from buildkit_tasks.pipeline import build as flow
 
     request = BuildRequest(
         services=tuple(service or ()),
@@ -83,7 +83,7 @@ def build(
 @told
 def bench(session: Session, quick: bool = False, rounds: int = 3, markdown: bool = False, json: bool = False) -> None:
     """Measure ours against the classic Dockerfile, side by side on a scratch copy; about 25 minutes for the sample."""
-    from buildkit_tasks.flows import bench as flow
+    from buildkit_tasks.bench import run as flow
 
     flow.quick(session, rounds=rounds, markdown=markdown)
 
@@ -92,6 +92,6 @@ def bench(session: Session, quick: bool = False, rounds: int = 3, markdown: bool
 @told
 def verify(session: Session, service: Sequence[str] | None = None, json: bool = False) -> None:
     """Say whether images and running containers correspond to the tree on the disk, and what differs."""
-    from buildkit_tasks.flows import verify as flow
+    from buildkit_tasks.stack import verify as flow
 
     flow.verify(session, service or ())

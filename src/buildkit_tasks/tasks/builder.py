@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from invoke.tasks import task
 
-from buildkit_tasks.flows.session import Session
+from buildkit_tasks.core.session import Session
 
 from .edge import told
 
@@ -19,18 +19,18 @@ NAME = "the builder's name"
 @told
 def list_(session: Session, json: bool = False) -> None:
     """Show the builders, their nodes and platforms; which one is used, and which answer."""
-    from buildkit_tasks.flows import builders
+    from buildkit_tasks.builders import show as builder_show
 
-    builders.show(session)
+    builder_show.show(session)
 
 
 @task(help={"name": NAME, "json": JSON})
 @told
 def inspect(session: Session, name: str, json: bool = False) -> None:
     """Show one builder: its nodes, and which of them holds which cache mounts."""
-    from buildkit_tasks.flows import builders
+    from buildkit_tasks.builders import show as builder_show
 
-    builders.inspect(session, name)
+    builder_show.inspect(session, name)
 
 
 @task(
@@ -69,8 +69,8 @@ def create(
     json: bool = False,
 ) -> None:
     """Make a builder, or add a node to one; seen to answer, and warmed from the shared cache."""
-    from buildkit_tasks.flows import builder_create
-    from buildkit_tasks.platforms import named
+    from buildkit_tasks.builders import create as builder_create
+    from buildkit_tasks.dockerfiles.platforms import named
 
     wanted = builder_create.NewNode(
         builder=name,
@@ -91,18 +91,18 @@ def create(
 @told
 def use(session: Session, name: str) -> None:
     """Make a builder the one that docker uses; says how to go back."""
-    from buildkit_tasks.flows import builders
+    from buildkit_tasks.builders import show as builder_show
 
-    builders.choose(session, name)
+    builder_show.choose(session, name)
 
 
 @task(help={"name": NAME, "keep_state": "keep the caches of daemons that buildx made", "yes": YES})
 @told
 def remove(session: Session, name: str, keep_state: bool = False, yes: bool = False) -> None:
     """Forget a builder; daemons and caches that buildx made for it go too, after asking. Never a remote daemon."""
-    from buildkit_tasks.flows import builders
+    from buildkit_tasks.builders import show as builder_show
 
-    builders.remove(session, name, keep_state=keep_state)
+    builder_show.remove(session, name, keep_state=keep_state)
 
 
 @task(
@@ -118,6 +118,6 @@ def certificates(
     session: Session, host: Sequence[str] | None = None, out: str = "builder-certificates", json: bool = False
 ) -> None:
     """Make certificates for mutual TLS: an authority, one for each node, one for who builds."""
-    from buildkit_tasks.flows import builder_certificates
+    from buildkit_tasks.builders import certificates as builder_certificates
 
     builder_certificates.make(session, tuple(host or ()), out)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from invoke.tasks import task
 
-from buildkit_tasks.flows.session import Session
+from buildkit_tasks.core.session import Session
 
 from .edge import told
 
@@ -37,10 +37,12 @@ def view(
     json: bool = False,
 ) -> None:
     """Show every cache mount: kind, project, platform, size, last use; then layers, images and the sums."""
-    from buildkit_tasks.flows import cache_advice, cache_nodes, engine_gc
+    from buildkit_tasks.caches import advise as cache_advise
+    from buildkit_tasks.caches import gc as engine_gc
+    from buildkit_tasks.caches import nodes as cache_nodes
 
     if advice:
-        cache_advice.advice(session, builder=builder)
+        cache_advise.advice(session, builder=builder)
     elif gc:
         engine_gc.show(session, builder=builder)
     else:
@@ -79,8 +81,8 @@ def clear(
     json: bool = False,
 ) -> None:
     """Clear exactly the mounts chosen (default: all of this project); shows what and how much first."""
-    from buildkit_tasks.caching import Selection
-    from buildkit_tasks.flows import cache_clear
+    from buildkit_tasks.caches import clear as cache_clear
+    from buildkit_tasks.caches.records import Selection
 
     chosen = Selection(wanted=tuple(mount or ()), platform=platform, project=project, everything=everything)
     cache_clear.clear(
@@ -102,7 +104,7 @@ def trim(
     session: Session, keep: str = "", dry_run: bool = False, builder: str = "", yes: bool = False, json: bool = False
 ) -> None:
     """Sweep what no build needs out of the mounts, then bring this project's caches below a size."""
-    from buildkit_tasks.flows import cache_trim
+    from buildkit_tasks.caches import trim as cache_trim
 
     cache_trim.trim(session, keep=keep, builder=builder, dry_run=dry_run)
 
@@ -139,10 +141,10 @@ def push(
     json: bool = False,
 ) -> None:
     """Pack compiled dependencies and downloads, and push them to a registry."""
-    from buildkit_tasks.flows import cache_push
-    from buildkit_tasks.travel import Wanted
+    from buildkit_tasks.packs import push as pack_push
+    from buildkit_tasks.packs.pack import Wanted
 
-    cache_push.push(session, Wanted(ref, platform, profile, scope, builder, progress), force=force)
+    pack_push.push(session, Wanted(ref, platform, profile, scope, builder, progress), force=force)
 
 
 @task(
@@ -170,19 +172,19 @@ def pull(
     json: bool = False,
 ) -> None:
     """Fill the mounts with the nearest pack of a registry: the first build compiles the workspace's crates only."""
-    from buildkit_tasks.flows import cache_pull
-    from buildkit_tasks.travel import Wanted
+    from buildkit_tasks.packs import pull as pack_pull
+    from buildkit_tasks.packs.pack import Wanted
 
-    cache_pull.pull(session, Wanted(ref, platform, profile, scope, builder, progress), replace=replace)
+    pack_pull.pull(session, Wanted(ref, platform, profile, scope, builder, progress), replace=replace)
 
 
 @task(name="list", help={"ref": REF, "json": JSON})
 @told
 def list_(session: Session, ref: str = "", json: bool = False) -> None:
     """List the packs in a registry's repository."""
-    from buildkit_tasks.flows import cache_remote
+    from buildkit_tasks.packs import stored as pack_stored
 
-    cache_remote.show(session, ref=ref)
+    pack_stored.show(session, ref=ref)
 
 
 @task(
@@ -206,9 +208,9 @@ def expire(
     json: bool = False,
 ) -> None:
     """Delete old packs from a registry that offers deletion."""
-    from buildkit_tasks.flows import cache_remote
+    from buildkit_tasks.packs import stored as pack_stored
 
-    cache_remote.expire(session, ref=ref, keep=keep, older=older, dry_run=dry_run)
+    pack_stored.expire(session, ref=ref, keep=keep, older=older, dry_run=dry_run)
 
 
 @task(
@@ -231,6 +233,6 @@ def warm(
     json: bool = False,
 ) -> None:
     """Fetch and compile all dependencies, and nothing of the workspace's own crates."""
-    from buildkit_tasks.flows import cache_warm
+    from buildkit_tasks.caches import warm as cache_warm
 
     cache_warm.warm(session, profiles=profile or (), platforms=platform or (), builder=builder, progress=progress)

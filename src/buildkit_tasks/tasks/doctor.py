@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from buildkit_tasks.flows.session import Session
+from buildkit_tasks.core.session import Session
 
 from .edge import told
 
@@ -21,7 +21,7 @@ from .edge import told
 @told
 def doctor(session: Session, fix: bool = False, verify: bool = False, json: bool = False, yes: bool = False) -> None:
     """Examine this machine and project: what is found, what is wanted, why it matters, what mends it."""
-    from buildkit_tasks.flows import doctor as flow
+    from buildkit_tasks.doctor import diagnose as flow
 
     code = flow.run_doctor(session, fix=fix, verify=verify)
     if code:

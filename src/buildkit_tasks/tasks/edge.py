@@ -11,10 +11,10 @@ from typing import Any
 
 from invoke.exceptions import Exit
 
-from buildkit_tasks.errors import Problem
-from buildkit_tasks.flows.session import Session
-from buildkit_tasks.report import Report
-from buildkit_tasks.world import World
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.report import Report
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.core.world import World
 
 
 def told(body: Callable[..., None]) -> Callable[..., Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.tasks import task
 
-from buildkit_tasks.flows.session import Session
+from buildkit_tasks.core.session import Session
 
 from .edge import told
 
@@ -15,39 +15,39 @@ YES = "answer every question with yes"
 @told
 def status(session: Session, json: bool = False) -> None:
     """Show the engine in use: versions, address, image store, and what it lacks."""
-    from buildkit_tasks.flows import engine
+    from buildkit_tasks.engine import ensure as engine_ensure
 
-    engine.status(session)
+    engine_ensure.status(session)
 
 
 @task(help={"undo": "remove what an earlier install added", "yes": YES})
 @told
 def install(session: Session, undo: bool = False, yes: bool = False) -> None:
     """Install an engine, buildx and compose (Debian, Ubuntu); elsewhere print exact instructions."""
-    from buildkit_tasks.flows import engine
+    from buildkit_tasks.engine import ensure as engine_ensure
 
     if undo:
-        engine.undo(session)
+        engine_ensure.undo(session)
     else:
-        engine.install(session)
+        engine_ensure.install(session)
 
 
 @task(help={"yes": YES})
 @told
 def start(session: Session, yes: bool = False) -> None:
     """Start the installed engine: through systemd, sysvinit, or the daemon itself."""
-    from buildkit_tasks.flows import engine
+    from buildkit_tasks.engine import ensure as engine_ensure
 
-    engine.start(session)
+    engine_ensure.start(session)
 
 
 @task(help={"yes": YES})
 @told
 def stop(session: Session, yes: bool = False) -> None:
     """Stop the engine that `engine.start` started, and no other."""
-    from buildkit_tasks.flows import engine
+    from buildkit_tasks.engine import ensure as engine_ensure
 
-    engine.stop(session)
+    engine_ensure.stop(session)
 
 
 @task(
@@ -61,6 +61,6 @@ def stop(session: Session, yes: bool = False) -> None:
 @told
 def gc(session: Session, keep: str = "", write: bool = False, builder: str = "", yes: bool = False) -> None:
     """Propose a garbage collection policy that spares cache mounts; what is in force: invoke cache --gc."""
-    from buildkit_tasks.flows import engine_gc
+    from buildkit_tasks.caches import gc as engine_gc
 
     engine_gc.propose(session, keep=keep, builder=builder, write=write)

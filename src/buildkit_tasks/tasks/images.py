@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from invoke.tasks import task
 
-from buildkit_tasks.flows.session import Session
+from buildkit_tasks.core.session import Session
 
 from .edge import told
 
@@ -17,13 +17,13 @@ YES = "answer every question with yes"
 @told
 def show(session: Session, again: bool = False, json: bool = False) -> None:
     """Show which base images the project uses and where each comes from."""
-    from buildkit_tasks.flows import base_images
-    from buildkit_tasks.flows.images import references
-    from buildkit_tasks.flows.project import discover
+    from buildkit_tasks.images import offline as image_offline
+    from buildkit_tasks.images.bases import references
+    from buildkit_tasks.project.discover import discover
 
     project = discover(session)
-    rows = base_images.table(session, project.engine, references(project.workspace), again=again)
-    base_images.tell(session, rows)
+    rows = image_offline.table(session, project.engine, references(project.workspace), again=again)
+    image_offline.tell(session, rows)
 
 
 @task(
@@ -37,9 +37,11 @@ def show(session: Session, again: bool = False, json: bool = False) -> None:
 @told
 def build(session: Session, only: Sequence[str] | None = None, force: bool = False, yes: bool = False) -> None:
     """Build base images from Debian packages, for networks that reach no registry."""
-    from buildkit_tasks.flows import base_images, engine, images
+    from buildkit_tasks.engine import ensure as engine_ensure
+    from buildkit_tasks.images import bases as base_images
+    from buildkit_tasks.images import offline as image_offline
 
-    base_images.renew(session, engine.ensure(session), images.recipes(only or ()), force=force)
+    image_offline.renew(session, engine_ensure.ensure(session), base_images.recipes(only or ()), force=force)
 
 
 @task(
@@ -60,8 +62,8 @@ def check(
     json: bool = False,
 ) -> None:
     """Check the services' built images: every program is of the image's platform, and the service's own starts."""
-    from buildkit_tasks.flows import image_check
-    from buildkit_tasks.platforms import named
+    from buildkit_tasks.dockerfiles.platforms import named
+    from buildkit_tasks.images import check as image_check
 
     image_check.check(session, service or (), named(platform or ()), start=not no_start)
 
@@ -70,8 +72,8 @@ def check(
 @told
 def override(session: Session) -> None:
     """Print the compose override that puts offline images in place, for a plain `docker compose -f … build`."""
-    from buildkit_tasks.flows.images import override
-    from buildkit_tasks.flows.project import discover
+    from buildkit_tasks.images.bases import override
+    from buildkit_tasks.project.discover import discover
 
     project = discover(session)
     path = override(session, project.engine, project.workspace)
@@ -87,15 +89,15 @@ REF = "the registry's repository, as HOST/PATH (default: the setting remote_cach
 @told
 def push(session: Session, ref: str = "", json: bool = False) -> None:
     """Push the base images built here to the team's repository, so that all share one toolchain."""
-    from buildkit_tasks.flows import image_travel
+    from buildkit_tasks.images import share as image_share
 
-    image_travel.push(session, ref=ref)
+    image_share.push(session, ref=ref)
 
 
 @task(help={"ref": REF, "json": "print one document"})
 @told
 def pull(session: Session, ref: str = "", json: bool = False) -> None:
     """Take the team's base images in the place of ones built here."""
-    from buildkit_tasks.flows import image_travel
+    from buildkit_tasks.images import share as image_share
 
-    image_travel.pull(session, ref=ref)
+    image_share.pull(session, ref=ref)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from buildkit_tasks.errors import Problem
-from buildkit_tasks.flows.session import Session
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.session import Session
 
 from .edge import told
 
@@ -27,7 +27,7 @@ def lint(
     session: Session, file: Sequence[str] | None = None, context: str = "", json: bool = False, sarif: bool = False
 ) -> None:
     """Look for mistakes with cache mounts in Dockerfiles; runs hadolint too where it is installed."""
-    from buildkit_tasks.flows import lint as flow
+    from buildkit_tasks.lint import project as flow
 
     if json and sarif:
         raise Problem("bad-argument", "--json and --sarif are two forms of one answer.", hint="choose one")

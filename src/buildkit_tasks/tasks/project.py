@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.tasks import task
 
-from buildkit_tasks.flows.session import Session
+from buildkit_tasks.core.session import Session
 
 from .edge import told
 
@@ -25,7 +25,7 @@ def settings(session: Session, json: bool = False) -> None:
 @told
 def dotenv(session: Session) -> None:
     """Make or complete .env from .env.example, with generated secrets; keeps what you have."""
-    from buildkit_tasks.flows import dotenv as flow
+    from buildkit_tasks.project import dotenv as flow
 
     changed = flow.ensure(session)
     session.report.say(f"{session.root / '.env'}: {'completed' if changed else 'complete already, nothing changed'}")
@@ -35,6 +35,6 @@ def dotenv(session: Session) -> None:
 @told
 def quickstart(session: Session, yes: bool = False) -> None:
     """From a bare machine to a running, healthy stack; safe to run again at any time."""
-    from buildkit_tasks.flows import quickstart as flow
+    from buildkit_tasks.stack import quickstart as flow
 
     flow.quickstart(session)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.tasks import task
 
-from buildkit_tasks.flows.session import Session
+from buildkit_tasks.core.session import Session
 
 from .edge import told
 
@@ -25,7 +25,7 @@ def enable_buildkit(
     session: Session, shell: str = "", dry_run: bool = False, undo: bool = False, yes: bool = False
 ) -> None:
     """Switch BuildKit on in your shell's start-up file, tested and undoable."""
-    from buildkit_tasks.flows import enable as flow
+    from buildkit_tasks.shells import enable as flow
 
     flow.enable(session, shell, dry_run=dry_run, undo=undo)
 
@@ -34,7 +34,7 @@ def enable_buildkit(
 @told
 def env(session: Session, shell: str = "") -> None:
     """Print what switches BuildKit on in one session: eval "$(invoke env)"."""
-    from buildkit_tasks.flows import enable as flow
+    from buildkit_tasks.shells import enable as flow
 
     flow.print_env(session, shell)
 
@@ -50,7 +50,7 @@ def env(session: Session, shell: str = "") -> None:
 @told
 def completion(session: Session, shell: str, install: bool = False, values: str = "") -> None:
     """Print the completion script of bash, zsh or fish; with services, platforms, profiles and mounts."""
-    from buildkit_tasks.flows import completion as flow
+    from buildkit_tasks.shells import completion as flow
 
     if values:
         session.report.answer("\n".join(flow.values(session, values)))

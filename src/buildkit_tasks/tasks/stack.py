@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from buildkit_tasks.flows.session import Session
+from buildkit_tasks.core.session import Session
 
 from .edge import told
 
@@ -23,8 +23,8 @@ JSON = "print one JSON document"
 @told
 def up(session: Session, service: Sequence[str] | None = None, no_build: bool = False, progress: str = "auto") -> None:
     """Build what changed, start the stack, wait until everything is healthy."""
-    from buildkit_tasks.flows import stack
-    from buildkit_tasks.model import BuildRequest
+    from buildkit_tasks.core.model import BuildRequest
+    from buildkit_tasks.stack import stack
 
     stack.up(session, BuildRequest(services=tuple(service or ()), progress=progress), with_build=not no_build)
 
@@ -33,7 +33,7 @@ def up(session: Session, service: Sequence[str] | None = None, no_build: bool = 
 @told
 def down(session: Session, volumes: bool = False, yes: bool = False) -> None:
     """Stop and remove containers and networks; volumes only with --volumes."""
-    from buildkit_tasks.flows import stack
+    from buildkit_tasks.stack import stack
 
     stack.down(session, volumes=volumes)
 
@@ -42,7 +42,7 @@ def down(session: Session, volumes: bool = False, yes: bool = False) -> None:
 @told
 def restart(session: Session, service: Sequence[str] | None = None) -> None:
     """Restart services and wait until they are healthy again."""
-    from buildkit_tasks.flows import stack
+    from buildkit_tasks.stack import stack
 
     stack.restart(session, service or ())
 
@@ -51,7 +51,7 @@ def restart(session: Session, service: Sequence[str] | None = None) -> None:
 @told
 def ps(session: Session, json: bool = False) -> None:
     """Show what runs where, and whether it is healthy."""
-    from buildkit_tasks.flows import stack
+    from buildkit_tasks.stack import stack
 
     stack.ps(session)
 
@@ -70,7 +70,7 @@ def logs(
     session: Session, service: Sequence[str] | None = None, follow: bool = False, since: str = "", tail: str = "all"
 ) -> None:
     """Print the services' log lines."""
-    from buildkit_tasks.flows import stack
+    from buildkit_tasks.stack import stack
 
     stack.logs(session, service or (), follow=follow, since=since, tail=tail)
 
@@ -79,7 +79,7 @@ def logs(
 @told
 def shell(session: Session, service: str, command: str = "exec bash || exec sh") -> None:
     """Open a shell inside a running service."""
-    from buildkit_tasks.flows import stack
+    from buildkit_tasks.stack import stack
 
     code = stack.shell(session, service, command)
     if code:
@@ -90,7 +90,7 @@ def shell(session: Session, service: str, command: str = "exec bash || exec sh")
 @told
 def smoke(session: Session, json: bool = False) -> None:
     """Post an action and see every service do its part."""
-    from buildkit_tasks.flows import smoke as flow
+    from buildkit_tasks.stack import smoke as flow
 
     flow.smoke(session)
 
@@ -106,6 +106,6 @@ def smoke(session: Session, json: bool = False) -> None:
 @told
 def prune(session: Session, older: str = "14d", keep: str = "", dry_run: bool = False, yes: bool = False) -> None:
     """Delete this project's untagged images and old build cache; shows what first. Never volumes or other projects'."""
-    from buildkit_tasks.flows import prune as flow
+    from buildkit_tasks.caches import prune as flow
 
     flow.prune(session, older=older, keep=keep, dry_run=dry_run)

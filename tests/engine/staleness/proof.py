@@ -19,7 +19,7 @@ _RECORD = Path(__file__).with_name("proof.json")
 RECIPE = (
     "docker/compile.sh",
     "docker/Dockerfile",
-    "src/buildkit_tasks/transfer.py",
+    "src/buildkit_tasks/builds/transfer.py",
     "tests/engine/staleness/cases.py",
     "tests/engine/staleness/mutations.py",
     "tests/engine/staleness/tree.py",

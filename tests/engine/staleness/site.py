@@ -20,8 +20,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from buildkit_tasks import compile_step, transfer, travel
-from buildkit_tasks.progress import Decoder, Progress
+from buildkit_tasks.builds import transfer
+from buildkit_tasks.core.progress import Decoder, Progress
+from buildkit_tasks.dockerfiles import compile_step
+from buildkit_tasks.packs import pack as packs
 from tests.engine.staleness import tree
 
 PROJECT = Path(__file__).parents[3]
@@ -328,14 +330,14 @@ class Site:
         """Run travel.sh on the mounts as a push or pull does; False where it refuses. `out` receives what it leaves."""
         text = (self.context / "docker/Dockerfile").read_text()
         step = compile_step.without_secrets(compile_step.find(text, {"CACHE_SCOPE": self.scope}))
-        shell = travel.command_for(step.command, words, secrets.token_hex(4))
-        text = compile_step.replace(text, step, travel.mounts("packed" if pack else ""), shell)
-        text += f"\nFROM scratch AS left\nCOPY --from={step.stage} /{travel.SCRIPTS}/ /\n"
+        shell = packs.command_for(step.command, words, secrets.token_hex(4))
+        text = compile_step.replace(text, step, packs.mounts("packed" if pack else ""), shell)
+        text += f"\nFROM scratch AS left\nCOPY --from={step.stage} /{packs.SCRIPTS}/ /\n"
         argv = self.command(Build(), out or self.root)
         argv = [a for a in argv if not a.startswith(("--file", "--target", "--output", "--build-arg=BINS"))]
         target = "left" if out else step.stage
         extra = [f"--target={target}", f"--output=type=local,dest={out}" if out else "--output=type=cacheonly"]
-        named = [f"--build-context={travel.SCRIPTS}={PROJECT / 'src/buildkit_tasks/data/cache'}"]
+        named = [f"--build-context={packs.SCRIPTS}={PROJECT / 'src/buildkit_tasks/data/cache'}"]
         if pack:
             named.append(f"--build-context=packed={pack}")
         done = docker(*argv[1:-1], "--file=-", *extra, *named, argv[-1], stdin=text.encode(), check=False)

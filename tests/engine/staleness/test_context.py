@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks import transfer
-from buildkit_tasks.dockerignore import Ignore, walk
+from buildkit_tasks.builds import transfer
+from buildkit_tasks.dockerfiles.ignore import Ignore, walk
 from tests.engine.staleness.site import docker
 
 pytestmark = pytest.mark.engine

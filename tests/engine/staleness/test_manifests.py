@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from buildkit_tasks import manifest
-from buildkit_tasks.manifest import Difference
+from buildkit_tasks.builds import manifest
+from buildkit_tasks.builds.manifest import Difference
 from tests.engine.staleness import tree
 from tests.engine.staleness.cases import GENERATING, main, part
 from tests.engine.staleness.site import BUSYBOX, OURS, Build, Design, Result, Site

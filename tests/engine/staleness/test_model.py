@@ -24,8 +24,9 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from buildkit_tasks import manifest, travel
-from buildkit_tasks.progress import Vertex
+from buildkit_tasks.builds import manifest
+from buildkit_tasks.core.progress import Vertex
+from buildkit_tasks.packs import pack as packs
 from tests.engine.staleness import model, tree
 from tests.engine.staleness.cases import AN_HOUR_AHEAD, BUMP, BUMPED, CONFIGURED, DECLARED, GENERATING
 from tests.engine.staleness.site import BUSYBOX, OURS, Build, Design, Images, Oracle, Result, Site, together
@@ -323,7 +324,7 @@ class Machine(RuleBasedStateMachine):
             self._judge(here, build, first)
             self._judge(there, other, second)
 
-    @rule(scope=st.sampled_from(travel.SCOPES))
+    @rule(scope=st.sampled_from(packs.SCOPES))
     def pack(self, scope: str) -> None:
         """Remember what is compiled now, the dependencies or all of it, as a push does."""
         if self.design.image != "busybox":  # caches travel with GNU tar
@@ -344,9 +345,9 @@ class Machine(RuleBasedStateMachine):
         """Unpack over what the mount holds; False where a pull would object."""
         now = self.root / f"probe-{secrets.token_hex(4)}"
         assert self.site.travel("probe", out=now)
-        packed, here = (travel.read_facts((p / "facts").read_text(), "") for p in (pack, now))
-        said = json.loads(travel.label(packed, "", "amd64", ""))
-        if travel.objections(said, here, 10**9):
+        packed, here = (packs.read_facts((p / "facts").read_text(), "") for p in (pack, now))
+        said = json.loads(packs.label(packed, "", "amd64", ""))
+        if packs.objections(said, here, 10**9):
             return False
         assert self.site.travel("unpack", "replace", str(10**9), secrets.token_hex(4), pack=pack)
         return True
@@ -371,7 +372,7 @@ class Pulling(Machine):
 
     @initialize(
         generating=st.booleans(),
-        scope=st.sampled_from(travel.SCOPES),
+        scope=st.sampled_from(packs.SCOPES),
         changes=st.lists(CHANGES, min_size=1, max_size=3),
         newer=st.booleans(),
         build=BUILDS,

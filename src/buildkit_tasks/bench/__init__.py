@@ -1,0 +1,1 @@
+"""Benchmarks: samples, arithmetic, the runs."""

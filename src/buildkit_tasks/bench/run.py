@@ -1,0 +1,271 @@
+"""The benchmark: the classic cases for ours and for the classic Dockerfile, interleaved, in one run.
+
+Nothing of the user's is touched: a scratch copy of the tree, cache mounts in a namespace of their own, images under
+names of their own, all removed at the end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.core import docker, run, settings
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.images import bases as base_images
+from buildkit_tasks.project.discover import Project, discover
+
+from . import figures
+from .figures import Sample
+
+OURS = "invoke build"
+PLAIN = "docker compose build, our Dockerfile"
+CLASSIC = "classic"
+CLASSIC_INCREMENTAL = "classic, incremental"
+
+#: Never copied into the scratch tree: histories, environments and what builds leave behind.
+LEFT_OUT = (".git", ".venv", ".nox", "target", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache", ".env")
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What is edited: the service, one of its files, one of the shared crate, and a new dependency."""
+
+    service: str
+    code: Mapping[str, str]
+    shared: Mapping[str, str]
+    dependency: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Arena:
+    """One run's scratch tree and compose files; `name` is the cache namespace and the prefix of the images."""
+
+    session: Session
+    tree: Path
+    name: str
+    edits: Edits
+    files: Mapping[str, Path]
+
+    def marker(self) -> str:
+        """A text that no earlier build can contain."""
+        return f"bench-{secrets.token_hex(6)}"
+
+    def edit(self, what: Mapping[str, str]) -> str:
+        """Put a new marker into the file; returns it."""
+        path, marker = self.tree / what["file"], self.marker()
+        path.write_text(figures.edit_literal(path.read_text("utf-8"), what["text"], marker), "utf-8")
+        return marker
+
+    def image(self, contender: str, service: str) -> str:
+        """The image a contender builds for a service."""
+        return f"{self.name}/{contender.split()[0].strip(',')}-{list(self.files).index(contender)}-{service}"
+
+
+def quick(session: Session, *, rounds: int, markdown: bool) -> None:
+    """Run the four cases and print the table. Problems: bench-failed when a build fails, settings-invalid."""
+    project = discover(session)
+    edits = _edits(session)
+    name = f"bench-{secrets.token_hex(4)}"
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-bench-") as scratch:
+        tree = Path(scratch) / session.root.name
+        shutil.copytree(session.root, tree, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        arena = Arena(session, tree, name, edits, _contenders(session, project, tree, name, Path(scratch)))
+        try:
+            samples = _cases(arena, rounds=rounds)
+        finally:
+            _clean(arena, project)
+    table = figures.rows(samples, OURS)
+    facts = _facts(project)
+    if session.report.json_only:
+        raw = [dataclasses.asdict(s) for s in samples]
+        session.report.envelope({"facts": facts, "samples": raw, "rows": [dataclasses.asdict(r) for r in table]})
+    elif markdown:
+        session.report.answer(figures.markdown(table))
+    else:
+        session.report.table(figures.HEADINGS, [figures.cells(r) for r in table])
+        session.report.say("; ".join(f"{k} {v}" for k, v in facts.items()))
+    wrong = [s for s in samples if s.contender == OURS and s.visible is False]
+    if wrong:
+        raise Problem("bench-failed", f"An edit was not visible in the program built ({wrong[0].case}).")
+
+
+def _cases(arena: Arena, *, rounds: int) -> list[Sample]:
+    samples: list[Sample] = []
+    one, every = (arena.edits.service,), ()
+    three = (OURS, CLASSIC, CLASSIC_INCREMENTAL)
+
+    def case(name: str, who: Sequence[str], services: Sequence[str], number: int, marker: str) -> None:
+        # who goes first changes with the round: the first pays for cold disk caches
+        turn = number % len(who)
+        for contender in (*who[turn:], *who[:turn]):
+            sample = _timed(arena, contender, services, name, number, marker)
+            samples.append(sample)
+            arena.session.report.say(f"  {name}, round {number + 1}, {contender}: {sample.seconds:.1f} s")
+
+    case("first build, one service", three, one, 0, "")
+    case("rest of the services", three, every, 0, "")
+    for number in range(rounds):
+        case("one line, one service", three, one, number, arena.edit(arena.edits.code))
+        case("rest of the services", three, every, number + 1, "")
+        case("one line in the shared crate, all", three, every, number, arena.edit(arena.edits.shared))
+        case("rest of the services", (PLAIN,), every, number, "")
+        case("nothing changed, all", (OURS, PLAIN, CLASSIC), every, number, "")
+    _add_dependency(arena)
+    case("dependency added, one service", three, one, 0, arena.edit(arena.edits.code))
+    return [s for s in samples if s.case != "rest of the services"]
+
+
+def _timed(arena: Arena, contender: str, services: Sequence[str], case: str, number: int, marker: str) -> Sample:
+    session, file = arena.session, arena.files[contender]
+    if contender == OURS:
+        flags = [f"--service={s}" for s in services]
+        argv = (str(Path(sys.executable).parent / "invoke"), "build", "--json", *flags)
+        env = (
+            ("BUILDKIT_TASKS_COMPOSE_FILE", str(file)),
+            ("BUILDKIT_TASKS_CACHE_NAMESPACE", f"{arena.name}-ours"),
+            ("BUILDKIT_TASKS_INCREMENTAL", "on"),
+            ("XDG_STATE_HOME", str(file.parent / "state")),
+        )
+        result = run.capture(session.world, Command(argv, arena.tree, env))
+    else:
+        result = run.capture(session.world, docker.compose(arena.tree, [file], "build", *services))
+    if result.code != 0:
+        raise Problem(
+            "bench-failed", f"The build of {contender!r} failed in the case {case!r}.", details=result.stderr[-4000:]
+        )
+    crates = len(json.loads(result.stdout)["cargo"]["compiled"]) if contender == OURS else None
+    visible = None
+    if marker:
+        visible = all(_contains(arena, arena.image(contender, s), marker) for s in services or [arena.edits.service])
+    return Sample(contender, case, number, result.seconds, crates, visible)
+
+
+def _contains(arena: Arena, image: str, marker: str) -> bool:
+    """Whether the program in an image contains a text."""
+    seek = docker.program_contains(arena.tree, image, marker)
+    return run.capture(arena.session.world, seek).code == 0
+
+
+def _contenders(session: Session, project: Project, tree: Path, name: str, scratch: Path) -> dict[str, Path]:
+    """A compose file per contender, resolved (no secrets in it), with images of its own."""
+    classic = Path(__file__).parents[1] / "data" / "bench" / "classic.Dockerfile"
+    plain = {s.name: s for s in project.workspace.services}
+    refs: dict[str, None] = {}
+    for service in plain.values():
+        text = service.dockerfile.read_text("utf-8")
+        refs.update(dict.fromkeys(syntax.base_images(text, service.args)))
+    refs.update(dict.fromkeys(syntax.base_images(classic.read_text("utf-8"), {})))
+    contexts = {
+        ref: f"docker-image://{other}"
+        for ref, other in base_images.ensure(session, project.engine, tuple(refs)).items()
+    }
+    source = next((s.args["SOURCE"] for s in plain.values() if "SOURCE" in s.args), _source(plain))
+    files: dict[str, Path] = {}
+    arena = Arena(session, tree, name, _edits(session), files)
+    for contender in (OURS, PLAIN, CLASSIC, CLASSIC_INCREMENTAL):
+        files[contender] = scratch / f"{len(files)}.json"
+        services: dict[str, Any] = {}
+        for service in plain.values():
+            context = tree / service.context.relative_to(session.root)
+            build: dict[str, Any] = {"context": str(context), "additional_contexts": contexts}
+            if contender in (OURS, PLAIN):
+                build["dockerfile"] = str(tree / service.dockerfile.relative_to(session.root))
+                build["args"] = {**service.args, "CACHE_SCOPE": project.workspace.scope}
+            else:
+                build["dockerfile"] = str(classic)
+                incremental = "1" if contender == CLASSIC_INCREMENTAL else "0"
+                build["args"] = {"BIN": service.binary, "SOURCE": source, "CARGO_INCREMENTAL": incremental}
+            if contender == PLAIN:
+                # what `invoke build` of this run has compiled, this one finds
+                build["args"] |= {"CARGO_INCREMENTAL": "1"}
+            if contender != OURS:
+                spaces = {PLAIN: "ours", CLASSIC: "classic", CLASSIC_INCREMENTAL: "classic-incremental"}
+                build["args"] |= {"BUILDKIT_CACHE_MOUNT_NS": f"{name}-{spaces[contender]}"}
+                if session.settings.ca_bundle:
+                    build["secrets"] = ["ca"]
+            services[service.name] = {"build": build, "image": arena.image(contender, service.name)}
+        content = {
+            "name": name,
+            "services": services,
+            "secrets": {"ca": {"file": session.settings.ca_bundle or "/dev/null"}},
+        }
+        files[contender].write_text(json.dumps(content), "utf-8")
+    return files
+
+
+def _source(plain: Mapping[str, Any]) -> str:
+    """The cargo workspace's directory inside the context: the Dockerfile's default of SOURCE, else the context."""
+    for service in plain.values():
+        for item in syntax.instructions(service.dockerfile.read_text("utf-8")):
+            if item.keyword == "ARG" and item.rest.startswith("SOURCE="):
+                return item.rest.split("=", 1)[1]
+    return "."
+
+
+def _add_dependency(arena: Arena) -> None:
+    what = arena.edits.dependency
+    manifest = arena.tree / what["manifest"]
+    lock = next(p / "Cargo.lock" for p in manifest.parents if (p / "Cargo.lock").is_file())
+    try:
+        new = figures.add_dependency(manifest.read_text("utf-8"), lock.read_text("utf-8"), manifest.parent.name, what)
+    except ValueError as error:
+        raise Problem("bench-failed", f"The dependency cannot be added: {error}.") from None
+    manifest.write_text(new[0], "utf-8")
+    lock.write_text(new[1], "utf-8")
+
+
+def _edits(session: Session) -> Edits:
+    table = settings.bench_table(session.root)
+    try:
+        return Edits(**{k: table[k] for k in ("service", "code", "shared", "dependency")})
+    except KeyError as error:
+        raise Problem(
+            "settings-invalid",
+            f"[tool.buildkit-tasks.bench] in pyproject.toml has no {error.args[0]!r}.",
+            causes=["a benchmark has to know which text of which file it may change"],
+            hint="docs/reference/bench.md shows the table",
+        ) from None
+
+
+def _clean(arena: Arena, project: Project) -> None:
+    """Remove this run's images and mounts; the mounts are found by the ids that only this run used."""
+    session = arena.session
+    names = [arena.image(c, s.name) for c in arena.files for s in project.workspace.services]
+    run.capture(session.world, docker.remove_images(session.root, names))
+    _remove_mounts(session, arena.name)
+
+
+def _remove_mounts(session: Session, name: str) -> None:
+    from buildkit_tasks.caches import records as cache_records
+
+    records = cache_records.parse(run.capture(session.world, docker.cache_records(session.root)).stdout)
+    for record in records:
+        if record.mount_namespace.startswith(f"{name}-"):
+            run.capture(session.world, docker.remove_cache_record(session.root, record.id))
+
+
+def _facts(project: Project) -> dict[str, Any]:
+    """The machine and the versions a figure belongs to."""
+    dotted: Callable[[tuple[int, ...]], str] = lambda v: ".".join(map(str, v))  # noqa: E731
+    return {
+        "cpus": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
+        "system": platform.platform(terse=True),
+        "engine": dotted(project.engine.version),
+        "buildx": dotted(project.engine.buildx),
+        "compose": dotted(project.engine.compose),
+        "services": len(project.workspace.services),
+    }

@@ -1,0 +1,1 @@
+"""Builders beyond the engine's own: create, show, certificates."""

@@ -1,0 +1,61 @@
+"""Make the certificates of a farm: one authority, a pair for each node, one for the clients."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.session import Session
+
+
+def make(session: Session, hosts: Sequence[str], out: str) -> None:
+    """Write OUT/authority, OUT/HOST for each host, OUT/client. An authority that is there signs for new hosts as well.
+
+    Nothing that is there is overwritten. Problems: bad-argument, command-missing.
+    """
+    if not hosts:
+        raise Problem("bad-argument", "A certificate is for a host.", hint="--host builder.example --host 10.0.0.7")
+    try:
+        from . import authority
+    except ImportError:
+        raise Problem(
+            "command-missing",
+            "Making certificates needs the Python library cryptography.",
+            hint="pip install 'buildkit-tasks[mtls]'; or make them with your own authority (docs/how-to/builders.md)",
+        ) from None
+    place = (session.world.cwd / Path(out).expanduser()).resolve()
+    home = place / "authority"
+    if (home / "key.pem").exists():
+        signer = authority.Pair((home / "ca.pem").read_bytes(), (home / "key.pem").read_bytes())
+    else:
+        signer = authority.authority(place.name)
+        _write(home, {"ca.pem": signer.certificate, "key.pem": signer.key})
+    made = []
+    for name in (*hosts, "client"):
+        folder = place / name.replace(":", "_")
+        if (folder / "key.pem").exists():
+            session.report.say(f"  {folder} is there and stays")
+            continue
+        pair = authority.client(signer, name) if name == "client" else authority.server(signer, [name])
+        _write(folder, {"ca.pem": signer.certificate, "cert.pem": pair.certificate, "key.pem": pair.key})
+        made.append(str(folder))
+    if session.report.json_only:
+        session.report.envelope({"certificates": {"authority": str(home), "made": made}})
+        return
+    for done in made:
+        session.report.answer(done)
+    session.report.say("a node gets its own directory, whoever builds gets client/; keep authority/key.pem off both")
+    session.report.say(
+        "on the node: buildkitd --addr tcp://0.0.0.0:1234 --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem"
+    )
+
+
+def _write(folder: Path, content: dict[str, bytes]) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name, data in content.items():
+        # a key is never readable for others, not even for the moment before a chmod
+        handle = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if name == "key.pem" else 0o644)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)

@@ -1,0 +1,212 @@
+"""Which builder a build goes to, whether its nodes answer, and what takes its place when one is lost."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildRequest, Engine
+from buildkit_tasks.core.session import Session
+
+from . import builder_facts
+from .builder_facts import Builder, Node
+
+#: Seconds that a node may take to answer. buildx itself waits for 20, and a build on two hung nodes for 40.
+PATIENCE = 5.0
+
+#: How often a node that hangs up is asked for its reason.
+ASKED = 5
+_HUNG_UP = re.compile(r"broken pipe|connection reset|\bEOF\b")
+
+
+def _place(session: Session) -> Path:
+    """Where buildx keeps what it knows of builders."""
+    home = Path(session.world.env.get("DOCKER_CONFIG") or session.world.home / ".docker")
+    return Path(session.world.env.get("BUILDX_CONFIG") or home / "buildx")
+
+
+def named(session: Session) -> str:
+    """The builder that the setting, BUILDX_BUILDER or `docker buildx use` names; empty for the engine's own."""
+    _ = session.settings  # puts a builder of the settings into the environment
+    if given := session.world.env.get("BUILDX_BUILDER", ""):
+        return "" if given == session.world.env.get("DOCKER_CONTEXT", "default") else given
+    try:
+        # read, not asked for: every build would pay a tenth of a second for the answer that nothing was chosen
+        return str(json.loads((_place(session) / "current").read_text("utf-8")).get("Name", "") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def chosen(session: Session) -> Builder:
+    """The builder that a build would go to, with its nodes where it is not the engine's own.
+
+    Raises `Problem` builder-missing.
+    """
+    name = named(session)
+    return look(session, name) if name else builder_facts.OWN
+
+
+def ready(session: Session, engine: Engine, request: BuildRequest) -> Builder:
+    """Like `chosen`, and goes round a node that does not answer. Problems: builder-missing, builder-refused."""
+    found = chosen(session)
+    if found.driver != "remote":  # containers and pods that do not run are no loss: buildx starts them
+        return found
+    dead = _silent(session, found)
+    return go_round(session, engine, found, dead, request) if dead else found
+
+
+def go_round(session: Session, engine: Engine, found: Builder, dead: Sequence[Node], request: BuildRequest) -> Builder:
+    """Take another builder for the rest of this session, and say why: one of its other nodes, else the engine's own."""
+    other, words = engine.context, "this machine's own engine"
+    left = builder_facts.without(found, [node.name for node in dead])
+    node = left.node_for(builder_facts.platforms_for(request, engine, found)[0])
+    if node and there(session, single := builder_facts.child(found.name, node.name)):
+        other, words = single, f"the node {node.name} ({node.endpoint})"
+    lost = ", ".join(f"{node.name} ({node.endpoint})" for node in dead)
+    session.report.warn(f"the builder {found.name} lost {lost}: building on {words}")
+    session.use_builder(other)
+    return look(session, other)
+
+
+def after_failure(session: Session, engine: Engine, name: str, request: BuildRequest, problem: Problem) -> bool:
+    """Whether a build that failed on a builder is worth another try, on what is then the session's builder.
+
+    Decided by asking the nodes, not by what the failure said. Raises `Problem` builder-refused.
+    """
+    if problem.code not in ("build-failed", "image-unavailable", "build-killed"):
+        return False
+    found = look(session, name)
+    if dead := _silent(session, found):
+        go_round(session, engine, found, dead, request)
+        return True
+    if builder_facts.lost("\n".join((*problem.causes, problem.details))):
+        session.report.warn(f"the builder {name} was lost for a moment: building again")
+        return True
+    return False
+
+
+def look(session: Session, name: str) -> Builder:
+    """A builder and how its nodes are. Raises `Problem` builder-missing."""
+    result = run.capture(session.world, docker.builder_details(session.root, name), timeout=PATIENCE)
+    found = builder_facts.read_inspect(result.stdout)
+    if found.name:
+        return found
+    if result.code == 124:
+        return _hung(session, name)
+    raise Problem(
+        "builder-missing",
+        f"There is no builder {name!r}.",
+        causes=[line for line in result.stderr.strip().splitlines()[-1:] if line],
+        hint="invoke builder    (lists them; builder.create makes one; without any, unset the setting `builder`)",
+    )
+
+
+def _hung(session: Session, name: str) -> Builder:
+    """A builder that did not answer in time: each node by itself, where it can be asked alone. They wait side by side.
+
+    buildx tells nothing before its own time is over; what nodes there are stands in its file.
+    """
+    try:
+        kept = json.loads((_place(session) / "instances" / name).read_text("utf-8"))
+        nodes = [(str(item["Name"]), str(item["Endpoint"])) for item in kept["Nodes"]]
+        driver = str(kept["Driver"])
+    except (OSError, ValueError, KeyError, TypeError):
+        nodes, driver = [(name, "")], "remote"
+    silent = tuple(Node(node, endpoint, "inactive", error="no answer") for node, endpoint in nodes)
+    if len(nodes) < 2:
+        return Builder(name, driver, silent)
+
+    def ask(node: Node) -> Node:
+        details = docker.builder_details(session.root, builder_facts.child(name, node.name))
+        found = builder_facts.read_inspect(run.capture(session.world, details, timeout=PATIENCE).stdout)
+        return found.nodes[0] if found.nodes else node
+
+    with ThreadPoolExecutor(len(silent)) as pool:
+        return Builder(name, driver, tuple(pool.map(ask, silent)))
+
+
+def there(session: Session, name: str) -> bool:
+    """Whether buildx knows a builder; asks no node."""
+    return (_place(session) / "instances" / name).is_file()
+
+
+def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Builder to the platforms that the setting platform_builders gives it; "" for those it does not name.
+
+    Raises `Problem` settings-invalid.
+    """
+    wanted: dict[str, str] = {}
+    for word in session.settings.platform_builders.split():
+        platform, equals, name = word.partition("=")
+        if not equals or not name or not platform:
+            raise Problem(
+                "settings-invalid",
+                f"platform_builders = {word!r} names no builder.",
+                hint='platform_builders = "linux/arm64=NAME"; invoke builder lists the names',
+            )
+        wanted[platform if "/" in platform else f"linux/{platform}"] = name
+    found: dict[str, tuple[str, ...]] = {}
+    for platform in platforms:
+        name = wanted.get(platform, "")
+        found[name] = (*found.get(name, ()), platform)
+    return found
+
+
+def _silent(session: Session, found: Builder) -> list[Node]:
+    """The nodes that do not answer. Raises `Problem` builder-refused where one is there and turns us away.
+
+    All of them, needed or not: buildx ends every build on a builder that has a dead node.
+    """
+    dead = [node for node in found.nodes if not node.running]
+    for node in dead:
+        demand_entry(session, found, node)
+    return dead
+
+
+def demand_entry(session: Session, found: Builder, node: Node) -> str:
+    """Why a node does not answer, in BuildKit's words. Raises `Problem` builder-refused for one that turns us away.
+
+    `docker buildx inspect` calls both inactive, a build waits 20 s for either; the listing of its cache tells at once.
+    """
+    if node.error and not builder_facts.refused(node.error):
+        return node.error
+    single = builder_facts.child(found.name, node.name)
+    name = single if there(session, single) else found.name
+    said = ""
+    for _ in range(ASKED):
+        asked = run.capture(session.world, docker.cache_records(session.root, name), timeout=PATIENCE)
+        said = asked.stderr.strip() or node.error
+        if not _HUNG_UP.search(said):
+            break
+        # it is there, and hung up before buildx read its reason
+        from . import builder_handshake
+
+        if own := builder_handshake.reason(_place(session) / "instances" / name, node.name, PATIENCE):
+            said = own
+            break
+    why = (re.findall(r'desc = "?(.*?)"?$', said, re.MULTILINE) or said.splitlines()[-1:] or [""])[-1]
+    if builder_facts.refused(why):
+        raise Problem(
+            "builder-refused",
+            f"The node {node.name} ({node.endpoint}) does not let us in.",
+            causes=[why, "each side's certificate has to be signed by the authority that the other side trusts"],
+            hint="invoke builder.create NAME --certificates DIR    (the client's, of the node's own authority; "
+            "a builder that has others: invoke builder.remove NAME first)",
+        )
+    return why
+
+
+def listed(session: Session) -> tuple[Builder, ...]:
+    """All builders; a hung node costs buildx's own 20 seconds. Raises `Problem` command-failed."""
+    return builder_facts.read_list(run.check(session.world, docker.builder_list(session.root)).stdout)
+
+
+def node_builder(session: Session, found: Builder, node: Node) -> str:
+    """The name under which one node of a builder can be meant: its own, where there are several and it has one."""
+    single = builder_facts.child(found.name, node.name)
+    return single if len(found.nodes) > 1 and there(session, single) else found.name

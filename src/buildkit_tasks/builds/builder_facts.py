@@ -1,0 +1,189 @@
+"""Builders as buildx knows them: nodes, their platforms, and which node builds for which. Pure.
+
+A builder is one or more BuildKit daemons (nodes). Each has cache mounts of its own; buildx gives a platform to the
+first node that has it, else to the first node: https://docs.docker.com/build/builders/
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from buildkit_tasks.core.model import BuildRequest, Engine
+from buildkit_tasks.dockerfiles import platforms
+
+#: Drivers that `builder.create` makes builders of; the engine's own builder has the driver `docker`.
+DRIVERS = ("docker-container", "remote", "kubernetes")
+
+#: What buildx's docker-container and kubernetes drivers start where no image is named.
+IMAGE = "moby/buildkit:buildx-stable-1"
+
+#: Words in what buildx and BuildKit say when a node does not let us in; the program's own text, not ours to choose.
+_REFUSED = re.compile(
+    r"tls: |x509: |certificate|server preface|authentication handshake failed|permission denied", re.IGNORECASE
+)
+
+#: …and when nobody is there, or not any more.
+_LOST = re.compile(
+    r"connection refused|connection reset|no route to host|i/o timeout|code = Unavailable|context deadline exceeded|"
+    r"error reading from server|transport is closing|connection error|no such host|broken pipe|closing transport|"
+    r"No such container|is not running|failed to find driver|\bEOF\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One BuildKit daemon. `status` is running, inactive or stopped; `error` in buildx's words, where it has any.
+
+    buildx calls a node inactive whether it is not there or does not let us in; who wants to know asks for its records.
+
+    `platforms` in its own order: the first is the one it runs itself. `fixed`: those it was given by hand.
+    """
+
+    name: str
+    endpoint: str
+    status: str
+    platforms: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+    buildkit: str = ""
+    error: str = ""
+
+    @property
+    def running(self) -> bool:
+        """Whether it answered."""
+        return self.status == "running" and not self.error
+
+
+@dataclass(frozen=True)
+class Builder:
+    """A builder and its nodes; `nodes` empty where buildx could not load it."""
+
+    name: str
+    driver: str
+    nodes: tuple[Node, ...] = ()
+    error: str = ""
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the engine's own builder, whose images are the engine's."""
+        return self.driver == "docker"
+
+    def node_for(self, platform: str) -> Node | None:
+        """The node that buildx gives a platform to; `platform` empty = no choice was made."""
+        for node in self.nodes:
+            if not platform or platform in (*node.fixed, *node.platforms):
+                return node
+        return self.nodes[0] if self.nodes else None
+
+
+#: The engine's own builder, where no other was chosen.
+OWN = Builder("", "docker")
+
+
+def refused(said: str) -> bool:
+    """Whether a text says that a node does not trust us, or we not it."""
+    return bool(_REFUSED.search(said))
+
+
+def lost(said: str) -> bool:
+    """Whether a text says that a node is not there, or was lost on the way. Who reads that still asks the node."""
+    return bool(_LOST.search(said))
+
+
+def read_inspect(text: str) -> Builder:
+    """`docker buildx inspect`: a head, then one paragraph a node."""
+    head, _, rest = text.partition("\nNodes:")
+    values = _values(head)
+    nodes = [_node(_values(part)) for part in re.split(r"\n(?=Name:)", rest) if part.strip()]
+    return Builder(values.get("Name", ""), values.get("Driver", ""), tuple(nodes), values.get("Error", ""))
+
+
+def _values(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and not line.startswith((" ", "\t")):
+            found.setdefault(key.strip(), value.strip())
+    return found
+
+
+def _node(values: dict[str, str]) -> Node:
+    told = [word.strip() for word in values.get("Platforms", "").split(",") if word.strip()]
+    fixed = tuple(word.rstrip("*") for word in told if word.endswith("*"))
+    return Node(
+        name=values.get("Name", ""),
+        endpoint=values.get("Endpoint", ""),
+        status=values.get("Status", ""),
+        platforms=tuple(word for word in told if not word.endswith("*")) or fixed,
+        fixed=fixed,
+        buildkit=values.get("BuildKit version") or values.get("Buildkit", ""),
+        error=values.get("Error", ""),
+    )
+
+
+def read_list(text: str) -> tuple[Builder, ...]:
+    """`docker buildx ls --format json`: an object a line, once for the builder or once for each of its nodes."""
+    found: dict[str, Builder] = {}
+    for line in text.splitlines():
+        if not line.startswith("{"):
+            continue
+        told = json.loads(line)
+        nodes = tuple(_listed(item) for item in told.get("Nodes") or ())
+        found.setdefault(told["Name"], Builder(told["Name"], told.get("Driver", ""), nodes, told.get("Err", "") or ""))
+    return tuple(found.values())
+
+
+def _listed(item: dict[str, object]) -> Node:
+    def words(name: str) -> tuple[str, ...]:
+        given = item.get(name)
+        return tuple(_platform(one) for one in given) if isinstance(given, list) else ()
+
+    return Node(
+        name=str(item.get("Name", "")),
+        endpoint=str(item.get("Endpoint", "")),
+        status=str(item.get("Status", "") or "inactive"),
+        platforms=tuple(word.rstrip("*") for word in words("Platforms")),
+        buildkit=str(item.get("Version", "") or ""),
+        error=str(item.get("Err", "") or ""),
+    )
+
+
+def _platform(one: object) -> str:
+    if isinstance(one, dict):
+        return "/".join(str(one[k]) for k in ("os", "architecture", "variant") if one.get(k))
+    return str(one)
+
+
+def assigned(found: Builder, wanted: Sequence[str]) -> dict[str, Node]:
+    """Per platform the node that will build for it."""
+    return {platform: node for platform in wanted if (node := found.node_for(platform))}
+
+
+def without(found: Builder, names: Sequence[str]) -> Builder:
+    """The builder without some of its nodes."""
+    return replace(found, nodes=tuple(node for node in found.nodes if node.name not in names))
+
+
+def child(builder: str, node: str) -> str:
+    """The name of the builder that has just this node of a builder: so that one node can be meant."""
+    return f"{builder}.{node}"
+
+
+def platforms_for(request: BuildRequest, engine: Engine, builder: Builder) -> tuple[str, ...]:
+    """The platforms to name to buildx; none where the engine's own builder makes images of its own kind.
+
+    Unasked, another builder would build for the kind of its first node.
+    """
+    return request.platforms or (() if builder.own else (platforms.own(engine),))
+
+
+def at(engine: Engine, builder: Builder, platform: str = "") -> Engine:
+    """The facts as they are where a platform is built: with the system and processor of the builder's node."""
+    node = builder.node_for(platform)
+    if builder.own or not node or not node.platforms:
+        return engine
+    system, _, arch = node.platforms[0].partition("/")
+    return replace(engine, os=system, arch=arch.partition("/")[0])

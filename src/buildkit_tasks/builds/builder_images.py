@@ -1,0 +1,114 @@
+"""Base images that were built here, for builders that do not share the engine's images.
+
+They go with the build, as an OCI layout that buildx hands over blob by blob and a node fetches once; or through a
+registry that the nodes reach, where the setting builder_registry names one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Engine
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.images import fetch as image_fetch
+from buildkit_tasks.images import names as image_names
+from buildkit_tasks.images.choice import ids
+from buildkit_tasks.registry import client as registry_client
+from buildkit_tasks.registry.client import Client, Denied, Unreachable
+
+from .builder_facts import Builder
+
+
+def sources(session: Session, engine: Engine, found: Builder, names: Iterable[str], *, make: bool) -> dict[str, str]:
+    """Image to what a named context calls it, for those that only the engine has. `make` False: nothing is written.
+
+    Problems: image-unavailable where a node needs an image of its own processor; registry-unreachable, -denied.
+    """
+    ours = [name for name in dict.fromkeys(names) if name.startswith(f"{image_names.OWN}/")]
+    if not ours:
+        return {}
+    _check_processor(engine, found, ours)
+    if not make:
+        return {name: f"oci-layout://{_home(session) / 'layouts'}" for name in ours}
+    known = ids(session, ours)
+    place = session.settings.builder_registry
+    return {
+        name: _through_registry(session, place, name, known[name]) if place else _layout(session, name, known[name])
+        for name in ours
+        if name in known
+    }
+
+
+def _check_processor(engine: Engine, found: Builder, ours: list[str]) -> None:
+    for node in found.nodes:
+        arch = node.platforms[0].split("/")[1] if node.platforms else engine.arch
+        if arch != engine.arch:
+            raise Problem(
+                "image-unavailable",
+                f"The node {node.name} is a {arch} machine, and {ours[0]} was built for {engine.arch}.",
+                causes=["base images from Debian packages are built for the engine's own processor"],
+                hint="name a mirror that has them for both: BUILDKIT_TASKS_BASE_REGISTRY=mirror.example",
+            )
+
+
+def _home(session: Session) -> Path:
+    """Per user, not per checkout: the images are the engine's."""
+    return session.world.state_home / "images"
+
+
+def _layout(session: Session, name: str, identity: str) -> str:
+    """The image as a directory, kept as long as it is the image of this name; returns the context that names it."""
+    home = _home(session) / "layouts"
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    word = image_fetch.word(name)
+    folder = home / f"{word}-{identity.removeprefix('sha256:')[:16]}"
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            session.report.say(f"  {name} is laid out for the builder's nodes (once)")
+            for old in home.glob(f"{word}-*"):
+                shutil.rmtree(old, ignore_errors=True)
+            _unpack(session, name, folder)
+    entry = json.loads((folder / "index.json").read_text("utf-8"))["manifests"][0]
+    return f"oci-layout://{folder}@{entry['digest']}"
+
+
+def _unpack(session: Session, name: str, folder: Path) -> None:
+    part = folder.with_name(f"{folder.name}.part{os.getpid()}")
+    archive = part.with_suffix(".tar")
+    try:
+        run.check(session.world, docker.save_image(session.root, name, archive))
+        part.mkdir()
+        with tarfile.open(archive) as tar:
+            if hasattr(tarfile, "data_filter"):
+                tar.extractall(part, filter="data")
+            else:  # Python before 3.10.12: the archive is the engine's own
+                tar.extractall(part)  # noqa: S202
+        part.rename(folder)
+    finally:
+        archive.unlink(missing_ok=True)
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _through_registry(session: Session, place: str, name: str, identity: str) -> str:
+    """Push the image where the repository has not got it; the tag holds its id, so that it is never another one."""
+    reference = registry_client.reference(place)
+    client = Client(session.world, reference, session.settings.ca_bundle)
+    tag = f"node-{image_fetch.word(name)}-{identity.removeprefix('sha256:')[:16]}"
+    remote = f"{reference.name}:{tag}"
+    try:
+        there = client.manifest(tag) is not None
+    except (Unreachable, Denied) as error:
+        raise client.problem(error) from error
+    if not there:
+        session.report.say(f"  {name} goes to the builder's nodes through {reference.name}")
+        image_fetch.push(session, name, remote)
+    return f"docker-image://{remote}"

@@ -1,0 +1,194 @@
+"""The two halves of a build: everything decided first, then one bake solve."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest, Service, TargetResult
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.dockerfiles import platforms, syntax
+from buildkit_tasks.images import bases as base_images
+from buildkit_tasks.images import choice as image_choice
+from buildkit_tasks.project import compose
+from buildkit_tasks.project.discover import Project
+
+from . import builder_choice, builder_facts, fallback, plan, transfer
+from .builder_facts import Builder
+from .solve import solve
+
+
+def prepare(session: Session, project: Project, request: BuildRequest, *, look_only: bool = False) -> BuildPlan:
+    """The plan for a request. With `look_only` nothing is made: no transfer link, no base image."""
+    space = project.workspace
+    chosen = compose.select(space, request.services)
+    texts = {s.dockerfile: _dockerfile_text(s.dockerfile) for s in chosen}
+    bases = dict.fromkeys(ref for s in chosen for ref in syntax.base_images(texts[s.dockerfile], s.args))
+    find = base_images.replacements if look_only else base_images.ensure
+    links = {} if look_only else _transfer_links(session, chosen)
+    special = bool(request.platforms or request.push or request.oci)
+    if request.oci:
+        request = replace(request, oci=_directory(session, request.oci, make=not look_only))
+    tier = fallback.tier(session, project.engine).name
+    builder = builder_facts.OWN
+    if tier == "full":
+        builder = builder_choice.ready(session, project.engine, request)
+    replacements = find(session, project.engine, tuple(bases))
+    foreign = _foreign(session, project, builder, request, texts, chosen, look_only)
+    used = [*replacements.values(), *(image for found in foreign.values() for image in found.values())]
+    around = plan.Surroundings(
+        dockerfiles=texts,
+        replacements=replacements,
+        foreign=foreign,
+        sources={} if builder.own else _sources(session, project, builder, used, make=not look_only),
+        tier=tier if special else "full",
+        builder=builder,
+        transfer=links,
+        ci=session.world.ci,
+        proxies=plan.proxies(session.world.env),
+    )
+    return plan.make(session.settings, space, project.engine, request, around)
+
+
+def execute(session: Session, project: Project, decided: BuildPlan, how: str = "auto") -> BuildOutcome:
+    """Run the solve and read its story. Ctrl-C is passed on and waited for, so nothing is orphaned."""
+    _check_disk(session, project)
+    _check_layer_cache(session, project)
+    began = session.world.clock()
+    chosen = fallback.tier(session, project.engine)
+    if chosen.name != "full":
+        before_ids = image_choice.ids(session, [s.image for s in decided.services])
+        return fallback.execute(session, decided, chosen, before_ids, how)
+    if session.world.env.get("DOCKER_BUILDKIT", "").lower() in ("0", "false"):
+        session.report.say(
+            "DOCKER_BUILDKIT=0 is set here and overridden: builder = legacy is the setting that means it"
+        )
+    for platform, route in decided.routes.items():
+        session.report.say(f"  {platform}  {route}")
+    with ThreadPoolExecutor(1) as pool:
+        before = pool.submit(image_choice.ids, session, [s.image for s in decided.services])
+        progress, digests = solve(session, decided, decided.definition, how)
+        old = before.result()
+    definition = decided.definition["target"]
+    targets = tuple(
+        _target_result(s, definition[s.name], digests.get(s.name, {}), old.get(s.image, "")) for s in decided.services
+    )
+    return BuildOutcome(
+        seconds=session.world.clock() - began,
+        incremental=decided.incremental,
+        compiled=tuple(dict.fromkeys(progress.compiled)),
+        fresh=progress.fresh,
+        targets=targets,
+        steps=progress.steps(),
+        marked=tuple(progress.marked),
+    )
+
+
+def _sources(
+    session: Session, project: Project, builder: Builder, used: Sequence[str], *, make: bool
+) -> dict[str, str]:
+    """How a builder that does not share the engine's images gets at those that only the engine has."""
+    from . import builder_images  # late: TLS alone takes 50 ms to import, and the engine's own builder needs none of it
+
+    return builder_images.sources(session, project.engine, builder, used, make=make)
+
+
+def _foreign(
+    session: Session,
+    project: Project,
+    builder: Builder,
+    request: BuildRequest,
+    texts: Mapping[Path, str],
+    chosen: Sequence[Service],
+    look_only: bool,
+) -> dict[str, dict[str, str]]:
+    """By platform other than its node's own: base images that no registry gives here, and what stands for them."""
+    found = {}
+    for platform in builder_facts.platforms_for(request, project.engine, builder):
+        there = builder_facts.at(project.engine, builder, platform)
+        if platform != platforms.own(there):
+            refs = (
+                ref for s in chosen for ref in platforms.foreign_bases(texts[s.dockerfile], s.args, s.target, there)
+            )
+            found[platform] = base_images.foreign(
+                session, project.engine, tuple(dict.fromkeys(refs)), platform, build=not look_only
+            )
+    return found
+
+
+def _directory(session: Session, given: str, *, make: bool) -> str:
+    """Where archives go: from where the user stands; a plan does not make it. Raises `Problem` bad-argument."""
+    place = (session.world.cwd / given).resolve()
+    if "," in str(place):
+        raise Problem("bad-argument", f"buildx takes no path with a comma: {place}", hint="--oci another-directory")
+    try:
+        if make:
+            place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Problem("bad-argument", f"{place} cannot be made: {error.strerror}.", hint="--oci DIRECTORY") from error
+    return str(place)
+
+
+def _target_result(
+    service: Service, target: Mapping[str, Any], metadata: Mapping[str, str], before: str
+) -> TargetResult:
+    """One image's outcome; an engine without the containerd store calls images by their config's digest."""
+    digest = metadata.get("containerimage.digest", "")
+    same = before in (digest, metadata.get("containerimage.config.digest", "")) and before != ""
+    return TargetResult(service.name, next(iter(target["tags"]), service.image), digest, changed=not same)
+
+
+def _transfer_links(session: Session, chosen: Sequence[Service]) -> dict[Path, Path]:
+    """Per context the link to build through: BuildKit remembers transfers by the last component of a path."""
+    return {
+        context: transfer.guard(context, session.state, [s.dockerfile for s in chosen if s.context == context])
+        for context in dict.fromkeys(s.context for s in chosen)
+    }
+
+
+def _dockerfile_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise Problem(
+            "compose-invalid",
+            f"The Dockerfile {path} cannot be read: {error.strerror}.",
+            hint="correct `dockerfile:` in the compose file",
+        ) from error
+
+
+def _check_layer_cache(session: Session, project: Project) -> None:
+    """The docker driver keeps layer caches only where images are in the containerd store; asked only if it matters."""
+    wanted = [one for one in session.settings.layer_cache_to.split() if not one.startswith("type=inline")]
+    if not wanted or project.engine.containerd_store:
+        return
+    if builder_choice.chosen(session).own:
+        raise Problem(
+            "settings-invalid",
+            f"This engine cannot write the layer cache {wanted[0]!r}.",
+            causes=["the docker driver exports layer caches only with the containerd image store, which is off here"],
+            hint='{"features": {"containerd-snapshotter": true}} in daemon.json, or a builder of another driver '
+            "(docker buildx create --use)",
+        )
+
+
+def _check_disk(session: Session, project: Project) -> None:
+    """Refuse below 1 GB, warn below the setting. Only where the engine's directory is on this machine."""
+    root = Path(project.engine.root_dir or "/nonexistent")
+    try:
+        free = shutil.disk_usage(root).free / 1e9
+    except OSError:
+        return
+    if free < 1:
+        raise Problem(
+            "disk-full",
+            f"Only {free:.1f} GB are free on {root}; a build needs at least 1 GB.",
+            hint="invoke prune    (shows what and how much first)",
+        )
+    if free < session.settings.min_disk_gb:
+        session.report.warn(f"only {free:.1f} GB are free on {root}; `invoke prune` shows what can go")

@@ -1,0 +1,47 @@
+"""Why a build failed, from its progress: the broken step's own words first, compile errors told from others. Pure."""
+
+from __future__ import annotations
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.progress import Progress
+
+
+def explain(progress: Progress, rest: str, code: int) -> Problem:
+    """The problem of a solve that failed: the broken step's own words verbatim, compile errors told from others."""
+    vertex = progress.failed()
+    log = "\n".join(vertex.log + ([vertex.partial] if vertex.partial else [])) if vertex else rest
+    reason = (vertex.error if vertex else rest).strip().split("\n")[-1]
+    if code in (130, -2):
+        return Problem("interrupted", "Interrupted; the build was cancelled.", hint="run the command again")
+    if "no space left on device" in (log + reason).lower():
+        return Problem("disk-full", "The disk is full.", causes=[reason], details=log, hint="invoke prune")
+    if "signal: killed" in reason or "exit code: 137" in reason:
+        return Problem(
+            "build-killed",
+            "A build process was killed, most likely because memory ran out.",
+            causes=[reason],
+            details=log,
+            hint="give the engine more memory, or build fewer services at once: invoke build --service NAME",
+        )
+    if vertex and any(line.startswith(("error[", "error:")) for line in vertex.log):
+        return Problem(
+            "compile-failed",
+            "The code does not compile.",
+            details=_only_errors(vertex.log),
+            hint="mend it, build again",
+        )
+    if "failed to resolve source metadata" in reason or "failed to do request" in reason:
+        return Problem(
+            "image-unavailable",
+            "A base image cannot be had.",
+            causes=[reason],
+            hint="invoke images    (shows where each base image comes from; invoke images.build makes offline ones)",
+        )
+    name = vertex.name if vertex else "the build"
+    return Problem("build-failed", f"The step failed: {name}", causes=[reason], details=log)
+
+
+def _only_errors(log: list[str]) -> str:
+    """From cargo's first diagnostic to the end; what compiled before it is no help."""
+    first = next((i for i, line in enumerate(log) if line.startswith(("error", "warning"))), 0)
+    return "\n".join(log[first:])

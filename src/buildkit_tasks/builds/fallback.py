@@ -1,0 +1,237 @@
+"""Builds on less than the full tier: service by service, with BuildKit or with what was before it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildOutcome, BuildPlan, Engine, TargetResult
+from buildkit_tasks.core.progress import Progress
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.engine import facts as engine_facts
+from buildkit_tasks.images import choice as image_choice
+
+from . import failure as build_failure
+from . import plain_log, tiers
+from . import view as build_view
+from .tiers import LegacyBuild, Tier
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+#: Directories that hold no package of the workspace.
+_SKIP = {"target", "node_modules", ".git"}
+
+
+def tier(session: Session, found: Engine) -> Tier:
+    """The tier for this engine. The common case costs no question; a lesser one up to two."""
+    full = not engine_facts.lacking(found)
+    if full and session.settings.builder == "auto":
+        return Tier("full")
+    here = session.root
+    client = engine_facts.version(run.capture(session.world, docker.client_version(here), timeout=5).stdout)
+    old = found.version < engine_facts.MINIMUM["engine"]
+    parts = run.capture(session.world, docker.server_components(here), timeout=5).stdout if old else ""
+    return tiers.choose(found, client, session.settings.builder, podman="podman" in parts.lower())
+
+
+def execute(
+    session: Session, decided: BuildPlan, chosen: Tier, before: Mapping[str, str], how: str = "auto"
+) -> BuildOutcome:
+    """Build every target of the plan by itself. `before` gives the images' ids of before the build.
+
+    Problems: compile-failed, build-failed, disk-full; ca-needs-consent where a CA cannot be a secret.
+    """
+
+    began = session.world.clock()
+    session.report.say(chosen.sentence)
+    progress = Progress()
+    targets: dict[str, Any] = dict(decided.definition["target"])
+    prepared = None
+    if chosen.name == "legacy":
+        prepared = _prepare(session, decided, targets)
+        why = {**decided.reasons, "incremental": "each build starts from the layer of the dependencies"}
+        decided = replace(decided, incremental=False, reasons=why)
+        # Arguments that differ between two builds would cost the layer of the dependencies.
+        same = ("BINS", "CARGO_INCREMENTAL")
+        targets = {n: {**t, "args": {k: v for k, v in t["args"].items() if k not in same}} for n, t in targets.items()}
+    with build_view.building(session.report, decided, progress, how) as view:
+        for service in decided.services:
+            target = targets[service.name]
+            text = service.dockerfile.read_text("utf-8")
+            replaced = {
+                ref: str(use).removeprefix("docker-image://")
+                for ref, use in target.get("contexts", {}).items()
+                if str(use).startswith("docker-image://")
+            }
+            if prepared:
+                text = tiers.legacy(text, target["args"], replaced, prepared)
+            else:
+                text = tiers.portable(text, {**_platform(session), **target["args"]}, replaced)
+            context = Path(target["context"])
+            one = docker.build_one(session.root, context, target, text, buildkit=chosen.name == "each")
+            log = plain_log.PlainLog(service.name, time.time)
+
+            def hear(chunk: bytes, log: plain_log.PlainLog = log) -> None:
+                for status in log.feed(chunk):
+                    view.update(progress.update(status))
+
+            result = run.stream(session.world, one, hear)
+            for status in log.close(result.code):
+                view.update(progress.update(status))
+            if result.code != 0:
+                raise build_failure.explain(progress, "\n".join(log.lines[-30:]), result.code)
+    after = image_choice.ids(session, [s.image for s in decided.services])
+    results = tuple(
+        TargetResult(
+            service=s.name,
+            image=s.image,
+            digest=_id(after, s.image),
+            changed=_id(before, s.image) != _id(after, s.image),
+        )
+        for s in decided.services
+    )
+    return BuildOutcome(
+        seconds=session.world.clock() - began,
+        incremental=decided.incremental,
+        compiled=tuple(dict.fromkeys(progress.compiled)),
+        fresh=progress.fresh,
+        targets=results,
+        steps=progress.steps(),
+        marked=tuple(progress.marked),
+    )
+
+
+def _id(ids: Mapping[str, str], image: str) -> str:
+    """An image's id; podman calls images by their whole names."""
+    return next((ids[n] for n in (image, f"docker.io/{image}", f"docker.io/library/{image}") if n in ids), "")
+
+
+def _platform(session: Session) -> dict[str, str]:
+    """What an old frontend may not fill in inside mount options."""
+    found = engine_facts.client(session.world, session.root)
+    return {"TARGETARCH": found.arch, "TARGETOS": found.os}
+
+
+# ---- without BuildKit
+
+
+def _prepare(session: Session, decided: BuildPlan, targets: Mapping[str, Any]) -> LegacyBuild:
+    """Put manifests and stand-in sources (and, with consent, the CA) into an image that the build copies from.
+
+    An image, not a list of COPY lines: layers are few before BuildKit, and what is copied out of one is compared by
+    content, so an edit of code leaves the layer of the dependencies alone.
+    """
+    service = decided.services[0]
+    target = targets[service.name]
+    text = service.dockerfile.read_text("utf-8")
+    source = target["args"].get("SOURCE") or _default(text, "SOURCE") or "."
+    root = (service.context / source).resolve()
+    folder = session.state / "legacy"
+    shutil.rmtree(folder, ignore_errors=True)
+    members = _copy_manifests(root, folder / "manifests")
+    ca = _ca(session, text)
+    content = "FROM scratch\nCOPY manifests/ /manifests/\n"
+    if ca:
+        shutil.copyfile(ca, folder / "ca.pem")
+        content += "COPY ca.pem /ca.pem\n"
+    image = f"{tiers.PREPARED}:{decided.workspace.scope}"
+    made = docker.build_one(session.root, folder, {"tags": [image]}, content, buildkit=False)
+    run.check(session.world, made)
+    return LegacyBuild(
+        source=source,
+        binaries=tuple(dict.fromkeys(s.binary for s in decided.workspace.services if s.context == service.context)),
+        members=members,
+        profile=decided.profile,
+        prepared=image,
+        out=_out(text, target["args"]),
+        ca=bool(ca),
+    )
+
+
+def _default(text: str, name: str) -> str:
+    for item in syntax.instructions(text):
+        if item.keyword == "ARG" and item.rest.startswith(f"{name}="):
+            return item.rest.partition("=")[2].strip("\"'")
+    return ""
+
+
+def _out(text: str, args: Mapping[str, str]) -> str:
+    """The directory that the last stage copies a program's directory from: the part before the argument BIN."""
+    for item in syntax.instructions(text):
+        if item.keyword == "COPY" and "--from=" in item.rest and "${BIN" in item.rest:
+            place = item.rest.split()[1].partition("${BIN")[0]
+            return syntax.expand(place, args).rstrip("/")
+    return "/out"
+
+
+def _copy_manifests(root: Path, to: Path) -> tuple[str, ...]:
+    """Copy what decides on dependencies, write stand-in sources; returns the names of the workspace's packages."""
+    names = []
+    for manifest in sorted(root.rglob("Cargo.toml")):
+        package = manifest.parent
+        inside = package.relative_to(root)
+        if _SKIP.intersection(inside.parts):
+            continue
+        try:
+            content = tomllib.loads(manifest.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise Problem("compile-failed", f"{manifest} is no TOML: {error}.", hint="correct the file") from error
+        place = to / inside
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(manifest, place / "Cargo.toml")
+        files = [
+            p.relative_to(package).as_posix()
+            for pattern in ("build.rs", "src/*.rs", "src/bin/*.rs", "src/bin/*/main.rs")
+            for p in package.glob(pattern)
+        ]
+        for path, text in tiers.stubs(content, files).items():
+            (place / path).parent.mkdir(parents=True, exist_ok=True)
+            (place / path).write_text(text, "utf-8")
+        if isinstance(content.get("package"), dict):
+            names.append(str(content["package"]["name"]))
+    for extra in ("Cargo.lock", "rust-toolchain.toml", "rust-toolchain", ".cargo/config.toml", ".cargo/config"):
+        if (root / extra).is_file():
+            (to / extra).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / extra, to / extra)
+    return tuple(names)
+
+
+def _ca(session: Session, text: str) -> Path | None:
+    """The CA bundle if the build needs one and the user agreed to a layer; without secrets there is no other way.
+
+    A bundle that is merely the system's is left out and said; one that was set by hand is needed: consent or refusal.
+    """
+    bundle = session.settings.ca_bundle
+    if not bundle or not any(m.options.get("id") == "ca" for m in syntax.mounts(text)):
+        return None
+    if session.settings.legacy_ca == "layer":
+        return Path(bundle)
+    origin = next((o.origin for o in session.origins if o.name == "ca_bundle"), "")
+    if origin.startswith(("default", "environment (SSL")):
+        session.report.say(
+            f"  {bundle} is not passed on: this builder has no secrets (setting legacy_ca = layer puts it into a layer "
+            "of the compile stage; shipped images never hold it)"
+        )
+        return None
+    what = f"{bundle} becomes a layer of the compile stage and of {tiers.PREPARED}; the shipped images do not hold it"
+    try:
+        agreed = session.report.consent(what)
+    except Problem as problem:
+        raise Problem(
+            "consent-missing",
+            "Without BuildKit a CA bundle cannot be a secret of the build.",
+            causes=[what],
+            hint="set legacy_ca = layer (BUILDKIT_TASKS_LEGACY_CA=layer), or: invoke engine.install",
+        ) from problem
+    return Path(bundle) if agreed else None

@@ -1,0 +1,204 @@
+"""The manifest that the compile step puts beside each program, and its comparison with the tree on the disk.
+
+The script (docker/compile.sh, `write_out`) and this module must agree on one thing: which files a program answers for,
+and how they are written down. A program answers for the files of the packages that went into it, and for files that
+belong to no package (migrations, .cargo/config.toml, the workspace's Cargo.toml), but not for those of other packages:
+an edit of `api` changes nothing about `worker`. Cargo.lock is compared by itself. Of vendored crates only the list of
+checksums counts.
+
+A file is written down as a letter and a digest: `f` a file, `x` an executable one (sha256 of the content), `l` a link
+(sha256 of where it leads and a newline). The source digest is the sha256 of lines `LETTERDIGEST PATH` in the order of
+the paths' bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.dockerfiles.ignore import Ignore, walk
+
+#: Where the final stage of the Dockerfile puts it.
+PATH = "/usr/local/share/buildkit-tasks/manifest.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a program was made from. Paths are relative to the build context."""
+
+    crate: str
+    binary: str
+    features: tuple[str, ...]
+    profile: str
+    incremental: bool
+    rustflags: str
+    toolchain: str
+    rustc: str
+    host: str
+    lock: str
+    source: str
+    workspace: str
+    script: str
+    packages: tuple[str, ...]
+    files: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing in which image and tree differ. `kind`: added, changed, removed (files); lock, profile, incremental,
+    rustflags, toolchain; or unknown (the build could not write the sources down)."""
+
+    kind: str
+    name: str
+    image: str = ""
+    tree: str = ""
+
+    def __str__(self) -> str:
+        if self.kind in ("added", "changed", "removed"):
+            return f"{self.name} was {self.kind} after the build"
+        if self.kind == "unknown":
+            return self.name
+        return f"{self.name}: {self.image or 'none'} in the image, {self.tree or 'none'} now"
+
+
+def parse(text: str | bytes) -> Manifest:
+    """Reads a manifest. Raises `ValueError` when it is none, or one of another format than this version knows."""
+    try:
+        content: dict[str, Any] = json.loads(text if isinstance(text, str) else text.decode("utf-8", "surrogateescape"))
+        if content["format"] != _FORMAT:
+            raise ValueError(f"the manifest has format {content['format']}, this version reads {_FORMAT}")
+        toolchain = content["toolchain"]
+        return Manifest(
+            crate=content["crate"],
+            binary=content["binary"],
+            features=tuple(content["features"]),
+            profile=content["profile"],
+            incremental=content["incremental"],
+            rustflags=content["rustflags"],
+            toolchain=toolchain["key"],
+            rustc=toolchain["rustc"],
+            host=toolchain["host"],
+            lock=content["lock"],
+            source=content["source"],
+            workspace=content["workspace"],
+            script=content["script"],
+            packages=tuple(content["packages"]),
+            files=dict(content["files"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a manifest of a program: {error!r}") from None
+
+
+def files(manifest: Manifest, context: Path, dockerfile: Path | None = None) -> tuple[dict[str, str], str]:
+    """The files that the program would answer for if it were built now, and the digest of Cargo.lock ("" without one).
+
+    `dockerfile` decides which .dockerignore counts. Raises `OSError` for what cannot be read, `ValueError` for an
+    illegal .dockerignore.
+    """
+    root = manifest.workspace
+    left_out = (manifest.script, _join(root, "target") + "/")  # as the script does
+    entries = {
+        path: entry
+        for path, entry in walk(context, Ignore.of(context, dockerfile))
+        if not f"{path}/".startswith((f"{left_out[0]}/", left_out[1])) and (entry.is_symlink() or entry.is_file())
+    }
+    homes = {posixpath.dirname(path) or "." for path in entries if posixpath.basename(path) == "Cargo.toml"}
+    root_manifest = context / _join(root, "Cargo.toml")
+    root_is_package = root_manifest.is_file() and any(
+        line.strip().startswith("[package]") for line in root_manifest.read_text("utf-8", "replace").splitlines()
+    )
+
+    def answers_for(path: str) -> bool:
+        if path == _join(root, "Cargo.lock"):
+            return False
+        home = _owner(path, homes)
+        if home is None or home in manifest.packages or path.endswith("/.cargo-checksum.json"):
+            return True
+        return home == root and (
+            not root_is_package or path == _join(root, "Cargo.toml") or path.startswith(_join(root, ".cargo/"))
+        )
+
+    found = {path: _written(context / path, entry) for path, entry in entries.items() if answers_for(path)}
+    lock = context / _join(root, "Cargo.lock")
+    return found, f"sha256:{_sha256(lock.read_bytes())}" if lock.is_file() else ""
+
+
+def digest(found: Mapping[str, str]) -> str:
+    """The source digest of files as `files` returns them."""
+    ordered = sorted(found.items(), key=lambda item: os.fsencode(item[0]))
+    return (
+        f"sha256:{_sha256(b''.join(f'{look} '.encode() + os.fsencode(path) + bytes([10]) for path, look in ordered))}"
+    )
+
+
+def compare(
+    manifest: Manifest,
+    context: Path,
+    dockerfile: Path | None = None,
+    *,
+    profile: str | None = None,
+    incremental: bool | None = None,
+    rustflags: str | None = None,
+    toolchain: str | None = None,
+) -> tuple[Difference, ...]:
+    """What differs between a program's manifest and the tree on the disk (and, where given, how it would be built now).
+
+    Empty means: a build of this tree would be given exactly these sources. Arguments that are None are not compared.
+    """
+    if not manifest.files:
+        return (Difference("unknown", "the build could not write down its sources (odd file names)"),)
+    found, lock = files(manifest, context, dockerfile)
+    differences = list(_file_differences(manifest.files, found))
+    if not differences and digest(found) != manifest.source:
+        differences.append(Difference("unknown", "the manifest contradicts itself", manifest.source, digest(found)))
+    wanted = {
+        "lock": (_join(manifest.workspace, "Cargo.lock"), manifest.lock, lock),
+        "profile": ("profile", manifest.profile, profile),
+        "incremental": ("incremental", str(manifest.incremental).lower(), _lower(incremental)),
+        "rustflags": ("RUSTFLAGS", manifest.rustflags, rustflags),
+        "toolchain": ("toolchain", manifest.toolchain, toolchain),
+    }
+    differences += [Difference(k, name, was, now) for k, (name, was, now) in wanted.items() if now not in (None, was)]
+    return tuple(differences)
+
+
+def _file_differences(was: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Difference]:
+    for path in sorted(was.keys() | now.keys()):
+        if was.get(path) != now.get(path):
+            kind = "added" if path not in was else "removed" if path not in now else "changed"
+            yield Difference(kind, path, was.get(path, ""), now.get(path, ""))
+
+
+def _written(path: Path, entry: os.DirEntry[str]) -> str:
+    if entry.is_symlink():
+        return f"l{_sha256(os.fsencode(path.readlink()) + bytes([10]))}"
+    executable = entry.stat(follow_symlinks=False).st_mode & 0o100
+    return f"{'x' if executable else 'f'}{_sha256(path.read_bytes())}"
+
+
+def _owner(path: str, homes: set[str]) -> str | None:
+    """The directory of the nearest Cargo.toml above a path."""
+    while path != ".":
+        path = posixpath.dirname(path) or "."
+        if path in homes:
+            return path
+    return None
+
+
+def _join(directory: str, name: str) -> str:
+    return name if directory == "." else f"{directory}/{name}"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _lower(value: bool | None) -> str | None:
+    return None if value is None else str(value).lower()

@@ -1,0 +1,244 @@
+"""Which way of building this engine and docker command allow, and the Dockerfile texts for the lesser ways. Pure.
+
+full: one bake solve. each: BuildKit without bake, one `docker build` a service. legacy: the builder before BuildKit,
+which refuses `RUN --mount` (it does not ignore it): a generated Dockerfile keeps dependencies in a layer instead.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Engine, Version
+from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles.syntax import Instruction
+from buildkit_tasks.engine.facts import MINIMUM, dotted
+
+#: BuildKit came into the engine as an option: https://docs.docker.com/engine/release-notes/18.09/
+BUILDKIT_SINCE: Version = (18, 9)
+
+#: From here on the docker command has no BuildKit client of its own: https://docs.docker.com/engine/release-notes/23.0/
+PLUGIN_SINCE: Version = (23,)
+
+#: What a stand-in source holds, so that a program made of it can be told from a real one.
+STUB = "buildkit-tasks-stub-of-a-program"
+
+#: Where the generated Dockerfile finds manifests, stand-in sources and, with consent, the CA: an image of nothing else.
+PREPARED = "localhost/buildkit-tasks/legacy"
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A way to build: `name` is full, each or legacy; `reason` and `remedy` are words for a user."""
+
+    name: str
+    reason: str = ""
+    remedy: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The one line that a build says about a lesser tier."""
+        how = {
+            "each": "service by service, with BuildKit's cache mounts",
+            "legacy": "without BuildKit: dependencies are kept in a layer, code is compiled anew",
+        }
+        return f"building {how[self.name]}: {self.reason}. {self.remedy}".rstrip()
+
+
+def choose(engine: Engine, client: Version, builder: str, *, podman: bool = False) -> Tier:
+    """The best tier for an engine, a docker command (its version, () = unknown) and the setting `builder`.
+
+    An inherited DOCKER_BUILDKIT=0 plays no part: our commands set it themselves.
+    """
+    faster = "Faster: invoke engine.install"
+    if podman:
+        return Tier("legacy", f"the engine is podman {dotted(engine.version)}", faster)
+    if builder == "legacy":
+        return Tier("legacy", "the setting builder = legacy", "Faster: builder = auto")
+    if engine.version < BUILDKIT_SINCE:
+        return Tier("legacy", f"Docker Engine {dotted(engine.version)} has no BuildKit", faster)
+    if not engine.buildx and client >= PLUGIN_SINCE:
+        return Tier("legacy", f"the docker command {dotted(client)} needs the buildx plugin for BuildKit", faster)
+    if not engine.buildx:
+        return Tier("each", "there is no buildx plugin", faster)
+    if engine.buildx < MINIMUM["buildx"]:
+        return Tier("each", f"buildx {dotted(engine.buildx)} is older than {dotted(MINIMUM['buildx'])}", faster)
+    if engine.version < MINIMUM["engine"]:
+        found, wanted = dotted(engine.version), dotted(MINIMUM["engine"])
+        return Tier("each", f"Docker Engine {found} is older than {wanted}", faster)
+    return Tier("full")
+
+
+# ---- texts
+
+
+def portable(text: str, args: Mapping[str, str], images: Mapping[str, str]) -> str:
+    """The Dockerfile for an old BuildKit: base images put in place, variables inside mount options filled in.
+
+    Old clients know no named contexts, and old frontends expand variables in few mount options.
+    """
+    values = {**_defaults(text), **args}
+    out = []
+    for item in syntax.instructions(text):
+        rest = item.rest
+        if item.keyword == "FROM":
+            rest = _from(rest, values, images)
+        elif item.keyword == "RUN":
+            rest = re.sub(r"--mount=\S+", lambda m: _mount(m[0], values), rest)
+        out.append(_written(item, rest))
+    return "\n".join(out) + "\n"
+
+
+def _mount(option: str, values: Mapping[str, str]) -> str:
+    """Variables filled in where their value is known; `${CARGO_HOME}` comes from the image and stays."""
+    return syntax.expand(option, values, keep=True)
+
+
+def _from(rest: str, values: Mapping[str, str], images: Mapping[str, str]) -> str:
+    words = rest.split()
+    at = next(i for i, w in enumerate(words) if not w.startswith("--"))
+    reference = syntax.expand(words[at], values)
+    if reference in images:
+        words[at] = images[reference]
+    return " ".join(words)
+
+
+def _written(item: Instruction, rest: str) -> str:
+    """The instruction on one line; one with a here-document as it was."""
+    if item.body or (len(item.parts) > 1 and rest == item.rest):
+        return "\n".join(part for _, part in item.parts)
+    return f"{item.keyword} {rest}"
+
+
+def _defaults(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in syntax.instructions(text):
+        if item.keyword == "ARG":
+            for word in item.rest.split():
+                name, equals, value = word.partition("=")
+                if equals:
+                    found.setdefault(name, value.strip("\"'"))
+    return found
+
+
+@dataclass(frozen=True)
+class LegacyBuild:
+    """What the generated compile stage needs to know.
+
+    `source`: directory of the cargo workspace in the context. `binaries`: programs to make. `members`: names of its own
+    packages. `profile`: cargo profile. `prepared`: the image with manifests. `ca`: whether that image holds the CA.
+    `out`: where the file's last stage looks for the programs' directories.
+    """
+
+    source: str
+    binaries: tuple[str, ...]
+    members: tuple[str, ...]
+    profile: str
+    prepared: str
+    out: str = "/out"
+    ca: bool = False
+
+
+def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build: LegacyBuild) -> str:
+    """A Dockerfile without `--mount` that makes the same images: manifests and stand-in sources first, then the code.
+
+    The step with the cache mounts is replaced, our script's other step is left out, everything else stays. Raises
+    `Problem` build-failed for what only BuildKit can do.
+    """
+    values = {**_defaults(text), **args}
+    out: list[str] = ["# Made by buildkit-tasks for a builder without BuildKit; changes are lost."]
+    replaced = False
+    for item in syntax.instructions(text):
+        mounts = re.findall(r"--mount=(\S+)", item.rest) if item.keyword == "RUN" else []
+        if item.keyword == "FROM":
+            words = _from(item.rest, values, images).split()
+            out.append("FROM " + " ".join(w for w in words if not w.startswith("--platform")))
+        elif any("type=cache" in m for m in mounts):
+            if not replaced:
+                out += compile_steps(build)
+            replaced = True
+        elif mounts and "compile.sh" in item.rest:
+            continue
+        elif mounts or item.body or re.match(r"--(link|parents|exclude)\b", item.rest):
+            raise Problem(
+                "build-failed",
+                f"Line {item.line} of the Dockerfile needs BuildKit, and this engine builds without it.",
+                causes=[f"{item.keyword} {item.rest[:80]}"],
+                hint="invoke engine.install",
+            )
+        else:
+            out.append(_written(item, item.rest))
+    if not replaced:
+        raise Problem(
+            "build-failed",
+            "The Dockerfile has no step with a cache mount, so there is nothing to put another step in place of.",
+            hint="invoke engine.install, or take the Dockerfile of docs/how-to/adopt.md",
+        )
+    return "\n".join(out) + "\n"
+
+
+def compile_steps(build: LegacyBuild) -> list[str]:
+    """The steps in place of the one with cache mounts. Also POSIX sh, also without BuildKit's own arguments.
+
+    A stand-in never ships: cargo's record of every package of the workspace is deleted after the dependencies are
+    built, all sources are touched, and a program that holds the stand-in's word fails the build.
+    """
+    source = f"/src/{build.source}".rstrip("/.")
+    folder = {"dev": "debug", "test": "debug", "bench": "release"}.get(build.profile, build.profile)
+    profile = shlex.quote(build.profile)
+    # cargo keeps a directory NAME-HASH (16 digits) for each thing it built; without it the thing is built again
+    marks = " -o ".join(f"-name {shlex.quote(m + '-' + '?' * 16)}" for m in build.members)
+    copies = [
+        f"mkdir -p {build.out}/{b}/bin && cp {source}/target/{folder}/{b} {build.out}/{b}/bin/service"
+        for b in build.binaries
+    ]
+    bins = " ".join(f"--bin {shlex.quote(b)}" for b in build.binaries)
+    cargo = f"cargo build --frozen --profile {profile}"
+    return [
+        *([f"COPY --from={build.prepared} /ca.pem /etc/ssl/certs/ca-certificates.crt"] if build.ca else []),
+        f"COPY --from={build.prepared} /manifests/ {source}/",
+        f"WORKDIR {source}",
+        "RUN cargo fetch --locked",
+        f"RUN ({cargo} --workspace --bins || echo 'buildkit-tasks: dependencies could not be built ahead') "
+        f"&& find target -depth -type d -path '*/.fingerprint/*' \\( {marks} \\) -exec rm -rf {{}} +",
+        "COPY . /src/",
+        "RUN find . -path ./target -prune -o -type f -exec touch -c {} + "
+        f"&& {cargo} {bins} && {' && '.join(copies)} "
+        f"&& if grep -rl {STUB} {build.out}; then echo 'buildkit-tasks: a stand-in was built' >&2; exit 1; fi",
+    ]
+
+
+# ---- stand-in sources
+
+
+def stubs(manifest: Mapping[str, object], files: Iterable[str]) -> dict[str, str]:
+    """Stand-in sources of one package by path: what cargo needs to see before it believes the manifest.
+
+    `files` are the package's real files (relative, with /), from which cargo guesses its targets.
+    """
+    found: dict[str, str] = {}
+    for path in files:
+        if re.fullmatch(r"src/main\.rs|src/bin/[^/]+(?:\.rs|/main\.rs)", path):
+            found[path] = _PROGRAM
+        elif path == "src/lib.rs":
+            found[path] = ""
+        elif path == "build.rs":
+            found[path] = "fn main() {}\n"
+    for kind in ("lib", "bin", "example", "test", "bench"):
+        entries = manifest.get(kind) or ()
+        for entry in [entries] if isinstance(entries, Mapping) else entries if isinstance(entries, Sequence) else ():
+            if isinstance(entry, Mapping) and isinstance(entry.get("path"), str):
+                found[str(entry["path"])] = "" if kind == "lib" else _PROGRAM
+    package = manifest.get("package")
+    script = package.get("build") if isinstance(package, Mapping) else None
+    if isinstance(script, str):
+        found[script] = "fn main() {}\n"
+    if isinstance(package, Mapping) and not any(p.startswith("src/") or v for p, v in found.items()):
+        found["src/lib.rs"] = ""
+    return found
+
+
+_PROGRAM = f'#[used]\nstatic STUB: [u8; {len(STUB)}] = *b"{STUB}";\nfn main() {{}}\n'

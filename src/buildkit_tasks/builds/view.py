@@ -1,0 +1,154 @@
+"""What a build looks like while it runs: a live view on a terminal, few plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from buildkit_tasks.core.model import BuildOutcome, BuildPlan
+from buildkit_tasks.core.progress import Progress
+from buildkit_tasks.core.report import Report
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+#: Plain output tells the number of crates each time this many more are done.
+CRATES_PER_LINE = 25
+
+
+class View(Protocol):
+    """Told of every batch of new log lines."""
+
+    def update(self, lines: Sequence[str]) -> None:
+        """Show what is new."""
+
+
+class Silent:
+    """Shows nothing: `--json` and `--progress quiet`."""
+
+    def update(self, lines: Sequence[str]) -> None:
+        """Nothing."""
+
+
+class Plain:
+    """A line a step that ran and one per `CRATES_PER_LINE` crates; with `verbatim` every line of every step."""
+
+    def __init__(self, report: Report, progress: Progress, *, verbatim: bool = False) -> None:
+        self.report, self.progress, self.verbatim = report, progress, verbatim
+        self.told: set[str] = set()
+        self.crates = 0
+
+    def update(self, lines: Sequence[str]) -> None:
+        """Print what finished since the last call."""
+        if self.verbatim:
+            for line in lines:
+                self.report.say(line)
+        for digest, vertex in self.progress.vertexes.items():
+            if vertex.completed and digest not in self.told and not vertex.internal:
+                self.told.add(digest)
+                if not vertex.cached and not vertex.cancelled:
+                    how = "failed" if vertex.error else f"{vertex.seconds or 0:.1f} s"
+                    self.report.say(f"  {_short(vertex.name)}: {how}")
+        done = len(self.progress.compiled)
+        if not self.verbatim and done - self.crates >= CRATES_PER_LINE:
+            self.crates = done - done % CRATES_PER_LINE
+            self.report.say(f"  compiled {done}{_of(self.progress)} crates")
+
+
+class Live:
+    """The terminal view: images, the step that runs, crates, elapsed seconds."""
+
+    def __init__(self, report: Report, plan: BuildPlan, progress: Progress) -> None:
+        self.report, self.plan, self.progress = report, plan, progress
+        self.began = report.world.clock()
+
+    def update(self, lines: Sequence[str]) -> None:
+        """Nothing to do: the drawing thread reads the fold."""
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        progress, done = self.progress, len(self.progress.compiled)
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="cyan", no_wrap=True)
+        grid.add_column(no_wrap=True, overflow="ellipsis")
+        grid.add_row("images", " ".join(s.name for s in self.plan.services))
+        grid.add_row("step", Text(_short(progress.current) or "preparing"))
+        if done or progress.total:
+            last = progress.compiled[-1] if progress.compiled else ""
+            grid.add_row("crates", Text(f"Compiling {done}{_of(progress)}  {last}"))
+        grid.add_row("elapsed", f"{self.report.world.clock() - self.began:.1f} s")
+        if progress.total:
+            return Group(grid, ProgressBar(total=progress.total, completed=min(done, progress.total), width=60))
+        return grid
+
+
+@contextlib.contextmanager
+def building(report: Report, plan: BuildPlan, progress: Progress, how: str = "auto") -> Iterator[View]:
+    """The view for this terminal and this wish: auto, plain, verbose or quiet."""
+    if report.json_only or how == "quiet":
+        yield Silent()
+    elif how in ("plain", "verbose") or not report.fancy:
+        report.say(headline(plan))
+        yield Plain(report, progress, verbatim=how == "verbose")
+    else:
+        from rich.live import Live as RichLive
+
+        report.say(headline(plan))
+        view = Live(report, plan, progress)
+        with RichLive(view, console=report.console, refresh_per_second=8, transient=True):
+            yield view
+
+
+def headline(plan: BuildPlan) -> str:
+    """What is about to be built, in one line."""
+    mode = "incremental" if plan.incremental else "not incremental"
+    return (
+        f"building {', '.join(s.name for s in plan.services)} ({plan.profile}, {mode}: {plan.reasons['incremental']})"
+    )
+
+
+def summary(report: Report, outcome: BuildOutcome) -> None:
+    """What a finished build did, as the last lines of the story."""
+    for target in outcome.targets:
+        state = "new" if target.changed else "unchanged"
+        report.say(f"  {target.image}  {state}  {target.digest[:19]}", style="green" if target.changed else "dim")
+    if outcome.fresh is None and not outcome.compiled:
+        crates = "nothing to compile"
+    else:
+        names = ", ".join(outcome.compiled[:6]) + (", …" if len(outcome.compiled) > 6 else "")
+        crates = f"{_count(len(outcome.compiled), 'crate')} compiled" + (f" ({names})" if names else "")
+        crates += f", {outcome.fresh} reused" if outcome.fresh is not None else ""
+    report.say(f"built {_count(len(outcome.targets), 'image')} in {outcome.seconds:.1f} s: {crates}", style="bold")
+
+
+def envelope(outcome: BuildOutcome) -> dict[str, object]:
+    """The content of the `--json` document of a build."""
+    return {
+        "seconds": round(outcome.seconds, 3),
+        "incremental": outcome.incremental,
+        "cargo": {"compiled": list(outcome.compiled), "fresh": outcome.fresh, "marked": list(outcome.marked)},
+        "targets": [
+            {"service": t.service, "image": t.image, "digest": t.digest, "changed": t.changed} for t in outcome.targets
+        ],
+        "steps": [{"name": s.name, "cached": s.cached, "seconds": s.seconds} for s in outcome.steps],
+    }
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _of(progress: Progress) -> str:
+    return f"/{progress.total}" if progress.total else ""
+
+
+def _short(name: str) -> str:
+    """A step's name on one line: mount options say nothing to a reader."""
+    words = [w for w in name.split() if not w.startswith("--mount")]
+    text = " ".join(words)
+    return text if len(text) <= 100 else text[:99] + "…"

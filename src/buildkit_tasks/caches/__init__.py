@@ -1,0 +1,1 @@
+"""Cache mounts: view, open, clear, trim, warm, prune."""

@@ -1,0 +1,28 @@
+"""When to clear which cache, with the command and its price."""
+
+from __future__ import annotations
+
+from buildkit_tasks.core import units
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.project.discover import discover
+
+from . import advice as cache_advice
+from . import mount_open
+from .inside import own
+from .look import look
+
+
+def advice(session: Session, *, builder: str = "") -> None:
+    """Look at the mounts from outside and inside, and say what is worth doing now."""
+    project = discover(session)
+    found = look(session, project, builder=builder, settle=True)
+    contents = mount_open.listing(session, project, [m for m in own(session, found) if not m.in_use], builder)
+    told = cache_advice.advise(found, contents, session.settings.min_disk_gb * 10**9)
+    if session.report.json_only:
+        session.report.envelope({"advice": [a.__dict__ for a in told]})
+        return
+    if not told:
+        session.report.answer("nothing to clear: the caches hold what the next builds need")
+        return
+    rows = [(a.why, a.command, units.human(a.frees), a.price) for a in told]
+    session.report.table(("why", "do", "frees", "price"), rows)

@@ -1,0 +1,160 @@
+"""Clear caches: exactly what was chosen, shown first, listed again before it goes, never what a build holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from buildkit_tasks.core import docker, run, units
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.dockerfiles import mount_ids, platforms
+from buildkit_tasks.project import compose
+from buildkit_tasks.project.discover import Project, discover
+
+from . import mark as cache_mark
+from . import records as cache_records
+from .look import declared, records, seconds
+from .records import Chosen, Record, Selection
+
+#: Records that one prune call removes; the ids make up one filter, and a filter has to fit into a command line.
+AT_ONCE = 200
+
+
+def clear(
+    session: Session,
+    selection: Selection,
+    *,
+    services: Sequence[str] = (),
+    older: str = "",
+    builder: str = "",
+    confirm: str = "",
+    dry_run: bool = False,
+) -> None:
+    """Show what a selection takes, ask, delete. `confirm` is the word typed for `everything`, asked for when empty.
+
+    Problems: bad-argument, unknown-service, consent-missing, cache-missing (a mount that is not there).
+    """
+    project = discover(session)
+    wanted = replace(
+        selection,
+        project=selection.project or project.workspace.scope,
+        older=seconds(older, "older") if older else 0,
+        ids=_ids(project, services) if services else None,
+        platform=platforms.long_form(selection.platform),
+    )
+    chosen = choose(session, project, wanted, builder)
+    content = {"selected": [_told(r) for r in chosen.records], "held": [_told(r) for r in chosen.held]}
+    if not chosen.records:
+        _answer(session, {**content, "freed": 0, "dry_run": dry_run})
+        session.report.say("nothing to clear" + _held(chosen))
+        return
+    if not session.report.json_only:
+        session.report.table(("what", "record", "size", "last used"), [_row(r) for r in _shown(chosen.records)])
+    if services:
+        _tell_sharers(session, project, services, wanted)
+    what = f"{len(chosen.records)} records go, {units.human(chosen.size)}{_held(chosen)}"
+    if dry_run or not _consents(session, what, wanted, confirm):
+        _answer(session, {**content, "freed": 0, "dry_run": dry_run})
+        session.report.say(f"nothing was changed; {what}" if dry_run else "nothing was changed")
+        return
+    # Between showing and consenting minutes may pass: only what is still there, still chosen and still free goes.
+    shown = {r.id for r in chosen.records}
+    now = choose(session, project, wanted, builder)
+    gone, kept = delete(session, project, [r for r in now.records if r.id in shown], builder)
+    cache_mark.forget(session)
+    freed = sum(r.size for r in gone)
+    _answer(session, {**content, "freed": freed, "kept": [_told(r) for r in kept], "dry_run": False})
+    session.report.say(f"freed {units.human(freed)}{_price(gone)}{_held(now)}")
+    if kept:
+        session.report.warn(f"{len(kept)} records stayed: builds use them")
+
+
+def choose(session: Session, project: Project, selection: Selection, builder: str) -> Chosen:
+    """What the selection means in the listing of this moment. Raises `Problem` cache-missing."""
+    found = records(session, project.engine, builder, settle=selection.project)
+    chosen = cache_records.choose(found, selection)
+    if chosen.unknown:
+        known = sorted({m.name for m in cache_records.mounts(found) if m.project == selection.project})
+        raise Problem(
+            "cache-missing",
+            f"There is no mount or kind {chosen.unknown[0]!r}.",
+            causes=[f"mounts of {selection.project}: {', '.join(known) or 'none'}"],
+            hint=f"invoke cache    (lists all; kinds: {', '.join((*mount_ids.KINDS, cache_records.LAYERS))})",
+        )
+    return chosen
+
+
+def delete(
+    session: Session, project: Project, going: Sequence[Record], builder: str
+) -> tuple[list[Record], list[Record]]:
+    """Delete records; returns those that are gone and those that stayed, by a listing made afterwards.
+
+    Layers stay while any build runs on the builder: builds share them by content, whatever their project, and one that
+    loses a layer under its hands fails (`failed to solve: not found`; seen with engine 26.1). Mounts have no such tie.
+    """
+    asked = list(going)
+    if any(not r.is_mount for r in going) and any(not r.reclaimable for r in records(session, project.engine, builder)):
+        session.report.warn("a build is running: layers are left alone, because it could fail without them")
+        going = [r for r in going if r.is_mount]
+    for at in range(0, len(going), AT_ONCE):
+        ids = [r.id for r in going[at : at + AT_ONCE]]
+        run.check(session.world, docker.remove_cache_record(session.root, *ids, builder=builder))
+    left = {r.id for r in records(session, project.engine, builder)}
+    return [r for r in asked if r.id not in left], [r for r in asked if r.id in left]
+
+
+def _ids(project: Project, services: Sequence[str]) -> tuple[str, ...]:
+    """Ids of the mounts that these services' builds use, with every platform that is there filled in."""
+    chosen = compose.select(project.workspace, services)
+    return declared(chosen)
+
+
+def _tell_sharers(session: Session, project: Project, services: Sequence[str], selection: Selection) -> None:
+    chosen = {s.name for s in compose.select(project.workspace, services)}
+    sharers = [
+        s.name
+        for s in project.workspace.services
+        if s.name not in chosen and set(declared([s])) & set(selection.ids or ())
+    ]
+    if sharers:
+        session.report.say(f"these mounts also serve {', '.join(sharers)}")
+
+
+def _consents(session: Session, what: str, selection: Selection, confirm: str) -> bool:
+    if not selection.everything:
+        return session.report.consent(what)
+    return session.report.typed(f"{what}, of every project on this builder", "everything", confirm)
+
+
+def _answer(session: Session, content: dict[str, object]) -> None:
+    if session.report.json_only:
+        session.report.envelope(content)
+
+
+def _told(record: Record) -> dict[str, object]:
+    return {"id": record.id, "mount": record.mount_id or None, "bytes": record.size, "idle_seconds": record.idle}
+
+
+def _shown(found: Sequence[Record]) -> list[Record]:
+    """Every mount and the largest layers: a list of a thousand layers tells nobody anything."""
+    layers = sorted((r for r in found if not r.is_mount), key=lambda r: -r.size)
+    return [*(r for r in found if r.is_mount), *layers[:20]]
+
+
+def _row(record: Record) -> tuple[str, str, str, str]:
+    what = record.mount_id or f"layer {record.description.splitlines()[0] if record.description else ''}"[:60].strip()
+    return what, record.id, units.human(record.size), f"{units.days(record.idle)} ago"
+
+
+def _held(chosen: Chosen) -> str:
+    return f" ({len(chosen.held)} more are in use by a running build and stay)" if chosen.held else ""
+
+
+def _price(gone: Sequence[Record]) -> str:
+    kinds = {mount_ids.attribute(r.mount_id)[0] for r in gone if r.is_mount}
+    if "target" in kinds:
+        return "; the next build compiles all crates again"
+    if "cargo-registry" in kinds:
+        return "; the next build downloads its crates again"
+    return ""

@@ -1,0 +1,177 @@
+"""What a builder's own garbage collection will do to cache mounts, and a policy that spares them. Pure.
+
+The rules are the builder's own words (`docker buildx inspect`), so nothing depends on a list of versions. One trap is
+known: a filter with commas asks for all of its terms at once. A record has one type, so `type==a,type==b` matches none;
+default policies had such a filter until mid-2026 (moby/buildkit#6856, moby/moby#52814).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from buildkit_tasks.core import units
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Version
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$")
+
+#: The first versions whose policies call the floor reservedSpace and know a ceiling, maxUsedSpace.
+SPACE_ENGINE: Version = (28,)
+SPACE_BUILDKIT: Version = (0, 17)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of a policy. `filters`: any of them matches; sizes in bytes, `keep` seconds; 0 where not set."""
+
+    filters: tuple[str, ...]
+    keep: int
+    reserved: int
+    most: int
+    free: int
+
+    @property
+    def takes_mounts(self) -> bool:
+        """True where it can match a cache mount."""
+        return not self.filters or any(f == "type==exec.cachemount" for f in self.filters)
+
+    @property
+    def impossible(self) -> bool:
+        """True where no record can match: several types asked for at once."""
+        return bool(self.filters) and all(f.count("type==") > 1 for f in self.filters)
+
+
+@dataclass(frozen=True)
+class Collector:
+    """A builder as `docker buildx inspect` tells it."""
+
+    name: str
+    driver: str
+    buildkit: str
+    rules: tuple[Rule, ...]
+
+
+def parse(text: str) -> Collector:
+    """The first node of `docker buildx inspect`."""
+    head: dict[str, str] = {}
+    rules: list[dict[str, str]] = []
+    for line in text.splitlines():
+        key, colon, value = line.strip().partition(":")
+        if re.match(r"GC Policy rule#0", line.strip()) and rules:
+            break  # the next node: one policy is enough to tell
+        if key.startswith("GC Policy rule"):
+            rules.append({})
+        elif colon and rules and line.startswith((" ", "\t")):
+            rules[-1][key] = value.strip()
+        elif colon and key not in head:
+            head[key] = value.strip()
+    return Collector(
+        head.get("Name", ""), head.get("Driver", ""), head.get("BuildKit version", ""), tuple(_rule(r) for r in rules)
+    )
+
+
+def _rule(values: dict[str, str]) -> Rule:
+    sizes = {k: units.size(v) for k, v in values.items() if re.search(r"Bytes|Space", k)}
+    found = _DURATION.match(values.get("Keep Duration", ""))
+    hours, minutes, seconds = (int(p or 0) for p in found.groups()) if found else (0, 0, 0)
+    return Rule(
+        filters=tuple(values.get("Filters", "").split()),
+        keep=hours * 3600 + minutes * 60 + seconds,
+        reserved=sizes.get("Reserved Space", 0) or sizes.get("Keep Bytes", 0),
+        most=sizes.get("Max Used Space", 0),
+        free=sizes.get("Min Free Space", 0),
+    )
+
+
+def verdict(collector: Collector) -> tuple[str, ...]:
+    """What will happen to cache mounts, in sentences; the first is the answer."""
+    if not collector.rules:
+        return (
+            "off: this builder deletes nothing by itself, the caches grow until the disk is full",
+            "`invoke cache.trim --keep 10GB` or the setting cache_budget keeps this project's below a size",
+        )
+    told = []
+    for number, rule in enumerate(collector.rules):
+        if rule.impossible:
+            types = " and ".join(re.findall(r"type==([\w.]+)", " ".join(rule.filters)))
+            told.append(f"rule {number} has no effect: its filter asks for the types {types} at once")
+        elif rule.takes_mounts:
+            told.append(f"rule {number} takes mounts {_when(rule)}")
+        else:
+            told.append(f"rule {number} spares mounts (only {' or '.join(rule.filters)})")
+    effective = [r for r in collector.rules if r.takes_mounts and not r.impossible]
+    if not effective:
+        return ("on, and cache mounts are spared", *told)
+    first = min(effective, key=lambda r: (r.most or r.reserved or 0, r.keep))
+    return (f"on: cache mounts go {_when(first)}, those used longest ago first", *told)
+
+
+def _when(rule: Rule) -> str:
+    limit = rule.most or rule.reserved
+    parts = [f"when they were not used for {units.days(rule.keep)}"] if rule.keep else []
+    if limit:
+        parts.append(f"while the whole build cache exceeds {units.human(limit)}")
+    if rule.free:
+        parts.append(f"or less than {units.human(rule.free)} of the disk are free")
+    if rule.reserved and rule.most:
+        parts.append(f"(never below {units.human(rule.reserved)})")
+    return " ".join(parts) or "always"
+
+
+def daemon_policy(limit: int, engine: Version) -> dict[str, Any]:
+    """The `builder.gc` section of daemon.json: layers and context copies are collected, no rule matches a mount.
+
+    `limit` in bytes is for the whole build cache, as the engine counts it: mounts fill it as well.
+    """
+    key = "maxUsedSpace" if engine >= SPACE_ENGINE else "keepStorage"
+    size = _decimal(limit)
+    # one filter a rule: the daemon refuses a list (moby/moby#52814)
+    return {
+        "enabled": True,
+        "policy": [
+            {"filter": ["type=source.local"], key: size},
+            {"filter": ["type=source.git.checkout"], key: size},
+            {"filter": ["type=regular"], key: size},
+        ],
+    }
+
+
+def daemon_text(existing: str, limit: int, engine: Version) -> str:
+    """daemon.json with that section put in; everything else stays. Raises `Problem` settings-invalid."""
+    try:
+        content = json.loads(existing) if existing.strip() else {}
+        if not isinstance(content, dict) or not isinstance(content.get("builder", {}), dict):
+            raise ValueError("not an object")
+    except ValueError as error:
+        raise Problem("settings-invalid", f"daemon.json cannot be read: {error}.", hint="correct the file") from None
+    content["builder"] = {**content.get("builder", {}), "gc": daemon_policy(limit, engine)}
+    return json.dumps(content, indent=2) + "\n"
+
+
+def buildkitd_text(limit: int, buildkit: Version) -> str:
+    """buildkitd.toml for docker-container and remote builders: the same policy in BuildKit's own words."""
+    key = "maxUsedSpace" if buildkit >= SPACE_BUILDKIT else "keepBytes"
+    value = f'"{_decimal(limit)}"' if buildkit >= SPACE_BUILDKIT else str(limit)
+    rules = "".join(
+        f'\n[[worker.{worker}.gcpolicy]]\n  filters = ["type=={kind}"]\n  {key} = {value}\n'
+        for worker in ("oci", "containerd")
+        for kind in ("source.local", "source.git.checkout", "regular")
+    )
+    return f"# layers and context copies are collected, cache mounts are not\n[worker.oci]\n  gc = true\n{rules}"
+
+
+def diff(before: str, after: str, name: str) -> str:
+    """A unified diff to show before anything is written; empty where nothing changes."""
+    lines: Sequence[str] = list(
+        difflib.unified_diff(before.splitlines(True), after.splitlines(True), name, f"{name} (proposed)")
+    )
+    return "".join(lines)
+
+
+def _decimal(size: int) -> str:
+    return f"{max(1, round(size / 1e9))}GB"

@@ -1,0 +1,116 @@
+"""The builder's own garbage collection: what it will do to the caches, and a policy that spares them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Engine
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.project.discover import discover
+
+from . import collector
+from .collector import Collector
+from .look import records, size
+
+#: Where dockerd reads its settings unless told otherwise.
+DAEMON = Path("/etc/docker/daemon.json")
+
+
+def show(session: Session, *, builder: str = "") -> None:
+    """Say what will happen to the cache mounts of a builder."""
+    found = inspect(session, builder)
+    told = collector.verdict(found)
+    if session.report.json_only:
+        rules = [{**r.__dict__, "takes_mounts": r.takes_mounts, "impossible": r.impossible} for r in found.rules]
+        content = {"builder": found.name, "driver": found.driver, "rules": rules, "verdict": told[0]}
+        session.report.envelope({"gc": content})
+        return
+    session.report.answer(f"garbage collection of {found.name} ({found.driver} driver): {told[0]}")
+    for line in told[1:]:
+        session.report.answer(f"  {line}")
+
+
+def propose(session: Session, *, keep: str = "", builder: str = "", write: bool = False) -> None:
+    """Print a policy that spares the mounts, as a diff; with `write` put it in place after consent.
+
+    `keep` is for the whole build cache; empty: twice of what is there now, at least 20 GB. Problems: bad-argument,
+    consent-missing, settings-invalid, command-failed (the file cannot be written).
+    """
+    project = discover(session)
+    found = inspect(session, builder)
+    present = sum(r.size for r in records(session, project.engine, builder))
+    limit = size(keep, "keep") if keep else max(20 * 10**9, 2 * present)
+    path, text, then = _proposal(session, found, project.engine, limit)
+    before = path.read_text("utf-8") if path.is_absolute() and path.is_file() else ""
+    changes = collector.diff(before, text, str(path))
+    if not changes:
+        session.report.say(f"{path} has this policy already")
+        return
+    session.report.answer(changes)
+    if not write:
+        session.report.say("nothing was written; --write asks and writes")
+        return
+    if found.driver == "remote":
+        session.report.say(f"put this into the buildkitd.toml of the builder's own machine; {then}")
+        return
+    if not session.report.consent(f"write {path}"):
+        session.report.say("nothing was changed")
+        return
+    _replace(path, text)
+    session.report.say(f"wrote {path}; {then}")
+
+
+def inspect(session: Session, builder: str = "") -> Collector:
+    """The builder's own words. Raises `Problem` bad-argument for one that is not there."""
+    result = run.capture(session.world, docker.builder_details(session.root, builder))
+    if result.code != 0:
+        raise Problem(
+            "bad-argument",
+            f"The builder {builder or 'in use'} cannot be inspected.",
+            details=result.stderr.strip(),
+            hint="docker buildx ls lists the builders",
+        )
+    return collector.parse(result.stdout)
+
+
+def _proposal(session: Session, found: Collector, engine: Engine, limit: int) -> tuple[Path, str, str]:
+    """The file, its new text, and what makes it take effect."""
+    if found.driver == "docker":
+        before = DAEMON.read_text("utf-8") if DAEMON.is_file() else ""
+        return DAEMON, collector.daemon_text(before, limit, engine.version), "it takes effect when dockerd restarts"
+    numbers = re.findall(r"\d+", found.buildkit)
+    text = collector.buildkitd_text(limit, tuple(int(n) for n in numbers[:3]))
+    if found.driver == "remote":
+        return Path("buildkitd.toml"), text, "it takes effect when buildkitd restarts"
+    home = Path(session.world.env.get("DOCKER_CONFIG") or session.world.home / ".docker")
+    path = home / "buildx" / "buildkitd.default.toml"
+    then = f"new builders take it; {found.name} keeps its rules and caches until it is made anew"
+    return path, text, then
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace a file in one step, mode kept, the old one beside it as *.before."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+        if path.suffix == ".json":
+            json.loads(text)
+        if path.exists():
+            path.with_name(f"{path.name}.before").write_bytes(path.read_bytes())
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except OSError as error:
+        raise Problem(
+            "command-failed",
+            f"{path} cannot be written: {error.strerror}.",
+            hint="sudo, or write the text above yourself",
+        ) from error

@@ -1,0 +1,30 @@
+"""One file per builder, profile and mounts: there, something was built. A build that finds it pulls nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from buildkit_tasks.builds import builder_choice
+from buildkit_tasks.core.model import BuildRequest
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.project.discover import Project
+
+
+def path(session: Session, project: Project, request: BuildRequest) -> Path:
+    """The file for what a request would fill."""
+    settings = session.settings
+    profile = request.profile or settings.profile
+    where = (project.engine.id, builder_choice.named(session))
+    parts = (*where, settings.cache_namespace, profile, settings.remote_cache, *request.platforms)
+    return _folder(session) / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def forget(session: Session) -> None:
+    """After mounts were cleared: the next build looks into them again."""
+    for mark in _folder(session).glob("*"):
+        mark.unlink(missing_ok=True)
+
+
+def _folder(session: Session) -> Path:
+    return session.state / "warm"

@@ -1,0 +1,120 @@
+"""Open cache mounts with a short build: list what is inside, remove paths under the mounts' locks."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.images import bases as base_images
+from buildkit_tasks.project.discover import Project
+
+from . import cargo_tree, mount_script
+from . import view as cache_view
+from .cargo_tree import Content
+from .mount_script import CHANGED, Opened
+from .records import Mount
+
+
+def listing(session: Session, project: Project, found: Sequence[Mount], builder: str = "") -> dict[str, Content]:
+    """What is inside of these mounts of the project, by mount name. Waits for builds that hold one."""
+    if not found:
+        return {}
+    text = mount_script.listing(base(project), _opened(project, found), secrets.token_hex(8))
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
+        out, empty = Path(scratch) / "out", Path(scratch) / "context"
+        out.mkdir()
+        empty.mkdir()
+        result = run.capture(session.world, _build(session, project, text, empty, builder, out))
+        if result.code != 0:
+            raise _failed(project, result.stderr)
+        return {
+            mount.name: cargo_tree.read(*(_text(out / str(n) / part) for part in ("list", "texts", "generation")))
+            for n, mount in enumerate(found)
+        }
+
+
+def remove(
+    session: Session,
+    project: Project,
+    going: Mapping[str, Sequence[str]],
+    found: Sequence[Mount],
+    contents: Mapping[str, Content],
+    builder: str = "",
+) -> bool:
+    """Remove paths from the mounts, all mounts held at once; False where a build has changed one since its listing.
+
+    `found` are all mounts to hold: with every target mount of the project among them no compilation can be running.
+    """
+    generations = [contents[m.name].generation for m in found]
+    text = mount_script.removal(base(project), _opened(project, found), generations, secrets.token_hex(8))
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
+        for n, mount in enumerate(found):
+            paths = sorted(going.get(mount.name, ()), key=lambda p: ("/.fingerprint/" not in p, p))
+            Path(scratch, str(n)).write_text("".join(f"{p}\n" for p in paths), "utf-8")
+        build = _build(session, project, text, Path(scratch), builder)
+        result = run.capture(session.world, build)
+    if result.code != 0 and f"exit code: {CHANGED}" in result.stderr:
+        return False
+    if result.code != 0:
+        raise _failed(project, result.stderr)
+    return True
+
+
+def _failed(project: Project, said: str) -> Problem:
+    if "failed to resolve source metadata" in said or "failed to do request" in said:
+        return Problem(
+            "image-unavailable",
+            f"The builder cannot get {base(project)}, whose tools look into the mounts.",
+            causes=[said.strip().splitlines()[-1]],
+            hint="set base_registry to a registry that the builder reaches; clearing whole mounts needs no image",
+        )
+    return Problem("build-failed", "The caches could not be opened.", details=said.strip())
+
+
+def base(project: Project) -> str:
+    """Reference of an image with a shell that the builder has: the one that the project's own compile stage uses."""
+    for service in project.workspace.services:
+        for reference in syntax.base_images(service.dockerfile.read_text("utf-8"), service.args):
+            return reference
+    raise Problem(
+        "no-built-service", "No service has a Dockerfile with a base image.", hint="docs/how-to/cache.md: Look inside"
+    )
+
+
+def _build(
+    session: Session, project: Project, text: str, folder: Path, builder: str, output: Path | None = None
+) -> Command:
+    reference = base(project)
+    space = session.settings.cache_namespace
+    use = base_images.ensure(session, project.engine, (reference,)).get(reference, reference)
+    return docker.mount_build(
+        session.root, text, folder, builder=builder, output=output, base=(reference, use), namespace=space
+    )
+
+
+def _opened(project: Project, found: Sequence[Mount]) -> list[Opened]:
+    """The mounts with the sharing that the project's Dockerfiles declare for them."""
+    declared: dict[str, str] = {}
+    for service in project.workspace.services:
+        text = service.dockerfile.read_text("utf-8")
+        for mount in syntax.mounts(text):
+            if mount.type == "cache":
+                identity = mount.options.get("id") or mount.options.get("target") or ""
+                pattern = syntax.expand(identity, {**cache_view.unknown_arguments(), **service.args})
+                declared[pattern] = mount.options.get("sharing", "shared")
+    return [
+        Opened(m.id, next((s for pattern, s in declared.items() if fnmatchcase(m.id, pattern)), "shared"))
+        for m in found
+    ]
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8", errors="replace") if path.exists() else ""

@@ -1,0 +1,45 @@
+"""The caches of a builder with several nodes: which node holds which mounts."""
+
+from __future__ import annotations
+
+from buildkit_tasks.builds import builder_choice
+from buildkit_tasks.builds.builder_choice import node_builder
+from buildkit_tasks.builds.builder_facts import Builder
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.project.discover import discover
+
+from . import look as cache_look
+from . import view as cache_view
+
+
+def view(session: Session, *, builder: str = "", older: str = "14d", inside: bool = False) -> None:
+    """Like `cache.view`; of a builder with several nodes, node by node. Problems as there, and builder-missing."""
+    name = builder or builder_choice.named(session)
+    found = builder_choice.look(session, name) if name else None
+    if found and len(found.nodes) > 1:
+        _nodes(session, found, cache_look.seconds(older, "older"))
+    else:
+        cache_look.view(session, builder=builder, older=older, inside=inside)
+
+
+def _nodes(session: Session, found: Builder, unseen: float) -> None:
+    """A table for each node. buildx lists the records of all nodes as one; the nodes' own builders keep them apart."""
+    project = discover(session)
+    told = []
+    for node in found.nodes:
+        if not node.running:
+            session.report.warn(f"{node.name} ({node.endpoint}) does not answer")
+            told.append({"node": node.name, "endpoint": node.endpoint, "answers": False})
+            continue
+        single = node_builder(session, found, node)
+        if single == found.name:
+            session.report.warn(f"{node.name} cannot be asked alone: it was not added by invoke builder.create")
+            continue
+        here = cache_look.look(session, project, builder=single, unseen=unseen)
+        told.append({"node": node.name, "endpoint": node.endpoint, "answers": True, **cache_view.document(here)})
+        if not session.report.json_only:
+            session.report.answer(f"{node.name} ({node.endpoint})")
+            session.report.table(cache_view.HEADINGS, cache_view.rows(here, bars=session.report.fancy))
+            session.report.answer(cache_view.summary(here) + "\n")
+    if session.report.json_only:
+        session.report.envelope({"builder": found.name, "nodes": told})

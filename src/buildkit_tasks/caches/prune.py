@@ -1,0 +1,40 @@
+"""Free disk: this project's untagged images and old build cache. Never volumes, never what may be another project's."""
+
+from __future__ import annotations
+
+from buildkit_tasks.core import docker, run, units
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.project.discover import discover
+
+from . import records as cache_records
+from .clear import delete
+from .look import records, seconds, size
+
+
+def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
+    """Show what and how much, ask, delete. `older` as 14d; `keep` as 10GB, empty = no limit by size.
+
+    Problems: bad-argument, consent-missing.
+    """
+    unused, limit = seconds(older, "older"), size(keep, "keep") if keep else 0
+    project = discover(session)
+    space = project.workspace
+    found = records(session, project.engine)
+    going = cache_records.prunable(cache_records.belonging(found, space.scope), older=unused, keep=limit)
+    images = run.check(session.world, docker.dangling_images(session.root, space.project)).stdout.splitlines()
+    rows = [("image", *line.split(" ", 1)) for line in images]
+    rows += [(r.mount_id or "layer", r.id, units.human(r.size)) for r in going]
+    if not rows:
+        session.report.say(f"nothing of {space.project} is untagged, or unused for {older}")
+        return
+    session.report.table(("what", "id", "size"), rows)
+    total = sum(r.size for r in going) + sum(units.size(line.split(" ", 1)[1]) for line in images)
+    question = f"{len(rows)} things of {space.project} go, {units.human(total)} in all; volumes stay"
+    if dry_run or not session.report.consent(question):
+        session.report.say("nothing was changed")
+        return
+    if images:
+        run.capture(session.world, docker.remove_images(session.root, [line.split(" ", 1)[0] for line in images]))
+    gone, _ = delete(session, project, going, "")
+    freed = units.human(sum(r.size for r in gone))
+    session.report.say(f"freed {freed} of build cache and {len(images)} untagged images")

@@ -1,0 +1,307 @@
+"""Build cache records: what BuildKit keeps, whose it is, which of it may go. Pure.
+
+Both forms of `docker buildx du` are read: JSON lines (buildx >= 0.29) and the text of `--verbose`, the only one before:
+https://github.com/docker/buildx/blob/v0.13.1/commands/diskusage.go
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from buildkit_tasks.core.units import age, days, size
+from buildkit_tasks.dockerfiles.mount_ids import KINDS, attribute
+
+_MOUNT_ID = re.compile(r'^cached mount (?P<target>\S+) from exec .* with id "(?P<id>[^"]*)"', re.DOTALL)
+
+LAYERS = "layers"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record. `size` in bytes, as precise as buildx prints it (4 digits); `idle` seconds since its last use.
+
+    `mount_id`, `mount_namespace` and `mount_target` are set for a cache mount (BuildKit >= 0.12 names them).
+    """
+
+    id: str
+    parents: tuple[str, ...]
+    size: int
+    idle: float
+    description: str
+    reclaimable: bool
+    shared: bool
+    usage: int = 0
+    mount_id: str = ""
+    mount_target: str = ""
+    mount_namespace: str = ""
+
+    @property
+    def is_mount(self) -> bool:
+        """True for a cache mount, False for a layer or a copy of a build context."""
+        return bool(self.mount_id)
+
+
+@dataclass(frozen=True)
+class Mount:
+    """All records of one mount id: normally one; BuildKit makes another when two builds need the id at once."""
+
+    id: str
+    namespace: str
+    kind: str
+    project: str
+    platform: str
+    target: str
+    records: tuple[Record, ...]
+
+    @property
+    def name(self) -> str:
+        """Namespace and id, as BuildKit joins them."""
+        return f"{self.namespace}/{self.id}" if self.namespace else self.id
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its records."""
+        return sum(r.size for r in self.records)
+
+    @property
+    def measured(self) -> bool:
+        """False where BuildKit does not know the size just now: it tells 0 B while and shortly after a build uses it.
+
+        An empty mount takes the bytes of its directory.
+        """
+        return all(r.size for r in self.records)
+
+    @property
+    def idle(self) -> float:
+        """Seconds since the last use of any of its records."""
+        return min(r.idle for r in self.records)
+
+    @property
+    def usage(self) -> int:
+        """How often builds used it."""
+        return sum(r.usage for r in self.records)
+
+    @property
+    def in_use(self) -> bool:
+        """True while a running build holds one of its records."""
+        return any(not r.reclaimable for r in self.records)
+
+
+def parse(text: str) -> tuple[Record, ...]:
+    """The records in the output of `docker buildx du`, JSON lines or `--verbose` text."""
+    if text.lstrip().startswith("{"):
+        return tuple(_record(json.loads(line)) for line in text.splitlines() if line.startswith("{"))
+    return tuple(_record(v) for v in _paragraphs(text) if "ID" in v and "Size" in v)
+
+
+def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
+    """The `key: value` paragraphs of the text form, with the keys of the JSON form."""
+    names = {"UsageCount": "Usage count", "LastUsedAt": "Last used"}
+    # a description may have blank lines (here-documents): only what begins a record or the summary ends one
+    for paragraph in re.split(r"\n\s*\n(?=ID:|Shared:|Private:|Reclaimable:|Total:)", text):
+        values: dict[str, Any] = {}
+        parents: list[str] = []
+        key = ""
+        for line in paragraph.splitlines():
+            match = re.match(r"^([A-Z][A-Za-z ]*):[\t ]+(.*)$", line)
+            if match and match[1] in (_AFTER if key == "Description" else _KEYS):
+                key = match[1]
+                values[key] = match[2]
+            elif key == "Parents" and line.strip().startswith("- "):
+                parents.append(line.strip()[2:].strip())
+            elif re.match(r"^Parents:\s*$", line):
+                key = "Parents"
+            elif key == "Description":
+                values[key] += "\n" + line
+        if values.get("Parent"):
+            parents.append(values["Parent"])
+        if isinstance(listed := values.get("Parents"), str):
+            parents += listed.replace(",", " ").split()
+        for wanted, found in names.items():
+            values[wanted] = values.get(found, "")
+        values["Parents"] = parents
+        yield values
+
+
+#: A description may have many lines, and one of them may look like a key: only those that follow it end it.
+_AFTER = {"Usage count", "Last used", "Type"}
+_KEYS = {"ID", "Parent", "Parents", "Created at", "Mutable", "Reclaimable", "Shared", "Size", "Description"} | _AFTER
+
+
+def _record(values: Mapping[str, Any]) -> Record:
+    description = str(values.get("Description") or "")
+    mount = _MOUNT_ID.match(description)
+    namespace, identity = _split(mount["id"]) if mount else ("", "")
+    return Record(
+        id=str(values["ID"]),
+        parents=tuple(values.get("Parents") or ()),
+        size=size(str(values["Size"])),
+        idle=age(str(values.get("LastUsedAt") or "")),
+        description=description,
+        reclaimable=str(values.get("Reclaimable")).lower() == "true",
+        shared=str(values.get("Shared")).lower() == "true",
+        usage=int(values.get("UsageCount") or 0),
+        mount_id=identity,
+        mount_target=mount["target"] if mount else "",
+        mount_namespace=namespace,
+    )
+
+
+def _split(name: str) -> tuple[str, str]:
+    """BuildKit joins namespace and id with a slash; a mount without an id is known by its target, which begins so.
+
+    https://github.com/moby/buildkit/blob/v0.13.0/frontend/dockerfile/dockerfile2llb/convert_runmount.go
+    """
+    if "//" in name:
+        namespace, _, rest = name.partition("//")
+        return namespace, "/" + rest
+    namespace, _, rest = name.partition("/")
+    return (namespace, rest) if rest else ("", name)
+
+
+def mounts(records: Iterable[Record]) -> tuple[Mount, ...]:
+    """The cache mounts among the records, one for each namespace and id, largest first."""
+    grouped: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        if record.is_mount:
+            grouped.setdefault((record.mount_namespace, record.mount_id), []).append(record)
+    found = []
+    for (namespace, identity), group in grouped.items():
+        target = group[0].mount_target
+        found.append(Mount(identity, namespace, *attribute(identity, target), target, tuple(group)))
+    return tuple(sorted(found, key=lambda m: (-m.size, m.name)))
+
+
+def flags(mount: Mount, scope: str, declared: Callable[[str], bool], unseen: float) -> tuple[str, ...]:
+    """What is worth a second look: orphan, duplicate, other project, namespace, in use, not seen for `unseen` seconds.
+
+    An orphan carries this project's name, but no Dockerfile of the project declares it (any more).
+    """
+    told = []
+    if mount.in_use:
+        told.append("in use")
+    if not mount.measured:
+        told.append("size unknown")
+    if mount.project and mount.project != scope:
+        told.append("other project")
+    elif mount.project == scope and not declared(mount.id):
+        told.append("orphan")
+    if len(mount.records) > 1:
+        told.append("duplicate")
+    if mount.namespace:
+        told.append(f"namespace {mount.namespace}")
+    if mount.idle >= unseen:
+        told.append(f"not seen for {days(mount.idle)}")
+    return tuple(told)
+
+
+def belonging(records: Iterable[Record], scope: str) -> tuple[Record, ...]:
+    """The records that are provably this project's.
+
+    A mount is ours by its id; a layer by a path that carries the scope (the Dockerfile's `/out/SCOPE/…`), or
+    because it stands on such a layer. A layer without either may be another project's and is never claimed.
+    """
+    everything = list(records)
+    # The whole id, not a prefix: `shop-admin-target-amd64` belongs to the project shop-admin.
+    mount = re.compile(rf"{re.escape(scope)}-(?:cargo-registry|cargo-git|target-[a-z0-9_.]+)")
+    path = re.compile(rf"/(?:build|out)/{re.escape(scope)}(?![\w.-])")
+    children: dict[str, list[str]] = {}
+    for record in everything:
+        for parent in record.parents:
+            children.setdefault(parent, []).append(record.id)
+    todo = [r.id for r in everything if (mount.fullmatch(r.mount_id) if r.is_mount else path.search(r.description))]
+    ours: set[str] = set()
+    while todo:
+        identity = todo.pop()
+        if identity not in ours:
+            ours.add(identity)
+            todo += children.get(identity, ())
+    return tuple(r for r in everything if r.id in ours)
+
+
+def prunable(records: Sequence[Record], *, older: float, keep: int) -> tuple[Record, ...]:
+    """Of our records those to delete: idle for `older` seconds, or the least recently used beyond `keep` bytes.
+
+    Never a record in use. Mounts go last: they cost minutes to make again, a layer seconds. What BuildKit calls shared
+    goes before them but after the rest: the image keeps its copy, only the cached step is lost.
+    """
+    free = [r for r in records if r.reclaimable]
+    going = {r.id for r in free if r.idle >= older}
+    if keep:
+        left = sum(r.size for r in records if r.id not in going)
+        for record in sorted(free, key=lambda r: (r.is_mount, r.shared, -r.idle)):
+            if left <= keep:
+                break
+            if record.id not in going:
+                going.add(record.id)
+                left -= record.size
+    return tuple(r for r in records if r.id in going)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What `cache.clear` is to clear; empty values do not select.
+
+    `wanted`: mount ids, kinds or "layers". `ids`: the only ids a service uses, with `*` for
+    what only a build knows. `project`: scope of the project.
+    `older`: seconds without use. `everything`: every record of every project.
+    """
+
+    wanted: tuple[str, ...] = ()
+    ids: tuple[str, ...] | None = None
+    platform: str = ""
+    project: str = ""
+    older: float = 0
+    everything: bool = False
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a selection means now: the records to delete, and those that stay because a running build holds them."""
+
+    records: tuple[Record, ...] = ()
+    held: tuple[Record, ...] = ()
+    unknown: tuple[str, ...] = field(default=())
+
+    @property
+    def size(self) -> int:
+        """Bytes that deleting frees."""
+        return sum(r.size for r in self.records)
+
+
+def choose(records: Sequence[Record], selection: Selection) -> Chosen:
+    """The records that a selection takes. A mount id is always meant exactly, of whatever project; a kind and all other
+    words mean the given project's only. Never a record in use; layers that an image shares are not ours to delete.
+    """
+    if selection.everything:
+        taken = [r for r in records if r.idle >= selection.older]
+        return Chosen(tuple(r for r in taken if r.reclaimable), tuple(r for r in taken if not r.reclaimable))
+    found = mounts(records)
+    known = {m.id for m in found} | {m.name for m in found}
+    exact = {w for w in selection.wanted if w in known}
+    kinds = {w for w in selection.wanted if w not in known}
+    picked: list[Record] = []
+    for mount in found:
+        if {mount.id, mount.name} & exact:
+            picked += mount.records
+            continue
+        if mount.project != selection.project or (selection.wanted and mount.kind not in kinds):
+            continue
+        if selection.ids is not None and not any(fnmatchcase(mount.id, i) for i in selection.ids):
+            continue
+        if selection.platform and mount.platform != selection.platform:
+            continue
+        picked += mount.records
+    if LAYERS in kinds:
+        picked += [r for r in belonging(records, selection.project) if not r.is_mount]
+    picked = [r for r in picked if r.idle >= selection.older]
+    return Chosen(
+        tuple(r for r in picked if r.reclaimable),
+        tuple(r for r in picked if not r.reclaimable),
+        tuple(sorted(kinds - set(KINDS) - {LAYERS})),
+    )

@@ -1,0 +1,206 @@
+"""What goes when the caches are brought below a size, and what stays. Pure: a cache and its content in, a decision out.
+
+The order is that of value: what no build of the present sources needs costs nothing; then what costs seconds to make
+again, then minutes: other toolchains' trees, other profiles, incremental objects, layers, whole target mounts from the
+one used longest ago, git, and the registry last, because every one of the others needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from buildkit_tasks.core import units
+
+from . import cargo_tree
+from . import records as cache_records
+from .cargo_tree import Content, Inside
+from .records import Mount, Record
+
+_LAST = ("target", "cargo-git", "cargo-registry")
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that goes: where, why, and its bytes; `paths` inside of the mount, or whole `records`."""
+
+    where: str
+    why: str
+    size: int
+    paths: tuple[str, ...] = ()
+    records: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What goes, in order of value, and why the rest stays. Sizes are bytes."""
+
+    before: int
+    items: tuple[Item, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def freed(self) -> int:
+        """Bytes that go."""
+        return sum(i.size for i in self.items)
+
+    @property
+    def after(self) -> int:
+        """Bytes that will be left."""
+        return self.before - self.freed
+
+    def paths(self, mount: str) -> tuple[str, ...]:
+        """What goes from inside a mount; nothing from one that goes as a whole."""
+        whole = {r.id for r in self.records}
+        if any(i.where == mount and i.records and {r.id for r in i.records} <= whole for i in self.items):
+            return ()
+        return tuple(p for i in self.items if i.where == mount for p in i.paths)
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Records that go as a whole."""
+        return tuple(r for i in self.items for r in i.records)
+
+
+@dataclass
+class _Budget:
+    """Runs along: what is left while items are taken. Leftovers are taken whatever the limit is."""
+
+    limit: int
+    left: int
+    items: list[Item] = field(default_factory=list)
+    gone: dict[str, int] = field(default_factory=dict)
+
+    def take(self, where: str, why: str, paths: Mapping[str, int]) -> None:
+        """Take paths from inside of a mount."""
+        size = sum(paths.values())
+        if paths:
+            self.items.append(Item(where, why, size, tuple(paths)))
+            self.left -= size
+            self.gone[where] = self.gone.get(where, 0) + size
+
+    def drop(self, where: str, why: str, records: Sequence[Record]) -> None:
+        """Take whole records; what has gone from inside of them already is not counted again."""
+        size = max(0, sum(r.size for r in records) - self.gone.get(where, 0))
+        self.items.append(Item(where, why, size, records=tuple(records)))
+        self.left -= size
+
+    @property
+    def over(self) -> bool:
+        """True while more is left than may be."""
+        return self.left > self.limit
+
+
+def decide(
+    ours: Sequence[Record], contents: Mapping[str, Content], locks: Iterable[str], limit: int | None
+) -> Decision:
+    """What goes so that at most `limit` bytes of the project's records are left; None: leftovers only.
+
+    `contents` are the opened mounts by name; a mount that is not among them is not looked into. `locks`: texts of the
+    project's lock files; those in the synced sources count as well.
+    """
+    before = sum(r.size for r in ours)
+    budget = _Budget(before if limit is None else limit, before)
+    mounts = cache_records.mounts(ours)
+    targets = {
+        m.name: cargo_tree.take_apart(contents[m.name]) for m in mounts if m.kind == "target" and m.name in contents
+    }
+    notes = _leftovers(budget, targets)
+    _downloads(budget, mounts, contents, locks)
+    if limit is not None:
+        for step in (_old_bases, _old_profiles, _incremental):
+            step(budget, targets)
+        _whole(budget, ours, mounts)
+        notes += _staying(budget, ours, limit)
+    return Decision(before, tuple(budget.items), tuple(notes))
+
+
+def _leftovers(budget: _Budget, targets: Mapping[str, Inside]) -> list[str]:
+    notes = []
+    for name, inside in targets.items():
+        for tree in inside.trees:
+            budget.take(name, f"leftovers in {tree.path}", tree.stale)
+            if tree.why_not:
+                notes.append(f"{name}: nothing in {tree.path} is surely a leftover: {tree.why_not}")
+    return notes
+
+
+def _downloads(budget: _Budget, mounts: Sequence[Mount], contents: Mapping[str, Content], locks: Iterable[str]) -> None:
+    synced = [t for c in contents.values() for p, t in c.texts.items() if p.endswith("Cargo.lock")]
+    crates, revisions = cargo_tree.wanted_crates([*locks, *synced])
+    if not crates and not revisions:
+        return  # without any lock file nothing says what is needed
+    for mount in mounts:
+        content = contents.get(mount.name)
+        if content and mount.kind == "cargo-registry":
+            leftovers = cargo_tree.registry_leftovers(content, crates)
+            budget.take(mount.name, "crates that no lock file names", leftovers)
+        elif content and mount.kind == "cargo-git":
+            budget.take(mount.name, "checkouts that no lock file names", cargo_tree.git_leftovers(content, revisions))
+
+
+def _old_bases(budget: _Budget, targets: Mapping[str, Inside]) -> None:
+    """Trees of toolchains that were used before the last one."""
+    found = [
+        (used, name, base)
+        for name, inside in targets.items()
+        for base, used in sorted(inside.bases.items(), key=lambda b: b[1])[:-1]
+    ]
+    for _, name, base in sorted(found):
+        if budget.over:
+            sizes = {t.path: t.size for t in targets[name].trees if t.base == base}
+            rest = _rest(budget, name, base, sum(sizes.values()))
+            budget.take(name, "the tree of an older toolchain", {base: rest, f"{base}.used": 0})
+
+
+def _old_profiles(budget: _Budget, targets: Mapping[str, Inside]) -> None:
+    """Profile directories of a tree but the one used last."""
+    for name, inside in targets.items():
+        for base in {t.base for t in inside.trees}:
+            trees = sorted((t for t in inside.trees if t.base == base), key=lambda t: t.used)
+            for tree in trees[:-1]:
+                if budget.over and not _going(budget, name, tree.path):
+                    size = _rest(budget, name, tree.path, tree.size)
+                    budget.take(name, f"profile {tree.profile}, not the one used last", {tree.path: size})
+
+
+def _incremental(budget: _Budget, targets: Mapping[str, Inside]) -> None:
+    """Incremental objects, largest first, as many as it needs: each costs one slower compilation of its crate."""
+    found = [(size, name, path) for name, i in targets.items() for t in i.trees for path, size in t.incremental.items()]
+    for size, name, path in sorted(found, reverse=True):
+        if budget.over and not _going(budget, name, path):
+            budget.take(name, "incremental objects", {path: size})
+
+
+def _whole(budget: _Budget, ours: Sequence[Record], mounts: Sequence[Mount]) -> None:
+    """Whole records: layers (those that images share last: deleting them may free nothing), then mounts."""
+    for record in sorted((r for r in ours if not r.is_mount and r.reclaimable), key=lambda r: (r.shared, -r.idle)):
+        if budget.over and record.size:
+            budget.drop(f"layer {record.id}", "a layer of this project", [record])
+    for mount in sorted(mounts, key=lambda m: (_LAST.index(m.kind) if m.kind in _LAST else 0, -m.idle)):
+        if budget.over and not mount.in_use:
+            budget.drop(mount.name, "the whole mount", mount.records)
+
+
+def _staying(budget: _Budget, ours: Sequence[Record], limit: int) -> list[str]:
+    going = {r.id for i in budget.items for r in i.records}
+    notes = []
+    if budget.over:
+        used = sum(r.size for r in ours if not r.reclaimable and r.id not in going)
+        if used:
+            notes.append(f"{units.human(used)} stay: a running build holds them")
+    elif budget.left < 0.95 * limit and going:
+        notes.append("more went than asked for: a mount goes as a whole, or not at all")
+    return notes
+
+
+def _going(budget: _Budget, name: str, path: str) -> bool:
+    """True where a path goes already, or lies under one that does."""
+    return any(path == p or path.startswith(f"{p}/") for i in budget.items if i.where == name for p in i.paths)
+
+
+def _rest(budget: _Budget, name: str, path: str, size: int) -> int:
+    """Bytes of a tree that have not gone with leftovers from inside of it."""
+    prefix = f"{path}/"
+    gone = sum(i.size for i in budget.items if i.where == name and i.paths and i.paths[0].startswith(prefix))
+    return max(0, size - gone)

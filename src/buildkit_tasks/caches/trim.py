@@ -1,0 +1,113 @@
+"""Bring the project's caches below a size; the order of what goes is `cache_sweep`'s."""
+
+from __future__ import annotations
+
+from buildkit_tasks.core import units
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.project.discover import Project, discover
+
+from . import mount_open
+from . import sweep as cache_sweep
+from .cargo_tree import Content
+from .clear import delete
+from .inside import own
+from .look import look, size
+from .records import Mount
+from .sweep import Decision
+from .view import Cache
+
+#: How often a sweep is decided anew when builds keep changing the mounts under it.
+TRIES = 3
+
+
+def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool = False) -> None:
+    """Show what goes so that at most `keep` is left (empty: the setting cache_budget, else leftovers only), ask, do it.
+
+    Problems: bad-argument, consent-missing.
+    """
+    wanted = keep or session.settings.cache_budget
+    limit = size(wanted, "keep") if wanted else None
+    project = discover(session)
+    decision, mounts, contents = _decide(session, project, limit, builder)
+    if not session.report.json_only and decision.items:
+        rows = [(i.where, i.why, units.human(i.size)) for i in decision.items]
+        session.report.table(("where", "what goes", "size"), rows)
+    what = f"{units.human(decision.before)} now, {units.human(decision.freed)} go"
+    after = decision.before
+    if decision.items and not dry_run and session.report.consent(what):
+        decision, after = carry_out(session, project, decision, mounts, contents, limit, builder)
+    for note in decision.notes:
+        session.report.say(note)
+    over = limit is not None and after > limit * 1.05
+    if session.report.json_only:
+        items = [{"where": i.where, "why": i.why, "bytes": i.size} for i in decision.items]
+        told = {"before": decision.before, "after": after, "keep": limit, "items": items, "notes": list(decision.notes)}
+        session.report.envelope({**told, "dry_run": dry_run, "within": not over})
+    session.report.say(f"{units.human(decision.before)} -> {units.human(after)}" + (" (dry run)" if dry_run else ""))
+
+
+def after_build(session: Session, project: Project) -> None:
+    """The hook of a build: above the setting cache_budget it warns, or trims where cache_trim says so."""
+    if not session.settings.cache_budget:
+        return
+    limit = size(session.settings.cache_budget, "keep")
+    total = sum(r.size for r in look(session, project).ours)
+    if total <= limit:
+        return
+    if session.settings.cache_trim == "trim":
+        decision, mounts, contents = _decide(session, project, limit, "")
+        _, after = carry_out(session, project, decision, mounts, contents, limit, "")
+        session.report.say(f"  caches trimmed: {units.human(total)} -> {units.human(after)}")
+        return
+    session.report.warn(
+        f"the caches take {units.human(total)}, more than cache_budget = {session.settings.cache_budget}; "
+        "`invoke cache.trim` shows what can go"
+    )
+
+
+def carry_out(
+    session: Session,
+    project: Project,
+    decision: Decision,
+    mounts: list[Mount],
+    contents: dict[str, Content],
+    limit: int | None,
+    builder: str,
+) -> tuple[Decision, int]:
+    """Do what was decided; decide anew where a build has changed a mount since. Returns what was done, bytes left."""
+    for _ in range(TRIES):
+        going = {m.name: decision.paths(m.name) for m in mounts}
+        if not any(going.values()) or mount_open.remove(session, project, going, mounts, contents, builder):
+            break
+        session.report.say("a build has used the caches in the meantime: looking again")
+        decision, mounts, contents = _decide(session, project, limit, builder)
+    else:
+        session.report.warn("builds keep using the caches: nothing was swept inside of them")
+    if decision.records:
+        ids = {r.id for r in decision.records}
+        now = look(session, project, builder=builder, settle=True)
+        delete(session, project, [r for r in now.ours if r.id in ids and r.reclaimable], builder)
+    return decision, sum(r.size for r in look(session, project, builder=builder).ours)
+
+
+def _decide(
+    session: Session, project: Project, limit: int | None, builder: str
+) -> tuple[Decision, list[Mount], dict[str, Content]]:
+    found: Cache = look(session, project, builder=builder, settle=True)
+    mounts = own(session, found)
+    # All mounts are held while paths go: with one of them in use we would wait for a build that may take minutes.
+    if busy := [m.name for m in mounts if m.in_use]:
+        session.report.warn(f"{', '.join(busy)}: in use by a running build; nothing is swept inside of the mounts")
+        mounts = []
+    contents = mount_open.listing(session, project, mounts, builder)
+    return cache_sweep.decide(found.ours, contents, _locks(project), limit), mounts, contents
+
+
+def _locks(project: Project) -> list[str]:
+    """Texts of the lock files in the services' build contexts: what the next build will ask for."""
+    found: dict[str, str] = {}
+    for context in dict.fromkeys(s.context for s in project.workspace.services):
+        # not deeper: a walk through a whole context would meet target directories and vendored crates
+        for path in [p for pattern in ("Cargo.lock", "*/Cargo.lock", "*/*/Cargo.lock") for p in context.glob(pattern)]:
+            found[str(path)] = path.read_text("utf-8", errors="replace")
+    return list(found.values())

@@ -1,0 +1,165 @@
+"""What `invoke cache` shows: the JSON document and the table, from records. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Any
+
+from buildkit_tasks.core import units
+
+from . import records as cache_records
+from .records import Mount, Record
+
+#: Stands in a declared mount id for what only a build knows, such as TARGETARCH.
+ANY = "*"
+
+HEADINGS = ("mount", "kind", "project", "platform", "size", "", "last used", "used", "records", "flags")
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Everything a view is made of.
+
+    `declared`: ids that the project's Dockerfiles give, `*` for what only a build knows. `now`: wall clock, with zone.
+    `images`, `disk_free`: bytes, None where this builder's engine does not tell. `unseen`: seconds.
+    """
+
+    records: tuple[Record, ...]
+    scope: str
+    declared: tuple[str, ...]
+    now: datetime
+    builder: str = ""
+    images: int | None = None
+    disk_free: int | None = None
+    unseen: float = 14 * 86400
+    inside: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]:
+        """The cache mounts: ours first, then by size."""
+        found = cache_records.mounts(self.records)
+        return tuple(sorted(found, key=lambda m: (m.project != self.scope, -m.size)))
+
+    @property
+    def ours(self) -> tuple[Record, ...]:
+        """Records that are provably the project's."""
+        return cache_records.belonging(self.records, self.scope)
+
+    def flags(self, mount: Mount) -> tuple[str, ...]:
+        """What is worth a second look at a mount."""
+        return cache_records.flags(mount, self.scope, self.is_declared, self.unseen)
+
+    def is_declared(self, identity: str) -> bool:
+        """True where a Dockerfile of the project declares a mount of this id."""
+        return any(fnmatchcase(identity, pattern) for pattern in self.declared)
+
+
+def document(cache: Cache) -> dict[str, Any]:
+    """The JSON answer. Sizes are bytes; `last_used` is as precise as buildx tells it (`6 minutes ago`)."""
+    ours = cache.ours
+    return {
+        "builder": cache.builder or None,
+        "project": cache.scope,
+        "mounts": [_mount(cache, m) for m in cache.mounts],
+        "layers": _sum([r for r in cache.records if not r.is_mount]),
+        "ours": {
+            "bytes": sum(r.size for r in ours),
+            "mounts": sum(r.size for r in ours if r.is_mount),
+            "layers": sum(r.size for r in ours if not r.is_mount),
+        },
+        "images": {"bytes": cache.images},
+        "engine": _sum(cache.records),
+        "disk": {"free": cache.disk_free},
+    }
+
+
+def _mount(cache: Cache, mount: Mount) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "id": mount.id,
+        "namespace": mount.namespace or None,
+        "kind": mount.kind,
+        "project": mount.project or None,
+        "platform": mount.platform or None,
+        "target": mount.target,
+        "bytes": mount.size if mount.measured else None,
+        "last_used": (cache.now - timedelta(seconds=mount.idle)).isoformat(timespec="seconds"),
+        "idle_seconds": mount.idle,
+        "used": mount.usage,
+        "records": [r.id for r in mount.records],
+        "in_use": mount.in_use,
+        "flags": list(cache.flags(mount)),
+    }
+    if mount.name in cache.inside:
+        told["inside"] = cache.inside[mount.name]
+    return told
+
+
+def _sum(records: Sequence[Record]) -> dict[str, int]:
+    return {
+        "bytes": sum(r.size for r in records),
+        "reclaimable": sum(r.size for r in records if r.reclaimable),
+        "records": len(records),
+    }
+
+
+def rows(cache: Cache, *, bars: bool) -> list[tuple[str, ...]]:
+    """The table's rows, one a mount, then layers."""
+    largest = max((m.size for m in cache.mounts), default=0) or 1
+    found: list[tuple[str, ...]] = [
+        (
+            m.name,
+            m.kind,
+            m.project or "-",
+            m.platform or "-",
+            units.human(m.size) if m.measured else "?",
+            units.bar(m.size / largest, 12) if bars else "",
+            f"{units.days(m.idle)} ago",
+            str(m.usage),
+            str(len(m.records)),
+            ", ".join(cache.flags(m)),
+        )
+        for m in cache.mounts
+    ]
+    layers = [r for r in cache.records if not r.is_mount]
+    if layers:
+        total = units.human(sum(r.size for r in layers))
+        idle = f"{units.days(min(r.idle for r in layers))} ago"
+        found.append(("(layers)", "layers", "-", "-", total, "", idle, "-", str(len(layers)), ""))
+    return found
+
+
+def summary(cache: Cache) -> str:
+    """One line of totals."""
+    human = units.human
+    ours, engine = cache.ours, _sum(cache.records)
+    parts = [
+        f"{cache.scope}: {human(sum(r.size for r in ours))}",
+        f"build cache in all: {human(engine['bytes'])}, {human(engine['reclaimable'])} of it reclaimable",
+    ]
+    if cache.images is not None:
+        parts.append(f"images: {human(cache.images)}")
+    if cache.disk_free is not None:
+        parts.append(f"disk free: {human(cache.disk_free)}")
+    return "; ".join(parts)
+
+
+def inside_lines(cache: Cache) -> list[str]:
+    """What fills the mounts that were opened, as lines to read."""
+    lines = []
+    for name, told in cache.inside.items():
+        lines += ["", f"{name}:"]
+        for tree in told.get("trees", ()):
+            parts = ", ".join(f"{what} {units.human(bytes_)}" for what, bytes_ in tree["bytes"].items() if bytes_)
+            lines.append(f"  {tree['name']}: {parts or 'empty'}")
+        if told.get("largest"):
+            crates = ", ".join(f"{c['crate']} {units.human(c['bytes'])}" for c in told["largest"])
+            lines.append(f"  largest: {crates}")
+    return [*lines, ""] if lines else []
+
+
+def unknown_arguments() -> dict[str, str]:
+    """`*` for the build arguments whose values only a build knows."""
+    return dict.fromkeys(("TARGETARCH", "TARGETOS", "TARGETVARIANT", "TARGETPLATFORM", "BUILDARCH"), ANY)

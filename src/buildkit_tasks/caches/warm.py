@@ -1,0 +1,89 @@
+"""Warm the caches: compile the dependencies, nothing of the workspace's own; for nightly jobs and new nodes."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.builds import building
+from buildkit_tasks.builds.solve import solve, stand_in
+from buildkit_tasks.core.model import BuildPlan, BuildRequest
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.dockerfiles.platforms import long_form
+from buildkit_tasks.project.discover import Project, discover
+
+from . import warm_step
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """One finished run: what it was for, wall seconds, crates that were compiled."""
+
+    profile: str
+    platform: str
+    seconds: float
+    crates: int
+
+
+def warm(
+    session: Session,
+    *,
+    profiles: Sequence[str] = (),
+    platforms: Sequence[str] = (),
+    builder: str = "",
+    progress: str = "auto",
+) -> None:
+    """Compile the dependencies of all services, for each profile and platform (default: the build's own).
+
+    Problems: those of discovery and planning, cache-missing, compile-failed, build-failed.
+    """
+    project = discover(session)
+    if builder:
+        session.use_builder(builder)
+    done = [
+        _warm(session, project, profile, long_form(place), builder, progress)
+        for profile in (profiles or ("",))
+        for place in (platforms or ("",))
+    ]
+    if session.report.json_only:
+        runs = [
+            {"profile": w.profile, "platform": w.platform or None, "seconds": round(w.seconds, 1), "crates": w.crates}
+            for w in done
+        ]
+        session.report.envelope({"warmed": runs})
+    for w in done:
+        where = f", {w.platform}" if w.platform else ""
+        session.report.say(f"warm ({w.profile}{where}): {w.crates} crates compiled in {w.seconds:.1f} s")
+
+
+def _warm(session: Session, project: Project, profile: str, place: str, builder: str, how: str) -> Warmed:
+    request = BuildRequest(profile=profile, progress=how)
+    decided = building.prepare(session, project, request)
+    began = session.world.clock()
+    with as_file(files("buildkit_tasks") / "data" / "cache") as scripts:
+        heard, _ = solve(session, decided, _definition(decided, scripts, place), how, builder)
+    lines = "\n".join(line for vertex in heard.vertexes.values() for line in vertex.log)
+    counts = [int(n) for n in re.findall(r"^buildkit-tasks: warmed (\d+)$", lines, re.MULTILINE)]
+    return Warmed(decided.profile, place, session.world.clock() - began, sum(counts))
+
+
+def _definition(decided: BuildPlan, scripts: Path, place: str) -> dict[str, Any]:
+    """The plan's own targets with wrapped compile steps, once for each Dockerfile: the services share that step."""
+    targets: dict[str, Any] = {}
+    seen: set[Path] = set()
+    for service in decided.services:
+        if service.dockerfile in seen:
+            continue
+        seen.add(service.dockerfile)
+        target = decided.definition["target"][service.name]
+        text, stage = warm_step.derive(
+            service.dockerfile.read_text("utf-8"), dict(target.get("args", {})), secrets.token_hex(8)
+        )
+        contexts = {warm_step.CONTEXT: str(scripts)}
+        targets[service.name] = stand_in(target, text, stage, contexts, place) | {"output": ["type=cacheonly"]}
+    return {"group": {"default": {"targets": list(targets)}}, "target": targets}

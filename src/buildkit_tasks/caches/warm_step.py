@@ -1,0 +1,26 @@
+"""A Dockerfile whose compile step makes the dependencies only, from the project's own Dockerfile. Pure text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from buildkit_tasks.dockerfiles import compile_step
+
+#: Name of the build context that carries warm.sh.
+CONTEXT = "buildkit-tasks-warm"
+
+_PLACE = "/run/buildkit-tasks-warm"
+
+# as in warm.sh; in memory, so that the moved cargo does not become a layer
+_WORK = "/.buildkit-tasks-warm"
+
+
+def derive(text: str, args: Mapping[str, str], nonce: str) -> tuple[str, str]:
+    """(Dockerfile, name of its compile stage) with the command of the step that has the target mount wrapped.
+
+    `nonce` makes it a step that never ran. Raises `Problem` cache-missing without such a step.
+    """
+    step = compile_step.find(text, args)
+    wrapped = f": {nonce}; sh {_PLACE}/warm.sh prepare && {{ {step.command} ; sh {_PLACE}/warm.sh judge; }}"
+    flags = f"--mount=type=bind,from={CONTEXT},target={_PLACE} --mount=type=tmpfs,target={_WORK}"
+    return compile_step.replace(text, step, flags, wrapped), step.stage

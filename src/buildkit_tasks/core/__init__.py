@@ -1,0 +1,1 @@
+"""What everything stands on: errors, settings, processes, the docker command line, terminal output."""

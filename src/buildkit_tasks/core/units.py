@@ -1,0 +1,61 @@
+"""Sizes, ages and durations: read from what buildx prints and people write, and printed for people. Pure."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000}
+
+
+def size(text: str) -> int:
+    """`54.38MB` in bytes (decimal units, as buildx prints them; `GiB` is binary); 0 for what cannot be read."""
+    found = re.match(r"([\d.]+)\s*([kKMGT]?i?B)", text.strip())
+    return round(float(found[1]) * _UNITS[found[2].lower()]) if found else 0
+
+
+def amount(text: str) -> int:
+    """What a person writes as a size, `10GB` or `512MiB`, in bytes. Raises ValueError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b)", text.strip(), re.IGNORECASE)
+    if not found:
+        raise ValueError(text)
+    return round(float(found[1]) * _UNITS[found[2].lower()])
+
+
+def age(text: str) -> float:
+    """`6 minutes ago`, `About an hour ago` in seconds; 0 for what cannot be read (= just used: nothing is deleted)."""
+    found = re.search(r"(\d+|an?|less than a)\s+(second|minute|hour|day|week|month|year)s?", text, re.IGNORECASE)
+    if not found:
+        return 0.0
+    count = int(found[1]) if found[1].isdigit() else 1
+    return float(count * _SECONDS[found[2].lower()])
+
+
+def duration(text: str) -> float:
+    """`14d`, `12h`, `30m` in seconds. Raises ValueError."""
+    found = re.fullmatch(r"(\d+)\s*([smhdw])", text.strip())
+    if not found:
+        raise ValueError(text)
+    return float(int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]])
+
+
+def human(amount: float) -> str:
+    """Bytes for people, decimal units."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if amount >= factor:
+            return f"{amount / factor:.1f} {unit}"
+    return f"{amount:.0f} B"
+
+
+def days(seconds: float) -> str:
+    """A time span for people, one unit."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def bar(share: float, width: int = 20) -> str:
+    """A bar for a share of 1, in eighths of a character."""
+    eighths = round(max(0.0, min(1.0, share)) * width * 8)
+    return "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")

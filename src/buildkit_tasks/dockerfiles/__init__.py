@@ -1,0 +1,1 @@
+"""Dockerfiles and ignore files as values: stages, arguments, mounts, platforms."""

@@ -1,0 +1,84 @@
+"""The step of a Dockerfile that compiles in a target mount, and the same Dockerfile with another command there. Pure.
+
+What runs in its place has its mounts, arguments and surroundings: no other way leads to exactly the mounts that a build
+will look for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Mapping
+
+from buildkit_tasks.core.errors import Problem
+
+from . import mount_ids, syntax
+
+
+@dataclasses.dataclass(frozen=True)
+class CompileStep:
+    """Where it stands (lines, from 1), the stage's name or number, its flags and its command as shell text."""
+
+    first: int
+    last: int
+    stage: str
+    flags: str
+    command: str
+
+
+def find(text: str, args: Mapping[str, str]) -> CompileStep:
+    """The first RUN without here-document that has a target mount. Raises `Problem` cache-missing without one."""
+    stage, count = "", 0
+    for item in syntax.instructions(text):
+        if item.keyword == "FROM":
+            words = item.rest.split()
+            stage = words[-1] if len(words) >= 3 and words[-2].upper() == "AS" else str(count)
+            count += 1
+        if _compiles(item, args):
+            flags, command = _split(item.rest)
+            return CompileStep(item.line, max(number for number, _ in item.parts), stage, flags, command)
+    raise Problem(
+        "cache-missing",
+        "No step of the Dockerfile compiles in a target mount.",
+        hint="docs/how-to/cache.md shows the mounts that a build needs",
+    )
+
+
+def replace(text: str, step: CompileStep, flags: str, command: str) -> str:
+    """The Dockerfile with another command in the step's place, and more flags before it."""
+    lines = text.split("\n")
+    return "\n".join([*lines[: step.first - 1], f"RUN {step.flags} {flags} {command}", *lines[step.last :]])
+
+
+def without_secrets(step: CompileStep) -> CompileStep:
+    """The step for a command that needs no secret: one that is not there cannot leak.
+
+    It also starts sooner. BuildKit 0.13 to 0.15 reads the whole image below a step with a secret the first two times,
+    for which that of rust takes over a second each: https://github.com/moby/buildkit/pull/5251
+    """
+    flags = (flag for flag in step.flags.split() if not any(m.type == "secret" for m in syntax.mounts(f"RUN {flag} :")))
+    return dataclasses.replace(step, flags=" ".join(flags))
+
+
+def _compiles(item: syntax.Instruction, args: Mapping[str, str]) -> bool:
+    if item.body:
+        return False
+    for mount in syntax.run_mounts(item):
+        if mount.type == "cache":
+            target = mount.options.get("target") or mount.options.get("dst", "")
+            identity = syntax.expand(mount.options.get("id") or target, {**args, "TARGETARCH": "amd64"})
+            if mount_ids.attribute(identity, target)[0] == "target":
+                return True
+    return False
+
+
+def _split(rest: str) -> tuple[str, str]:
+    """The flags of a RUN and its command as shell text; the JSON form of a command is turned into that."""
+    flags = []
+    while match := re.match(r"(--[a-z]+=\S+)\s+", rest):
+        flags.append(match[1])
+        rest = rest[match.end() :]
+    if rest.startswith("["):
+        rest = shlex.join(re.findall(r'"((?:[^"\\]|\\.)*)"', rest))
+    return " ".join(flags), rest.rstrip().rstrip(";")

@@ -1,0 +1,31 @@
+"""What a cache mount's id says: its kind, and its project and platform where our Dockerfiles made it. Pure."""
+
+from __future__ import annotations
+
+import re
+
+#: Kinds of cache mounts, in the order in which a view shows them; the first three are those of a Rust build.
+KINDS = ("target", "cargo-registry", "cargo-git", "apt", "npm", "other")
+
+_OURS = re.compile(r"(?P<project>.+)-(?P<kind>cargo-registry|cargo-git|target(?:-(?P<platform>[a-z0-9_.]+))?)")
+_FOREIGN = (
+    ("cargo-registry", r"cargo/registry(/|$)|^cargo-registry$"),
+    ("cargo-git", r"cargo/git(/|$)|^cargo-git$"),
+    ("apt", r"/(cache|lib)/apt(/|$)|(^|[-/_])apt([-/_]|$)"),
+    ("npm", r"\.npm|node_modules|yarn|pnpm|(^|[-/_])npm([-/_]|$)"),
+    ("target", r"(^|[-/_])target([-/_]|$)"),
+)
+
+
+def attribute(identity: str, target: str = "") -> tuple[str, str, str]:
+    """(kind, project, platform) of a mount id. A project only where the id has the form of our Dockerfiles."""
+    if found := _OURS.fullmatch(identity):
+        kind = found["kind"]
+        if not kind.startswith("target"):
+            return kind, found["project"], ""
+        if found["platform"]:
+            return "target", found["project"], f"linux/{found['platform']}"
+    for kind, pattern in _FOREIGN:
+        if re.search(pattern, identity) or re.search(pattern, target):
+            return kind, "", ""
+    return "other", "", ""

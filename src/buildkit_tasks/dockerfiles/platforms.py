@@ -1,0 +1,161 @@
+"""How an image for another platform comes to be: compiled here for there (cross), or by emulated programs. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildRequest, Engine
+
+from . import syntax
+from .syntax import Stage
+
+#: What emulation costs, measured once: a small crate took 119.8 s under QEMU, 11.2 s cross-compiled.
+EMULATION_PRICE = "about ten times as long (a small crate: 119.8 s instead of 11.2 s)"
+
+SYSTEMS = ("linux", "windows", "darwin", "freebsd")
+
+#: What Linux images are made for: https://github.com/opencontainers/image-spec/blob/main/image-index.md
+ARCHITECTURES = ("amd64", "arm64", "arm", "386", "riscv64", "ppc64le", "s390x", "mips64le", "mips64", "loong64")
+
+#: Architectures as kernels name them.
+ALIASES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+_COMPILES = re.compile(r"\b(cargo|rustc|compile\.sh)\b")
+
+
+@dataclass(frozen=True)
+class Route:
+    """How one platform's image is made: `how` is native, cross or emulated; `why` in words."""
+
+    platform: str
+    how: str
+    why: str
+
+
+def named(words: Sequence[str]) -> tuple[str, ...]:
+    """Platforms as a user names them (`arm64`, `linux/arm64/v8`, comma lists) as BuildKit does, each once.
+
+    Raises `Problem` bad-argument for what is no platform.
+    """
+    return tuple(dict.fromkeys(_full(name.strip()) for word in words for name in word.split(",") if name.strip()))
+
+
+def _full(name: str) -> str:
+    parts = name.split("/") if "/" in name and name.split("/")[0] in SYSTEMS else ["linux", *name.split("/")]
+    parts[1] = ALIASES.get(parts[1], parts[1])
+    if parts[1:] == ["arm64", "v8"]:
+        parts.pop()  # the only one there is
+    if len(parts) > 3 or not all(re.fullmatch(r"[a-z0-9_]+", part) for part in parts):
+        raise Problem("bad-argument", f"{name!r} is no platform.", hint="--platform linux/arm64")
+    if parts[0] == "linux" and parts[1] not in ARCHITECTURES:
+        near = get_close_matches(parts[1], ARCHITECTURES, 1) or ["arm64"]
+        raise Problem(
+            "bad-argument",
+            f"{parts[1]!r} is no architecture of Linux images.",
+            causes=[f"known: {', '.join(ARCHITECTURES)}"],
+            hint=f"--platform linux/{near[0]}",
+        )
+    return "/".join(parts)
+
+
+def own(engine: Engine) -> str:
+    """The engine's own platform."""
+    return f"{engine.os or 'linux'}/{engine.arch}"
+
+
+def route(text: str, args: Mapping[str, str], target: str, platform: str, engine: Engine) -> Route:
+    """The route for one Dockerfile, up to the stage `target` (empty = the last)."""
+    if platform == own(engine):
+        return Route(platform, "native", "the machine's own platform")
+    needed = _needed(syntax.stages(text, args), target, engine)
+    emulated = [stage for stage in needed if stage.runs and stage.platform != "build"]
+    compiling = [stage.name for stage in emulated if any(map(_COMPILES.search, stage.runs))]
+    if compiling:
+        return Route(platform, "emulated", f"the stage {compiling[0]} compiles in an image of {platform}")
+    if emulated:
+        names = ", ".join(stage.name for stage in emulated)
+        return Route(platform, "cross", f"compiled here for {platform}; the RUN steps of {names} are emulated")
+    return Route(platform, "cross", f"compiled here for {platform}; nothing of it runs during the build")
+
+
+def foreign_bases(text: str, args: Mapping[str, str], target: str, engine: Engine) -> tuple[str, ...]:
+    """References of the images that have to be of the target's platform."""
+    every = syntax.stages(text, args)
+    names = {stage.name for stage in every} | {"scratch"}
+    needed = _needed(every, target, engine)
+    return tuple(dict.fromkeys(s.base for s in needed if s.platform != "build" and s.base.lower() not in names))
+
+
+def _needed(stages: Sequence[Stage], target: str, engine: Engine) -> list[Stage]:
+    """The stages that a build up to `target` needs; `platform` is "build" for those of the engine's own platform."""
+    by_name: dict[str, Stage] = {}
+    for number, stage in enumerate(stages):
+        parent = by_name.get(stage.base.lower())
+        here = "BUILDPLATFORM" in stage.platform or stage.platform == own(engine)
+        kind = "build" if here else "" if stage.platform or not parent else parent.platform
+        found = Stage(stage.name, stage.base, kind, stage.runs, stage.sources)
+        by_name |= {stage.name: found, str(number): found}
+    wanted = [target.lower() or (stages[-1].name if stages else "")]
+    needed: dict[str, Stage] = {}
+    while wanted:
+        name = wanted.pop()
+        if name in by_name and by_name[name].name not in needed:
+            stage = by_name[name]
+            needed[stage.name] = stage
+            wanted += [stage.base.lower(), *stage.sources]
+    return list(needed.values())
+
+
+def worst(routes: Sequence[Route]) -> Route:
+    """Of several Dockerfiles' routes for one platform the one to tell."""
+    return max(routes, key=lambda route: (route.how == "emulated", "emulated" in route.why))
+
+
+def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes: Sequence[Route]) -> None:
+    """Refuse what should not be tried. `driver` is that of the builder in use, asked where it matters.
+
+    Problems: bad-argument; platform-unsupported where the result can be held nowhere; emulation-refused where cargo
+    would be emulated and nobody asked for that.
+    """
+    several = len(request.platforms) > 1
+    if request.push and request.oci:
+        raise Problem("bad-argument", "--push and --oci are two places.", hint="one of them at a time")
+    if (request.platforms or request.push or request.oci) and tier != "full":
+        raise Problem(
+            "platform-unsupported",
+            "This engine builds for its own platform only, and only into itself.",
+            causes=["--platform, --push and --oci need BuildKit and buildx"],
+            hint="invoke engine.install",
+        )
+    if driver == "docker" and not engine.containerd_store and (several or request.oci):
+        what = f"one image for {' and '.join(request.platforms)}" if several else "OCI archives"
+        raise Problem(
+            "platform-unsupported",
+            f"This engine cannot make {what}.",
+            causes=["that needs the containerd image store, which is off here"],
+            hint='{"features": {"containerd-snapshotter": true}} in daemon.json; or one --platform at a time; '
+            "or a builder of another driver (docker buildx create --use) with --push",
+        )
+    if driver != "docker" and several and not (request.push or request.oci):
+        raise Problem(
+            "platform-unsupported",
+            f"The builder in use ({driver}) cannot hand one image for several platforms to the engine.",
+            hint="--push HOST/PATH, --oci DIRECTORY, one --platform at a time, or: --builder default",
+        )
+    slow = [r for r in routes if r.how == "emulated"]
+    if slow and not request.allow_emulation:
+        raise Problem(
+            "emulation-refused",
+            f"cargo would run emulated for {slow[0].platform}.",
+            causes=[slow[0].why, f"emulated it takes {EMULATION_PRICE}"],
+            hint="FROM --platform=$BUILDPLATFORM for that stage (docs/how-to/platforms.md), or: --allow-emulation",
+        )
+
+
+def long_form(given: str) -> str:
+    """`arm64` or `linux/arm64` in the long form; empty stays empty."""
+    return given if not given or "/" in given else f"linux/{given}"

@@ -1,0 +1,167 @@
+"""Doctor: gather facts in parallel, judge them, show or mend."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks import doctor
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import EXIT_CODES, Problem
+from buildkit_tasks.core.session import Session
+
+from . import Check, Facts
+from . import host as doctor_host
+from . import project as doctor_project
+
+_SIGNS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL", "unknown": "?   "}
+
+#: What `--fix` may do: the words of the question, and the deed.
+FIXES: dict[str, str] = {
+    "engine.install": "install a Docker engine with buildx and compose",
+    "engine.start": "start the Docker engine",
+    "context": "switch docker to its default context",
+    "builder": "switch buildx to the engine's own builder",
+    "dotenv": "make or complete .env (what you have is kept)",
+    "dotenv-mode": "make .env readable by you alone",
+    "enable": "write the line that enables BuildKit into your shell's start-up file",
+    "completion": "renew the shell completion",
+    "images": "build base images from Debian packages",
+}
+
+
+def gather(session: Session) -> Facts:
+    """All facts, from as many questions at once as there are; takes as long as the slowest (under 3 s)."""
+    questions: list[Callable[[Session], dict[str, Any]]] = [
+        *doctor_host.QUESTIONS,
+        *(doctor_project.QUESTIONS if _inside(session) else ()),
+    ]
+    found: dict[str, Any] = {"compose_read": False}
+    with ThreadPoolExecutor(len(questions)) as pool:
+        for answer in [pool.submit(q, session) for q in questions]:
+            found.update(answer.result())
+    facts = Facts(**found)
+    if facts.podman_cli:  # what it says of itself is not docker's; one check tells it
+        facts = replace(facts, engine=None, silent=None, builder=None, compose_read=False, compose_error=None)
+    if facts.engine and facts.engine.root_dir:
+        facts = replace(facts, **doctor_host.disk(Path(facts.engine.root_dir)))
+    return facts
+
+
+def _inside(session: Session) -> bool:
+    try:
+        _ = session.root
+    except Problem:
+        return False
+    return True
+
+
+def run_doctor(session: Session, *, fix: bool, verify: bool) -> int:
+    """Examine, mend what may be mended, tell; returns the exit code: 0, or that of unhealthy-setup."""
+    began = session.world.clock()
+    checks = _examined(session)
+    if fix and mend(session, checks):
+        session = Session(session.world, session.report, session.flags)  # nothing remembered from before
+        checks = _examined(session)
+    proof: dict[str, Any] = {}
+    if verify:
+        from .proof import prove
+
+        if any(c.state == "fail" for c in checks):
+            session.report.say("not verified: mend the failures first")
+        else:
+            proof = prove(session)
+    if session.report.json_only:
+        session.report.envelope(
+            {
+                "checks": [asdict(c) for c in checks],
+                "verified": proof,
+                "seconds": round(session.world.clock() - began, 2),
+            }
+        )
+    else:
+        tell(session, checks, session.world.clock() - began)
+    return EXIT_CODES["unhealthy-setup"] if any(c.state == "fail" for c in checks) else 0
+
+
+def _examined(session: Session) -> tuple[Check, ...]:
+    checks = doctor.examine(gather(session), doctor.RULES)
+    return tuple(replace(c, remedy=typed(session, c.remedy)) for c in checks)
+
+
+def typed(session: Session, text: str) -> str:
+    """A remedy as it has to be typed here: from a checkout whose tools live in .venv, `invoke` is `./dev invoke`."""
+    root = session.root if _inside(session) else None
+    if not root or not (root / "dev").is_file() or session.world.env.get("VIRTUAL_ENV") != str(root / ".venv"):
+        return text
+    dev = "./dev" if session.world.cwd == root else str(root / "dev")
+    return re.sub(r"(?<![\w/.-])invoke (?=[a-z])", f"{dev} invoke ", text)
+
+
+def tell(session: Session, checks: Sequence[Check], seconds: float) -> None:
+    """One line a check; what fires with why and remedy."""
+    width = max(len(c.name) for c in checks)
+    lines = []
+    for check in checks:
+        lines.append(f"{_SIGNS[check.state]}  {check.name.ljust(width)}  {check.found}")
+        if check.fires:
+            indent = " " * (width + 8)
+            lines += [f"{indent}wanted:  {check.wanted}", f"{indent}why:     {check.why}"]
+            lines.append(f"{indent}mend it: {check.remedy}")
+    count = {state: sum(c.state == state for c in checks) for state in _SIGNS}
+    lines.append(
+        f"{len(checks)} checks in {seconds:.1f} s: {count['ok']} ok, {count['warn']} warnings, {count['fail']} failures"
+        + (f", {count['unknown']} not to be told here" if count["unknown"] else "")
+    )
+    if any(c.fix and c.fires for c in checks):
+        lines.append(typed(session, "invoke doctor --fix") + " applies the safe remedies, asking before each")
+    session.report.answer("\n".join(lines))
+
+
+def mend(session: Session, checks: Sequence[Check]) -> bool:
+    """Apply each safe remedy once, with consent; True where anything was done. A failed one does not stop the rest."""
+    done = False
+    for fix in dict.fromkeys(c.fix for c in checks if c.fires and c.fix):
+        names = ", ".join(c.name for c in checks if c.fix == fix and c.fires)
+        if not session.report.consent(f"{names}: {FIXES[fix]}"):
+            continue
+        try:
+            apply(session, fix)
+            done = True
+        except Problem as problem:
+            session.report.problem(problem)
+    return done
+
+
+def apply(session: Session, fix: str) -> None:
+    """One remedy. The flows that ask again get the same yes from `--yes`, else from the person."""
+    from buildkit_tasks.engine import ensure as engine_ensure
+    from buildkit_tasks.images import bases as base_images
+    from buildkit_tasks.project import discover, dotenv
+    from buildkit_tasks.shells import completion as completion_flow
+    from buildkit_tasks.shells import enable
+
+    home = session.world.home
+    if fix == "engine.install":
+        engine_ensure.install(session)
+    elif fix == "engine.start":
+        engine_ensure.start(session)
+    elif fix == "context":
+        run.check(session.world, docker.context_use(home, "default"))
+    elif fix == "builder":
+        run.check(session.world, docker.builder_use(home, "default"))
+    elif fix == "dotenv":
+        dotenv.ensure(session)
+    elif fix == "dotenv-mode":
+        (session.root / ".env").chmod(0o600)
+    elif fix == "enable":
+        enable.enable(session, "", dry_run=False, undo=False)
+    elif fix == "completion":
+        completion_flow.install(session, "")
+    elif fix == "images":
+        found = discover.discover(session)
+        base_images.ensure(session, found.engine, base_images.references(found.workspace), check=True)

@@ -1,0 +1,257 @@
+"""Doctor's questions to the machine: docker command, engine, builder, kernel, shell. Each answers a part of `Facts`."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import shutil
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.builds import builder_facts
+from buildkit_tasks.builds.builder_facts import Node
+from buildkit_tasks.core import docker, run, units
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.engine import facts as engine_facts
+from buildkit_tasks.shells import enable
+from buildkit_tasks.shells import rc as shellrc
+
+from . import Builder
+
+#: Seconds for one question: doctor as a whole has three.
+PATIENCE = 2.5
+
+DAEMON_JSON = Path("/etc/docker/daemon.json")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_ENV = ("DOCKER_BUILDKIT", "COMPOSE_DOCKER_CLI_BUILD", "BUILDX_BUILDER", "DOCKER_HOST", "DOCKER_CONTEXT")
+
+
+def client(session: Session) -> dict[str, Any]:
+    """The docker commands on PATH, podman, compose v1, the client's configuration."""
+    path = session.world.env.get("PATH", "")
+    clis = _all_on(path, "docker")
+    config = Path(session.world.env.get("DOCKER_CONFIG") or session.world.home / ".docker") / "config.json"
+    v1 = ""
+    if standalone := shutil.which("docker-compose", path=path):
+        asked = run.capture(session.world, Command((standalone, "version", "--short"), Path("/")), timeout=PATIENCE)
+        v1 = standalone if asked.stdout.strip().lstrip("v").startswith("1.") else ""
+    return {
+        "clis": tuple(map(str, clis)),
+        "clis_differ": _differ(session, clis) if len(clis) > 1 else "",
+        "podman_cli": bool(clis) and _is_podman(clis[0]),
+        "podman": shutil.which("podman", path=path) is not None,
+        "compose_v1": v1,
+        "client_config": _json_file(config) or {},
+        "env": {
+            k: v
+            for k, v in session.world.env.items()
+            if k in _ENV or k in _PROXIES or k in [p.lower() for p in _PROXIES]
+        },
+    }
+
+
+def the_engine(session: Session) -> dict[str, Any]:
+    """Everything of one `docker info`, and why it is silent where it is."""
+    here = Path("/")
+    began = time.time()
+    try:
+        result = run.capture(session.world, docker.info(here), timeout=PATIENCE)
+    except Problem:
+        return {}  # no docker command: another check's to tell
+    took = time.time() - began
+    info = _json(result.stdout)
+    found = engine_facts.parse(info) if isinstance(info, dict) else engine_facts.parse({})
+    answer: dict[str, Any] = {"engine": found, "context": found.context}
+    if not isinstance(info, dict) or not found.version:
+        words = [result.stderr.strip(), *((info or {}).get("ServerErrors") or ())] if isinstance(info, dict) else []
+        problem = engine_facts.silent(session.world, here, "\n".join(w for w in words if w))
+        answer["silent"] = (problem.message, problem.hint)
+    else:
+        answer |= {
+            "client": engine_facts.version(str((info.get("ClientInfo") or {}).get("Version") or "")) or None,
+            "rootless": any("rootless" in str(o) for o in info.get("SecurityOptions") or ()),
+            "memory": info.get("MemTotal") or None,
+            "daemon_config": _json_file(DAEMON_JSON) if Path(found.root_dir).exists() else None,
+        }
+        if (stamp := _stamp(str(info.get("SystemTime") or ""))) is not None:
+            answer |= {"skew": stamp - (began + took / 2), "skew_error": took / 2}
+        if found.version < engine_facts.MINIMUM["engine"]:
+            parts = run.capture(session.world, docker.server_components(here), timeout=PATIENCE).stdout
+            answer["podman_engine"] = "podman" in parts.lower()
+    return answer
+
+
+def the_context(session: Session) -> dict[str, Any]:
+    """Where the context points, and whether only it is dead while the default engine lives."""
+    try:
+        address = engine_facts.host(session.world, Path("/"))
+    except Problem:
+        return {}
+    path = engine_facts.local_socket(address)
+    dead = (
+        path is not None
+        and path not in engine_facts.DEFAULT_SOCKETS
+        and engine_facts.knock(path) == "closed"
+        and any(engine_facts.knock(p) == "open" for p in engine_facts.DEFAULT_SOCKETS)
+    )
+    return {"context_host": address, "context_dead": dead}
+
+
+def the_builder(session: Session) -> dict[str, Any]:
+    """The builder in use, as `docker buildx inspect` tells it."""
+    wanted = _wanted_builder(session)
+    try:
+        text = run.capture(session.world, docker.builder_details(Path("/"), wanted), timeout=PATIENCE).stdout
+    except Problem:
+        return {}
+    found = builder_facts.read_inspect(text)
+    if not found.driver:
+        return {"builder": Builder(wanted, "", "missing", wanted=True)} if wanted else {}
+    first = found.nodes[0] if found.nodes else Node("", "", "")
+    status = found.error or first.error or first.status
+    return {"builder": Builder(found.name, found.driver, status, first.platforms, wanted=bool(wanted))}
+
+
+def _wanted_builder(session: Session) -> str:
+    """The builder that this project's settings name; empty for none, and outside a project."""
+    try:
+        name = session.settings.builder
+    except Problem:
+        return ""
+    return "" if name in ("auto", "legacy") else name
+
+
+def the_cache(session: Session) -> dict[str, Any]:
+    """Size of the build cache."""
+    try:
+        text = run.capture(session.world, docker.cache_total(Path("/")), timeout=PATIENCE).stdout
+    except Problem:
+        return {}
+    found = re.search(r"^Total:\s+(\S+)", text, re.MULTILINE)
+    return {"cache_size": units.size(found[1])} if found else {}
+
+
+def machine(_session: Session) -> dict[str, Any]:
+    """What /proc says."""
+    proc = Path("/proc/sys")
+    emulators = {}
+    for entry in (proc / "fs/binfmt_misc").glob("qemu-*"):
+        emulators[entry.name] = entry.read_text()
+    limits = {}
+    for name in ("max_user_watches", "max_user_instances"):
+        if (file := proc / "fs/inotify" / name).is_file():
+            limits[name] = int(file.read_text())
+    low = proc / "net/ipv4/ip_unprivileged_port_start"
+    return {
+        "binfmt": emulators,
+        "inotify": limits,
+        "kernel": platform.release(),
+        "unprivileged_port": int(low.read_text()) if low.is_file() else 1024,
+    }
+
+
+def shell(session: Session) -> dict[str, Any]:
+    """The start-up files of the login shell, and its completion."""
+    from buildkit_tasks.shells.completion import state
+
+    try:
+        name = enable.login_shell(session.world)
+    except Problem:
+        return {}
+    config = shellrc.config_dir(session.world.env, session.world.home)
+    file = shellrc.env_file(name, config)
+    is_set, broken, off = False, "", []
+    for path in enable.start_files(session.world, name):
+        try:
+            text = enable.read(path) or ""
+        except Problem:
+            continue
+        if shellrc.present(text):
+            is_set = True
+            broken = broken or ("" if file.is_file() else str(path))
+        else:
+            off += [f"{path}:{n}" for n in shellrc.overruled(text)]
+    return {"rc_set": is_set, "rc_broken": broken, "rc_off": tuple(off), "completion": state(session.world, name)}
+
+
+def disk(root: Path) -> dict[str, Any]:
+    """Free space where the engine keeps its data, if that is on this machine."""
+    try:
+        return {"disk_path": str(root), "disk_free": shutil.disk_usage(root).free}
+    except OSError:
+        return {}
+
+
+QUESTIONS: tuple[Callable[[Session], dict[str, Any]], ...] = (
+    client,
+    the_engine,
+    the_context,
+    the_builder,
+    the_cache,
+    machine,
+    shell,
+)
+
+
+def _all_on(path: str, name: str) -> list[Path]:
+    """Every executable of that name on PATH, first one first, links to one program counted once."""
+    found: dict[Path, Path] = {}
+    for folder in path.split(":"):
+        place = shutil.which(name, path=folder) if folder else None
+        if place:
+            found.setdefault(Path(place).resolve(), Path(place))
+    return list(found.values())
+
+
+def _differ(session: Session, clis: list[Path]) -> str:
+    """In which plugins two docker commands differ; each looks for them in directories of its own, too."""
+    found = []
+    for cli in clis[:2]:
+        info = Command((str(cli), "info", "--format", "{{json .ClientInfo}}"), Path("/"))
+        told = _json(run.capture(session.world, info, timeout=PATIENCE).stdout)
+        plugins = (told or {}).get("Plugins") or () if isinstance(told, dict) else ()
+        found.append({p.get("Name"): p.get("Version") for p in plugins if p.get("Name") in ("buildx", "compose")})
+    names = [n for n in ("buildx", "compose") if found[0].get(n) != found[1].get(n)]
+    return ", ".join(f"{n} {found[0].get(n, 'missing')} and {found[1].get(n, 'missing')}" for n in names)
+
+
+def _is_podman(cli: Path) -> bool:
+    """podman-docker installs a link to podman, or a short script that calls it."""
+    if cli.resolve().name.startswith("podman"):
+        return True
+    try:
+        with cli.open("rb") as file:
+            head = file.read(400)
+    except OSError:
+        return False
+    return head.startswith(b"#!") and b"podman" in head
+
+
+def _stamp(text: str) -> float | None:
+    """RFC 3339 in seconds; nanoseconds are cut, Python before 3.11 reads neither them nor Z."""
+    found = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?\d*(Z|[+-]\d\d:\d\d)", text)
+    if not found:
+        return None
+    zone = "+00:00" if found[3] == "Z" else found[3]
+    return datetime.fromisoformat(found[1] + zone).timestamp() + float(found[2] or 0)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _json_file(path: Path) -> dict[str, Any] | None:
+    try:
+        content = _json(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,212 @@
+"""Doctor's questions to the project: compose file, ports, .env, sources, base images."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.core import docker, dotenv_text, run, units
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Workspace
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.images import bases as image_flow
+from buildkit_tasks.images import choice as image_choice
+from buildkit_tasks.images import names as image_names
+from buildkit_tasks.project import ports
+from buildkit_tasks.project.discover import read_workspace
+from buildkit_tasks.registry import reachable
+
+from . import Health, PortUse
+
+#: Values that somebody meant to replace, and names of which the values are secrets.
+_PLACEHOLDER = re.compile(
+    r"change[-_ ]?(?:me|it|this)?|todo|fixme|secret|password|passw0rd|example|placeholder|admin"
+    r"|x{3,}|\*{3,}|<.*>|12345\d*",
+    re.IGNORECASE,
+)
+_SECRET = re.compile(r"PASS(?:WORD|WD)?|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIAL", re.IGNORECASE)
+
+#: Programs that slim images lack and health checks like to call.
+_TOOLS = frozenset({"curl", "wget", "nc", "ncat", "netcat", "jq", "python", "python3", "grpc_health_probe", "ps"})
+
+
+def the_compose_file(session: Session) -> dict[str, Any]:
+    """The compose model, and what follows from it: ports, bind sources, health checks, base images."""
+    try:
+        space = read_workspace(session)
+    except Problem as problem:
+        if problem.code in ("compose-invalid", "scope-missing"):
+            words = [problem.message, *problem.details.strip().splitlines()[-1:]]
+            return {"compose_read": True, "compose_error": (" ".join(words), problem.hint)}
+        return {"compose_read": False}  # docker's or .env's fault: their own checks tell
+    return {
+        "compose_read": True,
+        "published": tuple(p.published for p in space.ports),
+        "ports_taken": _ports(session, space),
+        "missing_sources": _sources(space),
+        "health_tools": tuple(_health(space)),
+        **_base_images(session, space),
+    }
+
+
+def _ports(session: Session, space: Workspace) -> tuple[PortUse, ...]:
+    """Published ports that somebody else holds. A service that runs holds its own."""
+    busy = [p for p in space.ports if ports.taken(p.host, p.published)]
+    if not busy:
+        return ()
+    root = session.root
+    listed = run.capture(session.world, docker.containers(root, space.compose_files)).stdout.strip()
+    rows = json.loads(listed) if listed.startswith("[") else [json.loads(x) for x in listed.splitlines() if x]
+    running = {r.get("Service") for r in rows if r.get("State") == "running"}
+    raw = None
+    found = []
+    for port in busy:
+        if port.service in running:
+            continue
+        if raw is None:
+            raw = json.loads(run.capture(session.world, docker.raw_config(root, space.compose_files)).stdout or "{}")
+        other = run.capture(session.world, docker.publishing(root, port.published)).stdout.split()
+        who = f"container {other[0]}" if other else ports.holder(port.published) or "another program"
+        found.append(PortUse(port.service, port.published, who, ports.variable(raw, port.service, port.target)))
+    return tuple(found)
+
+
+def _sources(space: Workspace) -> tuple[str, ...]:
+    """Bind sources that are not there. Directories that compose may make are the short syntax's trap."""
+    missing: dict[str, None] = {}
+    for service in (space.config.get("services") or {}).values():
+        for volume in service.get("volumes") or ():
+            if isinstance(volume, dict) and volume.get("type") == "bind" and not Path(volume["source"]).exists():
+                missing[str(volume["source"])] = None
+    return tuple(missing)
+
+
+def _health(space: Workspace) -> Iterable[Health]:
+    """Health checks of built services that call a program which their Dockerfile nowhere installs."""
+    built = {s.name: s for s in space.services}
+    for name, entry in (space.config.get("services") or {}).items():
+        test = (entry.get("healthcheck") or {}).get("test") or ()
+        words = " ".join(test[1:]) if isinstance(test, list) else str(test)
+        called = _TOOLS.intersection(re.findall(r"[\w.-]+", words))
+        if name not in built or not called:
+            continue
+        try:
+            text = built[name].dockerfile.read_text("utf-8")
+        except OSError:
+            continue
+        last = _last_stage(text)
+        for tool in sorted(called):
+            if not re.search(rf"\b{re.escape(tool)}\b", last):
+                yield Health(name, tool, built[name].image)
+
+
+def _last_stage(text: str) -> str:
+    """RUN and COPY of the stage that becomes the image."""
+    kept: list[str] = []
+    for item in syntax.instructions(text):
+        if item.keyword == "FROM":
+            kept = []
+        elif item.keyword in ("RUN", "COPY", "ADD"):
+            kept.append(item.rest)
+    return "\n".join(kept)
+
+
+def _base_images(session: Session, space: Workspace) -> dict[str, Any]:
+    """Whether a registry is needed at all, and then whether it answers."""
+    refs = image_flow.references(space)
+    offline = {ref: recipe.image for ref in refs if (recipe := image_names.recipe_for(ref))}
+    try:
+        here = image_choice.local(session, [*refs, *offline.values()])
+    except Problem:
+        return {}
+    if all(ref in here or offline.get(ref) in here for ref in refs):
+        return {}
+    host = session.settings.base_registry.partition("/")[0] or reachable.HUB
+    answers, words = reachable.reachable(session.world, [host], session.settings.ca_bundle)
+    state = "open" if answers else "untrusted" if "CERTIFICATE_VERIFY" in words.upper() else "closed"
+    return {"registry": host, "registry_state": state, "registry_words": words}
+
+
+def dotenv(session: Session) -> dict[str, Any]:
+    """.env against .env.example; names and modes, never values."""
+    example, path = session.root / ".env.example", session.root / ".env"
+    answer: dict[str, Any] = {}
+    try:
+        values = session.dotenv
+    except Problem as problem:
+        return {"dotenv": True, "dotenv_error": problem.message}
+    if path.is_file():
+        answer |= {"dotenv": True, "dotenv_mode": path.stat().st_mode & 0o777}
+        listed = run.capture(session.world, docker.git(session.root, "ls-files", "--", ".env"))
+        answer["dotenv_tracked"] = bool(listed.stdout.strip())
+    elif example.is_file():
+        answer["dotenv"] = False
+    if example.is_file():
+        wanted = dotenv_text.values(example.read_text("utf-8", errors="replace"))
+        lacking = [k for k, v in wanted.items() if k not in values or (not v and not values[k])]
+        answer["dotenv_missing"] = tuple(k for k in lacking if k not in session.world.env)
+    answer["dotenv_placeholders"] = placeholders(values)
+    return answer
+
+
+def placeholders(values: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of secrets whose value is one that somebody meant to replace."""
+    return tuple(k for k, v in values.items() if _SECRET.search(k) and _PLACEHOLDER.fullmatch(v.strip()))
+
+
+def locks(session: Session) -> dict[str, Any]:
+    """Lock files that git ignores, and workspaces without one; at most two directories deep."""
+    root = session.root
+    manifests = [p for pattern in ("Cargo.toml", "*/Cargo.toml") for p in sorted(root.glob(pattern))]
+    spaces = [p for p in manifests if "[workspace" in p.read_text("utf-8", errors="replace")]
+    missing = [
+        str(p.with_name("Cargo.lock").relative_to(root)) for p in spaces if not p.with_name("Cargo.lock").exists()
+    ]
+    there = [str(p.with_name("Cargo.lock").relative_to(root)) for p in spaces if p.with_name("Cargo.lock").exists()]
+    ignored: list[str] = []
+    if there:
+        try:
+            asked = run.capture(session.world, docker.git(root, "check-ignore", "--", *there))
+            ignored = asked.stdout.split()
+        except Problem:
+            pass  # no git here: nothing can be ignored by it
+    return {"locks_missing": tuple(missing), "locks_ignored": tuple(ignored)}
+
+
+def settings(session: Session) -> dict[str, Any]:
+    """What the settings want: disk, cache budget, CA bundle."""
+    try:
+        wanted = session.settings
+    except Problem:
+        return {}  # a broken .env or pyproject: told by the check of .env, or by every other task
+    return {
+        "root": str(session.root),
+        "min_disk": wanted.min_disk_gb * 1_000_000_000,
+        "cache_budget": units.size(wanted.cache_budget) if wanted.cache_budget else 0,
+        "ca_bundle": wanted.ca_bundle,
+        "ca_state": ca_state(Path(wanted.ca_bundle)) if wanted.ca_bundle else "",
+    }
+
+
+def ca_state(path: Path) -> str:
+    """ok, missing, broken (no PEM certificate in it) or expired (every one of them)."""
+    if not path.is_file():
+        return "missing"
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        trust.load_verify_locations(cafile=str(path))
+        held = trust.get_ca_certs()
+    except (OSError, ValueError):
+        return "broken"
+    now = time.time()
+    ends = [ssl.cert_time_to_seconds(str(c["notAfter"])) for c in held if "notAfter" in c]
+    return "expired" if ends and max(ends) < now else "ok" if ends else "broken"
+
+
+QUESTIONS: tuple[Callable[[Session], dict[str, Any]], ...] = (the_compose_file, dotenv, locks, settings)

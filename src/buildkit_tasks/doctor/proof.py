@@ -1,0 +1,76 @@
+"""The three proofs: BuildKit is there, cache mounts persist, and how long builds take."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.caches import records as cache_records
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.images import bases as base_images
+from buildkit_tasks.project.discover import discover
+from buildkit_tasks.shells import enable
+
+
+def prove(session: Session) -> dict[str, Any]:
+    """Run the proofs, saying each. Problems: verify-failed, those of discovery and of base images."""
+    say = session.report.say
+    seconds = enable.probe(session)
+    say(f"proved: BuildKit builds ({seconds:.1f} s)")
+    mounts = persist(session)
+    say(f"proved: a cache mount keeps what a build wrote, for the next build ({mounts:.1f} s)")
+    proof: dict[str, Any] = {"buildkit_seconds": round(seconds, 2), "mounts_seconds": round(mounts, 2)}
+    if session.report.json_only:
+        return proof  # the benchmark has a document of its own: invoke bench --quick --json
+    from buildkit_tasks.bench import run as bench_run
+
+    say("measuring build times; this takes some minutes, and what is measured is deleted afterwards")
+    bench_run.quick(session, rounds=1, markdown=False)
+    return proof
+
+
+def persist(session: Session) -> float:
+    """Seconds of two builds, the second of which reads what the first wrote into a mount. Raises verify-failed."""
+    project = discover(session)
+    refs = base_images.references(project.workspace)[:1]
+    if not refs:
+        raise Problem("verify-failed", "No service is built here, so there is no base image to try a mount with.")
+    use = base_images.replacements(session, project.engine, refs).get(refs[0], refs[0])
+    mount, word = f"{project.workspace.scope}-doctor-{secrets.token_hex(4)}", secrets.token_hex(8)
+    began = session.world.clock()
+    try:
+        _step(session, (refs[0], use), mount, f"echo {word} > /m/word")
+        _step(session, (refs[0], use), mount, f"grep -qx {word} /m/word")
+    finally:
+        _remove(session, mount)
+    return session.world.clock() - began
+
+
+def _step(session: Session, base: tuple[str, str], mount: str, what: str) -> None:
+    text = f"FROM {base[0]}\nRUN --mount=type=cache,id={mount},target=/m {what}\n"
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
+        result = run.capture(
+            session.world, docker.mount_build(session.root, text, Path(folder), base=base), timeout=120
+        )
+    if result.code != 0:
+        raise Problem(
+            "verify-failed",
+            "A cache mount did not persist." if "grep" in what else "A build with a cache mount fails.",
+            causes=["the builder in use is not the one that built before, or its cache is collected at once"],
+            details=result.stderr.strip(),
+            hint="invoke doctor    (see builder and gc)",
+        )
+
+
+def _remove(session: Session, mount: str) -> None:
+    """Take the mount of the proof away again."""
+    listed = run.capture(session.world, docker.cache_records(session.root))
+    for record in cache_records.parse(listed.stdout):
+        if record.mount_id == mount:
+            gone: Command = docker.remove_cache_record(session.root, record.id)
+            run.capture(session.world, gone)

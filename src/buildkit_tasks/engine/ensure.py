@@ -1,0 +1,250 @@
+"""The engine: use the one that answers, start the one that is installed, install one where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from buildkit_tasks.core import host
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Engine
+from buildkit_tasks.core.session import Session
+
+from . import facts as engine_facts
+from . import install as engine_install
+from . import start as engine_start
+
+HOME = Path("/")
+
+
+def ensure(session: Session) -> Engine:
+    """An engine of the full tier, whatever it takes; asks before it changes the system.
+
+    Problems: engine-denied, engine-start-failed, engine-install-unsupported, engine-install-failed, engine-too-old,
+    root-needed, consent-missing; engine-stopped for an engine that is not this machine's own.
+    """
+    try:
+        found = engine_facts.facts(session.world, HOME)
+    except Problem as problem:
+        _only_ours(session, problem)
+        if not _installed(session):
+            _install(session)
+        _start(session)
+        found = engine_facts.facts(session.world, HOME)
+    if engine_facts.lacking(found):
+        _install(session)
+        found = _renewed(session)
+    engine_facts.require_full(found)
+    return found
+
+
+def start(session: Session) -> Engine:
+    """Start the installed engine, where none answers. Problems as of `ensure`, and engine-missing."""
+    try:
+        found = engine_facts.facts(session.world, HOME)
+        session.report.say(f"an engine answers already: {engine_facts.dotted(found.version)} (context {found.context})")
+        return found
+    except Problem as problem:
+        _only_ours(session, problem)
+        if not _installed(session):
+            raise Problem(
+                "engine-missing", "No engine is installed on this machine.", hint="invoke engine.install"
+            ) from None
+    _start(session)
+    return engine_facts.facts(session.world, HOME)
+
+
+def stop(session: Session) -> None:
+    """Stop the engine that `start` started. Raises `Problem` engine-not-ours for any other."""
+    ours = engine_start.started(session.world)
+    if ours:
+        host.rights(session.world, "stop the engine")
+        engine_start.stop(session.world, ours)
+        session.report.say(f"the engine is stopped (it was process {ours.pid})")
+    elif not any(engine_start.listens(path) for path in engine_facts.DEFAULT_SOCKETS):
+        session.report.say("no engine runs on this machine")
+    else:
+        how = "sudo systemctl stop docker" if host.systemd() else "sudo service docker stop, or end the process dockerd"
+        raise Problem(
+            "engine-not-ours", "This engine was started by somebody else, so it is not ours to stop.", hint=how
+        )
+
+
+def install(session: Session) -> Engine:
+    """Install what the full tier lacks; nothing where nothing is missing. Problems as of `ensure`."""
+    try:
+        have: Engine | None = engine_facts.client(session.world, HOME)
+    except Problem:
+        have = None
+    if have and not _lacks(session, have):
+        session.report.say("nothing is missing")
+    else:
+        _install(session)
+    if have and have.version:
+        return _renewed(session)
+    try:
+        return engine_facts.facts(session.world, HOME)
+    except Problem:
+        session.report.say("to start it: invoke engine.start")
+        return engine_facts.client(session.world, HOME)
+
+
+def undo(session: Session) -> None:
+    """Take back what `install` did: source and pins at once, packages with consent; images and volumes stay."""
+    world, report = session.world, session.report
+    files, packages = engine_install.ours(world), engine_install.recorded(world)
+    there = [p for p in packages if p in engine_install.installed(world)] if packages else []
+    if not files and not there:
+        report.say("nothing to undo: no file and no package here is of our making")
+        return
+    host.rights(world, "remove what was installed")
+    remove = False
+    if there and (report.yes or world.interactive):
+        remove = report.consent(f"remove the packages that were installed ({' '.join(there)}); images and volumes stay")
+    if remove:
+        if ours := engine_start.started(world):
+            engine_start.stop(world, ours)
+            report.say("stopped the engine")
+        host.apt_get(world, ("remove", "-y", *there), "engine-install-failed")
+        report.say(f"removed {' '.join(there)}; images and volumes stay in /var/lib/docker")
+    for path in files:
+        if path != engine_install.DAEMON_FILE or remove:
+            host.remove_as_root(world, path)
+            report.say(f"removed {path}")
+    if remove:
+        engine_install.forget(world)
+    elif there:
+        report.say(f"the packages stay; to remove them: sudo apt-get remove {' '.join(there)}")
+
+
+def status(session: Session) -> None:
+    """The answer of `invoke engine.status`. Raises the `Problem` of an engine that cannot be used."""
+    found = engine_facts.facts(session.world, HOME)
+    ours = engine_start.started(session.world)
+    lacks = engine_facts.lacking(found)
+    if session.report.json_only:
+        session.report.envelope(
+            {
+                "engine": {
+                    "version": engine_facts.dotted(found.version),
+                    "buildx": engine_facts.dotted(found.buildx),
+                    "compose": engine_facts.dotted(found.compose),
+                    "platform": f"{found.os}/{found.arch}",
+                    "context": found.context,
+                    "address": engine_facts.host(session.world, HOME),
+                    "containerd_store": found.containerd_store,
+                    "root_dir": found.root_dir,
+                    "pid": ours.pid if ours else None,
+                    "lacks": list(lacks),
+                }
+            }
+        )
+        return
+    rows = [
+        (
+            "Docker Engine",
+            engine_facts.dotted(found.version),
+            f"{engine_facts.dotted(engine_facts.MINIMUM['engine'])} or newer",
+        ),
+        (
+            "buildx",
+            engine_facts.dotted(found.buildx),
+            f"{engine_facts.dotted(engine_facts.MINIMUM['buildx'])} or newer",
+        ),
+        (
+            "compose",
+            engine_facts.dotted(found.compose),
+            f"{engine_facts.dotted(engine_facts.MINIMUM['compose'])} or newer",
+        ),
+        ("platform", f"{found.os}/{found.arch}", ""),
+        ("address", f"{engine_facts.host(session.world, HOME)} (context {found.context})", ""),
+        ("image store", "containerd" if found.containerd_store else "classic", ""),
+        ("data", found.root_dir, ""),
+        ("started by", f"invoke engine.start (process {ours.pid})" if ours else "somebody else", ""),
+    ]
+    session.report.table(("what", "found", "wanted"), rows)
+    engine_facts.require_full(found)
+
+
+def _only_ours(session: Session, problem: Problem) -> None:
+    """Raise the problem again where starting or installing an engine here would not mend it."""
+    if problem.code == "engine-stopped":
+        address = engine_facts.local_socket(engine_facts.host(session.world, HOME))
+        if address in engine_facts.DEFAULT_SOCKETS:
+            return
+    elif problem.code == "engine-missing" and not session.world.env.get("DOCKER_HOST"):
+        return
+    raise problem
+
+
+def _installed(session: Session) -> bool:
+    return host.which(session.world, "dockerd") is not None
+
+
+def _start(session: Session) -> None:
+    world, report = session.world, session.report
+    if any(engine_start.ping(path, 1) for path in engine_facts.DEFAULT_SOCKETS):
+        return  # the installation started it
+    if host.release().id == "macos":
+        raise Problem("engine-stopped", "Docker does not run.", hint="open -a Docker, or: colima start")
+    if not report.consent("the Docker engine is installed but does not run; start it"):
+        raise Problem("consent-missing", "Without a running engine nothing can be built.", hint="invoke engine.start")
+    host.rights(world, "start the Docker engine")
+    began = world.clock()
+    done = engine_start.start(world, lambda line: report.say(f"  {line}"))
+    report.say(
+        f"  the engine answers after {world.clock() - began:.1f} s" + (f"; its log: {done.log}" if done.log else "")
+    )
+
+
+def _lacks(session: Session, have: Engine) -> bool:
+    """Whether the full tier misses something; an engine that is installed but stopped is judged by its daemon."""
+    missing = set(engine_facts.lacking(have))
+    if not have.version and _installed(session) and missing == {"engine"}:
+        return engine_start.daemon_version(session.world) < engine_facts.MINIMUM["engine"]
+    return bool(missing)
+
+
+def _install(session: Session) -> None:
+    world, report = session.world, session.report
+    try:
+        have: Engine | None = engine_facts.client(world, HOME)
+    except Problem:
+        have = None
+    release = host.release()
+    before = engine_install.installed(world) if release.apt else set()
+    plan = engine_install.decide(
+        release,
+        host.apt_sources(),
+        engine_install.candidates(world) if release.apt else {},
+        before,
+        have,
+        daemon_json=engine_install.DAEMON_FILE.exists(),
+    )
+    what = "\n".join(["install a Docker engine:", *(f"  {w}" for w in plan.words)])
+    if have and have.version:
+        what += "\n  an engine that is replaced restarts, and its containers with it"
+    if not report.consent(what):
+        raise Problem("consent-missing", "Without an engine nothing can be built.", hint="invoke engine.install")
+    if report.yes:
+        for words in plan.words:
+            report.say(f"  {words}")
+    host.rights(world, "install the Docker engine")
+    began = world.clock()
+    engine_install.apply(world, plan, before)
+    report.say(f"  installed in {world.clock() - began:.0f} s; to take it back: invoke engine.install --undo")
+
+
+def _renewed(session: Session) -> Engine:
+    """The facts after an installation; an engine of ours that still runs its old program is restarted."""
+    found = engine_facts.facts(session.world, HOME)
+    ours = engine_start.started(session.world)
+    if (
+        "engine" in engine_facts.lacking(found)
+        and ours
+        and session.report.consent("restart the engine, to run the new one")
+    ):
+        host.rights(session.world, "restart the engine")
+        engine_start.stop(session.world, ours)
+        _start(session)
+        found = engine_facts.facts(session.world, HOME)
+    return found

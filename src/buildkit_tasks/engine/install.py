@@ -1,0 +1,204 @@
+"""Installing an engine on Debian and Ubuntu: what would be done (a value), doing it, and undoing it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildkit_tasks.core import apt, host, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.host import Release
+from buildkit_tasks.core.model import Command, Engine, Version
+from buildkit_tasks.core.world import World
+
+from .facts import MINIMUM, lacking, version
+
+#: A second source, where a release's own docker packages are too old: its name, and the packages taken from it. They
+#: need nothing newer from the old release; its own runc and iptables stay.
+SECOND = {"bookworm": "trixie"}
+FROM_SECOND = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd")
+
+SOURCE_FILE = Path("/etc/apt/sources.list.d/buildkit-tasks.sources")
+PIN_FILE = Path("/etc/apt/preferences.d/buildkit-tasks.pref")
+DAEMON_FILE = Path("/etc/docker/daemon.json")
+
+#: The first line of the apt files we write; a file without it is somebody else's, whatever its name.
+MARK = "# Made by buildkit-tasks; `invoke engine.install --undo` removes it.\n"
+
+#: Multi-platform images in the engine's own store, and quicker exports. Only ever for an engine that we installed.
+DAEMON_JSON = '{\n  "features": {\n    "containerd-snapshotter": true\n  }\n}\n'
+
+INSTRUCTIONS = {
+    "macos": "install Docker Desktop (https://docs.docker.com/desktop/setup/install/mac-install/), "
+    "or: brew install colima docker docker-buildx docker-compose && colima start",
+    "fedora": "sudo dnf install moby-engine docker-cli docker-buildx docker-compose "
+    "&& sudo systemctl enable --now docker",
+    "arch": "sudo pacman -S docker docker-buildx docker-compose && sudo systemctl enable --now docker",
+    "alpine": "doas apk add docker docker-cli-buildx docker-cli-compose && doas rc-service docker start",
+    "suse": "sudo zypper install docker docker-buildx docker-compose && sudo systemctl enable --now docker",
+    "rhel": "follow https://docs.docker.com/engine/install/rhel/",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an installation changes: files to write (path, text), packages, and the `second` release they come from."""
+
+    files: tuple[tuple[Path, str], ...]
+    packages: tuple[str, ...]
+    second: str = ""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The changes as lines, for the question and the log."""
+        told = []
+        for path, _ in self.files:
+            why = {
+                SOURCE_FILE: f"the {self.second} release as a second source, this machine's mirror and keyring",
+                PIN_FILE: "pinned to exactly the docker packages",
+                DAEMON_FILE: "the containerd image store",
+            }[path]
+            told.append(f"write {path}: {why}")
+        told.append(f"apt-get install {' '.join(self.packages)}")
+        return tuple(told)
+
+
+def decide(
+    release: Release,
+    sources: Sequence[apt.Source],
+    candidates: Mapping[str, Version],
+    installed: Iterable[str],
+    have: Engine | None,
+    *,
+    daemon_json: bool,
+) -> Plan:
+    """What to install for the full tier. Pure.
+
+    `candidates`: versions apt would install now; `installed`: packages that are there; `have`: what docker says, None
+    without a docker command; `daemon_json`: whether the engine is configured already, which is then left alone.
+    Raises `Problem` engine-install-unsupported with exact instructions.
+    """
+    if not release.apt:
+        raise unsupported(release)
+    there = set(installed)
+    missing = lacking(have) if have else tuple(MINIMUM)
+    if "docker-ce" in there:  # Docker's own packages are at home here; Debian's would displace them
+        names: dict[str, tuple[str, ...]] = {
+            "engine": ("docker-ce",),
+            "buildx": ("docker-buildx-plugin",),
+            "compose": ("docker-compose-plugin",),
+        }
+        wanted = [package for part in missing for package in names[part]]
+        if not all(p in candidates for p in wanted):
+            raise unsupported(release)
+        return Plan((), tuple(wanted))
+    ubuntu = "ubuntu" in (release.id, *release.like)
+    names = {
+        "engine": ("docker.io", "iptables"),
+        "buildx": ("docker-buildx",),
+        "compose": ("docker-compose-v2" if ubuntu else "docker-compose",),
+    }
+    wanted = [package for part in missing for package in names[part]]
+    fresh = "engine" in missing and not daemon_json and "docker.io" not in there
+    files: list[tuple[Path, str]] = [(DAEMON_FILE, DAEMON_JSON)] if fresh else []
+    if all(candidates.get(names[part][0], ()) >= MINIMUM[part] for part in missing):
+        if "docker-cli" in candidates and "engine" in missing:
+            wanted.insert(1, "docker-cli")
+        return Plan(tuple(files), tuple(wanted))
+    second = SECOND.get(release.codename, "") if release.id == "debian" else ""
+    main = apt.debian_main(sources, release.codename)
+    if not second or not main:
+        raise unsupported(release)
+    if "engine" in missing:
+        wanted.insert(1, "docker-cli")
+    source = apt.Source(main.uris, (second,), ("main",), main.options or {"Signed-By": apt.KEYRING})
+    text = MARK + apt.render([source])
+    pins = MARK + apt.pin(second, FROM_SECOND)
+    return Plan(((SOURCE_FILE, text), (PIN_FILE, pins), *files), tuple(wanted), second)
+
+
+def unsupported(release: Release) -> Problem:
+    """The exact words for a system on which we install nothing ourselves."""
+    kin = [release.id, *release.like]
+    known = {"centos": "rhel", "opensuse": "suse", "archlinux": "arch"}
+    key = next((k for name in kin if (k := known.get(name, name)) in INSTRUCTIONS), "")
+    return Problem(
+        "engine-install-unsupported",
+        f"buildkit-tasks does not install an engine on {release.name}.",
+        causes=["it does so on Debian 12 and newer, and on Ubuntu 22.04 and newer"],
+        hint=INSTRUCTIONS.get(key, "follow https://docs.docker.com/engine/install/"),
+    )
+
+
+def candidates(world: World) -> dict[str, Version]:
+    """Versions that apt would install now of all packages we may ask for; `{}` where its lists are empty."""
+    names = (
+        *("docker.io", "docker-cli", "docker-buildx", "docker-compose", "docker-compose-v2"),
+        *("docker-ce", "docker-buildx-plugin", "docker-compose-plugin"),
+    )
+    argv = ("apt-cache", "show", "--no-all-versions", *names)
+    text = run.capture(world, Command(argv, Path("/"))).stdout
+    return {
+        entry["Package"]: version(re.sub(r"^\d+:", "", entry["Version"]))
+        for entry in apt.fields(text)
+        if "Package" in entry and "Version" in entry
+    }
+
+
+def installed(world: World) -> set[str]:
+    """Names of all packages that are installed."""
+    argv = ("dpkg-query", "--show", "--showformat", "${db:Status-Abbrev} ${Package}\\n")
+    lines = run.capture(world, Command(argv, Path("/"))).stdout.splitlines()
+    return {line.split()[-1] for line in lines if line.startswith("ii")}
+
+
+def apply(world: World, plan: Plan, before: set[str]) -> None:
+    """Do what the plan says; root's rights were seen to. A failure takes back the files it wrote."""
+    written: list[Path] = []
+    try:
+        for path, text in plan.files:
+            host.write_as_root(world, path, text)
+            written.append(path)
+        if plan.second:
+            host.apt_get(world, ("update",), "engine-install-failed")
+        host.apt_install(world, plan.packages, "engine-install-failed")
+    except BaseException:
+        for path in written:
+            run.capture(world, host.as_root(("rm", "-f", str(path))))
+        raise
+    added = sorted((installed(world) - before) | set(recorded(world)))
+    _record_file(world).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _record_file(world).write_text(json.dumps({"packages": added}, indent=1) + "\n", "utf-8")
+
+
+def _record_file(world: World) -> Path:
+    return world.state_home / "engine-install.json"
+
+
+def recorded(world: World) -> tuple[str, ...]:
+    """Packages that our installation brought, dependencies included."""
+    try:
+        return tuple(json.loads(_record_file(world).read_text("utf-8"))["packages"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+
+
+def ours(world: World, root: Path = Path("/")) -> tuple[Path, ...]:
+    """Files of our making that are there. daemon.json is ours only as long as nobody has changed it."""
+    found = []
+    for path in (SOURCE_FILE, PIN_FILE, DAEMON_FILE):
+        try:
+            text = (root / path.relative_to("/")).read_text("utf-8", errors="replace")
+        except OSError:
+            continue
+        if text == DAEMON_JSON and recorded(world) if path == DAEMON_FILE else text.startswith(MARK):
+            found.append(path)
+    return tuple(found)
+
+
+def forget(world: World) -> None:
+    """The installation is undone."""
+    _record_file(world).unlink(missing_ok=True)

@@ -1,0 +1,301 @@
+"""Starting an installed engine: systemd, sysvinit, or the daemon itself; and stopping what we started."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from buildkit_tasks.core import host, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command, Version
+from buildkit_tasks.core.world import World
+
+from .facts import DEFAULT_SOCKETS, version
+
+#: Seconds a daemon may take until it answers. One that was killed checks its layers and containers first.
+PATIENCE = 60.0
+
+#: Seconds a daemon may take to end: it stops its containers, each with ten seconds to go.
+STOP_PATIENCE = 60.0
+
+#: Pid files and the program whose pid they should hold. A daemon refuses to start when another process has that pid.
+PID_FILES = (
+    (Path("/var/run/docker.pid"), "dockerd"),
+    (Path("/var/run/docker/containerd/containerd.pid"), "containerd"),
+)
+
+#: The system's containerd. The daemon waits for it wherever the file is there, also when nobody listens any more.
+CONTAINERD_SOCKET = Path("/run/containerd/containerd.sock")
+
+LOG_LINES = 15
+
+#: Starts of the daemon before we give up, where it gave up by itself: BuildKit asks containerd about every cache record
+#: and its ancestors, one at a time, and 26.1.5 gives it ten seconds. Two processes answer each other faster on one
+#: processor: with 4,100 records it ended after 11 s on two (five times of five), and was up after 7.5 s on one.
+ATTEMPTS = 3
+OUT_OF_TIME = "context deadline exceeded"
+
+
+@dataclass(frozen=True)
+class Started:
+    """What we started: `born` (clock ticks since boot) tells the process from a later one with the same pid."""
+
+    pid: int
+    born: str
+    how: str
+    log: str = ""
+
+
+def start(world: World, say: Callable[[str], None]) -> Started:
+    """Start the engine of this machine and return when it answers. Root's rights were seen to.
+
+    Raises `Problem` engine-start-failed with the daemon's last words, or engine-missing where none is installed.
+    """
+    for words in clear_stale(world):
+        say(words)
+    causes = []
+    if host.systemd():
+        result = run.capture(world, host.as_root(("systemctl", "start", "docker")))
+        if result.code == 0 and answers(DEFAULT_SOCKETS[0], PATIENCE):
+            return _remember(world, "systemctl stop docker")
+        causes.append(f"systemd: {_last(result.stderr) or 'the unit docker started, but nothing answers'}")
+    script = Path("/etc/init.d/docker")
+    if not host.systemd() and script.exists():
+        result = run.capture(world, host.as_root((str(script), "start")))
+        if result.code == 0 and answers(DEFAULT_SOCKETS[0], 10):
+            return _remember(world, f"{script} stop")
+        said = _last(result.stderr or result.stdout).removeprefix(f"{script}: ")
+        causes.append(f"{script}: {said or f'exit code {result.code}'}")
+    daemon = host.which(world, "dockerd")
+    if not daemon:
+        raise Problem(
+            "engine-missing", "No engine is installed on this machine.", causes=causes, hint="invoke engine.install"
+        )
+    if causes and not host.systemd():
+        say(f"{causes[-1]}; starting dockerd itself")
+    return _start_daemon(world, daemon, causes, say)
+
+
+def _start_daemon(world: World, daemon: str, causes: list[str], say: Callable[[str], None]) -> Started:
+    log = world.state_home / "engine" / "dockerd.log"
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for attempt in range(1, ATTEMPTS + 1):
+        pid = _spawn(world, daemon, log, one_processor=attempt > 1)
+        if answers(DEFAULT_SOCKETS[0], PATIENCE, lambda pid=pid: alive(pid)):  # type: ignore[misc]
+            if attempt > 1:
+                _all_processors(world, pid)
+            return _remember(world, "", pid, str(log))
+        text = run.capture(world, host.as_root(("tail", "-n", str(LOG_LINES), str(log)))).stdout
+        if alive(pid) or _last(text) != OUT_OF_TIME or attempt == ATTEMPTS:
+            break
+        say("the daemon ran out of its own time while it read its build cache; starting it again, on one processor")
+        for words in clear_stale(world):
+            say(words)
+    if alive(pid):
+        run.capture(world, host.as_root(("kill", str(pid))))
+        ended(pid, STOP_PATIENCE)
+        why = f"it did not answer within {PATIENCE:.0f} s, and was stopped again"
+    else:
+        why = "it ended at once"
+    raise Problem(
+        "engine-start-failed",
+        f"{daemon} could not be started: {why}.",
+        causes=[*causes, _last(text)],
+        details=text,
+        hint=f"mend what its log says ({log}), then: invoke engine.start",
+    )
+
+
+def _spawn(world: World, daemon: str, log: Path, one_processor: bool) -> int:
+    """Start the daemon in a session of its own, so that it outlives us; its pid. The last log stays as .1."""
+    pin = ("taskset", "-c", str(min(os.sched_getaffinity(0)))) if one_processor and host.which(world, "taskset") else ()
+    if log.exists():
+        run.capture(world, host.as_root(("mv", "-f", str(log), f"{log}.1")))
+    # through a shell in the background: sudo has answered before the daemon starts
+    line = 'log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!'
+    return int(run.check(world, host.as_root(("sh", "-c", line, "sh", str(log), *pin, daemon))).stdout.strip())
+
+
+def _all_processors(world: World, daemon: int) -> None:
+    """Give the daemon, and all that was started from it (containerd, containers that restart), every processor back.
+
+    A container's shim is nobody's child, so they are told by their one processor and by being younger than the daemon.
+    """
+    ours = os.sched_getaffinity(0)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(born(int(entry.name)) or 0) >= int(born(daemon) or 0):
+            with contextlib.suppress(OSError):
+                if os.sched_getaffinity(int(entry.name)) == {min(ours)} != ours:
+                    every = ",".join(map(str, sorted(ours)))
+                    run.capture(world, host.as_root(("taskset", "-a", "-c", "-p", every, entry.name)))
+
+
+def clear_stale(world: World) -> list[str]:
+    """Remove pid files whose process is dead or is another program, and a socket nobody listens at; says what it did.
+
+    A containerd that outlived its killed daemon is left alone: the new daemon takes it over, containers and all.
+    """
+    told = []
+    for path, program in PID_FILES:
+        try:
+            pid = int(path.read_text().strip() or "0")
+        except (OSError, ValueError):
+            continue
+        if not (pid and alive(pid) and name(pid) == program):
+            run.check(world, host.as_root(("rm", "-f", str(path))))
+            told.append(f"removed {path}: process {pid} is no {program}")
+    if CONTAINERD_SOCKET.exists() and not listens(CONTAINERD_SOCKET):
+        run.check(world, host.as_root(("rm", "-f", str(CONTAINERD_SOCKET))))
+        told.append(f"removed {CONTAINERD_SOCKET}: nobody listens there")
+    return told
+
+
+def alive(pid: int) -> bool:
+    """True while the process runs; one that ended and was not waited for (a zombie) does not."""
+    return _stat(pid)[:1] not in ([], ["Z"])
+
+
+def name(pid: int) -> str:
+    """The program a process runs, as the kernel tells it (at most 15 characters)."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def born(pid: int) -> str:
+    """When the process was started, in clock ticks since boot; empty where there is none."""
+    return next(iter(_stat(pid)[19:20]), "")
+
+
+def _stat(pid: int) -> list[str]:
+    """/proc/PID/stat from the state on; the name before it may hold blanks and brackets. See proc(5)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def listens(path: Path) -> bool:
+    """True where somebody accepts connections at the socket; no rights to find out counts as yes."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(2)
+        try:
+            door.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            pass
+    return True
+
+
+def answers(path: Path, seconds: float, running: Callable[[], bool] = lambda: True) -> bool:
+    """Wait until the engine behind the socket answers. False when the time is over or `running` is.
+
+    The daemon listens before it is ready, and an accepted request waits for it: most of the time is spent there. For
+    the moment before it listens there is no event to wait for, so the pauses start short and grow.
+    """
+    end = time.monotonic() + seconds
+    pause = 0.01
+    while time.monotonic() < end:
+        if ping(path, end - time.monotonic()):
+            return True
+        if not running():
+            return False
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.25)
+    return False
+
+
+def ping(path: Path, seconds: float) -> bool:
+    """One request to the engine's health address. A socket that we may not open is somebody else's and counts as up."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(max(0.1, seconds))
+        try:
+            door.connect(str(path))
+            door.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+            return b" 200 " in door.recv(200).partition(b"\r\n")[0]
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+
+
+def ended(pid: int, seconds: float) -> bool:
+    """Wait for the end of a process that is not our child; False when it still runs after so many seconds."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    except OSError:  # a kernel before 5.3
+        end = time.monotonic() + seconds
+        while alive(pid) and time.monotonic() < end:
+            time.sleep(0.1)
+        return not alive(pid)
+    try:
+        watch = select.poll()
+        watch.register(handle, select.POLLIN)
+        return bool(watch.poll(seconds * 1000)) or not alive(pid)
+    finally:
+        os.close(handle)
+
+
+def daemon_version(world: World) -> Version:
+    """The version of the installed daemon, asked of its program; `()` where it cannot be told."""
+    daemon = host.which(world, "dockerd")
+    if not daemon:
+        return ()
+    said = run.capture(world, Command((daemon, "--version"), Path("/")), timeout=10).stdout
+    return version(said.partition("version")[2])
+
+
+# ---- what we started is remembered, so that we stop nothing else ----
+
+
+def _record_file(world: World) -> Path:
+    return world.state_home / "engine" / "started.json"
+
+
+def _remember(world: World, how: str, pid: int = 0, log: str = "") -> Started:
+    if not pid:
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(PID_FILES[0][0].read_text())
+    started = Started(pid, born(pid), how, log)
+    path = _record_file(world)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.write_text(json.dumps(asdict(started)) + "\n", "utf-8")
+    return started
+
+
+def started(world: World) -> Started | None:
+    """What we started, as long as that very process still runs."""
+    try:
+        found = Started(**json.loads(_record_file(world).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    same = alive(found.pid) and name(found.pid) == "dockerd" and born(found.pid) == found.born
+    return found if same else None
+
+
+def stop(world: World, what: Started) -> None:
+    """Stop what we started, containers first, and wait for its end. Raises `Problem` engine-start-failed."""
+    argv = tuple(what.how.split()) or ("kill", str(what.pid))
+    run.check(world, host.as_root(argv))
+    if not ended(what.pid, STOP_PATIENCE):
+        raise Problem(
+            "engine-start-failed",
+            f"The engine (process {what.pid}) did not end within {STOP_PATIENCE:.0f} s.",
+            hint=f"see its log {what.log}" if what.log else "try again",
+        )
+    _record_file(world).unlink(missing_ok=True)
+
+
+def _last(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

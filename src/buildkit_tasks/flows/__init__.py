@@ -1,1 +1,0 @@
-"""The flows: what each task does, readable aloud. Plain functions, because nox has no Invoke context to give."""

@@ -1,0 +1,1 @@
+"""Base images: choose, fetch, build offline, share, check."""

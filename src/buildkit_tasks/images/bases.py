@@ -1,0 +1,165 @@
+"""Base images: decided once per engine, remembered in the state directory, put in place without editing any file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Engine, Workspace
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.dockerfiles import syntax
+
+from . import choice as image_choice
+from . import names as image_names
+from . import offline as image_offline
+from .names import Decision, Recipe
+
+
+def replacements(session: Session, engine: Engine, refs: Sequence[str]) -> dict[str, str]:
+    """For each public reference that needs another image in its place: that image. Nothing is built.
+
+    Raises `Problem` image-unavailable where an image can be had from nowhere, or has yet to be built.
+    """
+    decisions = image_choice.decide(session, engine, refs)
+    _demand(decisions)
+    if absent := _absent(session, engine, decisions):
+        raise Problem(
+            "image-unavailable",
+            f"{_and(d.reference for d in absent)} cannot be pulled here and have not been built from packages yet.",
+            hint="invoke images.build",
+        )
+    return {d.reference: d.use for d in decisions.values() if d.replaced}
+
+
+def ensure(session: Session, engine: Engine, refs: Sequence[str], *, check: bool = False) -> dict[str, str]:
+    """Like `replacements`, and builds what has to be built. With `check` remembered images are looked for again."""
+    decisions = image_choice.decide(session, engine, refs)
+    _demand(decisions)
+    absent = _absent(session, engine, decisions, check=check)
+    if absent and session.settings.remote_cache:
+        absent = _from_the_team(session, engine, absent)
+    if absent:
+        session.report.say(f"  no registry gives {_and(d.reference for d in absent)}: built from Debian packages")
+        image_offline.build(session, engine, recipes([d.use for d in absent]))
+        image_choice.remember(session, engine, built=[d.use for d in absent])
+    return {d.reference: d.use for d in decisions.values() if d.replaced}
+
+
+def foreign(session: Session, engine: Engine, refs: Sequence[str], platform: str, *, build: bool) -> dict[str, str]:
+    """For references that no registry gives here: images of another platform, built where they are not there yet.
+
+    Raises `Problem` image-unavailable for a reference that only this platform can have, or without `build`.
+    """
+    offline = [d for d in image_choice.decide(session, engine, refs).values() if d.source == "offline"]
+    found = {d.reference: image_names.foreign(d.use, platform) for d in offline}
+    present = image_choice.local(session, found.values())
+    for decision in offline:
+        if found[decision.reference] in present:
+            continue
+        recipe = image_names.named(decision.use)
+        if recipe is None or recipe.stage != "debian" or not build:
+            raise Problem(
+                "image-unavailable",
+                f"{decision.reference} for {platform} cannot be pulled here"
+                + (" and has not been built from packages yet." if recipe and recipe.stage == "debian" else "."),
+                causes=["of other platforms only a minimal Debian is built from packages"],
+                hint=f"invoke build --platform {platform}, or name a mirror (BUILDKIT_TASKS_BASE_REGISTRY)",
+            )
+        session.report.say(f"  no registry gives {decision.reference} for {platform}: unpacked from Debian packages")
+        image_offline.build_foreign(session, engine, recipe, platform)
+    return found
+
+
+def _from_the_team(session: Session, engine: Engine, absent: list[Decision]) -> list[Decision]:
+    """Those that the team's repository does not have either. Without it they are built: slower, never a failure."""
+    from . import fetch as image_fetch  # late: TLS alone takes 50 ms to import
+
+    try:
+        taken = image_fetch.fetch(session, engine, absent, session.settings.remote_cache)
+    except Problem as problem:
+        session.report.warn("; ".join((problem.message, *problem.causes[:1])))
+        return absent
+    return [d for d in absent if d.use not in taken]
+
+
+def _absent(
+    session: Session, engine: Engine, decisions: Mapping[str, Decision], *, check: bool = False
+) -> list[Decision]:
+    """Offline images that the engine has not; those it was seen to have once are believed, unless `check`."""
+    seen = set() if check else set(image_choice.load(session, engine)[1])
+    unsure = [d for d in decisions.values() if d.source == "offline" and d.use not in seen]
+    if not unsure:
+        return []
+    present = image_choice.local(session, [d.use for d in unsure])
+    image_choice.remember(session, engine, built=sorted(present))
+    return [d for d in unsure if d.use not in present]
+
+
+def references(space: Workspace) -> tuple[str, ...]:
+    """Every public reference the project uses: FROM lines of the built services, `image:` of the others."""
+    built = (ref for refs in _built(space).values() for ref in refs)
+    return tuple(dict.fromkeys([*built, *space.images.values()]))
+
+
+def _built(space: Workspace) -> dict[str, tuple[str, ...]]:
+    texts: dict[Path, str] = {}
+    for service in space.services:
+        if service.dockerfile not in texts:
+            with contextlib.suppress(OSError):
+                texts[service.dockerfile] = service.dockerfile.read_text("utf-8")
+    return {s.name: syntax.base_images(texts.get(s.dockerfile, ""), s.args) for s in space.services}
+
+
+def override(session: Session, engine: Engine, space: Workspace) -> Path | None:
+    """The generated compose file that puts the replacements in place, None where none is needed.
+
+    It also serves a plain `docker compose -f … -f OVERRIDE build`. It says what was decided and builds nothing.
+    """
+    decisions = image_choice.decide(session, engine, references(space))
+    use = {d.reference: d.use for d in decisions.values() if d.replaced}
+    content = image_names.override(_built(space), space.images, use, session.settings.ca_bundle)
+    path = session.state / "compose.offline.yaml"
+    if not content:
+        path.unlink(missing_ok=True)
+        return None
+    # JSON is YAML; no YAML library is needed to write it.
+    text = f"# Made by buildkit-tasks; changes are lost.\n{json.dumps(content, indent=2)}\n"
+    if not path.exists() or path.read_text("utf-8") != text:
+        image_choice.write(path, text)
+    return path
+
+
+def _demand(decisions: Mapping[str, Decision]) -> None:
+    lost = [d.reference for d in decisions.values() if d.source == "none"]
+    if lost:
+        raise Problem(
+            "image-unavailable",
+            f"{_and(lost)} cannot be had: not in the engine, and no registry answers.",
+            causes=[
+                "from Debian packages can be built: "
+                + ", ".join(r.image.removeprefix(f"{image_names.OWN}/") for r in image_names.RECIPES)
+            ],
+            hint="name a mirror (BUILDKIT_TASKS_BASE_REGISTRY=mirror.example), or docker load the image",
+        )
+
+
+def _and(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
+def recipes(names: Sequence[str]) -> list[Recipe]:
+    """The recipes meant by the words; for no word all that projects start from. Raises `Problem` bad-argument."""
+    found = []
+    for name in names:
+        recipe = image_names.named(name)
+        if not recipe:
+            raise Problem(
+                "bad-argument",
+                f"There is no recipe for {name!r}.",
+                hint=f"one of: {', '.join(r.stage for r in image_names.RECIPES)}",
+            )
+        found.append(recipe)
+    return list(dict.fromkeys(found)) or [r for r in image_names.RECIPES if not r.asked]

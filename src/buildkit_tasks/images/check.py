@@ -1,0 +1,135 @@
+"""Look into built images: are they of the platform they say, and does the program start?"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Service
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.dockerfiles import platforms
+from buildkit_tasks.project import compose
+from buildkit_tasks.project.discover import Project, discover
+from buildkit_tasks.registry import archive as image_archive
+from buildkit_tasks.registry.archive import Image
+
+from . import emulator
+
+#: Seconds that a program may take for `--version`; one that does not know the flag runs on, and so it starts.
+START_TIMEOUT = 20
+
+#: Exit codes that are not the program's own: it could not be run, or was killed by a signal at once.
+NOT_STARTED = range(126, 256)
+
+#: docker's own failure, before any program ran.
+CONTAINER_FAILED = 125
+
+
+def check(session: Session, services: Sequence[str], wanted: Sequence[str] = (), *, start: bool = True) -> None:
+    """Check every image of the services, for these platforms (default: those that the engine holds).
+
+    Problems: platform-wrong, command-missing (no emulator to start a foreign program with), unknown-service.
+    """
+    project = discover(session)
+    rows = [
+        row
+        for service in compose.select(project.workspace, services)
+        for row in _service(session, project, service, wanted, start)
+    ]
+    if session.report.json_only:
+        session.report.envelope({"images": rows})
+    for row in rows:
+        how = f"starts ({row['started']})" if row["started"] else "was not started"
+        session.report.say(f"  {row['image']}  {row['platform']}: {row['programs']} programs, all of it; {how}")
+
+
+def _service(
+    session: Session, project: Project, service: Service, wanted: Sequence[str], start: bool
+) -> list[dict[str, object]]:
+    found = _read(session, service)
+    absent = [p for p in wanted if p not in {image.platform for image in found}]
+    if absent:
+        raise Problem(
+            "platform-wrong",
+            f"{service.image} holds no image for {absent[0]}.",
+            causes=[f"it holds {', '.join(i.platform for i in found) or 'nothing'}"],
+            hint=f"invoke build --service {service.name} --platform {','.join(wanted)}",
+        )
+    rows: list[dict[str, object]] = []
+    for image in found:
+        if wanted and image.platform not in wanted:
+            continue
+        if image.wrong:
+            raise Problem(
+                "platform-wrong",
+                f"{service.image} for {image.platform} holds programs of another processor.",
+                causes=list(image.wrong[:5]),
+                hint=f"invoke build --service {service.name} --platform {image.platform} --no-cache",
+            )
+        started = _start(session, project, service, image) if start else ""
+        rows.append(
+            {
+                "service": service.name,
+                "image": service.image,
+                "platform": image.platform,
+                "programs": len(image.programs),
+                "started": started or None,
+            }
+        )
+    return rows
+
+
+def _read(session: Session, service: Service) -> tuple[Image, ...]:
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
+        archive = Path(folder) / "image.tar"
+        run.check(session.world, docker.save_image(session.root, service.image, archive))
+        try:
+            return image_archive.read(archive)
+        except ValueError as error:
+            raise Problem(
+                "platform-wrong",
+                f"{service.image} cannot be looked into: {error}.",
+                causes=[
+                    "docker saves OCI archives from version 25 on",
+                    "Python reads layers packed with gzip, not zstd",
+                ],
+                hint="a newer engine (invoke engine.install), or a base image whose layers are gzip",
+            ) from error
+
+
+def _start(session: Session, project: Project, service: Service, image: Image) -> str:
+    """How the program was started, empty where it cannot be: what an image runs may be a script.
+
+    Natively where the engine can, else under QEMU, which is mounted for this only.
+    """
+    if image.start not in image.programs:
+        return ""
+    native = image.platform == platforms.own(project.engine)
+    qemu = None if native else emulator.program(session, image.platform)
+    name = f"buildkit-tasks-check-{secrets.token_hex(4)}"
+    argv = docker.start_check(session.root, name, service.image, image.platform, image.start, qemu)
+    try:
+        result = run.capture(session.world, argv, timeout=START_TIMEOUT)
+    finally:
+        run.capture(session.world, docker.remove_container(session.root, name))
+    if result.code == CONTAINER_FAILED:
+        raise Problem(
+            "command-failed",
+            f"{service.image} could not be put into a container.",
+            details=result.stderr.strip(),
+            hint="--no-start, where the engine is on another machine and cannot see the emulator",
+        )
+    if result.code in NOT_STARTED:
+        lines = (result.stderr or result.stdout).strip().splitlines()
+        raise Problem(
+            "platform-wrong",
+            f"The program of {service.image} does not start on {image.platform}.",
+            causes=lines[-3:],
+            hint="build it without caches: invoke build --no-cache; then look at its shared libraries",
+        )
+    said = " ".join(result.stdout.split())[:60]
+    return f"{said or 'runs'}{'' if native else ', under QEMU'}"

@@ -1,0 +1,55 @@
+"""QEMU for one short check of a foreign program. Nothing is installed and nothing registered in the kernel."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from buildkit_tasks.core import host, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.session import Session
+
+#: Architectures as QEMU names them.
+NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+def program(session: Session, platform: str) -> Path:
+    """A static emulator for a platform's programs: the machine's own, or the one of Debian's package, unpacked for us.
+
+    Raises `Problem` command-missing.
+    """
+    arch = platform.split("/")[1]
+    name = f"qemu-{NAMES.get(arch, arch)}-static"
+    there = host.which(session.world, name)
+    if there:
+        return Path(there)
+    kept = session.world.state_home / "qemu" / name
+    if not kept.exists():
+        _fetch(session, kept)
+    return kept
+
+
+def _fetch(session: Session, kept: Path) -> None:
+    if not host.which(session.world, "apt-get"):
+        raise Problem(
+            "command-missing",
+            f"Starting a program of another platform takes {kept.name}, which is not here.",
+            hint="install qemu-user-static, or: --no-start",
+        )
+    session.report.say("  fetching qemu-user-static (Debian's package, unpacked and not installed)")
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
+        place = Path(folder)
+        place.chmod(0o755)  # apt fetches as a user of its own
+        run.check(session.world, Command(("apt-get", "download", "-qq", "qemu-user-static"), place))
+        for package in place.glob("*.deb"):
+            run.check(session.world, Command(("dpkg-deb", "-x", str(package), "tree"), place))
+        found = place / "tree/usr/bin" / kept.name
+        if not found.exists():
+            raise Problem("command-missing", f"The package has no {kept.name}.", hint="--no-start")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(".part")
+        shutil.copy(found, part)
+        part.chmod(0o755)
+        part.replace(kept)

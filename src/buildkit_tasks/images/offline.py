@@ -1,0 +1,366 @@
+"""Base images from Debian packages: a minimal Debian (debootstrap), then all images in one solve of the engine."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import platform
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+
+from buildkit_tasks.core import apt, docker, host, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command, Engine
+from buildkit_tasks.core.progress import Decoder, Progress
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.engine import facts as engine_facts
+from buildkit_tasks.engine import install as engine_install
+
+from . import names as image_names
+from .choice import decide, local
+from .names import Recipe
+
+SUITE = "bookworm"
+
+#: Seconds that a minimal Debian left by a killed run is good for.
+ROOTFS_AGE = 6 * 3600
+
+#: Packages that come from a newer Debian, because this one's are too old; the rest of an image stays with `SUITE`.
+FROM_SECOND = ("golang-1.24-go", "golang-1.24-src")
+
+#: Where Go modules come from and how they are checked, where that is set on this machine. See `go help environment`.
+_GO = ("GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOPROXY", "GOPRIVATE", "GOINSECURE")
+
+#: What is said while a solve runs, and when steps end that do something else than to install packages.
+PACKAGES = "packages for all images, in one go (one to two minutes)"
+_DONE = {"lists": "package lists fetched", "buildkit-compile": "buildkit: compiled"}
+
+_PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
+def build(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: bool = False) -> None:
+    """Build these images, under our own names, into the engine. Asks before it installs debootstrap or uses sudo.
+
+    Problems: image-unavailable (the packages cannot be had), consent-missing, root-needed.
+    """
+    began = session.world.clock()
+    with _workplace(session) as place:
+        base = "" if force or any(r.stage == "debian" for r in recipes) else _own_base(session)
+        main, security = apt.for_suite(host.apt_sources(), host.release().codename, SUITE)
+        secrets = _lay_out(session, place, (main, security))
+        if not base:
+            _rootfs(session, facts, place, main)
+        made = image_names.definition(
+            {recipe: recipe_hash(recipe) for recipe in recipes},
+            secrets,
+            {name: session.world.env[name] for name in _PROXIES if session.world.env.get(name)},
+            zstd=facts.containerd_store,
+            base=base,
+        )
+        usual = "BuildKit is compiled (two to four minutes)" if any(r.asked for r in recipes) else PACKAGES
+        _solve(session, facts, place, json.dumps(made), usual)
+        (place / "rootfs.tar").unlink(missing_ok=True)
+    session.report.say(
+        f"  {len(recipes)} base image{'s' if len(recipes) > 1 else ''} made in {session.world.clock() - began:.0f} s"
+    )
+
+
+def build_foreign(session: Session, facts: Engine, recipe: Recipe, platform: str) -> None:
+    """Build the minimal Debian of another platform: packages are unpacked, nothing is run. Problems as for `build`."""
+    with _workplace(session) as place:
+        main, security = apt.for_suite(host.apt_sources(), host.release().codename, SUITE)
+        _lay_out(session, place, (main, security))
+        arch = platform.split("/")[1]
+        _rootfs(session, facts, place, main, arch)
+        made = image_names.foreign_definition(recipe, platform, recipe_hash(recipe))
+        _solve(session, facts, place, json.dumps(made), PACKAGES)
+        (place / f"rootfs-{arch}.tar").unlink(missing_ok=True)
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """Changes when any file of the recipe does; images carry it as a label.
+
+    A folder belongs to the recipe of its name alone: a newer BuildKit must not make a toolchain image look old.
+    """
+    digest = sha256()
+    for name, content in sorted(_data().items()):
+        if "/" not in name or name.startswith(f"{recipe.stage}/"):
+            digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def _data() -> dict[str, bytes]:
+    """The recipes' files, from inside the package wherever it is installed; one level of folders."""
+    found = {}
+    for item in (files("buildkit_tasks") / "data" / "images").iterdir():
+        inside = [(f"{item.name}/{i.name}", i) for i in item.iterdir()] if item.is_dir() else [(item.name, item)]
+        found.update({name: file.read_bytes() for name, file in inside})
+    return found
+
+
+@contextlib.contextmanager
+def _workplace(session: Session) -> Iterator[Path]:
+    """The build context, shared by this user's projects; one build at a time, secrets gone afterwards."""
+    place = session.world.state_home / "images"
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (place / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            session.report.say("  waiting: base images are being built by another run")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place / "secrets", ignore_errors=True)
+
+
+def _own_base(session: Session) -> str:
+    name = image_names.RECIPES[0].image
+    return name if local(session, [name]) else ""
+
+
+def _lay_out(session: Session, place: Path, sources: Sequence[apt.Source]) -> list[str]:
+    """Write the context: recipes, this machine's mirror, and the secrets; returns the ids of the secrets."""
+    for name, content in _data().items():
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(content)
+    bare, auth = zip(*(apt.without_credentials(s) for s in sources), strict=True)
+    for folder in ("overlay", "second"):
+        shutil.rmtree(place / folder, ignore_errors=True)
+    newer = engine_install.SECOND[SUITE]
+    # Only the release itself: the pin does not hold for its updates and security, which would bring their libc.
+    second = replace(bare[0], suites=(newer,))
+    for name, text in {
+        "overlay/etc/apt/sources.list.d/debian.sources": apt.render(bare),
+        "second/etc/apt/sources.list.d/second.sources": apt.render([second]),
+        "second/etc/apt/preferences.d/second.pref": apt.pin(newer, FROM_SECOND),
+    }.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text, "utf-8")
+    for source in bare:
+        key = Path(source.options.get("Signed-By", ""))
+        if key.is_absolute() and key.is_file() and str(key) != apt.KEYRING:
+            copy = place / "overlay" / str(key).lstrip("/")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(key, copy)
+    secrets = place / "secrets"
+    secrets.mkdir(mode=0o700, exist_ok=True)
+    settings = _apt_settings(session)
+    if session.settings.ca_bundle:
+        shutil.copy(session.settings.ca_bundle, secrets / "ca")
+        settings += 'Acquire::https::CAInfo "/run/secrets/ca";\n'
+    (secrets / "aptconf").write_text(settings, "utf-8")
+    (secrets / "aptauth").write_text("".join(f"{line}\n" for lines in auth for line in lines), "utf-8")
+    goenv = {name: session.world.env[name] for name in _GO if session.world.env.get(name)}
+    (secrets / "goenv").write_text("".join(f"{name}={value}\n" for name, value in goenv.items()), "utf-8")
+    return [name for name in ("ca", "aptconf", "aptauth", "goenv") if (secrets / name).exists()]
+
+
+def _apt_settings(session: Session) -> str:
+    """The host's own apt settings that decide whether its mirror works: proxies, and whether old indexes are fine."""
+    if not host.which(session.world, "apt-config"):
+        return ""
+    dump = run.capture(session.world, Command(("apt-config", "dump", "Acquire"), session.root)).stdout
+    wanted = re.compile(r"^Acquire::(https?::Proxy(::\S+)?|Check-Valid-Until|Check-Date|Retries) ", re.IGNORECASE)
+    return "".join(f"{line}\n" for line in dump.splitlines() if wanted.match(line))
+
+
+def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source, arch: str = "") -> None:
+    """Make rootfs.tar (with `arch`, which is not this machine's: rootfs-ARCH.tar), unless a killed run left one."""
+    world, report = session.world, session.report
+    tar = place / (f"rootfs-{arch}.tar" if arch else "rootfs.tar")
+    with contextlib.suppress(OSError):
+        if time.time() - tar.stat().st_mtime < ROOTFS_AGE:
+            report.say("  Debian 12: an earlier run left it")
+            return
+    here = engine_facts.parse({"Architecture": platform.machine()}).arch
+    if facts.arch and facts.arch != here and not arch:
+        raise Problem(
+            "image-unavailable",
+            f"Base images for {facts.arch} cannot be made on this {here} machine.",
+            hint="make them on a machine of that kind and move them: docker save … | docker load",
+        )
+    signed = main.options.get("Signed-By", "")
+    keyring = signed if signed.startswith("/") and "\n" not in signed else apt.KEYRING
+    if main.options.get("Trusted", "").lower() == "yes":
+        keyring = "-"
+    _debootstrap(session, keyring)
+    if not host.is_root() and not report.consent("run debootstrap as root through sudo, to make a minimal Debian"):
+        raise Problem("consent-missing", "Without debootstrap no base image can be made.", hint="run it again")
+    host.rights(world, "run debootstrap")
+    report.say(f"  Debian 12 from {apt.without_credentials(main)[0].uri} (debootstrap, usually under a minute)")
+    began, told, kept = world.clock(), "", b""
+
+    def hear(chunk: bytes) -> None:
+        nonlocal told, kept
+        kept = (kept + chunk)[-4000:]
+        for verb in ("Retrieving", "Extracting", "Unpacking", "Configuring"):
+            if f"I: {verb} ".encode() in chunk and verb != told:
+                told = verb
+                report.say(f"    {verb.lower()} packages ({world.clock() - began:.0f} s)")
+
+    script = host.as_root(
+        ("sh", str(place / "rootfs.sh"), SUITE, main.uri, keyring, str(tar), *((arch,) if arch else ())), cwd=place
+    )
+    result = run.stream(world, script, hear)
+    if result.code != 0:
+        raise Problem(
+            "image-unavailable",
+            "debootstrap could not make a minimal Debian.",
+            causes=[f"exit code {result.code}; mirror {apt.without_credentials(main)[0].uri}"],
+            details="\n".join(kept.decode(errors="replace").splitlines()[-12:]),
+            hint="check that apt works on this machine: apt-get update",
+        )
+    report.say(f"  Debian 12: done in {world.clock() - began:.0f} s")
+
+
+def _debootstrap(session: Session, keyring: str) -> None:
+    """Have debootstrap and the keys of Debian's archive; installed through apt with consent."""
+    wanted = [] if host.which(session.world, "debootstrap") else ["debootstrap"]
+    if keyring == apt.KEYRING and not Path(keyring).exists():
+        wanted.append("debian-archive-keyring")
+    if not wanted:
+        return
+    if not host.release().apt:
+        raise Problem(
+            "image-unavailable",
+            f"Base images are made with {' and '.join(wanted)}, which this machine has not.",
+            hint=f"install {' '.join(wanted)}, or name a mirror: BUILDKIT_TASKS_BASE_REGISTRY=mirror.example",
+        )
+    if not session.report.consent(f"apt-get install {' '.join(wanted)}, to make base images from packages"):
+        raise Problem("consent-missing", "Without debootstrap no base image can be made.", hint="run it again")
+    host.rights(session.world, f"install {' '.join(wanted)}")
+    host.apt_install(session.world, wanted, "image-unavailable")
+
+
+def _solve(session: Session, facts: Engine, place: Path, definition: str, usual: str) -> None:
+    progress, decoder = Progress(), Decoder()
+    told: set[str] = set()
+    began = session.world.clock()
+
+    def hear(chunk: bytes) -> None:
+        for status in decoder.feed(chunk):
+            progress.update(status)
+            for line in _news(progress, told):
+                session.report.say(f"  {line} ({session.world.clock() - began:.0f} s)")
+
+    bake = docker.bake(place, definition, place / "metadata.json")
+    # The engine's own builder: an image made by another one would have to be loaded first.
+    own = Command(bake.argv, bake.cwd, (*bake.env, ("BUILDX_BUILDER", facts.context)), bake.stdin)
+    session.report.say(f"  {usual}")
+    result = run.stream(session.world, own, hear)
+    if result.code != 0:
+        broken = progress.failed()
+        raise Problem(
+            "image-unavailable",
+            "The base images could not be built.",
+            causes=[broken.error.splitlines()[-1]] if broken and broken.error else [],
+            details="\n".join(broken.log[-15:]) if broken else decoder.close()[-2000:],
+            hint=remedy(broken.log if broken else ()),
+        )
+
+
+def remedy(log: Sequence[str]) -> str:
+    """What mends a build of base images that broke with these last lines. Pure."""
+    if any(line.startswith("go: ") for line in log) and not any(line.startswith("E: ") for line in log):
+        return "have a Go module proxy that answers, or name yours: export GOPROXY=https://…; then the same again"
+    return "check that apt works on this machine: apt-get update; then: invoke images.build"
+
+
+def _news(progress: Progress, told: set[str]) -> Iterator[str]:
+    """Steps worth a line that ended since the last call: installed packages, and images as they are stored."""
+    for digest, vertex in progress.vertexes.items():
+        if vertex.completed is None or vertex.error or digest in told:
+            continue
+        told.add(digest)
+        stage = re.match(r"\[(?:\S+ )?(\S+) \d+/\d+\] RUN", vertex.name)
+        if stage and not vertex.cached:
+            yield _DONE.get(stage[1], f"{stage[1]}: packages installed")
+        elif vertex.name.endswith("exporting to image"):
+            # With a single target BuildKit does not say whose export it is.
+            yield f"{vertex.name.partition(']')[0].lstrip('[').split()[0] if ']' in vertex.name else 'image'}: stored"
+
+
+def table(session: Session, facts: Engine, refs: Sequence[str], *, again: bool = False) -> list[dict[str, object]]:
+    """A row per reference: what is used, where it comes from, its id and size (bytes) where the engine has it."""
+    decisions = decide(session, facts, refs, again=again)
+    details = _details(session, [d.use for d in decisions.values()])
+    rows: list[dict[str, object]] = []
+    for decision in decisions.values():
+        found: Mapping[str, object] = details.get(decision.use, {})
+        recipe = image_names.recipe_for(decision.reference)
+        made_by = recipe_hash(recipe) if recipe else ""
+        old = decision.source == "offline" and bool(found) and found.get("recipe") != made_by
+        rows.append(
+            {
+                "reference": decision.reference,
+                "source": decision.source,
+                "use": decision.use,
+                "id": found.get("id", ""),
+                "bytes": found.get("bytes", 0),
+                "recipe": recipe.stage if recipe else "",
+                "outdated": old,
+            }
+        )
+    return rows
+
+
+def _details(session: Session, names: Sequence[str]) -> dict[str, dict[str, object]]:
+    result = run.capture(session.world, docker.image_details(session.root, names))
+    found: dict[str, dict[str, object]] = {}
+    for line in result.stdout.splitlines():
+        with contextlib.suppress(ValueError):
+            tags, identity, size, labels = json.loads(line)
+            for tag in tags or ():
+                full = image_names.parse(tag)
+                entry = {"id": identity, "bytes": size, "recipe": (labels or {}).get(image_names.LABEL, "")}
+                found.update({name: entry for name in names if image_names.parse(name) == full})
+    return found
+
+
+def tell(session: Session, rows: Sequence[Mapping[str, object]]) -> None:
+    """The answer of `invoke images`."""
+    if session.report.json_only:
+        session.report.envelope({"images": list(rows)})
+        return
+    where = {
+        "local": "in the engine",
+        "registry": "registry",
+        "mirror": "mirror",
+        "offline": "Debian packages",
+        "none": "nowhere",
+    }
+    session.report.table(
+        ("image", "comes from", "used", "id", "size"),
+        [
+            (
+                str(r["reference"]),
+                where[str(r["source"])] + (" (older recipe)" if r["outdated"] else ""),
+                str(r["use"]) if r["use"] != r["reference"] else "as it is",
+                str(r["id"]).removeprefix("sha256:")[:12] or "not here yet",
+                f"{r['bytes'] / 1e6:.0f} MB" if isinstance(r["bytes"], int) and r["bytes"] else "-",
+            )
+            for r in rows
+        ],
+    )
+    if any(r["source"] == "offline" and (r["outdated"] or not r["id"]) for r in rows):
+        session.report.say("to make or renew images from packages: invoke images.build")
+
+
+def renew(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: bool = False) -> None:
+    """Build those that are absent or made by an older recipe; with `force` all of them."""
+    have = _details(session, [r.image for r in recipes])
+    due = [r for r in recipes if force or have.get(r.image, {}).get("recipe") != recipe_hash(r)]
+    for recipe in recipes:
+        if recipe not in due:
+            session.report.say(f"  {recipe.image}: up to date")
+    if due:
+        build(session, facts, due, force=force)

@@ -1,0 +1,63 @@
+"""Base images through the team's repository: machines with the same toolchain image can share their caches.
+
+Only images built from packages travel. The others every machine has from the same registry.
+"""
+
+from __future__ import annotations
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.project.discover import Project, discover
+from buildkit_tasks.registry.remote import client
+
+from . import fetch as image_fetch
+from .bases import references
+from .choice import decide, local
+from .names import Decision
+
+
+def push(session: Session, *, ref: str = "") -> None:
+    """Push the base images that were built here. Problems: bad-argument, image-unavailable, command-failed."""
+    project = discover(session)
+    place = client(session, ref).ref.name
+    there = local(session, [d.use for d in _offline(session, project)])
+    going = [d for d in _offline(session, project) if d.use in there]
+    if not going:
+        raise Problem(
+            "image-unavailable",
+            "No base image was built from packages here, so there is none to push.",
+            hint="invoke images    (shows where each base image comes from)",
+        )
+    for image in going:
+        remote = f"{place}:{image_fetch.tag(project.engine, image.use)}"
+        session.report.say(f"pushing {image.use} as {remote}")
+        image_fetch.push(session, image.use, remote)
+    _answer(session, "pushed", [d.use for d in going])
+
+
+def pull(session: Session, *, ref: str = "") -> None:
+    """Take the team's base images in the place of our own. Problems: bad-argument, image-unavailable, registry-…"""
+    project = discover(session)
+    place = client(session, ref).ref.name
+    wanted = _offline(session, project)
+    taken = image_fetch.fetch(session, project.engine, wanted, place)
+    if not taken:
+        raise Problem(
+            "image-unavailable",
+            f"{place} has none of the base images that would be built from packages here.",
+            causes=[f"wanted: {', '.join(d.use for d in wanted) or 'none, all come from a registry'}"],
+            hint="invoke images.push    (on a machine that has built them)",
+        )
+    _answer(session, "pulled", taken)
+
+
+def _offline(session: Session, project: Project) -> list[Decision]:
+    """The project's base images that stand in for ones that no registry gives here; each once."""
+    decided = decide(session, project.engine, references(project.workspace))
+    return list({d.use: d for d in decided.values() if d.source == "offline"}.values())
+
+
+def _answer(session: Session, what: str, names: list[str]) -> None:
+    if session.report.json_only:
+        session.report.envelope({what: names})
+    session.report.say(f"{what} {len(names)} base image{'s' if len(names) != 1 else ''}")

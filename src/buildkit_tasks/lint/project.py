@@ -1,0 +1,297 @@
+"""Lint: find the Dockerfiles and what lies around them, apply the rules, tell. Needs no engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.core import run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command, Workspace
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.project import compose
+from buildkit_tasks.project.discover import read_workspace
+
+from . import reading, sarif
+from .catalogue import Finding
+from .check import check
+from .reading import Source
+
+#: Bytes of a script that are looked at; larger files are no scripts.
+_SCRIPT_LIMIT = 256_000
+#: Directories below the context in which a Cargo.toml is looked for.
+_DEPTH = 3
+_LEVELS = {"error": "error", "warning": "warning", "info": "note", "style": "note"}
+
+
+@dataclass(frozen=True)
+class Linted:
+    """What was looked at and found. `hadolint` says whether it took part."""
+
+    files: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    hadolint: bool
+
+    @property
+    def failing(self) -> tuple[Finding, ...]:
+        """Errors and warnings that no comment suppresses."""
+        return tuple(f for f in self.findings if f.failing)
+
+
+@dataclass(frozen=True)
+class _Build:
+    """A Dockerfile and the context it is built in, with the arguments of each service."""
+
+    dockerfile: Path
+    context: Path
+    services: Mapping[str, Mapping[str, str]]
+    platforms: int = 1
+
+
+def lint(session: Session, files: Sequence[str] = (), context: str = "") -> Linted:
+    """Apply the rules to the Dockerfiles of the compose services, or to `files`.
+
+    Problems: bad-argument for a file that cannot be read; without `files` those of discovery, and no-built-service.
+    """
+    builds = _given(session, files, context) if files else _discovered(session)
+    base = _base(session)
+    sources = [_source(build, base) for build in builds]
+    theirs = _hadolint(session, base, [source.name for source in sources])
+    found = check(sources, theirs or ())
+    return Linted(tuple(dict.fromkeys(s.name for s in sources)), found, theirs is not None)
+
+
+def tell(session: Session, linted: Linted, *, as_sarif: bool = False) -> Problem | None:
+    """Print the answer in the form asked for; the `Problem` lint-failed where there is an error or a warning."""
+    problem = _problem(linted)
+    if as_sarif:
+        from importlib.metadata import version
+
+        document = sarif.document(linted.findings, version("buildkit-tasks"))
+        session.report.answer(json.dumps(document, indent=2))
+    elif session.report.json_only:
+        session.report.envelope(_envelope(linted, problem))
+    else:
+        _tell(session, linted)
+    return problem
+
+
+# ---- which Dockerfiles
+
+
+def _base(session: Session) -> Path:
+    """Where file names are relative to: the project, else the working directory."""
+    try:
+        return session.root
+    except Problem:
+        return session.world.cwd
+
+
+def _workspace(session: Session) -> Workspace:
+    # A name for the caches is no business of the linter: with one given, compose files without `name:` are read too.
+    return read_workspace(Session(session.world, session.report, {**session.flags, "cache_scope": "lint"}))
+
+
+def _discovered(session: Session) -> list[_Build]:
+    space = _workspace(session)
+    builds: dict[tuple[Path, Path], _Build] = {}
+    for service in compose.select(space, ()):
+        build = space.config["services"][service.name]["build"]
+        if build.get("dockerfile_inline"):
+            session.report.warn(f"the service {service.name} has its Dockerfile inside the compose file: not looked at")
+            continue
+        if "://" in str(build.get("context", "")):
+            session.report.warn(f"the service {service.name} is built from {build['context']}: not looked at")
+            continue
+        key = (service.dockerfile.resolve(), service.context.resolve())
+        old = builds.get(key, _Build(*key, {}))
+        builds[key] = replace(
+            old,
+            services={**old.services, service.name: service.args},
+            platforms=max(old.platforms, len(build.get("platforms") or ())),
+        )
+    return list(builds.values())
+
+
+def _given(session: Session, files: Sequence[str], context: str) -> list[_Build]:
+    try:
+        known = _discovered(session)
+    except Problem:
+        known = []  # any Dockerfile can be looked at, also where there is no project or no docker CLI
+    builds = []
+    for name in files:
+        path = (session.world.cwd / name).resolve()
+        matching = [b for b in known if b.dockerfile == path]
+        if context:
+            where = (session.world.cwd / context).resolve()
+            builds += [replace(b, context=where) for b in matching[:1]] or [_Build(path, where, {})]
+        else:
+            builds += matching or [_Build(path, _likely_context(session.world.cwd, path), {})]
+    return builds
+
+
+def _likely_context(cwd: Path, dockerfile: Path) -> Path:
+    """The nearest directory at or above the Dockerfile that looks like a context, not above the working directory."""
+    for folder in dockerfile.parents:
+        if any((folder / name).exists() for name in (".dockerignore", "Cargo.toml", ".git")):
+            return folder
+        if folder == cwd:
+            break
+    return cwd if dockerfile.is_relative_to(cwd) else dockerfile.parent
+
+
+# ---- what lies around them
+
+
+def read_source(dockerfile: Path, context: Path) -> Source:
+    """A Dockerfile and what lies around it in its context. Problem bad-argument where it cannot be read."""
+    return _source(_Build(dockerfile, context, {}), context)
+
+
+def _source(build: _Build, base: Path) -> Source:
+    name = os.path.relpath(build.dockerfile, base)
+    text = _text(build.dockerfile)
+    if text is None:
+        raise Problem(
+            "bad-argument",
+            f"The Dockerfile {build.dockerfile} cannot be read.",
+            hint="name an existing file with --file, or correct `dockerfile:` in the compose file",
+        )
+    own = build.dockerfile.with_name(build.dockerfile.name + ".dockerignore")
+    source = Source(
+        name=str(build.dockerfile) if name.startswith("..") else name,
+        text=text,
+        services=build.services,
+        platforms=build.platforms,
+        ignore=_text(own) if own.is_file() else _text(build.context / ".dockerignore"),
+        workspaces=tuple(_workspaces(build.context)),
+    )
+    files = {path: _script(build.context, path) for path in sorted(reading.wanted(source))}
+    return replace(source, files={path: body for path, body in files.items() if body is not None})
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8", errors="replace")
+    except OSError:
+        return None
+
+
+def _script(context: Path, name: str) -> str | None:
+    """The text of a file of the context; None for what is none, is outside, or is too large to be a script."""
+    try:
+        path = (context / name).resolve()
+        if not path.is_relative_to(context) or not path.is_file() or path.stat().st_size > _SCRIPT_LIMIT:
+            return None
+        data = path.read_bytes()
+    except (OSError, ValueError):
+        return None
+    return None if b"\0" in data else data.decode(errors="replace")
+
+
+def _workspaces(context: Path) -> Iterator[str]:
+    """The topmost directories with a Cargo.toml, relative to the context."""
+    for folder, names, files in os.walk(context):
+        here = os.path.relpath(folder, context)
+        if "Cargo.toml" in files:
+            names.clear()
+            yield here
+        elif here != "." and here.count(os.sep) >= _DEPTH - 1:
+            names.clear()
+        names[:] = sorted(n for n in names if not n.startswith(".") and n not in ("target", "node_modules"))
+
+
+def _hadolint(session: Session, base: Path, names: Sequence[str]) -> list[Finding] | None:
+    """hadolint's findings with its own codes, None where it is not installed or does not answer."""
+    program = shutil.which("hadolint", path=session.world.env.get("PATH"))
+    if not program:
+        return None
+    argv = (program, "--no-fail", "--format", "json", *dict.fromkeys(names))
+    result = run.capture(session.world, Command(argv, base), timeout=60)
+    try:
+        listed: list[dict[str, Any]] = json.loads(result.stdout)
+        return [_theirs(one) for one in listed if one.get("level") in _LEVELS]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        said = (result.stderr or result.stdout).strip().split("\n")[0]
+        session.report.warn(f"hadolint did not answer (exit code {result.code}): {said}")
+        return None
+
+
+def _theirs(one: Mapping[str, Any]) -> Finding:
+    code = str(one["code"])
+    wiki = "https://www.shellcheck.net/wiki/" if code.startswith("SC") else "https://github.com/hadolint/hadolint/wiki/"
+    return Finding(
+        code=code,
+        severity=_LEVELS[str(one["level"])],
+        file=str(one["file"]),
+        line=int(one["line"]),
+        message=str(one["message"]),
+        docs=wiki + code,
+    )
+
+
+# ---- telling
+
+
+def _counts(findings: Sequence[Finding]) -> str:
+    """`2 errors, 1 warning` of what is not suppressed."""
+    parts = []
+    for severity in ("error", "warning", "note"):
+        count = sum(f.severity == severity and f.reason is None for f in findings)
+        if count:
+            parts.append(f"{count} {severity}{'' if count == 1 else 's'}")
+    return ", ".join(parts) or "nothing found"
+
+
+def _problem(linted: Linted) -> Problem | None:
+    if not linted.failing:
+        return None
+    files = len({f.file for f in linted.failing})
+    return Problem(
+        "lint-failed",
+        f"{_counts(linted.failing)} in {files} Dockerfile{'' if files == 1 else 's'}.",
+        hint="do what each finding says, or write `# buildkit-tasks: ignore=CODE reason` above the instruction",
+    )
+
+
+def _envelope(linted: Linted, problem: Problem | None) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "files": list(linted.files),
+        "hadolint": linted.hadolint,
+        "findings": [_entry(f) for f in linted.findings if f.reason is None],
+        "suppressed": [{**_entry(f), "reason": f.reason} for f in linted.findings if f.reason is not None],
+    }
+    if problem:
+        content["error"] = {"code": problem.code, "message": problem.message, "hint": problem.hint}
+    return content
+
+
+def _entry(finding: Finding) -> dict[str, Any]:
+    names = ("code", "severity", "file", "line", "message", "why", "sources", "remedy", "docs")
+    return {name: getattr(finding, name) for name in names}
+
+
+def _tell(session: Session, linted: Linted) -> None:
+    lines: list[str] = []
+    told: set[str] = set()
+    for finding in linted.findings:
+        if finding.reason is not None:
+            continue
+        lines.append(f"{finding.file}:{finding.line}: {finding.severity} {finding.code}: {finding.message}")
+        if finding.code not in told:
+            told.add(finding.code)
+            seen = f" ({', '.join(finding.sources)})" if finding.sources else ""
+            lines += [f"    why:   {finding.why}{seen}"] if finding.why else []
+            lines += [f"    do:    {finding.remedy}"] if finding.remedy else []
+            lines += [f"    more:  {finding.docs}"] if finding.docs else []
+    if lines:
+        session.report.answer("\n".join(lines))
+    suppressed = sum(f.reason is not None for f in linted.findings)
+    tail = f"; {suppressed} suppressed by comments" if suppressed else ""
+    tail += "; with hadolint" if linted.hadolint else "; hadolint is not installed, only our rules were applied"
+    session.report.say(f"{', '.join(linted.files)}: {_counts(linted.findings)}{tail}")

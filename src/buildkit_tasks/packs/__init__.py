@@ -1,0 +1,1 @@
+"""Packs: compiled dependencies that travel through a registry."""

@@ -1,0 +1,66 @@
+"""The shared cache by itself: a build with empty mounts pulls before, CI's main branch pushes after.
+
+A build never fails because of it: what went wrong is said, and the build goes on as it would without.
+"""
+
+from __future__ import annotations
+
+from buildkit_tasks.caches import mark as cache_mark
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildPlan, BuildRequest
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.project.discover import Project
+
+from . import pull as pack_pull
+from . import push as pack_push
+from .job import Trip, prepare
+from .pack import Wanted
+
+
+def before(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> None:
+    """Pull where nothing was ever built here; one file tells, so that a build on a warm machine asks nobody."""
+    if session.settings.remote_cache_pull == "never" or cache_mark.path(session, project, request).exists():
+        return
+    for place in request.platforms or ("",):
+        _pull(session, project, request, plan, place)
+
+
+def _pull(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str) -> None:
+    try:
+        done = pack_pull.fetch(_trip(session, project, request, plan, place))
+    except Problem as problem:
+        if problem.code in ("interrupted", "bad-argument", "settings-invalid"):
+            raise
+        why = "; ".join((problem.message, *problem.causes[:1]))
+        session.report.warn(f"building without the shared cache: {why}")
+        done = pack_pull.Pulled(None, False, 0, 0.0, (why,))
+        if not session.report.json_only:
+            return
+    if session.report.json_only:
+        session.report.envelope({"pull": pack_pull.document(done)})
+    elif done.unpacked and done.found:
+        saved = done.found.said.get("compile_seconds")
+        session.report.say(f"pulled in {done.seconds:.1f} s what took {saved} s to compile")
+    elif done.why_not:
+        session.report.say(f"nothing pulled: {done.why_not[0]}")
+
+
+def after(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> None:
+    """Remember that the mounts are filled; push where the policy says that this place pushes by itself."""
+    mark = cache_mark.path(session, project, request)
+    mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mark.touch()
+    if not session.world.ci or not pack_push.allowed(session.world, session.settings.remote_cache_push)[0]:
+        return
+    try:
+        for place in request.platforms or ("",):
+            pack_push.send(_trip(session, project, request, plan, place))
+    except Problem as problem:
+        if problem.code == "interrupted":
+            raise
+        session.report.warn(f"the shared cache was not pushed: {'; '.join((problem.message, *problem.causes[:1]))}")
+
+
+def _trip(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str) -> Trip:
+    wanted = Wanted(platform=place, profile=request.profile, progress=request.progress)
+    return prepare(session, project, wanted, plan=plan, timeout=session.settings.remote_cache_timeout)

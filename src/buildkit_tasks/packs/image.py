@@ -1,0 +1,93 @@
+"""The image that a pack travels as: a layer per part, and every layer a tar that holds the part as its only file.
+
+The parts are compressed already, so the layers are not. An ordinary image: registries keep it, BuildKit mounts it.
+https://github.com/opencontainers/image-spec/blob/main/manifest.md
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from buildkit_tasks.registry.client import Blob
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_LAYER = "application/vnd.oci.image.layer.v1.tar"
+_PIECE = 1 << 20
+
+
+def layer(part: Path) -> Blob:
+    """A part as a layer. The same part gives the same bytes, whoever owns the file and whenever it was written."""
+    digest = hashlib.sha256()
+    size = 0
+    for piece in _read(part):
+        digest.update(piece)
+        size += len(piece)
+    return Blob(f"sha256:{digest.hexdigest()}", size, partial(_read, part))
+
+
+def watched(blob: Blob, look: Callable[[], None]) -> Blob:
+    """The blob, calling `look` before every piece that is read; what it raises ends the sending."""
+
+    def read() -> Iterator[bytes]:
+        for piece in blob.read():
+            look()
+            yield piece
+
+    return replace(blob, read=read)
+
+
+def config(platform: str, layers: Sequence[Blob], labels: Mapping[str, str]) -> Blob:
+    """The image's configuration; `platform` as arm64 or arm/v7."""
+    architecture, _, variant = platform.partition("/")
+    return _json(
+        {
+            "architecture": architecture,
+            **({"variant": variant} if variant else {}),
+            "os": "linux",
+            "config": {"Labels": dict(labels)},
+            "rootfs": {"type": "layers", "diff_ids": [blob.digest for blob in layers]},
+        }
+    )
+
+
+def manifest(about: Blob, layers: Sequence[Blob]) -> Blob:
+    """The image's manifest, of its configuration and its layers in their order."""
+    return _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": _descriptor(_CONFIG, about),
+            "layers": [_descriptor(_LAYER, blob) for blob in layers],
+        }
+    )
+
+
+def _descriptor(media_type: str, blob: Blob) -> dict[str, object]:
+    return {"mediaType": media_type, "digest": blob.digest, "size": blob.size}
+
+
+def _json(content: Mapping[str, object]) -> Blob:
+    text = json.dumps(content, separators=(",", ":")).encode()
+    return Blob(f"sha256:{hashlib.sha256(text).hexdigest()}", len(text), lambda: (text,))
+
+
+def _read(part: Path) -> Iterator[bytes]:
+    """The tar: a header, the file, zeros up to a full block and two blocks more."""
+    member = tarfile.TarInfo(part.name)
+    member.size = part.stat().st_size
+    yield member.tobuf(tarfile.GNU_FORMAT)
+    yield from _pieces(part)
+    yield bytes(-member.size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
+
+
+def _pieces(part: Path) -> Iterable[bytes]:
+    with part.open("rb") as file:
+        while piece := file.read(_PIECE):
+            yield piece

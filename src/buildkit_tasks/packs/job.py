@@ -1,0 +1,215 @@
+"""Short builds in the place of the compile step that look into the mounts, pack them, or fill them from a pack."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import re
+import secrets
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.builds import building
+from buildkit_tasks.builds.solve import solve, stand_in
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildPlan, BuildRequest
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.dockerfiles import compile_step, platforms
+from buildkit_tasks.project.discover import Project
+from buildkit_tasks.registry import remote
+from buildkit_tasks.registry.client import Blob, Client, Denied, Unreachable
+
+from . import image as pack_image
+from . import pack as packs
+from .pack import Facts, Wanted
+
+#: Name of the only target in the definitions made here; the plan's own targets have services' names.
+TARGET = "caches"
+
+#: Parts on their way to the registry at the same time.
+AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of a pack: its digest, bytes of its layers, and bytes of those that the registry did not have."""
+
+    digest: str
+    stored: int
+    sent: int
+
+
+@dataclass(frozen=True)
+class Trip:
+    """One pack's journey: whose mounts, which repository. No build of it takes over `timeout` seconds."""
+
+    session: Session
+    project: Project
+    plan: BuildPlan
+    client: Client
+    wanted: Wanted
+    nonce: str
+    timeout: float | None = None
+
+    @property
+    def platform(self) -> str:
+        """As linux/arm64; empty for the builder's own."""
+        return platforms.long_form(self.wanted.platform)
+
+    @property
+    def arch(self) -> str:
+        """The platform as a pack's tag names it."""
+        return self.platform.removeprefix("linux/") or self.project.engine.arch
+
+    def tags(self, facts: Facts) -> tuple[str, str]:
+        """The tag of exactly these mounts' making, and the tag that moves with their toolchain."""
+        scope = self.wanted.scope
+        return packs.exact_tag(scope, self.arch, facts), packs.newest_tag(scope, self.arch, facts)
+
+    def facts(self) -> Facts:
+        """What a pack would have to be made with to be good here, and what the mounts hold."""
+        with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
+            return self._facts(("probe",), Path(folder))
+
+    def pack(self, folder: Path) -> Facts:
+        """Pack the mounts; the parts come into an empty folder, as the facts name them."""
+        return self._facts(("pack", self.wanted.scope), folder)
+
+    def push(self, folder: Path, facts: Facts, tags: Sequence[str], labels: Mapping[str, str]) -> Sent:
+        """Send what `pack` packed, as an image of one layer per part; what the registry has stays here.
+
+        Problems: registry-unreachable, registry-denied, timed-out.
+        """
+        clock, over = self.session.world.clock, threading.Event()
+        end = clock() + self.timeout if self.timeout else None
+
+        def look() -> None:
+            if end and clock() > end:
+                raise Problem("timed-out", f"Sending took more than {self.timeout:.0f} s.", hint="try again later")
+            if over.is_set():
+                raise Problem("interrupted", "Another part could not be sent.")
+
+        def send(part: str) -> tuple[Blob, int]:
+            layer = pack_image.layer(folder / part)
+            return layer, layer.size if self.client.send(pack_image.watched(layer, look)) else 0
+
+        try:
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                try:
+                    done = list(pool.map(send, facts.parts))
+                except BaseException:
+                    over.set()  # nobody waits for the rest of gigabytes after Ctrl-C
+                    raise
+            layers = [layer for layer, _ in done]
+            about = pack_image.config(self.arch, layers, labels)
+            self.client.send(about)
+            made = pack_image.manifest(about, layers)
+            for tag in tags:
+                self.client.tag(tag, made, pack_image.MANIFEST)
+        except (Unreachable, Denied) as error:
+            raise self.client.problem(error) from error
+        return Sent(made.digest, sum(layer.size for layer in layers), sum(sent for _, sent in done))
+
+    def unpack(self, reference: str, when: str, limit: int) -> tuple[bool, int]:
+        """Fill the mounts from a pack: whether that happened (not where they were found filled), bytes.
+
+        Problems: pack-refused for what no pack of ours holds, disk-full, image-unavailable, build-failed.
+        """
+        words = ("unpack", when, str(limit), self.nonce)
+        try:
+            log = self._solve(words, {"output": ["type=cacheonly"]}, pack=reference)
+        except Problem as problem:
+            raise _told(problem, reference) from problem
+        done = re.search(r"^buildkit-tasks: unpacked (\d+)$", log, re.MULTILINE)
+        return bool(done), int(done[1]) if done else 0
+
+    def _facts(self, words: Sequence[str], folder: Path) -> Facts:
+        self._solve(words, {"target": packs.LEFT_STAGE, "output": [f"type=local,dest={folder}"]})
+        return packs.read_facts(*((folder / name).read_text("utf-8") for name in ("facts", "packages")))
+
+    def _solve(self, words: Sequence[str], extra: Mapping[str, Any], *, pack: str = "") -> str:
+        service = self.plan.services[0]
+        target = self.plan.definition["target"][service.name]
+        text = service.dockerfile.read_text("utf-8")
+        step = compile_step.without_secrets(compile_step.find(text, dict(target.get("args", {}))))
+        shell = packs.command_for(step.command, words, self.nonce)
+        text = compile_step.replace(text, step, packs.mounts(pack), shell) + packs.output_stage(step.stage)
+        with as_file(files("buildkit_tasks") / "data" / "cache") as scripts:
+            caches = {**stand_in(target, text, step.stage, {packs.SCRIPTS: str(scripts)}, self.platform), **extra}
+            definition = {"group": {"default": {"targets": [TARGET]}}, "target": {TARGET: caches}}
+            heard, _ = solve(
+                self.session, self.plan, definition, self.wanted.progress, self.wanted.builder, self.timeout
+            )
+        return "\n".join(line for vertex in heard.vertexes.values() for line in vertex.log)
+
+
+def prepare(
+    session: Session,
+    project: Project,
+    wanted: Wanted,
+    *,
+    plan: BuildPlan | None = None,
+    timeout: float | None = None,
+) -> Trip:
+    """The trip for what is wanted, by the plan of a build that is to follow or was done, else one of its own.
+
+    Problems: bad-argument, those of planning.
+    """
+    wanted = replace(wanted, scope=wanted.scope or session.settings.remote_cache_scope)
+    if wanted.scope not in packs.SCOPES:
+        raise Problem(
+            "bad-argument", f"There is no scope {wanted.scope!r}.", hint=f"--scope {' or '.join(packs.SCOPES)}"
+        )
+    client = remote.client(session, wanted.ref)
+    if plan is None:
+        if wanted.builder:
+            session.use_builder(wanted.builder)
+        request = BuildRequest(profile=wanted.profile, progress=wanted.progress)
+        plan = building.prepare(session, project, request)
+    return Trip(session, project, plan, client, wanted, secrets.token_hex(8), timeout)
+
+
+@contextlib.contextmanager
+def workplace(session: Session) -> Iterator[Path]:
+    """An empty folder for the parts of a pack, which may be large: on the disk of our state.
+
+    One run of a checkout at a time, another waits; what a killed one left goes with the next.
+    """
+    place = session.state / "pack"
+    with (session.state / "pack.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.rmtree(place, ignore_errors=True)  # of a run that was killed
+        place.mkdir(mode=0o700)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _told(problem: Problem, reference: str) -> Problem:
+    """The failure of an unpack in the words of its cause; the mounts are as they were."""
+    text = problem.details
+    refused = re.findall(r"^buildkit-tasks: refused: (.*)$", text, re.MULTILINE)
+    if refused:
+        return Problem(
+            "pack-refused",
+            f"The pack {reference} was not unpacked: it holds what no pack of ours holds.",
+            causes=refused,
+            hint="find out who can push to that repository; invoke cache.push makes a new pack",
+        )
+    full = re.findall(r"^buildkit-tasks: error: (the pack takes .*|could not unpack .*)$", text, re.MULTILINE)
+    if full:
+        return Problem(
+            "disk-full",
+            "The pack could not be unpacked; the mounts are as they were.",
+            causes=full,
+            hint="invoke prune",
+        )
+    return problem

@@ -1,0 +1,158 @@
+"""Pull: fill the mounts of this machine with what another one compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from buildkit_tasks.core import docker, host, run, units
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.project.discover import discover
+from buildkit_tasks.registry.client import Denied, Manifest, Unreachable
+
+from . import pack as packs
+from .job import Trip, prepare
+from .pack import Facts, Wanted
+
+
+@dataclass(frozen=True)
+class Found:
+    """The nearest pack: its tag and digest, what it says of itself, and why it is the nearest."""
+
+    tag: str
+    digest: str
+    said: Mapping[str, Any]
+    why: str
+    stored: int
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull did. `found` None: there was no pack; `unpacked` False: the mounts were filled already."""
+
+    found: Found | None
+    unpacked: bool
+    bytes: int
+    seconds: float
+    why_not: tuple[str, ...] = ()
+
+
+def pull(session: Session, wanted: Wanted, *, replace: bool = False) -> None:
+    """Pull the nearest pack into empty mounts; with `replace` also over what they hold for the profile.
+
+    Problems: bad-argument, registry-unreachable, registry-denied, pack-missing, pack-refused, and those of a build.
+    """
+    trip = prepare(session, discover(session), wanted)
+    done = fetch(trip, replace=replace)
+    if done.found is None:
+        raise Problem(
+            "pack-missing",
+            f"{trip.client.ref.name} has no pack that is good here.",
+            causes=done.why_not,
+            hint="invoke cache.push    (on a machine that has built)",
+        )
+    tell(session, done)
+
+
+def fetch(trip: Trip, *, replace: bool = False) -> Pulled:
+    """Find the nearest pack and unpack it. Problems as for `pull`, but for pack-missing."""
+    session = trip.session
+    began = session.world.clock()
+    facts = trip.facts()
+    if facts.units and not replace:
+        return Pulled(None, False, 0, session.world.clock() - began, ("the mounts are filled already",))
+    try:
+        found, why_not = _nearest(trip, facts)
+    except (Unreachable, Denied) as error:
+        raise trip.client.problem(error) from error
+    if found is None:
+        return Pulled(None, False, 0, session.world.clock() - began, tuple(why_not))
+    pinned = f"{trip.client.ref.name}@{found.digest}"
+    _verify_signature(session, pinned)
+    session.report.say(f"pulling {found.tag} ({units.human(found.stored)}): {found.why}")
+    limit = units.size(session.settings.remote_cache_limit)
+    unpacked, size = trip.unpack(pinned, "replace" if replace else "empty", limit)
+    return Pulled(found, unpacked, size, session.world.clock() - began)
+
+
+def document(done: Pulled) -> dict[str, object]:
+    """What a pull did, for `--json`."""
+    found = done.found
+    return {
+        "unpacked": done.unpacked,
+        "tag": found.tag if found else None,
+        "digest": found.digest if found else None,
+        "why": found.why if found else None,
+        "why_not": list(done.why_not),
+        "bytes": done.bytes,
+        "bytes_stored": found.stored if found else 0,
+        "seconds": round(done.seconds, 1),
+        "compile_seconds_saved": found.said.get("compile_seconds") if found and done.unpacked else 0,
+    }
+
+
+def tell(session: Session, done: Pulled) -> None:
+    """The answer of a pull."""
+    if session.report.json_only:
+        session.report.envelope({"pull": document(done)})
+    elif done.unpacked and done.found:
+        said = done.found.said
+        session.report.say(
+            f"pulled {said.get('units')} units, {units.human(done.bytes)}, in {done.seconds:.1f} s; "
+            f"compiling them took {said.get('compile_seconds')} s"
+        )
+    else:
+        session.report.say("nothing was changed: another pull or build filled the mounts meanwhile")
+
+
+def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
+    """The pack made of exactly this, else the newest of this toolchain, else none and what differs."""
+    reasons_for = (
+        "the same lock file, manifests, toolchain and flags",
+        "the newest of this toolchain; the lock file or flags differ",
+    )
+    for tag, why in zip(trip.tags(facts), reasons_for, strict=True):
+        manifest = trip.client.manifest(tag)
+        if manifest is None:
+            continue
+        said = packs.read_label(trip.client.labels(manifest))
+        if said is None:
+            return None, [f"{tag} is no pack of a format that is known here"]
+        limit = units.size(trip.session.settings.remote_cache_limit)
+        if reasons := packs.objections(said, facts, limit):
+            return None, [f"{tag}: {reason}" for reason in reasons]
+        return Found(tag, manifest.digest, said, why, sum(size for _, size in manifest.layers)), []
+    return None, _why_none(trip, facts)
+
+
+def _why_none(trip: Trip, facts: Facts) -> list[str]:
+    """Where packs of other toolchains are there: what differs."""
+    told: list[str] = []
+    for tag in packs.other_toolchains(trip.client.tags(), trip.wanted.scope, trip.arch, facts)[:1]:
+        manifest: Manifest | None = trip.client.manifest(tag)
+        said = packs.read_label(trip.client.labels(manifest)) if manifest else None
+        if said:
+            told.append(f"{tag} was made with another toolchain image")
+            told += packs.differences(said, facts)
+            told.append("a team that shares its base images shares its caches: invoke images.push, images.pull")
+    return told or ["it has none for this platform and profile"]
+
+
+def _verify_signature(session: Session, pinned: str) -> None:
+    """Ask cosign where the setting names a key. Raises `Problem` pack-refused."""
+    key = session.settings.remote_cache_key
+    if not key:
+        return
+    if not host.which(session.world, "cosign"):
+        raise Problem(
+            "pack-refused",
+            "The setting remote_cache_key asks for signed packs, and cosign is not installed.",
+            hint="install cosign, or unset remote_cache_key",
+        )
+    result = run.capture(session.world, docker.cosign_verify(session.root, key, pinned), timeout=30)
+    if result.code != 0:
+        raise Problem(
+            "pack-refused", f"{pinned} is not signed with {key}.", details=result.stderr, hint=f"cosign sign {pinned}"
+        )

@@ -1,0 +1,101 @@
+"""Push: what this machine compiled, for those that have not."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from buildkit_tasks.core import units
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.core.world import World
+from buildkit_tasks.project.discover import discover
+
+from . import pack as packs
+from .job import Sent, Trip, prepare, workplace
+from .pack import Economy, Facts, Wanted
+
+
+def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
+    """Pack the mounts and push them. Not where that does not pay, or where only the main branch may; `force` does.
+
+    Problems: bad-argument, push-refused, registry-unreachable, registry-denied, and those of a build.
+    """
+    may, why = allowed(session.world, session.settings.remote_cache_push)
+    if not (may or force):
+        raise Problem(
+            "push-refused",
+            "Caches are not pushed from here.",
+            causes=[why],
+            hint="--force pushes all the same; the setting remote_cache_push says who pushes",
+        )
+    answer = send(prepare(session, discover(session), wanted), force=force)
+    if session.report.json_only:
+        session.report.envelope({"pack": answer})
+
+
+def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
+    """Like `push`, when it is settled that this machine may; returns what was done, for `--json`."""
+    session = trip.session
+    began = session.world.clock()
+    with workplace(session) as folder:
+        facts = trip.pack(folder)
+        if facts.form != "zst":
+            session.report.say("the toolchain image has no zstd; with it a pack takes half the bytes, and less time")
+        economy = packs.economy(facts, session.world.clock() - began)
+        exact, newest = trip.tags(facts)
+        if not (economy.pays or force):
+            session.report.say(f"not pushed: it would not pay ({economy.words}); --force pushes all the same")
+            return _answer(facts, economy)
+        made = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        label = packs.label(facts, trip.wanted.scope, trip.arch, made)
+        done = trip.push(folder, facts, (exact, newest), {packs.LABEL: label})
+    seconds = session.world.clock() - began
+    session.report.say(
+        f"pushed {trip.client.ref.name}:{exact} in {seconds:.1f} s: {facts.packed_units} units, "
+        f"{units.human(facts.bytes)} as {units.human(done.stored)}, "
+        f"of which {units.human(done.sent)} were new there"
+    )
+    session.report.say(economy.words)
+    return _answer(facts, economy, done, tag=exact, seconds=seconds)
+
+
+def allowed(world: World, policy: str) -> tuple[bool, str]:
+    """Whether this place may push, and why not. Who asks by hand may; in CI the main branch, and no pull request."""
+    if policy == "always" or (policy != "never" and not world.ci):
+        return True, ""
+    if policy == "never":
+        return False, "the setting remote_cache_push is never"
+    env = world.env
+    if (
+        env.get("GITHUB_EVENT_NAME", "").startswith("pull_request")
+        or env.get("CI_MERGE_REQUEST_IID")
+        or env.get("CHANGE_ID")
+    ):
+        return False, "this is a pull request's run: its caches could carry anything"
+    branch = env.get("GITHUB_REF_NAME") or env.get("CI_COMMIT_BRANCH") or env.get("BRANCH_NAME") or ""
+    main = env.get("CI_DEFAULT_BRANCH") or ""
+    if branch and branch in ({main} if main else {"main", "master"}):
+        return True, ""
+    return False, f"only the main branch pushes, this is {branch or 'a run on no branch that CI tells'}"
+
+
+def _answer(
+    facts: Facts, economy: Economy, done: Sent | None = None, *, tag: str = "", seconds: float = 0.0
+) -> dict[str, object]:
+    return {
+        "pushed": done is not None,
+        "tag": tag or None,
+        "digest": done.digest if done else None,
+        "units": facts.packed_units,
+        "bytes": facts.bytes,
+        "bytes_stored": done.stored if done else 0,
+        "bytes_sent": done.sent if done else 0,
+        "parts": dict(facts.parts),
+        "seconds": round(seconds, 1),
+        "economy": {
+            "save_seconds": round(economy.save, 1),
+            "restore_seconds": round(economy.restore, 1),
+            "compile_seconds": round(economy.compile, 1),
+            "pays": economy.pays,
+        },
+    }

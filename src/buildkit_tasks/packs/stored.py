@@ -1,0 +1,107 @@
+"""What lies in the shared repository: list it, and let old packs go."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+
+from buildkit_tasks.caches.look import seconds
+from buildkit_tasks.core import units
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.registry.client import Client, Denied, Unreachable
+from buildkit_tasks.registry.remote import client
+
+from . import pack as packs
+from .pack import Listed
+
+#: Requests to a registry at the same time: what public ones take from one client without slowing it down.
+AT_ONCE = 8
+
+
+def show(session: Session, *, ref: str = "") -> None:
+    """List the packs of the repository, newest first. Problems: bad-argument, registry-unreachable, registry-denied."""
+    repository = client(session, ref)
+    found = _listed(repository)
+    if session.report.json_only:
+        session.report.envelope({"packs": [_told(item) for item in found]})
+        return
+    if not found:
+        session.report.answer(f"{repository.ref.name} holds no packs")
+        return
+    rows = [
+        (
+            item.tags[0] if item.tags else item.digest[:19],
+            str(item.said.get("scope")),
+            str(item.said.get("platform")),
+            str(item.said.get("rustc", "")).removeprefix("rustc ").partition(" (")[0],
+            str(item.said.get("units")),
+            units.human(item.bytes),
+            item.created.replace("T", " ").removesuffix("+00:00"),
+        )
+        for item in found
+    ]
+    session.report.table(("pack", "scope", "platform", "rustc", "units", "stored", "made (UTC)"), rows)
+
+
+def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d", dry_run: bool = False) -> None:
+    """Delete packs beyond the newest `keep` of their kind that are older than `older`; shows and asks first.
+
+    Problems: bad-argument, consent-missing, registry-unreachable, registry-denied (also where it offers no deletion).
+    """
+    if keep < 1:
+        raise Problem("bad-argument", "--keep takes 1 or more.", hint="--keep 3")
+    repository = client(session, ref)
+    limit = datetime.now(timezone.utc) - timedelta(seconds=seconds(older, "older"))
+    going = packs.expired(_listed(repository), keep, limit.isoformat(timespec="seconds"))
+    for item in going:
+        session.report.say(f"  {item.tags[0] if item.tags else item.digest}  {units.human(item.bytes)}  {item.created}")
+    size = units.human(sum(item.bytes for item in going))
+    if not going:
+        session.report.say("nothing to delete")
+    elif not dry_run and session.report.consent(f"{len(going)} packs go from {repository.ref.name}, {size}"):
+        try:
+            kept = [item for item in going if not repository.delete(item.digest)]
+        except Unreachable as error:
+            raise repository.problem(error) from error
+        if kept:
+            raise Problem(
+                "registry-denied",
+                f"{repository.ref.host} did not delete {len(kept)} of {len(going)} packs.",
+                causes=["a registry deletes only for who may, and only where deletion is switched on"],
+                hint="use the registry's own clean-up rules, or switch deletion on in its configuration",
+            )
+        session.report.say(
+            f"deleted {len(going)} packs; the registry frees their bytes with its next garbage collection"
+        )
+    if session.report.json_only:
+        session.report.envelope({"expired": [_told(item) for item in going], "dry_run": dry_run})
+
+
+def _listed(repository: Client) -> list[Listed]:
+    """All packs of the repository by manifest: several tags may name one."""
+    try:
+        tags = [tag for tag in repository.tags() if tag.startswith(tuple(f"{s}-" for s in packs.SCOPES))]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            manifests = list(pool.map(repository.manifest, tags))
+            named: dict[str, list[str]] = {}
+            for tag, manifest in zip(tags, manifests, strict=True):
+                if manifest:
+                    named.setdefault(manifest.digest, []).append(tag)
+            distinct = {m.digest: m for m in manifests if m}
+            labels = dict(zip(distinct, pool.map(repository.labels, distinct.values()), strict=True))
+    except (Unreachable, Denied) as error:
+        raise repository.problem(error) from error
+    found = []
+    for digest, one in distinct.items():
+        if said := packs.read_label(labels[digest]):
+            size = sum(n for _, n in one.layers)
+            found.append(
+                Listed(digest, tuple(sorted(named[digest], key=len)), size, str(said.get("created", "")), said)
+            )
+    return sorted(found, key=lambda item: item.created, reverse=True)
+
+
+def _told(item: Listed) -> dict[str, object]:
+    said = {name: value for name, value in item.said.items() if name != "packages"}
+    return {"digest": item.digest, "tags": list(item.tags), "bytes_stored": item.bytes, **said}

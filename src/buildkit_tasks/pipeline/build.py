@@ -1,0 +1,90 @@
+"""Build: discover, plan, run one bake solve, report."""
+
+from __future__ import annotations
+
+from buildkit_tasks.builds import builder_choice, fallback, plan
+from buildkit_tasks.builds import view as build_view
+from buildkit_tasks.builds.building import execute, prepare
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.images import bases as base_images
+from buildkit_tasks.project.discover import Project, discover
+
+from . import spread
+
+
+def build(session: Session, request: BuildRequest) -> BuildOutcome:
+    """Build what was asked for. Problems: those of discovery and planning; compile-failed, build-failed, disk-full."""
+    return build_project(session, discover(session, lesser=True), request)
+
+
+def build_project(session: Session, project: Project, request: BuildRequest) -> BuildOutcome:
+    """Like `build`, for a project that was discovered: on the builder or builders that the platforms belong to."""
+    groups = builder_choice.for_platforms(session, request.platforms)
+    if len(groups) > 1:
+        return spread.build(session, project, request, groups, build_here)
+    for name in filter(None, groups):
+        session.use_builder(name)
+    return build_here(session, project, request)
+
+
+def build_here(session: Session, project: Project, request: BuildRequest) -> BuildOutcome:
+    """Build on the session's builder: the shared cache before and after, the budget last.
+
+    A node that is lost on the way is gone round, once.
+    """
+    decided = prepare(session, project, request)
+    try:
+        return _build(session, project, request, decided)
+    except Problem as problem:
+        again = decided.builder and builder_choice.after_failure(
+            session, project.engine, decided.builder, request, problem
+        )
+        if not again:
+            raise
+    return _build(session, project, request, prepare(session, project, request))
+
+
+def _build(session: Session, project: Project, request: BuildRequest, decided: BuildPlan) -> BuildOutcome:
+    if session.settings.remote_cache:
+        from buildkit_tasks.packs import auto as pack_auto  # late: TLS alone takes 50 ms to import
+
+        pack_auto.before(session, project, request, decided)
+    outcome = execute(session, project, decided, request.progress)
+    if session.settings.remote_cache:
+        pack_auto.after(session, project, request, decided)
+    if session.settings.cache_budget:
+        from buildkit_tasks.caches import trim as cache_trim
+
+        cache_trim.after_build(session, project)
+    return outcome
+
+
+def tell_story(session: Session, outcome: BuildOutcome) -> None:
+    """The summary of a build that is a step of something larger."""
+    build_view.summary(session.report, outcome)
+
+
+def tell(session: Session, outcome: BuildOutcome) -> None:
+    """The answer of a finished build: the summary, or the JSON document."""
+    if session.report.json_only:
+        session.report.envelope(build_view.envelope(outcome))
+    else:
+        build_view.summary(session.report, outcome)
+
+
+def show_plan(session: Session, request: BuildRequest) -> None:
+    """Print the plan and stop; nothing is made or run but questions."""
+    project = discover(session, lesser=True)
+    decided = prepare(session, project, request, look_only=True)
+    override = base_images.override(session, project.engine, project.workspace)
+    files = [*project.workspace.compose_files, *([override] if override else [])]
+    chosen = fallback.tier(session, project.engine)
+    content = {**plan.describe(decided), "compose_files": [str(f) for f in files], "tier": chosen.name}
+    if session.report.json_only:
+        session.report.envelope({"plan": content})
+        return
+    rows = [(name, ", ".join(map(str, v)) if isinstance(v, list) else str(v)) for name, v in content.items()]
+    reasons = [(f"why {name}", why) for name, why in {**decided.reasons, "tier": chosen.reason}.items() if why]
+    session.report.table(("what", "value"), [r for r in rows if r[0] not in ("bake", "reasons")] + reasons)

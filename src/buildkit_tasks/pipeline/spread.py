@@ -1,0 +1,56 @@
+"""One image for several platforms from several builders: each pushes its part, then one list names them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from buildkit_tasks.builds import plan
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildOutcome, BuildRequest
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.project.discover import Project
+
+Build = Callable[[Session, Project, BuildRequest], BuildOutcome]
+
+
+def build(
+    session: Session,
+    project: Project,
+    request: BuildRequest,
+    groups: Mapping[str, tuple[str, ...]],
+    one: Build,
+) -> BuildOutcome:
+    """Build each builder's platforms with `one`, join what came out.
+
+    `groups`: builder to platforms, "" = the session's. Raises `Problem` platform-unsupported without a registry.
+    """
+    if not request.push:
+        raise Problem(
+            "platform-unsupported",
+            "Images for these platforms come from several builders, and only a registry can join them.",
+            causes=[f"{', '.join(places)}: {name or 'the builder in use'}" for name, places in groups.items()],
+            hint="--push HOST/PATH; or one builder of several nodes: invoke builder.create NAME --append",
+        )
+    first = session.world.env.get("BUILDX_BUILDER") or project.engine.context
+    parts: list[BuildOutcome] = []
+    for name, places in groups.items():
+        session.use_builder(name or first)
+        parts.append(one(session, project, replace(request, platforms=places, by_digest=True)))
+    session.use_builder(first)
+    joined = []
+    for results in zip(*(part.targets for part in parts), strict=True):
+        service = next(s for s in project.workspace.services if s.name == results[0].service)
+        image = plan.pushed_name(service, request.push)
+        digests = [f"{plan.repository(image)}@{result.digest}" for result in results]
+        run.check(session.world, docker.join_images(session.root, image, digests))
+        session.report.say(f"{image}: one list for {', '.join(request.platforms)}")
+        joined.append(replace(results[0], image=image, digest=""))
+    return replace(
+        parts[0],
+        seconds=sum(part.seconds for part in parts),
+        compiled=tuple(dict.fromkeys(crate for part in parts for crate in part.compiled)),
+        steps=tuple(step for part in parts for step in part.steps),
+        targets=tuple(joined),
+    )

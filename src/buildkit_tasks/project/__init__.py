@@ -1,0 +1,1 @@
+"""The user's project: the resolved compose model, `.env`, ports."""

@@ -1,0 +1,1 @@
+"""Talk to an image registry: is it reachable, what does it hold, send and fetch blobs."""

@@ -1,0 +1,1 @@
+"""BuildKit in the user's shell: rc files, completion."""

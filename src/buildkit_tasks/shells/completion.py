@@ -1,0 +1,126 @@
+"""Shell completion: tasks and flags from Invoke itself, values (services, platforms, profiles, mounts) from us."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.resources import files
+from pathlib import Path
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.core.settings import compose_files, find_root
+from buildkit_tasks.core.world import World
+
+from . import rc as shellrc
+from .enable import chosen_shell
+
+#: Options whose values we know, and the kind of each.
+KINDS = {
+    "--service": "service",
+    "--platform": "platform",
+    "--profile": "profile",
+    "--mount": "mount",
+    "--shell": "shell",
+    "--progress": "progress",
+}
+_FIXED = {
+    "shell": list(shellrc.SHELLS),
+    "progress": ["auto", "plain", "verbose", "quiet"],
+    "platform": ["linux/amd64", "linux/arm64"],
+}
+
+
+def script(shell: str) -> str:
+    """The completion script of a shell."""
+    return files("buildkit_tasks").joinpath(f"data/completion/invoke.{shell}").read_text("utf-8")
+
+
+def place(world: World, shell: str) -> Path:
+    """Where the shell loads completions from by itself (fish, bash-completion), or where zsh's fpath can name it."""
+    data = world.env.get("XDG_DATA_HOME", "")
+    share = Path(data) if data.startswith("/") else world.home / ".local" / "share"
+    if shell == "fish":
+        return shellrc.config_dir(world.env, world.home).parent / "fish" / "completions" / "invoke.fish"
+    if shell == "bash":
+        return share / "bash-completion" / "completions" / "invoke"
+    return share / "zsh" / "site-functions" / "_invoke"
+
+
+def state(world: World, shell: str) -> str:
+    """missing, current or stale."""
+    try:
+        text = place(world, shell).read_text("utf-8")
+    except OSError:
+        return "missing"
+    return "current" if text == script(shell) else "stale"
+
+
+def show(session: Session, wanted: str) -> None:
+    """Print the script, for `source <(invoke completion bash)`."""
+    session.report.answer(script(chosen_shell(session, wanted)))
+
+
+def install(session: Session, wanted: str) -> None:
+    """Write the script where the shell finds it. Problems: shell-unsupported, bad-argument, rc-unwritable."""
+    shell = chosen_shell(session, wanted)
+    path = place(session.world, shell)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(script(shell), "utf-8")
+    except OSError as error:
+        raise Problem(
+            "rc-unwritable", f"{path} cannot be written: {error.strerror}.", hint=f"ls -ld {path.parent}"
+        ) from error
+    more = f'; zsh needs, before compinit in ~/.zshrc: fpath=("{path.parent}" $fpath)' if shell == "zsh" else ""
+    session.report.say(f"wrote {path}; new shells complete invoke{more}")
+
+
+def values(session: Session, kind: str) -> list[str]:
+    """The values of an option. Answers from a memory where it can: Tab has no patience. Never raises `Problem`."""
+    kind = KINDS.get(kind, kind)
+    if kind in _FIXED:
+        return _FIXED[kind]
+    try:
+        root = find_root(session.world)
+        known = _remembered(session, root)
+    except Problem:
+        return []
+    if kind == "profile":
+        return ["release", "dev", *known.get("profiles", [])]
+    return known.get(f"{kind}s", [])
+
+
+def _remembered(session: Session, root: Path) -> dict[str, list[str]]:
+    """What was found when the files it came from were last looked at; asked again when one of them changed."""
+    sources = [*compose_files(root), root / ".env", *root.glob("Cargo.toml"), *root.glob("*/Cargo.toml")]
+    stamp = [[str(p), s.st_mtime_ns, s.st_size] for p in sources if p.is_file() and (s := p.stat())]
+    memory = session.state / "completion.json"
+    try:
+        kept = json.loads(memory.read_text("utf-8"))
+        if kept["stamp"] == stamp:
+            return dict(kept["values"])
+    except (OSError, ValueError, KeyError):
+        pass  # a memory: whatever is wrong with it, it is made again
+    from buildkit_tasks.project.discover import read_workspace
+
+    space = read_workspace(session)
+    found = {
+        "services": sorted({*space.names, *space.images}),
+        "mounts": [f"{space.scope}-cargo-registry", f"{space.scope}-cargo-git"]
+        + [f"{space.scope}-target-{p.rpartition('/')[2]}" for p in _FIXED["platform"]],
+        "profiles": sorted(_profiles(sources)),
+    }
+    fresh = memory.with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps({"stamp": stamp, "values": found}), "utf-8")
+    fresh.replace(memory)
+    return found
+
+
+def _profiles(sources: list[Path]) -> set[str]:
+    """Profiles that the manifests define beside cargo's own."""
+    import re
+
+    texts = [p.read_text("utf-8", errors="replace") for p in sources if p.name == "Cargo.toml" and p.is_file()]
+    found = {name for text in texts for name in re.findall(r"^\[profile\.([\w-]+)\]", text, re.MULTILINE)}
+    return found - {"release", "dev", "test", "bench"}

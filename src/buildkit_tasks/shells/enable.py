@@ -1,0 +1,353 @@
+"""BuildKit for every shell of the user: show the edit, ask, write, then prove it with a real shell and a real build."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import pwd
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.core.world import World
+from buildkit_tasks.engine import facts as engine_facts
+
+from . import rc as shellrc
+
+#: Seconds a freshly started interactive shell may take to read its files.
+SHELL_TIMEOUT = 15.0
+
+#: What a bash login shell looks for; it reads the first that is there.
+PROFILES = (".bash_profile", ".bash_login", ".profile")
+
+_HINT = "name one: invoke enable-buildkit --shell bash|zsh|fish"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One file's old and new text; None = the file is not there."""
+
+    path: Path
+    before: str | None
+    after: str | None
+
+    @property
+    def changes(self) -> bool:
+        """True where there is anything to write."""
+        return self.before != self.after
+
+
+def login_shell(world: World) -> str:
+    """The name of the user's login shell: $SHELL, else the user database. Raises `Problem` shell-unsupported."""
+    path = world.env.get("SHELL") or pwd.getpwuid(os.getuid()).pw_shell
+    name = Path(path).name
+    if name not in shellrc.SHELLS:
+        raise Problem(
+            "shell-unsupported",
+            f"The login shell {path or '(none)'} is none that this task can set up.",
+            causes=[f"known shells: {', '.join(shellrc.SHELLS)}"],
+            hint=f"{_HINT}, or by hand: have it set " + " and ".join(f"{k}={v}" for k, v in shellrc.VARIABLES.items()),
+        )
+    return name
+
+
+def chosen_shell(session: Session, wanted: str) -> str:
+    """The shell asked for, else the login shell. Raises `Problem` bad-argument or shell-unsupported."""
+    if not wanted:
+        return login_shell(session.world)
+    if wanted not in shellrc.SHELLS:
+        raise Problem("bad-argument", f"{wanted!r} is no shell that this task knows.", hint=_HINT)
+    return wanted
+
+
+def print_env(session: Session, shell: str) -> None:
+    """The statements for one session, on stdout, for `eval "$(invoke env)"` or `invoke env --shell fish | source`."""
+    if not shell:
+        shell = "bash" if Path(session.world.env.get("SHELL", "")).name != "fish" else "fish"
+    name = chosen_shell(session, shell)
+    if sys.stdout.isatty():
+        use = "invoke env --shell fish | source" if name == "fish" else 'eval "$(invoke env)"'
+        session.report.say(f"for this shell session: {use}")
+    session.report.answer(shellrc.exports(name))
+
+
+def enable(session: Session, wanted: str, *, dry_run: bool, undo: bool) -> None:
+    """`invoke enable-buildkit`. Problems: shell-unsupported, bad-argument, consent-missing, rc-unwritable."""
+    world = session.world
+    if undo:
+        shells = (chosen_shell(session, wanted),) if wanted else shellrc.SHELLS
+        edits = [e for e in undo_edits(world, shells) if e.changes]
+    else:
+        shells = (chosen_shell(session, wanted),)
+        edits = [e for e in add_edits(world, shells[0]) if e.changes]
+        tell_need(session)
+    say = session.report.say
+    if not edits:
+        say("nothing to undo" if undo else f"{shells[0]} is set up already; nothing changed")
+    else:
+        show(session, edits)
+        notices(session, edits)
+        if dry_run:
+            say("dry run: nothing was changed")
+            return
+        names = ", ".join(str(e.path) for e in edits)
+        if not session.report.consent(f"{'undo' if undo else 'write'} this in {names}"):
+            say("nothing was changed")
+            return
+        for edit in edits:
+            kept = write(world, edit)
+            words = "deleted" if edit.after is None else "made" if edit.before is None else "changed"
+            say(f"{words} {edit.path}" + (f" (before: {kept})" if kept else ""))
+    if undo:
+        say("new shells start without it; in this one: unset " + " ".join(shellrc.VARIABLES))
+    elif not dry_run:
+        prove(session, shells[0])
+
+
+def tell_need(session: Session) -> None:
+    """Whether this is needed at all: current docker commands use BuildKit without being told."""
+    if session.world.env.get("DOCKER_BUILDKIT", "").lower() in ("0", "false"):
+        session.report.say("DOCKER_BUILDKIT=0 is set in this session: BuildKit is switched off by hand")
+    try:
+        found = engine_facts.client(session.world, session.world.cwd)
+    except Problem:
+        return
+    if found.version >= (23,) and found.buildx:
+        session.report.say(
+            f"this engine ({engine_facts.dotted(found.version)}, buildx {engine_facts.dotted(found.buildx)}) "
+            "uses BuildKit by default and our tasks always do: the edit only helps docker commands of your own on "
+            "older engines, or where something sets DOCKER_BUILDKIT=0"
+        )
+    elif found.version:
+        session.report.say(
+            f"this engine ({engine_facts.dotted(found.version)}) uses BuildKit only when told to: worth having"
+        )
+
+
+# ---- what is to change
+
+
+def add_edits(world: World, shell: str) -> list[Edit]:
+    """The env file and the line in each start-up file that this shell reads."""
+    config = shellrc.config_dir(world.env, world.home)
+    file = shellrc.env_file(shell, config)
+    wanted = shellrc.line(shell, file, world.home)
+    edits = [Edit(file, read(file), shellrc.env_text(shell))]
+    for path in start_files(world, shell):
+        before = read(path)
+        if path.name not in (".bashrc", ".zshrc", "config.fish") and before and shellrc.reads_bashrc(before):
+            continue
+        edits.append(Edit(path, before, shellrc.add(before or "", wanted, new_file=before is None)))
+    return edits
+
+
+def undo_edits(world: World, shells: Sequence[str]) -> list[Edit]:
+    """Our line taken out of every file that has it; the env file goes when no shell reads it any more."""
+    config = shellrc.config_dir(world.env, world.home)
+    edits: dict[Path, Edit] = {}
+    still: set[str] = set()
+    for shell in shellrc.SHELLS:
+        profiles = [world.home / name for name in PROFILES] if shell == "bash" else []
+        for path in (*start_files(world, shell), *profiles):
+            text = read(path)
+            if path in edits or text is None or not shellrc.present(text):
+                continue
+            if shell not in shells:
+                still.add(shellrc.env_file(shell, config).name)
+                continue
+            left = shellrc.remove(text)
+            edits[path] = Edit(path, text, None if left.delete else left.text)
+    for file in {shellrc.env_file(shell, config) for shell in shells}:
+        if file.name not in still:
+            edits[file] = Edit(file, read(file), None)
+    return list(edits.values())
+
+
+def start_files(world: World, shell: str) -> tuple[Path, ...]:
+    """The start-up files of a shell for this user, as the shell itself would look for them."""
+    return shellrc.rc_files(
+        shell,
+        world.home,
+        exists={world.home / n for n in PROFILES if (world.home / n).exists()},
+        zdotdir=_zdotdir(world) if shell == "zsh" else None,
+        config_home=shellrc.config_dir(world.env, world.home).parent,
+        macos=sys.platform == "darwin",
+    )
+
+
+def _zdotdir(world: World) -> Path | None:
+    """ZDOTDIR as zsh sees it: it is usually set in ~/.zshenv, without export, and only zsh can tell."""
+    given = world.env.get("ZDOTDIR", "")
+    zsh = shutil.which("zsh", path=world.env.get("PATH"))
+    if not given and zsh:
+        asked = run.capture(world, Command((zsh, "-c", 'printf %s "$ZDOTDIR"'), world.home), timeout=SHELL_TIMEOUT)
+        given = asked.stdout.strip()
+    return Path(given) if given.startswith("/") else None
+
+
+def show(session: Session, edits: Iterable[Edit]) -> None:
+    """The edits as a unified diff."""
+    for edit in edits:
+        before, after = (edit.before or "").split("\n"), (edit.after or "").split("\n")
+        old = str(edit.path) if edit.before is not None else "/dev/null"
+        new = str(edit.path) if edit.after is not None else "/dev/null"
+        for row in difflib.unified_diff(before, after, old, new, n=2, lineterm=""):
+            session.report.say(row.encode("utf-8", "backslashreplace").decode())
+
+
+def notices(session: Session, edits: Iterable[Edit]) -> None:
+    """What the user should know before saying yes: files in a git repository, lines that say the opposite."""
+    for edit in edits:
+        place = edit.path.resolve()
+        repository = next((p for p in place.parents if (p / ".git").exists()), None)
+        if repository:
+            link = f" is a link to {place}, which" if place != edit.path else ""
+            session.report.say(
+                f"note: {edit.path}{link} lies in the git repository {repository}: the edit shows there as a change; "
+                "on a machine without our env file the line does nothing"
+            )
+        for number in shellrc.overruled(edit.before or ""):
+            session.report.say(
+                f"note: line {number} of {edit.path} switches BuildKit off; our line comes later and wins"
+            )
+
+
+# ---- reading and writing
+
+
+def read(path: Path) -> str | None:
+    """The file's text with every byte kept (surrogates for what is no UTF-8); None where there is no file."""
+    try:
+        return path.read_bytes().decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Problem("rc-unwritable", f"{path} cannot be read: {error.strerror}.", hint=f"ls -l {path}") from error
+
+
+def write(world: World, edit: Edit) -> Path | None:
+    """Write, make or delete one file in one step; returns where the old text is kept.
+
+    A link stays a link, the mode stays, and a file with several hard links is written in place so that all see it.
+    """
+    place = edit.path.resolve()
+    kept = None
+    try:
+        if edit.before is not None:
+            kept = _keep(world, place)
+        if edit.after is None:
+            edit.path.unlink()
+            if edit.path.parent == shellrc.config_dir(world.env, world.home) and not any(edit.path.parent.iterdir()):
+                edit.path.parent.rmdir()
+            return kept
+        place.parent.mkdir(parents=True, exist_ok=True)
+        content = edit.after.encode("utf-8", "surrogateescape")
+        if edit.before is not None and place.stat().st_nlink > 1:
+            place.write_bytes(content)
+            return kept
+        handle, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            if edit.before is not None:
+                shutil.copystat(place, name)  # mode, and extended attributes where there are any
+                os.utime(name)
+                owner = place.stat()
+                if owner.st_uid != os.geteuid() or owner.st_gid != os.getegid():
+                    os.chown(name, owner.st_uid, owner.st_gid)
+            else:
+                Path(name).chmod(0o644)
+            Path(name).replace(place)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise Problem(
+            "rc-unwritable",
+            f"{edit.path} cannot be written: {error.strerror}.",
+            causes=[f"it is a link to {place}"] if place != edit.path else [],
+            hint="make it writable, or, where a tool manages it, put the line shown above into that tool's source",
+        ) from error
+    return kept
+
+
+def _keep(world: World, place: Path) -> Path:
+    folder = world.state_home / "before"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    name = str(place).strip("/").replace("/", "-")
+    number = 1 + sum(1 for _ in folder.glob(f"{name}.*"))
+    kept = folder / f"{name}.{number}"
+    shutil.copy2(place, kept)
+    return kept
+
+
+# ---- the proof
+
+
+def prove(session: Session, shell: str) -> None:
+    """Start the real shell and run a real build; say what holds. Problems: verify-failed."""
+    say = session.report.say
+    seen = fresh_values(session.world, shell)
+    if seen is None:
+        say(f"not tested: there is no {shell} on PATH here")
+    elif seen == dict(shellrc.VARIABLES):
+        say(f"tested: a new {shell} has " + " ".join(f"{k}={v}" for k, v in seen.items()))
+    else:
+        raise Problem(
+            "verify-failed",
+            f"A new interactive {shell} does not have the variables.",
+            causes=["something earlier in its start-up file ends or replaces the shell (exec, return, exit)"]
+            + [f"{k} is {v!r}" for k, v in seen.items()],
+            hint="move our line to the top of the file; it is marked `added by buildkit-tasks`",
+        )
+    try:
+        seconds = probe(session)
+        say(f"tested: BuildKit builds ({seconds:.1f} s, nothing but a label, no registry needed)")
+    except Problem as problem:
+        if not problem.code.startswith("engine-"):
+            raise
+        say(f"BuildKit itself is not tested: {problem.message} Mend it: {problem.hint}")
+    once = "invoke env --shell fish | source" if shell == "fish" else 'eval "$(invoke env)"'
+    say(f"this session: {once}    undo: invoke enable-buildkit --undo")
+
+
+def fresh_values(world: World, shell: str) -> dict[str, str] | None:
+    """The variables as a new interactive shell has them; None where the shell is not installed.
+
+    The answer comes through a file: a start-up file may leave programs running that hold our pipe open.
+    """
+    program = shutil.which(shell, path=world.env.get("PATH"))
+    if not program:
+        return None
+    bare = replace(world, env={k: v for k, v in world.env.items() if k not in shellrc.VARIABLES})
+    script = "printf '%s\\n' " + " ".join(f'"{name}=${name}"' for name in shellrc.VARIABLES)
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
+        answer = Path(scratch) / "answer"
+        argv = ("sh", "-c", 'exec "$@" >"$0" 2>/dev/null </dev/null', str(answer), program, "-i", "-c", script)
+        run.capture(bare, Command(argv, world.home), timeout=SHELL_TIMEOUT, group=True)
+        rows = read(answer) or ""
+    found = dict(row.split("=", 1) for row in rows.split("\n") if "=" in row)
+    return {name: found.get(name, "") for name in shellrc.VARIABLES}
+
+
+def probe(session: Session) -> float:
+    """Seconds of the smallest real BuildKit build. Problems: those of a silent engine, verify-failed."""
+    result = run.capture(session.world, docker.probe_build(session.world.cwd), timeout=120)
+    if result.code == 0:
+        return result.seconds
+    engine_facts.facts(session.world, session.world.cwd)  # a silent engine explains itself better than a failed build
+    raise Problem(
+        "verify-failed",
+        "The smallest possible BuildKit build fails.",
+        details=result.stderr.strip(),
+        hint="invoke doctor",
+    )

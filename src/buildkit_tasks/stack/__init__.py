@@ -1,0 +1,1 @@
+"""The running stack: up, down, quickstart, verify, smoke test."""

@@ -1,0 +1,93 @@
+"""From a bare machine to a running, healthy stack. Every step looks first and does only what is missing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildRequest
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.engine import ensure as engine_ensure
+from buildkit_tasks.images import bases as base_images
+from buildkit_tasks.pipeline import build as pipeline
+from buildkit_tasks.project import dotenv
+from buildkit_tasks.project.discover import discover
+
+from . import smoke, stack
+
+
+def quickstart(session: Session) -> None:
+    """Run the steps in order. Killed at any step, the next run continues: no step trusts what an earlier run said."""
+    steps: list[tuple[str, Callable[[Session], None]]] = [
+        ("prerequisites", prerequisites),
+        ("engine", _engine),
+        (".env with generated secrets", _dotenv),
+        ("base images", _base_images),
+        ("build the services", _build),
+        ("start and wait until healthy", _up),
+        ("smoke test", smoke.smoke),
+    ]
+    if not session.settings.smoke_service:
+        steps.pop()
+    began = session.world.clock()
+    for number, (what, do) in enumerate(steps, 1):
+        coming = steps[number][0] if number < len(steps) else "what runs where"
+        with session.report.step(number, len(steps), what, coming):
+            do(session)
+    session.report.say(f"ready in {session.world.clock() - began:.0f} s", style="bold green")
+    farewell(session)
+
+
+def prerequisites(session: Session) -> None:
+    """What no later step can make: a compose file and some disk."""
+    free = shutil.disk_usage(session.root).free / 1e9
+    if free < 1:
+        raise Problem(
+            "disk-full",
+            f"Only {free:.1f} GB are free on {session.root}.",
+            hint="free some disk; a first build takes 5 GB",
+        )
+    session.report.say(f"  {session.root}, {free:.0f} GB free")
+
+
+def _engine(session: Session) -> None:
+    found = engine_ensure.ensure(session)
+    session.report.say(f"  Docker Engine {'.'.join(map(str, found.version))}")
+
+
+def _dotenv(session: Session) -> None:
+    path = session.root / ".env"
+    words = "completed; values that were there are kept" if dotenv.ensure(session) else "complete already"
+    session.report.say(f"  {path}: {words}")
+
+
+def _base_images(session: Session) -> None:
+    project = discover(session)
+    references = base_images.references(project.workspace)
+    used = base_images.ensure(session, project.engine, references, check=True)
+    for reference in references:
+        session.report.say(f"  {reference}" + (f" from {used[reference]}" if reference in used else ""))
+
+
+def _build(session: Session) -> None:
+    pipeline.tell_story(session, pipeline.build(session, BuildRequest()))
+
+
+def _up(session: Session) -> None:
+    stack.up(session, BuildRequest(), with_build=False)
+
+
+def farewell(session: Session) -> None:
+    """What runs where, where the credentials are, what to do next."""
+    project = discover(session)
+    say = session.report.say
+    for port in project.workspace.ports:
+        host = "localhost" if port.host in ("0.0.0.0", "127.0.0.1", "::") else port.host  # noqa: S104
+        say(f"  {port.service:<12} http://{host}:{port.published}  (container port {port.target})")
+    say(f"  credentials: {session.root / '.env'} (readable by you alone)")
+    override = base_images.override(session, project.engine, project.workspace)
+    if override:
+        files = " ".join(f"-f {f}" for f in (*project.workspace.compose_files, override))
+        say(f"  without these tasks: docker compose {files} build")
+    say("  next: edit a line under services/, then `invoke build` and `invoke up`; `invoke --list` shows the rest")

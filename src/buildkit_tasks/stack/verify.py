@@ -1,0 +1,98 @@
+"""Verify: do an image, and the container that runs, correspond to the tree on the disk, and what differs if not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from buildkit_tasks.builds import manifest
+from buildkit_tasks.builds.manifest import Difference
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Service
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.project import compose
+from buildkit_tasks.project.discover import discover
+
+from . import stack
+
+#: Differences named per service; the rest is counted.
+NAMED = 8
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of one service. `state`: same, differs, no-image or no-manifest; `running`: same, old or not."""
+
+    service: str
+    state: str
+    running: str
+    differences: tuple[Difference, ...] = field(default_factory=tuple)
+    words: str = ""
+
+
+def verify(session: Session, services: Sequence[str]) -> None:
+    """Compare and tell. Raises `Problem` verify-failed when an image or a running container is not of this tree."""
+    project = discover(session)
+    chosen = compose.select(project.workspace, services)
+    files = stack.files_in_force(session, project)
+    running = {str(c["Service"]): str(c["ID"]) for c in stack.containers(session, files) if c.get("State") == "running"}
+    with ThreadPoolExecutor() as pool:
+        verdicts = list(pool.map(lambda s: _of(session, s, running.get(s.name, "")), chosen))
+    if session.report.json_only:
+        session.report.envelope({"services": [_json(v) for v in verdicts]})
+    else:
+        session.report.table(
+            ("service", "image", "running", "what differs"),
+            [(v.service, v.state, v.running, _told(v)) for v in verdicts],
+        )
+    wrong = [v.service for v in verdicts if v.state != "same" or v.running == "old"]
+    if wrong:
+        raise Problem(
+            "verify-failed",
+            f"Not of this tree: {', '.join(wrong)}.",
+            hint="invoke up    (builds what changed and starts it)",
+        )
+
+
+def _of(session: Session, service: Service, container: str) -> Verdict:
+    read = run.capture(session.world, docker.read_manifest(session.root, service.image))
+    image = (
+        run.capture(session.world, docker.image_ids(session.root, [service.image])).stdout.rpartition(" ")[2].strip()
+    )
+    current = (
+        run.capture(session.world, docker.container_image(session.root, container)).stdout.strip() if container else ""
+    )
+    running = "not" if not container else "same" if current == image else "old"
+    if read.code != 0:
+        state = "no-manifest" if image else "no-image"
+        words = "not built with this Dockerfile" if image else f"invoke build --service {service.name}"
+        return Verdict(service.name, state, running, (), words)
+    try:
+        made = manifest.parse(read.stdout)
+    except ValueError as error:
+        return Verdict(service.name, "no-manifest", running, (), str(error))
+    profile = session.settings.profile
+    found = manifest.compare(made, service.context, service.dockerfile, profile=profile)
+    words = f"{made.binary} of {made.crate}, {made.profile}, {'incremental' if made.incremental else 'not incremental'}"
+    return Verdict(service.name, "differs" if found else "same", running, found, words)
+
+
+def _told(verdict: Verdict) -> str:
+    if not verdict.differences:
+        return verdict.words
+    named = "; ".join(str(d) for d in verdict.differences[:NAMED])
+    more = len(verdict.differences) - NAMED
+    return named + (f"; and {more} more" if more > 0 else "")
+
+
+def _json(verdict: Verdict) -> dict[str, object]:
+    found = [{"kind": d.kind, "name": d.name, "image": d.image, "tree": d.tree} for d in verdict.differences]
+    return {
+        "service": verdict.service,
+        "image": verdict.state,
+        "running": verdict.running,
+        "differences": found,
+        "note": verdict.words,
+    }
