@@ -206,7 +206,7 @@ def _git(repository: Path, *argv: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _play(argv: Sequence[str], minutes: float) -> int:
+def play(argv: Sequence[str], minutes: float) -> int:
     """Run a command to its end, or to the end of the time it has; it is interrupted first, so that it cleans up."""
     with subprocess.Popen(argv, cwd=REPOSITORY, start_new_session=True) as playing:
         try:
@@ -246,7 +246,7 @@ def main() -> int:
             continue
         print(f"turn: playing {head}", flush=True)
         began = time.time()
-        code = _play(session.argv, LATEST - used)
+        code = play(session.argv, LATEST - used)
         passed += [] if code else [session.name]
         told.append(f"{'FAILED' if code else 'passed'} {head}; took {(time.time() - began) / 60:.1f} min")
     if not given.list:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -159,3 +161,50 @@ def test_a_bad_memory_is_no_memory(repository: Repository, text: str) -> None:
 
 def test_outside_a_repository_everything_counts_as_its_first_turn(tmp_path: Path) -> None:
     assert turns.look(tmp_path, tmp_path / "turns.json", [Slow("a", 1, ())]).number == 0
+
+
+def play(folder: Path, nox: str, minutes_ago: float) -> process.Done:
+    """A whole run of the slow sessions that began so long ago, with a nox that is a script."""
+    (folder / "bin").mkdir()
+    (folder / "bin/nox").write_text(f"#!/bin/sh\necho nox $*\n{nox}\n")
+    (folder / "bin/nox").chmod(0o755)
+    env: dict[str, str | None] = {"HOME": str(folder), "PATH": f"{folder}/bin:/usr/bin:/bin"}
+    words = ["-m", "tests.support.turns", "--began", str(time.time() - minutes_ago * 60)]
+    return process.run([sys.executable, *words], turns.REPOSITORY, env)
+
+
+def test_a_run_plays_all_that_fits_and_remembers_what_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "BIN", tmp_path / "bin")
+    done = play(tmp_path, "true", 0)
+    assert done.code == 0, done.all
+    for session in SESSIONS:
+        assert " ".join(session.argv) in done.out
+        assert f"turn: passed {session.name} (about" in done.out
+    assert turns.remembered(tmp_path / ".cache/buildkit-tasks-tests/turns.json")[1].keys() == {*NAMES}
+
+
+def test_one_that_fails_fails_the_run_and_the_others_are_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "BIN", tmp_path / "bin")
+    done = play(tmp_path, 'case "$*" in *builders*) exit 3; esac', 0)
+    assert done.code == 1
+    assert "turn: FAILED builders" in done.out
+    assert "turn: passed degraded" in done.out
+    assert "builders" not in turns.remembered(tmp_path / ".cache/buildkit-tasks-tests/turns.json")[1]
+
+
+def test_where_no_time_is_left_nothing_is_played_and_what_was_due_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "BIN", tmp_path / "bin")
+    done = play(tmp_path, "exit 1", 80)
+    assert (done.code, "nox" in done.out.splitlines()[0]) == (0, False)
+    assert done.out.count("turn: skip") == len(SESSIONS)
+    assert done.out.count("but NO TIME IS LEFT") >= len(SESSIONS) // TURNS
+
+
+def test_what_takes_too_long_is_interrupted_with_all_it_started(tmp_path: Path) -> None:
+    script = f"trap 'echo over > {tmp_path}/said; exit 1' INT; sleep 50 & wait"
+    assert turns.play(["sh", "-c", script], 1 / 60) == 124
+    assert (tmp_path / "said").read_text() == "over\n"
