@@ -22,6 +22,12 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def reference(session: nox.Session) -> None:
+    """Write the generated pages of docs/reference."""
+    session.run("python", "docs/make_reference.py")
+
+
+@nox.session
 def types(session: nox.Session) -> None:
     """mypy, strict, tests and this file included."""
     session.run("mypy")

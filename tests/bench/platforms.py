@@ -23,7 +23,7 @@ from typing import Any
 
 from buildkit_tasks.bench import figures
 from buildkit_tasks.builds import building
-from buildkit_tasks.core import settings
+from buildkit_tasks.core import root as project_root
 from buildkit_tasks.core.model import BuildRequest
 from buildkit_tasks.core.report import Report
 from buildkit_tasks.core.session import Session
@@ -70,7 +70,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was begun is undone here, too
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-bench-") as folder:
         place, name = Path(folder), f"bench-platforms-{secrets.token_hex(3)}"
-        env = machine(place / "home", BUILDKIT_TASKS_CACHE_NAMESPACE=name, IMAGE_TAG=name)
+        env = machine(place / "home", BUILDKIT_TASKS_CACHES_NAMESPACE=name, IMAGE_TAG=name)
         sample = Sample(copied(place / "tree"), env, tuple(asked.service), name)
         session = _session(sample)
         try:
@@ -109,7 +109,7 @@ def cold(sample: Sample, session: Session) -> None:
 
 def edit(sample: Sample, rounds: int) -> None:
     """One line of one service: for both platforms against one, a new text every time, who goes first in turn."""
-    table = settings.bench_table(sample.tree)
+    table = project_root.bench_table(sample.tree)
     code, service = table["code"], table["service"]
     sample.build(BOTH)  # makes warm what is not
     seconds: dict[str, list[float]] = {AMD: [], BOTH: []}

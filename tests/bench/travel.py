@@ -73,7 +73,7 @@ def measure(tree: Path, place: Path, second: second_engine.SecondEngine) -> list
     pull = starts[0][1]
     space = _spaced(here)
     invoke(tree, space, "cache.pull")
-    out, save, load, into, size = _dance(place, space["BUILDKIT_TASKS_CACHE_NAMESPACE"] or "")
+    out, save, load, into, size = _dance(place, space["BUILDKIT_TASKS_CACHES_NAMESPACE"] or "")
     cold, _ = timed(lambda: invoke(tree, _spaced(there), *build))
     pack, repeated = first["pack"], second_push["pack"]
     return [
@@ -98,15 +98,15 @@ def measure(tree: Path, place: Path, second: second_engine.SecondEngine) -> list
 def _machine(home: Path, registry: str, socket: str | None) -> dict[str, str | None]:
     return machine(
         home,
-        BUILDKIT_TASKS_REMOTE_CACHE=f"{registry}/team/cache",
-        BUILDKIT_TASKS_REMOTE_CACHE_PULL="never",
+        BUILDKIT_TASKS_PACKS_REPOSITORY=f"{registry}/team/cache",
+        BUILDKIT_TASKS_PACKS_PULL="never",
         DOCKER_HOST=socket,
     )
 
 
 def _spaced(env: Mapping[str, str | None]) -> dict[str, str | None]:
     """The machine with empty mounts."""
-    return {**env, "BUILDKIT_TASKS_CACHE_NAMESPACE": f"{NAMESPACE}{secrets.token_hex(3)}"}
+    return {**env, "BUILDKIT_TASKS_CACHES_NAMESPACE": f"{NAMESPACE}{secrets.token_hex(3)}"}
 
 
 def _dance(place: Path, namespace: str) -> tuple[float, float, float, float, int]:

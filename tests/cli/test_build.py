@@ -177,7 +177,7 @@ def test_caches_are_never_named_after_the_folder(bench: Bench) -> None:
     done = bench.invoke("build")
     assert done.code == 8
     assert "write `name: shop` at the top of compose.yaml" in done.err
-    bench.env["BUILDKIT_TASKS_CACHE_SCOPE"] = "mine"
+    bench.env["BUILDKIT_TASKS_CACHES_SCOPE"] = "mine"
     assert bench.invoke("build").code == 0
     assert json.loads(bench.call("bake")["stdin"])["target"]["api"]["args"]["CACHE_SCOPE"] == "mine"
 
@@ -271,7 +271,7 @@ def test_the_progress_asked_for_is_kept_with_platforms(bench: Bench) -> None:
 
 
 def test_static_is_refused_where_it_would_do_nothing(bench: Bench) -> None:
-    bench.env["BUILDKIT_TASKS_STATIC"] = "gnu"
+    bench.env["BUILDKIT_TASKS_BUILD_STATIC"] = "gnu"
     done = bench.invoke("build")
     assert done.code == 4
     assert "has no `ARG STATIC`" in done.err

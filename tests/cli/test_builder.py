@@ -190,7 +190,7 @@ def test_what_buildx_kept_may_be_anything(tmp_path: Path, kept: str) -> None:
 
 def test_a_builder_that_is_not_there(bench: Bench) -> None:
     bench.reply("buildx inspect", code=1, stderr='ERROR: no builder "nosuch" found\n')
-    bench.env["BUILDKIT_TASKS_BUILDER"] = "nosuch"
+    bench.env["BUILDKIT_TASKS_BUILDERS_NAME"] = "nosuch"
     done = bench.invoke("build")
     assert done.code == 49, done.all
     assert "There is no builder 'nosuch'." in done.err
@@ -205,7 +205,7 @@ def test_archives_of_platforms_on_two_nodes_are_refused_before_the_build(farm: B
 
 
 def test_platforms_of_several_builders_are_joined_in_the_registry(farm: Bench) -> None:
-    farm.env["BUILDKIT_TASKS_PLATFORM_BUILDERS"] = "arm64=farm.farm1"
+    farm.env["BUILDKIT_TASKS_BUILDERS_PLATFORMS"] = "arm64=farm.farm1"
     farm.reply(
         "buildx inspect default", stdout="Name:   default\nDriver: docker\n\nNodes:\nName: default\nStatus: running\n"
     )

@@ -144,12 +144,12 @@ def test_an_unknown_mount_and_bad_values_are_problems(listed: Bench) -> None:
 
 
 def test_a_build_above_the_budget_says_so(listed: Bench) -> None:
-    listed.env["BUILDKIT_TASKS_CACHE_BUDGET"] = "500MB"
+    listed.env["BUILDKIT_TASKS_CACHES_BUDGET"] = "500MB"
     done = listed.invoke("build")
     assert done.code == 0, done.all
-    assert "the caches take 550.0 MB, more than cache_budget = 500MB" in done.err
-    listed.env["BUILDKIT_TASKS_CACHE_BUDGET"] = "1GB"
-    assert "cache_budget" not in listed.invoke("build").err
+    assert "the caches take 550.0 MB, more than caches.budget = 500.0 MB" in done.err
+    listed.env["BUILDKIT_TASKS_CACHES_BUDGET"] = "1GB"
+    assert "caches.budget" not in listed.invoke("build").err
 
 
 def test_garbage_collection_is_told_from_the_builders_own_rules(listed: Bench) -> None:

@@ -140,7 +140,7 @@ def newest_engine(b: Bench) -> None:
 
 
 def over_budget(b: Bench) -> None:
-    b.env["BUILDKIT_TASKS_CACHE_BUDGET"] = "1GB"
+    b.env["BUILDKIT_TASKS_CACHES_BUDGET"] = "1GB"
 
 
 def skewed(b: Bench) -> None:
@@ -173,16 +173,16 @@ def no_registry(b: Bench) -> None:
     b.reply("image inspect", stdout="", code=1)
     with socket.socket() as free:
         free.bind(("127.0.0.2", 0))
-        b.env["BUILDKIT_TASKS_BASE_REGISTRY"] = f"127.0.0.2:{free.getsockname()[1]}"
+        b.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = f"127.0.0.2:{free.getsockname()[1]}"
 
 
 def missing_ca(b: Bench) -> None:
-    b.env["BUILDKIT_TASKS_CA_BUNDLE"] = "/nonexistent/ca.pem"
+    b.env["BUILDKIT_TASKS_BUILD_CA_BUNDLE"] = "/nonexistent/ca.pem"
 
 
 def broken_ca(b: Bench) -> None:
     (b.root / "ca.pem").write_text("no certificate\n")
-    b.env["BUILDKIT_TASKS_CA_BUNDLE"] = str(b.root / "ca.pem")
+    b.env["BUILDKIT_TASKS_BUILD_CA_BUNDLE"] = str(b.root / "ca.pem")
 
 
 def bad_compose(b: Bench) -> None:
@@ -338,7 +338,7 @@ def untrusted(tmp_path: Path) -> Iterator[int]:
 
 def test_a_registry_behind_an_unknown_ca(shop: Bench, untrusted: int) -> None:
     shop.reply("image inspect", stdout="", code=1)
-    shop.env["BUILDKIT_TASKS_BASE_REGISTRY"] = f"127.0.0.2:{untrusted}"
+    shop.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = f"127.0.0.2:{untrusted}"
     assert fired(shop) == ["ca"]
 
 

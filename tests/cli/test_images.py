@@ -61,7 +61,7 @@ def test_what_is_in_the_engine_is_used_and_nobody_is_asked(bench: Bench) -> None
 def test_a_mirror_that_answers_is_used_and_asked_once(bench: Bench, mirror: tuple[str, list[str]]) -> None:
     address, asked = mirror
     absent(bench)
-    bench.env["BUILDKIT_TASKS_BASE_REGISTRY"] = f"{address}/hub"
+    bench.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = f"{address}/hub"
     found = rows(bench)
     assert found["rust:1-bookworm"]["use"] == f"{address}/hub/library/rust:1-bookworm"
     assert found["postgres:15-bookworm"]["source"] == "mirror"
@@ -71,7 +71,7 @@ def test_a_mirror_that_answers_is_used_and_asked_once(bench: Bench, mirror: tupl
 
 def test_without_any_registry_offline_images_stand_in(bench: Bench) -> None:
     absent(bench)
-    bench.env["BUILDKIT_TASKS_BASE_REGISTRY"] = NOWHERE
+    bench.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = NOWHERE
     found = rows(bench)
     assert {ref: r["use"] for ref, r in found.items()} == {
         "rust:1-bookworm": f"{OWN}/rust:1-bookworm",
@@ -82,14 +82,14 @@ def test_without_any_registry_offline_images_stand_in(bench: Bench) -> None:
 
 def test_a_plan_does_not_build_images_but_says_what_does(bench: Bench) -> None:
     absent(bench)
-    bench.env["BUILDKIT_TASKS_BASE_REGISTRY"] = NOWHERE
+    bench.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = NOWHERE
     done = bench.invoke("build", "--plan")
     assert done.code == 19
     assert "mend it: invoke images.build" in done.err
 
 
 def test_offline_images_are_put_in_place_by_named_contexts(bench: Bench) -> None:
-    bench.env["BUILDKIT_TASKS_BASE_REGISTRY"] = NOWHERE
+    bench.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = NOWHERE
     bench.reply("image inspect", stdout=f'["{OWN}/rust:1-bookworm"] a\n["{OWN}/debian:bookworm-slim"] b\n')
     done = bench.invoke("build")
     assert done.code == 0, done.err
@@ -102,7 +102,7 @@ def test_offline_images_are_put_in_place_by_named_contexts(bench: Bench) -> None
 
 
 def test_the_override_serves_plain_compose(bench: Bench) -> None:
-    bench.env["BUILDKIT_TASKS_BASE_REGISTRY"] = NOWHERE
+    bench.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = NOWHERE
     absent(bench)
     path = Path(bench.invoke("images.override").out.strip())
     services = json.loads(path.read_text().partition("\n")[2])["services"]
@@ -125,17 +125,17 @@ def test_no_override_where_none_is_needed(bench: Bench) -> None:
 
 def test_an_image_that_can_be_had_from_nowhere_names_the_ways_out(bench: Bench) -> None:
     absent(bench)
-    bench.env["BUILDKIT_TASKS_BASE_REGISTRY"] = NOWHERE
+    bench.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = NOWHERE
     (bench.root / "docker" / "Dockerfile").write_text("FROM node:20\n")
     done = bench.invoke("build", "--plan")
     assert done.code == 19
     assert "node:20 cannot be had" in done.err
-    assert "BUILDKIT_TASKS_BASE_REGISTRY" in done.err
+    assert "BUILDKIT_TASKS_IMAGES_REGISTRY" in done.err
 
 
 def test_another_engine_decides_anew(bench: Bench) -> None:
     absent(bench)
-    bench.env["BUILDKIT_TASKS_BASE_REGISTRY"] = NOWHERE
+    bench.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = NOWHERE
     assert rows(bench)["rust:1-bookworm"]["source"] == "offline"
     from tests.cli.conftest import INFO
 

@@ -48,7 +48,7 @@ def test_the_compose_file_s_own_argument_wins(behind: Bench) -> None:
 
 
 def test_a_cargo_configuration_is_a_secret_where_the_dockerfile_takes_it(bench: Bench) -> None:
-    bench.env["BUILDKIT_TASKS_CARGO_CONFIG"] = "/etc/cargo-mirror.toml"
+    bench.env["BUILDKIT_TASKS_BUILD_CARGO_CONFIG"] = "/etc/cargo-mirror.toml"
     assert bench.invoke("build", "--service", "api").code == 0
     secrets = json.loads(bench.call("bake")["stdin"])["target"]["api"]["secret"]
     assert not [s for s in secrets if "cargo-config" in s]

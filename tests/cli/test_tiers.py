@@ -89,7 +89,7 @@ def test_buildkit_switched_off_in_the_environment_is_overridden_and_said(bench: 
 def test_only_the_setting_switches_buildkit_off(crates: Bench) -> None:
     crates.reply("{{.Client.Version}}", stdout="28.2.2\n")
     crates.reply("--file -", stderr=PLAIN)
-    crates.env["BUILDKIT_TASKS_BUILDER"] = "legacy"
+    crates.env["BUILDKIT_TASKS_BUILDERS_NAME"] = "legacy"
     done = crates.invoke("build", "--service", "api")
     assert done.code == 0, done.err
     assert {c["env"]["DOCKER_BUILDKIT"] for c in builds(crates)} == {"0"}
@@ -100,12 +100,12 @@ def test_a_ca_that_was_set_is_refused_without_consent_and_a_layer_with_it(crates
     lacking(crates)
     ca = crates.root / "ca.pem"
     ca.write_text("-----BEGIN CERTIFICATE-----\n")
-    crates.env["BUILDKIT_TASKS_CA_BUNDLE"] = str(ca)
+    crates.env["BUILDKIT_TASKS_BUILD_CA_BUNDLE"] = str(ca)
     refused = crates.invoke("build", "--service", "api")
     assert refused.code == 18
     assert "Without BuildKit a CA bundle cannot be a secret of the build." in refused.err
     assert not builds(crates)
-    crates.env["BUILDKIT_TASKS_LEGACY_CA"] = "layer"
+    crates.env["BUILDKIT_TASKS_BUILDERS_LEGACY_CA"] = "layer"
     done = crates.invoke("build", "--service", "api")
     assert done.code == 0, done.err
     prepared, build = builds(crates)

@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 FILES = {
     "tasks.py": "from buildkit_tasks import namespace\n__all__ = ['namespace']\n",
-    "pyproject.toml": '[tool.buildkit-tasks]\nbinary_arg = "BIN"\n',
+    "pyproject.toml": '[tool.buildkit-tasks.build]\nbinary_arg = "BIN"\n',
     "Cargo.toml": '[workspace]\nresolver = "2"\nmembers = ["apps/*", "libs/*"]\n',
     "libs/shared/Cargo.toml": '[package]\nname = "shared"\nversion = "0.1.0"\nedition = "2021"\n',
     "libs/shared/src/lib.rs": 'pub fn word() -> &\'static str {\n    "shared-one"\n}\n',

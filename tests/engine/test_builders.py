@@ -132,7 +132,7 @@ def test_an_edit_compiles_one_crate_on_a_node_and_the_image_comes_home(farm: Far
 def test_base_images_go_through_a_registry_where_one_is_named(farm: Farm, registry: Registry) -> None:
     machine, name = farm.machine, farm.builder()
     place = f"{registry.host}/team/nodes"
-    built = machine.document("build", "--builder", name, "--no-cache", BUILDKIT_TASKS_BUILDER_REGISTRY=place)
+    built = machine.document("build", "--builder", name, "--no-cache", BUILDKIT_TASKS_BUILDERS_REPOSITORY=place)
     assert len(built["targets"]) == 2
     if machine.site.bases:
         tags = process.ok(
@@ -147,16 +147,16 @@ def test_base_images_go_through_a_registry_where_one_is_named(farm: Farm, regist
 def test_a_node_that_joins_starts_warm(farm: Farm, registry: Registry) -> None:
     machine = farm.machine
     remote = {
-        "BUILDKIT_TASKS_REMOTE_CACHE": f"{registry.host}/team/cache",
-        "BUILDKIT_TASKS_REMOTE_CACHE_PULL": "never",
-        "BUILDKIT_TASKS_INCREMENTAL": "off",
+        "BUILDKIT_TASKS_PACKS_REPOSITORY": f"{registry.host}/team/cache",
+        "BUILDKIT_TASKS_PACKS_PULL": "never",
+        "BUILDKIT_TASKS_BUILD_INCREMENTAL": "off",
     }
     name = f"farm{secrets.token_hex(3)}"
     assert farm.add(name, farm.nodes[0]).code == 0
     # not out of the layers: what is packed is what lies in the mount
     machine.document("build", "--builder", name, "--no-cache", **remote)
     machine.document("cache.push", "--builder", name, "--force", **remote)
-    fresh = {**remote, "BUILDKIT_TASKS_CACHE_NAMESPACE": f"t{secrets.token_hex(4)}"}
+    fresh = {**remote, "BUILDKIT_TASKS_CACHES_NAMESPACE": f"t{secrets.token_hex(4)}"}
     done = farm.add(name, farm.nodes[1], "--append", env=fresh)
     assert done.code == 0, done.all
     assert "  warmed: " in done.err
@@ -218,9 +218,9 @@ def test_a_builder_beside_the_engine(machine: Machine, buildkit_image: str, tmp_
     done = machine.run("builder.create", name)
     try:
         assert done.code == 0, done.all
-        machine.document("build", BUILDKIT_TASKS_BUILDER=name)
+        machine.document("build", BUILDKIT_TASKS_BUILDERS_NAME=name)
         assert machine.says() == "worker 8! 1.5\n"
-        mounts = machine.document("cache", BUILDKIT_TASKS_BUILDER=name)["mounts"]
+        mounts = machine.document("cache", BUILDKIT_TASKS_BUILDERS_NAME=name)["mounts"]
         assert {m["kind"] for m in mounts if m["project"] == machine.site.scope} == {
             "target",
             "cargo-registry",

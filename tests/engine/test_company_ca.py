@@ -81,10 +81,10 @@ def test_git_curl_and_apt_trust_it_in_the_step_and_nowhere_else(
     (root / "Dockerfile").write_text(DOCKERFILE)
     (root / "tasks.py").write_text("from buildkit_tasks import namespace\n")
     env: dict[str, str | None] = {"XDG_STATE_HOME": str(tmp_path / "state"), "no_proxy": address, "NO_PROXY": address}
-    without = process.run([process.BIN / "invoke", "build"], root, {**env, "BUILDKIT_TASKS_CA_BUNDLE": ""})
+    without = process.run([process.BIN / "invoke", "build"], root, {**env, "BUILDKIT_TASKS_BUILD_CA_BUNDLE": ""})
     assert without.code != 0
     assert "certificate" in without.err.lower(), without.err
-    done = process.run([process.BIN / "invoke", "build"], root, {**env, "BUILDKIT_TASKS_CA_BUNDLE": str(bundle)})
+    done = process.run([process.BIN / "invoke", "build"], root, {**env, "BUILDKIT_TASKS_BUILD_CA_BUNDLE": str(bundle)})
     assert done.code == 0, done.all
     try:
         line = bundle.read_text().splitlines()[3]

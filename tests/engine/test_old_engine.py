@@ -109,7 +109,7 @@ def doctor(old: OldEngine, root: Path, socket: str = "docker.sock", **env: str) 
     ("env", "sentence"),
     [
         ({}, "building service by service, with BuildKit's cache mounts: there is no buildx plugin"),
-        ({"BUILDKIT_TASKS_BUILDER": "legacy"}, "building without BuildKit"),
+        ({"BUILDKIT_TASKS_BUILDERS_NAME": "legacy"}, "building without BuildKit"),
     ],
     ids=["each", "legacy"],
 )
@@ -131,7 +131,7 @@ def test_builds_and_a_change_of_code_does_not_compile_dependencies_again(
 
 def test_a_stand_in_that_reaches_an_image_fails_the_build(old: OldEngine, project: Path) -> None:
     (project / "services/crates/api/src/main.rs").write_text("// buildkit-tasks-stub-of-a-program\n")
-    done = invoke(old, project, "build", BUILDKIT_TASKS_BUILDER="legacy")
+    done = invoke(old, project, "build", BUILDKIT_TASKS_BUILDERS_NAME="legacy")
     assert done.code == 21
     assert "a stand-in was built" in done.err
 
@@ -234,7 +234,7 @@ def test_real_rust_in_both_tiers(old: OldEngine, base_images: Mapping[str, str],
     for name in ("docker/Dockerfile", "docker/compile.sh", ".dockerignore", "tasks.py"):
         (root / name).write_bytes((here / name).read_bytes())
     (root / "compose.yaml").write_text(COMPOSE.replace("dockerfile: Dockerfile", "dockerfile: docker/Dockerfile"))
-    env = {"BUILDKIT_TASKS_BUILDER": builder, "BUILDKIT_TASKS_LEGACY_CA": "layer"}
+    env = {"BUILDKIT_TASKS_BUILDERS_NAME": builder, "BUILDKIT_TASKS_BUILDERS_LEGACY_CA": "layer"}
     for word, compiled in (("first", True), ("second", False)):
         main = root / "services/crates/api/src/main.rs"
         main.write_text(main.read_text().replace("first", word))

@@ -113,13 +113,13 @@ def test_a_pack_is_for_one_platform(machine: Machine, tmp_path: Path) -> None:
     program = oci_registry.program(Path.home() / ".cache/buildkit-tasks-tests/docker-registry")
     with oci_registry.running(program, tmp_path / "registry") as registry:
         remote = {
-            "BUILDKIT_TASKS_REMOTE_CACHE": f"{registry.host}/team/cache",
-            "BUILDKIT_TASKS_REMOTE_CACHE_PULL": "never",
+            "BUILDKIT_TASKS_PACKS_REPOSITORY": f"{registry.host}/team/cache",
+            "BUILDKIT_TASKS_PACKS_PULL": "never",
             "DOCKER_CONFIG": str(registry.config),
         }
         pushed = machine.document("cache.push", "--force", "--platform", "arm64", **remote)["pack"]
         assert pushed["tag"].startswith("all-arm64-")
-        empty = {**remote, "BUILDKIT_TASKS_CACHE_NAMESPACE": f"t{secrets.token_hex(4)}"}
+        empty = {**remote, "BUILDKIT_TASKS_CACHES_NAMESPACE": f"t{secrets.token_hex(4)}"}
         assert machine.refused("cache.pull", **empty) == "pack-missing"
         assert machine.document("cache.pull", "--platform", "arm64", **empty)["pull"]["unpacked"]
         assert machine.document("build", "--platform", "arm64", "--no-cache", **empty)["cargo"]["compiled"] == []
@@ -132,9 +132,9 @@ def test_a_static_program_runs_where_there_is_nothing_else(machine: Machine) -> 
     project["services"]["worker"]["build"]["args"]["RUNTIME_IMAGE"] = "scratch"
     compose.write_text(json.dumps(project))
     try:
-        machine.document("build", "--service", "worker", BUILDKIT_TASKS_STATIC="gnu")
+        machine.document("build", "--service", "worker", BUILDKIT_TASKS_BUILD_STATIC="gnu")
         assert machine.says() == SAYS
-        done = machine.run("build", "--service", "worker", BUILDKIT_TASKS_STATIC="musl")
+        done = machine.run("build", "--service", "worker", BUILDKIT_TASKS_BUILD_STATIC="musl")
         assert done.code != 0
         assert "has no standard library for x86_64-unknown-linux-musl" in done.err
     finally:

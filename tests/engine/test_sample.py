@@ -91,7 +91,7 @@ def test_a_port_in_use_names_who_holds_it_and_what_moves_it(checkout: Checkout) 
 def test_a_service_that_cannot_start_gives_its_last_words(checkout: Checkout) -> None:
     env = checkout.root / ".env"
     good = env.read_text()
-    env.write_text(good + "BUILDKIT_TASKS_HEALTH_TIMEOUT=15\nSENSOR_INTERVAL_SECONDS=soon\n")
+    env.write_text(good + "BUILDKIT_TASKS_STACK_HEALTH_TIMEOUT=15\nSENSOR_INTERVAL_SECONDS=soon\n")
     done = checkout.invoke("up", "--no-build")
     env.write_text(good)
     assert done.code == 25, done.all

@@ -56,10 +56,10 @@ def fresh(site: Site, registry: Registry, folder: Path) -> Machine:
     home = folder / namespace
     home.mkdir()
     more = {
-        "BUILDKIT_TASKS_CACHE_NAMESPACE": namespace,
-        "BUILDKIT_TASKS_REMOTE_CACHE": f"{registry.host}/team/cache",
-        "BUILDKIT_TASKS_REMOTE_CACHE_PULL": "never",
-        "BUILDKIT_TASKS_REMOTE_CACHE_SCOPE": "deps",
+        "BUILDKIT_TASKS_CACHES_NAMESPACE": namespace,
+        "BUILDKIT_TASKS_PACKS_REPOSITORY": f"{registry.host}/team/cache",
+        "BUILDKIT_TASKS_PACKS_PULL": "never",
+        "BUILDKIT_TASKS_PACKS_SCOPE": "deps",
         "DOCKER_CONFIG": str(registry.config),
     }
     return Machine(site, home, more)
@@ -110,10 +110,10 @@ def test_a_pull_into_filled_mounts_changes_nothing_unless_asked(first: Machine, 
 def test_a_build_with_empty_mounts_pulls_by_itself_and_a_warm_one_asks_nobody(
     first: Machine, machine: Machine, registry: Registry
 ) -> None:
-    on = {"BUILDKIT_TASKS_REMOTE_CACHE_PULL": "when-empty"}
+    on = {"BUILDKIT_TASKS_PACKS_PULL": "when-empty"}
     assert machine.compiles(**on) == sorted(CRATES)
     # a registry that would keep us waiting: a warm machine does not notice
-    gone = {**on, "BUILDKIT_TASKS_REMOTE_CACHE": f"{registry.host}/team/cache"}
+    gone = {**on, "BUILDKIT_TASKS_PACKS_REPOSITORY": f"{registry.host}/team/cache"}
     done = machine.run("build", **gone)
     assert "pull" not in done.err
 
@@ -165,7 +165,7 @@ def test_secrets_that_lie_in_the_mounts_do_not_travel(
         f"printf %s {secret} > /mnt/registry/credentials.toml; printf %s {secret} > /mnt/git/.netrc; "
         f"for d in /mnt/build/1-*/target; do printf %s {secret} > $d/release/token; printf %s {secret} > $d/.env; done"
     )
-    first.site.in_mounts(plant, str(first.more["BUILDKIT_TASKS_CACHE_NAMESPACE"]))
+    first.site.in_mounts(plant, str(first.more["BUILDKIT_TASKS_CACHES_NAMESPACE"]))
     first.document("cache.push", "--force")
     # blobs are tars of compressed parts; what is looked for in vain must be what can be found
     look = (
@@ -201,10 +201,10 @@ def test_a_forged_pack_is_refused_and_a_build_goes_on_without(
     process.run(["docker", "image", "rm", name], tmp_path)
     try:
         assert machine.refused("cache.pull") == "pack-refused"
-        built = machine.build(BUILDKIT_TASKS_REMOTE_CACHE_PULL="when-empty")
+        built = machine.build(BUILDKIT_TASKS_PACKS_PULL="when-empty")
         assert "itoa" in built["cargo"]["compiled"]
         assert "holds what no pack of ours holds" in "; ".join(built["pull"]["why_not"])
-        assert "evil" not in first.site.in_mounts("true", str(machine.more["BUILDKIT_TASKS_CACHE_NAMESPACE"]))
+        assert "evil" not in first.site.in_mounts("true", str(machine.more["BUILDKIT_TASKS_CACHES_NAMESPACE"]))
     finally:
         first.document("cache.push", "--force")
 
@@ -216,9 +216,9 @@ def test_registries_with_tls_and_with_passwords(
     with oci_registry.running(
         registry_program, tmp_path / "r", tls=kind == "tls", password=kind == "password"
     ) as other:
-        more = {"BUILDKIT_TASKS_REMOTE_CACHE": f"{other.host}/team/cache", "DOCKER_CONFIG": str(other.config)}
+        more = {"BUILDKIT_TASKS_PACKS_REPOSITORY": f"{other.host}/team/cache", "DOCKER_CONFIG": str(other.config)}
         if kind == "tls":
-            more["BUILDKIT_TASKS_CA_BUNDLE"] = str(tmp_path / "r/ca.pem")
+            more["BUILDKIT_TASKS_BUILD_CA_BUNDLE"] = str(tmp_path / "r/ca.pem")
         sender = replace(first, more={**first.more, **more})
         assert sender.document("cache.push", "--force")["pack"]["bytes_sent"] > 100_000
         reader = fresh(site, other, tmp_path)
@@ -231,7 +231,7 @@ def test_registries_with_tls_and_with_passwords(
             assert reader.refused("cache.pull", "--replace", **nobody) == "registry-denied"
             # a build goes on without: everything is compiled, and it says why
             stranger = fresh(site, other, tmp_path)
-            built = stranger.build(**{**more, **nobody, "BUILDKIT_TASKS_REMOTE_CACHE_PULL": "when-empty"})
+            built = stranger.build(**{**more, **nobody, "BUILDKIT_TASKS_PACKS_PULL": "when-empty"})
             assert "itoa" in built["cargo"]["compiled"]
             assert "does not let us in" in "; ".join(built["pull"]["why_not"])
 
@@ -248,7 +248,7 @@ def test_two_pulls_at_once_leave_one_whole_cache(first: Machine, machine: Machin
 
 
 def test_a_pack_of_all_leaves_only_what_was_edited_to_compile(first: Machine, machine: Machine) -> None:
-    everything = {"BUILDKIT_TASKS_REMOTE_CACHE_SCOPE": "all"}
+    everything = {"BUILDKIT_TASKS_PACKS_SCOPE": "all"}
     pushed = first.document("cache.push", "--force", **everything)["pack"]
     assert kinds(pushed) == {"registry", "deps", "rest"}
     assert machine.document("cache.pull", **everything)["pull"]["unpacked"]

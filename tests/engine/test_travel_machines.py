@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow]  # two minutes: `nox -s trav
 
 def cold_build(machine: Machine, **env: str | None) -> tuple[list[str], str]:
     """Build in empty mounts: crates compiled, and why nothing was pulled, if so."""
-    built = machine.build(**{"BUILDKIT_TASKS_CACHE_NAMESPACE": f"t{secrets.token_hex(4)}", **env})
+    built = machine.build(**{"BUILDKIT_TASKS_CACHES_NAMESPACE": f"t{secrets.token_hex(4)}", **env})
     return sorted(built["cargo"]["compiled"]), "; ".join(built["pull"]["why_not"])
 
 
@@ -43,12 +43,12 @@ def here(
     home = tmp_path_factory.mktemp("here")
     # DOCKER_CONFIG keeps both machines from this user's log-ins
     remote = {
-        "BUILDKIT_TASKS_REMOTE_CACHE": f"{second.registry}/team/cache",
-        "BUILDKIT_TASKS_REMOTE_CACHE_SCOPE": "deps",
+        "BUILDKIT_TASKS_PACKS_REPOSITORY": f"{second.registry}/team/cache",
+        "BUILDKIT_TASKS_PACKS_SCOPE": "deps",
         "DOCKER_CONFIG": str(home / "docker"),
     }
     made = Machine(site, home, remote)
-    made.document("build", BUILDKIT_TASKS_REMOTE_CACHE_PULL="never")
+    made.document("build", BUILDKIT_TASKS_PACKS_PULL="never")
     if base_images:
         made.document("images.push")
     yield made
@@ -66,7 +66,7 @@ def blob(here: Machine, second: SecondEngine) -> Path:
     """The largest layer of the newest pack, in the registry's storage."""
     world = World(env={}, cwd=here.home, home=here.home)
     tag = here.document("cache.list")["packs"][0]["tags"][0]
-    manifest = Client(world, reference(str(here.more["BUILDKIT_TASKS_REMOTE_CACHE"]))).manifest(tag)
+    manifest = Client(world, reference(str(here.more["BUILDKIT_TASKS_PACKS_REPOSITORY"]))).manifest(tag)
     assert manifest is not None
     digest = max(manifest.layers, key=lambda layer: layer[1])[0].removeprefix("sha256:")
     return second.blobs / digest[:2] / digest / "data"
@@ -96,7 +96,7 @@ def test_faults_on_the_way_never_break_a_build_and_a_sound_pack_is_taken(
     assert said
 
     second.stop_registry()
-    compiled, said = cold_build(there, BUILDKIT_TASKS_REMOTE_CACHE_TIMEOUT="20")
+    compiled, said = cold_build(there, BUILDKIT_TASKS_PACKS_TIMEOUT="20")
     assert compiled == cold
     assert "does not answer" in said
     done = here.run("cache.push", "--force")
@@ -113,7 +113,7 @@ def test_faults_on_the_way_never_break_a_build_and_a_sound_pack_is_taken(
 def test_a_pack_from_a_machine_whose_clock_is_an_hour_ahead(here: Machine, there: Machine) -> None:
     here.site.in_mounts("find /mnt/build -exec touch -h -d '+1 hour' {} +")
     here.document("cache.push", "--force")
-    space = {"BUILDKIT_TASKS_CACHE_NAMESPACE": f"t{secrets.token_hex(4)}"}
+    space = {"BUILDKIT_TASKS_CACHES_NAMESPACE": f"t{secrets.token_hex(4)}"}
     compiled, _ = cold_build(there, **space)
     assert compiled == sorted(CRATES)
     source = here.site.root / "services/worker/src/main.rs"
@@ -143,7 +143,7 @@ def test_a_registry_killed_in_the_middle(here: Machine, there: Machine, second: 
     killer.start()
     try:
         if what == "pull":
-            compiled, said = cold_build(machine, BUILDKIT_TASKS_REMOTE_CACHE_TIMEOUT="30")
+            compiled, said = cold_build(machine, BUILDKIT_TASKS_PACKS_TIMEOUT="30")
             assert {*compiled} >= {*CRATES}, said
         else:
             done = machine.run("cache.push", "--force")

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.core import docker, run, settings
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import root as project_root
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.session import Session
@@ -134,9 +135,9 @@ def _timed(arena: Arena, contender: str, services: Sequence[str], case: str, num
         flags = [f"--service={s}" for s in services]
         argv = (str(Path(sys.executable).parent / "invoke"), "build", "--json", *flags)
         env = (
-            ("BUILDKIT_TASKS_COMPOSE_FILE", str(file)),
-            ("BUILDKIT_TASKS_CACHE_NAMESPACE", f"{arena.name}-ours"),
-            ("BUILDKIT_TASKS_INCREMENTAL", "on"),
+            ("BUILDKIT_TASKS_PROJECT_COMPOSE_FILE", str(file)),
+            ("BUILDKIT_TASKS_CACHES_NAMESPACE", f"{arena.name}-ours"),
+            ("BUILDKIT_TASKS_BUILD_INCREMENTAL", "on"),
             ("XDG_STATE_HOME", str(file.parent / "state")),
         )
         result = run.capture(session.world, Command(argv, arena.tree, env))
@@ -194,13 +195,13 @@ def _contenders(session: Session, project: Project, tree: Path, name: str, scrat
             if contender != OURS:
                 spaces = {PLAIN: "ours", CLASSIC: "classic", CLASSIC_INCREMENTAL: "classic-incremental"}
                 build["args"] |= {"BUILDKIT_CACHE_MOUNT_NS": f"{name}-{spaces[contender]}"}
-                if session.settings.ca_bundle:
+                if session.settings.build.ca_bundle:
                     build["secrets"] = ["ca"]
             services[service.name] = {"build": build, "image": arena.image(contender, service.name)}
         content = {
             "name": name,
             "services": services,
-            "secrets": {"ca": {"file": session.settings.ca_bundle or "/dev/null"}},
+            "secrets": {"ca": {"file": session.settings.build.ca_bundle or "/dev/null"}},
         }
         files[contender].write_text(json.dumps(content), "utf-8")
     return files
@@ -228,7 +229,7 @@ def _add_dependency(arena: Arena) -> None:
 
 
 def _edits(session: Session) -> Edits:
-    table = settings.bench_table(session.root)
+    table = project_root.bench_table(session.root)
     try:
         return Edits(**{k: table[k] for k in ("service", "code", "shared", "dependency")})
     except KeyError as error:

@@ -211,7 +211,7 @@ def _undo(session: Session, wanted: NewNode, node: str, before: Builder | None) 
 
 def _warm(session: Session, wanted: NewNode, node: str) -> None:
     """A node that joins starts with the shared cache, where there is one. It joins without it as well."""
-    if not session.settings.remote_cache:
+    if not session.settings.packs.repository:
         return
     from buildkit_tasks.packs import job as pack_job
     from buildkit_tasks.packs import pull as pack_pull

@@ -58,7 +58,7 @@ def choose(session: Session, name: str) -> None:
     look(session, name)
     run.check(session.world, docker.builder_use(session.root, name))
     session.report.say(f"docker builds on {name} from now on, in every project; back: invoke builder.use {before}")
-    session.report.say(f'for this project only: builder = "{name}" under [tool.buildkit-tasks]')
+    session.report.say(f'for this project only: name = "{name}" under [tool.buildkit-tasks.builders]')
 
 
 def remove(session: Session, name: str, *, keep_state: bool = False) -> None:

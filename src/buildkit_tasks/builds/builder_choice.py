@@ -136,18 +136,18 @@ def there(session: Session, name: str) -> bool:
 
 
 def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Builder to the platforms that the setting platform_builders gives it; "" for those it does not name.
+    """Builder to the platforms that the setting builders.platforms gives it; "" for those it does not name.
 
     Raises `Problem` settings-invalid.
     """
     wanted: dict[str, str] = {}
-    for word in session.settings.platform_builders.split():
+    for word in session.settings.builders.platforms:
         platform, equals, name = word.partition("=")
         if not equals or not name or not platform:
             raise Problem(
                 "settings-invalid",
-                f"platform_builders = {word!r} names no builder.",
-                hint='platform_builders = "linux/arm64=NAME"; invoke builder lists the names',
+                f"builders.platforms: {word!r} does not name a builder.",
+                hint='platforms = ["arm64=NAME"] under [tool.buildkit-tasks.builders]; invoke builder lists the names',
             )
         wanted[platform if "/" in platform else f"linux/{platform}"] = name
     found: dict[str, tuple[str, ...]] = {}

@@ -1,7 +1,7 @@
 """Base images that were built here, for builders that do not share the engine's images.
 
 They go with the build, as an OCI layout that buildx hands over blob by blob and a node fetches once; or through a
-registry that the nodes reach, where the setting builder_registry names one.
+registry that the nodes reach, where the setting builders.repository names one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def sources(session: Session, engine: Engine, found: Builder, names: Iterable[st
     if not make:
         return {name: f"oci-layout://{_home(session) / 'layouts'}" for name in ours}
     known = ids(session, ours)
-    place = session.settings.builder_registry
+    place = session.settings.builders.repository
     return {
         name: _through_registry(session, place, name, known[name]) if place else _layout(session, name, known[name])
         for name in ours
@@ -55,7 +55,7 @@ def _check_processor(engine: Engine, found: Builder, ours: list[str]) -> None:
                 "image-unavailable",
                 f"The node {node.name} is a {arch} machine, and {ours[0]} was built for {engine.arch}.",
                 causes=["base images from Debian packages are built for the engine's own processor"],
-                hint="name a mirror that has them for both: BUILDKIT_TASKS_BASE_REGISTRY=mirror.example",
+                hint="name a mirror that has them for both: BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example",
             )
 
 
@@ -101,7 +101,7 @@ def _unpack(session: Session, name: str, folder: Path) -> None:
 def _through_registry(session: Session, place: str, name: str, identity: str) -> str:
     """Push the image where the repository has not got it; the tag holds its id, so that it is never another one."""
     reference = registry_client.reference(place)
-    client = Client(session.world, reference, session.settings.ca_bundle)
+    client = Client(session.world, reference, session.settings.build.ca_bundle)
     tag = f"node-{image_fetch.word(name)}-{identity.removeprefix('sha256:')[:16]}"
     remote = f"{reference.name}:{tag}"
     try:

@@ -164,7 +164,7 @@ def _dockerfile_text(path: Path) -> str:
 
 def _check_layer_cache(session: Session, project: Project) -> None:
     """The docker driver keeps layer caches only where images are in the containerd store; asked only if it matters."""
-    wanted = [one for one in session.settings.layer_cache_to.split() if not one.startswith("type=inline")]
+    wanted = [one for one in session.settings.caches.layers_to if not one.startswith("type=inline")]
     if not wanted or project.engine.containerd_store:
         return
     if builder_choice.chosen(session).own:
@@ -190,5 +190,5 @@ def _check_disk(session: Session, project: Project) -> None:
             f"Only {free:.1f} GB are free on {root}; a build needs at least 1 GB.",
             hint="invoke prune    (shows what and how much first)",
         )
-    if free < session.settings.min_disk_gb:
+    if free * 1e9 < session.settings.caches.min_free:
         session.report.warn(f"only {free:.1f} GB are free on {root}; `invoke prune` shows what can go")

@@ -36,13 +36,13 @@ _SKIP = {"target", "node_modules", ".git"}
 def tier(session: Session, found: Engine) -> Tier:
     """The tier for this engine. The common case costs no question; a lesser one up to two."""
     full = not engine_facts.lacking(found)
-    if full and session.settings.builder == "auto":
+    if full and session.settings.builders.name == "auto":
         return Tier("full")
     here = session.root
     client = engine_facts.version(run.capture(session.world, docker.client_version(here), timeout=5).stdout)
     old = found.version < engine_facts.MINIMUM["engine"]
     parts = run.capture(session.world, docker.server_components(here), timeout=5).stdout if old else ""
-    return tiers.choose(found, client, session.settings.builder, podman="podman" in parts.lower())
+    return tiers.choose(found, client, session.settings.builders.name, podman="podman" in parts.lower())
 
 
 def execute(
@@ -212,16 +212,16 @@ def _ca(session: Session, text: str) -> Path | None:
 
     A bundle that is merely the system's is left out and said; one that was set by hand is needed: consent or refusal.
     """
-    bundle = session.settings.ca_bundle
+    bundle = session.settings.build.ca_bundle
     if not bundle or not any(m.options.get("id") == "ca" for m in syntax.mounts(text)):
         return None
-    if session.settings.legacy_ca == "layer":
+    if session.settings.builders.legacy_ca == "layer":
         return Path(bundle)
-    origin = next((o.origin for o in session.origins if o.name == "ca_bundle"), "")
+    origin = next((o.origin for o in session.origins if o.name == "build.ca_bundle"), "")
     if origin.startswith(("default", "environment (SSL")):
         session.report.say(
-            f"  {bundle} is not passed on: this builder has no secrets (setting legacy_ca = layer puts it into a layer "
-            "of the compile stage; shipped images never hold it)"
+            f"  {bundle} is not passed on: this builder has no secrets (builders.legacy_ca = layer puts it into "
+            "a layer of the compile stage; shipped images never hold it)"
         )
         return None
     what = f"{bundle} becomes a layer of the compile stage and of {tiers.PREPARED}; the shipped images do not hold it"
@@ -232,6 +232,6 @@ def _ca(session: Session, text: str) -> Path | None:
             "consent-missing",
             "Without BuildKit a CA bundle cannot be a secret of the build.",
             causes=[what],
-            hint="set legacy_ca = layer (BUILDKIT_TASKS_LEGACY_CA=layer), or: invoke engine.install",
+            hint="set builders.legacy_ca = layer (BUILDKIT_TASKS_BUILDERS_LEGACY_CA=layer), or: invoke engine.install",
         ) from problem
     return Path(bundle) if agreed else None

@@ -49,7 +49,7 @@ def make(
     chosen = compose.select(space, request.services)
     incremental, why = _incremental(settings, request, around)
     request = replace(request, platforms=platforms_for(request, engine, around.builder))
-    profile = request.profile or settings.profile
+    profile = request.profile or settings.build.profile
     compression, why_compression = _compression(engine, incremental, around.builder)
     routes = _routes(chosen, engine, request, around)
     nonce = secrets.token_hex(8) if request.no_cache else ""
@@ -57,8 +57,8 @@ def make(
         "PROFILE": profile,
         "CARGO_INCREMENTAL": "1" if incremental else "0",
         "REBUILD": nonce,
-        "STATIC": settings.static,
-        "BUILDKIT_CACHE_MOUNT_NS": settings.cache_namespace,
+        "STATIC": settings.build.static,
+        "BUILDKIT_CACHE_MOUNT_NS": settings.caches.namespace,
     }
     bins = "" if len(chosen) == len(space.services) else " ".join(dict.fromkeys(s.binary for s in chosen))
     targets: dict[str, Any] = {}
@@ -121,16 +121,18 @@ def _routes(
 def _check_static(settings: Settings, service: Service, text: str, engine: Engine, request: BuildRequest) -> None:
     """Where the setting `static` would have no effect, or a wrong one, it is refused."""
     why = ""
-    if not settings.static:
+    if not settings.build.static:
         return
     if "STATIC" not in syntax.arguments(text):
         why = f"{service.dockerfile} has no `ARG STATIC`: take over the newer docker/Dockerfile and docker/compile.sh"
     elif service.args.get("RUSTFLAGS"):
         why = "the build argument RUSTFLAGS outdoes it: write -C target-feature=+crt-static there instead"
-    elif settings.static == "musl" and any(p != platforms.own(engine) for p in request.platforms):
+    elif settings.build.static == "musl" and any(p != platforms.own(engine) for p in request.platforms):
         why = "for another platform than the engine's own there is no cross compiler for musl here: static = gnu"
     if why:
-        raise Problem("settings-invalid", f"static = {settings.static} is of no use here.", causes=[why], hint=why)
+        raise Problem(
+            "settings-invalid", f"static = {settings.build.static} is of no use here.", causes=[why], hint=why
+        )
 
 
 def _destination(service: Service, request: BuildRequest) -> dict[str, Any]:
@@ -160,8 +162,8 @@ def repository(image: str) -> str:
 
 def _layer_caches(targets: Mapping[str, dict[str, Any]], settings: Settings) -> None:
     """BuildKit's own caches: every target reads them; one writes, because they share all but a last small layer."""
-    sources, places = settings.layer_cache_from.split(), settings.layer_cache_to.split()
-    for name, given in (("layer_cache_from", sources), ("layer_cache_to", places)):
+    sources, places = list(settings.caches.layers_from), list(settings.caches.layers_to)
+    for name, given in (("caches.layers_from", sources), ("caches.layers_to", places)):
         for one in given:
             if not re.match(r"type=[a-z0-9]+(,|$)", one):
                 raise Problem(
@@ -180,8 +182,8 @@ def _incremental(settings: Settings, request: BuildRequest, around: Surroundings
     """Incremental compilation shortens an edit's wait; its objects are larger and slower: not for what ships."""
     if request.incremental is not None:
         return request.incremental, "asked for on the command line"
-    if settings.incremental != "auto":
-        return settings.incremental == "on", f"setting incremental = {settings.incremental}"
+    if settings.build.incremental != "auto":
+        return settings.build.incremental == "on", f"setting incremental = {settings.build.incremental}"
     if request.platforms or request.push or request.oci:
         return False, "an image for other machines"
     if around.ci:
@@ -213,7 +215,7 @@ def _arguments(service: Service, text: str, ours: Mapping[str, str], settings: S
         )
     args = dict(service.args)
     for name, value in ours.items():
-        if name == "CACHE_SCOPE" and args.get(name) and not settings.cache_scope:
+        if name == "CACHE_SCOPE" and args.get(name) and not settings.caches.scope:
             continue  # the compose file decides, so that plain `docker compose build` uses the same mounts
         if name in declared and value:
             args[name] = value
@@ -251,7 +253,7 @@ def _target(
     if contexts:
         target["contexts"] = contexts
     known = {m.options.get("id") for m in syntax.mounts(text) if m.type == "secret"}
-    files = {"ca": settings.ca_bundle, "cargo-config": settings.cargo_config}
+    files = {"ca": settings.build.ca_bundle, "cargo-config": settings.build.cargo_config}
     secret = [f"id={name},src={file}" for name, file in files.items() if file and name in known]
     if secret:
         target["secret"] = secret

@@ -17,7 +17,7 @@ def advice(session: Session, *, builder: str = "") -> None:
     project = discover(session)
     found = look(session, project, builder=builder, settle=True)
     contents = mount_open.listing(session, project, [m for m in own(session, found) if not m.in_use], builder)
-    told = cache_advice.advise(found, contents, session.settings.min_disk_gb * 10**9)
+    told = cache_advice.advise(found, contents, session.settings.caches.min_free)
     if session.report.json_only:
         session.report.envelope({"advice": [a.__dict__ for a in told]})
         return

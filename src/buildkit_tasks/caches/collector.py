@@ -93,7 +93,7 @@ def verdict(collector: Collector) -> tuple[str, ...]:
     if not collector.rules:
         return (
             "off: this builder deletes nothing by itself, the caches grow until the disk is full",
-            "`invoke cache.trim --keep 10GB` or the setting cache_budget keeps this project's below a size",
+            "`invoke cache.trim --keep 10GB` or the setting caches.budget keeps this project's below a size",
         )
     told = []
     for number, rule in enumerate(collector.rules):

@@ -27,7 +27,7 @@ def opened(session: Session, project: Project, found: Cache, *, largest: int = 5
 
 def own(session: Session, found: Cache) -> list[Mount]:
     """The mounts that the project's builds use: declared by its Dockerfiles, in the namespace in force."""
-    space = session.settings.cache_namespace
+    space = session.settings.caches.namespace
     return [m for m in found.mounts if m.project == found.scope and m.namespace == space and found.is_declared(m.id)]
 
 

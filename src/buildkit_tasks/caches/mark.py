@@ -14,9 +14,9 @@ from buildkit_tasks.project.discover import Project
 def path(session: Session, project: Project, request: BuildRequest) -> Path:
     """The file for what a request would fill."""
     settings = session.settings
-    profile = request.profile or settings.profile
+    profile = request.profile or settings.build.profile
     where = (project.engine.id, builder_choice.named(session))
-    parts = (*where, settings.cache_namespace, profile, settings.remote_cache, *request.platforms)
+    parts = (*where, settings.caches.namespace, profile, settings.packs.repository, *request.platforms)
     return _folder(session) / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

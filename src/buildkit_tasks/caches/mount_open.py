@@ -74,7 +74,7 @@ def _failed(project: Project, said: str) -> Problem:
             "image-unavailable",
             f"The builder cannot get {base(project)}, whose tools look into the mounts.",
             causes=[said.strip().splitlines()[-1]],
-            hint="set base_registry to a registry that the builder reaches; clearing whole mounts needs no image",
+            hint="set images.registry to a registry that the builder reaches; clearing whole mounts needs no image",
         )
     return Problem("build-failed", "The caches could not be opened.", details=said.strip())
 
@@ -93,7 +93,7 @@ def _build(
     session: Session, project: Project, text: str, folder: Path, builder: str, output: Path | None = None
 ) -> Command:
     reference = base(project)
-    space = session.settings.cache_namespace
+    space = session.settings.caches.namespace
     use = base_images.ensure(session, project.engine, (reference,)).get(reference, reference)
     return docker.mount_build(
         session.root, text, folder, builder=builder, output=output, base=(reference, use), namespace=space

@@ -21,12 +21,11 @@ TRIES = 3
 
 
 def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool = False) -> None:
-    """Show what goes so that at most `keep` is left (empty: the setting cache_budget, else leftovers only), ask, do it.
+    """Shrink to `keep` (empty: the setting caches.budget, else only leftovers go), after showing what goes and asking.
 
     Problems: bad-argument, consent-missing.
     """
-    wanted = keep or session.settings.cache_budget
-    limit = size(wanted, "keep") if wanted else None
+    limit = size(keep, "keep") if keep else session.settings.caches.budget or None
     project = discover(session)
     decision, mounts, contents = _decide(session, project, limit, builder)
     if not session.report.json_only and decision.items:
@@ -47,20 +46,20 @@ def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool =
 
 
 def after_build(session: Session, project: Project) -> None:
-    """The hook of a build: above the setting cache_budget it warns, or trims where cache_trim says so."""
-    if not session.settings.cache_budget:
+    """The hook of a build: above the setting caches.budget it warns, or trims where caches.over_budget says so."""
+    if not session.settings.caches.budget:
         return
-    limit = size(session.settings.cache_budget, "keep")
+    limit = session.settings.caches.budget
     total = sum(r.size for r in look(session, project).ours)
     if total <= limit:
         return
-    if session.settings.cache_trim == "trim":
+    if session.settings.caches.over_budget == "trim":
         decision, mounts, contents = _decide(session, project, limit, "")
         _, after = carry_out(session, project, decision, mounts, contents, limit, "")
         session.report.say(f"  caches trimmed: {units.human(total)} -> {units.human(after)}")
         return
     session.report.warn(
-        f"the caches take {units.human(total)}, more than cache_budget = {session.settings.cache_budget}; "
+        f"the caches take {units.human(total)}, more than caches.budget = {units.human(limit)}; "
         "`invoke cache.trim` shows what can go"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,9 @@ def up(cwd: Path, files: Iterable[Path], services: Sequence[str], *, recreate: b
     return compose(cwd, files, *how, *services)
 
 
-def wait_healthy(cwd: Path, files: Iterable[Path], services: Sequence[str], seconds: int) -> Command:
+def wait_healthy(cwd: Path, files: Iterable[Path], services: Sequence[str], seconds: float) -> Command:
     """Start like `up` and return when every service is running and healthy, or fail after `seconds`."""
-    how = ("up", "--detach", "--no-build", "--remove-orphans", "--wait", "--wait-timeout", str(seconds))
+    how = ("up", "--detach", "--no-build", "--remove-orphans", "--wait", "--wait-timeout", str(math.ceil(seconds)))
     return compose(cwd, files, *how, *services)
 
 

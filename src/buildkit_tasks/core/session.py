@@ -7,15 +7,17 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from . import dotenv_text, settings
+from . import dotenv_text
+from . import root as project_root
 from .errors import Problem
 from .report import Report
-from .settings import Origin, Settings
+from .settings import Settings
+from .settings_load import Loaded, Origin, load
 from .world import World
 
 
 class Session:
-    """One call of one task. `flags` are settings given on the command line."""
+    """One call of one task. `flags`: settings from the command line, by GROUP.NAME."""
 
     def __init__(self, world: World, report: Report, flags: Mapping[str, str] | None = None) -> None:
         self.world = world
@@ -26,7 +28,7 @@ class Session:
     @cached_property
     def root(self) -> Path:
         """The project's directory; `Problem` no-project outside any."""
-        return settings.find_root(self.world)
+        return project_root.find_root(self.world)
 
     @cached_property
     def dotenv(self) -> dict[str, str]:
@@ -53,10 +55,13 @@ class Session:
         return dotenv_text.values(text)
 
     @cached_property
-    def _loaded(self) -> tuple[Settings, tuple[Origin, ...]]:
-        loaded = settings.load(self.world, self.root, dotenv=self.dotenv, flags=self.flags)
-        if loaded[0].builder not in ("auto", "legacy") and not self._builder:
-            self.use_builder(loaded[0].builder)
+    def _loaded(self) -> Loaded:
+        loaded = load(self.world, self.root, dotenv=self.dotenv, flags=self.flags)
+        for sentence in loaded.renamed:
+            self.report.warn(sentence)
+        name = loaded.settings.builders.name
+        if name not in ("auto", "legacy") and not self._builder:
+            self.use_builder(name)
         return loaded
 
     def use_builder(self, name: str) -> None:
@@ -67,16 +72,16 @@ class Session:
     @property
     def settings(self) -> Settings:
         """The settings in force."""
-        return self._loaded[0]
+        return self._loaded.settings
 
     @property
     def origins(self) -> tuple[Origin, ...]:
         """Where each setting came from."""
-        return self._loaded[1]
+        return self._loaded.origins
 
     @cached_property
     def state(self) -> Path:
         """This checkout's state directory, made on first use; a place for values that may be lost at any time."""
-        path = settings.state_dir(self.world, self.root)
+        path = project_root.state_dir(self.world, self.root)
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         return path

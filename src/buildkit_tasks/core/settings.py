@@ -1,213 +1,265 @@
-"""Settings, each with the place its value came from: default < pyproject < .env < environment < flag."""
+"""All settings: one line of documentation, type, default and example per field. Pure; `settings_load` reads them.
+
+A setting is called GROUP.NAME. It is written as NAME under `[tool.buildkit-tasks.GROUP]` in pyproject.toml, or as the
+variable BUILDKIT_TASKS_GROUP_NAME in `.env` or the environment. `docs/reference/settings.md` and
+`docs/reference/settings.schema.json` are generated from here: `nox -s reference`.
+"""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .errors import Problem
-from .world import World
+#: Kinds of values: how a setting is written, and what it is afterwards.
+KINDS = {
+    "text": "a string",
+    "choice": "one of a few words",
+    "size": "a size such as 10GB or 512MiB; an integer is bytes",
+    "duration": "a duration such as 90s, 3m or 1h; an integer is seconds",
+    "list": "a list of strings, or one string with blanks between",
+}
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
-PREFIX = "BUILDKIT_TASKS_"
+@dataclass(frozen=True)
+class Doc:
+    """What is said of a setting. `was`: its name in 0.1; `unit`: what an integer under that name was followed by."""
+
+    text: str
+    kind: str = "text"
+    choices: tuple[str, ...] = ()
+    example: str = ""
+    was: str = ""
+    unit: str = ""
+
+
+def _setting(default: Any, text: str, kind: str = "text", **more: Any) -> Any:
+    return field(default=default, metadata={"doc": Doc(text, kind, **more)})
+
+
+def _choice(default: str, choices: tuple[str, ...], text: str, **more: Any) -> Any:
+    return _setting(default, text, "choice", choices=choices, **more)
+
+
+@dataclass(frozen=True)
+class Project:
+    """Which compose files."""
+
+    compose_file: str = _setting(
+        "",
+        "Compose files to use instead of those that compose finds, separated as in COMPOSE_FILE.",
+        example="compose.yaml:compose.dev.yaml",
+        was="compose_file",
+    )
+
+
+@dataclass(frozen=True)
+class Build:
+    """How Rust is compiled."""
+
+    profile: str = _setting("release", "The cargo profile of a build.", example="release", was="profile")
+    incremental: str = _choice(
+        "auto",
+        ("auto", "on", "off"),
+        "Incremental compilation. `auto`: on for local builds, off in CI and for images that ship.",
+        was="incremental",
+    )
+    static: str = _choice(
+        "", ("", "gnu", "musl"), "Build programs without shared libraries, for this C library.", was="static"
+    )
+    binary_arg: str = _setting("BIN", "The build argument that names a service's program.", was="binary_arg")
+    ca_bundle: str = _setting(
+        "",
+        "A PEM file that builds get as a secret. Default: the system's bundle or SSL_CERT_FILE.",
+        example="/etc/ssl/company.pem",
+        was="ca_bundle",
+    )
+    cargo_config: str = _setting(
+        "",
+        "A cargo config.toml that builds get as a secret: a crates.io mirror, registry tokens.",
+        example="/home/me/mirror.toml",
+        was="cargo_config",
+    )
+
+
+@dataclass(frozen=True)
+class Images:
+    """Where base images come from."""
+
+    registry: str = _setting(
+        "", "A mirror (host and path) that replaces Docker Hub.", example="mirror.example.com/hub", was="base_registry"
+    )
+    offline: str = _choice(
+        "auto",
+        ("auto", "always", "never"),
+        "Build base images from Debian packages. `auto`: where no registry answers.",
+        was="offline_images",
+    )
+
+
+@dataclass(frozen=True)
+class Caches:
+    """Cache mounts and layer caches on this machine."""
+
+    scope: str = _setting(
+        "", "Prefix of all cache mount ids. Default: the compose file's `name:`.", example="shop", was="cache_scope"
+    )
+    namespace: str = _setting(
+        "", "Use a separate set of cache mounts: for a branch, a benchmark.", example="branch-7", was="cache_namespace"
+    )
+    budget: int = _setting(
+        0, "How much disk this project's caches may use; 0 is no limit.", "size", example="20GB", was="cache_budget"
+    )
+    over_budget: str = _choice("warn", ("warn", "trim"), "What a build does above the budget.", was="cache_trim")
+    min_free: int = _setting(
+        5 * 10**9, "Warn before a build when less disk is free.", "size", example="5GB", was="min_disk_gb", unit="GB"
+    )
+    layers_from: tuple[str, ...] = _setting(
+        (),
+        "BuildKit layer caches to read, as in `buildx build --cache-from`.",
+        "list",
+        example="type=registry,ref=HOST/PATH:layers",
+        was="layer_cache_from",
+    )
+    layers_to: tuple[str, ...] = _setting(
+        (),
+        "BuildKit layer caches to write, as in `buildx build --cache-to`.",
+        "list",
+        example="type=registry,ref=HOST/PATH:layers,mode=max",
+        was="layer_cache_to",
+    )
+
+
+@dataclass(frozen=True)
+class Packs:
+    """Compiled dependencies that travel through a registry."""
+
+    repository: str = _setting(
+        "",
+        "The repository for packs (HOST/PATH). Empty: none.",
+        example="ghcr.io/OWNER/PROJECT-cache",
+        was="remote_cache",
+    )
+    pull: str = _choice(
+        "when-empty",
+        ("when-empty", "never"),
+        "`when-empty`: a build with empty cache mounts pulls first.",
+        was="remote_cache_pull",
+    )
+    push: str = _choice(
+        "ci-main",
+        ("ci-main", "always", "never"),
+        "Who pushes. `ci-main`: CI builds of the main branch, automatically, and nothing else in CI.",
+        was="remote_cache_push",
+    )
+    scope: str = _choice(
+        "all",
+        ("all", "deps"),
+        "What a pack holds. `all`: the workspace's own crates too; `deps`: only crates of the lock file.",
+        was="remote_cache_scope",
+    )
+    limit: int = _setting(
+        8 * 10**9, "Refuse packs that unpack to more than this.", "size", example="8GB", was="remote_cache_limit"
+    )
+    timeout: float = _setting(
+        300.0,
+        "After this long a build stops pulling or pushing and continues without.",
+        "duration",
+        example="5m",
+        was="remote_cache_timeout",
+    )
+    key: str = _setting(
+        "", "The cosign public key that packs must be signed with.", example="cosign.pub", was="remote_cache_key"
+    )
+
+
+@dataclass(frozen=True)
+class Builders:
+    """Which BuildKit builds."""
+
+    name: str = _setting(
+        "auto",
+        "`auto`: the builder that docker uses; `legacy`: the builder before BuildKit; else a buildx builder's name.",
+        example="farm",
+        was="builder",
+    )
+    platforms: tuple[str, ...] = _setting(
+        (), "Builders for single platforms.", "list", example="arm64=mac-mini", was="platform_builders"
+    )
+    repository: str = _setting(
+        "",
+        "A repository (HOST/PATH) through which other builders get base images. Empty: sent with each build.",
+        example="registry.example.com/bases",
+        was="builder_registry",
+    )
+    legacy_ca: str = _choice(
+        "refuse",
+        ("refuse", "layer"),
+        "`layer`: give the legacy builder the CA bundle in a layer of the compile stage.",
+        was="legacy_ca",
+    )
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running stack."""
+
+    health_timeout: float = _setting(
+        180.0, "How long `up` waits for services to become healthy.", "duration", example="3m", was="health_timeout"
+    )
+    smoke_service: str = _setting(
+        "", "The service that `smoke` posts an action to.", example="api", was="smoke_service"
+    )
+    smoke_events: str = _setting(
+        "", "The service that reports completed actions to `smoke`.", example="notifier", was="smoke_events"
+    )
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be set, under `[tool.buildkit-tasks]` or as BUILDKIT_TASKS_NAME; `root` is the project's directory.
-
-    profile: cargo profile of a build. incremental: auto, on or off. cache_scope: prefix of all mount ids, empty = the
-    compose file's `name:`. cache_namespace: a set of mounts of its own (a branch, a benchmark). compose_file: as
-    COMPOSE_FILE. base_registry: a mirror's host (and path) that replaces Docker Hub. ca_bundle: a PEM file handed to
-    builds as a secret, empty = none. binary_arg: the build argument that names a service's program. offline_images:
-    auto, always or never build base images from packages. health_timeout: seconds `up` waits. min_disk_gb: warn
-    below. smoke_service: the service that `smoke` posts an action to, empty = this project has no smoke test;
-    smoke_events: the one that tells what was completed. static: gnu or musl for programs without shared libraries.
-    cache_budget: a size as 10GB that this project's caches may take, empty = no limit; cache_trim: what a build does
-    above it, warn or trim. builder: auto (the one that docker uses), the name of another
-    buildx builder, or legacy for the one before BuildKit; platform_builders: builders for single platforms, as
-    `arm64=NAME`, several with blanks between; builder_registry: a repository (HOST/PATH) through which base images
-    built here reach other builders, empty = handed over with the build; legacy_ca: refuse, or layer to hand
-    that builder the CA bundle in a layer of the compile stage. cargo_config: a cargo config.toml for builds only (a
-    mirror of crates.io, credentials), handed over as a secret. remote_cache: a registry's repository (HOST/PATH) for
-    caches that travel, empty = none; remote_cache_pull: when-empty (a build with empty mounts pulls by itself) or
-    never; remote_cache_push: ci-main (CI's main branch pushes by itself, nothing else in CI may), always or never;
-    remote_cache_scope: all (the workspace's own crates too) or deps (what the lock file brings); remote_cache_limit:
-    bytes that a pack may take, as 8GB; remote_cache_timeout: seconds after which a build stops pulling or pushing by
-    itself; remote_cache_key: cosign's public key that packs must be signed with. layer_cache_from, layer_cache_to:
-    BuildKit's own layer caches, as buildx spells them (type=registry,ref=...), several with blanks between.
-    """
+    """All settings of the project in the directory `root`, by group."""
 
     root: Path
-    profile: str = "release"
-    incremental: str = "auto"
-    cache_scope: str = ""
-    compose_file: str = ""
-    base_registry: str = ""
-    ca_bundle: str = ""
-    binary_arg: str = "BIN"
-    cache_namespace: str = ""
-    offline_images: str = "auto"
-    health_timeout: int = 180
-    min_disk_gb: int = 5
-    smoke_service: str = ""
-    smoke_events: str = ""
-    static: str = ""
-    cache_budget: str = ""
-    cache_trim: str = "warn"
-    builder: str = "auto"
-    platform_builders: str = ""
-    builder_registry: str = ""
-    legacy_ca: str = "refuse"
-    cargo_config: str = ""
-    remote_cache: str = ""
-    remote_cache_pull: str = "when-empty"
-    remote_cache_push: str = "ci-main"
-    remote_cache_scope: str = "all"
-    remote_cache_limit: str = "8GB"
-    remote_cache_timeout: int = 300
-    remote_cache_key: str = ""
-    layer_cache_from: str = ""
-    layer_cache_to: str = ""
+    project: Project = field(default_factory=Project)
+    build: Build = field(default_factory=Build)
+    images: Images = field(default_factory=Images)
+    caches: Caches = field(default_factory=Caches)
+    packs: Packs = field(default_factory=Packs)
+    builders: Builders = field(default_factory=Builders)
+    stack: Stack = field(default_factory=Stack)
 
 
-@dataclass(frozen=True)
-class Origin:
-    """A setting's value and where it came from."""
-
-    name: str
-    value: str
-    origin: str
-
-
-#: Settings that take one of a few words.
-CHOICES = {
-    "incremental": ("auto", "on", "off"),
-    "offline_images": ("auto", "always", "never"),
-    "cache_trim": ("warn", "trim"),
-    "legacy_ca": ("refuse", "layer"),
-    "static": ("", "gnu", "musl"),
-    "remote_cache_pull": ("when-empty", "never"),
-    "remote_cache_push": ("ci-main", "always", "never"),
-    "remote_cache_scope": ("all", "deps"),
+#: Group name to its class, in the order of the reference.
+GROUPS: dict[str, type[Any]] = {
+    "project": Project,
+    "build": Build,
+    "images": Images,
+    "caches": Caches,
+    "packs": Packs,
+    "builders": Builders,
+    "stack": Stack,
 }
 
 
-def find_root(world: World) -> Path:
-    """The nearest directory at or above the working directory that holds a compose file or a pyproject section of ours.
+@dataclass(frozen=True)
+class Known:
+    """One setting: its group and name, its default as a Python value, and its documentation."""
 
-    Raises `Problem` no-project where there is none.
-    """
-    for folder in (world.cwd, *world.cwd.parents):
-        if compose_files(folder) or "buildkit-tasks" in _pyproject(folder):
-            return folder
-    raise Problem(
-        "no-project",
-        f"No compose file at or above {world.cwd}.",
-        causes=["buildkit-tasks works inside a repository with a docker-compose.yaml or compose.yaml"],
-        hint="cd into the repository, or create a compose.yaml",
-    )
+    group: str
+    name: str
+    default: Any
+    doc: Doc
 
-
-def compose_files(folder: Path) -> tuple[Path, ...]:
-    """The compose file compose itself would pick in this folder, and its override where there is one."""
-    for base in ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"):
-        if (folder / base).is_file():
-            stem, suffix = base.rsplit(".", 1)
-            over = [folder / f"{stem}.override.{end}" for end in dict.fromkeys((suffix, "yml", "yaml"))]
-            return (folder / base, *[p for p in over if p.is_file()][:1])
-    return ()
+    @property
+    def dotted(self) -> str:
+        """GROUP.NAME, as messages call it."""
+        return f"{self.group}.{self.name}"
 
 
-def load(
-    world: World, root: Path, *, dotenv: Mapping[str, str], flags: Mapping[str, str] | None = None
-) -> tuple[Settings, tuple[Origin, ...]]:
-    """Settings of the project at `root` and the origin of each value. Raises `Problem` settings-invalid."""
-    section = _pyproject(root).get("buildkit-tasks", {})
-    names = {f.name: f for f in fields(Settings) if f.name != "root"}
-    for key in section.keys() - {"bench"}:  # a table that bench/run.py reads
-        if key.replace("-", "_") not in names:
-            raise Problem(
-                "settings-invalid",
-                f"pyproject.toml has an unknown setting {key!r} under [tool.buildkit-tasks].",
-                hint=f"known settings: {', '.join(sorted(names))}",
-            )
-    ours = {k.replace("-", "_"): v for k, v in section.items() if k != "bench"}
-    settings = Settings(root)
-    origins = []
-    for name, item in names.items():
-        variable = PREFIX + name.upper()
-        value: Any = item.default
-        origin = "default"
-        for source, where, key in (
-            (ours, "pyproject.toml", name),
-            (dotenv, ".env", variable),
-            (world.env, "environment", variable),
-            (flags or {}, "flag", name),
-        ):
-            if key in source and source[key] is not None:
-                value, origin = source[key], f"{where} ({key})" if where in (".env", "environment") else where
-        if name == "ca_bundle" and origin == "default":
-            value, origin = _default_ca(world)
-        settings = replace(settings, **{name: _typed(name, value, type(item.default), origin)})
-        origins.append(Origin(name, str(getattr(settings, name)), origin))
-    return settings, tuple(origins)
-
-
-def _default_ca(world: World) -> tuple[str, str]:
-    """The host's own bundle: what the host trusts (a company CA included), its builds may trust."""
-    given = world.env.get("SSL_CERT_FILE", "")
-    if given and Path(given).is_file():
-        return given, "environment (SSL_CERT_FILE)"
-    system = Path("/etc/ssl/certs/ca-certificates.crt")
-    return (str(system), "default (system bundle)") if system.is_file() else ("", "default")
-
-
-def _typed(name: str, value: Any, kind: type, origin: str) -> Any:
-    try:
-        if kind is int:
-            return int(value)
-        if not isinstance(value, str):
-            raise ValueError
-    except (TypeError, ValueError):
-        raise Problem(
-            "settings-invalid",
-            f"The setting {name} = {value!r} from {origin} is not {'a whole number' if kind is int else 'a string'}.",
-            hint="invoke settings shows every value and where it came from",
-        ) from None
-    if value not in CHOICES.get(name, (value,)):
-        raise Problem(
-            "settings-invalid",
-            f"The setting {name} = {value!r} from {origin} is none of {', '.join(CHOICES[name])}.",
-            hint="invoke settings shows every value and where it came from",
-        )
-    return value
-
-
-def _pyproject(folder: Path) -> dict[str, Any]:
-    path = folder / "pyproject.toml"
-    try:
-        return dict(tomllib.loads(path.read_text("utf-8")).get("tool", {}))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Problem("settings-invalid", f"{path} cannot be read: {error}.", hint="correct the file") from error
-
-
-def bench_table(root: Path) -> dict[str, Any]:
-    """The table `[tool.buildkit-tasks.bench]`: what a benchmark edits. `{}` where there is none."""
-    return dict(_pyproject(root).get("buildkit-tasks", {}).get("bench", {}))
-
-
-def state_dir(world: World, root: Path) -> Path:
-    """This checkout's state directory: outside the tree, because a build context may be the whole tree."""
-    from hashlib import sha256
-
-    return world.state_home / f"{root.name}-{sha256(str(root).encode()).hexdigest()[:10]}"
+def known() -> Iterator[Known]:
+    """Every setting, in the order of the reference."""
+    for group, kind in GROUPS.items():
+        items: tuple[Field[Any], ...] = fields(kind)
+        for item in items:
+            yield Known(group, item.name, item.default, item.metadata["doc"])

@@ -121,7 +121,7 @@ def the_builder(session: Session) -> dict[str, Any]:
 def _wanted_builder(session: Session) -> str:
     """The builder that this project's settings name; empty for none, and outside a project."""
     try:
-        name = session.settings.builder
+        name = session.settings.builders.name
     except Problem:
         return ""
     return "" if name in ("auto", "legacy") else name

@@ -121,7 +121,7 @@ def registry(facts: Facts) -> Verdict:
     if facts.registry_state == "closed":
         return fail(
             f"{facts.registry} cannot be reached and base images are missing: {facts.registry_words}",
-            "invoke images.build    (makes them from Debian packages), or set base_registry to your mirror",
+            "invoke images.build    (makes them from Debian packages), or set images.registry to your mirror",
             "images",
         )
     return ok(f"{facts.registry} answers")
@@ -131,7 +131,7 @@ def ca(facts: Facts) -> Verdict:
     if facts.registry_state == "untrusted":
         return fail(
             f"{facts.registry} shows a certificate that is not trusted here: {facts.registry_words}",
-            "set ca_bundle to your company's CA bundle (PEM) in pyproject.toml or as BUILDKIT_TASKS_CA_BUNDLE",
+            "set build.ca_bundle to your company's CA bundle (PEM), or BUILDKIT_TASKS_BUILD_CA_BUNDLE",
         )
     words = {
         "missing": "is not there",
@@ -140,7 +140,7 @@ def ca(facts: Facts) -> Verdict:
     }.get(facts.ca_state)
     if words:
         return fail(
-            f"{facts.ca_bundle} {words}", "correct the setting ca_bundle (invoke settings shows where it is set)"
+            f"{facts.ca_bundle} {words}", "correct the setting build.ca_bundle (invoke settings shows where it is set)"
         )
     return ok(f"{facts.ca_bundle}, a secret of each build" if facts.ca_bundle else "none is set")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.core import docker, dotenv_text, run, units
+from buildkit_tasks.core import docker, dotenv_text, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
 from buildkit_tasks.core.session import Session
@@ -127,8 +127,8 @@ def _base_images(session: Session, space: Workspace) -> dict[str, Any]:
         return {}
     if all(ref in here or offline.get(ref) in here for ref in refs):
         return {}
-    host = session.settings.base_registry.partition("/")[0] or reachable.HUB
-    answers, words = reachable.reachable(session.world, [host], session.settings.ca_bundle)
+    host = session.settings.images.registry.partition("/")[0] or reachable.HUB
+    answers, words = reachable.reachable(session.world, [host], session.settings.build.ca_bundle)
     state = "open" if answers else "untrusted" if "CERTIFICATE_VERIFY" in words.upper() else "closed"
     return {"registry": host, "registry_state": state, "registry_words": words}
 
@@ -187,10 +187,10 @@ def settings(session: Session) -> dict[str, Any]:
         return {}  # a broken .env or pyproject: told by the check of .env, or by every other task
     return {
         "root": str(session.root),
-        "min_disk": wanted.min_disk_gb * 1_000_000_000,
-        "cache_budget": units.size(wanted.cache_budget) if wanted.cache_budget else 0,
-        "ca_bundle": wanted.ca_bundle,
-        "ca_state": ca_state(Path(wanted.ca_bundle)) if wanted.ca_bundle else "",
+        "min_disk": wanted.caches.min_free,
+        "cache_budget": wanted.caches.budget,
+        "ca_bundle": wanted.build.ca_bundle,
+        "ca_state": ca_state(Path(wanted.build.ca_bundle)) if wanted.build.ca_bundle else "",
     }
 
 

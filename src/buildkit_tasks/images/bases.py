@@ -39,7 +39,7 @@ def ensure(session: Session, engine: Engine, refs: Sequence[str], *, check: bool
     decisions = image_choice.decide(session, engine, refs)
     _demand(decisions)
     absent = _absent(session, engine, decisions, check=check)
-    if absent and session.settings.remote_cache:
+    if absent and session.settings.packs.repository:
         absent = _from_the_team(session, engine, absent)
     if absent:
         session.report.say(f"  no registry gives {_and(d.reference for d in absent)}: built from Debian packages")
@@ -66,7 +66,7 @@ def foreign(session: Session, engine: Engine, refs: Sequence[str], platform: str
                 f"{decision.reference} for {platform} cannot be pulled here"
                 + (" and has not been built from packages yet." if recipe and recipe.stage == "debian" else "."),
                 causes=["of other platforms only a minimal Debian is built from packages"],
-                hint=f"invoke build --platform {platform}, or name a mirror (BUILDKIT_TASKS_BASE_REGISTRY)",
+                hint=f"invoke build --platform {platform}, or name a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY)",
             )
         session.report.say(f"  no registry gives {decision.reference} for {platform}: unpacked from Debian packages")
         image_offline.build_foreign(session, engine, recipe, platform)
@@ -78,7 +78,7 @@ def _from_the_team(session: Session, engine: Engine, absent: list[Decision]) -> 
     from . import fetch as image_fetch  # late: TLS alone takes 50 ms to import
 
     try:
-        taken = image_fetch.fetch(session, engine, absent, session.settings.remote_cache)
+        taken = image_fetch.fetch(session, engine, absent, session.settings.packs.repository)
     except Problem as problem:
         session.report.warn("; ".join((problem.message, *problem.causes[:1])))
         return absent
@@ -120,7 +120,7 @@ def override(session: Session, engine: Engine, space: Workspace) -> Path | None:
     """
     decisions = image_choice.decide(session, engine, references(space))
     use = {d.reference: d.use for d in decisions.values() if d.replaced}
-    content = image_names.override(_built(space), space.images, use, session.settings.ca_bundle)
+    content = image_names.override(_built(space), space.images, use, session.settings.build.ca_bundle)
     path = session.state / "compose.offline.yaml"
     if not content:
         path.unlink(missing_ok=True)
@@ -142,7 +142,7 @@ def _demand(decisions: Mapping[str, Decision]) -> None:
                 "from Debian packages can be built: "
                 + ", ".join(r.image.removeprefix(f"{image_names.OWN}/") for r in image_names.RECIPES)
             ],
-            hint="name a mirror (BUILDKIT_TASKS_BASE_REGISTRY=mirror.example), or docker load the image",
+            hint="name a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example), or docker load the image",
         )
 
 

@@ -32,7 +32,7 @@ def decide(session: Session, engine: Engine, refs: Sequence[str], *, again: bool
 
 
 def _ask(session: Session, refs: Sequence[str]) -> dict[str, Decision]:
-    mode, base = session.settings.offline_images, session.settings.base_registry
+    mode, base = session.settings.images.offline, session.settings.images.registry
     present = local(session, refs)
     found: dict[str, Decision] = {}
     pending = []
@@ -59,7 +59,7 @@ def _probe(session: Session, base: str) -> tuple[bool, str]:
         with contextlib.suppress(ValueError):
             hosts = [str(m).partition("://")[2].partition("/")[0] or str(m) for m in json.loads(mirrors) or ()]
         hosts = [*(hosts if mirrors.strip().startswith("[") else ()), reachable.HUB]
-    return reachable.reachable(session.world, hosts, session.settings.ca_bundle)
+    return reachable.reachable(session.world, hosts, session.settings.build.ca_bundle)
 
 
 def local(session: Session, refs: Iterable[str]) -> set[str]:
@@ -85,7 +85,7 @@ def ids(session: Session, refs: Iterable[str]) -> dict[str, str]:
 
 def _key(session: Session, engine: Engine) -> str:
     """What a decision holds for: another engine, mirror or mode decides anew."""
-    return "|".join((engine.id, session.settings.base_registry, session.settings.offline_images))
+    return "|".join((engine.id, session.settings.images.registry, session.settings.images.offline))
 
 
 def load(session: Session, engine: Engine) -> tuple[dict[str, list[str]], list[str]]:

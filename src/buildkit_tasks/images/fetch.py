@@ -20,7 +20,7 @@ from .names import Decision
 def fetch(session: Session, engine: Engine, wanted: Sequence[Decision], place: str) -> list[str]:
     """Pull those of the images that the repository has, and give them the names that builds know them by."""
     reference = registry_client.reference(place)
-    client = Client(session.world, reference, session.settings.ca_bundle)
+    client = Client(session.world, reference, session.settings.build.ca_bundle)
     taken: list[str] = []
     for image in wanted:
         name = tag(engine, image.use)

@@ -153,7 +153,7 @@ class Decision:
 
 
 def without_asking(reference: str, local: Collection[str], mode: str, base_registry: str) -> Decision | None:
-    """The decision that needs no question to a registry, None where it does. `mode` is the setting offline_images."""
+    """The decision that needs no question to a registry, None where it does. `mode` is the setting images.offline."""
     recipe = recipe_for(reference)
     if mode == "always" and recipe:
         return Decision(reference, recipe.image, "offline")

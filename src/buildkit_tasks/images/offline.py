@@ -154,8 +154,8 @@ def _lay_out(session: Session, place: Path, sources: Sequence[apt.Source]) -> li
     secrets = place / "secrets"
     secrets.mkdir(mode=0o700, exist_ok=True)
     settings = _apt_settings(session)
-    if session.settings.ca_bundle:
-        shutil.copy(session.settings.ca_bundle, secrets / "ca")
+    if session.settings.build.ca_bundle:
+        shutil.copy(session.settings.build.ca_bundle, secrets / "ca")
         settings += 'Acquire::https::CAInfo "/run/secrets/ca";\n'
     (secrets / "aptconf").write_text(settings, "utf-8")
     (secrets / "aptauth").write_text("".join(f"{line}\n" for lines in auth for line in lines), "utf-8")
@@ -233,7 +233,7 @@ def _debootstrap(session: Session, keyring: str) -> None:
         raise Problem(
             "image-unavailable",
             f"Base images are made with {' and '.join(wanted)}, which this machine has not.",
-            hint=f"install {' '.join(wanted)}, or name a mirror: BUILDKIT_TASKS_BASE_REGISTRY=mirror.example",
+            hint=f"install {' '.join(wanted)}, or name a mirror: BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example",
         )
     if not session.report.consent(f"apt-get install {' '.join(wanted)}, to make base images from packages"):
         raise Problem("consent-missing", "Without debootstrap no base image can be made.", hint="run it again")

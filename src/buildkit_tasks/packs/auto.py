@@ -19,7 +19,7 @@ from .pack import Wanted
 
 def before(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> None:
     """Pull where nothing was ever built here; one file tells, so that a build on a warm machine asks nobody."""
-    if session.settings.remote_cache_pull == "never" or cache_mark.path(session, project, request).exists():
+    if session.settings.packs.pull == "never" or cache_mark.path(session, project, request).exists():
         return
     for place in request.platforms or ("",):
         _pull(session, project, request, plan, place)
@@ -50,7 +50,7 @@ def after(session: Session, project: Project, request: BuildRequest, plan: Build
     mark = cache_mark.path(session, project, request)
     mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     mark.touch()
-    if not session.world.ci or not pack_push.allowed(session.world, session.settings.remote_cache_push)[0]:
+    if not session.world.ci or not pack_push.allowed(session.world, session.settings.packs.push)[0]:
         return
     try:
         for place in request.platforms or ("",):
@@ -63,4 +63,4 @@ def after(session: Session, project: Project, request: BuildRequest, plan: Build
 
 def _trip(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str) -> Trip:
     wanted = Wanted(platform=place, profile=request.profile, progress=request.progress)
-    return prepare(session, project, wanted, plan=plan, timeout=session.settings.remote_cache_timeout)
+    return prepare(session, project, wanted, plan=plan, timeout=session.settings.packs.timeout)

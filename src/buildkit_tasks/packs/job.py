@@ -162,7 +162,7 @@ def prepare(
 
     Problems: bad-argument, those of planning.
     """
-    wanted = replace(wanted, scope=wanted.scope or session.settings.remote_cache_scope)
+    wanted = replace(wanted, scope=wanted.scope or session.settings.packs.scope)
     if wanted.scope not in packs.SCOPES:
         raise Problem(
             "bad-argument", f"There is no scope {wanted.scope!r}.", hint=f"--scope {' or '.join(packs.SCOPES)}"

@@ -163,7 +163,7 @@ def objections(said: Mapping[str, Any], facts: Facts, limit: int) -> list[str]:
         found.append("it is compressed with zstd, which the toolchain image here does not have")
     size = sum(int(n) for n in (said.get("parts") or {}).values())
     if size > limit:
-        found.append(f"it takes {size / 1e9:.1f} GB, the setting remote_cache_limit allows {limit / 1e9:.1f} GB")
+        found.append(f"it takes {size / 1e9:.1f} GB, the setting packs.limit allows {limit / 1e9:.1f} GB")
     return found
 
 

@@ -72,7 +72,7 @@ def fetch(trip: Trip, *, replace: bool = False) -> Pulled:
     pinned = f"{trip.client.ref.name}@{found.digest}"
     _verify_signature(session, pinned)
     session.report.say(f"pulling {found.tag} ({units.human(found.stored)}): {found.why}")
-    limit = units.size(session.settings.remote_cache_limit)
+    limit = session.settings.packs.limit
     unpacked, size = trip.unpack(pinned, "replace" if replace else "empty", limit)
     return Pulled(found, unpacked, size, session.world.clock() - began)
 
@@ -120,7 +120,7 @@ def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
         said = packs.read_label(trip.client.labels(manifest))
         if said is None:
             return None, [f"{tag} is no pack of a format that is known here"]
-        limit = units.size(trip.session.settings.remote_cache_limit)
+        limit = trip.session.settings.packs.limit
         if reasons := packs.objections(said, facts, limit):
             return None, [f"{tag}: {reason}" for reason in reasons]
         return Found(tag, manifest.digest, said, why, sum(size for _, size in manifest.layers)), []
@@ -142,14 +142,14 @@ def _why_none(trip: Trip, facts: Facts) -> list[str]:
 
 def _verify_signature(session: Session, pinned: str) -> None:
     """Ask cosign where the setting names a key. Raises `Problem` pack-refused."""
-    key = session.settings.remote_cache_key
+    key = session.settings.packs.key
     if not key:
         return
     if not host.which(session.world, "cosign"):
         raise Problem(
             "pack-refused",
-            "The setting remote_cache_key asks for signed packs, and cosign is not installed.",
-            hint="install cosign, or unset remote_cache_key",
+            "The setting packs.key asks for signed packs, and cosign is not installed.",
+            hint="install cosign, or unset packs.key",
         )
     result = run.capture(session.world, docker.cosign_verify(session.root, key, pinned), timeout=30)
     if result.code != 0:

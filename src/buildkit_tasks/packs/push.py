@@ -20,13 +20,13 @@ def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
 
     Problems: bad-argument, push-refused, registry-unreachable, registry-denied, and those of a build.
     """
-    may, why = allowed(session.world, session.settings.remote_cache_push)
+    may, why = allowed(session.world, session.settings.packs.push)
     if not (may or force):
         raise Problem(
             "push-refused",
             "Caches are not pushed from here.",
             causes=[why],
-            hint="--force pushes all the same; the setting remote_cache_push says who pushes",
+            hint="--force pushes all the same; the setting packs.push says who pushes",
         )
     answer = send(prepare(session, discover(session), wanted), force=force)
     if session.report.json_only:
@@ -64,7 +64,7 @@ def allowed(world: World, policy: str) -> tuple[bool, str]:
     if policy == "always" or (policy != "never" and not world.ci):
         return True, ""
     if policy == "never":
-        return False, "the setting remote_cache_push is never"
+        return False, "the setting packs.push is never"
     env = world.env
     if (
         env.get("GITHUB_EVENT_NAME", "").startswith("pull_request")

@@ -47,14 +47,14 @@ def build_here(session: Session, project: Project, request: BuildRequest) -> Bui
 
 
 def _build(session: Session, project: Project, request: BuildRequest, decided: BuildPlan) -> BuildOutcome:
-    if session.settings.remote_cache:
+    if session.settings.packs.repository:
         from buildkit_tasks.packs import auto as pack_auto  # late: TLS alone takes 50 ms to import
 
         pack_auto.before(session, project, request, decided)
     outcome = execute(session, project, decided, request.progress)
-    if session.settings.remote_cache:
+    if session.settings.packs.repository:
         pack_auto.after(session, project, request, decided)
-    if session.settings.cache_budget:
+    if session.settings.caches.budget:
         from buildkit_tasks.caches import trim as cache_trim
 
         cache_trim.after_build(session, project)

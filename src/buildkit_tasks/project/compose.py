@@ -50,7 +50,7 @@ def _service(project: str, name: str, entry: Mapping[str, Any], settings: Settin
         image=str(entry.get("image") or f"{project}-{name}"),
         context=context,
         dockerfile=context / build.get("dockerfile", "Dockerfile"),
-        binary=args.get(settings.binary_arg) or name,
+        binary=args.get(settings.build.binary_arg) or name,
         args=args,
         target=str(build.get("target", "")),
         contexts={str(k): str(v) for k, v in (build.get("additional_contexts") or {}).items()},
@@ -65,8 +65,8 @@ def _ports(name: str, entry: Mapping[str, Any]) -> Iterable[Port]:
 
 
 def _scope(project: str, built: Sequence[Service], settings: Settings, files: Sequence[Path]) -> str:
-    if settings.cache_scope:
-        return settings.cache_scope
+    if settings.caches.scope:
+        return settings.caches.scope
     for service in built:
         if service.args.get("CACHE_SCOPE"):
             return service.args["CACHE_SCOPE"]
@@ -80,7 +80,7 @@ def _scope(project: str, built: Sequence[Service], settings: Settings, files: Se
             "and another project in a folder of that name would share yours"
         ],
         hint=f"write `name: {project or 'my-project'}` at the top of {files[0].name if files else 'the compose file'}, "
-        "or set cache_scope under [tool.buildkit-tasks]",
+        "or set scope under [tool.buildkit-tasks.caches]",
     )
 
 

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildkit_tasks.core import docker, run, settings
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import root as project_root
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Workspace
 from buildkit_tasks.core.session import Session
@@ -52,13 +53,13 @@ def read_workspace(session: Session) -> Workspace:
 
 def compose_files(session: Session) -> tuple[Path, ...]:
     """The compose files in force: the setting, else COMPOSE_FILE as compose reads it, else what compose would find."""
-    given = session.settings.compose_file
+    given = session.settings.project.compose_file
     if not given:
         given = session.world.env.get("COMPOSE_FILE") or session.dotenv.get("COMPOSE_FILE", "")
     if given:
         separator = session.world.env.get("COMPOSE_PATH_SEPARATOR", ":")
         return tuple((session.root / part).resolve() for part in given.split(separator) if part)
-    return settings.compose_files(session.root)
+    return project_root.compose_files(session.root)
 
 
 def _config(session: Session, files: tuple[Path, ...]) -> dict[str, object]:

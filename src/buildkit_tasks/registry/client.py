@@ -175,7 +175,7 @@ class Client:
             "registry-unreachable",
             f"The registry {host} does not answer.",
             causes=[str(error)],
-            hint=f"curl -sS https://{host}/v2/   (name, network, proxy, certificate: the setting ca_bundle)",
+            hint=f"curl -sS https://{host}/v2/   (name, network, proxy, certificate: the setting build.ca_bundle)",
         )
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> _Answer | None:

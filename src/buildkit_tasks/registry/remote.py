@@ -11,11 +11,11 @@ from .client import Client
 
 def client(session: Session, ref: str = "") -> Client:
     """For the repository named on the command line, else the setting's. Raises `Problem` bad-argument without one."""
-    place = ref or session.settings.remote_cache
+    place = ref or session.settings.packs.repository
     if not place:
         raise Problem(
             "bad-argument",
             "No repository was named.",
-            hint='--ref HOST/PATH, or remote_cache = "HOST/PATH" under [tool.buildkit-tasks]',
+            hint='--ref HOST/PATH, or repository = "HOST/PATH" under [tool.buildkit-tasks.packs]',
         )
-    return Client(session.world, registry_client.reference(place), session.settings.ca_bundle)
+    return Client(session.world, registry_client.reference(place), session.settings.build.ca_bundle)

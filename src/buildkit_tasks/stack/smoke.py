@@ -31,12 +31,12 @@ HEARTBEATS = "/actions?source=sensor&state=completed&max_age_seconds=120&limit=1
 def smoke(session: Session) -> None:
     """Problems: smoke-failed (what did not happen), not-running."""
     space = discover(session, lesser=True).workspace
-    api, events = session.settings.smoke_service, session.settings.smoke_events
+    api, events = session.settings.stack.smoke_service, session.settings.stack.smoke_events
     if not api:
         raise Problem(
             "bad-argument",
             "This project has no smoke test.",
-            hint="set smoke_service (and smoke_events) under [tool.buildkit-tasks]; docs/explanation/sample.md",
+            hint="set smoke_service (and smoke_events) under [tool.buildkit-tasks.stack]; docs/explanation/sample.md",
         )
     began = session.world.clock()
     try:

@@ -58,7 +58,7 @@ def start(session: Session, space: Workspace, files: Sequence[Path], chosen: Seq
             told.add((name, word))
             session.report.say(f"  {name} {word} ({session.world.clock() - began:.1f} s)")
 
-    seconds = session.settings.health_timeout
+    seconds = session.settings.stack.health_timeout
     with run.follow(session.world, docker.events(session.root, space.project), hear):
         result = run.capture(session.world, docker.wait_healthy(session.root, files, chosen, seconds))
     if result.code != 0:
@@ -66,7 +66,7 @@ def start(session: Session, space: Workspace, files: Sequence[Path], chosen: Seq
     session.report.say(f"everything is healthy ({session.world.clock() - began:.1f} s)", style="green")
 
 
-def _not_healthy(session: Session, files: Sequence[Path], said: str, seconds: int, ended: set[str]) -> Problem:
+def _not_healthy(session: Session, files: Sequence[Path], said: str, seconds: float, ended: set[str]) -> Problem:
     """Which service failed, and its last words. One that `ended` may be up again by now, and end again."""
     bad = [
         c

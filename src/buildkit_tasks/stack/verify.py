@@ -73,7 +73,7 @@ def _of(session: Session, service: Service, container: str) -> Verdict:
         made = manifest.parse(read.stdout)
     except ValueError as error:
         return Verdict(service.name, "no-manifest", running, (), str(error))
-    profile = session.settings.profile
+    profile = session.settings.build.profile
     found = manifest.compare(made, service.context, service.dockerfile, profile=profile)
     words = f"{made.binary} of {made.crate}, {made.profile}, {'incremental' if made.incremental else 'not incremental'}"
     return Verdict(service.name, "differs" if found else "same", running, found, words)

@@ -20,7 +20,7 @@ SERVICE = "service to build, repeatable or a comma list; none = all"
         "platform": "platform, as linux/arm64, repeatable or a comma list; cross-compiled (default: the engine's own)",
         "push": "send the images to this registry and path, as HOST/PATH",
         "oci": "write OCI archives, SERVICE.tar, into this directory",
-        "builder": "buildx builder to build on (default: the setting `builder`, else the one that docker uses)",
+        "builder": "buildx builder to build on (default: the setting builders.name, else the one that docker uses)",
         "allow_emulation": "run cargo under QEMU where the Dockerfile cannot cross-compile",
         "profile": "cargo profile (default: the setting `profile`)",
         "no_incremental": "compile without incremental objects, as for an image that ships",
@@ -65,7 +65,7 @@ def build(
         oci=oci,
     )
     if builder:
-        session.flags["builder"] = builder
+        session.flags["builders.name"] = builder
     if plan:
         flow.show_plan(session, request)
     else:

@@ -92,7 +92,7 @@ def clear(
 
 @task(
     help={
-        "keep": "at most so much is left, as 10GB (default: the setting cache_budget; without one only leftovers go)",
+        "keep": "at most so much is left, as 10GB (default: the setting caches.budget; without one only leftovers go)",
         "dry_run": "only show what would go",
         "builder": BUILDER,
         "yes": YES,
@@ -109,10 +109,10 @@ def trim(
     cache_trim.trim(session, keep=keep, builder=builder, dry_run=dry_run)
 
 
-REF = "the registry's repository, as HOST/PATH (default: the setting remote_cache)"
+REF = "the registry's repository, as HOST/PATH (default: the setting packs.repository)"
 PLATFORM = "platform of the mounts, as linux/arm64 (default: the engine's own)"
 PROFILE = "cargo profile (default: the setting `profile`)"
-SCOPE = "all, or deps: only what the lock file brings (default: the setting remote_cache_scope)"
+SCOPE = "all, or deps: only what the lock file brings (default: the setting packs.scope)"
 PROGRESS = "auto, plain, verbose or quiet"
 
 

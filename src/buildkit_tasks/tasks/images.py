@@ -82,7 +82,7 @@ def override(session: Session) -> None:
         session.report.answer(str(path))
 
 
-REF = "the registry's repository, as HOST/PATH (default: the setting remote_cache)"
+REF = "the registry's repository, as HOST/PATH (default: the setting packs.repository)"
 
 
 @task(help={"ref": REF, "json": "print one document"})

@@ -1,0 +1,13 @@
+"""Write the generated pages of docs/reference: `nox -s reference`. A unit test fails when they drift."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from buildkit_tasks.core import settings_reference
+
+HERE = Path(__file__).parent / "reference"
+
+if __name__ == "__main__":
+    (HERE / "settings.md").write_text(settings_reference.markdown(), "utf-8")
+    (HERE / "settings.schema.json").write_text(settings_reference.schema(), "utf-8")
