@@ -117,15 +117,32 @@ def degraded(session: nox.Session) -> None:
 
 
 @nox.session
+def turn(session: nox.Session) -> None:
+    """The slow sessions that are due or fit, as CI plays them after `nox`; `nox -s turn -- --list` shows which."""
+    session.run("python", "-m", "tests.support.turns", *session.posargs)
+
+
+@nox.session
 def stale(session: nox.Session) -> None:
-    """Every case for every design, 30 rounds of the registry race, the long walk: `nox -s stale -- --steps 2000`."""
-    steps = "2000"
+    """Every case for every design, 30 rounds of the registry race, the long walk: `nox -s stale -- --steps 2000`.
+
+    `-- --slice`: of the cases the cornerstones and the commit's fifth, for every design; five rounds.
+    """
+    steps, rounds, part = "2000", "30", ""
     rest = list(session.posargs)
+    if "--slice" in rest:
+        rest.remove("--slice")
+        rounds, part = "5", "1"
     if "--steps" in rest:
         at = rest.index("--steps")
         steps = rest[at + 1]
         del rest[at : at + 2]
     session.run(
         *("pytest", "-q", "-s", "tests/engine/staleness", *rest),
-        env={"BT_STALE_STEPS": steps, "BT_STALE_ROUNDS": "30", "BT_STALE_PROOF": "" if rest else "1"},
+        env={
+            "BT_STALE_STEPS": steps,
+            "BT_STALE_ROUNDS": rounds,
+            "BT_STALE_SLICE": part,
+            "BT_STALE_PROOF": "" if rest or part else "1",
+        },
     )

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from buildkit_tasks.builders.create import PEM
+from buildkit_tasks.builds import builder_handshake
 from tests.cli.conftest import Bench
+from tests.support.buildkit_nodes import Certificate, certificates
 
 NODES = {"farm0": ("tcp://10.0.0.1:1234", "linux/amd64"), "farm1": ("tcp://10.0.0.2:1234", "linux/arm64*, linux/amd64")}
 
@@ -105,6 +113,79 @@ def test_a_node_that_turns_us_away_is_a_problem_and_nothing_is_built(farm: Bench
     assert "error[builder-refused]: The node farm0 (tcp://10.0.0.1:1234) does not let us in." in done.err
     assert "because: error reading server preface: remote error: tls: certificate required" in done.err
     assert not [c for c in farm.calls if "bake" in c["argv"]]
+
+
+@contextmanager
+def doorkeeper(server: Certificate) -> Iterator[int]:
+    """A TLS server on the port it yields, which lets in who has a certificate of its authority, and says nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server.cert, server.key)
+    context.load_verify_locations(server.ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    def serve(door: socket.socket) -> None:
+        while True:
+            try:
+                line, _ = door.accept()
+            except OSError:
+                return
+            with line, suppress(OSError), context.wrap_socket(line, server_side=True) as one:
+                one.send(b"!")
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        keeper = threading.Thread(target=serve, args=(door,))
+        keeper.start()
+        try:
+            yield int(door.getsockname()[1])
+        finally:
+            door.shutdown(socket.SHUT_RDWR)
+            keeper.join()
+
+
+@pytest.mark.parametrize(
+    ("ca", "client", "code", "words"),
+    [
+        ("own", "other", 50, "because: remote error: tls: unknown ca"),
+        ("other", "other", 50, "because: tls: failed to verify certificate: x509: "),
+        ("own", "own", 0, "building on the node farm1"),
+    ],
+)
+def test_a_refusal_that_buildx_did_not_read_is_asked_for_in_person(
+    farm: Bench, tmp_path: Path, ca: str, client: str, code: int, words: str
+) -> None:
+    """buildx writes as soon as its half of the handshake is done, and may see a broken pipe instead of the reason."""
+    places = {name: certificates(tmp_path / name) for name in ("own", "other")}
+    shown = places[client][1]
+    with doorkeeper(places["own"][0]) as port:
+        options = {"cacert": str(places[ca][1].ca), "cert": str(shown.cert), "key": str(shown.key)}
+        node = {"Name": "farm0", "Endpoint": f"tcp://127.0.0.1:{port}", "DriverOpts": options}
+        known = farm.place / "home/.docker/buildx/instances/farm.farm0"
+        known.write_text(json.dumps({"Name": "farm.farm0", "Driver": "remote", "Nodes": [node]}))
+        only = inspected("farm", "farm1").replace("linux/arm64*, ", "")
+        farm.reply("buildx inspect farm", stdout=only)
+        farm.reply("buildx inspect farm.farm1", stdout=inspected("farm.farm1", "farm1", nodes=("farm1",)))
+        said = f'desc = "transport: failed to write client preface: write tcp 127.0.0.1:{port}: write: broken pipe"'
+        farm.reply("buildx du", code=1, stderr=f"ERROR: Unavailable: connection error: {said}")
+        done = farm.invoke("build", "--service", "api", "--builder", "farm")
+    assert done.code == code, done.all
+    assert words in done.err
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        *("", "null", "[]", "{}", '{"Nodes": [{}]}', '{"Nodes": [{"Name": "farm0"}]}'),
+        json.dumps({"Nodes": [{"Name": "farm0", "Endpoint": "tcp://[::1", "DriverOpts": {}}]}),
+        json.dumps({"Nodes": [{"Name": "farm0", "Endpoint": "tcp://127.0.0.1:99999", "DriverOpts": {}}]}),
+        json.dumps({"Nodes": [{"Name": "farm0", "Endpoint": "ssh://127.0.0.1:22", "DriverOpts": {}}]}),
+        json.dumps(
+            {"Nodes": [{"Name": "farm0", "Endpoint": "tcp://127.0.0.1:1", "DriverOpts": dict.fromkeys(PEM, "/-")}]}
+        ),
+    ],
+)
+def test_what_buildx_kept_may_be_anything(tmp_path: Path, kept: str) -> None:
+    (tmp_path / "farm").write_text(kept)
+    assert builder_handshake.reason(tmp_path / "farm", "farm0", 1) == ""
 
 
 def test_a_builder_that_is_not_there(bench: Bench) -> None:

@@ -21,9 +21,12 @@ from buildkit_tasks.engine import ensure as engines
 from buildkit_tasks.images import bases as image_bases
 from buildkit_tasks.images import names as recipes
 from buildkit_tasks.project.discover import discover
-from tests.support import process
+from tests.support import beside, process
 
 REPOSITORY = Path(__file__).parents[2]
+
+#: Held by every session that uses this user's engine.
+LOCK = Path.home() / ".cache/buildkit-tasks-tests/engine.lock"
 
 #: Records of the build cache that an engine may keep after the tests.
 MANY_RECORDS = int(os.environ.get("BT_MANY_RECORDS", "2000"))
@@ -49,16 +52,18 @@ def engine(session: Session) -> Iterator[Engine]:
         found = engines.ensure(session)
     except Problem as problem:
         pytest.fail(problem.text(), pytrace=False)
-    before = {record.id for record in records(session, found)}
-    yield found
-    _tidy(session, found, before)
+    with beside.others(LOCK) as alone:
+        before = {record.id for record in records(session, found)}
+        yield found
+        if alone():
+            _tidy(session, found, before)
 
 
 def _tidy(session: Session, engine: Engine, before: Set[str]) -> None:
     """Delete the records made since: a daemon reads every one when it starts, and 26.1.5 has ten seconds for that.
 
     Deleting is slow (20 ms each), so layers stay until they are many. The never-stale tests remove their mounts
-    themselves, and may be running beside us.
+    themselves.
     """
     made = [r for r in records(session, engine) if r.id not in before and r.reclaimable]
     ours = discover(session).workspace.scope

@@ -181,7 +181,7 @@ def test_doctor_of_an_engine_that_was_stopped(old: OldEngine, project: Path) -> 
         assert check["state"] == "fail"
     finally:
         process.ok(["docker", "start", old.name], project)
-        process.wait_for(["docker", "logs", "--follow", "--since", "1s", old.name], "API listen on")
+        process.wait_for_container(old.name, "API listen on")
 
 
 RUST = {

@@ -17,6 +17,9 @@ import trustme
 from tests.support import process
 from tests.support.second_engine import free_port
 
+#: What BuildKit says when clients can come.
+LISTENS = "running server on"
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -78,13 +81,7 @@ class Node:
     def start(self) -> None:
         """Start it again on the same data, and wait until it listens."""
         process.ok(["docker", "start", self.name], self.place)
-        self.ready()
-
-    def ready(self) -> None:
-        """Wait until it says that it listens; what it said before its last start does not count."""
-        look = ["docker", "inspect", "--format", "{{.State.StartedAt}}", self.name]
-        started = process.ok(look, self.place).out.strip()
-        process.wait_for(["docker", "logs", "--follow", "--since", started, self.name], "running server on")
+        process.wait_for_container(self.name, LISTENS)
 
 
 @contextmanager
@@ -118,7 +115,7 @@ def running(
             ],
             place,
         )
-        node.ready()
+        process.wait_for_container(node.name, LISTENS)
         yield node
     finally:
         process.run(["docker", "rm", "--force", "--volumes", node.name], place)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -106,14 +107,29 @@ def start(argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None] |
     )
 
 
-def wait_for(argv: list[str], words: str) -> None:
-    """Return when a following command prints a line with these words; fails when it ends without."""
+def wait_for(argv: list[str], words: str, seconds: float = 300) -> None:
+    """Return when a following command prints a line with these words; fails when it ends without or takes longer."""
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as follower:
         assert follower.stdout is not None
         said = []
-        for line in follower.stdout:
-            said.append(line)
-            if words in line:
-                follower.terminate()
-                return
-    raise AssertionError("".join(said[-40:]))
+        limit = threading.Timer(seconds, follower.terminate)
+        limit.start()
+        try:
+            for line in follower.stdout:
+                said.append(line)
+                if words in line:
+                    follower.terminate()
+                    return
+        finally:
+            limit.cancel()
+    raise AssertionError(f"no {words!r} in {seconds:.0f} s:\n" + "".join(said[-40:]))
+
+
+def wait_for_container(name: str, words: str) -> None:
+    """Return when a container has printed a line with these words since it was last down.
+
+    Not since its start: a busy engine notes that after the first lines.
+    """
+    down = ok(["docker", "inspect", "--format", "{{.State.FinishedAt}}", name], Path.cwd()).out.strip()
+    since = [] if down.startswith("0001-") else ["--since", down]
+    wait_for(["docker", "logs", "--follow", *since, name], words)

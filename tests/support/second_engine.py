@@ -92,7 +92,7 @@ def running(base: str, place: Path, registry: Path) -> Iterator[SecondEngine]:
             ],
             place,
         )
-        process.wait_for(["docker", "logs", "--follow", name], "API listen on")
+        process.wait_for_container(name, "API listen on")
         made.start_registry()
         yield made
     finally:

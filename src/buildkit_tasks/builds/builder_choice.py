@@ -21,6 +21,7 @@ PATIENCE = 5.0
 
 #: How often a node that hangs up is asked for its reason.
 ASKED = 5
+_HUNG_UP = re.compile(r"broken pipe|connection reset|\bEOF\b")
 
 
 def _place(session: Session) -> Path:
@@ -180,8 +181,14 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
     for _ in range(ASKED):
         asked = run.capture(session.world, docker.cache_records(session.root, name), timeout=PATIENCE)
         said = asked.stderr.strip() or node.error
-        if not re.search(r"broken pipe|connection reset", said):
-            break  # else it hung up before its reason was read: it is there, and will say it again
+        if not _HUNG_UP.search(said):
+            break
+        # it is there, and hung up before buildx read its reason
+        from . import builder_handshake
+
+        if own := builder_handshake.reason(_place(session) / "instances" / name, node.name, PATIENCE):
+            said = own
+            break
     why = (re.findall(r'desc = "?(.*?)"?$', said, re.MULTILINE) or said.splitlines()[-1:] or [""])[-1]
     if builder_facts.refused(why):
         raise Problem(

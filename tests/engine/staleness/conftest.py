@@ -23,8 +23,12 @@ SAMPLED = ("test_matrix.py", "test_mutations.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where the recipe is proven, an everyday run plays the cornerstones and the commit's share of the rest."""
-    if "not slow" not in str(config.getoption("-m", "")) or not proof.holds():
+    """Where the recipe is proven, an everyday run plays the cornerstones and the commit's share of the rest.
+
+    So does a slice (`nox -s stale -- --slice`), of every design's cases.
+    """
+    everyday = "not slow" in str(config.getoption("-m", "")) and proof.holds()
+    if not everyday and not os.environ.get("BT_STALE_SLICE"):
         return
     by = proof.commit()
     left = [item for item in items if _sampled(item) and not _cornerstone(item) and not proof.drawn(item.name, by)]

@@ -1,0 +1,48 @@
+"""Why a node turns us away, asked in person: a TLS handshake with the builder's own certificates, then only listening.
+
+With TLS 1.3 a client learns that it was refused after its own half of the handshake. buildx has begun to write by then,
+and where the node closes first, it reports a broken pipe, and the node's reason is lost. Who writes nothing reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from pathlib import Path
+from urllib.parse import urlsplit
+
+
+def reason(instance: Path, node: str, patience: float) -> str:
+    """What the node says to us, in the words of Go's TLS; empty where it lets us in or no TLS was set up.
+
+    `instance`: buildx's file of a builder that has the node; `patience`: seconds for each step.
+    """
+    try:
+        nodes = json.loads(instance.read_text("utf-8"))["Nodes"]
+        (found,) = (item for item in nodes if item["Name"] == node)
+        options = {str(name): str(value) for name, value in found["DriverOpts"].items()}
+        address = urlsplit(str(found["Endpoint"]))
+        host, port = address.hostname, address.port
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return ""
+    if address.scheme != "tcp" or not host or not port or not {"cacert", "cert", "key"} <= options.keys():
+        return ""
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(options["cacert"])
+        context.load_cert_chain(options["cert"], options["key"])
+        context.set_alpn_protocols(["h2"])
+        with (
+            socket.create_connection((host, port), timeout=patience) as line,
+            context.wrap_socket(line, server_hostname=options.get("servername") or host) as node_line,
+        ):
+            node_line.recv(1)
+    except ssl.SSLCertVerificationError as error:
+        return f"tls: failed to verify certificate: x509: {error.verify_message}"
+    except ssl.SSLError as error:
+        _, alert, words = (error.reason or "").partition("_ALERT_")
+        return f"remote error: tls: {words.replace('_', ' ').lower()}" if alert else ""
+    except OSError:
+        return ""
+    return ""

@@ -1,0 +1,259 @@
+"""Which slow sessions a CI run plays: those whose code changed, those whose turn it is, and all others that fit.
+
+A clean checkout remembers nothing, so the turn comes from the history: sessions are in `TURNS` groups, and the number
+of commits on the first-parent line picks one. Commits may land many at a time, so a machine that is kept also remembers
+what passed when; that file is a help, and a run without it is complete.
+
+`python -m tests.support.turns --began SECONDS` (in CI after `./dev nox`; see .ci/run), `--list` only prints the choice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+MEMORY = Path.home() / ".cache/buildkit-tasks-tests/turns.json"
+
+#: Every session is played at least once in so many runs.
+TURNS = 3
+
+#: Commits that may land in one run: what they change counts as changed, where nothing says what was played last.
+LANDING = 10
+
+#: Minutes of a whole run. A session that is due may use them up to `AT_MOST`, any other up to `USUAL`; a run that takes
+#: 90 minutes is killed, so at `LATEST` whatever still runs is ended and counts as failed.
+USUAL, AT_MOST, LATEST = 50.0, 75.0, 85.0
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A slow session. `minutes` on a bare machine of two cores after `./dev nox`, as in CONTRIBUTING.md.
+
+    `covers`: the files and directories whose change makes it due, besides those in `EVERYBODY`.
+    """
+
+    name: str
+    minutes: float
+    covers: tuple[str, ...]
+    sessions: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def argv(self) -> list[str]:
+        """The command, `./dev` left out."""
+        return ["nox", "-s", *(self.sessions or (self.name,)), *(("--", *self.arguments) if self.arguments else ())]
+
+
+#: A change of these makes every session due.
+EVERYBODY = ("tests/engine/conftest.py", "tests/support/process.py")
+
+_SRC = "src/buildkit_tasks/"
+
+#: In groups of neighbours that take about the same time: a run's turn is every third of them.
+SESSIONS = (
+    Slow(
+        "travel",
+        4,
+        (
+            *(_SRC + place for place in ("packs", "registry", "data/cache")),
+            *(f"tests/engine/{name}.py" for name in ("test_travel_machines", "machines", "cache_site")),
+            *("tests/support/second_engine.py", "tests/support/oci_registry.py", "docker"),
+        ),
+    ),
+    Slow(
+        "builders",
+        6,
+        (
+            *(_SRC + place for place in ("builders", "data/images/buildkit", "pipeline/spread.py")),
+            *(f"{_SRC}builds/builder_{name}.py" for name in ("choice", "facts", "handshake", "images")),
+            *(f"tests/engine/{name}.py" for name in ("test_builders", "test_buildkit_image", "machines", "cache_site")),
+            *("tests/support/buildkit_nodes.py", "tests/support/oci_registry.py"),
+        ),
+    ),
+    Slow(
+        "degraded",
+        6,
+        (
+            *(_SRC + place for place in ("builds/tiers.py", "builds/fallback.py", "doctor")),
+            *("tests/engine/test_old_engine.py", "tests/support/old_engine.py", "docker"),
+        ),
+    ),
+    Slow(
+        "multiarch",
+        12,
+        (
+            *(_SRC + place for place in ("builds/plan.py", "dockerfiles/platforms.py", "registry/archive.py")),
+            *(_SRC + place for place in ("images/check.py", "images/choice.py", "images/emulator.py")),
+            *("tests/engine/test_platforms_sample.py", "docker", "services"),
+        ),
+        ("multiarch", "multiarch_list"),
+    ),
+    Slow(
+        "cache-long",
+        6,
+        (_SRC + "caches", "tests/engine/test_cache_rust.py", "tests/engine/cache_site.py", "docker"),
+    ),
+    Slow(
+        "stale",
+        8,
+        (_SRC + "builds/transfer.py", "tests/engine/staleness", "docker"),
+        arguments=("--slice", "--steps", "200"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Past:
+    """What is known of earlier runs. `number` picks the turn.
+
+    `changed`: the files changed since each session passed, else by what landed. `rest`: how many runs of this machine
+    ago each passed, counted from before its first run where none did.
+    """
+
+    number: int
+    changed: Mapping[str, Collection[str]]
+    rest: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A session and why it is played. One that is due is played even where the run gets long."""
+
+    session: Slow
+    due: bool
+    why: str
+
+
+def choose(past: Past, sessions: Sequence[Slow] = SESSIONS) -> list[Choice]:
+    """All sessions, in the order in which they are to be played: changed ones, this turn's, then the next turns'."""
+    made = []
+    for place, session in enumerate(sessions):
+        wait = (place - past.number) % TURNS
+        touched = sorted(f for f in past.changed[session.name] if _covered(f, (*EVERYBODY, *session.covers)))
+        if touched:
+            more = f" and {len(touched) - 1} more" if len(touched) > 1 else ""
+            made.append((0, Choice(session, True, f"{touched[0]}{more} changed")))
+        elif past.rest[session.name] >= TURNS:
+            made.append((1, Choice(session, True, f"not passed in the last {past.rest[session.name] - 1} runs here")))
+        elif wait == 0:
+            made.append((1, Choice(session, True, f"its turn, as every {TURNS} runs")))
+        else:
+            made.append((1 + wait, Choice(session, False, f"not due for {wait} more run{'s' if wait > 1 else ''}")))
+    return [choice for _, choice in sorted(made, key=lambda one: one[0])]
+
+
+def fits(choice: Choice, used: float) -> bool:
+    """Whether a run that has taken `used` minutes has time for it."""
+    return used + choice.session.minutes <= (AT_MOST if choice.due else USUAL)
+
+
+def _covered(file: str, covers: Sequence[str]) -> bool:
+    return any(file == one or file.startswith(f"{one}/") for one in covers)
+
+
+def look(repository: Path, memory: Path, sessions: Sequence[Slow] = SESSIONS) -> Past:
+    """The history and, where this machine was kept, its memory."""
+    count = _git(repository, "rev-list", "--count", "--first-parent", "HEAD") or "0"
+    merge = _git(repository, "rev-parse", "--verify", "--quiet", "HEAD^2")
+    landed = _git(repository, "rev-parse", "--verify", "--quiet", "HEAD^1" if merge else f"HEAD~{LANDING}")
+    runs, played = remembered(memory)
+    changed, rest = {}, {}
+    for session in sessions:
+        run, commit = played.get(session.name, (0, ""))
+        rest[session.name] = runs + 1 - run
+        behind = re.fullmatch("[0-9a-f]{40,64}", commit) and _git(repository, "merge-base", commit, "HEAD") == commit
+        since = commit if behind else landed
+        # without a commit to compare with, everything is new
+        what = ("diff", "--name-only", since, "HEAD") if since else ("ls-tree", "-r", "--name-only", "HEAD")
+        changed[session.name] = _git(repository, *what).splitlines()
+    return Past(int(count), changed, rest)
+
+
+def remembered(memory: Path) -> tuple[int, dict[str, tuple[int, str]]]:
+    """Runs on this machine, and in which of them, at which commit, each session passed; none where the file is bad."""
+    try:
+        kept = json.loads(memory.read_text("utf-8"))
+        return int(kept["runs"]), {str(k): (int(run), str(commit)) for k, (run, commit) in kept["played"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0, {}
+
+
+def remember(memory: Path, repository: Path, passed: Collection[str]) -> None:
+    """This run is over, and these sessions passed in it."""
+    runs, played = remembered(memory)
+    commit = _git(repository, "rev-parse", "HEAD")
+    played |= dict.fromkeys(passed, (runs + 1, commit))
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    fresh = memory.with_suffix(".new")
+    fresh.write_text(json.dumps({"runs": runs + 1, "played": played}, indent=1) + "\n", "utf-8")
+    fresh.replace(memory)
+
+
+def _git(repository: Path, *argv: str) -> str:
+    """What git prints; empty where it fails."""
+    done = subprocess.run(["git", *argv], cwd=repository, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def play(argv: Sequence[str], minutes: float) -> int:
+    """Run a command to its end, or to the end of the time it has; it is interrupted first, so that it cleans up."""
+    with subprocess.Popen(argv, cwd=REPOSITORY, start_new_session=True) as playing:
+        try:
+            return playing.wait(timeout=minutes * 60)
+        except BaseException as error:
+            for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(playing.pid, kind)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    playing.wait(timeout=60)
+                    break
+            if isinstance(error, subprocess.TimeoutExpired):
+                return 124
+            raise
+
+
+def main() -> int:
+    """Play what there is time for; 1 where a session failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.support.turns")
+    parser.add_argument("--began", type=float, default=time.time(), help="when the run began, seconds since 1970")
+    parser.add_argument("--list", action="store_true", help="print the choice, play nothing")
+    given = parser.parse_args()
+    past = look(REPOSITORY, MEMORY)
+    told: list[str] = []
+    passed: list[str] = []
+    spent = 0.0  # what --list would have played
+    for choice in choose(past):
+        session = choice.session
+        used = (time.time() - given.began) / 60 + spent
+        room = fits(choice, used)
+        head = f"{session.name} (about {session.minutes:.0f} min, {used:.0f} used): {choice.why}"
+        if given.list or not room:
+            spent += session.minutes if given.list and room else 0
+            told.append(
+                f"{'play' if room else 'skip'} {head}{'' if room or not choice.due else ', but NO TIME IS LEFT'}"
+            )
+            continue
+        print(f"turn: playing {head}", flush=True)
+        began = time.time()
+        code = play(session.argv, LATEST - used)
+        passed += [] if code else [session.name]
+        told.append(f"{'FAILED' if code else 'passed'} {head}; took {(time.time() - began) / 60:.1f} min")
+    if not given.list:
+        remember(MEMORY, REPOSITORY, passed)
+    print("\n".join(f"turn: {line}" for line in told), flush=True)
+    return 1 if any(line.startswith("FAILED") for line in told) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
