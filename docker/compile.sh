@@ -29,13 +29,15 @@ KEEP=3         # toolchains whose trees stay in the mount
 say() { printf 'buildkit-tasks: %s\n' "$*" >&2; }
 die() { say "error: $*"; exit 2; }
 
-# for_each LIST COMMAND ...: COMMAND with the lines of a file as further arguments. By a file, because this shell knows
-# the status of a pipe's last command only.
-for_each() (
-    list=$1
-    shift
-    tr '\n' '\0' < "$list" > "$list.0" && xargs -0 "$@" < "$list.0"
-)
+# for_each LIST COMMAND ...: COMMAND with the lines of a file as further arguments. A pipe, because busybox's xargs loses
+# its place in a file; this shell knows the status of a pipe's last command only, so the first's takes a way of its own.
+for_each() {
+    (
+        list=$1
+        shift
+        { read=$({ { tr '\n' '\0' < "$list"; echo $? >&3; } | xargs -0 "$@" >&4 3>&-; } 3>&1); } 4>&1 && [ "$read" = 0 ]
+    )
+}
 
 # -------------------------------------------------------------------------------------------------------------- cross
 
@@ -298,7 +300,8 @@ sync_sources() {
         say 'marked everything (file names with newlines, backslashes or quotes)'
         rm -rf "$src"
         mkdir "$src"
-        printf '.\0' | copy_to_src
+        echo . > "$state/come"
+        copy_to_src
         rm -rf "$src/$source/target" "${src:?}/$self"   # what listings leave out
         : > "$state/tree.new"
     fi
@@ -510,10 +513,7 @@ plan_sync() {
 apply_plan() {
     if [ -s "$state/gone" ]; then (cd "$src" && for_each "$state/gone" rm -rf); fi
     if [ -s "$state/dirs" ]; then (cd "$src" && for_each "$state/dirs" mkdir -p); fi
-    if [ -s "$state/come" ]; then
-        tr '\n' '\0' < "$state/come" > "$state/come.0"
-        copy_to_src < "$state/come.0"
-    fi
+    if [ -s "$state/come" ]; then copy_to_src; fi
     if [ -s "$state/forget" ]; then
         find "$target" -maxdepth 4 -path '*/.fingerprint/*' -prune > "$state/fingerprints"
         awk -v list="$state/forget" '
@@ -525,12 +525,10 @@ apply_plan() {
     if [ -s "$state/touch" ]; then (cd "$src" && for_each "$state/touch" touch -c); fi
 }
 
-# NUL separated names on stdin; every copy gets the present as its time. tar because it keeps links and makes parents;
-# busybox's has no -T. The status of the first tar takes a way of its own past the second.
+# Every copy gets the present as its time. tar because it keeps links and makes parents; busybox's has no -T.
 copy_to_src() (
-    cd "$CONTEXT"
     # shellcheck disable=SC2016  # expanded by the inner shell
-    xargs -0 sh -c '
+    cd "$CONTEXT" && for_each "$state/come" sh -c '
         packed=$({ { tar -cf - "$@"; echo $? >&3; } | tar -C "$0" -xmf - 3>&-; } 3>&1) && [ "$packed" = 0 ]' "$src"
 )
 

@@ -1,19 +1,21 @@
 """The compile script run on this machine, each of its tools failing once: then the step fails, or nothing is missing.
 
-The tools are real; a shim in front of each notes the call, and fails where it is the one that shall. cargo is a stand-in
-that "compiles" a program into its own source.
+The tools are real; a shim in front of each notes the call, and fails where it is the one that shall. cargo is a
+stand-in that "compiles" a program into its own source.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.support import process
+from tests.support.process import Done
 
 SCRIPT = (Path(__file__).parents[2] / "docker/compile.sh").read_text()
 
@@ -78,17 +80,18 @@ class Place:
         path.write_text(text)
         return path
 
-    def run(self, command: str = "build", failing: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    def run(self, command: str = "build", failing: str = "", **env: str) -> Done:
         """Run the script as the Dockerfile does; `failing` is the call that fails."""
         (self.root / "failing").write_text(failing + "\n")
         out = self.root / "out"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
-        path = {"PATH": f"{self.root}/bin:/usr/bin:/bin", "CARGO_HOME": f"{self.root}/cargo", "HOME": f"{self.root}/home"}
-        script = self.context / "docker/compile.sh"
-        return subprocess.run(
-            ["sh", script, command], cwd=out, env={**path, **env}, capture_output=True, text=True, check=False
-        )
+        known = {
+            "PATH": f"{self.root}/bin:/usr/bin:/bin",
+            "CARGO_HOME": f"{self.root}/cargo",
+            "HOME": f"{self.root}/home",
+        }
+        return process.run(["sh", self.context / "docker/compile.sh", command], out, {**known, **env})
 
     def calls(self) -> list[str]:
         """What was called since the last question, each once."""
@@ -159,7 +162,7 @@ def place(tmp_path: Path) -> Place:
     made.put("vendor/dep/src/lib.rs", "dep\n")
     (made.context / "app/link").symlink_to("sql")
     done = made.run(SOURCE=".")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     (made.base / "target/release/.fingerprint/dep-1").mkdir(parents=True)
     return made
 
@@ -182,7 +185,7 @@ def nothing(place: Place) -> None:
 def clock(place: Place) -> None:
     """The last build was under a clock an hour ahead."""
     for path in (*(place.base / "target").rglob("*"), *(place.base / "src").rglob("*")):
-        subprocess.run(["touch", "-h", "-d", "+1 hour", path], check=True)
+        process.ok(["touch", "-h", "-d", "+1 hour", path], place.root)
     place.put("app/src/main.rs", "edited\n")
 
 
@@ -214,19 +217,19 @@ def test_whatever_tool_fails_the_step_fails_or_nothing_is_missing(
     _copy(place.root / "build", before)
     place.calls()
     done = place.run(SOURCE=".")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     right, wrong = place.outcome(), []
     for call in filter(harmful, place.calls()):
         shutil.rmtree(place.root / "build")
         _copy(before, place.root / "build")
         done = place.run(SOURCE=".", failing=call)
-        if done.returncode == 0 and place.outcome() != right:
+        if done.code == 0 and place.outcome() != right:
             wrong.append(call)
     assert not wrong, "\n".join(wrong)
 
 
 def _copy(source: Path, target: Path) -> None:
-    subprocess.run(["cp", "-a", source, target], check=True)
+    process.ok(["cp", "-a", source, target], source.parent)
 
 
 def test_a_key_is_printed_whole_or_not_at_all(place: Place) -> None:
@@ -237,12 +240,12 @@ def test_a_key_is_printed_whole_or_not_at_all(place: Place) -> None:
     (image / "lib/link").symlink_to("0.a")
     place.calls()
     right = place.run("key")
-    assert right.returncode == 0, right.stderr
-    assert len(right.stdout.splitlines()) == 4
+    assert right.code == 0, right.err
+    assert len(right.out.splitlines()) == 4
     wrong = [
         call
         for call in filter(harmful, place.calls())
-        if (done := place.run("key", failing=call)).returncode == 0 and done.stdout != right.stdout
+        if (done := place.run("key", failing=call)).code == 0 and done.out != right.out
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -254,7 +257,7 @@ def test_the_hosts_target_directory_stays_out(place: Place) -> None:
     for change in (nothing, edit, odd):
         change(place)
         done = place.run(SOURCE=".")
-        assert done.returncode == 0, done.stderr
+        assert done.code == 0, done.err
         assert not (place.base / "src/target").exists(), change.__name__
         assert "target" not in (place.base / "state/context").read_text()
         manifest = json.loads((place.root / "out/app/share/buildkit-tasks/manifest.json").read_text())
@@ -266,8 +269,8 @@ def test_the_hosts_target_directory_stays_out(place: Place) -> None:
 def test_a_toolchain_key_that_is_cut_short_is_named(place: Place, text: str, command: str) -> None:
     (place.root / "toolchain.key").write_text(text)
     done = place.run(command, SOURCE=".")
-    assert done.returncode == 2
-    assert "toolchain.key does not hold the four lines that `compile.sh key` prints" in done.stderr
+    assert done.code == 2
+    assert "toolchain.key does not hold the four lines that `compile.sh key` prints" in done.err
 
 
 @pytest.mark.parametrize("name", ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"])
@@ -275,7 +278,7 @@ def test_a_toolchain_key_that_is_cut_short_is_named(place: Place, text: str, com
 def test_static_is_refused_where_flags_of_the_environment_outdo_it(place: Place, name: str, value: str) -> None:
     """cargo reads an empty variable as no flags, and the target's own flags not at all."""
     done = place.run(SOURCE=".", STATIC="gnu", **{name: value})
-    assert done.returncode == 2
-    assert f"STATIC=gnu has no effect where {name} is set" in done.stderr
-    assert place.run(SOURCE=".", **{name: value}).returncode == 0
-    assert place.run(SOURCE=".", STATIC="gnu").returncode == 0
+    assert done.code == 2
+    assert f"STATIC=gnu has no effect where {name} is set" in done.err
+    assert place.run(SOURCE=".", **{name: value}).code == 0
+    assert place.run(SOURCE=".", STATIC="gnu").code == 0

@@ -6,13 +6,13 @@ import contextlib
 import re
 from collections.abc import Sequence
 
-from buildkit_tasks import command, registry_client, run
+from buildkit_tasks import command, platforms, registry_client, run
 from buildkit_tasks.errors import Problem
 from buildkit_tasks.images import Decision
 from buildkit_tasks.model import Engine
 from buildkit_tasks.registry_client import Client, Denied, Unreachable
 
-from .image_choice import remember
+from .image_choice import local, remember
 from .session import Session
 
 
@@ -31,9 +31,13 @@ def fetch(session: Session, engine: Engine, wanted: Sequence[Decision], place: s
         remote = f"{reference.name}:{name}"
         session.report.say(f"  pulling {image.use} from {reference.name}")
         run.check(session.world, command.pull_image(session.root, remote))
-        run.check(session.world, command.tag_image(session.root, remote, image.use))
+        right = bool(local(session, engine, [remote]))
+        if right:
+            run.check(session.world, command.tag_image(session.root, remote, image.use))
+            taken.append(image.use)
+        else:
+            session.report.warn(f"{remote} is not for {platforms.own(engine)}: left out")
         run.capture(session.world, command.remove_images(session.root, [remote]))
-        taken.append(image.use)
     remember(session, engine, built=taken)
     return taken
 

@@ -173,7 +173,8 @@ DYING = (
 
 def failing(where: str) -> tuple[str, str]:
     """A `find` first in the script that fails where a pattern fits its directory and words."""
-    shim = f'find() {{ case "$PWD $*" in {where}) echo "find: Input/output error" >&2; return 1 ;; esac; command find "$@"; }}'
+    fails = f'case "$PWD $*" in {where}) echo "find: Input/output error" >&2; return 1 ;; esac'
+    shim = f'find() {{ {fails}; command find "$@"; }}'
     return "set -euf\n", f"set -euf\n{shim}\n"
 
 

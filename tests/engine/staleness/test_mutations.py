@@ -23,8 +23,7 @@ def test_every_step_has_its_mutation() -> None:
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
 def test_without_it_a_case_goes_wrong(mutation: Mutation, make_site: Callable[[Design], Site]) -> None:
-    """The case's programs are stale, or a build fails that must not, or ends well that must fail; a needless recompile is
-    not enough."""
+    """Stale programs, a build that fails and must not, or one that must: a needless recompile is not enough."""
     site = make_site(OURS)
     site.use_script(mutation.apply())
     one = BY_NAME[mutation.case]
