@@ -29,6 +29,16 @@ KEEP=3         # toolchains whose trees stay in the mount
 say() { printf 'buildkit-tasks: %s\n' "$*" >&2; }
 die() { say "error: $*"; exit 2; }
 
+# for_each LIST COMMAND ...: COMMAND with the lines of a file as further arguments. A pipe, because busybox's xargs loses
+# its place in a file; this shell knows the status of a pipe's last command only, so the first's takes a way of its own.
+for_each() {
+    (
+        list=$1
+        shift
+        { read=$({ { tr '\n' '\0' < "$list"; echo $? >&3; } | xargs -0 "$@" >&4 3>&-; } 3>&1); } 4>&1 && [ "$read" = 0 ]
+    )
+}
+
 # -------------------------------------------------------------------------------------------------------------- cross
 
 # The C cross compiler comes from Debian's packages, Rust's standard library from rustup where the image has it, from Debian
@@ -109,20 +119,26 @@ key() {
     find "$@" \( -path "$CARGO_HOME/registry" -o -path "$CARGO_HOME/git" -o -name __pycache__ \
         -o -path /usr/share/doc -o -path /usr/share/man -o -path /usr/share/locale \) -prune -o \
         -type f -print -o -type l -exec stat -c %N {} + > "$work/entries"
+    awk 'NR % 2 && /^\//' "$work/entries" > "$work/odd.names"
+    awk 'NR % 2 == 0 && /^\//' "$work/entries" > "$work/even.names"
     # two readers at once: half the time
-    awk 'NR % 2 && /^\//' "$work/entries" | tr '\n' '\0' | xargs -0 sha256sum > "$work/odd" &
-    awk 'NR % 2 == 0 && /^\//' "$work/entries" | tr '\n' '\0' | xargs -0 sha256sum > "$work/even"
-    wait
+    for_each "$work/odd.names" sha256sum > "$work/odd" &
+    reader=$!
+    for_each "$work/even.names" sha256sum > "$work/even"
+    wait "$reader"
     {
         uname -m
         rustc -vV
         cargo -V
-        grep -v '^/' "$work/entries" || :
+        awk '!/^\//' "$work/entries"
         cat "$work/odd" "$work/even"
-    } | sort -u > "$work/inputs"
-    sha256sum < "$work/inputs" | cut -c 1-16
+    } > "$work/all"
+    sort -u "$work/all" > "$work/inputs"
+    digest=$(sha256sum < "$work/inputs")
+    version=$(rustc -vV)
+    printf '%.16s\n' "$digest"
     rustc -V
-    rustc -vV | sed -n 's/^host: //p'
+    printf '%s\n' "$version" | sed -n 's/^host: //p'
     if find . --version 2>/dev/null | grep -q GNU; then echo nanoseconds; else echo seconds; fi
     rm -r "$work"
 }
@@ -175,7 +191,9 @@ use_mold() {
 
 # One tree per toolchain and system libraries: objects of two images never mix.
 name_base() {
-    { read -r key; read -r rustc; read -r host; read -r clock; } < "$TOOLCHAIN"
+    { read -r key && read -r rustc && read -r host && read -r clock; } < "$TOOLCHAIN" ||
+        die "$TOOLCHAIN does not hold the four lines that \`compile.sh key\` prints: the toolchain's layer has to be" \
+            "made again, by the Dockerfile that belongs to this compile.sh"
     # rustup obeys a file in the sources: then only the compiler itself knows which one it is, and cargo's cached answers
     # (trusted by the compiler's path and time) are not to be believed
     dir=$source
@@ -186,7 +204,8 @@ name_base() {
 *}
             CARGO_CACHE_RUSTC_INFO=0
             export CARGO_CACHE_RUSTC_INFO
-            key=$key-$(printf '%s\n' "$version" | sha256sum | cut -c 1-8)
+            digest=$(printf '%s\n' "$version" | sha256sum)
+            key=$key-$(printf %.8s "$digest")
             break
         fi
         case $dir in .) break ;; */*) dir=${dir%/*} ;; *) dir=. ;; esac
@@ -228,6 +247,13 @@ choose_target() {
             ;;
         *) die "STATIC is gnu or musl, not '$STATIC'" ;;
     esac
+    # cargo takes flags from one place only, and the environment comes first, also when it is empty
+    for name in RUSTFLAGS CARGO_ENCODED_RUSTFLAGS; do
+        if eval "[ -n \"\${$name+set}\" ]"; then
+            die "STATIC=$STATIC has no effect where $name is set: add -C target-feature=+crt-static to $name and" \
+                "leave STATIC out, or move the flags to .cargo/config.toml"
+        fi
+    done
     flags=CARGO_TARGET_$(printf %s "$triple" | tr '[:lower:]-' '[:upper:]_')_RUSTFLAGS
     eval "$flags=\"\${$flags:-} -C target-feature=+crt-static\""
     CARGO_BUILD_TARGET=$triple
@@ -243,10 +269,13 @@ sync_sources() {
     # A digest: what a mount holds may travel to other machines, the values of variables must not.
     (
         unset HTTP_PROXY http_proxy HTTPS_PROXY https_proxy FTP_PROXY ftp_proxy NO_PROXY no_proxy ALL_PROXY all_proxy
-        export -p
-        # a secret, perhaps: BuildKit does not see it change, but when the step runs we can
-        if [ -e "${CARGO_HOME:-}/config.toml" ]; then cat "$CARGO_HOME/config.toml"; fi
-    ) | sha256sum > "$state/env.new"
+        environment=$(
+            export -p
+            # a secret, perhaps: BuildKit does not see it change, but when the step runs we can
+            if [ -e "${CARGO_HOME:-}/config.toml" ]; then cat "$CARGO_HOME/config.toml"; fi
+        )
+        printf '%s\n' "$environment" | sha256sum > "$state/env.new"
+    )
     if [ -e "$state/env" ] && ! cmp -s "$state/env" "$state/env.new"; then everything='environment changed'; fi
     # step: env }
     # step: pending {
@@ -254,11 +283,12 @@ sync_sources() {
     # step: pending }
     : > "$state/pending"
     list_tree "$src" > "$state/source" &
+    listing=$!
     # step: clock {
     check_clock
     # step: clock }
-    list_tree "$CONTEXT" > "$state/context"
-    wait
+    list_tree "$CONTEXT" > "$state/context" || die "cannot list the build context"
+    wait "$listing" || die "cannot list the sources that the last build left in the mount"
     result=0
     plan_sync || result=$?
     if [ "$result" = 0 ]; then
@@ -270,7 +300,9 @@ sync_sources() {
         say 'marked everything (file names with newlines, backslashes or quotes)'
         rm -rf "$src"
         mkdir "$src"
-        copy_all
+        echo . > "$state/come"
+        copy_to_src
+        rm -rf "$src/$source/target" "${src:?}/$self"   # what listings leave out
         : > "$state/tree.new"
     fi
     mv "$state/tree.new" "$state/tree"
@@ -279,7 +311,8 @@ sync_sources() {
     # step: env }
     # step: clock {
     : > "$state/synced"
-    if [ -n "$(find "$state/now" -newer "$state/synced")" ]; then
+    late=$(find "$state/now" -newer "$state/synced")
+    if [ -n "$late" ]; then
         say 'the clock went back during the sync: once more'
         sync_sources
     fi
@@ -293,11 +326,13 @@ check_clock() {
     if [ "$clock" = seconds ]; then
         # busybox compares whole seconds: what was written in this very second must not pass for older
         touch -d "@$(($(date +%s) - 1))" "$state/before"
-        if [ -n "$(newer_than "$state/before" | head -n 1)" ]; then sleep 1; : > "$state/now"; fi
+        newer_than "$state/before" > "$state/newer"
+        if [ -s "$state/newer" ]; then sleep 1; : > "$state/now"; fi
     fi
-    if [ -n "$(newer_than "$state/now" | head -n 1)" ]; then
+    newer_than "$state/now" > "$state/newer"
+    if [ -s "$state/newer" ]; then
         everything='the clock went back'
-        newer_than "$state/now" | tr '\n' '\0' | xargs -0 touch -c -r "$state/now"
+        for_each "$state/newer" touch -c -r "$state/now"
         # marks must be strictly later than that: one tick of the kernel's clock, or a second for busybox
         if [ "$clock" = seconds ]; then sleep 1; else sleep 0.01; fi
     fi
@@ -307,43 +342,49 @@ check_clock() {
 newer_than() { find "$target" "$src" -name incremental -prune -o ! -type l -newer "$1" -print; }
 
 # Lines `MODE PATH` of every entry, and `SHA256  PATH` of every file's content and of every link's destination.
-list_tree() {
-    (
-        LC_ALL=C
-        export LC_ALL
-        cd "$1"
+# Joined by &&, because within `list_tree ... ||` a shell does not stop at what fails.
+list_tree() (
+    LC_ALL=C
+    export LC_ALL
+    left_out=./$source/target
+    if [ "$source" = . ]; then left_out=./target; fi
+    set -- "$1" -path "$self" -prune -o -path "$left_out" -prune -o
+    # shellcheck disable=SC2016  # expanded by the inner shell
+    cd "$1" && shift &&
         # three walks: busybox runs `-exec ... {} +` neither within parentheses nor after another one
-        set -- -path "$self" -prune -o -path "./$source/target" -prune -o
-        find . "$@" -exec stat -c '%f %n' {} +
-        find . "$@" -type f -exec sha256sum {} +
-        # shellcheck disable=SC2016  # expanded by the inner shell
+        find . "$@" -exec stat -c '%f %n' {} + &&
+        find . "$@" -type f -exec sha256sum {} + &&
         find . "$@" -type l -exec sh -c '
             for link do
-                hash=$(readlink "$link" | sha256sum)
+                to=$(readlink "$link" && echo .) || exit   # the dot: a link may end in a newline
+                hash=$(printf %s "${to%.}" | sha256sum) || exit
                 printf "%s  %s\n" "${hash%% *}" "$link"
             done' sh {} +
-    )
-}
+)
 
 # Compares context, src, and what the last sync left in src; writes state/{gone,dirs,come,touch,forget,tree.new}.
 # Fails when a file name cannot be handled line by line.
 plan_sync() {
     [ -e "$state/tree" ] || : > "$state/tree"
     for name in gone dirs come touch forget tree.new; do : > "$state/$name"; done
-    LC_ALL=C OUTLOOK='\.\./|["/]\.\."|parent\(\)|ancestors\(|pop\(\)|WORKSPACE' awk -v state="$state" -v ctx="$CONTEXT" -v everything="$everything" '
+    # shellcheck disable=SC2016  # expanded where it is run
+    LC_ALL=C OUTLOOK='\.\./|["/]\.\."|parent\(\)|ancestors\(|pop\(\)|WORKSPACE' \
+        GREP='grep -lE "$OUTLOOK" "$@" || [ $? = 1 ]' awk -v state="$state" -v ctx="$CONTEXT" -v everything="$everything" '
+        function give_up(why) { print "buildkit-tasks: error: " why > "/dev/stderr"; exit 4 }
         function kind(mode) {   # f: file, x: executable file, l: link, d: directory
             if (mode ~ /^4/) return "d"
             if (mode ~ /^a/) return "l"
             return mode ~ /[4567cdef].$/ ? "x" : "f"
         }
-        function read_tree(list, sig,   line, path, hash) {
-            while ((getline line < list) > 0) {
+        function read_tree(list, sig,   line, path, hash, got) {
+            while ((got = (getline line < list)) > 0) {
                 path = line; sub(/^[^ ]*  ?/, "", path)
                 if (path !~ /^\.($|\/)/ || path ~ /[\001-\037\\"]/ || line !~ /^[0-9a-f]+ /) { odd = 1; continue }
                 hash = line; sub(/ .*/, "", hash)
                 if (length(hash) < 64) sig[path] = kind(hash) sig[path]
                 else sig[path] = sig[path] hash
             }
+            if (got < 0) give_up("cannot read " list)
             close(list)
         }
         function parent(path) { return sub(/\/[^\/]*$/, "", path) ? path : "" }
@@ -379,12 +420,14 @@ plan_sync() {
             # step: scripted }
         }
         # Packages that may read files outside themselves, by links or by their text (asked only when it matters).
-        function mark_outlooking(why,   command, path) {
+        function mark_outlooking(why,   command, found, path) {
             if (outlook_done++) return
             # step: outlook {
-            command = "cd \"" ctx "\" && find . -type l -print -o -name \"*.rs\" -type f -exec grep -lE \"$OUTLOOK\" {} +"
-            while ((command | getline path) > 0) if (is_package(owner(path))) mark(owner(path), why)
-            close(command)
+            found = state "/outlooking"
+            command = "cd \"" ctx "\" && { find . -type l -print && find . -name \"*.rs\" -type f -exec sh -c \"$GREP\" sh {} +; }"
+            if (system(command " > \"" found "\"")) give_up("cannot look for packages that read files outside themselves")
+            while ((getline path < found) > 0) if (path in new && is_package(owner(path))) mark(owner(path), why)
+            close(found)
             # step: outlook }
         }
         function attribute(path, why,   dir, base) {
@@ -439,10 +482,7 @@ plan_sync() {
             read_tree(state "/source", was)
             while ((getline line < (state "/tree")) > 0) { path = line; sub(/^[^ ]* /, "", path); sub(/ .*/, "", line); old[path] = line; known++ }
             if (odd) exit 3
-            for (path in new) if (new[path] ~ /^[fxl]$/) {
-                print "buildkit-tasks: error: cannot read " path " in the build context" > "/dev/stderr"
-                exit 4
-            }
+            for (path in new) if (new[path] ~ /^[fxl]$/) give_up("cannot read " path " in the build context")
             first = 1   # nothing to compare with, and nothing compiled
             for (path in was) if (path != ".") { first = 0; break }
             if (!first && !known) mark_everything("no record of the last sync")
@@ -471,32 +511,26 @@ plan_sync() {
 }
 
 apply_plan() {
-    if [ -s "$state/gone" ]; then names "$state/gone" | (cd "$src" && xargs -0 rm -rf); fi
-    if [ -s "$state/dirs" ]; then names "$state/dirs" | (cd "$src" && xargs -0 mkdir -p); fi
-    if [ -s "$state/come" ]; then names "$state/come" | copy_to_src; fi
+    if [ -s "$state/gone" ]; then (cd "$src" && for_each "$state/gone" rm -rf); fi
+    if [ -s "$state/dirs" ]; then (cd "$src" && for_each "$state/dirs" mkdir -p); fi
+    if [ -s "$state/come" ]; then copy_to_src; fi
     if [ -s "$state/forget" ]; then
-        find "$target" -maxdepth 4 -path '*/.fingerprint/*' -prune | awk -v list="$state/forget" '
+        find "$target" -maxdepth 4 -path '*/.fingerprint/*' -prune > "$state/fingerprints"
+        awk -v list="$state/forget" '
             BEGIN { while ((getline name < list) > 0) forget[name] = 1 }
             { name = $0; sub(/.*\//, "", name); sub(/-[^-]*$/, "", name) }
-            name in forget { print }' > "$state/forgotten"
-        if [ -s "$state/forgotten" ]; then names "$state/forgotten" | xargs -0 rm -rf; fi
+            name in forget { print }' "$state/fingerprints" > "$state/forgotten"
+        if [ -s "$state/forgotten" ]; then for_each "$state/forgotten" rm -rf; fi
     fi
-    if [ -s "$state/touch" ]; then names "$state/touch" | (cd "$src" && xargs -0 touch -c); fi
+    if [ -s "$state/touch" ]; then (cd "$src" && for_each "$state/touch" touch -c); fi
 }
 
-names() { tr '\n' '\0' < "$1"; }
-
-# NUL separated names on stdin; every copy gets the present as its time. tar because it keeps links and makes parents;
-# busybox's has no -T, and a pipe hides the failure of its first half.
+# Every copy gets the present as its time. tar because it keeps links and makes parents; busybox's has no -T.
 copy_to_src() (
-    cd "$CONTEXT"
-    rm -f "$state/failed"
     # shellcheck disable=SC2016  # expanded by the inner shell
-    xargs -0 sh -c 'failed=$1; shift; { tar -cf - "$@" || : > "$failed"; } | tar -C "$0" -xmf -' "$src" "$state/failed"
-    [ ! -e "$state/failed" ]
+    cd "$CONTEXT" && for_each "$state/come" sh -c '
+        packed=$({ { tar -cf - "$@"; echo $? >&3; } | tar -C "$0" -xmf - 3>&-; } 3>&1) && [ "$packed" = 0 ]' "$src"
 )
-
-copy_all() { printf '.\0' | copy_to_src; }
 
 run_cargo() {
     cd "$src/$source"
@@ -559,7 +593,7 @@ heal_registry() {
     done >> "$state/damaged"
     [ -s "$state/damaged" ] || return 1
     say "removed $(wc -l < "$state/damaged") damaged downloads from the registry mount"
-    names "$state/damaged" | xargs -0 rm -rf
+    for_each "$state/damaged" rm -rf
 }
 
 # Leaves BIN/{bin/service,share/buildkit-tasks/manifest.json} of what cargo says it made, and of nothing else.
@@ -617,7 +651,8 @@ write_out() {
             command = "sha256sum > \"" state "/digest\""
             for (i = 1; i <= count; i++) if (in_scope(sorted[i], inside)) print sig[sorted[i]] " " substr(sorted[i], 3) | command
             close(command)
-            getline digest < (state "/digest"); close(state "/digest"); sub(/ .*/, "", digest)
+            digest = ""; getline digest < (state "/digest"); close(state "/digest"); sub(/ .*/, "", digest)
+            if (digest !~ /^[0-9a-f]+$/) { print "buildkit-tasks: error: cannot hash the sources of " bin > "/dev/stderr"; failed = 1 }
             json = out "/" bin "/share/buildkit-tasks/manifest.json"
             print "{" > json
             print "  \"format\": 1,\n  \"crate\": \"" crate "\",\n  \"binary\": \"" bin "\"," > json

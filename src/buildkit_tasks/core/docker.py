@@ -68,8 +68,27 @@ def _literal(value: Any) -> Any:
 
 
 def image_ids(cwd: Path, images: Iterable[str]) -> Command:
-    """`reference id` per line for those images that are there (a missing one is no error of this filterless form)."""
-    return docker(cwd, "image", "inspect", "--format", "{{json .RepoTags}} {{.Id}}", *images)
+    """`[references] id system/processor` per line for those images that are there (a missing one is no error).
+
+    Of an image for several platforms the engine names its own.
+    """
+    return docker(cwd, "image", "inspect", "--format", "{{json .RepoTags}} {{.Id}} {{.Os}}/{{.Architecture}}", *images)
+
+
+def create_container(cwd: Path, name: str, image: str, platform: str, *argv: str) -> Command:
+    """A container that is not started, of the image that the engine has for just this platform; nothing is pulled."""
+    how = ("--pull", "never", "--platform", platform, "--network", "none", "--name", name)
+    return docker(cwd, "container", "create", *how, image, *argv)
+
+
+def container_program(cwd: Path, name: str) -> Command:
+    """The program that a container runs, without its arguments."""
+    return docker(cwd, "container", "inspect", "--format", "{{.Path}}", name)
+
+
+def copy_out(cwd: Path, name: str, path: str, target: Path) -> Command:
+    """Copy a file out of a container, started or not; links are followed inside it."""
+    return docker(cwd, "container", "cp", "--follow-link", f"{name}:{path}", str(target))
 
 
 # ---- engine and base images ----

@@ -125,7 +125,7 @@ def _base_images(session: Session, space: Workspace) -> dict[str, Any]:
     refs = image_flow.references(space)
     offline = {ref: recipe.image for ref in refs if (recipe := image_names.recipe_for(ref))}
     try:
-        here = image_choice.local(session, [*refs, *offline.values()])
+        here = image_choice.held(session, [*refs, *offline.values()])
     except Problem:
         return {}
     if all(ref in here or offline.get(ref) in here for ref in refs):

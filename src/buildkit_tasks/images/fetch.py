@@ -10,12 +10,13 @@ from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.core.session import Session
+from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry.client import Client
 from buildkit_tasks.registry.names import RegistryError, Tag
 from buildkit_tasks.registry.remote import bounded
 
-from .choice import remember
+from .choice import local, remember
 from .names import Decision
 
 
@@ -47,9 +48,12 @@ def fetch(
         remote = f"{reference.name}:{tag(engine, image.use)}"
         session.report.say(f"  pulling {image.use} from {reference.name}")
         run.check(session.world, docker.pull_image(session.root, remote), timeout=timeout)
-        run.check(session.world, docker.tag_image(session.root, remote, image.use))
+        if local(session, engine, [remote]):
+            run.check(session.world, docker.tag_image(session.root, remote, image.use))
+            taken.append(image.use)
+        else:
+            session.report.warn(f"{remote} is not for {platforms.own(engine)}: left out")
         run.capture(session.world, docker.remove_images(session.root, [remote]))
-        taken.append(image.use)
     remember(session, engine, built=taken)
     return taken
 

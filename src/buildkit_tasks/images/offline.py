@@ -53,7 +53,7 @@ def build(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: 
     """
     began = session.world.clock()
     with _workplace(session) as place:
-        base = "" if force or any(r.stage == "debian" for r in recipes) else _own_base(session)
+        base = "" if force or any(r.stage == "debian" for r in recipes) else _own_base(session, facts)
         main, security = apt.for_suite(host.apt_sources(), host.release().codename, SUITE)
         secrets = _lay_out(session, place, (main, security))
         if not base:
@@ -123,9 +123,9 @@ def _workplace(session: Session) -> Iterator[Path]:
             shutil.rmtree(place / "secrets", ignore_errors=True)
 
 
-def _own_base(session: Session) -> str:
+def _own_base(session: Session, facts: Engine) -> str:
     name = image_names.RECIPES[0].image
-    return name if local(session, [name]) else ""
+    return name if local(session, facts, [name]) else ""
 
 
 def _lay_out(session: Session, place: Path, sources: Sequence[apt.Source]) -> list[str]:
@@ -359,7 +359,8 @@ def tell(session: Session, rows: Sequence[Mapping[str, object]]) -> None:
 def renew(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: bool = False) -> None:
     """Build those that are absent or made by an older recipe; with `force` all of them."""
     have = _details(session, [r.image for r in recipes])
-    due = [r for r in recipes if force or have.get(r.image, {}).get("recipe") != recipe_hash(r)]
+    right = local(session, facts, have)
+    due = [r for r in recipes if force or r.image not in right or have[r.image].get("recipe") != recipe_hash(r)]
     for recipe in recipes:
         if recipe not in due:
             session.report.say(f"  {recipe.image}: up to date")

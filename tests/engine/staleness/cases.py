@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.engine.staleness import tree
-from tests.engine.staleness.site import SCRIPT, Build, Site
+from tests.engine.staleness.site import Build, Site
 from tests.engine.staleness.tree import (
     API,
     COMMON,
@@ -165,9 +165,18 @@ LOCK_READER = Several(
     )
 )
 
-DYING = SCRIPT.replace(
-    '    if [ -s "$state/touch" ]; then names', '    exit 9\n    if [ -s "$state/touch" ]; then names'
+DYING = (
+    '    if [ -s "$state/touch" ]; then (cd',
+    '    exit 9\n    if [ -s "$state/touch" ]; then (cd',
 )
+
+
+def failing(where: str) -> tuple[str, str]:
+    """A `find` first in the script that fails where a pattern fits its directory and words."""
+    fails = f'case "$PWD $*" in {where}) echo "find: Input/output error" >&2; return 1 ;; esac'
+    shim = f'find() {{ {fails}; command find "$@"; }}'
+    return "set -euf\n", f"set -euf\n{shim}\n"
+
 
 CONFIGURED = tree.BASE["services/.cargo/config.toml"] + '\n[build]\nrustflags = ["--cfg", "configured"]\n'
 VENDORED = "services/vendor/dep-1.0.1"
@@ -363,14 +372,33 @@ CASES: tuple[Case, ...] = (
     ),
     case(
         "sync dies before marking (link leads elsewhere)",
-        Step(Link(f"{COMMON}/data/link.txt", "swap2.txt"), "W", Build(script=DYING)),
+        Step(Link(f"{COMMON}/data/link.txt", "swap2.txt"), "W", Build(spoilt=DYING)),
         Step(None, "R4"),
         before=DECLARED,
         classic="-",
     ),
     case(
         "sync dies before marking (a file goes)",
-        Step(Delete(f"{COMMON}/sql/1.sql"), "W", Build(script=DYING)),
+        Step(Delete(f"{COMMON}/sql/1.sql"), "W", Build(spoilt=DYING)),
+        Step(None, "R4"),
+        before=DECLARED,
+        classic="-",
+    ),
+    case(
+        "what the last build left cannot be listed; a file goes",
+        Step(Delete(f"{COMMON}/listed/b"), "W", Build(spoilt=failing("*/src*"))),
+        Step(None, "R4"),
+        classic="-",
+    ),
+    case(
+        "the context cannot be listed",
+        Step(part("two"), "W", Build(spoilt=failing("/context*"))),
+        Step(None, "R4"),
+        classic="-",
+    ),
+    case(
+        "clock: an hour ahead, and nobody can see it",
+        Step(in_mount(AN_HOUR_AHEAD, part("two")), "W", Build(spoilt=failing("*-newer*"))),
         Step(None, "R4"),
         before=DECLARED,
         classic="-",

@@ -59,7 +59,19 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "links are not compared",
         "link to a directory leads elsewhere",
-        'readlink "$link" | sha256sum',
+        'printf %s "${to%.}" | sha256sum',
         "echo | sha256sum",
+    ),
+    Mutation(
+        "the listing beside may fail",
+        "what the last build left cannot be listed; a file goes",
+        'wait "$listing" || die "cannot list the sources that the last build left in the mount"',
+        "wait",
+    ),
+    Mutation(
+        "the look at the clock may fail",
+        "clock: an hour ahead, and nobody can see it",
+        'newer_than "$state/now" > "$state/newer"',
+        'newer_than "$state/now" > "$state/newer" || :',
     ),
 )

@@ -180,12 +180,12 @@ def _pack(context: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Build:
-    """One build: which programs, build arguments, toolchain image. `script` replaces the compile script."""
+    """One build: which programs, build arguments, toolchain image. `spoilt`: what is replaced in its compile script."""
 
     bins: str = BINS
     args: tuple[tuple[str, str], ...] = ()
     image: str = "plain"
-    script: str | None = None
+    spoilt: tuple[str, str] | None = None
 
 
 @dataclass
@@ -286,12 +286,13 @@ class Site:
 
     def build(self, build: Build, until: Callable[[Progress], bool] | None = None) -> Result:
         """Build and run the programs. When `until` says so, the client is killed in mid-build (SIGKILL)."""
-        if build.script is not None:
-            self._write_docker(build.script)
+        if build.spoilt is not None:
+            assert self._script.count(build.spoilt[0]) == 1
+            self._write_docker(self._script.replace(*build.spoilt))
         try:
             return self._build(build, until)
         finally:
-            if build.script is not None:
+            if build.spoilt is not None:
                 self._write_docker(self._script)
 
     def _build(self, build: Build, until: Callable[[Progress], bool] | None) -> Result:
