@@ -18,7 +18,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-cache")
     scripts = map(str, Path("src/buildkit_tasks/data").rglob("*.sh"))
-    session.run("shellcheck", "dev", ".ci/run", "docker/compile.sh", *scripts)
+    session.run("shellcheck", "dev", ".ci/run", "docker/cross.sh", *scripts)
 
 
 @nox.session

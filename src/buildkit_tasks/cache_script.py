@@ -13,7 +13,7 @@ from dataclasses import dataclass
 #: Exit code of a removal that found a mount changed since it was listed. As sysexits' EX_TEMPFAIL: try again.
 CHANGED = 75
 
-# Directories that cargo or the compile script change with every build; their times tell one state from another.
+# Directories that cargo or the compile program change with every build; their times tell one state from another.
 _GENERATION = (
     "find . -maxdepth 5 \\( -path './*/state/*' -o -name deps -o -name .fingerprint -o -name build"
     " -o -name incremental -o -path './cache/*' -o -path './src/*' -o -path './checkouts/*' \\)"

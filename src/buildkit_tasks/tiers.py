@@ -160,7 +160,7 @@ def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build:
             if not replaced:
                 out += compile_steps(build)
             replaced = True
-        elif mounts and "compile.sh" in item.rest:
+        elif mounts and re.search(r"\bdocker/(?:compile\.rs|cross\.sh)\b", item.rest):
             continue
         elif mounts or item.body or re.match(r"--(link|parents|exclude)\b", item.rest):
             raise Problem(

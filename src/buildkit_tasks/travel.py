@@ -17,7 +17,7 @@ from typing import Any
 from .errors import Problem
 
 #: Of the pack's content; packs of another format are not looked at.
-FORMAT = 2
+FORMAT = 3
 
 #: The label that carries what a pack says of itself, as JSON.
 LABEL = "buildkit-tasks.pack"
@@ -46,7 +46,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Facts:
-    """What travel.sh found. `toolchain` is the compile script's key; seconds of wall time.
+    """What travel.sh found. `toolchain` is the compile program's key; seconds of wall time.
 
     `form`: how this image compresses, zst or gz. `parts`: bytes of each part's file, before compression.
     """
@@ -250,7 +250,7 @@ LEFT_STAGE = "buildkit-tasks-left"
 
 _OUT = "/buildkit-tasks-travel"
 _PACK = "/run/buildkit-tasks-pack"
-_COMPILE = re.compile(r"(?P<script>\S*compile\.sh) build\b")
+_COMPILE = re.compile(r"(?P<script>\S*/compile) build\b")
 
 
 def command_for(compile_command: str, words: Sequence[str], nonce: str) -> str:
@@ -259,8 +259,8 @@ def command_for(compile_command: str, words: Sequence[str], nonce: str) -> str:
     if not found:
         raise Problem(
             "cache-missing",
-            "The compile step does not use the compile script, so nobody can tell what of its mount is whole.",
-            hint="docs/how-to/adopt.md shows how to take the compile script over",
+            "The compile step does not use the compile program, so nobody can tell what of its mount is whole.",
+            hint="docs/how-to/adopt.md shows how to take the compile program over",
         )
     verb, *rest = words
     return f": {nonce}; sh /run/{SCRIPTS}/travel.sh {verb} {found['script']} {' '.join(rest)}".rstrip()

@@ -153,7 +153,7 @@ FROM rust:1 AS compile
 ARG CACHE_SCOPE
 RUN --mount=type=bind,target=/context \\
     --mount=type=cache,id=${CACHE_SCOPE}-target-amd64,target=/build,sharing=locked \\
-    sh /context/docker/compile.sh build
+    /compile build
 FROM debian
 COPY --from=compile /x /y
 """
@@ -166,8 +166,8 @@ def test_the_scripts_take_the_place_of_the_compile_steps_command_and_nothing_els
     line = next(line for line in text.splitlines() if line.startswith("RUN"))
     assert "id=${CACHE_SCOPE}-target-amd64,target=/build,sharing=locked" in line
     assert "from=r.example/x@sha256:0,target=/run/buildkit-tasks-pack" in line
-    assert line.endswith("travel.sh unpack /context/docker/compile.sh empty 100 abc")
-    assert "compile.sh build" not in text
+    assert line.endswith("travel.sh unpack /compile empty 100 abc")
+    assert "/compile build" not in text
     assert "COPY --from=compile /buildkit-tasks-travel/ /" in travel.output_stage(step.stage)
 
 
@@ -184,9 +184,9 @@ def test_a_short_step_has_no_secrets_and_every_other_mount(secret: str) -> None:
     assert (bare.command, bare.first, bare.last) == (step.command, step.first, step.last)
 
 
-def test_a_compile_step_without_the_compile_script_is_refused() -> None:
+def test_a_compile_step_without_the_compile_program_is_refused() -> None:
     step = compile_step.find(
-        DOCKERFILE.replace("sh /context/docker/compile.sh build", "cargo build"), {"CACHE_SCOPE": "a"}
+        DOCKERFILE.replace("/compile build", "cargo build"), {"CACHE_SCOPE": "a"}
     )
-    with pytest.raises(Problem, match="does not use the compile script"):
+    with pytest.raises(Problem, match="does not use the compile program"):
         travel.command_for(step.command, ("probe",), "nonce")
