@@ -79,7 +79,9 @@ fn main() {
     let places = Places::in_the_step();
     let outcome = match words.first().and_then(|word| word.to_str()).filter(|_| words.len() == 1) {
         Some("key") => places.and_then(|_| key(&Environment::of_the_step())).map(|text| print!("{}", text)),
-        Some("place") => places.and_then(|places| Step::open(places, Environment::of_the_step())).map(|step| step.print_place()),
+        Some("place") => {
+            places.and_then(|places| Step::open(places, Environment::of_the_step())).map(|step| step.print_place())
+        }
         Some("build") => places.and_then(build),
         _ => Err(failure("usage: compile key|build|place")),
     };
@@ -121,7 +123,8 @@ struct Places {
 impl Places {
     fn in_the_step() -> Outcome<Places> {
         let out = std::env::current_dir().doing("find", Path::new("the working directory"))?;
-        let [context, mount, toolchain, cross] = ["/context", "/build", "/toolchain.key", "/cross.env"].map(PathBuf::from);
+        let [context, mount, toolchain, cross] =
+            ["/context", "/build", "/toolchain.key", "/cross.env"].map(PathBuf::from);
         Ok(Places { context, mount, toolchain, cross, out })
     }
 
@@ -176,10 +179,31 @@ impl Environment {
 /// Variables that the comparison of environments leaves out. cargo does not get to see them either. Some are arguments
 /// of the Dockerfile; the last ones come from a BuildKit daemon outside the engine, with another value at every build.
 const HIDDEN: &[&str] = &[
-    "BINS", "PROGRAMS", "FEATURES", "NO_DEFAULT_FEATURES", "PROFILE", "SOURCE", "CACHE_SCOPE", "REBUILD", "HOSTNAME", "OLDPWD",
-    "CARGO_INCREMENTAL", "TARGETPLATFORM", "TARGETOS", "TARGETARCH", "TARGETVARIANT", "BUILDPLATFORM", "BUILDOS", "BUILDARCH",
-    "BUILDVARIANT", "TRACEPARENT", "TRACESTATE", "OTEL_TRACE_PARENT", "OTEL_TRACES_EXPORTER",
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "BINS",
+    "PROGRAMS",
+    "FEATURES",
+    "NO_DEFAULT_FEATURES",
+    "PROFILE",
+    "SOURCE",
+    "CACHE_SCOPE",
+    "REBUILD",
+    "HOSTNAME",
+    "OLDPWD",
+    "CARGO_INCREMENTAL",
+    "TARGETPLATFORM",
+    "TARGETOS",
+    "TARGETARCH",
+    "TARGETVARIANT",
+    "BUILDPLATFORM",
+    "BUILDOS",
+    "BUILDARCH",
+    "BUILDVARIANT",
+    "TRACEPARENT",
+    "TRACESTATE",
+    "OTEL_TRACE_PARENT",
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
 ];
 /// Variables that cargo sees and that change nothing: as for BuildKit.
 const PROXIES: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
@@ -241,7 +265,14 @@ impl Step {
         // step: toolchain-key {
         name = format!("{}-{}", name, toolchain.key);
         // step: toolchain-key }
-        Ok(Step { base: places.mount.join(name), cargo_home: environment.cargo_home(), places, wanted, toolchain, environment })
+        Ok(Step {
+            base: places.mount.join(name),
+            cargo_home: environment.cargo_home(),
+            places,
+            wanted,
+            toolchain,
+            environment,
+        })
     }
 
     fn src(&self) -> PathBuf {
@@ -291,7 +322,9 @@ impl Toolchain {
         while let Some(name) = directory {
             let place = name.below(context);
             if exists(&place.join("rust-toolchain.toml"))? || exists(&place.join("rust-toolchain"))? {
-                let version = output(Command::new("rustc").arg("-vV").current_dir(&place).env_clear().envs(environment.0.clone()))?;
+                let version = output(
+                    Command::new("rustc").arg("-vV").current_dir(&place).env_clear().envs(environment.0.clone()),
+                )?;
                 let version = version.trim_end_matches('\n');
                 self.rustc = version.lines().next().unwrap_or_default().into();
                 self.key = format!("{}-{}", self.key, &hex(&sha256(format!("{}\n", version).as_bytes()))[..8]);
@@ -327,7 +360,8 @@ fn key(environment: &Environment) -> Outcome<String> {
     for root in roots {
         walk(&root, &mut |entry, kind, _| {
             let path = entry.path();
-            let wanted = !left_out.contains(&path) && !in_cargo_home.contains(&path) && entry.file_name() != "__pycache__";
+            let wanted =
+                !left_out.contains(&path) && !in_cargo_home.contains(&path) && entry.file_name() != "__pycache__";
             if wanted && matches!(kind, Kind::File | Kind::Link) {
                 found.push((path.into_os_string().into_vec(), kind));
             }
@@ -345,7 +379,9 @@ fn key(environment: &Environment) -> Outcome<String> {
     for ((path, kind), digest) in found.iter().zip(&digests) {
         all.update(&[&[kind.letter()], &lock(digest)[..], path, b"\0"].concat());
     }
-    all.update(format!("{}\n{}{}", std::env::consts::ARCH, version, output(Command::new("cargo").arg("-V"))?).as_bytes());
+    all.update(
+        format!("{}\n{}{}", std::env::consts::ARCH, version, output(Command::new("cargo").arg("-V"))?).as_bytes(),
+    );
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     let host = host.ok_or_else(|| failure("rustc -vV names no host"))?;
     Ok(format!("{}\n{}\n{}\n", &hex(&all.finish())[..16], version.lines().next().unwrap_or_default(), host))
@@ -419,7 +455,10 @@ impl Step {
             let there = fs::read_dir(library.trim_end()).into_iter().flatten().flatten();
             if !there.map(|entry| entry.file_name()).any(|name| name.as_bytes().starts_with(b"libstd-")) {
                 let remedy = format!("use one where `rustup target add {}` was run, or STATIC=gnu", triple);
-                return Err(failure(&format!("the toolchain image has no standard library for {}: {}", triple, remedy)));
+                return Err(failure(&format!(
+                    "the toolchain image has no standard library for {}: {}",
+                    triple, remedy
+                )));
             }
         }
         let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", triple.to_uppercase().replace('-', "_"));
@@ -438,7 +477,11 @@ struct Name(Vec<u8>);
 
 impl Name {
     fn below(&self, root: &Path) -> PathBuf {
-        if self.0.is_empty() { root.to_path_buf() } else { root.join(OsStr::from_bytes(&self.0)) }
+        if self.0.is_empty() {
+            root.to_path_buf()
+        } else {
+            root.join(OsStr::from_bytes(&self.0))
+        }
     }
 
     fn parent(&self) -> Option<Name> {
@@ -629,7 +672,13 @@ fn time_of(found: &fs::Metadata) -> Time {
 }
 
 /// Reads two trees, contents and all.
-fn compare(context: &Path, source: &Path, here: Vec<(Name, Kind)>, there: Vec<(Name, Kind)>, record: &Record) -> Outcome<Tree> {
+fn compare(
+    context: &Path,
+    source: &Path,
+    here: Vec<(Name, Kind)>,
+    there: Vec<(Name, Kind)>,
+    record: &Record,
+) -> Outcome<Tree> {
     let unread = |kind: Option<Kind>| kind.map(|kind| Look { kind, digest: [0; 32] });
     let mut entries: Vec<Mutex<Entry>> = Vec::with_capacity(here.len());
     let (mut here, mut there) = (here.into_iter().peekable(), there.into_iter().peekable());
@@ -657,7 +706,10 @@ impl Entry {
         let (here, there) = (self.name.below(context), self.name.below(source));
         match (kind(self.context), kind(self.source)) {
             (Some(Kind::Other), _) => {
-                return Err(failure(&format!("{} in the build context is neither a file nor a link nor a directory", self.name)))
+                return Err(failure(&format!(
+                    "{} in the build context is neither a file nor a link nor a directory",
+                    self.name
+                )))
             }
             (Some(Kind::File), Some(Kind::File)) => {
                 let (one, other) = read_both(&here, &there, scratch)?;
@@ -803,7 +855,9 @@ struct Packages(Vec<Package>);
 impl Packages {
     fn of(tree: &Tree, context: &Path) -> Outcome<Packages> {
         let mut found = Vec::new();
-        for Entry { name: manifest, context: here, .. } in tree.0.iter().filter(|entry| entry.name.base() == b"Cargo.toml") {
+        for Entry { name: manifest, context: here, .. } in
+            tree.0.iter().filter(|entry| entry.name.base() == b"Cargo.toml")
+        {
             let directory = manifest.parent().unwrap_or_else(|| manifest.clone());
             let place = manifest.below(context);
             // of a link that leads nowhere, or to a directory, cargo will say what it thinks
@@ -845,7 +899,8 @@ fn read_manifest(text: &str, directory: &Name) -> (Option<String>, bool) {
     let (mut inside, mut name, mut scripted) = (false, None, false);
     for line in text.lines().map(str::trim_start) {
         if line.starts_with('[') {
-            inside = line.split('#').next().map_or(false, |head| head.split_whitespace().collect::<String>() == "[package]");
+            inside =
+                line.split('#').next().map_or(false, |head| head.split_whitespace().collect::<String>() == "[package]");
             name = name.or_else(|| Some(directory.to_string()).filter(|_| inside));
         } else if let (true, Some((left, right))) = (inside, line.split_once('=')) {
             match left.trim() {
@@ -914,7 +969,8 @@ impl Plan {
     fn new(tree: &Tree, recorded: bool, everything: Option<Reason>, context: &Path) -> Outcome<Plan> {
         let mut plan = Plan::default();
         let first = tree.0.iter().all(|entry| entry.source.is_none()); // nothing to compare with, and nothing compiled
-        let packages = if tree.0.iter().any(Entry::differs) { Packages::of(tree, context)? } else { Packages(Vec::new()) };
+        let packages =
+            if tree.0.iter().any(Entry::differs) { Packages::of(tree, context)? } else { Packages(Vec::new()) };
         let marked = packages.0.iter().map(|_| None).collect();
         let mut marks = Marks { tree, packages: &packages, context, everything, marked, looked_outside: false };
         if !recorded {
@@ -932,7 +988,13 @@ impl Plan {
                 marks.judge(entry)?;
             }
         }
-        for name in packages.0.iter().zip(forgotten).filter(|(_, forgotten)| *forgotten).filter_map(|(package, _)| package.name.clone()) {
+        for name in packages
+            .0
+            .iter()
+            .zip(forgotten)
+            .filter(|(_, forgotten)| *forgotten)
+            .filter_map(|(package, _)| package.name.clone())
+        {
             if !first {
                 plan.said.push(format!("marked {} (vendored sources changed)", name));
             }
@@ -1007,7 +1069,8 @@ impl Plan {
         let mut forgotten = Vec::new();
         walk(target, &mut |entry, kind, name| {
             let parts: Vec<&[u8]> = name.0.split(|byte| *byte == b'/').collect();
-            let unit = parts.last().and_then(|last| std::str::from_utf8(last).ok()).and_then(|last| last.rsplit_once('-'));
+            let unit =
+                parts.last().and_then(|last| std::str::from_utf8(last).ok()).and_then(|last| last.rsplit_once('-'));
             let within = parts.len() >= 2 && parts[parts.len() - 2] == b".fingerprint";
             if within && unit.map_or(false, |(package, _)| self.forget.iter().any(|name| name == package)) {
                 forgotten.push(entry.path());
@@ -1125,7 +1188,9 @@ impl Marks<'_> {
             let is_code = name.is_rust() && matches!(look, Some(look) if look.kind.is_file());
             if let Some(owner) = self.packages.owning_package(name).filter(|_| is_link || is_code) {
                 let path = name.below(self.context);
-                if is_link || (!found[owner].load(Ordering::Relaxed) && looks_outside(&fs::read(&path).doing("read", &path)?)) {
+                if is_link
+                    || (!found[owner].load(Ordering::Relaxed) && looks_outside(&fs::read(&path).doing("read", &path)?))
+                {
                     found[owner].store(true, Ordering::Relaxed);
                 }
             }
@@ -1147,7 +1212,9 @@ impl Step {
     fn sync(&self) -> Outcome<Tree> {
         let mut tree = self.sync_once(None)?;
         // step: clock {
-        while stamp(&self.state("synced"))? < time_of(&fs::metadata(self.state("now")).doing("look at", &self.state("now"))?) {
+        while stamp(&self.state("synced"))?
+            < time_of(&fs::metadata(self.state("now")).doing("look at", &self.state("now"))?)
+        {
             say("the clock went back during the sync: once more");
             tree = self.sync_once(Some(Reason::Clock))?;
         }
@@ -1293,7 +1360,8 @@ impl Step {
             return Err(ended(done.status));
         }
         let answer = self.state("metadata");
-        let json = Json::parse(&fs::read(&answer).doing("read", &answer)?).ok_or_else(|| failure("cargo metadata printed no JSON"))?;
+        let json = Json::parse(&fs::read(&answer).doing("read", &answer)?)
+            .ok_or_else(|| failure("cargo metadata printed no JSON"))?;
         let manifest = self.wanted.source.join("Cargo.toml").below(&self.src());
         let text = fs::read_to_string(&manifest).doing("read", &manifest)?;
         let defaults = json.list("workspace_default_members");
@@ -1302,7 +1370,10 @@ impl Step {
         for package in json.list("packages") {
             let is_in = |ids: &[Json]| ids.iter().any(|id| id.text() == package.field("id"));
             if is_in(json.list("workspace_members")) {
-                let bins = package.list("targets").iter().filter(|target| target.list("kind").iter().any(|kind| kind.text() == "bin"));
+                let bins = package
+                    .list("targets")
+                    .iter()
+                    .filter(|target| target.list("kind").iter().any(|kind| kind.text() == "bin"));
                 members.push(Member {
                     name: package.field("name").into(),
                     version: package.field("version").into(),
@@ -1341,14 +1412,18 @@ impl Selection {
             if !members.iter().any(|member| member.bins.contains(name)) {
                 let there: Vec<&str> = members.iter().flat_map(|member| &member.bins).map(String::as_str).collect();
                 let there = there.join(" ");
-                return Err(Failure { code: 101, text: format!("no binary '{}' in the workspace; there are: {}", name, there) });
+                return Err(Failure {
+                    code: 101,
+                    text: format!("no binary '{}' in the workspace; there are: {}", name, there),
+                });
             }
         }
         let ships = |member: &&Member| match &wanted.programs[..] {
             [] => member.default && !member.bins.is_empty(),
             names => owns(member, names),
         };
-        let selected: Vec<&Member> = members.iter().filter(|member| ships(member) || owns(member, &wanted.bins)).collect();
+        let selected: Vec<&Member> =
+            members.iter().filter(|member| ships(member) || owns(member, &wanted.bins)).collect();
         if selected.is_empty() {
             return Err(failure("the workspace has no binary"));
         }
@@ -1399,7 +1474,9 @@ impl Messages {
                 let fresh = !matches!(message.get("fresh"), Some(Json::False));
                 self.artifacts.push((id.into(), fresh));
                 let target = message.get("target").unwrap_or(&Json::Other);
-                if target.list("kind").iter().any(|kind| kind.text() == "bin") && !message.field("executable").is_empty() {
+                if target.list("kind").iter().any(|kind| kind.text() == "bin")
+                    && !message.field("executable").is_empty()
+                {
                     self.made.push(Program {
                         name: target.field("name").into(),
                         package: package_name(id).into(),
@@ -1448,7 +1525,8 @@ impl Step {
     }
 
     fn cargo_build(&self, selection: &Selection) -> Outcome<(ExitStatus, Messages)> {
-        let mut command = self.cargo(&self.wanted.source.below(&self.src()), &["build", "--locked", "--profile", &self.wanted.profile]);
+        let mut command = self
+            .cargo(&self.wanted.source.below(&self.src()), &["build", "--locked", "--profile", &self.wanted.profile]);
         command.args(["--message-format", "json-render-diagnostics"]);
         command.args(&selection.packages).args(&selection.targets).args(&selection.features);
         command.env("CARGO_TARGET_DIR", self.target()).env("CARGO_BUILD_BUILD_DIR", self.target());
@@ -1522,11 +1600,16 @@ impl Step {
             wrong[at].store(hex(&read_one(path, scratch)?.digest) != *checksum, Ordering::Relaxed);
             Ok(())
         })?;
-        damaged.extend(crates.into_iter().zip(wrong).filter(|(_, wrong)| wrong.load(Ordering::Relaxed)).map(|((path, _), _)| path));
+        damaged.extend(
+            crates.into_iter().zip(wrong).filter(|(_, wrong)| wrong.load(Ordering::Relaxed)).map(|((path, _), _)| path),
+        );
         if exists(&unpacked)? {
             walk(&unpacked, &mut |entry, kind, name| {
                 let is_crate = name.0.contains(&b'/');
-                if is_crate && kind == Kind::Directory && read_if_there(&entry.path().join(".cargo-ok"))?.map_or(true, |mark| mark.is_empty()) {
+                if is_crate
+                    && kind == Kind::Directory
+                    && read_if_there(&entry.path().join(".cargo-ok"))?.map_or(true, |mark| mark.is_empty())
+                {
                     damaged.push(entry.path());
                 }
                 Ok(!is_crate)
@@ -1594,7 +1677,8 @@ impl<'a> Sources<'a> {
         let root = &step.wanted.source;
         let path = root.join("Cargo.toml").below(&step.src());
         let text = fs::read(&path).doing("read", &path)?;
-        let root_is_package = String::from_utf8_lossy(&text).lines().any(|line| line.trim_start().starts_with("[package]"));
+        let root_is_package =
+            String::from_utf8_lossy(&text).lines().any(|line| line.trim_start().starts_with("[package]"));
         Ok(Sources { tree, root, root_is_package })
     }
 
@@ -1626,7 +1710,8 @@ impl<'a> Sources<'a> {
             }
         };
         for file in &files {
-            let within = |path: &Path| path.strip_prefix(src).ok().map(|rest| Name(rest.as_os_str().as_bytes().to_vec()));
+            let within =
+                |path: &Path| path.strip_prefix(src).ok().map(|rest| Name(rest.as_os_str().as_bytes().to_vec()));
             let mut name = match within(file) {
                 Some(name) => name,
                 None => continue,
@@ -1655,7 +1740,8 @@ impl<'a> Sources<'a> {
             None => true,
             Some(owner) if is_inside(&owner, inside) || name.base() == b".cargo-checksum.json" => true,
             Some(owner) => {
-                let of_the_workspace = *name == self.root.join("Cargo.toml") || name.0.starts_with(&self.root.join(".cargo/").0);
+                let of_the_workspace =
+                    *name == self.root.join("Cargo.toml") || name.0.starts_with(&self.root.join(".cargo/").0);
                 owner == *self.root && (!self.root_is_package || of_the_workspace)
             }
         }
@@ -1671,7 +1757,8 @@ impl<'a> Sources<'a> {
                 digest.update(&[&text, &b" "[..], &name.0, b"\n"].concat());
                 files.push([&b"    "[..], &quoted(&name.0), b": ", &quoted(&text)].concat());
             }
-            let directory = name.parent().filter(|directory| name.base() == b"Cargo.toml" && is_inside(directory, &inside));
+            let directory =
+                name.parent().filter(|directory| name.base() == b"Cargo.toml" && is_inside(directory, &inside));
             packages.extend(directory);
         }
         let text = |value: &str| String::from_utf8_lossy(&quoted(value.as_bytes())).into_owned();
@@ -1698,10 +1785,12 @@ impl<'a> Sources<'a> {
         let packages: Vec<Vec<u8>> = packages.iter().map(path).collect();
         Ok([
             head.into_bytes(),
-            [b"  \"workspace\": ".to_vec(), path(self.root), b",\n  \"script\": ".to_vec(), path(&Places::own_name())].concat(),
+            [b"  \"workspace\": ".to_vec(), path(self.root), b",\n  \"script\": ".to_vec(), path(&Places::own_name())]
+                .concat(),
             [b",\n  \"packages\": [".to_vec(), packages.join(&b", "[..]), b"],\n  \"files\": {\n".to_vec()].concat(),
             [files.join(&b",\n"[..]), b"\n  }\n}\n".to_vec()].concat(),
-        ].concat())
+        ]
+        .concat())
     }
 }
 
@@ -1722,7 +1811,11 @@ fn dependencies(text: &[u8], program: &Path) -> Vec<PathBuf> {
     file.truncate(file.len() - usize::from(file.last() == Some(&b'\n')));
     files.push(file);
     let first = [program.as_os_str().as_bytes(), b":"].concat();
-    files.into_iter().filter(|file| !file.is_empty() && *file != first).map(|file| OsString::from_vec(file).into()).collect()
+    files
+        .into_iter()
+        .filter(|file| !file.is_empty() && *file != first)
+        .map(|file| OsString::from_vec(file).into())
+        .collect()
 }
 
 // ------------------------------------------------------------------------------------------------------- files and failures
@@ -1755,7 +1848,9 @@ trait Doing<T> {
 
 impl<T> Doing<T> for io::Result<T> {
     fn doing(self, what: &str, path: &Path) -> Outcome<T> {
-        self.map_err(|error| failure(&format!("cannot {} {}: {}", what, Name(path.as_os_str().as_bytes().to_vec()), error)))
+        self.map_err(|error| {
+            failure(&format!("cannot {} {}: {}", what, Name(path.as_os_str().as_bytes().to_vec()), error))
+        })
     }
 }
 
@@ -1812,7 +1907,9 @@ fn copy(from: &Path, to: &Path, kind: Kind) -> Outcome<()> {
         let leads_to = fs::read_link(from).doing("read the link", from)?;
         return symlink(leads_to, to).doing("create", to);
     }
-    fs::copy(from, to).map(|_| ()).map_err(|error| failure(&format!("cannot copy {} to {}: {}", from.display(), to.display(), error)))
+    fs::copy(from, to)
+        .map(|_| ())
+        .map_err(|error| failure(&format!("cannot copy {} to {}: {}", from.display(), to.display(), error)))
 }
 
 /// Makes a file new and tells its time.
@@ -2003,7 +2100,8 @@ impl JsonReader<'_> {
             }
             first => {
                 let start = self.at - 1;
-                while self.text.get(self.at).map_or(false, |byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)) {
+                while self.text.get(self.at).map_or(false, |byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte))
+                {
                     self.at += 1;
                 }
                 match &self.text[start..self.at] {
@@ -2130,9 +2228,7 @@ const ROUND: [u32; 64] = [
 
 impl Sha256 {
     fn new() -> Sha256 {
-        let state = [
-            0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
-        ];
+        let state = [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
         Sha256 { state, rest: [0; 64], length: 0 }
     }
 
@@ -2268,7 +2364,8 @@ mod tests {
 
         fn step_with(&self, variables: &[(&str, &str)]) -> Step {
             let at = |name: &str| self.0.join(name);
-            let [context, mount, toolchain, cross, out] = ["context", "mount", "toolchain.key", "cross.env", "out"].map(at);
+            let [context, mount, toolchain, cross, out] =
+                ["context", "mount", "toolchain.key", "cross.env", "out"].map(at);
             let all = [("SOURCE", "services"), ("CARGO_HOME", "/nowhere")].iter().chain(variables);
             let environment = Environment(all.map(|(name, value)| (name.into(), value.into())).collect());
             Step::open(Places { context, mount, toolchain, cross, out }, environment).unwrap()
@@ -2324,7 +2421,10 @@ mod tests {
     fn a_plain_edit_is_copied_and_left_to_cargo() {
         let site = after(|site| site.put("services/plain/src/lib.rs", "pub fn g() {}\n"));
         let plan = site.plan();
-        assert_eq!(plan.copy.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>(), ["services/plain/src/lib.rs"]);
+        assert_eq!(
+            plan.copy.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>(),
+            ["services/plain/src/lib.rs"]
+        );
         assert!(plan.said.is_empty() && plan.touch.is_empty());
     }
 
@@ -2348,16 +2448,34 @@ mod tests {
             ("a file comes", Box::new(|site| site.put("services/plain/new.txt", ""))),
             ("code comes", Box::new(|site| site.put("services/plain/src/new.rs", ""))),
             ("a file goes", Box::new(|site| site.remove("services/plain/data.txt"))),
-            ("a directory comes", Box::new(|site| fs::create_dir(site.0.join("context/services/plain/empty")).unwrap())),
+            (
+                "a directory comes",
+                Box::new(|site| fs::create_dir(site.0.join("context/services/plain/empty")).unwrap()),
+            ),
             ("a file becomes a link", Box::new(|site| site.link("services/plain/data.txt", "src/lib.rs"))),
-            ("a file becomes a directory", Box::new(|site| {
-                site.remove("services/plain/data.txt");
-                site.put("services/plain/data.txt/in", "");
-            })),
-            ("an executable bit", Box::new(|site| {
-                fs::set_permissions(site.0.join("context/services/plain/src/lib.rs"), Permissions::from_mode(0o755)).unwrap();
-            })),
-            ("its manifest", Box::new(|site| site.put("services/plain/Cargo.toml", "[package]\nname = \"plain\"\nversion = \"2.0.0\"\n"))),
+            (
+                "a file becomes a directory",
+                Box::new(|site| {
+                    site.remove("services/plain/data.txt");
+                    site.put("services/plain/data.txt/in", "");
+                }),
+            ),
+            (
+                "an executable bit",
+                Box::new(|site| {
+                    fs::set_permissions(
+                        site.0.join("context/services/plain/src/lib.rs"),
+                        Permissions::from_mode(0o755),
+                    )
+                    .unwrap();
+                }),
+            ),
+            (
+                "its manifest",
+                Box::new(|site| {
+                    site.put("services/plain/Cargo.toml", "[package]\nname = \"plain\"\nversion = \"2.0.0\"\n")
+                }),
+            ),
             ("a name with a line break", Box::new(|site| site.put("services/plain/a\nb", ""))),
             ("a name that is no text", Box::new(|site| site.put_bytes(b"services/plain/\xff\\\"", ""))),
         ];
@@ -2365,7 +2483,10 @@ mod tests {
             let site = after(change);
             assert_eq!(site.marked(), ["curious", "plain"], "{}", name);
             let touched: Vec<String> = site.plan().touch.iter().map(Name::to_string).collect();
-            assert!(touched.contains(&"services/plain/src/lib.rs".into()) && touched.contains(&"services/curious/src/lib.rs".into()));
+            assert!(
+                touched.contains(&"services/plain/src/lib.rs".into())
+                    && touched.contains(&"services/curious/src/lib.rs".into())
+            );
             assert!(!touched.iter().any(|name| name.contains("scripted") || name.ends_with(".toml")), "{:?}", touched);
             site.sync();
             assert!(site.plan().said.is_empty(), "{}", name);
@@ -2471,7 +2592,10 @@ mod tests {
         fs::write(&object, "").unwrap();
         set_time(&object, Some(ahead)).unwrap();
         site.sync();
-        assert!(time_of(&fs::metadata(&object).unwrap()) < time_of(&fs::metadata(site.src("services/plain/data.txt")).unwrap()));
+        assert!(
+            time_of(&fs::metadata(&object).unwrap())
+                < time_of(&fs::metadata(site.src("services/plain/data.txt")).unwrap())
+        );
     }
 
     #[test]
@@ -2497,7 +2621,11 @@ mod tests {
         let text = list(&site.0.join("nowhere"), &[], None).err().unwrap().text;
         assert!(text.starts_with("cannot list ") && text.contains("nowhere"), "{}", text);
         fs::write(site.0.join("toolchain.key"), "0123\nrustc").unwrap();
-        assert!(Toolchain::read(&site.0.join("toolchain.key")).err().unwrap().text.contains("toolchain.key is cut short"));
+        assert!(Toolchain::read(&site.0.join("toolchain.key"))
+            .err()
+            .unwrap()
+            .text
+            .contains("toolchain.key is cut short"));
     }
 
     #[test]
@@ -2558,11 +2686,20 @@ mod tests {
         assert_eq!(selection(&[shipped, ("BINS", "sweeper")]).unwrap(), "-p api:0.1.0 -p worker:0.1.0 --bin sweeper");
         assert_eq!(selection(&[("PROGRAMS", "tool")]).unwrap(), "-p gtk-tool:0.1.0 --bin tool");
         let features = [("PROGRAMS", "api"), ("FEATURES", "tls api/fast"), ("NO_DEFAULT_FEATURES", "1")];
-        assert_eq!(selection(&features).unwrap(), "-p api:0.1.0 --bin api --features tls --features api/fast --no-default-features");
+        assert_eq!(
+            selection(&features).unwrap(),
+            "-p api:0.1.0 --bin api --features tls --features api/fast --no-default-features"
+        );
         let unknown = selection(&[("BINS", "apy")]).err().unwrap();
-        assert_eq!((unknown.code, &unknown.text[..]), (101, "no binary 'apy' in the workspace; there are: api worker sweeper tool"));
+        assert_eq!(
+            (unknown.code, &unknown.text[..]),
+            (101, "no binary 'apy' in the workspace; there are: api worker sweeper tool")
+        );
         assert!(selection(&[("NO_DEFAULT_FEATURES", "yes")]).is_err());
-        assert!(names_default_members("[workspace]\ndefault-members = [\n") && !names_default_members("# default-members = []"));
+        assert!(
+            names_default_members("[workspace]\ndefault-members = [\n")
+                && !names_default_members("# default-members = []")
+        );
     }
 
     #[test]
@@ -2583,7 +2720,11 @@ mod tests {
         assert_eq!((messages.fresh(), messages.made.len()), (1, 1));
         assert_eq!((&made.name[..], &made.package[..], made.path.as_path()), ("the api", "api", Path::new("/t/api")));
         assert_eq!(made.features, ["default", "x"]);
-        for (id, name) in [("api 0.1.0 (path+file:///a)", "api"), ("path+file:///a/b#api@0.1.0", "api"), ("path+file:///a/api#0.1.0", "api")] {
+        for (id, name) in [
+            ("api 0.1.0 (path+file:///a)", "api"),
+            ("path+file:///a/b#api@0.1.0", "api"),
+            ("path+file:///a/api#0.1.0", "api"),
+        ] {
             assert_eq!(package_name(id), name);
         }
         for broken in ["{", "[1,", "\"\\u12", "nul", "{} x", &"[".repeat(100)] {
@@ -2599,7 +2740,11 @@ mod tests {
         site.link("services/plain/out", "../migrations");
         let (tree, step) = (site.sync(), site.step());
         let path = site.0.join("out/api");
-        let listed = format!("{}: {}/services/plain/a\\ b\n {0} {1}/services/plain/out/1.sql\n", path.display(), step.src().display());
+        let listed = format!(
+            "{}: {}/services/plain/a\\ b\n {0} {1}/services/plain/out/1.sql\n",
+            path.display(),
+            step.src().display()
+        );
         assert_eq!(dependencies(listed.as_bytes(), &path).len(), 3);
         fs::write(site.0.join("out/api.d"), listed).unwrap();
         let program = Program { name: "api".into(), package: "api".into(), features: vec!["x".into()], path };
@@ -2628,8 +2773,12 @@ mod tests {
         ));
         site.sync();
         for (name, text) in [
-            ("cache/x/good-1.0.0.crate", "good"), ("cache/x/bad-1.0.0.crate", "ba"), ("cache/x/other-1.0.0.crate", ""),
-            ("src/x/good-1.0.0/.cargo-ok", "ok"), ("src/x/half-1.0.0/.cargo-ok", ""), ("src/x/none-1.0.0/lib.rs", ""),
+            ("cache/x/good-1.0.0.crate", "good"),
+            ("cache/x/bad-1.0.0.crate", "ba"),
+            ("cache/x/other-1.0.0.crate", ""),
+            ("src/x/good-1.0.0/.cargo-ok", "ok"),
+            ("src/x/half-1.0.0/.cargo-ok", ""),
+            ("src/x/none-1.0.0/lib.rs", ""),
         ] {
             let path = home.join("registry").join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -2658,7 +2807,9 @@ mod tests {
         assert_eq!(read("[package] # x\nname = 'a'\n[lib]\nname = \"b\"\nbuild = 1"), (Some("a".into()), false));
         assert_eq!(read("[ package ]\nversion = \"1\"\nbuild = \"b.rs\""), (Some("here".into()), true));
         assert_eq!(read("[workspace]\nname = \"x\""), (None, false));
-        for code in ["include!(\"../x\")", "join(\"..\")", "p.parent()", "p.pop()", "ancestors()", "CARGO_WORKSPACE_DIR"] {
+        for code in
+            ["include!(\"../x\")", "join(\"..\")", "p.parent()", "p.pop()", "ancestors()", "CARGO_WORKSPACE_DIR"]
+        {
             assert!(looks_outside(code.as_bytes()), "{}", code);
         }
         assert!(!looks_outside(b"for x in 0..3 { a.b.c(\"x\") / 2 } // .. parent pop"));
@@ -2684,7 +2835,13 @@ mod tests {
     fn contents_are_compared_over_buffers_that_they_do_not_fill() {
         let site = Site::new();
         let mut scratch = Scratch(vec![0; 8], vec![0; 8]);
-        for (one, other) in [("", ""), ("abcdefgh", "abcdefgh"), ("abcdefgh", "abcdefghi"), ("abcdefghi", "abcdefgh"), ("abcdefghX", "abcdefghY")] {
+        for (one, other) in [
+            ("", ""),
+            ("abcdefgh", "abcdefgh"),
+            ("abcdefgh", "abcdefghi"),
+            ("abcdefghi", "abcdefgh"),
+            ("abcdefghX", "abcdefghY"),
+        ] {
             let paths = ["one", "other"].map(|name| site.0.join(name));
             fs::write(&paths[0], one).unwrap();
             fs::write(&paths[1], other).unwrap();

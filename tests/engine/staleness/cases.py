@@ -400,6 +400,30 @@ CASES: tuple[Case, ...] = (
         Step(part("two", "old"), "R2", Build("api")),
         Step(None, "R1", Build("worker")),
     ),
+    case(
+        "feature that one program asks for; the other one alone",
+        Step(None, "R0", Build("api")),
+        Step(part("two"), "R2", Build("api")),
+        before=Replace(
+            f"{WORKER}/Cargo.toml", '{ path = "../common" }', '{ path = "../common", features = ["extra"] }', "old"
+        ),
+    ),
+    case(
+        "package that nobody asks for and that does not compile",
+        Step(main("two"), "R1"),
+        before=Several(
+            (
+                Write("services/crates/tool/Cargo.toml", tree.package("tool"), "old"),
+                Write("services/crates/tool/src/main.rs", 'compile_error!("not here");\n', "old"),
+                Replace(
+                    "services/Cargo.lock",
+                    '[[package]]\nname = "worker"',
+                    '[[package]]\nname = "tool"\nversion = "0.1.0"\n\n[[package]]\nname = "worker"',
+                    "old",
+                ),
+            )
+        ),
+    ),
     case("fresh clone (all times new) and an edit", Step(Several((Times(None), main("two"))), "R1")),
     case(
         "another compiler: same path, size, time and version text",

@@ -326,7 +326,7 @@ class Site:
         if process.returncode == 0:
             programs = {name: _run(out / name / "bin/service") for name in build.bins.split()}
             written = {name: out / name / MANIFEST for name in programs}
-            manifests = {name: path.read_text() for name, path in written.items() if path.exists()}
+            manifests = {name: path.read_text("utf-8", "surrogateescape") for name, path in written.items() if path.exists()}
         shutil.rmtree(out, ignore_errors=True)
         return Result(programs, progress.compiled, progress.marked, progress.fresh, log + decoder.close(), manifests)
 
