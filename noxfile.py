@@ -33,7 +33,9 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Everything that needs no engine: the pure middle, and the real CLI with a recording docker."""
     session.run("pytest", "-q", "-n", "auto", "tests/unit", "tests/cli", *session.posargs)
-    if shutil.which("rustc"):  # elsewhere tests/engine/staleness/test_compile_program.py runs them in the toolchain image
+    if shutil.which(
+        "rustc"
+    ):  # elsewhere tests/engine/staleness/test_compile_program.py runs them in the toolchain image
         with tempfile.TemporaryDirectory() as scratch:
             program = str(Path(scratch) / "compile")
             session.run("rustc", "--edition", "2021", "--test", "-o", program, "docker/compile.rs", external=True)

@@ -1907,9 +1907,8 @@ fn copy(from: &Path, to: &Path, kind: Kind) -> Outcome<()> {
         let leads_to = fs::read_link(from).doing("read the link", from)?;
         return symlink(leads_to, to).doing("create", to);
     }
-    fs::copy(from, to)
-        .map(|_| ())
-        .map_err(|error| failure(&format!("cannot copy {} to {}: {}", from.display(), to.display(), error)))
+    let copied = fs::copy(from, to);
+    copied.map(drop).map_err(|error| failure(&format!("cannot copy {} to {}: {}", from.display(), to.display(), error)))
 }
 
 /// Makes a file new and tells its time.

@@ -185,8 +185,6 @@ def test_a_short_step_has_no_secrets_and_every_other_mount(secret: str) -> None:
 
 
 def test_a_compile_step_without_the_compile_program_is_refused() -> None:
-    step = compile_step.find(
-        DOCKERFILE.replace("/compile build", "cargo build"), {"CACHE_SCOPE": "a"}
-    )
+    step = compile_step.find(DOCKERFILE.replace("/compile build", "cargo build"), {"CACHE_SCOPE": "a"})
     with pytest.raises(Problem, match="does not use the compile program"):
         travel.command_for(step.command, ("probe",), "nonce")

@@ -52,8 +52,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "copies keep their times",
         "edit, older time",
-        "fs::copy(from, to).map(|_| ())",
-        "fs::copy(from, to).and_then(|_| fs::metadata(from)).map(|it| drop(set_time(to, Some(time_of(&it)))))",
+        "let copied = fs::copy(from, to);",
+        "let copied = fs::copy(from, to);\n    set_time(to, Some(time_of(&fs::metadata(from).unwrap())))?;",
     ),
     Mutation(
         "modes are not compared",

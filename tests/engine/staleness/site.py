@@ -43,7 +43,8 @@ def dockerfile(*, spoilt: bool) -> str:
     """
     text = DOCKERFILE.replace("source=docker/compile.rs,", "source=docker/key.rs,")
     again = re.search(r"(rustc .* -o /compile \S+) &&", text)
-    assert text != DOCKERFILE and again is not None
+    assert text != DOCKERFILE
+    assert again is not None
     if spoilt:
         mount = "--mount=type=bind,source=docker/compile.rs,target=/docker/compile.rs"
         text = text.replace("FROM toolchain AS compile\n", f"FROM toolchain AS compile\nRUN {mount} {again[1]}\n")
@@ -326,7 +327,9 @@ class Site:
         if process.returncode == 0:
             programs = {name: _run(out / name / "bin/service") for name in build.bins.split()}
             written = {name: out / name / MANIFEST for name in programs}
-            manifests = {name: path.read_text("utf-8", "surrogateescape") for name, path in written.items() if path.exists()}
+            manifests = {
+                name: path.read_text("utf-8", "surrogateescape") for name, path in written.items() if path.exists()
+            }
         shutil.rmtree(out, ignore_errors=True)
         return Result(programs, progress.compiled, progress.marked, progress.fresh, log + decoder.close(), manifests)
 
