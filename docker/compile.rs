@@ -1018,6 +1018,9 @@ impl Plan {
             }
         }
         // step: mark {
+        if marked.iter().all(Option::is_none) {
+            return Ok(plan);
+        }
         let code = tree.context().filter(|(name, look)| name.is_rust() && look.kind.is_file());
         let code = code.filter(|(name, _)| packages.owner(name).map_or(false, |owner| marked[owner].is_some()));
         plan.touch.extend(code.map(|(name, _)| name.clone()));
@@ -1261,7 +1264,9 @@ impl Step {
         }
         // step: clock }
         Plan::new(&tree, !record.0.is_empty(), everything, context)?.apply(context, src, target)?;
-        Record::write(&self.state("tree"), &tree)?;
+        if tree.0.iter().any(Entry::differs) || record.0.len() != tree.context().count() {
+            Record::write(&self.state("tree"), &tree)?;
+        }
         // step: env {
         replace(&self.state("env"), environment.as_bytes())?;
         // step: env }

@@ -72,6 +72,9 @@ class Box:
         small = ("--tmpfs", "/small:size=200k,exec")
         argv = ("docker", "run", "-d", "--init", "--name", self.name, *mounts, *small, image, "sleep", "infinity")
         process.ok([*argv], folder)
+
+    def prepare(self) -> None:
+        """Make the program and what makes it fail, and a first build."""
         for command in (
             "rustc --edition 2021 -o /compile /docker/compile.rs",
             "gcc -shared -fPIC -o /faults.so /faults/faults.c -ldl",
@@ -80,6 +83,7 @@ class Box:
         ):
             made = self.sh(command)
             assert made.code == 0, made.all
+        assert self.build().code == 0
 
     def sh(self, script: str) -> process.Done:
         """Run a script in the container; it may fail."""
@@ -98,9 +102,11 @@ class Box:
 @pytest.fixture(scope="module")
 def box(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     made = Box(images["plain"], tmp_path_factory.mktemp("faults"))
-    assert made.build().code == 0
-    yield made
-    process.run(["docker", "rm", "-f", made.name], made.folder)
+    try:
+        made.prepare()
+        yield made
+    finally:
+        process.run(["docker", "rm", "-f", made.name], made.folder)
 
 
 def _edit(box: Box, number: int) -> None:
