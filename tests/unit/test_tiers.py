@@ -83,6 +83,7 @@ def test_legacy_has_no_mount_and_compiles_dependencies_before_the_code_is_copied
     assert [text.index(word) for word in order] == sorted(text.index(word) for word in order)
     assert "-name 'api-????????????????' -o -name 'my-lib-????????????????'" in text
     assert "cp /src/services/target/release/worker /out/shop/worker/bin/service" in text
+    assert "ln -sf service /out/shop/worker/bin/worker" in text
     assert "ca.pem" not in text
 
 

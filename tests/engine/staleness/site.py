@@ -325,7 +325,10 @@ class Site:
         log = "\n".join(line for vertex in progress.vertexes.values() for line in vertex.log)
         programs, manifests = None, {}
         if process.returncode == 0:
-            programs = {name: _run(out / name / "bin/service") for name in build.bins.split()}
+            programs = {
+                name: _run(out / name / "bin" / ("service" if self.design.classic else name))
+                for name in build.bins.split()
+            }
             written = {name: out / name / MANIFEST for name in programs}
             manifests = {
                 name: path.read_text("utf-8", "surrogateescape") for name, path in written.items() if path.exists()
