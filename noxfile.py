@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import nox
@@ -18,7 +20,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-cache")
     scripts = map(str, Path("src/buildkit_tasks/data").rglob("*.sh"))
-    session.run("shellcheck", "dev", ".ci/run", "docker/compile.sh", *scripts)
+    session.run("shellcheck", "dev", ".ci/run", "docker/cross.sh", *scripts)
 
 
 @nox.session
@@ -37,6 +39,13 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Everything that needs no engine: the pure middle, and the real CLI with a recording docker."""
     session.run("pytest", "-q", "-n", "auto", "tests/unit", "tests/cli", *session.posargs)
+    if shutil.which(
+        "rustc"
+    ):  # elsewhere tests/engine/staleness/test_compile_program.py runs them in the toolchain image
+        with tempfile.TemporaryDirectory() as scratch:
+            program = str(Path(scratch) / "compile")
+            session.run("rustc", "--edition", "2021", "--test", "-o", program, "docker/compile.rs", external=True)
+            session.run(program, external=True)
 
 
 @nox.session

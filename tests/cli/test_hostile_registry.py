@@ -32,7 +32,7 @@ crates=3
 DOCKERFILE = """\
 FROM rust:1-bookworm AS compile
 ARG CACHE_SCOPE
-RUN --mount=type=cache,id=${CACHE_SCOPE}-target,target=/target sh /context/docker/compile.sh build
+RUN --mount=type=cache,id=${CACHE_SCOPE}-target,target=/target /compile build
 FROM debian:bookworm-slim
 COPY --from=compile /out/x /usr/local/bin/service
 """

@@ -16,9 +16,9 @@ from tests.support import process
 pytestmark = pytest.mark.engine
 
 REPOSITORY = Path(__file__).parents[2]
-PLACE = "/build/1-0123456789abcdef"
+PLACE = "/build/2-0123456789abcdef"
 UNIT = "release/.fingerprint/dep-0123456789abcdef"
-UNPACK = "SOURCE=. sh /scripts/travel.sh unpack /docker/compile.sh replace {limit} abc"
+UNPACK = "SOURCE=. sh /scripts/travel.sh unpack /compile replace {limit} abc"
 PROGRAM = "rustc --edition 2021 /scripts/unpack.rs"
 OLD = f"{PLACE}/target/{UNIT}/old"
 
@@ -52,6 +52,8 @@ class Box:
         done = self.sh(f"{PROGRAM} -D warnings -o /buildkit-tasks-unpack")
         assert done.code == 0, done.all
         self.sh("printf '0123456789abcdef\\nrustc 1\\nx86_64-unknown-linux-gnu\\nnanoseconds\\n' > /toolchain.key")
+        made = self.sh("rustc --edition 2021 -o /compile /docker/compile.rs")
+        assert made.code == 0, made.err
 
     def sh(self, script: str) -> process.Done:
         """Run a script in the container; it may fail."""
@@ -422,7 +424,7 @@ def test_a_disk_that_gets_full_on_the_way_changes_nothing(box: Box) -> None:
 def test_filled_mounts_are_kept_where_only_empty_ones_are_to_be_filled(box: Box) -> None:
     write(box, "deps-1", member(f"{UNIT}/new"))
     before = box.there()
-    done = box.sh("cd /tmp && SOURCE=. sh /scripts/travel.sh unpack /docker/compile.sh empty 1000 abc")
+    done = box.sh("cd /tmp && SOURCE=. sh /scripts/travel.sh unpack /compile empty 1000 abc")
     assert done.code == 0, done.all
     assert "kept:" in done.err
     assert box.there() == before

@@ -38,7 +38,7 @@ FROM toolchain AS compile
 ARG CACHE_SCOPE
 RUN --mount=type=bind,target=/context \\
     --mount=type=cache,id=${CACHE_SCOPE}-target-${TARGETARCH},target=/build,sharing=locked \\
-    sh /context/compile.sh build
+    /compile build
 FROM scratch
 COPY --from=compile /out /
 """
@@ -92,7 +92,7 @@ def test_warming_wraps_the_step_with_the_target_mount_and_leaves_the_rest() -> N
         "--mount=type=bind,from=buildkit-tasks-warm,target=/run/buildkit-tasks-warm "
         "--mount=type=tmpfs,target=/.buildkit-tasks-warm : n1; "
         "sh /run/buildkit-tasks-warm/warm.sh prepare && "
-        "{ sh /context/compile.sh build ; sh /run/buildkit-tasks-warm/warm.sh judge; }"
+        "{ /compile build ; sh /run/buildkit-tasks-warm/warm.sh judge; }"
     )
 
 

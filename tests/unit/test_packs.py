@@ -181,7 +181,7 @@ FROM rust:1 AS compile
 ARG CACHE_SCOPE
 RUN --mount=type=bind,target=/context \\
     --mount=type=cache,id=${CACHE_SCOPE}-target-amd64,target=/build,sharing=locked \\
-    sh /context/docker/compile.sh build
+    /compile build
 FROM debian
 COPY --from=compile /x /y
 """
@@ -195,8 +195,8 @@ def test_the_scripts_take_the_place_of_the_compile_steps_command_and_nothing_els
     assert "type=cache" not in program
     assert "id=${CACHE_SCOPE}-target-amd64,target=/build,sharing=locked" in line
     assert "from=buildkit-tasks-pack,target=/run/buildkit-tasks-pack" in line
-    assert line.endswith("travel.sh unpack /context/docker/compile.sh empty 100 abc")
-    assert "compile.sh build" not in text
+    assert line.endswith("travel.sh unpack /compile empty 100 abc")
+    assert "/compile build" not in text
     assert "COPY --from=compile /buildkit-tasks-travel/ /" in text
 
 
@@ -221,12 +221,10 @@ def test_a_short_step_has_no_secrets_and_every_other_mount(secret: str) -> None:
 @pytest.mark.parametrize("word", ["100; id", "$(id)", "a b", "", "a\nb", "x,target=/y"])
 def test_only_words_come_into_the_shell_line(word: str) -> None:
     with pytest.raises(ValueError, match="words"):
-        packs.command_for("sh /context/docker/compile.sh build", ("unpack", word), "nonce")
+        packs.command_for("/compile build", ("unpack", word), "nonce")
 
 
-def test_a_compile_step_without_the_compile_script_is_refused() -> None:
-    step = compile_step.find(
-        DOCKERFILE.replace("sh /context/docker/compile.sh build", "cargo build"), {"CACHE_SCOPE": "a"}
-    )
-    with pytest.raises(Problem, match="does not use the compile script"):
+def test_a_compile_step_without_the_compile_program_is_refused() -> None:
+    step = compile_step.find(DOCKERFILE.replace("/compile build", "cargo build"), {"CACHE_SCOPE": "a"})
+    with pytest.raises(Problem, match="does not use the compile program"):
         packs.command_for(step.command, ("probe",), "nonce")

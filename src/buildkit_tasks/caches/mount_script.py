@@ -32,7 +32,7 @@ LONG_PATH = 2000
 #: What the step of `emptying` says of a mount that it has emptied, before the mount's number.
 EMPTIED = "buildkit-tasks: emptied "
 
-# Directories that cargo or the compile script change with every build; their times tell one state from another.
+# Directories that cargo or the compile program change with every build; their times tell one state from another.
 _GENERATION = (
     "find . -maxdepth 5 \\( -path './*/state/*' -o -name deps -o -name .fingerprint -o -name build"
     " -o -name incremental -o -path './cache/*' -o -path './src/*' -o -path './checkouts/*' \\)"

@@ -54,7 +54,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Facts:
-    """What travel.sh found. `toolchain` is the compile script's key; seconds of wall time.
+    """What travel.sh found. `toolchain` is the compile program's key; seconds of wall time.
 
     `form`: how this image compresses, zst or gz. `parts`: bytes of each part's file, before compression.
     """
@@ -286,7 +286,7 @@ _UNPACKER = f"rustc --edition 2021 -o /buildkit-tasks-unpack /run/{SCRIPTS}/unpa
 
 _OUT = "/buildkit-tasks-travel"
 _PACK = "/run/buildkit-tasks-pack"
-_COMPILE = re.compile(r"(?P<script>\S*compile\.sh) build\b")
+_COMPILE = re.compile(r"(?P<script>\S*/compile) build\b")
 
 
 def command_for(compile_command: str, words: Sequence[str], nonce: str) -> str:
@@ -295,8 +295,8 @@ def command_for(compile_command: str, words: Sequence[str], nonce: str) -> str:
     if not found:
         raise Problem(
             "cache-missing",
-            "The compile step does not use the compile script, so nobody can tell what of its mount is whole.",
-            hint="docs/how-to/adopt.md shows how to take the compile script over",
+            "The compile step does not use the compile program, so nobody can tell what of its mount is whole.",
+            hint="docs/how-to/adopt.md shows how to take the compile program over",
         )
     verb, *rest = words
     if not all(re.fullmatch(r"[a-z0-9]+", word) for word in (nonce, *words)):

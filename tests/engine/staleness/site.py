@@ -28,13 +28,29 @@ from tests.engine.staleness import tree
 
 PROJECT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
-SCRIPT = (PROJECT / "docker/compile.sh").read_text()
+SCRIPT = (PROJECT / "docker/compile.rs").read_text()
 DOCKERFILE = (PROJECT / "docker/Dockerfile").read_text()
+CROSS = (PROJECT / "docker/cross.sh").read_text()
 SESSION = f"bt-stale-{secrets.token_hex(4)}"  # part of every mount id, so that they can be found and removed
 BINS = "api worker"
 MANIFEST = "share/buildkit-tasks/manifest.json"  # beside each program's bin/
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 CA = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def dockerfile(*, spoilt: bool) -> str:
+    """The product's Dockerfile. The toolchain stage is made with docker/key.rs, which is always the product's program.
+
+    Where docker/compile.rs is another one, the compile stage runs that, with the toolchain's identity as it is.
+    """
+    text = DOCKERFILE.replace("source=docker/compile.rs,", "source=docker/key.rs,")
+    again = re.search(r"(rustc .* -o /compile \S+) &&", text)
+    assert text != DOCKERFILE
+    assert again is not None
+    if spoilt:
+        mount = "--mount=type=bind,source=docker/compile.rs,target=/docker/compile.rs"
+        text = text.replace("FROM toolchain AS compile\n", f"FROM toolchain AS compile\nRUN {mount} {again[1]}\n")
+    return text
 
 
 def docker(
@@ -180,12 +196,12 @@ def _pack(context: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Build:
-    """One build: which programs, build arguments, toolchain image. `spoilt`: what is replaced in its compile script."""
+    """One build: which programs, build arguments, toolchain image. `script` replaces the compile program."""
 
     bins: str = BINS
     args: tuple[tuple[str, str], ...] = ()
     image: str = "plain"
-    spoilt: tuple[str, str] | None = None
+    script: str | None = None
 
 
 @dataclass
@@ -244,7 +260,7 @@ class Site:
         self._write_docker(self._script)
 
     def use_script(self, text: str) -> None:
-        """Build with another compile script from now on; the identity of the toolchain stays the product's."""
+        """Build with another compile program from now on; the identity of the toolchain stays the product's."""
         self._script = text
         self._write_docker(text)
 
@@ -254,17 +270,18 @@ class Site:
         if self.design.classic:
             _write_changed(place / "Dockerfile", (HERE / "classic.Dockerfile").read_text())
             # COPY is cached by content: another case's layer would bring its times along
-            _write_changed(place / "compile.sh", f"# {self.scope}\n")
+            _write_changed(place / "compile.rs", f"// {self.scope}\n")
             return
-        _write_changed(place / "compile.sh", script)
-        _write_changed(place / "key.sh", SCRIPT)
-        text = DOCKERFILE.replace("source=docker/compile.sh,", "source=docker/key.sh,")
+        _write_changed(place / "compile.rs", script)
+        _write_changed(place / "key.rs", SCRIPT)
+        _write_changed(place / "cross.sh", CROSS)
+        text = dockerfile(spoilt=script != SCRIPT)
         text = text.replace("ARG RUSTFLAGS\n", "ARG RUSTFLAGS\nARG GREETING\nARG UNTRACKED\n")
         assert text.count("UNTRACKED") == 1
         text += "\nFROM scratch AS programs\nARG CACHE_SCOPE\nCOPY --from=compile /out/${CACHE_SCOPE} /\n"
         _write_changed(place / "Dockerfile", text)
         ignore = (PROJECT / ".dockerignore").read_text()
-        _write_changed(self.context / ".dockerignore", f"{ignore}!docker/key.sh\n")
+        _write_changed(self.context / ".dockerignore", f"{ignore}!docker/key.rs\n")
 
     def command(self, build: Build, out: Path) -> list[str]:
         """The argv of a build of the present tree."""
@@ -286,13 +303,12 @@ class Site:
 
     def build(self, build: Build, until: Callable[[Progress], bool] | None = None) -> Result:
         """Build and run the programs. When `until` says so, the client is killed in mid-build (SIGKILL)."""
-        if build.spoilt is not None:
-            assert self._script.count(build.spoilt[0]) == 1
-            self._write_docker(self._script.replace(*build.spoilt))
+        if build.script is not None:
+            self._write_docker(build.script)
         try:
             return self._build(build, until)
         finally:
-            if build.spoilt is not None:
+            if build.script is not None:
                 self._write_docker(self._script)
 
     def _build(self, build: Build, until: Callable[[Progress], bool] | None) -> Result:
@@ -311,9 +327,14 @@ class Site:
         log = "\n".join(line for vertex in progress.vertexes.values() for line in vertex.log)
         programs, manifests = None, {}
         if process.returncode == 0:
-            programs = {name: _run(out / name / "bin/service") for name in build.bins.split()}
+            programs = {
+                name: _run(out / name / "bin" / ("service" if self.design.classic else name))
+                for name in build.bins.split()
+            }
             written = {name: out / name / MANIFEST for name in programs}
-            manifests = {name: path.read_text() for name, path in written.items() if path.exists()}
+            manifests = {
+                name: path.read_text("utf-8", "surrogateescape") for name, path in written.items() if path.exists()
+            }
         shutil.rmtree(out, ignore_errors=True)
         return Result(programs, progress.compiled, progress.marked, progress.fresh, log + decoder.close(), manifests)
 

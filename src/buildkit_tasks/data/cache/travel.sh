@@ -5,7 +5,7 @@
 #   travel.sh pack   COMPILE SCOPE          the parts as NAME.tar.FORM: registry git deps-1 deps-2 …, and rest for SCOPE all
 #   travel.sh unpack COMPILE WHEN LIMIT ID  a pack into the mounts; WHEN: empty or replace; LIMIT in bytes
 #
-# COMPILE is the compile script: it alone knows where a toolchain's tree lies. Packing needs GNU tar and find. FORM is zst
+# COMPILE is the compile program: it alone knows where a toolchain's tree lies. Packing needs GNU tar and find. FORM is zst
 # where the image has zstd, else gz; every part is a job of its own, so that all cores have something to do.
 #
 # A pack of dependencies holds no unit of a crate that lies in the repository, and no path but those named here: what
@@ -34,7 +34,7 @@ learn() {
     LC_ALL=C
     export LC_ALL
     : "${CARGO_HOME:=${HOME:-/root}/.cargo}"
-    sh "$compile" place > /tmp/place
+    "$compile" place > /tmp/place
     { read -r base; read -r key; read -r rustc; read -r host; read -r profile; read -r source; } < /tmp/place
     rm /tmp/place
     mount=${base%/*}
@@ -328,7 +328,7 @@ place_all() {
 
 # The profile's directories only. With them goes what the workspace's own crates had there: cargo compiles those again.
 # The record of the last sync goes first: what the pack holds of vendored crates was made of sources that nobody here saw,
-# and a compile script without a record believes none of it.
+# and a compile program without a record believes none of it.
 place_units() {
     rm -rf "$base/src" "$base/state"
     mkdir -p "$base/target" "$base/src" "$base/state"
