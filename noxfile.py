@@ -84,7 +84,7 @@ TRAVEL = ("tests/engine/test_travel_machines.py", "tests/engine/test_cache_unlis
 
 @nox.session
 def travel(session: nox.Session) -> None:
-    """Shared caches between two engines, with faults on the way (three minutes; copies 2 GB into the second engine)."""
+    """Shared caches between two engines, with faults on the way; an engine that lists nothing (four minutes; 2 GB)."""
     session.run("pytest", "-q", "-s", "-m", "slow", *TRAVEL, *session.posargs)
 
 
