@@ -111,16 +111,14 @@ def box(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bo
 
 def _edit(box: Box, number: int) -> None:
     """Something of every kind: an edit, a file that comes and one that goes, a directory, a link."""
-    odd = bool(number % 2)
     changes: list[Change] = [
         Write(PART, f'pub const TEXT: &str = "part {number}";\n'),
-        Link(LINK, "swap2.txt" if odd else "swap1.txt"),
-        Delete(f"{COMMON}/listed/b") if odd else Write(f"{COMMON}/listed/b", "b\n"),
+        Link(LINK, f"swap{number % 2 + 1}.txt"),
     ]
-    for name in ("d", "e"):  # one that comes and one that goes
-        place = f"{COMMON}/listed/{name}"
-        there = (box.context / place).exists()
-        changes.append(Delete(place) if there else Write(f"{place}/file", "d\n"))
+    for name in ("listed/b", "listed/d/file"):  # what was there goes, what was not comes
+        there = (box.context / COMMON / name).exists()
+        gone = f"{COMMON}/{name.removesuffix('/file')}"
+        changes.append(Delete(gone) if there else Write(f"{COMMON}/{name}", "text\n"))
     Several(tuple(changes)).apply(box.context)
 
 
@@ -150,7 +148,7 @@ def test_a_system_call_that_fails_fails_the_step_by_name(fault: Fault, box: Box)
     ("before", "out", "around", "named"),
     [
         ("", "/small", "", "/small/"),
-        ("", "/out", "ulimit -n 9;", "Too many open files"),
+        ("", "/out", "ulimit -n 6;", "Too many open files"),
         (
             "PATH=/tmp/killed:$PATH",
             "/out",
