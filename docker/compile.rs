@@ -1213,6 +1213,7 @@ impl Marks<'_> {
 impl Step {
     /// Makes `src` equal to the context, and every difference visible to cargo. Returns the context as it is.
     fn sync(&self) -> Outcome<Tree> {
+        let began = Instant::now();
         let mut tree = self.sync_once(None)?;
         // step: clock {
         while stamp(&self.state("synced"))?
@@ -1223,6 +1224,7 @@ impl Step {
         }
         // step: clock }
         remove(&self.state("pending"))?;
+        say(&format!("compared {} names in {:.3} s", tree.0.len(), began.elapsed().as_secs_f64()));
         Ok(tree)
     }
 
