@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildkit_tasks.core import dotenv_edit, dotenv_text
@@ -35,6 +35,9 @@ def test_an_empty_secret_is_filled_in_place() -> None:
 COMPLETED = [
     ("P=\n", "export P=\n", "export P=made\n"),
     ("P=\n", "P=  # note\n", "P=made  # note\n"),
+    ("P=\n", "P: # note\n", "P:made # note\n"),
+    ("P=\n", "P=\t# note\n", "P=\tmade # note\n"),
+    ("P: # note\n", "A=1\n", "A=1\nP:made # note\n"),
     ("P=\n", 'P=""\n', 'P="made"\n'),
     ("P=\n", "P='' # note\n", "P='made' # note\n"),
     ("P=\n", "P: \n", "P: made\n"),
@@ -73,6 +76,7 @@ def test_a_generated_value_never_needs_quotes() -> None:
         dotenv_edit.complete("P=\n", "", {"P": "a b"})
 
 
+@settings(max_examples=400, deadline=None)
 @given(FILES, FILES)
 def test_only_what_is_meant_changes_and_a_second_time_nothing(example: bytes, existing: bytes) -> None:
     texts = dotenv_text.decode(example), dotenv_text.decode(existing)

@@ -66,18 +66,20 @@ def _fill(source: DotEnv, empty: Mapping[str, Assignment], generated: Mapping[st
     parts, done = [], 0
     for one in sorted(empty.values(), key=lambda a: a.start):
         if one.name in generated:
-            at = _place(source.text, one)
-            parts += [source.text[done:at], generated[one.name]]
+            at, behind = _place(source.text, one)
+            parts += [source.text[done:at], generated[one.name], behind]
             done = at
     return "".join([*parts, source.text[done:]])
 
 
-def _place(text: str, one: Assignment) -> int:
-    """Where the value of an empty assignment goes: between its quotes, or in front of the blanks of its line."""
+def _place(text: str, one: Assignment) -> tuple[int, str]:
+    """Where the value of an empty assignment goes, and what goes behind it: a comment needs a blank in front of it."""
     if one.quote:
-        return one.value_start + 1
-    yaml = text[one.behind - 1] == ":" and text[one.behind : one.behind + 1] == " "
-    return one.behind + 1 if yaml else one.behind
+        return one.value_start + 1, ""
+    if one.end > one.value_start and text[one.value_start - 1] != " ":
+        return one.value_start, " "
+    yaml = one.end == one.value_start and text[one.behind - 1 : one.behind + 1] == ": "
+    return one.behind + yaml, ""
 
 
 def _statement(model: DotEnv, one: Assignment, generated: Mapping[str, str]) -> str:
@@ -88,8 +90,8 @@ def _statement(model: DotEnv, one: Assignment, generated: Mapping[str, str]) -> 
     tail = rest if rest.lstrip().startswith("#") else ""
     if not (one.blank and one.name in generated and model.counting[one.name] is one):
         return text[one.start : one.end] + tail
-    at = _place(text, one)
-    return text[one.start : at] + generated[one.name] + text[at : max(at, one.end)] + tail
+    at, behind = _place(text, one)
+    return text[one.start : at] + generated[one.name] + behind + text[at : max(at, one.end)] + tail
 
 
 def _check(before: DotEnv, model: DotEnv, done: Completion, generated: Mapping[str, str]) -> None:
