@@ -26,8 +26,8 @@ INSPECT = "Name:   default\nDriver: docker\n\nNodes:\nName:   default\nStatus: r
 
 
 def info(**more: Any) -> str:
-    """The engine's document, its clock equal to ours."""
-    return json.dumps({**INFO, "SystemTime": datetime.now(timezone.utc).isoformat(), "MemTotal": 8 << 30, **more})
+    """The engine's document; the docker of the tests writes the time of the call for @NOW@."""
+    return json.dumps({**INFO, "SystemTime": "@NOW@", "MemTotal": 8 << 30, **more})
 
 
 def config(bench: Bench, **api: Any) -> str:
@@ -351,11 +351,6 @@ def test_json_is_one_document_and_a_failure_has_its_exit_code(shop: Bench) -> No
     assert states["dotenv"] == "fail"
     assert set(content["checks"][0]) == {"name", "state", "found", "wanted", "why", "remedy", "fix"}
     assert done.code == 37
-
-
-def test_doctor_takes_less_than_three_seconds(shop: Bench) -> None:
-    no_registry(shop)
-    assert json.loads(shop.invoke("doctor", "--json").out)["seconds"] < 3
 
 
 def test_fix_applies_the_safe_remedies_with_consent(shop: Bench) -> None:

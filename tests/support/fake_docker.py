@@ -4,7 +4,8 @@
 FAKE_DOCKER names a directory: replies.json is a list of {"match", "stdout", "stderr", "code", "wait"}; the first whose
 `match` is part of the joined arguments answers. Calls are appended to calls.jsonl. A reply with `once` answers only the
 first call that matches, one with `after` only calls after the first whose arguments have that word. `leaves` are files
-for the directory that a bake definition exports to; only definitions that export to one match then.
+for the directory that a bake definition exports to; only definitions that export to one match then. `@NOW@` in an
+answer is the time of the call.
 """
 
 import json
@@ -12,6 +13,7 @@ import os
 import re
 import signal
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 place = Path(os.environ["FAKE_DOCKER"])
@@ -39,7 +41,8 @@ for reply in json.loads((place / "replies.json").read_text()):
             Path(place_left, name).write_text(text)
         if "--metadata-file" in sys.argv and "metadata" in reply:
             Path(sys.argv[sys.argv.index("--metadata-file") + 1]).write_text(json.dumps(reply["metadata"]))
-        sys.stdout.write(reply.get("stdout", ""))
+        now = datetime.now(timezone.utc).isoformat()
+        sys.stdout.write(reply.get("stdout", "").replace("@NOW@", now))
         sys.stdout.flush()
         sys.stderr.write(reply.get("stderr", ""))
         sys.stderr.flush()
