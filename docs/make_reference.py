@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import make_rooms
+
 from buildkit_tasks.core import settings_reference
 
 HERE = Path(__file__).parent / "reference"
@@ -11,3 +13,4 @@ HERE = Path(__file__).parent / "reference"
 if __name__ == "__main__":
     (HERE / "settings.md").write_text(settings_reference.markdown(), "utf-8")
     (HERE / "settings.schema.json").write_text(settings_reference.schema(), "utf-8")
+    make_rooms.PAGE.write_text(make_rooms.page(), "utf-8")

@@ -24,7 +24,7 @@ from tests.support import process
 
 CA = Path("/etc/ssl/certs/ca-certificates.crt")
 
-#: What `compile.sh build` gives cargo and gcc. The target is the machine's own here, so it needs no flag.
+#: What `compile build` gives cargo and gcc. The target is the machine's own here, so it needs no flag.
 EMULATED = f"""\
 FROM --platform=$BUILDPLATFORM {RUST} AS packages
 ARG TARGETARCH

@@ -96,7 +96,7 @@ def cold(sample: Sample, session: Session) -> None:
         # the target mounts are a platform's own; in the registry's the second would find the crates of the first
         clear(f"{sample.name}/{decided.workspace.scope}-cargo-")
         seconds[platform], built = sample.build(platform, "--no-cache")
-        steps[platform] = max(s["seconds"] or 0 for s in built["steps"] if "compile.sh build" in s["name"])
+        steps[platform] = max(s["seconds"] or 0 for s in built["steps"] if "/compile build" in s["name"])
     print()
     print(f"Cold, {_what(sample)}: `invoke build --platform P --no-cache` from empty mounts, toolchain stage cached")
     print("| | amd64, s | arm64, cross, s | arm64 / amd64 |")

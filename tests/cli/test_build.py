@@ -26,6 +26,7 @@ def test_build_is_one_solve_for_all_services_with_buildkit_on(bench: Bench) -> N
         "BIN": "api",
         "CACHE_SCOPE": "shop",
         "PROFILE": "release",
+        "PROGRAMS": "api worker",
         "CARGO_INCREMENTAL": "1",
     }
     assert "2 crates compiled (common, api), 390 reused" in done.err
@@ -46,6 +47,8 @@ def test_chosen_services_become_the_binaries_to_compile(bench: Bench) -> None:
     definition = json.loads(bench.call("bake")["stdin"])
     assert list(definition["target"]) == ["worker"]
     assert definition["target"]["worker"]["args"]["BINS"] == "worker"
+    # the selection of packages, and with it the features of dependencies, does not depend on the choice
+    assert definition["target"]["worker"]["args"]["PROGRAMS"] == "api worker"
 
 
 def test_ci_and_the_flag_switch_incremental_off(bench: Bench) -> None:
@@ -158,6 +161,7 @@ def test_unreadable_dotenv(bench: Bench) -> None:
 
 
 def test_missing_secret_says_how_to_make_one(bench: Bench) -> None:
+    (bench.root / ".env.example").write_text("PG_PASS=\n")
     bench.reply(
         "config --format json",
         code=1,

@@ -11,7 +11,7 @@ from tests.cli.conftest import INFO, Bench
 from tests.support import process
 
 PLAIN = """\
-#1 [compile 2/2] RUN sh compile.sh build
+#1 [compile 2/2] RUN /compile build
 #1 0.412    Compiling api v0.1.0 (/src/api)
 #1 DONE 2.4s
 """

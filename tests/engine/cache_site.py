@@ -159,7 +159,7 @@ def make_rust(folder: Path, bases: Mapping[str, str]) -> Site:
     )
     (root / "services/Cargo.toml").write_text(f'[workspace]\nmembers = {json.dumps(list(CRATES))}\nresolver = "2"\n')
     (root / "tasks.py").write_text("from buildkit_tasks import namespace\n")
-    (root / ".dockerignore").write_text("*\n!services\n!docker/compile.sh\n**/target\n")
+    (root / ".dockerignore").write_text("*\n!services\n!docker/compile.rs\n!docker/cross.sh\n**/target\n")
     services = {
         name: {
             "image": f"{scope}/{name}:dev",

@@ -15,7 +15,7 @@ FILES = {
     "Cargo.toml": '[workspace]\nresolver = "2"\nmembers = ["apps/*", "libs/*"]\n',
     "libs/shared/Cargo.toml": '[package]\nname = "shared"\nversion = "0.1.0"\nedition = "2021"\n',
     "libs/shared/src/lib.rs": 'pub fn word() -> &\'static str {\n    "shared-one"\n}\n',
-    ".dockerignore": "*\n!Cargo.toml\n!Cargo.lock\n!apps\n!libs\n!docker/compile.sh\n**/target\n",
+    ".dockerignore": "*\n!Cargo.toml\n!Cargo.lock\n!apps\n!libs\n!docker/compile.rs\n!docker/cross.sh\n**/target\n",
     "README.md": "nothing to do with the build\n",
 }
 
@@ -65,7 +65,7 @@ def compose(project: str, *apps: str) -> str:
 
 
 def make(place: Path, project: str, apps: tuple[str, ...] = ("pears", "plums")) -> Path:
-    """Write the repository and put our Dockerfile and compile script into it, as `docs/how-to/adopt.md` says."""
+    """Write the repository and put our Dockerfile and compile program into it, as `docs/how-to/adopt.md` says."""
     files = {**FILES, "Cargo.lock": lock(*apps), "compose.yaml": compose(project, *apps)}
     for name in apps:
         files.update(app(name))
@@ -73,7 +73,7 @@ def make(place: Path, project: str, apps: tuple[str, ...] = ("pears", "plums")) 
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text(text)
     (place / "docker").mkdir()
-    for name in ("Dockerfile", "compile.sh"):
+    for name in ("Dockerfile", "compile.rs", "cross.sh"):
         shutil.copy(REPOSITORY / "docker" / name, place / "docker" / name)
     return place
 

@@ -231,7 +231,7 @@ def test_real_rust_in_both_tiers(old: OldEngine, base_images: Mapping[str, str],
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     (root / "docker").mkdir()
-    for name in ("docker/Dockerfile", "docker/compile.sh", ".dockerignore", "tasks.py"):
+    for name in ("docker/Dockerfile", "docker/compile.rs", "docker/cross.sh", ".dockerignore", "tasks.py"):
         (root / name).write_bytes((here / name).read_bytes())
     (root / "compose.yaml").write_text(COMPOSE.replace("dockerfile: Dockerfile", "dockerfile: docker/Dockerfile"))
     env = {"BUILDKIT_TASKS_BUILDERS_NAME": builder, "BUILDKIT_TASKS_BUILDERS_LEGACY_CA": "layer"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import secrets
 import shutil
 import tarfile
@@ -16,7 +17,8 @@ import pytest
 
 from buildkit_tasks.core.world import World
 from buildkit_tasks.packs import pack as pack_model
-from buildkit_tasks.registry.client import Client, reference
+from buildkit_tasks.registry.client import Client
+from buildkit_tasks.registry.names import reference
 from tests.engine import cache_site
 from tests.engine.cache_site import CRATES, Site
 from tests.engine.machines import Machine
@@ -100,8 +102,9 @@ def test_a_push_of_what_is_there_sends_nothing(first: Machine) -> None:
 def test_a_pull_into_filled_mounts_changes_nothing_unless_asked(first: Machine, machine: Machine) -> None:
     assert "itoa" in machine.compiles()
     done = machine.run("cache.pull")
-    assert done.code != 0
-    assert "the mounts are filled already" in done.err
+    assert done.code == 0, done.all
+    assert "the mounts are filled already; invoke cache.pull --replace" in done.err
+    assert not machine.document("cache.pull")["pull"]["unpacked"]
     assert machine.document("build", "--no-cache")["cargo"]["compiled"] == []
     assert machine.document("cache.pull", "--replace")["pull"]["unpacked"]
     assert sorted(machine.document("build", "--no-cache")["cargo"]["compiled"]) == sorted(CRATES)
@@ -167,17 +170,64 @@ def test_secrets_that_lie_in_the_mounts_do_not_travel(
     )
     first.site.in_mounts(plant, str(first.more["BUILDKIT_TASKS_CACHES_NAMESPACE"]))
     first.document("cache.push", "--force")
-    # blobs are tars of compressed parts; what is looked for in vain must be what can be found
+    # what is looked for in vain must be what can be found
+    assert words_in(registry, base_images, first.site.root, secret, "libitoa") == ["libitoa"]
+
+
+def words_in(registry: Registry, bases: Mapping[str, str], cwd: Path, *words: str) -> list[str]:
+    """Which of the words any pack in the registry holds: blobs are tars of compressed parts."""
+    patterns = " ".join(f"-e {word}" for word in words)
     look = (
-        f"for blob in $(find /registry -name data); do tar -xOf $blob > /tmp/part 2>/dev/null || continue; "
-        f"{{ zstd -dc /tmp/part || gzip -dc /tmp/part; }} 2>/dev/null | grep -a -o -e {secret} -e libitoa; "
+        "for blob in $(find /registry -name data); do tar -xOf $blob > /tmp/part 2>/dev/null || continue; "
+        f"{{ zstd -dc /tmp/part || gzip -dc /tmp/part; }} 2>/dev/null | grep -a -o {patterns}; "
         "done | sort -u"
     )
-    image = base_images.get("rust:1-bookworm", "rust:1-bookworm")
-    found = process.ok(
-        ["docker", "run", "--rm", "-v", f"{registry.data}:/registry:ro", image, "sh", "-c", look], first.site.root
-    )
-    assert found.out.split() == ["libitoa"]
+    image = bases.get("rust:1-bookworm", "rust:1-bookworm")
+    argv = ["docker", "run", "--rm", "-v", f"{registry.data}:/registry:ro", image, "sh", "-c", look]
+    return process.ok(argv, cwd).out.split()
+
+
+#: Files of a careless repository, and what they say beside the secret.
+SECRETS = {
+    ".env": "PASSWORD={}",
+    ".git/config": "[http]\n\textraheader = AUTHORIZATION: basic {}",
+    "services/api/.env.local": "PASSWORD={}",
+    "services/api/deploy.key": "{}",
+    "services/worker/.npmrc": "//r.example/:_authToken={}",
+    "services/worker/.aws/config": "aws_secret_access_key = {}",
+    "services/common/notes.txt": "-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n-----END OPENSSH PRIVATE KEY-----",
+}
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_secrets_of_a_repository_without_dockerignore_do_not_travel_with_its_sources(
+    first: Machine, registry: Registry, base_images: Mapping[str, str], tmp_path: Path, copied: bool
+) -> None:
+    """`copied`: a build script has put one of them where it puts what it makes."""
+    secret = f"very-secret-{secrets.token_hex(8)}"
+    copy = shutil.copytree(first.site.root, tmp_path / first.site.scope)
+    (copy / ".dockerignore").unlink()
+    for path, text in SECRETS.items():
+        (copy / path).parent.mkdir(exist_ok=True)
+        (copy / path).write_text(text.format(secret))
+    if copied:
+        line = 'std::fs::copy("../../.env", std::env::var("OUT_DIR").unwrap() + "/.env").ok();'
+        script = copy / "services/common/build.rs"
+        script.write_text(script.read_text().replace("fn main() {", f"fn main() {{ {line}"))
+    other = fresh(replace(first.site, root=copy), registry, tmp_path)
+    everything = {"BUILDKIT_TASKS_REMOTE_CACHE_SCOPE": "all"}
+    other.compiles()
+    done = other.run("cache.push", "--force", **everything)
+    assert done.code == 0, done.all
+    assert f"({len(SECRETS)} in all)" in done.err
+    present = ["fingerprint/worker", "state/tree"]
+    assert words_in(registry, base_images, copy, secret, *present) == present
+    # a clone has none of them, and nothing of them is missed
+    for path in SECRETS:
+        (copy / path).unlink()
+    clone = fresh(replace(first.site, root=copy), registry, tmp_path)
+    assert clone.document("cache.pull", **everything)["pull"]["unpacked"]
+    assert clone.compiles() == (sorted(CRATES) if copied else [])
 
 
 def test_a_forged_pack_is_refused_and_a_build_goes_on_without(
@@ -190,12 +240,13 @@ def test_a_forged_pack_is_refused_and_a_build_goes_on_without(
     client = Client(World(env={}, cwd=tmp_path, home=tmp_path), reference(f"{registry.host}/team/cache"))
     sound = client.manifest(exact)
     assert sound is not None
-    label = client.labels(sound)[pack_model.LABEL]
+    # as our own in everything that is looked at before it is fetched
+    label = json.dumps({**json.loads(client.labels(sound)[pack_model.LABEL]), "parts": {"deps-1.tar.gz": 9}})
     with tarfile.open(tmp_path / "deps-1.tar.gz", "w:gz") as tar:
         item = tarfile.TarInfo("../../../../usr/local/cargo/registry/evil")
         tar.addfile(item, io.BytesIO())
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY deps-1.tar.gz /\n")
-    output = f"type=image,name={name},push=true,oci-mediatypes=true"
+    output = f"type=image,name={name},push=true,oci-mediatypes=true,compression=uncompressed,force-compression=true"
     argv = ["docker", "buildx", "build", "-q", "--provenance=false", "--output", output]
     process.ok([*argv, "--label", f"{pack_model.LABEL}={label}", str(tmp_path)], tmp_path, first.env)
     process.run(["docker", "image", "rm", name], tmp_path)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from buildkit_tasks.core.world import World
-from buildkit_tasks.registry.client import Client, reference
+from buildkit_tasks.registry.client import Client
+from buildkit_tasks.registry.names import reference
 from tests.engine import cache_site
 from tests.engine.cache_site import CRATES
 from tests.engine.machines import Machine
@@ -68,7 +69,7 @@ def blob(here: Machine, second: SecondEngine) -> Path:
     tag = here.document("cache.list")["packs"][0]["tags"][0]
     manifest = Client(world, reference(str(here.more["BUILDKIT_TASKS_PACKS_REPOSITORY"]))).manifest(tag)
     assert manifest is not None
-    digest = max(manifest.layers, key=lambda layer: layer[1])[0].removeprefix("sha256:")
+    digest = max(manifest.layers, key=lambda layer: layer.size).digest.removeprefix("sha256:")
     return second.blobs / digest[:2] / digest / "data"
 
 

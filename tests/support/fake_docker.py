@@ -3,11 +3,13 @@
 
 FAKE_DOCKER names a directory: replies.json is a list of {"match", "stdout", "stderr", "code", "wait"}; the first whose
 `match` is part of the joined arguments answers. Calls are appended to calls.jsonl. A reply with `once` answers only the
-first call that matches, one with `after` only calls after the first whose arguments have that word.
+first call that matches, one with `after` only calls after the first whose arguments have that word. `leaves` are files
+for the directory that a bake definition exports to; only definitions that export to one match then.
 """
 
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -30,7 +32,11 @@ with (place / "calls.jsonl").open("a+") as log:
 for reply in json.loads((place / "replies.json").read_text()):
     spent = reply.get("once") and any(reply["match"] in earlier for earlier in before)
     early = reply.get("after") and not any(reply["after"] in earlier for earlier in before)
-    if reply["match"] in line and not spent and not early:
+    exported = re.search(r"type=local,dest=([^\"]+)", str(call["stdin"]))
+    if reply["match"] in line and not spent and not early and ("leaves" not in reply or exported):
+        place_left = exported[1] if exported else ""
+        for name, text in reply.get("leaves", {}).items():
+            Path(place_left, name).write_text(text)
         if "--metadata-file" in sys.argv and "metadata" in reply:
             Path(sys.argv[sys.argv.index("--metadata-file") + 1]).write_text(json.dumps(reply["metadata"]))
         sys.stdout.write(reply.get("stdout", ""))

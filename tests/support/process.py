@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +68,29 @@ def ok(argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None] | No
     done = run(argv, cwd, env, timeout=more.get("timeout", 600))
     assert done.code == 0, f"{argv} ended with {done.code}\n{done.out}\n{done.err}"
     return done
+
+
+_MEASURED = """\
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+open(sys.argv[1], "w").write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(code)
+"""
+
+
+def measured(
+    argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None] | None = None, *, timeout: float = 60
+) -> tuple[Done, float, float]:
+    """Like `run`, with the seconds that it took and the most MB of memory that one of its processes had.
+
+    A process between this one and the program: what the program had before it began, ours, does not count.
+    """
+    with tempfile.NamedTemporaryFile("r") as peak:
+        began = time.monotonic()
+        done = run([sys.executable, "-I", "-c", _MEASURED, peak.name, *argv], cwd, env, timeout=timeout)
+        seconds = time.monotonic() - began
+        size = int(peak.read()) * (1 if sys.platform == "darwin" else 1024)
+    return done, seconds, size / 1e6
 
 
 def start(argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None] | None = None) -> subprocess.Popen[str]:

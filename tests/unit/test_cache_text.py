@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from buildkit_tasks.caches import collector, mount_script, warm_step
 from buildkit_tasks.caches.mount_script import Opened
+from buildkit_tasks.core import docker
 from buildkit_tasks.core.errors import Problem
 
 INSPECTED = """\
@@ -36,7 +38,7 @@ FROM toolchain AS compile
 ARG CACHE_SCOPE
 RUN --mount=type=bind,target=/context \\
     --mount=type=cache,id=${CACHE_SCOPE}-target-${TARGETARCH},target=/build,sharing=locked \\
-    sh /context/compile.sh build
+    /compile build
 FROM scratch
 COPY --from=compile /out /
 """
@@ -90,7 +92,7 @@ def test_warming_wraps_the_step_with_the_target_mount_and_leaves_the_rest() -> N
         "--mount=type=bind,from=buildkit-tasks-warm,target=/run/buildkit-tasks-warm "
         "--mount=type=tmpfs,target=/.buildkit-tasks-warm : n1; "
         "sh /run/buildkit-tasks-warm/warm.sh prepare && "
-        "{ sh /context/compile.sh build ; sh /run/buildkit-tasks-warm/warm.sh judge; }"
+        "{ /compile build ; sh /run/buildkit-tasks-warm/warm.sh judge; }"
     )
 
 
@@ -105,3 +107,28 @@ def test_opening_uses_the_sharing_of_the_project_and_checks_all_before_anything_
     assert "--mount=type=cache,id=shop-target-amd64,target=/mnt/0,sharing=locked" in text
     assert "--mount=type=cache,id=shop-cargo-registry,target=/mnt/1,sharing=shared" in text
     assert text.index('= "g1  -" ] || exit 75') < text.index("rm -rf")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a b", "a,target=/x", "a\nRUN id", "$(id)", "a;id", 'a"', "a'", "a\\", "a#", "`id`", "${X}"]
+)
+def test_nothing_that_could_go_on_with_something_else_comes_into_a_generated_dockerfile(text: str) -> None:
+    sound = [Opened("shop-target-amd64", "locked")]
+    for make in (
+        lambda: Opened(text, "locked"),
+        lambda: Opened("shop", text),
+        lambda: mount_script.listing(text, sound, "n1"),
+        lambda: mount_script.removal("rust:1", sound, [text], "n1"),
+    ):
+        with pytest.raises(Problem) as caught:
+            make()
+        assert caught.value.code == "cache-missing"
+
+
+def test_a_definition_means_what_it_says() -> None:
+    definition = {"target": {"a": {"args": {"X": "${Y}", "%{N}": "$${Z}"}, "tags": ["t"], "no-cache": True}}}
+    written = docker.bake(Path("/"), definition, Path("/m")).stdin
+    assert written is not None
+    assert json.loads(written) == {
+        "target": {"a": {"args": {"X": "$${Y}", "%%{N}": "$$${Z}"}, "tags": ["t"], "no-cache": True}}
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -27,3 +28,12 @@ def test_every_task_that_is_named_exists(page: Path) -> None:
     text = "\n".join(re.findall(r"`[^`\n]+`|^(?: {4}|\$ ).+$", page.read_text("utf-8"), re.MULTILINE))
     named = set(re.findall(r"\binvoke ([a-z][a-z.-]+[a-z])\b", text))
     assert named - known == set()
+
+
+def test_the_table_of_rooms_is_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("make_rooms", REPOSITORY / "docs" / "make_rooms.py")
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    assert made.page() == (REPOSITORY / "CONTRIBUTING.md").read_text(), "run nox -s reference"

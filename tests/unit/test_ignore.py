@@ -11,7 +11,7 @@ from buildkit_tasks.dockerfiles.ignore import Ignore, walk
 TREE = (
     "Dockerfile",
     "README.md",
-    "docker/compile.sh",
+    "docker/compile.rs",
     "docker/README.md",
     "services/Cargo.toml",
     "services/README.md",
@@ -37,10 +37,10 @@ def _sent(root: Path, *texts: str) -> set[str]:
         ("*", set(TREE)),
         (
             "*\n!services\nservices/target",
-            {"Dockerfile", "README.md", "docker/compile.sh", "docker/README.md", TREE[8]},
+            {"Dockerfile", "README.md", "docker/compile.rs", "docker/README.md", TREE[8]},
         ),
-        ("*\n!docker/compile.sh", set(TREE) - {"docker/compile.sh"}),
-        ("!docker/compile.sh\n*", set(TREE)),
+        ("*\n!docker/compile.rs", set(TREE) - {"docker/compile.rs"}),
+        ("!docker/compile.rs\n*", set(TREE)),
         ("*.md", {"README.md"}),
         ("**/*.md", {"README.md", "docker/README.md", "services/README.md"}),
         ("**/target", {"services/api/src/target/mod.rs", "services/target/debug/api"}),

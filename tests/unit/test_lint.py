@@ -97,8 +97,8 @@ def test_an_id_without_the_architecture_is_a_mistake_unless_cargo_itself_keeps_t
 
 
 def test_it_is_the_script_that_waives_the_rules_for_our_dockerfile() -> None:
-    assert "docker/compile.sh" in OURS.files
-    naive = replace(OURS, files={"docker/compile.sh": "#!/bin/sh\ncargo build --release\n"})
+    assert "docker/compile.rs" in OURS.files
+    naive = replace(OURS, files={"docker/compile.rs": 'fn main() { Command::new("cargo").args(["build"]); }\n'})
     assert {f.code for f in check([naive])} == {"BT008"}
     parallel = replace(naive, platforms=2)
     assert {f.code for f in check([parallel])} == {"BT008", "BT014"}

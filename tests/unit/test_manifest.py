@@ -24,8 +24,8 @@ FILES = {
     "services/crates/worker/Cargo.toml": "[package]\n",
     "services/crates/worker/src/main.rs": "fn main() {}\n",
     "services/target/release/api": "not a source",
-    "docker/compile.sh": "#!/bin/sh\n",
-    ".dockerignore": "*\n!services\n!docker/compile.sh\n**/*.md\n",
+    "docker/compile.rs": "fn main() {}\n",
+    ".dockerignore": "*\n!services\n!docker/compile.rs\n**/*.md\n",
 }
 
 
@@ -42,7 +42,7 @@ def _text(root: Path, **changes: object) -> str:
         "lock": "",
         "source": "",
         "workspace": "services",
-        "script": "docker/compile.sh",
+        "script": "docker/compile.rs",
         "packages": ["services/crates/api", "services/crates/common"],
         "files": {},
     }
@@ -129,7 +129,7 @@ def test_each_change_is_named(
         "services/crates/worker/src/main.rs",
         "services/crates/api/README.md",
         "services/target/release/api",
-        "docker/compile.sh",
+        "docker/compile.rs",
         "README.md",
     ],
 )
@@ -158,10 +158,10 @@ def test_a_root_package_that_is_not_in_the_program_counts_only_as_workspace(root
 
 
 def test_a_workspace_at_the_root_of_the_context(tmp_path: Path) -> None:
-    for name in ("Cargo.toml", "Cargo.lock", "api/Cargo.toml", "api/src/main.rs", "target/x", "compile.sh", "proto/a"):
+    for name in ("Cargo.toml", "Cargo.lock", "api/Cargo.toml", "api/src/main.rs", "target/x", "compile.rs", "proto/a"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    built = manifest.parse(_text(tmp_path, workspace=".", script="compile.sh", packages=["api"]))
+    built = manifest.parse(_text(tmp_path, workspace=".", script="compile.rs", packages=["api"]))
     assert set(built.files) == {"Cargo.toml", "api/Cargo.toml", "api/src/main.rs", "proto/a"}
     assert built.lock == f"sha256:{hashlib.sha256(b'Cargo.lock').hexdigest()}"
 

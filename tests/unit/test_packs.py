@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -10,6 +12,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockerfiles import compile_step
 from buildkit_tasks.packs import pack as packs
 from buildkit_tasks.packs.pack import Facts, Listed
+from buildkit_tasks.registry.names import Digest, Malformed, Tag
 
 FACTS = Facts(
     toolchain="0123456789abcdef",
@@ -109,6 +112,30 @@ def test_an_image_that_is_no_pack_says_nothing(labels: dict[str, str]) -> None:
     assert packs.read_label(labels) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *product(["parts"], [None, [], {"deps-1.tar.gz": "9"}, {"deps-1.tar.gz": -1}, {"../x": 1}]),
+        *product(["packages"], [None, {}, [1], "gcc 12"]),
+        *product(["compile_seconds"], [None, "3", True, 1e300]),
+        *product(["toolchain", "rustc", "created"], [None, 7, [], "\ud800"]),
+        ("units", True),
+    ],
+)
+def test_a_pack_that_describes_itself_in_another_shape_is_malformed(name: str, value: object) -> None:
+    label = {**json.loads(packs.label(FACTS, "deps", "amd64", "")), name: value}
+    with pytest.raises(Malformed):
+        packs.read_label({packs.LABEL: json.dumps(label)})
+
+
+def test_what_a_pack_says_is_fit_for_a_screen() -> None:
+    label = packs.label(replace(FACTS, rustc="\x1b[2Jrustc\nfake", packages=("gcc \x07",)), "deps", "amd64", "")
+    found = packs.read_label({packs.LABEL: label})
+    assert found is not None
+    assert found["rustc"] == "\ufffd[2Jrustc\ufffdfake"
+    assert found["packages"] == ["gcc \ufffd"]
+
+
 def test_what_differs_between_two_toolchain_images_is_told() -> None:
     other = said(FACTS, rustc="rustc 1.90.0", packages=["gcc 12.2", "libssl-dev 3.0.14", "zlib 1"])
     assert packs.differences(other, FACTS) == [
@@ -123,11 +150,11 @@ def test_only_moving_tags_of_the_same_kind_of_pack_tell_of_other_toolchains() ->
     tags = [
         packs.newest_tag("deps", "amd64", FACTS),
         packs.exact_tag("deps", "amd64", FACTS),
-        "deps-amd64-release-ffff",
-        "deps-amd64-release-ffff-0000",
-        "deps-arm64-release-ffff",
-        "all-amd64-release-ffff",
-        "base-rust",
+        Tag("deps-amd64-release-ffff"),
+        Tag("deps-amd64-release-ffff-0000"),
+        Tag("deps-arm64-release-ffff"),
+        Tag("all-amd64-release-ffff"),
+        Tag("base-rust"),
     ]
     assert packs.other_toolchains(tags, "deps", "linux/amd64", FACTS) == ("deps-amd64-release-ffff",)
 
@@ -142,11 +169,11 @@ def test_a_pack_pays_when_its_first_use_does() -> None:
 def test_old_packs_beyond_those_to_keep_expire_by_kind() -> None:
     def pack(day: int, platform: str = "amd64") -> Listed:
         label = {"scope": "deps", "platform": platform, "profile": "release"}
-        return Listed(f"sha256:{platform}{day}", (), 1, f"2026-11-{day:02d}T00:00:00+00:00", label)
+        return Listed(Digest.of(f"{platform}{day}".encode()), (), 1, f"2026-11-{day:02d}T00:00:00+00:00", label)
 
     found = [pack(1), pack(2), pack(3), pack(20), pack(1, "arm64")]
     going = packs.expired(found, keep=2, before="2026-11-10T00:00:00+00:00")
-    assert [p.digest for p in going] == ["sha256:amd642", "sha256:amd641"]
+    assert [p.digest for p in going] == [pack(2).digest, pack(1).digest]
 
 
 DOCKERFILE = """\
@@ -154,7 +181,7 @@ FROM rust:1 AS compile
 ARG CACHE_SCOPE
 RUN --mount=type=bind,target=/context \\
     --mount=type=cache,id=${CACHE_SCOPE}-target-amd64,target=/build,sharing=locked \\
-    sh /context/docker/compile.sh build
+    /compile build
 FROM debian
 COPY --from=compile /x /y
 """
@@ -162,14 +189,20 @@ COPY --from=compile /x /y
 
 def test_the_scripts_take_the_place_of_the_compile_steps_command_and_nothing_else() -> None:
     step = compile_step.find(DOCKERFILE, {"CACHE_SCOPE": "shop"})
-    shell = packs.command_for(step.command, ("unpack", "empty", "100", "abc"), "nonce")
-    text = compile_step.replace(DOCKERFILE, step, packs.mounts("r.example/x@sha256:0"), shell)
-    line = next(line for line in text.splitlines() if line.startswith("RUN"))
+    text = packs.dockerfile(DOCKERFILE, step, ("unpack", "empty", "100", "abc"), "nonce", pack=True)
+    program, line = (line for line in text.splitlines() if line.startswith("RUN"))
+    assert "rustc " in program
+    assert "type=cache" not in program
     assert "id=${CACHE_SCOPE}-target-amd64,target=/build,sharing=locked" in line
-    assert "from=r.example/x@sha256:0,target=/run/buildkit-tasks-pack" in line
-    assert line.endswith("travel.sh unpack /context/docker/compile.sh empty 100 abc")
-    assert "compile.sh build" not in text
-    assert "COPY --from=compile /buildkit-tasks-travel/ /" in packs.output_stage(step.stage)
+    assert "from=buildkit-tasks-pack,target=/run/buildkit-tasks-pack" in line
+    assert line.endswith("travel.sh unpack /compile empty 100 abc")
+    assert "/compile build" not in text
+    assert "COPY --from=compile /buildkit-tasks-travel/ /" in text
+
+
+def test_a_probe_does_not_wait_for_the_program_that_unpacks() -> None:
+    step = compile_step.find(DOCKERFILE, {"CACHE_SCOPE": "shop"})
+    assert "rustc" not in packs.dockerfile(DOCKERFILE, step, ("probe",), "nonce")
 
 
 @pytest.mark.parametrize(
@@ -185,9 +218,13 @@ def test_a_short_step_has_no_secrets_and_every_other_mount(secret: str) -> None:
     assert (bare.command, bare.first, bare.last) == (step.command, step.first, step.last)
 
 
-def test_a_compile_step_without_the_compile_script_is_refused() -> None:
-    step = compile_step.find(
-        DOCKERFILE.replace("sh /context/docker/compile.sh build", "cargo build"), {"CACHE_SCOPE": "a"}
-    )
-    with pytest.raises(Problem, match="does not use the compile script"):
+@pytest.mark.parametrize("word", ["100; id", "$(id)", "a b", "", "a\nb", "x,target=/y"])
+def test_only_words_come_into_the_shell_line(word: str) -> None:
+    with pytest.raises(ValueError, match="words"):
+        packs.command_for("/compile build", ("unpack", word), "nonce")
+
+
+def test_a_compile_step_without_the_compile_program_is_refused() -> None:
+    step = compile_step.find(DOCKERFILE.replace("/compile build", "cargo build"), {"CACHE_SCOPE": "a"})
+    with pytest.raises(Problem, match="does not use the compile program"):
         packs.command_for(step.command, ("probe",), "nonce")

@@ -15,7 +15,7 @@ BUILDKIT = b"""\
 #5 [toolchain 1/2] FROM docker.io/library/rust
 #5 CACHED
 
-#8 [compile 2/2] RUN sh /context/docker/compile.sh build
+#8 [compile 2/2] RUN /compile build
 #8 0.412    Compiling common v0.1.0 (/src/common)
 #8 1.020    Compiling api v0.1.0 (/src/api)
 #8 2.301 buildkit-tasks: fresh 7
@@ -70,7 +70,7 @@ def test_buildkit_s_plain_progress(size: int) -> None:
     assert progress.fresh == 7
     assert [(s.name, s.cached) for s in progress.steps()] == [
         ("[api toolchain 1/2] FROM docker.io/library/rust", True),
-        ("[api compile 2/2] RUN sh /context/docker/compile.sh build", False),
+        ("[api compile 2/2] RUN /compile build", False),
     ]
 
 
@@ -93,7 +93,7 @@ def test_the_legacy_builder(text: bytes, size: int) -> None:
         (
             BUILDKIT[: BUILDKIT.index(b"#8 DONE")]
             + b"#8 ERROR: process did not complete successfully: exit code: 101\n",
-            "[api compile 2/2] RUN sh /context/docker/compile.sh build",
+            "[api compile 2/2] RUN /compile build",
             "process did not complete successfully: exit code: 101",
         ),
         (

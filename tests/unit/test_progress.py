@@ -53,7 +53,7 @@ def test_a_cancelled_neighbour_is_not_the_culprit() -> None:
     assert failed.name == "[a] RUN"
 
 
-def test_lines_of_the_compile_script_are_understood() -> None:
+def test_lines_of_the_compile_program_are_understood() -> None:
     text = "buildkit-tasks: total 393\nbuildkit-tasks: marked api (src/gen.rs)\nbuildkit-tasks: fresh 12\n"
     progress = fold({"logs": [{"vertex": "a", "data": base64.b64encode(text.encode()).decode()}]})
     assert (progress.total, progress.fresh, progress.marked) == (393, 12, ["api (src/gen.rs)"])

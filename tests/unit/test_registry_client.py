@@ -17,8 +17,19 @@ import pytest
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 from buildkit_tasks.packs import image as pack_image
-from buildkit_tasks.registry import client as registry_client
-from buildkit_tasks.registry.client import Blob, Client, Denied, Unreachable
+from buildkit_tasks.registry import http as registry_http
+from buildkit_tasks.registry import names as registry_names
+from buildkit_tasks.registry.client import Client
+from buildkit_tasks.registry.names import Blob, Denied, Digest, Tag, Unreachable
+
+CONFIG = b'{"config":{"Labels":{"k":"v"}}}'
+LAYER = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": Digest.of(b"a layer"), "size": 7}
+_ABOUT = {
+    "mediaType": "application/vnd.oci.image.config.v1+json",
+    "digest": Digest.of(CONFIG),
+    "size": len(CONFIG),
+}
+MANIFEST = json.dumps({"schemaVersion": 2, "config": _ABOUT, "layers": [LAYER]}).encode()
 
 BASIC = "Basic " + base64.b64encode(b"me:it is a secret").decode()
 
@@ -67,10 +78,12 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/v2/team/cache/tags/list?n=1000&last=b":
             return self.answer(200, b'{"tags":["c"]}')
         if self.path == "/v2/team/cache/manifests/a":
-            content = {"config": {"digest": "sha256:c"}, "layers": [{"digest": "sha256:l", "size": 7}]}
-            return self.answer(200, json.dumps(content).encode(), {"Docker-Content-Digest": "sha256:m"})
-        if self.path == "/v2/team/cache/blobs/sha256:c":
-            return self.answer(200, b'{"config":{"Labels":{"k":"v"}}}')
+            # what it says of the digest is not what is believed
+            return self.answer(200, MANIFEST, {"Docker-Content-Digest": "sha256:m"})
+        if self.path == f"/v2/team/cache/manifests/{Digest.of(MANIFEST)}":
+            return self.answer(200, MANIFEST)
+        if self.path == f"/v2/team/cache/blobs/{Digest.of(CONFIG)}":
+            return self.answer(200, CONFIG)
         return self.answer(404, b"")
 
     do_DELETE = do_HEAD = do_POST = do_PUT = do_GET
@@ -123,7 +136,7 @@ def running() -> Iterator[Fake]:
 
 def client(fake: Fake, home: Path) -> Client:
     world = World(env={"DOCKER_CONFIG": str(home)}, cwd=home, home=home)
-    return Client(world, registry_client.reference(f"{fake.host}/team/cache"), sleep=lambda _: None)
+    return Client(world, registry_names.reference(f"{fake.host}/team/cache"), sleep=lambda _: None)
 
 
 def log_in(home: Path, host: str) -> None:
@@ -135,7 +148,8 @@ def test_tags_come_in_pages_and_labels_from_the_configuration(fake: Fake, tmp_pa
     assert asker.tags() == ("a", "b", "c")
     manifest = asker.manifest("a")
     assert manifest is not None
-    assert (manifest.digest, manifest.layers) == ("sha256:m", (("sha256:l", 7),))
+    assert manifest.digest == Digest.of(MANIFEST)
+    assert [(layer.digest, layer.size) for layer in manifest.layers] == [(Digest.of(b"a layer"), 7)]
     assert asker.labels(manifest) == {"k": "v"}
     assert asker.manifest("absent") is None
 
@@ -160,7 +174,7 @@ def test_credentials_of_a_helper_are_used(fake: Fake, tmp_path: Path) -> None:
     world = World(
         env={"DOCKER_CONFIG": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin"}, cwd=tmp_path, home=tmp_path
     )
-    asker = Client(world, registry_client.reference(f"{fake.host}/team/cache"))
+    asker = Client(world, registry_names.reference(f"{fake.host}/team/cache"))
     assert asker.manifest("a") is not None
 
 
@@ -171,25 +185,25 @@ def test_a_wrong_or_missing_password_is_denied_not_unreachable(fake: Fake, tmp_p
 
 
 def test_trouble_of_the_registry_is_tried_again_and_told_when_it_stays(fake: Fake, tmp_path: Path) -> None:
-    fake.troubles = registry_client.TRIES - 1
+    fake.troubles = registry_http.TRIES - 1
     assert client(fake, tmp_path).manifest("a") is not None
     fake.troubles = 1000
     asked = len(fake.asked)
     with pytest.raises(Unreachable, match="503"):
         client(fake, tmp_path).manifest("a")
-    assert len(fake.asked) - asked == registry_client.TRIES
+    assert len(fake.asked) - asked == registry_http.TRIES
 
 
 def test_nobody_there_is_unreachable(tmp_path: Path) -> None:
     world = World(env={}, cwd=tmp_path, home=tmp_path)
-    asker = Client(world, registry_client.reference("127.0.0.1:9/team/cache"), sleep=lambda _: None)
+    asker = Client(world, registry_names.reference("127.0.0.1:9/team/cache"), sleep=lambda _: None)
     with pytest.raises(Unreachable):
         asker.tags()
 
 
 def test_deleting_tells_whether_the_registry_did(fake: Fake, tmp_path: Path) -> None:
-    assert client(fake, tmp_path).delete("a")
-    assert not client(fake, tmp_path).delete("sha256:absent")
+    assert client(fake, tmp_path).delete(Digest.of(MANIFEST))
+    assert not client(fake, tmp_path).delete(Digest.of(b"absent"))
 
 
 def blob(content: bytes, said: bytes | None = None) -> Blob:
@@ -204,7 +218,7 @@ def test_a_blob_is_sent_once_and_named_by_a_tag(fake: Fake, tmp_path: Path, auth
     sender = client(fake, tmp_path)
     assert sender.send(blob(b"a layer"))
     assert not sender.send(blob(b"a layer"))
-    sender.tag("newest", blob(b"{}"), "application/json")
+    sender.tag(Tag("newest"), blob(b"{}"), "application/json")
     assert fake.stored == {blob(b"a layer").digest: b"a layer", "newest": b"{}"}
 
 
@@ -246,12 +260,20 @@ def test_a_password_is_not_sent_to_where_a_registry_keeps_its_blobs(fake: Fake, 
         assert [authorization for _, _, authorization in store.asked] == [""]
 
 
-@pytest.mark.parametrize("text", ["cache", "team/cache", "host.example/Team", "host.example/a:tag", "host.example", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("cache", "team/cache", "host.example/Team", "host.example/a:tag", "host.example", "", "host.example/a//b"),
+        *("me:secret@host.example/a", "host.example,target=/x/a", "host.example /a", "host.example:port/a", "h.x/a\n"),
+        f"host.example/{'a' * 300}",
+    ],
+)
 def test_what_names_no_repository_is_refused(text: str) -> None:
-    with pytest.raises(Problem):
-        registry_client.reference(text)
+    with pytest.raises(Problem) as caught:
+        registry_names.reference(text)
+    assert "secret" not in caught.value.text()
 
 
-@pytest.mark.parametrize("text", ["ghcr.io/a/b-cache", "localhost/x", "host:5000/x/y_z"])
+@pytest.mark.parametrize("text", ["ghcr.io/a/b-cache", "localhost/x", "host:5000/x/y_z", "[::1]:5000/a"])
 def test_repositories_of_registries(text: str) -> None:
-    assert registry_client.reference(text).name == text
+    assert registry_names.reference(text).name == text

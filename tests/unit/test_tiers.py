@@ -20,14 +20,14 @@ ARG RUST_IMAGE=rust:1-bookworm
 ARG RUNTIME_IMAGE=debian:bookworm-slim
 FROM ${RUST_IMAGE} AS toolchain
 ENV CARGO_HOME=${CARGO_HOME:-/usr/local/cargo}
-RUN --mount=type=bind,source=docker/compile.sh,target=/compile.sh \\
-    sh /compile.sh key > /toolchain.key
+RUN --mount=type=bind,source=docker/compile.rs,target=/docker/compile.rs \\
+    rustc -o /compile /docker/compile.rs && /compile key > /toolchain.key
 FROM toolchain AS compile
 ARG CACHE_SCOPE
 ARG TARGETARCH
 RUN --mount=type=bind,target=/context \\
     --mount=type=cache,id=${CACHE_SCOPE:?missing}-target-${TARGETARCH},target=${CARGO_HOME}/registry \\
-    sh /context/docker/compile.sh build
+    /compile build
 FROM --platform=$TARGETPLATFORM ${RUNTIME_IMAGE}
 ARG BIN
 COPY --from=compile /out/${BIN}/ /usr/local/
@@ -78,12 +78,13 @@ def test_legacy_has_no_mount_and_compiles_dependencies_before_the_code_is_copied
     text = tiers.legacy(TEXT, ARGS, {"debian:bookworm-slim": "localhost/debian:1"}, BUILD)
     assert "--mount" not in text
     assert "--platform" not in text
-    assert "compile.sh" not in text
+    assert "/compile" not in text
     assert "FROM localhost/debian:1" in text
     order = ["/manifests/", "cargo fetch --locked", "--workspace --bins", ".fingerprint", "COPY . /src/", "touch -c"]
     assert [text.index(word) for word in order] == sorted(text.index(word) for word in order)
     assert "-name 'api-????????????????' -o -name 'my-lib-????????????????'" in text
     assert "cp /src/services/target/release/worker /out/shop/worker/bin/service" in text
+    assert "ln -sf service /out/shop/worker/bin/worker" in text
     assert "ca.pem" not in text
 
 

@@ -21,8 +21,9 @@ from buildkit_tasks.core.session import Session
 from buildkit_tasks.images import fetch as image_fetch
 from buildkit_tasks.images import names as image_names
 from buildkit_tasks.images.choice import ids
-from buildkit_tasks.registry import client as registry_client
-from buildkit_tasks.registry.client import Client, Denied, Unreachable
+from buildkit_tasks.registry import names as registry_names
+from buildkit_tasks.registry.client import Client
+from buildkit_tasks.registry.names import Digest, RegistryError, Tag
 
 from .builder_facts import Builder
 
@@ -69,7 +70,7 @@ def _layout(session: Session, name: str, identity: str) -> str:
     home = _home(session) / "layouts"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     word = image_fetch.word(name)
-    folder = home / f"{word}-{identity.removeprefix('sha256:')[:16]}"
+    folder = home / f"{word}-{Digest(identity).partition(':')[2][:16]}"
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
@@ -78,7 +79,7 @@ def _layout(session: Session, name: str, identity: str) -> str:
                 shutil.rmtree(old, ignore_errors=True)
             _unpack(session, name, folder)
     entry = json.loads((folder / "index.json").read_text("utf-8"))["manifests"][0]
-    return f"oci-layout://{folder}@{entry['digest']}"
+    return f"oci-layout://{folder}@{Digest(entry['digest'])}"
 
 
 def _unpack(session: Session, name: str, folder: Path) -> None:
@@ -100,13 +101,13 @@ def _unpack(session: Session, name: str, folder: Path) -> None:
 
 def _through_registry(session: Session, place: str, name: str, identity: str) -> str:
     """Push the image where the repository has not got it; the tag holds its id, so that it is never another one."""
-    reference = registry_client.reference(place)
+    reference = registry_names.reference(place)
     client = Client(session.world, reference, session.settings.build.ca_bundle)
-    tag = f"node-{image_fetch.word(name)}-{identity.removeprefix('sha256:')[:16]}"
+    tag = Tag(f"node-{image_fetch.word(name)}-{Digest(identity).partition(':')[2][:16]}")
     remote = f"{reference.name}:{tag}"
     try:
         there = client.manifest(tag) is not None
-    except (Unreachable, Denied) as error:
+    except RegistryError as error:
         raise client.problem(error) from error
     if not there:
         session.report.say(f"  {name} goes to the builder's nodes through {reference.name}")

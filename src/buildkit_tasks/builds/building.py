@@ -75,6 +75,10 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
         progress, digests = solve(session, decided, decided.definition, how)
         old = before.result()
     definition = decided.definition["target"]
+    if foreign := [p for p in decided.routes if p != platforms.own(project.engine)]:
+        from buildkit_tasks.images import start as image_start  # late: few builds are for another platform
+
+        image_start.look(session, decided, foreign)
     targets = tuple(
         _target_result(s, definition[s.name], digests.get(s.name, {}), old.get(s.image, "")) for s in decided.services
     )
@@ -116,7 +120,12 @@ def _foreign(
                 ref for s in chosen for ref in platforms.foreign_bases(texts[s.dockerfile], s.args, s.target, there)
             )
             found[platform] = base_images.foreign(
-                session, project.engine, tuple(dict.fromkeys(refs)), platform, build=not look_only
+                session,
+                project.engine,
+                tuple(dict.fromkeys(refs)),
+                platform,
+                build=not look_only,
+                shared=builder.own,
             )
     return found
 

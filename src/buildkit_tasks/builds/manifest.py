@@ -1,10 +1,10 @@
 """The manifest that the compile step puts beside each program, and its comparison with the tree on the disk.
 
-The script (docker/compile.sh, `write_out`) and this module must agree on one thing: which files a program answers for,
-and how they are written down. A program answers for the files of the packages that went into it, and for files that
-belong to no package (migrations, .cargo/config.toml, the workspace's Cargo.toml), but not for those of other packages:
-an edit of `api` changes nothing about `worker`. Cargo.lock is compared by itself. Of vendored crates only the list of
-checksums counts.
+The compile program (docker/compile.rs, `Sources`) and this module must agree on one thing: which files a program
+answers for, and how they are written down. A program answers for the files of the packages that went into it, and for
+files that belong to no package (migrations, .cargo/config.toml, the workspace's Cargo.toml), but not for those of
+other packages: an edit of `api` changes nothing about `worker`. Cargo.lock is compared by itself. Of vendored crates
+only the list of checksums counts.
 
 A file is written down as a letter and a digest: `f` a file, `x` an executable one (sha256 of the content), `l` a link
 (sha256 of where it leads and a newline). The source digest is the sha256 of lines `LETTERDIGEST PATH` in the order of
@@ -103,7 +103,7 @@ def files(manifest: Manifest, context: Path, dockerfile: Path | None = None) -> 
     illegal .dockerignore.
     """
     root = manifest.workspace
-    left_out = (manifest.script, _join(root, "target") + "/")  # as the script does
+    left_out = (manifest.script, _join(root, "target") + "/")  # as the program does
     entries = {
         path: entry
         for path, entry in walk(context, Ignore.of(context, dockerfile))

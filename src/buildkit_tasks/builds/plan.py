@@ -66,7 +66,8 @@ def make(
     for service in chosen:
         text = around.dockerfiles[service.dockerfile]
         _check_static(settings, service, text, engine, request)
-        args = _arguments(service, text, {**common, "BINS": bins, "CACHE_SCOPE": space.scope}, settings)
+        ours = {**common, "BINS": bins, "PROGRAMS": _programs(space, service), "CACHE_SCOPE": space.scope}
+        args = _arguments(service, text, ours, settings)
         args = {**around.proxies, **args}
         targets[service.name] = _target(service, text, args, settings, around, compression)
         targets[service.name] |= _destination(service, request)
@@ -124,7 +125,7 @@ def _check_static(settings: Settings, service: Service, text: str, engine: Engin
     if not settings.build.static:
         return
     if "STATIC" not in syntax.arguments(text):
-        why = f"{service.dockerfile} has no `ARG STATIC`: take over the newer docker/Dockerfile and docker/compile.sh"
+        why = f"{service.dockerfile} has no `ARG STATIC`: take over the newer docker/Dockerfile and docker/compile.rs"
     elif service.args.get("RUSTFLAGS"):
         why = "the build argument RUSTFLAGS outdoes it: write -C target-feature=+crt-static there instead"
     elif settings.build.static == "musl" and any(p != platforms.own(engine) for p in request.platforms):
@@ -201,6 +202,18 @@ def _compression(engine: Engine, incremental: bool, builder: Builder) -> tuple[s
     if engine.containerd_store and incremental:
         return "type=image,compression=uncompressed", "uncompressed: a local build, not for shipping"
     return "type=docker", "compressed as docker build does"
+
+
+def _programs(space: Workspace, service: Service) -> str:
+    """The programs of all services that one cargo run compiles together with this one's, whichever are chosen.
+
+    Features of dependencies depend on which packages are selected: so the selection never depends on the choice.
+    """
+
+    def group(one: Service) -> tuple[object, ...]:
+        return one.context, one.dockerfile, {name: value for name, value in one.args.items() if name != "BIN"}
+
+    return " ".join(sorted({one.binary for one in space.services if group(one) == group(service)}))
 
 
 def _arguments(service: Service, text: str, ours: Mapping[str, str], settings: Settings) -> dict[str, str]:

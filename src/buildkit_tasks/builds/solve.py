@@ -25,8 +25,7 @@ def stand_in(
     dropped = ("tags", "dockerfile", "cache-from", "cache-to")
     return {
         **{name: value for name, value in target.items() if name not in dropped},
-        # a bake file is a template: what looks like one of its variables is a variable of the Dockerfile
-        "dockerfile-inline": text.replace("${", "$${").replace("%{", "%%{"),
+        "dockerfile-inline": text,
         "target": stage,
         "args": {name: value for name, value in target.get("args", {}).items() if name != "BINS"},
         "contexts": {**target.get("contexts", {}), **contexts},
@@ -50,7 +49,7 @@ def solve(
     progress, decoder = Progress(), Decoder()
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
         metadata = Path(scratch) / "metadata.json"
-        bake = docker.bake(session.root, json.dumps(definition), metadata, builder=builder)
+        bake = docker.bake(session.root, definition, metadata, builder=builder)
         with build_view.building(session.report, plan, progress, how) as view:
 
             def hear(chunk: bytes) -> None:

@@ -160,7 +160,7 @@ def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build:
             if not replaced:
                 out += compile_steps(build)
             replaced = True
-        elif mounts and "compile.sh" in item.rest:
+        elif mounts and re.search(r"\bdocker/(?:compile\.rs|cross\.sh)\b", item.rest):
             continue
         elif mounts or item.body or re.match(r"--(link|parents|exclude)\b", item.rest):
             raise Problem(
@@ -193,6 +193,7 @@ def compile_steps(build: LegacyBuild) -> list[str]:
     marks = " -o ".join(f"-name {shlex.quote(m + '-' + '?' * 16)}" for m in build.members)
     copies = [
         f"mkdir -p {build.out}/{b}/bin && cp {source}/target/{folder}/{b} {build.out}/{b}/bin/service"
+        + (f" && ln -sf service {build.out}/{b}/bin/{b}" if b != "service" else "")
         for b in build.binaries
     ]
     bins = " ".join(f"--bin {shlex.quote(b)}" for b in build.binaries)

@@ -14,6 +14,7 @@ from buildkit_tasks.project.discover import Project, discover
 
 from . import mark as cache_mark
 from . import records as cache_records
+from . import rescue
 from .look import declared, records, seconds
 from .records import Chosen, Record, Selection
 
@@ -43,7 +44,10 @@ def clear(
         ids=_ids(project, services) if services else None,
         platform=platforms.long_form(selection.platform),
     )
-    chosen = choose(session, project, wanted, builder)
+    chosen = _first(session, project, wanted, builder, dry_run=dry_run)
+    if chosen is None:
+        _clear_unlisted(session, builder, confirm)
+        return
     content = {"selected": [_told(r) for r in chosen.records], "held": [_told(r) for r in chosen.held]}
     if not chosen.records:
         _answer(session, {**content, "freed": 0, "dry_run": dry_run})
@@ -68,6 +72,35 @@ def clear(
     session.report.say(f"freed {units.human(freed)}{_price(gone)}{_held(now)}")
     if kept:
         session.report.warn(f"{len(kept)} records stayed: builds use them")
+
+
+def _first(session: Session, project: Project, selection: Selection, builder: str, *, dry_run: bool) -> Chosen | None:
+    """What is chosen. A builder that cannot list its cache is repaired first; None if everything goes anyway."""
+
+    def ask() -> Chosen:
+        return choose(session, project, selection, builder)
+
+    if dry_run:
+        return ask()
+    if selection.everything and not selection.older:
+        try:
+            return ask()
+        except Problem as problem:
+            if problem.code != "cache-unlistable":
+                raise
+            return None
+    return rescue.listed(session, project, ask, scope=selection.project, builder=builder)
+
+
+def _clear_unlisted(session: Session, builder: str, confirm: str) -> None:
+    """Everything, of a builder that cannot list what that is."""
+    what = "the whole build cache goes, which the builder cannot list, of every project on this builder"
+    agreed = session.report.typed(what, "everything", confirm)
+    if agreed:
+        run.check(session.world, docker.remove_all_cache(session.root, builder))
+        cache_mark.forget(session)
+    _answer(session, {"selected": [], "held": [], "freed": None, "dry_run": False})
+    session.report.say("the build cache was cleared" if agreed else "nothing was changed")
 
 
 def choose(session: Session, project: Project, selection: Selection, builder: str) -> Chosen:

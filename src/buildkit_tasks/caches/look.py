@@ -118,6 +118,12 @@ def records(session: Session, engine: Engine, builder: str = "", *, settle: str 
 def _records(result: Result, builder: str) -> tuple[Record, ...]:
     if result.code != 0 and builder and "no builder" in result.stderr:
         raise Problem("bad-argument", f"There is no builder {builder!r}.", hint="docker buildx ls lists them")
+    if result.code != 0 and "file name too long" in result.stderr:
+        raise Problem(
+            "cache-unlistable",
+            "The builder cannot list its build cache: a cache mount holds a path that is too long.",
+            hint="invoke cache.clear",
+        )
     if result.code != 0:
         raise Problem("command-failed", "The builder does not tell its cache.", details=result.stderr.strip())
     return cache_records.parse(result.stdout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from buildkit_tasks.project.discover import Project
 from . import cargo_tree, mount_script
 from . import view as cache_view
 from .cargo_tree import Content
-from .mount_script import CHANGED, Opened
+from .mount_script import CHANGED, EMPTIED, Opened
 from .records import Mount
 
 
@@ -100,8 +101,19 @@ def _build(
     )
 
 
-def _opened(project: Project, found: Sequence[Mount]) -> list[Opened]:
-    """The mounts with the sharing that the project's Dockerfiles declare for them."""
+def empty_long(session: Session, project: Project, found: Sequence[Opened], builder: str = "") -> list[str]:
+    """Empty those of the mounts that hold paths which are too long for the engine; returns their ids."""
+    text = mount_script.emptying(base(project), found, secrets.token_hex(8))
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
+        result = run.capture(session.world, _build(session, project, text, Path(scratch), builder))
+    if result.code != 0:
+        raise _failed(project, result.stderr)
+    numbers = re.findall(rf"^#\d+ [\d.]+ {EMPTIED}(\d+)$", result.stderr, re.MULTILINE)
+    return [found[int(n)].id for n in numbers]
+
+
+def sharing(project: Project) -> dict[str, str]:
+    """Ids of the mounts that the project's Dockerfiles declare, `*` for what only a build knows, and their sharing."""
     declared: dict[str, str] = {}
     for service in project.workspace.services:
         text = service.dockerfile.read_text("utf-8")
@@ -110,6 +122,12 @@ def _opened(project: Project, found: Sequence[Mount]) -> list[Opened]:
                 identity = mount.options.get("id") or mount.options.get("target") or ""
                 pattern = syntax.expand(identity, {**cache_view.unknown_arguments(), **service.args})
                 declared[pattern] = mount.options.get("sharing", "shared")
+    return declared
+
+
+def _opened(project: Project, found: Sequence[Mount]) -> list[Opened]:
+    """The mounts with the sharing that the project's Dockerfiles declare for them."""
+    declared = sharing(project)
     return [
         Opened(m.id, next((s for pattern, s in declared.items() if fnmatchcase(m.id, pattern)), "shared"))
         for m in found

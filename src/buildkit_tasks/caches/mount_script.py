@@ -1,4 +1,4 @@
-"""The Dockerfiles of short builds that open cache mounts: one to list what is inside, one to remove paths. Pure text.
+"""The Dockerfiles of short builds that open cache mounts: to list what is inside, to remove paths, to empty. Pure text.
 
 A mount is opened with the sharing that the project's own Dockerfile gives it. Any other would not wait for a build that
 holds it but make a second, empty mount of the same id:
@@ -7,13 +7,32 @@ https://github.com/moby/buildkit/blob/v0.13.1/solver/llbsolver/mounts/mount.go
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from buildkit_tasks.core.errors import Problem
+
+# What may come into these Dockerfiles from a project's own, an engine's listing or the output of a step. With other
+# characters they could continue the line with something else.
+_FORMS = {
+    "id": re.compile(r"[\w./:@+-]+", re.ASCII),
+    "sharing": re.compile(r"shared|locked|private"),
+    "image": re.compile(r"[\w./:@\[\]-]+", re.ASCII),
+    "state": re.compile(r"[0-9a-z]+ +-"),
+}
 
 #: Exit code of a removal that found a mount changed since it was listed. As sysexits' EX_TEMPFAIL: try again.
 CHANGED = 75
 
-# Directories that cargo or the compile script change with every build; their times tell one state from another.
+#: Bytes of a path within a mount from which on the engine may not be able to list it: its own directory comes before
+#: it, and 4,096 are the kernel's limit.
+LONG_PATH = 2000
+
+#: What the step of `emptying` says of a mount that it has emptied, before the mount's number.
+EMPTIED = "buildkit-tasks: emptied "
+
+# Directories that cargo or the compile program change with every build; their times tell one state from another.
 _GENERATION = (
     "find . -maxdepth 5 \\( -path './*/state/*' -o -name deps -o -name .fingerprint -o -name build"
     " -o -name incremental -o -path './cache/*' -o -path './src/*' -o -path './checkouts/*' \\)"
@@ -31,6 +50,10 @@ class Opened:
 
     id: str
     sharing: str
+
+    def __post_init__(self) -> None:
+        _checked("id", self.id)
+        _checked("sharing", self.sharing)
 
 
 def listing(base: str, mounts: Sequence[Opened], nonce: str) -> str:
@@ -51,14 +74,38 @@ def removal(base: str, mounts: Sequence[Opened], generations: Sequence[str], non
     are in that order): a removal that is killed leaves objects that cargo no longer knows, never the reverse.
     """
     checks = [
-        f'cd /mnt/{n} && [ "$({_GENERATION})" = "{generation}" ] || exit {CHANGED}'
+        f'cd /mnt/{n} && [ "$({_GENERATION})" = "{_checked("state", generation)}" ] || exit {CHANGED}'
         for n, generation in enumerate(generations)
     ]
     steps = [f"cd /mnt/{n} && tr '\\n' '\\0' < /paths/{n} | xargs -0 rm -rf --" for n, _ in enumerate(mounts)]
     return _dockerfile(base, mounts, nonce, [*checks, *steps], extra="--mount=type=bind,target=/paths ")
 
 
+def emptying(base: str, mounts: Sequence[Opened], nonce: str) -> str:
+    """Empties the mounts that hold a path of `LONG_PATH` bytes or more; the others stay as they are."""
+    long = f"LC_ALL=C awk 'length >= {LONG_PATH} {{ found = 1; exit }} END {{ exit !found }}'"
+    steps = [
+        # a newline in a name must not make two short lines of a long one
+        f"cd /mnt/{n}; if find . -print0 | tr '\\n\\0' 'x\\n' | {long};"
+        f" then find . -mindepth 1 -maxdepth 1 -exec rm -rf -- {{}} + && echo '{EMPTIED}{n}'; fi"
+        for n, _ in enumerate(mounts)
+    ]
+    return _dockerfile(base, mounts, nonce, steps)
+
+
 def _dockerfile(base: str, mounts: Sequence[Opened], nonce: str, steps: Sequence[str], extra: str = "") -> str:
     flags = " ".join(f"--mount=type=cache,id={m.id},target=/mnt/{n},sharing={m.sharing}" for n, m in enumerate(mounts))
     # the nonce makes the step a new one: what a mount holds is no part of BuildKit's key
-    return f"FROM {base} AS open\nRUN {extra}{flags} : {nonce}; {'; '.join(f'({s}) || exit $?' for s in steps)}\n"
+    shell = "; ".join(f"({step}) || exit $?" for step in steps)
+    return f"FROM {_checked('image', base)} AS open\nRUN {extra}{flags} : {nonce}; {shell}\n"
+
+
+def _checked(what: str, text: str) -> str:
+    """The text, if it has the form of what it is. Raises `Problem` cache-missing."""
+    if not _FORMS[what].fullmatch(text):
+        raise Problem(
+            "cache-missing",
+            f"The {what} {text[:200]!r} of a cache mount cannot be written into a Dockerfile.",
+            hint="invoke cache.clear    (whole mounts are cleared without a look inside)",
+        )
+    return text

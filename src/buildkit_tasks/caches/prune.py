@@ -7,8 +7,10 @@ from buildkit_tasks.core.session import Session
 from buildkit_tasks.project.discover import discover
 
 from . import records as cache_records
+from . import rescue
 from .clear import delete
 from .look import records, seconds, size
+from .records import Record
 
 
 def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
@@ -19,7 +21,11 @@ def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
     unused, limit = seconds(older, "older"), size(keep, "keep") if keep else 0
     project = discover(session)
     space = project.workspace
-    found = records(session, project.engine)
+
+    def ask() -> tuple[Record, ...]:
+        return records(session, project.engine)
+
+    found = ask() if dry_run else rescue.listed(session, project, ask)
     going = cache_records.prunable(cache_records.belonging(found, space.scope), older=unused, keep=limit)
     images = run.check(session.world, docker.dangling_images(session.root, space.project)).stdout.splitlines()
     rows = [("image", *line.split(" ", 1)) for line in images]

@@ -6,7 +6,7 @@ from buildkit_tasks.core import units
 from buildkit_tasks.core.session import Session
 from buildkit_tasks.project.discover import Project, discover
 
-from . import mount_open
+from . import mount_open, rescue
 from . import sweep as cache_sweep
 from .cargo_tree import Content
 from .clear import delete
@@ -27,7 +27,11 @@ def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool =
     """
     limit = size(keep, "keep") if keep else session.settings.caches.budget or None
     project = discover(session)
-    decision, mounts, contents = _decide(session, project, limit, builder)
+
+    def decide() -> tuple[Decision, list[Mount], dict[str, Content]]:
+        return _decide(session, project, limit, builder)
+
+    decision, mounts, contents = decide() if dry_run else rescue.listed(session, project, decide, builder=builder)
     if not session.report.json_only and decision.items:
         rows = [(i.where, i.why, units.human(i.size)) for i in decision.items]
         session.report.table(("where", "what goes", "size"), rows)

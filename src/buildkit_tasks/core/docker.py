@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,21 +41,54 @@ def info(cwd: Path) -> Command:
     return docker(cwd, "info", "--format", "{{json .}}")
 
 
-def bake(cwd: Path, definition: str, metadata: Path, *, no_cache: Sequence[str] = (), builder: str = "") -> Command:
-    """One solve for all targets of a JSON definition on stdin; progress as JSON on stderr (buildx >= 0.13)."""
+def bake(
+    cwd: Path, definition: Mapping[str, Any], metadata: Path, *, no_cache: Sequence[str] = (), builder: str = ""
+) -> Command:
+    """One solve for all targets of a definition on stdin; progress as JSON on stderr (buildx >= 0.13)."""
     extra = [f"--set={target}.no-cache=true" for target in no_cache]
     return docker(
         cwd,
         *("buildx", "bake", *_builder(builder), "--file", "-", "--progress", "rawjson"),
         *("--metadata-file", str(metadata), *extra),
         env=(NO_ATTESTATIONS, NO_ENTITLEMENTS),
-        stdin=definition,
+        stdin=json.dumps(_literal(definition)),
     )
 
 
+def _literal(value: Any) -> Any:
+    """A definition that means what it says: to bake every text, names too, is a template with variables and functions.
+
+    https://github.com/hashicorp/hcl/blob/main/json/spec.md#expressions
+    """
+    if isinstance(value, str):
+        return value.replace("${", "$${").replace("%{", "%%{")
+    if isinstance(value, Mapping):
+        return {_literal(name): _literal(item) for name, item in value.items()}
+    return [_literal(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 def image_ids(cwd: Path, images: Iterable[str]) -> Command:
-    """`reference id` per line for those images that are there (a missing one is no error of this filterless form)."""
-    return docker(cwd, "image", "inspect", "--format", "{{json .RepoTags}} {{.Id}}", *images)
+    """`[references] id system/processor` per line for those images that are there (a missing one is no error).
+
+    Of an image for several platforms the engine names its own.
+    """
+    return docker(cwd, "image", "inspect", "--format", "{{json .RepoTags}} {{.Id}} {{.Os}}/{{.Architecture}}", *images)
+
+
+def create_container(cwd: Path, name: str, image: str, platform: str, *argv: str) -> Command:
+    """A container that is not started, of the image that the engine has for just this platform; nothing is pulled."""
+    how = ("--pull", "never", "--platform", platform, "--network", "none", "--name", name)
+    return docker(cwd, "container", "create", *how, image, *argv)
+
+
+def container_program(cwd: Path, name: str) -> Command:
+    """The program that a container runs, without its arguments."""
+    return docker(cwd, "container", "inspect", "--format", "{{.Path}}", name)
+
+
+def copy_out(cwd: Path, name: str, path: str, target: Path) -> Command:
+    """Copy a file out of a container, started or not; links are followed inside it."""
+    return docker(cwd, "container", "cp", "--follow-link", f"{name}:{path}", str(target))
 
 
 # ---- engine and base images ----
@@ -66,22 +99,20 @@ def context_host(cwd: Path) -> Command:
     return docker(cwd, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
 
 
-def up(cwd: Path, files: Iterable[Path], services: Sequence[str], *, recreate: bool = False) -> Command:
-    """Start what is built, in dependency order; compose itself waits for `depends_on: condition`."""
-    how = ("up", "--detach", "--no-build", "--remove-orphans", *(("--force-recreate",) if recreate else ()))
-    return compose(cwd, files, *how, *services)
+def context_storage(cwd: Path) -> Command:
+    """Where the context in force keeps its certificates, as a JSON string."""
+    return docker(cwd, "context", "inspect", "--format", "{{json .Storage.TLSPath}}")
 
 
-def wait_healthy(cwd: Path, files: Iterable[Path], services: Sequence[str], seconds: float) -> Command:
-    """Start like `up` and return when every service is running and healthy, or fail after `seconds`."""
-    how = ("up", "--detach", "--no-build", "--remove-orphans", "--wait", "--wait-timeout", str(math.ceil(seconds)))
-    return compose(cwd, files, *how, *services)
+def up(
+    cwd: Path, files: Iterable[Path], services: Sequence[str], *, recreate: bool = False, orphans: bool = False
+) -> Command:
+    """Start what is built, in dependency order; compose itself waits for `depends_on: condition`.
 
-
-def events(cwd: Path, project: str) -> Command:
-    """Container events of a compose project, one JSON object a line, until ended."""
-    label = f"label=com.docker.compose.project={project}"
-    return docker(cwd, "events", "--filter", "type=container", "--filter", label, "--format", "{{json .}}")
+    `orphans`: remove containers of services that the compose files no longer have.
+    """
+    how = [*("--force-recreate" for _ in range(recreate)), *("--remove-orphans" for _ in range(orphans))]
+    return compose(cwd, files, "up", "--detach", "--no-build", "--quiet-pull", *how, *services)
 
 
 def containers(cwd: Path, files: Iterable[Path]) -> Command:
@@ -103,9 +134,17 @@ def logs(
     return compose(cwd, files, *how, *services)
 
 
-def down(cwd: Path, files: Iterable[Path], *, volumes: bool = False) -> Command:
-    """Stop and remove the project's containers and networks; its volumes only when asked."""
-    return compose(cwd, files, "down", "--remove-orphans", *(("--volumes",) if volumes else ()))
+def down(cwd: Path, files: Iterable[Path], *, volumes: bool = False, orphans: bool = False) -> Command:
+    """Stop and remove the project's containers and networks; volumes and orphans only when asked."""
+    how = [*("--volumes" for _ in range(volumes)), *("--remove-orphans" for _ in range(orphans))]
+    return compose(cwd, files, "down", *how)
+
+
+def project_containers(cwd: Path, project: str) -> Command:
+    """`name service` a line: all containers of a compose project, whatever the compose files say now."""
+    form = '{{.Names}} {{.Label "com.docker.compose.service"}}'
+    label = f"label=com.docker.compose.project={project}"
+    return docker(cwd, "ps", "--all", "--filter", label, "--format", form)
 
 
 def restart(cwd: Path, files: Iterable[Path], services: Sequence[str]) -> Command:
@@ -123,9 +162,9 @@ def raw_config(cwd: Path, files: Iterable[Path]) -> Command:
     return compose(cwd, files, "config", "--no-interpolate", "--format", "json")
 
 
-def publishing(cwd: Path, port: int) -> Command:
+def publishing(cwd: Path, port: int, protocol: str = "tcp") -> Command:
     """Names of running containers that publish a host port."""
-    return docker(cwd, "ps", "--filter", f"publish={port}", "--format", "{{.Names}}")
+    return docker(cwd, "ps", "--filter", f"publish={port}/{protocol}", "--format", "{{.Names}}")
 
 
 def dangling_images(cwd: Path, project: str) -> Command:
@@ -148,6 +187,11 @@ def remove_cache_record(cwd: Path, *identities: str, builder: str = "") -> Comma
     """Remove build cache records; the filter is a pattern in every buildx, so it is anchored. Not those in use."""
     pattern = identities[0] if len(identities) == 1 else f"({'|'.join(identities)})"
     return docker(cwd, "buildx", "prune", *_builder(builder), "--force", "--all", "--filter", f"id=^{pattern}$")
+
+
+def remove_all_cache(cwd: Path, builder: str = "") -> Command:
+    """Remove the whole build cache of a builder, of every project; not what running builds hold."""
+    return docker(cwd, "buildx", "prune", *_builder(builder), "--force", "--all")
 
 
 def registry_mirrors(cwd: Path) -> Command:

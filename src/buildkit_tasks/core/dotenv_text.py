@@ -1,61 +1,205 @@
-"""Reading and completing .env as text. Values are never shown: a problem names the line, not its content."""
+"""The grammar of .env: compose's own (compose-go's package `dotenv`, v2.0.2 to v2.9.1), for reading and for editing.
+
+Text is UTF-8 with `surrogateescape`: other bytes are kept as they are. What compose refuses is `Refused`, with the line
+and without the content. docs/adr/0014 says why no library reads it, and where versions of compose differ.
+"""
 
 from __future__ import annotations
 
-import io
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from .dotenv_expand import Expander, Unexpandable
+
+#: More than any .env in use; reading and completing such a file takes less than a second.
+MAX_BYTES = 1024 * 1024
+MAX_ASSIGNMENTS = 10_000
+
+BOM = "\ufeff"
+_SPACE = "\t\v\f\r \x85\xa0"  # not a line end
+_WHITE = _SPACE + "\n\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+_GAP = re.compile(f"[{_WHITE}]*")
+_EXPORT = re.compile(rf"export(?=[\t\n\f\r ])[{_SPACE}]*")
+_NAME = re.compile(rf"[\w.\-\[\]{_SPACE}]*")
+_BLANK = re.compile(f"[{_SPACE}]*")
+_QUOTED = {q: re.compile(rf"{q}([^{q}\\]*(?:\\.[^{q}\\]*)*){q}", re.DOTALL) for q in "'\""}
+_ESCAPED_QUOTE = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPE = re.compile(r"\\(?:([abcfnrtv$\"\\])|0([0-9]{0,3}))")
+_MEANT = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", '"': '"', "\\": "\\", "$": "$$"}
 
 
-def broken_lines(text: str) -> list[int]:
-    """Numbers (from 1) of the lines python-dotenv cannot parse."""
-    from dotenv.parser import parse_stream
+class Refused(ValueError):
+    """Compose refuses the file because of this line (from 1). The words hold nothing of a value."""
 
-    return [b.original.line for b in parse_stream(io.StringIO(text)) if b.error]
-
-
-def values(text: str) -> dict[str, str]:
-    """Key to value, last one wins; keys without a value are left out. No interpolation: compose does its own."""
-    from dotenv import dotenv_values
-
-    return {k: v for k, v in dotenv_values(stream=io.StringIO(text), interpolate=False).items() if v is not None}
+    def __init__(self, line: int, words: str, variable: str = "") -> None:
+        super().__init__(f"line {line}: {words}")
+        self.line = line
+        self.words = words
+        self.variable = variable  #: the one that is required and has no value
 
 
-def complete(example: str, existing: str, generated: Mapping[str, str]) -> str:
-    """The .env text that holds everything of `existing` unchanged, then what `example` has and it has not.
+@dataclass(frozen=True)
+class Assignment:
+    """One `NAME=value` and where it stands; `text[start:end]` is all of it, without what follows on its last line."""
 
-    `generated` gives values for keys whose example value is empty. A key that exists with an empty value and has a
-    generated one is filled in place; nothing else of the user's text changes.
+    name: str
+    line: int
+    start: int  #: of `export` or the name
+    behind: int  #: right behind `=` or `:`, or the name where it stands alone
+    value_start: int  #: of the value as written, its quote included
+    end: int
+    quote: str  #: `'`, `"` or nothing
+    value: str | None  #: None: the name stands alone, the environment's value is meant
+
+    @property
+    def blank(self) -> bool:
+        """True where nothing is written, or only what was meant as a comment: compose takes `A= # note` for a value."""
+        if self.value is None:
+            return False
+        if self.quote:
+            return self.end - self.value_start == 2
+        return self.end == self.value_start or (self.value_start > self.behind and self.value.startswith("#"))
+
+
+@dataclass(frozen=True)
+class DotEnv:
+    """A file as compose understands it."""
+
+    text: str
+    assignments: tuple[Assignment, ...]
+    values: Mapping[str, str]
+    unset: Mapping[str, Assignment]  #: variables that compose warns of and takes as blank, and which value names them
+
+    @cached_property
+    def counting(self) -> dict[str, Assignment]:
+        """The assignment of each name that counts: the last. A name that stands alone assigns nothing itself."""
+        return {a.name: a for a in self.assignments if a.value is not None}
+
+
+def decode(content: bytes) -> str:
+    """Bytes of a file as the text that `parse` takes."""
+    return content.decode("utf-8", "surrogateescape")
+
+
+def encode(text: str) -> bytes:
+    """The bytes that `decode` was given."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def parse(text: str, environment: Mapping[str, str] | None = None, *, expand: bool = True) -> DotEnv:
+    """Read a file; `environment` is what variables and lone names are looked up in first.
+
+    With `expand=False` the values are as written, without their quotes and escapes, and `${…}` is not looked at.
+    Raises `Refused`.
     """
-    have = values(existing)
-    out: list[str] = []
-    filled = set()
-    for line in existing.splitlines(keepends=True):
-        key = line.split("=", 1)[0].strip().removeprefix("export ").strip()
-        if "=" in line and key in generated and have.get(key) == "" and key not in filled:
-            end = "\n" if line.endswith("\n") else ""
-            out.append(f"{line.split('=', 1)[0]}={generated[key]}{end}")
-            filled.add(key)
+    around = environment or {}
+    values: dict[str, str] = {}
+    expander = Expander(lambda name: around.get(name, values.get(name)))
+    found: list[Assignment] = []
+    unset: dict[str, Assignment] = {}
+    at, line, counted = len(BOM) if text.startswith(BOM) else 0, 1, 0
+    while (start := _statement(text, at)) < len(text):
+        line += text.count("\n", counted, start)
+        counted = start
+        one = _assignment(text, start, line)
+        if one.value is None:
+            if one.name in around:
+                values[one.name] = around[one.name]
+        elif not one.name:
+            raise Refused(line, "no name in front of the `=`")
         else:
-            out.append(line)
-    text = "".join(out)
-    missing = [k for k in values(example) if k not in have]
-    if not missing:
-        return text
-    if not existing:
-        return _fill(example, generated, None)
-    if text and not text.endswith("\n"):
-        text += "\n"
-    return text + _fill(example, generated, set(missing))
+            if expand and one.quote != "'":
+                one = _expanded(one, expander)
+                for name in expander.unset:
+                    unset.setdefault(name, one)
+                expander.unset.clear()
+            values[one.name] = one.value or ""
+        found.append(one)
+        if len(found) > MAX_ASSIGNMENTS:
+            raise Refused(line, f"more than {MAX_ASSIGNMENTS:,} assignments")
+        at = one.end
+        if not one.quote:  # only a quoted value ends before its line does
+            at = _line_end(text, at)
+    for name, value in values.items():
+        if "\0" in value and name not in around:
+            number = next(a.line for a in reversed(found) if a.name == name)
+            raise Refused(number, "a value cannot contain a NUL character")
+    return DotEnv(text, tuple(found), values, unset)
 
 
-def _fill(example: str, generated: Mapping[str, str], only: set[str] | None) -> str:
-    out: list[str] = []
-    for line in example.splitlines(keepends=True):
-        bare = line.split("=", 1)[0].strip()
-        is_key = "=" in line and not bare.startswith("#")
-        if only is not None and (not is_key or bare not in only):
-            continue
-        if is_key and bare in generated and line.split("=", 1)[1].strip() == "":
-            line = f"{bare}={generated[bare]}\n"
-        out.append(line)
-    return "".join(out)
+def values(text: str, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Name to value, the last one of equal names. Raises `Refused`."""
+    return dict(parse(text, environment).values)
+
+
+def _statement(text: str, at: int) -> int:
+    """Where the next statement starts: behind white space and comments."""
+    while True:
+        gap = _GAP.match(text, at)
+        at = gap.end() if gap else at
+        if text[at : at + 1] != "#":
+            return at
+        at = _line_end(text, at)
+
+
+def _line_end(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end
+
+
+def _assignment(text: str, start: int, line: int) -> Assignment:
+    exported = _EXPORT.match(text, start)
+    at = exported.end() if exported else start
+    if at == len(text):
+        raise Refused(line, "`export` without a name")
+    named = _NAME.match(text, at)
+    stop = named.end() if named else at
+    ending = text[stop : stop + 1]
+    name = text[at:stop].rstrip(_WHITE)
+    if ending and ending not in "=:\n":
+        shown = ending if ending.isprintable() and ending != "\ufffd" else "not text"
+        raise Refused(line, f"unexpected character {shown!r} in a variable name")
+    if " " in name:
+        raise Refused(line, "key cannot contain a space")
+    if not ending:
+        raise Refused(line, "a name alone on the last line needs a line end behind it, or a `=`")
+    if ending == "\n":
+        return Assignment(name, line, start, at + len(name), at + len(name), at + len(name), "", None)
+    behind = stop + 1
+    blank = _BLANK.match(text, behind)
+    at = blank.end() if blank else behind
+    quote = text[at : at + 1]
+    if quote in _QUOTED:
+        quoted = _QUOTED[quote].match(text, at)
+        if quoted is None:
+            raise Refused(line, "unterminated quoted value")
+        return Assignment(name, line, start, behind, at, quoted.end(), quote, _unquoted(quoted[1], quote))
+    written = text[at : _line_end(text, at)].partition(" #")[0].rstrip(_WHITE)
+    return Assignment(name, line, start, behind, at, at + len(written), "", written)
+
+
+def _unquoted(inner: str, quote: str) -> str:
+    """What stands between quotes, without escapes; interpolation comes later and sees `\\$` as `$$`."""
+    if "\\" not in inner:
+        return inner
+    inner = _ESCAPED_QUOTE.sub(lambda m: quote if m[1] == quote else m[0], inner)
+    return inner if quote == "'" else _ESCAPE.sub(_meant, inner)
+
+
+def _meant(escape: re.Match[str]) -> str:
+    """As Go's strconv.UnquoteChar: octal needs three digits and at most 255; `\\c` is not an escape there and stays."""
+    if escape[1]:
+        return _MEANT.get(escape[1], escape[0])
+    digits = escape[2]
+    if len(digits) != 3 or not set(digits) <= set("01234567") or int(digits, 8) > 255:
+        return "\\" + digits  # compose has dropped the zero by then
+    return chr(int(digits, 8))
+
+
+def _expanded(one: Assignment, expander: Expander) -> Assignment:
+    try:
+        return replace(one, value=expander.expand(one.value or ""))
+    except Unexpandable as error:
+        raise Refused(one.line, error.words, error.variable) from None

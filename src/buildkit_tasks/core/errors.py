@@ -49,6 +49,7 @@ EXIT_CODES: dict[str, int] = {
     "engine-not-ours": 36,
     "registry-unreachable": 40,
     "registry-denied": 41,
+    "registry-malformed": 52,
     "pack-missing": 42,
     "pack-refused": 43,
     "push-refused": 44,
@@ -59,6 +60,7 @@ EXIT_CODES: dict[str, int] = {
     "builder-missing": 49,
     "builder-refused": 50,
     "builder-unreachable": 51,
+    "cache-unlistable": 52,
     "interrupted": 130,
 }
 

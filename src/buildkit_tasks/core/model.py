@@ -85,7 +85,10 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Engine:
-    """Facts of the engine in use, from one round trip. Versions are tuples of ints, `()` where absent."""
+    """Facts of the engine in use, from one round trip. Versions are tuples of ints, `()` where absent.
+
+    `host_name`: what the engine's machine calls itself.
+    """
 
     id: str
     version: Version
@@ -96,6 +99,7 @@ class Engine:
     containerd_store: bool
     context: str = "default"
     root_dir: str = ""
+    host_name: str = ""
 
 
 @dataclass(frozen=True)

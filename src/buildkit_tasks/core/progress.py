@@ -90,7 +90,7 @@ class Vertex:
 
 
 class Progress:
-    """The fold. `compiled` names crates in order; `total` and `fresh` are None until the compile script told them."""
+    """The fold. `compiled` names crates in order; `total` and `fresh` are None until the compile step reports them."""
 
     def __init__(self) -> None:
         self.vertexes: dict[str, Vertex] = {}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import IO
 
 from .errors import Problem
@@ -185,30 +184,6 @@ def stream(
         "",
         world.clock() - began,
     )
-
-
-@contextlib.contextmanager
-def follow(world: World, command: Command, on_line: Callable[[str], None]) -> Iterator[None]:
-    """While the block runs, hand every stdout line of an endless command to `on_line` (from another thread)."""
-    process = _start(
-        world, command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, group=True
-    )
-    assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
-    source = process.stdout
-
-    def read() -> None:
-        for line in source:
-            on_line(line.decode(errors="replace").rstrip("\n"))
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
-        reader.join(timeout=1)
-        source.close()
 
 
 def detach(world: World, command: Command, log: str) -> int:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from . import dotenv_text
+from . import dotenv_disk, dotenv_mask, dotenv_text
 from . import root as project_root
 from .errors import Problem
 from .report import Report
@@ -32,31 +32,32 @@ class Session:
 
     @cached_property
     def dotenv(self) -> dict[str, str]:
-        """The values of .env, `{}` without one. Problems: dotenv-unreadable, dotenv-invalid (line number, no value)."""
-        path = self.root / ".env"
+        """The values of .env as compose reads them, `{}` without one. Problems: dotenv-unreadable, dotenv-invalid."""
+        text = dotenv_disk.read(self.root / ".env") or ""
         try:
-            text = path.read_text("utf-8")
-        except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError) as error:
-            raise Problem(
-                "dotenv-unreadable",
-                f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.",
-                hint=f"ls -l {path}; it should belong to you and have mode 600",
-            ) from None
-        broken = dotenv_text.broken_lines(text)
-        if broken:
-            raise Problem(
-                "dotenv-invalid",
-                f"{path} has {'a line' if len(broken) == 1 else 'lines'} that cannot be read: "
-                f"{', '.join(f'line {n}' for n in broken)} (content not shown, it may be a secret).",
-                hint="write NAME=value, with the value in single quotes where it has spaces or quotes",
-            )
-        return dotenv_text.values(text)
+            found = dotenv_text.values(text, self.world.env)
+        except dotenv_text.Refused as refused:
+            raise dotenv_disk.invalid(self.root / ".env", refused) from None
+        return {k: v.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for k, v in found.items()}
+
+    def masked(self, words: str) -> str:
+        """Words of another program without the values of .env; what .env.example shows to everybody stays."""
+        texts = []
+        for name in (".env", ".env.example"):
+            try:
+                texts.append(dotenv_disk.read(self.root / name) or "")
+            except Problem:  # a directory or a FIFO: no values can have come from there
+                texts.append("")
+        return dotenv_mask.mask(words, texts[0], public=texts[1], environment=self.world.env)
 
     @cached_property
     def _loaded(self) -> Loaded:
-        loaded = load(self.world, self.root, dotenv=self.dotenv, flags=self.flags)
+        try:
+            dotenv = self.dotenv
+        except Problem as problem:  # what reads the compose file refuses it; the rest can do without
+            self.report.warn(f"{problem.message} Settings in it have no effect.")
+            dotenv = {}
+        loaded = load(self.world, self.root, dotenv=dotenv, flags=self.flags)
         for sentence in loaded.renamed:
             self.report.warn(sentence)
         name = loaded.settings.builders.name

@@ -24,7 +24,10 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Doc:
-    """What is said of a setting. `was`: its name in 0.1; `unit`: what an integer under that name was followed by."""
+    """What is said of a setting.
+
+    `was`: its name in 0.1, if it had one; `unit`: what an integer under that name was followed by.
+    """
 
     text: str
     kind: str = "text"
@@ -168,6 +171,12 @@ class Packs:
         "duration",
         example="5m",
         was="remote_cache_timeout",
+    )
+    wait: float = _setting(
+        30.0,
+        "Wait this long for what the registry says of its packs, before any is fetched; then build without.",
+        "duration",
+        example="10s",
     )
     key: str = _setting(
         "", "The cosign public key that packs must be signed with.", example="cosign.pub", was="remote_cache_key"

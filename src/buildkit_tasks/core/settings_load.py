@@ -85,7 +85,8 @@ def _check_names(section: Mapping[str, Any]) -> None:
     old = {}
     for item in known():
         groups.setdefault(item.group, []).append(item.name)
-        old[item.doc.was] = item.dotted
+        if item.doc.was:
+            old[item.doc.was] = item.dotted
     unknown = []
     for key, value in section.items():
         name = key.replace("-", "_")
@@ -111,7 +112,7 @@ def _in_section(section: Mapping[str, Any], item: Known) -> _Given | None:
         for name in (item.name, item.name.replace("_", "-")):
             if name in group:
                 return _Given(group[name], where)
-    for name in (item.doc.was, item.doc.was.replace("_", "-")):
+    for name in (item.doc.was, item.doc.was.replace("_", "-")) if item.doc.was else ():
         if name in section and not isinstance(section[name], Mapping):
             return _Given(_old(section[name], item), where, name)
     return None
@@ -121,7 +122,7 @@ def _in_variables(variables: Mapping[str, str], item: Known, where: str) -> _Giv
     name, old = f"{PREFIX}{item.group}_{item.name}".upper(), f"{PREFIX}{item.doc.was}".upper()
     if name in variables:
         return _Given(variables[name], f"{where} ({name})")
-    if old in variables:
+    if item.doc.was and old in variables:
         return _Given(_old(variables[old], item), f"{where} ({old})", old)
     return None
 

@@ -42,7 +42,8 @@ def _entry(item: Known) -> list[str]:
         facts.append(f"Example: `{item.doc.example}`")
     variable = f"{PREFIX}{item.group}_{item.name}".upper()
     facts.append(f"Variable: `{variable}`")
-    facts.append(f"Before 0.2: `{item.doc.was}`")
+    if item.doc.was:
+        facts.append(f"Before 0.2: `{item.doc.was}`")
     return [f"### {item.dotted}", "", item.doc.text, "", *[f"- {fact}" for fact in facts], ""]
 
 
@@ -54,7 +55,8 @@ def schema() -> str:
     }
     for item in known():
         properties[item.group]["properties"][item.name] = {"description": item.doc.text, **_shape(item)}
-        properties[item.doc.was] = {"deprecated": True, "description": f"now {item.dotted}", **_shape(item)}
+        if item.doc.was:
+            properties[item.doc.was] = {"deprecated": True, "description": f"now {item.dotted}", **_shape(item)}
     properties["bench"] = {"type": "object", "description": "What `invoke bench` edits; docs/reference/bench.md."}
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

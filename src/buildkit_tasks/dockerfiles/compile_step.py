@@ -45,10 +45,15 @@ def find(text: str, args: Mapping[str, str]) -> CompileStep:
     )
 
 
-def replace(text: str, step: CompileStep, flags: str, command: str) -> str:
-    """The Dockerfile with another command in the step's place, and more flags before it."""
+def replace(text: str, step: CompileStep, flags: str, command: str, before: str = "") -> str:
+    """The Dockerfile with another command in the step's place, and more flags before it.
+
+    `before`: a step to run first, without the mounts.
+    """
     lines = text.split("\n")
-    return "\n".join([*lines[: step.first - 1], f"RUN {step.flags} {flags} {command}", *lines[step.last :]])
+    steps = [f"RUN {before}"] if before else []
+    steps.append(f"RUN {step.flags} {flags} {command}")
+    return "\n".join([*lines[: step.first - 1], *steps, *lines[step.last :]])
 
 
 def without_secrets(step: CompileStep) -> CompileStep:

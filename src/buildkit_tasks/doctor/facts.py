@@ -95,7 +95,10 @@ class Facts:
     ports_taken: tuple[PortUse, ...] = ()
     published: tuple[int, ...] = ()
     dotenv: bool | None = None  #: None = the project has no .env.example
+    dotenv_example: bool = True  #: there is a .env.example
     dotenv_error: str = ""
+    dotenv_hint: str = ""  #: the remedy of `dotenv_error`
+    dotenv_wanted: tuple[str, str] | None = None  #: a variable that compose wants and nothing sets: message and remedy
     dotenv_missing: tuple[str, ...] = ()
     dotenv_mode: int | None = None
     dotenv_placeholders: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.core import docker, dotenv_text, run
+from buildkit_tasks.core import docker, dotenv_disk, dotenv_edit, dotenv_text, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
 from buildkit_tasks.core.session import Session
@@ -20,6 +20,7 @@ from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.images import names as image_names
 from buildkit_tasks.project import ports
 from buildkit_tasks.project.discover import read_workspace
+from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import reachable
 
 from . import Health, PortUse
@@ -44,6 +45,8 @@ def the_compose_file(session: Session) -> dict[str, Any]:
         if problem.code in ("compose-invalid", "scope-missing"):
             words = [problem.message, *problem.details.strip().splitlines()[-1:]]
             return {"compose_read": True, "compose_error": (" ".join(words), problem.hint)}
+        if problem.code == "dotenv-incomplete":
+            return {"compose_read": False, "dotenv_wanted": (problem.message, problem.hint)}
         return {"compose_read": False}  # docker's or .env's fault: their own checks tell
     return {
         "compose_read": True,
@@ -122,12 +125,12 @@ def _base_images(session: Session, space: Workspace) -> dict[str, Any]:
     refs = image_flow.references(space)
     offline = {ref: recipe.image for ref in refs if (recipe := image_names.recipe_for(ref))}
     try:
-        here = image_choice.local(session, [*refs, *offline.values()])
+        here = image_choice.held(session, [*refs, *offline.values()])
     except Problem:
         return {}
     if all(ref in here or offline.get(ref) in here for ref in refs):
         return {}
-    host = session.settings.images.registry.partition("/")[0] or reachable.HUB
+    host = session.settings.images.registry.partition("/")[0] or registry_names.HUB
     answers, words = reachable.reachable(session.world, [host], session.settings.build.ca_bundle)
     state = "open" if answers else "untrusted" if "CERTIFICATE_VERIFY" in words.upper() else "closed"
     return {"registry": host, "registry_state": state, "registry_words": words}
@@ -135,21 +138,25 @@ def _base_images(session: Session, space: Workspace) -> dict[str, Any]:
 
 def dotenv(session: Session) -> dict[str, Any]:
     """.env against .env.example; names and modes, never values."""
-    example, path = session.root / ".env.example", session.root / ".env"
-    answer: dict[str, Any] = {}
+    example_path, path = session.root / ".env.example", session.root / ".env"
     try:
         values = session.dotenv
+        text, example = dotenv_disk.read(path), dotenv_disk.read(example_path)
     except Problem as problem:
-        return {"dotenv": True, "dotenv_error": problem.message}
-    if path.is_file():
+        return {"dotenv": True, "dotenv_error": problem.message, "dotenv_hint": problem.hint}
+    answer: dict[str, Any] = {"dotenv_example": example is not None}
+    if text is not None:
         answer |= {"dotenv": True, "dotenv_mode": path.stat().st_mode & 0o777}
         listed = run.capture(session.world, docker.git(session.root, "ls-files", "--", ".env"))
         answer["dotenv_tracked"] = bool(listed.stdout.strip())
-    elif example.is_file():
+    elif example is not None:
         answer["dotenv"] = False
-    if example.is_file():
-        wanted = dotenv_text.values(example.read_text("utf-8", errors="replace"))
-        lacking = [k for k, v in wanted.items() if k not in values or (not v and not values[k])]
+    if example is not None:
+        try:
+            lacking = dotenv_edit.lacking(example, text or "", dotenv_edit.empty_names(example))
+        except dotenv_text.Refused as refused:
+            unread = dotenv_disk.invalid(example_path, refused)
+            return {**answer, "dotenv_error": unread.message, "dotenv_hint": unread.hint}
         answer["dotenv_missing"] = tuple(k for k in lacking if k not in session.world.env)
     answer["dotenv_placeholders"] = placeholders(values)
     return answer

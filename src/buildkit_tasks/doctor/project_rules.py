@@ -25,7 +25,8 @@ def ports(facts: Facts) -> Verdict:
 
 def dotenv(facts: Facts) -> Verdict:
     if facts.dotenv_error:
-        return fail(facts.dotenv_error, "correct the line: NAME=value, in single quotes where it has spaces or quotes")
+        usual = "correct the line: NAME=value, in single quotes where it has spaces or quotes"
+        return fail(facts.dotenv_error, facts.dotenv_hint or usual)
     if facts.dotenv is None:
         return ok("the project has no .env.example")
     if not facts.dotenv:
@@ -34,10 +35,16 @@ def dotenv(facts: Facts) -> Verdict:
 
 
 def dotenv_complete(facts: Facts) -> Verdict:
+    if facts.dotenv and facts.dotenv_missing:
+        return warn(f"without a value: {', '.join(facts.dotenv_missing)}", "invoke dotenv", "dotenv")
+    if facts.dotenv_wanted and facts.dotenv is not False:
+        return fail(*facts.dotenv_wanted)
+    if not facts.dotenv_example:
+        if facts.compose_error or not facts.compose_read:
+            return unknown("compose could not be asked yet")
+        return ok("compose wants no variable that is not set")
     if not facts.dotenv:
         return unknown("there is no .env")
-    if facts.dotenv_missing:
-        return warn(f"without a value: {', '.join(facts.dotenv_missing)}", "invoke dotenv", "dotenv")
     return ok("every name of .env.example")
 
 
@@ -98,7 +105,7 @@ RULES: tuple[Rule, ...] = (
     Rule("dotenv", "a .env that can be read", "compose takes ports and secrets from it", dotenv),
     Rule(
         "dotenv-names",
-        "every name of .env.example",
+        "a value for every name that compose or .env.example wants",
         "compose refuses to start without a required value",
         dotenv_complete,
     ),

@@ -53,6 +53,7 @@ def parse(info: Mapping[str, Any]) -> Engine:
         containerd_store=["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or []),
         context=str(client.get("Context") or "default"),
         root_dir=str(info.get("DockerRootDir") or ""),
+        host_name=str(info.get("Name") or ""),
     )
 
 

@@ -11,6 +11,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Workspace
 from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.registry.names import printable
 
 from . import choice as image_choice
 from . import names as image_names
@@ -48,14 +49,20 @@ def ensure(session: Session, engine: Engine, refs: Sequence[str], *, check: bool
     return {d.reference: d.use for d in decisions.values() if d.replaced}
 
 
-def foreign(session: Session, engine: Engine, refs: Sequence[str], platform: str, *, build: bool) -> dict[str, str]:
+def foreign(
+    session: Session, engine: Engine, refs: Sequence[str], platform: str, *, build: bool, shared: bool = True
+) -> dict[str, str]:
     """For references that no registry gives here: images of another platform, built where they are not there yet.
 
+    `shared`: the builder sees the engine's images, and would take one of the wrong platform without a word.
     Raises `Problem` image-unavailable for a reference that only this platform can have, or without `build`.
     """
-    offline = [d for d in image_choice.decide(session, engine, refs).values() if d.source == "offline"]
+    decisions = image_choice.decide(session, engine, refs)
+    offline = [d for d in decisions.values() if d.source == "offline"]
+    if shared:
+        offline += _only_of_another(session, engine, decisions, platform)
     found = {d.reference: image_names.foreign(d.use, platform) for d in offline}
-    present = image_choice.local(session, found.values())
+    present = image_choice.local(session, engine, found.values(), platform)
     for decision in offline:
         if found[decision.reference] in present:
             continue
@@ -73,14 +80,43 @@ def foreign(session: Session, engine: Engine, refs: Sequence[str], platform: str
     return found
 
 
+def _only_of_another(
+    session: Session, engine: Engine, decisions: Mapping[str, Decision], platform: str
+) -> list[Decision]:
+    """What stands in for images that the engine has, but not for this platform, where no registry answers."""
+    taken = [d for d in decisions.values() if d.source != "offline"]
+    there = image_choice.held(session, [d.use for d in taken])
+    right = image_choice.local(session, engine, there, platform)
+    lacking = [d for d in taken if d.use in there and d.use not in right]
+    if not lacking:
+        return []
+    pullable = [d for d in lacking if image_names.parse(d.use).registry != "localhost"]
+    if pullable and image_choice.answering(session):
+        lacking = [d for d in lacking if d not in pullable]
+    stand_ins = []
+    for decision in lacking:
+        recipe = image_names.recipe_for(decision.reference)
+        if recipe is None:
+            raise Problem(
+                "image-unavailable",
+                f"{decision.use} is in the engine for {there[decision.use]} only, not for {platform},"
+                " and no registry answers.",
+                causes=[f"BuildKit would put programs for {there[decision.use]} into images for {platform}"],
+                hint=f"docker load an image for {platform}, or name a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY)",
+            )
+        stand_ins.append(Decision(decision.reference, recipe.image, "offline"))
+    return stand_ins
+
+
 def _from_the_team(session: Session, engine: Engine, absent: list[Decision]) -> list[Decision]:
     """Those that the team's repository does not have either. Without it they are built: slower, never a failure."""
     from . import fetch as image_fetch  # late: TLS alone takes 50 ms to import
 
     try:
-        taken = image_fetch.fetch(session, engine, absent, session.settings.packs.repository)
+        packs = session.settings.packs
+        taken = image_fetch.fetch(session, engine, absent, packs.repository, seconds=packs.wait, timeout=packs.timeout)
     except Problem as problem:
-        session.report.warn("; ".join((problem.message, *problem.causes[:1])))
+        session.report.warn(printable("; ".join((problem.message.rstrip("."), *problem.causes[:1])), 400))
         return absent
     return [d for d in absent if d.use not in taken]
 
@@ -93,7 +129,7 @@ def _absent(
     unsure = [d for d in decisions.values() if d.source == "offline" and d.use not in seen]
     if not unsure:
         return []
-    present = image_choice.local(session, [d.use for d in unsure])
+    present = image_choice.local(session, engine, [d.use for d in unsure])
     image_choice.remember(session, engine, built=sorted(present))
     return [d for d in unsure if d.use not in present]
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.core.session import Session
+from buildkit_tasks.dockerfiles import platforms
+from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import reachable
 
 from . import names as image_names
@@ -25,15 +28,17 @@ def decide(session: Session, engine: Engine, refs: Sequence[str], *, again: bool
     known = {} if again else _recall(session, engine)
     open_ = [r for r in dict.fromkeys(refs) if r not in known]
     if open_:
-        found = _ask(session, open_)
+        found = _ask(session, engine, open_)
         remember(session, engine, {r: d for r, d in found.items() if d.source != "none"}, forget=again)
         known = {**known, **found}
     return {r: known[r] for r in dict.fromkeys(refs)}
 
 
-def _ask(session: Session, refs: Sequence[str]) -> dict[str, Decision]:
+def _ask(session: Session, engine: Engine, refs: Sequence[str]) -> dict[str, Decision]:
     mode, base = session.settings.images.offline, session.settings.images.registry
-    present = local(session, refs)
+    own = platforms.own(engine)
+    there = held(session, refs)
+    present = {ref for ref, kind in there.items() if suits(kind, own)}
     found: dict[str, Decision] = {}
     pending = []
     for ref in refs:
@@ -43,11 +48,21 @@ def _ask(session: Session, refs: Sequence[str]) -> dict[str, Decision]:
         else:
             pending.append(ref)
     if pending:
-        answers, reason = _probe(session, base)
-        if not answers:
-            session.report.say(f"  image registry not reachable: {reason}")
+        answers = answering(session)
         found.update({ref: image_names.decide(ref, base, answers=answers) for ref in pending})
+    for ref in pending:
+        if ref in there and found[ref].source == "none":  # what was made for another processor may run emulated
+            session.report.warn(f"{ref} is here for {there[ref]} only, and this engine is {own}")
+            found[ref] = Decision(ref, ref, "local")
     return found
+
+
+def answering(session: Session) -> bool:
+    """Whether the mirror or a registry answers; says so where none does."""
+    answers, reason = _probe(session, session.settings.images.registry)
+    if not answers:
+        session.report.say(f"  image registry not reachable: {reason}")
+    return answers
 
 
 def _probe(session: Session, base: str) -> tuple[bool, str]:
@@ -58,25 +73,59 @@ def _probe(session: Session, base: str) -> tuple[bool, str]:
         mirrors = run.capture(session.world, docker.registry_mirrors(session.root), timeout=5).stdout
         with contextlib.suppress(ValueError):
             hosts = [str(m).partition("://")[2].partition("/")[0] or str(m) for m in json.loads(mirrors) or ()]
-        hosts = [*(hosts if mirrors.strip().startswith("[") else ()), reachable.HUB]
+        hosts = [*(hosts if mirrors.strip().startswith("[") else ()), registry_names.HUB]
     return reachable.reachable(session.world, hosts, session.settings.build.ca_bundle)
 
 
-def local(session: Session, refs: Iterable[str]) -> set[str]:
-    """Those of the references that the engine has, from one call."""
+def local(session: Session, engine: Engine, refs: Iterable[str], platform: str = "") -> set[str]:
+    """Those of the references that the engine has for a platform (default: its own), from one call where that tells."""
+    wanted = platform or platforms.own(engine)
+    there = held(session, refs)
+    return {name for name, kind in there.items() if suits(kind, wanted) or _several(session, engine, name, wanted)}
+
+
+def held(session: Session, refs: Iterable[str]) -> dict[str, str]:
+    """Those of the references that the engine has for whatever platform, with the platform that it names first."""
     names = list(dict.fromkeys(refs))
-    full = {image_names.parse(tag) for tag in ids(session, names)} if names else set()
-    return {name for name in names if image_names.parse(name) in full}
+    full = {image_names.parse(tag): kind for tag, (_, kind) in _inspect(session, names).items()} if names else {}
+    return {name: full[image_names.parse(name)] for name in names if image_names.parse(name) in full}
+
+
+def suits(kind: str, platform: str) -> bool:
+    """Whether an image of a system and processor is one for a platform; one that does not name a processor is."""
+    return not kind.partition("/")[2] or kind.split("/")[:2] == platform.split("/")[:2]
+
+
+def _several(session: Session, engine: Engine, name: str, platform: str) -> bool:
+    """Whether the engine has an image for a platform besides the one that it names first.
+
+    Only the containerd store holds several. Before engine 28 (API 1.49) it lists them nowhere, but makes a container.
+    """
+    if not engine.containerd_store or platform == platforms.own(engine):
+        return False  # the engine's own is the one that is named first
+    container = f"buildkit-tasks-look-{secrets.token_hex(4)}"
+    try:
+        return (
+            run.capture(session.world, docker.create_container(session.root, container, name, platform, "x")).code == 0
+        )
+    finally:
+        run.capture(session.world, docker.remove_container(session.root, container))
 
 
 def ids(session: Session, refs: Iterable[str]) -> dict[str, str]:
     """Tag to image id of those that the engine has, under every tag that they have there; from one call."""
+    return {tag: identity for tag, (identity, _) in _inspect(session, refs).items()}
+
+
+def _inspect(session: Session, refs: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Tag to image id and platform."""
     result = run.capture(session.world, docker.image_ids(session.root, refs))
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, str]] = {}
     for line in result.stdout.splitlines():
         with contextlib.suppress(ValueError):
-            tags, _, identity = line.rpartition(" ")
-            found.update(dict.fromkeys(json.loads(tags) or (), identity))
+            tags, end = json.JSONDecoder().raw_decode(line)
+            identity, _, kind = line[end:].strip().partition(" ")
+            found.update(dict.fromkeys(tags or (), (identity, kind)))
     return found
 
 

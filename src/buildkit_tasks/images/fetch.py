@@ -10,38 +10,57 @@ from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.core.session import Session
-from buildkit_tasks.registry import client as registry_client
-from buildkit_tasks.registry.client import Client, Denied, Unreachable
+from buildkit_tasks.dockerfiles import platforms
+from buildkit_tasks.registry import names as registry_names
+from buildkit_tasks.registry.client import Client
+from buildkit_tasks.registry.names import RegistryError, Tag
+from buildkit_tasks.registry.remote import bounded
 
-from .choice import remember
+from .choice import local, remember
 from .names import Decision
 
 
-def fetch(session: Session, engine: Engine, wanted: Sequence[Decision], place: str) -> list[str]:
-    """Pull those of the images that the repository has, and give them the names that builds know them by."""
-    reference = registry_client.reference(place)
-    client = Client(session.world, reference, session.settings.build.ca_bundle)
+def fetch(
+    session: Session,
+    engine: Engine,
+    wanted: Sequence[Decision],
+    place: str,
+    *,
+    seconds: float | None = None,
+    timeout: float | None = None,
+) -> list[str]:
+    """Pull those of the images that the repository has, and give them the names that builds know them by.
+
+    `seconds`: for what the repository says of them; `timeout`: for each that is pulled.
+    """
+    reference = registry_names.reference(place)
+    client = Client(session.world, reference, session.settings.build.ca_bundle, seconds=seconds)
     taken: list[str] = []
-    for image in wanted:
-        name = tag(engine, image.use)
-        try:
-            if client.manifest(name) is None:
-                continue
-        except (Unreachable, Denied) as error:
-            raise client.problem(error) from error
-        remote = f"{reference.name}:{name}"
+
+    def look() -> list[Decision]:
+        return [image for image in wanted if client.manifest(tag(engine, image.use)) is not None]
+
+    try:
+        there = bounded(seconds, look)
+    except RegistryError as error:
+        raise client.problem(error) from error
+    for image in there:
+        remote = f"{reference.name}:{tag(engine, image.use)}"
         session.report.say(f"  pulling {image.use} from {reference.name}")
-        run.check(session.world, docker.pull_image(session.root, remote))
-        run.check(session.world, docker.tag_image(session.root, remote, image.use))
+        run.check(session.world, docker.pull_image(session.root, remote), timeout=timeout)
+        if local(session, engine, [remote]):
+            run.check(session.world, docker.tag_image(session.root, remote, image.use))
+            taken.append(image.use)
+        else:
+            session.report.warn(f"{remote} is not for {platforms.own(engine)}: left out")
         run.capture(session.world, docker.remove_images(session.root, [remote]))
-        taken.append(image.use)
     remember(session, engine, built=taken)
     return taken
 
 
-def tag(engine: Engine, image: str) -> str:
+def tag(engine: Engine, image: str) -> Tag:
     """The tag of an image in the repository: its name here and the engine's architecture."""
-    return f"base-{word(image)}-{re.sub('[^a-z0-9_]', '_', engine.arch)}"
+    return Tag(f"base-{word(image)}-{re.sub('[^a-z0-9_]', '_', engine.arch)}")
 
 
 def word(image: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from buildkit_tasks.core import apt, docker, host, run
 from buildkit_tasks.core.errors import Problem
@@ -52,7 +53,7 @@ def build(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: 
     """
     began = session.world.clock()
     with _workplace(session) as place:
-        base = "" if force or any(r.stage == "debian" for r in recipes) else _own_base(session)
+        base = "" if force or any(r.stage == "debian" for r in recipes) else _own_base(session, facts)
         main, security = apt.for_suite(host.apt_sources(), host.release().codename, SUITE)
         secrets = _lay_out(session, place, (main, security))
         if not base:
@@ -65,7 +66,7 @@ def build(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: 
             base=base,
         )
         usual = "BuildKit is compiled (two to four minutes)" if any(r.asked for r in recipes) else PACKAGES
-        _solve(session, facts, place, json.dumps(made), usual)
+        _solve(session, facts, place, made, usual)
         (place / "rootfs.tar").unlink(missing_ok=True)
     session.report.say(
         f"  {len(recipes)} base image{'s' if len(recipes) > 1 else ''} made in {session.world.clock() - began:.0f} s"
@@ -80,7 +81,7 @@ def build_foreign(session: Session, facts: Engine, recipe: Recipe, platform: str
         arch = platform.split("/")[1]
         _rootfs(session, facts, place, main, arch)
         made = image_names.foreign_definition(recipe, platform, recipe_hash(recipe))
-        _solve(session, facts, place, json.dumps(made), PACKAGES)
+        _solve(session, facts, place, made, PACKAGES)
         (place / f"rootfs-{arch}.tar").unlink(missing_ok=True)
 
 
@@ -122,9 +123,9 @@ def _workplace(session: Session) -> Iterator[Path]:
             shutil.rmtree(place / "secrets", ignore_errors=True)
 
 
-def _own_base(session: Session) -> str:
+def _own_base(session: Session, facts: Engine) -> str:
     name = image_names.RECIPES[0].image
-    return name if local(session, [name]) else ""
+    return name if local(session, facts, [name]) else ""
 
 
 def _lay_out(session: Session, place: Path, sources: Sequence[apt.Source]) -> list[str]:
@@ -241,7 +242,7 @@ def _debootstrap(session: Session, keyring: str) -> None:
     host.apt_install(session.world, wanted, "image-unavailable")
 
 
-def _solve(session: Session, facts: Engine, place: Path, definition: str, usual: str) -> None:
+def _solve(session: Session, facts: Engine, place: Path, definition: Mapping[str, Any], usual: str) -> None:
     progress, decoder = Progress(), Decoder()
     told: set[str] = set()
     began = session.world.clock()
@@ -358,7 +359,8 @@ def tell(session: Session, rows: Sequence[Mapping[str, object]]) -> None:
 def renew(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: bool = False) -> None:
     """Build those that are absent or made by an older recipe; with `force` all of them."""
     have = _details(session, [r.image for r in recipes])
-    due = [r for r in recipes if force or have.get(r.image, {}).get("recipe") != recipe_hash(r)]
+    right = local(session, facts, have)
+    due = [r for r in recipes if force or r.image not in right or have[r.image].get("recipe") != recipe_hash(r)]
     for recipe in recipes:
         if recipe not in due:
             session.report.say(f"  {recipe.image}: up to date")

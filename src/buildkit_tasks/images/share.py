@@ -20,7 +20,7 @@ def push(session: Session, *, ref: str = "") -> None:
     """Push the base images that were built here. Problems: bad-argument, image-unavailable, command-failed."""
     project = discover(session)
     place = client(session, ref).ref.name
-    there = local(session, [d.use for d in _offline(session, project)])
+    there = local(session, project.engine, [d.use for d in _offline(session, project)])
     going = [d for d in _offline(session, project) if d.use in there]
     if not going:
         raise Problem(

@@ -214,11 +214,17 @@ class File:
 
     def text(self, step: Step) -> str:
         """The shell text of a RUN and of the scripts it runs, comments left out."""
-        scripts = (self.source.files.get(path, "") for path in self.scripts(step))
-        return "\n".join([step.shell, *map(shell.without_comments, scripts)])
+        texts = [(path, self.source.files.get(path, "")) for path in self.scripts(step)]
+        read = (shell.of_rust(t) if path.endswith(".rs") else shell.without_comments(t) for path, t in texts)
+        return "\n".join([step.shell, *read])
 
     def scripts(self, step: Step) -> list[str]:
-        """Paths in the context that words of the RUN may name as scripts: through bind mounts and COPY."""
+        """Paths in the context that words of the RUN may name as scripts: through bind mounts and COPY.
+
+        A program that an earlier step compiled from one Rust file is as good as a script.
+        """
+        if not step.shell.strip():
+            return []
         words = [w for w in shell.names(step.shell) if "=" not in w and ("/" in w or w.endswith(".sh"))]
         if re.search(r"\bmake\b", step.shell):
             words.append("Makefile")
@@ -230,6 +236,14 @@ class File:
                 sources, into = earlier.copied
                 places += [(s, into) for s in sources]
         found: dict[str, None] = {}
+        named = {step.absolute(word) for word in words}
+        for earlier in (s for s in self.history(step) if s.keyword == "RUN"):
+            for program, source in shell.compiled(earlier.shell).items():
+                if earlier.absolute(program) in named:
+                    for stage, bound, target in earlier.binds:
+                        if not stage:
+                            found.update(dict.fromkeys(_in_context(earlier.absolute(source), bound, target)))
+        words = [word for word in words if not word.endswith(".rs")]
         for path in map(step.absolute, words):
             for source, into in places:
                 found.update(dict.fromkeys(_in_context(path, source, into)))

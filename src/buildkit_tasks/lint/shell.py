@@ -35,6 +35,29 @@ _COPIES = re.compile(r"(?:^|[\s;&|(])(?:cp|mv|install|strip|ln|upx|objcopy|tar)[
 _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
 
 
+def of_rust(code: str) -> str:
+    """What a Rust program does with cargo, in the words that a shell script would use: the rules look for those."""
+    lines = [line.partition("//")[0][:_LINE_LIMIT] for line in code.splitlines()]
+    body = "\n".join(lines)
+    said = [word for word in (".package-cache",) if word in body]
+    if re.search(r"\b(?:utimensat|set_modified|set_times)\b", body):
+        said.append("xargs touch")
+    if '"cargo"' in body and '"build"' in body:
+        said.append("cargo build --target TRIPLE" if "CARGO_BUILD_TARGET" in body else "cargo build")
+    return "\n".join(said)
+
+
+def compiled(text: str) -> dict[str, str]:
+    """Programs that the text makes with rustc, and the file that each is made from, both as written."""
+    found: dict[str, str] = {}
+    for made in re.finditer(r"\brustc\b[^\n;&|]*", text):
+        program = re.search(r"[ \t]-o[ \t]+(\S+)", made[0])
+        source = re.search(r"[ \t](\S+\.rs)\b", made[0])
+        if program and source:
+            found[program[1]] = source[1]
+    return found
+
+
 def without_comments(script: str) -> str:
     """A script without its comment lines: what they say is no evidence. Of very long lines only the beginning."""
     return "\n".join(line[:_LINE_LIMIT] for line in script.splitlines() if not line.lstrip().startswith("#"))

@@ -1,6 +1,7 @@
 """The shared cache by itself: a build with empty mounts pulls before, CI's main branch pushes after.
 
-A build never fails because of it: what went wrong is said, and the build goes on as it would without.
+A build never fails because of it: whatever goes wrong, a defect of ours too, is one line, and the build goes on as it
+would without.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, BuildRequest
 from buildkit_tasks.core.session import Session
 from buildkit_tasks.project.discover import Project
+from buildkit_tasks.registry.names import printable
 
 from . import pull as pack_pull
 from . import push as pack_push
 from .job import Trip, prepare
 from .pack import Wanted
+
+#: The most characters of the line on what went wrong.
+_LINE = 400
 
 
 def before(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> None:
@@ -27,11 +32,10 @@ def before(session: Session, project: Project, request: BuildRequest, plan: Buil
 
 def _pull(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str) -> None:
     try:
-        done = pack_pull.fetch(_trip(session, project, request, plan, place))
-    except Problem as problem:
-        if problem.code in ("interrupted", "bad-argument", "settings-invalid"):
-            raise
-        why = "; ".join((problem.message, *problem.causes[:1]))
+        wait = session.settings.packs.wait
+        done = pack_pull.fetch(_trip(session, project, request, plan, place, wait))
+    except Exception as error:
+        why = _reason(error)
         session.report.warn(f"building without the shared cache: {why}")
         done = pack_pull.Pulled(None, False, 0, 0.0, (why,))
         if not session.report.json_only:
@@ -53,14 +57,22 @@ def after(session: Session, project: Project, request: BuildRequest, plan: Build
     if not session.world.ci or not pack_push.allowed(session.world, session.settings.packs.push)[0]:
         return
     try:
+        wait = session.settings.packs.timeout
         for place in request.platforms or ("",):
-            pack_push.send(_trip(session, project, request, plan, place))
-    except Problem as problem:
-        if problem.code == "interrupted":
-            raise
-        session.report.warn(f"the shared cache was not pushed: {'; '.join((problem.message, *problem.causes[:1]))}")
+            pack_push.send(_trip(session, project, request, plan, place, wait))
+    except Exception as error:
+        session.report.warn(f"the shared cache was not pushed: {_reason(error)}")
 
 
-def _trip(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str) -> Trip:
+def _reason(error: Exception) -> str:
+    """One line on what went wrong with the shared cache. Raises again what the user has to see to."""
+    if not isinstance(error, Problem):
+        return printable(f"{type(error).__name__}: {error}", _LINE)
+    if error.code in ("interrupted", "bad-argument", "settings-invalid"):
+        raise error
+    return printable("; ".join((error.message.rstrip("."), *error.causes[:1])), _LINE)
+
+
+def _trip(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str, wait: float) -> Trip:
     wanted = Wanted(platform=place, profile=request.profile, progress=request.progress)
-    return prepare(session, project, wanted, plan=plan, timeout=session.settings.packs.timeout)
+    return prepare(session, project, wanted, plan=plan, timeout=session.settings.packs.timeout, wait=wait)

@@ -14,12 +14,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from buildkit_tasks.registry.client import Blob
+from buildkit_tasks.registry.names import Blob, Config, Digest, Manifest, printable
+from buildkit_tasks.registry.reader import OCI_MANIFEST
 
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _PIECE = 1 << 20
+
+#: Bytes that a layer is larger than its part, at most.
+_FRAME = 4 * tarfile.BLOCKSIZE
 
 
 def layer(part: Path) -> Blob:
@@ -29,7 +32,7 @@ def layer(part: Path) -> Blob:
     for piece in _read(part):
         digest.update(piece)
         size += len(piece)
-    return Blob(f"sha256:{digest.hexdigest()}", size, partial(_read, part))
+    return Blob(Digest(f"sha256:{digest.hexdigest()}"), size, partial(_read, part))
 
 
 def watched(blob: Blob, look: Callable[[], None]) -> Blob:
@@ -62,11 +65,28 @@ def manifest(about: Blob, layers: Sequence[Blob]) -> Blob:
     return _json(
         {
             "schemaVersion": 2,
-            "mediaType": MANIFEST,
+            "mediaType": OCI_MANIFEST,
             "config": _descriptor(_CONFIG, about),
             "layers": [_descriptor(_LAYER, blob) for blob in layers],
         }
     )
+
+
+def objections(found: Manifest, about: Config, parts: int, limit: int) -> list[str]:
+    """Why an image is not fetched as a pack of so many parts and at most `limit` bytes, whatever its labels say.
+
+    A compressed layer is refused: it is unpacked before anybody could look at how large it gets.
+    """
+    reasons = []
+    if kinds := {layer.media_type for layer in found.layers} - {_LAYER}:
+        reasons.append(f"a layer is {printable(sorted(kinds)[0])}; those of a pack are tar, not compressed")
+    if len(found.layers) != parts:
+        reasons.append(f"it has {len(found.layers)} layers for {parts} parts")
+    if found.size > limit + parts * _FRAME:
+        reasons.append(f"its layers take {found.size / 1e9:.1f} GB, packs.limit allows {limit / 1e9:.1f} GB")
+    if about.diff_ids != tuple(layer.digest for layer in found.layers):
+        reasons.append("its configuration names other layers than its manifest")
+    return reasons
 
 
 def _descriptor(media_type: str, blob: Blob) -> dict[str, object]:
@@ -75,7 +95,7 @@ def _descriptor(media_type: str, blob: Blob) -> dict[str, object]:
 
 def _json(content: Mapping[str, object]) -> Blob:
     text = json.dumps(content, separators=(",", ":")).encode()
-    return Blob(f"sha256:{hashlib.sha256(text).hexdigest()}", len(text), lambda: (text,))
+    return Blob(Digest.of(text), len(text), lambda: (text,))
 
 
 def _read(part: Path) -> Iterator[bytes]:

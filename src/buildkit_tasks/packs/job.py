@@ -23,8 +23,10 @@ from buildkit_tasks.core.model import BuildPlan, BuildRequest
 from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import compile_step, platforms
 from buildkit_tasks.project.discover import Project
+from buildkit_tasks.registry import reader as registry_reader
 from buildkit_tasks.registry import remote
-from buildkit_tasks.registry.client import Blob, Client, Denied, Unreachable
+from buildkit_tasks.registry.client import Client
+from buildkit_tasks.registry.names import Blob, Digest, RegistryError, Tag, printable
 
 from . import image as pack_image
 from . import pack as packs
@@ -48,7 +50,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Trip:
-    """One pack's journey: whose mounts, which repository. No build of it takes over `timeout` seconds."""
+    """One pack's journey: whose mounts, which repository. All its builds end by `end` (of the clock)."""
 
     session: Session
     project: Project
@@ -56,7 +58,7 @@ class Trip:
     client: Client
     wanted: Wanted
     nonce: str
-    timeout: float | None = None
+    end: float | None = None
 
     @property
     def platform(self) -> str:
@@ -68,7 +70,7 @@ class Trip:
         """The platform as a pack's tag names it."""
         return self.platform.removeprefix("linux/") or self.project.engine.arch
 
-    def tags(self, facts: Facts) -> tuple[str, str]:
+    def tags(self, facts: Facts) -> tuple[Tag, Tag]:
         """The tag of exactly these mounts' making, and the tag that moves with their toolchain."""
         scope = self.wanted.scope
         return packs.exact_tag(scope, self.arch, facts), packs.newest_tag(scope, self.arch, facts)
@@ -82,17 +84,15 @@ class Trip:
         """Pack the mounts; the parts come into an empty folder, as the facts name them."""
         return self._facts(("pack", self.wanted.scope), folder)
 
-    def push(self, folder: Path, facts: Facts, tags: Sequence[str], labels: Mapping[str, str]) -> Sent:
+    def push(self, folder: Path, facts: Facts, tags: Sequence[Tag], labels: Mapping[str, str]) -> Sent:
         """Send what `pack` packed, as an image of one layer per part; what the registry has stays here.
 
-        Problems: registry-unreachable, registry-denied, timed-out.
+        Problems: registry-unreachable, registry-denied, registry-malformed, timed-out.
         """
-        clock, over = self.session.world.clock, threading.Event()
-        end = clock() + self.timeout if self.timeout else None
+        over = threading.Event()
 
         def look() -> None:
-            if end and clock() > end:
-                raise Problem("timed-out", f"Sending took more than {self.timeout:.0f} s.", hint="try again later")
+            self._left()
             if over.is_set():
                 raise Problem("interrupted", "Another part could not be sent.")
 
@@ -112,40 +112,52 @@ class Trip:
             self.client.send(about)
             made = pack_image.manifest(about, layers)
             for tag in tags:
-                self.client.tag(tag, made, pack_image.MANIFEST)
-        except (Unreachable, Denied) as error:
+                self.client.tag(tag, made, registry_reader.OCI_MANIFEST)
+        except RegistryError as error:
             raise self.client.problem(error) from error
         return Sent(made.digest, sum(layer.size for layer in layers), sum(sent for _, sent in done))
 
-    def unpack(self, reference: str, when: str, limit: int) -> tuple[bool, int]:
+    def unpack(self, digest: Digest, when: str, limit: int) -> tuple[bool, int]:
         """Fill the mounts from a pack: whether that happened (not where they were found filled), bytes.
 
         Problems: pack-refused for what no pack of ours holds, disk-full, image-unavailable, build-failed.
         """
         words = ("unpack", when, str(limit), self.nonce)
+        reference = self.client.ref.at(digest)
         try:
-            log = self._solve(words, {"output": ["type=cacheonly"]}, pack=reference)
+            log = self._solve(words, {"output": ["type=cacheonly"]}, {packs.PACK: f"docker-image://{reference}"})
         except Problem as problem:
             raise _told(problem, reference) from problem
         done = re.search(r"^buildkit-tasks: unpacked (\d+)$", log, re.MULTILINE)
         return bool(done), int(done[1]) if done else 0
 
     def _facts(self, words: Sequence[str], folder: Path) -> Facts:
-        self._solve(words, {"target": packs.LEFT_STAGE, "output": [f"type=local,dest={folder}"]})
+        log = self._solve(words, {"target": packs.LEFT_STAGE, "output": [f"type=local,dest={folder}"]})
+        for said in re.findall(r"^buildkit-tasks: (left out .*)$", log, re.MULTILINE):
+            self.session.report.warn(said)
         return packs.read_facts(*((folder / name).read_text("utf-8") for name in ("facts", "packages")))
 
-    def _solve(self, words: Sequence[str], extra: Mapping[str, Any], *, pack: str = "") -> str:
+    def _left(self) -> float | None:
+        """Seconds left. Raises `Problem` timed-out when there are none."""
+        if self.end is None:
+            return None
+        left = self.end - self.session.world.clock()
+        if left <= 0:
+            raise Problem("timed-out", "The time for the shared cache is over.", hint="try again later")
+        return left
+
+    def _solve(self, words: Sequence[str], extra: Mapping[str, Any], contexts: Mapping[str, str] | None = None) -> str:
         service = self.plan.services[0]
         target = self.plan.definition["target"][service.name]
         text = service.dockerfile.read_text("utf-8")
         step = compile_step.without_secrets(compile_step.find(text, dict(target.get("args", {}))))
-        shell = packs.command_for(step.command, words, self.nonce)
-        text = compile_step.replace(text, step, packs.mounts(pack), shell) + packs.output_stage(step.stage)
+        text = packs.dockerfile(text, step, words, self.nonce, pack=bool(contexts))
         with as_file(files("buildkit_tasks") / "data" / "cache") as scripts:
-            caches = {**stand_in(target, text, step.stage, {packs.SCRIPTS: str(scripts)}, self.platform), **extra}
+            more = {packs.SCRIPTS: str(scripts), **(contexts or {})}
+            caches = {**stand_in(target, text, step.stage, more, self.platform), **extra}
             definition = {"group": {"default": {"targets": [TARGET]}}, "target": {TARGET: caches}}
             heard, _ = solve(
-                self.session, self.plan, definition, self.wanted.progress, self.wanted.builder, self.timeout
+                self.session, self.plan, definition, self.wanted.progress, self.wanted.builder, self._left()
             )
         return "\n".join(line for vertex in heard.vertexes.values() for line in vertex.log)
 
@@ -157,9 +169,11 @@ def prepare(
     *,
     plan: BuildPlan | None = None,
     timeout: float | None = None,
+    wait: float | None = None,
 ) -> Trip:
     """The trip for what is wanted, by the plan of a build that is to follow or was done, else one of its own.
 
+    All of it takes at most `timeout` seconds, its dialogue with the registry at most `wait`.
     Problems: bad-argument, those of planning.
     """
     wanted = replace(wanted, scope=wanted.scope or session.settings.packs.scope)
@@ -167,13 +181,14 @@ def prepare(
         raise Problem(
             "bad-argument", f"There is no scope {wanted.scope!r}.", hint=f"--scope {' or '.join(packs.SCOPES)}"
         )
-    client = remote.client(session, wanted.ref)
+    client = remote.client(session, wanted.ref, seconds=wait)
     if plan is None:
         if wanted.builder:
             session.use_builder(wanted.builder)
         request = BuildRequest(profile=wanted.profile, progress=wanted.progress)
         plan = building.prepare(session, project, request)
-    return Trip(session, project, plan, client, wanted, secrets.token_hex(8), timeout)
+    end = session.world.clock() + timeout if timeout else None
+    return Trip(session, project, plan, client, wanted, secrets.token_hex(8), end)
 
 
 @contextlib.contextmanager
@@ -211,5 +226,13 @@ def _told(problem: Problem, reference: str) -> Problem:
             "The pack could not be unpacked; the mounts are as they were.",
             causes=full,
             hint="invoke prune",
+        )
+    if problem.code == "image-unavailable":  # the toolchain image was there for the look into the mounts
+        return Problem(
+            "registry-unreachable",
+            f"The pack {reference} could not be fetched.",
+            causes=[printable(cause) for cause in problem.causes],
+            details=problem.details,
+            hint="try again later",
         )
     return problem

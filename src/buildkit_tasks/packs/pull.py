@@ -10,8 +10,10 @@ from buildkit_tasks.core import docker, host, run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.session import Session
 from buildkit_tasks.project.discover import discover
-from buildkit_tasks.registry.client import Denied, Manifest, Unreachable
+from buildkit_tasks.registry import remote
+from buildkit_tasks.registry.names import Digest, Manifest, RegistryError, Tag
 
+from . import image as pack_image
 from . import pack as packs
 from .job import Trip, prepare
 from .pack import Facts, Wanted
@@ -21,8 +23,8 @@ from .pack import Facts, Wanted
 class Found:
     """The nearest pack: its tag and digest, what it says of itself, and why it is the nearest."""
 
-    tag: str
-    digest: str
+    tag: Tag
+    digest: Digest
     said: Mapping[str, Any]
     why: str
     stored: int
@@ -30,23 +32,27 @@ class Found:
 
 @dataclass(frozen=True)
 class Pulled:
-    """What a pull did. `found` None: there was no pack; `unpacked` False: the mounts were filled already."""
+    """What a pull did. `found` None: there was no pack, or none was looked for, the mounts being `filled` already.
+
+    `unpacked` False with a pack: somebody else filled them meanwhile.
+    """
 
     found: Found | None
     unpacked: bool
     bytes: int
     seconds: float
     why_not: tuple[str, ...] = ()
+    filled: bool = False
 
 
 def pull(session: Session, wanted: Wanted, *, replace: bool = False) -> None:
     """Pull the nearest pack into empty mounts; with `replace` also over what they hold for the profile.
 
-    Problems: bad-argument, registry-unreachable, registry-denied, pack-missing, pack-refused, and those of a build.
+    Problems: bad-argument, registry-unreachable, -denied, -malformed, pack-missing, pack-refused, and those of a build.
     """
     trip = prepare(session, discover(session), wanted)
     done = fetch(trip, replace=replace)
-    if done.found is None:
+    if done.found is None and not done.filled:
         raise Problem(
             "pack-missing",
             f"{trip.client.ref.name} has no pack that is good here.",
@@ -62,18 +68,17 @@ def fetch(trip: Trip, *, replace: bool = False) -> Pulled:
     began = session.world.clock()
     facts = trip.facts()
     if facts.units and not replace:
-        return Pulled(None, False, 0, session.world.clock() - began, ("the mounts are filled already",))
+        return Pulled(None, False, 0, session.world.clock() - began, ("the mounts are filled already",), filled=True)
     try:
-        found, why_not = _nearest(trip, facts)
-    except (Unreachable, Denied) as error:
+        found, why_not = remote.bounded(trip.client.seconds, lambda: _nearest(trip, facts))
+    except RegistryError as error:
         raise trip.client.problem(error) from error
     if found is None:
         return Pulled(None, False, 0, session.world.clock() - began, tuple(why_not))
-    pinned = f"{trip.client.ref.name}@{found.digest}"
-    _verify_signature(session, pinned)
+    _verify_signature(session, trip.client.ref.at(found.digest))
     session.report.say(f"pulling {found.tag} ({units.human(found.stored)}): {found.why}")
     limit = session.settings.packs.limit
-    unpacked, size = trip.unpack(pinned, "replace" if replace else "empty", limit)
+    unpacked, size = trip.unpack(found.digest, "replace" if replace else "empty", limit)
     return Pulled(found, unpacked, size, session.world.clock() - began)
 
 
@@ -103,6 +108,10 @@ def tell(session: Session, done: Pulled) -> None:
             f"pulled {said.get('units')} units, {units.human(done.bytes)}, in {done.seconds:.1f} s; "
             f"compiling them took {said.get('compile_seconds')} s"
         )
+    elif done.filled:
+        session.report.say(
+            "nothing was pulled: the mounts are filled already; invoke cache.pull --replace puts a pack in their place"
+        )
     else:
         session.report.say("nothing was changed: another pull or build filled the mounts meanwhile")
 
@@ -117,13 +126,21 @@ def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
         manifest = trip.client.manifest(tag)
         if manifest is None:
             continue
-        said = packs.read_label(trip.client.labels(manifest))
+        about = trip.client.config(manifest)
+        said = packs.read_label(about.labels)
         if said is None:
             return None, [f"{tag} is no pack of a format that is known here"]
         limit = trip.session.settings.packs.limit
         if reasons := packs.objections(said, facts, limit):
             return None, [f"{tag}: {reason}" for reason in reasons]
-        return Found(tag, manifest.digest, said, why, sum(size for _, size in manifest.layers)), []
+        if reasons := pack_image.objections(manifest, about, len(said["parts"]), limit):
+            raise Problem(
+                "pack-refused",
+                f"The pack {trip.client.ref.name}:{tag} was not fetched: it holds what no pack of ours holds.",
+                causes=reasons,
+                hint="find out who can push to that repository; invoke cache.push makes a new pack",
+            )
+        return Found(tag, manifest.digest, said, why, manifest.size), []
     return None, _why_none(trip, facts)
 
 

@@ -9,7 +9,8 @@ from buildkit_tasks.caches.look import seconds
 from buildkit_tasks.core import units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.session import Session
-from buildkit_tasks.registry.client import Client, Denied, Unreachable
+from buildkit_tasks.registry.client import Client
+from buildkit_tasks.registry.names import Digest, RegistryError, Tag
 from buildkit_tasks.registry.remote import client
 
 from . import pack as packs
@@ -62,7 +63,7 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
     elif not dry_run and session.report.consent(f"{len(going)} packs go from {repository.ref.name}, {size}"):
         try:
             kept = [item for item in going if not repository.delete(item.digest)]
-        except Unreachable as error:
+        except RegistryError as error:
             raise repository.problem(error) from error
         if kept:
             raise Problem(
@@ -84,21 +85,18 @@ def _listed(repository: Client) -> list[Listed]:
         tags = [tag for tag in repository.tags() if tag.startswith(tuple(f"{s}-" for s in packs.SCOPES))]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             manifests = list(pool.map(repository.manifest, tags))
-            named: dict[str, list[str]] = {}
+            named: dict[Digest, list[Tag]] = {}
             for tag, manifest in zip(tags, manifests, strict=True):
                 if manifest:
                     named.setdefault(manifest.digest, []).append(tag)
             distinct = {m.digest: m for m in manifests if m}
             labels = dict(zip(distinct, pool.map(repository.labels, distinct.values()), strict=True))
-    except (Unreachable, Denied) as error:
+    except RegistryError as error:
         raise repository.problem(error) from error
     found = []
     for digest, one in distinct.items():
         if said := packs.read_label(labels[digest]):
-            size = sum(n for _, n in one.layers)
-            found.append(
-                Listed(digest, tuple(sorted(named[digest], key=len)), size, str(said.get("created", "")), said)
-            )
+            found.append(Listed(digest, tuple(sorted(named[digest], key=len)), one.size, said["created"], said))
     return sorted(found, key=lambda item: item.created, reverse=True)
 
 

@@ -15,7 +15,7 @@ from buildkit_tasks.core.model import Engine, Workspace
 from buildkit_tasks.core.session import Session
 from buildkit_tasks.engine import facts as engine_facts
 
-from . import compose
+from . import compose, compose_words
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,6 @@ def discover(session: Session, *, lesser: bool = False) -> Project:
     `lesser` is for flows that also work with an old engine or without buildx; compose they all need.
     """
     files = compose_files(session)
-    _ = session.settings  # a broken .env is our clearer words, before compose's
     with ThreadPoolExecutor(max_workers=2) as pool:
         facts = pool.submit(engine_facts.facts, session.world, session.root)
         config = pool.submit(_config, session, files)
@@ -47,12 +46,12 @@ def discover(session: Session, *, lesser: bool = False) -> Project:
 def read_workspace(session: Session) -> Workspace:
     """The workspace alone, where no engine is needed."""
     files = compose_files(session)
-    _ = session.settings
     return compose.from_compose(_config(session, files), session.settings, files)
 
 
 def compose_files(session: Session) -> tuple[Path, ...]:
     """The compose files in force: the setting, else COMPOSE_FILE as compose reads it, else what compose would find."""
+    _ = session.dotenv  # a broken .env is our clearer words, before compose's
     given = session.settings.project.compose_file
     if not given:
         given = session.world.env.get("COMPOSE_FILE") or session.dotenv.get("COMPOSE_FILE", "")
@@ -67,16 +66,9 @@ def _config(session: Session, files: tuple[Path, ...]) -> dict[str, object]:
     if result.code == 0:
         return dict(json.loads(result.stdout))
     said = result.stderr.strip()
-    missing = re.search(r"required variable (\w+) is missing a value", said)
-    if missing:
-        raise Problem(
-            "dotenv-incomplete",
-            f"The variable {missing[1]} has no value.",
-            causes=[
-                f"{session.root / '.env'} does not set it" + ("" if session.dotenv else " (the file is not there)")
-            ],
-            hint="invoke dotenv    (makes .env from .env.example, with generated secrets; keeps what you have)",
-        )
+    about_dotenv = compose_words.about_dotenv(session, said)
+    if about_dotenv:
+        raise about_dotenv
     if "unknown command" in said or "is not a docker command" in said:
         raise Problem("compose-missing", "docker has no compose plugin.", causes=[said], hint="invoke engine.install")
     where = ", ".join(str(f) for f in files) or str(session.root)
@@ -84,6 +76,6 @@ def _config(session: Session, files: tuple[Path, ...]) -> dict[str, object]:
     raise Problem(
         "compose-invalid",
         f"compose cannot read {where}" + (f", line {line[1]}." if line else "."),
-        details=said,
+        details=session.masked(said),
         hint="correct the file; `docker compose config` checks it",
     )

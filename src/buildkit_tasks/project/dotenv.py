@@ -2,52 +2,93 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import tempfile
-from pathlib import Path
 
-from buildkit_tasks.core import dotenv_text
+from buildkit_tasks.core import docker, dotenv_disk, dotenv_edit, dotenv_text, run
+from buildkit_tasks.core.dotenv_edit import Completion
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.session import Session
+
+from . import compose_words
+from .discover import compose_files
 
 #: Bytes of randomness in a generated secret; urlsafe text needs no quoting in .env, YAML or a URL.
 SECRET_BYTES = 24
 
 
-def ensure(session: Session) -> bool:
-    """Complete .env from .env.example; True when something was written. The file's mode is 0600 afterwards.
+def ensure(session: Session) -> Completion | None:
+    """Complete .env from .env.example; None where nothing was missing. The file's mode is 0600 afterwards.
 
-    Problems: dotenv-unreadable, dotenv-invalid. Without an example there is nothing to do.
+    Two runs at once wait for each other. Problems: dotenv-unreadable, dotenv-invalid, timed-out. Without an example
+    there is nothing to do.
     """
     example_path, path = session.root / ".env.example", session.root / ".env"
-    if not example_path.is_file():
-        return False
-    _ = session.dotenv  # its problems, before anything is written
-    existing = path.read_text("utf-8") if path.exists() else ""
-    example = example_path.read_text("utf-8")
-    generated = {k: secrets.token_urlsafe(SECRET_BYTES) for k, v in dotenv_text.values(example).items() if v == ""}
-    text = dotenv_text.complete(example, existing, generated)
-    changed = text != existing
-    if changed:
-        write_private(path, text)
-        session.__dict__.pop("dotenv", None)
-        session.__dict__.pop("_loaded", None)
-    elif path.stat().st_mode & 0o077:
-        path.chmod(0o600)
-    return changed
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file in one step, readable by its owner alone from the first byte on; a link stays a link."""
-    place = path.resolve()
-    handle, name = tempfile.mkstemp(prefix=".env.", dir=place.parent)
+    example = dotenv_disk.read(example_path)
+    if example is None:
+        return None
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(place)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise Problem("dotenv-unreadable", f"{path} cannot be written: {error.strerror}.") from error
+        empty = dotenv_edit.empty_names(example)
+    except dotenv_text.Refused as refused:
+        raise dotenv_disk.invalid(example_path, refused) from None
+    with dotenv_disk.locked(path, session.report.say):
+        existing = dotenv_disk.read(path)
+        try:
+            generated = {name: secrets.token_urlsafe(SECRET_BYTES) for name in empty}
+            done = dotenv_edit.complete(example, existing or "", generated)
+        except dotenv_text.Refused as refused:
+            raise dotenv_disk.invalid(path, refused) from None
+        _read_back(session, done, existing or "")
+        if done.text == (existing or ""):
+            if path.exists() and path.stat().st_mode & 0o077:
+                path.chmod(0o600)
+            return None
+        dotenv_disk.write_private(path, done.text, existing)
+    for name in ("dotenv", "_loaded"):
+        session.__dict__.pop(name, None)
+    return done
+
+
+def _read_back(session: Session, done: Completion, existing: str) -> None:
+    """Compose must be able to read the new file, variables in values included. Raises `Problem` dotenv-invalid."""
+    path = session.root / ".env"
+    try:
+        dotenv_text.parse(done.text, session.world.env)
+    except dotenv_text.Refused as refused:
+        if refused.line <= len(existing.removesuffix("\n").split("\n")) and existing:
+            raise dotenv_disk.invalid(path, refused) from None
+        problem = dotenv_disk.invalid(session.root / ".env.example", refused)
+        raise Problem(
+            "dotenv-invalid",
+            f"{path} could not be read with what .env.example adds: {refused.words}; nothing was written.",
+            hint=problem.hint,
+        ) from None
+
+
+def check(session: Session) -> bool:
+    """Ask compose whether it has every variable it wants; False where there is no compose to ask.
+
+    Problems: dotenv-incomplete, dotenv-invalid. What else compose finds wrong is not said here.
+    """
+    files = compose_files(session)
+    try:
+        result = run.capture(session.world, docker.compose_config(session.root, files))
+    except Problem as problem:
+        if problem.code == "engine-missing":
+            return False
+        raise
+    problem_found = compose_words.about_dotenv(session, result.stderr) if result.code != 0 else None
+    if problem_found:
+        raise problem_found
+    return result.code == 0
+
+
+def words(session: Session, done: Completion | None) -> str:
+    """What `ensure` did, in a line; names, never values."""
+    path = session.root / ".env"
+    if done:
+        changes = (("added", done.added), ("filled", done.filled))
+        parts = [f"{what} {', '.join(names)}" for what, names in changes if names]
+        return f"{path}: completed; {'; '.join(parts)}"
+    if not (session.root / ".env.example").exists():
+        return f"{path}: there is no .env.example to complete it from, nothing changed"
+    return f"{path}: complete already, nothing changed"

@@ -4,16 +4,47 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 
-def taken(host: str, port: int) -> bool:
-    """True when nobody else could listen there now. TCP; an address that is not ours counts as free."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As the engine's proxy does: a port in TIME_WAIT is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+@dataclass(frozen=True)
+class Published:
+    """A port of the host that a service publishes; `protocol` is tcp or udp."""
+
+    service: str
+    host: str
+    published: int
+    target: int
+    protocol: str
+
+
+def published(config: Mapping[str, Any], services: Collection[str]) -> Iterator[Published]:
+    """The host ports that these services of a resolved compose model publish; ranges and random ports are left out."""
+    for name, service in (config.get("services") or {}).items():
+        for port in (service.get("ports") or ()) if name in services else ():
+            number = str(port.get("published") or "")
+            if number.isdigit() and int(number):
+                host, protocol = str(port.get("host_ip") or "0.0.0.0"), str(port.get("protocol") or "tcp")  # noqa: S104
+                yield Published(name, host, int(number), int(port["target"]), protocol)
+
+
+def shared_network(engine_host: str, address: str) -> bool:
+    """Whether the engine publishes ports on this machine: a local socket, and an engine that has our host name.
+
+    The engine of Docker Desktop, of another machine, or of the host of the container we run in has another one.
+    """
+    return address.startswith("unix://") and engine_host == socket.gethostname()
+
+
+def taken(host: str, port: int, protocol: str = "tcp") -> bool:
+    """True when nobody else could listen there now; an address that is not ours counts as free."""
+    kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
+        if kind == socket.SOCK_STREAM:  # as the engine's proxy does: a port in TIME_WAIT is free
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except PermissionError:
@@ -23,17 +54,17 @@ def taken(host: str, port: int) -> bool:
     return False
 
 
-def holder(port: int, proc: Path = Path("/proc")) -> str:
+def holder(port: int, protocol: str = "tcp", proc: Path = Path("/proc")) -> str:
     """`name (pid N)` of the process that listens on a port; empty where it cannot be seen (other users', macOS)."""
     wanted = set()
-    for table in ("tcp", "tcp6"):
+    for table in (protocol, f"{protocol}6"):
         try:
             lines = (proc / "net" / table).read_text("ascii").splitlines()[1:]
         except OSError:
             continue
         for line in lines:
             part = line.split()
-            if part[3] == "0A" and int(part[1].rsplit(":", 1)[1], 16) == port:
+            if part[3] == ("0A" if protocol == "tcp" else "07") and int(part[1].rsplit(":", 1)[1], 16) == port:
                 wanted.add(f"socket:[{part[9]}]")
     for entry in proc.glob("[0-9]*") if wanted else ():
         try:

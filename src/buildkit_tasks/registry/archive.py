@@ -5,6 +5,7 @@ Formats: https://github.com/opencontainers/image-spec/blob/main/image-layout.md,
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 import tarfile
@@ -17,6 +18,9 @@ from typing import IO, Any
 #: e_machine of an ELF header, as platforms name it.
 MACHINES = {3: "386", 21: "ppc64le", 22: "s390x", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
 
+#: The type of the program header that names the dynamic loader.
+_INTERPRETER = 3
+
 
 @dataclass(frozen=True)
 class Image:
@@ -25,6 +29,12 @@ class Image:
     platform: str
     start: str
     programs: Mapping[str, str]
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the program it runs, or most of what is in it, is for another processor than the platform's."""
+        arch = self.platform.split("/")[1]
+        return self.programs.get(self.start, arch) != arch or len(self.wrong) * 2 > len(self.programs)
 
     @property
     def wrong(self) -> tuple[str, ...]:
@@ -80,6 +90,26 @@ def _machine(head: bytes) -> str:
         return ""
     (number,) = struct.unpack("<H" if head[5] == 1 else ">H", head[18:20])
     return MACHINES.get(number, f"machine {number}")
+
+
+def starts_by(head: bytes) -> tuple[str, str]:
+    """Of the first bytes of a program: its architecture ("" for a script), and the program that starts it, if any."""
+    if head[:2] == b"#!":
+        words = head[2:256].split(b"\n")[0].split()
+        return "", words[0].decode(errors="replace") if words else ""
+    machine = _machine(head)
+    if not machine:
+        return "", ""
+    with contextlib.suppress(struct.error):
+        order, wide = "<" if head[5] == 1 else ">", head[4] == 2
+        at: int = struct.unpack_from(order + ("Q" if wide else "I"), head, 32 if wide else 28)[0]
+        size, count = struct.unpack_from(order + "HH", head, 54 if wide else 42)
+        for entry in range(at, at + size * min(count, 64), size or 1):
+            kind, offset, length = struct.unpack_from(order + ("I4xQ16xQ" if wide else "II8xI"), head, entry)
+            if kind == _INTERPRETER:
+                name: bytes = head[offset : offset + min(length, 256)]
+                return machine, name.partition(b"\0")[0].decode(errors="replace")
+    return machine, ""
 
 
 def _blob(archive: tarfile.TarFile, digest: str) -> IO[bytes]:

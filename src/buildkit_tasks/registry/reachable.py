@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import queue
-import ssl
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
 from buildkit_tasks.core.world import World
 
+from .names import is_loopback, printable, proxy_for
+
 #: Seconds the question may take in all, however many registries are asked.
 PATIENCE = 2.0
-HUB = "registry-1.docker.io"
 
 
 def reachable(world: World, hosts: Sequence[str], ca_bundle: str) -> tuple[bool, str]:
@@ -41,23 +39,17 @@ def reachable(world: World, hosts: Sequence[str], ca_bundle: str) -> tuple[bool,
 
 
 def _ask(world: World, host: str, ca_bundle: str) -> tuple[bool, str]:
-    proxies = {
-        scheme: world.env.get(f"{scheme}_proxy") or world.env.get(f"{scheme.upper()}_PROXY", "")
-        for scheme in ("http", "https")
-    }
-    no_proxy = world.env.get("no_proxy") or world.env.get("NO_PROXY", "")
-    name = host.partition(":")[0]
-    if any(
-        name == n.strip().lstrip(".") or name.endswith("." + n.strip().lstrip(".")) for n in no_proxy.split(",") if n
-    ):
-        proxies = {}
-    local = name in ("localhost", "127.0.0.1")
+    import ssl  # late: TLS takes 50 ms to import, and most builds ask nobody
+    import urllib.error
+    import urllib.request
+
     reason = ""
-    for scheme in ("https", "http") if local else ("https",):
+    for scheme in ("https", "http") if is_loopback(host) else ("https",):
+        proxy = proxy_for(world.env, scheme, host)
         try:
             opener = urllib.request.build_opener(
-                urllib.request.ProxyHandler({k: v for k, v in proxies.items() if v and not local}),
-                urllib.request.HTTPSHandler(context=_trust(ca_bundle)),
+                urllib.request.ProxyHandler({scheme: proxy} if proxy else {}),
+                urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_bundle or None)),
             )
             with opener.open(f"{scheme}://{host}/v2/", timeout=PATIENCE):
                 return True, ""
@@ -65,15 +57,11 @@ def _ask(world: World, host: str, ca_bundle: str) -> tuple[bool, str]:
             if error.code < 500 and error.code != 407:
                 return True, ""
             reason = f"{host}: HTTP {error.code}"
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a stranger's answer: whatever is wrong with it, it is none
             reason = f"{host}: {_words(error)}"
     return False, reason
 
 
-def _trust(ca_bundle: str) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=ca_bundle or None)
-
-
 def _words(error: Exception) -> str:
     inner: Any = getattr(error, "reason", error)
-    return str(getattr(inner, "strerror", None) or inner)
+    return printable(getattr(inner, "strerror", None) or inner)

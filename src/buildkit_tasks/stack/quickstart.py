@@ -57,9 +57,7 @@ def _engine(session: Session) -> None:
 
 
 def _dotenv(session: Session) -> None:
-    path = session.root / ".env"
-    words = "completed; values that were there are kept" if dotenv.ensure(session) else "complete already"
-    session.report.say(f"  {path}: {words}")
+    session.report.say(f"  {dotenv.words(session, dotenv.ensure(session))}")
 
 
 def _base_images(session: Session) -> None:

@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.model import BuildRequest, Workspace
+from buildkit_tasks.core.model import BuildRequest, Command, Result, Workspace
 from buildkit_tasks.core.session import Session
+from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.pipeline import build as pipeline
 from buildkit_tasks.project import compose, ports
 from buildkit_tasks.project.discover import Project, discover
 
-#: Log lines of a failing service that are shown.
-LAST_LINES = 25
+from . import state, wait
 
 
-def up(session: Session, request: BuildRequest, *, with_build: bool = True) -> None:
-    """Build what is needed, start it, return when everything is healthy. Problems: port-in-use, unhealthy, build's."""
+def up(session: Session, request: BuildRequest, *, with_build: bool = True, orphans: bool = False) -> None:
+    """Build what is needed, start it, return when all of it is ready.
+
+    Any service of the compose file may be asked for, built or not; compose starts what it depends on, too. `orphans`:
+    remove containers of services that the compose file no longer has. Problems: port-in-use, unhealthy, build's.
+    """
     project = discover(session, lesser=True)
     space = project.workspace
-    chosen = [s.name for s in compose.select(space, request.services)] if request.services else []
-    if with_build:
-        outcome = pipeline.build_project(session, project, request)
+    chosen = _named(project, request.services)
+    started = state.with_dependencies(space.config, chosen)
+    built = tuple(name for name in space.names if name in started)
+    if with_build and built:
+        outcome = pipeline.build_project(session, project, replace(request, services=built if chosen else ()))
         pipeline.tell_story(session, outcome)
     files = files_in_force(session, project)
-    running = containers(session, files)
-    check_ports(session, space, files, {c["Service"] for c in running if c.get("State") == "running"})
-    start(session, space, files, chosen)
+    running = {c["Service"] for c in containers(session, files) if c.get("State") == "running"}
+    check_ports(session, project, files, started - running)
+    start(session, space, files, chosen, orphans=orphans)
 
 
 def files_in_force(session: Session, project: Project) -> tuple[Path, ...]:
@@ -41,64 +48,54 @@ def files_in_force(session: Session, project: Project) -> tuple[Path, ...]:
     return (*project.workspace.compose_files, *([override] if override else []))
 
 
-def start(session: Session, space: Workspace, files: Sequence[Path], chosen: Sequence[str]) -> None:
-    """Start and wait, telling each service as its container becomes healthy."""
-    began = session.world.clock()
-    told: set[tuple[str, str]] = set()
-
-    def hear(line: str) -> None:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            return
-        action = str(event.get("Action") or event.get("status") or "")
-        name = (event.get("Actor", {}).get("Attributes") or {}).get("com.docker.compose.service", "")
-        word = {"health_status: healthy": "healthy", "start": "started", "die": "ended"}.get(action, "")
-        if word and (name, word) not in told:
-            told.add((name, word))
-            session.report.say(f"  {name} {word} ({session.world.clock() - began:.1f} s)")
-
-    seconds = session.settings.stack.health_timeout
-    with run.follow(session.world, docker.events(session.root, space.project), hear):
-        result = run.capture(session.world, docker.wait_healthy(session.root, files, chosen, seconds))
-    if result.code != 0:
-        raise _not_healthy(session, files, result.stderr, seconds, {name for name, word in told if word == "ended"})
-    session.report.say(f"everything is healthy ({session.world.clock() - began:.1f} s)", style="green")
-
-
-def _not_healthy(session: Session, files: Sequence[Path], said: str, seconds: float, ended: set[str]) -> Problem:
-    """Which service failed, and its last words. One that `ended` may be up again by now, and end again."""
-    bad = [
-        c
-        for c in containers(session, files)
-        if c.get("Health") in ("unhealthy", "starting") or c.get("State") != "running" or c.get("Service") in ended
-    ]
-    if not bad:
-        return Problem("unhealthy", "The stack did not start.", details=said.strip(), hint="invoke ps; invoke logs")
-    names = [str(c["Service"]) for c in bad]
-    log = run.capture(session.world, docker.logs(session.root, files, names, tail=str(LAST_LINES)))
-    return Problem(
-        "unhealthy",
-        f"Not healthy after {seconds} s: {', '.join(names)}.",
-        causes=[f"{c['Service']}: {c.get('State')} {c.get('Health') or ''}".strip() for c in bad],
-        details=(log.stdout or log.stderr or said).strip(),
-        hint=f"invoke logs --service {names[0]}    (its last lines stand above)",
+def start(
+    session: Session, space: Workspace, files: Sequence[Path], chosen: Sequence[str], *, orphans: bool = False
+) -> None:
+    """Start and wait, reporting each service as its container becomes ready. Problems: unhealthy, port-in-use."""
+    wanted = wait.Wanted(
+        space.project, state.with_dependencies(space.config, chosen), session.settings.stack.health_timeout
     )
+    command = docker.up(session.root, files, chosen, orphans=orphans)
+    wait.until_ready(session, wanted, files, lambda: _heard(session, command))
 
 
-def check_ports(session: Session, space: Workspace, files: Sequence[Path], running: set[str]) -> None:
-    """Raise `Problem` port-in-use, with who holds it and the variable that moves it, before anything is started."""
-    for port in space.ports:
-        if port.service in running or not ports.taken(port.host, port.published):
+def _heard(session: Session, command: Command) -> Result:
+    """Run compose; its warnings and pulls are shown as they come, all it says is kept."""
+    heard: list[str] = []
+    partial = b""
+
+    def hear(chunk: bytes) -> None:
+        nonlocal partial
+        *lines, partial = (partial + chunk).split(b"\n")
+        for raw in lines:
+            line = raw.decode(errors="replace").rstrip()
+            heard.append(line)
+            if "level=warning" in line or line.endswith((" Pulling", " Pulled")):
+                session.report.say(f"  {line.strip()}")
+
+    result = run.stream(session.world, command, hear)
+    return replace(result, stderr="\n".join([*heard, partial.decode(errors="replace")]))
+
+
+def check_ports(session: Session, project: Project, files: Sequence[Path], starting: Collection[str]) -> None:
+    """Raise `Problem` port-in-use, with who holds it and the variable that moves it, before anything is started.
+
+    Only where the engine shares this machine's network: elsewhere a free port here says nothing.
+    """
+    if not ports.shared_network(project.engine.host_name, engine_facts.host(session.world, session.root)):
+        return
+    for port in ports.published(project.workspace.config, starting):
+        if not ports.taken(port.host, port.published, port.protocol):
             continue
-        other = run.capture(session.world, docker.publishing(session.root, port.published)).stdout.split()
-        who = f"container {other[0]}" if other else ports.holder(port.published) or "another program"
+        asked = docker.publishing(session.root, port.published, port.protocol)
+        other = run.capture(session.world, asked).stdout.split()
+        who = f"container {other[0]}" if other else ports.holder(port.published, port.protocol) or "another program"
         raw = run.capture(session.world, docker.raw_config(session.root, files)).stdout
         name = ports.variable(json.loads(raw or "{}"), port.service, port.target)
         move = f"set {name}=<a free port> in {session.root / '.env'}" if name else "change `ports:` in the compose file"
         raise Problem(
             "port-in-use",
-            f"Port {port.published}, which {port.service} publishes, is in use.",
+            f"Port {port.published}/{port.protocol}, which {port.service} publishes, is in use.",
             causes=[f"{who} listens on {port.host}:{port.published}"],
             hint=f"{move}, or end {who}",
         )
@@ -112,7 +109,7 @@ def containers(session: Session, files: Sequence[Path]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines() if line]
 
 
-def down(session: Session, *, volumes: bool) -> None:
+def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
     """Stop and remove containers and networks. Volumes hold data: they go only when asked and confirmed."""
     project = discover(session, lesser=True)
     if volumes:
@@ -121,8 +118,17 @@ def down(session: Session, *, volumes: bool) -> None:
         if not session.report.consent(what):
             session.report.say("nothing was changed")
             return
-    run.check(session.world, docker.down(session.root, files_in_force(session, project), volumes=volumes))
-    session.report.say(f"{project.workspace.project} is down" + ("" if volumes else "; its volumes are kept"))
+    files = files_in_force(session, project)
+    run.check(session.world, docker.down(session.root, files, volumes=volumes, orphans=orphans))
+    name = project.workspace.project
+    session.report.say(f"{name} is down" + ("" if volumes else "; its volumes are kept"))
+    left = run.capture(session.world, docker.project_containers(session.root, name)).stdout.split("\n")
+    for line in filter(None, left):
+        container, _, service = line.partition(" ")
+        session.report.warn(
+            f"{container} stays: the service {service} is not in the compose file, or its profile is not active "
+            f"(invoke down --remove-orphans; COMPOSE_PROFILES='*' invoke down)"
+        )
 
 
 def restart(session: Session, services: Sequence[str]) -> None:
@@ -157,7 +163,8 @@ def _published(container: dict[str, Any]) -> str:
 
 def logs(session: Session, services: Sequence[str], *, follow: bool, since: str, tail: str) -> None:
     """The services' log lines, on our own streams; Ctrl-C ends following."""
-    _, files, names = _known(session, services)
+    project = discover(session, lesser=True)
+    files, names = files_in_force(session, project), _named(project, services)
     try:
         run.foreground(session.world, docker.logs(session.root, files, names, tail=tail, follow=follow, since=since))
     except KeyboardInterrupt:
@@ -172,17 +179,18 @@ def shell(session: Session, service: str, what: str) -> int:
     return run.foreground(session.world, docker.execute(session.root, files, names[0], ("sh", "-c", what), tty=tty))
 
 
-def _known(session: Session, services: Sequence[str]) -> tuple[Project, tuple[Path, ...], list[str]]:
-    project = discover(session, lesser=True)
-    known = (*project.workspace.names, *project.workspace.images)
+def _named(project: Project, services: Sequence[str]) -> list[str]:
+    """The services named, each known to the compose file. Raises `Problem` service-unknown with near matches."""
+    known = tuple(project.workspace.config.get("services") or ())
     names = [n.strip() for item in services for n in item.split(",") if n.strip()]
     for name in names:
         compose.check_name(name, known)
-    return project, files_in_force(session, project), names
+    return list(dict.fromkeys(names))
 
 
 def _running(session: Session, services: Sequence[str]) -> tuple[Project, tuple[Path, ...], list[str]]:
-    project, files, names = _known(session, services)
+    project = discover(session, lesser=True)
+    files, names = files_in_force(session, project), _named(project, services)
     running = [c["Service"] for c in containers(session, files) if c.get("State") == "running"]
     absent = [n for n in names if n not in running]
     if absent or not running:

@@ -1,4 +1,4 @@
-"""The task namespace. Thin: arguments to flow; flows are imported by the bodies, so that `--list` stays fast."""
+"""The command line: one label per task. Rooms are imported by the bodies, so that `--list` stays fast."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ def dotenv(session: Session) -> None:
     """Make or complete .env from .env.example, with generated secrets; keeps what you have."""
     from buildkit_tasks.project import dotenv as flow
 
-    changed = flow.ensure(session)
-    session.report.say(f"{session.root / '.env'}: {'completed' if changed else 'complete already, nothing changed'}")
+    session.report.say(flow.words(session, flow.ensure(session)))
+    flow.check(session)
 
 
 @task(help={"yes": "consent to every change of the system (installing and starting the engine)"})

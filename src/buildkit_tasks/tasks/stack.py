@@ -13,29 +13,42 @@ from .edge import told
 
 SERVICE = "service, repeatable or a comma list; none = all"
 YES = "answer every question with yes"
+ORPHANS = "remove containers of services that the compose file no longer has"
 JSON = "print one JSON document"
 
 
 @task(
     iterable=["service"],
-    help={"service": SERVICE, "no_build": "start what is built already", "progress": "auto, plain, verbose or quiet"},
+    help={
+        "service": SERVICE,
+        "no_build": "start what is built already",
+        "remove_orphans": ORPHANS,
+        "progress": "auto, plain, verbose or quiet",
+    },
 )
 @told
-def up(session: Session, service: Sequence[str] | None = None, no_build: bool = False, progress: str = "auto") -> None:
-    """Build what changed, start the stack, wait until everything is healthy."""
+def up(
+    session: Session,
+    service: Sequence[str] | None = None,
+    no_build: bool = False,
+    remove_orphans: bool = False,
+    progress: str = "auto",
+) -> None:
+    """Build what changed, start the stack, wait until everything is healthy. Jobs that end with 0 are done."""
     from buildkit_tasks.core.model import BuildRequest
     from buildkit_tasks.stack import stack
 
-    stack.up(session, BuildRequest(services=tuple(service or ()), progress=progress), with_build=not no_build)
+    request = BuildRequest(services=tuple(service or ()), progress=progress)
+    stack.up(session, request, with_build=not no_build, orphans=remove_orphans)
 
 
-@task(help={"volumes": "delete the volumes, and the data in them, too", "yes": YES})
+@task(help={"volumes": "delete the volumes, and the data in them, too", "remove_orphans": ORPHANS, "yes": YES})
 @told
-def down(session: Session, volumes: bool = False, yes: bool = False) -> None:
+def down(session: Session, volumes: bool = False, remove_orphans: bool = False, yes: bool = False) -> None:
     """Stop and remove containers and networks; volumes only with --volumes."""
     from buildkit_tasks.stack import stack
 
-    stack.down(session, volumes=volumes)
+    stack.down(session, volumes=volumes, orphans=remove_orphans)
 
 
 @task(iterable=["service"], help={"service": SERVICE})

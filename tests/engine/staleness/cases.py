@@ -165,9 +165,9 @@ LOCK_READER = Several(
     )
 )
 
-DYING = SCRIPT.replace(
-    '    if [ -s "$state/touch" ]; then names', '    exit 9\n    if [ -s "$state/touch" ]; then names'
-)
+_MARKING = "        parallel(self.touch.len(), "
+DYING = SCRIPT.replace(_MARKING, f"        exit(9);\n{_MARKING}")
+assert DYING != SCRIPT
 
 CONFIGURED = tree.BASE["services/.cargo/config.toml"] + '\n[build]\nrustflags = ["--cfg", "configured"]\n'
 VENDORED = "services/vendor/dep-1.0.1"
@@ -400,6 +400,30 @@ CASES: tuple[Case, ...] = (
         Step(part("two", "old"), "R2", Build("api")),
         Step(None, "R1", Build("worker")),
     ),
+    case(
+        "feature that one program asks for; the other one alone",
+        Step(None, "R0", Build("api")),
+        Step(part("two"), "R2", Build("api")),
+        before=Replace(
+            f"{WORKER}/Cargo.toml", '{ path = "../common" }', '{ path = "../common", features = ["extra"] }', "old"
+        ),
+    ),
+    case(
+        "package that nobody asks for and that does not compile",
+        Step(main("two"), "R1"),
+        before=Several(
+            (
+                Write("services/crates/tool/Cargo.toml", tree.package("tool"), "old"),
+                Write("services/crates/tool/src/main.rs", 'compile_error!("not here");\n', "old"),
+                Replace(
+                    "services/Cargo.lock",
+                    '[[package]]\nname = "worker"',
+                    '[[package]]\nname = "tool"\nversion = "0.1.0"\n\n[[package]]\nname = "worker"',
+                    "old",
+                ),
+            )
+        ),
+    ),
     case("fresh clone (all times new) and an edit", Step(Several((Times(None), main("two"))), "R1")),
     case(
         "another compiler: same path, size, time and version text",
@@ -461,9 +485,9 @@ CASES: tuple[Case, ...] = (
         "file names with a newline, a space, | and é; then an edit",
         Step(
             Several(tuple(Write(f"{COMMON}/sql/{name}", "odd", "old") for name in ("a\nb", "a b", "a|b", "é"))),
-            "R4",
+            "R3",
         ),
-        Step(main("two"), "R4"),
+        Step(main("two"), "R1"),
         before=DECLARED,
     ),
     case(

@@ -1,6 +1,6 @@
-"""The compile script with one of its steps left out or spoilt, and the case that must notice.
+"""The compile program with one of its steps left out or spoilt, and the case that must notice.
 
-The script marks what can be left out by lines `# step: NAME {` and `# step: NAME }`; it has no hooks for tests.
+It marks what can be left out by lines `// step: NAME {` and `// step: NAME }`; it has no hooks for tests.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from tests.engine.staleness.site import SCRIPT
 
 @dataclass(frozen=True)
 class Mutation:
-    """What is wrong with the script, and the name of a case that this makes fail."""
+    """What is wrong with the program, and the name of a case that this makes fail."""
 
     name: str
     case: str
-    old: str = ""  # a part of the script to replace; empty: the step of that name is left out
+    old: str = ""  # a part of the program to replace; empty: the step of that name is left out
     new: str = ""
 
     def apply(self, script: str = SCRIPT) -> str:
-        """The spoilt script. Fails if there is nothing to spoil."""
+        """The spoilt program. Fails if there is nothing to spoil."""
         if self.old:
             assert script.count(self.old) == 1, f"{self.old!r} occurs {script.count(self.old)} times"
             return script.replace(self.old, self.new)
         step = re.escape(self.name)
-        spoilt, count = re.subn(rf"(?ms)^ *# step: {step} \{{\n.*?^ *# step: {step} \}}\n", "", script)
-        assert count, f"the script has no step {self.name}"
+        spoilt, count = re.subn(rf"(?ms)^ *// step: {step} \{{\n.*?^ *// step: {step} \}}\n", "", script)
+        assert count, f"the program has no step {self.name}"
         return spoilt
 
 
 def steps(script: str = SCRIPT) -> set[str]:
-    """The names of all steps that the script marks."""
-    return set(re.findall(r"(?m)^ *# step: (\S+) \{$", script))
+    """The names of all steps that the program marks."""
+    return set(re.findall(r"(?m)^ *// step: (\S+) \{$", script))
 
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -49,17 +49,22 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation("mark", "link to a file leads elsewhere; then an edit"),
     Mutation("outlook", "file added to another package's directory that a macro reads"),
     Mutation("scripted", "build.rs reads Cargo.lock; a dependency is bumped"),
-    Mutation("copies keep their times", "edit, older time", 'tar -C "$0" -xmf -', 'tar -C "$0" -xf -'),
+    Mutation(
+        "copies keep their times",
+        "edit, older time",
+        "let copied = fs::copy(from, to);",
+        "let copied = fs::copy(from, to);\n    set_time(to, Some(time_of(&fs::metadata(from).unwrap())))?;",
+    ),
     Mutation(
         "modes are not compared",
         "executable bit set, which build.rs looks at; reset with an edit",
-        'return mode ~ /[4567cdef].$/ ? "x" : "f"',
-        'return "f"',
+        "if mode & 0o100 != 0 {",
+        "if mode == 0 {",
     ),
     Mutation(
         "links are not compared",
         "link to a directory leads elsewhere",
-        'readlink "$link" | sha256sum',
-        "echo | sha256sum",
+        'fs::read_link(path).doing("read the link", path)?.into_os_string().into_vec()',
+        "Vec::new()",
     ),
 )

@@ -17,7 +17,8 @@ _RECORD = Path(__file__).with_name("proof.json")
 
 #: All that decides whether a case passes.
 RECIPE = (
-    "docker/compile.sh",
+    "docker/compile.rs",
+    "docker/cross.sh",
     "docker/Dockerfile",
     "src/buildkit_tasks/builds/transfer.py",
     "tests/engine/staleness/cases.py",

@@ -28,13 +28,29 @@ from tests.engine.staleness import tree
 
 PROJECT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
-SCRIPT = (PROJECT / "docker/compile.sh").read_text()
+SCRIPT = (PROJECT / "docker/compile.rs").read_text()
 DOCKERFILE = (PROJECT / "docker/Dockerfile").read_text()
+CROSS = (PROJECT / "docker/cross.sh").read_text()
 SESSION = f"bt-stale-{secrets.token_hex(4)}"  # part of every mount id, so that they can be found and removed
 BINS = "api worker"
 MANIFEST = "share/buildkit-tasks/manifest.json"  # beside each program's bin/
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 CA = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def dockerfile(*, spoilt: bool) -> str:
+    """The product's Dockerfile. The toolchain stage is made with docker/key.rs, which is always the product's program.
+
+    Where docker/compile.rs is another one, the compile stage runs that, with the toolchain's identity as it is.
+    """
+    text = DOCKERFILE.replace("source=docker/compile.rs,", "source=docker/key.rs,")
+    again = re.search(r"(rustc .* -o /compile \S+) &&", text)
+    assert text != DOCKERFILE
+    assert again is not None
+    if spoilt:
+        mount = "--mount=type=bind,source=docker/compile.rs,target=/docker/compile.rs"
+        text = text.replace("FROM toolchain AS compile\n", f"FROM toolchain AS compile\nRUN {mount} {again[1]}\n")
+    return text
 
 
 def docker(
@@ -180,7 +196,7 @@ def _pack(context: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Build:
-    """One build: which programs, build arguments, toolchain image. `script` replaces the compile script."""
+    """One build: which programs, build arguments, toolchain image. `script` replaces the compile program."""
 
     bins: str = BINS
     args: tuple[tuple[str, str], ...] = ()
@@ -244,7 +260,7 @@ class Site:
         self._write_docker(self._script)
 
     def use_script(self, text: str) -> None:
-        """Build with another compile script from now on; the identity of the toolchain stays the product's."""
+        """Build with another compile program from now on; the identity of the toolchain stays the product's."""
         self._script = text
         self._write_docker(text)
 
@@ -254,17 +270,18 @@ class Site:
         if self.design.classic:
             _write_changed(place / "Dockerfile", (HERE / "classic.Dockerfile").read_text())
             # COPY is cached by content: another case's layer would bring its times along
-            _write_changed(place / "compile.sh", f"# {self.scope}\n")
+            _write_changed(place / "compile.rs", f"// {self.scope}\n")
             return
-        _write_changed(place / "compile.sh", script)
-        _write_changed(place / "key.sh", SCRIPT)
-        text = DOCKERFILE.replace("source=docker/compile.sh,", "source=docker/key.sh,")
+        _write_changed(place / "compile.rs", script)
+        _write_changed(place / "key.rs", SCRIPT)
+        _write_changed(place / "cross.sh", CROSS)
+        text = dockerfile(spoilt=script != SCRIPT)
         text = text.replace("ARG RUSTFLAGS\n", "ARG RUSTFLAGS\nARG GREETING\nARG UNTRACKED\n")
         assert text.count("UNTRACKED") == 1
         text += "\nFROM scratch AS programs\nARG CACHE_SCOPE\nCOPY --from=compile /out/${CACHE_SCOPE} /\n"
         _write_changed(place / "Dockerfile", text)
         ignore = (PROJECT / ".dockerignore").read_text()
-        _write_changed(self.context / ".dockerignore", f"{ignore}!docker/key.sh\n")
+        _write_changed(self.context / ".dockerignore", f"{ignore}!docker/key.rs\n")
 
     def command(self, build: Build, out: Path) -> list[str]:
         """The argv of a build of the present tree."""
@@ -310,9 +327,14 @@ class Site:
         log = "\n".join(line for vertex in progress.vertexes.values() for line in vertex.log)
         programs, manifests = None, {}
         if process.returncode == 0:
-            programs = {name: _run(out / name / "bin/service") for name in build.bins.split()}
+            programs = {
+                name: _run(out / name / "bin" / ("service" if self.design.classic else name))
+                for name in build.bins.split()
+            }
             written = {name: out / name / MANIFEST for name in programs}
-            manifests = {name: path.read_text() for name, path in written.items() if path.exists()}
+            manifests = {
+                name: path.read_text("utf-8", "surrogateescape") for name, path in written.items() if path.exists()
+            }
         shutil.rmtree(out, ignore_errors=True)
         return Result(programs, progress.compiled, progress.marked, progress.fresh, log + decoder.close(), manifests)
 
@@ -330,16 +352,14 @@ class Site:
         """Run travel.sh on the mounts as a push or pull does; False where it refuses. `out` receives what it leaves."""
         text = (self.context / "docker/Dockerfile").read_text()
         step = compile_step.without_secrets(compile_step.find(text, {"CACHE_SCOPE": self.scope}))
-        shell = packs.command_for(step.command, words, secrets.token_hex(4))
-        text = compile_step.replace(text, step, packs.mounts("packed" if pack else ""), shell)
-        text += f"\nFROM scratch AS left\nCOPY --from={step.stage} /{packs.SCRIPTS}/ /\n"
+        text = packs.dockerfile(text, step, words, secrets.token_hex(4), pack=pack is not None)
         argv = self.command(Build(), out or self.root)
         argv = [a for a in argv if not a.startswith(("--file", "--target", "--output", "--build-arg=BINS"))]
-        target = "left" if out else step.stage
+        target = packs.LEFT_STAGE if out else step.stage
         extra = [f"--target={target}", f"--output=type=local,dest={out}" if out else "--output=type=cacheonly"]
         named = [f"--build-context={packs.SCRIPTS}={PROJECT / 'src/buildkit_tasks/data/cache'}"]
         if pack:
-            named.append(f"--build-context=packed={pack}")
+            named.append(f"--build-context={packs.PACK}={pack}")
         done = docker(*argv[1:-1], "--file=-", *extra, *named, argv[-1], stdin=text.encode(), check=False)
         return done.returncode == 0
 

@@ -16,7 +16,7 @@ TREE = (
     "Dockerfile",
     "README.md",
     "a.rs",
-    "docker/compile.sh",
+    "docker/compile.rs",
     "docker/README.md",
     "services/Cargo.toml",
     "services/README.md",
@@ -35,7 +35,7 @@ TREE = (
     "text",
     [
         "",
-        "*\n!services\n!docker/compile.sh\nservices/target\n**/*.md\n",
+        "*\n!services\n!docker/compile.rs\nservices/target\n**/*.md\n",
         "*.md\n",
         "**/*.md\n!services/README.md\n",
         "**/target\n",

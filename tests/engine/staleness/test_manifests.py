@@ -76,6 +76,8 @@ def test_features_profile_and_flags_are_in_it(make_site: Callable[[Design], Site
     )
     made = manifest.parse(_build(site).manifests["api"])
     assert made.features == ("default",)
+    chosen = Build("api", (("FEATURES", "more"), ("NO_DEFAULT_FEATURES", "1")))
+    assert manifest.parse(_build(site, chosen).manifests["api"]).features == ("more",)
     args = (("PROFILE", "fast"), ("RUSTFLAGS", '--cfg feature="x"'), ("CARGO_INCREMENTAL", "0"))
     other = manifest.parse(_build(site, Build("api", args)).manifests["api"])
     assert (other.profile, other.incremental, other.rustflags) == ("fast", False, '--cfg feature="x"')
@@ -97,10 +99,14 @@ def test_what_the_build_writes_is_no_source(make_site: Callable[[Design], Site])
     assert _compare(site, result, "worker") == ()
 
 
-def test_names_that_cannot_be_written_down_are_never_called_equal(make_site: Callable[[Design], Site]) -> None:
+def test_any_name_can_be_written_down(make_site: Callable[[Design], Site]) -> None:
     site = make_site(OURS)
-    tree.put(site.context, f"{COMMON}/sql/a\nb", "odd")
-    assert [d.kind for d in _compare(site, _build(site), "api")] == ["unknown"]
+    names = [f"{COMMON}/sql/{name}" for name in ("a\nb", 'quote"', "back\\slash", "tab\t")]
+    for name in names:
+        tree.put(site.context, name, "odd")
+    result = _build(site)
+    assert set(names) <= set(manifest.parse(result.manifests["api"]).files)
+    assert _compare(site, result, "api") == ()
 
 
 def test_it_is_plain_json(make_site: Callable[[Design], Site]) -> None:

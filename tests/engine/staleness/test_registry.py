@@ -11,7 +11,19 @@ from pathlib import Path
 import pytest
 
 from tests.engine.staleness.mutations import Mutation
-from tests.engine.staleness.site import DOCKERFILE, HERE, OURS, SCRIPT, SESSION, Build, Images, Oracle, Result, Site
+from tests.engine.staleness.site import (
+    CROSS,
+    HERE,
+    OURS,
+    SCRIPT,
+    SESSION,
+    Build,
+    Images,
+    Oracle,
+    Result,
+    Site,
+    dockerfile,
+)
 from tests.engine.staleness.tree import put
 
 pytestmark = pytest.mark.engine
@@ -37,14 +49,13 @@ class Online(Site):
         self._write_docker(SCRIPT)
 
     def _write_docker(self, script: str) -> None:
-        text = DOCKERFILE.replace("-target-", f"-target-{self.program}-").replace(
-            "/compile.sh,target", "/key.sh,target"
-        )
+        text = dockerfile(spoilt=False).replace("-target-", f"-target-{self.program}-")
         text += "\nFROM scratch AS programs\nARG CACHE_SCOPE\nCOPY --from=compile /out/${CACHE_SCOPE} /\n"
         put(self.context, "docker/Dockerfile", text)
-        put(self.context, "docker/compile.sh", script)
-        put(self.context, "docker/key.sh", self.key)
-        put(self.context, ".dockerignore", "*\n!services\n!docker/*.sh\n")
+        put(self.context, "docker/compile.rs", script)
+        put(self.context, "docker/key.rs", self.key)
+        put(self.context, "docker/cross.sh", CROSS)
+        put(self.context, ".dockerignore", "*\n!services\n!docker/*.rs\n!docker/*.sh\n")
 
 
 def _sites(top: Path, images: Images, oracle: Oracle, scope: str, key: str = SCRIPT) -> list[Online]:

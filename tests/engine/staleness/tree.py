@@ -20,6 +20,13 @@ API = "services/crates/api"
 WORKER = "services/crates/worker"
 
 _PACKAGE = '[package]\nname = "{0}"\nversion = "0.1.0"\nedition = "2021"\n'
+
+
+def package(name: str) -> str:
+    """The beginning of a Cargo.toml."""
+    return _PACKAGE.format(name)
+
+
 _LOCK = """version = 4
 
 [[package]]
@@ -157,9 +164,9 @@ BASE: Mapping[str, str] = {
     "services/migrations/1.sql": "create",
     "services/shared/note.txt": "shared one\n",
     "services/shared2/note.txt": "shared two\n",
-    "services/crates/mac/Cargo.toml": _PACKAGE.format("mac") + "\n[lib]\nproc-macro = true\n",
+    "services/crates/mac/Cargo.toml": package("mac") + "\n[lib]\nproc-macro = true\n",
     "services/crates/mac/src/lib.rs": _MAC,
-    f"{COMMON}/Cargo.toml": _PACKAGE.format("common") + "\n[features]\ndefault = []\nextra = []\n"
+    f"{COMMON}/Cargo.toml": package("common") + "\n[features]\ndefault = []\nextra = []\n"
     '\n[dependencies]\nmac = { path = "../mac" }\ndep = "1.0"\n',
     f"{COMMON}/build.rs": _BUILD,
     f"{COMMON}/src/lib.rs": _LIB,
@@ -177,10 +184,10 @@ BASE: Mapping[str, str] = {
     f"{COMMON}/data/d2/file.txt": "d two\n",
     f"{COMMON}/data/dirlink": "->d1",
     f"{COMMON}/outside": "->../../shared",
-    f"{API}/Cargo.toml": _PACKAGE.format("api")
+    f"{API}/Cargo.toml": package("api")
     + '\n[dependencies]\ncommon = { path = "../common" }\nmac = { path = "../mac" }\n',
     f"{API}/src/main.rs": _MAIN.replace("NAME", "api").replace("OTHER", "../worker/notes"),
-    f"{WORKER}/Cargo.toml": _PACKAGE.format("worker")
+    f"{WORKER}/Cargo.toml": package("worker")
     + '\n[dependencies]\ncommon = { path = "../common" }\nmac = { path = "../mac" }\n',
     f"{WORKER}/src/main.rs": _MAIN.replace("NAME", "worker").replace("OTHER", "../../migrations"),
     f"{WORKER}/notes/a.txt": "note one",

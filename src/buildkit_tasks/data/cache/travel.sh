@@ -5,32 +5,36 @@
 #   travel.sh pack   COMPILE SCOPE          the parts as NAME.tar.FORM: registry git deps-1 deps-2 …, and rest for SCOPE all
 #   travel.sh unpack COMPILE WHEN LIMIT ID  a pack into the mounts; WHEN: empty or replace; LIMIT in bytes
 #
-# COMPILE is the compile script: it alone knows where a toolchain's tree lies. Needs GNU tar, find and cp. FORM is zst where
-# the image has zstd, else gz; every part is a job of its own, so that all cores have something to do in both directions.
+# COMPILE is the compile program: it alone knows where a toolchain's tree lies. Packing needs GNU tar and find. FORM is zst
+# where the image has zstd, else gz; every part is a job of its own, so that all cores have something to do.
 #
 # A pack of dependencies holds no unit of a crate that lies in the repository, and no path but those named here: what
-# else lies in a mount (credentials, say) does not travel. An unpack is seen by cargo whole or not at all: it happens in a
-# directory beside, under the mount's lock, and comes into its place by a rename.
+# else lies in a mount (credentials, say) does not travel. An unpack is seen by cargo whole or not at all: unpack.rs writes
+# into a directory beside, under the mount's lock, and what it found sound comes into its place by a rename.
 set -eu
 OUT=/buildkit-tasks-travel
 PACK=/run/buildkit-tasks-pack
 CONTEXT=/context
-REFUSED=65   # as sysexits' EX_DATAERR
-FULL=74      # as sysexits' EX_IOERR
+UNPACKER=/buildkit-tasks-unpack   # unpack.rs, compiled
 WORK=/tmp/travel
 DEPS=4       # parts of the dependencies' units
 RECORD=65536 # bytes that tar reads or writes at once: what a pipe holds, where its own 10 KiB make it wait six times as often
-REST='^(target|src|state)(/|$)'
+STATE='env now synced pending built-*'   # of the compile script's state, what means something elsewhere; unpack.rs has these too
+# Files and directories that may hold a secret: an expression of find.
+SECRET_NAMES='! -name *.rs ( -name .git -o -name .env* -o -name *.env -o -name .ssh -o -name .gnupg -o -name .aws -o -name .azure -o -name .kube -o -name .docker
+    -o -name .netrc -o -name _netrc -o -name .npmrc -o -name .yarnrc* -o -name .pypirc -o -name .git-credentials -o -name .pgpass -o -name .my.cnf
+    -o -name .htpasswd -o -name .dockercfg -o -name .vault* -o -name credentials -type f -o -name credentials.* -o -name secrets.* -o -name .secrets
+    -o -name id_rsa* -o -name id_dsa* -o -name id_ecdsa* -o -name id_ed25519* -o -iname *.pem -o -iname *.key -o -iname *.p12 -o -iname *.pfx
+    -o -iname *.jks -o -iname *.keystore -o -iname *.kdbx -o -iname *.ppk -o -iname *.kubeconfig -o -name kubeconfig -o -name *.tfstate*
+    -o -name *.tfvars -o -name service-account*.json )'
 
 say() { printf 'buildkit-tasks: %s\n' "$*" >&2; }
-refuse() { say "refused: $*"; exit $REFUSED; }
 
 learn() {
     LC_ALL=C
     export LC_ALL
     : "${CARGO_HOME:=${HOME:-/root}/.cargo}"
-    tar --version 2>/dev/null | grep -q GNU || { say 'error: caches travel with GNU tar, which this image does not have'; exit 2; }
-    sh "$compile" place > /tmp/place
+    "$compile" place > /tmp/place
     { read -r base; read -r key; read -r rustc; read -r host; read -r profile; read -r source; } < /tmp/place
     rm /tmp/place
     mount=${base%/*}
@@ -113,21 +117,78 @@ pack_part() (   # NAME DIRECTORY [OPTION…]
     [ -s "$names" ] || exit 0
     {
         tar --create --record-size=$RECORD --directory "$from" --format=posix --no-recursion --numeric-owner --owner=0 --group=0 --totals \
-            --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime --sparse-version=0.0 "$@" \
-            --verbatim-files-from --files-from "$names" 2> "$names.said" || : > "$names.failed"   # a pipe hides it
+            --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime --verbatim-files-from --files-from "$names" "$@" 2> "$names.said" || : > "$names.failed"   # a pipe hides it
     } | compress > "$file"
     if [ -e "$names.failed" ]; then cat "$names.said" >&2; exit 2; fi
     size=$(sed -n 's/^Total bytes written: \([0-9]*\).*/\1/p' "$names.said")
     echo "part=${file##*/} $size $(wc -l < "$names")" > "$names.fact"
 )
 
-# Who pulls would refuse it: better without it than no pack.
+# Everything else that cargo and the compile script need, but no secret of the sources. What whoever pulls would refuse is
+# better left out than pushed.
 pack_rest() (
-    pack_part rest "$base"
-    if ! check_part "$OUT/rest.tar.$form" "$REST" "$(sed 's/^[^ ]* \([0-9]*\) .*/\1/' $WORK/rest.fact)"; then
+    rest_names
+    # the record of the sources comes from beside, without what is left out of them
+    pack_part rest "$base" --directory "$WORK" --add-file state/tree
+    [ -e $WORK/rest.fact ] || exit 0
+    size=$(sed 's/^[^ ]* \([0-9]*\) .*/\1/' $WORK/rest.fact)
+    if ! $UNPACKER judge "$size" "$dir" "$OUT/rest.tar.$form" > /dev/null; then
         say 'left out the crates of the workspace: see above'
         rm "$OUT/rest.tar.$form" $WORK/rest.fact
     fi
+)
+
+# Writes WORK/rest, names relative to the tree, and WORK/state/tree.
+rest_names() {
+    cd "$base"
+    mkdir -p $WORK/state
+    if [ ! -e state/tree ] || [ -n "$(find src target -name '*[[:cntrl:]]*')" ]; then
+        say 'left out the crates of the workspace: no record of the last sync, or control characters in file names'
+        return 0
+    fi
+    cp -p state/tree $WORK/tree
+    secrets src > $WORK/secrets
+    find src > $WORK/sources
+    for place in target/* target/*/*; do
+        if [ ! -d "$place/.fingerprint" ]; then continue; fi
+        for kind in .fingerprint build deps; do if [ -d "$place/$kind" ]; then find "$place/$kind" -mindepth 1; fi; done
+    done > $WORK/objects
+    # of what a build script has copied: cargo has to run it again
+    # shellcheck disable=SC2086  # an expression
+    (set -f && find target -path '*/build/*/out/*' $SECRET_NAMES) > $WORK/copied
+    for name in target/CACHEDIR.TAG target/.rustc_info.json; do if [ -f $name ]; then echo $name; fi; done > $WORK/others
+    (cd state && for name in $STATE; do if [ -f "$name" ]; then echo "state/$name"; fi; done) >> $WORK/others
+    (
+        cd $WORK
+        awk '
+            function below(path, list,   at) {   # whether the path or a directory above it is listed
+                for (at = 2; at <= length(path); at++) if (substr(path, at, 1) == "/" && substr(path, 1, at - 1) in list) return 1
+                return path in list
+            }
+            FILENAME == "known" { known[$0]; next }
+            FILENAME == "secrets" { secret[$0]; next }
+            FILENAME == "copied" { sub(/\/out\/.*/, ""); again[$0]; sub(/\/build\//, "/.fingerprint/"); again[$0]; next }
+            FILENAME == "objects" { if (!($0 in known) && !below($0, again)) print; next }
+            FILENAME == "sources" { if (!below($0, secret)) print; next }
+            FILENAME == "tree" { path = $0; sub(/^[^ ]* [.]/, "src", path); if (!below(path, secret)) print > "state/tree"; next }
+            { print }' known secrets copied objects sources tree others > unsorted
+        sort unsorted > rest
+        touch -r tree state/tree
+        if [ -s secrets ]; then
+            say "left out what may hold secrets: $(sed 's/^src.//' secrets | sort | head -n 5 | tr '\n' ' ')($(wc -l < secrets) in all)"
+        fi
+    )
+}
+
+# What may hold a secret, by its name or by a private key in it. A repository without .dockerignore has all of it in its
+# build context. Whoever pulls takes these files from their own context, as if they were new.
+secrets() (   # DIRECTORY
+    set -f
+    # shellcheck disable=SC2086  # an expression
+    find "$1" $SECRET_NAMES -prune -print
+    # shellcheck disable=SC2086,SC2016  # expanded by the inner shell
+    find "$1" $SECRET_NAMES -prune -o -type f ! -name '*.rs' -size -64k -exec sh -c '
+        grep -lE -e "^-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY" -- "$@" || [ $? = 1 ]' sh {} +
 )
 
 # Files of the registry that the lock file asks for: crates, and their entries in the index. Unpacked sources are made anew.
@@ -210,6 +271,7 @@ compile_seconds() {   # NAMES
 }
 
 pack() {
+    tar --version 2>/dev/null | grep -q GNU || { say 'error: packing needs GNU tar, which this image does not have'; exit 2; }
     probe
     [ -d "$base/target" ] || { say 'error: there is nothing to pack: no build with this toolchain has run'; exit 2; }
     registry_names | sort -u > $WORK/registry
@@ -221,8 +283,7 @@ pack() {
         if [ -e "$part" ]; then begin pack_part "${part##*/}" "$base/target"; fi
     done
     if [ "$scope" = all ]; then
-        sed 's,^,target/,' $WORK/units | sort > $WORK/known
-        (cd "$base" && find target src state -name incremental -prune -o ! -name .cargo-lock -print) | sort | comm -23 - $WORK/known > $WORK/rest
+        sed 's,^,target/,' $WORK/units > $WORK/known
         begin pack_rest
     fi
     {
@@ -235,117 +296,26 @@ pack() {
 
 # ------------------------------------------------------------------------------------------------------------- unpack
 
-expand() {   # FILE
-    case $1 in
-        *.gz) gzip -d -c "$1" ;;
-        *) zstd -q -d -c "$1" ;;
-    esac
-}
-
-# Refuses what no pack of ours holds: other places, ways out of them, devices, set-user-id programs, too many bytes. A few
-# bytes of a compressed file can become more than any disk holds: tar is ended where it has read as much as the limit.
-check_part() (   # FILE PATTERN-OF-PATHS LIMIT
-    done=$WORK/${1##*/} most=$3
-    { expand "$1" 2> /dev/null || : > "$done.broken"; } | {
-        # shellcheck disable=SC2016  # its parent is this tar
-        tar --list --verbose --record-size=$RECORD --numeric-owner --quoting-style=escape --checkpoint=$((most / RECORD + 100)) \
-            --checkpoint-action=exec='kill $PPID' 2> "$done.said" || : > "$done.broken"
-    } | awk -v allowed="$2" -v limit="$most" -v name="${1##*/}" '
-        function bad(why) { print "buildkit-tasks: refused: " name ": " why > "/dev/stderr"; failed = 1; exit 65 }
-        function climbs(path) { return path ~ /^\// || path ~ /(^|\/)\.\.(\/|$)/ }
-        function above(path) { return sub(/\/[^\/]*$/, "", path) ? path : "" }
-        # A link may lead to another place of its part. ".." only at the start: behind a name, which may be a link itself,
-        # nobody can tell where it leads by reading.
-        function leads_out(path, to) {
-            path = above(path)
-            while (to ~ /^\.\.(\/|$)/) {
-                if (path == "") return 1
-                path = above(path)
-                sub(/^\.\.\/?/, "", to)
-            }
-            return climbs(to) || (path == "" ? to : path "/" to) !~ allowed
-        }
-        {
-            mode = $1; size = $3; path = $0
-            sub(/^[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ /, "", path)
-            type = substr(mode, 1, 1)
-            if (type !~ /[-dlh]/) bad("a device or another special file: " path)
-            if (mode ~ /[sS]/) bad("set-user-id or set-group-id: " path)
-            if (type == "h") { split(path, both, " link to "); if (climbs(both[2]) || both[2] !~ allowed) bad("a link that leads out: " path); path = both[1] }
-            if (type == "l") { split(path, both, " -> "); if (leads_out(both[1], both[2])) bad("a link that leads out: " path); path = both[1] }
-            if (climbs(path)) bad("a path that leads out: " path)
-            if (path !~ allowed) bad("not a place of this part: " path)
-            total += size
-            if (total > limit) bad("more than " limit " bytes")
-            if (name ~ /^deps/ && match(path, /^([^\/]+\/)?[^\/]+\/(\.fingerprint|build|deps)\//)) places[substr(path, 1, RLENGTH)]
-        }
-        END { if (!failed) { print total + 0; for (place in places) print place } }' > "$done.total" || exit $REFUSED
-    [ ! -e "$done.broken" ] || refuse "${1##*/}: damaged, or more than $most bytes: $(head -n 1 "$done.said")"
-)
-
-extract() (   # FILE DIRECTORY
-    failed=$WORK/${1##*/}.failed
-    { expand "$1" || : > "$failed"; } |
-        tar --extract --record-size=$RECORD --directory "$2" --preserve-permissions --numeric-owner --same-owner || : > "$failed"
-    if [ -e "$failed" ]; then say "error: could not unpack ${1##*/}"; exit $FULL; fi
-)
-
-# The parts of the pack of these kinds, a path each.
-parts() {
-    for kind; do
-        for file in "$PACK/$kind".tar.gz "$PACK/$kind".tar.zst "$PACK/$kind"-[0-9]*.tar.gz "$PACK/$kind"-[0-9]*.tar.zst; do
-            if [ -e "$file" ]; then echo "$file"; fi
-        done
-    done
-}
-
 unpack() {
-    set -- "$mount" "$CARGO_HOME/registry" "$CARGO_HOME/git"
-    for place; do rm -rf "$place"/.incoming-*; done   # of an unpack that was killed
+    new=$mount/.incoming-$id
+    rm -rf "$mount"/.incoming-*   # of an unpack that was killed
     if [ "$when" = empty ] && [ -n "$(places)" ]; then
         say 'kept: the mount holds objects of this profile already'
         exit 0
     fi
-    trap 'rm -rf "$mount/.incoming-$id" "$CARGO_HOME/registry/.incoming-$id" "$CARGO_HOME/git/.incoming-$id"' EXIT
-    if [ $form != zst ] && parts registry git deps rest | grep -q '[.]zst$'; then
+    trap 'rm -rf "$new"' EXIT
+    if [ $form != zst ] && [ -n "$(find "$PACK" -maxdepth 1 -name '*.tar.zst')" ]; then
         say 'error: the pack is compressed with zstd, which this image does not have'
         exit 2
     fi
-    units='(\.fingerprint|build|deps)(/|$)'
-    for part in $(parts registry); do
-        begin check_part "$part" '^(cache/[^/]+/[^/]+[.]crate|index/[^/]+/([.]cache/[^.].*|config[.]json))$' "$limit"
-    done
-    for part in $(parts git); do begin check_part "$part" '^(db|checkouts)/' "$limit"; done
-    for part in $(parts deps); do begin check_part "$part" "^([^/]+/)?$dir/$units" "$limit"; done
-    for part in $(parts rest); do begin check_part "$part" "$REST" "$limit"; done
-    finish
-    all=$(sed -s -n 1p $WORK/*.total | awk '{ all += $1 } END { printf "%.0f", all }')
-    [ "$all" -le "$limit" ] || refuse "more than $limit bytes"
+    mkdir -p "$new/tree"
     free=$(df -Pk "$mount" | awk 'NR == 2 { print $4 }')
-    if [ $((all / 1024 + 65536)) -gt "$free" ]; then
-        say "error: the pack takes $((all / 1000000)) MB, $((free / 1024)) MB are free"
-        exit $FULL
+    all=$($UNPACKER write "$limit" $((free * 1024)) "$dir" "$PACK" "$new/tree" "$CARGO_HOME/registry" "$CARGO_HOME/git")
+    if [ -d "$new/tree/src" ] || [ -d "$new/tree/state" ]; then
+        place_all
+    elif [ -n "$(ls "$new/tree/target")" ]; then
+        place_units
     fi
-    new=$mount/.incoming-$id
-    incoming_registry=$CARGO_HOME/registry/.incoming-$id incoming_git=$CARGO_HOME/git/.incoming-$id
-    mkdir -p "$new/tree/target" "$incoming_registry" "$incoming_git"
-    # before the parts are unpacked side by side: a tar that wants a directory which another one makes at that moment gives up
-    sed -s 1d $WORK/*.total | sort -u | while read -r place; do mkdir -p "$new/tree/target/$place"; done
-    for part in $(parts registry); do begin extract "$part" "$incoming_registry"; done
-    for part in $(parts git); do begin extract "$part" "$incoming_git"; done
-    for part in $(parts deps); do begin extract "$part" "$new/tree/target"; done
-    for part in $(parts rest); do begin extract "$part" "$new/tree"; done
-    finish
-    # links never replace: what is there may be in use
-    cp --recursive --link --no-clobber "$incoming_registry/." "$CARGO_HOME/registry/" || :
-    for kind in db checkouts; do
-        [ -d "$incoming_git/$kind" ] || continue
-        mkdir -p "$CARGO_HOME/git/$kind"
-        for one in "$incoming_git/$kind"/*; do
-            if [ -e "$one" ]; then mv -nT "$one" "$CARGO_HOME/git/$kind/${one##*/}"; fi
-        done
-    done
-    if [ -n "$(parts rest)" ]; then place_all; elif [ -n "$(parts deps)" ]; then place_units; fi
     : > "$base.used"
     say "unpacked $all"
 }
@@ -358,7 +328,7 @@ place_all() {
 
 # The profile's directories only. With them goes what the workspace's own crates had there: cargo compiles those again.
 # The record of the last sync goes first: what the pack holds of vendored crates was made of sources that nobody here saw,
-# and a compile script without a record believes none of it.
+# and a compile program without a record believes none of it.
 place_units() {
     rm -rf "$base/src" "$base/state"
     mkdir -p "$base/target" "$base/src" "$base/state"

@@ -1,0 +1,2859 @@
+//! compile.rs: one `cargo build` in a RUN step whose target directory lives in a cache mount, and never a stale one.
+//!
+//!     compile key      prepares the toolchain's layer and prints its identity (a cached layer: builds do not pay for it)
+//!     compile build    makes the tree in the mount equal to the context, compiles, and leaves programs and manifests
+//!     compile place    prints where the tree in the mount lies, for scripts that pack or fill it
+//!
+//! One file, only `std`, edition 2021, rustc 1.63 or newer. The toolchain stage of the Dockerfile compiles it with the
+//! image's own rustc. Its tests need no Docker: `rustc --edition 2021 --test compile.rs && ./compile`.
+//!
+//! # Why it exists
+//!
+//! cargo recompiles what has a newer *modification time* than its last output. In an image build, times mean nothing:
+//! checkouts, archives, `COPY`, other worktrees and clocks set them at will. A file with an older time is not compiled,
+//! and the image holds the old program. And cargo cannot know what a build script or a proc macro reads without saying
+//! so: files of a directory, links, modes, environment variables.
+//!
+//! So this program never looks at the times of the context. It keeps a copy of the sources in the mount and compares
+//! **content**. Only what differs is copied, and the copy has the present time: cargo notices exactly that. What cargo
+//! could not trace to a crate is *marked*: the `.rs` files of the package get the present time, and cargo compiles it.
+//!
+//! # What a build does
+//!
+//! 1. [`Step::open`] chooses `/build/FORMAT-KEY`. KEY is a digest of compiler, libraries and tools ([`key`]), so objects
+//!    of two toolchain images never mix. Below it lie, in one mount, whole or not at all:
+//!    `src` (the copy), `target` (cargo's), and `state` (what follows).
+//! 2. [`Step::sync`] reads every file of the context and of `src`, in parallel, and compares bytes. The third party is
+//!    `state/tree`, the *record* of what the last sync left in `src`: where `src` differs from it, the build itself has
+//!    written there. A name for which the three are not equal is a difference ([`Entry::differs`]).
+//! 3. [`Plan::new`] is the heart, and touches nothing: differences in, a plan out. Its rules, in the order of the code:
+//!      - A plain edit of a `.rs` file is copied, and cargo does the rest.
+//!      - Anything else (another file edited, anything added or deleted, a link that leads elsewhere, an executable
+//!        bit) marks the package that it lies in, and every package that may read outside of its own directory: one
+//!        with links, or whose code mentions `../`, `parent()` and the like ([`looks_outside`]).
+//!        That is why a moved symlink recompiles a crate: rustc and build scripts read through it, cargo does not.
+//!      - What lies in no package (migrations beside the crates, `.cargo/config.toml`) marks everything.
+//!      - `Cargo.lock` and a workspace's own `Cargo.toml` mark the packages with build scripts; cargo knows the rest.
+//!      - What a build wrote into `src` is put back or removed, and the packages that may have written it are marked:
+//!        only a build can write it again.
+//!      - A vendored crate that differs loses cargo's fingerprint: cargo takes vendored sources for immutable.
+//!    "Marks everything" means every package of the workspace; crates of the registry stay compiled. It also happens when
+//!    the environment changed, when a sync was interrupted (`state/pending` is made first and removed last), and when
+//!    something in the mount is newer than the present: it was written under a clock that was ahead.
+//! 4. [`Plan::apply`] deletes, copies and touches.
+//! 5. [`Step::run_cargo`] asks for the packages of the wanted programs, and reads cargo's JSON messages. Downloads that a
+//!    killed build left damaged in the registry mount are removed, and cargo is asked once more.
+//! 6. [`Step::write_out`] leaves, in the working directory, for every program that cargo says it made:
+//!    `NAME/bin/service`, a link `NAME/bin/NAME` to it, and `NAME/share/buildkit-tasks/manifest.json`, which says what
+//!    the program was made from. Nothing else leaves the step.
+//!
+//! Any file name that Linux allows will do. Every error names its file, and every failure fails the step.
+//!
+//! # How to change it
+//!
+//! Lines `// step: NAME {` … `// step: NAME }` enclose what can be left out. The tests of the project leave out each in
+//! turn, and a named case must then go wrong; so there are no rules here that nobody needs.
+//! docs/explanation/never-stale.md has the cases, the proof, and what is not covered.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::raw::{c_char, c_int, c_long};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{symlink, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::{exit, Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Of the mount's content. A tree of another format is not looked at: builds start from nothing.
+const FORMAT: u32 = 2;
+/// Toolchains whose trees stay in the mount.
+const KEEP: usize = 3;
+
+fn main() {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let places = Places::in_the_step();
+    let outcome = match words.first().and_then(|word| word.to_str()).filter(|_| words.len() == 1) {
+        Some("key") => places.and_then(|_| key(&Environment::of_the_step())).map(|text| print!("{}", text)),
+        Some("place") => {
+            places.and_then(|places| Step::open(places, Environment::of_the_step())).map(|step| step.print_place())
+        }
+        Some("build") => places.and_then(build),
+        _ => Err(failure("usage: compile key|build|place")),
+    };
+    if let Err(failure) = outcome {
+        if !failure.text.is_empty() {
+            say(&format!("error: {}", failure.text));
+        }
+        exit(failure.code);
+    }
+}
+
+fn build(places: Places) -> Outcome<()> {
+    let mut step = Step::open(places, Environment::of_the_step())?;
+    step.check_source()?;
+    step.prefer_mold();
+    step.choose_target()?;
+    step.choose_base()?;
+    let workspace = step.ask_for_the_workspace()?;
+    let tree = step.sync()?;
+    let selection = Selection::new(&step.wanted, &step.members(workspace)?)?;
+    let messages = step.run_cargo(&selection)?;
+    step.write_out(&tree, &messages)
+}
+
+// ------------------------------------------------------------------------------------------------ the step's surroundings
+
+/// Where things lie in the step's container.
+#[derive(Clone)]
+struct Places {
+    context: PathBuf,
+    mount: PathBuf,
+    /// What `compile key` printed.
+    toolchain: PathBuf,
+    /// What cargo has to know to compile for another platform, `NAME=VALUE` a line (cross.sh); need not be there.
+    cross: PathBuf,
+    out: PathBuf,
+}
+
+impl Places {
+    fn in_the_step() -> Outcome<Places> {
+        let out = std::env::current_dir().doing("find", Path::new("the working directory"))?;
+        let [context, mount, toolchain, cross] =
+            ["/context", "/build", "/toolchain.key", "/cross.env"].map(PathBuf::from);
+        Ok(Places { context, mount, toolchain, cross, out })
+    }
+
+    /// This file as it lies in the context: its edits are not those of a source. The Dockerfile compiles it from a path
+    /// below `/` that is the same as below the context.
+    fn own_name() -> Name {
+        Name(file!().trim_start_matches('/').as_bytes().to_vec())
+    }
+}
+
+/// Variables with their values, the way a process gets them.
+#[derive(Clone)]
+struct Environment(Vec<(OsString, OsString)>);
+
+impl Environment {
+    fn of_the_step() -> Environment {
+        Environment(std::env::vars_os().collect())
+    }
+
+    fn raw(&self, name: &str) -> Option<&OsStr> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_os_str())
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        self.raw(name).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    /// The value, or the default where there is none or an empty one.
+    fn or(&self, name: &str, default: &str) -> String {
+        self.get(name).filter(|value| !value.is_empty()).unwrap_or_else(|| default.into())
+    }
+
+    fn words(&self, name: &str) -> Vec<String> {
+        self.or(name, "").split_whitespace().map(String::from).collect()
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.0.retain(|(other, _)| other != name);
+        self.0.push((name.into(), value.into()));
+    }
+
+    fn seen_by_cargo(&self) -> impl Iterator<Item = &(OsString, OsString)> {
+        self.0.iter().filter(|(name, _)| !HIDDEN.iter().any(|hidden| name == hidden))
+    }
+
+    /// CARGO_HOME, or where cargo would have it.
+    fn cargo_home(&self) -> PathBuf {
+        self.raw("CARGO_HOME").map_or_else(|| Path::new(&self.or("HOME", "/root")).join(".cargo"), PathBuf::from)
+    }
+}
+
+/// Variables that the comparison of environments leaves out. cargo does not get to see them either. Some are arguments
+/// of the Dockerfile; the last ones come from a BuildKit daemon outside the engine, with another value at every build.
+const HIDDEN: &[&str] = &[
+    "BINS",
+    "PROGRAMS",
+    "FEATURES",
+    "NO_DEFAULT_FEATURES",
+    "PROFILE",
+    "SOURCE",
+    "CACHE_SCOPE",
+    "REBUILD",
+    "HOSTNAME",
+    "OLDPWD",
+    "CARGO_INCREMENTAL",
+    "TARGETPLATFORM",
+    "TARGETOS",
+    "TARGETARCH",
+    "TARGETVARIANT",
+    "BUILDPLATFORM",
+    "BUILDOS",
+    "BUILDARCH",
+    "BUILDVARIANT",
+    "TRACEPARENT",
+    "TRACESTATE",
+    "OTEL_TRACE_PARENT",
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+];
+/// Variables that cargo sees and that change nothing: as for BuildKit.
+const PROXIES: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+
+/// What is asked for, by build arguments.
+struct Wanted {
+    bins: Vec<String>,
+    programs: Vec<String>,
+    features: Vec<String>,
+    default_features: bool,
+    profile: String,
+    incremental: String,
+    /// The workspace's directory in the context; empty for the context itself.
+    source: Name,
+}
+
+impl Wanted {
+    fn from(environment: &Environment) -> Outcome<Wanted> {
+        let default_features = match environment.or("NO_DEFAULT_FEATURES", "0").as_str() {
+            "0" | "false" => true,
+            "1" | "true" => false,
+            other => return Err(failure(&format!("NO_DEFAULT_FEATURES is 1 or 0, not '{}'", other))),
+        };
+        let source = environment.or("SOURCE", ".");
+        let parts: Vec<&str> = source.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+        if parts.contains(&"..") {
+            return Err(failure(&format!("SOURCE is a directory of the build context, not '{}'", source)));
+        }
+        Ok(Wanted {
+            bins: environment.words("BINS"),
+            programs: environment.words("PROGRAMS"),
+            features: environment.words("FEATURES"),
+            default_features,
+            profile: environment.or("PROFILE", "release"),
+            incremental: environment.or("CARGO_INCREMENTAL", "0"),
+            source: Name(parts.join("/").into_bytes()),
+        })
+    }
+}
+
+/// One run of the compile step: what is wanted, and where.
+struct Step {
+    places: Places,
+    wanted: Wanted,
+    toolchain: Toolchain,
+    /// `/build/FORMAT-KEY`
+    base: PathBuf,
+    /// What cargo gets to see.
+    environment: Environment,
+    cargo_home: PathBuf,
+}
+
+impl Step {
+    fn open(places: Places, mut environment: Environment) -> Outcome<Step> {
+        let wanted = Wanted::from(&environment)?;
+        let mut toolchain = Toolchain::read(&places.toolchain)?;
+        toolchain.obey_the_sources(&places.context, &wanted.source, &mut environment)?;
+        let mut name = FORMAT.to_string();
+        // step: toolchain-key {
+        name = format!("{}-{}", name, toolchain.key);
+        // step: toolchain-key }
+        Ok(Step {
+            base: places.mount.join(name),
+            cargo_home: environment.cargo_home(),
+            places,
+            wanted,
+            toolchain,
+            environment,
+        })
+    }
+
+    fn src(&self) -> PathBuf {
+        self.base.join("src")
+    }
+
+    fn target(&self) -> PathBuf {
+        self.base.join("target")
+    }
+
+    fn state(&self, name: &str) -> PathBuf {
+        self.base.join("state").join(name)
+    }
+
+    fn print_place(&self) {
+        let Toolchain { key, rustc, host } = &self.toolchain;
+        let source = if self.wanted.source.0.is_empty() { ".".into() } else { self.wanted.source.to_string() };
+        println!("{}\n{}\n{}\n{}\n{}\n{}", self.base.display(), key, rustc, host, self.wanted.profile, source);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------- the toolchain
+
+/// The three lines that `compile key` prints.
+struct Toolchain {
+    key: String,
+    rustc: String,
+    host: String,
+}
+
+impl Toolchain {
+    fn read(path: &Path) -> Outcome<Toolchain> {
+        let text = fs::read_to_string(path).doing("read", path)?;
+        let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+        match lines[..] {
+            [key, rustc, host, ..] if text.ends_with('\n') => {
+                Ok(Toolchain { key: key.into(), rustc: rustc.into(), host: host.into() })
+            }
+            _ => Err(failure(&format!("{} is cut short: build the toolchain stage again", path.display()))),
+        }
+    }
+
+    /// rustup obeys a file in the sources. Then only the compiler itself knows which one it is, and cargo's memory of its
+    /// answers, which goes by path and time, is switched off.
+    fn obey_the_sources(&mut self, context: &Path, source: &Name, environment: &mut Environment) -> Outcome<()> {
+        let mut directory = Some(source.clone());
+        while let Some(name) = directory {
+            let place = name.below(context);
+            if exists(&place.join("rust-toolchain.toml"))? || exists(&place.join("rust-toolchain"))? {
+                let version = output(
+                    Command::new("rustc").arg("-vV").current_dir(&place).env_clear().envs(environment.0.clone()),
+                )?;
+                let version = version.trim_end_matches('\n');
+                self.rustc = version.lines().next().unwrap_or_default().into();
+                self.key = format!("{}-{}", self.key, &hex(&sha256(format!("{}\n", version).as_bytes()))[..8]);
+                environment.set("CARGO_CACHE_RUSTC_INFO", "0");
+                break;
+            }
+            directory = name.parent();
+        }
+        Ok(())
+    }
+}
+
+/// The identity of the toolchain, as the lines of `/toolchain.key`. It is made of the bytes that can take part in a
+/// compilation (compiler, standard library, system libraries, headers, tools), not of package lists or times: a library
+/// put there by hand counts, a rebuilt image with the same bytes does not.
+fn key(environment: &Environment) -> Outcome<String> {
+    let cargo_home = environment.cargo_home();
+    share_cargo_lock(&cargo_home)?;
+    let version = output(Command::new("rustc").arg("-vV"))?;
+    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let home = environment.or("HOME", "/root");
+    let mut roots: Vec<PathBuf> = Vec::new();
+    for root in ["/usr", "/opt", "/bin", "/sbin", "/lib", "/lib64", "/etc/alternatives", &home, sysroot.trim_end()] {
+        // on a system with a merged /usr, /bin and its like are links
+        let real = matches!(fs::symlink_metadata(root), Ok(found) if found.is_dir());
+        if real && !roots.iter().any(|other| Path::new(root).starts_with(other)) {
+            roots.push(root.into());
+        }
+    }
+    let left_out = ["/usr/share/doc", "/usr/share/man", "/usr/share/locale"].map(PathBuf::from);
+    let in_cargo_home = ["registry", "git"].map(|name| cargo_home.join(name));
+    let mut found = Vec::new();
+    for root in roots {
+        walk(&root, &mut |entry, kind, _| {
+            let path = entry.path();
+            let wanted =
+                !left_out.contains(&path) && !in_cargo_home.contains(&path) && entry.file_name() != "__pycache__";
+            if wanted && matches!(kind, Kind::File | Kind::Link) {
+                found.push((path.into_os_string().into_vec(), kind));
+            }
+            Ok(wanted)
+        })?;
+    }
+    found.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    let digests: Vec<Mutex<Digest>> = found.iter().map(|_| Mutex::new([0; 32])).collect();
+    parallel(found.len(), &|at, scratch| {
+        let (path, kind) = &found[at];
+        *lock(&digests[at]) = look(Path::new(OsStr::from_bytes(path)), *kind, scratch)?.digest;
+        Ok(())
+    })?;
+    let mut all = Sha256::new();
+    for ((path, kind), digest) in found.iter().zip(&digests) {
+        all.update(&[&[kind.letter()], &lock(digest)[..], path, b"\0"].concat());
+    }
+    all.update(
+        format!("{}\n{}{}", std::env::consts::ARCH, version, output(Command::new("cargo").arg("-V"))?).as_bytes(),
+    );
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.ok_or_else(|| failure("rustc -vV names no host"))?;
+    Ok(format!("{}\n{}\n{}\n", &hex(&all.finish())[..16], version.lines().next().unwrap_or_default(), host))
+}
+
+/// cargo locks its package cache with files in CARGO_HOME, which is outside the mounts: builds in different containers
+/// would unpack into the same registry at once ("File exists (os error 17)"). Links move the locks into the mount.
+fn share_cargo_lock(cargo_home: &Path) -> Outcome<()> {
+    for name in ["registry", "git"] {
+        create_directory(&cargo_home.join(name))?;
+    }
+    // step: cargo-lock {
+    for name in [".package-cache", ".package-cache-mutate"] {
+        let link = cargo_home.join(name);
+        remove(&link)?;
+        symlink(Path::new("registry").join(name), &link).doing("create", &link)?;
+    }
+    // step: cargo-lock }
+    Ok(())
+}
+
+// ------------------------------------------------------------------------------------------------------ what it is made for
+
+impl Step {
+    fn check_source(&self) -> Outcome<()> {
+        let manifest = self.wanted.source.join("Cargo.toml");
+        if exists(&manifest.below(&self.places.context))? {
+            return Ok(());
+        }
+        let why = "SOURCE must name the cargo workspace's directory, and .dockerignore must let it in";
+        Err(failure(&format!("there is no {} in the build context: {}", manifest, why)))
+    }
+
+    /// A faster linker where the image has one, in the place of `ld` only: a linker or flag that the user configured wins.
+    fn prefer_mold(&mut self) {
+        for directory in ["/usr/libexec/mold", "/usr/local/libexec/mold"] {
+            if Path::new(directory).join("ld").exists() {
+                let before = self.environment.get("COMPILER_PATH").map_or(String::new(), |path| format!(":{}", path));
+                self.environment.set("COMPILER_PATH", &format!("{}{}", directory, before));
+                return;
+            }
+        }
+    }
+
+    /// What cargo compiles for, where that is not simply the machine it runs on: another platform, or a program without
+    /// shared libraries (STATIC: gnu or musl). Build scripts and proc macros stay the machine's own.
+    fn choose_target(&mut self) -> Outcome<()> {
+        for line in String::from_utf8_lossy(&read_if_there(&self.places.cross)?.unwrap_or_default()).lines() {
+            if let Some((name, value)) = line.split_once('=').filter(|(name, _)| self.environment.raw(name).is_none()) {
+                self.environment.set(name, value);
+            }
+        }
+        let kind = self.environment.or("STATIC", "");
+        let target = self.environment.or("CARGO_BUILD_TARGET", &self.toolchain.host);
+        let triple = match kind.as_str() {
+            "" => return Ok(()),
+            "gnu" => target,
+            "musl" => format!("{}-musl", target.rsplit_once('-').map_or(target.as_str(), |(front, _)| front)),
+            other => return Err(failure(&format!("STATIC is gnu or musl, not '{}'", other))),
+        };
+        for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
+            if self.environment.raw(name).is_some() {
+                let instead = "leave STATIC out and write -C target-feature=+crt-static there";
+                return Err(failure(&format!("STATIC has no effect where {} is set: {}", name, instead)));
+            }
+        }
+        if kind == "musl" {
+            let mut rustc = Command::new("rustc");
+            rustc.args(["--print", "target-libdir", "--target", &triple]).env_clear().envs(self.environment.0.clone());
+            let library = output(&mut rustc)?;
+            let there = fs::read_dir(library.trim_end()).into_iter().flatten().flatten();
+            if !there.map(|entry| entry.file_name()).any(|name| name.as_bytes().starts_with(b"libstd-")) {
+                let remedy = format!("use one where `rustup target add {}` was run, or STATIC=gnu", triple);
+                return Err(failure(&format!(
+                    "the toolchain image has no standard library for {}: {}",
+                    triple, remedy
+                )));
+            }
+        }
+        let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", triple.to_uppercase().replace('-', "_"));
+        let before = self.environment.or(&flags, "");
+        self.environment.set(&flags, &format!("{} -C target-feature=+crt-static", before));
+        self.environment.set("CARGO_BUILD_TARGET", &triple);
+        Ok(())
+    }
+}
+
+// ------------------------------------------------------------------------------------------------- trees, and what differs
+
+/// A path relative to the top of a tree, whatever bytes it is made of. The top itself is empty.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Name(Vec<u8>);
+
+impl Name {
+    fn below(&self, root: &Path) -> PathBuf {
+        if self.0.is_empty() {
+            root.to_path_buf()
+        } else {
+            root.join(OsStr::from_bytes(&self.0))
+        }
+    }
+
+    fn parent(&self) -> Option<Name> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let end = self.0.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+        Some(Name(self.0[..end].to_vec()))
+    }
+
+    fn base(&self) -> &[u8] {
+        self.0.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+    }
+
+    fn join(&self, name: &str) -> Name {
+        let between: &[u8] = if self.0.is_empty() { b"" } else { b"/" };
+        Name([&self.0, between, name.as_bytes()].concat())
+    }
+
+    fn is_rust(&self) -> bool {
+        self.0.ends_with(b".rs")
+    }
+}
+
+impl fmt::Display for Name {
+    /// On one line: who reads our messages reads lines.
+    fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
+        for character in String::from_utf8_lossy(if self.0.is_empty() { b"." } else { &self.0 }).chars() {
+            if character.is_control() {
+                write!(to, "{}", character.escape_default())?;
+            } else {
+                write!(to, "{}", character)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an entry of a tree is. Of permissions only the owner's executable bit counts, of which `File` and `Program` tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Directory,
+    File,
+    Program,
+    Link,
+    Other,
+}
+
+impl Kind {
+    fn letter(self) -> u8 {
+        match self {
+            Kind::Directory => b'd',
+            Kind::File => b'f',
+            Kind::Program => b'x',
+            Kind::Link => b'l',
+            Kind::Other => b'?',
+        }
+    }
+
+    fn is_file(self) -> bool {
+        matches!(self, Kind::File | Kind::Program)
+    }
+}
+
+/// An entry as far as it matters: two entries are the same if their looks are equal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Look {
+    kind: Kind,
+    /// SHA-256 of a file's content, or of where a link leads and a newline; zeros for a directory.
+    digest: Digest,
+}
+
+impl Look {
+    const DIRECTORY: Look = Look { kind: Kind::Directory, digest: [0; 32] };
+
+    /// As manifests and the record have it: a letter, and the digest where there is one.
+    fn append(&self, to: &mut Vec<u8>) {
+        to.push(self.kind.letter());
+        if self.kind != Kind::Directory {
+            append_hex(&self.digest, to);
+        }
+    }
+
+    fn parse(text: &[u8]) -> Option<Look> {
+        let kinds = [Kind::Directory, Kind::File, Kind::Program, Kind::Link];
+        let kind = *kinds.iter().find(|kind| Some(&kind.letter()) == text.first())?;
+        if kind == Kind::Directory {
+            return Some(Look::DIRECTORY).filter(|_| text.len() == 1);
+        }
+        Some(Look { kind, digest: unhex(&text[1..])? })
+    }
+}
+
+/// One name in the context, in the mount's copy, and in the record of what the last sync left there.
+#[derive(Clone)]
+struct Entry {
+    name: Name,
+    context: Option<Look>,
+    source: Option<Look>,
+    recorded: Option<Look>,
+}
+
+impl Entry {
+    fn differs(&self) -> bool {
+        self.context != self.source || self.source != self.recorded
+    }
+}
+
+/// All names, sorted.
+struct Tree(Vec<Entry>);
+
+impl Tree {
+    fn get(&self, name: &Name) -> Option<&Entry> {
+        self.0.binary_search_by(|entry| entry.name.cmp(name)).ok().map(|at| &self.0[at])
+    }
+
+    fn in_context(&self, name: &Name) -> Option<Look> {
+        self.get(name).and_then(|entry| entry.context)
+    }
+
+    /// What the context holds.
+    fn context(&self) -> impl Iterator<Item = (&Name, Look)> {
+        self.0.iter().filter_map(|entry| entry.context.map(|look| (&entry.name, look)))
+    }
+}
+
+/// Calls `visit` for every entry below a directory, which says whether to go into it (if it is a directory).
+fn walk(root: &Path, visit: &mut dyn FnMut(&fs::DirEntry, Kind, &Name) -> Outcome<bool>) -> Outcome<()> {
+    let mut waiting = vec![Name(Vec::new())];
+    while let Some(directory) = waiting.pop() {
+        let place = directory.below(root);
+        for entry in fs::read_dir(&place).doing("list", &place)? {
+            let entry = entry.doing("list", &place)?;
+            let file_type = entry.file_type().doing("look at", &entry.path())?;
+            let kind = match file_type {
+                of if of.is_dir() => Kind::Directory,
+                of if of.is_symlink() => Kind::Link,
+                of if of.is_file() => Kind::File,
+                _ => Kind::Other,
+            };
+            let between: &[u8] = if directory.0.is_empty() { b"" } else { b"/" };
+            let name = Name([&directory.0, between, entry.file_name().as_bytes()].concat());
+            if visit(&entry, kind, &name)? && kind == Kind::Directory {
+                waiting.push(name);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A point of the file system's time.
+type Time = (i64, i64);
+
+/// The names of a tree, sorted, and the paths in it that are newer than a time (links aside).
+fn list(root: &Path, left_out: &[Name], now: Option<Time>) -> Outcome<(Vec<(Name, Kind)>, Vec<PathBuf>)> {
+    let (mut names, mut ahead) = (Vec::new(), Vec::new());
+    walk(root, &mut |entry, kind, name| {
+        if left_out.contains(name) {
+            return Ok(false);
+        }
+        if let (Some(now), true) = (now, kind != Kind::Link) {
+            if time_of(&entry.metadata().doing("look at", &entry.path())?) > now {
+                ahead.push(entry.path());
+            }
+        }
+        names.push((name.clone(), kind));
+        Ok(true)
+    })?;
+    names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    Ok((names, ahead))
+}
+
+/// What in target is newer than a time. rustc does not look at times in `incremental`, which holds most of the files.
+fn newer_in_target(target: &Path, now: Time) -> Outcome<Vec<PathBuf>> {
+    let mut ahead = Vec::new();
+    walk(target, &mut |entry, kind, _| {
+        let wanted = entry.file_name() != "incremental";
+        if wanted && kind != Kind::Link && time_of(&entry.metadata().doing("look at", &entry.path())?) > now {
+            ahead.push(entry.path());
+        }
+        Ok(wanted)
+    })?;
+    Ok(ahead)
+}
+
+fn time_of(found: &fs::Metadata) -> Time {
+    (found.mtime(), found.mtime_nsec())
+}
+
+/// Reads two trees, contents and all.
+fn compare(
+    context: &Path,
+    source: &Path,
+    here: Vec<(Name, Kind)>,
+    there: Vec<(Name, Kind)>,
+    record: &Record,
+) -> Outcome<Tree> {
+    let unread = |kind: Option<Kind>| kind.map(|kind| Look { kind, digest: [0; 32] });
+    let mut entries: Vec<Mutex<Entry>> = Vec::with_capacity(here.len());
+    let (mut here, mut there) = (here.into_iter().peekable(), there.into_iter().peekable());
+    loop {
+        let order = match (here.peek(), there.peek()) {
+            (Some((one, _)), Some((other, _))) => one.cmp(other),
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (None, None) => break,
+        };
+        let one = if order.is_le() { here.next() } else { None };
+        let other = if order.is_ge() { there.next() } else { None };
+        let kinds = [&one, &other].map(|found| unread(found.as_ref().map(|(_, kind)| *kind)));
+        if let Some((name, _)) = one.or(other) {
+            entries.push(Mutex::new(Entry { name, context: kinds[0], source: kinds[1], recorded: None }));
+        }
+    }
+    parallel(entries.len(), &|at, scratch| lock(&entries[at]).read(context, source, record, scratch))?;
+    Ok(Tree(entries.into_iter().map(|entry| entry.into_inner().unwrap_or_else(|broken| broken.into_inner())).collect()))
+}
+
+impl Entry {
+    fn read(&mut self, context: &Path, source: &Path, record: &Record, scratch: &mut Scratch) -> Outcome<()> {
+        let kind = |look: Option<Look>| look.map(|look| look.kind);
+        let (here, there) = (self.name.below(context), self.name.below(source));
+        match (kind(self.context), kind(self.source)) {
+            (Some(Kind::Other), _) => {
+                return Err(failure(&format!(
+                    "{} in the build context is neither a file nor a link nor a directory",
+                    self.name
+                )))
+            }
+            (Some(Kind::File), Some(Kind::File)) => {
+                let (one, other) = read_both(&here, &there, scratch)?;
+                self.context = Some(one);
+                self.source = Some(other);
+            }
+            (one, other) => {
+                self.context = one.map(|kind| look(&here, kind, scratch)).transpose()?;
+                self.source = other.map(|kind| look(&there, kind, scratch)).transpose()?;
+            }
+        }
+        self.recorded = record.get(&self.name);
+        Ok(())
+    }
+}
+
+/// Two buffers of a thread of its own.
+struct Scratch(Vec<u8>, Vec<u8>);
+
+fn look(path: &Path, kind: Kind, scratch: &mut Scratch) -> Outcome<Look> {
+    match kind {
+        Kind::Directory => Ok(Look::DIRECTORY),
+        Kind::Link => Ok(Look { kind, digest: link_digest(path)? }),
+        Kind::File | Kind::Program => read_one(path, scratch),
+        Kind::Other => Ok(Look { kind, digest: [0; 32] }),
+    }
+}
+
+fn link_digest(path: &Path) -> Outcome<Digest> {
+    let mut leads_to = fs::read_link(path).doing("read the link", path)?.into_os_string().into_vec();
+    leads_to.push(b'\n');
+    Ok(sha256(&leads_to))
+}
+
+fn open(path: &Path) -> Outcome<(File, Kind)> {
+    let file = File::open(path).doing("read", path)?;
+    let mode = file.metadata().doing("look at", path)?.mode();
+    Ok((file, if mode & 0o100 != 0 { Kind::Program } else { Kind::File }))
+}
+
+fn read_one(path: &Path, scratch: &mut Scratch) -> Outcome<Look> {
+    let (mut file, kind) = open(path)?;
+    let mut digest = Sha256::new();
+    loop {
+        let count = fill(&mut file, &mut scratch.0).doing("read", path)?;
+        digest.update(&scratch.0[..count]);
+        if count < scratch.0.len() {
+            return Ok(Look { kind, digest: digest.finish() });
+        }
+    }
+}
+
+/// Both files, byte by byte. As long as they are the same, one digest is that of both.
+fn read_both(here: &Path, there: &Path, scratch: &mut Scratch) -> Outcome<(Look, Look)> {
+    let ((mut one, one_kind), (mut other, other_kind)) = (open(here)?, open(there)?);
+    let (mut digest, mut other_digest) = (Sha256::new(), None);
+    loop {
+        let count = fill(&mut one, &mut scratch.0).doing("read", here)?;
+        let other_count = fill(&mut other, &mut scratch.1).doing("read", there)?;
+        let (bytes, other_bytes) = (&scratch.0[..count], &scratch.1[..other_count]);
+        if other_digest.is_none() && bytes != other_bytes {
+            other_digest = Some(digest.clone());
+        }
+        digest.update(bytes);
+        if let Some(other) = &mut other_digest {
+            other.update(other_bytes);
+        }
+        if count < scratch.0.len() && other_count < scratch.1.len() {
+            let digest = digest.finish();
+            let other = other_digest.map_or(digest, Sha256::finish);
+            return Ok((Look { kind: one_kind, digest }, Look { kind: other_kind, digest: other }));
+        }
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+fn fill(from: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut count = 0;
+    while count < buffer.len() {
+        match from.read(&mut buffer[count..]) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
+}
+
+/// What the last sync left in the mount, sorted by name; in a file as `LOOK NAME` and a NUL for each.
+struct Record(Vec<(Name, Look)>);
+
+impl Record {
+    /// Empty where there is none, or none that makes sense.
+    fn read(path: &Path) -> Outcome<Record> {
+        let text = read_if_there(path)?.unwrap_or_default();
+        let mut entries = Vec::new();
+        for line in text.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
+            let space = line.iter().position(|byte| *byte == b' ').unwrap_or(0);
+            match Look::parse(&line[..space]) {
+                Some(look) => entries.push((Name(line[space + 1..].to_vec()), look)),
+                None => return Ok(Record(Vec::new())),
+            }
+        }
+        Ok(Record(entries))
+    }
+
+    fn write(path: &Path, tree: &Tree) -> Outcome<()> {
+        let mut text = Vec::new();
+        for (name, look) in tree.context() {
+            look.append(&mut text);
+            text.push(b' ');
+            text.extend_from_slice(&name.0);
+            text.push(0);
+        }
+        replace(path, &text)
+    }
+
+    fn get(&self, name: &Name) -> Option<Look> {
+        self.0.binary_search_by(|(other, _)| other.cmp(name)).ok().map(|at| self.0[at].1)
+    }
+}
+
+// --------------------------------------------------------------------------------------------------------------- packages
+
+/// A directory with a Cargo.toml, in the context or in what was compiled last.
+struct Package {
+    /// Its Cargo.toml.
+    manifest: Name,
+    /// None where Cargo.toml has no `[package]`: a workspace.
+    name: Option<String>,
+    /// Whether Cargo.toml is (still) in the context.
+    present: bool,
+    /// Whether it has a build script.
+    scripted: bool,
+    /// cargo takes vendored crates for immutable and never looks at their files again.
+    vendored: bool,
+}
+
+/// Sorted by manifest. A package is known by its place in here.
+struct Packages(Vec<Package>);
+
+impl Packages {
+    fn of(tree: &Tree, context: &Path) -> Outcome<Packages> {
+        let mut found = Vec::new();
+        for Entry { name: manifest, context: here, .. } in
+            tree.0.iter().filter(|entry| entry.name.base() == b"Cargo.toml")
+        {
+            let directory = manifest.parent().unwrap_or_else(|| manifest.clone());
+            let place = manifest.below(context);
+            // of a link that leads nowhere, or to a directory, cargo will say what it thinks
+            let readable = here.is_some() && fs::metadata(&place).map_or(false, |found| found.is_file());
+            let text = if readable { fs::read(&place).doing("read", &place)? } else { Vec::new() };
+            let (name, named_script) = read_manifest(&String::from_utf8_lossy(&text), &directory);
+            found.push(Package {
+                manifest: manifest.clone(),
+                name,
+                present: here.is_some(),
+                scripted: named_script || tree.in_context(&directory.join("build.rs")).is_some(),
+                vendored: tree.get(&directory.join(".cargo-checksum.json")).is_some(),
+            });
+        }
+        Ok(Packages(found))
+    }
+
+    /// The nearest Cargo.toml above a name.
+    fn owner(&self, name: &Name) -> Option<usize> {
+        let mut above = name.parent();
+        while let Some(directory) = above {
+            let manifest = directory.join("Cargo.toml");
+            if let Ok(at) = self.0.binary_search_by(|package| package.manifest.cmp(&manifest)) {
+                return Some(at);
+            }
+            above = directory.parent();
+        }
+        None
+    }
+
+    /// The same, where it is a package and not only a workspace.
+    fn owning_package(&self, name: &Name) -> Option<usize> {
+        self.owner(name).filter(|at| self.0[*at].name.is_some())
+    }
+}
+
+/// What is needed of a Cargo.toml: the package's name, if it is one, and whether it names a build script.
+fn read_manifest(text: &str, directory: &Name) -> (Option<String>, bool) {
+    let (mut inside, mut name, mut scripted) = (false, None, false);
+    for line in text.lines().map(str::trim_start) {
+        if line.starts_with('[') {
+            inside =
+                line.split('#').next().map_or(false, |head| head.split_whitespace().collect::<String>() == "[package]");
+            name = name.or_else(|| Some(directory.to_string()).filter(|_| inside));
+        } else if let (true, Some((left, right))) = (inside, line.split_once('=')) {
+            match left.trim() {
+                "name" => name = right.split(|c| c == '"' || c == '\'').nth(1).map(String::from).or(name),
+                "build" => scripted = true,
+                _ => {}
+            }
+        }
+    }
+    (name, scripted)
+}
+
+/// Whether code may read files outside of its package, by its text.
+fn looks_outside(code: &[u8]) -> bool {
+    let words: [&[u8]; 7] = [b"../", b"\"..\"", b"/..\"", b"parent()", b"ancestors(", b"pop()", b"WORKSPACE"];
+    code.iter().enumerate().any(|(at, byte)| {
+        matches!(byte, b'.' | b'"' | b'/' | b'p' | b'a' | b'W') && words.iter().any(|word| code[at..].starts_with(word))
+    })
+}
+
+// --------------------------------------------------------------------------------------------------------------- the plan
+
+/// Why something is compiled again.
+#[derive(Clone)]
+enum Reason {
+    Environment,
+    Interrupted,
+    Clock,
+    NoRecord,
+    Added(Name),
+    Deleted(Name),
+    Changed(Name),
+    Written(Name),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Reason::Environment => write!(to, "environment changed"),
+            Reason::Interrupted => write!(to, "the last sync was interrupted"),
+            Reason::Clock => write!(to, "the clock went back"),
+            Reason::NoRecord => write!(to, "no record of the last sync"),
+            Reason::Added(name) => write!(to, "{} added", name),
+            Reason::Deleted(name) => write!(to, "{} deleted", name),
+            Reason::Changed(name) => write!(to, "{} changed", name),
+            Reason::Written(name) => write!(to, "{} was written by the build", name),
+        }
+    }
+}
+
+/// What to do to the mount, in this order.
+#[derive(Default)]
+struct Plan {
+    delete: Vec<Name>,
+    make: Vec<Name>,
+    copy: Vec<(Name, Kind)>,
+    /// Packages that lose cargo's fingerprints.
+    forget: Vec<String>,
+    touch: Vec<Name>,
+    /// For people: what is compiled again, and why.
+    said: Vec<String>,
+}
+
+impl Plan {
+    /// `everything`: why all of the workspace has to be compiled again, if that is known already.
+    fn new(tree: &Tree, recorded: bool, everything: Option<Reason>, context: &Path) -> Outcome<Plan> {
+        let mut plan = Plan::default();
+        let first = tree.0.iter().all(|entry| entry.source.is_none()); // nothing to compare with, and nothing compiled
+        let packages =
+            if tree.0.iter().any(Entry::differs) { Packages::of(tree, context)? } else { Packages(Vec::new()) };
+        let marked = packages.0.iter().map(|_| None).collect();
+        let mut marks = Marks { tree, packages: &packages, context, everything, marked, looked_outside: false };
+        if !recorded {
+            marks.mark_everything(&Reason::NoRecord);
+        }
+        let mut forgotten: Vec<bool> = packages.0.iter().map(|_| false).collect();
+        for entry in tree.0.iter().filter(|entry| entry.differs()) {
+            plan.make_equal(entry);
+            // step: vendored {
+            if let Some(owner) = packages.owner(&entry.name).filter(|owner| packages.0[*owner].vendored) {
+                forgotten[owner] = true;
+            }
+            // step: vendored }
+            if !first {
+                marks.judge(entry)?;
+            }
+        }
+        for name in packages
+            .0
+            .iter()
+            .zip(forgotten)
+            .filter(|(_, forgotten)| *forgotten)
+            .filter_map(|(package, _)| package.name.clone())
+        {
+            if !first {
+                plan.said.push(format!("marked {} (vendored sources changed)", name));
+            }
+            plan.forget.push(name);
+        }
+        let Marks { everything, marked, .. } = marks;
+        if first {
+            return Ok(plan);
+        }
+        // step: everything {
+        if let Some(reason) = everything {
+            plan.said.push(format!("marked everything ({})", reason));
+            plan.touch.push(Name(Vec::new()));
+            plan.touch.extend(tree.context().filter(|(_, look)| look.kind != Kind::Link).map(|(name, _)| name.clone()));
+            return Ok(plan);
+        }
+        // step: everything }
+        for (package, reason) in packages.0.iter().zip(&marked) {
+            if let (Some(name), Some(reason)) = (&package.name, reason) {
+                plan.said.push(format!("marked {} ({})", name, reason));
+            }
+        }
+        // step: mark {
+        if marked.iter().all(Option::is_none) {
+            return Ok(plan);
+        }
+        let code = tree.context().filter(|(name, look)| name.is_rust() && look.kind.is_file());
+        let code = code.filter(|(name, _)| packages.owner(name).map_or(false, |owner| marked[owner].is_some()));
+        plan.touch.extend(code.map(|(name, _)| name.clone()));
+        // step: mark }
+        Ok(plan)
+    }
+
+    /// What makes the mount's copy like the context.
+    fn make_equal(&mut self, found: &Entry) {
+        if found.context == found.source {
+            return;
+        }
+        let kind = |look: &Option<Look>| look.map(|look| look.kind);
+        let (here, there) = (kind(&found.context), kind(&found.source));
+        // step: delete {
+        if there.is_some() && (here != there || !there.map_or(false, Kind::is_file)) {
+            self.delete.push(found.name.clone());
+        }
+        // step: delete }
+        match here {
+            Some(Kind::Directory) => self.make.push(found.name.clone()),
+            Some(kind) => self.copy.push((found.name.clone(), kind)),
+            None => {}
+        }
+    }
+
+    fn apply(&self, context: &Path, src: &Path, target: &Path) -> Outcome<()> {
+        for text in &self.said {
+            say(text);
+        }
+        for name in &self.delete {
+            remove(&name.below(src))?;
+        }
+        for name in &self.make {
+            create_directory(&name.below(src))?;
+        }
+        parallel(self.copy.len(), &|at, _| {
+            let (name, kind) = &self.copy[at];
+            copy(&name.below(context), &name.below(src), *kind)
+        })?;
+        if !self.forget.is_empty() {
+            self.forget_fingerprints(target)?;
+        }
+        parallel(self.touch.len(), &|at, _| set_time(&self.touch[at].below(src), None))
+    }
+
+    /// cargo's fingerprints lie in `target/[TRIPLE/]PROFILE/.fingerprint/NAME-HASH`.
+    fn forget_fingerprints(&self, target: &Path) -> Outcome<()> {
+        let mut forgotten = Vec::new();
+        walk(target, &mut |entry, kind, name| {
+            let parts: Vec<&[u8]> = name.0.split(|byte| *byte == b'/').collect();
+            let unit =
+                parts.last().and_then(|last| std::str::from_utf8(last).ok()).and_then(|last| last.rsplit_once('-'));
+            let within = parts.len() >= 2 && parts[parts.len() - 2] == b".fingerprint";
+            if within && unit.map_or(false, |(package, _)| self.forget.iter().any(|name| name == package)) {
+                forgotten.push(entry.path());
+            }
+            Ok(kind == Kind::Directory && !within && (parts.len() < 3 || parts[parts.len() - 1] == b".fingerprint"))
+        })?;
+        forgotten.iter().try_for_each(|path| remove(path))
+    }
+}
+
+/// What the differences mark.
+struct Marks<'a> {
+    tree: &'a Tree,
+    packages: &'a Packages,
+    context: &'a Path,
+    everything: Option<Reason>,
+    /// For each package the first reason.
+    marked: Vec<Option<Reason>>,
+    looked_outside: bool,
+}
+
+impl Marks<'_> {
+    fn judge(&mut self, found: &Entry) -> Outcome<()> {
+        // step: generated {
+        if found.source != found.recorded {
+            return self.written(&found.name);
+        }
+        // step: generated }
+        if let (Some(here), Some(there), true) = (found.context, found.source, found.name.is_rust()) {
+            if here.kind == there.kind && here.kind.is_file() {
+                return Ok(()); // cargo sees it by itself
+            }
+        }
+        // step: attribute {
+        if found.context != found.source {
+            let name = found.name.clone();
+            let reason = match (found.context, found.source) {
+                (None, _) => Reason::Deleted(name),
+                (_, None) => Reason::Added(name),
+                _ => Reason::Changed(name),
+            };
+            self.attribute(&found.name, found.context.is_some(), &reason)?;
+        }
+        // step: attribute }
+        Ok(())
+    }
+
+    fn mark(&mut self, package: usize, reason: &Reason) {
+        self.marked[package].get_or_insert_with(|| reason.clone());
+    }
+
+    fn mark_everything(&mut self, reason: &Reason) {
+        self.everything.get_or_insert_with(|| reason.clone());
+    }
+
+    fn attribute(&mut self, name: &Name, present: bool, reason: &Reason) -> Outcome<()> {
+        let is_manifest = name.base() == b"Cargo.toml";
+        let packages = self.packages;
+        let owner = packages.owner(name);
+        match owner.map(|owner| (owner, &packages.0[owner])) {
+            // cargo knows what it means for crates, not who else reads it
+            _ if name.base() == b"Cargo.lock" => self.mark_scripted(reason),
+            Some((_, package)) if is_manifest && present && package.name.is_none() => self.mark_scripted(reason),
+            Some((owner, package)) if package.name.is_some() => self.mark(owner, reason),
+            // a package that is gone, or a directory that no longer is one
+            Some((_, package)) if !package.present => {}
+            _ => self.mark_everything(reason),
+        }
+        if is_manifest {
+            if let Some(around) = name.parent().and_then(|directory| packages.owning_package(&directory)) {
+                self.mark(around, reason);
+            }
+        }
+        self.mark_who_looks_outside(reason)
+    }
+
+    /// What a build wrote, only a build can write again.
+    fn written(&mut self, name: &Name) -> Outcome<()> {
+        let reason = Reason::Written(name.clone());
+        match self.packages.owning_package(name) {
+            Some(owner) if self.packages.0[owner].scripted => {
+                self.mark(owner, &reason);
+                self.mark_scripted(&reason);
+                self.mark_who_looks_outside(&reason)
+            }
+            _ => {
+                self.mark_everything(&reason);
+                Ok(())
+            }
+        }
+    }
+
+    fn mark_scripted(&mut self, reason: &Reason) {
+        // step: scripted {
+        for at in 0..self.packages.0.len() {
+            if self.packages.0[at].scripted && self.packages.0[at].name.is_some() {
+                self.mark(at, reason);
+            }
+        }
+        // step: scripted }
+        let _ = reason;
+    }
+
+    /// Packages that may read files outside of themselves, by links or by their text. Looked for once, and only when it
+    /// matters.
+    fn mark_who_looks_outside(&mut self, reason: &Reason) -> Outcome<()> {
+        if std::mem::replace(&mut self.looked_outside, true) {
+            return Ok(());
+        }
+        // step: outlook {
+        let found: Vec<AtomicBool> = self.packages.0.iter().map(|_| AtomicBool::new(false)).collect();
+        parallel(self.tree.0.len(), &|at, _| {
+            let Entry { name, context: look, .. } = &self.tree.0[at];
+            let is_link = matches!(look, Some(look) if look.kind == Kind::Link);
+            let is_code = name.is_rust() && matches!(look, Some(look) if look.kind.is_file());
+            if let Some(owner) = self.packages.owning_package(name).filter(|_| is_link || is_code) {
+                let path = name.below(self.context);
+                if is_link
+                    || (!found[owner].load(Ordering::Relaxed) && looks_outside(&fs::read(&path).doing("read", &path)?))
+                {
+                    found[owner].store(true, Ordering::Relaxed);
+                }
+            }
+            Ok(())
+        })?;
+        for (at, _) in found.iter().enumerate().filter(|(_, found)| found.load(Ordering::Relaxed)) {
+            self.mark(at, reason);
+        }
+        // step: outlook }
+        let _ = reason;
+        Ok(())
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------- the sync
+
+impl Step {
+    /// Makes `src` equal to the context, and every difference visible to cargo. Returns the context as it is.
+    fn sync(&self) -> Outcome<Tree> {
+        let began = Instant::now();
+        let mut tree = self.sync_once(None)?;
+        // step: clock {
+        while stamp(&self.state("synced"))?
+            < time_of(&fs::metadata(self.state("now")).doing("look at", &self.state("now"))?)
+        {
+            say("the clock went back during the sync: once more");
+            tree = self.sync_once(Some(Reason::Clock))?;
+        }
+        // step: clock }
+        remove(&self.state("pending"))?;
+        say(&format!("compared {} names in {:.3} s", tree.0.len(), began.elapsed().as_secs_f64()));
+        Ok(tree)
+    }
+
+    fn sync_once(&self, why: Option<Reason>) -> Outcome<Tree> {
+        let (context, src, target) = (&self.places.context, &self.src(), &self.target());
+        let mut everything = why;
+        // step: env {
+        let environment = self.environment_digest()?;
+        let before = read_if_there(&self.state("env"))?;
+        if before.map_or(false, |before| before != environment.as_bytes()) {
+            everything = Some(Reason::Environment);
+        }
+        // step: env }
+        // step: pending {
+        if exists(&self.state("pending"))? {
+            everything = Some(Reason::Interrupted);
+        }
+        // step: pending }
+        write(&self.state("pending"), b"")?;
+        let now = stamp(&self.state("now"))?;
+        let left_out = [self.wanted.source.join("target"), Places::own_name()];
+        let lists = [(); 3].map(|_| Mutex::new((Vec::new(), Vec::new())));
+        side_by_side(3, &|at, _| {
+            *lock(&lists[at]) = match at {
+                0 => list(context, &left_out, None)?,
+                1 => list(src, &left_out, Some(now))?,
+                _ => (Vec::new(), newer_in_target(target, now)?),
+            };
+            Ok(())
+        })?;
+        let [(here, _), (there, mut ahead), (_, in_target)] = lists.map(|list| std::mem::take(&mut *lock(&list)));
+        ahead.extend(in_target);
+        let record = Record::read(&self.state("tree"))?;
+        let tree = compare(context, src, here, there, &record)?;
+        // step: clock {
+        if !ahead.is_empty() {
+            everything = Some(Reason::Clock);
+            self.bring_back(&ahead, now)?;
+        }
+        // step: clock }
+        Plan::new(&tree, !record.0.is_empty(), everything, context)?.apply(context, src, target)?;
+        if tree.0.iter().any(Entry::differs) || record.0.len() != tree.context().count() {
+            Record::write(&self.state("tree"), &tree)?;
+        }
+        // step: env {
+        replace(&self.state("env"), environment.as_bytes())?;
+        // step: env }
+        Ok(tree)
+    }
+
+    /// One tree per toolchain and system libraries; those that were not used lately go.
+    fn choose_base(&self) -> Outcome<()> {
+        let mount = &self.places.mount;
+        if !exists(&self.base)? {
+            let mut used: Vec<(Time, String)> = Vec::new();
+            for entry in fs::read_dir(mount).doing("list", mount)? {
+                let entry = entry.doing("list", mount)?;
+                if let Some(name) = entry.file_name().to_str().and_then(|name| name.strip_suffix(".used")) {
+                    let time = time_of(&entry.metadata().doing("look at", &entry.path())?);
+                    let at = used.iter().position(|(other, _)| *other < time).unwrap_or(used.len());
+                    used.insert(at, (time, name.into()));
+                }
+            }
+            let ours = format!("{}-", FORMAT);
+            if used.iter().any(|(_, name)| !name.starts_with(&ours)) {
+                say("starts from nothing: what the mount holds was left by another version of the compile step");
+            }
+            for (_, name) in used.iter().skip(KEEP - 1) {
+                remove(&mount.join(name))?;
+                remove(&mount.join(format!("{}.used", name)))?;
+                say(&format!("removed {} (objects of a toolchain that was not used lately)", name));
+            }
+        }
+        for part in ["src", "target", "state"] {
+            create_directory(&self.base.join(part))?;
+        }
+        stamp(&self.base.with_extension("used")).map(drop)
+    }
+
+    /// Build scripts and proc macros read the environment without telling cargo. A digest: what a mount holds may travel
+    /// to other machines, the values of variables must not.
+    fn environment_digest(&self) -> Outcome<String> {
+        let mut variables: Vec<(Vec<u8>, Kind)> = Vec::new();
+        for (name, value) in self.environment.seen_by_cargo() {
+            let upper = name.to_string_lossy().to_uppercase();
+            if !PROXIES.iter().any(|proxy| upper == *proxy) {
+                variables.push(([name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat(), Kind::Other));
+            }
+        }
+        variables.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        let mut digest = Sha256::new();
+        variables.iter().for_each(|(text, _)| digest.update(text));
+        // a secret, perhaps: BuildKit does not see it change, but when the step runs we can
+        digest.update(&read_if_there(&self.cargo_home.join("config.toml"))?.unwrap_or_default());
+        Ok(hex(&digest.finish()))
+    }
+
+    /// Anything newer than now was written under a clock ahead of ours: edits of today would look older than it.
+    fn bring_back(&self, ahead: &[PathBuf], now: Time) -> Outcome<()> {
+        parallel(ahead.len(), &|at, _| set_time(&ahead[at], Some(now)))?;
+        // marks must be strictly later than that: one tick of the file system's clock
+        let began = Instant::now();
+        while stamp(&self.state("now"))? <= now && began.elapsed() < Duration::from_secs(3) {
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------- what is compiled
+
+/// A member of the workspace, as `cargo metadata` tells it.
+struct Member {
+    name: String,
+    version: String,
+    bins: Vec<String>,
+    default: bool,
+}
+
+impl Step {
+    fn cargo(&self, directory: &Path, words: &[&str]) -> Command {
+        let mut command = Command::new("cargo");
+        command.args(words).current_dir(directory).stdin(Stdio::null()).env_clear();
+        command.envs(self.environment.seen_by_cargo().cloned());
+        command
+    }
+
+    /// Asks cargo for the members of the workspace while the sources are compared: that takes about as long.
+    fn ask_for_the_workspace(&self) -> Outcome<Child> {
+        let (place, answer) = (self.wanted.source.below(&self.places.context), self.state("metadata"));
+        let mut command = self.cargo(&place, &["metadata", "--no-deps", "--offline", "--format-version", "1"]);
+        command.stdout(File::create(&answer).doing("write", &answer)?).stderr(Stdio::piped());
+        command.spawn().doing("start", Path::new("cargo"))
+    }
+
+    fn members(&self, asked: Child) -> Outcome<Vec<Member>> {
+        let done = asked.wait_with_output().doing("wait for", Path::new("cargo"))?;
+        if !done.status.success() {
+            let _ = io::stderr().write_all(&done.stderr);
+            return Err(ended(done.status));
+        }
+        let answer = self.state("metadata");
+        let json = Json::parse(&fs::read(&answer).doing("read", &answer)?)
+            .ok_or_else(|| failure("cargo metadata printed no JSON"))?;
+        let manifest = self.wanted.source.join("Cargo.toml").below(&self.src());
+        let text = fs::read_to_string(&manifest).doing("read", &manifest)?;
+        let defaults = json.list("workspace_default_members");
+        let all = defaults.is_empty() || !names_default_members(&text);
+        let mut members = Vec::new();
+        for package in json.list("packages") {
+            let is_in = |ids: &[Json]| ids.iter().any(|id| id.text() == package.field("id"));
+            if is_in(json.list("workspace_members")) {
+                let bins = package
+                    .list("targets")
+                    .iter()
+                    .filter(|target| target.list("kind").iter().any(|kind| kind.text() == "bin"));
+                members.push(Member {
+                    name: package.field("name").into(),
+                    version: package.field("version").into(),
+                    bins: bins.map(|target| target.field("name").into()).collect(),
+                    default: all || is_in(defaults),
+                });
+            }
+        }
+        Ok(members)
+    }
+}
+
+/// cargo's list of default members is all of them, or the root package, where the workspace names none.
+fn names_default_members(manifest: &str) -> bool {
+    manifest.lines().any(|line| line.split('=').next().map_or(false, |key| key.trim() == "default-members"))
+}
+
+/// The packages and programs that cargo is asked for.
+///
+/// Which features a dependency has depends on the packages that are selected. So the selection is the same whichever
+/// program is compiled: the packages of all programs that ship. `PROGRAMS` names these; without it they are those of the
+/// workspace's `default-members`, or of all members. What is selected but not asked for is not compiled.
+struct Selection {
+    /// `-p NAME:VERSION …`
+    packages: Vec<String>,
+    /// `--bin NAME …`
+    targets: Vec<String>,
+    /// `--features …`
+    features: Vec<String>,
+}
+
+impl Selection {
+    fn new(wanted: &Wanted, members: &[Member]) -> Outcome<Selection> {
+        let owns = |member: &Member, names: &[String]| member.bins.iter().any(|bin| names.contains(bin));
+        for name in wanted.bins.iter().chain(&wanted.programs) {
+            if !members.iter().any(|member| member.bins.contains(name)) {
+                let there: Vec<&str> = members.iter().flat_map(|member| &member.bins).map(String::as_str).collect();
+                let there = there.join(" ");
+                return Err(Failure {
+                    code: 101,
+                    text: format!("no binary '{}' in the workspace; there are: {}", name, there),
+                });
+            }
+        }
+        let ships = |member: &&Member| match &wanted.programs[..] {
+            [] => member.default && !member.bins.is_empty(),
+            names => owns(member, names),
+        };
+        let selected: Vec<&Member> =
+            members.iter().filter(|member| ships(member) || owns(member, &wanted.bins)).collect();
+        if selected.is_empty() {
+            return Err(failure("the workspace has no binary"));
+        }
+        let named = |option: &str, names: &[String]| -> Vec<String> {
+            names.iter().flat_map(|name| [option.to_string(), name.clone()]).collect()
+        };
+        let specs: Vec<String> = selected.iter().map(|member| format!("{}:{}", member.name, member.version)).collect();
+        let targets = match (&wanted.bins[..], &wanted.programs[..]) {
+            ([], []) => vec!["--bins".to_string()],
+            ([], all) => named("--bin", all),
+            (some, _) => named("--bin", some),
+        };
+        let mut features = named("--features", &wanted.features);
+        if !wanted.default_features {
+            features.push("--no-default-features".into());
+        }
+        Ok(Selection { packages: named("-p", &specs), targets, features })
+    }
+}
+
+// ----------------------------------------------------------------------------------------------------------------- cargo
+
+/// What cargo said in JSON.
+#[derive(Default)]
+struct Messages {
+    /// Whether it came as far as to compile.
+    finished: bool,
+    /// The package of every artifact, and whether it was there already.
+    artifacts: Vec<(String, bool)>,
+    made: Vec<Program>,
+}
+
+/// A program that cargo has made, or has found to be up to date.
+struct Program {
+    name: String,
+    package: String,
+    features: Vec<String>,
+    path: PathBuf,
+}
+
+impl Messages {
+    fn take(&mut self, line: &[u8]) {
+        let message = Json::parse(line).unwrap_or(Json::Other);
+        match message.field("reason") {
+            "build-finished" => self.finished = true,
+            "compiler-artifact" => {
+                let id = message.field("package_id");
+                let fresh = !matches!(message.get("fresh"), Some(Json::False));
+                self.artifacts.push((id.into(), fresh));
+                let target = message.get("target").unwrap_or(&Json::Other);
+                if target.list("kind").iter().any(|kind| kind.text() == "bin")
+                    && !message.field("executable").is_empty()
+                {
+                    self.made.push(Program {
+                        name: target.field("name").into(),
+                        package: package_name(id).into(),
+                        features: message.list("features").iter().map(|feature| feature.text().into()).collect(),
+                        path: message.field("executable").into(),
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Packages of which nothing was compiled.
+    fn fresh(&self) -> usize {
+        let compiled = |id: &str| self.artifacts.iter().any(|(other, fresh)| other == id && !fresh);
+        let first = |at: usize, id: &str| self.artifacts[..at].iter().all(|(other, _)| other != id);
+        self.artifacts.iter().enumerate().filter(|(at, (id, _))| first(*at, id) && !compiled(id)).count()
+    }
+}
+
+/// `NAME VERSION (URL)` before cargo 1.77, since then `URL#NAME@VERSION` or `URL/NAME#VERSION`.
+fn package_name(id: &str) -> &str {
+    if let Some((name, _)) = id.split_once(' ') {
+        return name;
+    }
+    let (url, fragment) = id.split_once('#').unwrap_or((id, ""));
+    fragment.split_once('@').map_or_else(|| url.rsplit('/').next().unwrap_or(url), |(name, _)| name)
+}
+
+impl Step {
+    fn run_cargo(&self, selection: &Selection) -> Outcome<Messages> {
+        let built = self.state(&format!("built-{}", self.wanted.profile));
+        if !exists(&built)? {
+            self.announce_total(selection)?;
+        }
+        let mut outcome = self.cargo_build(selection)?;
+        // without that message cargo failed before it compiled anything: crates damaged by a killed download?
+        if !outcome.0.success() && !outcome.1.finished && self.repair_registry()? {
+            outcome = self.cargo_build(selection)?;
+        }
+        if !outcome.0.success() {
+            return Err(ended(outcome.0));
+        }
+        write(&built, b"")?;
+        Ok(outcome.1)
+    }
+
+    fn cargo_build(&self, selection: &Selection) -> Outcome<(ExitStatus, Messages)> {
+        let mut command = self
+            .cargo(&self.wanted.source.below(&self.src()), &["build", "--locked", "--profile", &self.wanted.profile]);
+        command.args(["--message-format", "json-render-diagnostics"]);
+        command.args(&selection.packages).args(&selection.targets).args(&selection.features);
+        command.env("CARGO_TARGET_DIR", self.target()).env("CARGO_BUILD_BUILD_DIR", self.target());
+        command.env("CARGO_INCREMENTAL", &self.wanted.incremental);
+        let cargo = Path::new("cargo");
+        let mut child = command.stdout(Stdio::piped()).spawn().doing("start", cargo)?;
+        let mut lines = BufReader::new(child.stdout.take().ok_or_else(|| failure("cargo has no output"))?);
+        let (mut messages, mut line) = (Messages::default(), Vec::new());
+        while lines.read_until(b'\n', &mut line).doing("read what was said by", cargo)? > 0 {
+            messages.take(&line);
+            line.clear();
+        }
+        Ok((child.wait().doing("wait for", cargo)?, messages))
+    }
+
+    /// How many packages a first build will compile, for whoever shows progress. Downloads them, which shows as well. What
+    /// goes wrong here goes wrong again in the build, which says so.
+    fn announce_total(&self, selection: &Selection) -> Outcome<()> {
+        let words = ["tree", "--locked", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"];
+        let mut command = self.cargo(&self.wanted.source.below(&self.src()), &words);
+        command.args(&selection.packages).args(&selection.features);
+        command.args(["--target", &self.toolchain.host]);
+        if let Some(target) = self.environment.get("CARGO_BUILD_TARGET") {
+            command.args(["--target", &target]);
+        }
+        let (cargo, answer) = (Path::new("cargo"), self.state("packages"));
+        command.stdout(File::create(&answer).doing("write", &answer)?).stderr(Stdio::piped());
+        let mut child = command.spawn().doing("start", cargo)?;
+        let mut failed = false;
+        if let Some(lines) = child.stderr.take() {
+            for line in BufReader::new(lines).split(b'\n') {
+                let line = line.doing("read what was said by", cargo)?;
+                failed = failed || line.starts_with(b"error");
+                if !failed {
+                    eprintln!("{}", String::from_utf8_lossy(&line));
+                }
+            }
+        }
+        if child.wait().doing("wait for", cargo)?.success() {
+            let text = fs::read_to_string(&answer).doing("read", &answer)?;
+            let mut packages: Vec<&str> = Vec::new();
+            for line in text.lines().map(|line| line.trim_end_matches(" (*)")) {
+                if !line.is_empty() && !packages.contains(&line) {
+                    packages.push(line);
+                }
+            }
+            say(&format!("total {}", packages.len()));
+        }
+        Ok(())
+    }
+
+    /// Removes downloads that are not what Cargo.lock says, and unpacked crates without cargo's mark of completeness.
+    /// True if there were any: then another try makes sense.
+    fn repair_registry(&self) -> Outcome<bool> {
+        let (downloads, unpacked) = (self.cargo_home.join("registry/cache"), self.cargo_home.join("registry/src"));
+        let lock = self.wanted.source.below(&self.src()).join("Cargo.lock");
+        let wanted = checksums(&String::from_utf8_lossy(&read_if_there(&lock)?.unwrap_or_default()));
+        let (mut crates, mut damaged) = (Vec::new(), Vec::new());
+        if !exists(&downloads)? {
+            return Ok(false);
+        }
+        walk(&downloads, &mut |entry, kind, _| {
+            let name = entry.file_name();
+            let checksum = wanted.iter().find(|(crate_file, _)| kind == Kind::File && name == crate_file.as_str());
+            crates.extend(checksum.map(|(_, checksum)| (entry.path(), checksum.clone())));
+            Ok(true)
+        })?;
+        let wrong: Vec<AtomicBool> = crates.iter().map(|_| AtomicBool::new(false)).collect();
+        parallel(crates.len(), &|at, scratch| {
+            let (path, checksum) = &crates[at];
+            wrong[at].store(hex(&read_one(path, scratch)?.digest) != *checksum, Ordering::Relaxed);
+            Ok(())
+        })?;
+        damaged.extend(
+            crates.into_iter().zip(wrong).filter(|(_, wrong)| wrong.load(Ordering::Relaxed)).map(|((path, _), _)| path),
+        );
+        if exists(&unpacked)? {
+            walk(&unpacked, &mut |entry, kind, name| {
+                let is_crate = name.0.contains(&b'/');
+                if is_crate
+                    && kind == Kind::Directory
+                    && read_if_there(&entry.path().join(".cargo-ok"))?.map_or(true, |mark| mark.is_empty())
+                {
+                    damaged.push(entry.path());
+                }
+                Ok(!is_crate)
+            })?;
+        }
+        if !damaged.is_empty() {
+            say(&format!("removed {} damaged downloads from the registry mount", damaged.len()));
+        }
+        damaged.iter().try_for_each(|path| remove(path))?;
+        Ok(!damaged.is_empty())
+    }
+}
+
+/// File name of each crate, and its checksum, from a lock file.
+fn checksums(lock: &str) -> Vec<(String, String)> {
+    let (mut found, mut name, mut version) = (Vec::new(), "", "");
+    for line in lock.lines() {
+        let (key, value) = line.split_once(" = ").unwrap_or_default();
+        let value = value.trim().trim_matches('"');
+        match key {
+            "name" => name = value,
+            "version" => version = value,
+            "checksum" => found.push((format!("{}-{}.crate", name, version), value.to_string())),
+            _ => {}
+        }
+    }
+    found
+}
+
+// --------------------------------------------------------------------------------------------- what leaves the step
+
+impl Step {
+    fn write_out(&self, tree: &Tree, messages: &Messages) -> Outcome<()> {
+        let sources = Sources::new(tree, self)?;
+        for program in &messages.made {
+            let place = self.places.out.join(&program.name);
+            let (bin, share) = (place.join("bin"), place.join("share/buildkit-tasks"));
+            create_directory(&bin)?;
+            create_directory(&share)?;
+            copy(&program.path, &bin.join("service"), Kind::Program)?;
+            let named = bin.join(&program.name);
+            if program.name != "service" && !exists(&named)? {
+                symlink("service", &named).doing("create", &named)?;
+            }
+            write(&share.join("manifest.json"), &sources.manifest(program, self)?)?;
+        }
+        say(&format!("fresh {}", messages.fresh()));
+        if messages.made.is_empty() {
+            return Err(failure("the workspace has no binary"));
+        }
+        Ok(())
+    }
+}
+
+/// The context as manifests see it. src/buildkit_tasks/manifest.py compares a manifest with the tree on the host and has
+/// to agree on which files a program answers for: those of the packages that went into it, and those of no package.
+struct Sources<'a> {
+    tree: &'a Tree,
+    root: &'a Name,
+    root_is_package: bool,
+}
+
+impl<'a> Sources<'a> {
+    fn new(tree: &'a Tree, step: &'a Step) -> Outcome<Sources<'a>> {
+        let root = &step.wanted.source;
+        let path = root.join("Cargo.toml").below(&step.src());
+        let text = fs::read(&path).doing("read", &path)?;
+        let root_is_package =
+            String::from_utf8_lossy(&text).lines().any(|line| line.trim_start().starts_with("[package]"));
+        Ok(Sources { tree, root, root_is_package })
+    }
+
+    fn is_home(&self, directory: &Name) -> bool {
+        self.tree.in_context(&directory.join("Cargo.toml")).map_or(false, |look| look.kind != Kind::Directory)
+    }
+
+    /// The directory of the nearest Cargo.toml above a name.
+    fn owner(&self, name: &Name) -> Option<Name> {
+        let mut above = name.parent();
+        while let Some(directory) = above {
+            if self.is_home(&directory) {
+                return Some(directory);
+            }
+            above = directory.parent();
+        }
+        None
+    }
+
+    /// The packages that went into a program: owners of the files that cargo wrote beside it, in NAME.d.
+    /// None where cargo wrote none: then all of them count.
+    fn packages(&self, program: &Path, src: &Path) -> Outcome<Option<Vec<Name>>> {
+        let list = PathBuf::from(OsString::from_vec([program.as_os_str().as_bytes(), b".d"].concat()));
+        let files = dependencies(&read_if_there(&list)?.unwrap_or_default(), program);
+        let mut inside: Vec<Name> = Vec::new();
+        let mut add = |owner: Option<Name>| {
+            if let Some(owner) = owner.filter(|owner| !inside.contains(owner)) {
+                inside.push(owner);
+            }
+        };
+        for file in &files {
+            let within =
+                |path: &Path| path.strip_prefix(src).ok().map(|rest| Name(rest.as_os_str().as_bytes().to_vec()));
+            let mut name = match within(file) {
+                Some(name) => name,
+                None => continue,
+            };
+            if self.tree.in_context(&name).is_none() {
+                // through a link: where does it lead?
+                add(self.owner(&name));
+                match fs::canonicalize(file).ok().and_then(|real| within(&real)) {
+                    Some(real) => name = real,
+                    None => continue,
+                }
+            }
+            // rerun-if-changed=migrations names a directory
+            let is_directory = self.tree.in_context(&name) == Some(Look::DIRECTORY);
+            add(if is_directory && self.is_home(&name) { Some(name) } else { self.owner(&name) });
+        }
+        Ok(if files.is_empty() { None } else { Some(inside) })
+    }
+
+    /// Of vendored crates, of which there may be hundreds, what cargo vouches for.
+    fn answers_for(&self, name: &Name, inside: &Option<Vec<Name>>) -> bool {
+        if *name == self.root.join("Cargo.lock") {
+            return false;
+        }
+        match self.owner(name) {
+            None => true,
+            Some(owner) if is_inside(&owner, inside) || name.base() == b".cargo-checksum.json" => true,
+            Some(owner) => {
+                let of_the_workspace =
+                    *name == self.root.join("Cargo.toml") || name.0.starts_with(&self.root.join(".cargo/").0);
+                owner == *self.root && (!self.root_is_package || of_the_workspace)
+            }
+        }
+    }
+
+    fn manifest(&self, program: &Program, step: &Step) -> Outcome<Vec<u8>> {
+        let inside = self.packages(&program.path, &step.src())?;
+        let (mut digest, mut files, mut packages) = (Sha256::new(), Vec::new(), Vec::new());
+        for (name, look) in self.tree.context().filter(|(_, look)| look.kind != Kind::Directory) {
+            if self.answers_for(name, &inside) {
+                let mut text = Vec::new();
+                look.append(&mut text);
+                digest.update(&[&text, &b" "[..], &name.0, b"\n"].concat());
+                files.push([&b"    "[..], &quoted(&name.0), b": ", &quoted(&text)].concat());
+            }
+            let directory =
+                name.parent().filter(|directory| name.base() == b"Cargo.toml" && is_inside(directory, &inside));
+            packages.extend(directory);
+        }
+        let text = |value: &str| String::from_utf8_lossy(&quoted(value.as_bytes())).into_owned();
+        let path = |name: &Name| quoted(if name.0.is_empty() { b"." } else { &name.0 });
+        let features: Vec<String> = program.features.iter().map(|feature| text(feature)).collect();
+        let lock = self.tree.in_context(&self.root.join("Cargo.lock")).map_or(String::new(), |look| hex(&look.digest));
+        let Toolchain { key, rustc, host } = &step.toolchain;
+        let head = format!(
+            "{{\n  \"format\": 1,\n  \"crate\": {},\n  \"binary\": {},\n  \"features\": [{}],\n  \"profile\": {},\n  \
+             \"incremental\": {},\n  \"rustflags\": {},\n  \"toolchain\": {{\"key\": {}, \"rustc\": {}, \"host\": {}}},\n  \
+             \"lock\": \"sha256:{}\",\n  \"source\": \"sha256:{}\",\n",
+            text(&program.package),
+            text(&program.name),
+            features.join(", "),
+            text(&step.wanted.profile),
+            matches!(step.wanted.incremental.as_str(), "1" | "true"),
+            text(&step.environment.or("RUSTFLAGS", "")),
+            text(key),
+            text(rustc),
+            text(host),
+            lock,
+            hex(&digest.finish()),
+        );
+        let packages: Vec<Vec<u8>> = packages.iter().map(path).collect();
+        Ok([
+            head.into_bytes(),
+            [b"  \"workspace\": ".to_vec(), path(self.root), b",\n  \"script\": ".to_vec(), path(&Places::own_name())]
+                .concat(),
+            [b",\n  \"packages\": [".to_vec(), packages.join(&b", "[..]), b"],\n  \"files\": {\n".to_vec()].concat(),
+            [files.join(&b",\n"[..]), b"\n  }\n}\n".to_vec()].concat(),
+        ]
+        .concat())
+    }
+}
+
+fn is_inside(directory: &Name, packages: &Option<Vec<Name>>) -> bool {
+    packages.as_ref().map_or(true, |packages| packages.contains(directory))
+}
+
+/// The files in `PROGRAM: FILE FILE …`, where blanks in names have a backslash before them.
+fn dependencies(text: &[u8], program: &Path) -> Vec<PathBuf> {
+    let (mut files, mut file, mut bytes) = (Vec::new(), Vec::new(), text.iter().copied().peekable());
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' if bytes.peek() == Some(&b' ') => file.extend(bytes.next()),
+            b' ' => files.push(std::mem::take(&mut file)),
+            _ => file.push(byte),
+        }
+    }
+    file.truncate(file.len() - usize::from(file.last() == Some(&b'\n')));
+    files.push(file);
+    let first = [program.as_os_str().as_bytes(), b":"].concat();
+    files
+        .into_iter()
+        .filter(|file| !file.is_empty() && *file != first)
+        .map(|file| OsString::from_vec(file).into())
+        .collect()
+}
+
+// ------------------------------------------------------------------------------------------------------- files and failures
+
+/// Why the step fails: its exit code, and words for people (none where cargo has said it already).
+#[derive(Debug)]
+struct Failure {
+    code: i32,
+    text: String,
+}
+
+type Outcome<T> = Result<T, Failure>;
+
+fn failure(text: &str) -> Failure {
+    Failure { code: 2, text: text.into() }
+}
+
+/// cargo has ended badly, and has said why unless it was killed.
+fn ended(status: ExitStatus) -> Failure {
+    match status.code() {
+        Some(code) => Failure { code, text: String::new() },
+        None => failure(&format!("cargo was killed ({}): is there enough memory?", status)),
+    }
+}
+
+trait Doing<T> {
+    /// The failure that says what could not be done, and to which file.
+    fn doing(self, what: &str, path: &Path) -> Outcome<T>;
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, what: &str, path: &Path) -> Outcome<T> {
+        self.map_err(|error| {
+            failure(&format!("cannot {} {}: {}", what, Name(path.as_os_str().as_bytes().to_vec()), error))
+        })
+    }
+}
+
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "buildkit-tasks: {}", text);
+}
+
+fn exists(path: &Path) -> Outcome<bool> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => found.doing("look at", path).map(|_| true),
+    }
+}
+
+fn read_if_there(path: &Path) -> Outcome<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        content => content.doing("read", path).map(Some),
+    }
+}
+
+fn write(path: &Path, content: &[u8]) -> Outcome<()> {
+    fs::write(path, content).doing("write", path)
+}
+
+/// Written whole, or not at all.
+fn replace(path: &Path, content: &[u8]) -> Outcome<()> {
+    let new = path.with_extension("new");
+    write(&new, content)?;
+    fs::rename(&new, path).doing("replace", path)
+}
+
+fn create_directory(path: &Path) -> Outcome<()> {
+    fs::create_dir_all(path).doing("create", path)
+}
+
+/// Whatever is there, if anything is.
+fn remove(path: &Path) -> Outcome<()> {
+    let outcome = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome.doing("remove", path),
+    }
+}
+
+/// The copy has the present as its time. It is a new file: nothing is written through a hard link.
+fn copy(from: &Path, to: &Path, kind: Kind) -> Outcome<()> {
+    remove(to)?;
+    if kind == Kind::Link {
+        let leads_to = fs::read_link(from).doing("read the link", from)?;
+        return symlink(leads_to, to).doing("create", to);
+    }
+    let copied = fs::copy(from, to);
+    copied.map(drop).map_err(|error| failure(&format!("cannot copy {} to {}: {}", from.display(), to.display(), error)))
+}
+
+/// Makes a file new and tells its time.
+fn stamp(path: &Path) -> Outcome<Time> {
+    write(path, b"")?;
+    set_time(path, None)?;
+    fs::metadata(path).doing("look at", path).map(|found| time_of(&found))
+}
+
+/// Sets the time of modification, to the present without one. `std` has this only since 1.75.
+fn set_time(path: &Path, time: Option<Time>) -> Outcome<()> {
+    #[repr(C)]
+    struct Timespec {
+        seconds: c_long,
+        nanoseconds: c_long,
+    }
+    extern "C" {
+        fn utimensat(directory: c_int, path: *const c_char, times: *const [Timespec; 2], flags: c_int) -> c_int;
+    }
+    const WORKING_DIRECTORY: c_int = -100;
+    const NOT_THROUGH_LINKS: c_int = 0x100;
+    let text = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from).doing("touch", path)?;
+    let both = time.map(|(seconds, nanoseconds)| {
+        let spec = || Timespec { seconds: seconds as c_long, nanoseconds: nanoseconds as c_long };
+        [spec(), spec()]
+    });
+    let times = both.as_ref().map_or(std::ptr::null(), |both| both as *const _);
+    // SAFETY: the path ends with a NUL, and `times` is null or two times that live until the end of this function
+    match unsafe { utimensat(WORKING_DIRECTORY, text.as_ptr(), times, NOT_THROUGH_LINKS) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()).doing("touch", path),
+    }
+}
+
+/// What a command prints; it must succeed.
+fn output(command: &mut Command) -> Outcome<String> {
+    let program = PathBuf::from(command.get_program());
+    let done = command.stderr(Stdio::inherit()).output().doing("start", &program)?;
+    if !done.status.success() {
+        return Err(failure(&format!("{} failed ({})", program.display(), done.status)));
+    }
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+/// What a lock guards; a panic elsewhere ends the program anyway.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|broken| broken.into_inner())
+}
+
+type Work<'a> = &'a (dyn Fn(usize, &mut Scratch) -> Outcome<()> + Sync);
+
+/// Calls `work` for every number below `count`, on all processors. The first failure ends it.
+fn parallel(count: usize, work: Work) -> Outcome<()> {
+    let processors = thread::available_parallelism().map_or(1, |processors| processors.get()).min(16);
+    const AT_ONCE: usize = 32;
+    let next = AtomicUsize::new(0);
+    side_by_side(processors.min(count / AT_ONCE + 1), &|_, scratch| loop {
+        let start = next.fetch_add(AT_ONCE, Ordering::Relaxed);
+        if start >= count {
+            return Ok(());
+        }
+        for at in start..count.min(start + AT_ONCE) {
+            if let Err(failure) = work(at, scratch) {
+                next.store(count, Ordering::Relaxed);
+                return Err(failure);
+            }
+        }
+    })
+}
+
+/// Calls `work` for every number below `count` in a thread of its own.
+fn side_by_side(count: usize, work: Work) -> Outcome<()> {
+    let failed = Mutex::new(Ok(()));
+    thread::scope(|scope| {
+        for at in 0..count {
+            let failed = &failed;
+            scope.spawn(move || {
+                if let Err(failure) = work(at, &mut Scratch(vec![0; 1 << 16], vec![0; 1 << 16])) {
+                    *lock(failed) = Err(failure);
+                }
+            });
+        }
+    });
+    failed.into_inner().unwrap_or_else(|broken| broken.into_inner())
+}
+
+// ------------------------------------------------------------------------------------------------------------------- JSON
+
+/// JSON as far as cargo's messages need it: numbers, `true` and `null` are never asked for.
+#[derive(Debug, PartialEq)]
+enum Json {
+    Text(String),
+    List(Vec<Json>),
+    Object(Vec<(String, Json)>),
+    False,
+    Other,
+}
+
+impl Json {
+    fn parse(text: &[u8]) -> Option<Json> {
+        let mut reader = JsonReader { text, at: 0 };
+        let value = reader.value(0)?;
+        reader.skip(b" \t\r\n");
+        Some(value).filter(|_| reader.at == text.len())
+    }
+
+    fn get(&self, name: &str) -> Option<&Json> {
+        match self {
+            Json::Object(fields) => fields.iter().find(|(field, _)| field == name).map(|(_, value)| value),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Json::Text(text) => text,
+            _ => "",
+        }
+    }
+
+    /// A field's items; none where there is no such list.
+    fn list(&self, name: &str) -> &[Json] {
+        match self.get(name) {
+            Some(Json::List(items)) => items,
+            _ => &[],
+        }
+    }
+
+    /// A field's text; empty where there is none.
+    fn field(&self, name: &str) -> &str {
+        self.get(name).map_or("", Json::text)
+    }
+}
+
+struct JsonReader<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl JsonReader<'_> {
+    fn skip(&mut self, bytes: &[u8]) {
+        while self.text.get(self.at).map_or(false, |byte| bytes.contains(byte)) {
+            self.at += 1;
+        }
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        self.skip(b" \t\r\n");
+        self.at += 1;
+        self.text.get(self.at - 1).copied()
+    }
+
+    fn value(&mut self, depth: usize) -> Option<Json> {
+        if depth > 64 {
+            return None;
+        }
+        match self.next()? {
+            b'"' => self.string().map(Json::Text),
+            b'[' => {
+                let mut items = Vec::new();
+                if self.ends(b']') {
+                    return Some(Json::List(items));
+                }
+                loop {
+                    items.push(self.value(depth + 1)?);
+                    match self.next()? {
+                        b',' => {}
+                        b']' => return Some(Json::List(items)),
+                        _ => return None,
+                    }
+                }
+            }
+            b'{' => {
+                let mut fields = Vec::new();
+                if self.ends(b'}') {
+                    return Some(Json::Object(fields));
+                }
+                loop {
+                    let name = self.next().filter(|byte| *byte == b'"').and_then(|_| self.string())?;
+                    self.next().filter(|byte| *byte == b':')?;
+                    fields.push((name, self.value(depth + 1)?));
+                    match self.next()? {
+                        b',' => {}
+                        b'}' => return Some(Json::Object(fields)),
+                        _ => return None,
+                    }
+                }
+            }
+            first => {
+                let start = self.at - 1;
+                while self.text.get(self.at).map_or(false, |byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte))
+                {
+                    self.at += 1;
+                }
+                match &self.text[start..self.at] {
+                    b"false" => Some(Json::False),
+                    b"true" | b"null" => Some(Json::Other),
+                    _ if first == b'-' || first.is_ascii_digit() => Some(Json::Other),
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    fn ends(&mut self, with: u8) -> bool {
+        self.skip(b" \t\r\n");
+        let ends = self.text.get(self.at) == Some(&with);
+        self.at += usize::from(ends);
+        ends
+    }
+
+    /// What follows a quote, up to the next one.
+    fn string(&mut self) -> Option<String> {
+        let mut bytes = Vec::new();
+        loop {
+            let byte = *self.text.get(self.at)?;
+            self.at += 1;
+            match byte {
+                b'"' => return Some(String::from_utf8_lossy(&bytes).into_owned()),
+                b'\\' => {
+                    let escaped = *self.text.get(self.at)?;
+                    self.at += 1;
+                    match escaped {
+                        b'n' => bytes.push(b'\n'),
+                        b't' => bytes.push(b'\t'),
+                        b'r' => bytes.push(b'\r'),
+                        b'b' => bytes.push(8),
+                        b'f' => bytes.push(12),
+                        b'u' => {
+                            let mut code = self.hex4()?;
+                            if (0xd800..0xdc00).contains(&code) && self.text[self.at..].starts_with(b"\\u") {
+                                self.at += 2;
+                                code = 0x10000 + ((code - 0xd800) << 10) + self.hex4()?.checked_sub(0xdc00)?;
+                            }
+                            let character = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+                            bytes.extend_from_slice(character.to_string().as_bytes());
+                        }
+                        other => bytes.push(other),
+                    }
+                }
+                _ => bytes.push(byte),
+            }
+        }
+    }
+
+    fn hex4(&mut self) -> Option<u32> {
+        let digits = std::str::from_utf8(self.text.get(self.at..self.at + 4)?).ok()?;
+        self.at += 4;
+        u32::from_str_radix(digits, 16).ok()
+    }
+}
+
+/// As a JSON string. Bytes that are not UTF-8 stay as they are: names of files may have such.
+fn quoted(text: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![b'"'];
+    for byte in text {
+        match byte {
+            b'"' | b'\\' => bytes.extend_from_slice(&[b'\\', *byte]),
+            0..=31 => bytes.extend_from_slice(format!("\\u{:04x}", byte).as_bytes()),
+            _ => bytes.push(*byte),
+        }
+    }
+    bytes.push(b'"');
+    bytes
+}
+
+// ---------------------------------------------------------------------------------------------------------------- SHA-256
+
+type Digest = [u8; 32];
+
+fn sha256(bytes: &[u8]) -> Digest {
+    let mut digest = Sha256::new();
+    digest.update(bytes);
+    digest.finish()
+}
+
+fn append_hex(digest: &Digest, to: &mut Vec<u8>) {
+    for byte in digest {
+        to.extend_from_slice(&[byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
+    }
+}
+
+fn hex(digest: &Digest) -> String {
+    let mut text = Vec::new();
+    append_hex(digest, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn unhex(text: &[u8]) -> Option<Digest> {
+    let mut digest = [0; 32];
+    for (at, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(std::str::from_utf8(text.get(2 * at..2 * at + 2)?).ok()?, 16).ok()?;
+    }
+    Some(digest).filter(|_| text.len() == 64)
+}
+
+/// FIPS 180-4.
+#[derive(Clone)]
+struct Sha256 {
+    state: [u32; 8],
+    rest: [u8; 64],
+    length: u64,
+}
+
+#[rustfmt::skip]
+const ROUND: [u32; 64] = [
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+];
+
+impl Sha256 {
+    fn new() -> Sha256 {
+        let state = [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
+        Sha256 { state, rest: [0; 64], length: 0 }
+    }
+
+    fn update(&mut self, mut bytes: &[u8]) {
+        let waiting = (self.length % 64) as usize;
+        self.length += bytes.len() as u64;
+        if waiting > 0 {
+            let taken = bytes.len().min(64 - waiting);
+            self.rest[waiting..waiting + taken].copy_from_slice(&bytes[..taken]);
+            bytes = &bytes[taken..];
+            if waiting + taken < 64 {
+                return;
+            }
+            let block = self.rest;
+            self.compress(&block);
+        }
+        let whole = bytes.len() - bytes.len() % 64;
+        self.compress(&bytes[..whole]);
+        self.rest[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+    }
+
+    fn finish(mut self) -> Digest {
+        let bits = self.length * 8;
+        let padding = 64 - (self.length + 8) % 64;
+        let mut end = vec![0x80];
+        end.resize(padding as usize, 0);
+        end.extend_from_slice(&bits.to_be_bytes());
+        self.update(&end);
+        let mut digest = [0; 32];
+        for (four, word) in digest.chunks_exact_mut(4).zip(self.state) {
+            four.copy_from_slice(&word.to_be_bytes());
+        }
+        digest
+    }
+
+    fn compress(&mut self, blocks: &[u8]) {
+        for block in blocks.chunks_exact(64) {
+            let mut schedule = [0u32; 64];
+            for (word, four) in schedule.iter_mut().zip(block.chunks_exact(4)) {
+                *word = u32::from_be_bytes([four[0], four[1], four[2], four[3]]);
+            }
+            for at in 16..64 {
+                let (early, late) = (schedule[at - 15], schedule[at - 2]);
+                let small = early.rotate_right(7) ^ early.rotate_right(18) ^ (early >> 3);
+                let large = late.rotate_right(17) ^ late.rotate_right(19) ^ (late >> 10);
+                schedule[at] = schedule[at - 16].wrapping_add(small).wrapping_add(schedule[at - 7]).wrapping_add(large);
+            }
+            let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = self.state;
+            for (word, round) in schedule.iter().zip(ROUND) {
+                let choice = (e & f) ^ (!e & g);
+                let majority = (a & b) ^ (a & c) ^ (b & c);
+                let one = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
+                let zero = a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22);
+                let first = h.wrapping_add(one).wrapping_add(choice).wrapping_add(round).wrapping_add(*word);
+                let second = zero.wrapping_add(majority);
+                h = g;
+                g = f;
+                f = e;
+                e = d.wrapping_add(first);
+                d = c;
+                c = b;
+                b = a;
+                a = first.wrapping_add(second);
+            }
+            for (sum, part) in self.state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
+                *sum = sum.wrapping_add(part);
+            }
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------------ tests
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::SystemTime;
+
+    /// A context and a mount of a test's own: a workspace of `scripted` (build.rs), `plain`, `curious` (reads outside of
+    /// itself) and `vendored`, and a directory that belongs to no package.
+    struct Site(PathBuf);
+
+    impl Drop for Site {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    impl Site {
+        fn new() -> Site {
+            static COUNT: AtomicUsize = AtomicUsize::new(0);
+            let own = format!("compile-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+            let site = Site(std::env::temp_dir().join(own));
+            for directory in ["mount", "out", "cargo"] {
+                fs::create_dir_all(site.0.join(directory)).unwrap();
+            }
+            fs::write(site.0.join("toolchain.key"), "0123\nrustc 1.0.0\nx86_64-unknown-linux-gnu\n").unwrap();
+            site.put("services/Cargo.toml", "[workspace]\nmembers = [\"*\"]\n");
+            site.put("services/Cargo.lock", "version = 4\n");
+            for name in ["scripted", "plain", "curious", "vendored"] {
+                site.put(&format!("services/{}/Cargo.toml", name), &format!("[package]\nname = \"{}\"\n", name));
+                site.put(&format!("services/{}/src/lib.rs", name), "pub fn f() {}\n");
+                site.put(&format!("services/{}/data.txt", name), "data\n");
+            }
+            site.put("services/scripted/build.rs", "fn main() {}\n");
+            site.put("services/curious/src/lib.rs", "include_str!(\"../../data\");\n");
+            site.put("services/vendored/.cargo-checksum.json", "{}");
+            site.put("services/migrations/1.sql", "create");
+            site
+        }
+
+        fn put(&self, name: &str, text: &str) {
+            self.put_bytes(name.as_bytes(), text);
+        }
+
+        fn put_bytes(&self, name: &[u8], text: &str) {
+            let path = self.0.join("context").join(OsStr::from_bytes(name));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn link(&self, name: &str, to: &str) {
+            let path = self.0.join("context").join(name);
+            let _ = fs::remove_file(&path);
+            symlink(to, path).unwrap();
+        }
+
+        fn remove(&self, name: &str) {
+            remove(&self.0.join("context").join(name)).unwrap();
+        }
+
+        fn step_with(&self, variables: &[(&str, &str)]) -> Step {
+            let at = |name: &str| self.0.join(name);
+            let [context, mount, toolchain, cross, out] =
+                ["context", "mount", "toolchain.key", "cross.env", "out"].map(at);
+            let all = [("SOURCE", "services"), ("CARGO_HOME", "/nowhere")].iter().chain(variables);
+            let environment = Environment(all.map(|(name, value)| (name.into(), value.into())).collect());
+            Step::open(Places { context, mount, toolchain, cross, out }, environment).unwrap()
+        }
+
+        fn step(&self) -> Step {
+            self.step_with(&[])
+        }
+
+        fn sync(&self) -> Tree {
+            let step = self.step();
+            step.choose_base().unwrap();
+            step.sync().unwrap()
+        }
+
+        /// Where the copy of the sources lies.
+        fn src(&self, name: &str) -> PathBuf {
+            self.step().src().join(name)
+        }
+
+        fn plan(&self) -> Plan {
+            let (step, nobody) = (self.step(), [self.step().wanted.source.join("target")]);
+            let lists = [&step.places.context, &step.src()].map(|root| list(root, &nobody, None).unwrap().0);
+            let [here, there] = lists;
+            let record = Record::read(&step.state("tree")).unwrap();
+            let tree = compare(&step.places.context, &step.src(), here, there, &record).unwrap();
+            Plan::new(&tree, !record.0.is_empty(), None, &step.places.context).unwrap()
+        }
+
+        /// The packages that are marked, or `everything`.
+        fn marked(&self) -> Vec<String> {
+            self.plan().said.iter().map(|text| text.split(' ').nth(1).unwrap().to_string()).collect()
+        }
+    }
+
+    fn after(change: impl Fn(&Site)) -> Site {
+        let site = Site::new();
+        site.sync();
+        change(&site);
+        site
+    }
+
+    #[test]
+    fn the_first_sync_copies_everything_and_the_next_one_nothing() {
+        let site = Site::new();
+        assert!(site.sync().0.iter().all(|entry| entry.source.is_none()));
+        assert_eq!(fs::read(site.src("services/plain/data.txt")).unwrap(), b"data\n");
+        let plan = site.plan();
+        assert!(plan.copy.is_empty() && plan.make.is_empty() && plan.touch.is_empty() && plan.said.is_empty());
+    }
+
+    #[test]
+    fn a_plain_edit_is_copied_and_left_to_cargo() {
+        let site = after(|site| site.put("services/plain/src/lib.rs", "pub fn g() {}\n"));
+        let plan = site.plan();
+        assert_eq!(
+            plan.copy.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>(),
+            ["services/plain/src/lib.rs"]
+        );
+        assert!(plan.said.is_empty() && plan.touch.is_empty());
+    }
+
+    #[test]
+    fn times_alone_are_nothing_and_an_old_time_hides_nothing() {
+        let site = after(|site| {
+            let path = site.0.join("context/services/plain/src/lib.rs");
+            fs::write(&path, "pub fn g() {}\n").unwrap();
+            set_time(&path, Some((1, 0))).unwrap();
+            set_time(&site.0.join("context/services/plain/data.txt"), Some((1, 0))).unwrap();
+        });
+        let before = SystemTime::now() - Duration::from_secs(60);
+        site.sync();
+        assert!(fs::metadata(site.src("services/plain/src/lib.rs")).unwrap().modified().unwrap() > before);
+    }
+
+    #[test]
+    fn what_cargo_cannot_trace_marks_its_package_and_those_that_look_outside() {
+        let changes: Vec<(&str, Box<dyn Fn(&Site)>)> = vec![
+            ("another file", Box::new(|site| site.put("services/plain/data.txt", "other\n"))),
+            ("a file comes", Box::new(|site| site.put("services/plain/new.txt", ""))),
+            ("code comes", Box::new(|site| site.put("services/plain/src/new.rs", ""))),
+            ("a file goes", Box::new(|site| site.remove("services/plain/data.txt"))),
+            (
+                "a directory comes",
+                Box::new(|site| fs::create_dir(site.0.join("context/services/plain/empty")).unwrap()),
+            ),
+            ("a file becomes a link", Box::new(|site| site.link("services/plain/data.txt", "src/lib.rs"))),
+            (
+                "a file becomes a directory",
+                Box::new(|site| {
+                    site.remove("services/plain/data.txt");
+                    site.put("services/plain/data.txt/in", "");
+                }),
+            ),
+            (
+                "an executable bit",
+                Box::new(|site| {
+                    fs::set_permissions(
+                        site.0.join("context/services/plain/src/lib.rs"),
+                        Permissions::from_mode(0o755),
+                    )
+                    .unwrap();
+                }),
+            ),
+            (
+                "its manifest",
+                Box::new(|site| {
+                    site.put("services/plain/Cargo.toml", "[package]\nname = \"plain\"\nversion = \"2.0.0\"\n")
+                }),
+            ),
+            ("a name with a line break", Box::new(|site| site.put("services/plain/a\nb", ""))),
+            ("a name that is no text", Box::new(|site| site.put_bytes(b"services/plain/\xff\\\"", ""))),
+        ];
+        for (name, change) in changes {
+            let site = after(change);
+            assert_eq!(site.marked(), ["curious", "plain"], "{}", name);
+            let touched: Vec<String> = site.plan().touch.iter().map(Name::to_string).collect();
+            assert!(
+                touched.contains(&"services/plain/src/lib.rs".into())
+                    && touched.contains(&"services/curious/src/lib.rs".into())
+            );
+            assert!(!touched.iter().any(|name| name.contains("scripted") || name.ends_with(".toml")), "{:?}", touched);
+            site.sync();
+            assert!(site.plan().said.is_empty(), "{}", name);
+        }
+    }
+
+    #[test]
+    fn a_link_that_leads_elsewhere_marks() {
+        let site = Site::new();
+        site.link("services/plain/link", "data.txt");
+        site.sync();
+        site.link("services/plain/link", "src/lib.rs");
+        assert_eq!(site.marked(), ["curious", "plain"]);
+        site.sync();
+        assert_eq!(fs::read_link(site.src("services/plain/link")).unwrap(), Path::new("src/lib.rs"));
+    }
+
+    #[test]
+    fn a_package_with_a_link_looks_outside() {
+        let site = Site::new();
+        site.link("services/vendored/link", "../migrations");
+        site.sync();
+        site.put("services/plain/data.txt", "other\n");
+        assert_eq!(site.marked(), ["curious", "plain", "vendored"]);
+    }
+
+    #[test]
+    fn what_lies_in_no_package_marks_everything() {
+        let site = after(|site| site.put("elsewhere/1.sql", "alter"));
+        assert_eq!(site.marked(), ["everything"]);
+        let touched = site.plan().touch;
+        assert!(touched.iter().any(|name| name.to_string() == "services/plain/data.txt"));
+        // a workspace is not a package
+        assert_eq!(after(|site| site.put("services/migrations/1.sql", "alter")).marked(), ["everything"]);
+    }
+
+    #[test]
+    fn lock_file_and_workspace_manifest_mark_build_scripts() {
+        assert_eq!(after(|site| site.put("services/Cargo.lock", "version = 3\n")).marked(), ["curious", "scripted"]);
+        assert_eq!(after(|site| site.put("services/Cargo.toml", "[workspace]\n")).marked(), ["curious", "scripted"]);
+    }
+
+    #[test]
+    fn a_package_that_goes() {
+        let site = after(|site| site.remove("services/plain"));
+        assert_eq!(site.marked(), ["everything"]); // its directory lay in no package
+        site.sync();
+        assert!(!site.src("services/plain").exists());
+        assert_eq!(after(|site| site.remove("services/plain/Cargo.toml")).marked(), ["curious"]);
+    }
+
+    #[test]
+    fn what_a_build_wrote_is_taken_back_and_marks_who_may_have_written_it() {
+        let site = after(|site| fs::write(site.src("services/scripted/src/gen.rs"), "").unwrap());
+        assert_eq!(site.marked(), ["curious", "scripted"]);
+        site.sync();
+        assert!(!site.src("services/scripted/src/gen.rs").exists());
+        let site = after(|site| fs::write(site.src("services/plain/src/lib.rs"), "written").unwrap());
+        assert_eq!(site.marked(), ["everything"]);
+        site.sync();
+        assert_eq!(fs::read(site.src("services/plain/src/lib.rs")).unwrap(), b"pub fn f() {}\n");
+        // also where the context has come to be the same
+        let site = after(|site| {
+            site.put("services/plain/src/lib.rs", "written");
+            fs::write(site.src("services/plain/src/lib.rs"), "written").unwrap();
+        });
+        assert_eq!(site.marked(), ["everything"]);
+    }
+
+    #[test]
+    fn a_vendored_crate_loses_its_fingerprint() {
+        let site = after(|site| site.put("services/vendored/src/lib.rs", "changed"));
+        let unit = site.step().target().join("release/.fingerprint/vendored-0123456789abcdef");
+        let other = site.step().target().join("x86_64/release/.fingerprint/vendored-more-0123456789abcdef");
+        fs::create_dir_all(&unit).unwrap();
+        fs::create_dir_all(&other).unwrap();
+        site.sync();
+        assert!(!unit.exists() && other.exists());
+    }
+
+    #[test]
+    fn environment_interruption_and_clock_mark_everything() {
+        let newest = |site: &Site| fs::metadata(site.src("services/plain/data.txt")).unwrap().modified().unwrap();
+        let touches = |change: &dyn Fn(&Site), variables: &[(&str, &str)]| {
+            let site = Site::new();
+            site.sync();
+            let before = newest(&site);
+            thread::sleep(Duration::from_millis(12));
+            change(&site);
+            site.step_with(variables).sync().unwrap();
+            newest(&site) > before
+        };
+        assert!(!touches(&|_| {}, &[]));
+        assert!(touches(&|_| {}, &[("GREETING", "hello")]));
+        assert!(!touches(&|_| {}, &[("https_proxy", "http://127.0.0.1:9"), ("BINS", "api"), ("REBUILD", "2")]));
+        assert!(touches(&|site| fs::write(site.step().state("pending"), "").unwrap(), &[]));
+        assert!(touches(&|site| fs::remove_file(site.step().state("tree")).unwrap(), &[]));
+        let ahead = (4_000_000_000, 0);
+        assert!(touches(&|site| set_time(&site.src("services/plain/src/lib.rs"), Some(ahead)).unwrap(), &[]));
+        let site = Site::new();
+        site.sync();
+        let object = site.step().target().join("object");
+        fs::write(&object, "").unwrap();
+        set_time(&object, Some(ahead)).unwrap();
+        site.sync();
+        assert!(
+            time_of(&fs::metadata(&object).unwrap())
+                < time_of(&fs::metadata(site.src("services/plain/data.txt")).unwrap())
+        );
+    }
+
+    #[test]
+    fn target_and_this_file_are_no_sources() {
+        let site = Site::new();
+        site.put("services/target/release/x", "");
+        assert!(site.sync().0.iter().all(|entry| !entry.name.to_string().contains("target")));
+        let at_the_top = Wanted::from(&Environment(vec![("SOURCE".into(), ".".into())])).unwrap();
+        assert_eq!(at_the_top.source.join("target").to_string(), "target");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let site = Site::new();
+        let fifo = site.0.join("context/services/plain/fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let step = site.step();
+        step.choose_base().unwrap();
+        let text = step.sync().err().unwrap().text;
+        assert!(text.contains("services/plain/fifo"), "{}", text);
+        assert!(step.state("pending").exists());
+        fs::remove_file(fifo).unwrap();
+        let text = list(&site.0.join("nowhere"), &[], None).err().unwrap().text;
+        assert!(text.starts_with("cannot list ") && text.contains("nowhere"), "{}", text);
+        fs::write(site.0.join("toolchain.key"), "0123\nrustc").unwrap();
+        assert!(Toolchain::read(&site.0.join("toolchain.key"))
+            .err()
+            .unwrap()
+            .text
+            .contains("toolchain.key is cut short"));
+    }
+
+    #[test]
+    fn trees_of_other_toolchains_stay_for_a_while() {
+        let site = Site::new();
+        for (age, name) in ["1-old", "2-b", "2-c"].iter().enumerate() {
+            fs::create_dir(site.0.join("mount").join(name)).unwrap();
+            fs::write(site.0.join(format!("mount/{}.used", name)), "").unwrap();
+            set_time(&site.0.join(format!("mount/{}.used", name)), Some((1000 + age as i64, 0))).unwrap();
+        }
+        site.step().choose_base().unwrap();
+        let left = |name: &str| site.0.join("mount").join(name).exists();
+        assert!(!left("1-old") && !left("1-old.used") && left("2-b") && left("2-c") && left("2-0123.used"));
+    }
+
+    #[test]
+    fn static_programs() {
+        let site = Site::new();
+        let mut step = site.step_with(&[("STATIC", "gnu")]);
+        step.choose_target().unwrap();
+        assert_eq!(step.environment.or("CARGO_BUILD_TARGET", ""), "x86_64-unknown-linux-gnu");
+        let flags = step.environment.or("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "");
+        assert_eq!(flags.trim(), "-C target-feature=+crt-static");
+        for variables in [[("STATIC", "gnu"), ("RUSTFLAGS", "")], [("STATIC", "dynamic"), ("X", "")]] {
+            assert!(site.step_with(&variables).choose_target().err().unwrap().text.starts_with("STATIC "));
+        }
+        fs::write(site.0.join("cross.env"), "CARGO_BUILD_TARGET=aarch64-unknown-linux-gnu\nCC_x=gcc\n").unwrap();
+        let mut step = site.step_with(&[("CC_x", "mine")]);
+        step.choose_target().unwrap();
+        assert_eq!(step.environment.or("CARGO_BUILD_TARGET", ""), "aarch64-unknown-linux-gnu");
+        assert_eq!(step.environment.or("CC_x", ""), "mine");
+    }
+
+    fn selection(variables: &[(&str, &str)]) -> Outcome<String> {
+        let member = |name: &str, bins: &[&str], default: bool| Member {
+            name: name.into(),
+            version: "0.1.0".into(),
+            bins: bins.iter().map(|bin| bin.to_string()).collect(),
+            default,
+        };
+        let members = [
+            member("api", &["api"], true),
+            member("worker", &["worker", "sweeper"], true),
+            member("common", &[], true),
+            member("gtk-tool", &["tool"], false),
+        ];
+        let environment = Environment(variables.iter().map(|(name, value)| (name.into(), value.into())).collect());
+        let chosen = Selection::new(&Wanted::from(&environment)?, &members)?;
+        Ok([chosen.packages, chosen.targets, chosen.features].concat().join(" "))
+    }
+
+    #[test]
+    fn the_selection_is_the_same_whichever_program_is_compiled() {
+        assert_eq!(selection(&[]).unwrap(), "-p api:0.1.0 -p worker:0.1.0 --bins");
+        assert_eq!(selection(&[("BINS", "api")]).unwrap(), "-p api:0.1.0 -p worker:0.1.0 --bin api");
+        let shipped = ("PROGRAMS", "api sweeper");
+        assert_eq!(selection(&[shipped]).unwrap(), "-p api:0.1.0 -p worker:0.1.0 --bin api --bin sweeper");
+        assert_eq!(selection(&[shipped, ("BINS", "sweeper")]).unwrap(), "-p api:0.1.0 -p worker:0.1.0 --bin sweeper");
+        assert_eq!(selection(&[("PROGRAMS", "tool")]).unwrap(), "-p gtk-tool:0.1.0 --bin tool");
+        let features = [("PROGRAMS", "api"), ("FEATURES", "tls api/fast"), ("NO_DEFAULT_FEATURES", "1")];
+        assert_eq!(
+            selection(&features).unwrap(),
+            "-p api:0.1.0 --bin api --features tls --features api/fast --no-default-features"
+        );
+        let unknown = selection(&[("BINS", "apy")]).err().unwrap();
+        assert_eq!(
+            (unknown.code, &unknown.text[..]),
+            (101, "no binary 'apy' in the workspace; there are: api worker sweeper tool")
+        );
+        assert!(selection(&[("NO_DEFAULT_FEATURES", "yes")]).is_err());
+        assert!(
+            names_default_members("[workspace]\ndefault-members = [\n")
+                && !names_default_members("# default-members = []")
+        );
+    }
+
+    #[test]
+    fn cargos_messages() {
+        let mut messages = Messages::default();
+        for line in [
+            r#"{"reason":"compiler-artifact","package_id":"registry+https://x#dep@1.0.0","target":{"kind":["lib"],"name":"dep"},"fresh":true}"#,
+            r#"{"reason":"compiler-artifact","package_id":"path+file:///src/api#0.1.0","target":{"kind":["custom-build"],"name":"b"},"fresh":true}"#,
+            r#"{"reason":"compiler-artifact","package_id":"path+file:///src/api#0.1.0","features":["default","x"],
+                "target":{"kind":["bin"],"name":"the \u0061pi"},"fresh":false,"executable":"/t/api","n":[1.5e3,-2,null,true,{}]}"#,
+            "not JSON",
+            r#"{"reason":"build-finished","success":true}"#,
+        ] {
+            messages.take(line.as_bytes());
+        }
+        let made = &messages.made[0];
+        assert!(messages.finished);
+        assert_eq!((messages.fresh(), messages.made.len()), (1, 1));
+        assert_eq!((&made.name[..], &made.package[..], made.path.as_path()), ("the api", "api", Path::new("/t/api")));
+        assert_eq!(made.features, ["default", "x"]);
+        for (id, name) in [
+            ("api 0.1.0 (path+file:///a)", "api"),
+            ("path+file:///a/b#api@0.1.0", "api"),
+            ("path+file:///a/api#0.1.0", "api"),
+        ] {
+            assert_eq!(package_name(id), name);
+        }
+        for broken in ["{", "[1,", "\"\\u12", "nul", "{} x", &"[".repeat(100)] {
+            assert_eq!(Json::parse(broken.as_bytes()), None, "{}", broken);
+        }
+        assert_eq!(Json::parse(br#""\ud83d\ude00 \n""#), Some(Json::Text("\u{1f600} \n".into())));
+    }
+
+    #[test]
+    fn a_program_answers_for_its_packages() {
+        let site = Site::new();
+        site.put("services/plain/a b\n", "");
+        site.link("services/plain/out", "../migrations");
+        let (tree, step) = (site.sync(), site.step());
+        let path = site.0.join("out/api");
+        let listed = format!(
+            "{}: {}/services/plain/a\\ b\n {0} {1}/services/plain/out/1.sql\n",
+            path.display(),
+            step.src().display()
+        );
+        assert_eq!(dependencies(listed.as_bytes(), &path).len(), 3);
+        fs::write(site.0.join("out/api.d"), listed).unwrap();
+        let program = Program { name: "api".into(), package: "api".into(), features: vec!["x".into()], path };
+        let text = Sources::new(&tree, &step).unwrap().manifest(&program, &step).unwrap();
+        let json = Json::parse(&text).unwrap();
+        let files: Vec<&str> = match json.get("files") {
+            Some(Json::Object(files)) => files.iter().map(|(name, _)| name.as_str()).collect(),
+            _ => panic!("{}", String::from_utf8_lossy(&text)),
+        };
+        let of_the_workspace = ["services/Cargo.toml", "services/migrations/1.sql"];
+        assert!(of_the_workspace.iter().all(|name| files.contains(name)), "{:?}", files);
+        assert!(files.contains(&"services/plain/a b\n") && files.contains(&"services/vendored/.cargo-checksum.json"));
+        assert!(!files.iter().any(|name| name.contains("scripted") || name.contains("Cargo.lock")), "{:?}", files);
+        assert_eq!(json.list("packages").iter().map(Json::text).collect::<Vec<_>>(), ["services", "services/plain"]);
+        assert_eq!(json.field("crate"), "api");
+    }
+
+    #[test]
+    fn damaged_downloads_go() {
+        let site = Site::new();
+        let home = site.0.join("cargo");
+        site.put("services/Cargo.lock", &format!(
+            "[[package]]\nname = \"good\"\nversion = \"1.0.0\"\nchecksum = \"{}\"\n\n[[package]]\nname = \"bad\"\nversion = \"1.0.0\"\nchecksum = \"{}\"\n",
+            hex(&sha256(b"good")),
+            hex(&sha256(b"bad")),
+        ));
+        site.sync();
+        for (name, text) in [
+            ("cache/x/good-1.0.0.crate", "good"),
+            ("cache/x/bad-1.0.0.crate", "ba"),
+            ("cache/x/other-1.0.0.crate", ""),
+            ("src/x/good-1.0.0/.cargo-ok", "ok"),
+            ("src/x/half-1.0.0/.cargo-ok", ""),
+            ("src/x/none-1.0.0/lib.rs", ""),
+        ] {
+            let path = home.join("registry").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let step = Step { cargo_home: home.clone(), ..site.step() };
+        assert!(step.repair_registry().unwrap() && !step.repair_registry().unwrap());
+        let left = |name: &str| home.join("registry").join(name).exists();
+        assert!(left("cache/x/good-1.0.0.crate") && left("cache/x/other-1.0.0.crate") && left("src/x/good-1.0.0"));
+        assert!(!left("cache/x/bad-1.0.0.crate") && !left("src/x/half-1.0.0") && !left("src/x/none-1.0.0"));
+    }
+
+    #[test]
+    fn cargos_lock_lies_in_the_mount() {
+        let site = Site::new();
+        let home = site.0.join("cargo");
+        share_cargo_lock(&home).unwrap();
+        share_cargo_lock(&home).unwrap();
+        assert_eq!(fs::read_link(home.join(".package-cache")).unwrap(), Path::new("registry/.package-cache"));
+    }
+
+    #[test]
+    fn manifests_are_read_as_far_as_needed() {
+        let directory = Name(b"here".to_vec());
+        let read = |text: &str| read_manifest(text, &directory);
+        assert_eq!(read("[package] # x\nname = 'a'\n[lib]\nname = \"b\"\nbuild = 1"), (Some("a".into()), false));
+        assert_eq!(read("[ package ]\nversion = \"1\"\nbuild = \"b.rs\""), (Some("here".into()), true));
+        assert_eq!(read("[workspace]\nname = \"x\""), (None, false));
+        for code in
+            ["include!(\"../x\")", "join(\"..\")", "p.parent()", "p.pop()", "ancestors()", "CARGO_WORKSPACE_DIR"]
+        {
+            assert!(looks_outside(code.as_bytes()), "{}", code);
+        }
+        assert!(!looks_outside(b"for x in 0..3 { a.b.c(\"x\") / 2 } // .. parent pop"));
+    }
+
+    #[test]
+    fn sha_256() {
+        assert_eq!(hex(&sha256(b"")), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(hex(&sha256(b"abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        let text: Vec<u8> = (0..1000u32).map(|n| n as u8).collect();
+        for cut in 0..200 {
+            let mut digest = Sha256::new();
+            digest.update(&text[..cut]);
+            digest.update(&text[cut..2 * cut]);
+            digest.update(&text[2 * cut..]);
+            assert_eq!(digest.finish(), sha256(&text));
+        }
+        assert_eq!(unhex(hex(&sha256(b"abc")).as_bytes()), Some(sha256(b"abc")));
+        assert_eq!((unhex(b"ab"), unhex("x".repeat(64).as_bytes())), (None, None));
+    }
+
+    #[test]
+    fn contents_are_compared_over_buffers_that_they_do_not_fill() {
+        let site = Site::new();
+        let mut scratch = Scratch(vec![0; 8], vec![0; 8]);
+        for (one, other) in [
+            ("", ""),
+            ("abcdefgh", "abcdefgh"),
+            ("abcdefgh", "abcdefghi"),
+            ("abcdefghi", "abcdefgh"),
+            ("abcdefghX", "abcdefghY"),
+        ] {
+            let paths = ["one", "other"].map(|name| site.0.join(name));
+            fs::write(&paths[0], one).unwrap();
+            fs::write(&paths[1], other).unwrap();
+            let (first, second) = read_both(&paths[0], &paths[1], &mut scratch).unwrap();
+            assert_eq!((first.digest, second.digest), (sha256(one.as_bytes()), sha256(other.as_bytes())));
+            assert!(read_one(&paths[1], &mut scratch).unwrap() == second);
+        }
+    }
+}

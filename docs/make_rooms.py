@@ -1,0 +1,53 @@
+"""The rooms of the package as a table, made from their docstrings and imports: `nox -s reference` writes it."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import grimp
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "CONTRIBUTING.md"
+BEGIN, END = "<!-- rooms: begin -->", "<!-- rooms: end -->"
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def order() -> list[list[str]]:
+    """The layers of the import contract, from the top."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    return [[name.strip() for name in layer.split(":")] for layer in contracts[0]["layers"]]
+
+
+def table() -> str:
+    """One line a room: its place in the order, what it holds, and the rooms it imports."""
+    graph = grimp.build_graph("buildkit_tasks", cache_dir=None)
+    lines = ["| room | holds | imports |", "|---|---|---|"]
+    names = [name for layer in order() for name in layer]
+    for name in names:
+        source = ROOT / "src" / "buildkit_tasks" / name / "__init__.py"
+        about = (ast.get_docstring(ast.parse(source.read_text("utf-8"))) or "").partition("\n")[0]
+        module = f"buildkit_tasks.{name}"
+        used = [other for other in names if other != name and _direct(graph, module, f"buildkit_tasks.{other}")]
+        lines.append(f"| `{name}/` | {about} | {', '.join(used) or '-'} |")
+    return "\n".join(lines)
+
+
+def _direct(graph: grimp.ImportGraph, importer: str, imported: str) -> bool:
+    """Whether any module of one room imports one of the other itself."""
+    inside = {importer, *graph.find_descendants(importer)}
+    there = {imported, *graph.find_descendants(imported)}
+    return any(there & graph.find_modules_directly_imported_by(module) for module in inside)
+
+
+def page() -> str:
+    """CONTRIBUTING.md with the table of today."""
+    text = PAGE.read_text("utf-8")
+    made = f"{BEGIN}\n{table()}\n{END}"
+    return re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: made, text, flags=re.DOTALL)

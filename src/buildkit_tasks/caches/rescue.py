@@ -1,0 +1,72 @@
+"""A builder that cannot list its build cache: find the mount with the path that is too long, and empty it.
+
+BuildKit measures a mount by walking through it. One path longer than the kernel takes, in one mount of one project,
+and `docker buildx du` fails for everybody, and `prune` by id does not delete that mount (engine 26.1.5). A build step
+that mounts the id can still remove what is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.project.discover import Project
+
+from . import mount_open
+from .mount_script import Opened
+from .view import ANY
+
+#: Platforms whose mounts are looked into, besides the engine's own.
+PLATFORMS = ("amd64", "arm64")
+
+_T = TypeVar("_T")
+
+
+def listed(session: Session, project: Project, ask: Callable[[], _T], *, scope: str = "", builder: str = "") -> _T:
+    """What `ask` answers about the cache. If the builder cannot list it: empty the mounts that are why, ask again.
+
+    `scope`: the project whose mounts may be emptied, by default ours. Asks for consent first. Problems: those of `ask`,
+    consent-missing, cache-unlistable if it is another project's mount.
+    """
+    try:
+        return ask()
+    except Problem as problem:
+        if problem.code != "cache-unlistable":
+            raise
+        unlistable = problem
+    owner = scope or project.workspace.scope
+    if not session.report.consent(f"{unlistable.message} Mounts of {owner} that hold such paths are emptied"):
+        raise unlistable
+    emptied = mount_open.empty_long(session, project, candidates(project, owner), builder)
+    if emptied:
+        session.report.say(f"emptied {', '.join(emptied)}: it held paths that are too long for the engine")
+    try:
+        return ask()
+    except Problem as problem:
+        if problem.code != "cache-unlistable":
+            raise
+        raise Problem(
+            problem.code,
+            problem.message,
+            causes=[f"the mount is not one of {owner}'s"],
+            hint="invoke cache.clear --project NAME for the project whose mount it is, else --everything",
+        ) from problem
+
+
+def candidates(project: Project, scope: str) -> list[Opened]:
+    """Mounts that a project may have, listed or not: what our Dockerfiles declare, or what another's are called."""
+    if scope == project.workspace.scope:
+        patterns = mount_open.sharing(project)
+    else:
+        kinds = {"cargo-registry": "shared", "cargo-git": "shared", f"target-{ANY}": "locked"}
+        patterns = {f"{scope}-{kind}": sharing for kind, sharing in kinds.items()}
+    found: dict[str, Opened] = {}
+    for pattern, sharing in patterns.items():
+        mount = Opened(pattern, sharing)
+        for platform in dict.fromkeys((*PLATFORMS, project.engine.arch or PLATFORMS[0])):
+            identity = pattern.replace(ANY, platform)
+            found[identity] = replace(mount, id=identity)
+    return list(found.values())

@@ -1,0 +1,79 @@
+"""One connection to the engine through the Docker SDK, for commands that run long: events, health, logs.
+
+Short commands use the docker command line (ADR 1): importing the SDK takes 150 ms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.world import World
+
+from . import facts as engine_facts
+
+if TYPE_CHECKING:
+    from docker.tls import TLSConfig
+
+    from docker import DockerClient
+
+#: Seconds for one answer of the engine; a stream such as events waits as long as its caller does.
+ANSWER_TIMEOUT = 30
+
+
+@contextlib.contextmanager
+def connected(world: World, cwd: Path) -> Iterator[DockerClient]:
+    """A client of the engine that the docker command line would use: DOCKER_HOST, else the context in force.
+
+    Problems: engine-stopped where the engine does not answer.
+    """
+    import requests
+
+    import docker as sdk
+
+    address = engine_facts.host(world, cwd)
+    try:
+        client = sdk.DockerClient(
+            base_url=address,
+            tls=_tls(world, cwd) if address.startswith("tcp://") else False,
+            timeout=ANSWER_TIMEOUT,
+            use_ssh_client=address.startswith("ssh://"),
+        )
+    except (sdk.errors.DockerException, requests.RequestException, OSError) as error:
+        raise Problem(
+            "engine-stopped",
+            f"The engine at {address} does not answer.",
+            causes=[str(error).splitlines()[0][:200]],
+            hint="invoke doctor",
+        ) from error
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _tls(world: World, cwd: Path) -> TLSConfig | bool:
+    """The certificates of DOCKER_CERT_PATH or of the context in force; False without any."""
+    from docker.tls import TLSConfig
+
+    if world.env.get("DOCKER_HOST"):
+        if not world.env.get("DOCKER_TLS_VERIFY"):
+            return False
+        folder = Path(world.env.get("DOCKER_CERT_PATH") or world.home / ".docker")
+    else:
+        said = run.capture(world, docker.context_storage(cwd), timeout=engine_facts.ANSWER_TIMEOUT).stdout
+        try:
+            place = json.loads(said)
+        except ValueError:
+            return False
+        folder = Path(str(place)) / "docker" if isinstance(place, str) and place else Path("/nonexistent")
+    cert, key, ca = (folder / name for name in ("cert.pem", "key.pem", "ca.pem"))
+    if not ca.is_file() and not cert.is_file():
+        return False
+    pair = (str(cert), str(key)) if cert.is_file() and key.is_file() else None
+    return TLSConfig(client_cert=pair, ca_cert=str(ca) if ca.is_file() else None, verify=True)

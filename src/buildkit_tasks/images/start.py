@@ -1,0 +1,99 @@
+"""A short look at what a build for another platform made: can its program start there, and its shell, if it has one?
+
+`images.check` reads all files of an image. This one costs half a second: it follows what the kernel would do, from the
+program to its loader or interpreter, and so sees a base image of the wrong processor as well as a wrong program.
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildPlan, Service
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.registry import archive as image_archive
+
+#: What of a file is read: the headers, and the loader's name behind them.
+HEAD = 65536
+
+#: Programs that start programs that start programs.
+DEPTH = 5
+
+#: Where a program without a path is looked for.
+PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+def look(session: Session, decided: BuildPlan, platforms: Sequence[str]) -> None:
+    """Look at the images that a plan made for these platforms, in the engine or in archives; pushed ones are not here.
+
+    Raises `Problem` platform-wrong.
+    """
+    for service in decided.services:
+        target = decided.definition["target"][service.name]
+        output = target["output"][0]
+        if output.startswith("type=oci,dest="):
+            _archive(service, Path(output.removeprefix("type=oci,dest=")), platforms)
+        elif "push=true" not in output:
+            for platform in platforms:
+                _in_the_engine(session, service, platform)
+
+
+def _archive(service: Service, path: Path, platforms: Sequence[str]) -> None:
+    try:
+        found = image_archive.read(path)
+    except ValueError:
+        return  # layers packed with zstd, which Python cannot read
+    for image in found:
+        if image.platform in platforms and image.foreign:
+            raise _wrong(service, image.platform, image.wrong[:3])
+
+
+def _in_the_engine(session: Session, service: Service, platform: str) -> None:
+    container = f"buildkit-tasks-look-{secrets.token_hex(4)}"
+    try:
+        made = run.capture(session.world, docker.create_container(session.root, container, service.image, platform))
+        if made.code != 0 and "no command specified" in made.stderr.lower():
+            return
+        if made.code != 0:
+            raise _wrong(service, platform, made.stderr.strip().splitlines()[-1:])
+        program = run.check(session.world, docker.container_program(session.root, container)).stdout.strip()
+        paths = [program] if program.startswith("/") else [f"{place}/{program}" for place in PLACES]
+        with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
+            for start in (*paths, "/bin/sh"):
+                if reason := _follow(session, container, start, platform, Path(folder)):
+                    raise _wrong(service, platform, [reason])
+    finally:
+        run.capture(session.world, docker.remove_container(session.root, container))
+
+
+def _follow(session: Session, container: str, start: str, platform: str, folder: Path) -> str:
+    """Why a program cannot start on the platform; empty where it can, or is not there."""
+    path = start
+    for depth in range(DEPTH):
+        copy = folder / secrets.token_hex(4)
+        copied = run.capture(session.world, docker.copy_out(session.root, container, path, copy))
+        if copied.code != 0 or not copy.is_file():
+            return f"{start} needs {path}, which is not there" if depth else ""
+        with copy.open("rb") as file:
+            machine, starter = image_archive.starts_by(file.read(HEAD))
+        copy.unlink()
+        if machine and machine != platform.split("/")[1]:
+            return f"{path} is for {machine}"
+        if not starter.startswith("/") or starter == path:
+            return ""
+        path = starter
+    return ""
+
+
+def _wrong(service: Service, platform: str, causes: Sequence[str]) -> Problem:
+    return Problem(
+        "platform-wrong",
+        f"{service.image} was built for {platform}, and cannot start there.",
+        causes=list(causes),
+        hint=f"invoke images.check --service {service.name} --platform {platform}    (lists every program); a base"
+        " image or a file that is copied in is for another processor",
+    )

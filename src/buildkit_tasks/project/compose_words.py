@@ -1,0 +1,54 @@
+"""What compose says where it fails, as a `Problem`: its own words, values of .env masked, and what to do."""
+
+from __future__ import annotations
+
+import re
+
+from buildkit_tasks.core import dotenv_disk, dotenv_edit, dotenv_text
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.session import Session
+
+_WANTED = re.compile(r"required variable (\w+) is missing a value(?:: *([^\n]*))?")
+
+
+def about_dotenv(session: Session, said: str) -> Problem | None:
+    """The problem where compose wants a variable or cannot read .env; None where it fails for another cause."""
+    unread = re.search(r"failed to read ([^\n]*?): ", said)
+    if unread:
+        return Problem(
+            "dotenv-invalid",
+            f"compose cannot read {unread[1]}.",
+            details=session.masked(said),
+            hint="correct the line; values are not shown, they may be secrets",
+        )
+    wanted = _WANTED.search(said)
+    return _wanted(session, wanted[1], wanted[2] or "") if wanted else None
+
+
+def _wanted(session: Session, name: str, reason: str) -> Problem:
+    path = session.root / ".env"
+    causes = [f"compose says: required variable {name} is missing a value"]
+    if reason:
+        causes[0] += f": {session.masked(reason)}"
+    text = dotenv_disk.read(path)
+    if session.world.env.get(name) == "":
+        causes.append("the environment sets it to nothing, and wins over .env")
+        hint = f"unset {name}"
+    elif name in session.dotenv:
+        causes.append(f"{path} sets it to nothing")
+        hint = f"give {name} a value there"
+    else:
+        causes.append(f"{path} does not set it" + (" (the file is not there)" if text is None else ""))
+        hint = f"write {name}=VALUE into {path}, or set it in the environment"
+    if _completes(session, name, text or ""):
+        hint = "invoke dotenv    (makes .env from .env.example, with generated secrets; keeps what you have)"
+    return Problem("dotenv-incomplete", f"The variable {name} has no value.", causes=causes, hint=hint)
+
+
+def _completes(session: Session, name: str, text: str) -> bool:
+    """Whether `invoke dotenv` would set this variable."""
+    try:
+        example = dotenv_disk.read(session.root / ".env.example")
+        return example is not None and name in dotenv_edit.lacking(example, text, dotenv_edit.empty_names(example))
+    except (Problem, dotenv_text.Refused):
+        return False

@@ -1,0 +1,302 @@
+"""Requests to registries on urllib3: a deadline for the whole, a limit for every answer, credentials for one host only.
+
+Import this late: TLS takes 50 ms to import.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import random
+import re
+import socket
+import ssl
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import cached_property
+from typing import Any, TypeVar
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+
+from .names import Blob, Denied, Malformed, Unreachable, is_loopback, printable, proxy_for
+from .reader import LIMIT
+
+#: Seconds without a byte: while answers come, and while a blob is sent, about which large registries think for a while.
+TIMEOUT = 5.0
+UPLOAD_TIMEOUT = 60.0
+
+#: How often a request is tried where the registry, not the request, is at fault; how many redirects it may take.
+TRIES = 3
+REDIRECTS = 5
+
+#: Seconds of a pause that is granted to a registry that asks for one.
+LONGEST_PAUSE = 60.0
+
+_PIECE = 1 << 16
+_BUSY = (408, 429, 500, 502, 503, 504)
+
+Socket = TypeVar("Socket", bound=socket.socket)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer: status, headers in small letters, body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Patience(threading.local):
+    """Until when (by the clock) this thread may wait, and how long for the next byte. Nested waits only shorten."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.end = float("inf")
+        self.idle = TIMEOUT
+
+    @contextmanager
+    def until(self, end: float) -> Iterator[None]:
+        """Within the block nothing waits past `end`."""
+        before, self.end = self.end, min(self.end, end)
+        try:
+            yield
+        finally:
+            self.end = before
+
+    @property
+    def over(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.clock() >= self.end
+
+    @property
+    def left(self) -> float:
+        """Seconds left. Raises `TimeoutError` when there are none."""
+        left = self.end - self.clock()
+        if left <= 0:
+            raise TimeoutError("not in time")
+        return left
+
+    def wait(self) -> float:
+        """Seconds to wait for the next byte. Raises `TimeoutError` at the deadline."""
+        return min(self.idle, self.left)
+
+
+def timed(kind: type[Socket], patience: Patience) -> type[Socket]:
+    """The socket type that looks at the deadline before it waits: a byte now and then does not put it off.
+
+    It lies below the parsers of headers and chunks, so that no part of an answer can take longer.
+    """
+
+    class Timed(kind):  # type: ignore[valid-type, misc]
+        def recv_into(self, *args: Any, **more: Any) -> int:
+            self.settimeout(patience.wait())
+            return int(super().recv_into(*args, **more))
+
+        def sendall(self, *args: Any, **more: Any) -> None:
+            self.settimeout(patience.wait())
+            super().sendall(*args, **more)
+
+    return Timed
+
+
+@dataclass
+class Wire:
+    """Requests with a deadline. `env` has the proxies; `sleep` waits between tries."""
+
+    env: Mapping[str, str]
+    ca_bundle: str
+    patience: Patience
+    sleep: Callable[[float], None] = time.sleep
+    _pools: dict[str, urllib3.PoolManager] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def tried(self, method: str, host: str, work: Callable[[], Answer]) -> Answer:
+        """The answer of work that is tried again where that can help, after the pause that the registry asks for.
+
+        Raises `Unreachable`, `Denied`, `Malformed`; statuses below 400 and 401, 404 are the caller's to judge.
+        """
+        last = "no answer"
+        for attempt in range(TRIES):
+            asked = 0.0
+            try:
+                answer = work()
+                if answer.status not in _BUSY:
+                    return self._judged(method, host, answer)
+                last = f"{host} answered {answer.status}"
+                asked = _retry_after(answer.headers.get("retry-after", ""))
+            except (HTTPError, OSError, ValueError) as error:
+                last = f"{host}: {_words(error)}"
+            if self.patience.over:
+                raise Unreachable(f"{last}; there is no time left to ask again")
+            if attempt + 1 < TRIES:
+                self._pause(asked, random.uniform(0.5, 1.5) * 0.4 * 2**attempt, last)  # noqa: S311  # spreads a farm's
+        raise Unreachable(last)
+
+    def request(
+        self, method: str, address: str, headers: Mapping[str, str], body: Blob | bytes | None = None, most: int = LIMIT
+    ) -> Answer:
+        """One request, following redirects of GET and HEAD, on which no credentials go along."""
+        sent = dict(headers)
+        for _ in range(REDIRECTS + 1):
+            answer = self._once(method, address, sent, body, most)
+            place = answer.headers.get("location", "")
+            if answer.status not in (301, 302, 303, 307, 308) or not place:
+                return answer
+            if method not in ("GET", "HEAD"):
+                raise Malformed(f"a redirect of {method}")
+            address = self._next(address, place)
+            sent = {name: value for name, value in sent.items() if name.lower() != "authorization"}
+        raise Malformed(f"more than {REDIRECTS} redirects")
+
+    def checked(self, address: str, base: str) -> str:
+        """An address that a stranger named, if it may be asked: https, or http from this machine to itself."""
+        try:
+            parts = urllib.parse.urlsplit(address)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            raise Malformed(f"{printable(address)!r} is not an address") from None
+        ours = is_loopback(urllib.parse.urlsplit(base).netloc)
+        fine = parts.scheme == "https" or (parts.scheme == "http" and ours and is_loopback(parts.netloc))
+        if not fine or not host or "@" in parts.netloc or not address.isprintable() or " " in address:
+            raise Malformed(f"{printable(parts.scheme)}://{printable(host)} is not asked: only https is")
+        if is_loopback(parts.netloc) and not ours:
+            raise Malformed("a stranger names an address of this machine")
+        return urllib.parse.urlunsplit(parts._replace(fragment=""))
+
+    def _next(self, address: str, place: str) -> str:
+        try:
+            joined = urllib.parse.urljoin(address, place)
+        except ValueError:
+            joined = place
+        return self.checked(joined, address)
+
+    def _once(
+        self, method: str, address: str, headers: Mapping[str, str], body: Blob | bytes | None, most: int
+    ) -> Answer:
+        more = {"Content-Length": str(body.size)} if isinstance(body, Blob) else {}
+        large = isinstance(body, Blob) and body.size > 0
+        self.patience.idle = UPLOAD_TIMEOUT if large else TIMEOUT
+        reply = self._pool(address).urlopen(
+            method,
+            address,
+            body=body.read() if isinstance(body, Blob) else body,
+            headers={**headers, **more},
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+            timeout=urllib3.Timeout(connect=self.patience.wait(), read=self.patience.wait()),
+        )
+        whole = False
+        try:
+            content = b"" if method == "HEAD" else self._read(reply, most if reply.status < 300 else _PIECE)
+            whole = True
+        finally:
+            if whole:
+                reply.release_conn()
+            else:
+                reply.close()  # nobody reads the rest
+        return Answer(reply.status, {name.lower(): value for name, value in reply.headers.items()}, content)
+
+    def _read(self, reply: urllib3.BaseHTTPResponse, most: int) -> bytes:
+        kept = bytearray()
+        while piece := reply.read(_PIECE):
+            kept += piece
+            if len(kept) > most:
+                raise Malformed(f"an answer of more than {most} bytes")
+        return bytes(kept)
+
+    def _judged(self, method: str, host: str, answer: Answer) -> Answer:
+        if answer.status < 400 or answer.status in (401, 404):
+            return answer
+        if answer.status in (403, 405):
+            raise Denied(f"{host} answered {answer.status} to {method}")
+        raise Unreachable(f"{host} answered {answer.status} to {method}")
+
+    def _pause(self, asked: float, usual: float, why: str) -> None:
+        if asked > LONGEST_PAUSE or asked >= self.patience.left:
+            raise Unreachable(f"{why} and asks to wait {asked:.0f} s")
+        self.sleep(min(max(asked, usual), self.patience.left))
+
+    # ---- connections
+
+    def _pool(self, address: str) -> urllib3.PoolManager:
+        parts = urllib.parse.urlsplit(address)
+        proxy = proxy_for(self.env, parts.scheme, parts.netloc)
+        with self._lock:
+            if proxy not in self._pools:
+                self._pools[proxy] = self._manager(proxy)
+            return self._pools[proxy]
+
+    def _manager(self, proxy: str) -> urllib3.PoolManager:
+        pools = {"http": self._kinds[0], "https": self._kinds[1]}
+        # asked from several threads at once; a pool that is full would close and open connections
+        more: dict[str, Any] = {"maxsize": 8, "ssl_context": self._trust}
+        if proxy:
+            parts = urllib.parse.urlsplit(proxy)
+            user = ":".join(urllib.parse.unquote(part or "") for part in (parts.username, parts.password))
+            login = urllib3.make_headers(proxy_basic_auth=user) if parts.username else None
+            bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+            made: urllib3.PoolManager = urllib3.ProxyManager(
+                bare, proxy_headers=login, proxy_ssl_context=self._trust, **more
+            )
+        else:
+            made = urllib3.PoolManager(**more)
+        made.pool_classes_by_scheme = pools
+        return made
+
+    @cached_property
+    def _trust(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self.ca_bundle or None)
+        context.sslsocket_class = timed(ssl.SSLSocket, self.patience)
+        return context
+
+    @cached_property
+    def _kinds(self) -> tuple[type[urllib3.HTTPConnectionPool], type[urllib3.HTTPSConnectionPool]]:
+        plain = timed(socket.socket, self.patience)
+
+        def watched(opened: socket.socket) -> socket.socket:
+            return plain(opened.family, opened.type, opened.proto, fileno=opened.detach())
+
+        class Plain(HTTPConnection):
+            def _new_conn(self) -> socket.socket:
+                return watched(super()._new_conn())
+
+        class Secure(HTTPSConnection):
+            def _new_conn(self) -> socket.socket:
+                return watched(super()._new_conn())
+
+        class PlainPool(urllib3.HTTPConnectionPool):
+            ConnectionCls = Plain
+
+        class SecurePool(urllib3.HTTPSConnectionPool):
+            ConnectionCls = Secure
+
+        return PlainPool, SecurePool
+
+
+def _retry_after(value: str) -> float:
+    """Seconds that an answer asks to wait, as a number or a date; 0 where it asks for nothing that can be read."""
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+        return max(0.0, (date - datetime.now(timezone.utc)).total_seconds())
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return 0.0
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, without the name of our classes and the addresses of their objects."""
+    inner = error.__cause__ or error
+    if isinstance(inner, OSError) and inner.strerror:
+        return str(inner.strerror)
+    text = re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", str(error)).rstrip(".")
+    return printable(text or type(error).__name__)

@@ -1,0 +1,139 @@
+"""Who we are for a registry: docker's own credentials, and what a registry's challenge asks for.
+
+The files and their helpers: https://docs.docker.com/reference/cli/docker/login/; the token dialogue:
+https://distribution.github.io/distribution/spec/auth/token/ and oauth/.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.core import run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.world import World
+
+from . import reader
+from .names import HUB, HUB_LOGIN, HUB_NAMES, Denied, Malformed, printable
+
+#: Seconds that a credential helper may take.
+HELPER_SECONDS = 10.0
+
+#: What a helper calls a user that has no name, only a token for the token server.
+_TOKEN_USER = "<token>"  # noqa: S105  # a name, not a token
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A user with a password; or an identity token, good for the token server; or a token, good for the registry."""
+
+    user: str = ""
+    password: str = field(default="", repr=False)
+    identity: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+
+    @property
+    def basic(self) -> str:
+        """The header of the user and password, empty without them."""
+        if not self.user:
+            return ""
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What a registry wants: kind (basic or bearer); for bearer where tokens are given, for which service and scope."""
+
+    kind: str
+    realm: str = ""
+    service: str = ""
+    scope: str = ""
+
+
+def challenge(header: str, repository: str, method: str) -> Challenge | None:
+    """Read WWW-Authenticate, None where it asks for nothing that we can give.
+
+    A scope is taken over only if it is one of our repository: a token for another is nobody's to ask for.
+    """
+    header = header[:4096]
+    bearer = re.search(r"\bbearer\s+(.*)", header, re.IGNORECASE)
+    if not bearer:
+        return Challenge("basic") if re.match(r"\s*basic\b", header, re.IGNORECASE) else None
+    wanted = dict(re.findall(r'(\w+)="([^"]*)"', bearer[1]))
+    usual = f"repository:{repository}:{'pull' if method in ('GET', 'HEAD') else 'pull,push'}"
+    ours = re.fullmatch(
+        rf"repository:{re.escape(repository)}:(pull|push|delete|\*)(,(pull|push|delete|\*))*", wanted.get("scope", "")
+    )
+    return Challenge("bearer", wanted.get("realm", ""), wanted.get("service", ""), wanted["scope"] if ours else usual)
+
+
+def credentials(world: World, host: str) -> Credentials | None:
+    """Docker's credentials for a registry; its helpers are asked where the configuration names one.
+
+    None where there are none. Raises `Denied` where a helper fails: who is logged in does not want to be a stranger.
+    """
+    folder = Path(world.env.get("DOCKER_CONFIG") or world.home / ".docker")
+    try:
+        config = reader.document((folder / "config.json").read_bytes(), "docker's config.json")
+        helpers = reader.mapping(config.get("credHelpers") or {}, "credHelpers")
+        auths = reader.mapping(config.get("auths") or {}, "auths")
+    except (OSError, Malformed):
+        return None
+    names = HUB_NAMES | {HUB_LOGIN} if host in HUB_NAMES else frozenset({host})
+    for name, helper in [
+        *helpers.items(),
+        *([(_asked(host), config["credsStore"])] if config.get("credsStore") else []),
+    ]:
+        if name in names:
+            return _helped(world, folder, helper, name)
+    for name, entry in auths.items():
+        if _host(name) in names and isinstance(entry, dict):
+            return _stored(entry)
+    return None
+
+
+def _asked(host: str) -> str:
+    """What docker calls a registry when it asks a credential store."""
+    return HUB_LOGIN if host == HUB or host in HUB_NAMES else host
+
+
+def _host(name: str) -> str:
+    """The host of an entry, which may be an address: https://host/v1/."""
+    return re.sub(r"^https?://", "", name).partition("/")[0]
+
+
+def _stored(entry: dict[str, Any]) -> Credentials | None:
+    words = {name: entry.get(name) for name in ("auth", "username", "password", "identitytoken", "registrytoken")}
+    known = {name: value for name, value in words.items() if isinstance(value, str)}
+    user, password = known.get("username", ""), known.get("password", "")
+    if known.get("auth"):
+        try:
+            user, _, password = base64.b64decode(known["auth"], validate=True).decode().partition(":")
+        except (binascii.Error, ValueError):
+            return None
+    found = Credentials(user, password.rstrip("\0"), known.get("identitytoken", ""), known.get("registrytoken", ""))
+    return found if found != Credentials() else None
+
+
+def _helped(world: World, folder: Path, helper: object, name: str) -> Credentials | None:
+    if not (isinstance(helper, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]*", helper)):
+        raise Denied(f"docker's config.json names {printable(helper, 40)!r} as a credential helper")
+    asked = Command((f"docker-credential-{helper}", "get"), folder, stdin=name)
+    try:
+        result = run.capture(world, asked, timeout=HELPER_SECONDS)
+    except Problem as problem:
+        raise Denied(f"docker-credential-{helper}: {problem.message}") from problem
+    if result.code != 0:
+        if "not found" in result.stdout.lower():  # the protocol's words for nobody who is logged in
+            return None
+        said = printable((result.stdout or result.stderr).strip(), 80)
+        raise Denied(f"docker-credential-{helper} ended with {result.code}: {said}")
+    said_all = reader.document(result.stdout.encode(), f"docker-credential-{helper}")
+    user = reader.text(said_all.get("Username"), "Username")
+    secret = reader.text(said_all.get("Secret"), "Secret")
+    return Credentials(identity=secret) if user == _TOKEN_USER else Credentials(user, secret)

@@ -1,0 +1,195 @@
+"""What comes from a registry, as values that are known to be well formed: digests, tags, names, descriptors. Pure.
+
+A digest or tag that was made by one of these types may stand in a Dockerfile, a bake file or an argv; text that was
+not may not. The grammar is the distribution's own:
+https://github.com/distribution/reference/blob/main/reference.go
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from buildkit_tasks.core.errors import Problem
+
+#: The most bytes that are shown of a text that a stranger wrote.
+SHOWN = 200
+
+_LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.ASCII)  # \d has many alphabets
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::\d{{1,5}})?", re.ASCII)
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_PART}(?:/{_PART})*")
+
+#: Docker Hub has several names; it answers under one, and docker keeps its password under another.
+HUB = "registry-1.docker.io"
+HUB_NAMES = frozenset({"docker.io", "index.docker.io", "registry.hub.docker.com", HUB})
+HUB_LOGIN = "https://index.docker.io/v1/"
+
+
+class RegistryError(Exception):
+    """Whatever a dialogue with a registry can end in: exactly the three kinds below."""
+
+
+class Unreachable(RegistryError):
+    """No answer, not in time, or one that says that the registry itself is in trouble."""
+
+
+class Denied(RegistryError):
+    """The registry knows who we are, or wants to, and does not let us."""
+
+
+class Malformed(RegistryError):
+    """An answer that no registry gives: another shape, too large, or bytes that are not what their digest says."""
+
+
+class Digest(str):
+    """`sha256:` and 64 hexadecimal digits. Raises `Malformed` for any other text."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: object) -> Digest:
+        if not (isinstance(text, str) and re.fullmatch(r"sha256:[0-9a-f]{64}", text)):
+            raise Malformed(f"{printable(text)!r} is not a sha256 digest")
+        return super().__new__(cls, text)
+
+    @classmethod
+    def of(cls, content: bytes) -> Digest:
+        """The digest of bytes."""
+        return cls(f"sha256:{hashlib.sha256(content).hexdigest()}")
+
+
+class Tag(str):
+    """A tag: up to 128 letters, digits, `_`, `.`, `-`. Raises `Malformed` for any other text."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: object) -> Tag:
+        if not (isinstance(text, str) and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", text)):
+            raise Malformed(f"{printable(text)!r} is not a tag")
+        return super().__new__(cls, text)
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What a manifest says of a blob: its media type, digest and size in bytes."""
+
+    media_type: str
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """An image's manifest. `digest` is that of the bytes received; `layers` stand in their order."""
+
+    digest: Digest
+    layers: tuple[Descriptor, ...]
+    config: Descriptor
+
+    @property
+    def size(self) -> int:
+        """Bytes of all layers, as stored."""
+        return sum(layer.size for layer in self.layers)
+
+
+@dataclass(frozen=True)
+class Config:
+    """An image's configuration: its labels, and the digests of its layers before compression."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    diff_ids: tuple[Digest, ...] = ()
+
+
+@dataclass(frozen=True)
+class Blob:
+    """What is sent: its digest, its size in bytes, and its content, read anew for each try."""
+
+    digest: str
+    size: int
+    read: Callable[[], Iterable[bytes]]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """`host/repository`; `host` with its port. Raises `Problem` bad-argument for what is none."""
+
+    host: str
+    repository: str
+
+    def __post_init__(self) -> None:
+        fits = _HOST.fullmatch(self.host) and _PATH.fullmatch(self.repository)
+        if not fits or len(self.name) > 255:
+            raise _no_reference(self.name)
+
+    @property
+    def name(self) -> str:
+        """As docker spells it."""
+        return f"{self.host}/{self.repository}"
+
+    @property
+    def api_host(self) -> str:
+        """The host that answers: Docker Hub's is not the one that it is called by."""
+        return HUB if self.host in HUB_NAMES else self.host
+
+    def at(self, digest: Digest) -> str:
+        """The image of exactly this digest, as docker spells it."""
+        return f"{self.name}@{digest}"
+
+
+def reference(text: str) -> Reference:
+    """Read `host[:port]/path`. Raises `Problem` bad-argument for a tag, a digest, a user or a name without a host."""
+    host, _, path = text.partition("/")
+    if not ("." in host or ":" in host or host == "localhost"):
+        raise _no_reference(text)
+    if host in HUB_NAMES and path and "/" not in path:
+        path = f"library/{path}"
+    return Reference(host, path)
+
+
+def _no_reference(text: str) -> Problem:
+    shown = re.sub(r"^[^/]*@", "***@", text)  # before an @ may stand a password
+    causes = ["wanted: host/path, in small letters, without tag or digest"]
+    if shown != text:
+        causes.append("a user and a password do not belong into a name: docker login keeps them")
+    return Problem(
+        "bad-argument",
+        f"{printable(shown)!r} does not name a repository of a registry.",
+        causes=causes,
+        hint="for example --ref ghcr.io/OWNER/PROJECT-cache",
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host (with or without its port) is this machine: only such a one is spoken to without TLS."""
+    return bool(_LOOPBACK.fullmatch(host))
+
+
+def proxy_for(env: Mapping[str, str], scheme: str, host: str) -> str:
+    """The proxy to a host (with or without its port), empty for none; this machine is always asked directly."""
+    if is_loopback(host):
+        return ""
+    found: dict[str, str] = {}
+    for kind in (scheme, "all", "no"):
+        if value := env.get(f"{kind}_proxy") or env.get(f"{kind.upper()}_PROXY"):
+            found[kind] = value
+    if not found and sys.platform == "darwin":
+        from urllib.request import getproxies  # late: it imports TLS
+
+        found = getproxies()
+    name = re.sub(r":[0-9]+$", "", host).lower()
+    for entry in found.get("no", "").lower().split(","):
+        end = entry.strip().lstrip("*.")
+        if entry.strip() == "*" or (end and (end in (name, host.lower()) or name.endswith(f".{end}"))):
+            return ""
+    proxy = found.get(scheme) or found.get("all", "")
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+
+
+def printable(text: object, most: int = SHOWN) -> str:
+    """A stranger's text as one line for a screen: no control characters, no terminal escapes, not too long."""
+    shown = "".join(char if char.isprintable() else "\ufffd" for char in str(text)[: most + 1])
+    return shown if len(shown) <= most else shown[: most - 1] + "…"

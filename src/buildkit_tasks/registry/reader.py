@@ -1,0 +1,177 @@
+"""The typed reader: bytes from a registry in, values out. Whatever does not fit ends in `Malformed`. Pure.
+
+https://github.com/opencontainers/image-spec: manifest.md, image-index.md, config.md, descriptor.md
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
+
+from .names import Config, Descriptor, Digest, Malformed, Manifest, Tag, printable
+
+#: The most bytes of an answer that is read as JSON: as objects of Python they may take thirty times as many.
+LIMIT = 1 << 20
+
+#: The most layers of an image, images of an index, labels of a configuration: far beyond what anybody has.
+MANY = 1000
+
+#: The largest number taken for a size.
+HUGE = 1 << 50
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
+INDEXES = (OCI_INDEX, DOCKER_INDEX)
+
+_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
+_MEDIA_TYPE = re.compile(r"[a-z0-9]+/[A-Za-z0-9][A-Za-z0-9.+_-]{0,126}")
+
+T = TypeVar("T")
+
+
+def document(body: bytes, what: str) -> dict[str, Any]:
+    """A JSON object, read strictly: UTF-8, no name twice, no number beyond `HUGE`'s digits, no NaN."""
+    if len(body) > LIMIT:
+        raise Malformed(f"{what}: more than {LIMIT} bytes")
+    try:
+        content = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_unique, parse_int=_number, parse_constant=_no_constant
+        )
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"{what}: not the JSON of a registry ({printable(error, 80)})") from None
+    return mapping(content, what)
+
+
+def manifest(body: bytes, content_type: str = "") -> Manifest | Descriptor:
+    """An image's manifest, or of an index the descriptor of its first image. The digest is that of the bytes."""
+    content = document(body, "manifest")
+    _version(content)
+    kind = _kind(content, content_type)
+    if kind in INDEXES:
+        images = [_descriptor(item, "index") for item in sequence(content.get("manifests"), "index: manifests")]
+        found = next((image for image in images if image.media_type in MANIFESTS), None)
+        if found is None:
+            raise Malformed("index: it names no image")
+        return found
+    config = _descriptor(content.get("config"), "manifest: config")
+    if config.media_type not in _CONFIGS:
+        raise Malformed(f"manifest: {printable(config.media_type)!r} is not the configuration of an image")
+    layers = tuple(_descriptor(item, "manifest: layer") for item in sequence(content.get("layers"), "manifest: layers"))
+    return Manifest(Digest.of(body), layers, config)
+
+
+def config(body: bytes) -> Config:
+    """An image's configuration: labels, and the digests of its layers as they are unpacked."""
+    content = document(body, "configuration")
+    inner = mapping(content.get("config") or {}, "configuration: config")
+    labels = mapping(inner.get("Labels") or {}, "configuration: Labels")
+    rootfs = mapping(content.get("rootfs") or {}, "configuration: rootfs")
+    ids = sequence(rootfs.get("diff_ids") or [], "configuration: diff_ids")
+    return Config({text(n, "label"): text(v, "label") for n, v in labels.items()}, tuple(Digest(i) for i in ids))
+
+
+def tags(body: bytes) -> tuple[Tag, ...]:
+    """One page of a tag list; `null` is what some registries send for none."""
+    content = document(body, "tag list")
+    return tuple(Tag(item) for item in sequence(content.get("tags") or [], "tag list: tags", most=LIMIT))
+
+
+def token(body: bytes) -> str:
+    """The token of a token server's answer; it goes into a header, so it has the form of one."""
+    content = document(body, "token")
+    found = content.get("token") or content.get("access_token")
+    if not (isinstance(found, str) and re.fullmatch(r"[\x21-\x7e]{1,65536}", found)):
+        raise Malformed("token: the answer holds none")
+    return found
+
+
+# ---- shapes
+
+
+def mapping(value: object, what: str) -> dict[str, Any]:
+    """The value, if it is an object."""
+    return _of(dict, value, what)
+
+
+def sequence(value: object, what: str, most: int = MANY) -> Sequence[Any]:
+    """The value, if it is a list of at most so many items."""
+    found: list[Any] = _of(list, value, what)
+    if len(found) > most:
+        raise Malformed(f"{what}: more than {most}")
+    return found
+
+
+def text(value: object, what: str) -> str:
+    """The value, if it is a string that can be written down: no half of a surrogate pair."""
+    found: str = _of(str, value, what)
+    if any("\ud800" <= char <= "\udfff" for char in found):
+        raise Malformed(f"{what}: not Unicode")
+    return found
+
+
+def size(value: object, what: str) -> int:
+    """The value, if it is a whole number of bytes; true and false are none."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= HUGE:
+        raise Malformed(f"{what}: {printable(value, 40)!r} is not a size")
+    return value
+
+
+def _of(kind: type[T], value: object, what: str) -> T:
+    if not isinstance(value, kind):
+        raise Malformed(f"{what}: {type(value).__name__} where {kind.__name__} belongs")
+    return value
+
+
+def _descriptor(value: object, what: str) -> Descriptor:
+    content = mapping(value, what)
+    media_type = text(content.get("mediaType"), f"{what}: mediaType")
+    if not _MEDIA_TYPE.fullmatch(media_type):
+        raise Malformed(f"{what}: {printable(media_type)!r} is not a media type")
+    return Descriptor(media_type, Digest(content.get("digest")), size(content.get("size"), f"{what}: size"))
+
+
+def _version(content: Mapping[str, Any]) -> None:
+    if content.get("schemaVersion") != 2 or isinstance(content.get("schemaVersion"), bool):
+        raise Malformed("manifest: schemaVersion is not 2")
+
+
+def _kind(content: Mapping[str, Any], content_type: str) -> str:
+    """Its media type. Where the header and the document say different things, or it is both, one of them lies.
+
+    https://github.com/opencontainers/distribution-spec/security/advisories/GHSA-mc8v-mgrf-8f4m
+    """
+    header = content_type.partition(";")[0].strip()
+    inside = content.get("mediaType", "")
+    known = {kind for kind in (header, inside) if kind in MANIFESTS or kind in INDEXES}
+    if inside not in ("", *MANIFESTS, *INDEXES) or len(known) > 1:
+        raise Malformed(f"manifest: it is called {printable(inside)!r} and {printable(header)!r}")
+    shape = OCI_INDEX if "manifests" in content else OCI_MANIFEST
+    if "manifests" in content and ("layers" in content or "config" in content):
+        raise Malformed("manifest: an image and an index in one")
+    kind = next(iter(known), shape)
+    if (kind in INDEXES) != (shape in INDEXES):
+        raise Malformed(f"manifest: it is called {printable(kind)!r} and is none")
+    return kind
+
+
+def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    items = list(pairs)
+    found = dict(items)
+    if len(found) != len(items):
+        raise ValueError("a name stands in it twice")
+    return found
+
+
+def _number(digits: str) -> int:
+    if len(digits) > 20:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

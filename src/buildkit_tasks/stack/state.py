@@ -1,0 +1,101 @@
+"""What a container of the stack is doing, and whether that is what was wanted of it. Pure.
+
+The rules are compose's own for `up --wait`, and one more: a job that ended with exit code 0 is done, not missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+SERVICE = "com.docker.compose.service"
+PROJECT = "com.docker.compose.project"
+ONE_OFF = "com.docker.compose.oneoff"
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container, as the engine's inspect describes it.
+
+    `health` is starting, healthy or unhealthy; empty without a health check. `start_period` in seconds: failures of the
+    check do not count before. `restart` is the restart policy; `restarts` how often the engine restarted it.
+    """
+
+    id: str
+    name: str
+    service: str
+    status: str
+    exit_code: int = 0
+    health: str = ""
+    start_period: float = 0.0
+    restart: str = "no"
+    restarts: int = 0
+    error: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """Healthy, running without a health check, or a job that is done."""
+        if self.status == "running":
+            return self.health in ("", "healthy")
+        return self.done
+
+    @property
+    def done(self) -> bool:
+        """A job that ended with exit code 0 and is not restarted."""
+        return self.status == "exited" and self.exit_code == 0 and self.restart not in ("always", "unless-stopped")
+
+    @property
+    def failed(self) -> bool:
+        """Will not become ready by itself: unhealthy, or ended with an error and not restarted."""
+        if self.health == "unhealthy" and self.status == "running":
+            return True
+        if self.status == "dead" or (self.status == "created" and self.error):
+            return True
+        return self.status == "exited" and self.exit_code != 0 and self.restart in ("no", "")
+
+    @property
+    def words(self) -> str:
+        """Its state in a few words."""
+        if self.status == "exited":
+            return f"exited with code {self.exit_code}" + (f" ({self.error})" if self.error else "")
+        if self.status == "restarting":
+            return f"restarting, last exit code {self.exit_code}"
+        if self.status == "created":
+            return f"not started{f': {self.error}' if self.error else ''}"
+        again = f", restarted {self.restarts} times" if self.restarts else ""
+        return f"{self.status}{f', {self.health}' if self.health else ''}{again}"
+
+
+def container(inspected: Mapping[str, Any]) -> Container:
+    """A container from the document of `GET /containers/ID/json`."""
+    state = inspected.get("State") or {}
+    config = inspected.get("Config") or {}
+    host = inspected.get("HostConfig") or {}
+    check = config.get("Healthcheck") or {}
+    has_check = bool(check.get("Test")) and check["Test"] != ["NONE"]
+    return Container(
+        id=str(inspected.get("Id") or ""),
+        name=str(inspected.get("Name") or "").lstrip("/"),
+        service=str((config.get("Labels") or {}).get(SERVICE) or ""),
+        status=str(state.get("Status") or ""),
+        exit_code=int(state.get("ExitCode") or 0),
+        health=str((state.get("Health") or {}).get("Status") or "starting") if has_check else "",
+        start_period=float(check.get("StartPeriod") or 0) / 1e9,
+        restart=str((host.get("RestartPolicy") or {}).get("Name") or "no"),
+        restarts=int(inspected.get("RestartCount") or 0),
+        error=str(state.get("Error") or ""),
+    )
+
+
+def with_dependencies(config: Mapping[str, Any], chosen: Iterable[str]) -> set[str]:
+    """The services that compose starts when these are named: themselves and what they depend on; none named = all."""
+    services: Mapping[str, Any] = config.get("services") or {}
+    todo = list(chosen) or list(services)
+    found: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += (services.get(name) or {}).get("depends_on") or ()
+    return found

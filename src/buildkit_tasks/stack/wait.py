@@ -1,0 +1,178 @@
+"""Start services and wait until each is ready, by the engine's own events: nothing is polled."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Result
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.engine.connect import connected
+
+from . import state
+from .state import Container
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+#: Log lines of a failing service that are shown.
+LAST_LINES = 25
+
+#: Seconds that a container without a health check must have run to count as ready; longer where it was restarted.
+SETTLED, SETTLED_AFTER_RESTART = 1.0, 5.0
+
+#: Seconds within which a quiet wait says what it waits for.
+PATIENCE = 10.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be ready: services of a compose project; `limit` in seconds, beyond each one's start period."""
+
+    project: str
+    services: Collection[str]
+    limit: float
+
+
+def until_ready(session: Session, wanted: Wanted, files: Sequence[Path], start: Callable[[], Result]) -> None:
+    """Run `start` and return when every container of the wanted services is ready.
+
+    Problems: unhealthy, with what each container does, the seconds waited and its last log lines; port-in-use.
+    """
+    with connected(session.world, session.root) as client, ThreadPoolExecutor(1) as pool:
+        watch = _Watch(session, client, wanted)
+        with watch:
+            started = pool.submit(start)
+            started.add_done_callback(watch.wake)
+            bad, result = watch.follow(started)
+        if bad or result.code != 0:
+            raise _failure(session, files, watch, bad, result)
+    jobs = sorted(c.service for c in watch.containers.values() if c.done)
+    done = f"; done with exit code 0: {', '.join(jobs)}" if jobs else ""
+    session.report.say(f"everything is healthy ({watch.elapsed:.1f} s){done}", style="green")
+
+
+class _Watch:
+    """The project's containers, kept up to date by events while the block runs."""
+
+    def __init__(self, session: Session, client: DockerClient, wanted: Wanted) -> None:
+        self.session, self.client, self.wanted = session, client, wanted
+        self.began = session.world.clock()
+        self.containers: dict[str, Container] = {}
+        self._said: dict[str, str] = {}
+        self._since: dict[str, tuple[int, float]] = {}  # by id: restarts, and when they became so many
+        self._wake: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._filters: dict[str, Any] = {"label": [f"{state.PROJECT}={wanted.project}", f"{state.ONE_OFF}=False"]}
+
+    @property
+    def elapsed(self) -> float:
+        return self.session.world.clock() - self.began
+
+    def __enter__(self) -> None:
+        self._stream = self.client.events(filters={**self._filters, "type": "container"}, decode=True)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._look_all()
+        for identity, container in self.containers.items():  # these ran before anything was started
+            self._since[identity] = (container.restarts, float("-inf"))
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def _read(self) -> None:
+        try:
+            for event in self._stream:
+                self._wake.put(str(event.get("id") or ""))
+        except Exception:  # noqa: S110 - closed from the other thread; whatever ends the stream ends waiting for it
+            pass
+
+    def wake(self, _: Future[Result]) -> None:
+        """The command that starts the containers has ended."""
+        self._wake.put("")
+
+    def follow(self, started: Future[Result]) -> tuple[list[Container], Result]:
+        """The containers that failed, and how the command ended. Returns when all is decided or the time is up."""
+        said = self.elapsed
+        while True:
+            mine = [c for c in self.containers.values() if c.service in self.wanted.services]
+            if started.done():
+                result = started.result()
+                bad = [c for c in mine if c.failed]
+                if bad or result.code != 0:
+                    return bad or [c for c in mine if not self._ready(c)], result
+                if all(map(self._ready, mine)):
+                    return [], result
+                late = [c for c in mine if not self._ready(c) and self.elapsed > self.wanted.limit + c.start_period]
+                if late:
+                    return late, result
+            try:
+                identity = self._wake.get(timeout=0.5)
+            except queue.Empty:
+                waiting = sorted(c.service for c in mine if not self._ready(c))
+                if waiting and self.elapsed - said > PATIENCE:
+                    said = self.elapsed
+                    self.session.report.say(f"  waiting for {', '.join(waiting)} ({said:.0f} s)")
+                continue
+            self._look(identity) if identity else self._look_all()
+
+    def _ready(self, container: Container) -> bool:
+        """Ready, and not only in between two restarts: without a health check, running for a moment proves nothing."""
+        if not container.ready or container.health or container.done:
+            return container.ready
+        restarts, since = self._since[container.id]
+        return self.elapsed - since > (SETTLED_AFTER_RESTART if restarts else SETTLED)
+
+    def _look_all(self) -> None:
+        for found in self.client.api.containers(all=True, filters=self._filters):
+            self._look(str(found["Id"]))
+
+    def _look(self, identity: str) -> None:
+        from docker.errors import NotFound
+
+        try:
+            found = state.container(self.client.api.inspect_container(identity))
+        except NotFound:
+            self.containers.pop(identity, None)
+            return
+        if found.status == "removing":
+            self.containers.pop(identity, None)
+            return
+        self.containers[identity] = found
+        if found.status != "running" or self._since.get(identity, (-1, 0.0))[0] != found.restarts:
+            self._since[identity] = (found.restarts, self.elapsed)
+        word = "done" if found.done else found.words if found.failed else found.health if found.ready else ""
+        word = word or ("started" if found.status == "running" else "")
+        if word and found.service in self.wanted.services and self._said.get(found.name) != word:
+            self._said[found.name] = word
+            self.session.report.say(f"  {found.service} {word} ({self.elapsed:.1f} s)")
+
+
+def _failure(
+    session: Session, files: Sequence[Path], watch: _Watch, bad: Sequence[Container], result: Result
+) -> Problem:
+    said = result.stderr.strip()
+    if any(words in said for words in ("port is already allocated", "address already in use")):
+        return Problem(
+            "port-in-use",
+            "The engine could not publish a port: it is in use on the engine's machine.",
+            causes=[said.splitlines()[-1].strip()],
+            hint="change the port in .env or the compose file, or stop what holds it",
+        )
+    if not bad:
+        return Problem("unhealthy", "compose could not start the stack.", details=said, hint="invoke ps; invoke logs")
+    names = list(dict.fromkeys(c.service for c in bad))
+    log = run.capture(session.world, docker.logs(session.root, files, names, tail=str(LAST_LINES)), timeout=30)
+    return Problem(
+        "unhealthy",
+        f"Not ready after {watch.elapsed:.0f} s: {', '.join(names)}.",
+        causes=[f"{c.service}: {c.words}" for c in bad],
+        details=(log.stdout or log.stderr or said).strip(),
+        hint=f"invoke logs --service {names[0]}    (its last lines are above)",
+    )

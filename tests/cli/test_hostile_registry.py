@@ -1,0 +1,170 @@
+"""`invoke build` beside a registry that means harm: it goes on in time, in bounded memory, and says one line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.cli.conftest import Bench
+from tests.support import hostile_registry, process
+from tests.support.hostile_registry import BEHAVIOURS, PACKS, Behaviour, Pack
+
+#: Seconds that the build may wait for the registry, and for all else that it does on a very busy machine.
+#: A registry that keeps a client waiting does so for 60.
+WAIT, REST = 2, 25
+MEGABYTES = 200
+
+FACTS = """\
+toolchain=0123456789abcdef
+rustc=rustc 1.95.0
+host=x86_64-unknown-linux-gnu
+profile=release
+rustflags=
+lock=aa
+manifests=bb
+form=gz
+units=0
+crates=3
+"""
+DOCKERFILE = """\
+FROM rust:1-bookworm AS compile
+ARG CACHE_SCOPE
+RUN --mount=type=cache,id=${CACHE_SCOPE}-target,target=/target /compile build
+FROM debian:bookworm-slim
+COPY --from=compile /out/x /usr/local/bin/service
+"""
+
+
+@pytest.fixture
+def shop(bench: Bench) -> Bench:
+    """A machine that never built, as docker tells it."""
+    (bench.root / "docker" / "Dockerfile").write_text(DOCKERFILE)
+    bench.reply("buildx bake", leaves={"facts": FACTS, "packages": ""})
+    bench.env |= {"BUILDKIT_TASKS_PACKS_WAIT": str(WAIT)}
+    return bench
+
+
+def build(shop: Bench, server: hostile_registry.Hostile, *args: str) -> process.Done:
+    """Build, and see that it ended as a build without a shared cache does; returns what it said."""
+    env = {**shop.environment(), "BUILDKIT_TASKS_PACKS_REPOSITORY": f"{server.host}/team/cache"}
+    done, seconds, size = process.measured([process.BIN / "invoke", "build", *args], shop.root, env)
+    assert done.code == 0, done.all
+    assert seconds < WAIT + REST, done.all
+    assert size < MEGABYTES
+    assert "Traceback" not in done.all
+    return done
+
+
+def definitions(shop: Bench) -> list[str]:
+    return [call["stdin"] for call in shop.calls if "bake" in call["argv"]]
+
+
+def warning(done: process.Done) -> str:
+    """The one line on the shared cache, fit for a screen."""
+    lines = [line for line in done.err.splitlines() if line.startswith("warning: building without the shared cache: ")]
+    assert len(lines) == 1, done.err
+    assert all(char.isprintable() for char in lines[0])
+    return lines[0]
+
+
+@pytest.mark.parametrize(("behaviour", "words"), BEHAVIOURS.values(), ids=BEHAVIOURS)
+def test_a_build_survives_whatever_a_registry_answers(shop: Bench, behaviour: Behaviour, words: str) -> None:
+    with hostile_registry.running(behaviour) as server:
+        done = build(shop, server)
+        assert server.asked
+    # a machine that is too busy for the whole dialogue ends it at its deadline
+    said = warning(done)
+    assert words in said or "no time left" in said
+    assert len(definitions(shop)) == 2  # the look into the mounts, and the build
+
+
+@pytest.mark.parametrize(("spoil", "words"), PACKS.values(), ids=PACKS)
+def test_a_build_fetches_no_pack_that_is_not_one(shop: Bench, spoil: Callable[[Pack], None], words: str) -> None:
+    with hostile_registry.running(hostile_registry.sound_otherwise, spoil) as server:
+        done = build(shop, server)
+    assert words in done.err
+    assert all(char.isprintable() for char in done.err.replace("\n", ""))
+    assert len(definitions(shop)) == 2
+
+
+def test_what_a_registry_says_of_a_digest_comes_into_no_dockerfile(shop: Bench) -> None:
+    header = "DIGEST,target=/x --mount=type=secret,id=ca,target=/stolen id; cat /stolen; #"
+    with hostile_registry.running(hostile_registry.injects(header)) as server:
+        build(shop, server)
+        assert server.pack is not None
+        digest = hostile_registry.sha256(server.pack.manifest_bytes())
+    _, unpack, _ = definitions(shop)
+    target = json.loads(unpack)["target"]["caches"]
+    assert target["contexts"]["buildkit-tasks-pack"] == f"docker-image://{server.host}/team/cache@{digest}"
+    assert "stolen" not in unpack
+    assert server.host not in target["dockerfile-inline"]
+
+
+def test_a_redirect_takes_no_password_along(shop: Bench) -> None:
+    login = asked_for = 0
+    with hostile_registry.running(hostile_registry.sound_otherwise) as other:
+
+        def behave(request: hostile_registry.Request) -> bool:
+            if "authorization" not in request.headers:
+                return hostile_registry.asks_for_login('Basic realm="here"')(request)
+            return hostile_registry.moves(f"http://{other.host}{request.path}")(request)
+
+        with hostile_registry.running(behave) as server:
+            config = shop.place / "home/.docker/config.json"
+            config.parent.mkdir()
+            config.write_text(json.dumps({"auths": {server.host: {"auth": "bWU6aXQgaXMgYSBzZWNyZXQ="}}}))
+            build(shop, server)
+            login = sum("authorization" in request.headers for request in server.asked)
+        asked_for = len(other.asked)
+        assert not any("authorization" in request.headers for request in other.asked)
+    assert login
+    assert asked_for
+
+
+def test_an_answer_in_json_has_the_reason_too(shop: Bench) -> None:
+    with hostile_registry.running(BEHAVIOURS["html"][0]) as server:
+        done = build(shop, server, "--json")
+    answer = json.loads(done.out)["pull"]
+    assert answer["unpacked"] is False
+    assert "no registry gives" in answer["why_not"][0]
+
+
+def test_a_defect_of_ours_does_not_end_a_build_either(shop: Bench) -> None:
+    """Facts in a form that no script writes: whatever that raises, the build goes on."""
+    shop.reply("buildx bake", leaves={"facts": "part=x\n", "packages": ""})
+    with hostile_registry.running(hostile_registry.sound_otherwise) as server:
+        done = build(shop, server)
+    assert "Error" in warning(done)
+
+
+@pytest.mark.parametrize("task", ["cache.pull", "cache.list", "cache.expire", "images.pull"])
+def test_tasks_end_with_one_error(shop: Bench, task: str) -> None:
+    code = 52
+    with hostile_registry.running(BEHAVIOURS["html"][0]) as server:
+        done = shop.invoke(task, "--ref", f"{server.host}/team/cache")
+    if task == "images.pull" and done.code != code:  # every image is here: nobody is asked
+        assert re.search(r"error\[image-unavailable\]", done.err), done.err
+        return
+    assert done.code == code, done.err
+    assert "error[registry-malformed]" in done.err
+
+
+def test_a_pull_into_filled_mounts_says_so_and_is_no_error(shop: Bench) -> None:
+    shop.reply("buildx bake", leaves={"facts": FACTS.replace("units=0", "units=3"), "packages": ""})
+    with hostile_registry.running(hostile_registry.sound_otherwise) as server:
+        done = shop.invoke("cache.pull", "--ref", f"{server.host}/team/cache")
+        assert server.asked == []
+    assert done.code == 0, done.err
+    assert "the mounts are filled already; invoke cache.pull --replace" in done.err
+
+
+def test_a_build_without_a_shared_cache_imports_no_client(shop: Bench) -> None:
+    env = {**shop.environment(), "PYTHONPROFILEIMPORTTIME": "1"}
+    done = process.run([process.BIN / "invoke", "build"], shop.root, env)
+    assert done.code == 0, done.err
+    assert "buildkit_tasks.builds.building" in done.err
+    # ssl itself comes with invoke, through unittest.mock and asyncio
+    assert not re.search(r"\|\s+(urllib3|http\.client|buildkit_tasks\.registry_http)$", done.err, re.MULTILINE)

@@ -1,0 +1,141 @@
+"""The stack as compose runs it: jobs, start periods, ports by protocol, ready images, orphans."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import process
+
+pytestmark = pytest.mark.engine
+
+
+class Stack:
+    """A compose project of ready images, in a directory of its own."""
+
+    def __init__(self, root: Path, image: str) -> None:
+        self.root, self.image = root, image
+        self.project = f"stack-{secrets.token_hex(3)}"
+        self.env = {"CI": None, "XDG_STATE_HOME": str(root / "state"), "BUILDKIT_TASKS_STACK_HEALTH_TIMEOUT": "60"}
+        (root / "tasks.py").write_text("from buildkit_tasks import namespace\n__all__ = ['namespace']\n")
+
+    def write(self, services: Mapping[str, Mapping[str, Any]], **more: Any) -> None:
+        """The compose file: JSON, which YAML contains. Containers that would run for ever run for five minutes."""
+        base = {"image": self.image, "command": ["sleep", "300"], "init": True, "stop_grace_period": "1s"}
+        model = {"services": {n: {**base, **s} for n, s in services.items()}, **more}
+        text = "\n".join([f"name: {self.project}", *(f"{key}: {json.dumps(value)}" for key, value in model.items())])
+        (self.root / "compose.yaml").write_text(text + "\n")
+
+    def invoke(self, *args: str, **env: str) -> process.Done:
+        return process.run([process.BIN / "invoke", *args], self.root, {**self.env, **env}, timeout=300)
+
+    def running(self) -> set[str]:
+        """Services that have a running container."""
+        form = '{{.Label "com.docker.compose.service"}}'
+        label = f"label=com.docker.compose.project={self.project}"
+        return set(process.ok(["docker", "ps", "--filter", label, "--format", form], self.root).out.split())
+
+
+@pytest.fixture
+def stack(tmp_path: Path, base_images: Mapping[str, str]) -> Iterator[Stack]:
+    """One that is gone when the test is done."""
+    reference = "debian:bookworm-slim"
+    made = Stack(tmp_path, base_images.get(reference, reference))
+    yield made
+    process.run(["docker", "compose", "-p", made.project, "down", "--volumes", "--remove-orphans"], tmp_path)
+
+
+def script(text: str) -> dict[str, Any]:
+    return {"command": ["sh", "-c", text]}
+
+
+def test_a_job_that_ends_with_0_is_done_and_what_needs_it_starts_after_it(stack: Stack) -> None:
+    needs = {"init": {"condition": "service_completed_successfully"}}
+    stack.write({"init": script("exit 0"), "seed": script("sleep 1"), "web": {"depends_on": needs}})
+    done = stack.invoke("up")
+    assert done.code == 0, done.all
+    assert "everything is healthy" in done.err
+    assert "init" in done.err.partition("done with exit code 0: ")[2], done.err
+    assert "web" in stack.running()
+
+
+@pytest.mark.parametrize("needed", [True, False], ids=["needed", "nobody-needs-it"])
+def test_a_job_that_fails_is_named_with_its_exit_code_and_last_words(stack: Stack, needed: bool) -> None:
+    needs = {"depends_on": {"init": {"condition": "service_completed_successfully"}}} if needed else {}
+    stack.write({"good": {}, "init": script("echo no-such-table >&2; exit 3"), "web": needs})
+    done = stack.invoke("up")
+    assert done.code == 25, done.all
+    assert ": init." in done.err, done.err
+    assert "init: exited with code 3" in done.err
+    assert "no-such-table" in done.err
+    assert "good" not in done.err.partition("error[")[2].partition("hint")[0].replace("good ", "")
+
+
+def test_a_start_period_longer_than_the_limit_is_respected(stack: Stack) -> None:
+    check = {"test": ["CMD", "test", "-e", "/tmp/ready"], "interval": "1s", "retries": 1, "start_period": "60s"}
+    stack.write({"slow": {**script("sleep 6; touch /tmp/ready; sleep 300"), "healthcheck": check}})
+    done = stack.invoke("up", BUILDKIT_TASKS_STACK_HEALTH_TIMEOUT="2")
+    assert done.code == 0, done.all
+
+
+def test_an_unhealthy_service_is_told_with_the_time_that_passed(stack: Stack) -> None:
+    check = {"test": ["CMD", "false"], "interval": "1s", "retries": 2}
+    stack.write({"sick": {"healthcheck": check}, "well": {}})
+    done = stack.invoke("up")
+    assert done.code == 25, done.all
+    assert ": sick." in done.err
+    assert "sick: running, unhealthy" in done.err
+    assert "after 60 s" not in done.err
+
+
+def test_a_service_that_keeps_restarting_is_not_ready(stack: Stack) -> None:
+    stack.write({"loop": {**script("exit 4"), "restart": "always"}})
+    done = stack.invoke("up", BUILDKIT_TASKS_STACK_HEALTH_TIMEOUT="3")
+    assert done.code == 25, done.all
+    assert "loop" in done.err
+
+
+def test_a_ready_image_can_be_started_alone_and_brings_what_it_needs(stack: Stack) -> None:
+    stack.write({"db": {}, "cache": {"depends_on": ["db"]}, "other": {}})
+    assert stack.invoke("up", "--service", "db").code == 0
+    assert stack.running() == {"db"}
+    assert stack.invoke("up", "--service", "cache").code == 0
+    assert stack.running() == {"db", "cache"}
+    wrong = stack.invoke("up", "--service", "cach")
+    assert wrong.code == 7
+    assert "Did you mean cache?" in wrong.err
+
+
+def test_ports_count_by_protocol_and_only_for_what_is_started(stack: Stack) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        one = {"ports": [f"127.0.0.1:{number}:53/udp"]}
+        stack.write({"dns": one, "web": {"ports": [f"127.0.0.1:{number}:80"]}})
+        done = stack.invoke("up", "--service", "dns")
+        assert done.code == 0, done.all
+        refused = stack.invoke("up")
+    assert refused.code == 24
+    assert f"Port {number}/tcp, which web publishes, is in use." in refused.err
+
+
+def test_containers_that_the_file_no_longer_has_stay_unless_asked(stack: Stack) -> None:
+    stack.write({"old": {}, "web": {}})
+    assert stack.invoke("up").code == 0
+    stack.write({"web": {}})
+    done = stack.invoke("up")
+    assert done.code == 0, done.all
+    assert "orphan" in done.err
+    assert stack.running() == {"old", "web"}
+    down = stack.invoke("down")
+    assert f"{stack.project}-old-1 stays" in down.err
+    assert stack.running() == {"old"}
+    assert stack.invoke("down", "--remove-orphans").code == 0
+    assert stack.running() == set()

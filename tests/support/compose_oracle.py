@@ -1,0 +1,63 @@
+"""`docker compose config` asked for what it reads from many .env files at once.
+
+Each file is the `env_file` of an included compose file with one service, whose environment names the variables. compose
+reads those with the same code and environment as the project's own .env; only what it refuses later, when it puts the
+values into its own environment (a name that is empty, a NUL), needs a call of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support import process
+
+UNSET = "<not set>"
+
+
+def plugin() -> Path:
+    """The compose plugin itself: started without the docker in front of it, it answers in half the time."""
+    listed = process.ok(["docker", "info", "--format", "{{json .ClientInfo.Plugins}}"], Path("/")).out
+    return next(Path(p["Path"]) for p in json.loads(listed) if p["Name"] == "compose")
+
+
+def read(compose: Path, place: Path, files: Sequence[bytes], names: Sequence[str]) -> list[dict[str, str]]:
+    """The values of `names` in each file; AssertionError with compose's words where it refuses one of them."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    environment = "".join(f"      {name}: '${{{name}-{UNSET}}}'\n" for name in names)
+    includes = []
+    for number, content in enumerate(files):
+        (place / f"{number}.env").write_bytes(content)
+        (place / f"{number}.yaml").write_text(f"services:\n  s{number}:\n    image: x\n    environment:\n{environment}")
+        includes.append(f"  - path: {number}.yaml\n    project_directory: .\n    env_file: {number}.env\n")
+    (place / "compose.yaml").write_text("name: oracle\ninclude:\n" + "".join(includes))
+    done = process.run([compose, "config", "--format", "json"], place, ENVIRONMENT, timeout=120)
+    assert done.code == 0, done.err
+    services = json.loads(done.out)["services"]
+    answers = [services[f"s{number}"]["environment"] for number in range(len(files))]
+    return [{k: v.replace("$$", "$") for k, v in one.items() if v != UNSET} for one in answers]
+
+
+def refusal(compose: Path, place: Path, content: bytes) -> str:
+    """Compose's words about a file that is the project's .env; nothing where it reads it."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    (place / ".env").write_bytes(content)
+    (place / "compose.yaml").write_text("name: oracle\nservices: {s: {image: x}}\n")
+    done = process.run([compose, "config", "--quiet"], place, ENVIRONMENT)
+    said = [line for line in done.err.splitlines() if not line.startswith("time=")]
+    return "\n".join(said) if done.code else ""
+
+
+def line_of(said: str) -> int:
+    """The line that compose names, 0 where it names none."""
+    found = re.search(r": line (\d+): ", said)
+    return int(found[1]) if found else 0
+
+
+#: The only variables that files can take from the environment. None of docker's own is set.
+ENVIRONMENT: dict[str, str | None] = {"SET": "from the environment", "EMPTY": ""}

@@ -1,0 +1,427 @@
+"""A registry that means harm: a sound pack for whatever tag is asked for, and what spoils it, one at a time.
+
+Raw sockets, because most of what it does no HTTP server would. It names the toolchain that the asked tag names, so that
+a machine takes it for its own pack and goes on to the next step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import secrets
+import socket
+import socketserver
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+OCI = "application/vnd.oci.image"
+LABEL = "buildkit-tasks.pack"
+
+
+def sha256(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def layer() -> bytes:
+    """A part that is no archive, in the tar that layers are; another one each time, so that no engine has it."""
+    text = f"not an archive {secrets.token_hex(8)}".encode()
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        info = tarfile.TarInfo("deps-1.tar.gz")
+        info.size = len(text)
+        tar.addfile(info, io.BytesIO(text))
+    return out.getvalue()
+
+
+@dataclass
+class Pack:
+    """The pack as JSON values, to be spoilt before it is served."""
+
+    label: dict[str, Any]
+    layers: list[bytes] = field(default_factory=lambda: [layer()])
+    config: dict[str, Any] = field(default_factory=dict)
+    manifest: dict[str, Any] = field(default_factory=dict)
+    labels: Any = None
+
+    def config_bytes(self) -> bytes:
+        content = {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Labels": {LABEL: json.dumps(self.label)} if self.labels is None else self.labels},
+            "rootfs": {"type": "layers", "diff_ids": [sha256(blob) for blob in self.layers]},
+            **self.config,
+        }
+        return json.dumps(content).encode()
+
+    def manifest_bytes(self) -> bytes:
+        about = self.config_bytes()
+        content = {
+            "schemaVersion": 2,
+            "mediaType": f"{OCI}.manifest.v1+json",
+            "config": {"mediaType": f"{OCI}.config.v1+json", "digest": sha256(about), "size": len(about)},
+            "layers": [
+                {"mediaType": f"{OCI}.layer.v1.tar", "digest": sha256(blob), "size": len(blob)} for blob in self.layers
+            ],
+            **self.manifest,
+        }
+        return json.dumps(content).encode()
+
+
+def pack_for(tag: str) -> Pack:
+    """A pack that fits the machine that asks for the tag `scope-platform-profile-toolchain…`."""
+    scope, platform, profile, toolchain = (tag.split("-") + ["x"] * 4)[:4]
+    return Pack(
+        {
+            "format": 2,
+            "scope": scope,
+            "platform": platform,
+            "created": "2026-11-01T00:00:00+00:00",
+            "toolchain": toolchain,
+            "rustc": "rustc 1.95.0",
+            "host": "x86_64-unknown-linux-gnu",
+            "profile": profile,
+            "rustflags": "",
+            "lock": "a" * 64,
+            "form": "gz",
+            "units": 3,
+            "crates": 3,
+            "compile_seconds": 9.5,
+            "parts": {"deps-1.tar.gz": 4096},
+            "packages": ["gcc 12.2"],
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked, and the socket to answer on."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: str
+    sock: socket.socket
+    server: Hostile
+
+    def answer(
+        self, body: bytes, kind: str = "application/json", status: str = "200 OK", more: Mapping[str, str] | None = None
+    ) -> None:
+        headers = {"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close", **(more or {})}
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.sock.sendall(f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1"))
+        if self.method != "HEAD":
+            self.sock.sendall(body)
+
+
+#: Answers a request, or returns False: then the sound pack is served.
+Behaviour = Callable[[Request], bool]
+
+
+class Hostile(socketserver.ThreadingTCPServer):
+    """`asked`: every request. `pack`: the pack that is served from the first asked tag on."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 64
+
+    def __init__(self, behaviour: Behaviour, spoil: Callable[[Pack], None]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.behaviour, self.spoil = behaviour, spoil
+        self.asked: list[Request] = []
+        self.pack: Pack | None = None
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that hang up are the point."""
+
+
+class Handler(socketserver.BaseRequestHandler):
+    server: Hostile
+
+    def handle(self) -> None:
+        self.request.settimeout(60)
+        got = b""
+        while b"\r\n\r\n" not in got:
+            piece = self.request.recv(65536)
+            if not piece:
+                return
+            if not got and piece[0] == 0x16:  # a TLS hello: there is no TLS here, and clients know this answer to it
+                self.request.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+                return
+            got += piece
+        lines = got.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+        method, path, _ = lines[0].split(" ")
+        headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines[1:])}
+        body = got.partition(b"\r\n\r\n")[2]
+        while len(body) < int(headers.get("content-length", 0)):
+            body += self.request.recv(65536) or bytes(1 << 20)
+        request = Request(method, path, headers, body.decode("latin-1"), self.request, self.server)
+        self.server.asked.append(request)
+        if not self.server.behaviour(request):
+            sound(request)
+
+
+def sound(request: Request) -> None:
+    """What an honest registry answers."""
+    path = request.path.partition("?")[0]
+    if path.rstrip("/") == "/v2":
+        return request.answer(b"{}")
+    if path.endswith("/tags/list"):
+        return request.answer(b'{"name":"team/cache","tags":[]}')
+    name = path.rpartition("/")[2]
+    server = request.server
+    if server.pack is None:
+        server.pack = pack_for(name)
+        server.spoil(server.pack)
+    manifest, config = server.pack.manifest_bytes(), server.pack.config_bytes()
+    if "/manifests/" in path and (not name.startswith("sha256:") or name == sha256(manifest)):
+        return request.answer(manifest, f"{OCI}.manifest.v1+json", more={"Docker-Content-Digest": sha256(manifest)})
+    blobs = {sha256(blob): blob for blob in (*server.pack.layers, config)}
+    if "/blobs/" in path and name in blobs:
+        return request.answer(blobs[name], "application/octet-stream")
+    return request.answer(b"{}", status="404 Not Found")
+
+
+@contextmanager
+def running(behaviour: Behaviour, spoil: Callable[[Pack], None] = lambda _: None) -> Iterator[Hostile]:
+    server = Hostile(behaviour, spoil)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+# ---- behaviours
+
+
+def _at(place: str, answer: Callable[[Request], None]) -> Behaviour:
+    """A behaviour for addresses with this in them."""
+
+    def behave(request: Request) -> bool:
+        if place in request.path:
+            answer(request)
+            return True
+        return False
+
+    return behave
+
+
+def says(body: bytes, kind: str = "application/json", place: str = "/v2/") -> Behaviour:
+    return _at(place, lambda request: request.answer(body, kind))
+
+
+def drips(start: bytes, drop: bytes, pause: float = 0.5, place: str = "/v2/") -> Behaviour:
+    """A start, then a little again and again for as long as somebody listens."""
+
+    def answer(request: Request) -> None:
+        end = time.monotonic() + 60
+        with suppress(OSError):
+            request.sock.sendall(start)
+            while time.monotonic() < end:
+                request.sock.sendall(drop)
+                if pause:
+                    time.sleep(pause)
+
+    return _at(place, answer)
+
+
+def moves(address: str) -> Behaviour:
+    return _at("/v2/", lambda r: r.answer(b"", status="307 Temporary Redirect", more={"Location": address}))
+
+
+def asks_for_login(challenge: str) -> Behaviour:
+    return _at("/v2/", lambda r: r.answer(b"", status="401 Unauthorized", more={"WWW-Authenticate": challenge}))
+
+
+def fails(status: str, more: Mapping[str, str] | None = None) -> Behaviour:
+    return _at("/v2/", lambda r: r.answer(b"", status=status, more=more))
+
+
+def injects(header: str) -> Behaviour:
+    """The sound manifest, with a digest in its header that continues with whatever the attacker wants."""
+
+    def answer(request: Request) -> bool:
+        name = request.path.rpartition("/")[2]
+        if "/manifests/" not in request.path or name.startswith("sha256:"):
+            return False
+        if request.server.pack is None:
+            request.server.pack = pack_for(name)
+        body = request.server.pack.manifest_bytes()
+        request.answer(
+            body, f"{OCI}.manifest.v1+json", more={"Docker-Content-Digest": header.replace("DIGEST", sha256(body))}
+        )
+        return True
+
+    return answer
+
+
+def names_itself(request: Request) -> bool:
+    """An index whose only image is, under every name, the index."""
+    name = request.path.rpartition("/")[2]
+    if "/manifests/" not in request.path:
+        return False
+    digest = name if name.startswith("sha256:") else sha256(b"itself")
+    entry = {"mediaType": f"{OCI}.index.v1+json", "digest": digest, "size": 9}
+    image = {**entry, "mediaType": f"{OCI}.manifest.v1+json"}
+    index = {"schemaVersion": 2, "mediaType": f"{OCI}.index.v1+json", "manifests": [entry, image]}
+    request.answer(json.dumps(index).encode(), f"{OCI}.index.v1+json")
+    return True
+
+
+def goes_on(request: Request) -> bool:
+    """No packs, and a tag list whose every page names another next one."""
+    if "/manifests/" in request.path:
+        request.answer(b"{}", status="404 Not Found")
+    elif "/tags/list" in request.path:
+        number = int((re.findall(r"last=(\d+)", request.path) or ["0"])[0]) + 1
+        more = {"Link": f'</v2/team/cache/tags/list?n=1000&last={number}>; rel="next"'}
+        request.answer(json.dumps({"tags": ["all-amd64-release-x"] * 9}).encode(), more=more)
+    else:
+        return False
+    return True
+
+
+def waits(request: Request) -> bool:
+    """Takes the question and says nothing."""
+    with suppress(OSError):
+        request.sock.recv(1)
+    return True
+
+
+def sound_otherwise(_: Request) -> bool:
+    return False
+
+
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+_MANIFEST = "/manifests/"
+
+
+def _swapped(request: Request) -> bool:
+    """Another configuration than the manifest names, of the same size."""
+    pack = request.server.pack
+    if "/blobs/" not in request.path or pack is None:
+        return False
+    request.answer(pack.config_bytes().replace(b"amd64", b"arm64", 1), "application/octet-stream")
+    return True
+
+
+#: Everything that happens before a byte of a pack is fetched: the build's line must have these words.
+BEHAVIOURS: dict[str, tuple[Behaviour, str]] = {
+    "html": (says(b"<!doctype html><title>Welcome to the proxy</title>", "text/html"), "not the JSON"),
+    "empty": (says(b""), "not the JSON"),
+    "null": (says(b"null"), "NoneType where dict belongs"),
+    "list": (says(b"[1,2]"), "list where dict belongs"),
+    "number": (says(b"7"), "int where dict belongs"),
+    "without schema": (says(b"{}"), "schemaVersion"),
+    "without layers": (says(b'{"schemaVersion":2}'), "where dict belongs"),
+    "deep": (says(b'{"a":' + b"[" * 200_000), "not the JSON"),
+    "not utf-8": (says(b'{"schemaVersion":2,"a":"\xff\xfe"}'), "not the JSON"),
+    "utf-16": (says('{"schemaVersion":2}'.encode("utf-16")), "not the JSON"),
+    "names twice": (says(b'{"schemaVersion":2,"layers":[],"layers":[],"config":{}}'), "twice"),
+    "huge number": (says(b'{"schemaVersion":2,"a":' + b"9" * 400 + b"}"), "a number of 400 digits"),
+    "many numbers": (says(b'{"a":' + b"9" * 900_000 + b"}"), "a number of 900000 digits"),
+    "endless body": (drips(_HEAD + b"\r\n", b" " * 65536, 0), "an answer of more than 1048576 bytes"),
+    "endless chunks": (
+        drips(_HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b" " * 65536 + b"\r\n", 0),
+        "an answer of more than 1048576 bytes",
+    ),
+    "endless headers": (drips(b"HTTP/1.1 200 OK\r\n", b"X-More: " + b"x" * 60000 + b"\r\n", 0), "does not answer"),
+    "endless interim": (drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 99, 0), "does not answer"),
+    "slow body": (drips(_HEAD + b"Content-Length: 100000\r\n\r\n", b" "), "does not answer"),
+    "slow headers": (drips(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), "does not answer"),
+    "silent": (waits, "does not answer"),
+    "short body": (drips(_HEAD + b"Content-Length: 10\r\nConnection: close\r\n\r\n{", b"", 60), "does not answer"),
+    "garbage": (drips(b"SSH-2.0-OpenSSH_9.2\r\n", b"x" * 100, 60), "does not answer"),
+    "gzip bomb": (
+        _at("/v2/", lambda r: r.answer(b"\x1f\x8b" + bytes(9000), more={"Content-Encoding": "gzip"})),
+        "not the JSON",
+    ),
+    "redirects for ever": (moves("/v2/again"), "more than 5 redirects"),
+    "redirects to http": (moves("http://192.0.2.1/v2/x"), "only https is"),
+    "redirects to a file": (moves("file:///etc/passwd"), "only https is"),
+    "redirects to nonsense": (moves("https://[::1/\x01"), "gave an answer that no registry gives"),
+    "realm without tls": (asks_for_login('Bearer realm="http://192.0.2.1/token",service="s"'), "only https is"),
+    "realm of nonsense": (asks_for_login('Bearer realm="gopher://x",service="s"'), "only https is"),
+    "token of another shape": (
+        lambda r: (
+            says(b'{"token":["x"]}', place="/token")(r)
+            or asks_for_login(f'Bearer realm="http://{r.server.host}/token"')(r)
+        ),
+        "token",
+    ),
+    "token with a header": (
+        lambda r: (
+            says(b'{"token":"x\\r\\nX-Evil: 1"}', place="/token")(r)
+            or asks_for_login(f'Bearer realm="http://{r.server.host}/token"')(r)
+        ),
+        "token",
+    ),
+    "wants a pause": (fails("429 Too Many Requests", {"Retry-After": "3600"}), "asks to wait 3600 s"),
+    "wants nonsense": (fails("503 Service Unavailable", {"Retry-After": "9" * 400}), "answered 503"),
+    "in trouble": (fails("500 Internal Server Error"), "answered 500"),
+    "index of itself": (names_itself, "by its digest"),
+    "another configuration": (_swapped, "not the one that the manifest names"),
+    "endless tag list": (goes_on, "the tag list does not end"),
+}
+
+
+def _label(**more: Any) -> Callable[[Pack], None]:
+    return lambda pack: pack.label.update(more)
+
+
+def _manifest(**more: Any) -> Callable[[Pack], None]:
+    return lambda pack: pack.manifest.update(more)
+
+
+def _layers(**more: Any) -> Callable[[Pack], None]:
+    entry = {"mediaType": f"{OCI}.layer.v1.tar", "digest": sha256(layer()), "size": len(layer()), **more}
+    return _manifest(layers=[entry])
+
+
+def _labels(labels: Any) -> Callable[[Pack], None]:
+    def spoil(pack: Pack) -> None:
+        pack.labels = labels
+
+    return spoil
+
+
+#: Packs whose digests are right and that still must not be fetched.
+PACKS: dict[str, tuple[Callable[[Pack], None], str]] = {
+    "labels that are numbers": (_labels({LABEL: 7}), "label: int where str belongs"),
+    "labels that are a list": (_labels([LABEL]), "Labels: list where dict belongs"),
+    "half a character": (_label(rustc="\ud800"), "not Unicode"),
+    "sizes in words": (_label(parts={"deps-1.tar.gz": "many"}), "is not a size"),
+    "a part elsewhere": (_label(parts={"../../etc/cron.d/x": 1}), "is not a part"),
+    "escapes": (_label(toolchain="other", rustc="\x1b[2J\x1b]0;owned\x07\r\nrustc"), "another toolchain"),
+    "compressed layers": (_layers(mediaType=f"{OCI}.layer.v1.tar+gzip"), "not compressed"),
+    "docker's layers": (_layers(mediaType="application/vnd.docker.image.rootfs.diff.tar"), "not compressed"),
+    "large layers": (_layers(size=10**14), "its layers take 100000.0 GB"),
+    "layers of negative size": (_layers(size=-1), "is not a size"),
+    "layers of half a size": (_layers(size=1.5), "is not a size"),
+    "a digest with a command": (
+        _layers(digest=f"{sha256(b'')},target=/x --mount=type=secret,id=ca id"),
+        "not a sha256",
+    ),
+    "another algorithm": (_layers(digest="md5:d41d8cd98f00b204e9800998ecf8427e"), "not a sha256"),
+    "two media types": (_manifest(mediaType=f"{OCI}.index.v1+json"), "it is called"),
+    "an image and an index": (_manifest(manifests=[]), "an image and an index"),
+    "more layers than parts": (_label(parts={"deps-1.tar.gz": 1, "rest.tar.gz": 1}), "1 layers for 2 parts"),
+    "other layers inside": (
+        lambda pack: pack.config.update(rootfs={"diff_ids": [sha256(b"other")]}),
+        "names other layers",
+    ),
+}

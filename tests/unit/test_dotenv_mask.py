@@ -1,0 +1,57 @@
+"""Words of compose without the values of .env."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildkit_tasks.core.dotenv_mask import mask
+
+READING = "failed to read /x/.env: "
+MISSING = READING + "required variable X is missing a value"
+OPEN = READING + "line 3: unterminated quoted value"
+
+#: .env, what compose says, what is shown.
+CASES = [
+    ("PW=s3cr${et\n", READING + 'Invalid template: "s3cr${et"', READING + "Invalid template ***"),
+    (
+        'A=1\nPW="s3\n',
+        READING + 'line 3: unterminated quoted value "s3',
+        READING + "line 3: unterminated quoted value ***",
+    ),
+    (
+        "s3;cr=1\n",
+        READING + 'line 1: unexpected character ";" in variable name "s3;cr=1"',
+        READING + 'line 1: unexpected character ";" ***',
+    ),
+    ("s3 cr=1\n", READING + "line 1: key cannot contain a space", READING + "line 1: key cannot contain a space ***"),
+    (
+        "A=${X?s3}\n",
+        READING + "required variable X is missing a value: s3",
+        READING + "required variable X is missing a value ***",
+    ),
+    ("A=s3\n", READING + "something new: s3", READING + "***"),
+    ("PW=pass word\n", "services.db.x: 'pass word' is not valid, line 4", "services.db.x: '***' is not valid, line 4"),
+    ("PW='p\"q$$x'\n", 'invalid "p\\"q$$$$x"', 'invalid "***"'),
+    ("PW='first one\nsecond one'\n", "yaml: near second one", "yaml: near ***"),
+    ("PORT=120\n", "yaml: line 120: port 120 and 1200", "yaml: line 120: port *** and 1200"),
+    ("PW=hunter22\n", "postgres://u:hunter22@db", "postgres://u:***@db"),
+    ("A=1\nB=on\n", "service 1 is on", "service 1 is on"),
+    ("U=sample\nPW=geheim\n", "services.sample: geheim", "services.sample: ***"),
+    (
+        "A=x\nPW=se$cret\n",
+        'level=warning msg="The \\"cret\\" variable is not set."',
+        'level=warning msg="The \\"***\\" variable (in the value of PW, line 2 of .env) is not set."',
+    ),
+    ("PW=hunter22\nB='open hunter33xx\n", "says hunter22 and hunter33xx", "says *** and ***"),
+    ("", "as it is", "as it is"),
+]
+
+
+@pytest.mark.parametrize(("dotenv", "said", "shown"), CASES, ids=[c[1] for c in CASES])
+def test_shown(dotenv: str, said: str, shown: str) -> None:
+    assert mask(said, dotenv, "U=sample\n") == shown
+
+
+def test_values_made_of_other_values_are_masked_too() -> None:
+    assert mask("x postgres://u:abcdef@db", "PW=abcdef\nURL=postgres://u:${PW}@db\n") == "x ***"
+    assert mask("x http://from-outside/y", "URL=http://${HOST}/y\n", environment={"HOST": "from-outside"}) == "x ***"

@@ -1,0 +1,72 @@
+"""What a container does, judged as compose judges it, and as people mean it."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildkit_tasks.project import ports
+from buildkit_tasks.stack import state
+
+CHECK = {"Test": ["CMD", "true"], "StartPeriod": 5_000_000_000}
+
+
+def inspected(
+    status: str, code: int = 0, *, health: str = "", check: object = None, restart: str = "no"
+) -> dict[str, object]:
+    """A document as the engine gives it, cut down to what is read."""
+    return {
+        "Id": "abc",
+        "Name": "/shop-web-1",
+        "State": {"Status": status, "ExitCode": code, **({"Health": {"Status": health}} if health else {})},
+        "Config": {"Labels": {state.SERVICE: "web"}, "Healthcheck": check},
+        "HostConfig": {"RestartPolicy": {"Name": restart}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("document", "ready", "failed"),
+    [
+        (inspected("running"), True, False),
+        (inspected("running", health="starting", check=CHECK), False, False),
+        (inspected("running", check=CHECK), False, False),
+        (inspected("running", health="healthy", check=CHECK), True, False),
+        (inspected("running", health="unhealthy", check=CHECK), False, True),
+        (inspected("running", check={"Test": ["NONE"]}), True, False),
+        (inspected("exited"), True, False),
+        (inspected("exited", restart="on-failure"), True, False),
+        (inspected("exited", restart="always"), False, False),
+        (inspected("exited", 3), False, True),
+        (inspected("exited", 137, restart="unless-stopped"), False, False),
+        (inspected("restarting", 1, restart="always"), False, False),
+        (inspected("created"), False, False),
+        (inspected("paused"), False, False),
+        (inspected("dead"), False, True),
+    ],
+)
+def test_ready_and_failed(document: dict[str, object], ready: bool, failed: bool) -> None:
+    found = state.container(document)
+    assert (found.ready, found.failed) == (ready, failed)
+    assert (found.service, found.name) == ("web", "shop-web-1")
+    assert found.words
+
+
+def test_the_start_period_is_in_seconds() -> None:
+    assert state.container(inspected("running", check=CHECK)).start_period == 5.0
+
+
+def test_what_is_named_brings_what_it_depends_on() -> None:
+    config = {"services": {"a": {"depends_on": {"b": {}}}, "b": {"depends_on": ["c"]}, "c": {}, "d": {}}}
+    assert state.with_dependencies(config, ["a"]) == {"a", "b", "c"}
+    assert state.with_dependencies(config, []) == {"a", "b", "c", "d"}
+
+
+def test_published_ports_have_a_protocol_and_ranges_are_left_to_the_engine() -> None:
+    listed = [
+        {"published": "53", "target": 53, "protocol": "udp"},
+        {"published": "8000-8010", "target": 80},
+        {"target": 90},
+        {"published": "80", "target": 8080, "host_ip": "127.0.0.1"},
+    ]
+    config = {"services": {"web": {"ports": listed}, "other": {"ports": [{"published": "1", "target": 1}]}}}
+    found = list(ports.published(config, {"web"}))
+    assert [(p.host, p.published, p.protocol) for p in found] == [("0.0.0.0", 53, "udp"), ("127.0.0.1", 80, "tcp")]  # noqa: S104
