@@ -138,6 +138,11 @@ def bench(tmp_path: Path) -> Bench:
         for n, ref in zip("123", ("rust:1-bookworm", "debian:bookworm-slim", "postgres:15"), strict=True)
     )
     made.reply("image inspect", stdout=present)
+    # what a build for another platform made is looked at: a container of it, in which there is no file at all
+    made.reply("container create", stdout="c0ffee\n")
+    made.reply("container inspect", stdout="/bin/service\n")
+    made.reply("container cp", code=1, stderr="Error: Could not find the file\n")
+    made.reply("container rm", stdout="c0ffee\n")
     run = "sha256:run"
     made.reply(
         "buildx bake",

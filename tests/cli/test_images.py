@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Bench
+from tests.support import process
 
 NOWHERE = "localhost:1"  # a mirror that refuses connections: the network of a company that has none
 OWN = "localhost/buildkit-tasks"
@@ -149,3 +150,68 @@ def test_an_unknown_recipe_lists_the_known_ones(bench: Bench) -> None:
     assert done.code == 33
     assert "There is no recipe for 'nginx'." in done.err
     assert "one of: debian, rust, postgres, rabbitmq, rabbitmq-management" in done.err
+
+
+def for_arm(bench: Bench, *present: str) -> process.Done:
+    """The plan of a build for arm64 that compiles here, with these images in the engine and no registry."""
+    dockerfile = bench.root / "docker/Dockerfile"
+    compiling = "FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS compile"
+    dockerfile.write_text(dockerfile.read_text().replace("FROM ${RUST_IMAGE} AS compile", compiling))
+    bench.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = NOWHERE
+    listed = ("rust:1-bookworm linux/amd64", *present)
+    rows = (line.split() for line in listed)
+    bench.reply("image inspect", stdout="".join(f'["{name}"] sha256:1 {kind}\n' for name, kind in rows))
+    bench.reply("buildx inspect", stdout="Name: default\nDriver: docker\n")
+    return bench.invoke("build", "--platform", "arm64", "--plan", "--json")
+
+
+def contexts(done: process.Done) -> dict[str, str]:
+    assert done.code == 0, done.all
+    return dict(json.loads(done.out)["plan"]["bake"]["target"]["api"].get("contexts", {}))
+
+
+def test_an_image_is_present_for_the_platforms_it_has(bench: Bench) -> None:
+    """Held for arm64 alone it is no image for the engine's own builds; what stands in for those is not for arm64."""
+    found = contexts(for_arm(bench, "debian:bookworm-slim linux/arm64"))
+    assert found == {"debian:bookworm-slim::linux/arm64": "docker-image://debian:bookworm-slim"}
+
+
+def test_an_image_for_several_platforms_is_present_for_each(bench: Bench) -> None:
+    """The engine names its own first; it makes a container of the other."""
+    bench.reply("container create", stdout="c0ffee\n")
+    assert contexts(for_arm(bench, "debian:bookworm-slim linux/amd64")) == {}
+    asked = [c["argv"][1] for c in bench.calls if c["argv"][0] == "container"]
+    assert asked == ["create", "rm"]
+
+
+def test_an_image_of_another_platform_is_not_taken_for_the_one_wanted(bench: Bench) -> None:
+    bench.reply("container create", code=1, stderr="Error response from daemon: No such image\n")
+    done = for_arm(bench, "debian:bookworm-slim linux/amd64")
+    assert done.code == 19
+    assert "debian:bookworm-slim for linux/arm64 cannot be pulled here and has not been built" in done.all
+    stand_in = f"{OWN}/debian:bookworm-slim-arm64"
+    found = contexts(for_arm(bench, "debian:bookworm-slim linux/amd64", f"{stand_in} linux/arm64"))
+    assert found == {"debian:bookworm-slim::linux/arm64": f"docker-image://{stand_in}"}
+    wrong = for_arm(bench, "debian:bookworm-slim linux/amd64", f"{stand_in} linux/amd64")
+    assert wrong.code == 19, "a stand-in for another platform is none either"
+
+
+def test_where_a_registry_answers_it_gives_the_other_platform(bench: Bench, mirror: tuple[str, list[str]]) -> None:
+    bench.reply("container create", code=1, stderr="Error response from daemon: No such image\n")
+    done = for_arm(bench, "debian:bookworm-slim linux/amd64")
+    assert done.code == 19
+    bench.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = mirror[0]
+    done = bench.invoke("build", "--platform", "arm64", "--plan", "--json")
+    assert contexts(done) == {}
+
+
+def test_the_engines_own_builds_do_not_take_another_platforms_image_either(bench: Bench) -> None:
+    bench.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = NOWHERE
+    images = ("rust:1-bookworm linux/amd64", "debian:bookworm-slim linux/arm64", "postgres:15-bookworm linux/arm64")
+    lines = (f'["{name}"] sha256:1 {kind}\n' for name, kind in map(str.split, images))
+    bench.reply("image inspect", stdout="".join(lines))
+    assert {ref: r["source"] for ref, r in rows(bench).items()} == {
+        "rust:1-bookworm": "local",
+        "debian:bookworm-slim": "offline",
+        "postgres:15-bookworm": "offline",
+    }

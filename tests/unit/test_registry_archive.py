@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from buildkit_tasks.registry import archive as image_archive
 
@@ -97,3 +99,32 @@ def test_a_layer_in_an_unknown_compression_is_told(tmp_path: Path) -> None:
     manifest = json.dumps({"config": {"digest": config}, "layers": [{"digest": layer}]}).encode()
     with pytest.raises(ValueError, match="a layer cannot be read"):
         image_archive.read(layout.write(tmp_path / "a.tar", [{"digest": layout.blob(manifest)}]))
+
+
+@pytest.mark.parametrize(
+    ("head", "starter"),
+    [
+        (b"", ("", "")),
+        (b"#!/bin/sh -e\necho\n", ("", "/bin/sh")),
+        (b"#!", ("", "")),
+        (b"\x7fELF", ("", "")),
+        (elf(183), ("arm64", "")),
+        (elf(62)[:30], ("amd64", "")),
+        (b"\x7fELF\x02\x01" + b"\xff" * 200, ("machine 65535", "")),
+    ],
+)
+def test_what_starts_a_program(head: bytes, starter: tuple[str, str]) -> None:
+    assert image_archive.starts_by(head) == starter
+
+
+def test_what_starts_a_program_of_this_machine() -> None:
+    """The loader that the kernel takes: it is there."""
+    machine, loader = image_archive.starts_by(Path("/bin/ls").read_bytes()[:65536])
+    assert machine in image_archive.MACHINES.values()
+    assert Path(loader).is_file()
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=400), st.sampled_from([b"\x7fELF\x01\x01", b"\x7fELF\x02\x01", b"\x7fELF\x02\x02", b"#!"]))
+def test_any_bytes_are_read(body: bytes, magic: bytes) -> None:
+    image_archive.starts_by(magic + body)

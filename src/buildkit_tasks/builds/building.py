@@ -38,6 +38,11 @@ def prepare(session: Session, project: Project, request: BuildRequest, *, look_o
     builder = builder_facts.OWN
     if tier == "full":
         builder = builder_choice.ready(session, project.engine, request)
+    if builder.own and request.platforms and platforms.own(project.engine) not in request.platforms:
+        needed = {s.name: platforms.only_foreign(texts[s.dockerfile], s.args, s.target, project.engine) for s in chosen}
+        bases = dict.fromkeys(
+            ref for s in chosen for ref in syntax.base_images(texts[s.dockerfile], s.args) if ref not in needed[s.name]
+        )
     replacements = find(session, project.engine, tuple(bases))
     foreign = _foreign(session, project, builder, request, texts, chosen, look_only)
     used = [*replacements.values(), *(image for found in foreign.values() for image in found.values())]

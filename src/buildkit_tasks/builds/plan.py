@@ -126,7 +126,7 @@ def _check_static(settings: Settings, service: Service, text: str, engine: Engin
         return
     if "STATIC" not in syntax.arguments(text):
         why = f"{service.dockerfile} has no `ARG STATIC`: take over the newer docker/Dockerfile and docker/compile.rs"
-    elif service.args.get("RUSTFLAGS"):
+    elif "RUSTFLAGS" in service.args:  # an empty one outdoes it as well
         why = "the build argument RUSTFLAGS outdoes it: write -C target-feature=+crt-static there instead"
     elif settings.build.static == "musl" and any(p != platforms.own(engine) for p in request.platforms):
         why = "for another platform than the engine's own there is no cross compiler for musl here: static = gnu"

@@ -90,6 +90,12 @@ def foreign_bases(text: str, args: Mapping[str, str], target: str, engine: Engin
     return tuple(dict.fromkeys(s.base for s in needed if s.platform != "build" and s.base.lower() not in names))
 
 
+def only_foreign(text: str, args: Mapping[str, str], target: str, engine: Engine) -> set[str]:
+    """Those of the foreign bases that no stage of the engine's own platform starts from."""
+    here = {s.base for s in _needed(syntax.stages(text, args), target, engine) if s.platform == "build"}
+    return set(foreign_bases(text, args, target, engine)) - here
+
+
 def _needed(stages: Sequence[Stage], target: str, engine: Engine) -> list[Stage]:
     """The stages that a build up to `target` needs; `platform` is "build" for those of the engine's own platform."""
     by_name: dict[str, Stage] = {}

@@ -59,10 +59,15 @@ def foreign(
     """
     decisions = image_choice.decide(session, engine, refs)
     offline = [d for d in decisions.values() if d.source == "offline"]
+    found: dict[str, str] = {}
     if shared:
+        if session.settings.images.offline != "always":
+            here = image_choice.local(session, engine, [d.reference for d in offline], platform)
+            found = {reference: reference for reference in here}
+            offline = [d for d in offline if d.reference not in here]
         offline += _only_of_another(session, engine, decisions, platform)
-    found = {d.reference: image_names.foreign(d.use, platform) for d in offline}
-    present = image_choice.local(session, engine, found.values(), platform)
+    found |= {d.reference: image_names.foreign(d.use, platform) for d in offline}
+    present = image_choice.local(session, engine, [found[d.reference] for d in offline], platform)
     for decision in offline:
         if found[decision.reference] in present:
             continue

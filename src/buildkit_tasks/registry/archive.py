@@ -100,7 +100,7 @@ def starts_by(head: bytes) -> tuple[str, str]:
     machine = _machine(head)
     if not machine:
         return "", ""
-    with contextlib.suppress(struct.error):
+    with contextlib.suppress(struct.error, OverflowError):
         order, wide = "<" if head[5] == 1 else ">", head[4] == 2
         at: int = struct.unpack_from(order + ("Q" if wide else "I"), head, 32 if wide else 28)[0]
         size, count = struct.unpack_from(order + "HH", head, 54 if wide else 42)
