@@ -13,7 +13,7 @@ from tests.support import hostile_registry, process
 from tests.support.hostile_registry import BEHAVIOURS, PACKS, Behaviour, Pack
 
 #: Seconds that the build may wait for the registry, and for all else that it does on a very busy machine.
-#: A registry that keeps a client waiting does so for 60.
+#: A registry that keeps a client waiting does so for far longer.
 WAIT, REST = 2, 25
 MEGABYTES = 200
 

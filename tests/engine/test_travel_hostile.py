@@ -16,8 +16,8 @@ from tests.support.hostile_registry import Behaviour, Request
 
 pytestmark = pytest.mark.engine
 
-#: Seconds for a pull that never ends by itself, and for all else on a busy machine.
-PULL, REST = 20, 120
+#: Seconds for a pull that never ends by itself, and those that a whole build may take on a very busy machine.
+PULL, WHOLE = 20, 600
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,9 @@ def builds(machine: Machine, server: hostile_registry.Hostile) -> str:
     """Build beside the registry: it ends right, in time and in bounded memory. Returns all that it said."""
     env = {**machine.env, "BUILDKIT_TASKS_PACKS_REPOSITORY": f"{server.host}/team/cache"}
     argv: list[str | Path] = [process.BIN / "invoke", "build", "--no-cache"]
-    done, seconds, size = process.measured(argv, machine.site.root, env, timeout=600)
+    done, _, size = process.measured(argv, machine.site.root, env, timeout=WHOLE)
     assert done.code == 0, done.all
     assert size < 200
-    assert seconds < PULL + REST
     assert "building without the shared cache" in done.err, done.err
     assert machine.says() == "worker 8! 1.5\n"
     return done.all

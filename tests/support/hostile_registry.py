@@ -25,6 +25,10 @@ OCI = "application/vnd.oci.image"
 LABEL = "buildkit-tasks.pack"
 
 
+#: Seconds that it keeps a client waiting: longer than any test takes.
+LASTING = 900
+
+
 def sha256(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
@@ -149,7 +153,7 @@ class Handler(socketserver.BaseRequestHandler):
     server: Hostile
 
     def handle(self) -> None:
-        self.request.settimeout(60)
+        self.request.settimeout(LASTING)
         got = b""
         while b"\r\n\r\n" not in got:
             piece = self.request.recv(65536)
@@ -228,7 +232,7 @@ def drips(start: bytes, drop: bytes, pause: float = 0.5, place: str = "/v2/") ->
     """A start, then a little again and again for as long as somebody listens."""
 
     def answer(request: Request) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + LASTING
         with suppress(OSError):
             request.sock.sendall(start)
             while time.monotonic() < end:
@@ -344,8 +348,8 @@ BEHAVIOURS: dict[str, tuple[Behaviour, str]] = {
     "slow body": (drips(_HEAD + b"Content-Length: 100000\r\n\r\n", b" "), "does not answer"),
     "slow headers": (drips(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), "does not answer"),
     "silent": (waits, "does not answer"),
-    "short body": (drips(_HEAD + b"Content-Length: 10\r\nConnection: close\r\n\r\n{", b"", 60), "does not answer"),
-    "garbage": (drips(b"SSH-2.0-OpenSSH_9.2\r\n", b"x" * 100, 60), "does not answer"),
+    "short body": (drips(_HEAD + b"Content-Length: 10\r\nConnection: close\r\n\r\n{", b"", LASTING), "does not answer"),
+    "garbage": (drips(b"SSH-2.0-OpenSSH_9.2\r\n", b"x" * 100, LASTING), "does not answer"),
     "gzip bomb": (
         _at("/v2/", lambda r: r.answer(b"\x1f\x8b" + bytes(9000), more={"Content-Encoding": "gzip"})),
         "not the JSON",
