@@ -173,15 +173,18 @@ def test_missing_secret_says_how_to_make_one(bench: Bench) -> None:
     assert "invoke dotenv" in done.err
 
 
-def test_caches_are_never_named_after_the_folder(bench: Bench) -> None:
-    (bench.root / "compose.yaml").write_text("services: {}\n")
+def test_caches_are_never_named_after_the_folder_alone(bench: Bench) -> None:
     entry = service(bench.root, "api")
     del entry["build"]["args"]["CACHE_SCOPE"]
     bench.reply("config --format json", stdout=json.dumps({"name": "shop", "services": {"api": entry}}))
-    done = bench.invoke("build")
-    assert done.code == 8
-    assert "write `name: shop` at the top of compose.yaml" in done.err
-    bench.env["BUILDKIT_TASKS_CACHES_SCOPE"] = "mine"
+    # asked through a link with another name, compose names the project after the link
+    bench.reply("config --format json", stdout=json.dumps({"name": "link", "services": {}}), after="config --format")
+    bench.reply("config --format json", stdout=json.dumps({"name": "shop", "services": {"api": entry}}), once=True)
+    assert bench.invoke("build").code == 0
+    scope = json.loads(bench.call("bake")["stdin"])["target"]["api"]["args"]["CACHE_SCOPE"]
+    assert scope.startswith("shop-")
+    (bench.place / "calls.jsonl").unlink()
+    bench.env["BUILDKIT_TASKS_CACHE_SCOPE"] = "mine"
     assert bench.invoke("build").code == 0
     assert json.loads(bench.call("bake")["stdin"])["target"]["api"]["args"]["CACHE_SCOPE"] == "mine"
 

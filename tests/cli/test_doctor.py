@@ -189,13 +189,6 @@ def bad_compose(b: Bench) -> None:
     b.reply("config --format json", code=15, stderr="yaml: line 3: could not find expected ':'")
 
 
-def no_scope(b: Bench) -> None:
-    (b.root / "compose.yaml").write_text("services: {}\n")
-    content = json.loads(config(b))
-    del content["services"]["api"]["build"]["args"]["CACHE_SCOPE"]
-    b.reply("config --format json", stdout=json.dumps(content))
-
-
 def no_dotenv(b: Bench) -> None:
     (b.root / ".env").unlink()
 
@@ -262,7 +255,6 @@ FAULTS: list[tuple[str, Callable[[Bench], None]]] = [
     ("ca", missing_ca),
     ("ca", broken_ca),
     ("compose-file", bad_compose),
-    ("compose-file", no_scope),
     ("dotenv", no_dotenv),
     ("dotenv", bad_dotenv),
     ("dotenv-names", short_dotenv),

@@ -26,6 +26,7 @@ from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.images import bases as base_images
+from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project, discover
 
 from . import figures
@@ -163,11 +164,10 @@ def _contains(arena: Arena, image: str, marker: str) -> bool:
 def _contenders(session: Session, project: Project, tree: Path, name: str, scratch: Path) -> dict[str, Path]:
     """A compose file per contender, resolved (no secrets in it), with images of its own."""
     classic = Path(__file__).parents[1] / "data" / "bench" / "classic.Dockerfile"
-    plain = {s.name: s for s in project.workspace.services}
+    plain = {s.name: s for s in project.workspace.services if sources.compiles(s)}
     refs: dict[str, None] = {}
     for service in plain.values():
-        text = service.dockerfile.read_text("utf-8")
-        refs.update(dict.fromkeys(syntax.base_images(text, service.args)))
+        refs.update(dict.fromkeys(sources.needed_images(service)))
     refs.update(dict.fromkeys(syntax.base_images(classic.read_text("utf-8"), {})))
     contexts = {
         ref: f"docker-image://{other}"
@@ -203,14 +203,14 @@ def _contenders(session: Session, project: Project, tree: Path, name: str, scrat
             "services": services,
             "secrets": {"ca": {"file": session.settings.build.ca_bundle or "/dev/null"}},
         }
-        files[contender].write_text(json.dumps(content), "utf-8")
+        files[contender].write_text(docker.for_compose(content), "utf-8")
     return files
 
 
 def _source(plain: Mapping[str, Any]) -> str:
     """The cargo workspace's directory inside the context: the Dockerfile's default of SOURCE, else the context."""
     for service in plain.values():
-        for item in syntax.instructions(service.dockerfile.read_text("utf-8")):
+        for item in sources.known(service).items:
             if item.keyword == "ARG" and item.rest.startswith("SOURCE="):
                 return item.rest.split("=", 1)[1]
     return "."
@@ -244,7 +244,7 @@ def _edits(session: Session) -> Edits:
 def _clean(arena: Arena, project: Project) -> None:
     """Remove this run's images and mounts; the mounts are found by the ids that only this run used."""
     session = arena.session
-    names = [arena.image(c, s.name) for c in arena.files for s in project.workspace.services]
+    names = [arena.image(c, s.name) for c in arena.files for s in project.workspace.services if sources.compiles(s)]
     run.capture(session.world, docker.remove_images(session.root, names))
     _remove_mounts(session, arena.name)
 

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest, Service, TargetResult
+from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest, Engine, Service, TargetResult
 from buildkit_tasks.core.session import Session
-from buildkit_tasks.dockerfiles import platforms, syntax
+from buildkit_tasks.dockerfiles import platforms
+from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.images import choice as image_choice
-from buildkit_tasks.project import compose
-from buildkit_tasks.project.discover import Project
+from buildkit_tasks.project import compose, sources
+from buildkit_tasks.project.discover import Project, variables
 
-from . import builder_choice, builder_facts, fallback, plan, transfer
+from . import builder_choice, builder_facts, compose_target, fallback, inputs, plan
 from .builder_facts import Builder
 from .solve import solve
 
@@ -26,11 +27,7 @@ from .solve import solve
 def prepare(session: Session, project: Project, request: BuildRequest, *, look_only: bool = False) -> BuildPlan:
     """The plan for a request. With `look_only` nothing is made: no transfer link, no base image."""
     space = project.workspace
-    chosen = compose.select(space, request.services)
-    texts = {s.dockerfile: _dockerfile_text(s.dockerfile) for s in chosen}
-    bases = dict.fromkeys(ref for s in chosen for ref in syntax.base_images(texts[s.dockerfile], s.args))
-    find = base_images.replacements if look_only else base_images.ensure
-    links = {} if look_only else _transfer_links(session, chosen)
+    chosen = plan.with_contexts(space, compose.select(space, request.services))
     special = bool(request.platforms or request.push or request.oci)
     if request.oci:
         request = replace(request, oci=_directory(session, request.oci, make=not look_only))
@@ -38,17 +35,24 @@ def prepare(session: Session, project: Project, request: BuildRequest, *, look_o
     builder = builder_facts.OWN
     if tier == "full":
         builder = builder_choice.ready(session, project.engine, request)
-    if builder.own and request.platforms and platforms.own(project.engine) not in request.platforms:
-        needed = {s.name: platforms.only_foreign(texts[s.dockerfile], s.args, s.target, project.engine) for s in chosen}
-        bases = dict.fromkeys(
-            ref for s in chosen for ref in syntax.base_images(texts[s.dockerfile], s.args) if ref not in needed[s.name]
-        )
+    files = {s.name: file for s in chosen if (file := sources.read(s)) is not None}
+    name = "DOCKER_DEFAULT_PLATFORM"
+    default = session.world.env.get(name) or session.dotenv.get(name, "")
+    places = {s.name: plan.places_of(s, request, project.engine, builder, default) for s in chosen}
+    there = builder_facts.at(project.engine, builder)
+    bases = dict.fromkeys(
+        image for s in chosen for image in _bases(s, files.get(s.name), places[s.name], there, own=builder.own)
+    )
+    find = base_images.replacements if look_only else base_images.ensure
     replacements = find(session, project.engine, tuple(bases))
-    foreign = _foreign(session, project, builder, request, texts, chosen, look_only)
+    files, paths, frontends = inputs.without_syntax(session, project.engine, chosen, files, look_only=look_only)
+    links = {} if look_only else inputs.links(session, chosen)
+    foreign = _foreign(session, project, builder, files, chosen, places, look_only)
     used = [*replacements.values(), *(image for found in foreign.values() for image in found.values())]
     around = plan.Surroundings(
-        dockerfiles=texts,
-        replacements=replacements,
+        dockerfiles=files,
+        files={**inputs.paths(chosen, links), **paths},
+        replacements={**replacements, **frontends},
         foreign=foreign,
         sources={} if builder.own else _sources(session, project, builder, used, make=not look_only),
         tier=tier if special else "full",
@@ -56,8 +60,34 @@ def prepare(session: Session, project: Project, request: BuildRequest, *, look_o
         transfer=links,
         ci=session.world.ci,
         proxies=plan.proxies(session.world.env),
+        default_platform=default,
     )
-    return plan.make(session.settings, space, project.engine, request, around)
+    made = plan.make(session.settings, space, project.engine, request, around)
+    for note in made.notes:
+        session.report.say(note)
+    return made
+
+
+def _bases(
+    service: Service, file: Dockerfile | None, places: Sequence[str], engine: Engine, *, own: bool
+) -> tuple[str, ...]:
+    """The images that a build starts from on the engine's own platform; `own`: the engine's builder builds."""
+    needed = plan.needs_of(service, file, places, engine).images
+    if file is None or not own or not places or platforms.own(engine) in places:
+        return needed
+    elsewhere = platforms.only_foreign(file, service.args, service.target, engine)
+    return tuple(image for image in needed if image not in elsewhere)
+
+
+def compiling(made: BuildPlan) -> BuildPlan:
+    """The plan, for what works on the caches of a compile step. Raises `Problem` cache-missing without one."""
+    if made.groups:
+        return made
+    raise Problem(
+        "cache-missing",
+        f"No step of the Dockerfiles of {', '.join(s.name for s in made.services)} compiles in a target mount.",
+        hint="docs/how-to/cache.md shows the mounts that a build needs",
+    )
 
 
 def execute(session: Session, project: Project, decided: BuildPlan, how: str = "auto") -> BuildOutcome:
@@ -75,9 +105,11 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
         )
     for platform, route in decided.routes.items():
         session.report.say(f"  {platform}  {route}")
+    names = (n for s in decided.services for n in compose_target.secret_variables(s, decided.workspace))
+    secrets = variables(session, tuple(dict.fromkeys(names)))
     with ThreadPoolExecutor(1) as pool:
         before = pool.submit(image_choice.ids, session, [s.image for s in decided.services])
-        progress, digests = solve(session, decided, decided.definition, how)
+        progress, digests = solve(session, decided, decided.definition, how, variables=secrets)
         old = before.result()
     definition = decided.definition["target"]
     if foreign := [p for p in decided.routes if p != platforms.own(project.engine)]:
@@ -85,7 +117,7 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
 
         image_start.look(session, decided, foreign)
     targets = tuple(
-        _target_result(s, definition[s.name], digests.get(s.name, {}), old.get(s.image, "")) for s in decided.services
+        _target_result(s, definition[s.key], digests.get(s.key, {}), old.get(s.image, "")) for s in decided.services
     )
     return BuildOutcome(
         seconds=session.world.clock() - began,
@@ -111,18 +143,21 @@ def _foreign(
     session: Session,
     project: Project,
     builder: Builder,
-    request: BuildRequest,
-    texts: Mapping[Path, str],
+    files: Mapping[str, Dockerfile],
     chosen: Sequence[Service],
+    places: Mapping[str, tuple[str, ...]],
     look_only: bool,
 ) -> dict[str, dict[str, str]]:
     """By platform other than its node's own: base images that no registry gives here, and what stands for them."""
     found = {}
-    for platform in builder_facts.platforms_for(request, project.engine, builder):
+    for platform in dict.fromkeys(p for s in chosen for p in places[s.name]):
         there = builder_facts.at(project.engine, builder, platform)
         if platform != platforms.own(there):
             refs = (
-                ref for s in chosen for ref in platforms.foreign_bases(texts[s.dockerfile], s.args, s.target, there)
+                ref
+                for s in chosen
+                if s.name in files and platform in places[s.name]
+                for ref in platforms.foreign_bases(files[s.name], s.args, s.target, there, platform, tuple(s.contexts))
             )
             found[platform] = base_images.foreign(
                 session,
@@ -155,25 +190,6 @@ def _target_result(
     digest = metadata.get("containerimage.digest", "")
     same = before in (digest, metadata.get("containerimage.config.digest", "")) and before != ""
     return TargetResult(service.name, next(iter(target["tags"]), service.image), digest, changed=not same)
-
-
-def _transfer_links(session: Session, chosen: Sequence[Service]) -> dict[Path, Path]:
-    """Per context the link to build through: BuildKit remembers transfers by the last component of a path."""
-    return {
-        context: transfer.guard(context, session.state, [s.dockerfile for s in chosen if s.context == context])
-        for context in dict.fromkeys(s.context for s in chosen)
-    }
-
-
-def _dockerfile_text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise Problem(
-            "compose-invalid",
-            f"The Dockerfile {path} cannot be read: {error.strerror}.",
-            hint="correct `dockerfile:` in the compose file",
-        ) from error
 
 
 def _check_layer_cache(session: Session, project: Project) -> None:

@@ -18,6 +18,7 @@ from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.images import choice as image_choice
+from buildkit_tasks.project import sources
 
 from . import failure as build_failure
 from . import plain_log, tiers
@@ -58,7 +59,8 @@ def execute(
     progress = Progress()
     targets: dict[str, Any] = dict(decided.definition["target"])
     prepared = None
-    if chosen.name == "legacy":
+    _check_keys(decided, targets, chosen)
+    if chosen.name == "legacy" and decided.groups:
         prepared = _prepare(session, decided, targets)
         why = {**decided.reasons, "incremental": "each build starts from the layer of the dependencies"}
         decided = replace(decided, incremental=False, reasons=why)
@@ -67,19 +69,19 @@ def execute(
         targets = {n: {**t, "args": {k: v for k, v in t["args"].items() if k not in same}} for n, t in targets.items()}
     with build_view.building(session.report, decided, progress, how) as view:
         for service in decided.services:
-            target = targets[service.name]
-            text = service.dockerfile.read_text("utf-8")
+            target = targets[service.key]
+            file = sources.read(service)
+            text = file.text if file else ""
             replaced = {
                 ref: str(use).removeprefix("docker-image://")
                 for ref, use in target.get("contexts", {}).items()
                 if str(use).startswith("docker-image://")
             }
-            if prepared:
+            if prepared and service in decided.compiled:
                 text = tiers.legacy(text, target["args"], replaced, prepared)
             else:
                 text = tiers.portable(text, {**_platform(session), **target["args"]}, replaced)
-            context = Path(target["context"])
-            one = docker.build_one(session.root, context, target, text, buildkit=chosen.name == "each")
+            one = docker.build_one(session.root, target["context"], target, text, buildkit=chosen.name == "each")
             log = plain_log.PlainLog(service.name, time.time)
 
             def hear(chunk: bytes, log: plain_log.PlainLog = log) -> None:
@@ -112,6 +114,27 @@ def execute(
     )
 
 
+def _check_keys(decided: BuildPlan, targets: Mapping[str, Any], chosen: Tier) -> None:
+    """Refuse what only bake, or only BuildKit, can do. Raises `Problem` compose-key-unsupported."""
+    never = {"entitlements", "attest", "cache-to", "no-cache-filter"}
+    never |= {"ssh", "platforms"} if chosen.name == "legacy" else set()
+    for service in decided.services:
+        target = targets[service.key]
+        keys = [key for key in target if key in never]
+        keys += [f"contexts {n}" for n, v in target.get("contexts", {}).items() if not v.startswith("docker-image://")]
+        if chosen.name == "legacy" and service.build.get("secrets"):
+            keys.append("secrets")
+        if service.remote:
+            keys.append("context")
+        if keys:
+            raise Problem(
+                "compose-key-unsupported",
+                f"The service {service.name!r} asks for what this engine cannot do: {', '.join(keys)}.",
+                causes=[chosen.reason],
+                hint="invoke engine.install; --service NAME leaves it out",
+            )
+
+
 def _id(ids: Mapping[str, str], image: str) -> str:
     """An image's id; podman calls images by their whole names."""
     return next((ids[n] for n in (image, f"docker.io/{image}", f"docker.io/library/{image}") if n in ids), "")
@@ -132,9 +155,9 @@ def _prepare(session: Session, decided: BuildPlan, targets: Mapping[str, Any]) -
     An image, not a list of COPY lines: layers are few before BuildKit, and what is copied out of one is compared by
     content, so an edit of code leaves the layer of the dependencies alone.
     """
-    service = decided.services[0]
-    target = targets[service.name]
-    text = service.dockerfile.read_text("utf-8")
+    service = decided.groups[0][0]
+    target = targets[service.key]
+    text = sources.known(service).text
     source = target["args"].get("SOURCE") or _default(text, "SOURCE") or "."
     root = (service.context / source).resolve()
     folder = session.state / "legacy"
@@ -150,7 +173,7 @@ def _prepare(session: Session, decided: BuildPlan, targets: Mapping[str, Any]) -
     run.check(session.world, made)
     return LegacyBuild(
         source=source,
-        binaries=tuple(dict.fromkeys(s.binary for s in decided.workspace.services if s.context == service.context)),
+        binaries=tuple(dict.fromkeys(s.binary for s in decided.workspace.services if sources.same_build(s, service))),
         members=members,
         profile=decided.profile,
         prepared=image,

@@ -13,25 +13,31 @@ from typing import Any
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, BuildRequest, Engine, Service, Workspace
 from buildkit_tasks.core.settings import Settings
-from buildkit_tasks.dockerfiles import platforms, syntax
-from buildkit_tasks.project import compose
+from buildkit_tasks.dockerfiles import platforms
+from buildkit_tasks.dockerfiles.document import Dockerfile, Needs, lookup_name
+from buildkit_tasks.engine.facts import dotted
+from buildkit_tasks.project import compose, sources
 
+from . import compile_groups, compose_target
 from .builder_facts import OWN, Builder, assigned, at, platforms_for
+from .compile_groups import Group
 
 
 @dataclass(frozen=True)
 class Surroundings:
     """What the edges found out for a plan.
 
-    `dockerfiles`: text by path. `replacements`: image reference to the one to use instead. `transfer`: context
-    directory to the link that BuildKit shall read it through. `foreign`: `replacements` for platforms other than the
-    engine's own. `sources`: image to what a named context calls it, where the builder does not share the engine's
-    images. `tier`: what the engine can do. `builder`: the one in use, with its nodes where it is not the engine's own.
-    `ci`: a CI system runs us. `proxies`: the host's proxy variables, which every builder knows as arguments and keeps
-    out of layers and cache keys.
+    `dockerfiles`: by service; none for one whose context is a URL. `files`: by service the path of its Dockerfile for
+    BuildKit. `replacements`: image reference to the one to use instead. `transfer`: directory to the link that BuildKit
+    shall read it through. `foreign`: `replacements` for platforms other than the engine's own. `sources`: image to what
+    a named context calls it, where the builder does not share the engine's images. `tier`: what the engine can do.
+    `builder`: the one in use, with its nodes where it is not the engine's own. `ci`: a CI system runs us. `proxies`:
+    the host's proxy variables, which every builder knows as arguments and keeps out of layers and cache keys.
+    `default_platform`: for services that name none.
     """
 
-    dockerfiles: Mapping[Path, str]
+    dockerfiles: Mapping[str, Dockerfile]
+    files: Mapping[str, Path] = field(default_factory=dict)
     replacements: Mapping[str, str] = field(default_factory=dict)
     transfer: Mapping[Path, Path] = field(default_factory=dict)
     foreign: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -40,52 +46,111 @@ class Surroundings:
     builder: Builder = OWN
     ci: bool = False
     proxies: Mapping[str, str] = field(default_factory=dict)
+    default_platform: str = ""
 
 
 def make(
     settings: Settings, space: Workspace, engine: Engine, request: BuildRequest, around: Surroundings
 ) -> BuildPlan:
-    """The whole decision for one build. Problems: of `workspace.select` and `platforms.check`, settings-invalid."""
+    """The whole decision for one build.
+
+    Problems: of `compose.select` and `platforms.check`, settings-invalid, compose-key-unsupported, bad-argument.
+    """
     chosen = compose.select(space, request.services)
+    every = with_contexts(space, chosen)
     incremental, why = _incremental(settings, request, around)
-    request = replace(request, platforms=platforms_for(request, engine, around.builder))
-    profile = request.profile or settings.build.profile
     compression, why_compression = _compression(engine, incremental, around.builder)
-    routes = _routes(chosen, engine, request, around)
-    nonce = secrets.token_hex(8) if request.no_cache else ""
-    common = {
-        "PROFILE": profile,
-        "CARGO_INCREMENTAL": "1" if incremental else "0",
-        "REBUILD": nonce,
-        "STATIC": settings.build.static,
-        "BUILDKIT_CACHE_MOUNT_NS": settings.caches.namespace,
-    }
-    bins = "" if len(chosen) == len(space.services) else " ".join(dict.fromkeys(s.binary for s in chosen))
+    places = {s.name: places_of(s, request, engine, around.builder, around.default_platform) for s in every}
+    routes = _routes(every, engine, request, around, places)
+    twins = {s.name: other for s in space.services for other in every if sources.same_build(s, other)}
+    files = {n: around.dockerfiles[other.name] for n, other in twins.items() if other.name in around.dockerfiles}
+    there = at(engine, around.builder)
+    needs = {s.name: needs_of(s, files.get(s.name), places.get(s.name, ()), there) for s in space.services}
+    groups = compile_groups.find(space.services, files, needs, settings.build.binary_arg)
     targets: dict[str, Any] = {}
     mounts: dict[str, None] = {}
-    for service in chosen:
-        text = around.dockerfiles[service.dockerfile]
-        _check_static(settings, service, text, engine, request)
-        ours = {**common, "BINS": bins, "PROGRAMS": _programs(space, service), "CACHE_SCOPE": space.scope}
-        args = _arguments(service, text, ours, settings)
-        args = {**around.proxies, **args}
-        targets[service.name] = _target(service, text, args, settings, around, compression)
-        targets[service.name] |= _destination(service, request)
-        for platform in request.platforms or (platforms.own(engine),):
-            known = _platform_args(at(engine, around.builder, platform), platform)
-            mounts.update(dict.fromkeys(syntax.cache_ids(text, {**known, **args})))
-    _layer_caches(targets, settings)
+    notes: list[str] = []
+    nonce = secrets.token_hex(8)
+    for service in every:
+        file = around.dockerfiles.get(service.name)
+        target = compose_target.make(service, space, dotted(engine.compose))
+        target |= _source(service, around)
+        if file and (group := groups.get(service.name)):
+            _check_static(settings, service, file, engine, request)
+            again = nonce if "REBUILD" in file.arguments and (request.no_cache or target.get("no-cache")) else ""
+            if again:
+                target.pop("no-cache", None)
+            target["args"] = compile_groups.arguments(
+                *(service, file, group, group.only(every), space.scope, settings, request),
+                incremental=incremental,
+                nonce=again,
+            )
+            _add_secrets(target, file, settings)
+        elif request.no_cache:
+            target["no-cache"] = True
+        if target.get("no-cache") and (file is None or file.has_cache_mounts):
+            # BuildKit would empty the mounts, other projects' of that name too: https://github.com/moby/buildkit/issues/4250
+            target["args"]["BUILDKIT_CACHE_MOUNT_NS"] = nonce
+        elif settings.caches.namespace:
+            target["args"]["BUILDKIT_CACHE_MOUNT_NS"] = settings.caches.namespace
+        target["args"] = {**around.proxies, **target["args"]}
+        _replace_images(service, target, needs[service.name], places[service.name], around, notes)
+        target.setdefault("output", [compression if service.name in groups else "type=docker"])
+        target |= _destination(service, request, target, places[service.name])
+        for platform in places[service.name] or (platforms.own(engine),):
+            known = platforms.arguments(at(engine, around.builder, platform), platform)
+            mounts.update(dict.fromkeys(file.cache_ids({**known, **target["args"]}) if file else ()))
+        targets[service.key] = {name: value for name, value in target.items() if value or name == "tags"}
+    _layer_caches(targets, settings, next((s.key for s in chosen if s.name in groups), chosen[0].key))
+    grouped = [g.only(every) for g in {id(groups[s.name]): groups[s.name] for s in every if s.name in groups}.values()]
     return BuildPlan(
         workspace=space,
         services=chosen,
-        profile=profile,
-        incremental=incremental,
-        definition={"group": {"default": {"targets": list(targets)}}, "target": targets},
-        reasons={"incremental": why, "layers": why_compression, "binaries": bins or "all (one cargo run for all)"},
+        profile=compile_groups.profile(settings, request, grouped[0].services[0]) if grouped else "",
+        incremental=incremental and bool(grouped),
+        definition={"group": {"default": {"targets": [s.key for s in chosen]}}, "target": targets},
+        reasons={"incremental": why, "layers": why_compression, "binaries": _binaries(grouped)},
         mounts=tuple(mounts),
         routes={r.platform: f"{r.how}: {r.why}{_where(around.builder, r.platform)}" for r in routes},
         builder=around.builder.name,
+        groups=tuple(group.services for group in grouped),
+        notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def with_contexts(space: Workspace, chosen: Sequence[Service]) -> tuple[Service, ...]:
+    """The services, and those whose images are contexts of theirs (`additional_contexts: service:NAME`)."""
+    names = [service.name for service in chosen]
+    by_name = {service.name: service for service in space.services}
+    for name in names:
+        values = by_name[name].contexts.values()
+        more = (value.partition(":")[2] for value in values if value.startswith("service:"))
+        names += [other for other in more if other in by_name and other not in names]
+    return tuple(service for service in space.services if service.name in names)
+
+
+def places_of(
+    service: Service, request: BuildRequest, engine: Engine, builder: Builder, default: str = ""
+) -> tuple[str, ...]:
+    """The platforms to name to buildx for one service; none where the engine makes images of its own kind."""
+    named = request.platforms or service.platforms or ((default,) if default else ())
+    return named or platforms_for(request, engine, builder)
+
+
+def needs_of(service: Service, file: Dockerfile | None, places: Sequence[str], engine: Engine) -> Needs:
+    """What the build of one service asks for, on all its platforms together."""
+    if file is None:
+        return Needs()
+    found = [
+        file.needs({**platforms.arguments(engine, place), **service.args}, service.target, tuple(service.contexts))
+        for place in places or (platforms.own(engine),)
+    ]
+    stages = {stage.number: stage for needs in found for stage in needs.stages}
+    return Needs(tuple(stages.values()), tuple(dict.fromkeys(image for needs in found for image in needs.images)))
+
+
+def _binaries(groups: Sequence[Group]) -> str:
+    return "; ".join(" ".join(group.binaries) for group in groups) or "none"
 
 
 def _where(builder: Builder, platform: str) -> str:
@@ -94,21 +159,27 @@ def _where(builder: Builder, platform: str) -> str:
 
 
 def _routes(
-    chosen: Sequence[Service], engine: Engine, request: BuildRequest, around: Surroundings
+    services: Sequence[Service],
+    engine: Engine,
+    request: BuildRequest,
+    around: Surroundings,
+    places: Mapping[str, tuple[str, ...]],
 ) -> list[platforms.Route]:
-    """How each platform asked for is reached, the worst of all services; refuses what should not be tried."""
-    found = [
-        platforms.worst(
-            [
-                platforms.route(
-                    around.dockerfiles[s.dockerfile], s.args, s.target, platform, at(engine, around.builder, platform)
-                )
-                for s in chosen
-            ]
-        )
-        for platform in request.platforms
-    ]
-    platforms.check(engine, around.tier, around.builder.driver, request, found)
+    """How each platform is reached, the worst of all services; refuses what should not be tried."""
+    found = []
+    for platform in dict.fromkeys(p for s in services for p in places[s.name]):
+        there = at(engine, around.builder, platform)
+        routes = [
+            platforms.route(around.dockerfiles[s.name], s.args, s.target, platform, there, tuple(s.contexts))
+            for s in services
+            if platform in places[s.name] and s.name in around.dockerfiles
+        ]
+        found += [platforms.worst(routes)] if routes else []
+    several = max((places[s.name] for s in services), key=len)
+    asked = replace(request, platforms=several if request.platforms or len(several) > 1 else request.platforms)
+    # a platform that the compose file names is asked for there, emulated or not
+    checked = found if request.platforms else []
+    platforms.check(engine, around.tier, around.builder.driver, asked, checked)
     nodes = {node.name: platform for platform, node in assigned(around.builder, request.platforms).items()}
     if request.oci and len(nodes) > 1:
         raise Problem(
@@ -116,15 +187,18 @@ def _routes(
             f"buildx joins images of several nodes ({', '.join(nodes)}) in a registry only.",
             hint="--push HOST/PATH, or one --platform at a time",
         )
-    return found
+    own = () if request.platforms or not around.builder.own else (platforms.own(engine),)
+    return [route for route in found if route.platform not in own]
 
 
-def _check_static(settings: Settings, service: Service, text: str, engine: Engine, request: BuildRequest) -> None:
+def _check_static(
+    settings: Settings, service: Service, file: Dockerfile, engine: Engine, request: BuildRequest
+) -> None:
     """Where the setting `static` would have no effect, or a wrong one, it is refused."""
     why = ""
     if not settings.build.static:
         return
-    if "STATIC" not in syntax.arguments(text):
+    if "STATIC" not in file.arguments:
         why = f"{service.dockerfile} has no `ARG STATIC`: take over the newer docker/Dockerfile and docker/compile.rs"
     elif "RUSTFLAGS" in service.args:  # an empty one outdoes it as well
         why = "the build argument RUSTFLAGS outdoes it: write -C target-feature=+crt-static there instead"
@@ -136,9 +210,11 @@ def _check_static(settings: Settings, service: Service, text: str, engine: Engin
         )
 
 
-def _destination(service: Service, request: BuildRequest) -> dict[str, Any]:
+def _destination(
+    service: Service, request: BuildRequest, target: Mapping[str, Any], places: Sequence[str]
+) -> dict[str, Any]:
     """Where an image goes, and for which platforms, where that is not the engine and its own."""
-    where: dict[str, Any] = {"platforms": list(request.platforms)} if request.platforms else {}
+    where: dict[str, Any] = {"platforms": list(places)} if places else {}
     if request.push:
         image = pushed_name(service, request.push)
         where |= {"tags": [image], "output": ["type=image,push=true"]}
@@ -146,8 +222,10 @@ def _destination(service: Service, request: BuildRequest) -> dict[str, Any]:
             where |= {"tags": [], "output": [f"type=image,name={repository(image)},push=true,push-by-digest=true"]}
     elif request.oci:
         where |= {"output": [f"type=oci,dest={request.oci}/{service.name}.tar"]}
-    elif request.platforms:
-        where |= {"output": ["type=docker" if len(request.platforms) == 1 else "type=image"]}
+    elif "output" in (service.build.get("x-bake") or {}):
+        where |= {"output": target["output"]}
+    elif places:
+        where |= {"output": ["type=docker" if len(places) == 1 else "type=image"]}
     return where
 
 
@@ -161,7 +239,7 @@ def repository(image: str) -> str:
     return image.rpartition(":")[0] if ":" in image.rpartition("/")[2] else image
 
 
-def _layer_caches(targets: Mapping[str, dict[str, Any]], settings: Settings) -> None:
+def _layer_caches(targets: Mapping[str, dict[str, Any]], settings: Settings, writer: str) -> None:
     """BuildKit's own caches: every target reads them; one writes, because they share all but a last small layer."""
     sources, places = list(settings.caches.layers_from), list(settings.caches.layers_to)
     for name, given in (("caches.layers_from", sources), ("caches.layers_to", places)):
@@ -172,11 +250,11 @@ def _layer_caches(targets: Mapping[str, dict[str, Any]], settings: Settings) -> 
                     f"{name} = {one!r} is no layer cache.",
                     hint="for example type=registry,ref=HOST/PATH:layers,mode=max",
                 )
-    for number, target in enumerate(targets.values()):
+    for key, target in targets.items():
         if sources:
-            target["cache-from"] = sources
-        if places and number == 0:
-            target["cache-to"] = places
+            target["cache-from"] = [*target.get("cache-from", ()), *sources]
+        if places and key == writer:
+            target["cache-to"] = [*target.get("cache-to", ()), *places]
 
 
 def _incremental(settings: Settings, request: BuildRequest, around: Surroundings) -> tuple[bool, str]:
@@ -204,82 +282,61 @@ def _compression(engine: Engine, incremental: bool, builder: Builder) -> tuple[s
     return "type=docker", "compressed as docker build does"
 
 
-def _programs(space: Workspace, service: Service) -> str:
-    """The programs of all services that one cargo run compiles together with this one's, whichever are chosen.
-
-    Features of dependencies depend on which packages are selected: so the selection never depends on the choice.
-    """
-
-    def group(one: Service) -> tuple[object, ...]:
-        return one.context, one.dockerfile, {name: value for name, value in one.args.items() if name != "BIN"}
-
-    return " ".join(sorted({one.binary for one in space.services if group(one) == group(service)}))
-
-
-def _arguments(service: Service, text: str, ours: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """The service's own arguments, and ours where the Dockerfile declares them; empty ones would only change keys."""
-    declared = syntax.arguments(text) | {"BUILDKIT_CACHE_MOUNT_NS"}
-    if ours["REBUILD"] and "REBUILD" not in declared:
-        raise Problem(
-            "bad-argument",
-            f"{service.dockerfile} has no `ARG REBUILD`, so --no-cache has no safe way to run its steps again.",
-            causes=["docker's own --no-cache would also throw away the cache mounts (moby/buildkit#4250)"],
-            hint="add `ARG REBUILD` before the compile step",
-        )
-    args = dict(service.args)
-    for name, value in ours.items():
-        if name == "CACHE_SCOPE" and args.get(name) and not settings.caches.scope:
-            continue  # the compose file decides, so that plain `docker compose build` uses the same mounts
-        if name in declared and value:
-            args[name] = value
-    return args
+def _source(service: Service, around: Surroundings) -> dict[str, Any]:
+    """Where the context and the Dockerfile come from."""
+    if service.remote:
+        found: dict[str, Any] = {"context": service.remote, "dockerfile": str(service.dockerfile)}
+    else:
+        context = around.transfer.get(service.context, service.context)
+        found = {"context": str(context), "dockerfile": str(around.files.get(service.name, service.dockerfile))}
+    if service.inline:
+        found.pop("dockerfile")
+        found["dockerfile-inline"] = around.dockerfiles[service.name].text
+    return found
 
 
-def _target(
+def _replace_images(
     service: Service,
-    text: str,
-    args: Mapping[str, str],
-    settings: Settings,
+    target: dict[str, Any],
+    needs: Needs,
+    places: Sequence[str],
     around: Surroundings,
-    output: str,
-) -> dict[str, Any]:
-    context = around.transfer.get(service.context, service.context)
-    file = service.dockerfile
-    if file.is_relative_to(service.context):
-        file = context / file.relative_to(service.context)
-    contexts = dict(service.contexts)
-    for reference in syntax.base_images(text, service.args):
-        if reference in around.replacements:
-            contexts.setdefault(reference, _source(around, around.replacements[reference]))
-    for platform, images in around.foreign.items():
-        # BuildKit asks for NAME::PLATFORM before NAME
-        contexts |= {f"{reference}::{platform}": _source(around, image) for reference, image in images.items()}
-    target: dict[str, Any] = {
-        "context": str(context),
-        "dockerfile": str(file),
-        "args": dict(args),
-        "tags": [service.image],
-        "output": [output],
+    notes: list[str],
+) -> None:
+    """Directories through their links, and other images in the place of base images, as named contexts."""
+    given = target.get("contexts", {})
+    contexts = {
+        name: str(around.transfer[Path(value)]) if Path(value) in around.transfer else value
+        for name, value in given.items()
     }
-    if service.target:
-        target["target"] = service.target
+    for reference in needs.images:
+        if reference in around.replacements:
+            image = around.replacements[reference]
+            contexts.setdefault(lookup_name(reference), around.sources.get(image, f"docker-image://{image}"))
+    for platform, images in around.foreign.items():
+        if platform in places:
+            # BuildKit asks for NAME::PLATFORM before NAME
+            contexts |= {
+                f"{lookup_name(ref)}::{platform}": around.sources.get(image, f"docker-image://{image}")
+                for ref, image in images.items()
+                if ref in needs.images
+            }
+    file = around.dockerfiles.get(service.name)
+    if file and file.syntax in around.replacements:
+        target["args"]["BUILDKIT_SYNTAX"] = around.replacements[file.syntax]
+    if contexts != given and target.pop("pull", False):
+        notes.append(f"{service.name}: `pull` has no effect, because other images stand in for its base images here")
     if contexts:
         target["contexts"] = contexts
-    known = {m.options.get("id") for m in syntax.mounts(text) if m.type == "secret"}
-    files = {"ca": settings.build.ca_bundle, "cargo-config": settings.build.cargo_config}
-    secret = [f"id={name},src={file}" for name, file in files.items() if file and name in known]
-    if secret:
-        target["secret"] = secret
-    return target
 
 
-def _source(around: Surroundings, image: str) -> str:
-    return around.sources.get(image, f"docker-image://{image}")
-
-
-def _platform_args(engine: Engine, platform: str) -> dict[str, str]:
-    system, _, arch = platform.partition("/")
-    return {"TARGETARCH": arch.partition("/")[0], "TARGETOS": system, "BUILDARCH": engine.arch}
+def _add_secrets(target: dict[str, Any], file: Dockerfile, settings: Settings) -> None:
+    """The CA bundle and cargo's configuration, where the Dockerfile asks for them and the compose file has none."""
+    given = ",".join(target.get("secret", ()))
+    for name, path in (("ca", settings.build.ca_bundle), ("cargo-config", settings.build.cargo_config)):
+        if path and name in file.secrets and not re.search(rf"\bid={name}\b", given):
+            entry = f"id={name}," + compose_target.field(f"src={path}")
+            target["secret"] = [*target.get("secret", ()), entry]
 
 
 #: Arguments that every builder knows without an ARG: https://docs.docker.com/build/building/variables/#proxy-arguments
@@ -306,10 +363,11 @@ def describe(plan: BuildPlan) -> dict[str, Any]:
     return {
         "project": plan.workspace.project,
         "services": [s.name for s in plan.services],
-        "binaries": [s.binary for s in plan.services],
+        "binaries": [s.binary for s in plan.compiled],
         "profile": plan.profile,
         "incremental": plan.incremental,
         "reasons": dict(plan.reasons),
+        "notes": list(plan.notes),
         "mounts": list(plan.mounts),
         "platforms": dict(plan.routes),
         "builder": plan.builder or None,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.model import BuildPlan
+from buildkit_tasks.core.model import BuildPlan, Command
 from buildkit_tasks.core.progress import Decoder, Progress
 from buildkit_tasks.core.session import Session
 
@@ -22,9 +23,9 @@ def stand_in(
     target: Mapping[str, Any], text: str, stage: str, contexts: Mapping[str, str], platform: str = ""
 ) -> dict[str, Any]:
     """A bake target like a service's, up to a stage of another Dockerfile, with more contexts, and for no image."""
-    dropped = ("tags", "dockerfile", "cache-from", "cache-to")
+    kept = ("context", "contexts", "args", "secret", "ssh", "network", "extra-hosts", "platforms", "output")
     return {
-        **{name: value for name, value in target.items() if name not in dropped},
+        **{name: value for name, value in target.items() if name in kept},
         "dockerfile-inline": text,
         "target": stage,
         "args": {name: value for name, value in target.get("args", {}).items() if name != "BINS"},
@@ -40,25 +41,76 @@ def solve(
     how: str = "auto",
     builder: str = "",
     timeout: float | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> tuple[Progress, dict[str, Any]]:
     """Run a definition of the plan; returns what was heard and buildx's metadata by target.
 
     Ctrl-C is passed on and waited for, so nothing is orphaned. Problems: those of `build_failure.explain`; timed-out
     after so many seconds.
     """
-    progress, decoder = Progress(), Decoder()
+    progress = Progress()
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
         metadata = Path(scratch) / "metadata.json"
-        bake = docker.bake(session.root, definition, metadata, builder=builder)
+        alone = _alone(session, definition)
+        told: dict[str, Any] = {}
         with build_view.building(session.report, plan, progress, how) as view:
 
-            def hear(chunk: bytes) -> None:
-                for status in decoder.feed(chunk):
-                    view.update(progress.update(status))
+            def go(build: Command) -> dict[str, Any]:
+                decoder = Decoder()
 
-            result = run.stream(session.world, bake, hear, timeout=timeout)
-        if result.code == 124 and timeout:
-            raise Problem("timed-out", f"It took more than {timeout:.0f} s and was cancelled.", hint="try again later")
-        if result.code != 0:
-            raise build_failure.explain(progress, decoder.close(), result.code)
-        return progress, dict(json.loads(metadata.read_text("utf-8"))) if metadata.is_file() else {}
+                def hear(chunk: bytes) -> None:
+                    for status in decoder.feed(chunk):
+                        view.update(progress.update(status))
+
+                given = replace(build, env=(*build.env, *(variables or {}).items()))
+                result = run.stream(session.world, given, hear, timeout=timeout)
+                if result.code == 124 and timeout:
+                    words = f"It took more than {timeout:.0f} s and was cancelled."
+                    raise Problem("timed-out", words, hint="try again later")
+                if result.code != 0:
+                    raise build_failure.explain(progress, decoder.close(), result.code)
+                return dict(json.loads(metadata.read_text("utf-8"))) if metadata.is_file() else {}
+
+            together = [name for name in definition["group"]["default"]["targets"] if name not in alone]
+            if together:
+                group = {"group": {"default": {"targets": together}}, "target": definition["target"]}
+                told = go(docker.bake(session.root, group, metadata, builder=builder))
+            for name in alone:
+                metadata.unlink(missing_ok=True)
+                told[name] = go(docker.build_target(session.root, alone[name], metadata, builder=builder))
+        return progress, told
+
+
+#: Keys that older versions of bake drop without a word: 0.13 all three of them, 0.29 none.
+_NEWER = frozenset({"network", "extra-hosts", "entitlements"})
+
+
+def _alone(session: Session, definition: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The targets that this bake would build otherwise than the definition says, each for a build of its own.
+
+    bake itself is asked, and only where a target has such a key. Raises `Problem` compose-key-unsupported.
+    """
+    targets = definition["target"]
+    unsure = {name for name, target in targets.items() if _NEWER & target.keys()}
+    if not unsure:
+        return {}
+    printed = run.capture(session.world, docker.bake_print(session.root, definition))
+    try:
+        understood = json.loads(printed.stdout)["target"] if printed.code == 0 else targets
+    except (ValueError, KeyError):
+        understood = targets
+    found = {name: targets[name] for name in unsure if (_NEWER & targets[name].keys()) - understood[name].keys()}
+    linked = {
+        v.partition(":")[2] for t in targets.values() for v in t.get("contexts", {}).values() if v[:7] == "target:"
+    }
+    for name, target in found.items():
+        others = [v for v in target.get("contexts", {}).values() if v.startswith("target:")]
+        if others or name in linked:
+            keys = ", ".join(sorted((_NEWER & target.keys()) - understood[name].keys()))
+            raise Problem(
+                "compose-key-unsupported",
+                f"This buildx drops `{keys}` of the service {name!r}, whose image belongs to a build of several.",
+                causes=["additional_contexts: service:NAME needs one bake for both"],
+                hint="invoke engine.install    (a newer buildx)",
+            )
+    return found

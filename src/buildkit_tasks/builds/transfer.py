@@ -46,11 +46,12 @@ class _Memory:
     retired: dict[str, float] = field(default_factory=dict)
 
 
-def guard(context: Path, state_dir: Path, dockerfiles: Sequence[Path] = ()) -> Path:
+def guard(context: Path, state_dir: Path, dockerfiles: Sequence[Path] = (), also: Sequence[Path] = ()) -> Path:
     """The path to give to BuildKit instead of `context`: a link in `state_dir` under which nothing old is remembered.
 
     `dockerfiles` are those that will be built from this context: with them, what .dockerignore keeps out is not looked
-    at; without them everything but `.git` is. Safe to call from several builds at once. Raises `OSError` when the
+    at; without them everything but `.git` is. `also` are files and directories outside that travel under the same name:
+    Dockerfiles from elsewhere, additional contexts. Safe to call from several builds at once. Raises `OSError` when the
     context cannot be read or the state directory not written, `ValueError` for an illegal .dockerignore.
     """
     context = context.resolve(strict=True)
@@ -61,7 +62,7 @@ def guard(context: Path, state_dir: Path, dockerfiles: Sequence[Path] = ()) -> P
     with _locked(folder / f"{identity}.lock"):
         memory = _load(record)
         device = context.stat().st_dev
-        seen = dict(_scan(context, dockerfiles))
+        seen = dict(_scan(context, dockerfiles)) | {p: s for place in also for p, s in _scan_also(place)}
         if memory is None or memory.device != device or not _consistent(memory, seen):
             memory = _renamed(memory, context, device)
         _remember(memory, seen)
@@ -74,12 +75,24 @@ def guard(context: Path, state_dir: Path, dockerfiles: Sequence[Path] = ()) -> P
 def _scan(context: Path, dockerfiles: Sequence[Path]) -> Iterator[tuple[str, tuple[_Seen, _Proof]]]:
     ignores = [Ignore.of(context, file) for file in dockerfiles] or [Ignore.parse(".git")]
     for path, entry in walk(context, *ignores):
-        try:
+        with contextlib.suppress(FileNotFoundError):
             facts = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            continue
-        if stat.S_ISREG(facts.st_mode):
-            yield path, (f"{facts.st_size} {facts.st_mtime_ns} {facts.st_mode}", [facts.st_ino, facts.st_ctime_ns])
+            if stat.S_ISREG(facts.st_mode):
+                yield path, _look(facts)
+
+
+def _scan_also(place: Path) -> Iterator[tuple[str, tuple[_Seen, _Proof]]]:
+    """A file or a directory outside of the context, under whole paths."""
+    facts = place.stat()
+    if stat.S_ISREG(facts.st_mode):
+        yield str(place), _look(facts)
+    elif stat.S_ISDIR(facts.st_mode):
+        for path, found in _scan(place, [place / "Dockerfile"]):
+            yield str(place / path), found
+
+
+def _look(facts: os.stat_result) -> tuple[_Seen, _Proof]:
+    return f"{facts.st_size} {facts.st_mtime_ns} {facts.st_mode}", [facts.st_ino, facts.st_ctime_ns]
 
 
 def _consistent(memory: _Memory, seen: dict[str, tuple[_Seen, _Proof]]) -> bool:

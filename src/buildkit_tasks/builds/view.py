@@ -106,6 +106,8 @@ def building(report: Report, plan: BuildPlan, progress: Progress, how: str = "au
 
 def headline(plan: BuildPlan) -> str:
     """What is about to be built, in one line."""
+    if not plan.groups:
+        return f"building {', '.join(s.name for s in plan.services)}"
     mode = "incremental" if plan.incremental else "not incremental"
     return (
         f"building {', '.join(s.name for s in plan.services)} ({plan.profile}, {mode}: {plan.reasons['incremental']})"

@@ -15,8 +15,8 @@ from buildkit_tasks.core import docker, run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Result, Service
 from buildkit_tasks.core.session import Session
-from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.engine.facts import ANSWER_TIMEOUT
+from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project, discover
 
 from . import records as cache_records
@@ -151,11 +151,8 @@ def declared(services: Sequence[Service]) -> tuple[str, ...]:
     """Ids of the cache mounts that the services' Dockerfiles declare; `*` where only a build knows the value."""
     found: dict[str, None] = {}
     for service in services:
-        try:
-            text = service.dockerfile.read_text("utf-8")
-        except OSError:
-            continue  # a service without its Dockerfile is the build's problem to tell; here it declares nothing
-        found.update(dict.fromkeys(syntax.cache_ids(text, {**cache_view.unknown_arguments(), **service.args})))
+        values = {**cache_view.unknown_arguments(), **service.args}
+        found.update(dict.fromkeys(sources.known(service).cache_ids(values)))
     return tuple(found)
 
 

@@ -15,6 +15,7 @@ from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.images import bases as base_images
+from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
 
 from . import cargo_tree, mount_script
@@ -83,8 +84,8 @@ def _failed(project: Project, said: str) -> Problem:
 def base(project: Project) -> str:
     """Reference of an image with a shell that the builder has: the one that the project's own compile stage uses."""
     for service in project.workspace.services:
-        for reference in syntax.base_images(service.dockerfile.read_text("utf-8"), service.args):
-            return reference
+        if sources.compiles(service) and (found := sources.needed_images(service)):
+            return found[0]
     raise Problem(
         "no-built-service", "No service has a Dockerfile with a base image.", hint="docs/how-to/cache.md: Look inside"
     )
@@ -116,8 +117,7 @@ def sharing(project: Project) -> dict[str, str]:
     """Ids of the mounts that the project's Dockerfiles declare, `*` for what only a build knows, and their sharing."""
     declared: dict[str, str] = {}
     for service in project.workspace.services:
-        text = service.dockerfile.read_text("utf-8")
-        for mount in syntax.mounts(text):
+        for mount in sources.known(service).mounts:
             if mount.type == "cache":
                 identity = mount.options.get("id") or mount.options.get("target") or ""
                 pattern = syntax.expand(identity, {**cache_view.unknown_arguments(), **service.args})

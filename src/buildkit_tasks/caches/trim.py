@@ -109,7 +109,7 @@ def _decide(
 def _locks(project: Project) -> list[str]:
     """Texts of the lock files in the services' build contexts: what the next build will ask for."""
     found: dict[str, str] = {}
-    for context in dict.fromkeys(s.context for s in project.workspace.services):
+    for context in dict.fromkeys(s.context for s in project.workspace.services if not s.remote):
         # not deeper: a walk through a whole context would meet target directories and vendored crates
         for path in [p for pattern in ("Cargo.lock", "*/Cargo.lock", "*/*/Cargo.lock") for p in context.glob(pattern)]:
             found[str(path)] = path.read_text("utf-8", errors="replace")

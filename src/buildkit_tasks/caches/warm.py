@@ -15,6 +15,7 @@ from buildkit_tasks.builds.solve import solve, stand_in
 from buildkit_tasks.core.model import BuildPlan, BuildRequest
 from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles.platforms import long_form
+from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project, discover
 
 from . import warm_step
@@ -63,7 +64,7 @@ def warm(
 
 def _warm(session: Session, project: Project, profile: str, place: str, builder: str, how: str) -> Warmed:
     request = BuildRequest(profile=profile, progress=how)
-    decided = building.prepare(session, project, request)
+    decided = building.compiling(building.prepare(session, project, request))
     began = session.world.clock()
     with as_file(files("buildkit_tasks") / "data" / "cache") as scripts:
         heard, _ = solve(session, decided, _definition(decided, scripts, place), how, builder)
@@ -73,17 +74,11 @@ def _warm(session: Session, project: Project, profile: str, place: str, builder:
 
 
 def _definition(decided: BuildPlan, scripts: Path, place: str) -> dict[str, Any]:
-    """The plan's own targets with wrapped compile steps, once for each Dockerfile: the services share that step."""
+    """The plan's own targets with wrapped compile steps, once for each compile group."""
     targets: dict[str, Any] = {}
-    seen: set[Path] = set()
-    for service in decided.services:
-        if service.dockerfile in seen:
-            continue
-        seen.add(service.dockerfile)
-        target = decided.definition["target"][service.name]
-        text, stage = warm_step.derive(
-            service.dockerfile.read_text("utf-8"), dict(target.get("args", {})), secrets.token_hex(8)
-        )
+    for service, *_others in decided.groups:
+        target = decided.definition["target"][service.key]
+        text, stage = warm_step.derive(sources.known(service).text, dict(target.get("args", {})), secrets.token_hex(8))
         contexts = {warm_step.CONTEXT: str(scripts)}
-        targets[service.name] = stand_in(target, text, stage, contexts, place) | {"output": ["type=cacheonly"]}
+        targets[service.key] = stand_in(target, text, stage, contexts, place) | {"output": ["type=cacheonly"]}
     return {"group": {"default": {"targets": list(targets)}}, "target": targets}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,43 @@ def compose(cwd: Path, files: Iterable[Path], *args: str) -> Command:
     return docker(cwd, "compose", *[part for f in files for part in ("-f", str(f))], *args)
 
 
-def compose_config(cwd: Path, files: Iterable[Path]) -> Command:
-    """The resolved compose model as JSON on stdout."""
-    return compose(cwd, files, "config", "--format", "json")
+def compose_config(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = (), link: bool = False) -> Command:
+    """The resolved compose model as JSON on stdout. A profile `*` is all; `link`: `cwd` is one, and gives the name."""
+    found = compose(cwd, files, *(f"--profile={name}" for name in profiles), "config", "--format", "json")
+    return replace(found, env=(*found.env, ("PWD", str(cwd)))) if link else found
+
+
+def compose_yaml(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = ()) -> Command:
+    """The resolved compose model as YAML: unlike its JSON it holds the extensions."""
+    return compose(cwd, files, *(f"--profile={name}" for name in profiles), "config")
+
+
+def compose_environment(cwd: Path, files: Iterable[Path]) -> Command:
+    """The variables that compose fills in, `NAME=value` lines (compose >= 2.31)."""
+    return compose(cwd, files, "config", "--environment")
+
+
+def read_model(text: str, *, yaml: bool = False) -> dict[str, Any]:
+    """What `compose config` printed. It doubles every `$`, so that compose could read it again: undone here, once."""
+    text = text.replace("$$", "$")
+    if yaml:
+        from ruamel.yaml import YAML  # late: needed for the few models that JSON cannot hold
+
+        return dict(YAML(typ="safe", pure=True).load(text))
+    return dict(json.loads(text))
+
+
+def for_compose(content: Any) -> str:
+    """A compose file of ours as JSON, which is YAML: compose would take a `$` for one of its variables."""
+    return json.dumps(content, indent=2).replace("$", "$$")
+
+
+def for_bake(definition: Any) -> str:
+    """A bake file that means what it says: to bake every text, names too, is a template with variables and functions.
+
+    https://github.com/hashicorp/hcl/blob/main/json/spec.md#expressions
+    """
+    return json.dumps(definition).replace("${", "$${").replace("%{", "%%{")
 
 
 def info(cwd: Path) -> Command:
@@ -41,30 +76,66 @@ def info(cwd: Path) -> Command:
     return docker(cwd, "info", "--format", "{{json .}}")
 
 
-def bake(
-    cwd: Path, definition: Mapping[str, Any], metadata: Path, *, no_cache: Sequence[str] = (), builder: str = ""
-) -> Command:
-    """One solve for all targets of a definition on stdin; progress as JSON on stderr (buildx >= 0.13)."""
-    extra = [f"--set={target}.no-cache=true" for target in no_cache]
+def bake(cwd: Path, definition: Mapping[str, Any], metadata: Path, *, builder: str = "") -> Command:
+    """One solve for all targets of a definition; progress as JSON on stderr (buildx >= 0.13)."""
+    asked = (name for target in definition["target"].values() for name in target.get("entitlements", ()))
     return docker(
         cwd,
         *("buildx", "bake", *_builder(builder), "--file", "-", "--progress", "rawjson"),
-        *("--metadata-file", str(metadata), *extra),
+        *("--metadata-file", str(metadata)),
+        # what the compose file asks for is granted, as compose does
+        *(f"--allow={name}" for name in dict.fromkeys(asked)),
         env=(NO_ATTESTATIONS, NO_ENTITLEMENTS),
-        stdin=json.dumps(_literal(definition)),
+        stdin=for_bake(definition),
     )
 
 
-def _literal(value: Any) -> Any:
-    """A definition that means what it says: to bake every text, names too, is a template with variables and functions.
+def bake_print(cwd: Path, definition: Mapping[str, Any]) -> Command:
+    """The definition as this buildx understands it: an older one drops the keys it does not know."""
+    return docker(cwd, "buildx", "bake", "--file", "-", "--print", stdin=for_bake(definition))
 
-    https://github.com/hashicorp/hcl/blob/main/json/spec.md#expressions
-    """
-    if isinstance(value, str):
-        return value.replace("${", "$${").replace("%{", "%%{")
-    if isinstance(value, Mapping):
-        return {_literal(name): _literal(item) for name, item in value.items()}
-    return [_literal(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+def build_target(cwd: Path, target: Mapping[str, Any], metadata: Path, *, builder: str = "") -> Command:
+    """One bake target as a `docker buildx build`, for what an older bake drops; progress as `bake` gives it."""
+    inline = "dockerfile-inline" in target
+    file = () if "dockerfile" not in target else ("--file", str(target["dockerfile"]))
+    return docker(
+        cwd,
+        *("buildx", "build", *_builder(builder), "--progress", "rawjson", "--metadata-file", str(metadata)),
+        *(("--file", "-") if inline else file),
+        *build_flags(target),
+        str(target["context"]),
+        env=(NO_ATTESTATIONS, NO_ENTITLEMENTS),
+        stdin=target["dockerfile-inline"] if inline else None,
+    )
+
+
+def build_flags(target: Mapping[str, Any]) -> tuple[str, ...]:
+    """A bake target's keys as flags of a build, all but context and Dockerfile."""
+    flags: list[str] = []
+    for key, flag in (("args", "--build-arg"), ("labels", "--label"), ("contexts", "--build-context")):
+        flags += [part for name, value in target.get(key, {}).items() for part in (flag, f"{name}={value}")]
+    for name, addresses in target.get("extra-hosts", {}).items():
+        flags += [part for address in addresses.split(",") for part in ("--add-host", f"{name}:{address}")]
+    lists = {
+        "tags": "--tag",
+        "secret": "--secret",
+        "ssh": "--ssh",
+        "cache-from": "--cache-from",
+        "cache-to": "--cache-to",
+        "no-cache-filter": "--no-cache-filter",
+        "ulimits": "--ulimit",
+        "entitlements": "--allow",
+        "attest": "--attest",
+        "output": "--output",
+    }
+    for key, flag in lists.items():
+        flags += [part for value in target.get(key, ()) for part in (flag, value)]
+    for key, flag in (("target", "--target"), ("network", "--network"), ("shm-size", "--shm-size")):
+        flags += [flag, target[key]] if target.get(key) else []
+    if target.get("platforms"):
+        flags += ["--platform", ",".join(target["platforms"])]
+    return (*flags, *(flag for key, flag in (("pull", "--pull"), ("no-cache", "--no-cache")) if target.get(key)))
 
 
 def image_ids(cwd: Path, images: Iterable[str]) -> Command:
@@ -243,7 +314,7 @@ def probe_build(cwd: Path) -> Command:
 
 def build_one(
     cwd: Path,
-    context: Path,
+    context: str | Path,
     target: Mapping[str, Any],
     dockerfile: str,
     *,
@@ -253,14 +324,13 @@ def build_one(
 
     Everything it says comes on stderr: the legacy builder writes its steps to stdout.
     """
-    args = [part for name, value in target.get("args", {}).items() for part in ("--build-arg", f"{name}={value}")]
-    tags = [part for tag in target.get("tags", ()) for part in ("--tag", tag)]
-    stage = ("--target", target["target"]) if target.get("target") else ()
-    secrets = [part for secret in target.get("secret", ()) for part in ("--secret", secret)] if buildkit else []
+    dropped = {"output", "contexts", "entitlements", "attest", "cache-to", "no-cache-filter"}
+    dropped |= set() if buildkit else {"secret", "ssh"}
     plain = ("--progress", "plain") if buildkit else ()
+    flags = build_flags({key: value for key, value in target.items() if key not in dropped})
     built = docker(
         cwd,
-        *("build", *plain, "--file", "-", *stage, *args, *tags, *secrets, str(context)),
+        *("build", *plain, "--file", "-", *flags, str(context)),
         env=() if buildkit else (("DOCKER_BUILDKIT", "0"),),
         stdin=dockerfile,
     )

@@ -37,7 +37,12 @@ class Result:
 
 @dataclass(frozen=True)
 class Service:
-    """A service that the compose file builds. `binary` is its program in the workspace; `context` absolute."""
+    """A service that the compose file builds. `binary` is its program in the workspace.
+
+    `context` and `dockerfile` are absolute, but for a `remote` context (a URL): then there is no context here and
+    `dockerfile` is a name over there. `inline` is the Dockerfile's text where it stands in the compose file. `build` is
+    the whole resolved section, `key` the service's name as a bake target. `platforms` are those the compose file names.
+    """
 
     name: str
     image: str
@@ -47,7 +52,11 @@ class Service:
     args: Mapping[str, str] = field(default_factory=dict)
     target: str = ""
     contexts: Mapping[str, str] = field(default_factory=dict)
-    secrets: tuple[str, ...] = ()
+    inline: str = ""
+    remote: str = ""
+    key: str = ""
+    platforms: tuple[str, ...] = ()
+    build: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,8 @@ class BuildPlan:
     """Everything decided before anything runs. `definition` is the bake file; `reasons` the why of each choice.
 
     `routes`: per platform asked for how its images are made, in words. `builder`: name of the builder it was made for,
-    empty for the engine's own.
+    empty for the engine's own. `groups`: the services of each compile group; `profile`
+    is empty without any. `notes`: what of the compose file has no effect, and why.
     """
 
     workspace: Workspace
@@ -139,6 +149,13 @@ class BuildPlan:
     mounts: tuple[str, ...] = ()
     routes: Mapping[str, str] = field(default_factory=dict)
     builder: str = ""
+    groups: tuple[tuple[Service, ...], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def compiled(self) -> tuple[Service, ...]:
+        """The services whose programs are compiled here; the others are built as their Dockerfiles say."""
+        return tuple(service for group in self.groups for service in group)
 
 
 @dataclass(frozen=True)

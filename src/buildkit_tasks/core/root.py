@@ -21,8 +21,10 @@ def find_root(world: World) -> Path:
     Raises `Problem` no-project where there is none.
     """
     for folder in (world.cwd, *world.cwd.parents):
-        if compose_files(folder) or "buildkit-tasks" in pyproject(folder):
+        if compose_files(folder) or "buildkit-tasks" in pyproject(folder) or _names_files(folder / ".env"):
             return folder
+    if world.env.get("COMPOSE_FILE"):
+        return world.cwd  # where compose looks for the files that it names
     raise Problem(
         "no-project",
         f"No compose file at or above {world.cwd}.",
@@ -31,14 +33,24 @@ def find_root(world: World) -> Path:
     )
 
 
+def _names_files(dotenv: Path) -> bool:
+    """Whether a .env may say where the compose files are; compose reads it, here it only makes a folder a project."""
+    try:
+        if not dotenv.is_file():
+            return False
+        with dotenv.open("rb") as file:
+            return b"COMPOSE_FILE" in file.read(1_000_000)
+    except OSError:
+        return False
+
+
 def compose_files(folder: Path) -> tuple[Path, ...]:
     """The compose file compose itself would pick in this folder, and its override where there is one."""
-    for base in ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"):
-        if (folder / base).is_file():
-            stem, suffix = base.rsplit(".", 1)
-            over = [folder / f"{stem}.override.{end}" for end in dict.fromkeys((suffix, "yml", "yaml"))]
-            return (folder / base, *[p for p in over if p.is_file()][:1])
-    return ()
+    names = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+    found = [folder / name for name in names if (folder / name).is_file()][:1]
+    stems = ("compose.override", "docker-compose.override")
+    over = [folder / f"{stem}.{end}" for stem in stems for end in ("yml", "yaml")]
+    return (*found, *[path for path in over if path.is_file()][:1]) if found else ()
 
 
 def pyproject(folder: Path) -> dict[str, Any]:

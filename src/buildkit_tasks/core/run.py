@@ -88,7 +88,7 @@ def capture(world: World, command: Command, *, timeout: float | None = None, gro
         stderr=subprocess.PIPE,
         group=group,
     )
-    given = command.stdin.encode() if command.stdin is not None else None
+    given = command.stdin.encode("utf-8", "surrogateescape") if command.stdin is not None else None
     code = None
     try:
         out, err = process.communicate(given, timeout=timeout)
@@ -162,7 +162,7 @@ def stream(
     try:
         if command.stdin is not None and process.stdin is not None:
             try:
-                process.stdin.write(command.stdin.encode())
+                process.stdin.write(command.stdin.encode("utf-8", "surrogateescape"))
                 process.stdin.close()
             except BrokenPipeError:
                 pass  # it ended early; its exit code and stderr say why

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Engine
 
-from . import syntax
+from .document import Dockerfile
 from .syntax import Stage
 
 #: What emulation costs, measured once: a small crate took 119.8 s under QEMU, 11.2 s cross-compiled.
@@ -67,11 +67,27 @@ def own(engine: Engine) -> str:
     return f"{engine.os or 'linux'}/{engine.arch}"
 
 
-def route(text: str, args: Mapping[str, str], target: str, platform: str, engine: Engine) -> Route:
+def arguments(engine: Engine, platform: str) -> dict[str, str]:
+    """The arguments that a Dockerfile knows by itself, for one platform built on an engine (or a builder's node)."""
+    found: dict[str, str] = {}
+    for side, name in (("TARGET", platform), ("BUILD", own(engine))):
+        system, arch, variant = (*name.split("/"), "", "")[:3]
+        found |= {f"{side}PLATFORM": name, f"{side}OS": system, f"{side}ARCH": arch, f"{side}VARIANT": variant}
+    return found
+
+
+def route(
+    text: str | Dockerfile,
+    args: Mapping[str, str],
+    target: str,
+    platform: str,
+    engine: Engine,
+    contexts: Collection[str] = (),
+) -> Route:
     """The route for one Dockerfile, up to the stage `target` (empty = the last)."""
     if platform == own(engine):
         return Route(platform, "native", "the machine's own platform")
-    needed = _needed(syntax.stages(text, args), target, engine)
+    needed = _needed(text, args, target, platform, engine, contexts)[0]
     emulated = [stage for stage in needed if stage.runs and stage.platform != "build"]
     compiling = [stage.name for stage in emulated if any(map(_COMPILES.search, stage.runs))]
     if compiling:
@@ -82,38 +98,49 @@ def route(text: str, args: Mapping[str, str], target: str, platform: str, engine
     return Route(platform, "cross", f"compiled here for {platform}; nothing of it runs during the build")
 
 
-def foreign_bases(text: str, args: Mapping[str, str], target: str, engine: Engine) -> tuple[str, ...]:
+def foreign_bases(
+    text: str | Dockerfile,
+    args: Mapping[str, str],
+    target: str,
+    engine: Engine,
+    platform: str = "linux/other",
+    contexts: Collection[str] = (),
+) -> tuple[str, ...]:
     """References of the images that have to be of the target's platform."""
-    every = syntax.stages(text, args)
-    names = {stage.name for stage in every} | {"scratch"}
-    needed = _needed(every, target, engine)
-    return tuple(dict.fromkeys(s.base for s in needed if s.platform != "build" and s.base.lower() not in names))
+    stages, images = _needed(text, args, target, platform, engine, contexts)
+    theirs = {name for stage in stages for name in (stage.base, *stage.sources) if stage.platform != "build"}
+    return tuple(ref for ref in images if ref in theirs)
 
 
-def only_foreign(text: str, args: Mapping[str, str], target: str, engine: Engine) -> set[str]:
+def only_foreign(text: str | Dockerfile, args: Mapping[str, str], target: str, engine: Engine) -> set[str]:
     """Those of the foreign bases that no stage of the engine's own platform starts from."""
-    here = {s.base for s in _needed(syntax.stages(text, args), target, engine) if s.platform == "build"}
+    stages, _ = _needed(text, args, target, "linux/other", engine, ())
+    here = {name for stage in stages for name in (stage.base, *stage.sources) if stage.platform == "build"}
     return set(foreign_bases(text, args, target, engine)) - here
 
 
-def _needed(stages: Sequence[Stage], target: str, engine: Engine) -> list[Stage]:
-    """The stages that a build up to `target` needs; `platform` is "build" for those of the engine's own platform."""
-    by_name: dict[str, Stage] = {}
-    for number, stage in enumerate(stages):
-        parent = by_name.get(stage.base.lower())
+def _needed(
+    text: str | Dockerfile,
+    args: Mapping[str, str],
+    target: str,
+    platform: str,
+    engine: Engine,
+    contexts: Collection[str],
+) -> tuple[list[Stage], tuple[str, ...]]:
+    """The stages that a build up to `target` needs, in the file's order, and the images.
+
+    A stage's `platform` is "build" where it is of the engine's own platform.
+    """
+    file = text if isinstance(text, Dockerfile) else Dockerfile.read(text)
+    needs = file.needs({**arguments(engine, platform), **args}, target, contexts)
+    kinds: dict[str, str] = {}
+    found = []
+    for stage in sorted(needs.stages, key=lambda stage: stage.number):
         here = "BUILDPLATFORM" in stage.platform or stage.platform == own(engine)
-        kind = "build" if here else "" if stage.platform or not parent else parent.platform
-        found = Stage(stage.name, stage.base, kind, stage.runs, stage.sources)
-        by_name |= {stage.name: found, str(number): found}
-    wanted = [target.lower() or (stages[-1].name if stages else "")]
-    needed: dict[str, Stage] = {}
-    while wanted:
-        name = wanted.pop()
-        if name in by_name and by_name[name].name not in needed:
-            stage = by_name[name]
-            needed[stage.name] = stage
-            wanted += [stage.base.lower(), *stage.sources]
-    return list(needed.values())
+        kind = "build" if here else "" if stage.platform else kinds.get(stage.base.lower(), "")
+        kinds[stage.name] = kind
+        found.append(replace(stage, platform=kind))
+    return found, needs.images
 
 
 def worst(routes: Sequence[Route]) -> Route:

@@ -194,33 +194,78 @@ def expand(word: str, values: Mapping[str, str], *, keep: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Stage:
-    """One FROM, ARGs filled in. `platform` as written; `runs` its RUN steps; `sources` where it copies from."""
+    """One FROM, ARGs filled in. `platform` as written; `runs` its RUN steps; `sources` where it copies from.
+
+    `number` counts from 0: COPY may name a stage by it. `arguments` are the names it declares; `caches` says whether a
+    step of it has a cache mount.
+    """
 
     name: str
     base: str
     platform: str
     runs: tuple[str, ...]
     sources: tuple[str, ...]
+    number: int = 0
+    arguments: tuple[str, ...] = ()
+    caches: bool = False
 
 
 def stages(text: str, args: Mapping[str, str]) -> tuple[Stage, ...]:
     """The stages in order. A stage without a name is known by its number, as to COPY."""
-    values = {**_defaults(text), **args}
+    return stages_of(tuple(instructions(text)), args)
+
+
+def stages_of(items: Sequence[Instruction], args: Mapping[str, str]) -> tuple[Stage, ...]:
+    values = _values(items, args)
     found: list[Stage] = []
-    for item in instructions(text):
+    for item in items:
         if item.keyword == "FROM":
             options, rest = flags(item)
             given = rest.split()
-            name = given[2].lower() if len(given) >= 3 and given[1].upper() == "AS" else str(len(found))
-            base = expand(given[0], values) if given else ""
-            found.append(Stage(name, base, options.get("platform", ""), (), ()))
+            named = len(given) >= 3 and given[1].upper() == "AS"
+            name = unquoted(given[2]).lower() if named else str(len(found))
+            base = expand(unquoted(given[0]), values) if given else ""
+            found.append(Stage(name, base, options.get("platform", ""), (), (), len(found)))
+        elif found and item.keyword == "ARG":
+            names = (word.partition("=")[0] for word in words(item.rest))
+            found[-1] = replace(found[-1], arguments=(*found[-1].arguments, *names))
         elif found and item.keyword in ("RUN", "COPY"):
             last = found[-1]
-            froms = [m.options["from"] for m in run_mounts(item) if "from" in m.options]
-            froms += [flags(item)[0]["from"]] if item.keyword == "COPY" and "from" in flags(item)[0] else []
+            caches = last.caches or any(m.type == "cache" for m in run_mounts(item))
+            froms = [m.options["from"] for m in run_mounts(item) if m.options.get("from")]
+            if item.keyword == "COPY" and (named_source := flags(item)[0].get("from")):
+                froms.append(named_source)
             runs = (*last.runs, f"{item.rest}\n{item.body}") if item.keyword == "RUN" else last.runs
-            found[-1] = replace(last, runs=runs, sources=(*last.sources, *(expand(f, values).lower() for f in froms)))
+            sources = (*last.sources, *(expand(f, values) for f in froms))
+            found[-1] = replace(last, runs=runs, sources=sources, caches=caches)
     return tuple(found)
+
+
+def _values(items: Sequence[Instruction], args: Mapping[str, str]) -> dict[str, str]:
+    """What FROM lines see: the arguments declared before the first FROM, and those that BuildKit knows by itself."""
+    values = {name: value for name, value in args.items() if name in PLATFORM_ARGS}
+    for item in items:
+        if item.keyword == "FROM":
+            break
+        if item.keyword == "ARG":
+            for word in words(item.rest):
+                name, equals, value = word.partition("=")
+                if name in args:
+                    values[name] = args[name]
+                elif equals:
+                    values[name] = expand(value, values)
+    return values
+
+
+#: Arguments that FROM lines know without an ARG: https://docs.docker.com/build/building/variables/
+PLATFORM_ARGS = frozenset(
+    f"{side}{part}" for side in ("BUILD", "TARGET") for part in ("PLATFORM", "OS", "ARCH", "VARIANT")
+)
+
+
+def unquoted(word: str) -> str:
+    """A word of FROM without its quotes."""
+    return re.sub(r"([\"'])(.*?)\1", r"\2", word)
 
 
 def base_images(text: str, args: Mapping[str, str]) -> tuple[str, ...]:

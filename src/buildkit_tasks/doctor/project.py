@@ -18,7 +18,7 @@ from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.images import bases as image_flow
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.images import names as image_names
-from buildkit_tasks.project import ports
+from buildkit_tasks.project import ports, sources
 from buildkit_tasks.project.discover import read_workspace
 from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import reachable
@@ -42,7 +42,7 @@ def the_compose_file(session: Session) -> dict[str, Any]:
     try:
         space = read_workspace(session)
     except Problem as problem:
-        if problem.code in ("compose-invalid", "scope-missing"):
+        if problem.code == "compose-invalid":
             words = [problem.message, *problem.details.strip().splitlines()[-1:]]
             return {"compose_read": True, "compose_error": (" ".join(words), problem.hint)}
         if problem.code == "dotenv-incomplete":
@@ -99,11 +99,7 @@ def _health(space: Workspace) -> Iterable[Health]:
         called = _TOOLS.intersection(re.findall(r"[\w.-]+", words))
         if name not in built or not called:
             continue
-        try:
-            text = built[name].dockerfile.read_text("utf-8")
-        except OSError:
-            continue
-        last = _last_stage(text)
+        last = _last_stage(sources.known(built[name]).text)
         for tool in sorted(called):
             if not re.search(rf"\b{re.escape(tool)}\b", last):
                 yield Health(name, tool, built[name].image)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from buildkit_tasks.core import docker
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Workspace
 from buildkit_tasks.core.session import Session
-from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.project import sources
 from buildkit_tasks.registry.names import printable
 
 from . import choice as image_choice
@@ -146,12 +145,7 @@ def references(space: Workspace) -> tuple[str, ...]:
 
 
 def _built(space: Workspace) -> dict[str, tuple[str, ...]]:
-    texts: dict[Path, str] = {}
-    for service in space.services:
-        if service.dockerfile not in texts:
-            with contextlib.suppress(OSError):
-                texts[service.dockerfile] = service.dockerfile.read_text("utf-8")
-    return {s.name: syntax.base_images(texts.get(s.dockerfile, ""), s.args) for s in space.services}
+    return {s.name: sources.needed_images(s) for s in space.services}
 
 
 def override(session: Session, engine: Engine, space: Workspace) -> Path | None:
@@ -166,8 +160,7 @@ def override(session: Session, engine: Engine, space: Workspace) -> Path | None:
     if not content:
         path.unlink(missing_ok=True)
         return None
-    # JSON is YAML; no YAML library is needed to write it.
-    text = f"# Made by buildkit-tasks; changes are lost.\n{json.dumps(content, indent=2)}\n"
+    text = f"# Made by buildkit-tasks; changes are lost.\n{docker.for_compose(content)}\n"
     if not path.exists() or path.read_text("utf-8") != text:
         image_choice.write(path, text)
     return path

@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from buildkit_tasks.dockerfiles.document import lookup_name
+
 HUB = "docker.io"
 
 #: Where our own images live. The name cannot be pulled from anywhere, so nobody else's image is ever taken for it.
@@ -186,7 +188,7 @@ def override(
     """
     services: dict[str, object] = {}
     for name, references in built.items():
-        contexts = {r: f"docker-image://{use[r]}" for r in references if r in use}
+        contexts = {lookup_name(r): f"docker-image://{use[r]}" for r in references if r in use}
         if contexts:
             services[name] = {"build": {"additional_contexts": contexts, **({"secrets": ["ca"]} if ca else {})}}
     for name, image in images.items():

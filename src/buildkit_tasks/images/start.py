@@ -33,12 +33,13 @@ def look(session: Session, decided: BuildPlan, platforms: Sequence[str]) -> None
     Raises `Problem` platform-wrong.
     """
     for service in decided.services:
-        target = decided.definition["target"][service.name]
+        target = decided.definition["target"][service.key]
         output = target["output"][0]
+        made = [platform for platform in platforms if platform in target.get("platforms", ())]
         if output.startswith("type=oci,dest="):
-            _archive(service, Path(output.removeprefix("type=oci,dest=")), platforms)
+            _archive(service, Path(output.removeprefix("type=oci,dest=")), made)
         elif "push=true" not in output:
-            for platform in platforms:
+            for platform in made:
                 _in_the_engine(session, service, platform)
 
 

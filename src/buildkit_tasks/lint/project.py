@@ -93,7 +93,7 @@ def _base(session: Session) -> Path:
 
 
 def _workspace(session: Session) -> Workspace:
-    # A name for the caches is no business of the linter: with one given, compose files without `name:` are read too.
+    # the name of the caches does not matter to the linter: with one given, compose is not asked for it
     return read_workspace(Session(session.world, session.report, {**session.flags, "cache_scope": "lint"}))
 
 
@@ -101,19 +101,18 @@ def _discovered(session: Session) -> list[_Build]:
     space = _workspace(session)
     builds: dict[tuple[Path, Path], _Build] = {}
     for service in compose.select(space, ()):
-        build = space.config["services"][service.name]["build"]
-        if build.get("dockerfile_inline"):
+        if service.inline:
             session.report.warn(f"the service {service.name} has its Dockerfile inside the compose file: not looked at")
             continue
-        if "://" in str(build.get("context", "")):
-            session.report.warn(f"the service {service.name} is built from {build['context']}: not looked at")
+        if service.remote:
+            session.report.warn(f"the service {service.name} is built from {service.remote}: not looked at")
             continue
         key = (service.dockerfile.resolve(), service.context.resolve())
         old = builds.get(key, _Build(*key, {}))
         builds[key] = replace(
             old,
             services={**old.services, service.name: service.args},
-            platforms=max(old.platforms, len(build.get("platforms") or ())),
+            platforms=max(old.platforms, len(service.build.get("platforms") or ())),
         )
     return list(builds.values())
 

@@ -22,6 +22,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, BuildRequest
 from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import compile_step, platforms
+from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.registry import reader as registry_reader
 from buildkit_tasks.registry import remote
@@ -147,9 +148,9 @@ class Trip:
         return left
 
     def _solve(self, words: Sequence[str], extra: Mapping[str, Any], contexts: Mapping[str, str] | None = None) -> str:
-        service = self.plan.services[0]
-        target = self.plan.definition["target"][service.name]
-        text = service.dockerfile.read_text("utf-8")
+        service = self.plan.groups[0][0]
+        target = self.plan.definition["target"][service.key]
+        text = sources.known(service).text
         step = compile_step.without_secrets(compile_step.find(text, dict(target.get("args", {}))))
         text = packs.dockerfile(text, step, words, self.nonce, pack=bool(contexts))
         with as_file(files("buildkit_tasks") / "data" / "cache") as scripts:
@@ -188,7 +189,7 @@ def prepare(
         request = BuildRequest(profile=wanted.profile, progress=wanted.progress)
         plan = building.prepare(session, project, request)
     end = session.world.clock() + timeout if timeout else None
-    return Trip(session, project, plan, client, wanted, secrets.token_hex(8), end)
+    return Trip(session, project, building.compiling(plan), client, wanted, secrets.token_hex(8), end)
 
 
 @contextlib.contextmanager

@@ -9,14 +9,14 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest
 from buildkit_tasks.core.session import Session
 from buildkit_tasks.images import bases as base_images
-from buildkit_tasks.project.discover import Project, discover
+from buildkit_tasks.project.discover import Project, discover, files_found
 
 from . import spread
 
 
 def build(session: Session, request: BuildRequest) -> BuildOutcome:
     """Build what was asked for. Problems: those of discovery and planning; compile-failed, build-failed, disk-full."""
-    return build_project(session, discover(session, lesser=True), request)
+    return build_project(session, discover(session, lesser=True, named=request.services), request)
 
 
 def build_project(session: Session, project: Project, request: BuildRequest) -> BuildOutcome:
@@ -47,12 +47,13 @@ def build_here(session: Session, project: Project, request: BuildRequest) -> Bui
 
 
 def _build(session: Session, project: Project, request: BuildRequest, decided: BuildPlan) -> BuildOutcome:
-    if session.settings.packs.repository:
+    shared = session.settings.packs.repository and decided.groups
+    if shared:
         from buildkit_tasks.packs import auto as pack_auto  # late: TLS alone takes 50 ms to import
 
         pack_auto.before(session, project, request, decided)
     outcome = execute(session, project, decided, request.progress)
-    if session.settings.packs.repository:
+    if shared:
         pack_auto.after(session, project, request, decided)
     if session.settings.caches.budget:
         from buildkit_tasks.caches import trim as cache_trim
@@ -76,10 +77,10 @@ def tell(session: Session, outcome: BuildOutcome) -> None:
 
 def show_plan(session: Session, request: BuildRequest) -> None:
     """Print the plan and stop; nothing is made or run but questions."""
-    project = discover(session, lesser=True)
+    project = discover(session, lesser=True, named=request.services)
     decided = prepare(session, project, request, look_only=True)
     override = base_images.override(session, project.engine, project.workspace)
-    files = [*project.workspace.compose_files, *([override] if override else [])]
+    files = [*files_found(session), *([override] if override else [])]
     chosen = fallback.tier(session, project.engine)
     content = {**plan.describe(decided), "compose_files": [str(f) for f in files], "tier": chosen.name}
     if session.report.json_only:

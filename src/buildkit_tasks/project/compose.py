@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import re
+import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,26 +14,25 @@ from buildkit_tasks.core.model import Port, Service, Workspace
 from buildkit_tasks.core.settings import Settings
 
 
-def from_compose(config: Mapping[str, Any], settings: Settings, files: Sequence[Path]) -> Workspace:
-    """Build the value from `docker compose config --format json`.
-
-    Raises `Problem` scope-missing when neither the compose file's `name:`, a CACHE_SCOPE build argument nor the setting
-    gives the caches a name: a name taken from the folder would differ between two worktrees of one repository.
-    """
+def from_compose(
+    config: Mapping[str, Any], settings: Settings, files: Sequence[Path], *, explicit: bool = True
+) -> Workspace:
+    """Build the value from compose's resolved model; `explicit`: the project's name is more than its folder's."""
     built: list[Service] = []
+    keys = _keys(config.get("services") or {})
     images: dict[str, str] = {}
     ports: list[Port] = []
     project = str(config.get("name", ""))
     for name, entry in (config.get("services") or {}).items():
         ports += _ports(name, entry)
         if entry.get("build"):
-            built.append(_service(project, name, entry, settings))
+            built.append(_service(project, name, entry, settings, keys[name]))
         elif entry.get("image"):
             images[name] = str(entry["image"])
     return Workspace(
         root=settings.root,
         project=project,
-        scope=_scope(project, built, settings, files),
+        scope=_scope(config, built, settings, explicit=explicit),
         compose_files=tuple(files),
         services=tuple(built),
         images=images,
@@ -41,20 +41,42 @@ def from_compose(config: Mapping[str, Any], settings: Settings, files: Sequence[
     )
 
 
-def _service(project: str, name: str, entry: Mapping[str, Any], settings: Settings) -> Service:
-    build = entry["build"]
-    args = {str(k): "" if v is None else str(v) for k, v in (build.get("args") or {}).items()}
-    context = Path(build.get("context", "."))
+def _service(project: str, name: str, entry: Mapping[str, Any], settings: Settings, key: str) -> Service:
+    build = entry["build"] if isinstance(entry["build"], Mapping) else {"context": entry["build"]}
+    # an argument without a value that the environment does not have either is not passed: BuildKit takes the default
+    args = {str(k): str(v) for k, v in (build.get("args") or {}).items() if v is not None}
+    context = str(build.get("context") or ".")
+    remote = "" if context.startswith("/") else context
+    inline = str(build.get("dockerfile_inline") or "")
+    file = str(build.get("dockerfile") or "Dockerfile")
+    named = build.get("platforms") or ([entry["platform"]] if entry.get("platform") else [])
+    more = (build.get("x-bake") or {}).get("contexts")
     return Service(
         name=name,
         image=str(entry.get("image") or f"{project}-{name}"),
-        context=context,
-        dockerfile=context / build.get("dockerfile", "Dockerfile"),
+        context=Path("/nonexistent" if remote else context),
+        dockerfile=Path(file) if remote else Path(os.path.normpath(Path(context) / file)),
         binary=args.get(settings.build.binary_arg) or name,
         args=args,
-        target=str(build.get("target", "")),
-        contexts={str(k): str(v) for k, v in (build.get("additional_contexts") or {}).items()},
+        target=str(build.get("target") or ""),
+        contexts={str(k): str(v) for k, v in {**(build.get("additional_contexts") or {}), **(more or {})}.items()},
+        inline=inline,
+        remote=remote,
+        key=key,
+        platforms=tuple(map(str, named)),
+        build=build,
     )
+
+
+def _keys(names: Iterable[str]) -> dict[str, str]:
+    """Each service's name as a bake target, which takes no dots; two that would be one are kept apart."""
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        key = name.replace(".", "_")
+        while key in found.values():
+            key += "_"
+        found[name] = key
+    return found
 
 
 def _ports(name: str, entry: Mapping[str, Any]) -> Iterable[Port]:
@@ -64,24 +86,21 @@ def _ports(name: str, entry: Mapping[str, Any]) -> Iterable[Port]:
             yield Port(name, str(port.get("host_ip") or "0.0.0.0"), int(published), int(port["target"]))  # noqa: S104
 
 
-def _scope(project: str, built: Sequence[Service], settings: Settings, files: Sequence[Path]) -> str:
+def _scope(config: Mapping[str, Any], built: Sequence[Service], settings: Settings, *, explicit: bool) -> str:
+    """What the cache mounts' ids begin with.
+
+    Where nobody named the project, compose names it after its folder. Two projects in folders of one name must not
+    share their caches, so then the folder's whole path counts.
+    """
     if settings.caches.scope:
         return settings.caches.scope
     for service in built:
         if service.args.get("CACHE_SCOPE"):
             return service.args["CACHE_SCOPE"]
-    if any(re.search(r"^name\s*:", f.read_text("utf-8", errors="replace"), re.MULTILINE) for f in files):
+    project = str(config.get("name", ""))
+    if explicit:
         return project
-    raise Problem(
-        "scope-missing",
-        "The cache mounts have no name of their own: the compose file has no top-level `name:`.",
-        causes=[
-            f"compose takes the folder's name ({project!r}); a second worktree would then start with empty caches, "
-            "and another project in a folder of that name would share yours"
-        ],
-        hint=f"write `name: {project or 'my-project'}` at the top of {files[0].name if files else 'the compose file'}, "
-        "or set scope under [tool.buildkit-tasks.caches]",
-    )
+    return f"{project}-{hashlib.sha256(os.fsencode(settings.root)).hexdigest()[:8]}"
 
 
 def select(workspace: Workspace, wanted: Sequence[str]) -> tuple[Service, ...]:

@@ -1,17 +1,24 @@
-"""Discovery: the engine's facts and the resolved compose file, asked for at the same time."""
+"""Discovery: the engine's facts and the resolved compose model, asked for at the same time.
+
+compose decides which files it reads and what they mean; nothing here is parsed by us. See docs/explanation/compose.md.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import secrets
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core import root as project_root
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.model import Engine, Workspace
+from buildkit_tasks.core.model import Engine, Result, Workspace
 from buildkit_tasks.core.session import Session
 from buildkit_tasks.engine import facts as engine_facts
 
@@ -26,54 +33,192 @@ class Project:
     workspace: Workspace
 
 
-def discover(session: Session, *, lesser: bool = False) -> Project:
+def discover(session: Session, *, lesser: bool = False, named: Sequence[str] = ()) -> Project:
     """Engine and workspace in the time of the slower of two questions. Problems of both; the engine's come first.
 
-    `lesser` is for flows that also work with an old engine or without buildx; compose they all need.
+    `lesser` is for flows that also work with an old engine or without buildx; compose they all need. `named` are the
+    services that the user asks for: one that belongs to a profile is active then, as it is for compose.
     """
-    files = compose_files(session)
     with ThreadPoolExecutor(max_workers=2) as pool:
         facts = pool.submit(engine_facts.facts, session.world, session.root)
-        config = pool.submit(_config, session, files)
+        space = pool.submit(_workspace, session, named)
         found = facts.result()
         if lesser:
             engine_facts.require_compose(found)
         else:
             engine_facts.require_full(found)
-        return Project(found, compose.from_compose(config.result(), session.settings, files))
+        return Project(found, space.result())
 
 
-def read_workspace(session: Session) -> Workspace:
+def read_workspace(session: Session, *, named: Sequence[str] = ()) -> Workspace:
     """The workspace alone, where no engine is needed."""
+    return _workspace(session, named)
+
+
+def _workspace(session: Session, named: Sequence[str]) -> Workspace:
     files = compose_files(session)
-    return compose.from_compose(_config(session, files), session.settings, files)
+    config = _model(session, files)
+    names = [n.strip() for item in named for n in item.split(",") if n.strip()]
+    if any(name not in config.get("services", {}) for name in names):
+        config = _with_profiles(session, files, config, names)
+    explicit = _named(session, files, config)
+    return compose.from_compose(config, session.settings, files, explicit=explicit)
 
 
 def compose_files(session: Session) -> tuple[Path, ...]:
-    """The compose files in force: the setting, else COMPOSE_FILE as compose reads it, else what compose would find."""
-    _ = session.dotenv  # a broken .env is our clearer words, before compose's
-    given = session.settings.project.compose_file
-    if not given:
-        given = session.world.env.get("COMPOSE_FILE") or session.dotenv.get("COMPOSE_FILE", "")
+    """The compose files to name to compose: none, where it is to find them by its own rules.
+
+    COMPOSE_FILE is relative to where the user stands, and compose is started in the project's directory.
+    """
+    if given := session.settings.project.compose_file:
+        return tuple(session.root / part for part in given.split(_separator(session)) if part)
+    given = session.world.env.get("COMPOSE_FILE", "")
+    if given and session.world.cwd != session.root:
+        return tuple(session.world.cwd / part for part in given.split(_separator(session)) if part)
+    return ()
+
+
+def files_found(session: Session) -> tuple[Path, ...]:
+    """The names of the files that compose reads, for what has to name them all: compose itself does not print them."""
+    if files := compose_files(session):
+        return files
+    given = session.world.env.get("COMPOSE_FILE") or session.dotenv.get("COMPOSE_FILE", "")
     if given:
-        separator = session.world.env.get("COMPOSE_PATH_SEPARATOR", ":")
-        return tuple((session.root / part).resolve() for part in given.split(separator) if part)
+        return tuple(session.root / part for part in given.split(_separator(session)) if part)
     return project_root.compose_files(session.root)
 
 
-def _config(session: Session, files: tuple[Path, ...]) -> dict[str, object]:
-    result = run.capture(session.world, docker.compose_config(session.root, files))
-    if result.code == 0:
-        return dict(json.loads(result.stdout))
+def variables(session: Session, names: Sequence[str]) -> dict[str, str]:
+    """The values of variables that are not in the environment but in what compose fills in: .env, as a rule."""
+    missing = [name for name in names if name not in session.world.env]
+    if not missing:
+        return {}
+    known = dict(session.dotenv)
+    asked = run.capture(session.world, docker.compose_environment(session.root, compose_files(session)))
+    if asked.code == 0:  # compose >= 2.31; a value of several lines goes on until the next name
+        lines = re.findall(r"^([A-Za-z_]\w*)=(.*(?:\n(?![A-Za-z_]\w*=).*)*)", asked.stdout, re.MULTILINE)
+        known |= {name: value.rstrip("\n") for name, value in lines}
+    return {name: known[name] for name in missing if name in known}
+
+
+def _separator(session: Session) -> str:
+    name = "COMPOSE_PATH_SEPARATOR"
+    return session.world.env.get(name) or session.dotenv.get(name) or ":"
+
+
+def _model(session: Session, files: Sequence[Path]) -> dict[str, Any]:
+    """The resolved model of what is active by itself. Problems: of `_unreadable`."""
+    config, result = _asked(session, files)
+    if config is None:
+        raise _unreadable(session, files, result)
+    for line in dict.fromkeys(_warnings(result.stderr)):
+        session.report.warn(f"compose: {session.masked(line)}")
+    return config
+
+
+def _asked(session: Session, files: Sequence[Path], *profiles: str) -> tuple[dict[str, Any] | None, Result]:
+    """compose's resolved model, None where it has none, and what it printed.
+
+    `x-bake`, which its JSON leaves out, comes from its YAML: both are asked for at once.
+    """
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        plain = pool.submit(run.capture, session.world, docker.compose_yaml(session.root, files, profiles=profiles))
+        result = run.capture(session.world, docker.compose_config(session.root, files, profiles=profiles))
+        text = plain.result()
+    if result.code != 0 and "SSHKey" in result.stderr and text.code == 0:
+        # compose cannot write `ssh: [id=path]` as JSON (2.26 and 2.40)
+        return docker.read_model(text.stdout, yaml=True), text
+    if result.code != 0:
+        return None, result
+    config = docker.read_model(result.stdout)
+    if text.code == 0 and re.search(r"^ +x-bake:", text.stdout, re.MULTILINE):
+        _add_extensions(config, docker.read_model(text.stdout, yaml=True))
+    return config, result
+
+
+def _add_extensions(config: Mapping[str, Any], whole: Mapping[str, Any]) -> None:
+    for name, entry in (whole.get("services") or {}).items():
+        more = (entry.get("build") or {}).get("x-bake") if isinstance(entry.get("build"), Mapping) else None
+        if more and isinstance(config["services"].get(name, {}).get("build"), dict):
+            config["services"][name]["build"]["x-bake"] = more
+
+
+def _with_profiles(
+    session: Session, files: Sequence[Path], config: dict[str, Any], names: Sequence[str]
+) -> dict[str, Any]:
+    """The model with the services of those names, where they belong to a profile that is not active by itself."""
+    more, _ = _asked(session, files, "*")
+    if more is None:
+        return config  # who looks for the name has the near matches
+    wanted = {n: s for n, s in (more.get("services") or {}).items() if n in names}
+    secrets_known = {**(more.get("secrets") or {}), **(config.get("secrets") or {})}
+    return {**config, "services": {**(config.get("services") or {}), **wanted}, "secrets": secrets_known}
+
+
+#: A folder's name that no project has.
+_PROBE = "buildkit-tasks-unnamed"
+
+
+def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -> bool:
+    """Whether the project's name stands in a compose file or a variable, and is not merely that of the folder.
+
+    Where both are the same, compose is asked once more through a link with another name; a yes is remembered.
+    """
+    builds = (entry.get("build") for entry in (config.get("services") or {}).values())
+    if session.settings.caches.scope or any(
+        isinstance(build, Mapping) and (build.get("args") or {}).get("CACHE_SCOPE") for build in builds
+    ):
+        return True  # the caches have a name that depends on neither
+    name = str(config.get("name", ""))
+    folder = (files[0].parent if files else session.root).name
+    if name != re.sub(r"[^a-z0-9_-]", "", folder.lower()).lstrip("_-") or session.world.env.get("COMPOSE_PROJECT_NAME"):
+        return True
+    memory = session.state / "project-name"
+    with contextlib.suppress(OSError):
+        if memory.read_text("utf-8", errors="replace") == name:
+            return True
+    place = session.state / f"probe-{secrets.token_hex(4)}"
+    place.mkdir(mode=0o700)
+    link = place / _PROBE
+    try:
+        link.symlink_to(files[0].parent if files else session.root, target_is_directory=True)
+        renamed = [link / f.relative_to(files[0].parent) if f.is_relative_to(files[0].parent) else f for f in files]
+        asked = run.capture(session.world, docker.compose_config(link, renamed, link=True))
+    finally:
+        link.unlink(missing_ok=True)
+        place.rmdir()
+    explicit = asked.code == 0 and docker.read_model(asked.stdout).get("name") == name
+    if explicit:
+        memory.write_text(name, "utf-8")
+    return explicit
+
+
+def _warnings(said: str) -> list[str]:
+    """The messages of compose's warnings, one a line."""
+    found = []
+    for line in said.splitlines():
+        match = re.search(r'level=warning msg=("(?:[^"\\]|\\.)*")', line)
+        if match:
+            with contextlib.suppress(ValueError):
+                found.append(str(json.loads(match[1])))
+    return found
+
+
+def _unreadable(session: Session, files: Sequence[Path], result: Result) -> Problem:
     said = result.stderr.strip()
     about_dotenv = compose_words.about_dotenv(session, said)
     if about_dotenv:
-        raise about_dotenv
+        return about_dotenv
     if "unknown command" in said or "is not a docker command" in said:
-        raise Problem("compose-missing", "docker has no compose plugin.", causes=[said], hint="invoke engine.install")
-    where = ", ".join(str(f) for f in files) or str(session.root)
+        return Problem(
+            "compose-missing",
+            "docker has no compose plugin.",
+            causes=[session.masked(said)],
+            hint="invoke engine.install",
+        )
+    where = ", ".join(str(f) for f in files or files_found(session)) or str(session.root)
     line = re.search(r"line (\d+)", said)
-    raise Problem(
+    return Problem(
         "compose-invalid",
         f"compose cannot read {where}" + (f", line {line[1]}." if line else "."),
         details=session.masked(said),

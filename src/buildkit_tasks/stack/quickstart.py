@@ -12,7 +12,7 @@ from buildkit_tasks.engine import ensure as engine_ensure
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.pipeline import build as pipeline
 from buildkit_tasks.project import dotenv
-from buildkit_tasks.project.discover import discover
+from buildkit_tasks.project.discover import discover, files_found
 
 from . import smoke, stack
 
@@ -86,6 +86,6 @@ def farewell(session: Session) -> None:
     say(f"  credentials: {session.root / '.env'} (readable by you alone)")
     override = base_images.override(session, project.engine, project.workspace)
     if override:
-        files = " ".join(f"-f {f}" for f in (*project.workspace.compose_files, override))
+        files = " ".join(f"-f {f}" for f in (*files_found(session), override))
         say(f"  without these tasks: docker compose {files} build")
     say("  next: edit a line under services/, then `invoke build` and `invoke up`; `invoke --list` shows the rest")

@@ -17,7 +17,7 @@ from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.pipeline import build as pipeline
 from buildkit_tasks.project import compose, ports
-from buildkit_tasks.project.discover import Project, discover
+from buildkit_tasks.project.discover import Project, discover, files_found
 
 from . import state, wait
 
@@ -28,7 +28,7 @@ def up(session: Session, request: BuildRequest, *, with_build: bool = True, orph
     Any service of the compose file may be asked for, built or not; compose starts what it depends on, too. `orphans`:
     remove containers of services that the compose file no longer has. Problems: port-in-use, unhealthy, build's.
     """
-    project = discover(session, lesser=True)
+    project = discover(session, lesser=True, named=request.services)
     space = project.workspace
     chosen = _named(project, request.services)
     started = state.with_dependencies(space.config, chosen)
@@ -43,9 +43,9 @@ def up(session: Session, request: BuildRequest, *, with_build: bool = True, orph
 
 
 def files_in_force(session: Session, project: Project) -> tuple[Path, ...]:
-    """The compose files and, where base images are offline ones, the generated override."""
+    """The compose files to name to compose: where base images are offline ones, all of them and the override."""
     override = base_images.override(session, project.engine, project.workspace)
-    return (*project.workspace.compose_files, *([override] if override else []))
+    return (*files_found(session), override) if override else project.workspace.compose_files
 
 
 def start(

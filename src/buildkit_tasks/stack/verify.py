@@ -12,7 +12,7 @@ from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
 from buildkit_tasks.core.session import Session
-from buildkit_tasks.project import compose
+from buildkit_tasks.project import compose, sources
 from buildkit_tasks.project.discover import discover
 
 from . import stack
@@ -23,7 +23,10 @@ NAMED = 8
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found of one service. `state`: same, differs, no-image or no-manifest; `running`: same, old or not."""
+    """What was found of one service.
+
+    `state`: same, differs, no-image, no-manifest or other; `running`: same, old or not.
+    """
 
     service: str
     state: str
@@ -34,7 +37,7 @@ class Verdict:
 
 def verify(session: Session, services: Sequence[str]) -> None:
     """Compare and tell. Raises `Problem` verify-failed when an image or a running container is not of this tree."""
-    project = discover(session)
+    project = discover(session, named=services)
     chosen = compose.select(project.workspace, services)
     files = stack.files_in_force(session, project)
     running = {str(c["Service"]): str(c["ID"]) for c in stack.containers(session, files) if c.get("State") == "running"}
@@ -47,7 +50,7 @@ def verify(session: Session, services: Sequence[str]) -> None:
             ("service", "image", "running", "what differs"),
             [(v.service, v.state, v.running, _told(v)) for v in verdicts],
         )
-    wrong = [v.service for v in verdicts if v.state != "same" or v.running == "old"]
+    wrong = [v.service for v in verdicts if v.state not in ("same", "other") or v.running == "old"]
     if wrong:
         raise Problem(
             "verify-failed",
@@ -57,6 +60,8 @@ def verify(session: Session, services: Sequence[str]) -> None:
 
 
 def _of(session: Session, service: Service, container: str) -> Verdict:
+    if not sources.compiles(service):
+        return Verdict(service.name, "other", "-", (), "no program of ours: its Dockerfile compiles in no cache mount")
     read = run.capture(session.world, docker.read_manifest(session.root, service.image))
     image = (
         run.capture(session.world, docker.image_ids(session.root, [service.image])).stdout.rpartition(" ")[2].strip()

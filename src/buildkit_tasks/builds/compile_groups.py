@@ -1,0 +1,103 @@
+"""Which services one cargo run compiles for, and the build arguments that we add for them. Pure.
+
+A compile group shares context, Dockerfile and every argument that its compile step reads, the one that names a
+service's own program apart. Every other service is built as its Dockerfile says, with the compose file's arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildRequest, Service
+from buildkit_tasks.core.settings import Build, Settings
+from buildkit_tasks.dockerfiles.document import BINARIES, PROGRAMS, Dockerfile, Needs
+
+
+@dataclass(frozen=True)
+class Group:
+    """Services whose programs come out of one compile step."""
+
+    services: tuple[Service, ...]
+
+    @property
+    def binaries(self) -> tuple[str, ...]:
+        """The programs that these services ship."""
+        return tuple(dict.fromkeys(service.binary for service in self.services))
+
+    def only(self, services: Sequence[Service]) -> Group:
+        """Those of the group that are among some services."""
+        return Group(tuple(service for service in self.services if service in services))
+
+
+def find(
+    services: Sequence[Service], files: Mapping[str, Dockerfile], needs: Mapping[str, Needs], binary_arg: str
+) -> dict[str, Group]:
+    """Service name to its compile group; a service that compiles nothing in a step of ours has none."""
+    members: dict[object, list[Service]] = {}
+    keys: dict[str, object] = {}
+    for service in services:
+        file = files.get(service.name)
+        names = file.compile_arguments(needs[service.name]) if file else None
+        if names is None:
+            continue
+        shared = names - {binary_arg, BINARIES, PROGRAMS}
+        read = tuple(sorted((name, value) for name, value in service.args.items() if name in shared))
+        place = (service.context, service.dockerfile, service.inline)
+        keys[service.name] = key = (place, tuple(sorted(service.contexts.items())), read)
+        members.setdefault(key, []).append(service)
+    groups = {key: Group(tuple(services)) for key, services in members.items()}
+    return {name: groups[key] for name, key in keys.items()}
+
+
+def profile(settings: Settings, request: BuildRequest, service: Service) -> str:
+    """The cargo profile: asked for, set, else what the compose file says, else the default."""
+    set_ = settings.build.profile if settings.build.profile != Build().profile else ""
+    asked = request.profile or set_
+    return asked or service.args.get("PROFILE") or settings.build.profile
+
+
+def arguments(
+    service: Service,
+    file: Dockerfile,
+    group: Group,
+    chosen: Group,
+    scope: str,
+    settings: Settings,
+    request: BuildRequest,
+    *,
+    incremental: bool,
+    nonce: str,
+) -> dict[str, str]:
+    """The service's own arguments, and ours where the Dockerfile declares them; empty ones would only change keys.
+
+    `group` is what the compose file has of it, `chosen` what is built now. Features of dependencies depend on which
+    packages are selected: so all programs that ship are named, whichever are chosen. Raises `Problem` bad-argument
+    where --no-cache has no safe way.
+    """
+    if request.no_cache and "REBUILD" not in file.arguments:
+        raise Problem(
+            "bad-argument",
+            f"{service.dockerfile} has no `ARG REBUILD`, so --no-cache has no safe way to run its steps again.",
+            causes=["docker's own --no-cache would also throw away the cache mounts (moby/buildkit#4250)"],
+            hint="add `ARG REBUILD` before the compile step",
+        )
+    ours = {
+        "PROFILE": profile(settings, request, service),
+        "CARGO_INCREMENTAL": "1" if incremental else "0",
+        "REBUILD": nonce,
+        "STATIC": settings.build.static,
+        PROGRAMS: " ".join(sorted(group.binaries)),
+        BINARIES: "" if PROGRAMS in file.arguments and chosen == group else " ".join(chosen.binaries),
+        "CACHE_SCOPE": scope,
+    }
+    # what the compose file says counts, so that plain `docker compose build` does the same
+    given = {BINARIES, PROGRAMS} | (set() if settings.caches.scope else {"CACHE_SCOPE"})
+    if request.incremental is None and settings.build.incremental == "auto":
+        given.add("CARGO_INCREMENTAL")
+    args = dict(service.args)
+    for name, value in ours.items():
+        if name in file.arguments and value and not (name in given and args.get(name)):
+            args[name] = value
+    return args

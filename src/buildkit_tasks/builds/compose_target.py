@@ -1,0 +1,194 @@
+"""A service's `build:` as the bake target that compose itself would make of it. Pure.
+
+`KEYS` says of every key of the compose specification what becomes of it. A key that is not there, or a value that
+nothing here can pass on, is a `Problem` that names the service and the key: nothing is dropped in silence.
+What compose does: https://github.com/docker/compose/blob/main/pkg/compose/build_bake.go
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Service, Workspace
+
+#: How each key of `build:` is carried. A test holds the list against the specification's schema.
+KEYS: Mapping[str, str] = {
+    "additional_contexts": "contexts; service:NAME becomes that service's target",
+    "args": "args, with ours added",
+    "cache_from": "cache-from, with the setting layer_cache_from added",
+    "cache_to": "cache-to, with the setting layer_cache_to added",
+    "context": "context, read through a link of our own; a URL as it is",
+    "dockerfile": "dockerfile",
+    "dockerfile_inline": "dockerfile-inline",
+    "entitlements": "entitlements",
+    "extra_hosts": "extra-hosts",
+    "isolation": "only `default`: BuildKit knows no other",
+    "labels": "labels, with those that compose adds",
+    "network": "network",
+    "no_cache": "no-cache; in a compile group another value of REBUILD, which keeps the cache mounts",
+    "no_cache_filter": "no-cache-filter",
+    "platforms": "platforms; without it the service's platform, else DOCKER_DEFAULT_PLATFORM",
+    "privileged": "entitlements: security.insecure",
+    "provenance": "attest",
+    "pull": "pull, unless base images come from packages",
+    "sbom": "attest",
+    "secrets": "secret",
+    "shm_size": "shm-size",
+    "ssh": "ssh",
+    "tags": "tags, beside the image's name",
+    "target": "target",
+    "ulimits": "ulimits",
+}
+
+#: Keys of `x-bake`: https://docs.docker.com/build/bake/compose-file/#extension-field-with-x-bake
+X_BAKE: Mapping[str, str] = dict.fromkeys(
+    ("tags", "cache-from", "cache-to", "secret", "ssh", "platforms", "output", "no-cache-filter"), "list"
+) | {"pull": "flag", "no-cache": "flag", "contexts": "map"}
+
+
+def make(service: Service, space: Workspace, compose: str) -> dict[str, Any]:
+    """The target of one service, without context and Dockerfile: those depend on the machine's paths.
+
+    `compose` is compose's version, which it writes into a label. Problems: compose-key-unsupported.
+    """
+    build = service.build
+    for key, value in build.items():
+        if key not in KEYS and not key.startswith("x-") and value not in (None, "", [], {}, False):
+            raise unsupported(service, key)
+    if build.get("isolation") not in (None, "", "default"):
+        raise unsupported(service, "isolation", f"BuildKit knows no isolation {build['isolation']!r}")
+    target: dict[str, Any] = {
+        "args": dict(service.args),
+        "labels": {
+            **{str(k): str(v) for k, v in (build.get("labels") or {}).items()},
+            "com.docker.compose.project": space.project,
+            "com.docker.compose.service": service.name,
+            "com.docker.compose.version": compose,
+        },
+        "tags": list(dict.fromkeys([service.image, *map(str, build.get("tags") or ())])),
+        "contexts": {name: _context(service, space, value) for name, value in service.contexts.items()},
+        "secret": [_secret(service, space, entry) for entry in build.get("secrets") or ()],
+        "ssh": [_ssh(entry) for entry in _entries(build.get("ssh"))],
+        "cache-from": _strings(build.get("cache_from")),
+        "cache-to": _strings(build.get("cache_to")),
+        "no-cache-filter": _strings(build.get("no_cache_filter")),
+        "platforms": list(service.platforms),
+        "ulimits": [f"{name}={_limit(value)}" for name, value in (build.get("ulimits") or {}).items()],
+        "entitlements": _entitlements(build),
+        "extra-hosts": _hosts(build.get("extra_hosts")),
+        "attest": [a for name in ("provenance", "sbom") for a in _attest(name, build.get(name))],
+        "target": str(build.get("target") or ""),
+        "network": str(build.get("network") or ""),
+        "shm-size": str(build.get("shm_size") or ""),
+        "pull": bool(build.get("pull")),
+        "no-cache": bool(build.get("no_cache")),
+    }
+    _extend(service, target)
+    return {name: value for name, value in target.items() if value or name == "args"}
+
+
+def unsupported(service: Service, key: str, why: str = "") -> Problem:
+    """The refusal of a key that nothing passes on."""
+    return Problem(
+        "compose-key-unsupported",
+        f"The service {service.name!r} has `build.{key}`, which cannot be passed on.",
+        causes=[why] if why else [],
+        hint=f"docker compose build {service.name}    (builds it without us; --service NAME leaves it out here)",
+    )
+
+
+def _strings(value: Any) -> list[str]:
+    return [str(item) for item in value or ()]
+
+
+def _entries(value: Any) -> list[str]:
+    """A list, or a mapping as `name=value`; a name without a value stays a name."""
+    if isinstance(value, Mapping):
+        return [str(k) if v in (None, "") else f"{k}={v}" for k, v in value.items()]
+    return _strings(value)
+
+
+def _ssh(entry: str) -> str:
+    """compose prints an id with its key as `id: path` in YAML."""
+    name, separator, path = re.match(r"([^=:]*)(=|:\s*)?(.*)", entry, re.DOTALL).groups()  # type: ignore[union-attr]
+    return f"{name}={path}" if separator and path else name
+
+
+def _context(service: Service, space: Workspace, value: str) -> str:
+    kind, colon, name = value.partition(":")
+    if kind != "service" or not colon:
+        return value
+    for other in space.services:
+        if other.name == name:
+            return f"target:{other.key}"
+    raise unsupported(service, "additional_contexts", f"{value}: there is no such service with a `build:` section")
+
+
+def _secret(service: Service, space: Workspace, entry: Any) -> str:
+    reference = entry if isinstance(entry, Mapping) else {"source": entry}
+    source = str(reference.get("source", ""))
+    found = (space.config.get("secrets") or {}).get(source) or {}
+    name = str(reference.get("target") or source)
+    if found.get("environment"):
+        return f"id={name},type=env,env={found['environment']}"
+    if found.get("file"):
+        return ",".join((field(f"id={name}"), "type=file", field(f"src={found['file']}")))
+    raise unsupported(
+        service, "secrets", f"the secret {source!r} has neither `file` nor `environment`: compose cannot give it either"
+    )
+
+
+def secret_variables(service: Service, space: Workspace) -> tuple[str, ...]:
+    """The environment variables that the service's secrets take their values from."""
+    known = space.config.get("secrets") or {}
+    names = (e.get("source", "") if isinstance(e, Mapping) else e for e in service.build.get("secrets") or ())
+    return tuple(str(known[n]["environment"]) for n in names if (known.get(n) or {}).get("environment"))
+
+
+def field(text: str) -> str:
+    """A field of BuildKit's comma-separated options: https://datatracker.ietf.org/doc/html/rfc4180."""
+    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\r\n]|^\s|\s$', text) else text
+
+
+def _limit(value: Any) -> str:
+    return f"{value['soft']}:{value['hard']}" if isinstance(value, Mapping) else str(value)
+
+
+def _entitlements(build: Mapping[str, Any]) -> list[str]:
+    asked = [*_strings(build.get("entitlements")), *(["security.insecure"] if build.get("privileged") else [])]
+    return list(dict.fromkeys(asked))
+
+
+def _hosts(value: Any) -> dict[str, str]:
+    """Each host once; several addresses of one are a comma list, as compose writes them."""
+    found: dict[str, list[str]] = {}
+    for entry in _entries(value):
+        name, _, address = entry.partition("=") if "=" in entry else entry.partition(":")
+        found.setdefault(name, []).append(address)
+    return {name: ",".join(addresses) for name, addresses in found.items()}
+
+
+def _attest(kind: str, value: Any) -> list[str]:
+    text = str(value if value is not None else "").strip()
+    if text.lower() in ("", "false"):
+        return []
+    return [f"type={kind}" if text.lower() == "true" else f"type={kind},{text}"]
+
+
+def _extend(service: Service, target: dict[str, Any]) -> None:
+    """`x-bake`, as bake applies it: lists and maps grow, flags win."""
+    more = service.build.get("x-bake") or {}
+    for name, value in more.items():
+        kind = X_BAKE.get(name)
+        if kind == "flag" and isinstance(value, bool):
+            target[name] = value
+        elif kind == "map" and isinstance(value, Mapping):
+            target[name] = {**target.get(name, {}), **{str(k): str(v) for k, v in value.items()}}
+        elif kind == "list" and isinstance(value, list | str):
+            words = value.split() if isinstance(value, str) else _strings(value)
+            target[name] = list(dict.fromkeys([*target.get(name, []), *words]))
+        else:
+            raise unsupported(service, f"x-bake.{name}")

@@ -1,0 +1,122 @@
+"""What BuildKit reads of services: contexts through links of our own, Dockerfiles under names that never go stale."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Engine, Service
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.dockerfiles.document import Dockerfile
+from buildkit_tasks.images import choice as image_choice
+from buildkit_tasks.images import names as image_names
+
+from . import transfer
+
+
+def links(session: Session, services: Sequence[Service]) -> dict[Path, Path]:
+    """Per directory the link to build through: BuildKit remembers transfers by the last component of a path."""
+    local = [service for service in services if not service.remote]
+    found = {}
+    for context in dict.fromkeys(service.context for service in local):
+        here = [service for service in local if service.context == context]
+        also = [d for service in here for d in directories(service)]
+        files = [service.dockerfile for service in here if not service.inline]
+        outside = [file for file in files if not _inside(file, context)]
+        inside = [_real(file) for file in files if file not in outside]
+        try:
+            # a Dockerfile from elsewhere or inside the compose file: the context's own .dockerignore counts
+            plain = [context / "Dockerfile"] if len(inside) < len(here) else []
+            found[context] = transfer.guard(
+                context, session.state, list(dict.fromkeys([*inside, *plain])), list(dict.fromkeys([*also, *outside]))
+            )
+            found.update({d: transfer.guard(d, session.state, [d / "Dockerfile"]) for d in also if d not in found})
+        except OSError as error:
+            names = ", ".join(service.name for service in here)
+            raise Problem(
+                "context-unreadable",
+                f"The build context of {names} cannot be read: {error.filename or context}.",
+                causes=[str(error.strerror or error)],
+                hint="correct `build.context` in the compose file",
+            ) from error
+    return found
+
+
+def directories(service: Service) -> tuple[Path, ...]:
+    """The directories among a service's additional contexts."""
+    paths = (Path(value) for value in service.contexts.values() if value.startswith("/"))
+    return tuple(path for path in paths if path.is_dir())
+
+
+def paths(services: Sequence[Service], found: Mapping[Path, Path]) -> dict[str, Path]:
+    """The paths of the Dockerfiles for BuildKit: through the context's link where they lie in the context."""
+    result = {}
+    for service in services:
+        if service.inline or service.remote:
+            continue
+        link = found.get(service.context, service.context)
+        if _inside(service.dockerfile, service.context):
+            result[service.name] = link / _real(service.dockerfile).relative_to(service.context.resolve())
+        else:
+            result[service.name] = service.dockerfile
+    return result
+
+
+def _real(file: Path) -> Path:
+    """The file in its real directory; what it is itself, a link or not, stays."""
+    return Path(os.path.realpath(file.parent)) / file.name
+
+
+def _inside(file: Path, context: Path) -> bool:
+    return _real(file).is_relative_to(context.resolve())
+
+
+def without_syntax(
+    session: Session, engine: Engine, services: Sequence[Service], files: Mapping[str, Dockerfile], *, look_only: bool
+) -> tuple[dict[str, Dockerfile], dict[str, Path], dict[str, str]]:
+    """Dockerfiles whose frontend image no registry gives here, as the engine's own frontend reads them.
+
+    Returns all Dockerfiles, the paths of those that had to be written anew (with their .dockerignore), and for other
+    frontends the image on the mirror.
+    """
+    names = {file.syntax for file in files.values() if file.syntax}
+    decisions = image_choice.decide(session, engine, sorted(names)) if names else {}
+    found, places = dict(files), {}
+    for service in services:
+        file = files.get(service.name)
+        if not file or not file.syntax or decisions[file.syntax].source not in ("none", "offline"):
+            continue
+        if image_names.parse(file.syntax).path != "docker/dockerfile":
+            raise Problem(
+                "image-unavailable",
+                f"The Dockerfile of the service {service.name!r} needs the frontend {file.syntax}.",
+                causes=["it is not in the engine, and no registry answers"],
+                hint="name a mirror (BUILDKIT_TASKS_BASE_REGISTRY=mirror.example)",
+            )
+        session.report.say(f"  no registry gives {file.syntax}: the engine reads {service.dockerfile.name} itself")
+        text = re.sub(r"(?m)^(\s*#)\s*syntax\s*=.*$", r"\1", file.text, count=1)
+        found[service.name] = Dockerfile.read(text)
+        if not service.inline and not look_only:
+            places[service.name] = _written(session, service, text)
+    return found, places, {d.reference: d.use for d in decisions.values() if d.source == "mirror"}
+
+
+def _written(session: Session, service: Service, text: str) -> Path:
+    """The text as a file of the same name in a directory named after the content: BuildKit never has an old one."""
+    data = text.encode("utf-8", "surrogateescape")
+    own = service.dockerfile.with_name(service.dockerfile.name + ".dockerignore")
+    ignored = own.read_bytes() if own.is_file() else (service.context / ".dockerignore")
+    if isinstance(ignored, Path):
+        ignored = ignored.read_bytes() if ignored.is_file() else b""
+    folder = session.state / "dockerfiles" / hashlib.sha256(data + b"\0" + ignored).hexdigest()[:24]
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name, content in ((service.dockerfile.name, data), (own.name, ignored)):
+        if not (folder / name).is_file() or (folder / name).read_bytes() != content:
+            part = folder / f"{name}.{os.getpid()}"
+            part.write_bytes(content)
+            part.replace(folder / name)
+    return folder / service.dockerfile.name

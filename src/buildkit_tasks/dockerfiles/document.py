@@ -1,0 +1,167 @@
+"""A Dockerfile read once into a value: its stages, arguments and mounts, and what a build of one target needs. Pure.
+
+What is needed is what BuildKit would ask for: stages that the target does not reach cost nothing.
+https://github.com/moby/buildkit/blob/master/frontend/dockerfile/dockerfile2llb/convert.go
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from . import syntax
+from .syntax import Instruction, Mount, Stage
+
+#: Arguments of our own Dockerfile: the programs to compile now, all that ship, and whose the cache mounts are.
+BINARIES, PROGRAMS, SCOPE = "BINS", "PROGRAMS", "CACHE_SCOPE"
+
+_DIRECTIVE = re.compile(r"\s*(?:#|//)\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a build up to one stage uses: stages in the order they are found, and images as they are written."""
+
+    stages: tuple[Stage, ...] = ()
+    images: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dockerfile:
+    """One Dockerfile. `text` may hold lone surrogates for bytes that are not UTF-8: they are written as they were."""
+
+    text: str
+    items: tuple[Instruction, ...] = field(repr=False, compare=False, default=())
+
+    @classmethod
+    def read(cls, data: bytes | str) -> Dockerfile:
+        """Parse it. Any bytes will do: what is no Dockerfile has no stages, and BuildKit says what is wrong with it."""
+        text = data if isinstance(data, str) else data.decode("utf-8", "surrogateescape")
+        return cls(text, tuple(syntax.instructions(text)))
+
+    @cached_property
+    def syntax(self) -> str:
+        """The frontend image that a `syntax` directive names, empty without one."""
+        text = self.text.removeprefix("\ufeff")
+        if text.startswith("#!"):
+            text = text.partition("\n")[2]
+        if text.lstrip().startswith("{"):
+            try:
+                value = json.JSONDecoder().raw_decode(text.lstrip())[0].get("syntax", "")
+            except (ValueError, AttributeError):
+                return ""
+            return str(value).partition(" ")[0]
+        for line in text.split("\n"):
+            found = _DIRECTIVE.match(line)
+            if not found:
+                return ""
+            if found[1].lower() == "syntax":
+                return found[2].partition(" ")[0]
+        return ""
+
+    @cached_property
+    def arguments(self) -> frozenset[str]:
+        """Names that any ARG declares."""
+        words = (word for item in self.items if item.keyword == "ARG" for word in syntax.words(item.rest))
+        return frozenset(word.partition("=")[0] for word in words)
+
+    @cached_property
+    def mounts(self) -> tuple[Mount, ...]:
+        """Every mount of every RUN."""
+        return tuple(mount for item in self.items for mount in syntax.run_mounts(item))
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Ids of the secrets that its steps ask for."""
+        return frozenset(secret_id(mount) for mount in self.mounts if mount.type == "secret")
+
+    @property
+    def has_cache_mounts(self) -> bool:
+        """Whether any step has a cache mount."""
+        return any(mount.type == "cache" for mount in self.mounts)
+
+    def compile_arguments(self, needs: Needs) -> frozenset[str] | None:
+        """Names of the arguments that decide what its compile step does; None where the stages needed have none.
+
+        A compile step of ours takes the programs to make, or names its cache mounts as we do.
+        """
+        by_name = {stage.name: stage for stage in needs.stages}
+        caching = [stage for stage in needs.stages if stage.caches]
+        if not caching or not {BINARIES, SCOPE} & self.arguments:
+            return None
+        names = {word.partition("=")[0] for item in self._global for word in syntax.words(item.rest)}
+        seen: set[int] = set()
+        while caching:
+            stage = caching.pop()
+            if stage.number not in seen:
+                seen.add(stage.number)
+                names |= set(stage.arguments)
+                caching += [by_name[name.lower()] for name in (stage.base, *stage.sources) if name.lower() in by_name]
+        return frozenset(names)
+
+    @property
+    def _global(self) -> Iterator[Instruction]:
+        return (i for i in itertools.takewhile(lambda i: i.keyword != "FROM", self.items) if i.keyword == "ARG")
+
+    def cache_ids(self, args: Mapping[str, str]) -> tuple[str, ...]:
+        """Ids of the cache mounts, arguments filled in."""
+        return syntax.cache_ids(self.text, args)
+
+    def needs(self, args: Mapping[str, str], target: str = "", contexts: Collection[str] = ()) -> Needs:
+        """What a build up to `target` (a stage's name or number; empty = the last) asks for.
+
+        `contexts` are the names of named contexts: they stand for an image or a whole stage. A target that is not
+        there needs nothing: the build fails with BuildKit's own words.
+        """
+        given = {lookup_name(name.partition("::")[0]) for name in contexts}
+        every = syntax.stages_of(self.items, args)
+        by_number = {str(stage.number): stage for stage in every}
+        by_name = {stage.name: stage for stage in every}
+        wanted = target.lower() or str(len(every) - 1)
+        start = by_name.get(wanted) or by_number.get(wanted)
+        found: dict[int, Stage] = {}
+        images: dict[str, None] = {}
+        pending = [start] if start else []
+        while pending:
+            stage = pending.pop()
+            if stage.number in found or stage.name in given:
+                continue
+            found[stage.number] = stage
+            earlier = {s.name: s for s in every[: stage.number] if not s.name.isdigit()}
+            if stage.base.lower() in earlier:
+                pending.append(earlier[stage.base.lower()])
+            elif stage.base and stage.base.lower() != "scratch" and lookup_name(stage.base) not in given:
+                images[stage.base] = None
+            for source in stage.sources:
+                other = by_name.get(source.lower()) or by_number.get(source)
+                if other:
+                    pending.append(other)
+                elif source.lower() != "scratch" and lookup_name(source) not in given:
+                    images[source] = None
+        return Needs(tuple(found.values()), tuple(images))
+
+
+def secret_id(mount: Mount) -> str:
+    """The id of a secret mount: without one it is the last part of its target."""
+    options = mount.options
+    place = options.get("target") or options.get("dst") or options.get("destination") or ""
+    return options.get("id") or place.rpartition("/")[2]
+
+
+def lookup_name(reference: str) -> str:
+    """The name under which BuildKit looks for a named context in the place of an image.
+
+    It is the reference in its shortest form: `docker.io/library/rust:latest` is `rust`.
+    """
+    name = reference.lower() if "/" not in reference and ":" not in reference else reference
+    for prefix in ("docker.io/library/", "index.docker.io/library/", "docker.io/", "index.docker.io/"):
+        if name.startswith(prefix):
+            name = name[len(prefix) :]
+            break
+    else:
+        name = name.removeprefix("library/") if name.count("/") == 1 else name
+    return name.removesuffix(":latest") if "@" not in name else name

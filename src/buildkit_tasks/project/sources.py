@@ -1,0 +1,59 @@
+"""The Dockerfiles of services, read from where the compose file says they are."""
+
+from __future__ import annotations
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Service
+from buildkit_tasks.dockerfiles.document import Dockerfile
+
+#: BuildKit itself reads no longer one: https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go
+LARGEST = 8 * 1024 * 1024
+
+
+def read(service: Service) -> Dockerfile | None:
+    """A service's Dockerfile; None where it lies behind a URL, which BuildKit alone reads.
+
+    Raises `Problem` dockerfile-unreadable.
+    """
+    if service.inline:
+        return Dockerfile.read(service.inline)
+    if service.remote:
+        return None
+    path = service.dockerfile
+    try:
+        if path.is_file() and path.stat().st_size > LARGEST:
+            raise OSError(0, "it is larger than 8 MB")
+        if path.exists() and not path.is_file():
+            raise OSError(0, "it is not a file")
+        return Dockerfile.read(path.read_bytes())
+    except OSError as error:
+        raise Problem(
+            "dockerfile-unreadable",
+            f"The Dockerfile of the service {service.name!r} cannot be read: {path}.",
+            causes=[str(error.strerror)],
+            hint="correct `build.dockerfile` in the compose file",
+        ) from error
+
+
+def known(service: Service) -> Dockerfile:
+    """Like `read`, for who only looks: an empty Dockerfile where there is none to read."""
+    try:
+        return read(service) or Dockerfile.read("")
+    except Problem:
+        return Dockerfile.read("")
+
+
+def needed_images(service: Service) -> tuple[str, ...]:
+    """References of the images that a build of the service takes, on any platform."""
+    return known(service).needs(service.args, service.target, tuple(service.contexts)).images
+
+
+def compiles(service: Service) -> bool:
+    """Whether a service's program is made by a compile step of ours."""
+    file = known(service)
+    return file.compile_arguments(file.needs(service.args, service.target, tuple(service.contexts))) is not None
+
+
+def same_build(one: Service, other: Service) -> bool:
+    """Whether two services are built from one context with one Dockerfile."""
+    return (one.context, one.dockerfile, one.inline) == (other.context, other.dockerfile, other.inline)

@@ -1,0 +1,219 @@
+"""Which files make up a project, and under which name: what compose itself takes, in all of its ways to say so."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Workspace
+from buildkit_tasks.core.report import Report
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.core.world import World
+from buildkit_tasks.project.discover import files_found, read_workspace
+from tests.support import process
+
+pytestmark = [pytest.mark.engine]
+
+
+def service(name: str) -> str:
+    return f"services: {{{name}: {{build: {{context: ., args: {{FROM: {name}}}}}}}}}\n"
+
+
+#: Name of the case: files, environment, the folder (below the root) that the user stands in.
+CASES: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
+    "override": ({"compose.yaml": service("a"), "compose.override.yml": service("b")}, {}, "."),
+    "override of the other style": (
+        {"compose.yaml": service("a"), "docker-compose.override.yml": service("b")},
+        {},
+        ".",
+    ),
+    "two of each": (
+        {
+            "docker-compose.yml": service("a"),
+            "docker-compose.yaml": service("b"),
+            "docker-compose.override.yml": service("c"),
+            "docker-compose.override.yaml": service("d"),
+        },
+        {},
+        ".",
+    ),
+    "yml beside yaml": ({"compose.yml": service("a"), "compose.yaml": service("b")}, {}, "."),
+    "COMPOSE_FILE": ({"x.yaml": service("a"), "y.yaml": service("b")}, {"COMPOSE_FILE": "x.yaml:y.yaml"}, "."),
+    "its separator": (
+        {"x.yaml": service("a"), "y.yaml": service("b")},
+        {"COMPOSE_FILE": "x.yaml;y.yaml", "COMPOSE_PATH_SEPARATOR": ";"},
+        ".",
+    ),
+    "COMPOSE_FILE in .env": (
+        {"deploy/x.yaml": service("a"), ".env": "COMPOSE_FILE=deploy/x.yaml\n", "compose.yaml": service("b")},
+        {},
+        ".",
+    ),
+    "its separator in .env": (
+        {
+            "x.yaml": service("a"),
+            "y.yaml": service("b"),
+            ".env": "COMPOSE_FILE=x.yaml,y.yaml\nCOMPOSE_PATH_SEPARATOR=,\n",
+        },
+        {},
+        ".",
+    ),
+    "only .env names a file": ({"deploy/x.yaml": service("a"), ".env": "COMPOSE_FILE=deploy/x.yaml\n"}, {}, "."),
+    "COMPOSE_FILE below": (
+        {"compose.yaml": service("b"), "sub/x.yaml": service("a"), "sub/here": ""},
+        {"COMPOSE_FILE": "x.yaml"},
+        "sub",
+    ),
+    "from below": ({"compose.yaml": service("a"), "sub/here": ""}, {}, "sub"),
+    "JSON": ({"compose.yaml": json.dumps({"name": "q", "services": {"a": {"build": "."}}})}, {}, "."),
+    "a quoted name": ({"compose.yaml": '"name": quoted\n' + service("a")}, {}, "."),
+    "a BOM": ({"compose.yaml": "\ufeffname: bom\n" + service("a")}, {}, "."),
+    "CRLF": ({"compose.yaml": "name: crlf\r\nservices:\r\n  a:\r\n    build: .\r\n"}, {}, "."),
+    "no name": ({"compose.yaml": service("a")}, {}, "."),
+    "COMPOSE_PROJECT_NAME": ({"compose.yaml": service("a")}, {"COMPOSE_PROJECT_NAME": "other"}, "."),
+    "the name in .env": ({"compose.yaml": service("a"), ".env": "COMPOSE_PROJECT_NAME=dotted\n"}, {}, "."),
+    "include": (
+        {
+            "compose.yaml": "include: [{path: part/compose.yaml, env_file: part/own.env}]\n" + service("a"),
+            "part/compose.yaml": "services: {b: {build: {context: ., args: {X: '${X}'}}}}\n",
+            "part/own.env": "X=from-its-own\n",
+        },
+        {},
+        ".",
+    ),
+    "extends": (
+        {
+            "compose.yaml": "services: {a: {extends: {file: base.yaml, service: base}}}\n",
+            "base.yaml": "services: {base: {build: {context: ., target: t}}}\n",
+        },
+        {},
+        ".",
+    ),
+    "a profile by variable": (
+        {"compose.yaml": "services: {a: {build: .}, b: {build: ., profiles: [p]}, c: {build: ., profiles: [q]}}\n"},
+        {"COMPOSE_PROFILES": "p"},
+        ".",
+    ),
+    "a profile in .env": (
+        {
+            "compose.yaml": "services: {a: {build: .}, b: {build: ., profiles: [p]}}\n",
+            ".env": "COMPOSE_PROFILES=p\n",
+        },
+        {},
+        ".",
+    ),
+    "dollars": (
+        {"compose.yaml": "services: {a: {build: {context: 'x $$y', args: {A: '$$$$x $${Z} ${V}', B: '%{q}'}}}}\n"},
+        {"V": "a$b"},
+        ".",
+    ),
+    "keys for ssh": ({"compose.yaml": "services: {a: {build: {context: ., ssh: [k=/tmp/key]}}}\n"}, {}, "."),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """The folder that the user stands in, and the environment there."""
+    files, env, folder = CASES[request.param]
+    root = tmp_path / "My.App"
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, "utf-8", newline="")
+    return root / folder, env
+
+
+def session_in(cwd: Path, env: dict[str, str]) -> Session:
+    whole = {**os.environ, "XDG_STATE_HOME": str(cwd.parents[1] / "state"), **env}
+    world = replace(World.real(), cwd=cwd, env=whole)
+    return Session(world, Report(world, json_only=True))
+
+
+def ours(cwd: Path, env: dict[str, str]) -> Workspace:
+    return read_workspace(session_in(cwd, env))
+
+
+def theirs(cwd: Path, env: dict[str, str]) -> dict[str, Any]:
+    """The model in compose's JSON, or what can be read of its YAML where it cannot write JSON."""
+    done = process.run(["docker", "compose", "config", "--format", "json"], cwd, dict(env))
+    if done.code != 0:
+        assert "SSHKey" in done.err, done.err
+        services = process.ok(["docker", "compose", "config", "--services"], cwd, dict(env)).out.split()
+        return {"name": "myapp", "services": {name: {"build": {"context": str(cwd)}} for name in services}}
+    return dict(json.loads(done.out.replace("$$", "$")))
+
+
+def test_services_arguments_and_contexts_are_those_of_compose(case: tuple[Path, dict[str, str]]) -> None:
+    cwd, env = case
+    found, expected = ours(cwd, env), theirs(cwd, env)
+    assert found.project == expected["name"]
+    assert sorted(found.names) == sorted(expected["services"])
+    for service_ in found.services:
+        build = expected["services"][service_.name]["build"]
+        assert str(service_.context) == build["context"]
+        assert service_.args == build.get("args", {})
+        assert service_.target == build.get("target", "")
+
+
+def test_the_files_that_we_name_to_compose_make_the_same_model(case: tuple[Path, dict[str, str]]) -> None:
+    cwd, env = case
+    session = session_in(cwd, env)
+    expected = theirs(cwd, env)
+    named = [part for file in files_found(session) for part in ("-f", str(file))]
+    clean: dict[str, str | None] = {**env, "COMPOSE_FILE": None}
+    done = process.run(["docker", "compose", *named, "config", "--services"], session.root, clean)
+    assert sorted(done.out.split()) == sorted(expected["services"]), done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "env", "shared"),
+    [
+        ("name: myapp\n" + service("a"), {}, True),
+        ('"name": "myapp"\n' + service("a"), {}, True),
+        (service("a"), {}, False),
+        (service("a"), {"COMPOSE_PROJECT_NAME": "myapp"}, True),
+        ("services: {a: {build: {context: ., args: {CACHE_SCOPE: mine}}}}\n", {}, True),
+    ],
+)
+def test_two_folders_share_their_caches_where_the_project_has_a_name(
+    tmp_path: Path, text: str, env: dict[str, str], shared: bool
+) -> None:
+    scopes = []
+    for place in ("one", "two"):
+        root = tmp_path / place / "My.App"
+        root.mkdir(parents=True)
+        (root / "compose.yaml").write_text(text)
+        scopes += [ours(root, env).scope, ours(root, env).scope]
+    assert scopes[0] == scopes[1]
+    assert (scopes[0] == scopes[2]) is shared
+
+
+def test_a_profile_s_service_is_there_when_it_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "x" / "app"
+    root.mkdir(parents=True)
+    (root / "compose.yaml").write_text("services: {a: {build: .}, b: {build: ., profiles: [p]}}\n")
+    session = session_in(root, {})
+    assert read_workspace(session).names == ("a",)
+    assert read_workspace(session, named=("a,b",)).names == ("a", "b")
+
+
+def test_warnings_and_errors_of_compose_have_no_values_of_dotenv(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "x" / "app"
+    root.mkdir(parents=True)
+    (root / ".env").write_text("TOKEN=hunter2-token\n")
+    (root / "compose.yaml").write_text(service("a") + "x-y: ${NOT_SET_ANYWHERE}\n")
+    ours(root, {})
+    assert 'compose: The "NOT_SET_ANYWHERE" variable is not set' in capsys.readouterr().err
+    (root / "compose.yaml").write_text("services: {a: {build: ., image: '${TOKEN:?${TOKEN}}', ports: ['${TOKEN}']}}\n")
+    with pytest.raises(Problem) as caught:
+        ours(root, {})
+    assert caught.value.code == "compose-invalid"
+    assert "hunter2" not in caught.value.text()
+    assert "***" in caught.value.details
