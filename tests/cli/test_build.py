@@ -184,7 +184,7 @@ def test_caches_are_never_named_after_the_folder_alone(bench: Bench) -> None:
     scope = json.loads(bench.call("bake")["stdin"])["target"]["api"]["args"]["CACHE_SCOPE"]
     assert scope.startswith("shop-")
     (bench.place / "calls.jsonl").unlink()
-    bench.env["BUILDKIT_TASKS_CACHE_SCOPE"] = "mine"
+    bench.env["BUILDKIT_TASKS_CACHES_SCOPE"] = "mine"
     assert bench.invoke("build").code == 0
     assert json.loads(bench.call("bake")["stdin"])["target"]["api"]["args"]["CACHE_SCOPE"] == "mine"
 

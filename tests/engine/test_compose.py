@@ -183,7 +183,7 @@ def test_one_service_that_cannot_be_planned_does_not_stop_another(tree: Tree) ->
     content = json.loads((tree.root / "compose.yaml").read_text())
     content["services"]["broken"] = {"build": {"context": "extra", "dockerfile": "gone"}}
     (tree.root / "broken.yaml").write_text(json.dumps(content))
-    env = {**tree.env, "BUILDKIT_TASKS_COMPOSE_FILE": "broken.yaml"}
+    env = {**tree.env, "BUILDKIT_TASKS_PROJECT_COMPOSE_FILE": "broken.yaml"}
     argv: list[str | Path] = [process.BIN / "invoke", "build"]
     assert process.run([*argv, "--service", "inline"], tree.root, env).code == 0
     done = process.run(argv, tree.root, env)
@@ -194,7 +194,7 @@ def test_one_service_that_cannot_be_planned_does_not_stop_another(tree: Tree) ->
 def test_bake_s_own_extension_counts(tree: Tree) -> None:
     build = {"dockerfile_inline": "FROM scratch\n", "x-bake": {"tags": [f"{tree.project}/x:baked"]}}
     (tree.root / "bake.yaml").write_text(json.dumps({"name": tree.project, "services": {"x": {"build": build}}}))
-    env = {**tree.env, "BUILDKIT_TASKS_COMPOSE_FILE": "bake.yaml"}
+    env = {**tree.env, "BUILDKIT_TASKS_PROJECT_COMPOSE_FILE": "bake.yaml"}
     tree.images.append(f"{tree.project}/x:baked")
     plan = process.run([process.BIN / "invoke", "build", "--plan", "--json"], tree.root, env)
     assert json.loads(plan.out)["plan"]["bake"]["target"]["x"]["tags"] == [
@@ -215,7 +215,7 @@ def test_the_image_of_another_service_is_a_context(tree: Tree) -> None:
         },
     }
     (tree.root / "stacked.yaml").write_text(json.dumps({"name": tree.project, "services": services}))
-    env = {**tree.env, "BUILDKIT_TASKS_COMPOSE_FILE": "stacked.yaml"}
+    env = {**tree.env, "BUILDKIT_TASKS_PROJECT_COMPOSE_FILE": "stacked.yaml"}
     done = process.run([process.BIN / "invoke", "build", "--service", "above"], tree.root, env)
     assert done.code == 0, done.err
     tree.images += [f"{tree.project}-above", f"{tree.project}-below"]

@@ -19,13 +19,23 @@ from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.project import compose, sources
 from buildkit_tasks.project.discover import Project, variables
 
-from . import builder_choice, builder_facts, compose_target, fallback, inputs, plan
+from . import builder_choice, builder_facts, compose_target, fallback, inputs, plan, plan_words
 from .builder_facts import Builder
 from .solve import solve
 
 
-def prepare(session: Session, project: Project, request: BuildRequest, *, look_only: bool = False) -> BuildPlan:
-    """The plan for a request. With `look_only` nothing is made: no transfer link, no base image."""
+def prepare(
+    session: Session,
+    project: Project,
+    request: BuildRequest,
+    *,
+    look_only: bool = False,
+    missing: list[Problem] | None = None,
+) -> BuildPlan:
+    """The plan for a request. With `look_only` nothing is made: no transfer link, no base image.
+
+    A plan that is only shown is a plan without its base images too: `missing` takes that problem instead of raising it.
+    """
     space = project.workspace
     chosen = plan.with_contexts(space, compose.select(space, request.services))
     special = bool(request.platforms or request.push or request.oci)
@@ -43,8 +53,14 @@ def prepare(session: Session, project: Project, request: BuildRequest, *, look_o
     bases = dict.fromkeys(
         image for s in chosen for image in _bases(s, files.get(s.name), places[s.name], there, own=builder.own)
     )
-    find = base_images.replacements if look_only else base_images.ensure
-    replacements = find(session, project.engine, tuple(bases))
+    try:
+        find = base_images.replacements if look_only else base_images.ensure
+        replacements = find(session, project.engine, tuple(bases))
+    except Problem as problem:
+        if missing is None or problem.code != "image-unavailable":
+            raise
+        missing.append(problem)
+        replacements = {}
     files, paths, frontends = inputs.without_syntax(session, project.engine, chosen, files, look_only=look_only)
     links = {} if look_only else inputs.links(session, chosen)
     foreign = _foreign(session, project, builder, files, chosen, places, look_only)
@@ -59,11 +75,11 @@ def prepare(session: Session, project: Project, request: BuildRequest, *, look_o
         builder=builder,
         transfer=links,
         ci=session.world.ci,
-        proxies=plan.proxies(session.world.env),
+        proxies=plan_words.proxies(session.world.env),
         default_platform=default,
     )
     made = plan.make(session.settings, space, project.engine, request, around)
-    for note in made.notes:
+    for note in made.notes if not look_only else ():
         session.report.say(note)
     return made
 

@@ -97,7 +97,8 @@ def without_syntax(
                 causes=["it is not in the engine, and no registry answers"],
                 hint="name a mirror (BUILDKIT_TASKS_BASE_REGISTRY=mirror.example)",
             )
-        session.report.say(f"  no registry gives {file.syntax}: the engine reads {service.dockerfile.name} itself")
+        words = f"the engine's own frontend reads the Dockerfile of {service.name}"
+        session.report.say(f"  no registry gives {file.syntax}: {words}")
         text = re.sub(r"(?m)^(\s*#)\s*syntax\s*=.*$", r"\1", file.text, count=1)
         found[service.name] = Dockerfile.read(text)
         if not service.inline and not look_only:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from buildkit_tasks.dockerfiles.document import Dockerfile, Needs, lookup_name
 from buildkit_tasks.engine.facts import dotted
 from buildkit_tasks.project import compose, sources
 
-from . import compile_groups, compose_target
+from . import compile_groups, compose_target, outputs
 from .builder_facts import OWN, Builder, assigned, at, platforms_for
 from .compile_groups import Group
 
@@ -59,7 +58,7 @@ def make(
     chosen = compose.select(space, request.services)
     every = with_contexts(space, chosen)
     incremental, why = _incremental(settings, request, around)
-    compression, why_compression = _compression(engine, incremental, around.builder)
+    compression, why_compression = outputs.compression(engine, incremental, around.builder)
     places = {s.name: places_of(s, request, engine, around.builder, around.default_platform) for s in every}
     routes = _routes(every, engine, request, around, places)
     twins = {s.name: other for s in space.services for other in every if sources.same_build(s, other)}
@@ -96,12 +95,12 @@ def make(
         target["args"] = {**around.proxies, **target["args"]}
         _replace_images(service, target, needs[service.name], places[service.name], around, notes)
         target.setdefault("output", [compression if service.name in groups else "type=docker"])
-        target |= _destination(service, request, target, places[service.name])
+        target |= outputs.destination(service, request, target, places[service.name])
         for platform in places[service.name] or (platforms.own(engine),):
             known = platforms.arguments(at(engine, around.builder, platform), platform)
             mounts.update(dict.fromkeys(file.cache_ids({**known, **target["args"]}) if file else ()))
         targets[service.key] = {name: value for name, value in target.items() if value or name == "tags"}
-    _layer_caches(targets, settings, next((s.key for s in chosen if s.name in groups), chosen[0].key))
+    outputs.layer_caches(targets, settings, next((s.key for s in chosen if s.name in groups), chosen[0].key))
     grouped = [g.only(every) for g in {id(groups[s.name]): groups[s.name] for s in every if s.name in groups}.values()]
     return BuildPlan(
         workspace=space,
@@ -210,53 +209,6 @@ def _check_static(
         )
 
 
-def _destination(
-    service: Service, request: BuildRequest, target: Mapping[str, Any], places: Sequence[str]
-) -> dict[str, Any]:
-    """Where an image goes, and for which platforms, where that is not the engine and its own."""
-    where: dict[str, Any] = {"platforms": list(places)} if places else {}
-    if request.push:
-        image = pushed_name(service, request.push)
-        where |= {"tags": [image], "output": ["type=image,push=true"]}
-        if request.by_digest:
-            where |= {"tags": [], "output": [f"type=image,name={repository(image)},push=true,push-by-digest=true"]}
-    elif request.oci:
-        where |= {"output": [f"type=oci,dest={request.oci}/{service.name}.tar"]}
-    elif "output" in (service.build.get("x-bake") or {}):
-        where |= {"output": target["output"]}
-    elif places:
-        where |= {"output": ["type=docker" if len(places) == 1 else "type=image"]}
-    return where
-
-
-def pushed_name(service: Service, push: str) -> str:
-    """What a service's image is called in the registry and path that images are pushed to."""
-    return f"{push.rstrip('/')}/{service.image.rpartition('/')[2]}"
-
-
-def repository(image: str) -> str:
-    """An image's name without its tag."""
-    return image.rpartition(":")[0] if ":" in image.rpartition("/")[2] else image
-
-
-def _layer_caches(targets: Mapping[str, dict[str, Any]], settings: Settings, writer: str) -> None:
-    """BuildKit's own caches: every target reads them; one writes, because they share all but a last small layer."""
-    sources, places = list(settings.caches.layers_from), list(settings.caches.layers_to)
-    for name, given in (("caches.layers_from", sources), ("caches.layers_to", places)):
-        for one in given:
-            if not re.match(r"type=[a-z0-9]+(,|$)", one):
-                raise Problem(
-                    "settings-invalid",
-                    f"{name} = {one!r} is no layer cache.",
-                    hint="for example type=registry,ref=HOST/PATH:layers,mode=max",
-                )
-    for key, target in targets.items():
-        if sources:
-            target["cache-from"] = [*target.get("cache-from", ()), *sources]
-        if places and key == writer:
-            target["cache-to"] = [*target.get("cache-to", ()), *places]
-
-
 def _incremental(settings: Settings, request: BuildRequest, around: Surroundings) -> tuple[bool, str]:
     """Incremental compilation shortens an edit's wait; its objects are larger and slower: not for what ships."""
     if request.incremental is not None:
@@ -268,18 +220,6 @@ def _incremental(settings: Settings, request: BuildRequest, around: Surroundings
     if around.ci:
         return False, "CI is set: the image may ship"
     return True, "a local build"
-
-
-def _compression(engine: Engine, incremental: bool, builder: Builder) -> tuple[str, str]:
-    """Layers of a local edit build stay uncompressed: gzip costs more than the copy (15 MB: 1.7 s against 1.0 s).
-
-    Only the containerd store keeps layers as blobs; images that may ship are compressed as always.
-    """
-    if not builder.own:
-        return "type=docker", f"handed to the engine by the builder {builder.name}"
-    if engine.containerd_store and incremental:
-        return "type=image,compression=uncompressed", "uncompressed: a local build, not for shipping"
-    return "type=docker", "compressed as docker build does"
 
 
 def _source(service: Service, around: Surroundings) -> dict[str, Any]:
@@ -337,39 +277,3 @@ def _add_secrets(target: dict[str, Any], file: Dockerfile, settings: Settings) -
         if path and name in file.secrets and not re.search(rf"\bid={name}\b", given):
             entry = f"id={name}," + compose_target.field(f"src={path}")
             target["secret"] = [*target.get("secret", ()), entry]
-
-
-#: Arguments that every builder knows without an ARG: https://docs.docker.com/build/building/variables/#proxy-arguments
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
-
-
-def proxies(env: Mapping[str, str]) -> dict[str, str]:
-    """The proxy variables of an environment, in the spelling (capitals or not) that they have there."""
-    return {n: env[n] for name in PROXIES for n in (name, name.lower()) if env.get(n)}
-
-
-def _shown(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """The definition for a screen: what stands before the @ of a proxy's address is a password."""
-    shown: dict[str, Any] = json.loads(json.dumps(definition))
-    for target in shown.get("target", {}).values():
-        for name, value in target.get("args", {}).items():
-            if name.upper() in PROXIES:
-                target["args"][name] = re.sub(r"//[^@/]*@", "//***@", value)
-    return shown
-
-
-def describe(plan: BuildPlan) -> dict[str, Any]:
-    """The plan as JSON-ready values, for `--plan --json`."""
-    return {
-        "project": plan.workspace.project,
-        "services": [s.name for s in plan.services],
-        "binaries": [s.binary for s in plan.compiled],
-        "profile": plan.profile,
-        "incremental": plan.incremental,
-        "reasons": dict(plan.reasons),
-        "notes": list(plan.notes),
-        "mounts": list(plan.mounts),
-        "platforms": dict(plan.routes),
-        "builder": plan.builder or None,
-        "bake": _shown(plan.definition),
-    }

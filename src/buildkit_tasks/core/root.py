@@ -15,6 +15,10 @@ else:
     import tomli as tomllib
 
 
+#: Variables that say which compose files there are.
+_NAMES_FILES = ("COMPOSE_FILE", "BUILDKIT_TASKS_PROJECT_COMPOSE_FILE", "BUILDKIT_TASKS_COMPOSE_FILE")
+
+
 def find_root(world: World) -> Path:
     """The nearest directory at or above the working directory that holds a compose file or a pyproject section of ours.
 
@@ -23,7 +27,7 @@ def find_root(world: World) -> Path:
     for folder in (world.cwd, *world.cwd.parents):
         if compose_files(folder) or "buildkit-tasks" in pyproject(folder) or _names_files(folder / ".env"):
             return folder
-    if world.env.get("COMPOSE_FILE"):
+    if any(world.env.get(name) for name in _NAMES_FILES):
         return world.cwd  # where compose looks for the files that it names
     raise Problem(
         "no-project",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildkit_tasks.builds import builder_choice, fallback, plan
+from buildkit_tasks.builds import builder_choice, fallback, plan_words
 from buildkit_tasks.builds import view as build_view
 from buildkit_tasks.builds.building import execute, prepare
 from buildkit_tasks.core.errors import Problem
@@ -76,16 +76,22 @@ def tell(session: Session, outcome: BuildOutcome) -> None:
 
 
 def show_plan(session: Session, request: BuildRequest) -> None:
-    """Print the plan and stop; nothing is made or run but questions."""
+    """Print the plan and stop; nothing is made or run but questions.
+
+    Raises `Problem` image-unavailable after a plan whose build would end with it.
+    """
     project = discover(session, lesser=True, named=request.services)
-    decided = prepare(session, project, request, look_only=True)
+    missing: list[Problem] = []
+    decided = prepare(session, project, request, look_only=True, missing=missing)
     override = base_images.override(session, project.engine, project.workspace)
     files = [*files_found(session), *([override] if override else [])]
     chosen = fallback.tier(session, project.engine)
-    content = {**plan.describe(decided), "compose_files": [str(f) for f in files], "tier": chosen.name}
+    content = {**plan_words.describe(decided), "compose_files": [str(f) for f in files], "tier": chosen.name}
     if session.report.json_only:
         session.report.envelope({"plan": content})
-        return
-    rows = [(name, ", ".join(map(str, v)) if isinstance(v, list) else str(v)) for name, v in content.items()]
-    reasons = [(f"why {name}", why) for name, why in {**decided.reasons, "tier": chosen.reason}.items() if why]
-    session.report.table(("what", "value"), [r for r in rows if r[0] not in ("bake", "reasons")] + reasons)
+    else:
+        rows = [(name, ", ".join(map(str, v)) if isinstance(v, list) else str(v)) for name, v in content.items()]
+        reasons = [(f"why {name}", why) for name, why in {**decided.reasons, "tier": chosen.reason}.items() if why]
+        session.report.table(("what", "value"), [r for r in rows if r[0] not in ("bake", "reasons")] + reasons)
+    if missing:
+        raise missing[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from buildkit_tasks.builds import plan
+from buildkit_tasks.builds import outputs
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildRequest
@@ -42,8 +42,8 @@ def build(
     joined = []
     for results in zip(*(part.targets for part in parts), strict=True):
         service = next(s for s in project.workspace.services if s.name == results[0].service)
-        image = plan.pushed_name(service, request.push)
-        digests = [f"{plan.repository(image)}@{result.digest}" for result in results]
+        image = outputs.pushed_name(service, request.push)
+        digests = [f"{outputs.repository(image)}@{result.digest}" for result in results]
         run.check(session.world, docker.join_images(session.root, image, digests))
         session.report.say(f"{image}: one list for {', '.join(request.platforms)}")
         joined.append(replace(results[0], image=image, digest=""))
