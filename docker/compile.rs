@@ -520,7 +520,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// What an entry of a tree is. Of permissions only the owner's executable bit counts, of which `File` and `Program` tell.
+/// What an entry of a tree is. Of its permissions only the owner's executable bit counts: a `Program` has it, a `File` does not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Directory,
@@ -988,13 +988,8 @@ impl Plan {
                 marks.judge(entry)?;
             }
         }
-        for name in packages
-            .0
-            .iter()
-            .zip(forgotten)
-            .filter(|(_, forgotten)| *forgotten)
-            .filter_map(|(package, _)| package.name.clone())
-        {
+        let forgotten = packages.0.iter().zip(forgotten).filter(|(_, forgotten)| *forgotten);
+        for name in forgotten.filter_map(|(package, _)| package.name.clone()) {
             if !first {
                 plan.said.push(format!("marked {} (vendored sources changed)", name));
             }
@@ -1336,7 +1331,7 @@ impl Step {
 
 // ------------------------------------------------------------------------------------------------------- what is compiled
 
-/// A member of the workspace, as `cargo metadata` tells it.
+/// A member of the workspace, as `cargo metadata` describes it.
 struct Member {
     name: String,
     version: String,
@@ -1918,7 +1913,7 @@ fn copy(from: &Path, to: &Path, kind: Kind) -> Outcome<()> {
     copied.map(drop).map_err(|error| failure(&format!("cannot copy {} to {}: {}", from.display(), to.display(), error)))
 }
 
-/// Makes a file new and tells its time.
+/// Makes a file new and returns its time.
 fn stamp(path: &Path) -> Outcome<Time> {
     write(path, b"")?;
     set_time(path, None)?;
@@ -2036,7 +2031,7 @@ impl Json {
         }
     }
 
-    /// A field's items; none where there is no such list.
+    /// A field's items; none if it is not a list.
     fn list(&self, name: &str) -> &[Json] {
         match self.get(name) {
             Some(Json::List(items)) => items,
@@ -2483,7 +2478,7 @@ mod tests {
                 }),
             ),
             ("a name with a line break", Box::new(|site| site.put("services/plain/a\nb", ""))),
-            ("a name that is no text", Box::new(|site| site.put_bytes(b"services/plain/\xff\\\"", ""))),
+            ("a name that is not text", Box::new(|site| site.put_bytes(b"services/plain/\xff\\\"", ""))),
         ];
         for (name, change) in changes {
             let site = after(change);

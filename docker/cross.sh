@@ -28,7 +28,7 @@ add_packages() {
     find /var/lib/apt/lists /var/log -type f -delete
 }
 
-# a builder without BuildKit tells neither
+# a builder without BuildKit sets neither
 [ "${TARGETARCH:-}" != "${BUILDARCH:-}" ] || exit 0
 case $TARGETARCH in
     amd64) triple=x86_64-unknown-linux-gnu gnu=x86_64-linux-gnu compiler=g++-x86-64-linux-gnu ;;
