@@ -5,6 +5,8 @@ from __future__ import annotations
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.progress import Progress
 
+from . import causes
+
 
 def explain(progress: Progress, rest: str, code: int) -> Problem:
     """The problem of a solve that failed: the broken step's own words verbatim, compile errors told from others."""
@@ -22,6 +24,15 @@ def explain(progress: Progress, rest: str, code: int) -> Problem:
             causes=[reason],
             details=log,
             hint="give the engine more memory, or build fewer services at once: invoke build --service NAME",
+        )
+    lacks = causes.find(vertex.log) if vertex else ()
+    if vertex and lacks:
+        return Problem(
+            "build-lacks",
+            lacks[0].message,
+            causes=[lack.line if lack is lacks[0] else f"{lack.message} {lack.hint}" for lack in lacks],
+            details=_only_errors(vertex.log),
+            hint=lacks[0].hint,
         )
     if vertex and any(line.startswith(("error[", "error:")) for line in vertex.log):
         return Problem(

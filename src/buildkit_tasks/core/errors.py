@@ -63,6 +63,14 @@ EXIT_CODES: dict[str, int] = {
     "builder-refused": 50,
     "builder-unreachable": 51,
     "cache-unlistable": 52,
+    "not-rust": 60,
+    "manifest-invalid": 61,
+    "adopt-conflict": 62,
+    "adopt-missing": 63,
+    "adopt-incomplete": 66,
+    "build-lacks": 67,
+    "tree-unreadable": 64,
+    "tree-unwritable": 65,
     "interrupted": 130,
 }
 

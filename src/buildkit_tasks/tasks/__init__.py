@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from . import build, builder, cache, doctor, engine, images, lint, project, shell, stack
+from . import adopt, build, builder, cache, doctor, engine, images, lint, project, shell, stack
 
 namespace = Collection(
     *(project.quickstart, build.build, build.verify, build.bench),
     *(stack.up, stack.down, stack.restart, stack.ps, stack.logs, stack.shell, stack.smoke, stack.prune),
-    *(project.dotenv, project.settings),
+    *(adopt.init, project.dotenv, project.settings),
     *(doctor.doctor, shell.enable_buildkit, shell.env, shell.completion),
     lint.lint,
 )

@@ -1,0 +1,290 @@
+"""Cargo manifests, lock file and toolchain file as values. Nothing of the repository is run, cargo neither.
+
+Rules: https://doc.rust-lang.org/cargo/reference/workspaces.html and cargo-targets.html
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from buildkit_tasks.core.errors import Problem
+
+from . import tree
+from .tree import Tree
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class Package:
+    """A crate of the repository. `directory` is relative to the root, `.` for it; `outside`: path dependencies."""
+
+    name: str
+    directory: str
+    binaries: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    build_script: str = ""
+    paths: tuple[str, ...] = ()
+    dependencies: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Locked:
+    """One package of a lock file."""
+
+    name: str
+    version: str
+    source: str = ""
+    dependencies: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class CargoWorkspace:
+    """A Cargo.lock's worth of crates. `extra`: crates beside it that its crates depend on by path; `globs`: patterns
+    of its members."""
+
+    directory: str
+    packages: tuple[Package, ...]
+    locked: tuple[Locked, ...] = ()
+    has_lock: bool = True
+    toolchain: str = ""
+    channel: str = ""
+    config: tuple[str, ...] = ()
+    vendored: tuple[str, ...] = ()
+    target: str = ""
+    extra: tuple[Package, ...] = ()
+    profiles: frozenset[str] = field(default=frozenset())
+    globs: tuple[str, ...] = ()
+
+    @property
+    def binaries(self) -> dict[str, Package]:
+        """Program name to its crate."""
+        return {name: package for package in self.packages for name in package.binaries}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of all locked packages."""
+        return frozenset(package.name for package in self.locked)
+
+    def path(self, inside: str) -> str:
+        """A path of the workspace, from the root of the repository."""
+        return tree.join(self.directory, inside)
+
+
+def toml(files: Tree, path: str) -> dict[str, Any]:
+    """A TOML file as a table. Raises `Problem` manifest-invalid with file and line."""
+    try:
+        return dict(tomllib.loads(files.text(path)))
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"line (\d+)", str(error))
+        raise Problem(
+            "manifest-invalid",
+            f"{path}{f', line {line[1]}' if line else ''} is not valid TOML.",
+            causes=[str(error)],
+            hint=f"correct {path}; `cargo metadata` checks it",
+        ) from None
+
+
+def workspaces(files: Tree) -> tuple[CargoWorkspace, ...]:
+    """Every workspace and every crate outside of one, the ones nearest to the root first."""
+    manifests = {posixpath.dirname(p) or ".": toml(files, p) for p in files.named("Cargo.toml")}
+    heads = {d: t["workspace"] for d, t in manifests.items() if isinstance(t.get("workspace"), dict)}
+    members: dict[str, list[str]] = {d: [] for d in heads}
+    for directory, manifest in manifests.items():
+        if not isinstance(manifest.get("package"), dict):
+            continue
+        head = directory if directory in heads else _head(directory, manifest, manifests, heads)
+        members.setdefault(head, []).append(directory)
+    found = [_workspace(files, head, sorted(inside), manifests) for head, inside in members.items()]
+    return tuple(sorted(found, key=lambda w: (w.directory.count("/") if w.directory != "." else -1, w.directory)))
+
+
+def _head(directory: str, manifest: Mapping[str, Any], manifests: Mapping[str, Any], heads: Mapping[str, Any]) -> str:
+    """The directory of the workspace that a crate belongs to, its own where it stands alone."""
+    given = manifest["package"].get("workspace")
+    if isinstance(given, str):
+        return tree.join(directory, given)
+    for head in _parents(directory):
+        if head not in heads:
+            continue
+        inside = posixpath.relpath(directory, head)
+        section = heads[head]
+        if any(inside == e.strip("/") or inside.startswith(f"{e.strip('/')}/") for e in _texts(section.get("exclude"))):
+            return directory
+        listed = any(fnmatch.fnmatchcase(inside, posixpath.normpath(m)) for m in _texts(section.get("members")))
+        return head if listed or directory in _reachable(head, manifests, section) else directory
+    return directory
+
+
+def _reachable(head: str, manifests: Mapping[str, Any], section: Mapping[str, Any]) -> set[str]:
+    """Crates below a workspace that its members depend on by path: members without being listed."""
+    found: set[str] = set()
+    patterns = [posixpath.normpath(m) for m in _texts(section.get("members"))]
+    todo = [
+        d
+        for d in manifests
+        if d == head or any(fnmatch.fnmatchcase(posixpath.relpath(d, head), pattern) for pattern in patterns)
+    ]
+    while todo:
+        directory = todo.pop()
+        if directory in found or directory not in manifests:
+            continue
+        found.add(directory)
+        todo += _path_dependencies(directory, manifests[directory])
+    return found
+
+
+def _parents(directory: str) -> Iterator[str]:
+    while directory not in (".", ""):
+        directory = posixpath.dirname(directory) or "."
+        yield directory
+
+
+def _texts(value: object) -> list[str]:
+    return [v for v in value if isinstance(v, str)] if isinstance(value, list) else []
+
+
+def _tables(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every dependency table, those per target, of the workspace and of patches included, with its kind."""
+    for kind in ("dependencies", "build-dependencies", "dev-dependencies"):
+        yield kind, manifest.get(kind) or {}
+        for table in (manifest.get("target") or {}).values():
+            yield kind, (table.get(kind) or {}) if isinstance(table, dict) else {}
+    workspace = manifest.get("workspace") or {}
+    yield "workspace", workspace.get("dependencies") or {}
+    for table in (manifest.get("patch") or {}).values():
+        yield "patch", table if isinstance(table, dict) else {}
+
+
+def _path_dependencies(directory: str, manifest: Mapping[str, Any]) -> list[str]:
+    found = []
+    for _, table in _tables(manifest):
+        for value in table.values():
+            if isinstance(value, dict) and isinstance(value.get("path"), str):
+                found.append(tree.join(directory, value["path"]))
+    return list(dict.fromkeys(found))
+
+
+def package(files: Tree, directory: str, manifest: Mapping[str, Any]) -> Package:
+    """A manifest with a `[package]` as a value."""
+    section = manifest["package"]
+    name = str(section.get("name", directory))
+    script = section.get("build", "build.rs")
+    script = script if isinstance(script, str) else "build.rs" if script is True else ""
+    path = tree.join(directory, script) if script else ""
+    return Package(
+        name,
+        directory,
+        _binaries(files, directory, name, manifest),
+        tuple(manifest.get("features") or ()),
+        path if path and files.has(path) else "",
+        tuple(_path_dependencies(directory, manifest)),
+        frozenset(n for kind, table in _tables(manifest) if kind not in ("workspace", "patch") for n in table),
+    )
+
+
+def _binaries(files: Tree, directory: str, name: str, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    given = [b for b in manifest.get("bin") or () if isinstance(b, dict)]
+    found = [str(b["name"]) for b in given if b.get("name")]
+    if manifest["package"].get("autobins") is not False:
+        taken = {tree.join(directory, str(b["path"])) for b in given if b.get("path")}
+        main = tree.join(directory, "src/main.rs")
+        if files.has(main) and main not in taken:
+            found.append(name)
+        folder = tree.join(directory, "src/bin")
+        for path in files.below(folder):
+            inside = path[len(folder) + 1 :]
+            if path not in taken and inside.endswith(".rs") and "/" not in inside:
+                found.append(inside.removesuffix(".rs"))
+            elif path not in taken and inside.count("/") == 1 and inside.endswith("/main.rs"):
+                found.append(inside.split("/", maxsplit=1)[0])
+    return tuple(dict.fromkeys(found))
+
+
+def _workspace(files: Tree, head: str, inside: Sequence[str], manifests: Mapping[str, Any]) -> CargoWorkspace:
+    packages = tuple(package(files, d, manifests[d]) for d in inside)
+    todo = [path for p in packages for path in p.paths]
+    if head in manifests:
+        todo += _path_dependencies(head, manifests[head])
+    extra: dict[str, Package] = {}
+    while todo:
+        directory = todo.pop()
+        if directory in inside or directory in extra or "package" not in manifests.get(directory, {}):
+            continue
+        extra[directory] = package(files, directory, manifests[directory])
+        todo += extra[directory].paths
+    toolchain, channel = _toolchain(files, head)
+    config, vendored, target = _config(files, head)
+    lock = tree.join(head, "Cargo.lock")
+    return CargoWorkspace(
+        head,
+        packages,
+        _locked(files, lock),
+        files.has(lock),
+        toolchain,
+        channel,
+        config,
+        vendored,
+        target,
+        tuple(extra[d] for d in sorted(extra)),
+        frozenset((manifests.get(head, {}).get("profile") or {}).keys()),
+        tuple(m for m in _texts((manifests.get(head, {}).get("workspace") or {}).get("members")) if "*" in m),
+    )
+
+
+def _locked(files: Tree, path: str) -> tuple[Locked, ...]:
+    if not files.has(path):
+        return ()
+    found = toml(files, path).get("package") or ()
+    return tuple(
+        Locked(
+            str(p.get("name", "")),
+            str(p.get("version", "")),
+            str(p.get("source", "")),
+            frozenset(d.split(" ", 1)[0] for d in _texts(p.get("dependencies"))),
+        )
+        for p in found
+        if isinstance(p, dict)
+    )
+
+
+def _toolchain(files: Tree, head: str) -> tuple[str, str]:
+    """The toolchain file that rustup obeys in a directory, and its channel."""
+    for directory in (head, *_parents(head)):
+        for name in ("rust-toolchain", "rust-toolchain.toml"):
+            path = tree.join(directory, name)
+            text = files.text(path)
+            if not text.strip():
+                continue
+            if "[" not in text:
+                return path, text.strip()
+            section = toml(files, path).get("toolchain") or {}
+            return path, str(section.get("channel", "")) if isinstance(section, dict) else ""
+    return "", ""
+
+
+def _config(files: Tree, head: str) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """cargo's configuration files in force, vendored directories that they name, and `build.target`."""
+    paths, vendored, target = [], [], ""
+    for directory in (head, *_parents(head)):
+        for name in (".cargo/config.toml", ".cargo/config"):
+            path = tree.join(directory, name)
+            if not files.has(path):
+                continue
+            paths.append(path)
+            config = toml(files, path)
+            for source in (config.get("source") or {}).values():
+                if isinstance(source, dict) and isinstance(source.get("directory"), str):
+                    vendored.append(tree.join(directory, source["directory"]))
+            given = (config.get("build") or {}).get("target")
+            target = target or (given if isinstance(given, str) else "")
+    return tuple(paths), tuple(vendored), target

@@ -1,0 +1,87 @@
+"""The commands of a Dockerfile that run cargo: whether they build this repository, and what they ask for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles.syntax import Instruction
+
+_CARGO = re.compile(
+    r"(?:^|[\s;&|(/])cargo(?:\s+\+\S+)?\s+(?:auditable\s+)?(?:build|b|install|rustc|zigbuild|leptos|run|r|xtask)\b"
+)
+
+
+@dataclass(frozen=True)
+class Cargo:
+    """What the compile commands of a Dockerfile ask of cargo."""
+
+    profile: str = ""
+    features: tuple[str, ...] = ()
+    default_features: bool = True
+    target: str = ""
+    packages: tuple[str, ...] = ()
+    binaries: tuple[str, ...] = ()
+    tool: str = "cargo"
+
+
+def compiles(items: Sequence[Instruction]) -> bool:
+    """Whether a stage builds programs of this repository."""
+    return any(
+        i.keyword == "RUN"
+        and _CARGO.search(f" {i.rest}\n{i.body}")
+        and not re.search(r"(?:^|\s)(?:trunk|wasm-pack|wasm-bindgen)\s", f"{i.rest}\n{i.body}")
+        and not _only_tools(f"{i.rest}\n{i.body}")
+        for i in items
+    )
+
+
+def _only_tools(text: str) -> bool:
+    """`cargo install TOOL` from the registry is not a build of this repository."""
+    found = re.findall(r"cargo(?:\s+\+\S+)?\s+(build|b|install|rustc|zigbuild|leptos|run|r|xtask)\b([^;&|\n]*)", text)
+    return bool(found) and all(word == "install" and "--path" not in rest for word, rest in found)
+
+
+def asked(items: Sequence[Instruction], values: Mapping[str, str]) -> Cargo:
+    """The options of the last `cargo build`; those of `cargo chef cook` are the same ones."""
+    found = Cargo()
+    for item in (i for i in items if i.keyword == "RUN"):
+        text = syntax.expand(f"{item.rest}\n{item.body}", values, keep=True)
+        for match in re.finditer(r"cargo(?:\s+\+\S+)?\s+(?:auditable\s+)?(\w+)\b([^;&|\n]*)", text):
+            if match[1] in ("build", "b", "install", "rustc", "zigbuild", "run", "r", "leptos", "xtask"):
+                found = _options(match[1], syntax.words(match[2]))
+                if found.profile == "dev" and re.search(r"\$\([^)]*--release", text[match.start() :]):
+                    found = replace(found, profile="release")  # as `$(test ... && echo --release)` says
+    return found
+
+
+def _options(command: str, words: Sequence[str]) -> Cargo:
+    given: dict[str, list[str]] = {}
+    flags: set[str] = set()
+    names = {"-F": "features", "-p": "package", "--bin": "bin", "--target": "target", "--profile": "profile"}
+    at = 0
+    while at < len(words):
+        word = words[at]
+        name, equals, value = word.partition("=")
+        key = names.get(name) or name.lstrip("-")
+        if key in ("features", "package", "bin", "target", "profile") and name.startswith("-"):
+            if not equals:
+                at += 1
+                value = words[at] if at < len(words) else ""
+            given.setdefault(key, []).append(value)
+        else:
+            flags.add(word)
+        at += 1
+    release = "release" if flags & {"--release", "-r"} or command in ("install", "leptos") else ""
+    profile = next(iter(given.get("profile", [])), release or "dev")
+    return Cargo(
+        profile,
+        tuple(f for group in given.get("features", []) for f in re.split(r"[,\s]+", group) if f),
+        "--no-default-features" not in flags,
+        next(iter(given.get("target", [])), ""),
+        tuple(given.get("package", [])),
+        tuple(given.get("bin", [])),
+        command if command in ("leptos", "xtask") else "cargo",
+    )

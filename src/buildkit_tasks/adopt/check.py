@@ -1,0 +1,66 @@
+"""`init --check`: what a build of the adopted services would lack, found before it is built. Pure.
+
+The repository grows after it was adopted: a macro reads a new file, a crate needs a library, a program is renamed.
+"""
+
+from __future__ import annotations
+
+import re
+
+from . import ignorefile, recipe
+from .finding import Finding, Note, Workspace
+from .tree import Tree
+
+
+def check(files: Tree, finding: Finding) -> list[Note]:
+    """Everything that is missing, each with its remedy."""
+    found = [note for note in finding.notes if note.open]
+    for workspace in finding.workspaces:
+        adopted = [s for s in finding.services if s.workspace == workspace.cargo.directory and s.adopted]
+        for file in dict.fromkeys(s.adopted for s in adopted):
+            found += _context(files, workspace, file)
+            found += _packages(files, workspace, file)
+        for service in adopted:
+            if service.binary not in workspace.cargo.binaries:
+                names = ", ".join(workspace.cargo.binaries) or "none"
+                text = f"BIN is {service.binary}, and the workspace has no such program (it has: {names})"
+                found.append(Note(f"service {service.name}", text, True))
+    return found
+
+
+def _context(files: Tree, workspace: Workspace, file: str) -> list[Note]:
+    """Files that compiling reads and that the list of the Dockerfile keeps out."""
+    own = f"{file}.dockerignore"
+    name = own if files.has(own) else ".dockerignore"
+    if not files.has(name):
+        return []
+    read = [p for path in workspace.reach.paths for p in ([path] if files.has(path) else files.below(path))]
+    wanted = [p for p in read if not p.endswith(".md") or p in workspace.reach.paths]
+    out = [p for p in ignorefile.missing(files.text(name), wanted) if not _noise(p)]
+    tops = dict.fromkeys(_top(p, workspace) for p in out)
+    return [Note(name, f"keeps out {path}, which compiling reads: add the line `!{path}`", True) for path in tops]
+
+
+def _top(path: str, workspace: Workspace) -> str:
+    """The directory or file that was reached, of which `path` is a part."""
+    return next((p for p in workspace.reach.paths if path == p or path.startswith(f"{p}/")), path)
+
+
+def _noise(path: str) -> bool:
+    return path.endswith((".env", ".DS_Store", ".swp", "~")) or "/target/" in f"/{path}"
+
+
+def _packages(files: Tree, workspace: Workspace, file: str) -> list[Note]:
+    """Packages that the table says crates need and that no line of the Dockerfile installs."""
+    text = files.text(file)
+    image = recipe.syntax_defaults(text).get("RUST_IMAGE", "")
+    if "alpine" in image:
+        return []
+    words = set(re.findall(r"[a-z0-9][a-z0-9+.-]+", text))
+    why = dict(workspace.packages.why)
+    missing = [name for name in workspace.packages.build if name not in words]
+    if not missing:
+        return []
+    crates = ", ".join(dict.fromkeys(why[name] for name in missing))
+    line = f'ARG BUILD_PACKAGES="{" ".join(missing)}"'
+    return [Note(file, f"{crates} may need {' '.join(missing)}: add them to BUILD_PACKAGES (`{line}`)", True)]

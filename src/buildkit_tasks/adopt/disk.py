@@ -1,0 +1,122 @@
+"""Writing a set of files, all or none: each is replaced in one step, and on failure all go back."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildkit_tasks.core.errors import Problem
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file and its bytes before and after; None where it is not there."""
+
+    path: str
+    before: bytes | None
+    after: bytes | None
+
+    @property
+    def verb(self) -> str:
+        """add, edit or delete."""
+        return "delete" if self.after is None else "add" if self.before is None else "edit"
+
+
+def changes(root: Path, texts: Mapping[str, str]) -> list[Change]:
+    """What writing these texts would change, in the order of their paths."""
+    found = []
+    for path in sorted(texts):
+        before, after = read(root, path), texts[path].encode("utf-8", errors="surrogateescape")
+        if before != after:
+            found.append(Change(path, before, after))
+    return found
+
+
+def read(root: Path, path: str) -> bytes | None:
+    """A file's bytes, None where there is none. Problems: tree-unreadable; adopt-conflict for what is no file."""
+    place = root / path
+    try:
+        if place.exists() and not place.is_file():
+            raise Problem("adopt-conflict", f"{path} is not a file.", hint=f"rename {path}")
+        return place.read_bytes()
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        raise Problem("adopt-conflict", f"{Path(path).parent} is not a directory.", hint="rename it") from None
+    except OSError as error:
+        raise Problem("tree-unreadable", f"{path} cannot be read: {error.strerror}.", hint=f"ls -l {place}") from error
+
+
+def apply(root: Path, wanted: list[Change]) -> list[str]:
+    """Make the changes; the directories that were made. Problems: tree-unwritable, after putting all back."""
+    done: list[Change] = []
+    made: list[str] = []
+    try:
+        for change in wanted:
+            made += _folders(root, change.path)
+            _put(root, change.path, change.after)
+            done.append(change)
+    except OSError as error:
+        for change in reversed(done):
+            _put(root, change.path, change.before)
+        for folder in reversed(made):
+            _remove_empty(root / folder)
+        raise Problem(
+            "tree-unwritable",
+            f"{change.path} cannot be written: {error.strerror}. Nothing was changed.",
+            hint=f"make {root} writable; `init --dry-run` shows the changes without writing",
+        ) from error
+    return made
+
+
+def remove_folders(root: Path, folders: tuple[str, ...]) -> None:
+    """Remove directories that are empty."""
+    for folder in sorted(folders, key=len, reverse=True):
+        _remove_empty(root / folder)
+
+
+def _folders(root: Path, path: str) -> list[str]:
+    missing = []
+    place = (root / path).parent
+    while place != root and not place.exists():
+        missing.append(place)
+        place = place.parent
+    for folder in reversed(missing):
+        folder.mkdir()
+    return [p.relative_to(root).as_posix() for p in reversed(missing)]
+
+
+def _put(root: Path, path: str, content: bytes | None) -> None:
+    place = root / path
+    if content is None:
+        place.unlink(missing_ok=True)
+        return
+    place = Path(os.path.realpath(place))  # a link stays a link
+    if not place.is_relative_to(os.path.realpath(root)):
+        raise OSError(1, f"it is a link that leads out of the repository, to {place}", str(place))
+    mode = place.stat().st_mode & 0o7777 if place.exists() else 0o666 & ~_umask()
+    handle, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).chmod(mode)
+        Path(name).replace(place)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _remove_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        return  # it holds something, or is gone

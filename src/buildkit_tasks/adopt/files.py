@@ -1,0 +1,180 @@
+"""A `Finding` to the files that `init` writes: text by path. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from buildkit_tasks.core.errors import Problem
+
+from . import carried, composefile, dockerfile, ignorefile, look, pythonfiles
+from .composefile import Build
+from .finding import Finding, Note, Service, Workspace
+from .tree import Tree
+
+MODES = ("edit", "override")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Text by path, everything that is to be there afterwards; and what a person should know."""
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    dockerfiles: Mapping[str, str] = field(default_factory=dict)
+
+
+def write(files: Tree, finding: Finding, *, compose: str = "edit") -> Files:
+    """What the repository needs, in full. `compose`: edit the compose file, or leave it alone and add an override.
+
+    Problems: compose-invalid; adopt-conflict where a file of another's has the name of one of ours.
+    """
+    texts: dict[str, str] = {}
+    notes: list[Note] = list(finding.notes)
+    builds: list[Build] = []
+    names = _dockerfiles(files, finding)
+    for workspace in finding.workspaces:
+        services = [s for s in finding.services if s.workspace == workspace.cargo.directory and not s.adopted]
+        if not services:
+            continue
+        file = names[workspace.cargo.directory]
+        adopted = [s for s in finding.services if s.workspace == workspace.cargo.directory and s.adopted == file]
+        derived = dockerfile.derive(files, finding, workspace, file)
+        notes += derived.notes
+        if adopted:
+            notes += _grown(file, services)
+            plain = {s.name: _only_stage(files.text(file)) for s in services}
+            derived = replace(derived, targets=plain, context=())
+        else:
+            texts[file] = derived.text
+            texts[f"{file}.dockerignore"] = ignorefile.derive(files, workspace, derived.context, derived.compiled)
+        scope = _scope(finding, workspace)
+        builds += [_build(finding, s, file, scope, derived) for s in services]
+    if builds:
+        for name, text in carried.compile_files().items():
+            texts[f"docker/{name}"] = text
+        for path, mode in _compose(finding, builds, compose, notes).items():
+            texts[path] = mode
+        texts["tasks.py"] = pythonfiles.tasks(finding.existing.get("tasks.py", ""))
+        texts["noxfile.py"] = pythonfiles.nox(finding.existing.get("noxfile.py", ""), texts["tasks.py"])
+        example = pythonfiles.env_example(finding.existing.get(".env.example", ""))
+        if example:
+            texts[".env.example"] = example
+        settings = _settings(finding, texts)
+        if settings:
+            texts["pyproject.toml"] = pythonfiles.pyproject(finding.existing.get("pyproject.toml", ""), settings)
+    _refuse_foreign(files, texts)
+    return Files(texts, tuple(dict.fromkeys(notes)), {d: n for d, n in names.items() if n in texts})
+
+
+def _dockerfiles(files: Tree, finding: Finding) -> dict[str, str]:
+    """Workspace directory to its Dockerfile: docker/Dockerfile where that is free or ours."""
+    found: dict[str, str] = {}
+    for number, workspace in enumerate(finding.workspaces):
+        directory = workspace.cargo.directory
+        adopted = next((s.adopted for s in finding.services if s.workspace == directory and s.adopted), "")
+        slug = re.sub(r"[^a-z0-9]+", "-", directory.lower()).strip("-") or "rust"
+        wanted = "docker/Dockerfile" if number == 0 else f"docker/{slug}.Dockerfile"
+        if files.has(wanted) and not files.text(wanted).startswith(look.MARK):
+            wanted = f"docker/{slug}.Dockerfile" if number else "docker/rust.Dockerfile"
+        found[directory] = adopted or wanted
+    return found
+
+
+def _grown(file: str, services: list[Service]) -> list[Note]:
+    names = ", ".join(s.name for s in services)
+    return [
+        Note(file, f"new services build with it as it is: {names}. Their own runtime stages are for you to add", True)
+    ]
+
+
+def _only_stage(text: str) -> str:
+    found = re.findall(r"(?mi)^FROM .* AS (runtime[\w.-]*)\s*$", text)
+    return str(found[0]) if found else "runtime"
+
+
+def _scope(finding: Finding, workspace: Workspace) -> str:
+    """Prefix of the mounts: the project's name; another workspace of the repository has its own."""
+    first = finding.workspaces[0].cargo.directory
+    if workspace.cargo.directory == first:
+        return finding.project
+    return f"{finding.project}-{re.sub(r'[^a-z0-9]+', '-', workspace.cargo.directory.lower()).strip('-')}"
+
+
+def _build(finding: Finding, service: Service, file: str, scope: str, derived: dockerfile.Derived) -> Build:
+    folder = posixpath.dirname(finding.compose[0]) if finding.compose else ""
+    context = posixpath.relpath(".", folder or ".")
+    # compose takes the Dockerfile relative to the context, which is the repository
+    args = {"BIN": service.binary, "CACHE_SCOPE": scope, **derived.arguments.get(service.name, {})}
+    known = set(re.findall(r"(?m)^ARG (\w+)", derived.text)) | set(args)
+    drop = tuple(name for name in service.args if name not in known)
+    return Build(service.name, context, file, derived.targets[service.name], args, drop, derived.ssh)
+
+
+def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]) -> dict[str, str]:
+    if not finding.compose:
+        return {"compose.yaml": composefile.proposed(finding.project, builds)}
+    for drop in dict.fromkeys(b.drop for b in builds if b.drop):
+        names = ", ".join(b.service for b in builds if b.drop == drop)
+        notes.append(Note(names, f"build arguments that no stage knows any more: {', '.join(drop)}"))
+    if mode == "override":
+        path = _override_path(finding)
+        return {path: composefile.override(builds, finding.existing.get(path, ""))}
+    texts = {path: finding.existing[path] for path in finding.compose if path in finding.existing}
+    added = {s.name for s in finding.services if s.added}
+    new = [b for b in builds if b.service in added]
+    if new:
+        texts[finding.compose[0]] = composefile.appended(texts[finding.compose[0]], new)
+        if len(new) == len(builds):
+            return {finding.compose[0]: texts[finding.compose[0]]}
+    done = composefile.edit(texts, [b for b in builds if b.service not in added])
+    found = {**({finding.compose[0]: texts[finding.compose[0]]} if new else {}), **done.texts}
+    if done.not_found:
+        rest = [b for b in builds if b.service in done.not_found]
+        path = _override_path(finding)
+        notes.append(
+            Note(path, f"defined in an included or extended file, so completed here: {', '.join(done.not_found)}")
+        )
+        found[path] = composefile.override(rest, found.get(path, finding.existing.get(path, "")))
+    return found
+
+
+def _override_path(finding: Finding) -> str:
+    """The file that compose reads after the main one by itself; one of our own where the files are listed."""
+    first = finding.compose[0]
+    stem, _, suffix = first.rpartition(".")
+    if finding.listed:
+        return posixpath.join(posixpath.dirname(first), "compose.buildkit-tasks.yaml")
+    existing = [p for p in finding.compose[1:] if ".override." in p]
+    return existing[0] if existing else f"{stem}.override.{suffix}"
+
+
+def _settings(finding: Finding, texts: Mapping[str, str]) -> dict[str, str]:
+    """Settings that cannot be left to their defaults: compose files that compose does not find by itself."""
+    found: dict[str, str] = {}
+    if finding.listed:
+        own = [p for p in texts if p.endswith("compose.buildkit-tasks.yaml")]
+        found["project.compose_file"] = ":".join([*finding.compose, *(p for p in own if p not in finding.compose)])
+    if all(s.profiles for s in finding.services):
+        found["caches.scope"] = finding.project  # compose names no service that would say it
+    return found
+
+
+def _refuse_foreign(files: Tree, texts: Mapping[str, str]) -> None:
+    """A compile file's place that holds something else is not overwritten."""
+    for name, text in carried.compile_files().items():
+        path = f"docker/{name}"
+        if path in texts and files.has(path) and "buildkit-tasks" not in files.text(path) and files.text(path) != text:
+            raise Problem(
+                "adopt-conflict",
+                f"{path} is not ours, and our Dockerfile needs a file of this name.",
+                hint=f"rename your {path}, then run the same command again",
+            )
+    if files.has("docker"):
+        raise Problem(
+            "adopt-conflict",
+            "docker is a file, and our Dockerfile belongs into a directory of this name.",
+            hint="rename it",
+        )

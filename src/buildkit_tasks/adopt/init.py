@@ -1,0 +1,269 @@
+"""`init`: read the repository, show what would be written as a diff, ask, write; undo it, upgrade it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.session import Session
+from buildkit_tasks.project import dotenv
+
+from . import bookworm, carried, disk, look, model, present, record, tree
+from . import check as checks
+from . import files as adopted_files
+from .disk import Change
+from .finding import Finding, Note
+from .present import Outcome
+from .record import Entry, Record
+
+
+def init(
+    session: Session, *, compose: str = "edit", images: str = "keep", add: Sequence[str] = (), dry_run: bool = False
+) -> Outcome:
+    """Adopt the repository around the working directory, or what it grew since. Nothing is written without consent.
+
+    Problems: not-rust, manifest-invalid, compose-invalid, compose-missing, adopt-conflict, tree-unreadable,
+    tree-unwritable, consent-missing.
+    """
+    if compose not in adopted_files.MODES:
+        raise Problem("bad-argument", f"--compose is edit or override, not {compose!r}.", hint="--compose edit")
+    if images not in ("keep", "bookworm"):
+        raise Problem("bad-argument", f"--images is keep or bookworm, not {images!r}.", hint="--images keep")
+    root = _enter(session)
+    old = _record(root)
+    files = tree.read(root)
+    found = _model(session, files)
+    finding = look.find(files, found.config, found.files, listed=found.listed, add=add)
+    _require_rust(files, finding)
+    images = old.images if old.files else images
+    if images == "bookworm":
+        finding = bookworm.apply(finding)
+    more = [Note(path, "this compose file is not in force; `--compose` edits those that are") for path in found.others]
+    written = adopted_files.write(files, look.with_notes(finding, more), compose=old.mode if old.files else compose)
+    changed = disk.changes(root, written.texts)
+    env = (
+        not (root / ".env").exists()
+        and (root / ".env.example").is_file()
+        and bool(found.wanted or ".env" in found.env_files)
+    )
+    outcome = Outcome(finding, tuple(changed), written.notes)
+    if not changed or dry_run:
+        return outcome
+    present.tell(session, outcome)
+    if env:
+        session.report.say("also: .env, made of .env.example with generated secrets (compose wants it)")
+    if not session.report.consent(_question(session, root, changed)):
+        return outcome
+    sources = {
+        s.recipe.path: files.text(s.recipe.path) for s in finding.services if s.recipe and files.has(s.recipe.path)
+    }
+    texts = {p: t for p, t in written.texts.items() if Path(p).name not in carried.COMPILE_FILES}
+    new = replace(
+        old,
+        files={**old.files, **_entries(old, changed, texts)},
+        sources={**sources, **old.sources},
+        compose=old.compose or found.files,
+        listed=old.listed or found.listed,
+        mode=old.mode if old.files else compose,
+        images=images,
+    )
+    _write(session, root, changed, new, env=env)
+    return replace(outcome, written=True)
+
+
+def check(session: Session) -> Outcome:
+    """What a build of this repository would lack: the notes of the outcome. Writes nothing.
+
+    Problems: those of reading in `init`.
+    """
+    root = _enter(session)
+    files = tree.read(root)
+    found = _model(session, files)
+    finding = look.find(files, found.config, found.files, listed=found.listed)
+    _require_rust(files, finding)
+    return Outcome(finding, (), tuple(checks.check(files, finding)))
+
+
+def undo(session: Session, *, dry_run: bool = False) -> Outcome:
+    """Put every file back to the bytes it had; edits made since stay where they do not touch ours.
+
+    Problems: adopt-missing where there is no record, tree-unwritable, consent-missing.
+    """
+    root = _enter(session)
+    old = _record(root)
+    if not old.files:
+        raise Problem(
+            "adopt-missing",
+            f"There is no {record.PATH}: nothing here was written by `init`.",
+            hint="git log --stat shows who wrote what",
+        )
+    changed: list[Change] = []
+    kept: list[str] = []
+    for path, entry in old.files.items():
+        now = disk.read(root, path)
+        wanted = entry.before
+        if now is None or now == entry.before:
+            continue
+        if not entry.pristine(now):
+            merged = _without_ours(entry, now)
+            if merged is None:
+                kept.append(path)
+                continue
+            wanted = merged
+        changed.append(Change(path, now, wanted))
+    changed.append(Change(record.PATH, disk.read(root, record.PATH), None))
+    outcome = Outcome(None, tuple(changed), kept=tuple(kept))
+    if dry_run:
+        return outcome
+    present.show_changes(session, outcome)
+    if not session.report.consent(f"{len(changed)} files are put back as they were before `init`"):
+        return outcome
+    disk.apply(root, changed)
+    disk.remove_folders(root, old.folders)
+    return replace(outcome, written=True)
+
+
+def _without_ours(entry: Entry, now: bytes) -> bytes | None:
+    """An edited file without what we wrote into it; None where that cannot be told apart."""
+    if entry.before is None or entry.written is None:
+        return None
+    base, theirs = entry.written, now.decode("utf-8", errors="surrogateescape")
+    text, conflict = record.merge(base, theirs, entry.before.decode("utf-8", errors="surrogateescape"))
+    return None if conflict else text.encode("utf-8", errors="surrogateescape")
+
+
+def upgrade(session: Session, *, dry_run: bool = False) -> Outcome:
+    """Bring what we wrote to this version; edits to it survive, or are shown as a conflict and left alone.
+
+    Problems: adopt-missing, tree-unwritable, consent-missing.
+    """
+    root = _enter(session)
+    old = _record(root)
+    if not old.files:
+        raise Problem("adopt-missing", "There is nothing here to upgrade.", hint="buildkit-tasks init")
+    before = {
+        path: e.before.decode("utf-8", errors="surrogateescape")
+        for path, e in old.files.items()
+        if e.before is not None
+    }
+    now = tree.read(root)
+    own = {path for path, e in old.files.items() if e.before is None}
+    files = tree.make(root, tuple(p for p in now.files if p not in own), {**old.sources, **before})
+    found = (
+        model.resolve(session.world, files, old.compose, {p: files.text(p) for p in old.compose})
+        if old.compose
+        else None
+    )
+    finding = look.find(files, found.config if found else {}, old.compose, listed=old.listed)
+    if old.images == "bookworm":
+        finding = bookworm.apply(finding)
+    written = adopted_files.write(files, finding, compose=old.mode)
+    wanted: dict[str, str] = {}
+    kept: list[str] = []
+    for path, text in written.texts.items():
+        entry, content = old.files.get(path), disk.read(root, path)
+        if entry and entry.before is not None:
+            continue  # a file of the user's that we added to
+        current = None if content is None else content.decode("utf-8", errors="surrogateescape")
+        if current is None or entry is None or entry.pristine(content or b""):
+            wanted[path] = text
+        elif entry.written is None:
+            if current != text:
+                kept.append(path)
+        else:
+            merged, conflict = record.merge(entry.written, current, text)
+            if conflict:
+                kept.append(path)
+            else:
+                wanted[path] = merged
+    changed = disk.changes(root, wanted)
+    outcome = Outcome(finding, tuple(changed), written.notes, tuple(kept))
+    if dry_run or not changed:
+        return outcome
+    present.tell(session, outcome)
+    if not session.report.consent(_question(session, root, changed)):
+        return outcome
+    texts = {p: t for p, t in written.texts.items() if Path(p).name not in carried.COMPILE_FILES}
+    _write(session, root, changed, replace(old, files={**old.files, **_entries(old, changed, texts)}))
+    return replace(outcome, written=True)
+
+
+def _enter(session: Session) -> Path:
+    """The repository's directory, which the session takes for the project's as well."""
+    root = model.root(session.world)
+    session.__dict__["root"] = root
+    return root
+
+
+def _record(root: Path) -> Record:
+    content = disk.read(root, record.PATH)
+    return Record() if content is None else record.load(content.decode("utf-8", errors="replace"))
+
+
+def _model(session: Session, files: tree.Tree) -> model.Model:
+    names, listed, others = model.compose_files(session.world, files)
+    if not names:
+        return model.Model((), False, {}, others=others)
+    return replace(model.resolve(session.world, files, names), listed=listed, others=others)
+
+
+def _require_rust(files: tree.Tree, finding: Finding) -> None:
+    if finding.services:
+        return
+    if not any(files.named("Cargo.toml")):
+        raise Problem(
+            "not-rust",
+            f"{files.root} holds no Cargo.toml.",
+            causes=["buildkit-tasks is for the Docker builds of Rust services"],
+            hint="cd into the repository of a Rust service",
+        )
+    causes = [f"{item.name}: {item.why}" for item in finding.left]
+    raise Problem(
+        "not-rust",
+        "No service of the compose file is built from a Rust workspace of this repository.",
+        causes=causes or ["no service has a `build:` section, or no workspace has a program"],
+        hint="`init --add PROGRAM` adds a service for a program; or give a service a `build:` with its Dockerfile",
+    )
+
+
+def _question(session: Session, root: Path, changed: Sequence[Change]) -> str:
+    added = sum(1 for c in changed if c.before is None)
+    question = f"{added} files are added, {len(changed) - added} edited in {root}"
+    dirty = _dirty(session, root, [c.path for c in changed if c.before is not None])
+    if dirty:
+        session.report.warn(f"not committed: {', '.join(dirty)}. `init --undo` brings back what is there now")
+    return question
+
+
+def _dirty(session: Session, root: Path, paths: Sequence[str]) -> list[str]:
+    """Files with edits that git does not have yet."""
+    if not paths or not (root / ".git").exists():
+        return []
+    try:
+        result = run.capture(session.world, docker.git(root, "status", "--porcelain", "--", *paths))
+    except Problem:
+        return []
+    return [line[3:] for line in result.stdout.splitlines()]
+
+
+def _entries(old: Record, changed: Sequence[Change], texts: dict[str, str]) -> dict[str, Entry]:
+    found = {}
+    for change in changed:
+        known = old.files.get(change.path)
+        before = known.before if known else change.before
+        found[change.path] = Entry(before, texts.get(change.path), record.digest(change.after or b""))
+    return found
+
+
+def _write(session: Session, root: Path, changed: list[Change], new: Record, *, env: bool = False) -> None:
+    made = disk.apply(root, changed)
+    new = replace(new, folders=tuple(dict.fromkeys((*new.folders, *made))))
+    if env:
+        dotenv.ensure(session)
+        content = disk.read(root, ".env") or b""
+        new = replace(new, files={**new.files, ".env": Entry(None, None, record.digest(content))})
+    text = record.dump(new)
+    made = disk.apply(root, [Change(record.PATH, disk.read(root, record.PATH), text.encode())])

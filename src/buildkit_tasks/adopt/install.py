@@ -1,0 +1,77 @@
+"""`apt-get install` and `apk add` lines of a Dockerfile: the packages they name, and the rest of such a line."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles.syntax import Instruction
+
+_INSTALL = re.compile(
+    r"^(?:sudo\s+)?(?:DEBIAN_FRONTEND=\S+\s+)?(?:apt-get|apt|apk)\s+(?:-\S+\s+(?:\S+=\S+\s+)?)*(?:install|add)\s+(.*)$",
+    re.S,
+)
+_TIDY = re.compile(
+    r"^(?:sudo\s+)?(?:DEBIAN_FRONTEND=\S+\s+)?(?:(?:apt-get|apt|apk)\s+(?:-\S+\s+)*(?:update|upgrade|clean|autoclean|autoremove)\b.*"
+    r"|rm\s+-\w+\s+[^;|]*(?:/var/lib/apt/lists|/var/cache/(?:apt|apk))\S*.*|set\s+-\w+|true|:)$",
+    re.S,
+)
+_OPTION_WITH_VALUE = ("-t", "--target-release", "-o", "--repository", "-X", "--virtual")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A RUN that installs packages: which, whether with those that they recommend, and its other commands."""
+
+    packages: tuple[str, ...]
+    rest: tuple[str, ...] = ()
+    recommends: bool = False
+
+
+def split(item: Instruction) -> Installed | None:
+    """Take a RUN apart at its `&&`; None where it installs nothing or is more than a chain of commands."""
+    if item.keyword != "RUN" or item.body or "<<" in item.rest:
+        return None
+    text = " ".join(syntax.flags(item)[1].split())
+    if re.search(r"\$\(|`|\|\||\||\bif\b|\bfor\b|\bcase\b|\bwhile\b|>\s*/etc/apt|\bkeyring|deb \[", text):
+        return None
+    found: list[str] = []
+    rest: list[str] = []
+    for command in (part.strip() for part in re.split(r"&&|;", text)):
+        if not command:
+            continue
+        match = _INSTALL.match(command)
+        if match:
+            found += _names(match[1])
+        elif not _TIDY.match(command):
+            rest.append(command)
+    if not found:
+        return None
+    return Installed(tuple(dict.fromkeys(found)), tuple(rest), "recommends" not in text.lower())
+
+
+def packages(item: Instruction) -> tuple[str, ...]:
+    """Packages that an instruction installs, whatever else it does."""
+    if item.keyword != "RUN":
+        return ()
+    text = f"{syntax.flags(item)[1]}\n{item.body}"
+    found: list[str] = []
+    for command in re.split(r"&&|\|\||;|\n", text):
+        match = _INSTALL.match(" ".join(command.split()))
+        if match:
+            found += _names(match[1])
+    return tuple(dict.fromkeys(found))
+
+
+def _names(words: str) -> list[str]:
+    found: list[str] = []
+    skip = False
+    for word in syntax.words(words):
+        if skip:
+            skip = False
+        elif word in _OPTION_WITH_VALUE:
+            skip = True
+        elif not word.startswith("-") and re.fullmatch(r"[a-z0-9][a-z0-9+.:_=~*-]*", word):
+            found.append(word)
+    return found

@@ -1,0 +1,303 @@
+"""The compose model and the repository's files to a `Finding`: which services are Rust, and from where. Pure."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.dockerfiles import syntax
+
+from . import cargo, debian, propose, reach, recipe
+from .cargo import CargoWorkspace
+from .finding import Finding, LeftAlone, Note, Program, Service, Workspace
+from .tree import Tree
+
+#: A Dockerfile of ours says so in its first line.
+MARK = "# buildkit-tasks:"
+#: Files of the repository that we add to where they exist.
+ADDED_TO = ("tasks.py", "noxfile.py", "pyproject.toml", ".env.example")
+
+
+def find(
+    files: Tree,
+    config: Mapping[str, Any],
+    compose: Sequence[str],
+    *,
+    listed: bool = False,
+    add: Sequence[str] = (),
+) -> Finding:
+    """Understand a repository. `config` is the resolved compose model, `{}` without a compose file; `add` names
+    programs that get a service although the compose file has none for them.
+
+    Raises `Problem` manifest-invalid.
+    """
+    spaces = cargo.workspaces(files)
+    services: list[Service] = []
+    left: list[LeftAlone] = []
+    notes: list[Note] = []
+    for name, entry in (config.get("services") or {}).items():
+        if not isinstance(entry, dict) or not entry.get("build"):
+            continue
+        found = _service(files, spaces, str(name), entry)
+        if isinstance(found, Service):
+            services.append(replace(found, profiles=tuple(map(str, entry.get("profiles") or ()))))
+        else:
+            left.append(found)
+    if not config or add:
+        there = {str(name) for name in config.get("services") or {}}
+        found_more = propose.services(files, spaces, _service, add)
+        services += [replace(s, added=bool(config)) for s in found_more if s.name not in there]
+    used = [w for w in spaces if any(s.workspace == w.directory for s in services)]
+    workspaces = tuple(Workspace(w, reach.find(files, w), debian.needs(w.locked)) for w in used)
+    for workspace in workspaces:
+        notes += _workspace_notes(files, workspace)
+    texts = {path: files.text(path) for path in (*ADDED_TO, *compose) if files.has(path)}
+    named = not listed or any(re.search(r"(?m)^name\s*:", files.text(path)) for path in compose)
+    # a folder called `deploy` is in many repositories: its name would be shared by their caches
+    project = str(config.get("name") or "") if named else ""
+    project = project or propose.word(files.root.name)
+    return Finding(project, tuple(compose), tuple(services), tuple(left), workspaces, tuple(notes), listed, texts)
+
+
+def _service(files: Tree, spaces: Sequence[CargoWorkspace], name: str, entry: Mapping[str, Any]) -> Service | LeftAlone:
+    build = entry["build"]
+    given = str(build.get("context", "."))
+    if re.match(r"[a-z+]+://|git@", given):
+        return LeftAlone(name, f"its context is not in this repository: {given}")
+    context = _inside(files.root, given)
+    if context is None:
+        return LeftAlone(name, f"its context is outside the repository: {given}")
+    args = {str(k): "" if v is None else str(v) for k, v in (build.get("args") or {}).items()}
+    path, text = _dockerfile(files, context, build)
+    if text.startswith(MARK) or "docker/compile." in text:
+        return _adopted(spaces, name, context, path, text, build, args)
+    if not text:
+        guess = _without_dockerfile(spaces, name, context)
+        return guess or LeftAlone(name, f"it has no Dockerfile: {path} is not there")
+    taken = recipe.read(path, text, args, str(build.get("target") or ""))
+    if taken is None:
+        return LeftAlone(name, f"{path} compiles no Rust of this repository")
+    if taken.cargo.tool != "cargo":
+        return LeftAlone(name, f"{path} builds with cargo {taken.cargo.tool}, which does more than compile")
+    if "wasm" in taken.cargo.target:
+        return LeftAlone(name, f"{path} compiles for {taken.cargo.target}")
+    return _compiled(spaces, name, context, taken, args, entry)
+
+
+def _adopted(
+    spaces: Sequence[CargoWorkspace],
+    name: str,
+    context: str,
+    path: str,
+    text: str,
+    build: Mapping[str, Any],
+    args: Mapping[str, str],
+) -> Service | LeftAlone:
+    source = recipe.syntax_defaults(text).get("SOURCE", ".")
+    directory = posixpath.normpath(posixpath.join(context, args.get("SOURCE") or source))
+    if not any(space.directory == directory for space in spaces):
+        return LeftAlone(name, f"{path} is ours, and its SOURCE {directory} holds no workspace any more")
+    binary = args.get("BIN") or name
+    return Service(name, directory, binary, context, None, args, (Program(binary),), build=build, adopted=path)
+
+
+def _inside(root: Path, given: str) -> str | None:
+    place = os.path.relpath(os.path.realpath(root / given), os.path.realpath(root))
+    return None if place == ".." or place.startswith("../") else Path(place).as_posix()
+
+
+def _dockerfile(files: Tree, context: str, build: Mapping[str, Any]) -> tuple[str, str]:
+    inline = build.get("dockerfile_inline")
+    if inline:
+        return "dockerfile_inline", str(inline)
+    given = str(build.get("dockerfile") or "Dockerfile")
+    if posixpath.isabs(given):
+        path = _inside(files.root, given) or given
+    else:
+        path = posixpath.normpath(posixpath.join(context, given))
+    return path, files.text(path)
+
+
+def _without_dockerfile(spaces: Sequence[CargoWorkspace], name: str, context: str) -> Service | None:
+    """A service whose context holds a crate and no Dockerfile yet."""
+    for space in spaces:
+        for package in space.packages:
+            if package.directory == context and len(package.binaries) == 1:
+                return Service(name, space.directory, package.binaries[0], context)
+        if space.directory == context and name in space.binaries:
+            return Service(name, space.directory, name, context)
+    return None
+
+
+def _compiled(
+    spaces: Sequence[CargoWorkspace],
+    name: str,
+    context: str,
+    taken: recipe.Recipe,
+    args: Mapping[str, str],
+    entry: Mapping[str, Any],
+) -> Service | LeftAlone:
+    candidates = _candidates(spaces, context, taken)
+    for space in candidates:
+        programs = _programs(space, taken)
+        binary = _main(space, programs, taken, name, entry)
+        if not binary:
+            continue
+        if not any(p.name == binary for p in programs):
+            programs = (Program(binary), *programs)
+        asked = taken.cargo
+        return Service(
+            name,
+            space.directory,
+            binary,
+            context,
+            taken,
+            args,
+            programs,
+            () if asked.features == ("default",) else asked.features,
+            asked.default_features,
+            asked.profile or "release",
+            asked.target or space.target,
+            entry["build"],
+        )
+    if not candidates:
+        return LeftAlone(name, f"no Cargo.toml of a workspace is in its context {context}")
+    names = ", ".join(n for s in candidates for n in s.binaries) or "none"
+    return LeftAlone(name, f"{taken.path} does not say which program it ships (programs: {names})")
+
+
+def _candidates(spaces: Sequence[CargoWorkspace], context: str, taken: recipe.Recipe) -> list[CargoWorkspace]:
+    """Workspaces that a context may mean: those with crates inside it or that it is inside of; the best first."""
+    copied = [
+        posixpath.normpath(posixpath.join(context, source.strip("/") or "."))
+        for stage in taken.compiling
+        for item in stage.items
+        for copy in [recipe.copied(item, taken.values)]
+        if copy and not copy.stage
+        for source in copy.sources
+    ]
+
+    def rank(space: CargoWorkspace) -> tuple[int, int, int]:
+        inside = space.directory == context or context == "." or space.directory.startswith(f"{context}/")
+        member = any(p.directory == context for p in space.packages)
+        named = any(c == space.directory or c == space.path("Cargo.toml") for c in copied)
+        return (
+            0 if space.directory == context or member else 1,
+            0 if named else 1,
+            space.directory.count("/") if inside else 99,
+        )
+
+    found = [s for s in spaces if rank(s)[2] < 99 or any(p.directory == context for p in s.packages)]
+    return sorted(found, key=rank)
+
+
+def _programs(space: CargoWorkspace, taken: recipe.Recipe) -> tuple[Program, ...]:
+    found: dict[str, Program] = {}
+    renamed = recipe.renamed(taken, space.binaries)
+    for copy in recipe.copies(taken):
+        for source in copy.sources:
+            name = renamed.get(posixpath.basename(source)) or recipe.program(source, space.binaries)
+            if name:
+                found.setdefault(name, Program(name, copy.destination))
+    return tuple(found.values())
+
+
+def _main(
+    space: CargoWorkspace, programs: Sequence[Program], taken: recipe.Recipe, service: str, entry: Mapping[str, Any]
+) -> str:
+    """The program that a service is about: shipped, asked for by `--bin` or `-p`, started, or of its name."""
+    names = [p.name for p in programs]
+    started = [posixpath.basename(w) for w in _started(taken, entry)]
+    asked = [*taken.cargo.binaries, *taken.cargo.packages]
+    for wanted in (
+        [p.name for p in programs if p.name in started or posixpath.basename(p.path) in started],
+        names if len(names) == 1 else [],
+        [n for n in names if n == service or n in asked],
+        names,
+        [n for n in (*started, *asked, service) if n in space.binaries],
+        [b for p in space.packages if p.name in asked and len(p.binaries) == 1 for b in p.binaries],
+        [
+            b
+            for p in space.packages
+            if p.directory.rpartition("/")[2] == service and len(p.binaries) == 1
+            for b in p.binaries
+        ],
+        list(space.binaries) if len(space.binaries) == 1 else [],
+    ):
+        if wanted:
+            return wanted[0]
+    return ""
+
+
+def _started(taken: recipe.Recipe, entry: Mapping[str, Any]) -> list[str]:
+    words: list[str] = []
+    for key in ("entrypoint", "command"):
+        given = entry.get(key)
+        words += given if isinstance(given, list) else str(given or "").split()
+    last = taken.final[-1:] or taken.stages[-1:]
+    for stage in last:
+        for item in stage.items:
+            if item.keyword in ("ENTRYPOINT", "CMD"):
+                words += recipe.json_words(item.rest) or syntax.words(item.rest)
+    return [syntax.expand(str(w), taken.values) for w in words]
+
+
+def _workspace_notes(files: Tree, workspace: Workspace) -> list[Note]:
+    space, found = workspace.cargo, []
+    where = space.path("Cargo.toml")
+    if not space.has_lock:
+        found.append(
+            Note(
+                where,
+                "there is no Cargo.lock: builds are made with --locked. Run `cargo generate-lockfile`, commit it",
+                True,
+            )
+        )
+    if workspace.reach.database:
+        found.append(
+            Note(
+                where,
+                "sqlx wants a database and there is no .sqlx: run `cargo sqlx prepare --workspace`, commit .sqlx",
+                True,
+            )
+        )
+    ssh = sorted({p.name for p in space.locked if p.source.startswith("git+ssh")})
+    if ssh:
+        found.append(
+            Note(space.path("Cargo.lock"), f"fetched over ssh: {_few(ssh)}; the build is given your ssh agent")
+        )
+    git = sorted({p.name for p in space.locked if re.match(r"git\+https?:", p.source)})
+    if git:
+        found.append(
+            Note(
+                space.path("Cargo.lock"),
+                f"git dependencies: {_few(git)}; private ones need `cargo_config`",
+            )
+        )
+    outside = sorted(p.directory for p in (*space.packages, *space.extra) if p.directory.startswith(".."))
+    found += [
+        Note(where, f"the path dependency {d} is outside the repository and cannot be built", True) for d in outside
+    ]
+    for package in (*space.packages, *space.extra):
+        script = files.text(package.build_script) if package.build_script else ""
+        if re.search(r"Command::new\(\s*\"git\"", script):
+            found.append(
+                Note(package.build_script, "runs git, and finds no repository: .git is not in the build context")
+            )
+    return found
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first of many names, and how many more there are."""
+    more = f" and {len(names) - 4} more" if len(names) > 5 else ""
+    return ", ".join(names[: 4 if more else 5]) + more
+
+
+def with_notes(finding: Finding, notes: Sequence[Note]) -> Finding:
+    """The same finding with more notes, each once."""
+    return replace(finding, notes=tuple(dict.fromkeys((*finding.notes, *notes))))

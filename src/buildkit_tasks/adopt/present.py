@@ -1,0 +1,144 @@
+"""What `init` prints: what it understood, the diff, and what to type next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.session import Session
+
+from . import carried
+from .disk import Change
+from .finding import Finding, Note
+from .recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found and changed (or would be, in a dry run)."""
+
+    finding: Finding | None
+    changes: tuple[Change, ...]
+    notes: tuple[Note, ...] = ()
+    kept: tuple[str, ...] = ()
+    written: bool = False
+
+
+def finish(session: Session, outcome: Outcome, *, dry_run: bool, checked: bool = False) -> None:
+    """The answer of a finished call: what was done, and what to type next.
+
+    Raises `Problem` adopt-incomplete where a check found something.
+    """
+    report = session.report
+    if report.json_only:
+        report.envelope(envelope(outcome))
+        if checked:
+            _finish_check(session, outcome)
+        return
+    if checked:
+        _finish_check(session, outcome)
+        return
+    if dry_run or not outcome.changes:
+        tell(session, outcome)
+    if not outcome.changes:
+        report.say("nothing to change: everything is as this version would write it")
+    elif dry_run:
+        report.say("nothing was written (dry run)")
+    elif outcome.written and outcome.finding:
+        report.say("written. Next: buildkit-tasks build    (undo it all: buildkit-tasks init --undo)")
+    elif outcome.written:
+        report.say("undone: every file is as it was")
+    else:
+        report.say("nothing was written")
+
+
+def _finish_check(session: Session, outcome: Outcome) -> None:
+    if outcome.notes:
+        raise Problem(
+            "adopt-incomplete",
+            f"A build would lack {len(outcome.notes)} thing{'s' if len(outcome.notes) > 1 else ''}.",
+            causes=[f"{note.where}: {note.text}" for note in outcome.notes],
+            hint="make the edits that are named above, then run `buildkit-tasks build`",
+        )
+    if not session.report.json_only:
+        session.report.say("nothing is missing: next, buildkit-tasks build")
+
+
+def tell(session: Session, outcome: Outcome) -> None:
+    """Print a finding and its diff."""
+    report = session.report
+    finding = outcome.finding
+    if finding:
+        for service in finding.services:
+            where = "" if service.workspace == "." else f" of {service.workspace}"
+            how = f"builds with {service.adopted} already" if service.adopted else _origin(service.recipe)
+            report.say(f"service {service.name}: program {service.binary}{where}, {how}")
+        for item in finding.left:
+            report.say(f"service {item.name}: left alone: {item.why}")
+    for note in outcome.notes:
+        report.say(
+            f"{'look at' if note.open else 'note'}: {note.where}: {note.text}", style="yellow" if note.open else ""
+        )
+    show_changes(session, outcome)
+    if outcome.changes:
+        report.answer(diff(outcome.changes))
+
+
+def diff(changes: Sequence[Change]) -> str:
+    """The changes as a unified diff; a file that is added whole is shown whole, a carried one by its length."""
+    parts = []
+    for change in changes:
+        name = change.path
+        before, after = (
+            [] if text is None else text.decode("utf-8", errors="replace").splitlines(keepends=False)
+            for text in (change.before, change.after)
+        )
+        if Path(name).name in carried.COMPILE_FILES and change.before is None:
+            parts.append(f"--- /dev/null\n+++ b/{name}\n@@ the compile step of buildkit-tasks, {len(after)} lines @@")
+            continue
+        old, new = f"a/{name}" if change.before is not None else "/dev/null", f"b/{name}"
+        parts.append("\n".join(difflib.unified_diff(before, after, old, new, n=3, lineterm="")))
+    return "\n".join(parts)
+
+
+def _origin(taken: object) -> str:
+    if not isinstance(taken, Recipe):
+        return "had no Dockerfile"
+    kinds = {
+        "mounts": "with cache mounts",
+        "chef": "with cargo-chef",
+        "plain": "without a cache",
+        "single-stage": "in a single stage",
+    }
+    return f"taken over from {taken.path} ({kinds[taken.kind]})"
+
+
+def show_changes(session: Session, outcome: Outcome) -> None:
+    """The files that are changed, and those that are kept because they were edited."""
+    for path in outcome.kept:
+        session.report.say(
+            f"kept: {path} was edited since, and our change to it is in conflict: it stays as it is", style="yellow"
+        )
+    for change in outcome.changes:
+        session.report.say(f"{change.verb}: {change.path}")
+
+
+def envelope(outcome: Outcome) -> dict[str, object]:
+    """The outcome as JSON-ready values."""
+    finding = outcome.finding
+    return {
+        "written": outcome.written,
+        "services": [
+            {"name": s.name, "binary": s.binary, "workspace": s.workspace, "adopted": bool(s.adopted)}
+            for s in finding.services
+        ]
+        if finding
+        else [],
+        "left_alone": [{"name": i.name, "why": i.why} for i in finding.left] if finding else [],
+        "changes": [{"path": c.path, "how": c.verb} for c in outcome.changes],
+        "kept": list(outcome.kept),
+        "notes": [{"where": n.where, "text": n.text, "open": n.open} for n in outcome.notes],
+    }

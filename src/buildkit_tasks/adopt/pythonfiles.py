@@ -1,0 +1,127 @@
+"""tasks.py, noxfile.py, pyproject.toml and .env.example: written where there is none, added to where there is one."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+
+from .composefile import INCREMENTAL
+
+BEGIN, END = "# >>> buildkit-tasks", "# <<< buildkit-tasks"
+
+TASKS = '''"""Tasks of this repository: `invoke --list`."""
+
+from buildkit_tasks import namespace
+
+__all__ = ["namespace"]
+'''
+
+NOX = '''"""Sessions of this repository: `nox --list`."""
+
+import nox
+
+
+@nox.session(python=False)
+def images(session: nox.Session) -> None:
+    """Build the images of all services."""
+    session.run("invoke", "build", *session.posargs, external=True)
+
+
+@nox.session(python=False)
+def verify(session: nox.Session) -> None:
+    """Check that images and running containers are of this tree."""
+    session.run("invoke", "verify", *session.posargs, external=True)
+'''
+
+ENV = f"""
+# Plain `docker compose build`: 1 compiles incrementally (faster after an edit, larger caches; not for shipping).
+# {INCREMENTAL[0]}=1
+"""
+
+
+def tasks(text: str) -> str:
+    """tasks.py with our tasks: alone in an empty one, as the collection `docker` beside a repository's own."""
+    if not text.strip():
+        return TASKS
+    if "buildkit_tasks" in text:
+        return text
+    names = _assigned(text)
+    own = next((n for n in ("ns", "namespace") if n in names), "")
+    lines = [BEGIN, "# Builds, caches and the stack, as `invoke docker.build`; `buildkit-tasks build` is the same."]
+    if own:
+        lines += ["from buildkit_tasks import namespace as _buildkit_tasks  # noqa: E402", ""]
+        lines += [f'{own}.add_collection(_buildkit_tasks, "docker")']
+    else:
+        lines += [
+            "import sys as _sys  # noqa: E402",
+            "",
+            "from invoke import Collection as _Collection  # noqa: E402",
+            "",
+        ]
+        lines += ["from buildkit_tasks import namespace as _buildkit_tasks  # noqa: E402", ""]
+        lines += ["namespace = _Collection.from_module(_sys.modules[__name__])"]
+        lines += ['namespace.add_collection(_buildkit_tasks, "docker")']
+    return _appended(text, [*lines, END])
+
+
+def nox(text: str, tasks_text: str) -> str:
+    """noxfile.py with two sessions that call our tasks."""
+    if "buildkit_tasks" in text or BEGIN in text or '"""Sessions of this repository' in text:
+        return text
+    if not text.strip():
+        return NOX
+    names = _assigned(text)
+    task = "docker.build" if "buildkit_tasks" in tasks_text and BEGIN in tasks_text else "build"
+    session = "images" if "images" not in names else "buildkit_tasks_images"
+    lines = [BEGIN, "import nox as _nox  # noqa: E402", "", "", "@_nox.session(python=False)"]
+    lines += [f"def {session}(session):", '    """Build the images of all services."""']
+    lines += [f'    session.run("invoke", "{task}", *session.posargs, external=True)', END]
+    return _appended(text, lines)
+
+
+def _appended(text: str, lines: list[str]) -> str:
+    ending = "\r\n" if "\r\n" in text else "\n"
+    text = text if text.endswith("\n") else f"{text}{ending}"
+    return text + ending + ending + ending.join(lines) + ending
+
+
+def _assigned(text: str) -> set[str]:
+    """Names that a module defines; none where it cannot be parsed."""
+    try:
+        body = ast.parse(text).body
+    except (SyntaxError, ValueError):
+        return set(re.findall(r"(?m)^(?:def\s+)?(\w+)\s*[=(]", text))
+    found: set[str] = set()
+    for node in body:
+        if isinstance(node, ast.Assign):
+            found |= {t.id for t in node.targets if isinstance(t, ast.Name)}
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found.add(node.target.id)
+    return found
+
+
+def pyproject(text: str, settings: Mapping[str, str]) -> str:
+    """pyproject.toml with our settings that are not there yet, the rest kept as it is. Nothing to set: as it was."""
+    if not settings:
+        return text
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    tool = document.setdefault("tool", tomlkit.table(is_super_table=True))
+    section = tool.setdefault("buildkit-tasks", tomlkit.table(is_super_table=True))
+    for name, value in settings.items():
+        group, _, key = name.partition(".")
+        section.setdefault(group, tomlkit.table()).setdefault(key, value)
+    return tomlkit.dumps(document)
+
+
+def env_example(text: str) -> str:
+    """.env.example with the variable that plain compose builds read."""
+    if not text.strip() or INCREMENTAL[0] in text:
+        return text
+    ending = "\r\n" if "\r\n" in text else "\n"
+    text = text if text.endswith("\n") else f"{text}{ending}"
+    return text + ENV.replace("\n", ending)

@@ -1,0 +1,144 @@
+"""Which files of the repository a compilation reads beside the crates themselves: what the build context must hold."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from . import tree
+from .cargo import CargoWorkspace, Package
+from .tree import Tree
+
+#: Where a string of a Rust source may name a file that the compiler reads: behind these macros and attributes.
+_READS = re.compile(
+    r"(?:\binclude(?:_str|_bytes|_dir|_proto|_flate\w*)?!|_file\w*!|migrat\w*!|\bquery_file|"
+    r"\b(?:schema_path|query_path|response_derives|folder|path|dir|directory|file|template|grammar|embed\w*|i18n|locales?|load_\w+|wit|idl|abi\w*)"
+    r"\s*[!=(]|\bcompile(?:_protos|_fds)?\s*\()"
+)
+_LITERAL = re.compile(r'"((?:[^"\\\n]|\\.){1,300})"')
+_AFTER = 300  # characters that are looked at behind such a word
+
+#: Crates that read a directory of the crate (or the workspace) without its being named.
+_IMPLICIT = {
+    "askama": "templates",
+    "askama_derive": "templates",
+    "rinja": "templates",
+    "sailfish": "templates",
+    "diesel_migrations": "migrations",
+    "refinery": "migrations",
+    "sqlx": "migrations",
+    "sqlx-macros": "migrations",
+    "rust-i18n": "locales",
+    "fluent-templates": "locales",
+    "dioxus": "assets",
+}
+
+#: Files of a crate's or workspace's directory that tools of the compilation read.
+CONFIGURATION = (
+    ".sqlx",
+    "sqlx-data.json",
+    "sqlx.toml",
+    "askama.toml",
+    "diesel.toml",
+    "rinja.toml",
+    "i18n.toml",
+    "buf.yaml",
+    "build.rs",
+    "src",
+    "benches",
+    "examples",
+    "tests",
+)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """`paths`: files and directories that have to be in the context, shortest form, sorted. `offline`: sqlx's
+    prepared queries are there. `database`: a macro asks a database while it compiles. `git`: a macro asks git.
+    """
+
+    paths: tuple[str, ...]
+    offline: bool = False
+    database: bool = False
+    git: bool = False
+
+
+def find(files: Tree, workspace: CargoWorkspace) -> Reach:
+    """Everything that compiling a workspace reads, from its manifests, sources and build scripts."""
+    found: set[str] = {workspace.path("Cargo.toml"), workspace.path("Cargo.lock")}
+    found.update(p for p in (workspace.toolchain, *workspace.config, *workspace.vendored) if p)
+    found.update(workspace.path(name) for name in CONFIGURATION if files.exists(workspace.path(name)))
+    crates = [*workspace.packages, *workspace.extra]
+    inner = [p for p in crates if p.directory != workspace.directory]
+    found.update(p.directory for p in inner)
+    found.update(f"{p.directory}/Cargo.toml" for p in workspace.extra)
+    for p in crates:
+        found.update(_implicit(files, workspace, p))
+        for path in _sources(files, p, inner):
+            found.update(_named(files, workspace, p, path))
+    # an edited README must not make every crate new, unless a crate reads it
+    texts = {path for path in found if path.lower().endswith(".md")}
+    kept = _shortest({p for p in found if not p.startswith("../") and p not in (".", "..")} - texts)
+    prepared = any(posixpath.basename(p) in (".sqlx", "sqlx-data.json") for p in found) or any(
+        "/.sqlx/" in f"/{path}" for path in files.files
+    )
+    asks = any(p.name == "sqlx-macros" for p in workspace.locked) and _query_macros(files, crates, inner)
+    return Reach(
+        tuple(sorted(kept | texts)),
+        offline=prepared,
+        database=asks and not prepared,
+        git=bool(workspace.names & {"git-version", "git-version-macro"}),
+    )
+
+
+def _sources(files: Tree, package: Package, others: list[Package]) -> Iterator[str]:
+    """Rust files of a crate, not those of crates inside it."""
+    deeper = tuple(f"{o.directory}/" for o in others if o.directory != package.directory)
+    mine = "" if package.directory == "." else f"{package.directory}/"
+    deeper = tuple(d for d in deeper if d.startswith(mine))
+    return (p for p in files.below(package.directory) if p.endswith(".rs") and not p.startswith(deeper or "\0"))
+
+
+def _implicit(files: Tree, workspace: CargoWorkspace, package: Package) -> Iterator[str]:
+    for crate, folder in _IMPLICIT.items():
+        if crate in package.dependencies:
+            for directory in (package.directory, workspace.directory):
+                path = tree.join(directory, folder)
+                if files.is_dir(path):
+                    yield path
+
+
+def _named(files: Tree, workspace: CargoWorkspace, package: Package, source: str) -> Iterator[str]:
+    """Paths that strings of a source name and that exist; of a build script every string counts."""
+    text = files.text(source)
+    script = source == package.build_script or posixpath.basename(source) == "build.rs"
+    spans = [text] if script else [text[m.start() : m.end() + _AFTER] for m in _READS.finditer(text)]
+    bases = (posixpath.dirname(source), package.directory, workspace.directory)
+    for span in spans:
+        for literal in _LITERAL.findall(span):
+            word = literal.lstrip("/").removeprefix("$CARGO_MANIFEST_DIR/")
+            if not word or re.fullmatch(r"[./]*|src|target", word):
+                continue
+            for base in bases:
+                path = tree.join(base, word)
+                if path not in (".", "..") and files.exists(path) and not path.startswith(".git/"):
+                    yield path
+            if any(c in word for c in "*?") and "/" in word:
+                folder = tree.join(package.directory, re.split(r"[*?\[{]", word, maxsplit=1)[0].rpartition("/")[0])
+                if files.is_dir(folder) and folder != ".":
+                    yield folder
+
+
+def _query_macros(files: Tree, crates: list[Package], inner: list[Package]) -> bool:
+    """Whether a crate uses the macros of sqlx that check their queries against a database."""
+    used = re.compile(r"\b(?:query|query_as|query_scalar|query_file|query_file_as)!\s*\(")
+    return any(
+        used.search(files.text(path)) for p in crates if "sqlx" in p.dependencies for path in _sources(files, p, inner)
+    )
+
+
+def _shortest(paths: set[str]) -> set[str]:
+    """Without what lies below another of them."""
+    return {p for p in paths if not any(p.startswith(f"{other}/") for other in paths)}

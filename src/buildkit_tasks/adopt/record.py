@@ -1,0 +1,140 @@
+"""What `init` wrote, kept in a file of the repository: so that it can be undone to the byte, and upgraded. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from buildkit_tasks.core.errors import Problem
+
+#: Where it lies. Commit it: then everybody who has the repository can upgrade or undo.
+PATH = "docker/.buildkit-tasks.json"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file. `before`: its bytes, None where it was not there; `written`: ours, kept where they are derived (None:
+    carried as it is, known by `digest`)."""
+
+    before: bytes | None
+    written: str | None
+    digest: str
+
+    def pristine(self, content: bytes) -> bool:
+        """Whether a file is as we wrote it. Where an upgrade merged edits into it, it is not."""
+        if self.written is None:
+            return digest(content) == self.digest
+        return content == self.written.encode("utf-8", errors="surrogateescape")
+
+
+@dataclass(frozen=True)
+class Record:
+    """`sources`: texts of the user's Dockerfiles that ours were derived from, which may be deleted by now."""
+
+    files: Mapping[str, Entry] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    compose: tuple[str, ...] = ()
+    listed: bool = False
+    mode: str = "edit"
+    images: str = "keep"
+    folders: tuple[str, ...] = ()
+
+
+def digest(content: bytes) -> str:
+    """A file's content as a short word."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def dump(record: Record) -> str:
+    """The record as text."""
+    files = {
+        path: {
+            "before": None if e.before is None else base64.b64encode(e.before).decode(),
+            "written": e.written,
+            "sha256": e.digest,
+        }
+        for path, e in sorted(record.files.items())
+    }
+    document = {
+        "comment": "Written by `buildkit-tasks init`; `init --undo` and `init --upgrade` read it.",
+        "version": VERSION,
+        "compose": list(record.compose),
+        "listed": record.listed,
+        "mode": record.mode,
+        "images": record.images,
+        "folders": list(record.folders),
+        "files": files,
+        "sources": dict(sorted(record.sources.items())),
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def load(text: str) -> Record:
+    """Read a record. Raises `Problem` adopt-conflict for one that is damaged or of a newer version."""
+    try:
+        document = json.loads(text)
+        if document["version"] != VERSION:
+            raise ValueError(f"version {document['version']}")
+        files = {_safe(path): _entry(entry) for path, entry in document["files"].items()}
+        return Record(
+            files,
+            {_safe(p): str(t) for p, t in document["sources"].items()},
+            tuple(_safe(p) for p in document["compose"]),
+            bool(document["listed"]),
+            str(document["mode"]),
+            str(document["images"]),
+            tuple(_safe(p) for p in document["folders"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Problem(
+            "adopt-conflict",
+            f"{PATH} is not a record that this version can read.",
+            causes=[str(error)],
+            hint=f"git checkout {PATH}",
+        ) from None
+
+
+def _entry(entry: Mapping[str, Any]) -> Entry:
+    before, written = entry["before"], entry["written"]
+    return Entry(
+        None if before is None else base64.b64decode(before, validate=True),
+        None if written is None else str(written),
+        str(entry["sha256"]),
+    )
+
+
+def _safe(path: object) -> str:
+    """A path below the root: the record is a file of the repository, anybody may have written it."""
+    parts = str(path).split("/")
+    if (
+        not isinstance(path, str)
+        or path.startswith("/")
+        or "" in parts
+        or {"..", ".", ".git"} & set(parts)
+        or "\\" in path
+    ):
+        raise ValueError(f"unexpected path {path!r}")
+    return path
+
+
+def merge(base: str, theirs: str, ours: str) -> tuple[str, bool]:
+    """Three-way merge of texts: the result, and whether parts of it are in conflict (marked as git marks them)."""
+    if theirs in (base, ours):
+        return ours, False
+    if ours == base:
+        return theirs, False
+    import merge3
+
+    merger = merge3.Merge3(base.splitlines(True), theirs.splitlines(True), ours.splitlines(True))
+    lines: Sequence[str] = list(
+        merger.merge_lines(
+            name_a="yours", name_b="buildkit-tasks", start_marker="<<<<<<<", mid_marker="=======", end_marker=">>>>>>>"
+        )
+    )
+    groups = {group[0] for group in merger.merge_groups()}
+    return "".join(lines), "conflict" in groups

@@ -1,0 +1,106 @@
+"""A repository as a list of paths and a bounded reader of texts: all that `init` looks at comes through here."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from buildkit_tasks.core.errors import Problem
+
+#: Directories that hold what builds and tools make, never what a repository is made of.
+SKIPPED = frozenset({".git", ".hg", ".jj", "target", "node_modules", ".venv", "venv", "__pycache__", ".nox", ".tox"})
+#: Paths that are listed; a larger tree is not a repository of sources.
+MOST_FILES = 200_000
+#: Bytes of a file that are read.
+MOST_BYTES = 2_000_000
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Files of a directory as sorted POSIX paths; links are listed and not followed."""
+
+    root: Path
+    files: tuple[str, ...]
+    _set: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    _dirs: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    overlay: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    def has(self, path: str) -> bool:
+        """True for a file."""
+        return path in self._set
+
+    def is_dir(self, path: str) -> bool:
+        """True for a directory that holds a file; the root is one."""
+        return path in ("", ".") or path in self._dirs
+
+    def exists(self, path: str) -> bool:
+        """True for a file or directory."""
+        return self.has(path) or self.is_dir(path)
+
+    def below(self, directory: str) -> Iterator[str]:
+        """Files at any depth below a directory."""
+        prefix = "" if directory in ("", ".") else f"{directory}/"
+        return (path for path in self.files if path.startswith(prefix))
+
+    def named(self, name: str) -> Iterator[str]:
+        """Files of this name, anywhere."""
+        return (path for path in self.files if posixpath.basename(path) == name)
+
+    def text(self, path: str) -> str:
+        """A file's text, at most `MOST_BYTES` of it; empty where it cannot be read or is not in the tree."""
+        if path in self.overlay:
+            return self.overlay[path]
+        if path not in self._set:
+            return ""
+        place = self.root / path
+        try:
+            if not place.is_file():  # a pipe or device would block, a link may lead nowhere
+                return ""
+            with place.open("rb") as file:
+                return file.read(MOST_BYTES).decode("utf-8", errors="replace").removeprefix("\ufeff")
+        except OSError:
+            return ""
+
+
+def make(root: Path, files: tuple[str, ...], overlay: Mapping[str, str] | None = None) -> Tree:
+    """A tree of these paths; texts of `overlay` are there, or count in the place of those on the disk."""
+    files = tuple(sorted({*files, *(overlay or {})}))
+    directories: set[str] = set()
+    for path in files:
+        parent = posixpath.dirname(path)
+        while parent and parent not in directories:
+            directories.add(parent)
+            parent = posixpath.dirname(parent)
+    return Tree(root, files, frozenset(files), frozenset(directories), overlay or {})
+
+
+def read(root: Path) -> Tree:
+    """List a repository. Raises `Problem` tree-unreadable for one that cannot be listed or is too large."""
+    found: list[str] = []
+
+    def refuse(error: OSError) -> None:
+        if error.filename == str(root):
+            raise Problem(
+                "tree-unreadable", f"{root} cannot be listed: {error.strerror}.", hint=f"ls -ld {root}"
+            ) from error
+
+    for directory, names, files in os.walk(root, onerror=refuse):
+        below = os.path.relpath(directory, root)
+        names[:] = sorted(n for n in names if n not in SKIPPED)
+        links = [n for n in names if (Path(directory) / n).is_symlink()]
+        found += [posixpath.normpath(posixpath.join(below, name)) for name in (*files, *links)]
+        if len(found) > MOST_FILES:
+            raise Problem(
+                "tree-unreadable",
+                f"{root} holds more than {MOST_FILES} files.",
+                hint="run `buildkit-tasks init` in the directory of the repository",
+            )
+    return make(root, tuple(sorted(found)))
+
+
+def join(directory: str, path: str) -> str:
+    """A path below the root, normalised; one that leads out of it begins with `..`."""
+    return posixpath.normpath(posixpath.join(directory or ".", path))

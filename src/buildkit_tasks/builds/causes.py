@@ -1,0 +1,230 @@
+"""What a failed compile step lacked, by its own words, and the remedy: a file, a package, a tool, a lock file. Pure.
+
+cargo, rustc, linkers and build scripts say all of this with `error:` in front; none of it is a fault of the code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Lack:
+    """One thing that is missing: a sentence, the line that says so, and what to do."""
+
+    message: str
+    line: str
+    hint: str
+
+
+#: What a linker or pkg-config looks for, and the Debian package that has it.
+LIBRARIES = {
+    **dict.fromkeys(("ssl", "crypto", "openssl", "libssl", "libcrypto"), "libssl-dev"),
+    **dict.fromkeys(("pq", "libpq"), "libpq-dev"),
+    **dict.fromkeys(("sqlite3",), "libsqlite3-dev"),
+    **dict.fromkeys(("z", "zlib"), "zlib1g-dev"),
+    **dict.fromkeys(("mysqlclient", "mariadb", "libmariadb"), "default-libmysqlclient-dev"),
+    **dict.fromkeys(("curl", "libcurl"), "libcurl4-openssl-dev"),
+    **dict.fromkeys(("bz2", "bzip2"), "libbz2-dev"),
+    **dict.fromkeys(("lzma", "liblzma"), "liblzma-dev"),
+    **dict.fromkeys(("zstd", "libzstd"), "libzstd-dev"),
+    **dict.fromkeys(("lz4", "liblz4"), "liblz4-dev"),
+    **dict.fromkeys(("sasl2", "libsasl2"), "libsasl2-dev"),
+    **dict.fromkeys(("rdkafka", "rdkafka++"), "librdkafka-dev"),
+    **dict.fromkeys(("dbus-1",), "libdbus-1-dev"),
+    **dict.fromkeys(("udev", "libudev"), "libudev-dev"),
+    **dict.fromkeys(("usb-1.0", "libusb-1.0"), "libusb-1.0-0-dev"),
+    **dict.fromkeys(("asound", "alsa"), "libasound2-dev"),
+    **dict.fromkeys(("fontconfig",), "libfontconfig1-dev"),
+    **dict.fromkeys(("freetype", "freetype2"), "libfreetype6-dev"),
+    **dict.fromkeys(("xml2", "libxml-2.0"), "libxml2-dev"),
+    **dict.fromkeys(("sodium", "libsodium"), "libsodium-dev"),
+    **dict.fromkeys(("zmq", "libzmq"), "libzmq3-dev"),
+    **dict.fromkeys(("ssh2", "libssh2"), "libssh2-1-dev"),
+    **dict.fromkeys(("git2", "libgit2"), "libgit2-dev"),
+    **dict.fromkeys(("magic", "libmagic"), "libmagic-dev"),
+    **dict.fromkeys(("systemd", "libsystemd"), "libsystemd-dev"),
+    **dict.fromkeys(("gssapi_krb5", "krb5-gssapi"), "libkrb5-dev"),
+    **dict.fromkeys(("glib-2.0", "gobject-2.0", "gio-2.0"), "libglib2.0-dev"),
+    **dict.fromkeys(("clang", "libclang"), "libclang-dev"),
+    **dict.fromkeys(("seccomp", "libseccomp"), "libseccomp-dev"),
+    **dict.fromkeys(("protobuf",), "libprotobuf-dev"),
+    **dict.fromkeys(("stdc++",), "g++"),
+}
+#: Programs that build scripts call, and the Debian package that has each.
+PROGRAMS = {
+    "protoc": "protobuf-compiler",
+    "pkg-config": "pkg-config",
+    "cmake": "cmake",
+    "nasm": "nasm",
+    "yasm": "yasm",
+    "clang": "clang",
+    "clang++": "clang",
+    "lld": "lld",
+    "ld.lld": "lld",
+    "mold": "mold",
+    "make": "make",
+    "ninja": "ninja-build",
+    "meson": "meson",
+    "perl": "perl",
+    "python3": "python3",
+    "python": "python-is-python3",
+    "curl": "curl",
+    "wget": "wget",
+    "git": "git",
+    "unzip": "unzip",
+    "xz": "xz-utils",
+    "autoconf": "autoconf",
+    "autoreconf": "autoconf automake libtool",
+    "automake": "automake",
+    "libtool": "libtool",
+    "bison": "bison",
+    "flex": "flex",
+    "gcc": "gcc",
+    "cc": "gcc",
+    "c++": "g++",
+    "g++": "g++",
+    "musl-gcc": "musl-tools",
+    "node": "nodejs",
+    "npm": "npm",
+    "flatc": "flatbuffers-compiler",
+    "capnp": "capnproto",
+}
+
+
+def _install(package: str) -> str:
+    return f"add {package} to `ARG BUILD_PACKAGES=` in the toolchain stage of the Dockerfile, build again"
+
+
+def _library(match: re.Match[str], line: str) -> Lack:
+    name = match[1]
+    package = LIBRARIES.get(name, "")
+    hint = (
+        _install(package) if package else f"find the package: apt-file search {name}; add it to `ARG BUILD_PACKAGES=`"
+    )
+    return Lack(f"The library {name} is not in the toolchain image.", line, hint)
+
+
+def _program(match: re.Match[str], line: str) -> Lack:
+    name = match[1]
+    return Lack(f"The program {name} is not in the toolchain image.", line, _install(PROGRAMS.get(name, name)))
+
+
+def _clang(_match: re.Match[str], line: str) -> Lack:
+    return Lack("libclang is not in the toolchain image.", line, _install("clang libclang-dev"))
+
+
+def _openssl(_match: re.Match[str], line: str) -> Lack:
+    return Lack("OpenSSL's headers are not in the toolchain image.", line, _install("libssl-dev pkg-config"))
+
+
+def _file(match: re.Match[str], line: str) -> Lack:
+    path = re.sub(r"^/build/[^/]+/src/|^/context/", "", match[1])
+    while re.search(r"[^/]+/\.\./", path):
+        path = re.sub(r"(?:^|(?<=/))(?!\.\./)[^/]+/\.\./", "", path, count=1)
+    hint = f"add the line `!{path}` to docker/Dockerfile.dockerignore, build again (`init --check` finds all of these)"
+    return Lack(f"The file {path} is not in the build context.", line, hint)
+
+
+def _stale_lock(_match: re.Match[str], line: str) -> Lack:
+    hint = "cargo update --workspace    (writes Cargo.lock; commit it), build again"
+    return Lack("Cargo.lock does not match the manifests.", line, hint)
+
+
+def _no_lock(_match: re.Match[str], line: str) -> Lack:
+    return Lack("There is no Cargo.lock.", line, "cargo generate-lockfile, commit Cargo.lock, build again")
+
+
+def _no_program(match: re.Match[str], line: str) -> Lack:
+    hint = "set the build argument BIN of the service in the compose file to a program of the workspace"
+    return Lack(f"The workspace has no program {match[1]}.", line, hint)
+
+
+def _database(_match: re.Match[str], line: str) -> Lack:
+    hint = "cargo sqlx prepare --workspace, commit .sqlx, add `ENV SQLX_OFFLINE=true` to the compile stage, build again"
+    return Lack("A macro of sqlx wants a database.", line, hint)
+
+
+def _git(match: re.Match[str], line: str) -> Lack:
+    hint = (
+        "over https, put a token into a cargo config and name it with the setting cargo_config; over ssh, add "
+        "`--mount=type=ssh` to the compile step and `ssh: [default]` to the service's build"
+    )
+    return Lack(f"The repository {match[1]} does not let the build in.", line, hint)
+
+
+def _old_compiler(match: re.Match[str], line: str) -> Lack:
+    hint = "set `ARG RUST_IMAGE=` at the top of the Dockerfile to a newer image, build again"
+    return Lack(f"The toolchain image is too old: {match[1]}.", line, hint)
+
+
+def _nightly(_match: re.Match[str], line: str) -> Lack:
+    hint = "set `ARG RUST_IMAGE=rustlang/rust:nightly` at the top of the Dockerfile, or name a stable toolchain"
+    return Lack("The code wants a nightly compiler, and the toolchain image has a stable one.", line, hint)
+
+
+def _target(match: re.Match[str], line: str) -> Lack:
+    hint = f"add `RUN rustup target add {match[1]}` to the toolchain stage of the Dockerfile, build again"
+    return Lack(f"The toolchain image has no standard library for {match[1]}.", line, hint)
+
+
+def _network(match: re.Match[str], line: str) -> Lack:
+    hint = "name a mirror of crates.io in a cargo config and hand it over with the setting cargo_config"
+    return Lack(f"{match[1]} does not answer.", line, hint)
+
+
+def _certificate(_match: re.Match[str], line: str) -> Lack:
+    hint = "set ca_bundle to your company's certificates (a PEM file); builds get it as a secret"
+    return Lack("A server's certificate is not trusted.", line, hint)
+
+
+#: Words of cargo, rustc, linkers and build scripts, the most telling first.
+RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], Lack]], ...] = tuple(
+    (re.compile(pattern), make)
+    for pattern, make in (
+        (r"cannot create the lock file .* because --(?:locked|frozen)", _no_lock),
+        (r"lock file .* needs to be updated but --(?:locked|frozen)", _stale_lock),
+        (r"cannot update the lock file .* because --(?:locked|frozen)", _stale_lock),
+        (r"no bin target named `([^`]+)`", _no_program),
+        (r"no binary '([^']+)' in the workspace", _no_program),
+        (r"set `DATABASE_URL` to use query macros|no cached data for this query", _database),
+        (r"couldn't read `?([^`:]+)`?: No such file or directory", _file),
+        (r"failed to read `([^`]+)`", _file),
+        (r"[Cc]ould not find `(protoc)`", _program),
+        (r"Unable to find libclang|couldn't find any valid shared libraries matching: \['libclang", _clang),
+        (r"[Tt]he system library `([^`]+)` required by crate", _library),
+        (r"[Tt]he (pkg-config) command could not be (?:found|run)", _program),
+        (r"Could not find (?:directory of )?OpenSSL|Could not find openssl via pkg-config", _openssl),
+        (r"is `([^`]+)` not installed\?", _program),
+        (r"(?:^|\s)(?:sh|bash|env): (?:\d+: |line \d+: )?([\w.+-]+): (?:command )?not found", _program),
+        (r"error: linker `([^`]+)` not found", _program),
+        (r"(?:failed to find tool|error: could not find tool) [\"`]?([\w+.-]+)", _program),
+        (r"invalid linker name in argument '-fuse-ld=(\w+)'", _program),
+        (r"cannot find -l:?(?:lib)?([\w.+-]+?)(?:\.a|\.so)?(?::|$|\s)", _library),
+        (r"ld: (?:error: )?unable to find library -l([\w.+-]+)", _library),
+        (r"mold: (?:fatal|error): library not found: ([\w.+-]+)", _library),
+        (r"requires (rustc [\d.]+(?: or newer)?)", _old_compiler),
+        (r"(feature `edition20\d\d` is required)", _old_compiler),
+        (r"(lock file version `?\d`?) (?:requires|was found)", _old_compiler),
+        (r"may not be used on the stable release channel|only accepted on the nightly", _nightly),
+        (r"the `([\w-]+)` target may not be installed", _target),
+        (r"SSL certificate problem|certificate verify failed|self-signed certificate", _certificate),
+        (r"failed to authenticate when downloading repository:? ?(\S*)", _git),
+        (r"(?:[Cc]ould not resolve host|failed to download from)[: `]+([\w./:-]+)", _network),
+    )
+)
+
+
+def find(log: Sequence[str]) -> tuple[Lack, ...]:
+    """What a step lacked, each thing once, in the order of the log."""
+    found: dict[tuple[str, str], Lack] = {}
+    for line in log:
+        for pattern, make in RULES:
+            match = pattern.search(line)
+            if match and (match.lastindex is None or match[1]):
+                lack = make(match, line.strip())
+                found.setdefault((lack.message, lack.hint), lack)
+                break
+    return tuple(found.values())

@@ -1,0 +1,30 @@
+"""The command `buildkit-tasks`: the same tasks as `invoke`, in any directory, without a tasks.py."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version
+
+from invoke.program import Program
+
+from buildkit_tasks.core.errors import Problem
+
+from . import namespace, typed
+
+NAME = "buildkit-tasks"
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        words = typed.rewrite(sys.argv[1:], typed.tasks(namespace))
+    except Problem as problem:
+        sys.stderr.write(problem.text() + "\n")
+        sys.exit(problem.exit_code)
+    program = Program(version=version(NAME), namespace=namespace, name=NAME, binary=NAME, binary_names=[NAME])
+    try:
+        program.run([NAME, *words])
+    except BrokenPipeError:  # `buildkit-tasks --list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

@@ -1,0 +1,95 @@
+"""Words as people type them, for Invoke's parser: services by position, near matches for typos. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from invoke.collection import Collection
+
+from buildkit_tasks.core.errors import Problem
+
+
+@dataclass(frozen=True)
+class Flags:
+    """A task's flags, as typed, and whether each takes a value; the one that words without a flag belong to."""
+
+    takes_value: Mapping[str, bool]
+    word: str = ""
+    optional: frozenset[str] = frozenset()
+
+
+#: Flags of Invoke that make sense behind a task's name.
+_HELP = ("--help", "-h")
+
+
+def tasks(namespace: Collection) -> dict[str, Flags]:
+    """Every task's flags, by each name that it can be called."""
+    found: dict[str, Flags] = {}
+    for context in namespace.to_contexts():
+        takes = {flag: arg.takes_value for flag, arg in context.flags.items()}
+        takes |= {f"{flag}": False for flag in context.inverse_flags}
+        optional = frozenset(flag for flag, arg in context.flags.items() if arg.optional)
+        word = next((f"--{name}" for name in ("service", "mount") if f"--{name}" in takes), "")
+        listed = word and context.flags[word].kind is list
+        for name in filter(None, (context.name, *context.aliases)):
+            found[name] = Flags(takes, word if listed and word == "--service" else "", optional)
+    return found
+
+
+def rewrite(words: Sequence[str], known: Mapping[str, Flags]) -> list[str]:
+    """The words for Invoke. Raises `Problem` bad-argument for a task or flag that does not exist, with near matches."""
+    at = next((i for i, word in enumerate(words) if word in known), None)
+    if at is None:
+        first = next((w for w in words if not w.startswith("-")), None)
+        if first is not None and not any(w.startswith("-") for w in words[: words.index(first)]):
+            raise _unknown("task", first, known, "buildkit-tasks --list")
+        return list(words)
+    done = list(words[:at])
+    current, name = Flags({}), ""
+    rest = list(words[at:])
+    while rest:
+        word = rest.pop(0)
+        flag, equals, _ = word.partition("=")
+        if word in known:
+            current, name = known[word], word
+            done.append(word)
+        elif word in _HELP:
+            done = [*done, word]
+        elif word == "--":
+            return [*done, word, *rest]
+        elif flag.startswith("--"):
+            if flag not in current.takes_value:
+                raise _unknown("flag", flag, current.takes_value, f"buildkit-tasks {name} --help")
+            done.append(word)
+            if current.takes_value[flag] and not equals and flag not in current.optional:
+                done.append(_value(rest, flag, name))
+        elif word.startswith("-") and len(word) > 1:
+            short = word[:2]
+            if short == "-d" and name == "up":
+                continue  # it always returns when the services are healthy
+            if short not in current.takes_value:
+                raise _unknown("flag", short, current.takes_value, f"buildkit-tasks {name} --help")
+            done.append(word)
+            if current.takes_value[short] and len(word) == 2 and short not in current.optional:
+                done.append(_value(rest, short, name))
+        elif current.word:
+            done += [current.word, word]
+        else:
+            raise _unknown("task", word, known, f"{name} takes no words without a flag: buildkit-tasks {name} --help")
+    return done
+
+
+def _value(rest: list[str], flag: str, name: str) -> str:
+    """The value of a flag: the next word, which is not another flag."""
+    if not rest or (rest[0].startswith("--") and len(rest[0]) > 2):
+        raise Problem("bad-argument", f"{name} {flag} needs a value.", hint=f"buildkit-tasks {name} --help")
+    return rest.pop(0)
+
+
+def _unknown(kind: str, word: str, known: Mapping[str, object], hint: str) -> Problem:
+    plain = {name.lstrip("-"): name for name in known if len(name.lstrip("-")) > 1}
+    near = difflib.get_close_matches(word.lstrip("-"), list(plain), n=3, cutoff=0.7)
+    more = f" Did you mean {' or '.join(plain[n] for n in near)}?" if near else ""
+    return Problem("bad-argument", f"There is no {kind} {word}.{more}", hint=hint)

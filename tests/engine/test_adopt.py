@@ -1,0 +1,133 @@
+"""Repositories that never heard of us: `init --yes`, a real build, an edit, plain compose, and gone without a trace."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import process, repositories
+
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("base_images")]
+
+
+class Repository:
+    """A repository of one of the shapes under a name of its own, committed to git."""
+
+    def __init__(self, place: Path, shape: str) -> None:
+        self.shape = shape
+        self.project = f"bt-{shape}-{secrets.token_hex(3)}"
+        files = repositories.SHAPES[shape]()
+        self.compose = next((n for n in files if n.endswith((".yml", ".yaml"))), "compose.yaml")
+        if self.compose in files:
+            body = "\n".join(line for line in files[self.compose].split("\n") if not line.startswith("name:"))
+            files[self.compose] = f"name: {self.project}\n{body}"
+        self.root = repositories.write(place / self.project, files)
+        self.env: dict[str, str | None] = {"CI": None, "XDG_STATE_HOME": str(place / "state")}
+        for words in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "one")):
+            process.ok(["git", "-c", "user.email=a@example.org", "-c", "user.name=a", *words], self.root)
+
+    def type(self, *args: str) -> process.Done:
+        return process.run([process.BIN / "buildkit-tasks", *args], self.root, self.env, timeout=3000)
+
+    def printed(self, service: str) -> str:
+        argv = ["docker", "run", "--rm", "--network", "none", f"{self.project}-{service}"]
+        return process.ok(argv, self.root).out.strip()
+
+    def plain_build(self, service: str) -> str:
+        """`docker compose build` with nothing of ours but the files; what it printed."""
+        plan = json.loads(self.type("build", "--service", service, "--plan", "--json").out)["plan"]
+        files = [part for f in plan["compose_files"] for part in ("-f", f)]
+        argv = ["docker", "compose", *files, "--progress", "plain", "build", service]
+        return process.ok(argv, self.root).all
+
+    def status(self) -> list[str]:
+        lines = process.ok(["git", "status", "--porcelain"], self.root).out.splitlines()
+        return [line for line in lines if "__pycache__" not in line]
+
+
+#: Shape to a service, what its program prints, and an edit that changes it.
+CASES = {
+    "single": ("web", "<p>pantry</p> {} shelves = 3", ("templates/page.html", "pantry", "larder")),
+    "fleet": ("orders", "started\norders fleet", ("assets/word.txt", "fleet", "float")),
+    "shopfront": ("api", "server 4", ("backend/store/src/lib.rs", "4", "5")),
+    "native": ("gauge", "schema-1 Pressure zlib 1", ("schema/gauge.txt", "schema-1", "schema-2")),
+    "bare": ("ping", "ping", ("src/main.rs", "ping", "pong")),
+}
+
+
+@pytest.fixture
+def repository(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Repository]:
+    """The repository of a shape; its images and mounts go afterwards."""
+    made = Repository(tmp_path, request.param)
+    yield made
+    listed = process.run(["docker", "image", "ls", "-q", "--filter", f"reference={made.project}*"], tmp_path)
+    if listed.out.split():
+        process.run(["docker", "image", "rm", "-f", *listed.out.split()], tmp_path)
+
+
+@pytest.mark.parametrize("repository", sorted(CASES), indirect=True)
+def test_adopted_built_edited_built_without_us_and_gone(repository: Repository) -> None:
+    service, prints, (path, old, new) = CASES[repository.shape]
+    done = repository.type("init", "--yes")
+    assert done.code == 0, done.all
+    if repository.shape == "native":  # it names its image itself
+        text = (repository.root / repository.compose).read_text()
+        (repository.root / repository.compose).write_text(text.replace("gauge:dev", f"{repository.project}-gauge"))
+    done = repository.type("build", "--service", service)
+    assert done.code == 0, done.all
+    assert repository.printed(service) == prints
+    place = repository.root / path
+    place.write_text(place.read_text().replace(old, new))
+    assert repository.type("build", "--service", service).code == 0
+    assert repository.printed(service) == prints.replace(old, new)
+    # leaving: the tasks go, plain compose builds with the same mounts
+    plan = repository.plain_build(service)
+    assert "Downloaded" not in plan
+    assert repository.printed(service) == prints.replace(old, new)
+    place.write_text(place.read_text().replace(new, old))
+    if repository.shape == "native":
+        text = (repository.root / repository.compose).read_text()
+        (repository.root / repository.compose).write_text(text.replace(f"{repository.project}-gauge", "gauge:dev"))
+    assert repository.type("init", "--undo", "--yes").code == 0
+    assert repository.status() == []
+
+
+@pytest.mark.parametrize("repository", ["bare"], indirect=True)
+def test_what_a_first_build_lacks_is_named_and_the_remedy_followed_literally_builds(repository: Repository) -> None:
+    root = repository.root
+    assert repository.type("init", "--yes").code == 0
+    # a file outside the context
+    (root / "words").mkdir()
+    (root / "words/a.txt").write_text("ping\n")
+    (root / "src/main.rs").write_text('fn main() { println!("{}", include_str!("../words/a.txt").trim()); }\n')
+    done = repository.type("build")
+    assert done.code == 67, done.all
+    assert "error[build-lacks]: The file words/a.txt is not in the build context." in done.err
+    line = re.search(r"add the line `(\S+)` to (\S+),", done.err)
+    assert line, done.err
+    with (root / line[2]).open("a") as file:
+        file.write(f"{line[1]}\n")
+    done = repository.type("build")
+    assert done.code == 0, done.all
+    assert repository.printed("ping") == "ping"
+    # a library
+    (root / "build.rs").write_text('fn main() { println!("cargo:rustc-link-lib=magic"); }\n')
+    done = repository.type("build")
+    assert done.code == 67, done.all
+    package = re.search(r"add (\S+) to `ARG BUILD_PACKAGES=`", done.err)
+    assert package, done.err
+    path = root / "docker/Dockerfile"
+    path.write_text(path.read_text().replace('ARG BUILD_PACKAGES="', f'ARG BUILD_PACKAGES="{package[1]}'))
+    done = repository.type("build")
+    assert done.code == 0, done.all
+    # a lock file that does not match
+    (root / "build.rs").unlink()
+    (root / "Cargo.toml").write_text((root / "Cargo.toml").read_text() + '\n[dependencies]\nitoa = "1"\n')
+    done = repository.type("build")
+    assert done.code == 67, done.all
+    assert "Cargo.lock does not match the manifests" in done.err

@@ -1,0 +1,220 @@
+"""From a repository's files to the files that `init` writes: pure, a table of shapes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from buildkit_tasks.adopt import files as adopted
+from buildkit_tasks.adopt import ignorefile, look, tree
+from buildkit_tasks.adopt.files import Files
+from buildkit_tasks.adopt.finding import Finding
+from buildkit_tasks.core.errors import Problem
+from tests.support import repositories
+
+COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+
+
+def understand(place: Path, files: dict[str, str]) -> tuple[tree.Tree, Finding]:
+    repositories.write(place, files)
+    found = tree.read(place)
+    names = tuple(n for n in COMPOSE if n in files)
+    config = repositories.resolved(place, files[names[0]]) if names else {}
+    return found, look.find(found, config, names)
+
+
+def adopt(place: Path, files: dict[str, str], mode: str = "edit") -> tuple[Finding, Files]:
+    found, finding = understand(place, files)
+    return finding, adopted.write(found, finding, compose=mode)
+
+
+def instructions(text: str) -> list[str]:
+    return [line for line in text.split("\n") if line and not line.startswith("#")]
+
+
+def test_single_crate_is_taken_over_line_by_line(tmp_path: Path) -> None:
+    finding, written = adopt(tmp_path / "pantry", repositories.single())
+    assert [(s.name, s.binary, s.workspace) for s in finding.services] == [("web", "pantry", ".")]
+    text = written.texts["docker/Dockerfile"]
+    runtime = instructions(text[text.index("AS runtime") :])
+    for line in (
+        "RUN useradd --uid 1000 app && mkdir -p /srv/pantry/data && chown app /srv/pantry/data",
+        "WORKDIR /srv/pantry",
+        "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service /usr/local/bin/pantry",
+        "COPY config ./config",
+        "USER app",
+        "ENV RUST_LOG=info",
+        "EXPOSE 8080",
+        'CMD ["pantry"]',
+    ):
+        assert line in runtime or line in "\n".join(runtime).replace(" \\\n    ", " "), line
+    assert "ARG RUST_IMAGE=rust:1.80-slim-bookworm" in text
+    assert "ARG SOURCE=." in text
+    assert 'ENV SQLX_OFFLINE="true"' in text
+    assert [n for n in written.notes if n.open] == []
+
+
+def test_compose_file_keeps_every_other_byte(tmp_path: Path) -> None:
+    files = repositories.single()
+    _, written = adopt(tmp_path / "pantry", files)
+    assert written.texts["docker-compose.yml"] == files["docker-compose.yml"].replace(
+        "    build: .   # in the root\n",
+        "    build:   # in the root\n      context: .\n      dockerfile: docker/Dockerfile\n      target: runtime\n"
+        "      args:\n        BIN: pantry\n        CACHE_SCOPE: pantry\n"
+        "        CARGO_INCREMENTAL: ${CARGO_INCREMENTAL:-}\n",
+    )
+
+
+def test_the_context_holds_what_is_read_and_copied_and_nothing_else(tmp_path: Path) -> None:
+    _, written = adopt(tmp_path / "pantry", repositories.single())
+    text = written.texts["docker/Dockerfile.dockerignore"]
+    read = ["Cargo.toml", "Cargo.lock", "src/main.rs", "templates/page.html", ".sqlx/query-1.json", "config/app.toml"]
+    assert ignorefile.missing(text, [*read, "docker/compile.rs", "docker/cross.sh"]) == []
+    kept_out = ["README.md", "docker-compose.yml", "Dockerfile", "target/x", "src/target/x", "config/.env"]
+    assert ignorefile.missing(text, kept_out) == kept_out
+
+
+def test_services_that_are_alike_share_a_stage(tmp_path: Path) -> None:
+    finding, written = adopt(tmp_path / "fleet", repositories.fleet())
+    assert [(s.name, s.binary) for s in finding.services] == [
+        ("orders", "orders"),
+        ("billing", "billing"),
+        ("mailer", "mailer"),
+    ]
+    text = written.texts["docker/Dockerfile"]
+    assert re.findall(r"(?m)^FROM .*$", text)[2:] == ["FROM ${RUNTIME_IMAGE} AS runtime"]
+    assert 'ARG PROGRAMS="orders billing mailer"' in text
+    assert "ARG RUST_IMAGE=rust:1.81-bookworm" in text
+    assert "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service /usr/local/bin/app" in text
+    assert "COPY deploy/entrypoint.sh /entrypoint.sh" in text
+    compose = written.texts["compose.yaml"]
+    assert compose.count("BIN: ") == 3
+    assert "SERVICE: orders   # its crate" in compose  # a stage still reads it
+    assert "environment: {ROLE: orders}" in compose
+    ignored = written.texts["docker/Dockerfile.dockerignore"]
+    wanted = ["assets/word.txt", "deploy/entrypoint.sh", "libs/shared/src/lib.rs", "services/orders/src/main.rs"]
+    assert ignorefile.missing(ignored, wanted) == []
+    assert ignorefile.missing(ignored, ["assets/unused.bin"]) == ["assets/unused.bin"]
+
+
+def test_a_workspace_in_a_subfolder_leaves_the_front_end_alone(tmp_path: Path) -> None:
+    finding, written = adopt(tmp_path / "shop", repositories.shopfront())
+    assert [(s.name, s.binary, s.workspace) for s in finding.services] == [("api", "server", "backend")]
+    assert [i.name for i in finding.left] == ["front"]
+    text = written.texts["docker/Dockerfile"]
+    assert "ARG SOURCE=backend" in text
+    assert "cargo-chef" not in text
+    # /app is the working directory: a directory, not the program's name
+    assert "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service /app/server" in text
+    assert "COPY backend/migrations ./migrations" in text
+    compose = written.texts["compose.yml"]
+    assert "            labels:\n                - team=shop\n" in compose
+    assert "            context: .\n            dockerfile: docker/Dockerfile\n" in compose
+    assert "    front:\n        build: ./frontend\n" in compose
+
+
+def test_packages_of_both_stages_are_arguments(tmp_path: Path) -> None:
+    _, written = adopt(tmp_path / "native", repositories.native())
+    text = written.texts["docker/Dockerfile"]
+    assert 'ARG BUILD_PACKAGES="zlib1g-dev"' in text
+    assert 'ARG RUNTIME_PACKAGES="zlib1g"' in text
+    assert "/bin/service /opt/gauge/bin/gauge" in text
+    assert ignorefile.missing(written.texts["docker/Dockerfile.dockerignore"], ["schema/gauge.txt"]) == []
+
+
+def test_without_a_compose_file_one_is_proposed(tmp_path: Path) -> None:
+    finding, written = adopt(tmp_path / "ping", repositories.bare())
+    assert [s.binary for s in finding.services] == ["ping"]
+    assert "name: ping" in written.texts["compose.yaml"]
+    assert 'ENTRYPOINT ["/usr/local/bin/service"]' in written.texts["docker/Dockerfile"]
+
+
+def test_without_a_compose_file_a_dockerfile_says_what_ships(tmp_path: Path) -> None:
+    files = {n: t for n, t in repositories.shopfront().items() if n != "compose.yml"}
+    finding, written = adopt(tmp_path / "shop", files)
+    assert [(s.name, s.binary, s.context) for s in finding.services] == [("server", "server", "backend")]
+    assert "COPY backend/migrations ./migrations" in written.texts["docker/Dockerfile"]
+
+
+def test_a_service_is_added_for_a_program_that_has_none(tmp_path: Path) -> None:
+    files = {**repositories.bare(), "compose.yaml": "# data\nservices:\n  db:\n    image: postgres:15\n"}
+    found, finding = understand(tmp_path / "ping", files)
+    assert finding.services == ()
+    config = repositories.resolved(tmp_path / "ping", files["compose.yaml"])
+    finding = look.find(found, config, ("compose.yaml",), add=("web=ping",))
+    text = adopted.write(found, finding).texts["compose.yaml"]
+    assert text.startswith(files["compose.yaml"])
+    assert repositories.resolved(tmp_path, text)["services"]["web"]["build"]["args"]["BIN"] == "ping"
+    with pytest.raises(Problem, match="No workspace has a program 'pong'"):
+        look.find(found, config, ("compose.yaml",), add=("pong",))
+
+
+def test_a_single_stage_gets_a_slim_image_and_says_so(tmp_path: Path) -> None:
+    _, written = adopt(tmp_path / "blog", repositories.onestage())
+    text = written.texts["docker/Dockerfile"]
+    assert "ARG RUNTIME_IMAGE=debian:bookworm-slim" in text
+    assert 'CMD ["/usr/local/bin/service", "--port", "8000"]' in text
+    assert "COPY templates /usr/src/blog/templates" in text
+    assert any("was the toolchain with all sources" in n.text for n in written.notes if n.open)
+
+
+def test_what_services_share_by_anchors_is_not_changed_for_the_others(tmp_path: Path) -> None:
+    files = repositories.anchored()
+    _, written = adopt(tmp_path / "fleet", files)
+    before = repositories.resolved(tmp_path, files["compose.yaml"])["services"]
+    after = repositories.resolved(tmp_path, written.texts["compose.yaml"])["services"]
+    assert {n: s["build"]["target"] for n, s in after.items() if "build" in s} == {
+        "orders-a": "runtime-orders-a",
+        "orders-b": "runtime-orders-a",
+        "billing": "runtime-billing",
+    }
+    assert {n: s["build"]["args"]["BIN"] for n, s in after.items() if "build" in s} == {
+        "orders-a": "orders",
+        "orders-b": "orders",
+        "billing": "billing",
+    }
+    assert all(s["build"]["labels"] == {"team": "fleet"} for s in after.values() if "build" in s)
+    for services in (before, after):
+        for entry in services.values():
+            entry.pop("build", None)
+    assert before == after
+    assert "  db:\n    image: postgres:15\n" in written.texts["compose.yaml"]
+
+
+@pytest.mark.parametrize("name", sorted(set(repositories.SHAPES) - {"bare"}))
+def test_a_compose_file_says_the_same_but_for_builds(tmp_path: Path, name: str) -> None:
+    files = repositories.SHAPES[name]()
+    finding, written = adopt(tmp_path / name, files)
+    path = next(p for p in COMPOSE if p in files)
+    before, after = (repositories.resolved(tmp_path, t) for t in (files[path], written.texts[path]))
+    ours = {s.name for s in finding.services}
+    for model in (before, after):
+        for service, entry in model["services"].items():
+            if service in ours:
+                del entry["build"]
+    assert before == after
+
+
+@pytest.mark.parametrize("name", sorted(repositories.SHAPES))
+@pytest.mark.parametrize("mode", ["edit", "override"])
+def test_what_was_written_needs_nothing_more(tmp_path: Path, name: str, mode: str) -> None:
+    place = tmp_path / name
+    files = repositories.SHAPES[name]()
+    _, written = adopt(place, files, mode)
+    if mode == "override" and name != "bare":
+        return  # two files: only compose can join them
+    finding, again = adopt(place, {**files, **written.texts})
+    assert again.texts == {}
+    assert all(s.adopted for s in finding.services)
+
+
+@pytest.mark.parametrize("name", sorted(repositories.SHAPES))
+def test_an_override_leaves_the_compose_file_alone(tmp_path: Path, name: str) -> None:
+    files = repositories.SHAPES[name]()
+    _, written = adopt(tmp_path / name, files, "override")
+    assert not set(written.texts) & set(files)
+    if name != "bare":
+        own = next(p for p in written.texts if ".override." in p)
+        assert "dockerfile: docker/Dockerfile" in written.texts[own]

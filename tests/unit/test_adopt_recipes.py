@@ -1,0 +1,251 @@
+"""Dockerfiles of Rust services as they are written in public, and what becomes of each line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from buildkit_tasks.adopt import bookworm, debian, look, tree
+from buildkit_tasks.adopt import files as adopted
+from buildkit_tasks.adopt.cargo import Locked
+from buildkit_tasks.adopt.finding import Finding
+from tests.support import repositories
+from tests.support.repositories import Files, manifest
+
+CRATE: Files = {
+    "Cargo.toml": manifest(
+        "app", '\n[[bin]]\nname = "app"\npath = "src/main.rs"\n\n[[bin]]\nname = "migrate"\npath = "src/m.rs"'
+    ),
+    "Cargo.lock": repositories.locked("app"),
+    "src/main.rs": 'const SHA: &str = env!("GIT_SHA");\nfn main() {}\n',
+    "src/m.rs": "fn main() {}\n",
+    "static/a.css": "a\n",
+    "migrations/1.sql": "select 1;\n",
+    "compose.yaml": "name: shop\nservices:\n  app:\n    build: .\n",
+}
+
+
+def understand(place: Path, dockerfile: str, more: Files | None = None) -> tuple[tree.Tree, Finding]:
+    files = {**CRATE, "Dockerfile": dockerfile, **(more or {})}
+    repositories.write(place, files)
+    found = tree.read(place)
+    return found, look.find(found, repositories.resolved(place, files["compose.yaml"]), ("compose.yaml",))
+
+
+def derived(place: Path, dockerfile: str, more: Files | None = None, *, images: str = "keep") -> tuple[str, list[str]]:
+    """Our Dockerfile without comments, and the open notes."""
+    found, finding = understand(place, dockerfile, more)
+    assert [s.name for s in finding.services] == ["app"], finding.left
+    if images == "bookworm":
+        finding = bookworm.apply(finding)
+    written = adopted.write(found, finding)
+    lines = [line for line in written.texts["docker/Dockerfile"].split("\n") if not line.startswith("#")]
+    return "\n".join(lines), [f"{n.where}: {n.text}" for n in written.notes if n.open]
+
+
+BUILD = "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release\nFROM debian:bookworm-slim\n"
+END = "COPY --from=build /app/target/release/app /bin/app\n"
+TAKEN = "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service "
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "expected"),
+    [
+        # where the program goes
+        (BUILD + "COPY --from=build /app/target/release/app /usr/local/bin/app\n", TAKEN + "/usr/local/bin/app"),
+        (BUILD + "COPY --from=build /app/target/release/app /usr/local/bin\n", TAKEN + "/usr/local/bin/app"),
+        (BUILD + "WORKDIR /srv\nCOPY --from=build /app/target/release/app .\n", TAKEN + "/srv/app"),
+        (BUILD + "WORKDIR /srv\nCOPY --from=build /app/target/release/app ./server\n", TAKEN + "/srv/server"),
+        (BUILD + "RUN mkdir -p /opt/x\nCOPY --from=build /app/target/release/app /opt/x\n", TAKEN + "/opt/x/app"),
+        (
+            BUILD + 'COPY --chown=1:1 --from=build ["/app/target/release/app", "/a b"]\n',
+            'COPY --from=compile --chown=1:1 ["/out/${CACHE_SCOPE}/${BIN}/bin/service", "/a b"]',
+        ),
+        # out of the target directory under another name
+        (
+            "FROM rust AS b\nWORKDIR /app\nCOPY . .\n"
+            "RUN --mount=type=cache,target=/app/target cargo build --release && cp target/release/app /bin/server\n"
+            "FROM debian:bookworm-slim\nCOPY --from=b /bin/server /bin/server\n",
+            TAKEN + "/bin/server",
+        ),
+        (
+            "FROM rust AS b\nCOPY . .\nRUN cargo install --path . --root /usr/local\n"
+            "FROM debian:bookworm-slim\nCOPY --from=b /usr/local/bin/app /usr/local/bin/app\n",
+            TAKEN + "/usr/local/bin/app",
+        ),
+        # a second program, sources, what the toolchain image has, a tool
+        (
+            BUILD + "COPY --from=build /app/target/release/app /app/target/release/migrate /bin/\n",
+            "COPY --from=compile /out/${CACHE_SCOPE}/migrate/bin/service /bin/migrate",
+        ),
+        (
+            BUILD + "COPY --from=build /app/target/release/app /bin/\nCOPY --from=build /app/migrations /m\n",
+            "COPY migrations /m",
+        ),
+        (
+            "FROM rust AS b\nWORKDIR /app\nCOPY . .\nRUN cargo build --release\nFROM scratch\n"
+            "COPY --from=b /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/\n"
+            "COPY --from=b /app/target/release/app /app\n",
+            "COPY --from=toolchain /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/",
+        ),
+        (
+            "FROM rust AS b\nRUN cargo install sqlx-cli --no-default-features\nWORKDIR /app\nCOPY . .\n"
+            "RUN cargo build --release\nFROM debian:bookworm-slim\n"
+            "COPY --from=b /usr/local/cargo/bin/sqlx /usr/local/bin/\nCOPY --from=b /app/target/release/app /bin/\n",
+            "COPY --from=tools /usr/local/cargo/bin/sqlx /usr/local/bin/",
+        ),
+        # values of the compile stage that cargo or the sources read
+        ("FROM rust AS build\nARG GIT_SHA=dev\nENV GIT_SHA=$GIT_SHA\n" + BUILD.split("\n", 1)[1], 'ARG GIT_SHA="dev"'),
+        (BUILD.replace("cargo build", "RUSTFLAGS='-C x' SQLX_OFFLINE=true cargo build"), 'ENV SQLX_OFFLINE="true"'),
+        (BUILD.replace("--release", "--profile dist"), "ARG PROFILE=dist"),
+        (BUILD.replace("COPY . .", "RUN rustup component add rustfmt\nCOPY . ."), "then rustup component add rustfmt"),
+        (BUILD.replace("RUN cargo", "RUN --mount=type=ssh cargo"), "--mount=type=ssh"),
+        # images
+        ("ARG V=1.80\n" + BUILD.replace("rust:1-bookworm", "rust:${V}-bookworm"), "ARG RUST_IMAGE=rust:1.80-bookworm"),
+        (BUILD.replace("rust:1-bookworm", "lukemathwalker/cargo-chef:latest-rust-1.79"), "ARG RUST_IMAGE=rust:1.79"),
+        (BUILD.replace("debian:bookworm-slim", "gcr.io/distroless/cc"), "ARG RUNTIME_IMAGE=gcr.io/distroless/cc"),
+        # what the user's file says of the user, in the words of the user
+        ("ARG UNAME=me\n" + BUILD + "ARG UNAME\nRUN useradd $UNAME\nUSER $UNAME\n", "ARG UNAME=me"),
+        (BUILD + "RUN <<EOF\nset -e\necho hello\nEOF\n", "RUN <<EOF\nset -e\necho hello\nEOF"),
+        (BUILD + "RUN apt-get update && apt-get install -y curl=7.* && rm -rf /x\n", 'ARG RUNTIME_PACKAGES="curl=7.*"'),
+    ],
+)
+def test_a_line_is_kept_or_put_in_our_words(tmp_path: Path, dockerfile: str, expected: str) -> None:
+    if (
+        "COPY --from=build" not in dockerfile
+        and "COPY --from=b " not in dockerfile
+        and "--from=build" not in dockerfile
+    ):
+        dockerfile += END
+    text, _ = derived(tmp_path, dockerfile)
+    assert expected in text, text
+
+
+def test_a_front_end_that_cargo_embeds_is_built_before_and_put_into_its_sources(tmp_path: Path) -> None:
+    text, notes = derived(
+        tmp_path,
+        "FROM node:20 AS web\nWORKDIR /web\nCOPY web/package.json .\nRUN npm ci\nCOPY web .\nRUN npm run build\n"
+        "FROM rust:1 AS build\nWORKDIR /app\nCOPY . .\nCOPY --from=web /web/dist ./dist\nRUN cargo build --release\n"
+        "FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/app /bin/app\n",
+        {"web/package.json": "{}\n"},
+    )
+    assert text.index("FROM node:20 AS web") < text.index("FROM scratch AS sources") < text.index("AS compile")
+    assert "COPY . /\nCOPY --from=web /web/dist /dist\n" in text
+    assert "--mount=type=bind,from=sources,target=/context" in text
+    assert notes == []
+
+
+def test_a_front_end_beside_the_program_keeps_its_stage(tmp_path: Path) -> None:
+    text, _ = derived(
+        tmp_path,
+        "FROM node:20 AS web\nCOPY web .\nRUN npm run build\n"
+        + BUILD
+        + "COPY --from=web /dist /srv/www\nCOPY --from=build /app/target/release/app /bin/app\n",
+        {"web/package.json": "{}\n"},
+    )
+    assert "FROM node:20 AS web\nCOPY web .\n" in text
+    assert "COPY --from=web /dist /srv/www" in text
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "why"),
+    [
+        (BUILD.replace("cargo build", "cargo leptos build"), "builds with cargo leptos"),
+        (BUILD.replace("--release", "--release --target wasm32-unknown-unknown"), "compiles for wasm32"),
+        ("FROM nginx\nCOPY . .\n", "compiles no Rust"),
+        (
+            "FROM rust AS t\nRUN cargo install mdbook\nFROM nginx\nCOPY --from=t /usr/local/cargo/bin/mdbook /\n",
+            "compiles no Rust",
+        ),
+    ],
+)
+def test_what_is_not_ours_to_build_is_left_alone_and_said_why(tmp_path: Path, dockerfile: str, why: str) -> None:
+    _, finding = understand(tmp_path, dockerfile + (END if "AS build" in dockerfile else ""))
+    assert finding.services == ()
+    assert why in finding.left[0].why
+
+
+def test_what_has_no_place_is_listed_with_its_line(tmp_path: Path) -> None:
+    _, notes = derived(
+        tmp_path,
+        BUILD.replace("RUN cargo build --release", "RUN ./generate.sh /generated\nRUN cargo build --release")
+        + "COPY --from=build /app/target/release/app /bin/app\nCOPY --from=build /generated /generated\n",
+    )
+    assert any(n.startswith("Dockerfile:4: ") and "./generate.sh" in n for n in notes), notes
+    assert any(n.startswith("Dockerfile:8: ") and "/generated" in n for n in notes), notes
+
+
+def test_a_program_under_another_name_is_the_one_that_is_started(tmp_path: Path) -> None:
+    dockerfile = (
+        "FROM rust AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release && cp target/release/app /bin/server\n"
+        "FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/migrate /bin/migrate\n"
+        'COPY --from=build /bin/server /bin/server\nCMD ["/bin/server"]\n'
+    )
+    _, finding = understand(tmp_path, dockerfile)
+    assert finding.services[0].binary == "app"
+    text, notes = derived(tmp_path, dockerfile)
+    assert "COPY --from=compile /out/${CACHE_SCOPE}/migrate/bin/service /bin/migrate" in text
+    assert 'BINS="${BINS:+$BINS migrate}"' in text
+    assert notes == []
+
+
+def test_alpine_with_musl_is_kept_or_put_on_debian(tmp_path: Path) -> None:
+    dockerfile = (
+        "FROM rust:1.80-alpine AS build\nRUN apk add --no-cache musl-dev openssl-dev\nWORKDIR /app\nCOPY . .\n"
+        "RUN cargo build --release\nFROM alpine:3.20\nRUN apk add --no-cache ca-certificates libgcc\n"
+        "RUN addgroup -S app && adduser -S -u 1000 -G app app\n"
+        "COPY --from=build /app/target/release/app /app\nUSER app\n"
+    )
+    text, _ = derived(tmp_path / "a", dockerfile)
+    assert "ARG RUST_IMAGE=rust:1.80-alpine" in text
+    assert "apk add --no-cache $BUILD_PACKAGES" in text
+    assert 'ARG RUNTIME_PACKAGES="ca-certificates libgcc"' in text
+    text, notes = derived(tmp_path / "b", dockerfile, images="bookworm")
+    assert "alpine" not in text
+    assert "apk" not in text
+    assert 'ARG BUILD_PACKAGES="libssl-dev"' in text
+    assert 'ARG RUNTIME_PACKAGES="ca-certificates"' in text
+    assert "RUN groupadd app && useradd -u 1000 -g app -m app" in text
+    assert notes == []
+
+
+def test_two_workspaces_have_a_dockerfile_and_mounts_each(tmp_path: Path) -> None:
+    files: Files = {
+        "compose.yaml": "name: two\nservices:\n  a:\n    build: ./a\n  b:\n    build: ./b\n",
+    }
+    for name in ("a", "b"):
+        files |= {
+            f"{name}/Cargo.toml": manifest(name),
+            f"{name}/Cargo.lock": repositories.locked(name),
+            f"{name}/src/main.rs": "fn main() {}\n",
+            f"{name}/Dockerfile": BUILD + f"COPY --from=build /app/target/release/{name} /bin/{name}\n",
+        }
+    repositories.write(tmp_path, files)
+    found = tree.read(tmp_path)
+    written = adopted.write(
+        found, look.find(found, repositories.resolved(tmp_path, files["compose.yaml"]), ("compose.yaml",))
+    )
+    assert "ARG SOURCE=a" in written.texts["docker/Dockerfile"]
+    assert "ARG SOURCE=b" in written.texts["docker/b.Dockerfile"]
+    assert re.findall(r"CACHE_SCOPE: (.*)", written.texts["compose.yaml"]) == ["two", "two-b"]
+    assert "docker/b.Dockerfile.dockerignore" in written.texts
+
+
+@pytest.mark.parametrize(
+    ("locked", "build", "run"),
+    [
+        ([Locked("openssl-sys", "0.9")], ("libssl-dev", "pkg-config"), ("libssl3",)),
+        ([Locked("openssl-sys", "0.9"), Locked("openssl-src", "3")], (), ()),
+        ([Locked("libsqlite3-sys", "0.30", "", frozenset({"cc"}))], (), ()),
+        ([Locked("libsqlite3-sys", "0.30")], ("libsqlite3-dev", "pkg-config"), ("libsqlite3-0",)),
+        ([Locked("prost-build", "0.13")], ("libprotobuf-dev", "protobuf-compiler"), ()),
+        ([Locked("prost-build", "0.13"), Locked("protobuf-src", "2")], (), ()),
+        ([Locked("ring", "0.17"), Locked("tokio", "1")], (), ()),
+        ([Locked("native-tls", "0.2")], (), ("ca-certificates",)),
+    ],
+)
+def test_packages_that_crates_need(locked: list[Locked], build: tuple[str, ...], run: tuple[str, ...]) -> None:
+    found = debian.needs(locked)
+    assert (found.build, found.run) == (build, run)

@@ -1,0 +1,129 @@
+"""Words of cargo, rustc, linkers and build scripts as they print them, and the remedy that is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildkit_tasks.builds import causes
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "remedy"),
+    [
+        (
+            "error: the lock file /build/1-ab/src/Cargo.lock needs to be updated but --locked was passed",
+            "Cargo.lock does not match",
+            "cargo update --workspace",
+        ),
+        (
+            "error: cannot update the lock file /build/1-ab/src/Cargo.lock because --locked was passed to prevent this",
+            "Cargo.lock does not match",
+            "cargo update --workspace",
+        ),
+        (
+            "error: cannot create the lock file /build/1-ab/src/Cargo.lock because --locked was passed to prevent this",
+            "There is no Cargo.lock",
+            "cargo generate-lockfile",
+        ),
+        ("error: no bin target named `apy` in default-run packages", "no program apy", "BIN"),
+        ("buildkit-tasks: error: no binary 'apy' in the workspace; there are: api", "no program apy", "BIN"),
+        (
+            "error: couldn't read `/build/1-ab/src/crates/api/src/../../../assets/a.txt`: No such file or directory",
+            "The file assets/a.txt is not in the build context",
+            "`!assets/a.txt`",
+        ),
+        (
+            "  failed to read `/build/1-ab/src/libs/gone/Cargo.toml`",
+            "The file libs/gone/Cargo.toml is not in the build context",
+            "`!libs/gone/Cargo.toml`",
+        ),
+        (
+            '  Error: Custom { kind: NotFound, error: "Could not find `protoc`. If `protoc` is installed, try" }',
+            "The program protoc",
+            "protobuf-compiler",
+        ),
+        (
+            "  Unable to find libclang: \"couldn't find any valid shared libraries matching: ['libclang.so']\"",
+            "libclang is not",
+            "clang libclang-dev",
+        ),
+        (
+            "  The system library `alsa` required by crate `alsa-sys` was not found.",
+            "The library alsa",
+            "libasound2-dev",
+        ),
+        (
+            "  Could not find directory of OpenSSL installation, and this `-sys` crate",
+            "OpenSSL's headers",
+            "libssl-dev",
+        ),
+        ("  The pkg-config command could not be found.", "The program pkg-config", "pkg-config"),
+        ("  is `cmake` not installed?", "The program cmake", "cmake"),
+        ("  sh: 1: curl: not found", "The program curl", "add curl"),
+        ("error: linker `clang` not found", "The program clang", "add clang"),
+        ("  clang: error: invalid linker name in argument '-fuse-ld=lld'", "The program lld", "add lld"),
+        ("  = note: mold: fatal: library not found: magic", "The library magic", "libmagic-dev"),
+        ("          /usr/bin/ld: cannot find -lpq: No such file or directory", "The library pq", "libpq-dev"),
+        (
+            "  error: `SQLX_OFFLINE=true` but there is no cached data for this query",
+            "sqlx wants a database",
+            ".sqlx",
+        ),
+        (
+            "error: set `DATABASE_URL` to use query macros online, or run `cargo sqlx prepare`",
+            "sqlx wants a database",
+            "cargo sqlx prepare",
+        ),
+        (
+            "  failed to authenticate when downloading repository: git@github.com:a/b.git",
+            "git@github.com:a/b.git does not let the build in",
+            "type=ssh",
+        ),
+        (
+            "error: rustc 1.85.0 is not supported by the following package:\n  time@0.3.50 requires rustc 1.88.0",
+            "too old: requires rustc 1.88.0".replace("requires ", ""),
+            "RUST_IMAGE",
+        ),
+        ("  feature `edition2024` is required", "edition2024", "RUST_IMAGE"),
+        ("error[E0554]: `#![feature]` may not be used on the stable release channel", "nightly", "RUST_IMAGE"),
+        (
+            "  = note: the `wasm32-unknown-unknown` target may not be installed",
+            "no standard library for wasm32-unknown-unknown",
+            "rustup target add",
+        ),
+        (
+            "  [60] SSL peer (SSL certificate problem: unknown)",
+            "not trusted",
+            "ca_bundle",
+        ),
+        (
+            "warning: network error: [6] Could not resolve host: index.crates.io",
+            "index.crates.io",
+            "cargo_config",
+        ),
+    ],
+)
+def test_what_is_said_and_what_to_do(line: str, message: str, remedy: str) -> None:
+    (found,) = causes.find(line.split("\n"))
+    assert message in found.message
+    assert remedy in found.hint
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "error[E0308]: mismatched types",
+        'error: could not compile `api` (bin "api") due to 1 previous error',
+        "error: expected one of `!` or `::`, found `x`",
+        "   Compiling protoc-bin-vendored v3.0.0",
+        "error[E0432]: unresolved import `crate::cmake`",
+        "error: cannot find macro `foo` in this scope",
+    ],
+)
+def test_errors_of_the_code_are_not_taken_for_something_missing(line: str) -> None:
+    assert causes.find([line]) == ()
+
+
+def test_each_thing_once() -> None:
+    line = "  The system library `alsa` required by crate `alsa-sys` was not found."
+    assert len(causes.find([line, line, "  is `cmake` not installed?"])) == 2

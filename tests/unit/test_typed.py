@@ -1,0 +1,63 @@
+"""What people type, and what Invoke is given."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.tasks import namespace, typed
+
+KNOWN = typed.tasks(namespace)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("build", "build"),
+        ("build api", "build --service api"),
+        ("build api web", "build --service api --service web"),
+        ("build --plan api", "build --plan --service api"),
+        ("build api --platform arm64 web", "build --service api --platform arm64 --service web"),
+        ("build --service api", "build --service api"),
+        ("build --service=api --json", "build --service=api --json"),
+        ("logs api --since 10m", "logs --service api --since 10m"),
+        ("build up", "build up"),
+        ("up -d", "up"),
+        ("--list", "--list"),
+        ("--version", "--version"),
+        ("-h build", "-h build"),
+        ("build --help", "build --help"),
+        ("cache.clear --dry-run", "cache.clear --dry-run"),
+        ("init --no-such=", None),
+    ],
+)
+def test_words(line: str, expected: str | None) -> None:
+    if expected is None:
+        with pytest.raises(Problem):
+            typed.rewrite(line.split(), KNOWN)
+    else:
+        assert typed.rewrite(line.split(), KNOWN) == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("biuld", "There is no task biuld. Did you mean build?"),
+        ("build --platfrom arm64", "There is no flag --platfrom. Did you mean --platform?"),
+        ("build -d", "There is no flag -d."),
+        ("build --platform", "build --platform needs a value."),
+        ("build --profile --plan", "build --profile needs a value."),
+        ("settings quickly", "There is no task quickly."),
+    ],
+)
+def test_typos(line: str, said: str) -> None:
+    with pytest.raises(Problem) as told:
+        typed.rewrite(line.split(), KNOWN)
+    assert said in told.value.message
+
+
+def test_every_task_of_the_list_is_known_and_every_flag_of_its_help() -> None:
+    assert set(KNOWN) >= set(namespace.task_names)
+    for context in namespace.to_contexts():
+        for flag in context.flags:
+            assert flag in KNOWN[str(context.name)].takes_value
