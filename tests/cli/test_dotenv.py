@@ -114,7 +114,7 @@ def test_a_second_run_waits_and_says_so(shop: Bench) -> None:
     began = time.monotonic()
     assert running.stderr
     first = running.stderr.readline()
-    assert first == f"waiting for another run that changes {shop.root / '.env'}\n"
+    assert first == f"waiting for another run that is changing {shop.root / '.env'}\n"
     assert time.monotonic() - began > 2
     assert not (shop.root / ".env").exists()
     os.close(handle)

@@ -199,7 +199,7 @@ def test_a_person_is_shown_the_edit_and_asked(ready: Bench, answer: str, written
         str(process.BIN / "invoke"), ["enable-buildkit"], cwd=str(ready.root), env=env, encoding="utf-8", timeout=30
     )
     child.expect_exact("+if [ -r")
-    child.expect_exact("Go on? [y/N]")
+    child.expect_exact("Continue? [y/N]")
     child.sendline(answer)
     child.expect_exact("tested: BuildKit builds" if written else "nothing was changed")
     child.expect(pexpect.EOF)

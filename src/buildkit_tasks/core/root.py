@@ -18,7 +18,7 @@ else:
 def find_root(world: World) -> Path:
     """The nearest directory at or above the working directory that holds a compose file or a pyproject section of ours.
 
-    Raises `Problem` no-project where there is none.
+    Raises `Problem` no-project if there is none.
     """
     for folder in (world.cwd, *world.cwd.parents):
         if compose_files(folder) or "buildkit-tasks" in pyproject(folder):
@@ -32,7 +32,7 @@ def find_root(world: World) -> Path:
 
 
 def compose_files(folder: Path) -> tuple[Path, ...]:
-    """The compose file compose itself would pick in this folder, and its override where there is one."""
+    """The compose file that compose would pick in this folder, and its override if there is one."""
     for base in ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"):
         if (folder / base).is_file():
             stem, suffix = base.rsplit(".", 1)
@@ -53,7 +53,7 @@ def pyproject(folder: Path) -> dict[str, Any]:
 
 
 def bench_table(root: Path) -> dict[str, Any]:
-    """The table `[tool.buildkit-tasks.bench]`: what a benchmark edits. `{}` where there is none."""
+    """The table `[tool.buildkit-tasks.bench]`: what a benchmark edits. `{}` without one."""
     return dict(pyproject(root).get("buildkit-tasks", {}).get("bench", {}))
 
 
