@@ -227,8 +227,8 @@ def test_the_caches_of_a_farm_are_told_node_by_node(farm: Bench) -> None:
     record += '"LastUsedAt":"2 days ago","Reclaimable":true,"Shared":false,"UsageCount":1,"Parents":null}'
     farm.reply("buildx du --builder farm.farm0", stdout=record)
     farm.reply("buildx du --builder farm.farm1", stdout="")
-    told = json.loads(farm.invoke("cache", "--builder", "farm", "--json").out)
-    assert [(n["node"], [m["id"] for m in n["mounts"]]) for n in told["nodes"]] == [
+    answer = json.loads(farm.invoke("cache", "--builder", "farm", "--json").out)
+    assert [(n["node"], [m["id"] for m in n["mounts"]]) for n in answer["nodes"]] == [
         ("farm0", ["shop-target-amd64"]),
         ("farm1", []),
     ]
@@ -269,12 +269,12 @@ def test_a_plan_prints_the_commands_and_runs_none(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--driver", "remote"], "A remote node has an address."),
-        (["--driver", "cloud"], "There is no driver 'cloud'."),
+        (["--driver", "remote"], "A remote node needs an address."),
+        (["--driver", "cloud"], "Unknown driver 'cloud'."),
         (["--certificates", "nowhere", "--endpoint", "tcp://h:1"], "has no ca.pem, cert.pem, key.pem"),
-        (["--opt", "nothing"], "is no option"),
-        (["--node", "a b"], "is no name for a builder"),
-        (["--config", "nowhere.toml"], "There is no file nowhere.toml"),
+        (["--opt", "nothing"], "is not an option"),
+        (["--node", "a b"], "is not a valid builder name"),
+        (["--config", "nowhere.toml"], "The file nowhere.toml does not exist"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_is_made(bench: Bench, words: list[str], says: str) -> None:

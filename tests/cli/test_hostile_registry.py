@@ -40,7 +40,7 @@ COPY --from=compile /out/x /usr/local/bin/service
 
 @pytest.fixture
 def shop(bench: Bench) -> Bench:
-    """A machine that never built, as docker tells it."""
+    """A machine that never built, as docker reports it."""
     (bench.root / "docker" / "Dockerfile").write_text(DOCKERFILE)
     bench.reply("buildx bake", leaves={"facts": FACTS, "packages": ""})
     bench.env |= {"BUILDKIT_TASKS_PACKS_WAIT": str(WAIT)}

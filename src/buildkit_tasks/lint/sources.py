@@ -160,19 +160,19 @@ def _stubs(file: File) -> Iterator[Hit]:
 
 
 def _context(file: File) -> Iterator[Hit]:
-    told: set[int] = set()
+    seen: set[int] = set()
     for step in file.runs:
         if not shell.compiles_sources(file.text(step)):
             continue
         for taker in (*file.history(step), step):
             options = syntax.flags(taker.item)[0]
-            if taker.item.line in told or "exclude" in options:
+            if taker.item.line in seen or "exclude" in options:
                 continue
             sources = [s for stage, s, _ in taker.binds if not stage]
             if not taker.from_stage:
                 sources += taker.copied[0]
             if sources:
-                told.add(taker.item.line)
+                seen.add(taker.item.line)
                 yield from _taken(file, taker, sources)
 
 

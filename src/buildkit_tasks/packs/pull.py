@@ -59,7 +59,7 @@ def pull(session: Session, wanted: Wanted, *, replace: bool = False) -> None:
             causes=done.why_not,
             hint="invoke cache.push    (on a machine that has built)",
         )
-    tell(session, done)
+    print_result(session, done)
 
 
 def fetch(trip: Trip, *, replace: bool = False) -> Pulled:
@@ -98,7 +98,7 @@ def document(done: Pulled) -> dict[str, object]:
     }
 
 
-def tell(session: Session, done: Pulled) -> None:
+def print_result(session: Session, done: Pulled) -> None:
     """The answer of a pull."""
     if session.report.json_only:
         session.report.envelope({"pull": document(done)})
@@ -146,15 +146,15 @@ def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
 
 def _why_none(trip: Trip, facts: Facts) -> list[str]:
     """Where packs of other toolchains are there: what differs."""
-    told: list[str] = []
+    reasons: list[str] = []
     for tag in packs.other_toolchains(trip.client.tags(), trip.wanted.scope, trip.arch, facts)[:1]:
         manifest: Manifest | None = trip.client.manifest(tag)
         said = packs.read_label(trip.client.labels(manifest)) if manifest else None
         if said:
-            told.append(f"{tag} was made with another toolchain image")
-            told += packs.differences(said, facts)
-            told.append("a team that shares its base images shares its caches: invoke images.push, images.pull")
-    return told or ["it has none for this platform and profile"]
+            reasons.append(f"{tag} was made with another toolchain image")
+            reasons += packs.differences(said, facts)
+            reasons.append("a team that shares its base images shares its caches: invoke images.push, images.pull")
+    return reasons or ["it has none for this platform and profile"]
 
 
 def _verify_signature(session: Session, pinned: str) -> None:
