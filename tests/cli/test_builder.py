@@ -110,7 +110,7 @@ def test_a_node_that_turns_us_away_is_a_problem_and_nothing_is_built(farm: Bench
     farm.reply("buildx du", code=1, stderr=f"ERROR: failed to call diskusage: Unavailable: connection error: {said}")
     done = farm.invoke("build", "--builder", "farm")
     assert done.code == 50, done.all
-    assert "error[builder-refused]: The node farm0 (tcp://10.0.0.1:1234) does not let us in." in done.err
+    assert "error[builder-refused]: The node farm0 (tcp://10.0.0.1:1234) denies access." in done.err
     assert "because: error reading server preface: remote error: tls: certificate required" in done.err
     assert not [c for c in farm.calls if "bake" in c["argv"]]
 

@@ -353,7 +353,7 @@ BEHAVIOURS: dict[str, tuple[Behaviour, str]] = {
     "redirects for ever": (moves("/v2/again"), "more than 5 redirects"),
     "redirects to http": (moves("http://192.0.2.1/v2/x"), "only https is"),
     "redirects to a file": (moves("file:///etc/passwd"), "only https is"),
-    "redirects to nonsense": (moves("https://[::1/\x01"), "gave an answer that no registry gives"),
+    "redirects to nonsense": (moves("https://[::1/\x01"), "sent an invalid answer"),
     "realm without tls": (asks_for_login('Bearer realm="http://192.0.2.1/token",service="s"'), "only https is"),
     "realm of nonsense": (asks_for_login('Bearer realm="gopher://x",service="s"'), "only https is"),
     "token of another shape": (
@@ -422,6 +422,6 @@ PACKS: dict[str, tuple[Callable[[Pack], None], str]] = {
     "more layers than parts": (_label(parts={"deps-1.tar.gz": 1, "rest.tar.gz": 1}), "1 layers for 2 parts"),
     "other layers inside": (
         lambda pack: pack.config.update(rootfs={"diff_ids": [sha256(b"other")]}),
-        "names other layers",
+        "list different layers",
     ),
 }

@@ -77,7 +77,7 @@ def engine_version(facts: Facts) -> Verdict:
 
 def buildx(facts: Facts) -> Verdict:
     if not facts.engine:
-        return unknown("there is no docker command")
+        return unknown("no docker command")
     if facts.engine.buildx < MINIMUM["buildx"]:
         found = dotted(facts.engine.buildx) if facts.engine.buildx else "none"
         return warn(found, INSTALL, "engine.install")
@@ -86,7 +86,7 @@ def buildx(facts: Facts) -> Verdict:
 
 def compose(facts: Facts) -> Verdict:
     if not facts.engine:
-        return unknown("there is no docker command")
+        return unknown("no docker command")
     if facts.engine.compose < MINIMUM["compose"]:
         found = dotted(facts.engine.compose) if facts.engine.compose else "none"
         if not facts.engine.compose and facts.compose_v1:

@@ -207,7 +207,7 @@ _ALL = (
         "BT017",
         "mount-never-used",
         "warning",
-        "cargo writes somewhere else: nothing is ever cached here, and nothing says so.",
+        "cargo writes somewhere else: nothing is ever cached here, without any warning.",
         ("softprops/serverless-rust#101",),
         "mount the directory that cargo uses: $CARGO_HOME/registry, $CARGO_HOME/git, $CARGO_TARGET_DIR or target "
         "beside the workspace's Cargo.toml",

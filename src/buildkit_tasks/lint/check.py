@@ -47,7 +47,7 @@ def _add(found: dict[tuple[str, int, str, str], Finding], file: File, hit: Hit) 
         remedy=rule.remedy,
         docs=rule.docs,
     )
-    # Services of one file find the same things; a race or a toolchain is told once per line.
+    # Services of one file give the same findings; report a race or a toolchain once per line.
     key = (finding.file, line, code, "" if code in ("BT004", "BT014") else message)
     found.setdefault(key, finding)
 

@@ -1,10 +1,10 @@
-"""What the shell text of a RUN does with cargo, as far as words can tell."""
+"""What the shell text of a RUN does with cargo, as far as the text shows."""
 
 from __future__ import annotations
 
 import re
 
-#: Characters of a line that are looked at: nobody writes longer ones, and the patterns' time stays bounded.
+#: Maximum characters of a line to check: nobody writes longer ones, and it bounds the patterns' run time.
 _LINE_LIMIT = 10_000
 
 _CARGO = re.compile(
@@ -59,7 +59,7 @@ def compiled(text: str) -> dict[str, str]:
 
 
 def without_comments(script: str) -> str:
-    """A script without its comment lines: what they say is no evidence. Of very long lines only the beginning."""
+    """A script without its comment lines: comments prove nothing. Only the beginning of very long lines."""
     return "\n".join(line[:_LINE_LIMIT] for line in script.splitlines() if not line.lstrip().startswith("#"))
 
 
@@ -145,7 +145,7 @@ def links(text: str, what: str) -> bool:
 
 
 def names(text: str) -> list[str]:
-    """The bare words, operators and quotes taken away."""
+    """The bare words, without operators and quotes."""
     return [word for word in re.split(r"[\s;|&()<>\"'`,]+", text) if word]
 
 
