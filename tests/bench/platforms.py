@@ -156,7 +156,7 @@ def _session(sample: Sample) -> Session:
 
 
 def _toolchain(sample: Sample, target: Mapping[str, Any], platform: str) -> float:
-    """Seconds of making the toolchain's stage anew. It has no cache mounts that this could throw away."""
+    """Seconds to rebuild the toolchain stage. It has no cache mounts that this could delete."""
     named = [f"--build-context={k}={v}" for k, v in target.get("contexts", {}).items() if "::" not in k]
     secret = [f"--secret={s}" for s in target.get("secret", [])]
     what = ["--target=toolchain", "--no-cache-filter=toolchain", "--output=type=cacheonly", "--provenance=false"]

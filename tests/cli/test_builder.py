@@ -117,7 +117,7 @@ def test_a_node_that_turns_us_away_is_a_problem_and_nothing_is_built(farm: Bench
 
 @contextmanager
 def doorkeeper(server: Certificate) -> Iterator[int]:
-    """A TLS server on the port it yields, which lets in who has a certificate of its authority, and says nothing."""
+    """A TLS server on the port it yields, which accepts its authority's certificates and sends nothing."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(server.cert, server.key)
     context.load_verify_locations(server.ca)
@@ -193,7 +193,7 @@ def test_a_builder_that_is_not_there(bench: Bench) -> None:
     bench.env["BUILDKIT_TASKS_BUILDERS_NAME"] = "nosuch"
     done = bench.invoke("build")
     assert done.code == 49, done.all
-    assert "There is no builder 'nosuch'." in done.err
+    assert "The builder 'nosuch' does not exist." in done.err
 
 
 def test_archives_of_platforms_on_two_nodes_are_refused_before_the_build(farm: Bench, tmp_path: Path) -> None:

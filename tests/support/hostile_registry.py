@@ -30,7 +30,7 @@ def sha256(content: bytes) -> str:
 
 
 def layer() -> bytes:
-    """A part that is no archive, in the tar that layers are; another one each time, so that no engine has it."""
+    """A part that is not an archive, in a layer's tar; different each time, so that no engine has it."""
     text = f"not an archive {secrets.token_hex(8)}".encode()
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -155,7 +155,7 @@ class Handler(socketserver.BaseRequestHandler):
             piece = self.request.recv(65536)
             if not piece:
                 return
-            if not got and piece[0] == 0x16:  # a TLS hello: there is no TLS here, and clients know this answer to it
+            if not got and piece[0] == 0x16:  # a TLS hello: we have no TLS, and clients know this answer
                 self.request.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
                 return
             got += piece
@@ -296,7 +296,7 @@ def goes_on(request: Request) -> bool:
 
 
 def waits(request: Request) -> bool:
-    """Takes the question and says nothing."""
+    """Accepts the request and never answers."""
     with suppress(OSError):
         request.sock.recv(1)
     return True

@@ -58,7 +58,7 @@ REFUSED = [
     ("A=${X?why}\n", 1, "required variable X is missing a value"),
     ("A=\nB=${A:?why}\n", 2, "required variable A is missing a value"),
     ("A=${B:-${C?no}}\n", 1, "required variable C is missing a value"),
-    ("A=1\n=2\n", 2, "there is no name before the `=`"),
+    ("A=1\n=2\n", 2, "no name before the `=`"),
     ("A=1\nB", 2, "a name alone on the last line needs a newline or a `=` after it"),
     ("export ", 1, "`export` without a name"),
     ("A=1\nB=a\0b\n", 2, "a value cannot contain a NUL character"),

@@ -122,7 +122,7 @@ def _check_name(wanted: NewNode, before: Builder | None) -> None:
             hint=f"--append adds a node to it; or: invoke builder.remove {wanted.builder}",
         )
     if wanted.append and not before:
-        raise Problem("builder-missing", f"There is no builder {wanted.builder!r} to append to.", hint="omit --append")
+        raise Problem("builder-missing", f"The builder {wanted.builder!r} does not exist.", hint="omit --append")
     # buildx would replace the node of that name
     if before and wanted.node in [node.name for node in before.nodes]:
         raise Problem("bad-argument", f"{wanted.builder} already has a node {wanted.node!r}.", hint="--node OTHER")

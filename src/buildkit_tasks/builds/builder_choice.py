@@ -100,7 +100,7 @@ def look(session: Session, name: str) -> Builder:
         return _hung(session, name)
     raise Problem(
         "builder-missing",
-        f"There is no builder {name!r}.",
+        f"The builder {name!r} does not exist.",
         causes=[line for line in result.stderr.strip().splitlines()[-1:] if line],
         hint="invoke builder    (lists the builders; builder.create creates one; or unset the setting `builder`)",
     )

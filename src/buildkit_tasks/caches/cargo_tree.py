@@ -250,7 +250,7 @@ def _walk(units: Mapping[str, _Unit], roots: Iterable[str]) -> tuple[set[str], s
     """Hashes of the units that the programs were made from; if that is uncertain, all units and the reason."""
     todo = list(roots)
     if not todo:
-        return set(units), "there is no program to start from" if units else ""
+        return set(units), "no program to start from" if units else ""
     by_print: dict[str, list[str]] = {}
     by_name: dict[str, list[str]] = {}
     for key, unit in units.items():

@@ -67,7 +67,7 @@ def propose(session: Session, *, keep: str = "", builder: str = "", write: bool 
 
 
 def inspect(session: Session, builder: str = "") -> Collector:
-    """The builder's own rules. Raises `Problem` bad-argument if there is no such builder."""
+    """The builder's own rules. Raises `Problem` bad-argument if the builder does not exist."""
     result = run.capture(session.world, docker.builder_details(session.root, builder))
     if result.code != 0:
         raise Problem(

@@ -121,7 +121,7 @@ def _leftovers(budget: _Budget, targets: Mapping[str, Inside]) -> list[str]:
         for tree in inside.trees:
             budget.take(name, f"leftovers in {tree.path}", tree.stale)
             if tree.why_not:
-                notes.append(f"{name}: cannot tell leftovers in {tree.path}: {tree.why_not}")
+                notes.append(f"{name}: cannot identify leftovers in {tree.path}: {tree.why_not}")
     return notes
 
 

@@ -121,7 +121,7 @@ def _wait(handle: int, path: Path, say: Callable[[str], None]) -> None:
 def write_private(path: Path, text: str, expected: str | None) -> None:
     """Replace the file atomically: mode 0600 from the first byte, owner kept, a link stays a link.
 
-    Problems: dotenv-unreadable, also if the file is no longer `expected` (None: does not exist).
+    Problems: dotenv-unreadable, also if the file has changed from `expected` (None: does not exist).
     """
     place = path.resolve()
     try:

@@ -55,7 +55,7 @@ class Assignment:
 
     @property
     def blank(self) -> bool:
-        """True if there is no value, or only what was meant as a comment: compose reads `A= # note` as a value."""
+        """True if the value is missing, or only what was meant as a comment: compose reads `A= # note` as a value."""
         if self.value is None:
             return False
         if self.quote:
@@ -108,7 +108,7 @@ def parse(text: str, environment: Mapping[str, str] | None = None, *, expand: bo
             if one.name in around:
                 values[one.name] = around[one.name]
         elif not one.name:
-            raise Refused(line, "there is no name before the `=`")
+            raise Refused(line, "no name before the `=`")
         else:
             if expand and one.quote != "'":
                 one = _expanded(one, expander)

@@ -160,7 +160,7 @@ class Client:
         return reader.manifest(answer.body, answer.headers.get("content-type", ""))
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer | None:
-        """The answer, None where there is no such thing."""
+        """The answer; None if it does not exist."""
         with self._within(QUESTION):
             answer = self._tried(method, lambda: self._once(method, path, headers or {}))
         return None if answer.status == 404 else answer

@@ -134,7 +134,7 @@ class Wire:
             except (HTTPError, OSError, ValueError) as error:
                 last = f"{host}: {_words(error)}"
             if self.patience.over:
-                raise Unreachable(f"{last}; there is no time left to ask again")
+                raise Unreachable(f"{last}; no time left to retry")
             if attempt + 1 < TRIES:
                 self._pause(asked, random.uniform(0.5, 1.5) * 0.4 * 2**attempt, last)  # noqa: S311  # spreads a farm's
         raise Unreachable(last)
