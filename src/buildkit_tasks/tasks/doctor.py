@@ -20,7 +20,7 @@ from .edge import reported
 )
 @reported
 def doctor(session: Session, fix: bool = False, verify: bool = False, json: bool = False, yes: bool = False) -> None:
-    """Check this machine and project: what was found, what is expected, why it matters, how to fix it."""
+    """Check this machine and project: what was found, what is wanted, why it matters, how to fix it."""
     from buildkit_tasks.doctor import diagnose as flow
 
     code = flow.run_doctor(session, fix=fix, verify=verify)
