@@ -37,7 +37,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything that needs no engine: the pure middle, and the real CLI with a recording docker."""
+    """Everything that needs no engine: the pure code, and the real CLI with a recording docker."""
     session.run("pytest", "-q", "-n", "auto", "tests/unit", "tests/cli", *session.posargs)
     if shutil.which(
         "rustc"
@@ -50,7 +50,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def engine(session: nox.Session) -> None:
-    """Everything on a real engine, which is brought up when none runs."""
+    """Everything on a real engine; starts one if none is running."""
     session.run("pytest", "-q", "-m", "not slow", "--durations=40", "tests/engine", *session.posargs)
 
 
@@ -78,7 +78,7 @@ def bench_platforms(session: nox.Session) -> None:
     session.run("python", "-m", "tests.bench.platforms", *session.posargs)
 
 
-#: What needs a second engine beside the one that is there.
+#: Tests that need a second engine.
 TRAVEL = ("tests/engine/test_travel_machines.py", "tests/engine/test_cache_unlistable.py")
 
 
@@ -89,7 +89,7 @@ def travel(session: nox.Session) -> None:
 
 
 def _make_ready(session: nox.Session) -> None:
-    """From a bare machine to one that builds, as `quickstart --yes` does it; nothing where nothing is missing."""
+    """Set up a bare machine, as `quickstart --yes` does; does nothing if nothing is missing."""
     for words in (("engine.install", "--yes"), ("engine.start", "--yes"), ("dotenv",)):
         session.run("invoke", *words)
 
@@ -97,7 +97,7 @@ def _make_ready(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("platform", ["amd64", "arm64"], ids=["amd64", "arm64"])
 def multiarch(session: nox.Session, platform: str) -> None:
-    """All images for one platform, cross-compiled where it is not this machine's, and checked: `multiarch(arm64)`."""
+    """All images for one platform, cross-compiled if it is not this machine's, and checked: `multiarch(arm64)`."""
     _make_ready(session)
     session.run("invoke", "build", "--yes", "--platform", platform, *session.posargs)
     session.run("invoke", "images.check", "--platform", platform)
@@ -127,7 +127,7 @@ def degraded(session: nox.Session) -> None:
 
 @nox.session
 def turn(session: nox.Session) -> None:
-    """The slow sessions that are due or fit, as CI plays them after `nox`; `nox -s turn -- --list` shows which."""
+    """The slow sessions that are due or fit, as CI runs them after `nox`; `nox -s turn -- --list` lists them."""
     session.run("python", "-m", "tests.support.turns", *session.posargs)
 
 

@@ -28,7 +28,7 @@ def main(lines: list[str]) -> None:
             style = "bold green" if said.startswith(("built", "everything", "ready")) else ""
             console.print(Text(said, style=style), soft_wrap=True)
     picture = console.export_svg(title="buildkit-tasks")
-    # no fonts from elsewhere: whoever looks at the picture has a monospaced one
+    # no external fonts: every reader has a monospaced one
     (HERE / "picture.svg").write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL), "utf-8")
 
 

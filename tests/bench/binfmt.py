@@ -37,7 +37,7 @@ def registered(emulator: Path) -> Iterator[None]:
 
 
 def _known() -> bool:
-    """Whether arm64 programs run already; each entry tells its magic in hexadecimal."""
+    """Whether arm64 programs run already; each entry shows its magic in hexadecimal."""
     entries = (p for p in PLACE.iterdir() if p.name not in ("register", "status"))
     return any(f"magic {MAGIC}" in entry.read_text() for entry in entries)
 

@@ -132,8 +132,8 @@ def edit(sample: Sample, rounds: int) -> None:
     print(f"One line of {service}, {rounds} rounds: `invoke build --platform P`, {_what(sample)}")
     print("| | amd64, s | amd64,arm64, s | both / amd64, within the round |")
     print("|---|---|---|---|")
-    told = [f"{statistics.median(seconds[p]):.1f} ({_spread(seconds[p])})" for p in (AMD, BOTH)]
-    print(f"| one line | {told[0]} | {told[1]} | **{statistics.median(ratios):.2f}** ({_spread(ratios, 2)}) |")
+    cells = [f"{statistics.median(seconds[p]):.1f} ({_spread(seconds[p])})" for p in (AMD, BOTH)]
+    print(f"| one line | {cells[0]} | {cells[1]} | **{statistics.median(ratios):.2f}** ({_spread(ratios, 2)}) |")
     print(
         f"crates compiled: {', '.join(sorted(crates))}; incremental: {', '.join(map(str, sorted(modes)))}; "
         f"edit in the program built: {sum(seen)} of {len(seen)}\n",
@@ -156,7 +156,7 @@ def _session(sample: Sample) -> Session:
 
 
 def _toolchain(sample: Sample, target: Mapping[str, Any], platform: str) -> float:
-    """Seconds of making the toolchain's stage anew. It has no cache mounts that this could throw away."""
+    """Seconds to rebuild the toolchain stage. It has no cache mounts that this could delete."""
     named = [f"--build-context={k}={v}" for k, v in target.get("contexts", {}).items() if "::" not in k]
     secret = [f"--secret={s}" for s in target.get("secret", [])]
     what = ["--target=toolchain", "--no-cache-filter=toolchain", "--output=type=cacheonly", "--provenance=false"]

@@ -44,8 +44,8 @@ def main() -> None:
             with tempfile.TemporaryDirectory(prefix="buildkit-tasks-bench-") as folder:
                 ours, copied = measure(Path(folder), size)
             difference = statistics.median(a - b for a, b in zip(ours, copied, strict=True))
-            told = [f"{statistics.median(times):.2f} ({min(times):.2f}-{max(times):.2f})" for times in (ours, copied)]
-            print(f"| {size:,} | {told[0]} | {told[1]} | {difference:+.2f} |", flush=True)
+            cells = [f"{statistics.median(times):.2f} ({min(times):.2f}-{max(times):.2f})" for times in (ours, copied)]
+            print(f"| {size:,} | {cells[0]} | {cells[1]} | {difference:+.2f} |", flush=True)
     finally:
         clear(SCOPE)
 

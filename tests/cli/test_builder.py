@@ -110,14 +110,14 @@ def test_a_node_that_turns_us_away_is_a_problem_and_nothing_is_built(farm: Bench
     farm.reply("buildx du", code=1, stderr=f"ERROR: failed to call diskusage: Unavailable: connection error: {said}")
     done = farm.invoke("build", "--builder", "farm")
     assert done.code == 50, done.all
-    assert "error[builder-refused]: The node farm0 (tcp://10.0.0.1:1234) does not let us in." in done.err
+    assert "error[builder-refused]: The node farm0 (tcp://10.0.0.1:1234) denies access." in done.err
     assert "because: error reading server preface: remote error: tls: certificate required" in done.err
     assert not [c for c in farm.calls if "bake" in c["argv"]]
 
 
 @contextmanager
 def doorkeeper(server: Certificate) -> Iterator[int]:
-    """A TLS server on the port it yields, which lets in who has a certificate of its authority, and says nothing."""
+    """A TLS server on the port it yields, which accepts its authority's certificates and sends nothing."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(server.cert, server.key)
     context.load_verify_locations(server.ca)
@@ -193,7 +193,7 @@ def test_a_builder_that_is_not_there(bench: Bench) -> None:
     bench.env["BUILDKIT_TASKS_BUILDERS_NAME"] = "nosuch"
     done = bench.invoke("build")
     assert done.code == 49, done.all
-    assert "There is no builder 'nosuch'." in done.err
+    assert "The builder 'nosuch' does not exist." in done.err
 
 
 def test_archives_of_platforms_on_two_nodes_are_refused_before_the_build(farm: Bench, tmp_path: Path) -> None:
@@ -227,8 +227,8 @@ def test_the_caches_of_a_farm_are_told_node_by_node(farm: Bench) -> None:
     record += '"LastUsedAt":"2 days ago","Reclaimable":true,"Shared":false,"UsageCount":1,"Parents":null}'
     farm.reply("buildx du --builder farm.farm0", stdout=record)
     farm.reply("buildx du --builder farm.farm1", stdout="")
-    told = json.loads(farm.invoke("cache", "--builder", "farm", "--json").out)
-    assert [(n["node"], [m["id"] for m in n["mounts"]]) for n in told["nodes"]] == [
+    answer = json.loads(farm.invoke("cache", "--builder", "farm", "--json").out)
+    assert [(n["node"], [m["id"] for m in n["mounts"]]) for n in answer["nodes"]] == [
         ("farm0", ["shop-target-amd64"]),
         ("farm1", []),
     ]
@@ -269,12 +269,12 @@ def test_a_plan_prints_the_commands_and_runs_none(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--driver", "remote"], "A remote node has an address."),
-        (["--driver", "cloud"], "There is no driver 'cloud'."),
+        (["--driver", "remote"], "A remote node needs an address."),
+        (["--driver", "cloud"], "Unknown driver 'cloud'."),
         (["--certificates", "nowhere", "--endpoint", "tcp://h:1"], "has no ca.pem, cert.pem, key.pem"),
-        (["--opt", "nothing"], "is no option"),
-        (["--node", "a b"], "is no name for a builder"),
-        (["--config", "nowhere.toml"], "There is no file nowhere.toml"),
+        (["--opt", "nothing"], "is not an option"),
+        (["--node", "a b"], "is not a valid builder name"),
+        (["--config", "nowhere.toml"], "The file nowhere.toml does not exist"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_is_made(bench: Bench, words: list[str], says: str) -> None:

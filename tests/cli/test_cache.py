@@ -11,7 +11,7 @@ from tests.cli.conftest import INFO, Bench
 
 
 def mount(number: int, identity: str, size: str = "300MB", idle: str = "2 days", *, free: bool = True) -> str:
-    """A cache mount as JSON, the way buildx 0.29 tells it."""
+    """A cache mount as JSON, the way buildx 0.29 prints it."""
     return json.dumps(
         {
             "ID": f"r{number}",
@@ -66,12 +66,12 @@ def test_view_tells_every_mount_and_whose_it_is(listed: Bench) -> None:
     assert flags["shop-cargo-registry"] == ["orphan"]
     assert flags["store-target-amd64"] == ["other project"]
     assert content["ours"]["bytes"] == 550_000_000
-    # a busy machine may not tell this one figure in time: a view does not wait for it
+    # a busy machine may not report this one figure in time: a view does not wait for it
     seen = (json.loads(listed.invoke("cache", "--json").out)["images"]["bytes"] for _ in range(20))
     assert next(figure for figure in seen if figure is not None) == 1_500_000_000
     table = listed.invoke("cache").out
     assert "shop-target-amd64" in table
-    assert "build cache in all: 650.0 MB" in table
+    assert "total build cache: 650.0 MB" in table
 
 
 def test_an_older_buildx_is_asked_for_text_and_a_builder_goes_through(listed: Bench) -> None:
@@ -107,7 +107,7 @@ def test_what_a_build_took_between_showing_and_deleting_stays(listed: Bench) -> 
     listed.reply("buildx du", stdout="\n".join([mount(1, "/shop-target-amd64", free=False), *MOUNTS[1:]]) + "\n")
     done = listed.invoke("cache.clear", "--mount", "target", "--yes")
     assert prunes(listed) == [["buildx", "prune", "--force", "--all", "--filter", "id=^r2$"]]
-    assert "1 more are in use by a running build and stay" in done.err
+    assert "1 more are in use by a running build and will be kept" in done.err
 
 
 def test_layers_stay_while_any_build_runs(listed: Bench) -> None:
@@ -116,7 +116,7 @@ def test_layers_stay_while_any_build_runs(listed: Bench) -> None:
     listed.reply("buildx du", stdout="\n".join([MOUNTS[0], layer, running]) + "\n")
     done = listed.invoke("cache.clear", "--mount", "layers", "--mount", "target", "--yes")
     assert prunes(listed) == [["buildx", "prune", "--force", "--all", "--filter", "id=^r1$"]]
-    assert "a build is running: layers are left alone" in done.err
+    assert "a build is running: keeping the layers" in done.err
 
 
 @pytest.mark.parametrize("extra", [(), ("--yes",), ("--confirm", "yes")])
@@ -156,8 +156,8 @@ def test_garbage_collection_is_told_from_the_builders_own_rules(listed: Bench) -
     listed.reply(
         "buildx inspect", stdout="Name: default\nDriver: docker\nGC Policy rule#0:\n All: true\n Keep Bytes: 5GB\n"
     )
-    told = json.loads(listed.invoke("cache", "--gc", "--json").out)["gc"]
-    assert told["verdict"].startswith("on: cache mounts go while the whole build cache exceeds 5.0 GB")
+    answer = json.loads(listed.invoke("cache", "--gc", "--json").out)["gc"]
+    assert answer["verdict"].startswith("on: cache mounts are deleted while the whole build cache exceeds 5.0 GB")
 
 
 def test_a_thousand_records_are_shown_within_a_second_of_work(listed: Bench) -> None:
@@ -182,12 +182,12 @@ def test_a_policy_is_a_diff_until_it_is_consented_to(listed: Bench) -> None:
     assert not written.exists()
     assert listed.invoke("engine.gc", "--builder", "farm", "--keep", "30GB", "--write", "--yes").code == 0
     assert 'maxUsedSpace = "30GB"' in written.read_text()
-    assert "has this policy already" in listed.invoke("engine.gc", "--builder", "farm", "--keep", "30GB").err
+    assert "already has this policy" in listed.invoke("engine.gc", "--builder", "farm", "--keep", "30GB").err
 
 
 def test_a_remote_builders_file_is_printed_and_nothing_written(listed: Bench) -> None:
     listed.reply("buildx inspect", stdout="Name: farm\nDriver: remote\nBuildKit version: v0.25.1\n")
     done = listed.invoke("engine.gc", "--builder", "farm", "--keep", "30GB", "--write", "--yes")
     assert done.code == 0, done.all
-    assert "of the builder's own machine" in done.err
+    assert "on the builder's machine" in done.err
     assert not (listed.root / "buildkitd.toml").exists()

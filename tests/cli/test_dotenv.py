@@ -33,7 +33,7 @@ def test_a_new_file_is_made_for_its_owner_alone(shop: Bench) -> None:
     assert secret.strip() not in done.all
     assert path.stat().st_mode & 0o777 == 0o600
     assert done.err == f"{path}: completed; added API_PORT, DB_PASSWORD\n"
-    assert shop.invoke("dotenv").err == f"{path}: complete already, nothing changed\n"
+    assert shop.invoke("dotenv").err == f"{path}: already complete, nothing changed\n"
     assert sorted(p.name for p in shop.root.glob(".env*")) == [".env", ".env.example"]
 
 
@@ -79,7 +79,7 @@ def test_nothing_is_written_that_could_not_be_read(shop: Bench) -> None:
     (shop.root / ".env").write_text("A=1\n")
     done = shop.invoke("dotenv")
     assert done.code == 5
-    assert "with what .env.example adds: required variable HOST_NAME is missing a value" in done.err
+    assert "with the additions from .env.example: required variable HOST_NAME is missing a value" in done.err
     assert (shop.root / ".env").read_text() == "A=1\n"
 
 
@@ -114,7 +114,7 @@ def test_a_second_run_waits_and_says_so(shop: Bench) -> None:
     began = time.monotonic()
     assert running.stderr
     first = running.stderr.readline()
-    assert first == f"waiting for another run that changes {shop.root / '.env'}\n"
+    assert first == f"waiting for another run that is changing {shop.root / '.env'}\n"
     assert time.monotonic() - began > 2
     assert not (shop.root / ".env").exists()
     os.close(handle)
@@ -128,7 +128,7 @@ def test_runs_at_once_make_one_file(shop: Bench) -> None:
     running = [process.start(start, shop.root, shop.environment()) for _ in range(4)]
     said = [one.communicate(timeout=60)[1] for one in running]
     assert sum("completed" in words for words in said) == 1, said
-    assert sum("complete already" in words for words in said) == 3
+    assert sum("already complete" in words for words in said) == 3
 
 
 WANTS = "error while interpolating services.api.image: required variable SHOP_KEY is missing a value: :err hunter22\n"
@@ -142,9 +142,9 @@ def test_without_an_example_all_say_which_variable_compose_wants_and_where(bench
         done = bench.invoke(command)
         assert done.code == 5
         assert "error[dotenv-incomplete]: The variable SHOP_KEY has no value." in done.err
-        assert f"because: {path} does not set it (the file is not there)" in done.err
+        assert f"because: {path} does not set it (the file does not exist)" in done.err
         assert hint in done.err
-        assert "complete already" not in done.err
+        assert "already complete" not in done.err
         assert "invoke dotenv" not in done.err
     checks = {c["name"]: c for c in json.loads(bench.invoke("doctor", "--json").out)["checks"]}
     assert checks["dotenv-names"]["state"] == "fail"
@@ -157,7 +157,7 @@ def test_a_reason_of_the_compose_file_is_shown_without_values(bench: Bench) -> N
     bench.reply("config --format json", code=1, stderr=WANTS)
     done = bench.invoke("build")
     assert "because: compose says: required variable SHOP_KEY is missing a value: :err ***" in done.err
-    assert f"because: {bench.root / '.env'} sets it to nothing" in done.err
+    assert f"because: {bench.root / '.env'} sets it to an empty value" in done.err
     bench.env["SHOP_KEY"] = ""
     assert "unset SHOP_KEY" in bench.invoke("build").err
 

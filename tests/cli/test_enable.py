@@ -72,7 +72,7 @@ def test_a_new_shell_has_the_variables_and_undo_gives_the_bytes_back(ready: Benc
     assert variables(ready, shell) == ["<11>"]
     changed = path.read_bytes()
     again = ready.invoke("enable-buildkit", "--shell", shell, "--yes")
-    assert "set up already; nothing changed" in again.err
+    assert "already set up; nothing changed" in again.err
     assert path.read_bytes() == changed
     assert ready.invoke("enable-buildkit", "--undo", "--yes").code == 0
     assert path.read_bytes() == ODD[shell][number]
@@ -120,7 +120,7 @@ def test_a_linked_rc_file_in_a_git_repository_stays_a_link_and_is_said(ready: Be
     assert (home(ready) / ".bashrc").readlink() == Path("dotfiles/bashrc")
     assert "added by buildkit-tasks" in (dotfiles / "bashrc").read_text()
     assert str(home(ready)) not in (dotfiles / "bashrc").read_text()
-    assert f"lies in the git repository {dotfiles}" in done.err
+    assert f"is in the git repository {dotfiles}" in done.err
 
 
 def test_hard_links_see_the_same_text_and_the_old_one_is_kept(ready: Bench) -> None:
@@ -199,7 +199,7 @@ def test_a_person_is_shown_the_edit_and_asked(ready: Bench, answer: str, written
         str(process.BIN / "invoke"), ["enable-buildkit"], cwd=str(ready.root), env=env, encoding="utf-8", timeout=30
     )
     child.expect_exact("+if [ -r")
-    child.expect_exact("Go on? [y/N]")
+    child.expect_exact("Continue? [y/N]")
     child.sendline(answer)
     child.expect_exact("tested: BuildKit builds" if written else "nothing was changed")
     child.expect(pexpect.EOF)

@@ -70,12 +70,12 @@ def test_no_rights_is_told_apart_from_no_engine(bench: Bench, tmp_path: Path) ->
         listener.bind(str(path))
         listener.listen()
         path.chmod(0)
-        # Root may open anything, unless that right is taken away.
+        # Root may open anything, so drop that right.
         less = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
         env = {**bench.environment(), "DOCKER_HOST": f"unix://{path}"}
         done = process.run([*less, process.BIN / "invoke", "engine.status"], bench.root, env)
     assert done.code == 12, done.err
-    assert f"error[engine-denied]: You may not talk to the engine at {path}." in done.err
+    assert f"error[engine-denied]: You are not allowed to use the engine at {path}." in done.err
     assert "usermod -aG docker" in done.err
 
 

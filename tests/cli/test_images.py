@@ -121,7 +121,7 @@ def test_no_override_where_none_is_needed(bench: Bench) -> None:
     )
     done = bench.invoke("images.override")
     assert (done.code, done.out) == (0, "")
-    assert "no override is needed" in done.err
+    assert "no override needed" in done.err
 
 
 def test_an_image_that_can_be_had_from_nowhere_names_the_ways_out(bench: Bench) -> None:

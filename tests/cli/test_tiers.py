@@ -58,7 +58,7 @@ def test_an_old_engine_is_built_for_service_by_service_with_buildkit(bench: Benc
     assert not [c for c in bench.calls if "bake" in c["argv"]]
     lines = [x for x in done.err.splitlines() if x.startswith("building service by service")]
     assert len(lines) == 1
-    assert "there is no buildx plugin. Faster: invoke engine.install" in lines[0]
+    assert "no buildx plugin is installed. Faster: invoke engine.install" in lines[0]
     assert "1 crate compiled (api)" in done.err
 
 

@@ -54,7 +54,7 @@ class Site:
         return dict(json.loads(self.invoke(*args, "--json").out))
 
     def mounts(self, *, held: bool = False) -> dict[str, dict[str, Any]]:
-        """This project's mounts by kind, as `invoke cache` tells them once the engine has let go of and measured them.
+        """This project's mounts by kind, as `invoke cache` shows them once the engine has released and measured them.
 
         A view waits for nothing, and the engine measures a mount some time after the build that wrote it; no event says
         when. `held`: at once, while a build holds them.

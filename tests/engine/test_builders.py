@@ -52,9 +52,9 @@ class Farm:
 
     def mounts(self, name: str) -> list[set[str]]:
         """The project's target mounts of each node."""
-        told = self.machine.document("cache", "--builder", name)["nodes"]
+        nodes = self.machine.document("cache", "--builder", name)["nodes"]
         scope = self.machine.site.scope
-        return [{m["platform"] for m in n["mounts"] if m["project"] == scope and m["kind"] == "target"} for n in told]
+        return [{m["platform"] for m in n["mounts"] if m["project"] == scope and m["kind"] == "target"} for n in nodes]
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +112,8 @@ def test_each_platform_is_built_by_its_node_and_joined(farm: Farm, registry: Reg
     )
     listed = [m["platform"] for m in json.loads(raw.out)["manifests"]]
     assert [f"{p['os']}/{p['architecture']}" for p in listed] == ["linux/amd64", "linux/arm64"]
-    told = machine.document("builder.inspect", name)["builder"]
-    assert [len(node["mounts"]) for node in told["nodes"]] == [3, 3]
+    builder = machine.document("builder.inspect", name)["builder"]
+    assert [len(node["mounts"]) for node in builder["nodes"]] == [3, 3]
     assert [b["name"] for b in machine.document("builder")["builders"]].count(name) == 1
 
 
@@ -185,9 +185,9 @@ def test_a_node_killed_in_the_middle_of_a_build(farm: Farm) -> None:
             out, rest = building.communicate(timeout=300)
         finally:
             one.start()
-        told = "".join(said) + rest
-        assert building.returncode == 0, told + out
-        assert f"the builder {name} lost {name}0 ({one.address}): building on the node {name}1" in told
+        shown = "".join(said) + rest
+        assert building.returncode == 0, shown + out
+        assert f"the builder {name} lost {name}0 ({one.address}): building on the node {name}1" in shown
         assert machine.says() == "worker 8! 1.5\n"
 
 

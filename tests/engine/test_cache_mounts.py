@@ -42,8 +42,8 @@ def test_clearing_one_leaves_the_others_byte_for_byte(
 ) -> None:
     other = cache_site.make(tmp_path / "other", base_images)
     theirs, before = other.step(FILL), site.step()
-    told = site.document("cache.clear", "--mount", "target", "--yes")
-    assert told["freed"] == pytest.approx(20 * 2**20, rel=0.01)
+    answer = site.document("cache.clear", "--mount", "target", "--yes")
+    assert answer["freed"] == pytest.approx(20 * 2**20, rel=0.01)
     assert set(site.mounts()) == {"cargo-registry", "cargo-git"}
     assert site.step().splitlines() == [line for line in before.splitlines() if "/build/" not in line]
     assert other.step() == theirs
@@ -67,9 +67,9 @@ def test_a_mount_that_a_running_build_holds_stays(site: Site, tmp_path: Path) ->
         seen = next((line for line in holder.stderr if line.rstrip().endswith(" holding")), None)
         assert seen, "the build did not come as far as holding its mounts"
         assert site.mounts(held=True)["target"]["in_use"] is True
-        told = site.document("cache.clear", "--yes")
-        assert told["selected"] == []
-        assert len(told["held"]) == 3
+        answer = site.document("cache.clear", "--yes")
+        assert answer["selected"] == []
+        assert len(answer["held"]) == 3
         assert "in use" in site.invoke("cache").out
     finally:
         holder.send_signal(signal.SIGINT)
@@ -86,7 +86,7 @@ def test_a_mount_no_dockerfile_declares_any_more_is_an_orphan(site: Site) -> Non
 
 
 def test_trim_ends_below_the_budget_and_the_registry_goes_last(site: Site) -> None:
-    told = site.document("cache.trim", "--keep", "12MB", "--yes")
-    assert told["within"] is True
-    assert told["after"] <= 12e6 * 1.05
+    answer = site.document("cache.trim", "--keep", "12MB", "--yes")
+    assert answer["within"] is True
+    assert answer["after"] <= 12e6 * 1.05
     assert set(site.mounts()) == {"cargo-registry", "cargo-git"}

@@ -80,7 +80,7 @@ def test_warm_tells_a_dependency_that_does_not_compile(site: Site) -> None:
     broken = site.root / "services" / "broken"
     (broken / "src").mkdir(parents=True)
     (broken / "Cargo.toml").write_text('[package]\nname = "broken"\nversion = "0.1.0"\nedition = "2021"\n[workspace]\n')
-    (broken / "src/lib.rs").write_text("this is no Rust\n")
+    (broken / "src/lib.rs").write_text("this is not Rust\n")
     workspace = site.root / "services/Cargo.toml"
     manifest = site.root / "services/worker/Cargo.toml"
     kept = {p: p.read_text() for p in (workspace, manifest, site.root / "services/Cargo.lock")}

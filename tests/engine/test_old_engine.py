@@ -108,7 +108,7 @@ def doctor(old: OldEngine, root: Path, socket: str = "docker.sock", **env: str) 
 @pytest.mark.parametrize(
     ("env", "sentence"),
     [
-        ({}, "building service by service, with BuildKit's cache mounts: there is no buildx plugin"),
+        ({}, "building service by service, with BuildKit's cache mounts: no buildx plugin is installed"),
         ({"BUILDKIT_TASKS_BUILDERS_NAME": "legacy"}, "building without BuildKit"),
     ],
     ids=["each", "legacy"],

@@ -34,7 +34,7 @@ def sha256(content: bytes) -> str:
 
 
 def layer() -> bytes:
-    """A part that is no archive, in the tar that layers are; another one each time, so that no engine has it."""
+    """A part that is not an archive, in a layer's tar; different each time, so that no engine has it."""
     text = f"not an archive {secrets.token_hex(8)}".encode()
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -159,7 +159,7 @@ class Handler(socketserver.BaseRequestHandler):
             piece = self.request.recv(65536)
             if not piece:
                 return
-            if not got and piece[0] == 0x16:  # a TLS hello: there is no TLS here, and clients know this answer to it
+            if not got and piece[0] == 0x16:  # a TLS hello: we have no TLS, and clients know this answer
                 self.request.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
                 return
             got += piece
@@ -300,7 +300,7 @@ def goes_on(request: Request) -> bool:
 
 
 def waits(request: Request) -> bool:
-    """Takes the question and says nothing."""
+    """Accepts the request and never answers."""
     with suppress(OSError):
         request.sock.recv(1)
     return True
@@ -357,7 +357,7 @@ BEHAVIOURS: dict[str, tuple[Behaviour, str]] = {
     "redirects for ever": (moves("/v2/again"), "more than 5 redirects"),
     "redirects to http": (moves("http://192.0.2.1/v2/x"), "only https is"),
     "redirects to a file": (moves("file:///etc/passwd"), "only https is"),
-    "redirects to nonsense": (moves("https://[::1/\x01"), "gave an answer that no registry gives"),
+    "redirects to nonsense": (moves("https://[::1/\x01"), "sent an invalid answer"),
     "realm without tls": (asks_for_login('Bearer realm="http://192.0.2.1/token",service="s"'), "only https is"),
     "realm of nonsense": (asks_for_login('Bearer realm="gopher://x",service="s"'), "only https is"),
     "token of another shape": (
@@ -426,6 +426,6 @@ PACKS: dict[str, tuple[Callable[[Pack], None], str]] = {
     "more layers than parts": (_label(parts={"deps-1.tar.gz": 1, "rest.tar.gz": 1}), "1 layers for 2 parts"),
     "other layers inside": (
         lambda pack: pack.config.update(rootfs={"diff_ids": [sha256(b"other")]}),
-        "names other layers",
+        "list different layers",
     ),
 }

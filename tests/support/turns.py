@@ -230,7 +230,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="print the choice, play nothing")
     given = parser.parse_args()
     past = look(REPOSITORY, MEMORY)
-    told: list[str] = []
+    lines: list[str] = []
     passed: list[str] = []
     spent = 0.0  # what --list would have played
     for choice in choose(past):
@@ -240,7 +240,7 @@ def main() -> int:
         head = f"{session.name} (about {session.minutes:.0f} min, {used:.0f} used): {choice.why}"
         if given.list or not room:
             spent += session.minutes if given.list and room else 0
-            told.append(
+            lines.append(
                 f"{'play' if room else 'skip'} {head}{'' if room or not choice.due else ', but NO TIME IS LEFT'}"
             )
             continue
@@ -248,11 +248,11 @@ def main() -> int:
         began = time.time()
         code = play(session.argv, LATEST - used)
         passed += [] if code else [session.name]
-        told.append(f"{'FAILED' if code else 'passed'} {head}; took {(time.time() - began) / 60:.1f} min")
+        lines.append(f"{'FAILED' if code else 'passed'} {head}; took {(time.time() - began) / 60:.1f} min")
     if not given.list:
         remember(MEMORY, REPOSITORY, passed)
-    print("\n".join(f"turn: {line}" for line in told), flush=True)
-    return 1 if any(line.startswith("FAILED") for line in told) else 0
+    print("\n".join(f"turn: {line}" for line in lines), flush=True)
+    return 1 if any(line.startswith("FAILED") for line in lines) else 0
 
 
 if __name__ == "__main__":

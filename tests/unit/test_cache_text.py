@@ -48,17 +48,17 @@ def test_an_impossible_filter_spares_mounts_and_the_verdict_says_so() -> None:
     found = collector.parse(INSPECTED)
     assert (found.driver, found.buildkit) == ("docker", "v0.25.1")
     first, *rest = collector.verdict(found)
-    assert first.startswith("on: cache mounts go while the whole build cache exceeds 107.4 GB")
+    assert first.startswith("on: cache mounts are deleted while the whole build cache exceeds 107.4 GB")
     assert rest[0].startswith("rule 0 has no effect")
 
 
-def test_the_mended_filter_takes_mounts_after_48_hours() -> None:
-    mended = INSPECTED.replace(",type==", " type==")
-    first, *rest = collector.verdict(collector.parse(mended))
+def test_the_fixed_filter_takes_mounts_after_48_hours() -> None:
+    fixed = INSPECTED.replace(",type==", " type==")
+    first, *rest = collector.verdict(collector.parse(fixed))
     assert first.startswith(
-        "on: cache mounts go when they were not used for 2 d while the whole build cache exceeds 3.6"
+        "on: cache mounts are deleted when they were not used for 2 d while the whole build cache exceeds 3.6"
     )
-    assert rest[0].startswith("rule 0 takes mounts when they were not used for 2 d")
+    assert rest[0].startswith("rule 0 deletes mounts when they were not used for 2 d")
 
 
 def test_no_rules_is_off() -> None:

@@ -52,7 +52,7 @@ def test_what_docker_reads_and_a_shell_would_not() -> None:
             "\ufeffFROM\trust",
             "RUN cat <<<word && a \\",
             "",
-            "  # told",
+            "  # kept",
             "  b",
             "RUN <<-'A' cat <<B",
             "# body",
@@ -74,7 +74,7 @@ def test_what_docker_reads_and_a_shell_would_not() -> None:
     ]
     assert found[2].body == "# body\nFROM body"
     assert found[2].line_of("body") == 7
-    assert [(c.text, c.line) for c in syntax.comments(text)] == [("told", 4), ("end", 13)]
+    assert [(c.text, c.line) for c in syntax.comments(text)] == [("kept", 4), ("end", 13)]
     assert [i.rest for i in syntax.instructions("# escape=`\r\nRUN a `\r\n  b\\\r\nRUN c")] == ["a b\\", "c"]
 
 

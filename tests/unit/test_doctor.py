@@ -145,8 +145,8 @@ def test_an_old_engine_without_the_shell_set_up_needs_both() -> None:
 @pytest.mark.parametrize(
     ("version", "config", "words"),
     [
-        ((26, 1, 5), None, "off: nothing is deleted"),
-        ((28, 5, 2), None, "on; cache mounts are spared"),
+        ((26, 1, 5), None, "off: only `invoke prune` deletes anything"),
+        ((28, 5, 2), None, "on; this version keeps cache mounts"),
         ((29, 6, 0), {"builder": {"gc": {"enabled": False}}}, "off"),
         ((29, 6, 0), {"builder": {"gc": {"enabled": True, "defaultKeepStorage": "40GB"}}}, "set in daemon.json"),
     ],

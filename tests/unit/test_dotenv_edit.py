@@ -1,4 +1,4 @@
-"""Completing .env loses nothing and says nothing."""
+"""Completing .env keeps everything and reveals nothing."""
 
 from __future__ import annotations
 

@@ -100,12 +100,12 @@ def test_a_daemon_that_ran_out_of_its_own_time_is_started_again(
     monkeypatch.setattr(engine_start, "PID_FILES", ())
     monkeypatch.setattr(engine_start, "CONTAINERD_SOCKET", tmp_path / "nobody.sock")
     monkeypatch.setattr(host, "as_root", lambda argv, **_: Command(tuple(argv), Path("/")))
-    told: list[str] = []
-    with pytest.raises(Problem, match="ended at once"):
-        engine_start._start_daemon(world(tmp_path), str(daemon), [], told.append)
+    said: list[str] = []
+    with pytest.raises(Problem, match="exited at once"):
+        engine_start._start_daemon(world(tmp_path), str(daemon), [], said.append)
     assert tries.read_text().split() == ["x"] * engine_start.ATTEMPTS
-    assert len(told) == engine_start.ATTEMPTS - 1
+    assert len(said) == engine_start.ATTEMPTS - 1
     daemon.write_text(f"#!/bin/sh\necho x >>{tries}\necho no such option >&2\nexit 1\n")
     with pytest.raises(Problem):
-        engine_start._start_daemon(world(tmp_path), str(daemon), [], told.append)
+        engine_start._start_daemon(world(tmp_path), str(daemon), [], said.append)
     assert len(tries.read_text().split()) == engine_start.ATTEMPTS + 1

@@ -25,7 +25,7 @@ def source(folder: Path, name: str = "Dockerfile") -> Source:
     return flow.read_source(folder / name, folder)
 
 
-def told(*sources: Source) -> list[str]:
+def codes(*sources: Source) -> list[str]:
     return [f"{f.code}@{f.line}" for f in check(sources) if f.reason is None]
 
 
@@ -37,10 +37,10 @@ def test_a_fixture_shows_exactly_what_it_was_written_for(folder: Path) -> None:
     given = source(folder)
     expected = re.match(r"# expect:(.*)", given.text)
     assert expected
-    assert sorted(told(given)) == sorted(expected[1].split())
+    assert sorted(codes(given)) == sorted(expected[1].split())
     named = folder.name.split("-")[0]
     if named in RULES:
-        assert {found.split("@")[0] for found in told(given)} == {named}
+        assert {found.split("@")[0] for found in codes(given)} == {named}
 
 
 def test_every_rule_has_a_fixture_and_a_documented_heading() -> None:
@@ -56,9 +56,9 @@ def test_every_rule_has_a_fixture_and_a_documented_heading() -> None:
 
 def test_our_own_dockerfiles_are_clean() -> None:
     services = {name: {"BIN": name, "CACHE_SCOPE": "sample"} for name in ("api", "worker")}
-    assert told(replace(OURS, services=services, platforms=2)) == []
+    assert codes(replace(OURS, services=services, platforms=2)) == []
     images = ROOT / "src/buildkit_tasks/data/images"
-    assert told(source(images)) == []
+    assert codes(source(images)) == []
 
 
 @pytest.mark.parametrize(
@@ -120,20 +120,20 @@ IGNORE = "*\n!Cargo.toml\n!Cargo.lock\n!src\n"
 
 def test_services_that_differ_before_the_compile_step_compile_apart_and_race() -> None:
     differ = {"api": {"WHICH": "api"}, "worker": {"WHICH": "worker"}}
-    assert told(Source("Dockerfile", SPLIT, differ, ignore=IGNORE)) == ["BT007@5", "BT014@6"]
+    assert codes(Source("Dockerfile", SPLIT, differ, ignore=IGNORE)) == ["BT007@5", "BT014@6"]
     partly: dict[str, dict[str, str]] = {"api": {}, "worker": {"WHICH": "worker"}}
-    assert told(Source("Dockerfile", SPLIT, partly, ignore=IGNORE)) == ["BT007@5", "BT014@6"]
+    assert codes(Source("Dockerfile", SPLIT, partly, ignore=IGNORE)) == ["BT007@5", "BT014@6"]
     for same in ({"api": {"WHICH": "all"}, "worker": {"WHICH": "all"}}, {"api": {"WHICH": "api"}}, {}):
-        assert told(Source("Dockerfile", SPLIT, same, ignore=IGNORE)) == []
+        assert codes(Source("Dockerfile", SPLIT, same, ignore=IGNORE)) == []
 
 
 def test_platforms_race_unless_the_id_tells_them_apart_or_another_mount_is_locked() -> None:
     text = SPLIT.replace("ARG WHICH=api", "ARG TARGETARCH")
-    assert told(Source("Dockerfile", text, platforms=2, ignore=IGNORE)) == ["BT014@6"]
+    assert codes(Source("Dockerfile", text, platforms=2, ignore=IGNORE)) == ["BT014@6"]
     apart = text.replace("shop-registry", "shop-registry-$TARGETARCH")
-    assert told(Source("Dockerfile", apart, platforms=2, ignore=IGNORE)) == []
+    assert codes(Source("Dockerfile", apart, platforms=2, ignore=IGNORE)) == []
     locked = text.replace("RUN ", "RUN --mount=type=cache,id=shop-turn,target=/turn,sharing=locked ")
-    assert told(Source("Dockerfile", locked, platforms=2, ignore=IGNORE)) == []
+    assert codes(Source("Dockerfile", locked, platforms=2, ignore=IGNORE)) == []
 
 
 def test_ids_are_names_of_the_whole_engine() -> None:
@@ -261,6 +261,6 @@ def test_no_text_makes_it_crash_and_every_line_exists(text: str, ignore: str | N
 def test_blank_lines_comments_and_line_ends_only_move_findings(folder: Path, count: int, windows: bool) -> None:
     given = source(folder)
     moved = "# a comment\n\n" * count + given.text
-    found = told(replace(given, text=moved.replace("\n", "\r\n") if windows else moved))
-    shifted = [(code, int(line) + 2 * count) for code, line in (one.split("@") for one in told(given))]
+    found = codes(replace(given, text=moved.replace("\n", "\r\n") if windows else moved))
+    shifted = [(code, int(line) + 2 * count) for code, line in (one.split("@") for one in codes(given))]
     assert sorted(found) == sorted(f"{code}@{line}" for code, line in shifted)

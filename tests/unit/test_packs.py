@@ -143,7 +143,7 @@ def test_what_differs_between_two_toolchain_images_is_told() -> None:
         "libssl-dev: 3.0.14 there, 3.0.15 here",
         "zlib: 1 there, absent here",
     ]
-    assert "other files in /usr" in packs.differences(said(FACTS), FACTS)[0]
+    assert "different files in /usr" in packs.differences(said(FACTS), FACTS)[0]
 
 
 def test_only_moving_tags_of_the_same_kind_of_pack_tell_of_other_toolchains() -> None:

@@ -81,7 +81,7 @@ def test_units() -> None:
 
 
 def mount(identity: str, number: int = 0, idle: str = "2 days", size: str = "10MB", **more: str) -> str:
-    """A cache mount as the text form of `du` tells it."""
+    """A cache mount as the text form of `du` prints it."""
     free = more.get("reclaimable", "true")
     return (
         f"ID:\t\tm{identity.strip('/').replace('/', '-')}{number}\n"

@@ -159,7 +159,7 @@ def test_dockers_own_credentials_are_used_when_asked_for(fake: Fake, tmp_path: P
     fake.auth = kind
     log_in(tmp_path, fake.host)
     assert client(fake, tmp_path).manifest("a") is not None
-    assert fake.asked[0][2] == ""  # nobody who does not ask is told a password
+    assert fake.asked[0][2] == ""  # only a server that asks gets a password
 
 
 def test_credentials_of_a_helper_are_used(fake: Fake, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Who is told a password, and who is not: docker's configuration, challenges, redirects, pauses."""
+"""Who gets a password, and who does not: docker's configuration, challenges, redirects, pauses."""
 
 from __future__ import annotations
 

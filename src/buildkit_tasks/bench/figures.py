@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-#: Two medians closer than this share of the larger are called no difference.
+#: Two medians closer than this share of the larger count as equal.
 NO_DIFFERENCE = 0.05
 
 
@@ -69,7 +69,7 @@ def rows(samples: Sequence[Sample], ours: str) -> tuple[Row, ...]:
 
 
 def verdict(row: Row) -> str:
-    """The ratio in words; small differences are called none."""
+    """The ratio in words; small differences count as none."""
     if row.ratio is None:
         return "-"
     if abs(1 - row.ratio) <= NO_DIFFERENCE:
@@ -98,7 +98,7 @@ def edit_literal(text: str, find: str, marker: str) -> str:
     pattern = re.escape(find) + r"( bench-[0-9a-f]+)?"
     changed, count = re.subn(pattern, lambda _: f"{find} {marker}", text, count=1)
     if not count:
-        raise ValueError(f"the text {find!r} is not there")
+        raise ValueError(f"the text {find!r} was not found")
     return changed
 
 
@@ -109,7 +109,7 @@ def add_dependency(manifest: str, lock: str, package: str, crate: Mapping[str, s
     """
     name = crate["name"]
     if f'name = "{name}"\n' in lock:
-        raise ValueError(f"{name} is in Cargo.lock already")
+        raise ValueError(f"{name} is already in Cargo.lock")
     new = (
         f'[[package]]\nname = "{name}"\nversion = "{crate["version"]}"\n'
         'source = "registry+https://github.com/rust-lang/crates.io-index"\n'

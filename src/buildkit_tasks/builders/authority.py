@@ -1,4 +1,4 @@
-"""Certificates for mutual TLS between us and builder nodes: an authority, the nodes' and the clients'.
+"""Certificates for mutual TLS between us and builder nodes: an authority, and certificates for nodes and clients.
 
 BuildKit and buildx take PEM files: https://docs.docker.com/build/builders/drivers/remote/#example-remote-buildkit-over-mtls
 Imported late: it needs the optional library cryptography.
@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-#: Days that the authority and what it signs are good for: a forgotten farm must not stay open for ever.
+#: Days until the authority and what it signs expire: a forgotten farm must not stay open for ever.
 AUTHORITY_DAYS = 3650
 LEAF_DAYS = 825
 
-#: Clocks differ: what is made now is good for somebody who is behind.
+#: Clocks differ: a new certificate is also valid on a machine whose clock is behind.
 _SKEW = timedelta(hours=1)
 
 
@@ -39,7 +39,7 @@ class Pair:
 
 
 def authority(name: str) -> Pair:
-    """A new certificate authority, which signs nodes and clients and nothing below them."""
+    """A new certificate authority, which signs nodes and clients but no other authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _named(f"{name} authority")
     made = _begun(subject, subject, key, AUTHORITY_DAYS)
@@ -55,7 +55,7 @@ def server(signer: Pair, hosts: Sequence[str]) -> Pair:
 
 
 def client(signer: Pair, name: str) -> Pair:
-    """The certificate of somebody who may build."""
+    """A client certificate: its owner may build."""
     return _leaf(signer, name, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
@@ -65,7 +65,7 @@ def _leaf(
     above = x509.load_pem_x509_certificate(signer.certificate)
     signing = load_pem_private_key(signer.key, None)
     if not isinstance(signing, ec.EllipticCurvePrivateKey):
-        raise ValueError("the authority's key is not an elliptic curve's")
+        raise ValueError("the authority's key is not an elliptic curve key")
     key = ec.generate_private_key(ec.SECP256R1())
     made = _begun(_named(name), above.subject, key, LEAF_DAYS)
     made = made.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

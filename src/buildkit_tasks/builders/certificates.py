@@ -1,4 +1,4 @@
-"""Make the certificates of a farm: one authority, a pair for each node, one for the clients."""
+"""Make a farm's certificates: one authority, a pair per node, one pair for clients."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from buildkit_tasks.core.session import Session
 
 
 def make(session: Session, hosts: Sequence[str], out: str) -> None:
-    """Write OUT/authority, OUT/HOST for each host, OUT/client. An authority that is there signs for new hosts as well.
+    """Write OUT/authority, OUT/HOST for each host, OUT/client. An existing authority also signs for new hosts.
 
-    Nothing that is there is overwritten. Problems: bad-argument, command-missing.
+    Never overwrites a file. Problems: bad-argument, command-missing.
     """
     if not hosts:
-        raise Problem("bad-argument", "A certificate is for a host.", hint="--host builder.example --host 10.0.0.7")
+        raise Problem("bad-argument", "A certificate needs a host.", hint="--host builder.example --host 10.0.0.7")
     try:
         from . import authority
     except ImportError:
         raise Problem(
             "command-missing",
-            "Making certificates needs the Python library cryptography.",
-            hint="pip install 'buildkit-tasks[mtls]'; or make them with your own authority (docs/how-to/builders.md)",
+            "This task needs the Python library cryptography.",
+            hint="pip install 'buildkit-tasks[mtls]'; or use your own authority (docs/how-to/builders.md)",
         ) from None
     place = (session.world.cwd / Path(out).expanduser()).resolve()
     home = place / "authority"
@@ -36,7 +36,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
     for name in (*hosts, "client"):
         folder = place / name.replace(":", "_")
         if (folder / "key.pem").exists():
-            session.report.say(f"  {folder} is there and stays")
+            session.report.say(f"  {folder} exists and stays")
             continue
         pair = authority.client(signer, name) if name == "client" else authority.server(signer, [name])
         _write(folder, {"ca.pem": signer.certificate, "cert.pem": pair.certificate, "key.pem": pair.key})
@@ -46,7 +46,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
         return
     for done in made:
         session.report.answer(done)
-    session.report.say("a node gets its own directory, whoever builds gets client/; keep authority/key.pem off both")
+    session.report.say("copy each node's directory to the node and client/ to clients; never copy authority/key.pem")
     session.report.say(
         "on the node: buildkitd --addr tcp://0.0.0.0:1234 --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem"
     )
@@ -55,7 +55,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
 def _write(folder: Path, content: dict[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, data in content.items():
-        # a key is never readable for others, not even for the moment before a chmod
+        # others can never read a key, not even for the moment before a chmod
         handle = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if name == "key.pem" else 0o644)
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -1,4 +1,4 @@
-"""Make a builder, or give one another node: seen to answer before it stays, and warm from the start."""
+"""Create a builder or add a node to one: check that it answers, and warm it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from buildkit_tasks.images import bases as base_images
 from . import kubernetes
 from .show import choose, inspect
 
-#: What a client shows to a node and knows it by, in a directory that `builder.certificates` made: option to file.
+#: Option to file, in a directory that `builder.certificates` made: the client's certificate and the authority's.
 PEM = {"cacert": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*")
@@ -32,8 +32,8 @@ _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*")
 class NewNode:
     """What `builder.create` was asked for. `endpoint`: tcp://HOST:PORT, ssh://USER@HOST, or a docker context.
 
-    `certificates`: a directory of `builder.certificates`; `server_name`: the name in the node's certificate, where
-    the endpoint is called otherwise; `options` of the driver, NAME=VALUE; `config`: a buildkitd.toml.
+    `certificates`: a directory of `builder.certificates`; `server_name`: the name in the node's certificate, if
+    the endpoint differs; `options` of the driver, NAME=VALUE; `config`: a buildkitd.toml.
     """
 
     builder: str
@@ -49,9 +49,9 @@ class NewNode:
 
 
 def create(session: Session, wanted: NewNode, *, plan: bool = False, use: bool = False) -> None:
-    """Make a builder, or give one another node; see that it answers; fill its mounts from the shared cache.
+    """Create a builder or add a node to one; check that it answers; fill its mounts from the shared cache.
 
-    A node that cannot be reached or does not let us in leaves everything as it was. Problems: bad-argument,
+    Changes nothing if the node is unreachable or denies access. Problems: bad-argument,
     builder-missing, builder-refused, builder-unreachable, image-unavailable.
     """
     wanted = _completed(wanted)
@@ -73,7 +73,7 @@ def create(session: Session, wanted: NewNode, *, plan: bool = False, use: bool =
     except BaseException:
         _undo(session, wanted, node, before)
         raise
-    session.report.say(f"the builder {wanted.builder} has the node {node}")
+    session.report.say(f"added the node {node} to the builder {wanted.builder}")
     _warm(session, wanted, node)
     if use:
         choose(session, wanted.builder)
@@ -81,26 +81,24 @@ def create(session: Session, wanted: NewNode, *, plan: bool = False, use: bool =
 
 
 def _completed(wanted: NewNode) -> NewNode:
-    """What follows from what was asked for. Raises `Problem` bad-argument."""
+    """Complete and check the request. Raises `Problem` bad-argument."""
     driver = wanted.driver or ("remote" if wanted.endpoint.startswith(("tcp://", "unix://")) else "docker-container")
     if driver not in builder_facts.DRIVERS:
-        raise Problem(
-            "bad-argument", f"There is no driver {driver!r}.", hint=f"one of: {', '.join(builder_facts.DRIVERS)}"
-        )
+        raise Problem("bad-argument", f"Unknown driver {driver!r}.", hint=f"one of: {', '.join(builder_facts.DRIVERS)}")
     for name in filter(None, (wanted.builder, wanted.node)):
         if not _NAME.fullmatch(name):
-            raise Problem("bad-argument", f"{name!r} is no name for a builder.", hint="letters, digits, - and _")
+            raise Problem("bad-argument", f"{name!r} is not a valid builder name.", hint="use letters, digits, - and _")
     if driver == "remote" and not wanted.endpoint:
-        raise Problem("bad-argument", "A remote node has an address.", hint="--endpoint tcp://HOST:PORT")
+        raise Problem("bad-argument", "A remote node needs an address.", hint="--endpoint tcp://HOST:PORT")
     options = kubernetes.options(wanted.options)
     if wanted.certificates:
         if driver != "remote":
-            raise Problem("bad-argument", f"The driver {driver} takes no certificates.", hint="--driver remote")
+            raise Problem("bad-argument", f"The driver {driver} does not use certificates.", hint="--driver remote")
         options |= _certificates(Path(wanted.certificates).expanduser().resolve())
     if wanted.server_name:
         options["servername"] = wanted.server_name
     if wanted.config and not Path(wanted.config).is_file():
-        raise Problem("bad-argument", f"There is no file {wanted.config}.", hint="--config buildkitd.toml")
+        raise Problem("bad-argument", f"The file {wanted.config} does not exist.", hint="--config buildkitd.toml")
     return replace(wanted, driver=driver, options=tuple(f"{n}={v}" for n, v in options.items()))
 
 
@@ -110,7 +108,7 @@ def _certificates(folder: Path) -> dict[str, str]:
         raise Problem(
             "bad-argument",
             f"{folder} has no {', '.join(missing)}.",
-            causes=["a client needs the authority's certificate, its own, and its key"],
+            causes=["a client needs the authority's certificate, its own certificate, and its key"],
             hint="invoke builder.certificates --host HOST --out DIRECTORY    (the client's are in DIRECTORY/client)",
         )
     return {option: str(folder / name) for option, name in PEM.items()}
@@ -120,16 +118,14 @@ def _check_name(wanted: NewNode, before: Builder | None) -> None:
     if before and not wanted.append:
         raise Problem(
             "bad-argument",
-            f"There is a builder {wanted.builder!r} already.",
-            hint=f"--append gives it another node; or: invoke builder.remove {wanted.builder}",
+            f"The builder {wanted.builder!r} already exists.",
+            hint=f"--append adds a node to it; or: invoke builder.remove {wanted.builder}",
         )
     if wanted.append and not before:
-        raise Problem(
-            "builder-missing", f"There is no builder {wanted.builder!r} to append to.", hint="leave --append away"
-        )
-    # buildx would exchange the node that has the name
+        raise Problem("builder-missing", f"The builder {wanted.builder!r} does not exist.", hint="omit --append")
+    # buildx would replace the node of that name
     if before and wanted.node in [node.name for node in before.nodes]:
-        raise Problem("bad-argument", f"{wanted.builder} has a node {wanted.node!r} already.", hint="--node OTHER")
+        raise Problem("bad-argument", f"{wanted.builder} already has a node {wanted.node!r}.", hint="--node OTHER")
 
 
 def _free(name: str, before: Builder | None) -> str:
@@ -138,7 +134,7 @@ def _free(name: str, before: Builder | None) -> str:
 
 
 def _with_image(session: Session, wanted: NewNode) -> NewNode:
-    """On this machine's engine the daemon's image may have to be built from packages; elsewhere it is pulled there."""
+    """This machine's engine may have to build the daemon's image from packages; other engines pull it."""
     here = wanted.driver == "docker-container" and not wanted.endpoint
     if not here or any(option.startswith("image=") for option in wanted.options):
         return wanted
@@ -148,7 +144,7 @@ def _with_image(session: Session, wanted: NewNode) -> NewNode:
 
 
 def _commands(session: Session, wanted: NewNode) -> list[Command]:
-    """The node in its builder, and a builder of the node alone, so that it can be meant: to warm it, to look inside."""
+    """Add the node to its builder, and create a builder of this node alone: warming or inspecting it needs a name."""
     config = str(Path(wanted.config).resolve()) if wanted.config else ""
 
     def making(name: str, platforms: Sequence[str], *, append: bool) -> Command:
@@ -181,7 +177,7 @@ def _tell_plan(session: Session, wanted: NewNode, node: str, commands: list[Comm
 
 
 def _demand_answer(session: Session, wanted: NewNode, node: str) -> None:
-    """Start the daemon where buildx can, and see that it answers. Problems: builder-refused, builder-unreachable."""
+    """Start the daemon if buildx can, and check that it answers. Problems: builder-refused, builder-unreachable."""
     single = builder_facts.child(wanted.builder, node)
     if wanted.driver != "remote":
         session.report.say(f"  starting {node}")
@@ -199,7 +195,7 @@ def _demand_answer(session: Session, wanted: NewNode, node: str) -> None:
 
 
 def _undo(session: Session, wanted: NewNode, node: str, before: Builder | None) -> None:
-    """Back to what was there. Nothing is raised: the reason for it is what matters."""
+    """Undo the change. Never raises: the error that caused it matters more."""
     with contextlib.suppress(Problem):
         single = builder_facts.child(wanted.builder, node)
         run.capture(session.world, docker.builder_remove(session.root, single))
@@ -210,7 +206,7 @@ def _undo(session: Session, wanted: NewNode, node: str, before: Builder | None) 
 
 
 def _warm(session: Session, wanted: NewNode, node: str) -> None:
-    """A node that joins starts with the shared cache, where there is one. It joins without it as well."""
+    """Fill a new node from the shared cache, if there is one. The node joins in any case."""
     if not session.settings.packs.repository:
         return
     from buildkit_tasks.packs import job as pack_job
@@ -224,7 +220,7 @@ def _warm(session: Session, wanted: NewNode, node: str) -> None:
         for platform in wanted.platforms or ("",):
             needed = Wanted(platform=platform, builder=builder_facts.child(wanted.builder, node))
             done = pack_pull.fetch(pack_job.prepare(own, found, needed))
-            told = f"{units.human(done.bytes)} in {done.seconds:.1f} s" if done.unpacked else "; ".join(done.why_not)
-            session.report.say(f"  warmed{f' for {platform}' if platform else ''}: {told or 'nothing'}")
+            result = f"{units.human(done.bytes)} in {done.seconds:.1f} s" if done.unpacked else "; ".join(done.why_not)
+            session.report.say(f"  warmed{f' for {platform}' if platform else ''}: {result or 'nothing'}")
     except Problem as problem:
         session.report.warn(f"{node} was not warmed: {'; '.join((problem.message, *problem.causes[:1]))}")

@@ -1,7 +1,7 @@
-"""What buildx's kubernetes driver will make in a cluster, to read before it happens. Pure.
+"""Preview what buildx's kubernetes driver will create in a cluster. Pure.
 
-buildx makes the deployment itself and tells it to nobody before; these are its documented options in the words of a
-manifest: https://docs.docker.com/build/builders/drivers/kubernetes/
+buildx creates the deployment without showing it; this spells out its documented options as a manifest:
+https://docs.docker.com/build/builders/drivers/kubernetes/
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from buildkit_tasks.builds.builder_facts import IMAGE
 from buildkit_tasks.core.errors import Problem
 
-#: Options that become something else than a part of the deployment.
+#: Options that do not become part of the deployment.
 _ELSEWHERE = {"loadbalance", "timeout", "default-load", "buildkit-root-volume-memory"}
 
 _KNOWN = {
@@ -28,7 +28,7 @@ def options(given: Sequence[str]) -> dict[str, str]:
     for word in given:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise Problem("bad-argument", f"--opt {word!r} is no option.", hint="--opt NAME=VALUE")
+            raise Problem("bad-argument", f"--opt {word!r} is not an option.", hint="for example: --opt replicas=3")
         found[name] = value
     return found
 
@@ -78,15 +78,15 @@ def deployment(node: str, given: Sequence[str], flags: Sequence[str] = ()) -> di
     if "tolerations" in values:
         pod["tolerations"] = [_pairs(one) for one in values["tolerations"].split(";")]
     labels = {"app": node, **_pairs(values.get("labels", ""))}
-    told: dict[str, Any] = {"name": node, "labels": labels}
+    metadata: dict[str, Any] = {"name": node, "labels": labels}
     if "namespace" in values:
-        told["namespace"] = values["namespace"]
+        metadata["namespace"] = values["namespace"]
     if "annotations" in values:
-        told["annotations"] = _pairs(values["annotations"])
+        metadata["annotations"] = _pairs(values["annotations"])
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": told,
+        "metadata": metadata,
         "spec": {
             "replicas": int(values.get("replicas", "1")),
             "selector": {"matchLabels": {"app": node}},

@@ -1,4 +1,4 @@
-"""Builders beyond the engine's own: list, look into, use, remove."""
+"""Builders beyond the engine's own: list, inspect, use, remove."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ HEADINGS = ("builder", "driver", "node", "endpoint", "state", "BuildKit", "platf
 
 
 def show(session: Session) -> None:
-    """List the builders and their nodes; every node is asked. Raises `Problem` command-failed."""
+    """List the builders and their nodes; asks every node. Raises `Problem` command-failed."""
     every = listed(session)
     found = [b for b in every if not _child(b, every)]
     used = builder_choice.named(session)
     if session.report.json_only:
-        session.report.envelope({"builders": [_told(b, used) for b in found]})
+        session.report.envelope({"builders": [_document(b, used) for b in found]})
         return
     session.report.table(HEADINGS, [row for b in found for row in _rows(b, used)])
 
 
 def inspect(session: Session, name: str) -> None:
-    """One builder: its nodes, and the mounts that each holds. Problems: builder-missing, builder-refused."""
+    """Show one builder: its nodes, and the mounts on each. Problems: builder-missing, builder-refused."""
     found = look(session, name)
     held: dict[str, list[dict[str, Any]]] = {}
     why: dict[str, str] = {}
@@ -38,10 +38,10 @@ def inspect(session: Session, name: str) -> None:
         elif found.driver == "remote":
             why[node.name] = builder_choice.demand_entry(session, found, node)
     if session.report.json_only:
-        told = _told(found, builder_choice.named(session))
-        for item in told["nodes"]:
+        document = _document(found, builder_choice.named(session))
+        for item in document["nodes"]:
             item |= {"mounts": held.get(item["name"], []), "why": why.get(item["name"]) or None}
-        session.report.envelope({"builder": told})
+        session.report.envelope({"builder": document})
         return
     session.report.table(HEADINGS, _rows(found, builder_choice.named(session)))
     for name, reason in why.items():
@@ -53,16 +53,16 @@ def inspect(session: Session, name: str) -> None:
 
 
 def choose(session: Session, name: str) -> None:
-    """Make a builder docker's own choice; says how to go back. Raises `Problem` builder-missing."""
+    """Make a builder docker's current one; prints how to switch back. Raises `Problem` builder-missing."""
     before = builder_choice.named(session) or "default"
     look(session, name)
     run.check(session.world, docker.builder_use(session.root, name))
-    session.report.say(f"docker builds on {name} from now on, in every project; back: invoke builder.use {before}")
+    session.report.say(f"docker now builds on {name}, in every project; to undo: invoke builder.use {before}")
     session.report.say(f'for this project only: name = "{name}" under [tool.buildkit-tasks.builders]')
 
 
 def remove(session: Session, name: str, *, keep_state: bool = False) -> None:
-    """Forget a builder, after saying what goes with it: the daemons and caches that buildx made, never a remote one's.
+    """Remove a builder with the daemons and caches that buildx made, after listing them; never a remote daemon's.
 
     Problems: builder-missing, engine-not-ours for the engine's own, consent-missing.
     """
@@ -70,28 +70,28 @@ def remove(session: Session, name: str, *, keep_state: bool = False) -> None:
     if found.own:
         raise Problem(
             "engine-not-ours",
-            f"{name} is the engine's own builder; it goes with the engine.",
+            f"{name} is the engine's own builder and cannot be removed.",
             hint="invoke cache.clear    (clears its caches)",
         )
     made = found.driver != "remote"
     size = sum(m["bytes"] or 0 for m in _mounts(session, name)) if made else 0
-    what = f"the builder {name} with {len(found.nodes)} node{'s' if len(found.nodes) != 1 else ''} is forgotten"
+    what = f"the builder {name} with {len(found.nodes)} node{'s' if len(found.nodes) != 1 else ''} will be removed"
     if made and not keep_state:
-        what += f"; its daemons and their caches are deleted ({units.human(size)} in mounts)"
+        what += f", and its daemons and their caches will be deleted ({units.human(size)} in mounts)"
     if not session.report.consent(what):
         return
     for node in found.nodes:
         if builder_choice.there(session, single := builder_facts.child(name, node.name)):
             run.capture(session.world, docker.builder_remove(session.root, single, keep_daemon=True, keep_state=True))
     run.check(session.world, docker.builder_remove(session.root, name, keep_state=keep_state))
-    session.report.say(f"removed the builder {name}" + ("; the daemons of its nodes run on" if not made else ""))
+    session.report.say(f"removed the builder {name}" + ("; its nodes' daemons keep running" if not made else ""))
 
 
-# ---- telling
+# ---- output
 
 
 def _child(one: Builder, every: tuple[Builder, ...]) -> bool:
-    """Whether a builder is the one of a single node, made beside the builder it belongs to."""
+    """Whether a builder was made for a single node of another builder."""
     return any(one.name == builder_facts.child(b.name, node.name) for b in every for node in b.nodes)
 
 
@@ -103,7 +103,7 @@ def _mounts(session: Session, name: str) -> list[dict[str, Any]]:
     ]
 
 
-def _told(found: Builder, used: str) -> dict[str, Any]:
+def _document(found: Builder, used: str) -> dict[str, Any]:
     return {
         "name": found.name,
         "driver": found.driver,
@@ -126,11 +126,11 @@ def _rows(found: Builder, used: str) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for number, node in enumerate(found.nodes):
         name = found.name + (" (in use)" if _used(found, used) else "") if number == 0 else ""
-        # amd64/v2 and the like are kinds of a platform that is named already
+        # amd64/v2 and so on are variants of a platform that is already listed
         places = [p for p in dict.fromkeys((*node.fixed, *node.platforms)) if not re.search(r"amd64/v\d$", p)]
-        told = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+        named = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
         state = node.error or node.status
-        rows.append((name, found.driver if number == 0 else "", node.name, node.endpoint, state, node.buildkit, told))
+        rows.append((name, found.driver if number == 0 else "", node.name, node.endpoint, state, node.buildkit, named))
     return rows or [(found.name, found.driver, "-", "-", found.error or "?", "", "")]
 
 

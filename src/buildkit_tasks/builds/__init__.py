@@ -1,1 +1,1 @@
-"""One build: plan, transfer guard, the bake solve, its view, and the tiers below full BuildKit."""
+"""One build: plan, transfer guard, bake solve, progress view, and the tiers below full BuildKit."""

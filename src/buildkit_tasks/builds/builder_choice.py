@@ -1,4 +1,4 @@
-"""Which builder a build goes to, whether its nodes answer, and what takes its place when one is lost."""
+"""Which builder a build uses, whether its nodes answer, and what replaces a node that is down."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from buildkit_tasks.core.session import Session
 from . import builder_facts
 from .builder_facts import Builder, Node
 
-#: Seconds that a node may take to answer. buildx itself waits for 20, and a build on two hung nodes for 40.
+#: Seconds a node may take to answer. buildx itself waits 20 s, and a build on two hung nodes 40 s.
 PATIENCE = 5.0
 
-#: How often a node that hangs up is asked for its reason.
+#: How often we ask a node that hangs up for its reason.
 ASKED = 5
 _HUNG_UP = re.compile(r"broken pipe|connection reset|\bEOF\b")
 
 
 def _place(session: Session) -> Path:
-    """Where buildx keeps what it knows of builders."""
+    """Where buildx keeps its builders."""
     home = Path(session.world.env.get("DOCKER_CONFIG") or session.world.home / ".docker")
     return Path(session.world.env.get("BUILDX_CONFIG") or home / "buildx")
 
 
 def named(session: Session) -> str:
     """The builder that the setting, BUILDX_BUILDER or `docker buildx use` names; empty for the engine's own."""
-    _ = session.settings  # puts a builder of the settings into the environment
+    _ = session.settings  # puts the builder from the settings into the environment
     if given := session.world.env.get("BUILDX_BUILDER", ""):
         return "" if given == session.world.env.get("DOCKER_CONTEXT", "default") else given
     try:
-        # read, not asked for: every build would pay a tenth of a second for the answer that nothing was chosen
+        # read from the file: asking docker would cost every build 0.1 s, usually for nothing
         return str(json.loads((_place(session) / "current").read_text("utf-8")).get("Name", "") or "")
     except (OSError, ValueError, AttributeError):
         return ""
 
 
 def chosen(session: Session) -> Builder:
-    """The builder that a build would go to, with its nodes where it is not the engine's own.
+    """The builder that a build would use, with its nodes unless it is the engine's own.
 
     Raises `Problem` builder-missing.
     """
@@ -52,16 +52,16 @@ def chosen(session: Session) -> Builder:
 
 
 def ready(session: Session, engine: Engine, request: BuildRequest) -> Builder:
-    """Like `chosen`, and goes round a node that does not answer. Problems: builder-missing, builder-refused."""
+    """Like `chosen`, but routes around a node that does not answer. Problems: builder-missing, builder-refused."""
     found = chosen(session)
-    if found.driver != "remote":  # containers and pods that do not run are no loss: buildx starts them
+    if found.driver != "remote":  # stopped containers and pods are fine: buildx starts them
         return found
     dead = _silent(session, found)
     return go_round(session, engine, found, dead, request) if dead else found
 
 
 def go_round(session: Session, engine: Engine, found: Builder, dead: Sequence[Node], request: BuildRequest) -> Builder:
-    """Take another builder for the rest of this session, and say why: one of its other nodes, else the engine's own."""
+    """Use another builder for the rest of this session, and say why: one of its other nodes, else the engine's own."""
     other, words = engine.context, "this machine's own engine"
     left = builder_facts.without(found, [node.name for node in dead])
     node = left.node_for(builder_facts.platforms_for(request, engine, found)[0])
@@ -74,9 +74,9 @@ def go_round(session: Session, engine: Engine, found: Builder, dead: Sequence[No
 
 
 def after_failure(session: Session, engine: Engine, name: str, request: BuildRequest, problem: Problem) -> bool:
-    """Whether a build that failed on a builder is worth another try, on what is then the session's builder.
+    """Whether a build that failed on a builder is worth a retry, on the session's new builder.
 
-    Decided by asking the nodes, not by what the failure said. Raises `Problem` builder-refused.
+    Asks the nodes instead of parsing the failure. Raises `Problem` builder-refused.
     """
     if problem.code not in ("build-failed", "image-unavailable", "build-killed"):
         return False
@@ -91,7 +91,7 @@ def after_failure(session: Session, engine: Engine, name: str, request: BuildReq
 
 
 def look(session: Session, name: str) -> Builder:
-    """A builder and how its nodes are. Raises `Problem` builder-missing."""
+    """A builder and the state of its nodes. Raises `Problem` builder-missing."""
     result = run.capture(session.world, docker.builder_details(session.root, name), timeout=PATIENCE)
     found = builder_facts.read_inspect(result.stdout)
     if found.name:
@@ -100,16 +100,16 @@ def look(session: Session, name: str) -> Builder:
         return _hung(session, name)
     raise Problem(
         "builder-missing",
-        f"There is no builder {name!r}.",
+        f"The builder {name!r} does not exist.",
         causes=[line for line in result.stderr.strip().splitlines()[-1:] if line],
-        hint="invoke builder    (lists them; builder.create makes one; without any, unset the setting `builder`)",
+        hint="invoke builder    (lists the builders; builder.create creates one; or unset the setting `builder`)",
     )
 
 
 def _hung(session: Session, name: str) -> Builder:
-    """A builder that did not answer in time: each node by itself, where it can be asked alone. They wait side by side.
+    """A builder that did not answer in time: asks each node on its own, if possible, all in parallel.
 
-    buildx tells nothing before its own time is over; what nodes there are stands in its file.
+    buildx reports nothing until its own timeout; its file lists the nodes.
     """
     try:
         kept = json.loads((_place(session) / "instances" / name).read_text("utf-8"))
@@ -131,12 +131,12 @@ def _hung(session: Session, name: str) -> Builder:
 
 
 def there(session: Session, name: str) -> bool:
-    """Whether buildx knows a builder; asks no node."""
+    """Whether buildx knows a builder; does not ask its nodes."""
     return (_place(session) / "instances" / name).is_file()
 
 
 def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Builder to the platforms that the setting builders.platforms gives it; "" for those it does not name.
+    """Builder to its platforms in the setting builders.platforms; "" for platforms without one.
 
     Raises `Problem` settings-invalid.
     """
@@ -158,9 +158,9 @@ def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple
 
 
 def _silent(session: Session, found: Builder) -> list[Node]:
-    """The nodes that do not answer. Raises `Problem` builder-refused where one is there and turns us away.
+    """The nodes that do not answer. Raises `Problem` builder-refused if one is up but denies access.
 
-    All of them, needed or not: buildx ends every build on a builder that has a dead node.
+    All of them, needed or not: buildx fails every build on a builder with a dead node.
     """
     dead = [node for node in found.nodes if not node.running]
     for node in dead:
@@ -169,9 +169,9 @@ def _silent(session: Session, found: Builder) -> list[Node]:
 
 
 def demand_entry(session: Session, found: Builder, node: Node) -> str:
-    """Why a node does not answer, in BuildKit's words. Raises `Problem` builder-refused for one that turns us away.
+    """Why a node does not answer, in BuildKit's words. Raises `Problem` builder-refused if it denies access.
 
-    `docker buildx inspect` calls both inactive, a build waits 20 s for either; the listing of its cache tells at once.
+    `docker buildx inspect` calls both inactive, and a build waits 20 s for either; listing its cache answers at once.
     """
     if node.error and not builder_facts.refused(node.error):
         return node.error
@@ -183,7 +183,7 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
         said = asked.stderr.strip() or node.error
         if not _HUNG_UP.search(said):
             break
-        # it is there, and hung up before buildx read its reason
+        # it is up, but hung up before buildx read its reason
         from . import builder_handshake
 
         if own := builder_handshake.reason(_place(session) / "instances" / name, node.name, PATIENCE):
@@ -193,8 +193,8 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
     if builder_facts.refused(why):
         raise Problem(
             "builder-refused",
-            f"The node {node.name} ({node.endpoint}) does not let us in.",
-            causes=[why, "each side's certificate has to be signed by the authority that the other side trusts"],
+            f"The node {node.name} ({node.endpoint}) denies access.",
+            causes=[why, "each side's certificate must be signed by the authority that the other side trusts"],
             hint="invoke builder.create NAME --certificates DIR    (the client's, of the node's own authority; "
             "a builder that has others: invoke builder.remove NAME first)",
         )
@@ -207,6 +207,6 @@ def listed(session: Session) -> tuple[Builder, ...]:
 
 
 def node_builder(session: Session, found: Builder, node: Node) -> str:
-    """The name under which one node of a builder can be meant: its own, where there are several and it has one."""
+    """The builder name for one node: the node's own builder if there are several nodes and it has one."""
     single = builder_facts.child(found.name, node.name)
     return single if len(found.nodes) > 1 and there(session, single) else found.name

@@ -1,4 +1,4 @@
-"""Builders as buildx knows them: nodes, their platforms, and which node builds for which. Pure.
+"""Builders as buildx knows them: nodes, their platforms, and which node builds which platform. Pure.
 
 A builder is one or more BuildKit daemons (nodes). Each has cache mounts of its own; buildx gives a platform to the
 first node that has it, else to the first node: https://docs.docker.com/build/builders/
@@ -14,18 +14,18 @@ from dataclasses import dataclass, replace
 from buildkit_tasks.core.model import BuildRequest, Engine
 from buildkit_tasks.dockerfiles import platforms
 
-#: Drivers that `builder.create` makes builders of; the engine's own builder has the driver `docker`.
+#: Drivers that `builder.create` supports; the engine's own builder has the driver `docker`.
 DRIVERS = ("docker-container", "remote", "kubernetes")
 
-#: What buildx's docker-container and kubernetes drivers start where no image is named.
+#: What buildx's docker-container and kubernetes drivers start by default.
 IMAGE = "moby/buildkit:buildx-stable-1"
 
-#: Words in what buildx and BuildKit say when a node does not let us in; the program's own text, not ours to choose.
+#: What buildx and BuildKit print when a node denies access.
 _REFUSED = re.compile(
     r"tls: |x509: |certificate|server preface|authentication handshake failed|permission denied", re.IGNORECASE
 )
 
-#: …and when nobody is there, or not any more.
+#: …and when a node is down, or went down.
 _LOST = re.compile(
     r"connection refused|connection reset|no route to host|i/o timeout|code = Unavailable|context deadline exceeded|"
     r"error reading from server|transport is closing|connection error|no such host|broken pipe|closing transport|"
@@ -38,9 +38,9 @@ _LOST = re.compile(
 class Node:
     """One BuildKit daemon. `status` is running, inactive or stopped; `error` in buildx's words, where it has any.
 
-    buildx calls a node inactive whether it is not there or does not let us in; who wants to know asks for its records.
+    buildx calls a node inactive whether it is down or denies access; asking for its records shows which.
 
-    `platforms` in its own order: the first is the one it runs itself. `fixed`: those it was given by hand.
+    `platforms` in its own order: the first is its native one. `fixed`: set by hand.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Builder:
-    """A builder and its nodes; `nodes` empty where buildx could not load it."""
+    """A builder and its nodes; `nodes` is empty if buildx could not load it."""
 
     name: str
     driver: str
@@ -68,33 +68,33 @@ class Builder:
 
     @property
     def own(self) -> bool:
-        """Whether it is the engine's own builder, whose images are the engine's."""
+        """Whether it is the engine's own builder, which shares the engine's images."""
         return self.driver == "docker"
 
     def node_for(self, platform: str) -> Node | None:
-        """The node that buildx gives a platform to; `platform` empty = no choice was made."""
+        """The node on which buildx builds a platform; `platform` empty = none was chosen."""
         for node in self.nodes:
             if not platform or platform in (*node.fixed, *node.platforms):
                 return node
         return self.nodes[0] if self.nodes else None
 
 
-#: The engine's own builder, where no other was chosen.
+#: The engine's own builder, if no other was chosen.
 OWN = Builder("", "docker")
 
 
 def refused(said: str) -> bool:
-    """Whether a text says that a node does not trust us, or we not it."""
+    """Whether a text says that a node does not trust us, or that we do not trust it."""
     return bool(_REFUSED.search(said))
 
 
 def lost(said: str) -> bool:
-    """Whether a text says that a node is not there, or was lost on the way. Who reads that still asks the node."""
+    """Whether a text says that a node is down or was lost. Callers still ask the node."""
     return bool(_LOST.search(said))
 
 
 def read_inspect(text: str) -> Builder:
-    """`docker buildx inspect`: a head, then one paragraph a node."""
+    """Read `docker buildx inspect`: a header, then one paragraph per node."""
     head, _, rest = text.partition("\nNodes:")
     values = _values(head)
     nodes = [_node(_values(part)) for part in re.split(r"\n(?=Name:)", rest) if part.strip()]
@@ -111,13 +111,13 @@ def _values(text: str) -> dict[str, str]:
 
 
 def _node(values: dict[str, str]) -> Node:
-    told = [word.strip() for word in values.get("Platforms", "").split(",") if word.strip()]
-    fixed = tuple(word.rstrip("*") for word in told if word.endswith("*"))
+    platforms = [word.strip() for word in values.get("Platforms", "").split(",") if word.strip()]
+    fixed = tuple(word.rstrip("*") for word in platforms if word.endswith("*"))
     return Node(
         name=values.get("Name", ""),
         endpoint=values.get("Endpoint", ""),
         status=values.get("Status", ""),
-        platforms=tuple(word for word in told if not word.endswith("*")) or fixed,
+        platforms=tuple(word for word in platforms if not word.endswith("*")) or fixed,
         fixed=fixed,
         buildkit=values.get("BuildKit version") or values.get("Buildkit", ""),
         error=values.get("Error", ""),
@@ -125,14 +125,15 @@ def _node(values: dict[str, str]) -> Node:
 
 
 def read_list(text: str) -> tuple[Builder, ...]:
-    """`docker buildx ls --format json`: an object a line, once for the builder or once for each of its nodes."""
+    """Read `docker buildx ls --format json`: one object per line, for each builder or for each of its nodes."""
     found: dict[str, Builder] = {}
     for line in text.splitlines():
         if not line.startswith("{"):
             continue
-        told = json.loads(line)
-        nodes = tuple(_listed(item) for item in told.get("Nodes") or ())
-        found.setdefault(told["Name"], Builder(told["Name"], told.get("Driver", ""), nodes, told.get("Err", "") or ""))
+        entry = json.loads(line)
+        nodes = tuple(_listed(item) for item in entry.get("Nodes") or ())
+        name, driver, error = entry["Name"], entry.get("Driver", ""), entry.get("Err", "") or ""
+        found.setdefault(name, Builder(name, driver, nodes, error))
     return tuple(found.values())
 
 
@@ -168,20 +169,20 @@ def without(found: Builder, names: Sequence[str]) -> Builder:
 
 
 def child(builder: str, node: str) -> str:
-    """The name of the builder that has just this node of a builder: so that one node can be meant."""
+    """The name of the builder that has only this node: buildx cannot address a node otherwise."""
     return f"{builder}.{node}"
 
 
 def platforms_for(request: BuildRequest, engine: Engine, builder: Builder) -> tuple[str, ...]:
-    """The platforms to name to buildx; none where the engine's own builder makes images of its own kind.
+    """The platforms to pass to buildx; none if the engine's own builder builds for its own platform.
 
-    Unasked, another builder would build for the kind of its first node.
+    Without them, another builder would build for its first node's platform.
     """
     return request.platforms or (() if builder.own else (platforms.own(engine),))
 
 
 def at(engine: Engine, builder: Builder, platform: str = "") -> Engine:
-    """The facts as they are where a platform is built: with the system and processor of the builder's node."""
+    """The facts for where a platform is built: with the system and processor of the builder's node."""
     node = builder.node_for(platform)
     if builder.own or not node or not node.platforms:
         return engine

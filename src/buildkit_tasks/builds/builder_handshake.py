@@ -1,7 +1,7 @@
-"""Why a node turns us away, asked in person: a TLS handshake with the builder's own certificates, then only listening.
+"""Ask a node why it denies access: a TLS handshake with the builder's own certificates, then only read.
 
 With TLS 1.3 a client learns that it was refused after its own half of the handshake. buildx has begun to write by then,
-and where the node closes first, it reports a broken pipe, and the node's reason is lost. Who writes nothing reads it.
+and if the node closes first, buildx reports a broken pipe and loses the node's reason. We write nothing, and read it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 
 def reason(instance: Path, node: str, patience: float) -> str:
-    """What the node says to us, in the words of Go's TLS; empty where it lets us in or no TLS was set up.
+    """The node's answer in the words of Go's TLS; empty if it accepts us or does not use TLS.
 
     `instance`: buildx's file of a builder that has the node; `patience`: seconds for each step.
     """

@@ -1,7 +1,7 @@
-"""Base images that were built here, for builders that do not share the engine's images.
+"""Base images built here, for builders that do not share the engine's images.
 
-They go with the build, as an OCI layout that buildx hands over blob by blob and a node fetches once; or through a
-registry that the nodes reach, where the setting builders.repository names one.
+The build carries them as an OCI layout that buildx sends blob by blob and a node fetches once; or they go through a
+registry that the nodes can reach, if the setting builders.repository names one.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from .builder_facts import Builder
 
 
 def sources(session: Session, engine: Engine, found: Builder, names: Iterable[str], *, make: bool) -> dict[str, str]:
-    """Image to what a named context calls it, for those that only the engine has. `make` False: nothing is written.
+    """Image to its named context, for images that only the engine has. `make` False: writes nothing.
 
-    Problems: image-unavailable where a node needs an image of its own processor; registry-unreachable, -denied.
+    Problems: image-unavailable if a node needs an image for its own processor; registry-unreachable, -denied.
     """
     ours = [name for name in dict.fromkeys(names) if name.startswith(f"{image_names.OWN}/")]
     if not ours:
@@ -55,18 +55,18 @@ def _check_processor(engine: Engine, found: Builder, ours: list[str]) -> None:
             raise Problem(
                 "image-unavailable",
                 f"The node {node.name} is a {arch} machine, and {ours[0]} was built for {engine.arch}.",
-                causes=["base images from Debian packages are built for the engine's own processor"],
-                hint="name a mirror that has them for both: BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example",
+                causes=["base images from Debian packages are built only for the engine's own processor"],
+                hint="set a mirror that has them for both: BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example",
             )
 
 
 def _home(session: Session) -> Path:
-    """Per user, not per checkout: the images are the engine's."""
+    """Per user, not per checkout: the images belong to the engine."""
     return session.world.state_home / "images"
 
 
 def _layout(session: Session, name: str, identity: str) -> str:
-    """The image as a directory, kept as long as it is the image of this name; returns the context that names it."""
+    """The image as a directory, kept while the name points to this image; returns its named context."""
     home = _home(session) / "layouts"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     word = image_fetch.word(name)
@@ -74,7 +74,7 @@ def _layout(session: Session, name: str, identity: str) -> str:
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            session.report.say(f"  {name} is laid out for the builder's nodes (once)")
+            session.report.say(f"  exporting {name} for the builder's nodes (once)")
             for old in home.glob(f"{word}-*"):
                 shutil.rmtree(old, ignore_errors=True)
             _unpack(session, name, folder)
@@ -91,7 +91,7 @@ def _unpack(session: Session, name: str, folder: Path) -> None:
         with tarfile.open(archive) as tar:
             if hasattr(tarfile, "data_filter"):
                 tar.extractall(part, filter="data")
-            else:  # Python before 3.10.12: the archive is the engine's own
+            else:  # Python before 3.10.12: the engine made this archive
                 tar.extractall(part)  # noqa: S202
         part.rename(folder)
     finally:
@@ -100,7 +100,7 @@ def _unpack(session: Session, name: str, folder: Path) -> None:
 
 
 def _through_registry(session: Session, place: str, name: str, identity: str) -> str:
-    """Push the image where the repository has not got it; the tag holds its id, so that it is never another one."""
+    """Push the image unless the repository has it; its id is in the tag, so the tag never changes."""
     reference = registry_names.reference(place)
     client = Client(session.world, reference, session.settings.build.ca_bundle)
     tag = Tag(f"node-{image_fetch.word(name)}-{Digest(identity).partition(':')[2][:16]}")
@@ -110,6 +110,6 @@ def _through_registry(session: Session, place: str, name: str, identity: str) ->
     except RegistryError as error:
         raise client.problem(error) from error
     if not there:
-        session.report.say(f"  {name} goes to the builder's nodes through {reference.name}")
+        session.report.say(f"  pushing {name} to {reference.name} for the builder's nodes")
         image_fetch.push(session, name, remote)
     return f"docker-image://{remote}"

@@ -1,4 +1,4 @@
-"""Why a build failed, from its progress: the broken step's own words first, compile errors told from others. Pure."""
+"""Why a build failed, from its progress: the failed step's output first, compile errors kept apart. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from . import causes
 
 
 def explain(progress: Progress, rest: str, code: int) -> Problem:
-    """The problem of a solve that failed: the broken step's own words verbatim, compile errors told from others."""
+    """The problem of a failed solve: the failed step's output verbatim, with compile errors kept apart."""
     vertex = progress.failed()
     log = "\n".join(vertex.log + ([vertex.partial] if vertex.partial else [])) if vertex else rest
     reason = (vertex.error if vertex else rest).strip().split("\n")[-1]
@@ -20,7 +20,7 @@ def explain(progress: Progress, rest: str, code: int) -> Problem:
     if "signal: killed" in reason or "exit code: 137" in reason:
         return Problem(
             "build-killed",
-            "A build process was killed, most likely because memory ran out.",
+            "A build process was killed, most likely because it ran out of memory.",
             causes=[reason],
             details=log,
             hint="give the engine more memory, or build fewer services at once: invoke build --service NAME",
@@ -44,7 +44,7 @@ def explain(progress: Progress, rest: str, code: int) -> Problem:
     if "failed to resolve source metadata" in reason or "failed to do request" in reason:
         return Problem(
             "image-unavailable",
-            "A base image cannot be had.",
+            "A base image is not available.",
             causes=[reason],
             hint="invoke images    (shows where each base image comes from; invoke images.build makes offline ones)",
         )
@@ -53,6 +53,6 @@ def explain(progress: Progress, rest: str, code: int) -> Problem:
 
 
 def _only_errors(log: list[str]) -> str:
-    """From cargo's first diagnostic to the end; what compiled before it is no help."""
+    """From cargo's first diagnostic to the end, without the crates that compiled before it."""
     first = next((i for i, line in enumerate(log) if line.startswith(("error", "warning"))), 0)
     return "\n".join(log[first:])

@@ -1,4 +1,4 @@
-"""The manifest that the compile step puts beside each program, and its comparison with the tree on the disk.
+"""The manifest that the compile step writes next to each program, and its comparison with the tree on disk.
 
 The compile program (docker/compile.rs, `Sources`) and this module must agree on one thing: which files a program
 answers for, and how they are written down. A program answers for the files of the packages that went into it, and for
@@ -24,14 +24,14 @@ from typing import Any
 
 from buildkit_tasks.dockerfiles.ignore import Ignore, walk
 
-#: Where the final stage of the Dockerfile puts it.
+#: Where the Dockerfile's final stage puts it.
 PATH = "/usr/local/share/buildkit-tasks/manifest.json"
 _FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a program was made from. Paths are relative to the build context."""
+    """What a program was built from. Paths are relative to the build context."""
 
     crate: str
     binary: str
@@ -52,8 +52,8 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing in which image and tree differ. `kind`: added, changed, removed (files); lock, profile, incremental,
-    rustflags, toolchain; or unknown (the build could not write the sources down)."""
+    """One difference between image and tree. `kind`: added, changed, removed (files); lock, profile, incremental,
+    rustflags, toolchain; or unknown (the build could not record its sources)."""
 
     kind: str
     name: str
@@ -69,7 +69,7 @@ class Difference:
 
 
 def parse(text: str | bytes) -> Manifest:
-    """Reads a manifest. Raises `ValueError` when it is none, or one of another format than this version knows."""
+    """Read a manifest. Raises `ValueError` if it is not one, or has a format that this version does not know."""
     try:
         content: dict[str, Any] = json.loads(text if isinstance(text, str) else text.decode("utf-8", "surrogateescape"))
         if content["format"] != _FORMAT:
@@ -97,7 +97,7 @@ def parse(text: str | bytes) -> Manifest:
 
 
 def files(manifest: Manifest, context: Path, dockerfile: Path | None = None) -> tuple[dict[str, str], str]:
-    """The files that the program would answer for if it were built now, and the digest of Cargo.lock ("" without one).
+    """The files that the program would be responsible for if built now, and the digest of Cargo.lock ("" without one).
 
     `dockerfile` decides which .dockerignore counts. Raises `OSError` for what cannot be read, `ValueError` for an
     illegal .dockerignore.
@@ -148,12 +148,12 @@ def compare(
     rustflags: str | None = None,
     toolchain: str | None = None,
 ) -> tuple[Difference, ...]:
-    """What differs between a program's manifest and the tree on the disk (and, where given, how it would be built now).
+    """What differs between a program's manifest and the tree on disk (and, if given, how it would be built now).
 
-    Empty means: a build of this tree would be given exactly these sources. Arguments that are None are not compared.
+    Empty: a build of this tree would use exactly these sources. Does not compare arguments that are None.
     """
     if not manifest.files:
-        return (Difference("unknown", "the build could not write down its sources (odd file names)"),)
+        return (Difference("unknown", "the build could not record its sources (odd file names)"),)
     found, lock = files(manifest, context, dockerfile)
     differences = list(_file_differences(manifest.files, found))
     if not differences and digest(found) != manifest.source:

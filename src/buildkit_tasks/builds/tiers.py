@@ -1,6 +1,6 @@
-"""Which way of building this engine and docker command allow, and the Dockerfile texts for the lesser ways. Pure.
+"""How this engine and docker command can build, and the Dockerfiles for the lesser tiers. Pure.
 
-full: one bake solve. each: BuildKit without bake, one `docker build` a service. legacy: the builder before BuildKit,
+full: one bake solve. each: BuildKit without bake, one `docker build` per service. legacy: the builder before BuildKit,
 which refuses `RUN --mount` (it does not ignore it): a generated Dockerfile keeps dependencies in a layer instead.
 """
 
@@ -17,22 +17,22 @@ from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
 from buildkit_tasks.engine.facts import MINIMUM, dotted
 
-#: BuildKit came into the engine as an option: https://docs.docker.com/engine/release-notes/18.09/
+#: The first engine with BuildKit, as an option: https://docs.docker.com/engine/release-notes/18.09/
 BUILDKIT_SINCE: Version = (18, 9)
 
-#: From here on the docker command has no BuildKit client of its own: https://docs.docker.com/engine/release-notes/23.0/
+#: From this version on the docker command has no BuildKit client of its own: https://docs.docker.com/engine/release-notes/23.0/
 PLUGIN_SINCE: Version = (23,)
 
-#: What a stand-in source holds, so that a program made of it can be told from a real one.
+#: The marker in a stand-in source: shows that a program was built from it.
 STUB = "buildkit-tasks-stub-of-a-program"
 
-#: Where the generated Dockerfile finds manifests, stand-in sources and, with consent, the CA: an image of nothing else.
+#: The image in which the generated Dockerfile finds manifests, stand-in sources and, with consent, the CA.
 PREPARED = "localhost/buildkit-tasks/legacy"
 
 
 @dataclass(frozen=True)
 class Tier:
-    """A way to build: `name` is full, each or legacy; `reason` and `remedy` are words for a user."""
+    """A way to build: `name` is full, each or legacy; `reason` and `remedy` are text for the user."""
 
     name: str
     reason: str = ""
@@ -40,10 +40,10 @@ class Tier:
 
     @property
     def sentence(self) -> str:
-        """The one line that a build says about a lesser tier."""
+        """The line that a build prints for a lesser tier."""
         how = {
             "each": "service by service, with BuildKit's cache mounts",
-            "legacy": "without BuildKit: dependencies are kept in a layer, code is compiled anew",
+            "legacy": "without BuildKit: dependencies stay in a layer, your code compiles from scratch",
         }
         return f"building {how[self.name]}: {self.reason}. {self.remedy}".rstrip()
 
@@ -51,7 +51,7 @@ class Tier:
 def choose(engine: Engine, client: Version, builder: str, *, podman: bool = False) -> Tier:
     """The best tier for an engine, a docker command (its version, () = unknown) and the setting `builder`.
 
-    An inherited DOCKER_BUILDKIT=0 plays no part: our commands set it themselves.
+    An inherited DOCKER_BUILDKIT=0 has no effect: our commands set it.
     """
     faster = "Faster: invoke engine.install"
     if podman:
@@ -63,7 +63,7 @@ def choose(engine: Engine, client: Version, builder: str, *, podman: bool = Fals
     if not engine.buildx and client >= PLUGIN_SINCE:
         return Tier("legacy", f"the docker command {dotted(client)} needs the buildx plugin for BuildKit", faster)
     if not engine.buildx:
-        return Tier("each", "there is no buildx plugin", faster)
+        return Tier("each", "no buildx plugin is installed", faster)
     if engine.buildx < MINIMUM["buildx"]:
         return Tier("each", f"buildx {dotted(engine.buildx)} is older than {dotted(MINIMUM['buildx'])}", faster)
     if engine.version < MINIMUM["engine"]:
@@ -72,13 +72,13 @@ def choose(engine: Engine, client: Version, builder: str, *, podman: bool = Fals
     return Tier("full")
 
 
-# ---- texts
+# ---- Dockerfiles
 
 
 def portable(text: str, args: Mapping[str, str], images: Mapping[str, str]) -> str:
-    """The Dockerfile for an old BuildKit: base images put in place, variables inside mount options filled in.
+    """The Dockerfile for an old BuildKit: replaces base images and expands variables in mount options.
 
-    Old clients know no named contexts, and old frontends expand variables in few mount options.
+    Old clients have no named contexts, and old frontends expand variables in few mount options.
     """
     values = {**_defaults(text), **args}
     out = []
@@ -93,7 +93,7 @@ def portable(text: str, args: Mapping[str, str], images: Mapping[str, str]) -> s
 
 
 def _mount(option: str, values: Mapping[str, str]) -> str:
-    """Variables filled in where their value is known; `${CARGO_HOME}` comes from the image and stays."""
+    """Expand variables whose value is known; `${CARGO_HOME}` comes from the image and stays."""
     return syntax.expand(option, values, keep=True)
 
 
@@ -107,7 +107,7 @@ def _from(rest: str, values: Mapping[str, str], images: Mapping[str, str]) -> st
 
 
 def _written(item: Instruction, rest: str) -> str:
-    """The instruction on one line; one with a here-document as it was."""
+    """The instruction on one line; unchanged if it has a here-document."""
     if item.body or (len(item.parts) > 1 and rest == item.rest):
         return "\n".join(part for _, part in item.parts)
     return f"{item.keyword} {rest}"
@@ -143,7 +143,7 @@ class LegacyBuild:
 
 
 def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build: LegacyBuild) -> str:
-    """A Dockerfile without `--mount` that makes the same images: manifests and stand-in sources first, then the code.
+    """A Dockerfile without `--mount` for the same images: manifests and stand-in sources first, then the code.
 
     The step with the cache mounts is replaced, our script's other step is left out, everything else stays. Raises
     `Problem` build-failed for what only BuildKit can do.
@@ -174,14 +174,14 @@ def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build:
     if not replaced:
         raise Problem(
             "build-failed",
-            "The Dockerfile has no step with a cache mount, so there is nothing to put another step in place of.",
-            hint="invoke engine.install, or take the Dockerfile of docs/how-to/adopt.md",
+            "The Dockerfile has no step with a cache mount to replace.",
+            hint="invoke engine.install, or use the Dockerfile in docs/how-to/adopt.md",
         )
     return "\n".join(out) + "\n"
 
 
 def compile_steps(build: LegacyBuild) -> list[str]:
-    """The steps in place of the one with cache mounts. Also POSIX sh, also without BuildKit's own arguments.
+    """The steps that replace the one with cache mounts. POSIX sh, without BuildKit's own arguments.
 
     A stand-in never ships: cargo's record of every package of the workspace is deleted after the dependencies are
     built, all sources are touched, and a program that holds the stand-in's word fails the build.
@@ -189,7 +189,7 @@ def compile_steps(build: LegacyBuild) -> list[str]:
     source = f"/src/{build.source}".rstrip("/.")
     folder = {"dev": "debug", "test": "debug", "bench": "release"}.get(build.profile, build.profile)
     profile = shlex.quote(build.profile)
-    # cargo keeps a directory NAME-HASH (16 digits) for each thing it built; without it the thing is built again
+    # cargo keeps a directory NAME-HASH (16 digits) for each unit; without it, cargo builds the unit again
     marks = " -o ".join(f"-name {shlex.quote(m + '-' + '?' * 16)}" for m in build.members)
     copies = [
         f"mkdir -p {build.out}/{b}/bin && cp {source}/target/{folder}/{b} {build.out}/{b}/bin/service"
@@ -216,7 +216,7 @@ def compile_steps(build: LegacyBuild) -> list[str]:
 
 
 def stubs(manifest: Mapping[str, object], files: Iterable[str]) -> dict[str, str]:
-    """Stand-in sources of one package by path: what cargo needs to see before it believes the manifest.
+    """Stand-in sources of one package by path: what cargo requires before it accepts the manifest.
 
     `files` are the package's real files (relative, with /), from which cargo guesses its targets.
     """

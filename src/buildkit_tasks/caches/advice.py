@@ -1,4 +1,4 @@
-"""When to clear a cache, which, and what it will cost. Pure: a view and the opened mounts in, advice out."""
+"""When to clear which cache, and what it will cost. Pure: a view and the opened mounts in, advice out."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .view import Cache
 #: A target mount this many times the size of what its programs need is worth a sweep.
 USEFUL = 1.5
 
-#: Seconds after which a registry index is old: cargo then transfers most of it again at the next change anyway.
+#: Seconds after which a registry index is old: cargo then downloads most of it again at the next change anyway.
 INDEX_AGE = 90 * 86400
 
-#: Bytes below which nothing is worth a word.
+#: Bytes below which we recommend nothing.
 SMALL = 50 * 10**6
 
 
 @dataclass(frozen=True)
 class Advice:
-    """One thing to do: the reason, the exact command, the bytes it frees, and its price for the next build."""
+    """One recommendation: the reason, the exact command, the bytes it frees, and its cost for the next build."""
 
     why: str
     command: str
@@ -32,7 +32,7 @@ class Advice:
 
 
 def advise(cache: Cache, contents: Mapping[str, Content], min_disk: int) -> tuple[Advice, ...]:
-    """What is worth doing now, most bytes first; empty where nothing is. `min_disk` in bytes."""
+    """What is worth doing now, most bytes first. `min_disk` in bytes."""
     found: list[Advice] = []
     for mount in cache.mounts:
         if mount.project != cache.scope:
@@ -43,7 +43,7 @@ def advise(cache: Cache, contents: Mapping[str, Content], min_disk: int) -> tupl
             found.append(Advice(f"no Dockerfile declares {mount.name} any more", clear, mount.size, "nothing"))
         elif "duplicate" in flags:
             extra = mount.size - max(r.size for r in mount.records)
-            found.append(Advice(f"{mount.name} exists more than once", clear, extra, "it is filled again"))
+            found.append(Advice(f"{mount.name} exists more than once", clear, extra, "the next build fills it again"))
         if mount.name in contents and mount.kind == "target":
             found += _target(mount.name, contents[mount.name])
         if mount.name in contents and mount.kind == "cargo-registry":
@@ -56,7 +56,7 @@ def advise(cache: Cache, contents: Mapping[str, Content], min_disk: int) -> tupl
                 f"only {units.human(cache.disk_free)} of the disk are free",
                 f"invoke cache.trim --keep {want // 10**6}MB",
                 total - want,
-                "what it deletes last is listed first by --dry-run",
+                "see --dry-run for what it deletes",
             )
         )
     return tuple(sorted(found, key=lambda a: -a.frees))
@@ -69,7 +69,7 @@ def _target(name: str, content: Content) -> list[Advice]:
     found = []
     if stale > SMALL and stale + live > USEFUL * live:
         why = f"{name} is {(stale + live) / max(live, 1):.1f} times as large as what its programs need"
-        found.append(Advice(why, "invoke cache.trim", stale, "nothing: only leftovers go"))
+        found.append(Advice(why, "invoke cache.trim", stale, "nothing: only leftovers are deleted"))
     if len(inside.bases) > 1:
         old = sorted(inside.bases.items(), key=lambda b: b[1])[:-1]
         size = sum(t.size for t in inside.trees if t.base in {b for b, _ in old})
@@ -80,7 +80,7 @@ def _target(name: str, content: Content) -> list[Advice]:
                     f"{name} holds {len(old)} trees of toolchains that were used before the last one",
                     f"invoke cache.trim --keep {max(1, (live + stale - size) // 10**6)}MB",
                     size,
-                    f"{crates} crates compile again if you go back to an old toolchain, nothing otherwise",
+                    f"{crates} crates compile again if you return to an old toolchain, else nothing",
                 )
             )
     return found
@@ -91,6 +91,6 @@ def _registry(name: str, content: Content, cache: Cache) -> list[Advice]:
     size = sum(e.size for e in content.entries)
     age = cache.now.timestamp() - newest
     if newest and age > INDEX_AGE and size > SMALL:
-        why = f"the registry index in {name} was last brought up to date {units.days(age)} ago"
+        why = f"the registry index in {name} was last updated {units.days(age)} ago"
         return [Advice(why, "invoke cache.clear --mount cargo-registry", size, "all crates are downloaded again")]
     return []

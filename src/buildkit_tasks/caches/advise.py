@@ -1,4 +1,4 @@
-"""When to clear which cache, with the command and its price."""
+"""Recommend what to clear, with the command and its cost."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .look import look
 
 
 def advice(session: Session, *, builder: str = "") -> None:
-    """Look at the mounts from outside and inside, and say what is worth doing now."""
+    """Look at the mounts and into them, and recommend what is worth doing now."""
     project = discover(session)
     found = look(session, project, builder=builder, settle=True)
     contents = mount_open.listing(session, project, [m for m in own(session, found) if not m.in_use], builder)
-    told = cache_advice.advise(found, contents, session.settings.caches.min_free)
+    recommended = cache_advice.advise(found, contents, session.settings.caches.min_free)
     if session.report.json_only:
-        session.report.envelope({"advice": [a.__dict__ for a in told]})
+        session.report.envelope({"advice": [a.__dict__ for a in recommended]})
         return
-    if not told:
+    if not recommended:
         session.report.answer("nothing to clear: the caches hold what the next builds need")
         return
-    rows = [(a.why, a.command, units.human(a.frees), a.price) for a in told]
+    rows = [(a.why, a.command, units.human(a.frees), a.price) for a in recommended]
     session.report.table(("why", "do", "frees", "price"), rows)

@@ -1,8 +1,8 @@
-"""What fills a mount, and what of it no build needs any more. Pure: a listing of the mount in, a decision out.
+"""What takes space in a mount, and what no build needs any more. Pure: a listing of the mount in, a decision out.
 
-Only cargo knows which of its files are needed; it says so in its fingerprints: each names the fingerprints that it was
-made from. So what the programs in a profile directory were made from is found by walking from them, and everything
-that no walk reaches is left over from an older lock file, feature set or compiler flag. Nothing is guessed from ages.
+Only cargo knows which of its files are needed. Each fingerprint names the fingerprints it was made from, so a walk from
+the programs in a profile directory finds everything they were made from. What no walk reaches is left over from an
+older lock file, feature set or compiler flag. Ages play no part.
 https://doc.rust-lang.org/nightly/nightly-rustc/cargo/core/compiler/fingerprint/
 """
 
@@ -45,7 +45,7 @@ class Content:
 class Tree:
     """A profile directory of cargo's, such as `1-0123abcd/target/release`.
 
-    `stale` and `incremental` are paths that may go, with their bytes; `why_not` says why nothing is called stale here.
+    `stale` and `incremental` are deletable paths with their bytes; `why_not` says why nothing counts as stale here.
     """
 
     path: str
@@ -60,7 +60,7 @@ class Tree:
 
     @property
     def size(self) -> int:
-        """All of its bytes."""
+        """Its size in bytes."""
         return sum(self.bytes.values())
 
 
@@ -74,7 +74,7 @@ class Inside:
 
 
 def read(listing: str, texts: str, generation: str = "") -> Content:
-    """The content from `find -exec stat` lines and `grep -H` lines. Odd names are passed over: never cargo's."""
+    """The content from `find -exec stat` lines and `grep -H` lines. Skips odd names: cargo never makes them."""
     entries = []
     for line in listing.splitlines():
         if found := _ENTRY.fullmatch(line):
@@ -91,7 +91,7 @@ def read(listing: str, texts: str, generation: str = "") -> Content:
 
 
 def take_apart(content: Content) -> Inside:
-    """Every profile directory, wherever it lies in the mount, and what is outside of them."""
+    """Every profile directory, wherever it is in the mount, and everything else."""
     roots = sorted(
         e.path.removesuffix("/.fingerprint")
         for e in content.entries
@@ -113,7 +113,7 @@ def take_apart(content: Content) -> Inside:
 
 
 def workspace_members(texts: Mapping[str, str]) -> frozenset[str]:
-    """Names of the packages that the lock files in the synced sources have no source for: the workspace's own."""
+    """Names of the packages without a source in the synced lock files: the workspace's own."""
     return frozenset(
         name
         for path, text in texts.items()
@@ -194,7 +194,7 @@ def _tree(root: str, entries: Sequence[Entry], texts: Mapping[str, str], members
             other += size
         else:
             other += size
-    for unit in units.values():  # an object without a fingerprint is known by its file's name only
+    for unit in units.values():  # an object without a fingerprint is only known by its file name
         if not unit.package and unit.paths:
             unit.package = _HASH.sub("", next(iter(unit.paths)).rpartition("/")[2].split(".")[0]).removeprefix("lib")
     live, why_not = _walk(units, {linked[inode] for inode in programs if inode in linked})
@@ -247,10 +247,10 @@ def _read_print(unit: _Unit, name: str, text: str) -> None:
 
 
 def _walk(units: Mapping[str, _Unit], roots: Iterable[str]) -> tuple[set[str], str]:
-    """Hashes of the units that the programs were made from, and why the answer is "all" where it is not certain."""
+    """Hashes of the units that the programs were made from; if that is uncertain, all units and the reason."""
     todo = list(roots)
     if not todo:
-        return set(units), "no program tells what is needed" if units else ""
+        return set(units), "no program to start from" if units else ""
     by_print: dict[str, list[str]] = {}
     by_name: dict[str, list[str]] = {}
     for key, unit in units.items():
@@ -270,11 +270,11 @@ def _walk(units: Mapping[str, _Unit], roots: Iterable[str]) -> tuple[set[str], s
             return set(units), f"cargo's fingerprint of {unit.package} cannot be read"
         for crate, digest in unit.needs:
             # A service built alone leaves the others' fingerprints pointing at an older state of a shared crate:
-            # then every unit of that name may be the one.
+            # then it may be any unit of that name.
             name = unit.package if crate == "build_script_build" else crate
             found = by_print.get(digest) or by_name.get(name.replace("-", "_"))
             if not found:
-                return set(units), f"{unit.package} was made from {crate}, which is not there under that name"
+                return set(units), f"{unit.package} was made from {crate}, which is missing under that name"
             todo += found
     return live, ""
 
@@ -305,7 +305,7 @@ def _sessions(sessions: Mapping[str, Sequence[Entry]], crates: Sequence[str] | N
 
 
 def _current(files: Sequence[Entry], place: str) -> str:
-    """The newest finished session in a crate's incremental directory: the only one that rustc goes on from.
+    """The newest finished session in a crate's incremental directory: the only one that rustc continues from.
 
     Names are `s-TIME-RANDOM-HASH`, and end in `-working` until they are finished.
     https://github.com/rust-lang/rust/blob/1.80.0/compiler/rustc_incremental/src/persist/fs.rs
@@ -354,8 +354,8 @@ def wanted_crates(locks: Iterable[str]) -> tuple[frozenset[tuple[str, str]], fro
     return frozenset(crates), frozenset(revisions)
 
 
-def told(inside: Inside, largest: int = 5) -> dict[str, object]:
-    """For people and JSON: bytes by category for each profile directory, and the largest crates."""
+def summary(inside: Inside, largest: int = 5) -> dict[str, object]:
+    """For users and JSON: bytes by category for each profile directory, and the largest crates."""
     crates: dict[str, int] = {}
     for tree in inside.trees:
         for crate, bytes_ in tree.crates.items():

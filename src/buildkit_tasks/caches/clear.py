@@ -1,4 +1,4 @@
-"""Clear caches: exactly what was chosen, shown first, listed again before it goes, never what a build holds."""
+"""Clear caches: exactly what was chosen; shows it first, lists it again before deleting, skips what a build uses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from . import rescue
 from .look import declared, records, seconds
 from .records import Chosen, Record, Selection
 
-#: Records that one prune call removes; the ids make up one filter, and a filter has to fit into a command line.
+#: Records per prune call: their ids form one filter, which must fit on a command line.
 AT_ONCE = 200
 
 
@@ -32,9 +32,9 @@ def clear(
     confirm: str = "",
     dry_run: bool = False,
 ) -> None:
-    """Show what a selection takes, ask, delete. `confirm` is the word typed for `everything`, asked for when empty.
+    """Show what a selection deletes, ask, delete. `confirm` is the word for `everything`; asks for it if empty.
 
-    Problems: bad-argument, unknown-service, consent-missing, cache-missing (a mount that is not there).
+    Problems: bad-argument, unknown-service, consent-missing, cache-missing (no such mount).
     """
     project = discover(session)
     wanted = replace(
@@ -57,12 +57,12 @@ def clear(
         session.report.table(("what", "record", "size", "last used"), [_row(r) for r in _shown(chosen.records)])
     if services:
         _tell_sharers(session, project, services, wanted)
-    what = f"{len(chosen.records)} records go, {units.human(chosen.size)}{_held(chosen)}"
+    what = f"{len(chosen.records)} records will be deleted, {units.human(chosen.size)}{_held(chosen)}"
     if dry_run or not _consents(session, what, wanted, confirm):
         _answer(session, {**content, "freed": 0, "dry_run": dry_run})
         session.report.say(f"nothing was changed; {what}" if dry_run else "nothing was changed")
         return
-    # Between showing and consenting minutes may pass: only what is still there, still chosen and still free goes.
+    # The user may take minutes to answer: delete only what still exists, is still chosen and is still unused.
     shown = {r.id for r in chosen.records}
     now = choose(session, project, wanted, builder)
     gone, kept = delete(session, project, [r for r in now.records if r.id in shown], builder)
@@ -71,11 +71,11 @@ def clear(
     _answer(session, {**content, "freed": freed, "kept": [_told(r) for r in kept], "dry_run": False})
     session.report.say(f"freed {units.human(freed)}{_price(gone)}{_held(now)}")
     if kept:
-        session.report.warn(f"{len(kept)} records stayed: builds use them")
+        session.report.warn(f"kept {len(kept)} records that builds are using")
 
 
 def _first(session: Session, project: Project, selection: Selection, builder: str, *, dry_run: bool) -> Chosen | None:
-    """What is chosen. A builder that cannot list its cache is repaired first; None if everything goes anyway."""
+    """What is chosen. Repairs a builder that cannot list its cache; None if everything will be deleted anyway."""
 
     def ask() -> Chosen:
         return choose(session, project, selection, builder)
@@ -93,25 +93,25 @@ def _first(session: Session, project: Project, selection: Selection, builder: st
 
 
 def _clear_unlisted(session: Session, builder: str, confirm: str) -> None:
-    """Everything, of a builder that cannot list what that is."""
-    what = "the whole build cache goes, which the builder cannot list, of every project on this builder"
+    """Clear everything on a builder that cannot list its cache."""
+    what = "the whole build cache of every project on this builder will be deleted; the builder cannot list it"
     agreed = session.report.typed(what, "everything", confirm)
     if agreed:
         run.check(session.world, docker.remove_all_cache(session.root, builder))
         cache_mark.forget(session)
     _answer(session, {"selected": [], "held": [], "freed": None, "dry_run": False})
-    session.report.say("the build cache was cleared" if agreed else "nothing was changed")
+    session.report.say("cleared the build cache" if agreed else "nothing was changed")
 
 
 def choose(session: Session, project: Project, selection: Selection, builder: str) -> Chosen:
-    """What the selection means in the listing of this moment. Raises `Problem` cache-missing."""
+    """What the selection means in the current listing. Raises `Problem` cache-missing."""
     found = records(session, project.engine, builder, settle=selection.project)
     chosen = cache_records.choose(found, selection)
     if chosen.unknown:
         known = sorted({m.name for m in cache_records.mounts(found) if m.project == selection.project})
         raise Problem(
             "cache-missing",
-            f"There is no mount or kind {chosen.unknown[0]!r}.",
+            f"No mount or kind is named {chosen.unknown[0]!r}.",
             causes=[f"mounts of {selection.project}: {', '.join(known) or 'none'}"],
             hint=f"invoke cache    (lists all; kinds: {', '.join((*mount_ids.KINDS, cache_records.LAYERS))})",
         )
@@ -121,14 +121,14 @@ def choose(session: Session, project: Project, selection: Selection, builder: st
 def delete(
     session: Session, project: Project, going: Sequence[Record], builder: str
 ) -> tuple[list[Record], list[Record]]:
-    """Delete records; returns those that are gone and those that stayed, by a listing made afterwards.
+    """Delete records; lists the cache again and returns the deleted and the kept ones.
 
-    Layers stay while any build runs on the builder: builds share them by content, whatever their project, and one that
+    Layers stay while any build runs on the builder: builds of all projects share them by content, and one that
     loses a layer under its hands fails (`failed to solve: not found`; seen with engine 26.1). Mounts have no such tie.
     """
     asked = list(going)
     if any(not r.is_mount for r in going) and any(not r.reclaimable for r in records(session, project.engine, builder)):
-        session.report.warn("a build is running: layers are left alone, because it could fail without them")
+        session.report.warn("a build is running: keeping the layers, because it could fail without them")
         going = [r for r in going if r.is_mount]
     for at in range(0, len(going), AT_ONCE):
         ids = [r.id for r in going[at : at + AT_ONCE]]
@@ -138,7 +138,7 @@ def delete(
 
 
 def _ids(project: Project, services: Sequence[str]) -> tuple[str, ...]:
-    """Ids of the mounts that these services' builds use, with every platform that is there filled in."""
+    """Ids of the mounts that these services' builds use, for every platform present."""
     chosen = compose.select(project.workspace, services)
     return declared(chosen)
 
@@ -170,7 +170,7 @@ def _told(record: Record) -> dict[str, object]:
 
 
 def _shown(found: Sequence[Record]) -> list[Record]:
-    """Every mount and the largest layers: a list of a thousand layers tells nobody anything."""
+    """Every mount and the largest layers: nobody reads a list of a thousand layers."""
     layers = sorted((r for r in found if not r.is_mount), key=lambda r: -r.size)
     return [*(r for r in found if r.is_mount), *layers[:20]]
 
@@ -181,7 +181,7 @@ def _row(record: Record) -> tuple[str, str, str, str]:
 
 
 def _held(chosen: Chosen) -> str:
-    return f" ({len(chosen.held)} more are in use by a running build and stay)" if chosen.held else ""
+    return f" ({len(chosen.held)} more are in use by a running build and will be kept)" if chosen.held else ""
 
 
 def _price(gone: Sequence[Record]) -> str:

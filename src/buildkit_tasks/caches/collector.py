@@ -1,7 +1,7 @@
-"""What a builder's own garbage collection will do to cache mounts, and a policy that spares them. Pure.
+"""What a builder's own garbage collection does to cache mounts, and a policy that keeps them. Pure.
 
-The rules are the builder's own words (`docker buildx inspect`), so nothing depends on a list of versions. One trap is
-known: a filter with commas asks for all of its terms at once. A record has one type, so `type==a,type==b` matches none;
+The rules come from `docker buildx inspect`, not from a list of versions. One trap is
+known: a filter with commas requires all of its terms at once. A record has one type, so `type==a,type==b` matches none;
 default policies had such a filter until mid-2026 (moby/buildkit#6856, moby/moby#52814).
 """
 
@@ -20,14 +20,14 @@ from buildkit_tasks.core.model import Version
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$")
 
-#: The first versions whose policies call the floor reservedSpace and know a ceiling, maxUsedSpace.
+#: The first versions whose policies have reservedSpace for the floor and maxUsedSpace for the ceiling.
 SPACE_ENGINE: Version = (28,)
 SPACE_BUILDKIT: Version = (0, 17)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of a policy. `filters`: any of them matches; sizes in bytes, `keep` seconds; 0 where not set."""
+    """One rule of a policy. `filters`: any of them matches; sizes in bytes, `keep` seconds; 0 if not set."""
 
     filters: tuple[str, ...]
     keep: int
@@ -37,18 +37,18 @@ class Rule:
 
     @property
     def takes_mounts(self) -> bool:
-        """True where it can match a cache mount."""
+        """True if it can match a cache mount."""
         return not self.filters or any(f == "type==exec.cachemount" for f in self.filters)
 
     @property
     def impossible(self) -> bool:
-        """True where no record can match: several types asked for at once."""
+        """True if no record can match: it requires several types at once."""
         return bool(self.filters) and all(f.count("type==") > 1 for f in self.filters)
 
 
 @dataclass(frozen=True)
 class Collector:
-    """A builder as `docker buildx inspect` tells it."""
+    """A builder as `docker buildx inspect` prints it."""
 
     name: str
     driver: str
@@ -63,7 +63,7 @@ def parse(text: str) -> Collector:
     for line in text.splitlines():
         key, colon, value = line.strip().partition(":")
         if re.match(r"GC Policy rule#0", line.strip()) and rules:
-            break  # the next node: one policy is enough to tell
+            break  # the next node: one policy is enough
         if key.startswith("GC Policy rule"):
             rules.append({})
         elif colon and rules and line.startswith((" ", "\t")):
@@ -89,26 +89,26 @@ def _rule(values: dict[str, str]) -> Rule:
 
 
 def verdict(collector: Collector) -> tuple[str, ...]:
-    """What will happen to cache mounts, in sentences; the first is the answer."""
+    """What happens to cache mounts, in sentences; the first is the answer."""
     if not collector.rules:
         return (
             "off: this builder deletes nothing by itself, the caches grow until the disk is full",
             "`invoke cache.trim --keep 10GB` or the setting caches.budget keeps this project's below a size",
         )
-    told = []
+    details = []
     for number, rule in enumerate(collector.rules):
         if rule.impossible:
             types = " and ".join(re.findall(r"type==([\w.]+)", " ".join(rule.filters)))
-            told.append(f"rule {number} has no effect: its filter asks for the types {types} at once")
+            details.append(f"rule {number} has no effect: its filter requires the types {types} at once")
         elif rule.takes_mounts:
-            told.append(f"rule {number} takes mounts {_when(rule)}")
+            details.append(f"rule {number} deletes mounts {_when(rule)}")
         else:
-            told.append(f"rule {number} spares mounts (only {' or '.join(rule.filters)})")
+            details.append(f"rule {number} keeps mounts (only {' or '.join(rule.filters)})")
     effective = [r for r in collector.rules if r.takes_mounts and not r.impossible]
     if not effective:
-        return ("on, and cache mounts are spared", *told)
+        return ("on, and keeps cache mounts", *details)
     first = min(effective, key=lambda r: (r.most or r.reserved or 0, r.keep))
-    return (f"on: cache mounts go {_when(first)}, those used longest ago first", *told)
+    return (f"on: cache mounts are deleted {_when(first)}, least recently used first", *details)
 
 
 def _when(rule: Rule) -> str:
@@ -124,13 +124,13 @@ def _when(rule: Rule) -> str:
 
 
 def daemon_policy(limit: int, engine: Version) -> dict[str, Any]:
-    """The `builder.gc` section of daemon.json: layers and context copies are collected, no rule matches a mount.
+    """The `builder.gc` section of daemon.json: collects layers and context copies; no rule matches a mount.
 
-    `limit` in bytes is for the whole build cache, as the engine counts it: mounts fill it as well.
+    `limit` in bytes is for the whole build cache as the engine counts it, mounts included.
     """
     key = "maxUsedSpace" if engine >= SPACE_ENGINE else "keepStorage"
     size = _decimal(limit)
-    # one filter a rule: the daemon refuses a list (moby/moby#52814)
+    # one filter per rule: the daemon refuses a list (moby/moby#52814)
     return {
         "enabled": True,
         "policy": [
@@ -142,7 +142,7 @@ def daemon_policy(limit: int, engine: Version) -> dict[str, Any]:
 
 
 def daemon_text(existing: str, limit: int, engine: Version) -> str:
-    """daemon.json with that section put in; everything else stays. Raises `Problem` settings-invalid."""
+    """daemon.json with that section added; keeps everything else. Raises `Problem` settings-invalid."""
     try:
         content = json.loads(existing) if existing.strip() else {}
         if not isinstance(content, dict) or not isinstance(content.get("builder", {}), dict):
@@ -154,7 +154,7 @@ def daemon_text(existing: str, limit: int, engine: Version) -> str:
 
 
 def buildkitd_text(limit: int, buildkit: Version) -> str:
-    """buildkitd.toml for docker-container and remote builders: the same policy in BuildKit's own words."""
+    """buildkitd.toml for docker-container and remote builders: the same policy in BuildKit's syntax."""
     key = "maxUsedSpace" if buildkit >= SPACE_BUILDKIT else "keepBytes"
     value = f'"{_decimal(limit)}"' if buildkit >= SPACE_BUILDKIT else str(limit)
     rules = "".join(
@@ -162,11 +162,11 @@ def buildkitd_text(limit: int, buildkit: Version) -> str:
         for worker in ("oci", "containerd")
         for kind in ("source.local", "source.git.checkout", "regular")
     )
-    return f"# layers and context copies are collected, cache mounts are not\n[worker.oci]\n  gc = true\n{rules}"
+    return f"# collects layers and context copies, but not cache mounts\n[worker.oci]\n  gc = true\n{rules}"
 
 
 def diff(before: str, after: str, name: str) -> str:
-    """A unified diff to show before anything is written; empty where nothing changes."""
+    """A unified diff to show before writing; empty if nothing changes."""
     lines: Sequence[str] = list(
         difflib.unified_diff(before.splitlines(True), after.splitlines(True), name, f"{name} (proposed)")
     )

@@ -1,4 +1,4 @@
-"""The builder's own garbage collection: what it will do to the caches, and a policy that spares them."""
+"""The builder's own garbage collection: what it does to the caches, and a policy that keeps the mounts."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from . import collector
 from .collector import Collector
 from .look import records, size
 
-#: Where dockerd reads its settings unless told otherwise.
+#: Where dockerd reads its settings by default.
 DAEMON = Path("/etc/docker/daemon.json")
 
 
 def show(session: Session, *, builder: str = "") -> None:
-    """Say what will happen to the cache mounts of a builder."""
+    """Print what happens to a builder's cache mounts."""
     found = inspect(session, builder)
-    told = collector.verdict(found)
+    verdict = collector.verdict(found)
     if session.report.json_only:
         rules = [{**r.__dict__, "takes_mounts": r.takes_mounts, "impossible": r.impossible} for r in found.rules]
-        content = {"builder": found.name, "driver": found.driver, "rules": rules, "verdict": told[0]}
+        content = {"builder": found.name, "driver": found.driver, "rules": rules, "verdict": verdict[0]}
         session.report.envelope({"gc": content})
         return
-    session.report.answer(f"garbage collection of {found.name} ({found.driver} driver): {told[0]}")
-    for line in told[1:]:
+    session.report.answer(f"garbage collection of {found.name} ({found.driver} driver): {verdict[0]}")
+    for line in verdict[1:]:
         session.report.answer(f"  {line}")
 
 
 def propose(session: Session, *, keep: str = "", builder: str = "", write: bool = False) -> None:
-    """Print a policy that spares the mounts, as a diff; with `write` put it in place after consent.
+    """Print a policy that keeps the mounts, as a diff; with `write`, install it after consent.
 
-    `keep` is for the whole build cache; empty: twice of what is there now, at least 20 GB. Problems: bad-argument,
+    `keep` is for the whole build cache; empty: twice the current size, at least 20 GB. Problems: bad-argument,
     consent-missing, settings-invalid, command-failed (the file cannot be written).
     """
     project = discover(session)
@@ -50,14 +50,14 @@ def propose(session: Session, *, keep: str = "", builder: str = "", write: bool 
     before = path.read_text("utf-8") if path.is_absolute() and path.is_file() else ""
     changes = collector.diff(before, text, str(path))
     if not changes:
-        session.report.say(f"{path} has this policy already")
+        session.report.say(f"{path} already has this policy")
         return
     session.report.answer(changes)
     if not write:
-        session.report.say("nothing was written; --write asks and writes")
+        session.report.say("nothing was written; use --write to write it")
         return
     if found.driver == "remote":
-        session.report.say(f"put this into the buildkitd.toml of the builder's own machine; {then}")
+        session.report.say(f"add this to buildkitd.toml on the builder's machine; {then}")
         return
     if not session.report.consent(f"write {path}"):
         session.report.say("nothing was changed")
@@ -67,7 +67,7 @@ def propose(session: Session, *, keep: str = "", builder: str = "", write: bool 
 
 
 def inspect(session: Session, builder: str = "") -> Collector:
-    """The builder's own words. Raises `Problem` bad-argument for one that is not there."""
+    """The builder's own rules. Raises `Problem` bad-argument if the builder does not exist."""
     result = run.capture(session.world, docker.builder_details(session.root, builder))
     if result.code != 0:
         raise Problem(
@@ -80,7 +80,7 @@ def inspect(session: Session, builder: str = "") -> Collector:
 
 
 def _proposal(session: Session, found: Collector, engine: Engine, limit: int) -> tuple[Path, str, str]:
-    """The file, its new text, and what makes it take effect."""
+    """The file, its new text, and when it takes effect."""
     if found.driver == "docker":
         before = DAEMON.read_text("utf-8") if DAEMON.is_file() else ""
         return DAEMON, collector.daemon_text(before, limit, engine.version), "it takes effect when dockerd restarts"
@@ -90,12 +90,12 @@ def _proposal(session: Session, found: Collector, engine: Engine, limit: int) ->
         return Path("buildkitd.toml"), text, "it takes effect when buildkitd restarts"
     home = Path(session.world.env.get("DOCKER_CONFIG") or session.world.home / ".docker")
     path = home / "buildx" / "buildkitd.default.toml"
-    then = f"new builders take it; {found.name} keeps its rules and caches until it is made anew"
+    then = f"new builders use it; {found.name} keeps its rules and caches until it is created again"
     return path, text, then
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replace a file in one step, mode kept, the old one beside it as *.before."""
+    """Replace a file atomically; keeps its mode, and the old file as *.before."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
@@ -112,5 +112,5 @@ def _replace(path: Path, text: str) -> None:
         raise Problem(
             "command-failed",
             f"{path} cannot be written: {error.strerror}.",
-            hint="sudo, or write the text above yourself",
+            hint="use sudo, or write the text above yourself",
         ) from error

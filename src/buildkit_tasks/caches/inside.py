@@ -1,4 +1,4 @@
-"""Look into the project's mounts: what fills them."""
+"""Look into the project's mounts: what takes space in them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .view import Cache
 
 
 def opened(session: Session, project: Project, found: Cache, *, largest: int = 5) -> Cache:
-    """The same view with what is inside of the project's own mounts. A mount that a build holds is not waited for."""
+    """The same view with the content of the project's own mounts. Skips a mount that a build is using."""
     ours = own(session, found)
     for mount in ours:
         if mount.in_use:
@@ -26,14 +26,14 @@ def opened(session: Session, project: Project, found: Cache, *, largest: int = 5
 
 
 def own(session: Session, found: Cache) -> list[Mount]:
-    """The mounts that the project's builds use: declared by its Dockerfiles, in the namespace in force."""
+    """The mounts that the project's builds use: declared by its Dockerfiles, in the current namespace."""
     space = session.settings.caches.namespace
     return [m for m in found.mounts if m.project == found.scope and m.namespace == space and found.is_declared(m.id)]
 
 
 def _told(mount: Mount, content: Content, largest: int) -> dict[str, object]:
     if mount.kind == "target":
-        return cargo_tree.told(cargo_tree.take_apart(content), largest)
+        return cargo_tree.summary(cargo_tree.take_apart(content), largest)
     parts: dict[str, int] = {}
     for entry in content.entries:
         part = entry.path.partition("/")[0]

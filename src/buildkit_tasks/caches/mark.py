@@ -1,4 +1,4 @@
-"""One file per builder, profile and mounts: there, something was built. A build that finds it pulls nothing."""
+"""One file per builder, profile and mounts says that something was built. A build that finds it pulls nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from buildkit_tasks.project.discover import Project
 
 
 def path(session: Session, project: Project, request: BuildRequest) -> Path:
-    """The file for what a request would fill."""
+    """The file for the mounts that a request would fill."""
     settings = session.settings
     profile = request.profile or settings.build.profile
     where = (project.engine.id, builder_choice.named(session))
@@ -21,7 +21,7 @@ def path(session: Session, project: Project, request: BuildRequest) -> Path:
 
 
 def forget(session: Session) -> None:
-    """After mounts were cleared: the next build looks into them again."""
+    """Forget the marks after mounts were cleared: the next build looks into them again."""
     for mark in _folder(session).glob("*"):
         mark.unlink(missing_ok=True)
 

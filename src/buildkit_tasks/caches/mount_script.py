@@ -1,4 +1,4 @@
-"""The Dockerfiles of short builds that open cache mounts: to list what is inside, to remove paths, to empty. Pure text.
+"""The Dockerfiles of short builds that open cache mounts: to list them, remove paths, or empty them. Pure text.
 
 A mount is opened with the sharing that the project's own Dockerfile gives it. Any other would not wait for a build that
 holds it but make a second, empty mount of the same id:
@@ -29,10 +29,10 @@ CHANGED = 75
 #: it, and 4,096 are the kernel's limit.
 LONG_PATH = 2000
 
-#: What the step of `emptying` says of a mount that it has emptied, before the mount's number.
+#: What the step of `emptying` prints for an emptied mount, before the mount's number.
 EMPTIED = "buildkit-tasks: emptied "
 
-# Directories that cargo or the compile program change with every build; their times tell one state from another.
+# Directories that cargo or the compile program change with every build; their times identify a state.
 _GENERATION = (
     "find . -maxdepth 5 \\( -path './*/state/*' -o -name deps -o -name .fingerprint -o -name build"
     " -o -name incremental -o -path './cache/*' -o -path './src/*' -o -path './checkouts/*' \\)"
@@ -68,7 +68,7 @@ def listing(base: str, mounts: Sequence[Opened], nonce: str) -> str:
 
 
 def removal(base: str, mounts: Sequence[Opened], generations: Sequence[str], nonce: str) -> str:
-    """Removes the paths in the context's files `N` from the N-th mount, all or none: not where a mount has changed.
+    """Removes the paths in the context's files `N` from the N-th mount, all or none: nothing if a mount has changed.
 
     Every mount is checked before anything goes, and all are held until it is done. Fingerprints go first (the files
     are in that order): a removal that is killed leaves objects that cargo no longer knows, never the reverse.
@@ -82,7 +82,7 @@ def removal(base: str, mounts: Sequence[Opened], generations: Sequence[str], non
 
 
 def emptying(base: str, mounts: Sequence[Opened], nonce: str) -> str:
-    """Empties the mounts that hold a path of `LONG_PATH` bytes or more; the others stay as they are."""
+    """Empties the mounts that contain a path of `LONG_PATH` bytes or more; keeps the others."""
     long = f"LC_ALL=C awk 'length >= {LONG_PATH} {{ found = 1; exit }} END {{ exit !found }}'"
     steps = [
         # a newline in a name must not make two short lines of a long one
@@ -95,17 +95,17 @@ def emptying(base: str, mounts: Sequence[Opened], nonce: str) -> str:
 
 def _dockerfile(base: str, mounts: Sequence[Opened], nonce: str, steps: Sequence[str], extra: str = "") -> str:
     flags = " ".join(f"--mount=type=cache,id={m.id},target=/mnt/{n},sharing={m.sharing}" for n, m in enumerate(mounts))
-    # the nonce makes the step a new one: what a mount holds is no part of BuildKit's key
+    # the nonce makes it a new step: a mount's content is not part of BuildKit's key
     shell = "; ".join(f"({step}) || exit $?" for step in steps)
     return f"FROM {_checked('image', base)} AS open\nRUN {extra}{flags} : {nonce}; {shell}\n"
 
 
 def _checked(what: str, text: str) -> str:
-    """The text, if it has the form of what it is. Raises `Problem` cache-missing."""
+    """The text, if it has the expected form. Raises `Problem` cache-missing."""
     if not _FORMS[what].fullmatch(text):
         raise Problem(
             "cache-missing",
             f"The {what} {text[:200]!r} of a cache mount cannot be written into a Dockerfile.",
-            hint="invoke cache.clear    (whole mounts are cleared without a look inside)",
+            hint="invoke cache.clear    (clears whole mounts without opening them)",
         )
     return text

@@ -13,7 +13,7 @@ from . import view as cache_view
 
 
 def view(session: Session, *, builder: str = "", older: str = "14d", inside: bool = False) -> None:
-    """Like `cache.view`; of a builder with several nodes, node by node. Problems as there, and builder-missing."""
+    """Like `cache.view`, but node by node for a builder with several. Same problems, and builder-missing."""
     name = builder or builder_choice.named(session)
     found = builder_choice.look(session, name) if name else None
     if found and len(found.nodes) > 1:
@@ -23,23 +23,23 @@ def view(session: Session, *, builder: str = "", older: str = "14d", inside: boo
 
 
 def _nodes(session: Session, found: Builder, unseen: float) -> None:
-    """A table for each node. buildx lists the records of all nodes as one; the nodes' own builders keep them apart."""
+    """A table per node. buildx lists the records of all nodes together; each node's own builder lists only its own."""
     project = discover(session)
-    told = []
+    nodes = []
     for node in found.nodes:
         if not node.running:
             session.report.warn(f"{node.name} ({node.endpoint}) does not answer")
-            told.append({"node": node.name, "endpoint": node.endpoint, "answers": False})
+            nodes.append({"node": node.name, "endpoint": node.endpoint, "answers": False})
             continue
         single = node_builder(session, found, node)
         if single == found.name:
-            session.report.warn(f"{node.name} cannot be asked alone: it was not added by invoke builder.create")
+            session.report.warn(f"{node.name} cannot be listed on its own: invoke builder.create did not add it")
             continue
         here = cache_look.look(session, project, builder=single, unseen=unseen)
-        told.append({"node": node.name, "endpoint": node.endpoint, "answers": True, **cache_view.document(here)})
+        nodes.append({"node": node.name, "endpoint": node.endpoint, "answers": True, **cache_view.document(here)})
         if not session.report.json_only:
             session.report.answer(f"{node.name} ({node.endpoint})")
             session.report.table(cache_view.HEADINGS, cache_view.rows(here, bars=session.report.fancy))
             session.report.answer(cache_view.summary(here) + "\n")
     if session.report.json_only:
-        session.report.envelope({"builder": found.name, "nodes": told})
+        session.report.envelope({"builder": found.name, "nodes": nodes})

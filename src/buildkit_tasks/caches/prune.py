@@ -1,4 +1,4 @@
-"""Free disk: this project's untagged images and old build cache. Never volumes, never what may be another project's."""
+"""Free disk space: this project's untagged images and old build cache. Never volumes or other projects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .records import Record
 
 
 def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
-    """Show what and how much, ask, delete. `older` as 14d; `keep` as 10GB, empty = no limit by size.
+    """Show what and how much, ask, delete. `older` like 14d; `keep` like 10GB, empty = no size limit.
 
     Problems: bad-argument, consent-missing.
     """
@@ -31,11 +31,11 @@ def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
     rows = [("image", *line.split(" ", 1)) for line in images]
     rows += [(r.mount_id or "layer", r.id, units.human(r.size)) for r in going]
     if not rows:
-        session.report.say(f"nothing of {space.project} is untagged, or unused for {older}")
+        session.report.say(f"{space.project} has no untagged images, and nothing unused for {older}")
         return
     session.report.table(("what", "id", "size"), rows)
     total = sum(r.size for r in going) + sum(units.size(line.split(" ", 1)[1]) for line in images)
-    question = f"{len(rows)} things of {space.project} go, {units.human(total)} in all; volumes stay"
+    question = f"{len(rows)} items of {space.project} will be deleted, {units.human(total)} in total; volumes stay"
     if dry_run or not session.report.consent(question):
         session.report.say("nothing was changed")
         return

@@ -1,6 +1,6 @@
-"""Build cache records: what BuildKit keeps, whose it is, which of it may go. Pure.
+"""Build cache records: what BuildKit keeps, whose it is, what may be deleted. Pure.
 
-Both forms of `docker buildx du` are read: JSON lines (buildx >= 0.29) and the text of `--verbose`, the only one before:
+Reads both forms of `docker buildx du`: JSON lines (buildx >= 0.29) and the older `--verbose` text:
 https://github.com/docker/buildx/blob/v0.13.1/commands/diskusage.go
 """
 
@@ -25,7 +25,7 @@ LAYERS = "layers"
 class Record:
     """One record. `size` in bytes, as precise as buildx prints it (4 digits); `idle` seconds since its last use.
 
-    `mount_id`, `mount_namespace` and `mount_target` are set for a cache mount (BuildKit >= 0.12 names them).
+    `mount_id`, `mount_namespace` and `mount_target` are set for a cache mount (BuildKit >= 0.12 lists them).
     """
 
     id: str
@@ -48,7 +48,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Mount:
-    """All records of one mount id: normally one; BuildKit makes another when two builds need the id at once."""
+    """All records of one mount id: normally one; BuildKit makes another if two builds need the id at once."""
 
     id: str
     namespace: str
@@ -65,12 +65,12 @@ class Mount:
 
     @property
     def size(self) -> int:
-        """Bytes of all its records."""
+        """The size of all its records in bytes."""
         return sum(r.size for r in self.records)
 
     @property
     def measured(self) -> bool:
-        """False where BuildKit does not know the size just now: it tells 0 B while and shortly after a build uses it.
+        """False if BuildKit does not know the size right now: it reports 0 B during and shortly after a build.
 
         An empty mount takes the bytes of its directory.
         """
@@ -102,7 +102,7 @@ def parse(text: str) -> tuple[Record, ...]:
 def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
     """The `key: value` paragraphs of the text form, with the keys of the JSON form."""
     names = {"UsageCount": "Usage count", "LastUsedAt": "Last used"}
-    # a description may have blank lines (here-documents): only what begins a record or the summary ends one
+    # a description may contain blank lines (here-documents): only a new record or the summary ends it
     for paragraph in re.split(r"\n\s*\n(?=ID:|Shared:|Private:|Reclaimable:|Total:)", text):
         values: dict[str, Any] = {}
         parents: list[str] = []
@@ -128,7 +128,7 @@ def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
         yield values
 
 
-#: A description may have many lines, and one of them may look like a key: only those that follow it end it.
+#: A description may have many lines, and one may look like a key: only these keys, which follow it, end it.
 _AFTER = {"Usage count", "Last used", "Type"}
 _KEYS = {"ID", "Parent", "Parents", "Created at", "Mutable", "Reclaimable", "Shared", "Size", "Description"} | _AFTER
 
@@ -153,7 +153,7 @@ def _record(values: Mapping[str, Any]) -> Record:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """BuildKit joins namespace and id with a slash; a mount without an id is known by its target, which begins so.
+    """BuildKit joins namespace and id with a slash; a mount without an id uses its target, which begins with one.
 
     https://github.com/moby/buildkit/blob/v0.13.0/frontend/dockerfile/dockerfile2llb/convert_runmount.go
     """
@@ -165,7 +165,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def mounts(records: Iterable[Record]) -> tuple[Mount, ...]:
-    """The cache mounts among the records, one for each namespace and id, largest first."""
+    """The cache mounts among the records, one per namespace and id, largest first."""
     grouped: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         if record.is_mount:
@@ -178,26 +178,26 @@ def mounts(records: Iterable[Record]) -> tuple[Mount, ...]:
 
 
 def flags(mount: Mount, scope: str, declared: Callable[[str], bool], unseen: float) -> tuple[str, ...]:
-    """What is worth a second look: orphan, duplicate, other project, namespace, in use, not seen for `unseen` seconds.
+    """What to check about a mount: orphan, duplicate, other project, namespace, in use, not seen for `unseen` seconds.
 
-    An orphan carries this project's name, but no Dockerfile of the project declares it (any more).
+    An orphan has this project's name, but no Dockerfile of the project declares it (any more).
     """
-    told = []
+    found = []
     if mount.in_use:
-        told.append("in use")
+        found.append("in use")
     if not mount.measured:
-        told.append("size unknown")
+        found.append("size unknown")
     if mount.project and mount.project != scope:
-        told.append("other project")
+        found.append("other project")
     elif mount.project == scope and not declared(mount.id):
-        told.append("orphan")
+        found.append("orphan")
     if len(mount.records) > 1:
-        told.append("duplicate")
+        found.append("duplicate")
     if mount.namespace:
-        told.append(f"namespace {mount.namespace}")
+        found.append(f"namespace {mount.namespace}")
     if mount.idle >= unseen:
-        told.append(f"not seen for {days(mount.idle)}")
-    return tuple(told)
+        found.append(f"not seen for {days(mount.idle)}")
+    return tuple(found)
 
 
 def belonging(records: Iterable[Record], scope: str) -> tuple[Record, ...]:
@@ -225,9 +225,9 @@ def belonging(records: Iterable[Record], scope: str) -> tuple[Record, ...]:
 
 
 def prunable(records: Sequence[Record], *, older: float, keep: int) -> tuple[Record, ...]:
-    """Of our records those to delete: idle for `older` seconds, or the least recently used beyond `keep` bytes.
+    """Which of our records to delete: idle for `older` seconds, or the least recently used beyond `keep` bytes.
 
-    Never a record in use. Mounts go last: they cost minutes to make again, a layer seconds. What BuildKit calls shared
+    Never a record in use. Mounts go last: they take minutes to make again, a layer seconds. What BuildKit calls shared
     goes before them but after the rest: the image keeps its copy, only the cached step is lost.
     """
     free = [r for r in records if r.reclaimable]
@@ -245,7 +245,7 @@ def prunable(records: Sequence[Record], *, older: float, keep: int) -> tuple[Rec
 
 @dataclass(frozen=True)
 class Selection:
-    """What `cache.clear` is to clear; empty values do not select.
+    """What `cache.clear` should clear; empty values select nothing.
 
     `wanted`: mount ids, kinds or "layers". `ids`: the only ids a service uses, with `*` for
     what only a build knows. `project`: scope of the project.

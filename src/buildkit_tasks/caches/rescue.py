@@ -1,4 +1,4 @@
-"""A builder that cannot list its build cache: find the mount with the path that is too long, and empty it.
+"""Repair a builder that cannot list its build cache: find the mount with a path that is too long, and empty it.
 
 BuildKit measures a mount by walking through it. One path longer than the kernel takes, in one mount of one project,
 and `docker buildx du` fails for everybody, and `prune` by id does not delete that mount (engine 26.1.5). A build step
@@ -19,14 +19,14 @@ from . import mount_open
 from .mount_script import Opened
 from .view import ANY
 
-#: Platforms whose mounts are looked into, besides the engine's own.
+#: Platforms whose mounts we check, besides the engine's own.
 PLATFORMS = ("amd64", "arm64")
 
 _T = TypeVar("_T")
 
 
 def listed(session: Session, project: Project, ask: Callable[[], _T], *, scope: str = "", builder: str = "") -> _T:
-    """What `ask` answers about the cache. If the builder cannot list it: empty the mounts that are why, ask again.
+    """What `ask` answers about the cache. If the builder cannot list it, empty the offending mounts and ask again.
 
     `scope`: the project whose mounts may be emptied, by default ours. Asks for consent first. Problems: those of `ask`,
     consent-missing, cache-unlistable if it is another project's mount.
@@ -42,7 +42,7 @@ def listed(session: Session, project: Project, ask: Callable[[], _T], *, scope: 
         raise unlistable
     emptied = mount_open.empty_long(session, project, candidates(project, owner), builder)
     if emptied:
-        session.report.say(f"emptied {', '.join(emptied)}: it held paths that are too long for the engine")
+        session.report.say(f"emptied {', '.join(emptied)}: it contained paths that are too long for the engine")
     try:
         return ask()
     except Problem as problem:
@@ -51,13 +51,13 @@ def listed(session: Session, project: Project, ask: Callable[[], _T], *, scope: 
         raise Problem(
             problem.code,
             problem.message,
-            causes=[f"the mount is not one of {owner}'s"],
-            hint="invoke cache.clear --project NAME for the project whose mount it is, else --everything",
+            causes=[f"the mount does not belong to {owner}"],
+            hint="invoke cache.clear --project NAME for the project that owns the mount, else --everything",
         ) from problem
 
 
 def candidates(project: Project, scope: str) -> list[Opened]:
-    """Mounts that a project may have, listed or not: what our Dockerfiles declare, or what another's are called."""
+    """Mounts that a project may have, listed or not: those our Dockerfiles declare, or the usual names of another's."""
     if scope == project.workspace.scope:
         patterns = mount_open.sharing(project)
     else:

@@ -1,6 +1,6 @@
-"""What goes when the caches are brought below a size, and what stays. Pure: a cache and its content in, a decision out.
+"""What to delete to shrink the caches to a size, and what to keep. Pure: a cache and its content in, a decision out.
 
-The order is that of value: what no build of the present sources needs costs nothing; then what costs seconds to make
+Cheapest first: what no build of the current sources needs costs nothing; then what takes seconds to make
 again, then minutes: other toolchains' trees, other profiles, incremental objects, layers, whole target mounts from the
 one used longest ago, git, and the registry last, because every one of the others needs it.
 """
@@ -22,7 +22,7 @@ _LAST = ("target", "cargo-git", "cargo-registry")
 
 @dataclass(frozen=True)
 class Item:
-    """Something that goes: where, why, and its bytes; `paths` inside of the mount, or whole `records`."""
+    """One deletion: where, why, and its bytes; `paths` inside the mount, or whole `records`."""
 
     where: str
     why: str
@@ -33,7 +33,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Decision:
-    """What goes, in order of value, and why the rest stays. Sizes are bytes."""
+    """What to delete, cheapest first, and why the rest stays. Sizes are bytes."""
 
     before: int
     items: tuple[Item, ...] = ()
@@ -41,16 +41,16 @@ class Decision:
 
     @property
     def freed(self) -> int:
-        """Bytes that go."""
+        """Bytes to delete."""
         return sum(i.size for i in self.items)
 
     @property
     def after(self) -> int:
-        """Bytes that will be left."""
+        """Bytes that will remain."""
         return self.before - self.freed
 
     def paths(self, mount: str) -> tuple[str, ...]:
-        """What goes from inside a mount; nothing from one that goes as a whole."""
+        """Paths to delete inside a mount; none if the whole mount is deleted."""
         whole = {r.id for r in self.records}
         if any(i.where == mount and i.records and {r.id for r in i.records} <= whole for i in self.items):
             return ()
@@ -58,13 +58,13 @@ class Decision:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """Records that go as a whole."""
+        """Records to delete as a whole."""
         return tuple(r for i in self.items for r in i.records)
 
 
 @dataclass
 class _Budget:
-    """Runs along: what is left while items are taken. Leftovers are taken whatever the limit is."""
+    """Running total: what remains while items are taken. Takes leftovers whatever the limit is."""
 
     limit: int
     left: int
@@ -72,7 +72,7 @@ class _Budget:
     gone: dict[str, int] = field(default_factory=dict)
 
     def take(self, where: str, why: str, paths: Mapping[str, int]) -> None:
-        """Take paths from inside of a mount."""
+        """Take paths inside a mount."""
         size = sum(paths.values())
         if paths:
             self.items.append(Item(where, why, size, tuple(paths)))
@@ -80,23 +80,23 @@ class _Budget:
             self.gone[where] = self.gone.get(where, 0) + size
 
     def drop(self, where: str, why: str, records: Sequence[Record]) -> None:
-        """Take whole records; what has gone from inside of them already is not counted again."""
+        """Take whole records; does not count paths already taken from them again."""
         size = max(0, sum(r.size for r in records) - self.gone.get(where, 0))
         self.items.append(Item(where, why, size, records=tuple(records)))
         self.left -= size
 
     @property
     def over(self) -> bool:
-        """True while more is left than may be."""
+        """True while more remains than the limit allows."""
         return self.left > self.limit
 
 
 def decide(
     ours: Sequence[Record], contents: Mapping[str, Content], locks: Iterable[str], limit: int | None
 ) -> Decision:
-    """What goes so that at most `limit` bytes of the project's records are left; None: leftovers only.
+    """What to delete to keep at most `limit` bytes of the project's records; None: leftovers only.
 
-    `contents` are the opened mounts by name; a mount that is not among them is not looked into. `locks`: texts of the
+    `contents` are the opened mounts by name; other mounts are not opened. `locks`: texts of the
     project's lock files; those in the synced sources count as well.
     """
     before = sum(r.size for r in ours)
@@ -121,7 +121,7 @@ def _leftovers(budget: _Budget, targets: Mapping[str, Inside]) -> list[str]:
         for tree in inside.trees:
             budget.take(name, f"leftovers in {tree.path}", tree.stale)
             if tree.why_not:
-                notes.append(f"{name}: nothing in {tree.path} is surely a leftover: {tree.why_not}")
+                notes.append(f"{name}: cannot identify leftovers in {tree.path}: {tree.why_not}")
     return notes
 
 
@@ -129,7 +129,7 @@ def _downloads(budget: _Budget, mounts: Sequence[Mount], contents: Mapping[str, 
     synced = [t for c in contents.values() for p, t in c.texts.items() if p.endswith("Cargo.lock")]
     crates, revisions = cargo_tree.wanted_crates([*locks, *synced])
     if not crates and not revisions:
-        return  # without any lock file nothing says what is needed
+        return  # without a lock file we do not know what is needed
     for mount in mounts:
         content = contents.get(mount.name)
         if content and mount.kind == "cargo-registry":
@@ -165,7 +165,7 @@ def _old_profiles(budget: _Budget, targets: Mapping[str, Inside]) -> None:
 
 
 def _incremental(budget: _Budget, targets: Mapping[str, Inside]) -> None:
-    """Incremental objects, largest first, as many as it needs: each costs one slower compilation of its crate."""
+    """Incremental objects, largest first, as many as needed: each costs one slower compilation of its crate."""
     found = [(size, name, path) for name, i in targets.items() for t in i.trees for path, size in t.incremental.items()]
     for size, name, path in sorted(found, reverse=True):
         if budget.over and not _going(budget, name, path):
@@ -188,19 +188,19 @@ def _staying(budget: _Budget, ours: Sequence[Record], limit: int) -> list[str]:
     if budget.over:
         used = sum(r.size for r in ours if not r.reclaimable and r.id not in going)
         if used:
-            notes.append(f"{units.human(used)} stay: a running build holds them")
+            notes.append(f"{units.human(used)} stay: a running build is using them")
     elif budget.left < 0.95 * limit and going:
-        notes.append("more went than asked for: a mount goes as a whole, or not at all")
+        notes.append("deleted more than needed: a mount is deleted as a whole")
     return notes
 
 
 def _going(budget: _Budget, name: str, path: str) -> bool:
-    """True where a path goes already, or lies under one that does."""
+    """True if a path, or a directory above it, is already taken."""
     return any(path == p or path.startswith(f"{p}/") for i in budget.items if i.where == name for p in i.paths)
 
 
 def _rest(budget: _Budget, name: str, path: str, size: int) -> int:
-    """Bytes of a tree that have not gone with leftovers from inside of it."""
+    """Bytes of a tree, without leftovers already taken from it."""
     prefix = f"{path}/"
     gone = sum(i.size for i in budget.items if i.where == name and i.paths and i.paths[0].startswith(prefix))
     return max(0, size - gone)

@@ -1,4 +1,4 @@
-"""What `invoke cache` shows: the JSON document and the table, from records. Pure."""
+"""What `invoke cache` shows: the JSON document and the table, made from records. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from buildkit_tasks.core import units
 from . import records as cache_records
 from .records import Mount, Record
 
-#: Stands in a declared mount id for what only a build knows, such as TARGETARCH.
+#: Placeholder in a declared mount id for what only a build knows, such as TARGETARCH.
 ANY = "*"
 
 HEADINGS = ("mount", "kind", "project", "platform", "size", "", "last used", "used", "records", "flags")
@@ -21,10 +21,10 @@ HEADINGS = ("mount", "kind", "project", "platform", "size", "", "last used", "us
 
 @dataclass(frozen=True)
 class Cache:
-    """Everything a view is made of.
+    """Everything that a view needs.
 
     `declared`: ids that the project's Dockerfiles give, `*` for what only a build knows. `now`: wall clock, with zone.
-    `images`, `disk_free`: bytes, None where this builder's engine does not tell. `unseen`: seconds.
+    `images`, `disk_free`: bytes, None if this builder's engine does not report them. `unseen`: seconds.
     """
 
     records: tuple[Record, ...]
@@ -45,20 +45,20 @@ class Cache:
 
     @property
     def ours(self) -> tuple[Record, ...]:
-        """Records that are provably the project's."""
+        """Records that provably belong to the project."""
         return cache_records.belonging(self.records, self.scope)
 
     def flags(self, mount: Mount) -> tuple[str, ...]:
-        """What is worth a second look at a mount."""
+        """What to check about a mount."""
         return cache_records.flags(mount, self.scope, self.is_declared, self.unseen)
 
     def is_declared(self, identity: str) -> bool:
-        """True where a Dockerfile of the project declares a mount of this id."""
+        """True if a Dockerfile of the project declares a mount with this id."""
         return any(fnmatchcase(identity, pattern) for pattern in self.declared)
 
 
 def document(cache: Cache) -> dict[str, Any]:
-    """The JSON answer. Sizes are bytes; `last_used` is as precise as buildx tells it (`6 minutes ago`)."""
+    """The JSON document. Sizes are bytes; `last_used` is as precise as buildx reports it (`6 minutes ago`)."""
     ours = cache.ours
     return {
         "builder": cache.builder or None,
@@ -77,7 +77,7 @@ def document(cache: Cache) -> dict[str, Any]:
 
 
 def _mount(cache: Cache, mount: Mount) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "id": mount.id,
         "namespace": mount.namespace or None,
         "kind": mount.kind,
@@ -93,8 +93,8 @@ def _mount(cache: Cache, mount: Mount) -> dict[str, Any]:
         "flags": list(cache.flags(mount)),
     }
     if mount.name in cache.inside:
-        told["inside"] = cache.inside[mount.name]
-    return told
+        fields["inside"] = cache.inside[mount.name]
+    return fields
 
 
 def _sum(records: Sequence[Record]) -> dict[str, int]:
@@ -106,7 +106,7 @@ def _sum(records: Sequence[Record]) -> dict[str, int]:
 
 
 def rows(cache: Cache, *, bars: bool) -> list[tuple[str, ...]]:
-    """The table's rows, one a mount, then layers."""
+    """The table's rows: one per mount, then layers."""
     largest = max((m.size for m in cache.mounts), default=0) or 1
     found: list[tuple[str, ...]] = [
         (
@@ -137,7 +137,7 @@ def summary(cache: Cache) -> str:
     ours, engine = cache.ours, _sum(cache.records)
     parts = [
         f"{cache.scope}: {human(sum(r.size for r in ours))}",
-        f"build cache in all: {human(engine['bytes'])}, {human(engine['reclaimable'])} of it reclaimable",
+        f"total build cache: {human(engine['bytes'])}, {human(engine['reclaimable'])} of it reclaimable",
     ]
     if cache.images is not None:
         parts.append(f"images: {human(cache.images)}")
@@ -147,19 +147,19 @@ def summary(cache: Cache) -> str:
 
 
 def inside_lines(cache: Cache) -> list[str]:
-    """What fills the mounts that were opened, as lines to read."""
+    """The content of the opened mounts, as lines of text."""
     lines = []
-    for name, told in cache.inside.items():
+    for name, content in cache.inside.items():
         lines += ["", f"{name}:"]
-        for tree in told.get("trees", ()):
+        for tree in content.get("trees", ()):
             parts = ", ".join(f"{what} {units.human(bytes_)}" for what, bytes_ in tree["bytes"].items() if bytes_)
             lines.append(f"  {tree['name']}: {parts or 'empty'}")
-        if told.get("largest"):
-            crates = ", ".join(f"{c['crate']} {units.human(c['bytes'])}" for c in told["largest"])
+        if content.get("largest"):
+            crates = ", ".join(f"{c['crate']} {units.human(c['bytes'])}" for c in content["largest"])
             lines.append(f"  largest: {crates}")
     return [*lines, ""] if lines else []
 
 
 def unknown_arguments() -> dict[str, str]:
-    """`*` for the build arguments whose values only a build knows."""
+    """`*` for build arguments whose values only a build knows."""
     return dict.fromkeys(("TARGETARCH", "TARGETOS", "TARGETVARIANT", "TARGETPLATFORM", "BUILDARCH"), ANY)

@@ -1,4 +1,4 @@
-"""A Dockerfile whose compile step makes the dependencies only, from the project's own Dockerfile. Pure text."""
+"""The project's own Dockerfile, changed to compile only the dependencies. Pure text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CONTEXT = "buildkit-tasks-warm"
 
 _PLACE = "/run/buildkit-tasks-warm"
 
-# as in warm.sh; in memory, so that the moved cargo does not become a layer
+# as in warm.sh; in memory, to keep the moved cargo out of the layer
 _WORK = "/.buildkit-tasks-warm"
 
 

@@ -1,1 +1,1 @@
-"""What everything stands on: errors, settings, processes, the docker command line, terminal output."""
+"""The base of all other packages: errors, settings, processes, the docker command line, terminal output."""

@@ -1,4 +1,4 @@
-"""Debian's package sources as text: both spellings read, one written; and which mirror they make of this machine. Pure.
+"""Debian's package sources as text: reads both formats, writes one, and finds this machine's mirror. Pure.
 
 Formats: sources.list(5) (one-line), deb822(5) (.sources files).
 """
@@ -49,7 +49,7 @@ def fields(text: str) -> Iterator[dict[str, str]]:
 
 
 def parse_sources(text: str) -> tuple[Source, ...]:
-    """Entries of a .sources file that are on and give binary packages."""
+    """Enabled entries of a .sources file that provide binary packages."""
     found = []
     for raw in fields(text):
         entry = {k.lower(): (k, v) for k, v in raw.items()}
@@ -75,7 +75,7 @@ _ONE_LINE = re.compile(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?
 
 
 def parse_list(text: str) -> tuple[Source, ...]:
-    """Entries of a one-line style .list file that give binary packages."""
+    """Entries of a one-line style .list file that provide binary packages."""
     found = []
     for line in text.splitlines():
         match = _ONE_LINE.match(line.strip())
@@ -97,14 +97,14 @@ def render(sources: Sequence[Source]) -> str:
         if source.components:
             lines.append(f"Components: {' '.join(source.components)}")
         for name, value in source.options.items():
-            # An inline key is a paragraph of its own: lines go on with a space, empty ones with a dot.
+            # An inline key is a paragraph of its own: continuation lines start with a space, empty ones with a dot.
             lines.append(f"{name}: " + "\n ".join(value.split("\n")))
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 
 
 def debian_main(sources: Sequence[Source], codename: str = "") -> Source | None:
-    """The entry that gives Debian itself: its suite is the machine's release, its component main."""
+    """The entry for Debian itself: its suite is the machine's release, its component main."""
     for source in sources:
         if "main" not in source.components or not source.uri.startswith(("http://", "https://", "file:", "mirror+")):
             continue
@@ -120,7 +120,7 @@ RELEASES = ("bookworm", "trixie", "forky", "bullseye", "sid", "stable", "testing
 def for_suite(sources: Sequence[Source], codename: str, suite: str) -> tuple[Source, ...]:
     """Entries for another Debian `suite` from the mirrors that a machine of release `codename` uses.
 
-    Main and updates come from where the machine's own come; security from where its security updates come. What the
+    Main and updates come from the machine's own mirror, security from its security mirror. What the
     machine does not have (no Debian, or no security entry) is Debian's public mirror.
     """
     main = debian_main(sources, codename) or Source(("http://deb.debian.org/debian",), ("",), ("main",))
@@ -149,7 +149,7 @@ def without_credentials(source: Source) -> tuple[Source, tuple[str, ...]]:
 
 
 def pin(release: str, packages: Sequence[str]) -> str:
-    """Preferences that let exactly these packages, and nothing else, come from a release. See apt_preferences(5)."""
+    """Preferences that allow exactly these packages from a release, and nothing else. See apt_preferences(5)."""
     return (
         f"# Nothing comes from {release} by itself ...\n"
         f"Package: *\nPin: release n={release}\nPin-Priority: -10\n\n"

@@ -1,4 +1,4 @@
-"""The file .env itself: read with limits, replaced in one step, one writer at a time."""
+"""The .env file itself: read with limits, replaced atomically, one writer at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .errors import Problem
 #: Seconds after which a wait is reported, and after which it ends.
 REPORT_AFTER, GIVE_UP_AFTER = 2.0, 30.0
 
-#: A temporary file of ours; one that a killed run left is removed by the next.
+#: Our temporary file. The next run removes one that a killed run left behind.
 _PREFIX = ".env.buildkit-tasks-"
 
 _HINTS = {
@@ -30,7 +30,7 @@ _KINDS = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSO
 
 
 def read(path: Path) -> str | None:
-    """The text, or None where there is no such file, nor at the end of a link. Never waits on a FIFO or device.
+    """The text; None if the file, or the target of a link, does not exist. Never blocks on a FIFO or device.
 
     Problems: dotenv-unreadable.
     """
@@ -63,7 +63,7 @@ def _unreadable(path: Path, why: str) -> Problem:
 
 
 def invalid(path: Path, refused: Refused) -> Problem:
-    """The refusal of a file's content: the line, compose's words and a remedy, nothing of a value."""
+    """Why the file's content is refused: the line, compose's words and a fix; never a value."""
     if refused.variable:
         hint = f"set {refused.variable} on a line before, or in the environment"
     else:
@@ -77,7 +77,7 @@ def invalid(path: Path, refused: Refused) -> Problem:
 
 @contextlib.contextmanager
 def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of the directory that the file (not a link to it) is in; nothing is left behind in it.
+    """Lock the directory that holds the file (not a link to it); leaves nothing behind.
 
     Problems: timed-out where another run holds it for `GIVE_UP_AFTER` seconds, dotenv-unreadable.
     """
@@ -85,7 +85,7 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
         place = path.resolve()
         handle = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (OSError, RuntimeError) as error:
-        raise _unreadable(path, getattr(error, "strerror", None) or "its link leads nowhere") from None
+        raise _unreadable(path, getattr(error, "strerror", None) or "it is a dangling link") from None
     try:
         _wait(handle, path, say)
         for left in place.parent.glob(f"{_PREFIX}*"):
@@ -105,23 +105,23 @@ def _wait(handle: int, path: Path, say: Callable[[str], None]) -> None:
         except BlockingIOError:
             waited = time.monotonic() - began
         except OSError:
-            return  # a file system without locks: the check before the replacement is all there is
+            return  # a file system without locks: only the check before the replacement protects us
         if waited > GIVE_UP_AFTER:
             raise Problem(
                 "timed-out",
                 f"Another run has been changing {path} for {GIVE_UP_AFTER:.0f} s.",
-                hint=f"look for it: fuser -v {path.resolve().parent}; end it, then run the command again",
+                hint=f"find it with fuser -v {path.resolve().parent}, stop it, then run the command again",
             )
         if waited > REPORT_AFTER and not said:
             said = True
-            say(f"waiting for another run that changes {path}")
+            say(f"waiting for another run that is changing {path}")
         time.sleep(0.05)
 
 
 def write_private(path: Path, text: str, expected: str | None) -> None:
-    """Replace the file in one step: mode 0600 from the first byte on, owner kept, a link stays a link.
+    """Replace the file atomically: mode 0600 from the first byte, owner kept, a link stays a link.
 
-    Problems: dotenv-unreadable, also where the file is not `expected` (None: not there) any more.
+    Problems: dotenv-unreadable, also if the file has changed from `expected` (None: does not exist).
     """
     place = path.resolve()
     try:
@@ -146,7 +146,7 @@ def write_private(path: Path, text: str, expected: str | None) -> None:
 
 
 def _keep_owner(handle: int, place: Path) -> None:
-    """Root completes a user's file: it stays the user's."""
+    """Keep the owner of a user's file that root completes."""
     if os.geteuid() == 0 and place.exists():
         was = place.stat()
         os.fchown(handle, was.st_uid, was.st_gid)

@@ -1,4 +1,4 @@
-"""Completing .env from .env.example: text in, text out. Every byte that is not meant stays as it is."""
+"""Complete .env from .env.example: text in, text out. Keeps every byte it does not need to change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")
 
 @dataclass(frozen=True)
 class Completion:
-    """The new text, and the names whose empty value was filled or that were added."""
+    """The new text, and the names that were added or whose empty value was filled."""
 
     text: str
     filled: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ def lacking(example: str, existing: str, generated: Iterable[str]) -> tuple[str,
 
 
 def complete(example: str, existing: str, generated: Mapping[str, str]) -> Completion:
-    """Everything of `existing`, then what `example` has and it has not.
+    """All of `existing`, then what only `example` has.
 
     `generated` gives values for names whose example value is empty. A name whose counting assignment is empty and that
     has a generated value is filled in place. Raises `Refused`, for `example` as well: parse that first.
@@ -73,7 +73,7 @@ def _fill(source: DotEnv, empty: Mapping[str, Assignment], generated: Mapping[st
 
 
 def _place(text: str, one: Assignment) -> tuple[int, str]:
-    """Where the value of an empty assignment goes, and what goes behind it: a comment needs a blank in front of it."""
+    """Where to insert the value of an empty assignment, and what to put after it: a comment needs a space before it."""
     if one.quote:
         return one.value_start + 1, ""
     if one.end > one.value_start and text[one.value_start - 1] != " ":
@@ -83,7 +83,7 @@ def _place(text: str, one: Assignment) -> tuple[int, str]:
 
 
 def _statement(model: DotEnv, one: Assignment, generated: Mapping[str, str]) -> str:
-    """One assignment of the example as it is written there, comment on its last line included, all lines of it."""
+    """One assignment exactly as the example has it: all its lines, and the comment on the last one."""
     text = model.text
     line_end = text.find("\n", one.end)
     rest = text[one.end : len(text) if line_end < 0 else line_end].rstrip()
@@ -95,7 +95,7 @@ def _statement(model: DotEnv, one: Assignment, generated: Mapping[str, str]) -> 
 
 
 def _check(before: DotEnv, model: DotEnv, done: Completion, generated: Mapping[str, str]) -> None:
-    """Read back what would be written. Raises `Refused` where it would not mean what it should."""
+    """Parse what would be written. Raises `Refused` if it does not mean what it should."""
     after = parse(done.text, expand=False)
     filled = set(done.filled)
     for old, new in zip_longest(before.assignments, after.assignments[: len(before.assignments)]):

@@ -1,7 +1,7 @@
-"""`$NAME`, `${NAME:-default}` and their like in the values of .env, expanded as compose-go's `template` package does.
+"""Expand `$NAME`, `${NAME:-default}` and so on in .env values, as compose-go's `template` package does.
 
-Names are looked up first in the environment, then among the assignments before. Time and size are bounded: a text is
-read once per level of nesting; the levels, and the length of what goes in and comes out, have limits.
+Names are looked up in the environment first, then among earlier assignments. Time and size are bounded: a text is
+read once per level of nesting, and levels, input and output have limits.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 #: `${A:-${B:-${C}}}` has three levels.
 MAX_LEVELS = 32
 
-#: Characters that all values of one file may have together: `B=$A$A`, `C=$B$B`, … doubles with each line.
+#: Maximum characters of all values of one file together: `B=$A$A`, `C=$B$B`, … doubles with each line.
 MAX_EXPANDED = 4 * 1024 * 1024
 
-# compose's pattern ignores case as Go does, which takes in the long s and the Kelvin sign.
+# compose's pattern ignores case the way Go does, which also matches the long s and the Kelvin sign.
 _FIRST, _REST = "A-Za-z_\u017f\u212a", "A-Za-z0-9_\u017f\u212a"
 _DOLLAR = re.compile(rf"\$(?:(\$)|([{_FIRST}][{_REST}]*)|\{{)")
 _BRACED = re.compile(rf"([{_FIRST}][{_REST}]*)(\}}|:?[-+?])")
@@ -37,7 +37,7 @@ class Expander:
     """Expands the values of one file, one after another. `lookup` answers None for a name that is not set."""
 
     lookup: Callable[[str], str | None]
-    unset: set[str] = field(default_factory=set)  #: names that compose warns of and takes as blank
+    unset: set[str] = field(default_factory=set)  #: names that compose warns about and treats as blank
     room: int = MAX_EXPANDED
 
     def expand(self, template: str, level: int = 0) -> str:
@@ -64,7 +64,7 @@ class Expander:
             if inner[2] == "}":
                 out.append(self._plain(inner[1]))
                 continue
-            if at > line_end:  # looked up once per line, or many variables on one line would take quadratic time
+            if at > line_end:  # looked up once per line: otherwise many variables on one line would take quadratic time
                 line_end = template.find("\n", at)
                 line_end = len(template) if line_end < 0 else line_end
                 last_brace = template.rfind("}", at, line_end)
@@ -84,7 +84,7 @@ class Expander:
         return self._count(value)
 
     def _operator(self, name: str, operator: str, rest: str, level: int) -> str:
-        self._count(rest)  # reading it takes time, too, once per level
+        self._count(rest)  # reading it takes time too, once per level
         other = self.expand(rest, level + 1)  # compose expands it even where it is not used, and fails where that does
         value = self.lookup(name)
         filled = value is not None and not (operator.startswith(":") and value == "")
@@ -99,14 +99,14 @@ class Expander:
     def _count(self, text: str) -> str:
         self.room -= len(text)
         if self.room < 0:
-            raise Unexpandable(f"the values of the file are together longer than {MAX_EXPANDED} characters")
+            raise Unexpandable(f"the file's values together exceed {MAX_EXPANDED} characters")
         return text
 
 
 def _closing(text: str, start: int, end: int) -> int:
-    """Where the brace of the `${` at `start` closes, as compose counts: the character after a `{` is not looked at.
+    """Where the brace of the `${` at `start` closes, the way compose counts: it skips the character after a `{`.
 
-    Where the count does not come out even, it is the last brace of the line.
+    If the braces do not balance, it is the last brace of the line.
     """
     depth, at = 0, start
     while found := _BRACE.search(text, at, end):

@@ -31,7 +31,7 @@ _MEANT = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v":
 
 
 class Refused(ValueError):
-    """Compose refuses the file because of this line (from 1). The words hold nothing of a value."""
+    """Compose refuses the file because of this line (from 1). The words never contain a value."""
 
     def __init__(self, line: int, words: str, variable: str = "") -> None:
         super().__init__(f"line {line}: {words}")
@@ -42,20 +42,20 @@ class Refused(ValueError):
 
 @dataclass(frozen=True)
 class Assignment:
-    """One `NAME=value` and where it stands; `text[start:end]` is all of it, without what follows on its last line."""
+    """One `NAME=value` and its place: `text[start:end]` is all of it, without what follows on its last line."""
 
     name: str
     line: int
     start: int  #: of `export` or the name
-    behind: int  #: right behind `=` or `:`, or the name where it stands alone
+    behind: int  #: right after `=` or `:`, or after a name without a value
     value_start: int  #: of the value as written, its quote included
     end: int
     quote: str  #: `'`, `"` or nothing
-    value: str | None  #: None: the name stands alone, the environment's value is meant
+    value: str | None  #: None: only a name; its value comes from the environment
 
     @property
     def blank(self) -> bool:
-        """True where nothing is written, or only what was meant as a comment: compose takes `A= # note` for a value."""
+        """True if the value is missing, or only what was meant as a comment: compose reads `A= # note` as a value."""
         if self.value is None:
             return False
         if self.quote:
@@ -70,16 +70,16 @@ class DotEnv:
     text: str
     assignments: tuple[Assignment, ...]
     values: Mapping[str, str]
-    unset: Mapping[str, Assignment]  #: variables that compose warns of and takes as blank, and which value names them
+    unset: Mapping[str, Assignment]  #: variables that compose warns about and treats as blank
 
     @cached_property
     def counting(self) -> dict[str, Assignment]:
-        """The assignment of each name that counts: the last. A name that stands alone assigns nothing itself."""
+        """The assignment that counts for each name: the last one. A name without `=` assigns nothing."""
         return {a.name: a for a in self.assignments if a.value is not None}
 
 
 def decode(content: bytes) -> str:
-    """Bytes of a file as the text that `parse` takes."""
+    """A file's bytes as the text that `parse` expects."""
     return content.decode("utf-8", "surrogateescape")
 
 
@@ -89,7 +89,7 @@ def encode(text: str) -> bytes:
 
 
 def parse(text: str, environment: Mapping[str, str] | None = None, *, expand: bool = True) -> DotEnv:
-    """Read a file; `environment` is what variables and lone names are looked up in first.
+    """Read a file; variables and names without a value are looked up in `environment` first.
 
     With `expand=False` the values are as written, without their quotes and escapes, and `${…}` is not looked at.
     Raises `Refused`.
@@ -108,7 +108,7 @@ def parse(text: str, environment: Mapping[str, str] | None = None, *, expand: bo
             if one.name in around:
                 values[one.name] = around[one.name]
         elif not one.name:
-            raise Refused(line, "no name in front of the `=`")
+            raise Refused(line, "no name before the `=`")
         else:
             if expand and one.quote != "'":
                 one = _expanded(one, expander)
@@ -135,7 +135,7 @@ def values(text: str, environment: Mapping[str, str] | None = None) -> dict[str,
 
 
 def _statement(text: str, at: int) -> int:
-    """Where the next statement starts: behind white space and comments."""
+    """Where the next statement starts, after white space and comments."""
     while True:
         gap = _GAP.match(text, at)
         at = gap.end() if gap else at
@@ -164,7 +164,7 @@ def _assignment(text: str, start: int, line: int) -> Assignment:
     if " " in name:
         raise Refused(line, "key cannot contain a space")
     if not ending:
-        raise Refused(line, "a name alone on the last line needs a line end behind it, or a `=`")
+        raise Refused(line, "a name alone on the last line needs a newline or a `=` after it")
     if ending == "\n":
         return Assignment(name, line, start, at + len(name), at + len(name), at + len(name), "", None)
     behind = stop + 1
@@ -181,7 +181,7 @@ def _assignment(text: str, start: int, line: int) -> Assignment:
 
 
 def _unquoted(inner: str, quote: str) -> str:
-    """What stands between quotes, without escapes; interpolation comes later and sees `\\$` as `$$`."""
+    """The text between quotes, unescaped; interpolation happens later and sees `\\$` as `$$`."""
     if "\\" not in inner:
         return inner
     inner = _ESCAPED_QUOTE.sub(lambda m: quote if m[1] == quote else m[0], inner)
@@ -194,7 +194,7 @@ def _meant(escape: re.Match[str]) -> str:
         return _MEANT.get(escape[1], escape[0])
     digits = escape[2]
     if len(digits) != 3 or not set(digits) <= set("01234567") or int(digits, 8) > 255:
-        return "\\" + digits  # compose has dropped the zero by then
+        return "\\" + digits  # compose has already dropped the zero
     return chr(int(digits, 8))
 
 

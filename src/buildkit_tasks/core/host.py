@@ -1,4 +1,4 @@
-"""This machine: its release, its init system, whether we are root, and how a command is run as root."""
+"""This machine: its release, its init system, whether we are root, and how to run a command as root."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Release:
 
 
 def parse_release(text: str) -> Release:
-    """os-release(5) as a value; what is missing is empty."""
+    """os-release(5) as a value; missing fields are empty."""
     values = {}
     for line in text.splitlines():
         name, equals, value = line.partition("=")
@@ -62,44 +62,44 @@ def release() -> Release:
 
 
 def systemd() -> bool:
-    """True where PID 1 is systemd; the directory is its own documented sign, see sd_booted(3)."""
+    """True if PID 1 is systemd: the directory is the documented test, see sd_booted(3)."""
     return Path("/run/systemd/system").is_dir()
 
 
 def which(world: World, program: str) -> str | None:
-    """Where a program is; sbin is searched as well, because daemons live there and users' PATH often leaves it out."""
+    """Where a program is. Also searches sbin: daemons live there, and users' PATH often leaves it out."""
     return shutil.which(program, path=f"{world.env.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
 
 
 def is_root() -> bool:
-    """True where no sudo is needed."""
+    """True if sudo is not needed."""
     return os.geteuid() == 0
 
 
 def rights(world: World, what: str) -> None:
-    """Make sure that `as_root` will work from here on: asks for sudo's password now, on the terminal, not later.
+    """Make sure that `as_root` will work: asks for sudo's password now, on the terminal, not later.
 
-    Raises `Problem` root-needed where there is no way to become root.
+    Raises `Problem` root-needed if we cannot become root.
     """
     if is_root():
         return
-    hint = f"ask somebody who may, or run as root; it is for: {what}"
+    hint = f"run as root, or ask an administrator to {what}"
     if not which(world, "sudo"):
-        raise Problem("root-needed", f"Root is needed to {what}, and there is no sudo.", hint=hint)
+        raise Problem("root-needed", f"Root is needed to {what}, and sudo is not installed.", hint=hint)
     home = Path("/")
     if run.capture(world, Command(("sudo", "-n", "true"), home)).code == 0:
         return
     if not world.interactive or run.foreground(world, Command(("sudo", "-v"), home)) != 0:
-        raise Problem("root-needed", f"Root is needed to {what}, and sudo did not let us.", hint=hint)
+        raise Problem("root-needed", f"Root is needed to {what}, and sudo denied it.", hint=hint)
 
 
 def as_root(argv: Sequence[str], *, cwd: Path = Path("/"), stdin: str | None = None) -> Command:
-    """The command with root's rights: as it is, or through sudo (call `rights` first, it never asks)."""
+    """The command with root's rights: unchanged, or through sudo, which never asks here (call `rights` first)."""
     return Command((*(() if is_root() else ("sudo", "-n")), *argv), cwd, (), stdin)
 
 
 def apt_sources(folder: Path = SOURCES) -> tuple[apt.Source, ...]:
-    """Every package source that apt reads on this machine, those of our own making left out."""
+    """Every package source that apt reads on this machine, except ours."""
     found: list[apt.Source] = []
     places = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))]
     for place in places:
@@ -117,7 +117,7 @@ def apt_sources(folder: Path = SOURCES) -> tuple[apt.Source, ...]:
 
 
 def write_as_root(world: World, path: Path, text: str) -> None:
-    """Write a system file, mode 644, its directory made where needed."""
+    """Write a system file with mode 644; makes its directory."""
     run.check(world, as_root(("install", "-D", "-m", "644", "/dev/stdin", str(path)), stdin=text))
 
 
@@ -127,7 +127,7 @@ def remove_as_root(world: World, path: Path) -> None:
 
 
 def apt_get(world: World, args: Sequence[str], code: str) -> None:
-    """Run apt-get quietly; a failure is a `Problem` of this code with its last words. Waits for another apt's lock."""
+    """Run apt-get quietly, waiting for another apt's lock. A failure raises `Problem` with apt's last lines."""
     options = ("-q", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Options::=--force-confold")
     result = run.capture(world, as_root(("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *options, *args)))
     if result.code != 0:
@@ -137,12 +137,12 @@ def apt_get(world: World, args: Sequence[str], code: str) -> None:
             f"apt-get {args[0]} failed.",
             details="\n".join(said),
             causes=["another program may be installing packages"] if "lock" in result.stderr else [],
-            hint="mend what apt says, then run the same command again",
+            hint="fix what apt reports, then run the same command again",
         )
 
 
 def apt_install(world: World, packages: Sequence[str], code: str) -> None:
-    """Install packages without their recommendations; the package lists are fetched where they are missing or old."""
+    """Install packages without recommended ones; fetches the package lists if they are missing or old."""
     args = ("install", "-y", "--no-install-recommends", *packages)
     try:
         apt_get(world, args, code)

@@ -1,4 +1,4 @@
-"""BuildKit's raw progress (a stream of JSON objects on stderr) folded into what a person wants to know. Pure.
+"""BuildKit's raw progress (a stream of JSON objects on stderr) reduced to what a user wants to know. Pure.
 
 Each object is a SolveStatus: vertexes, statuses, logs (base64), warnings.
 Source: https://github.com/moby/buildkit/blob/v0.13.1/client/graph.go
@@ -17,15 +17,15 @@ from typing import Any
 from .model import Step
 
 _COMPILING = re.compile(r"^\s+Compiling (\S+) v\S+")
-# `[stage 2/5] RUN …`, with the bake target in front where there are several
+# `[stage 2/5] RUN …`, prefixed with the bake target if there are several
 _STEP = re.compile(r"^\[(?:\S+ )?\S+ +\d+/\d+\] ")
 _OURS = re.compile(r"^buildkit-tasks: (total|fresh|marked) (.*)$")
 
 
 class Decoder:
-    """Splits bytes into JSON objects, however the chunks fall; buildx 0.13 indents an object over many lines.
+    """Splits bytes into JSON objects, wherever chunks end; buildx 0.13 indents an object over many lines.
 
-    Text that is no JSON (an old buildx's final error line) is kept in `rest`.
+    Text that is not JSON (an old buildx's final error line) is kept in `rest`.
     """
 
     def __init__(self) -> None:
@@ -55,13 +55,13 @@ class Decoder:
             yield item
 
     def close(self) -> str:
-        """All text that was no JSON, once the stream has ended."""
+        """All text that was not JSON, once the stream has ended."""
         return "\n".join([*self.rest, self._buffer]).strip()
 
 
 @dataclass
 class Vertex:
-    """A node of the build graph as far as it is known. Times are seconds since the epoch."""
+    """What is known of a node of the build graph. Times are seconds since the epoch."""
 
     name: str = ""
     started: float | None = None
@@ -73,7 +73,7 @@ class Vertex:
 
     @property
     def cancelled(self) -> bool:
-        """True where it was ended and did not fail: another step broke, or two targets' equal steps became one."""
+        """True if it was cancelled without failing: another step failed, or two targets share the step."""
         return "context canceled" in self.error or "CANCELED" in self.error.upper()
 
     @property
@@ -83,7 +83,7 @@ class Vertex:
 
     @property
     def seconds(self) -> float | None:
-        """How long it ran, None while unknown."""
+        """How long it ran; None while unknown."""
         if self.started is None or self.completed is None:
             return None
         return max(0.0, self.completed - self.started)
@@ -101,7 +101,7 @@ class Progress:
         self.warnings: list[str] = []
 
     def update(self, status: dict[str, Any]) -> list[str]:
-        """Take one object in; returns the log lines that it completed."""
+        """Process one object; returns the log lines that it completed."""
         for item in status.get("vertexes") or ():
             vertex = self.vertexes.setdefault(item["digest"], Vertex())
             vertex.name = item.get("name", vertex.name)
@@ -136,12 +136,12 @@ class Progress:
 
     @property
     def current(self) -> str:
-        """Name of a step that runs now, the most telling one; empty between steps."""
+        """Name of the most significant running step; empty between steps."""
         running = [v.name for v in self.vertexes.values() if v.started and not v.completed]
         return next((n for n in running if "RUN" in n), running[-1] if running else "")
 
     def failed(self) -> Vertex | None:
-        """The step that broke the build: one with an error that is not merely a cancelled neighbour."""
+        """The step that broke the build, not one that was cancelled because of it."""
         broken = [v for v in self.vertexes.values() if v.error]
         real = [v for v in broken if not v.cancelled]
         return max(real or broken, key=lambda v: len(v.log), default=None)

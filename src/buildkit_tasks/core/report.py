@@ -1,4 +1,4 @@
-"""The one mouth: answers on stdout, the story on stderr. The only module that knows rich, and only on a terminal."""
+"""All terminal output: results on stdout, progress and messages on stderr. The only module that uses rich."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Report:
-    """What the user sees. With `json_only` stdout carries one envelope and the story falls silent."""
+    """What the user sees. With `json_only` stdout carries one JSON document and progress is silent."""
 
     def __init__(self, world: World, *, json_only: bool = False, yes: bool = False) -> None:
         self.world = world
@@ -27,12 +27,12 @@ class Report:
 
     @property
     def fancy(self) -> bool:
-        """True where a person watches: a terminal, not CI, NO_COLOR and dumb terminals respected."""
+        """True on a terminal that someone watches; never in CI. Respects NO_COLOR and dumb terminals."""
         return self.world.tty and not self.world.ci and not self.json_only and self.world.env.get("TERM") != "dumb"
 
     @property
     def console(self) -> Console:
-        """A rich console on stderr; importing rich costs 70 ms, so only those who draw pay."""
+        """A rich console on stderr; imported late, because importing rich takes 70 ms."""
         if self._console is None:
             from rich.console import Console
 
@@ -40,7 +40,7 @@ class Report:
         return self._console
 
     def say(self, line: str = "", *, style: str = "") -> None:
-        """One line of the story, on stderr."""
+        """Print one line of progress on stderr."""
         if self.json_only:
             return
         if style and self.fancy:
@@ -50,12 +50,12 @@ class Report:
             sys.stderr.flush()
 
     def warn(self, line: str) -> None:
-        """A warning; told even when the answer is JSON, because stderr is not the answer."""
+        """Print a warning on stderr, also with `--json`: stdout still carries only the result."""
         sys.stderr.write(f"warning: {line}\n")
         sys.stderr.flush()
 
     def answer(self, text: str) -> None:
-        """The answer itself, on stdout."""
+        """Print the result on stdout."""
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
 
@@ -64,13 +64,13 @@ class Report:
         self._document = {**(self._document or {"schema": 1}), **content}
 
     def finish(self) -> None:
-        """Print the JSON document, if there is one: a call that answers and then fails still prints a single one."""
+        """Print the JSON document, if there is one. A call that fails after its result still prints only one."""
         if self._document is not None:
             self.answer(json.dumps(self._document, indent=2, default=str))
             self._document = None
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-        """A table as the answer: aligned plain text, so that it pipes and pastes well."""
+        """Print a table as the result: aligned plain text that pipes and pastes well."""
         widths = [max(len(str(r[i])) for r in [headings, *rows]) for i in range(len(headings))]
         lines = [title] if title else []
         lines.append("  ".join(h.ljust(w) for h, w in zip(headings, widths, strict=True)).rstrip())
@@ -78,7 +78,7 @@ class Report:
         self.answer("\n".join(lines))
 
     def problem(self, problem: Problem) -> None:
-        """The document of an expected failure, last on stderr."""
+        """Print an expected failure, last on stderr."""
         if self.fancy and problem.details:
             sys.stderr.write(problem.details.rstrip("\n") + "\n")
         if self.fancy:
@@ -102,30 +102,30 @@ class Report:
             )
 
     def consent(self, what: str) -> bool:
-        """Ask before a change to the user's system. `--yes` consents; where nobody can answer, it is a `Problem`."""
+        """Ask before changing the user's system. `--yes` consents; without a terminal, raises `Problem`."""
         if self.yes:
             return True
         if not self.world.interactive:
             raise Problem(
                 "consent-missing", f"This needs your consent: {what}.", hint="run the same command again with --yes"
             )
-        sys.stderr.write(f"{what}\nGo on? [y/N] ")
+        sys.stderr.write(f"{what}\nContinue? [y/N] ")
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def typed(self, what: str, word: str, given: str = "") -> bool:
-        """Consent to what destroys others' things too: the word itself is typed, or given; `--yes` is no word."""
+        """Consent to a change that affects other projects: the user types or passes the word; `--yes` is not enough."""
         if given or not self.world.interactive:
             if given == word:
                 return True
             raise Problem("consent-missing", f"This needs your consent: {what}.", hint=f"add --confirm {word}")
-        sys.stderr.write(f"{what}\nType {word!r} to go on: ")
+        sys.stderr.write(f"{what}\nType {word!r} to continue: ")
         sys.stderr.flush()
         return sys.stdin.readline().strip() == word
 
     @contextlib.contextmanager
     def step(self, number: int, total: int, what: str, coming: str = "") -> Iterator[None]:
-        """Announce a step of a longer flow, then its elapsed time in seconds."""
+        """Announce a step of a longer flow, then print how long it took."""
         self.say(f"[{number}/{total}] {what}" + (f"   (then: {coming})" if coming else ""), style="bold")
         began = self.world.clock()
         yield

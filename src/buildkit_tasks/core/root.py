@@ -22,7 +22,7 @@ _NAMES_FILES = ("COMPOSE_FILE", "BUILDKIT_TASKS_PROJECT_COMPOSE_FILE", "BUILDKIT
 def find_root(world: World) -> Path:
     """The nearest directory at or above the working directory that holds a compose file or a pyproject section of ours.
 
-    Raises `Problem` no-project where there is none.
+    Raises `Problem` no-project if there is none.
     """
     for folder in (world.cwd, *world.cwd.parents):
         if compose_files(folder) or "buildkit-tasks" in pyproject(folder) or _names_files(folder / ".env"):
@@ -69,7 +69,7 @@ def pyproject(folder: Path) -> dict[str, Any]:
 
 
 def bench_table(root: Path) -> dict[str, Any]:
-    """The table `[tool.buildkit-tasks.bench]`: what a benchmark edits. `{}` where there is none."""
+    """The table `[tool.buildkit-tasks.bench]`: what a benchmark edits. `{}` without one."""
     return dict(pyproject(root).get("buildkit-tasks", {}).get("bench", {}))
 
 

@@ -1,4 +1,4 @@
-"""What every flow is given: the world, the mouth, and the project's settings, read once when first asked for."""
+"""What every flow gets: the world, the report, and the project's settings, read once on first use."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Session:
         return {k: v.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for k, v in found.items()}
 
     def masked(self, words: str) -> str:
-        """Words of another program without the values of .env; what .env.example shows to everybody stays."""
+        """Another program's output without the values of .env; values that .env.example shows anyway stay."""
         texts = []
         for name in (".env", ".env.example"):
             try:
                 texts.append(dotenv_disk.read(self.root / name) or "")
-            except Problem:  # a directory or a FIFO: no values can have come from there
+            except Problem:  # a directory or a FIFO: it cannot hold values
                 texts.append("")
         return dotenv_mask.mask(words, texts[0], public=texts[1], environment=self.world.env)
 
@@ -54,7 +54,7 @@ class Session:
     def _loaded(self) -> Loaded:
         try:
             dotenv = self.dotenv
-        except Problem as problem:  # what reads the compose file refuses it; the rest can do without
+        except Problem as problem:  # tasks that read the compose file refuse it; the others do not need it
             self.report.warn(f"{problem.message} Settings in it have no effect.")
             dotenv = {}
         loaded = load(self.world, self.root, dotenv=dotenv, flags=self.flags)
@@ -66,7 +66,7 @@ class Session:
         return loaded
 
     def use_builder(self, name: str) -> None:
-        """From now on all that buildx is asked means this builder, as if BUILDX_BUILDER were set."""
+        """Use this builder for all buildx commands from now on, as if BUILDX_BUILDER were set."""
         self._builder = name
         self.world = replace(self.world, env={**self.world.env, "BUILDX_BUILDER": name})
 
@@ -82,7 +82,7 @@ class Session:
 
     @cached_property
     def state(self) -> Path:
-        """This checkout's state directory, made on first use; a place for values that may be lost at any time."""
+        """This checkout's state directory, made on first use. Anything in it may be deleted at any time."""
         path = project_root.state_dir(self.world, self.root)
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         return path

@@ -30,7 +30,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The settings, their origins, and a sentence for each setting that goes by an old name."""
+    """The settings, their origins, and a sentence for each setting with an old name."""
 
     settings: Settings
     origins: tuple[Origin, ...]
@@ -63,7 +63,7 @@ def load(world: World, root: Path, *, dotenv: Mapping[str, str], flags: Mapping[
             given = _default_ca(world)
         value = _typed(item, given) if given.origin != "default" else given.value
         if given.old_name:
-            renamed.append(f"the setting {given.old_name} ({given.origin}) is called {item.dotted} now")
+            renamed.append(f"the setting {given.old_name} ({given.origin}) is now called {item.dotted}")
         values[item.group][item.name] = value
         origins.append(Origin(item.dotted, text(value, item.doc), given.origin))
     groups = {group: GROUPS[group](**chosen) for group, chosen in values.items()}
@@ -71,7 +71,7 @@ def load(world: World, root: Path, *, dotenv: Mapping[str, str], flags: Mapping[
 
 
 def text(value: Any, doc: Doc) -> str:
-    """A value as people write it."""
+    """A value the way people write it."""
     if doc.kind == "size":
         return units.human(value).replace(" ", "") if value else "0"
     if doc.kind == "duration":
@@ -80,7 +80,7 @@ def text(value: Any, doc: Doc) -> str:
 
 
 def _check_names(section: Mapping[str, Any]) -> None:
-    """Refuse what is not a setting, with near matches. A table `bench` belongs to the benchmark."""
+    """Reject unknown settings, with near matches. The table `bench` belongs to the benchmark."""
     groups: dict[str, list[str]] = {}
     old = {}
     for item in known():
@@ -133,7 +133,7 @@ def _old(value: Any, item: Known) -> Any:
 
 
 def _default_ca(world: World) -> _Given:
-    """The host's own bundle: what the host trusts (a company CA included), its builds may trust."""
+    """The host's own bundle: builds trust what the host trusts, a company CA included."""
     given = world.env.get("SSL_CERT_FILE", "")
     if given and Path(given).is_file():
         return _Given(given, "environment (SSL_CERT_FILE)")

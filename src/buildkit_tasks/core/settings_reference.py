@@ -17,7 +17,7 @@ def markdown() -> str:
         "<!-- Generated from src/buildkit_tasks/core/settings.py by `nox -s reference`. -->",
         "",
         "Write NAME under `[tool.buildkit-tasks.GROUP]` in pyproject.toml, or set BUILDKIT_TASKS_GROUP_NAME in `.env`",
-        "or the environment. The later wins: default, pyproject.toml, `.env`, environment, command line.",
+        "or the environment. Later ones win: default, pyproject.toml, `.env`, environment, command line.",
         "`invoke settings` shows every value and where it came from.",
         "",
         "    [tool.buildkit-tasks.packs]",

@@ -9,13 +9,13 @@ _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 60480
 
 
 def size(text: str) -> int:
-    """`54.38MB` in bytes (decimal units, as buildx prints them; `GiB` is binary); 0 for what cannot be read."""
+    """`54.38MB` in bytes (decimal units, as buildx prints them; `GiB` is binary); 0 if it cannot be parsed."""
     found = re.match(r"([\d.]+)\s*([kKMGT]?i?B)", text.strip())
     return round(float(found[1]) * _UNITS[found[2].lower()]) if found else 0
 
 
 def amount(text: str) -> int:
-    """What a person writes as a size, `10GB` or `512MiB`, in bytes. Raises ValueError."""
+    """A size that a user wrote, `10GB` or `512MiB`, in bytes. Raises ValueError."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b)", text.strip(), re.IGNORECASE)
     if not found:
         raise ValueError(text)
@@ -23,7 +23,7 @@ def amount(text: str) -> int:
 
 
 def age(text: str) -> float:
-    """`6 minutes ago`, `About an hour ago` in seconds; 0 for what cannot be read (= just used: nothing is deleted)."""
+    """`6 minutes ago`, `About an hour ago` in seconds; 0 if it cannot be parsed (= just used: nothing is deleted)."""
     found = re.search(r"(\d+|an?|less than a)\s+(second|minute|hour|day|week|month|year)s?", text, re.IGNORECASE)
     if not found:
         return 0.0

@@ -1,4 +1,4 @@
-"""The process's surroundings as one value, so that nothing below reads globals and every test can make its own."""
+"""The process's environment as one value: no other module reads globals, and every test can make its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 class World:
     """Environment, places, terminal and clock.
 
-    `clock` is monotonic seconds. `tty` says whether a person sees stderr; `ci` whether a CI system runs us.
+    `clock` is monotonic seconds. `tty`: stderr is a terminal; `ci`: a CI system runs us.
     """
 
     env: Mapping[str, str]
@@ -35,12 +35,12 @@ class World:
 
     @property
     def ci(self) -> bool:
-        """True where a CI system set CI to anything but a no."""
+        """True if CI is set to anything but a no."""
         return self.env.get("CI", "").lower() not in ("", "0", "false", "no")
 
     @property
     def interactive(self) -> bool:
-        """True where a person can answer a question."""
+        """True if somebody can answer a question."""
         return self.tty and not self.ci and sys.stdin is not None and sys.stdin.isatty()
 
     @property

@@ -1,4 +1,4 @@
-"""The step of a Dockerfile that compiles in a target mount, and the same Dockerfile with another command there. Pure.
+"""The Dockerfile step that compiles in a target mount, and the same Dockerfile with another command there. Pure.
 
 What runs in its place has its mounts, arguments and surroundings: no other way leads to exactly the mounts that a build
 will look for.
@@ -57,7 +57,7 @@ def replace(text: str, step: CompileStep, flags: str, command: str, before: str 
 
 
 def without_secrets(step: CompileStep) -> CompileStep:
-    """The step for a command that needs no secret: one that is not there cannot leak.
+    """The step without its secrets, for a command that needs none.
 
     It also starts sooner. BuildKit 0.13 to 0.15 reads the whole image below a step with a secret the first two times,
     for which that of rust takes over a second each: https://github.com/moby/buildkit/pull/5251

@@ -1,4 +1,4 @@
-"""Doctor: gather facts in parallel, judge them, show or mend."""
+"""Doctor: gather facts in parallel, judge them, print or fix them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from . import project as doctor_project
 
 _SIGNS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL", "unknown": "?   "}
 
-#: What `--fix` may do: the words of the question, and the deed.
+#: What `--fix` may do: each fix and the text of its question.
 FIXES: dict[str, str] = {
     "engine.install": "install a Docker engine with buildx and compose",
     "engine.start": "start the Docker engine",
     "context": "switch docker to its default context",
     "builder": "switch buildx to the engine's own builder",
-    "dotenv": "make or complete .env (what you have is kept)",
-    "dotenv-mode": "make .env readable by you alone",
+    "dotenv": "create or complete .env (existing values are kept)",
+    "dotenv-mode": "make .env readable only by you",
     "enable": "write the line that enables BuildKit into your shell's start-up file",
     "completion": "renew the shell completion",
     "images": "build base images from Debian packages",
@@ -35,7 +35,7 @@ FIXES: dict[str, str] = {
 
 
 def gather(session: Session) -> Facts:
-    """All facts, from as many questions at once as there are; takes as long as the slowest (under 3 s)."""
+    """All facts. Asks every question in parallel, so it takes as long as the slowest (under 3 s)."""
     questions: list[Callable[[Session], dict[str, Any]]] = [
         *doctor_host.QUESTIONS,
         *(doctor_project.QUESTIONS if _inside(session) else ()),
@@ -45,7 +45,7 @@ def gather(session: Session) -> Facts:
         for answer in [pool.submit(q, session) for q in questions]:
             found.update(answer.result())
     facts = Facts(**found)
-    if facts.podman_cli:  # what it says of itself is not docker's; one check tells it
+    if facts.podman_cli:  # these answers would be podman's; one check reports that
         facts = replace(facts, engine=None, silent=None, builder=None, compose_read=False, compose_error=None)
     if facts.engine and facts.engine.root_dir:
         facts = replace(facts, **doctor_host.disk(Path(facts.engine.root_dir)))
@@ -61,18 +61,18 @@ def _inside(session: Session) -> bool:
 
 
 def run_doctor(session: Session, *, fix: bool, verify: bool) -> int:
-    """Examine, mend what may be mended, tell; returns the exit code: 0, or that of unhealthy-setup."""
+    """Check, fix what may be fixed, print; returns the exit code: 0, or that of unhealthy-setup."""
     began = session.world.clock()
     checks = _examined(session)
-    if fix and mend(session, checks):
-        session = Session(session.world, session.report, session.flags)  # nothing remembered from before
+    if fix and apply_fixes(session, checks):
+        session = Session(session.world, session.report, session.flags)  # forget everything found before
         checks = _examined(session)
     proof: dict[str, Any] = {}
     if verify:
         from .proof import prove
 
         if any(c.state == "fail" for c in checks):
-            session.report.say("not verified: mend the failures first")
+            session.report.say("not verified: fix the failures first")
         else:
             proof = prove(session)
     if session.report.json_only:
@@ -84,7 +84,7 @@ def run_doctor(session: Session, *, fix: bool, verify: bool) -> int:
             }
         )
     else:
-        tell(session, checks, session.world.clock() - began)
+        print_checks(session, checks, session.world.clock() - began)
     return EXIT_CODES["unhealthy-setup"] if any(c.state == "fail" for c in checks) else 0
 
 
@@ -94,7 +94,7 @@ def _examined(session: Session) -> tuple[Check, ...]:
 
 
 def typed(session: Session, text: str) -> str:
-    """A remedy as it has to be typed here: from a checkout whose tools live in .venv, `invoke` is `./dev invoke`."""
+    """A fix as the user has to type it: in a checkout with its own .venv, `invoke` becomes `./dev invoke`."""
     root = session.root if _inside(session) else None
     if not root or not (root / "dev").is_file() or session.world.env.get("VIRTUAL_ENV") != str(root / ".venv"):
         return text
@@ -102,8 +102,8 @@ def typed(session: Session, text: str) -> str:
     return re.sub(r"(?<![\w/.-])invoke (?=[a-z])", f"{dev} invoke ", text)
 
 
-def tell(session: Session, checks: Sequence[Check], seconds: float) -> None:
-    """One line a check; what fires with why and remedy."""
+def print_checks(session: Session, checks: Sequence[Check], seconds: float) -> None:
+    """Print one line per check; failures and warnings with why and how to fix them."""
     width = max(len(c.name) for c in checks)
     lines = []
     for check in checks:
@@ -111,19 +111,19 @@ def tell(session: Session, checks: Sequence[Check], seconds: float) -> None:
         if check.fires:
             indent = " " * (width + 8)
             lines += [f"{indent}wanted:  {check.wanted}", f"{indent}why:     {check.why}"]
-            lines.append(f"{indent}mend it: {check.remedy}")
+            lines.append(f"{indent}fix:     {check.remedy}")
     count = {state: sum(c.state == state for c in checks) for state in _SIGNS}
     lines.append(
         f"{len(checks)} checks in {seconds:.1f} s: {count['ok']} ok, {count['warn']} warnings, {count['fail']} failures"
-        + (f", {count['unknown']} not to be told here" if count["unknown"] else "")
+        + (f", {count['unknown']} unknown" if count["unknown"] else "")
     )
     if any(c.fix and c.fires for c in checks):
-        lines.append(typed(session, "invoke doctor --fix") + " applies the safe remedies, asking before each")
+        lines.append(typed(session, "invoke doctor --fix") + " applies the safe fixes, asking before each")
     session.report.answer("\n".join(lines))
 
 
-def mend(session: Session, checks: Sequence[Check]) -> bool:
-    """Apply each safe remedy once, with consent; True where anything was done. A failed one does not stop the rest."""
+def apply_fixes(session: Session, checks: Sequence[Check]) -> bool:
+    """Apply each safe fix once, with consent; True if anything was done. A failed one does not stop the rest."""
     done = False
     for fix in dict.fromkeys(c.fix for c in checks if c.fires and c.fix):
         names = ", ".join(c.name for c in checks if c.fix == fix and c.fires)
@@ -138,7 +138,7 @@ def mend(session: Session, checks: Sequence[Check]) -> bool:
 
 
 def apply(session: Session, fix: str) -> None:
-    """One remedy. The flows that ask again get the same yes from `--yes`, else from the person."""
+    """Apply one fix. A flow that asks again gets its yes from `--yes` or from the user."""
     from buildkit_tasks.engine import ensure as engine_ensure
     from buildkit_tasks.images import bases as base_images
     from buildkit_tasks.project import discover, dotenv

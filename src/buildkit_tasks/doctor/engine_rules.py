@@ -9,7 +9,7 @@ from buildkit_tasks.engine.facts import MINIMUM, dotted
 from .facts import Facts
 from .rules import Rule, Verdict, fail, ok, unknown, warn
 
-#: Version from which BuildKit's features that we use are there, and where that is written.
+#: The first version with the BuildKit features that we use, and where that is documented.
 SOURCES: dict[str, tuple[Version, str]] = {
     "BuildKit in the engine": ((18, 9), "https://docs.docker.com/engine/release-notes/18.09/"),
     "BuildKit by default": ((23,), "https://docs.docker.com/engine/release-notes/23.0/"),
@@ -37,7 +37,7 @@ def docker_cli(facts: Facts) -> Verdict:
             "systemctl --user start podman.socket && export DOCKER_HOST=unix://$XDG_RUNTIME_DIR/podman/podman.sock",
         )
     if not facts.clis:
-        found = "no docker command on PATH" + ("; podman is there" if facts.podman else "")
+        found = "no docker command on PATH" + ("; podman is installed" if facts.podman else "")
         return fail(found, INSTALL, "engine.install")
     version = f" {dotted(facts.client)}" if facts.client else ""
     return ok(f"{facts.clis[0]}{version}")
@@ -54,13 +54,13 @@ def two_clis(facts: Facts) -> Verdict:
 
 def engine_answers(facts: Facts) -> Verdict:
     if facts.context_dead:
-        return unknown("the context points elsewhere, see there")
+        return unknown("see the check `context`")
     if facts.silent:
         words, remedy = facts.silent
         return fail(words, remedy, "engine.start" if remedy == "invoke engine.start" else "")
     engine = _answering(facts)
     if not engine:
-        return unknown("there is no docker command to ask with")
+        return unknown("no docker command")
     return ok(f"answers (context {engine.context})")
 
 
@@ -77,7 +77,7 @@ def engine_version(facts: Facts) -> Verdict:
 
 def buildx(facts: Facts) -> Verdict:
     if not facts.engine:
-        return unknown("there is no docker command")
+        return unknown("no docker command")
     if facts.engine.buildx < MINIMUM["buildx"]:
         found = dotted(facts.engine.buildx) if facts.engine.buildx else "none"
         return warn(found, INSTALL, "engine.install")
@@ -86,11 +86,11 @@ def buildx(facts: Facts) -> Verdict:
 
 def compose(facts: Facts) -> Verdict:
     if not facts.engine:
-        return unknown("there is no docker command")
+        return unknown("no docker command")
     if facts.engine.compose < MINIMUM["compose"]:
         found = dotted(facts.engine.compose) if facts.engine.compose else "none"
         if not facts.engine.compose and facts.compose_v1:
-            found = f"only compose v1 ({facts.compose_v1}), which knows neither profiles of ours nor `up --wait`"
+            found = f"only compose v1 ({facts.compose_v1}), which supports neither profiles nor `up --wait`"
         return fail(found, INSTALL, "engine.install")
     return ok(dotted(facts.engine.compose))
 
@@ -111,7 +111,8 @@ def buildkit_off(facts: Facts) -> Verdict:
         value = str((config.get("features") or {}).get("buildkit", "")).lower()
         if value == "false":
             return warn(
-                f"features.buildkit is false in {where}", f"remove that line from {where}, restart what reads it"
+                f"features.buildkit is false in {where}",
+                f"remove that line from {where} and restart the program that reads it",
             )
     return ok("not switched off")
 
@@ -121,13 +122,13 @@ def builder(facts: Facts) -> Verdict:
     if found and found.wanted and found.driver in ("", "remote") and found.status != "running":
         return fail(
             f"the setting `builder` names {found.name}, which is {found.status}",
-            f"invoke builder    (shows what there is; invoke builder.create {found.name} …)",
+            f"invoke builder    (lists them; invoke builder.create {found.name} …)",
         )
     if not found or not found.driver or facts.silent or facts.podman_engine:
         return unknown("no builder could be asked")
     if found.driver != "docker" and not found.wanted:
         return warn(
-            f"{found.name} ({found.driver}): its cache mounts are its own, and each image is copied over",
+            f"{found.name} ({found.driver}): it has its own cache mounts, and every image is copied to the engine",
             "docker buildx use default    (and: unset BUILDX_BUILDER)",
             "" if facts.env.get("BUILDX_BUILDER") else "builder",
         )
@@ -149,10 +150,10 @@ def context(facts: Facts) -> Verdict:
 def containerd_store(facts: Facts) -> Verdict:
     engine = _answering(facts)
     if not engine or engine.version < (24,) or facts.podman_engine:
-        return unknown("no engine that has one answers")
+        return unknown("no engine answers")
     if not engine.containerd_store:
         return warn(
-            "the classic store, which holds one platform per image",
+            "the classic store, which supports one platform per image",
             'put {"features": {"containerd-snapshotter": true}} into /etc/docker/daemon.json and restart the engine '
             "(images have to be built again)",
         )
@@ -167,18 +168,18 @@ def garbage_collection(facts: Facts) -> Verdict:
     keep = str(gc.get("defaultKeepStorage") or gc.get("defaultReservedSpace") or "")
     if gc.get("enabled", bool(gc)) and keep and facts.cache_size and units.size(keep) < facts.cache_size:
         return warn(
-            f"keeps {keep}, and the cache has {units.human(facts.cache_size)}: caches are lost while you work",
+            f"keeps {keep}, but the cache has {units.human(facts.cache_size)}: caches are deleted while you work",
             "raise builder.gc.defaultKeepStorage in /etc/docker/daemon.json, or: invoke prune",
         )
     if gc.get("enabled") is False or (not gc and engine.version < GC_ON):
-        return ok("off: nothing is deleted behind your back; `invoke prune` deletes")
+        return ok("off: only `invoke prune` deletes anything")
     if not gc and engine.version >= GC_TAKES_MOUNTS:
         return warn(
-            "on, and in this version cache mounts that were idle for 48 hours go first",
+            "on, and this version deletes cache mounts first once they are idle for 48 hours",
             'put {"builder": {"gc": {"enabled": true, "policy": [{"reservedSpace": "20GB", "all": true}]}}} into '
             "/etc/docker/daemon.json and restart the engine",
         )
-    return ok("on; cache mounts are spared in this version" if not gc else "set in daemon.json")
+    return ok("on; this version keeps cache mounts" if not gc else "set in daemon.json")
 
 
 def cache_budget(facts: Facts) -> Verdict:
@@ -197,7 +198,7 @@ def clock(facts: Facts) -> Verdict:
         ahead = "ahead of" if facts.skew > 0 else "behind"
         return warn(
             f"the engine's clock is {abs(facts.skew):.0f} s {ahead} this machine's",
-            "set both clocks by NTP: sudo timedatectl set-ntp true (Docker Desktop, WSL2: restart it after sleep)",
+            "sync both clocks with NTP: sudo timedatectl set-ntp true (Docker Desktop, WSL2: restart it after sleep)",
         )
     return ok("equal within a few seconds")
 
@@ -224,25 +225,25 @@ def rootless(facts: Facts) -> Verdict:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("docker", "a docker command", "everything here talks to the engine through it", docker_cli),
+    Rule("docker", "a docker command", "all tasks talk to the engine through it", docker_cli),
     Rule(
         "one-docker",
-        "one docker command, or several that are alike",
-        "two of them see other plugins, contexts and builders",
+        "one docker command, or several identical ones",
+        "different ones have different plugins, contexts and builders",
         two_clis,
     ),
-    Rule("context", "a context whose engine is there", "docker talks to the engine that the context names", context),
-    Rule("engine", "an engine that answers", "without it nothing is built or run", engine_answers),
+    Rule("context", "a context whose engine answers", "docker talks to the engine that the context names", context),
+    Rule("engine", "an engine that answers", "nothing can be built or run without it", engine_answers),
     Rule(
         "engine-version",
         f"{dotted(MINIMUM['engine'])} or newer",
-        "older ones build service by service, without cache mounts below 18.09",
+        "older ones build service by service, below 18.09 without cache mounts",
         engine_version,
     ),
     Rule(
         "buildx",
         f"{dotted(MINIMUM['buildx'])} or newer",
-        "one solve for all services; without it each is built by itself",
+        "it builds all services in one solve; without it each is built on its own",
         buildx,
     ),
     Rule(
@@ -258,10 +259,15 @@ RULES: tuple[Rule, ...] = (
         "buildkit-config", "BuildKit not switched off", "plain `docker build` fails at --mount without it", buildkit_off
     ),
     Rule("builder", "the engine's own builder (driver docker)", "cache mounts belong to a builder", builder),
-    Rule("image-store", "the containerd store", "images for two platforms need it", containerd_store),
-    Rule("gc", "no collection that takes the cache mounts", "a lost mount costs a cold build", garbage_collection),
+    Rule("image-store", "the containerd store", "multi-platform images need it", containerd_store),
+    Rule(
+        "gc",
+        "no garbage collection that deletes cache mounts",
+        "a deleted mount means a cold build",
+        garbage_collection,
+    ),
     Rule("cache-size", "within the budget", "build cache fills disks", cache_budget),
-    Rule("clock", "clocks within 5 s", "TLS, and what is newer than what, depend on them", clock),
-    Rule("memory", "2 GB or more", "rustc is killed where memory runs out", memory),
-    Rule("rootless", "ports that a rootless engine may open", "low ports belong to root", rootless),
+    Rule("clock", "clocks within 5 s", "TLS and file times depend on them", clock),
+    Rule("memory", "2 GB or more", "rustc is killed when memory runs out", memory),
+    Rule("rootless", "ports that a rootless engine may open", "only root may open low ports", rootless),
 )

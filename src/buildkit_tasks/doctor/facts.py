@@ -1,4 +1,4 @@
-"""What the checks judge. None (or an empty value where noted) = not asked or not to be known here."""
+"""What the checks judge. None (or an empty value where noted) = not asked or unknown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from buildkit_tasks.core.model import Engine, Version
 
 @dataclass(frozen=True)
 class Builder:
-    """The buildx builder in use. `status` is running, inactive, missing, or an error's words.
+    """The buildx builder in use. `status` is running, inactive, missing, or an error message.
 
     `wanted`: the project's settings name it.
     """
@@ -25,7 +25,7 @@ class Builder:
 
 @dataclass(frozen=True)
 class PortUse:
-    """A published port that another program holds. `variable` moves it where it is known."""
+    """A published port that another program holds. `variable` changes it, if known."""
 
     service: str
     port: int
@@ -35,7 +35,7 @@ class PortUse:
 
 @dataclass(frozen=True)
 class Health:
-    """A health check that calls a program which its image seems not to have."""
+    """A health check that calls a program its image seems to lack."""
 
     service: str
     tool: str
@@ -48,7 +48,7 @@ class Facts:
 
     # the docker command
     clis: tuple[str, ...] = ()  #: docker programs on PATH that differ, first one wins
-    clis_differ: str = ""  #: in what the second one differs, empty where in nothing that matters
+    clis_differ: str = ""  #: how the second one differs; empty if in nothing that matters
     client: Version | None = None
     podman_cli: bool = False  #: the docker command is podman's
     podman: bool = False  #: a podman command is on PATH
@@ -56,8 +56,8 @@ class Facts:
     compose_v1: str = ""  #: path of a docker-compose of the first generation
     client_config: Mapping[str, Any] = field(default_factory=dict)
     # the engine
-    engine: Engine | None = None  #: with version () where none answers; None without a docker command
-    silent: tuple[str, str] | None = None  #: why no engine answers, and the remedy
+    engine: Engine | None = None  #: with version () if none answers; None without a docker command
+    silent: tuple[str, str] | None = None  #: why no engine answers, and how to fix it
     daemon_config: Mapping[str, Any] | None = None
     rootless: bool = False
     memory: int | None = None
@@ -65,7 +65,7 @@ class Facts:
     skew_error: float = 0.0  #: how wrong `skew` may be
     context: str = "default"
     context_host: str = ""
-    context_dead: bool = False  #: the context's socket is not there though the default one answers
+    context_dead: bool = False  #: the context's socket does not exist, but the default one answers
     builder: Builder | None = None
     cache_size: int | None = None
     # the machine
@@ -79,26 +79,26 @@ class Facts:
     kernel: str = ""
     root: str = ""
     unprivileged_port: int = 1024
-    rc_broken: str = ""  #: a start-up file with our line whose env file is gone
+    rc_broken: str = ""  #: a start-up file with our line, but without its env file
     rc_off: tuple[str, ...] = ()  #: `file:line` that switches BuildKit off after or without our line
     rc_set: bool = False
     completion: str = ""  #: missing, current, stale; empty = not asked
     # network
     registry: str = ""
-    registry_state: str = ""  #: open, closed, untrusted (TLS), or empty = not asked because nothing has to be pulled
+    registry_state: str = ""  #: open, closed, untrusted (TLS); empty = not asked because nothing has to be pulled
     registry_words: str = ""
     ca_bundle: str = ""
     ca_state: str = ""  #: ok, missing, broken, expired; empty = none is set
     # the project
-    compose_read: bool = True  #: False where compose or .env, not the file, kept it from being read
-    compose_error: tuple[str, str] | None = None  #: message and remedy; None = valid
+    compose_read: bool = True  #: False if compose or .env, not the file, is the reason it could not be read
+    compose_error: tuple[str, str] | None = None  #: message and fix; None = valid
     ports_taken: tuple[PortUse, ...] = ()
     published: tuple[int, ...] = ()
     dotenv: bool | None = None  #: None = the project has no .env.example
     dotenv_example: bool = True  #: there is a .env.example
     dotenv_error: str = ""
-    dotenv_hint: str = ""  #: the remedy of `dotenv_error`
-    dotenv_wanted: tuple[str, str] | None = None  #: a variable that compose wants and nothing sets: message and remedy
+    dotenv_hint: str = ""  #: the fix for `dotenv_error`
+    dotenv_wanted: tuple[str, str] | None = None  #: a variable that compose requires and nothing sets: message and fix
     dotenv_missing: tuple[str, ...] = ()
     dotenv_mode: int | None = None
     dotenv_placeholders: tuple[str, ...] = ()
@@ -107,4 +107,4 @@ class Facts:
     locks_ignored: tuple[str, ...] = ()
     locks_missing: tuple[str, ...] = ()
     health_tools: tuple[Health, ...] = ()
-    platforms: tuple[str, ...] = ()  #: platforms the project builds for, where it says so
+    platforms: tuple[str, ...] = ()  #: platforms the project builds for, if it names them

@@ -1,4 +1,4 @@
-"""Doctor's questions to the machine: docker command, engine, builder, kernel, shell. Each answers a part of `Facts`."""
+"""What doctor asks the machine: docker command, engine, builder, kernel, shell. Each answers part of `Facts`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from buildkit_tasks.shells import rc as shellrc
 
 from . import Builder
 
-#: Seconds for one question: doctor as a whole has three.
+#: Seconds for one question; doctor as a whole has three.
 PATIENCE = 2.5
 
 DAEMON_JSON = Path("/etc/docker/daemon.json")
@@ -57,13 +57,13 @@ def client(session: Session) -> dict[str, Any]:
 
 
 def the_engine(session: Session) -> dict[str, Any]:
-    """Everything of one `docker info`, and why it is silent where it is."""
+    """Everything in one `docker info`, and why the engine does not answer if it does not."""
     here = Path("/")
     began = time.time()
     try:
         result = run.capture(session.world, docker.info(here), timeout=PATIENCE)
     except Problem:
-        return {}  # no docker command: another check's to tell
+        return {}  # no docker command: another check reports that
     took = time.time() - began
     info = _json(result.stdout)
     found = engine_facts.parse(info) if isinstance(info, dict) else engine_facts.parse({})
@@ -88,7 +88,7 @@ def the_engine(session: Session) -> dict[str, Any]:
 
 
 def the_context(session: Session) -> dict[str, Any]:
-    """Where the context points, and whether only it is dead while the default engine lives."""
+    """Where the context points, and whether it is dead while the default engine works."""
     try:
         address = engine_facts.host(session.world, Path("/"))
     except Problem:
@@ -104,7 +104,7 @@ def the_context(session: Session) -> dict[str, Any]:
 
 
 def the_builder(session: Session) -> dict[str, Any]:
-    """The builder in use, as `docker buildx inspect` tells it."""
+    """The current builder, as `docker buildx inspect` reports it."""
     wanted = _wanted_builder(session)
     try:
         text = run.capture(session.world, docker.builder_details(Path("/"), wanted), timeout=PATIENCE).stdout
@@ -138,7 +138,7 @@ def the_cache(session: Session) -> dict[str, Any]:
 
 
 def machine(_session: Session) -> dict[str, Any]:
-    """What /proc says."""
+    """What /proc reports."""
     proc = Path("/proc/sys")
     emulators = {}
     for entry in (proc / "fs/binfmt_misc").glob("qemu-*"):
@@ -200,7 +200,7 @@ QUESTIONS: tuple[Callable[[Session], dict[str, Any]], ...] = (
 
 
 def _all_on(path: str, name: str) -> list[Path]:
-    """Every executable of that name on PATH, first one first, links to one program counted once."""
+    """Every executable of that name on PATH, in order; links to the same program count once."""
     found: dict[Path, Path] = {}
     for folder in path.split(":"):
         place = shutil.which(name, path=folder) if folder else None
@@ -210,12 +210,12 @@ def _all_on(path: str, name: str) -> list[Path]:
 
 
 def _differ(session: Session, clis: list[Path]) -> str:
-    """In which plugins two docker commands differ; each looks for them in directories of its own, too."""
+    """The plugins in which two docker commands differ: each also searches its own directories."""
     found = []
     for cli in clis[:2]:
         info = Command((str(cli), "info", "--format", "{{json .ClientInfo}}"), Path("/"))
-        told = _json(run.capture(session.world, info, timeout=PATIENCE).stdout)
-        plugins = (told or {}).get("Plugins") or () if isinstance(told, dict) else ()
+        answer = _json(run.capture(session.world, info, timeout=PATIENCE).stdout)
+        plugins = (answer or {}).get("Plugins") or () if isinstance(answer, dict) else ()
         found.append({p.get("Name"): p.get("Version") for p in plugins if p.get("Name") in ("buildx", "compose")})
     names = [n for n in ("buildx", "compose") if found[0].get(n) != found[1].get(n)]
     return ", ".join(f"{n} {found[0].get(n, 'missing')} and {found[1].get(n, 'missing')}" for n in names)

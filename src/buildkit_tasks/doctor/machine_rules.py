@@ -62,7 +62,7 @@ def wsl(facts: Facts) -> Verdict:
 def shell_rc(facts: Facts) -> Verdict:
     if facts.rc_broken:
         return warn(
-            f"{facts.rc_broken} has our line, but its env file is gone",
+            f"{facts.rc_broken} has our line, but its env file is missing",
             "invoke enable-buildkit    (or with --undo, to remove the line)",
             "enable",
         )
@@ -70,7 +70,7 @@ def shell_rc(facts: Facts) -> Verdict:
         return warn(f"BuildKit is switched off at {facts.rc_off[0]}", "remove that line, or: invoke enable-buildkit")
     old = facts.engine and facts.engine.version and facts.engine.version < MINIMUM["engine"]
     if old and not facts.rc_set and not facts.podman_engine:
-        return warn("not set, and this engine does not use BuildKit by itself", "invoke enable-buildkit", "enable")
+        return warn("not set, and this engine does not use BuildKit by default", "invoke enable-buildkit", "enable")
     if not facts.rc_set and not (facts.engine and facts.engine.version):
         return unknown("not set up; whether it is needed depends on the engine")
     return ok("set up" if facts.rc_set else "not set up, and not needed with this engine")
@@ -98,14 +98,14 @@ def proxy(facts: Facts) -> Verdict:
         value = upper or lower
         if re.search(r"//(?:[^@/]*@)?(?:localhost|127\.|\[::1\])", value):
             return warn(
-                f"{name} points to this machine itself, which a build step cannot reach as localhost",
+                f"{name} points to localhost, which a build step cannot reach",
                 f"export {name}=http://<this machine's address>:<port>, and have the proxy listen there",
             )
     set_ = [n for n in ("HTTP_PROXY", "HTTPS_PROXY") if env.get(n) or env.get(n.lower())]
     bypass = env.get("NO_PROXY") or env.get("no_proxy") or ""
     if set_ and not re.search(r"localhost|127\.0\.0\.1|\*", bypass):
         return warn(
-            f"{set_[0]} is set, and NO_PROXY spares neither localhost nor 127.0.0.1",
+            f"{set_[0]} is set, and NO_PROXY contains neither localhost nor 127.0.0.1",
             "export NO_PROXY=localhost,127.0.0.1${NO_PROXY:+,$NO_PROXY}",
         )
     return ok(f"{', '.join(set_)} passed on to builds" if set_ else "none")
@@ -113,9 +113,9 @@ def proxy(facts: Facts) -> Verdict:
 
 def registry(facts: Facts) -> Verdict:
     if facts.silent:
-        return unknown("no engine answers that could say which base images it has")
+        return unknown("no engine answers, so its base images are not known")
     if not facts.registry_state and not facts.compose_read:
-        return unknown("which base images are needed is not known yet")
+        return unknown("the base images it needs are not known yet")
     if not facts.registry_state:
         return ok("every base image is here already")
     if facts.registry_state == "closed":
@@ -130,13 +130,13 @@ def registry(facts: Facts) -> Verdict:
 def ca(facts: Facts) -> Verdict:
     if facts.registry_state == "untrusted":
         return fail(
-            f"{facts.registry} shows a certificate that is not trusted here: {facts.registry_words}",
+            f"{facts.registry} has a certificate that is not trusted here: {facts.registry_words}",
             "set build.ca_bundle to your company's CA bundle (PEM), or BUILDKIT_TASKS_BUILD_CA_BUNDLE",
         )
     words = {
-        "missing": "is not there",
-        "broken": "is no PEM bundle",
-        "expired": "holds nothing but certificates that have expired",
+        "missing": "does not exist",
+        "broken": "is not a PEM bundle",
+        "expired": "contains only expired certificates",
     }.get(facts.ca_state)
     if words:
         return fail(
@@ -146,7 +146,7 @@ def ca(facts: Facts) -> Verdict:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("disk", "free space on the engine's disk", "a build that runs out of it leaves half an image", disk),
+    Rule("disk", "free space on the engine's disk", "a build that runs out of space fails halfway", disk),
     Rule("binfmt", "emulators that work inside containers", "running (not building) arm64 images needs them", binfmt),
     Rule("inotify", "room for file watchers", "editors and watchers fail with a misleading `no space left`", inotify),
     Rule("wsl", "the project on the Linux file system", "each build reads the whole source tree", wsl),

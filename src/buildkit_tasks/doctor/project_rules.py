@@ -18,7 +18,7 @@ def ports(facts: Facts) -> Verdict:
         move = f"set {use.variable}=<a free port> in .env" if use.variable else "change `ports:` in the compose file"
         more = f" (and {len(facts.ports_taken) - 1} more)" if len(facts.ports_taken) > 1 else ""
         return fail(
-            f"port {use.port}, which {use.service} publishes, is held by {use.holder}{more}", f"{move}, or end it"
+            f"port {use.port}, which {use.service} publishes, is held by {use.holder}{more}", f"{move}, or stop it"
         )
     return ok("free or ours") if facts.compose_read else unknown("the compose file could not be read yet")
 
@@ -42,7 +42,7 @@ def dotenv_complete(facts: Facts) -> Verdict:
     if not facts.dotenv_example:
         if facts.compose_error or not facts.compose_read:
             return unknown("compose could not be asked yet")
-        return ok("compose wants no variable that is not set")
+        return ok("every variable that compose requires is set")
     if not facts.dotenv:
         return unknown("there is no .env")
     return ok("every name of .env.example")
@@ -63,15 +63,15 @@ def dotenv_private(facts: Facts) -> Verdict:
 def dotenv_secrets(facts: Facts) -> Verdict:
     if facts.dotenv_placeholders:
         names = ", ".join(facts.dotenv_placeholders)
-        return warn(f"placeholders instead of secrets: {names}", "empty those values in .env, then: invoke dotenv")
+        return warn(f"placeholders instead of secrets: {names}", "delete those values in .env, then: invoke dotenv")
     return ok("no placeholder") if facts.dotenv else unknown("there is no .env")
 
 
 def bind_sources(facts: Facts) -> Verdict:
     if facts.missing_sources:
         return warn(
-            f"not there: {', '.join(facts.missing_sources)}",
-            "make the file or directory first; the short volume syntax makes an empty directory of root's in its place",
+            f"missing: {', '.join(facts.missing_sources)}",
+            "create it first; the short volume syntax creates an empty directory owned by root instead",
         )
     return ok("all there") if facts.compose_read else unknown("the compose file could not be read yet")
 
@@ -81,10 +81,10 @@ def lock_file(facts: Facts) -> Verdict:
         return fail(f"{facts.locks_missing[0]} is missing", "cargo generate-lockfile, and commit it")
     if facts.locks_ignored:
         return warn(
-            f"git ignores {facts.locks_ignored[0]}, yet builds copy it: a fresh clone cannot build",
-            f"take it out of .gitignore, then: git add {facts.locks_ignored[0]}",
+            f"git ignores {facts.locks_ignored[0]}, but builds copy it: a fresh clone cannot build",
+            f"remove it from .gitignore, then: git add {facts.locks_ignored[0]}",
         )
-    return ok("there, and not ignored by git")
+    return ok("present, and not ignored by git")
 
 
 def health_tools(facts: Facts) -> Verdict:
@@ -92,26 +92,31 @@ def health_tools(facts: Facts) -> Verdict:
         bad = facts.health_tools[0]
         return fail(
             f"the health check of {bad.service} calls {bad.tool}, which {bad.image} does not have",
-            f"have the program check itself, or install {bad.tool} in the image",
+            f"let the program check itself, or install {bad.tool} in the image",
         )
     if not facts.compose_read:
         return unknown("the compose file could not be read yet")
-    return ok("each calls a program that its image has")
+    return ok("every program that they call is in its image")
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("compose-file", "a compose file that compose can read", "services are discovered in it", compose_file),
-    Rule("ports", "the published ports free", "a container whose port is held does not start", ports),
+    Rule("compose-file", "a compose file that compose can read", "it defines the services", compose_file),
+    Rule("ports", "all published ports free", "a container whose port is in use does not start", ports),
     Rule("dotenv", "a .env that can be read", "compose takes ports and secrets from it", dotenv),
     Rule(
         "dotenv-names",
-        "a value for every name that compose or .env.example wants",
+        "a value for every name that compose or .env.example requires",
         "compose refuses to start without a required value",
         dotenv_complete,
     ),
-    Rule("dotenv-private", "readable by you alone, not in git", "it holds secrets", dotenv_private),
-    Rule("dotenv-secrets", "generated secrets", "placeholders are known to everybody", dotenv_secrets),
-    Rule("bind-sources", "the sources of bind mounts", "a missing file becomes an empty directory", bind_sources),
+    Rule("dotenv-private", "readable only by you, and not in git", "it holds secrets", dotenv_private),
+    Rule("dotenv-secrets", "generated secrets", "anyone can look up a placeholder", dotenv_secrets),
+    Rule("bind-sources", "all sources of bind mounts", "a missing file becomes an empty directory", bind_sources),
     Rule("lock-file", "Cargo.lock in git", "builds use --locked", lock_file),
-    Rule("health-checks", "programs that the image has", "a check that cannot run is never healthy", health_tools),
+    Rule(
+        "health-checks",
+        "only programs that the image has",
+        "a service whose check cannot run never becomes healthy",
+        health_tools,
+    ),
 )

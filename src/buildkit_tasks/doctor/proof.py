@@ -1,4 +1,4 @@
-"""The three proofs: BuildKit is there, cache mounts persist, and how long builds take."""
+"""Three proofs: BuildKit works, cache mounts persist, and how long builds take."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from buildkit_tasks.shells import enable
 
 
 def prove(session: Session) -> dict[str, Any]:
-    """Run the proofs, saying each. Problems: verify-failed, those of discovery and of base images."""
+    """Run and report the proofs. Problems: verify-failed, those of discovery and of base images."""
     say = session.report.say
     seconds = enable.probe(session)
     say(f"proved: BuildKit builds ({seconds:.1f} s)")
     mounts = persist(session)
-    say(f"proved: a cache mount keeps what a build wrote, for the next build ({mounts:.1f} s)")
+    say(f"proved: a cache mount keeps its content for the next build ({mounts:.1f} s)")
     proof: dict[str, Any] = {"buildkit_seconds": round(seconds, 2), "mounts_seconds": round(mounts, 2)}
     if session.report.json_only:
-        return proof  # the benchmark has a document of its own: invoke bench --quick --json
+        return proof  # the benchmark has its own document: invoke bench --quick --json
     from buildkit_tasks.bench import run as bench_run
 
-    say("measuring build times; this takes some minutes, and what is measured is deleted afterwards")
+    say("measuring build times; this takes a few minutes, and deletes its images and caches afterwards")
     bench_run.quick(session, rounds=1, markdown=False)
     return proof
 
 
 def persist(session: Session) -> float:
-    """Seconds of two builds, the second of which reads what the first wrote into a mount. Raises verify-failed."""
+    """Seconds of two builds; the second reads what the first wrote into a mount. Raises verify-failed."""
     project = discover(session)
     refs = base_images.references(project.workspace)[:1]
     if not refs:
-        raise Problem("verify-failed", "No service is built here, so there is no base image to try a mount with.")
+        raise Problem("verify-failed", "No service is built here, so doctor has no base image to test a mount with.")
     use = base_images.replacements(session, project.engine, refs).get(refs[0], refs[0])
     mount, word = f"{project.workspace.scope}-doctor-{secrets.token_hex(4)}", secrets.token_hex(8)
     began = session.world.clock()
@@ -61,14 +61,14 @@ def _step(session: Session, base: tuple[str, str], mount: str, what: str) -> Non
         raise Problem(
             "verify-failed",
             "A cache mount did not persist." if "grep" in what else "A build with a cache mount fails.",
-            causes=["the builder in use is not the one that built before, or its cache is collected at once"],
+            causes=["another builder ran the second build, or garbage collection deletes the cache at once"],
             details=result.stderr.strip(),
             hint="invoke doctor    (see builder and gc)",
         )
 
 
 def _remove(session: Session, mount: str) -> None:
-    """Take the mount of the proof away again."""
+    """Delete the proof's mount."""
     listed = run.capture(session.world, docker.cache_records(session.root))
     for record in cache_records.parse(listed.stdout):
         if record.mount_id == mount:

@@ -10,7 +10,7 @@ from .facts import Facts
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a rule found. `fix` names a safe remedy that `doctor --fix` can apply."""
+    """What a rule found. `fix` names a safe fix that `doctor --fix` can apply."""
 
     state: str
     found: str
@@ -20,7 +20,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Rule:
-    """One check: its name, what is wanted, why it matters, and its judgement."""
+    """One check: its name, what is wanted, why it matters, and how it judges."""
 
     name: str
     wanted: str
@@ -30,7 +30,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Check:
-    """A judged rule. `state` is ok, warn (it works, less well), fail (it does not work) or unknown (cannot be told)."""
+    """A judged rule. `state` is ok, warn (it works, less well), fail (it does not work) or unknown."""
 
     name: str
     state: str
@@ -42,7 +42,7 @@ class Check:
 
     @property
     def fires(self) -> bool:
-        """True where the user has something to mend."""
+        """True if the user has something to fix."""
         return self.state in ("warn", "fail")
 
 
@@ -62,7 +62,7 @@ def fail(found: str, remedy: str, fix: str = "") -> Verdict:
 
 
 def unknown(found: str) -> Verdict:
-    """Cannot be told here, or is another check's to tell."""
+    """Not known, or reported by another check."""
     return Verdict("unknown", found)
 
 

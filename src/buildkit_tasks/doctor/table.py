@@ -1,4 +1,4 @@
-"""All rules, in the order in which a person would look."""
+"""All rules, in the order in which you would look."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The Docker engine of this machine: what it is, install it, start it."""
+"""The Docker engine of this machine: find, install and start it."""

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
-#: Seconds for one answer of the engine; a stream such as events waits as long as its caller does.
+#: Seconds for one answer from the engine; a stream such as events waits as long as its caller.
 ANSWER_TIMEOUT = 30
 
 
 @contextlib.contextmanager
 def connected(world: World, cwd: Path) -> Iterator[DockerClient]:
-    """A client of the engine that the docker command line would use: DOCKER_HOST, else the context in force.
+    """A client of the engine that the docker command would use: DOCKER_HOST, else the current context.
 
-    Problems: engine-stopped where the engine does not answer.
+    Problems: engine-stopped if the engine does not answer.
     """
     import requests
 
@@ -58,7 +58,7 @@ def connected(world: World, cwd: Path) -> Iterator[DockerClient]:
 
 
 def _tls(world: World, cwd: Path) -> TLSConfig | bool:
-    """The certificates of DOCKER_CERT_PATH or of the context in force; False without any."""
+    """The certificates of DOCKER_CERT_PATH or of the current context; False without any."""
     from docker.tls import TLSConfig
 
     if world.env.get("DOCKER_HOST"):

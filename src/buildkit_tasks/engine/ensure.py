@@ -1,4 +1,4 @@
-"""The engine: use the one that answers, start the one that is installed, install one where there is none."""
+"""The engine: use a running one, start an installed one, or install one."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ HOME = Path("/")
 
 
 def ensure(session: Session) -> Engine:
-    """An engine of the full tier, whatever it takes; asks before it changes the system.
+    """Get an engine of the full tier; asks before it changes the system.
 
     Problems: engine-denied, engine-start-failed, engine-install-unsupported, engine-install-failed, engine-too-old,
-    root-needed, consent-missing; engine-stopped for an engine that is not this machine's own.
+    root-needed, consent-missing; engine-stopped for another machine's engine.
     """
     try:
         found = engine_facts.facts(session.world, HOME)
@@ -38,10 +38,10 @@ def ensure(session: Session) -> Engine:
 
 
 def start(session: Session) -> Engine:
-    """Start the installed engine, where none answers. Problems as of `ensure`, and engine-missing."""
+    """Start the installed engine if none answers. Problems: those of `ensure`, and engine-missing."""
     try:
         found = engine_facts.facts(session.world, HOME)
-        session.report.say(f"an engine answers already: {engine_facts.dotted(found.version)} (context {found.context})")
+        session.report.say(f"already running: {engine_facts.dotted(found.version)} (context {found.context})")
         return found
     except Problem as problem:
         _only_ours(session, problem)
@@ -54,23 +54,21 @@ def start(session: Session) -> Engine:
 
 
 def stop(session: Session) -> None:
-    """Stop the engine that `start` started. Raises `Problem` engine-not-ours for any other."""
+    """Stop the engine that `start` started. Raises `Problem` engine-not-ours for another engine."""
     ours = engine_start.started(session.world)
     if ours:
         host.rights(session.world, "stop the engine")
         engine_start.stop(session.world, ours)
-        session.report.say(f"the engine is stopped (it was process {ours.pid})")
+        session.report.say(f"stopped the engine (process {ours.pid})")
     elif not any(engine_start.listens(path) for path in engine_facts.DEFAULT_SOCKETS):
-        session.report.say("no engine runs on this machine")
+        session.report.say("no engine is running on this machine")
     else:
-        how = "sudo systemctl stop docker" if host.systemd() else "sudo service docker stop, or end the process dockerd"
-        raise Problem(
-            "engine-not-ours", "This engine was started by somebody else, so it is not ours to stop.", hint=how
-        )
+        how = "sudo systemctl stop docker" if host.systemd() else "sudo service docker stop, or stop dockerd"
+        raise Problem("engine-not-ours", "buildkit-tasks did not start this engine, so it does not stop it.", hint=how)
 
 
 def install(session: Session) -> Engine:
-    """Install what the full tier lacks; nothing where nothing is missing. Problems as of `ensure`."""
+    """Install what the full tier needs and this machine lacks. Problems: those of `ensure`."""
     try:
         have: Engine | None = engine_facts.client(session.world, HOME)
     except Problem:
@@ -89,17 +87,17 @@ def install(session: Session) -> Engine:
 
 
 def undo(session: Session) -> None:
-    """Take back what `install` did: source and pins at once, packages with consent; images and volumes stay."""
+    """Undo `install`: source and pins at once, packages with consent; images and volumes stay."""
     world, report = session.world, session.report
     files, packages = engine_install.ours(world), engine_install.recorded(world)
     there = [p for p in packages if p in engine_install.installed(world)] if packages else []
     if not files and not there:
-        report.say("nothing to undo: no file and no package here is of our making")
+        report.say("nothing to undo: engine.install added no file and no package here")
         return
-    host.rights(world, "remove what was installed")
+    host.rights(world, "remove what engine.install added")
     remove = False
     if there and (report.yes or world.interactive):
-        remove = report.consent(f"remove the packages that were installed ({' '.join(there)}); images and volumes stay")
+        remove = report.consent(f"remove the installed packages ({' '.join(there)}); images and volumes stay")
     if remove:
         if ours := engine_start.started(world):
             engine_start.stop(world, ours)
@@ -117,7 +115,7 @@ def undo(session: Session) -> None:
 
 
 def status(session: Session) -> None:
-    """The answer of `invoke engine.status`. Raises the `Problem` of an engine that cannot be used."""
+    """Print the result of `invoke engine.status`. Raises the `Problem` of an unusable engine."""
     found = engine_facts.facts(session.world, HOME)
     ours = engine_start.started(session.world)
     lacks = engine_facts.lacking(found)
@@ -166,7 +164,7 @@ def status(session: Session) -> None:
 
 
 def _only_ours(session: Session, problem: Problem) -> None:
-    """Raise the problem again where starting or installing an engine here would not mend it."""
+    """Raise the problem again if starting or installing an engine here would not fix it."""
     if problem.code == "engine-stopped":
         address = engine_facts.local_socket(engine_facts.host(session.world, HOME))
         if address in engine_facts.DEFAULT_SOCKETS:
@@ -185,8 +183,8 @@ def _start(session: Session) -> None:
     if any(engine_start.ping(path, 1) for path in engine_facts.DEFAULT_SOCKETS):
         return  # the installation started it
     if host.release().id == "macos":
-        raise Problem("engine-stopped", "Docker does not run.", hint="open -a Docker, or: colima start")
-    if not report.consent("the Docker engine is installed but does not run; start it"):
+        raise Problem("engine-stopped", "Docker is not running.", hint="open -a Docker, or: colima start")
+    if not report.consent("the Docker engine is installed but not running; start it"):
         raise Problem("consent-missing", "Without a running engine nothing can be built.", hint="invoke engine.start")
     host.rights(world, "start the Docker engine")
     began = world.clock()
@@ -197,7 +195,7 @@ def _start(session: Session) -> None:
 
 
 def _lacks(session: Session, have: Engine) -> bool:
-    """Whether the full tier misses something; an engine that is installed but stopped is judged by its daemon."""
+    """Whether the full tier needs more; an installed but stopped engine is judged by its daemon's version."""
     missing = set(engine_facts.lacking(have))
     if not have.version and _installed(session) and missing == {"engine"}:
         return engine_start.daemon_version(session.world) < engine_facts.MINIMUM["engine"]
@@ -222,7 +220,7 @@ def _install(session: Session) -> None:
     )
     what = "\n".join(["install a Docker engine:", *(f"  {w}" for w in plan.words)])
     if have and have.version:
-        what += "\n  an engine that is replaced restarts, and its containers with it"
+        what += "\n  replacing an engine restarts it and its containers"
     if not report.consent(what):
         raise Problem("consent-missing", "Without an engine nothing can be built.", hint="invoke engine.install")
     if report.yes:
@@ -231,17 +229,17 @@ def _install(session: Session) -> None:
     host.rights(world, "install the Docker engine")
     began = world.clock()
     engine_install.apply(world, plan, before)
-    report.say(f"  installed in {world.clock() - began:.0f} s; to take it back: invoke engine.install --undo")
+    report.say(f"  installed in {world.clock() - began:.0f} s; to undo: invoke engine.install --undo")
 
 
 def _renewed(session: Session) -> Engine:
-    """The facts after an installation; an engine of ours that still runs its old program is restarted."""
+    """The facts after an installation; restarts our engine if it still runs the old program."""
     found = engine_facts.facts(session.world, HOME)
     ours = engine_start.started(session.world)
     if (
         "engine" in engine_facts.lacking(found)
         and ours
-        and session.report.consent("restart the engine, to run the new one")
+        and session.report.consent("restart the engine to run the new version")
     ):
         host.rights(session.world, "restart the engine")
         engine_start.stop(session.world, ours)

@@ -1,4 +1,4 @@
-"""What the engine in use is and can do: one `docker info` round trip, whatever context or DOCKER_HOST is in force."""
+"""The current engine and its features: one `docker info` round trip, for whatever context or DOCKER_HOST is set."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Version
 from buildkit_tasks.core.world import World
 
-#: The least versions of the full tier: cache mounts with ids, bake, progress as JSON, compose models as JSON.
+#: The minimum versions of the full tier: cache mounts with ids, bake, progress as JSON, compose models as JSON.
 MINIMUM: Mapping[str, Version] = {"engine": (23,), "buildx": (0, 13), "compose": (2, 20)}
 
-#: Seconds an engine may take to answer. A remote one over ssh needs some; a hung one must not hold us for ever.
+#: Seconds an engine may take to answer. A remote one over ssh needs a few; a hung one must not block us for ever.
 ANSWER_TIMEOUT = 15.0
 
-#: Where an engine of this machine listens unless it was told otherwise; the only ones that we start.
+#: Where this machine's engine listens by default; we start no other.
 DEFAULT_SOCKETS = (Path("/var/run/docker.sock"), Path("/run/docker.sock"))
 
 _ARCHES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 
 def version(text: str) -> Version:
-    """The leading numbers of a version, `()` where there are none: `v0.13.1+ds1` is `(0, 13, 1)`."""
+    """The leading numbers of a version, `()` without any: `v0.13.1+ds1` is `(0, 13, 1)`."""
     found = re.match(r"v?(\d+(?:\.\d+)*)", text.strip())
     return tuple(int(part) for part in found.group(1).split(".")) if found else ()
 
 
 def dotted(of: Version) -> str:
-    """A version to read; "none" where there is none."""
+    """A version for display; "none" without one."""
     return ".".join(map(str, of)) or "none"
 
 
 def parse(info: Mapping[str, Any]) -> Engine:
-    """The facts in the document of `docker info`. `version` is `()` where no engine answered."""
+    """The facts in the document of `docker info`. `version` is `()` if no engine answered."""
     client = info.get("ClientInfo") or {}
     plugins = {p.get("Name"): version(p.get("Version") or "") for p in client.get("Plugins") or ()}
     arch = str(info.get("Architecture") or "")
@@ -58,7 +58,7 @@ def parse(info: Mapping[str, Any]) -> Engine:
 
 
 def client(world: World, cwd: Path) -> Engine:
-    """Like `facts`, but a silent engine is no error: then only the client's side (plugins, context) is known."""
+    """Like `facts`, but without an error if no engine answers: then only the client (plugins, context) is known."""
     return parse(_info(world, cwd)[0])
 
 
@@ -78,7 +78,7 @@ def facts(world: World, cwd: Path) -> Engine:
 
 
 def _info(world: World, cwd: Path) -> tuple[dict[str, Any], str]:
-    """The document, `{}` where there is none, and what docker said on stderr."""
+    """The document, `{}` without one, and docker's stderr."""
     result = run.capture(world, docker.info(cwd), timeout=ANSWER_TIMEOUT)
     try:
         info = json.loads(result.stdout)
@@ -89,7 +89,7 @@ def _info(world: World, cwd: Path) -> tuple[dict[str, Any], str]:
 
 
 def host(world: World, cwd: Path) -> str:
-    """The engine's address as docker itself resolves it: DOCKER_HOST, else that of the context in force."""
+    """The engine's address as docker resolves it: DOCKER_HOST, else the current context's."""
     if given := world.env.get("DOCKER_HOST"):
         return given
     result = run.capture(world, docker.context_host(cwd), timeout=ANSWER_TIMEOUT)
@@ -97,12 +97,12 @@ def host(world: World, cwd: Path) -> str:
 
 
 def local_socket(address: str) -> Path | None:
-    """The socket file of a `unix://` address; None for an engine reached in any other way."""
+    """The socket file of a `unix://` address; None for any other."""
     return Path(address[len("unix://") :]) if address.startswith("unix://") else None
 
 
 def silent(world: World, cwd: Path, words: str = "") -> Problem:
-    """Why no engine answers. Decided by knocking at its socket, not by the wording of docker's message."""
+    """Why no engine answers: tries to connect to its socket, and does not depend on docker's wording."""
     address = host(world, cwd)
     causes = list(dict.fromkeys(line for line in words.splitlines() if line.strip()))[-2:]
     path = local_socket(address)
@@ -116,7 +116,7 @@ def silent(world: World, cwd: Path, words: str = "") -> Problem:
     if knock(path) == "denied":
         return Problem(
             "engine-denied",
-            f"You may not talk to the engine at {path}.",
+            f"You are not allowed to use the engine at {path}.",
             causes=["its socket belongs to root and the group docker", *causes],
             hint="sudo usermod -aG docker $USER, then log in again (or in this shell only: newgrp docker)",
         )
@@ -125,14 +125,12 @@ def silent(world: World, cwd: Path, words: str = "") -> Problem:
         "engine-stopped",
         f"No engine listens at {path}.",
         causes=causes,
-        hint="invoke engine.start"
-        if ours
-        else "start the engine of that socket, or: unset DOCKER_HOST; docker context ls",
+        hint="invoke engine.start" if ours else "start that engine, or: unset DOCKER_HOST; docker context ls",
     )
 
 
 def knock(path: Path) -> str:
-    """State of a socket file: "open", "denied" (no rights), or "closed" (not there, or nobody listens)."""
+    """State of a socket file: "open", "denied" (no permission), or "closed" (missing, or nobody listens)."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
         door.settimeout(2)
         try:
@@ -145,26 +143,26 @@ def knock(path: Path) -> str:
 
 
 def lacking(engine: Engine) -> tuple[str, ...]:
-    """Which of engine, buildx and compose are absent or older than the full tier needs."""
+    """Which of engine, buildx and compose are missing or older than the full tier needs."""
     have = {"engine": engine.version, "buildx": engine.buildx, "compose": engine.compose}
     return tuple(name for name, least in MINIMUM.items() if have[name] < least)
 
 
 def require_compose(engine: Engine) -> None:
-    """Raises `Problem` compose-missing: what every way of building and starting needs."""
+    """Raises `Problem` compose-missing: every tier needs compose."""
     if "compose" in lacking(engine):
         require_full(replace(engine, version=MINIMUM["engine"], buildx=MINIMUM["buildx"]))
 
 
 def require_full(engine: Engine) -> None:
-    """Raises `Problem` engine-too-old, buildx-missing or compose-missing: what was found, wanted, and what mends it."""
+    """Raises `Problem` engine-too-old, buildx-missing or compose-missing: found and wanted versions, and the fix."""
     names = {"engine": "Docker Engine", "buildx": "the buildx plugin", "compose": "the compose plugin"}
     codes = {"engine": "engine-too-old", "buildx": "buildx-missing", "compose": "compose-missing"}
     have = {"engine": engine.version, "buildx": engine.buildx, "compose": engine.compose}
     missing = lacking(engine)
     if not missing:
         return
-    told = [
+    causes = [
         f"{names[n]}: {f'found {dotted(have[n])}' if have[n] else 'not found'}, wanted {dotted(MINIMUM[n])} or newer"
         for n in missing
     ]
@@ -172,7 +170,7 @@ def require_full(engine: Engine) -> None:
     wanted = f"{names[first]} {dotted(MINIMUM[first])} or newer is needed"
     raise Problem(
         codes[first],
-        f"{wanted[0].upper()}{wanted[1:]}; " + (f"this is {dotted(have[first])}." if have[first] else "there is none."),
-        causes=told,
+        f"{wanted[0].upper()}{wanted[1:]}; " + (f"this is {dotted(have[first])}." if have[first] else "found none."),
+        causes=causes,
         hint="invoke engine.install (Debian, Ubuntu; others: https://docs.docker.com/engine/install/)",
     )

@@ -1,4 +1,4 @@
-"""Installing an engine on Debian and Ubuntu: what would be done (a value), doing it, and undoing it."""
+"""Install an engine on Debian and Ubuntu: plan it as a value, do it, undo it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from buildkit_tasks.core.world import World
 
 from .facts import MINIMUM, lacking, version
 
-#: A second source, where a release's own docker packages are too old: its name, and the packages taken from it. They
+#: A second source for releases whose own docker packages are too old: its name and the packages taken from it. They
 #: need nothing newer from the old release; its own runc and iptables stay.
 SECOND = {"bookworm": "trixie"}
 FROM_SECOND = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd")
@@ -25,10 +25,10 @@ SOURCE_FILE = Path("/etc/apt/sources.list.d/buildkit-tasks.sources")
 PIN_FILE = Path("/etc/apt/preferences.d/buildkit-tasks.pref")
 DAEMON_FILE = Path("/etc/docker/daemon.json")
 
-#: The first line of the apt files we write; a file without it is somebody else's, whatever its name.
+#: The first line of the apt files we write; a file without it is not ours, whatever its name.
 MARK = "# Made by buildkit-tasks; `invoke engine.install --undo` removes it.\n"
 
-#: Multi-platform images in the engine's own store, and quicker exports. Only ever for an engine that we installed.
+#: Multi-platform images in the engine's own store, and faster exports. Only for an engine that we installed.
 DAEMON_JSON = '{\n  "features": {\n    "containerd-snapshotter": true\n  }\n}\n'
 
 INSTRUCTIONS = {
@@ -45,7 +45,7 @@ INSTRUCTIONS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What an installation changes: files to write (path, text), packages, and the `second` release they come from."""
+    """What an installation changes: files (path, text), packages, and the `second` release they come from."""
 
     files: tuple[tuple[Path, str], ...]
     packages: tuple[str, ...]
@@ -53,17 +53,17 @@ class Plan:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The changes as lines, for the question and the log."""
-        told = []
+        """The changes as lines for the question and the log."""
+        lines = []
         for path, _ in self.files:
             why = {
-                SOURCE_FILE: f"the {self.second} release as a second source, this machine's mirror and keyring",
-                PIN_FILE: "pinned to exactly the docker packages",
-                DAEMON_FILE: "the containerd image store",
+                SOURCE_FILE: f"the {self.second} release as a second source, with this machine's mirror and keyring",
+                PIN_FILE: "pins it to the docker packages",
+                DAEMON_FILE: "enables the containerd image store",
             }[path]
-            told.append(f"write {path}: {why}")
-        told.append(f"apt-get install {' '.join(self.packages)}")
-        return tuple(told)
+            lines.append(f"write {path}: {why}")
+        lines.append(f"apt-get install {' '.join(self.packages)}")
+        return tuple(lines)
 
 
 def decide(
@@ -77,15 +77,15 @@ def decide(
 ) -> Plan:
     """What to install for the full tier. Pure.
 
-    `candidates`: versions apt would install now; `installed`: packages that are there; `have`: what docker says, None
-    without a docker command; `daemon_json`: whether the engine is configured already, which is then left alone.
+    `candidates`: versions apt would install now; `installed`: packages present; `have`: what docker reports, None
+    without a docker command; `daemon_json`: whether the engine already has a configuration, which we then leave alone.
     Raises `Problem` engine-install-unsupported with exact instructions.
     """
     if not release.apt:
         raise unsupported(release)
     there = set(installed)
     missing = lacking(have) if have else tuple(MINIMUM)
-    if "docker-ce" in there:  # Docker's own packages are at home here; Debian's would displace them
+    if "docker-ce" in there:  # this machine uses Docker's own packages; Debian's would replace them
         names: dict[str, tuple[str, ...]] = {
             "engine": ("docker-ce",),
             "buildx": ("docker-buildx-plugin",),
@@ -121,20 +121,20 @@ def decide(
 
 
 def unsupported(release: Release) -> Problem:
-    """The exact words for a system on which we install nothing ourselves."""
+    """Exact instructions for a system on which we install nothing."""
     kin = [release.id, *release.like]
     known = {"centos": "rhel", "opensuse": "suse", "archlinux": "arch"}
     key = next((k for name in kin if (k := known.get(name, name)) in INSTRUCTIONS), "")
     return Problem(
         "engine-install-unsupported",
         f"buildkit-tasks does not install an engine on {release.name}.",
-        causes=["it does so on Debian 12 and newer, and on Ubuntu 22.04 and newer"],
+        causes=["supported are Debian 12 and newer, and Ubuntu 22.04 and newer"],
         hint=INSTRUCTIONS.get(key, "follow https://docs.docker.com/engine/install/"),
     )
 
 
 def candidates(world: World) -> dict[str, Version]:
-    """Versions that apt would install now of all packages we may ask for; `{}` where its lists are empty."""
+    """Versions that apt would install now of all packages we may need; `{}` if its lists are empty."""
     names = (
         *("docker.io", "docker-cli", "docker-buildx", "docker-compose", "docker-compose-v2"),
         *("docker-ce", "docker-buildx-plugin", "docker-compose-plugin"),
@@ -149,14 +149,14 @@ def candidates(world: World) -> dict[str, Version]:
 
 
 def installed(world: World) -> set[str]:
-    """Names of all packages that are installed."""
+    """Names of all installed packages."""
     argv = ("dpkg-query", "--show", "--showformat", "${db:Status-Abbrev} ${Package}\\n")
     lines = run.capture(world, Command(argv, Path("/"))).stdout.splitlines()
     return {line.split()[-1] for line in lines if line.startswith("ii")}
 
 
 def apply(world: World, plan: Plan, before: set[str]) -> None:
-    """Do what the plan says; root's rights were seen to. A failure takes back the files it wrote."""
+    """Carry out the plan; the caller has root's rights. A failure removes the files it wrote."""
     written: list[Path] = []
     try:
         for path, text in plan.files:
@@ -179,7 +179,7 @@ def _record_file(world: World) -> Path:
 
 
 def recorded(world: World) -> tuple[str, ...]:
-    """Packages that our installation brought, dependencies included."""
+    """Packages that our installation added, dependencies included."""
     try:
         return tuple(json.loads(_record_file(world).read_text("utf-8"))["packages"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -187,7 +187,7 @@ def recorded(world: World) -> tuple[str, ...]:
 
 
 def ours(world: World, root: Path = Path("/")) -> tuple[Path, ...]:
-    """Files of our making that are there. daemon.json is ours only as long as nobody has changed it."""
+    """Files here that we made. daemon.json is ours only as long as nobody has changed it."""
     found = []
     for path in (SOURCE_FILE, PIN_FILE, DAEMON_FILE):
         try:
@@ -200,5 +200,5 @@ def ours(world: World, root: Path = Path("/")) -> tuple[Path, ...]:
 
 
 def forget(world: World) -> None:
-    """The installation is undone."""
+    """Forget the installation."""
     _record_file(world).unlink(missing_ok=True)

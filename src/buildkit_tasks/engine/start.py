@@ -1,4 +1,4 @@
-"""Starting an installed engine: systemd, sysvinit, or the daemon itself; and stopping what we started."""
+"""Start an installed engine through systemd, sysvinit or the daemon itself, and stop what we started."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from buildkit_tasks.core.world import World
 
 from .facts import DEFAULT_SOCKETS, version
 
-#: Seconds a daemon may take until it answers. One that was killed checks its layers and containers first.
+#: Seconds a daemon may take to answer. One that was killed checks its layers and containers first.
 PATIENCE = 60.0
 
-#: Seconds a daemon may take to end: it stops its containers, each with ten seconds to go.
+#: Seconds a daemon may take to stop: it gives each container ten seconds.
 STOP_PATIENCE = 60.0
 
-#: Pid files and the program whose pid they should hold. A daemon refuses to start when another process has that pid.
+#: Pid files and their programs. A daemon refuses to start if another process has that pid.
 PID_FILES = (
     (Path("/var/run/docker.pid"), "dockerd"),
     (Path("/var/run/docker/containerd/containerd.pid"), "containerd"),
 )
 
-#: The system's containerd. The daemon waits for it wherever the file is there, also when nobody listens any more.
+#: The system's containerd. The daemon waits for it if this file exists, even if nobody listens any more.
 CONTAINERD_SOCKET = Path("/run/containerd/containerd.sock")
 
 LOG_LINES = 15
 
-#: Starts of the daemon before we give up, where it gave up by itself: BuildKit asks containerd about every cache record
+#: How often we start a daemon that gives up by itself: BuildKit asks containerd about every cache record
 #: and its ancestors, one at a time, and 26.1.5 gives it ten seconds. Two processes answer each other faster on one
 #: processor: with 4,100 records it ended after 11 s on two (five times of five), and was up after 7.5 s on one.
 ATTEMPTS = 3
@@ -45,7 +45,7 @@ OUT_OF_TIME = "context deadline exceeded"
 
 @dataclass(frozen=True)
 class Started:
-    """What we started: `born` (clock ticks since boot) tells the process from a later one with the same pid."""
+    """What we started: `born` (clock ticks since boot) distinguishes the process from a later one with the same pid."""
 
     pid: int
     born: str
@@ -54,9 +54,9 @@ class Started:
 
 
 def start(world: World, say: Callable[[str], None]) -> Started:
-    """Start the engine of this machine and return when it answers. Root's rights were seen to.
+    """Start this machine's engine and return when it answers. The caller has root's rights.
 
-    Raises `Problem` engine-start-failed with the daemon's last words, or engine-missing where none is installed.
+    Raises `Problem` engine-start-failed with the daemon's last log lines, or engine-missing if none is installed.
     """
     for words in clear_stale(world):
         say(words)
@@ -95,38 +95,38 @@ def _start_daemon(world: World, daemon: str, causes: list[str], say: Callable[[s
         text = run.capture(world, host.as_root(("tail", "-n", str(LOG_LINES), str(log)))).stdout
         if alive(pid) or _last(text) != OUT_OF_TIME or attempt == ATTEMPTS:
             break
-        say("the daemon ran out of its own time while it read its build cache; starting it again, on one processor")
+        say("the daemon timed out reading its build cache; starting it again on one processor")
         for words in clear_stale(world):
             say(words)
     if alive(pid):
         run.capture(world, host.as_root(("kill", str(pid))))
         ended(pid, STOP_PATIENCE)
-        why = f"it did not answer within {PATIENCE:.0f} s, and was stopped again"
+        why = f"it did not answer within {PATIENCE:.0f} s, so it was stopped"
     else:
-        why = "it ended at once"
+        why = "it exited at once"
     raise Problem(
         "engine-start-failed",
         f"{daemon} could not be started: {why}.",
         causes=[*causes, _last(text)],
         details=text,
-        hint=f"mend what its log says ({log}), then: invoke engine.start",
+        hint=f"fix what its log reports ({log}), then: invoke engine.start",
     )
 
 
 def _spawn(world: World, daemon: str, log: Path, one_processor: bool) -> int:
-    """Start the daemon in a session of its own, so that it outlives us; its pid. The last log stays as .1."""
+    """Start the daemon in its own session, to outlive us; returns its pid. Keeps the last log as .1."""
     pin = ("taskset", "-c", str(min(os.sched_getaffinity(0)))) if one_processor and host.which(world, "taskset") else ()
     if log.exists():
         run.capture(world, host.as_root(("mv", "-f", str(log), f"{log}.1")))
-    # through a shell in the background: sudo has answered before the daemon starts
+    # through a shell in the background: sudo returns before the daemon starts
     line = 'log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!'
     return int(run.check(world, host.as_root(("sh", "-c", line, "sh", str(log), *pin, daemon))).stdout.strip())
 
 
 def _all_processors(world: World, daemon: int) -> None:
-    """Give the daemon, and all that was started from it (containerd, containers that restart), every processor back.
+    """Give every processor back to the daemon and its children (containerd, restarting containers).
 
-    A container's shim is nobody's child, so they are told by their one processor and by being younger than the daemon.
+    A container's shim has no parent to go by: it has one processor and is younger than the daemon.
     """
     ours = os.sched_getaffinity(0)
     for entry in Path("/proc").iterdir():
@@ -138,11 +138,11 @@ def _all_processors(world: World, daemon: int) -> None:
 
 
 def clear_stale(world: World) -> list[str]:
-    """Remove pid files whose process is dead or is another program, and a socket nobody listens at; says what it did.
+    """Remove pid files of dead or other processes, and a socket without a listener; returns what it did.
 
-    A containerd that outlived its killed daemon is left alone: the new daemon takes it over, containers and all.
+    Leaves a containerd that outlived its killed daemon alone: the new daemon takes it over with its containers.
     """
-    told = []
+    removed = []
     for path, program in PID_FILES:
         try:
             pid = int(path.read_text().strip() or "0")
@@ -150,20 +150,20 @@ def clear_stale(world: World) -> list[str]:
             continue
         if not (pid and alive(pid) and name(pid) == program):
             run.check(world, host.as_root(("rm", "-f", str(path))))
-            told.append(f"removed {path}: process {pid} is no {program}")
+            removed.append(f"removed {path}: process {pid} is not {program}")
     if CONTAINERD_SOCKET.exists() and not listens(CONTAINERD_SOCKET):
         run.check(world, host.as_root(("rm", "-f", str(CONTAINERD_SOCKET))))
-        told.append(f"removed {CONTAINERD_SOCKET}: nobody listens there")
-    return told
+        removed.append(f"removed {CONTAINERD_SOCKET}: nobody listens there")
+    return removed
 
 
 def alive(pid: int) -> bool:
-    """True while the process runs; one that ended and was not waited for (a zombie) does not."""
+    """True while the process runs; a zombie does not."""
     return _stat(pid)[:1] not in ([], ["Z"])
 
 
 def name(pid: int) -> str:
-    """The program a process runs, as the kernel tells it (at most 15 characters)."""
+    """The program a process runs, as the kernel reports it (at most 15 characters)."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
@@ -171,12 +171,12 @@ def name(pid: int) -> str:
 
 
 def born(pid: int) -> str:
-    """When the process was started, in clock ticks since boot; empty where there is none."""
+    """When the process started, in clock ticks since boot; empty without one."""
     return next(iter(_stat(pid)[19:20]), "")
 
 
 def _stat(pid: int) -> list[str]:
-    """/proc/PID/stat from the state on; the name before it may hold blanks and brackets. See proc(5)."""
+    """/proc/PID/stat from the state on; the name before it may contain spaces and brackets. See proc(5)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -184,7 +184,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def listens(path: Path) -> bool:
-    """True where somebody accepts connections at the socket; no rights to find out counts as yes."""
+    """True if somebody accepts connections at the socket, or if we are not allowed to find out."""
     with socket.socket(socket.AF_UNIX) as door:
         door.settimeout(2)
         try:
@@ -197,10 +197,10 @@ def listens(path: Path) -> bool:
 
 
 def answers(path: Path, seconds: float, running: Callable[[], bool] = lambda: True) -> bool:
-    """Wait until the engine behind the socket answers. False when the time is over or `running` is.
+    """Wait until the engine behind the socket answers. False when time is up or `running` ends.
 
-    The daemon listens before it is ready, and an accepted request waits for it: most of the time is spent there. For
-    the moment before it listens there is no event to wait for, so the pauses start short and grow.
+    The daemon listens before it is ready and holds an accepted request until then: most of the time goes there. For
+    the moment before it listens we have no event to wait for, so the pauses start short and grow.
     """
     end = time.monotonic() + seconds
     pause = 0.01
@@ -215,7 +215,7 @@ def answers(path: Path, seconds: float, running: Callable[[], bool] = lambda: Tr
 
 
 def ping(path: Path, seconds: float) -> bool:
-    """One request to the engine's health address. A socket that we may not open is somebody else's and counts as up."""
+    """One request to the engine's health address. A socket that we may not open counts as up."""
     with socket.socket(socket.AF_UNIX) as door:
         door.settimeout(max(0.1, seconds))
         try:
@@ -229,7 +229,7 @@ def ping(path: Path, seconds: float) -> bool:
 
 
 def ended(pid: int, seconds: float) -> bool:
-    """Wait for the end of a process that is not our child; False when it still runs after so many seconds."""
+    """Wait for a process that is not our child to end; False if it still runs after that many seconds."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -248,7 +248,7 @@ def ended(pid: int, seconds: float) -> bool:
 
 
 def daemon_version(world: World) -> Version:
-    """The version of the installed daemon, asked of its program; `()` where it cannot be told."""
+    """The version that the installed daemon reports; `()` if it cannot be determined."""
     daemon = host.which(world, "dockerd")
     if not daemon:
         return ()
@@ -256,7 +256,7 @@ def daemon_version(world: World) -> Version:
     return version(said.partition("version")[2])
 
 
-# ---- what we started is remembered, so that we stop nothing else ----
+# ---- we remember what we started, and stop nothing else ----
 
 
 def _record_file(world: World) -> Path:
@@ -275,7 +275,7 @@ def _remember(world: World, how: str, pid: int = 0, log: str = "") -> Started:
 
 
 def started(world: World) -> Started | None:
-    """What we started, as long as that very process still runs."""
+    """What we started, if that same process still runs."""
     try:
         found = Started(**json.loads(_record_file(world).read_text("utf-8")))
     except (OSError, ValueError, TypeError):
@@ -285,13 +285,13 @@ def started(world: World) -> Started | None:
 
 
 def stop(world: World, what: Started) -> None:
-    """Stop what we started, containers first, and wait for its end. Raises `Problem` engine-start-failed."""
+    """Stop what we started, containers first, and wait for it to end. Raises `Problem` engine-start-failed."""
     argv = tuple(what.how.split()) or ("kill", str(what.pid))
     run.check(world, host.as_root(argv))
     if not ended(what.pid, STOP_PATIENCE):
         raise Problem(
             "engine-start-failed",
-            f"The engine (process {what.pid}) did not end within {STOP_PATIENCE:.0f} s.",
+            f"The engine (process {what.pid}) did not stop within {STOP_PATIENCE:.0f} s.",
             hint=f"see its log {what.log}" if what.log else "try again",
         )
     _record_file(world).unlink(missing_ok=True)

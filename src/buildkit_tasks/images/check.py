@@ -1,4 +1,4 @@
-"""Look into built images: are they of the platform they say, and does the program start?"""
+"""Inspect built images: do they match their platform, and does the program start?"""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check(session: Session, services: Sequence[str], wanted: Sequence[str] = (),
         session.report.envelope({"images": rows})
     for row in rows:
         how = f"starts ({row['started']})" if row["started"] else "was not started"
-        session.report.say(f"  {row['image']}  {row['platform']}: {row['programs']} programs, all of it; {how}")
+        session.report.say(f"  {row['image']}  {row['platform']}: {row['programs']} programs, all match; {how}")
 
 
 def _service(
@@ -55,8 +55,8 @@ def _service(
     if absent:
         raise Problem(
             "platform-wrong",
-            f"{service.image} holds no image for {absent[0]}.",
-            causes=[f"it holds {', '.join(i.platform for i in found) or 'nothing'}"],
+            f"{service.image} has no image for {absent[0]}.",
+            causes=[f"it has {', '.join(i.platform for i in found) or 'nothing'}"],
             hint=f"invoke build --service {service.name} --platform {','.join(wanted)}",
         )
     rows: list[dict[str, object]] = []
@@ -66,7 +66,7 @@ def _service(
         if image.wrong:
             raise Problem(
                 "platform-wrong",
-                f"{service.image} for {image.platform} holds programs of another processor.",
+                f"{service.image} for {image.platform} contains programs for another processor.",
                 causes=list(image.wrong[:5]),
                 hint=f"invoke build --service {service.name} --platform {image.platform} --no-cache",
             )
@@ -92,7 +92,7 @@ def _read(session: Session, service: Service) -> tuple[Image, ...]:
         except ValueError as error:
             raise Problem(
                 "platform-wrong",
-                f"{service.image} cannot be looked into: {error}.",
+                f"{service.image} cannot be inspected: {error}.",
                 causes=[
                     "docker saves OCI archives from version 25 on",
                     "Python reads layers packed with gzip, not zstd",
@@ -102,7 +102,7 @@ def _read(session: Session, service: Service) -> tuple[Image, ...]:
 
 
 def _start(session: Session, project: Project, service: Service, image: Image) -> str:
-    """How the program was started, empty where it cannot be: what an image runs may be a script.
+    """How the program was started; empty if it cannot be, because an image may run a script.
 
     Natively where the engine can, else under QEMU, which is mounted for this only.
     """
@@ -119,9 +119,9 @@ def _start(session: Session, project: Project, service: Service, image: Image) -
     if result.code == CONTAINER_FAILED:
         raise Problem(
             "command-failed",
-            f"{service.image} could not be put into a container.",
+            f"Docker could not create a container from {service.image}.",
             details=result.stderr.strip(),
-            hint="--no-start, where the engine is on another machine and cannot see the emulator",
+            hint="use --no-start if the engine is on another machine and cannot see the emulator",
         )
     if result.code in NOT_STARTED:
         lines = (result.stderr or result.stdout).strip().splitlines()

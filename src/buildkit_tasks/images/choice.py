@@ -1,4 +1,4 @@
-"""Which image stands for a reference: decided once per engine, remembered in the state directory."""
+"""Which image to use for a reference: decided once per engine, remembered in the state directory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .names import Decision
 def decide(session: Session, engine: Engine, refs: Sequence[str], *, again: bool = False) -> dict[str, Decision]:
     """Where each reference's image comes from, in the order given. Only what was never decided costs a question.
 
-    A decision stays: changing a base image under a running project would throw its caches away. `again` forgets.
+    A decision stays: changing a project's base image would invalidate its caches. `again` decides anew.
     """
     known = {} if again else _recall(session, engine)
     open_ = [r for r in dict.fromkeys(refs) if r not in known]
@@ -52,7 +52,7 @@ def _ask(session: Session, engine: Engine, refs: Sequence[str]) -> dict[str, Dec
         found.update({ref: image_names.decide(ref, base, answers=answers) for ref in pending})
     for ref in pending:
         if ref in there and found[ref].source == "none":  # what was made for another processor may run emulated
-            session.report.warn(f"{ref} is here for {there[ref]} only, and this engine is {own}")
+            session.report.warn(f"{ref} is only here for {there[ref]}, but this engine is {own}")
             found[ref] = Decision(ref, ref, "local")
     return found
 
@@ -78,7 +78,7 @@ def _probe(session: Session, base: str) -> tuple[bool, str]:
 
 
 def local(session: Session, engine: Engine, refs: Iterable[str], platform: str = "") -> set[str]:
-    """Those of the references that the engine has for a platform (default: its own), from one call where that tells."""
+    """The references that the engine has for a platform (default: its own), from one call if possible."""
     wanted = platform or platforms.own(engine)
     there = held(session, refs)
     return {name for name, kind in there.items() if suits(kind, wanted) or _several(session, engine, name, wanted)}
@@ -143,7 +143,7 @@ def load(session: Session, engine: Engine) -> tuple[dict[str, list[str]], list[s
         if kept["key"] == _key(session, engine):
             return dict(kept["refs"]), list(kept["built"])
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # a cache: whatever is wrong with it, it is made again
+        pass  # a cache: if anything is wrong with it, make it again
     return {}, []
 
 

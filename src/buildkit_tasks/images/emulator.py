@@ -35,8 +35,8 @@ def _fetch(session: Session, kept: Path) -> None:
     if not host.which(session.world, "apt-get"):
         raise Problem(
             "command-missing",
-            f"Starting a program of another platform takes {kept.name}, which is not here.",
-            hint="install qemu-user-static, or: --no-start",
+            f"Starting a program of another platform needs {kept.name}, which is not installed.",
+            hint="install qemu-user-static, or use --no-start",
         )
     session.report.say("  fetching qemu-user-static (Debian's package, unpacked and not installed)")
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:

@@ -52,7 +52,7 @@ def fetch(
             run.check(session.world, docker.tag_image(session.root, remote, image.use))
             taken.append(image.use)
         else:
-            session.report.warn(f"{remote} is not for {platforms.own(engine)}: left out")
+            session.report.warn(f"skipping {remote}: it is not for {platforms.own(engine)}")
         run.capture(session.world, docker.remove_images(session.root, [remote]))
     remember(session, engine, built=taken)
     return taken

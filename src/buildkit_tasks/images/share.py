@@ -1,6 +1,6 @@
 """Base images through the team's repository: machines with the same toolchain image can share their caches.
 
-Only images built from packages travel. The others every machine has from the same registry.
+Only images built from packages are shared. Every machine gets the others from the same registry.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def push(session: Session, *, ref: str = "") -> None:
     if not going:
         raise Problem(
             "image-unavailable",
-            "No base image was built from packages here, so there is none to push.",
+            "Nothing to push: no base image was built from packages here.",
             hint="invoke images    (shows where each base image comes from)",
         )
     for image in going:
@@ -36,7 +36,7 @@ def push(session: Session, *, ref: str = "") -> None:
 
 
 def pull(session: Session, *, ref: str = "") -> None:
-    """Take the team's base images in the place of our own. Problems: bad-argument, image-unavailable, registry-…"""
+    """Use the team's base images instead of our own. Problems: bad-argument, image-unavailable, registry-…"""
     project = discover(session)
     place = client(session, ref).ref.name
     wanted = _offline(session, project)
@@ -44,7 +44,7 @@ def pull(session: Session, *, ref: str = "") -> None:
     if not taken:
         raise Problem(
             "image-unavailable",
-            f"{place} has none of the base images that would be built from packages here.",
+            f"{place} has none of the base images that this machine would build from packages.",
             causes=[f"wanted: {', '.join(d.use for d in wanted) or 'none, all come from a registry'}"],
             hint="invoke images.push    (on a machine that has built them)",
         )

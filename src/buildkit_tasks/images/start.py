@@ -78,7 +78,7 @@ def _follow(session: Session, container: str, start: str, platform: str, folder:
         copy = folder / secrets.token_hex(4)
         copied = run.capture(session.world, docker.copy_out(session.root, container, path, copy))
         if copied.code != 0 or not copy.is_file():
-            return f"{start} needs {path}, which is not there" if depth else ""
+            return f"{start} needs {path}, which is missing" if depth else ""
         with copy.open("rb") as file:
             machine, starter = image_archive.starts_by(file.read(HEAD))
         copy.unlink()
@@ -93,7 +93,7 @@ def _follow(session: Session, container: str, start: str, platform: str, folder:
 def _wrong(service: Service, platform: str, causes: Sequence[str]) -> Problem:
     return Problem(
         "platform-wrong",
-        f"{service.image} was built for {platform}, and cannot start there.",
+        f"{service.image} was built for {platform}, but cannot start there.",
         causes=list(causes),
         hint=f"invoke images.check --service {service.name} --platform {platform}    (lists every program); a base"
         " image or a file that is copied in is for another processor",

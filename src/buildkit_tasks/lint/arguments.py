@@ -1,4 +1,4 @@
-"""Rules about ARG and ENV: what splits the compile step, what silences cargo's settings, what must not be there."""
+"""Rules about ARG and ENV: what splits the compile step, what overrides cargo's settings, what must not be there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import shell
 from .mounts import Hit
 from .reading import File, pairs
 
-# Names that stand for one program of several; only trusted where no default says that there is just one.
+# Names that select one program of several; only trusted without a default, which would mean a single program.
 _PER_SERVICE = re.compile(
     r"(?:BIN|BINARY|SERVICE|APP|APPLICATION|PACKAGE|PKG|CRATE|COMPONENT|PROGRAM|EXECUTABLE)(?:_?NAME)?", re.IGNORECASE
 )
@@ -68,7 +68,7 @@ def _silencing(file: File) -> Iterator[Hit]:
         for name, value in pairs(step.item):
             if name not in _FLAGS:
                 continue
-            # an ARG's value is already that of the step; what ENV gives is worked out here
+            # the step already has an ARG's value; ENV values are computed here
             result = step.env.get(name) if step.keyword == "ARG" else _resolved(value or "", step.env)
             if result is not None and not result.strip():
                 tail = ": the rustflags of .cargo/config.toml are off." if in_settings else "."

@@ -1,4 +1,4 @@
-"""The rules as data: code, severity, why, where it was seen, what to do. docs/reference/lint.md has a heading each."""
+"""The rules as data: code, severity, reason, sources, fix. docs/reference/lint.md has a heading for each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FAILING = ("error", "warning")
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule. `name` is its heading's second half; `sources` are issues or pages where the damage can be read."""
+    """One rule. `name` is its heading's second half; `sources` are issues or pages that describe the damage."""
 
     code: str
     name: str
@@ -32,7 +32,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong. `reason` is set where a comment in the Dockerfile suppresses it."""
+    """One mistake. `reason` is set if a comment in the Dockerfile suppresses it."""
 
     code: str
     severity: str
@@ -47,7 +47,7 @@ class Finding:
 
     @property
     def failing(self) -> bool:
-        """True where it makes `invoke lint` fail."""
+        """True if it makes `invoke lint` fail."""
         return self.severity in FAILING and self.reason is None
 
 
@@ -207,7 +207,7 @@ _ALL = (
         "BT017",
         "mount-never-used",
         "warning",
-        "cargo writes somewhere else: nothing is ever cached here, and nothing says so.",
+        "cargo writes somewhere else: nothing is ever cached here, without any warning.",
         ("softprops/serverless-rust#101",),
         "mount the directory that cargo uses: $CARGO_HOME/registry, $CARGO_HOME/git, $CARGO_TARGET_DIR or target "
         "beside the workspace's Cargo.toml",

@@ -1,4 +1,4 @@
-"""All rules over all files, and the comments that suppress a finding."""
+"""Run all rules on all files, and apply the comments that suppress findings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SUPPRESSION = re.compile(r"buildkit-tasks:\s*ignore\s*=\s*([A-Z]+\d+(?:\s*,\s*[
 
 
 def check(given: Sequence[Source], others: Iterable[Finding] = ()) -> tuple[Finding, ...]:
-    """The findings in the order of files and lines; `others` are another tool's, subject to the same comments."""
+    """The findings by file and line; `others` come from another tool, and the same comments suppress them."""
     files = [File(source, service) for source in given for service in source.services or {"": {}}]
     found: dict[tuple[str, int, str, str], Finding] = {}
     for file in files:
@@ -47,7 +47,7 @@ def _add(found: dict[tuple[str, int, str, str], Finding], file: File, hit: Hit) 
         remedy=rule.remedy,
         docs=rule.docs,
     )
-    # Services of one file find the same things; a race or a toolchain is told once per line.
+    # Services of one file give the same findings; report a race or a toolchain once per line.
     key = (finding.file, line, code, "" if code in ("BT004", "BT014") else message)
     found.setdefault(key, finding)
 
@@ -62,7 +62,7 @@ class _Suppression:
 
 
 def _suppressions(text: str) -> list[_Suppression]:
-    """Each with the lines it counts for: those of the instruction that it stands in or above."""
+    """Each with the lines it applies to: those of the instruction that it is in or above."""
     items = list(syntax.instructions(text))
     found = []
     for comment in syntax.comments(text):

@@ -1,4 +1,4 @@
-"""What a .dockerignore leaves out, by the rules of docker: last match wins, a match of a parent counts for all below.
+"""What a .dockerignore excludes, by docker's rules: the last match wins, and a matching parent excludes all below.
 
 Grammar: https://docs.docker.com/build/concepts/context/#dockerignore-files
 """
@@ -17,13 +17,13 @@ class _Pattern:
 
 
 class IgnoreFile:
-    """The patterns of one file; without a file nothing is left out."""
+    """The patterns of one file; without a file, nothing is excluded."""
 
     def __init__(self, text: str | None) -> None:
         self._patterns = [p for p in map(_pattern, (text or "").splitlines()) if p]
 
     def excludes(self, path: str) -> bool:
-        """True where `path` (relative to the context, with /) is not part of the context."""
+        """True if `path` (relative to the context, with /) is not part of the context."""
         parts = path.strip("/").split("/")
         prefixes = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
         out = False
@@ -46,7 +46,7 @@ def _pattern(line: str) -> _Pattern | None:
     try:
         return _Pattern(keeps, re.compile(_translate(cleaned)))
     except re.error:
-        return None  # docker refuses the file; that is docker's word to say
+        return None  # docker refuses the file, and reports it itself
 
 
 def _translate(pattern: str) -> str:
@@ -73,7 +73,7 @@ def _translate(pattern: str) -> str:
 
 
 def _class(inside: str) -> str:
-    """A character class: ranges and a leading ^ mean something, everything else stands for itself."""
+    """A character class: ranges and a leading ^ are special, everything else is literal."""
     negated, inside = inside.startswith("^"), inside.removeprefix("^")
     parts = re.sub(r"([^-])-([^-])|(.)", _range_or_character, inside, flags=re.DOTALL)
     return f"[{'^' if negated else ''}{parts}]" if parts else "(?!)"

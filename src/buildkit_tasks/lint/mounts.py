@@ -1,4 +1,4 @@
-"""Rules about a mount itself: its name, who shares it, who owns it, whether cargo uses it."""
+"""Rules about a mount: its name, who shares it, who owns it, whether cargo uses it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import combinations
 from . import shell
 from .reading import PLATFORM, CacheMount, File, Step, inside
 
-#: code, line, message, and a severity where it is not the rule's own
+#: code, line, message, and a severity if it differs from the rule's
 Hit = tuple[str, int, str] | tuple[str, int, str, str]
 
 _ARCHITECTURE = re.compile(r"amd64|arm64|armv\d|x86[-_]64|aarch64|riscv64|ppc64|s390x|i386")
@@ -33,7 +33,7 @@ def check(file: File) -> Iterator[Hit]:
 
 def _name(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
     if not mount.raw_id:
-        # What other package managers keep is theirs to share; the objects of two projects mix.
+        # Other package managers handle shared mounts themselves; the objects of two projects mix.
         severity = {"target": "error", "other": "note"}.get(mount.kind, "warning")
         yield "BT001", mount.line, f"The cache mount {mount.path} has no id.", severity
         return
@@ -57,7 +57,7 @@ def _name(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
         return
     cross = "BUILDPLATFORM" in file.stages[file.chain(step.stage)[-1]].platform
     if cross and (re.search(r"--target[ =]|\bzigbuild\b", file.text(step)) or "CARGO_BUILD_TARGET" in step.env):
-        return  # cargo itself keeps each target's objects in a directory of their own
+        return  # cargo keeps each target's objects in a separate directory
     several = file.source.platforms > 1 or bool(PLATFORM.search(file.source.text))
     yield (
         "BT002",
@@ -68,7 +68,7 @@ def _name(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
 
 
 def _spelt_out(file: File, raw: str) -> str:
-    """The id with the texts of the ARGs and ENVs that it names added: the architecture may hide in their defaults."""
+    """The id, plus the values of the ARGs and ENVs that it names: their defaults may contain the architecture."""
     text = raw
     for name in re.findall(r"\$\{?(\w+)", raw):
         text += " ".join(re.findall(rf"\b{name}=(\S+)", file.source.text))
@@ -98,7 +98,7 @@ def _owner(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
 
 
 def _uid(file: File, step: Step, user: str) -> str | None:
-    """The number that a useradd or adduser earlier in the file gives a name."""
+    """The uid that an earlier useradd or adduser in the file assigns to a name."""
     for earlier in file.history(step):
         if "user" in earlier.shell:
             for command in re.split(r"[;&|\n]", earlier.shell):
@@ -131,7 +131,7 @@ def _place(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
 
 
 def _unused_target(file: File, step: Step, mount: CacheMount, text: str) -> Iterator[Hit]:
-    # Only where the RUN itself calls cargo: a script may go anywhere.
+    # Only if the RUN itself calls cargo: a script may change directory.
     if not shell.compiles_sources(step.shell) or "$" in mount.path + step.target_dir + step.workdir:
         return
     if step.target_dir:
@@ -148,7 +148,7 @@ def _unused_target(file: File, step: Step, mount: CacheMount, text: str) -> Iter
         if "$" in place or where == "-":
             return
         places.append(place)
-    # cargo looks for the workspace upwards: target may lie beside any directory above the working directory
+    # cargo searches upwards for the workspace: target may be in any directory above the working directory
     if not any(inside(place, [posixpath.dirname(mount.path)]) for place in places):
         yield "BT017", mount.line, f"Nothing uses the mount {mount.path}: cargo runs in {places[-1]}."
 
@@ -157,7 +157,7 @@ def _unused_target(file: File, step: Step, mount: CacheMount, text: str) -> Iter
 
 
 def across(files: Sequence[File]) -> Iterator[tuple[File, Hit]]:
-    """BT004 and BT014: ids are names of the whole engine, so all files are looked at together."""
+    """BT004 and BT014: ids are global to the engine, so this looks at all files together."""
     yield from _toolchains(files)
     yield from _races(files)
 
@@ -212,14 +212,14 @@ def _race(mount: CacheMount, other: str) -> Hit:
 
 
 def _guarded(file: File, step: Step, text: str) -> bool:
-    """A lock taken here or, as a link of cargo's own lock, in a layer before; or cargo's lock lies in a mount."""
+    """A lock taken here or, as a link to cargo's own lock, in an earlier layer; or cargo's lock is in a mount."""
     if any(m.kind in ("home", "lock") for m in file.mounts(step)) or shell.locks(text):
         return True
     return any(shell.locks(file.text(s)) for s in file.history(step) if s.keyword == "RUN")
 
 
 def _serialised(one: File, first: Step, two: File, second: Step, *, platforms: bool = False) -> bool:
-    """True where both hold one more mount that only one build may have."""
+    """True if both use another mount that only one build may have."""
     theirs = {m.id for m in two.mounts(second) if m.sharing == "locked"}
     mine = {m.id for m in one.mounts(first) if m.sharing == "locked" and not (platforms and PLATFORM.search(m.raw_id))}
     return bool(mine & theirs)

@@ -1,4 +1,4 @@
-"""A Dockerfile as stages and steps, each with the environment, directory and user in force where it stands."""
+"""A Dockerfile as stages and steps, each with its environment, working directory and user."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLATFORM = re.compile(r"\$\{?(?:TARGET(?:ARCH|PLATFORM)|BUILD(?:ARCH|PLATFORM))\
 
 @dataclass(frozen=True)
 class Source:
-    """A Dockerfile to look at and what lies around it.
+    """A Dockerfile to check, and what surrounds it.
 
     `services` maps each service that builds it to its build arguments; `ignore` is the .dockerignore that applies;
     `files` the scripts it runs, by their path in the context; `workspaces` the directories with a cargo workspace.
@@ -42,7 +42,7 @@ class Source:
 
 @dataclass(frozen=True)
 class CacheMount:
-    """A cache mount, everything filled in. `kind`: target, registry, git, home (all of CARGO_HOME), lock or other."""
+    """A cache mount, variables expanded. `kind`: target, registry, git, home (all of CARGO_HOME), lock or other."""
 
     kind: str
     path: str
@@ -80,7 +80,7 @@ class Step:
         return shell.without_comments(f"{text}\n{self.item.body}")
 
     def expand(self, word: str) -> str:
-        """Variables filled in, unknown ones left as ${NAME}."""
+        """Expands variables; unknown ones stay as ${NAME}."""
         return syntax.expand(word, self.env, keep=True)
 
     def absolute(self, path: str) -> str:
@@ -89,7 +89,7 @@ class Step:
 
     @property
     def from_stage(self) -> str:
-        """The stage or image that a COPY or ADD takes from, empty for the context."""
+        """The stage or image that a COPY or ADD copies from; empty for the context."""
         return syntax.flags(self.item)[0].get("from", "") if self.keyword in ("COPY", "ADD") else ""
 
     @cached_property
@@ -119,13 +119,13 @@ class Step:
 
     @cached_property
     def cargo_home(self) -> str:
-        """CARGO_HOME where it is known, else empty."""
+        """CARGO_HOME if known, else empty."""
         inline = shell.assigned(self.shell, "CARGO_HOME")
         return self.absolute(inline) if inline else self.env.get("CARGO_HOME", "")
 
     @cached_property
     def target_dir(self) -> str:
-        """CARGO_TARGET_DIR or --target-dir where given, absolute, else empty."""
+        """CARGO_TARGET_DIR or --target-dir as an absolute path, else empty."""
         given = (
             shell.option(self.shell, "target-dir")
             or shell.assigned(self.shell, "CARGO_TARGET_DIR")
@@ -163,7 +163,7 @@ class File:
 
     @cached_property
     def is_rust(self) -> bool:
-        """True where anything speaks of cargo or rust: elsewhere a `target` may be another tool's."""
+        """True if anything mentions cargo or rust: otherwise `target` may belong to another tool."""
         return bool(re.search(r"\b(?:cargo|rustc|rust)\b", self.source.text))
 
     @property
@@ -172,13 +172,13 @@ class File:
         return (s for s in self.steps if s.keyword == "RUN")
 
     def stage(self, name: str) -> Stage | None:
-        """The stage of a name or number, None for an image."""
+        """The stage with this name or number; None for an image."""
         if name.isdigit():
             return self.stages[int(name)] if int(name) < len(self.stages) else None
         return next((s for s in reversed(self.stages) if s.name == name.lower()), None)
 
     def chain(self, index: int) -> list[int]:
-        """The stage and those it starts from, the nearest first."""
+        """The stage and those it starts from, nearest first."""
         found: list[int] = []
         at: int | None = index
         while at is not None:
@@ -213,7 +213,7 @@ class File:
         return found
 
     def text(self, step: Step) -> str:
-        """The shell text of a RUN and of the scripts it runs, comments left out."""
+        """The shell text of a RUN and of the scripts it runs, without comments."""
         texts = [(path, self.source.files.get(path, "")) for path in self.scripts(step)]
         read = (shell.of_rust(t) if path.endswith(".rs") else shell.without_comments(t) for path, t in texts)
         return "\n".join([step.shell, *read])
@@ -221,7 +221,7 @@ class File:
     def scripts(self, step: Step) -> list[str]:
         """Paths in the context that words of the RUN may name as scripts: through bind mounts and COPY.
 
-        A program that an earlier step compiled from one Rust file is as good as a script.
+        A program that an earlier step compiled from one Rust file counts as a script.
         """
         if not step.shell.strip():
             return []
@@ -250,7 +250,7 @@ class File:
         return list(found)
 
     def mounts(self, step: Step) -> tuple[CacheMount, ...]:
-        """The cache mounts of a RUN; one without a target is BuildKit's to refuse."""
+        """The cache mounts of a RUN; BuildKit refuses one without a target."""
         key = step.item.line
         if key not in self._mounts:
             self._mounts[key] = tuple(self._cache_mounts(step))
@@ -338,7 +338,7 @@ class File:
 
 
 def pairs(item: Instruction) -> list[tuple[str, str | None]]:
-    """Names and values of an ARG or ENV; None where no value is given. `ENV NAME a value` is the old form."""
+    """Names and values of an ARG or ENV; None without a value. `ENV NAME a value` is the old form."""
     listed = syntax.words(item.rest)
     if item.keyword == "ENV" and listed and "=" not in item.rest.split()[0]:
         name, _, value = item.rest.partition(" ")
@@ -364,12 +364,12 @@ def _inside(path: str, folder: str) -> bool:
 
 
 def inside(path: str, folders: Sequence[str]) -> bool:
-    """True where `path` is one of the folders or lies below one."""
+    """True if `path` is one of the folders or below one."""
     return any(_inside(path, folder) for folder in folders)
 
 
 def _in_context(path: str, source: str, into: str) -> Iterator[str]:
-    """Where in the context the file at `path` may come from when `source` was put at `into`."""
+    """Where in the context the file at `path` may come from if `source` was copied to `into`."""
     if not _inside(path, into):
         return
     rest = posixpath.relpath(path, into)
@@ -382,7 +382,7 @@ def _in_context(path: str, source: str, into: str) -> Iterator[str]:
 
 
 def wanted(source: Source) -> set[str]:
-    """Paths in the context whose text would help: scripts that RUNs seem to start, and cargo's settings."""
+    """Paths in the context worth reading: scripts that RUNs seem to start, and cargo's settings."""
     found: set[str] = set()
     for service in source.services or {"": {}}:
         read = File(source, service)

@@ -1,10 +1,10 @@
-"""What the shell text of a RUN does with cargo, as far as words can tell."""
+"""What the shell text of a RUN does with cargo, as far as the text shows."""
 
 from __future__ import annotations
 
 import re
 
-#: Characters of a line that are looked at: nobody writes longer ones, and the patterns' time stays bounded.
+#: Maximum characters of a line to check: nobody writes longer ones, and it bounds the patterns' run time.
 _LINE_LIMIT = 10_000
 
 _CARGO = re.compile(
@@ -48,7 +48,7 @@ def of_rust(code: str) -> str:
 
 
 def compiled(text: str) -> dict[str, str]:
-    """Programs that the text makes with rustc, and the file that each is made from, both as written."""
+    """Programs that the text compiles with rustc, and the source file of each, both as written."""
     found: dict[str, str] = {}
     for made in re.finditer(r"\brustc\b[^\n;&|]*", text):
         program = re.search(r"[ \t]-o[ \t]+(\S+)", made[0])
@@ -59,17 +59,17 @@ def compiled(text: str) -> dict[str, str]:
 
 
 def without_comments(script: str) -> str:
-    """A script without its comment lines: what they say is no evidence. Of very long lines only the beginning."""
+    """A script without its comment lines: comments prove nothing. Only the beginning of very long lines."""
     return "\n".join(line[:_LINE_LIMIT] for line in script.splitlines() if not line.lstrip().startswith("#"))
 
 
 def runs_cargo(text: str) -> bool:
-    """True where crates are fetched or compiled, whichever."""
+    """True if crates are fetched or compiled."""
     return bool(_CARGO.search(text) or _OTHER_BUILDERS.search(text))
 
 
 def command(text: str) -> str:
-    """The first words that fetch or compile crates, as written; empty where none do."""
+    """The first command that fetches or compiles crates, as written; empty if none does."""
     found = _CARGO.search(text)
     if found:
         return text[found.start() : found.start("rest")]
@@ -78,14 +78,14 @@ def command(text: str) -> str:
 
 
 def compiles(text: str) -> bool:
-    """True where crates are compiled: dependencies or the project's own."""
+    """True if crates are compiled: dependencies or the project's own."""
     return any(m["verb"] not in ("fetch", "vendor") for m in _CARGO.finditer(text)) or bool(
         _OTHER_BUILDERS.search(text)
     )
 
 
 def compiles_sources(text: str) -> bool:
-    """True where the project's own sources are compiled, not only its dependencies or an installed tool."""
+    """True if the project's own sources are compiled, not only its dependencies or an installed tool."""
     for found in _CARGO.finditer(text):
         verb = found["verb"].split()[0]
         if verb == "install":
@@ -97,17 +97,17 @@ def compiles_sources(text: str) -> bool:
 
 
 def distrusts_times(text: str) -> bool:
-    """True where the step makes changed sources newer, or compares contents."""
+    """True if the step makes changed sources newer, or compares contents."""
     return bool(_GUARD.search(text))
 
 
 def removes_objects(text: str) -> bool:
-    """True where objects in a target directory are removed."""
+    """True if objects in a target directory are removed."""
     return bool(_REMOVED.search(text))
 
 
 def makes_stub(text: str) -> bool:
-    """True where source files are made up."""
+    """True if stub source files are written."""
     if _STUB.search(text):
         return True
     # `fn main() { println!("…"); }` has the operators inside that end a command elsewhere
@@ -124,28 +124,28 @@ def after_cargo(text: str) -> str:
 
 
 def before_cargo(text: str) -> str:
-    """What precedes the last compilation, all of it where there is none."""
+    """What precedes the last compilation; all of it without one."""
     found = list(_CARGO.finditer(text))
     return text[: found[-1].start()] if found else text
 
 
 def locks(text: str) -> bool:
-    """True where a lock is taken or cargo's own lock is moved."""
+    """True if a lock is taken or cargo's own lock is moved."""
     return bool(_LOCK.search(text))
 
 
 def copies_files(text: str) -> bool:
-    """True where files are copied or moved, outside of quoted text."""
+    """True if files are copied or moved, outside of quotes."""
     return bool(_COPIES.search(_QUOTED.sub("''", text)))
 
 
 def links(text: str, what: str) -> bool:
-    """True where a symbolic link to or at a path with this text in it is made."""
+    """True if a symbolic link to or at a path with this text is created."""
     return bool(re.search(rf"\bln[ \t]+-\w*s[^\n;&|]*{re.escape(what)}\b", text))
 
 
 def names(text: str) -> list[str]:
-    """The bare words, operators and quotes taken away."""
+    """The bare words, without operators and quotes."""
     return [word for word in re.split(r"[\s;|&()<>\"'`,]+", text) if word]
 
 

@@ -1,4 +1,4 @@
-"""Rules about sources and products: what comes in and by which time, what is read where nothing is left."""
+"""Rules about sources and products: which sources come in with which times, and reads from mounts that are gone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _read_out(file: File) -> Iterator[Hit]:
 
 
 def _reads(step: Step) -> Iterator[tuple[str, str]]:
-    """Stages and absolute paths in them that an instruction takes files from."""
+    """Stages, and absolute paths in them, that an instruction copies files from."""
     if step.from_stage:
         for source in step.copied[0]:
             yield step.from_stage, posixpath.join("/", source)
@@ -58,7 +58,7 @@ def _uses(step: Step) -> Iterator[str]:
 
 
 def _only_a_mount(file: File, stage: int, path: str, before: Step | None = None) -> CacheMount | None:
-    """The cache mount that `path` lies in, where nothing else ever wrote there."""
+    """The cache mount that contains `path`, if nothing else ever wrote there."""
     chain = file.chain(stage)
     steps = [s for s in file.steps if s.stage in chain and (before is None or s.item.line < before.item.line)]
     found = None
@@ -160,19 +160,19 @@ def _stubs(file: File) -> Iterator[Hit]:
 
 
 def _context(file: File) -> Iterator[Hit]:
-    told: set[int] = set()
+    seen: set[int] = set()
     for step in file.runs:
         if not shell.compiles_sources(file.text(step)):
             continue
         for taker in (*file.history(step), step):
             options = syntax.flags(taker.item)[0]
-            if taker.item.line in told or "exclude" in options:
+            if taker.item.line in seen or "exclude" in options:
                 continue
             sources = [s for stage, s, _ in taker.binds if not stage]
             if not taker.from_stage:
                 sources += taker.copied[0]
             if sources:
-                told.add(taker.item.line)
+                seen.add(taker.item.line)
                 yield from _taken(file, taker, sources)
 
 

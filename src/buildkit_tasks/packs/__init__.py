@@ -1,1 +1,1 @@
-"""Packs: compiled dependencies that travel through a registry."""
+"""Packs: compiled dependencies, shared through a registry."""

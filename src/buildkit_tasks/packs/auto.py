@@ -1,4 +1,4 @@
-"""The shared cache by itself: a build with empty mounts pulls before, CI's main branch pushes after.
+"""Automatic use of the shared cache: a build with empty mounts pulls first, CI's main branch pushes afterwards.
 
 A build never fails because of it: whatever goes wrong, a defect of ours too, is one line, and the build goes on as it
 would without.
@@ -18,12 +18,12 @@ from . import push as pack_push
 from .job import Trip, prepare
 from .pack import Wanted
 
-#: The most characters of the line on what went wrong.
+#: Maximum length of the line that says what went wrong.
 _LINE = 400
 
 
 def before(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> None:
-    """Pull where nothing was ever built here; one file tells, so that a build on a warm machine asks nobody."""
+    """Pull if nothing was ever built here; a marker file saves a warm machine from asking the registry."""
     if session.settings.packs.pull == "never" or cache_mark.path(session, project, request).exists():
         return
     for place in request.platforms or ("",):
@@ -50,7 +50,7 @@ def _pull(session: Session, project: Project, request: BuildRequest, plan: Build
 
 
 def after(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> None:
-    """Remember that the mounts are filled; push where the policy says that this place pushes by itself."""
+    """Remember that the mounts are filled; push if the policy lets this machine push automatically."""
     mark = cache_mark.path(session, project, request)
     mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     mark.touch()
@@ -65,7 +65,7 @@ def after(session: Session, project: Project, request: BuildRequest, plan: Build
 
 
 def _reason(error: Exception) -> str:
-    """One line on what went wrong with the shared cache. Raises again what the user has to see to."""
+    """One line on what went wrong with the shared cache. Raises errors again that the user has to handle."""
     if not isinstance(error, Problem):
         return printable(f"{type(error).__name__}: {error}", _LINE)
     if error.code in ("interrupted", "bad-argument", "settings-invalid"):

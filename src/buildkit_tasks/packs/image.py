@@ -1,4 +1,4 @@
-"""The image that a pack travels as: a layer per part, and every layer a tar that holds the part as its only file.
+"""The image of a pack: one layer per part, each a tar with the part as its only file.
 
 The parts are compressed already, so the layers are not. An ordinary image: registries keep it, BuildKit mounts it.
 https://github.com/opencontainers/image-spec/blob/main/manifest.md
@@ -21,12 +21,12 @@ _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _PIECE = 1 << 20
 
-#: Bytes that a layer is larger than its part, at most.
+#: Maximum difference between a layer and its part, in bytes.
 _FRAME = 4 * tarfile.BLOCKSIZE
 
 
 def layer(part: Path) -> Blob:
-    """A part as a layer. The same part gives the same bytes, whoever owns the file and whenever it was written."""
+    """A part as a layer. The same part gives the same bytes, regardless of the file's owner and time."""
     digest = hashlib.sha256()
     size = 0
     for piece in _read(part):
@@ -73,9 +73,9 @@ def manifest(about: Blob, layers: Sequence[Blob]) -> Blob:
 
 
 def objections(found: Manifest, about: Config, parts: int, limit: int) -> list[str]:
-    """Why an image is not fetched as a pack of so many parts and at most `limit` bytes, whatever its labels say.
+    """Why not to fetch an image as a pack of `parts` parts and at most `limit` bytes, whatever its labels say.
 
-    A compressed layer is refused: it is unpacked before anybody could look at how large it gets.
+    Refuses a compressed layer: nobody could check its size before unpacking it.
     """
     reasons = []
     if kinds := {layer.media_type for layer in found.layers} - {_LAYER}:
@@ -85,7 +85,7 @@ def objections(found: Manifest, about: Config, parts: int, limit: int) -> list[s
     if found.size > limit + parts * _FRAME:
         reasons.append(f"its layers take {found.size / 1e9:.1f} GB, packs.limit allows {limit / 1e9:.1f} GB")
     if about.diff_ids != tuple(layer.digest for layer in found.layers):
-        reasons.append("its configuration names other layers than its manifest")
+        reasons.append("its configuration and its manifest list different layers")
     return reasons
 
 

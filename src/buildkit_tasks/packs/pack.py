@@ -1,4 +1,4 @@
-"""Caches that travel: what a pack is called, what it is good for, whether it pays. Pure.
+"""Shared caches: a pack's name, where it can be used, and whether it pays off. Pure.
 
 A pack is an image of one layer per part. Nothing in it is trusted for being there: cargo compares every unit with its
 own fingerprint. What a pack is *called* only decides how useful it will be; what it *says* of its toolchain decides
@@ -20,18 +20,18 @@ from buildkit_tasks.dockerfiles.compile_step import CompileStep
 from buildkit_tasks.registry import reader as registry_reader
 from buildkit_tasks.registry.names import Digest, Malformed, Tag, printable
 
-#: Of the pack's content; packs of another format are not looked at.
+#: Format of the pack's content; packs of another format are ignored.
 FORMAT = 3
 
-#: The label that carries what a pack says of itself, as JSON.
+#: The label with the pack's description as JSON.
 LABEL = "buildkit-tasks.pack"
 
 SCOPES = ("deps", "all")
 
-#: Kinds of parts in the order of their layers: what changes least comes first. A kind may have several: deps-1, deps-2.
+#: Kinds of parts in layer order: what changes least comes first. A kind may have several: deps-1, deps-2.
 PARTS = ("registry", "git", "deps", "rest")
 
-#: What a pack says of itself in words, and what its parts may be called.
+#: Allowed text in a pack's description, and allowed names of its parts.
 _WORDS = ("scope", "platform", "created", "toolchain", "rustc", "host", "profile", "rustflags", "lock", "form")
 _PART = re.compile(rf"({'|'.join(PARTS)})(-[0-9]{{1,3}})?\.tar\.(zst|gz)")
 
@@ -42,7 +42,7 @@ RESTORE_RATE = 150e6
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which mounts and which repository; what is empty is decided by the settings and the engine."""
+    """Which mounts and which repository; the settings and the engine decide empty fields."""
 
     ref: str = ""
     platform: str = ""
@@ -76,12 +76,12 @@ class Facts:
 
     @property
     def bytes(self) -> int:
-        """Of all parts, not compressed."""
+        """The uncompressed size of all parts."""
         return sum(self.parts.values())
 
 
 def read_facts(text: str, packages: str) -> Facts:
-    """The facts as travel.sh writes them, `name=value` a line, and the system's packages, `name version` a line."""
+    """Read the facts from travel.sh: `name=value` lines, and the system's packages as `name version` lines."""
     values: dict[str, str] = {}
     parts: dict[str, int] = {}
     for line in text.splitlines():
@@ -103,7 +103,7 @@ def read_facts(text: str, packages: str) -> Facts:
 
 
 def _layer(file: str) -> tuple[int, str]:
-    """Where a part's layer stands among the others."""
+    """The position of a part's layer among the others."""
     return PARTS.index(file.partition(".")[0].partition("-")[0]), file
 
 
@@ -113,7 +113,7 @@ def family(scope: str, platform: str, profile: str) -> str:
 
 
 def newest_tag(scope: str, platform: str, facts: Facts) -> Tag:
-    """The tag that moves: the newest pack of a toolchain."""
+    """The moving tag: a toolchain's newest pack."""
     return Tag(f"{family(scope, platform, facts.profile)}-{_word(facts.toolchain)}")
 
 
@@ -129,7 +129,7 @@ def _word(text: str) -> str:
 
 
 def label(facts: Facts, scope: str, platform: str, created: str) -> str:
-    """What the pack says of itself, for the label."""
+    """The pack's description, for the label."""
     content = {
         "format": FORMAT,
         "scope": scope,
@@ -152,9 +152,9 @@ def label(facts: Facts, scope: str, platform: str, created: str) -> str:
 
 
 def read_label(labels: Mapping[str, str]) -> Mapping[str, Any] | None:
-    """What a pack says of itself; None for an image that is no pack, or one of a format that we do not know.
+    """A pack's description; None for an image that is not a pack, or has an unknown format.
 
-    Raises `Malformed` for one that says it in another shape.
+    Raises `Malformed` if the description is malformed.
     """
     if LABEL not in labels:
         return None
@@ -183,7 +183,7 @@ def read_label(labels: Mapping[str, str]) -> Mapping[str, Any] | None:
 
 
 def objections(said: Mapping[str, Any], facts: Facts, limit: int) -> list[str]:
-    """Why a pack may not be unpacked here, whatever its tag; `limit` in bytes."""
+    """Why a pack must not be unpacked here, whatever its tag; `limit` in bytes."""
     found = []
     if said.get("toolchain") != facts.toolchain:
         found.append(f"it was made with another toolchain or other system libraries ({said.get('rustc')})")
@@ -208,7 +208,7 @@ def other_toolchains(tags: Iterable[Tag], scope: str, platform: str, facts: Fact
 
 
 def differences(theirs: Mapping[str, Any], ours: Facts, most: int = 5) -> list[str]:
-    """What of the toolchain image differs from ours, in words: the compiler first, then packages."""
+    """How its toolchain image differs from ours, in words: the compiler first, then packages."""
     found = []
     if theirs.get("rustc") != ours.rustc:
         found.append(f"compiler: {theirs.get('rustc')} there, {ours.rustc} here")
@@ -219,13 +219,13 @@ def differences(theirs: Mapping[str, Any], ours: Facts, most: int = 5) -> list[s
     if len(names) > most:
         found.append(f"and {len(names) - most} more packages")
     if not found:
-        found.append("the same compiler and packages, but other files in /usr: the images were built apart")
+        found.append("the same compiler and packages, but different files in /usr: the images were built separately")
     return found
 
 
 @dataclass(frozen=True)
 class Economy:
-    """Whether a pack pays: it does if who restores it waits for less than compiling takes. Seconds and bytes."""
+    """Whether a pack pays off: restoring it must be faster than compiling. Seconds and bytes."""
 
     bytes: int
     save: float
@@ -234,7 +234,7 @@ class Economy:
 
     @property
     def pays(self) -> bool:
-        """True when the very first use already wins back what saving took."""
+        """True if the first use already makes up for the time that saving took."""
         return self.save + self.restore < self.compile
 
     @property
@@ -244,13 +244,13 @@ class Economy:
 
 
 def economy(facts: Facts, save: float) -> Economy:
-    """The break-even of a pack; two seconds of a restore are builds starting."""
+    """The break-even of a pack; a restore includes two seconds of builds starting."""
     return Economy(facts.bytes, save, 2 + facts.bytes / RESTORE_RATE, facts.compile_seconds)
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A pack as it is listed: one manifest, all its tags. Bytes as stored, compressed."""
+    """A listed pack: one manifest, all its tags. Bytes as stored, compressed."""
 
     digest: Digest
     tags: tuple[Tag, ...]
@@ -275,7 +275,7 @@ def expired(found: Sequence[Listed], keep: int, before: str) -> list[Listed]:
 
 
 #: Names of the build contexts, the scripts' and a pack's, and of the stage that holds what the script leaves.
-#: A pack is a context of the build, so that nothing that a registry says stands in the Dockerfile.
+#: A pack is a build context: nothing from a registry gets into the Dockerfile.
 SCRIPTS = "buildkit-tasks-travel"
 PACK = "buildkit-tasks-pack"
 LEFT_STAGE = "buildkit-tasks-left"
@@ -290,13 +290,13 @@ _COMPILE = re.compile(r"(?P<script>\S*/compile) build\b")
 
 
 def command_for(compile_command: str, words: Sequence[str], nonce: str) -> str:
-    """The shell text that takes the place of a compile step's command. Raises `Problem` cache-missing."""
+    """The shell text that replaces a compile step's command. Raises `Problem` cache-missing."""
     found = _COMPILE.search(compile_command)
     if not found:
         raise Problem(
             "cache-missing",
-            "The compile step does not use the compile program, so nobody can tell what of its mount is whole.",
-            hint="docs/how-to/adopt.md shows how to take the compile program over",
+            "The compile step does not use the compile program, so its mount may hold incomplete units.",
+            hint="docs/how-to/adopt.md shows how to adopt the compile program",
         )
     verb, *rest = words
     if not all(re.fullmatch(r"[a-z0-9]+", word) for word in (nonce, *words)):

@@ -1,4 +1,4 @@
-"""Pull: fill the mounts of this machine with what another one compiled."""
+"""Pull: fill this machine's mounts with what another machine compiled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .pack import Facts, Wanted
 
 @dataclass(frozen=True)
 class Found:
-    """The nearest pack: its tag and digest, what it says of itself, and why it is the nearest."""
+    """The closest pack: its tag, digest and description, and why it is the closest."""
 
     tag: Tag
     digest: Digest
@@ -32,9 +32,9 @@ class Found:
 
 @dataclass(frozen=True)
 class Pulled:
-    """What a pull did. `found` None: there was no pack, or none was looked for, the mounts being `filled` already.
+    """What a pull did. `found` None: there was no pack, or the mounts were already `filled`.
 
-    `unpacked` False with a pack: somebody else filled them meanwhile.
+    `unpacked` False with a pack: another run filled them meanwhile.
     """
 
     found: Found | None
@@ -46,7 +46,7 @@ class Pulled:
 
 
 def pull(session: Session, wanted: Wanted, *, replace: bool = False) -> None:
-    """Pull the nearest pack into empty mounts; with `replace` also over what they hold for the profile.
+    """Pull the closest pack into empty mounts; with `replace`, also replace what they hold for the profile.
 
     Problems: bad-argument, registry-unreachable, -denied, -malformed, pack-missing, pack-refused, and those of a build.
     """
@@ -55,20 +55,20 @@ def pull(session: Session, wanted: Wanted, *, replace: bool = False) -> None:
     if done.found is None and not done.filled:
         raise Problem(
             "pack-missing",
-            f"{trip.client.ref.name} has no pack that is good here.",
+            f"{trip.client.ref.name} has no usable pack.",
             causes=done.why_not,
-            hint="invoke cache.push    (on a machine that has built)",
+            hint="invoke cache.push    (on a machine with a build)",
         )
-    tell(session, done)
+    print_result(session, done)
 
 
 def fetch(trip: Trip, *, replace: bool = False) -> Pulled:
-    """Find the nearest pack and unpack it. Problems as for `pull`, but for pack-missing."""
+    """Find and unpack the closest pack. Problems: those of `pull` except pack-missing."""
     session = trip.session
     began = session.world.clock()
     facts = trip.facts()
     if facts.units and not replace:
-        return Pulled(None, False, 0, session.world.clock() - began, ("the mounts are filled already",), filled=True)
+        return Pulled(None, False, 0, session.world.clock() - began, ("the mounts are already filled",), filled=True)
     try:
         found, why_not = remote.bounded(trip.client.seconds, lambda: _nearest(trip, facts))
     except RegistryError as error:
@@ -98,8 +98,8 @@ def document(done: Pulled) -> dict[str, object]:
     }
 
 
-def tell(session: Session, done: Pulled) -> None:
-    """The answer of a pull."""
+def print_result(session: Session, done: Pulled) -> None:
+    """Print the result of a pull."""
     if session.report.json_only:
         session.report.envelope({"pull": document(done)})
     elif done.unpacked and done.found:
@@ -110,14 +110,14 @@ def tell(session: Session, done: Pulled) -> None:
         )
     elif done.filled:
         session.report.say(
-            "nothing was pulled: the mounts are filled already; invoke cache.pull --replace puts a pack in their place"
+            "nothing was pulled: the mounts are already filled; to replace them: invoke cache.pull --replace"
         )
     else:
         session.report.say("nothing was changed: another pull or build filled the mounts meanwhile")
 
 
 def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
-    """The pack made of exactly this, else the newest of this toolchain, else none and what differs."""
+    """The pack made from exactly this, else this toolchain's newest, else none and what differs."""
     reasons_for = (
         "the same lock file, manifests, toolchain and flags",
         "the newest of this toolchain; the lock file or flags differ",
@@ -129,43 +129,43 @@ def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
         about = trip.client.config(manifest)
         said = packs.read_label(about.labels)
         if said is None:
-            return None, [f"{tag} is no pack of a format that is known here"]
+            return None, [f"{tag} is not a pack, or has an unknown format"]
         limit = trip.session.settings.packs.limit
         if reasons := packs.objections(said, facts, limit):
             return None, [f"{tag}: {reason}" for reason in reasons]
         if reasons := pack_image.objections(manifest, about, len(said["parts"]), limit):
             raise Problem(
                 "pack-refused",
-                f"The pack {trip.client.ref.name}:{tag} was not fetched: it holds what no pack of ours holds.",
+                f"The pack {trip.client.ref.name}:{tag} was not fetched: it is not a pack that buildkit-tasks made.",
                 causes=reasons,
-                hint="find out who can push to that repository; invoke cache.push makes a new pack",
+                hint="check who can push to that repository; invoke cache.push makes a new pack",
             )
         return Found(tag, manifest.digest, said, why, manifest.size), []
     return None, _why_none(trip, facts)
 
 
 def _why_none(trip: Trip, facts: Facts) -> list[str]:
-    """Where packs of other toolchains are there: what differs."""
-    told: list[str] = []
+    """What differs, if there are packs of other toolchains."""
+    reasons: list[str] = []
     for tag in packs.other_toolchains(trip.client.tags(), trip.wanted.scope, trip.arch, facts)[:1]:
         manifest: Manifest | None = trip.client.manifest(tag)
         said = packs.read_label(trip.client.labels(manifest)) if manifest else None
         if said:
-            told.append(f"{tag} was made with another toolchain image")
-            told += packs.differences(said, facts)
-            told.append("a team that shares its base images shares its caches: invoke images.push, images.pull")
-    return told or ["it has none for this platform and profile"]
+            reasons.append(f"{tag} was made with a different toolchain image")
+            reasons += packs.differences(said, facts)
+            reasons.append("share the base images to share the caches: invoke images.push, images.pull")
+    return reasons or ["it has none for this platform and profile"]
 
 
 def _verify_signature(session: Session, pinned: str) -> None:
-    """Ask cosign where the setting names a key. Raises `Problem` pack-refused."""
+    """Verify with cosign if the setting names a key. Raises `Problem` pack-refused."""
     key = session.settings.packs.key
     if not key:
         return
     if not host.which(session.world, "cosign"):
         raise Problem(
             "pack-refused",
-            "The setting packs.key asks for signed packs, and cosign is not installed.",
+            "The setting packs.key requires signed packs, but cosign is not installed.",
             hint="install cosign, or unset packs.key",
         )
     result = run.capture(session.world, docker.cosign_verify(session.root, key, pinned), timeout=30)

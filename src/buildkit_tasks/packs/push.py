@@ -1,4 +1,4 @@
-"""Push: what this machine compiled, for those that have not."""
+"""Push: share what this machine compiled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .pack import Economy, Facts, Wanted
 
 
 def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
-    """Pack the mounts and push them. Not where that does not pay, or where only the main branch may; `force` does.
+    """Pack the mounts and push them, unless that does not pay off or only the main branch may push; `force` overrides.
 
     Problems: bad-argument, push-refused, registry-unreachable, registry-denied, and those of a build.
     """
@@ -24,9 +24,9 @@ def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
     if not (may or force):
         raise Problem(
             "push-refused",
-            "Caches are not pushed from here.",
+            "This machine may not push caches.",
             causes=[why],
-            hint="--force pushes all the same; the setting packs.push says who pushes",
+            hint="use --force to push anyway; the setting packs.push decides who pushes",
         )
     answer = send(prepare(session, discover(session), wanted), force=force)
     if session.report.json_only:
@@ -34,17 +34,17 @@ def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
 
 
 def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
-    """Like `push`, when it is settled that this machine may; returns what was done, for `--json`."""
+    """Like `push`, without checking whether this machine may; returns the result for `--json`."""
     session = trip.session
     began = session.world.clock()
     with workplace(session) as folder:
         facts = trip.pack(folder)
         if facts.form != "zst":
-            session.report.say("the toolchain image has no zstd; with it a pack takes half the bytes, and less time")
+            session.report.say("the toolchain image has no zstd; with it, packs are half the size and faster")
         economy = packs.economy(facts, session.world.clock() - began)
         exact, newest = trip.tags(facts)
         if not (economy.pays or force):
-            session.report.say(f"not pushed: it would not pay ({economy.words}); --force pushes all the same")
+            session.report.say(f"not pushed: it would not pay off ({economy.words}); use --force to push anyway")
             return _answer(facts, economy)
         made = datetime.now(timezone.utc).isoformat(timespec="seconds")
         label = packs.label(facts, trip.wanted.scope, trip.arch, made)
@@ -53,14 +53,14 @@ def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
     session.report.say(
         f"pushed {trip.client.ref.name}:{exact} in {seconds:.1f} s: {facts.packed_units} units, "
         f"{units.human(facts.bytes)} as {units.human(done.stored)}, "
-        f"of which {units.human(done.sent)} were new there"
+        f"{units.human(done.sent)} of it new"
     )
     session.report.say(economy.words)
     return _answer(facts, economy, done, tag=exact, seconds=seconds)
 
 
 def allowed(world: World, policy: str) -> tuple[bool, str]:
-    """Whether this place may push, and why not. Who asks by hand may; in CI the main branch, and no pull request."""
+    """Whether this machine may push, and why not. In CI only the main branch may; elsewhere everyone who asks."""
     if policy == "always" or (policy != "never" and not world.ci):
         return True, ""
     if policy == "never":
@@ -71,12 +71,12 @@ def allowed(world: World, policy: str) -> tuple[bool, str]:
         or env.get("CI_MERGE_REQUEST_IID")
         or env.get("CHANGE_ID")
     ):
-        return False, "this is a pull request's run: its caches could carry anything"
+        return False, "this is a run of a pull request: its caches are not trusted"
     branch = env.get("GITHUB_REF_NAME") or env.get("CI_COMMIT_BRANCH") or env.get("BRANCH_NAME") or ""
     main = env.get("CI_DEFAULT_BRANCH") or ""
     if branch and branch in ({main} if main else {"main", "master"}):
         return True, ""
-    return False, f"only the main branch pushes, this is {branch or 'a run on no branch that CI tells'}"
+    return False, f"only the main branch pushes, this is {branch or 'a run on an unknown branch'}"
 
 
 def _answer(

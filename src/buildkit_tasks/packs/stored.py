@@ -1,4 +1,4 @@
-"""What lies in the shared repository: list it, and let old packs go."""
+"""The packs in the shared repository: list them, and delete old ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from buildkit_tasks.registry.remote import client
 from . import pack as packs
 from .pack import Listed
 
-#: Requests to a registry at the same time: what public ones take from one client without slowing it down.
+#: Parallel requests: what public registries accept from one client without throttling it.
 AT_ONCE = 8
 
 
@@ -48,10 +48,10 @@ def show(session: Session, *, ref: str = "") -> None:
 def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d", dry_run: bool = False) -> None:
     """Delete packs beyond the newest `keep` of their kind that are older than `older`; shows and asks first.
 
-    Problems: bad-argument, consent-missing, registry-unreachable, registry-denied (also where it offers no deletion).
+    Problems: bad-argument, consent-missing, registry-unreachable, registry-denied (also without support for deletion).
     """
     if keep < 1:
-        raise Problem("bad-argument", "--keep takes 1 or more.", hint="--keep 3")
+        raise Problem("bad-argument", "--keep must be at least 1.", hint="--keep 3")
     repository = client(session, ref)
     limit = datetime.now(timezone.utc) - timedelta(seconds=seconds(older, "older"))
     going = packs.expired(_listed(repository), keep, limit.isoformat(timespec="seconds"))
@@ -60,7 +60,7 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
     size = units.human(sum(item.bytes for item in going))
     if not going:
         session.report.say("nothing to delete")
-    elif not dry_run and session.report.consent(f"{len(going)} packs go from {repository.ref.name}, {size}"):
+    elif not dry_run and session.report.consent(f"delete {len(going)} packs from {repository.ref.name}, {size}"):
         try:
             kept = [item for item in going if not repository.delete(item.digest)]
         except RegistryError as error:
@@ -69,18 +69,16 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
             raise Problem(
                 "registry-denied",
                 f"{repository.ref.host} did not delete {len(kept)} of {len(going)} packs.",
-                causes=["a registry deletes only for who may, and only where deletion is switched on"],
-                hint="use the registry's own clean-up rules, or switch deletion on in its configuration",
+                causes=["deleting needs permission, and deletion must be enabled in the registry"],
+                hint="use the registry's own clean-up rules, or enable deletion in its configuration",
             )
-        session.report.say(
-            f"deleted {len(going)} packs; the registry frees their bytes with its next garbage collection"
-        )
+        session.report.say(f"deleted {len(going)} packs; the registry frees the space at its next garbage collection")
     if session.report.json_only:
         session.report.envelope({"expired": [_told(item) for item in going], "dry_run": dry_run})
 
 
 def _listed(repository: Client) -> list[Listed]:
-    """All packs of the repository by manifest: several tags may name one."""
+    """All packs of the repository by manifest: several tags may point to one."""
     try:
         tags = [tag for tag in repository.tags() if tag.startswith(tuple(f"{s}-" for s in packs.SCOPES))]
         with ThreadPoolExecutor(AT_ONCE) as pool:

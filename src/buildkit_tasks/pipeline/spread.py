@@ -1,4 +1,4 @@
-"""One image for several platforms from several builders: each pushes its part, then one list names them all."""
+"""One image for several platforms from several builders: each pushes its part, then a manifest list joins them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def build(
         raise Problem(
             "platform-unsupported",
             "Images for these platforms come from several builders, and only a registry can join them.",
-            causes=[f"{', '.join(places)}: {name or 'the builder in use'}" for name, places in groups.items()],
-            hint="--push HOST/PATH; or one builder of several nodes: invoke builder.create NAME --append",
+            causes=[f"{', '.join(places)}: {name or 'the current builder'}" for name, places in groups.items()],
+            hint="use --push HOST/PATH, or one builder with several nodes: invoke builder.create NAME --append",
         )
     first = session.world.env.get("BUILDX_BUILDER") or project.engine.context
     parts: list[BuildOutcome] = []

@@ -1,4 +1,4 @@
-"""What compose says where it fails, as a `Problem`: its own words, values of .env masked, and what to do."""
+"""Compose's errors as a `Problem`: its own words with .env values masked, and how to fix it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WANTED = re.compile(r"required variable (\w+) is missing a value(?:: *([^\n]*))
 
 
 def about_dotenv(session: Session, said: str) -> Problem | None:
-    """The problem where compose wants a variable or cannot read .env; None where it fails for another cause."""
+    """The problem if compose needs a variable or cannot read .env; None for any other failure."""
     unread = re.search(r"failed to read ([^\n]*?): ", said)
     if unread:
         return Problem(
@@ -32,16 +32,16 @@ def _wanted(session: Session, name: str, reason: str) -> Problem:
         causes[0] += f": {session.masked(reason)}"
     text = dotenv_disk.read(path)
     if session.world.env.get(name) == "":
-        causes.append("the environment sets it to nothing, and wins over .env")
+        causes.append("the environment sets it to an empty value, which overrides .env")
         hint = f"unset {name}"
     elif name in session.dotenv:
-        causes.append(f"{path} sets it to nothing")
+        causes.append(f"{path} sets it to an empty value")
         hint = f"give {name} a value there"
     else:
-        causes.append(f"{path} does not set it" + (" (the file is not there)" if text is None else ""))
+        causes.append(f"{path} does not set it" + (" (the file does not exist)" if text is None else ""))
         hint = f"write {name}=VALUE into {path}, or set it in the environment"
     if _completes(session, name, text or ""):
-        hint = "invoke dotenv    (makes .env from .env.example, with generated secrets; keeps what you have)"
+        hint = "invoke dotenv    (creates .env from .env.example, with generated secrets; keeps existing values)"
     return Problem("dotenv-incomplete", f"The variable {name} has no value.", causes=causes, hint=hint)
 
 

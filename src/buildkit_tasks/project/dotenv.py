@@ -1,4 +1,4 @@
-"""Make or complete .env: adds what only the example has, generates secrets, changes nothing of the user's."""
+"""Create or complete .env: add what only the example has, generate secrets, never change the user's values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECRET_BYTES = 24
 
 
 def ensure(session: Session) -> Completion | None:
-    """Complete .env from .env.example; None where nothing was missing. The file's mode is 0600 afterwards.
+    """Complete .env from .env.example; None if nothing was missing. Sets the file's mode to 0600.
 
     Two runs at once wait for each other. Problems: dotenv-unreadable, dotenv-invalid, timed-out. Without an example
     there is nothing to do.
@@ -59,15 +59,15 @@ def _read_back(session: Session, done: Completion, existing: str) -> None:
         problem = dotenv_disk.invalid(session.root / ".env.example", refused)
         raise Problem(
             "dotenv-invalid",
-            f"{path} could not be read with what .env.example adds: {refused.words}; nothing was written.",
+            f"{path} would be unreadable with the additions from .env.example: {refused.words}; nothing was written.",
             hint=problem.hint,
         ) from None
 
 
 def check(session: Session) -> bool:
-    """Ask compose whether it has every variable it wants; False where there is no compose to ask.
+    """Ask compose whether it has every variable it requires; False without compose.
 
-    Problems: dotenv-incomplete, dotenv-invalid. What else compose finds wrong is not said here.
+    Problems: dotenv-incomplete, dotenv-invalid. Does not report other errors of compose.
     """
     files = compose_files(session)
     try:
@@ -90,5 +90,5 @@ def words(session: Session, done: Completion | None) -> str:
         parts = [f"{what} {', '.join(names)}" for what, names in changes if names]
         return f"{path}: completed; {'; '.join(parts)}"
     if not (session.root / ".env.example").exists():
-        return f"{path}: there is no .env.example to complete it from, nothing changed"
-    return f"{path}: complete already, nothing changed"
+        return f"{path}: nothing changed, because there is no .env.example"
+    return f"{path}: already complete, nothing changed"

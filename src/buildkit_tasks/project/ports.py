@@ -1,4 +1,4 @@
-"""Who holds a port of this machine: asked before `up`, so that the answer names a program and a variable."""
+"""Who holds a port on this machine: checked before `up` to name the program and the variable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Published:
 
 
 def published(config: Mapping[str, Any], services: Collection[str]) -> Iterator[Published]:
-    """The host ports that these services of a resolved compose model publish; ranges and random ports are left out."""
+    """The host ports that these services of a resolved compose model publish; without ranges and random ports."""
     for name, service in (config.get("services") or {}).items():
         for port in (service.get("ports") or ()) if name in services else ():
             number = str(port.get("published") or "")
@@ -40,7 +40,7 @@ def shared_network(engine_host: str, address: str) -> bool:
 
 
 def taken(host: str, port: int, protocol: str = "tcp") -> bool:
-    """True when nobody else could listen there now; an address that is not ours counts as free."""
+    """True if nobody listens there; an address that is not ours counts as free."""
     kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
         if kind == socket.SOCK_STREAM:  # as the engine's proxy does: a port in TIME_WAIT is free
@@ -55,7 +55,7 @@ def taken(host: str, port: int, protocol: str = "tcp") -> bool:
 
 
 def holder(port: int, protocol: str = "tcp", proc: Path = Path("/proc")) -> str:
-    """`name (pid N)` of the process that listens on a port; empty where it cannot be seen (other users', macOS)."""
+    """`name (pid N)` of the process that listens on a port; empty if we cannot see it (other users, macOS)."""
     wanted = set()
     for table in (protocol, f"{protocol}6"):
         try:

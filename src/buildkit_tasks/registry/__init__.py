@@ -1,1 +1,1 @@
-"""Talk to an image registry: is it reachable, what does it hold, send and fetch blobs."""
+"""Image registries: check that one is reachable, list what it has, send and fetch blobs."""

@@ -1,4 +1,4 @@
-"""What a saved image holds: its platforms, and for which processor each of its programs was made. Reads OCI archives.
+"""What a saved image contains: its platforms, and the processor of each program. Reads OCI archives.
 
 Formats: https://github.com/opencontainers/image-spec/blob/main/image-layout.md, elf(5).
 """
@@ -18,7 +18,7 @@ from typing import IO, Any
 #: e_machine of an ELF header, as platforms name it.
 MACHINES = {3: "386", 21: "ppc64le", 22: "s390x", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
 
-#: The type of the program header that names the dynamic loader.
+#: The program header type that names the dynamic loader.
 _INTERPRETER = 3
 
 
@@ -32,7 +32,7 @@ class Image:
 
     @property
     def foreign(self) -> bool:
-        """Whether the program it runs, or most of what is in it, is for another processor than the platform's."""
+        """Whether its main program, or most of its programs, are for a different processor than the platform's."""
         arch = self.platform.split("/")[1]
         return self.programs.get(self.start, arch) != arch or len(self.wrong) * 2 > len(self.programs)
 
@@ -53,7 +53,7 @@ def read(path: Path) -> tuple[Image, ...]:
             index = json.load(_member(archive, "index.json"))
             return tuple(_image(archive, manifest) for manifest in _manifests(archive, index))
     except (KeyError, TypeError) as error:
-        raise ValueError(f"it is no OCI archive: {error}") from error
+        raise ValueError(f"not an OCI archive: {error}") from error
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise ValueError(f"a layer cannot be read: {error}") from error
 
@@ -119,5 +119,5 @@ def _blob(archive: tarfile.TarFile, digest: str) -> IO[bytes]:
 def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     found = archive.extractfile(name)
     if found is None:
-        raise ValueError(f"{name} is no file")
+        raise ValueError(f"{name} is not a file")
     return found

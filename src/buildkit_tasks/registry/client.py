@@ -1,8 +1,8 @@
-"""A small client of the OCI distribution API, for what no docker command does: list tags, look at a manifest, delete,
-and send blobs that the registry does not have without an engine in between.
+"""A small client for the OCI distribution API, for what docker cannot do: list tags, look at a manifest, delete,
+and send missing blobs without an engine.
 
-https://github.com/opencontainers/distribution-spec/blob/main/spec.md. Nothing that a registry says is believed:
-`http` bounds it, `reader` gives it a form, `login` decides who is told a password.
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md. Trusts nothing from a registry:
+`http` limits it, `reader` checks its form, `login` decides who gets a password.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ PAGES = 100
 
 @dataclass
 class Client:
-    """One repository of a registry. Raises `RegistryError`s only; what is not there is None.
+    """One repository of a registry. Raises only `RegistryError`s; returns None for what does not exist.
 
     `seconds`: for the whole dialogue from its first question on, everything that is sent included; None = no limit but
     each question's own.
@@ -115,7 +115,7 @@ class Client:
         return self.config(manifest).labels
 
     def send(self, blob: Blob) -> bool:
-        """Put a blob where it is not yet; True when it had to be sent. The registry checks its digest."""
+        """Send a blob unless the registry has it; True if it was sent. The registry checks its digest."""
         path = f"{self.ref.repository}/blobs"
         if self._ask("HEAD", f"{path}/{blob.digest}") is not None:
             return False
@@ -130,7 +130,7 @@ class Client:
             self._tried("PUT", lambda: self._once("PUT", path, {"Content-Type": media_type}, manifest))
 
     def delete(self, digest: Digest) -> bool:
-        """Delete a manifest with all its tags; False where the registry does not offer that."""
+        """Delete a manifest with all its tags; False if the registry does not support that."""
         try:
             return self._ask("DELETE", f"{self.ref.repository}/manifests/{digest}") is not None
         except Denied:
@@ -140,12 +140,10 @@ class Client:
         """How a dialogue ended as a problem: registry-denied, -malformed or -unreachable."""
         host, causes = self.ref.host, [printable(error)]
         if isinstance(error, Denied):
-            return Problem("registry-denied", f"{host} does not let us in.", causes=causes, hint=f"docker login {host}")
+            return Problem("registry-denied", f"{host} denies access.", causes=causes, hint=f"docker login {host}")
         look = f"curl -sS https://{self.ref.api_host}/v2/   (name, network, proxy, certificate: the setting ca_bundle)"
         if isinstance(error, Malformed):
-            return Problem(
-                "registry-malformed", f"{host} gave an answer that no registry gives.", causes=causes, hint=look
-            )
+            return Problem("registry-malformed", f"{host} sent an invalid answer.", causes=causes, hint=look)
         return Problem("registry-unreachable", f"The registry {host} does not answer.", causes=causes, hint=look)
 
     # ---- questions
@@ -162,7 +160,7 @@ class Client:
         return reader.manifest(answer.body, answer.headers.get("content-type", ""))
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer | None:
-        """The answer, None where there is no such thing."""
+        """The answer; None if it does not exist."""
         with self._within(QUESTION):
             answer = self._tried(method, lambda: self._once(method, path, headers or {}))
         return None if answer.status == 404 else answer
@@ -253,7 +251,7 @@ class Client:
         return None
 
     def _token(self, wanted: Challenge, given: Credentials | None) -> Answer:
-        """A token from the realm, which is asked by https only; what it is told is not told to where it redirects."""
+        """A token from the realm, over https only; a redirect does not get the credentials."""
         realm = self._wire.checked(wanted.realm, f"{self._base}://{self.ref.api_host}/")
         query = {name: value for name, value in (("service", wanted.service), ("scope", wanted.scope)) if value}
         if given and given.identity:

@@ -35,7 +35,7 @@ UPLOAD_TIMEOUT = 60.0
 TRIES = 3
 REDIRECTS = 5
 
-#: Seconds of a pause that is granted to a registry that asks for one.
+#: Maximum pause in seconds that a registry may ask for.
 LONGEST_PAUSE = 60.0
 
 _PIECE = 1 << 16
@@ -63,7 +63,7 @@ class Patience(threading.local):
 
     @contextmanager
     def until(self, end: float) -> Iterator[None]:
-        """Within the block nothing waits past `end`."""
+        """Nothing in the block waits past `end`."""
         before, self.end = self.end, min(self.end, end)
         try:
             yield
@@ -134,7 +134,7 @@ class Wire:
             except (HTTPError, OSError, ValueError) as error:
                 last = f"{host}: {_words(error)}"
             if self.patience.over:
-                raise Unreachable(f"{last}; there is no time left to ask again")
+                raise Unreachable(f"{last}; no time left to retry")
             if attempt + 1 < TRIES:
                 self._pause(asked, random.uniform(0.5, 1.5) * 0.4 * 2**attempt, last)  # noqa: S311  # spreads a farm's
         raise Unreachable(last)
@@ -156,7 +156,7 @@ class Wire:
         raise Malformed(f"more than {REDIRECTS} redirects")
 
     def checked(self, address: str, base: str) -> str:
-        """An address that a stranger named, if it may be asked: https, or http from this machine to itself."""
+        """An untrusted address, if we may use it: https, or http from this machine to itself."""
         try:
             parts = urllib.parse.urlsplit(address)
             host, _ = parts.hostname, parts.port
@@ -165,9 +165,9 @@ class Wire:
         ours = is_loopback(urllib.parse.urlsplit(base).netloc)
         fine = parts.scheme == "https" or (parts.scheme == "http" and ours and is_loopback(parts.netloc))
         if not fine or not host or "@" in parts.netloc or not address.isprintable() or " " in address:
-            raise Malformed(f"{printable(parts.scheme)}://{printable(host)} is not asked: only https is")
+            raise Malformed(f"{printable(parts.scheme)}://{printable(host)} is not allowed: only https is")
         if is_loopback(parts.netloc) and not ours:
-            raise Malformed("a stranger names an address of this machine")
+            raise Malformed("another host points to an address on this machine")
         return urllib.parse.urlunsplit(parts._replace(fragment=""))
 
     def _next(self, address: str, place: str) -> str:
@@ -202,7 +202,7 @@ class Wire:
             if whole:
                 reply.release_conn()
             else:
-                reply.close()  # nobody reads the rest
+                reply.close()  # the rest is not needed
         return Answer(reply.status, {name.lower(): value for name, value in reply.headers.items()}, content)
 
     def _read(self, reply: urllib3.BaseHTTPResponse, most: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Who we are for a registry: docker's own credentials, and what a registry's challenge asks for.
+"""Credentials for a registry: docker's own, and what a registry's challenge asks for.
 
 The files and their helpers: https://docs.docker.com/reference/cli/docker/login/; the token dialogue:
 https://distribution.github.io/distribution/spec/auth/token/ and oauth/.
@@ -58,7 +58,7 @@ class Challenge:
 def challenge(header: str, repository: str, method: str) -> Challenge | None:
     """Read WWW-Authenticate, None where it asks for nothing that we can give.
 
-    A scope is taken over only if it is one of our repository: a token for another is nobody's to ask for.
+    Only accepts a scope for our repository: nobody may ask for a token for another one.
     """
     header = header[:4096]
     bearer = re.search(r"\bbearer\s+(.*)", header, re.IGNORECASE)
@@ -75,7 +75,7 @@ def challenge(header: str, repository: str, method: str) -> Challenge | None:
 def credentials(world: World, host: str) -> Credentials | None:
     """Docker's credentials for a registry; its helpers are asked where the configuration names one.
 
-    None where there are none. Raises `Denied` where a helper fails: who is logged in does not want to be a stranger.
+    None without any. Raises `Denied` if a helper fails: a logged-in user does not want to be anonymous.
     """
     folder = Path(world.env.get("DOCKER_CONFIG") or world.home / ".docker")
     try:
@@ -129,7 +129,7 @@ def _helped(world: World, folder: Path, helper: object, name: str) -> Credential
     except Problem as problem:
         raise Denied(f"docker-credential-{helper}: {problem.message}") from problem
     if result.code != 0:
-        if "not found" in result.stdout.lower():  # the protocol's words for nobody who is logged in
+        if "not found" in result.stdout.lower():  # the protocol's text for "not logged in"
             return None
         said = printable((result.stdout or result.stderr).strip(), 80)
         raise Denied(f"docker-credential-{helper} ended with {result.code}: {said}")

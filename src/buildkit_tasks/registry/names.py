@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from buildkit_tasks.core.errors import Problem
 
-#: The most bytes that are shown of a text that a stranger wrote.
+#: Maximum bytes to show of untrusted text.
 SHOWN = 200
 
 _LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.ASCII)  # \d has many alphabets
@@ -31,7 +31,7 @@ HUB_LOGIN = "https://index.docker.io/v1/"
 
 
 class RegistryError(Exception):
-    """Whatever a dialogue with a registry can end in: exactly the three kinds below."""
+    """How a dialogue with a registry can fail: exactly the three kinds below."""
 
 
 class Unreachable(RegistryError):
@@ -39,7 +39,7 @@ class Unreachable(RegistryError):
 
 
 class Denied(RegistryError):
-    """The registry knows who we are, or wants to, and does not let us."""
+    """The registry denies access, with or without a log-in."""
 
 
 class Malformed(RegistryError):
@@ -151,10 +151,10 @@ def reference(text: str) -> Reference:
 
 
 def _no_reference(text: str) -> Problem:
-    shown = re.sub(r"^[^/]*@", "***@", text)  # before an @ may stand a password
+    shown = re.sub(r"^[^/]*@", "***@", text)  # a password may precede an @
     causes = ["wanted: host/path, in small letters, without tag or digest"]
     if shown != text:
-        causes.append("a user and a password do not belong into a name: docker login keeps them")
+        causes.append("do not put a user and password into the name: use docker login")
     return Problem(
         "bad-argument",
         f"{printable(shown)!r} does not name a repository of a registry.",
@@ -190,6 +190,6 @@ def proxy_for(env: Mapping[str, str], scheme: str, host: str) -> str:
 
 
 def printable(text: object, most: int = SHOWN) -> str:
-    """A stranger's text as one line for a screen: no control characters, no terminal escapes, not too long."""
+    """Untrusted text as one line for the terminal: no control characters or escapes, limited length."""
     shown = "".join(char if char.isprintable() else "\ufffd" for char in str(text)[: most + 1])
     return shown if len(shown) <= most else shown[: most - 1] + "…"

@@ -16,7 +16,7 @@ PATIENCE = 2.0
 
 
 def reachable(world: World, hosts: Sequence[str], ca_bundle: str) -> tuple[bool, str]:
-    """Whether any of the registries answers, and the reason where none does.
+    """Whether any of the registries answers, and the reason if none does.
 
     Any HTTP answer counts, also "log in first"; a gateway's error (5xx, 407) does not. Asked in threads that nobody
     waits for: a name lookup has no time-out of its own.
@@ -39,7 +39,7 @@ def reachable(world: World, hosts: Sequence[str], ca_bundle: str) -> tuple[bool,
 
 
 def _ask(world: World, host: str, ca_bundle: str) -> tuple[bool, str]:
-    import ssl  # late: TLS takes 50 ms to import, and most builds ask nobody
+    import ssl  # late: TLS takes 50 ms to import, and most builds do not need it
     import urllib.error
     import urllib.request
 
@@ -57,7 +57,7 @@ def _ask(world: World, host: str, ca_bundle: str) -> tuple[bool, str]:
             if error.code < 500 and error.code != 407:
                 return True, ""
             reason = f"{host}: HTTP {error.code}"
-        except Exception as error:  # a stranger's answer: whatever is wrong with it, it is none
+        except Exception as error:  # untrusted: an invalid answer counts as none
             reason = f"{host}: {_words(error)}"
     return False, reason
 

@@ -1,4 +1,4 @@
-"""The repository that a team shares: which one, and how to talk to it."""
+"""The team's shared repository: which one, and how to talk to it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .names import Unreachable
 
 T = TypeVar("T")
 
-#: Seconds by which a dialogue may miss its deadline before nobody waits for it any longer.
+#: Seconds that a dialogue may miss its deadline by before we stop waiting for it.
 GRACE = 2.0
 
 
@@ -29,7 +29,7 @@ def client(session: Session, ref: str = "", *, seconds: float | None = None) -> 
     if not place:
         raise Problem(
             "bad-argument",
-            "No repository was named.",
+            "No repository is configured.",
             hint='--ref HOST/PATH, or repository = "HOST/PATH" under [tool.buildkit-tasks.packs]',
         )
     return Client(session.world, registry_names.reference(place), session.settings.build.ca_bundle, seconds=seconds)

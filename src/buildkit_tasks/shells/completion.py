@@ -1,4 +1,4 @@
-"""Shell completion: tasks and flags from Invoke itself, values (services, platforms, profiles, mounts) from us."""
+"""Shell completion: Invoke completes tasks and flags, we complete services, platforms, profiles and mounts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from buildkit_tasks.core.world import World
 from . import rc as shellrc
 from .enable import chosen_shell
 
-#: Options whose values we know, and the kind of each.
+#: Options with values that we know, and the kind of each.
 KINDS = {
     "--service": "service",
     "--platform": "platform",
@@ -37,7 +37,7 @@ def script(shell: str) -> str:
 
 
 def place(world: World, shell: str) -> Path:
-    """Where the shell loads completions from by itself (fish, bash-completion), or where zsh's fpath can name it."""
+    """Where the shell loads completions from (fish, bash-completion), or a place to add to zsh's fpath."""
     data = world.env.get("XDG_DATA_HOME", "")
     share = Path(data) if data.startswith("/") else world.home / ".local" / "share"
     if shell == "fish":
@@ -62,7 +62,7 @@ def show(session: Session, wanted: str) -> None:
 
 
 def install(session: Session, wanted: str) -> None:
-    """Write the script where the shell finds it. Problems: shell-unsupported, bad-argument, rc-unwritable."""
+    """Install the script where the shell finds it. Problems: shell-unsupported, bad-argument, rc-unwritable."""
     shell = chosen_shell(session, wanted)
     path = place(session.world, shell)
     try:
@@ -77,7 +77,7 @@ def install(session: Session, wanted: str) -> None:
 
 
 def values(session: Session, kind: str) -> list[str]:
-    """The values of an option. Answers from a memory where it can: Tab has no patience. Never raises `Problem`."""
+    """The values of an option, cached if possible: Tab has to be fast. Never raises `Problem`."""
     kind = KINDS.get(kind, kind)
     if kind in _FIXED:
         return _FIXED[kind]
@@ -92,7 +92,7 @@ def values(session: Session, kind: str) -> list[str]:
 
 
 def _remembered(session: Session, root: Path) -> dict[str, list[str]]:
-    """What was found when the files it came from were last looked at; asked again when one of them changed."""
+    """The cached values; found again when a file they came from has changed."""
     sources = [*compose_files(root), root / ".env", *root.glob("Cargo.toml"), *root.glob("*/Cargo.toml")]
     stamp = [[str(p), s.st_mtime_ns, s.st_size] for p in sources if p.is_file() and (s := p.stat())]
     memory = session.state / "completion.json"
@@ -101,7 +101,7 @@ def _remembered(session: Session, root: Path) -> dict[str, list[str]]:
         if kept["stamp"] == stamp:
             return dict(kept["values"])
     except (OSError, ValueError, KeyError):
-        pass  # a memory: whatever is wrong with it, it is made again
+        pass  # a cache: if anything is wrong with it, make it again
     from buildkit_tasks.project.discover import read_workspace
 
     space = read_workspace(session)
@@ -118,7 +118,7 @@ def _remembered(session: Session, root: Path) -> dict[str, list[str]]:
 
 
 def _profiles(sources: list[Path]) -> set[str]:
-    """Profiles that the manifests define beside cargo's own."""
+    """Profiles that the manifests define, besides cargo's own."""
     import re
 
     texts = [p.read_text("utf-8", errors="replace") for p in sources if p.name == "Cargo.toml" and p.is_file()]

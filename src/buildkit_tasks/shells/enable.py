@@ -1,4 +1,4 @@
-"""BuildKit for every shell of the user: show the edit, ask, write, then prove it with a real shell and a real build."""
+"""BuildKit for every shell of the user: show the edit, ask, write, then test it with a real shell and build."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from . import rc as shellrc
 #: Seconds a freshly started interactive shell may take to read its files.
 SHELL_TIMEOUT = 15.0
 
-#: What a bash login shell looks for; it reads the first that is there.
+#: What a bash login shell looks for; it reads the first that exists.
 PROFILES = (".bash_profile", ".bash_login", ".profile")
 
 _HINT = "name one: invoke enable-buildkit --shell bash|zsh|fish"
@@ -32,7 +32,7 @@ _HINT = "name one: invoke enable-buildkit --shell bash|zsh|fish"
 
 @dataclass(frozen=True)
 class Edit:
-    """One file's old and new text; None = the file is not there."""
+    """One file's old and new text; None = the file does not exist."""
 
     path: Path
     before: str | None
@@ -40,7 +40,7 @@ class Edit:
 
     @property
     def changes(self) -> bool:
-        """True where there is anything to write."""
+        """True if the edit changes anything."""
         return self.before != self.after
 
 
@@ -51,19 +51,19 @@ def login_shell(world: World) -> str:
     if name not in shellrc.SHELLS:
         raise Problem(
             "shell-unsupported",
-            f"The login shell {path or '(none)'} is none that this task can set up.",
-            causes=[f"known shells: {', '.join(shellrc.SHELLS)}"],
+            f"The login shell {path or '(none)'} is not supported.",
+            causes=[f"supported shells: {', '.join(shellrc.SHELLS)}"],
             hint=f"{_HINT}, or by hand: have it set " + " and ".join(f"{k}={v}" for k, v in shellrc.VARIABLES.items()),
         )
     return name
 
 
 def chosen_shell(session: Session, wanted: str) -> str:
-    """The shell asked for, else the login shell. Raises `Problem` bad-argument or shell-unsupported."""
+    """The given shell, else the login shell. Raises `Problem` bad-argument or shell-unsupported."""
     if not wanted:
         return login_shell(session.world)
     if wanted not in shellrc.SHELLS:
-        raise Problem("bad-argument", f"{wanted!r} is no shell that this task knows.", hint=_HINT)
+        raise Problem("bad-argument", f"Unknown shell {wanted!r}.", hint=_HINT)
     return wanted
 
 
@@ -90,7 +90,7 @@ def enable(session: Session, wanted: str, *, dry_run: bool, undo: bool) -> None:
         tell_need(session)
     say = session.report.say
     if not edits:
-        say("nothing to undo" if undo else f"{shells[0]} is set up already; nothing changed")
+        say("nothing to undo" if undo else f"{shells[0]} is already set up; nothing changed")
     else:
         show(session, edits)
         notices(session, edits)
@@ -106,13 +106,13 @@ def enable(session: Session, wanted: str, *, dry_run: bool, undo: bool) -> None:
             words = "deleted" if edit.after is None else "made" if edit.before is None else "changed"
             say(f"{words} {edit.path}" + (f" (before: {kept})" if kept else ""))
     if undo:
-        say("new shells start without it; in this one: unset " + " ".join(shellrc.VARIABLES))
+        say("new shells start without it; in this shell: unset " + " ".join(shellrc.VARIABLES))
     elif not dry_run:
         prove(session, shells[0])
 
 
 def tell_need(session: Session) -> None:
-    """Whether this is needed at all: current docker commands use BuildKit without being told."""
+    """Whether the user needs this at all: current docker commands use BuildKit by default."""
     if session.world.env.get("DOCKER_BUILDKIT", "").lower() in ("0", "false"):
         session.report.say("DOCKER_BUILDKIT=0 is set in this session: BuildKit is switched off by hand")
     try:
@@ -122,16 +122,16 @@ def tell_need(session: Session) -> None:
     if found.version >= (23,) and found.buildx:
         session.report.say(
             f"this engine ({engine_facts.dotted(found.version)}, buildx {engine_facts.dotted(found.buildx)}) "
-            "uses BuildKit by default and our tasks always do: the edit only helps docker commands of your own on "
+            "uses BuildKit by default and our tasks always do: the edit only helps docker commands that you type on "
             "older engines, or where something sets DOCKER_BUILDKIT=0"
         )
     elif found.version:
         session.report.say(
-            f"this engine ({engine_facts.dotted(found.version)}) uses BuildKit only when told to: worth having"
+            f"this engine ({engine_facts.dotted(found.version)}) uses BuildKit only on request: recommended"
         )
 
 
-# ---- what is to change
+# ---- what to change
 
 
 def add_edits(world: World, shell: str) -> list[Edit]:
@@ -149,7 +149,7 @@ def add_edits(world: World, shell: str) -> list[Edit]:
 
 
 def undo_edits(world: World, shells: Sequence[str]) -> list[Edit]:
-    """Our line taken out of every file that has it; the env file goes when no shell reads it any more."""
+    """Remove our line from every file that has it, and the env file once no shell reads it."""
     config = shellrc.config_dir(world.env, world.home)
     edits: dict[Path, Edit] = {}
     still: set[str] = set()
@@ -183,7 +183,7 @@ def start_files(world: World, shell: str) -> tuple[Path, ...]:
 
 
 def _zdotdir(world: World) -> Path | None:
-    """ZDOTDIR as zsh sees it: it is usually set in ~/.zshenv, without export, and only zsh can tell."""
+    """ZDOTDIR as zsh sees it: usually set in ~/.zshenv without export, so only zsh knows it."""
     given = world.env.get("ZDOTDIR", "")
     zsh = shutil.which("zsh", path=world.env.get("PATH"))
     if not given and zsh:
@@ -203,14 +203,14 @@ def show(session: Session, edits: Iterable[Edit]) -> None:
 
 
 def notices(session: Session, edits: Iterable[Edit]) -> None:
-    """What the user should know before saying yes: files in a git repository, lines that say the opposite."""
+    """What to know before saying yes: files in a git repository, lines that do the opposite."""
     for edit in edits:
         place = edit.path.resolve()
         repository = next((p for p in place.parents if (p / ".git").exists()), None)
         if repository:
             link = f" is a link to {place}, which" if place != edit.path else ""
             session.report.say(
-                f"note: {edit.path}{link} lies in the git repository {repository}: the edit shows there as a change; "
+                f"note: {edit.path}{link} is in the git repository {repository}: git will show the edit as a change; "
                 "on a machine without our env file the line does nothing"
             )
         for number in shellrc.overruled(edit.before or ""):
@@ -223,7 +223,7 @@ def notices(session: Session, edits: Iterable[Edit]) -> None:
 
 
 def read(path: Path) -> str | None:
-    """The file's text with every byte kept (surrogates for what is no UTF-8); None where there is no file."""
+    """The file's text with every byte kept (surrogates for bytes that are not UTF-8); None if it does not exist."""
     try:
         return path.read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError:
@@ -233,9 +233,9 @@ def read(path: Path) -> str | None:
 
 
 def write(world: World, edit: Edit) -> Path | None:
-    """Write, make or delete one file in one step; returns where the old text is kept.
+    """Write, create or delete one file atomically; returns where the old text is kept.
 
-    A link stays a link, the mode stays, and a file with several hard links is written in place so that all see it.
+    A link stays a link, the mode stays, and a file with several hard links is written in place, for all of them.
     """
     place = edit.path.resolve()
     kept = None
@@ -275,7 +275,7 @@ def write(world: World, edit: Edit) -> Path | None:
             "rc-unwritable",
             f"{edit.path} cannot be written: {error.strerror}.",
             causes=[f"it is a link to {place}"] if place != edit.path else [],
-            hint="make it writable, or, where a tool manages it, put the line shown above into that tool's source",
+            hint="make it writable; if a tool manages it, add the line above to that tool's source",
         ) from error
     return kept
 
@@ -294,11 +294,11 @@ def _keep(world: World, place: Path) -> Path:
 
 
 def prove(session: Session, shell: str) -> None:
-    """Start the real shell and run a real build; say what holds. Problems: verify-failed."""
+    """Start a real shell, run a real build, and report the results. Problems: verify-failed."""
     say = session.report.say
     seen = fresh_values(session.world, shell)
     if seen is None:
-        say(f"not tested: there is no {shell} on PATH here")
+        say(f"not tested: {shell} is not on PATH")
     elif seen == dict(shellrc.VARIABLES):
         say(f"tested: a new {shell} has " + " ".join(f"{k}={v}" for k, v in seen.items()))
     else:
@@ -311,17 +311,17 @@ def prove(session: Session, shell: str) -> None:
         )
     try:
         seconds = probe(session)
-        say(f"tested: BuildKit builds ({seconds:.1f} s, nothing but a label, no registry needed)")
+        say(f"tested: BuildKit builds ({seconds:.1f} s, one label, no registry needed)")
     except Problem as problem:
         if not problem.code.startswith("engine-"):
             raise
-        say(f"BuildKit itself is not tested: {problem.message} Mend it: {problem.hint}")
+        say(f"BuildKit itself is not tested: {problem.message} Hint: {problem.hint}")
     once = "invoke env --shell fish | source" if shell == "fish" else 'eval "$(invoke env)"'
     say(f"this session: {once}    undo: invoke enable-buildkit --undo")
 
 
 def fresh_values(world: World, shell: str) -> dict[str, str] | None:
-    """The variables as a new interactive shell has them; None where the shell is not installed.
+    """The variables in a new interactive shell; None if the shell is not installed.
 
     The answer comes through a file: a start-up file may leave programs running that hold our pipe open.
     """
@@ -340,11 +340,11 @@ def fresh_values(world: World, shell: str) -> dict[str, str] | None:
 
 
 def probe(session: Session) -> float:
-    """Seconds of the smallest real BuildKit build. Problems: those of a silent engine, verify-failed."""
+    """Seconds of the smallest real BuildKit build. Problems: those of an unreachable engine, verify-failed."""
     result = run.capture(session.world, docker.probe_build(session.world.cwd), timeout=120)
     if result.code == 0:
         return result.seconds
-    engine_facts.facts(session.world, session.world.cwd)  # a silent engine explains itself better than a failed build
+    engine_facts.facts(session.world, session.world.cwd)  # the engine's own error is more useful
     raise Problem(
         "verify-failed",
         "The smallest possible BuildKit build fails.",

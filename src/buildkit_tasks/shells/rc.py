@@ -1,4 +1,4 @@
-"""The line that switches BuildKit on in a shell's start-up file: text in, text out. Pure; bash, zsh and fish.
+"""The line that enables BuildKit in a shell's start-up file: text in, text out. Pure; bash, zsh and fish.
 
 Which file a shell reads: bash(1) INVOCATION, zsh(1) STARTUP/SHUTDOWN FILES, fish(1) "Initialization files".
 """
@@ -13,11 +13,11 @@ from pathlib import Path
 
 SHELLS = ("bash", "zsh", "fish")
 
-#: What we switch on: for docker itself, and for compose v1 and early v2 that asked before they used BuildKit.
+#: What we enable: docker itself, and compose v1 and early v2, which only used BuildKit on request.
 VARIABLES: Mapping[str, str] = {"DOCKER_BUILDKIT": "1", "COMPOSE_DOCKER_CLI_BUILD": "1"}
 
 _MARK = "# added by buildkit-tasks"
-# The mark stands last on its line, so that the CR of a CRLF file falls into the comment.
+# The mark ends its line: the CR of a CRLF file becomes part of the comment.
 _OURS = re.compile(
     rf"^[^\n]*{_MARK}(?:, (?P<breaks>\d) line breaks? before)?(?P<made>, file made)?(?:\r?\n|\r?\Z)", re.MULTILINE
 )
@@ -25,14 +25,14 @@ _OURS = re.compile(
 
 @dataclass(frozen=True)
 class Removed:
-    """What `remove` left. `delete` is True where the file is empty now and was made by `add`."""
+    """What `remove` left. `delete` is True if the file is now empty and `add` made it."""
 
     text: str
     delete: bool = False
 
 
 def config_dir(env: Mapping[str, str], home: Path) -> Path:
-    """Where our env file lives (XDG base directories). A relative or many-line value counts as unset."""
+    """Where our env file lives (XDG base directories). A relative or multi-line value counts as unset."""
     given = env.get("XDG_CONFIG_HOME", "")
     usable = given.startswith("/") and "\n" not in given
     return (Path(given) if usable else home / ".config") / "buildkit-tasks"
@@ -79,12 +79,12 @@ def line(shell: str, file: Path, home: Path) -> str:
 
 
 def present(text: str) -> bool:
-    """True where our line stands in the text, in whatever version."""
+    """True if the text contains our line, in any version."""
     return _OURS.search(text) is not None
 
 
 def add(text: str, wanted: str, *, new_file: bool = False) -> str:
-    """The rc text with our line as its last one. An older line of ours is replaced where it stands.
+    """The rc text with our line at the end; replaces an older line of ours in place.
 
     Nothing else changes: line ends stay as they are, and what has to be added before the line (a missing last line
     end, a break after a line that continues) is counted in the mark, so that `remove` gives the same bytes back.
@@ -103,11 +103,11 @@ def add(text: str, wanted: str, *, new_file: bool = False) -> str:
 
 
 def remove(text: str) -> Removed:
-    """The rc text without our line, `add` undone byte for byte. Text that came after our line stays whole."""
+    """The rc text without our line: undoes `add` byte for byte. Keeps text after our line."""
     made = False
     while found := _OURS.search(text):
         before, after = text[: found.start()], text[found.end() :]
-        end = "\r\n" if found[0].endswith("\r\n") else "\n"  # as `add` wrote it, whatever stands before
+        end = "\r\n" if found[0].endswith("\r\n") else "\n"  # as `add` wrote it, whatever precedes it
         made = made or bool(found["made"])
         for _ in range(int(found["breaks"] or 0) if not after else 0):
             before = before.removesuffix(end)
@@ -118,7 +118,7 @@ def remove(text: str) -> Removed:
 def rc_files(
     shell: str, home: Path, *, exists: Collection[Path], zdotdir: Path | None, config_home: Path, macos: bool
 ) -> tuple[Path, ...]:
-    """The start-up files that need the line: those the shell reads, never one that would hide another.
+    """The start-up files that need the line: those that the shell reads, never one that would hide another.
 
     bash reads ~/.bashrc where it is interactive, and as a login shell only the first of three profile files: a new
     ~/.bash_profile would hide an existing ~/.profile, so none is made unless there is none at all (macOS, whose

@@ -1,4 +1,4 @@
-"""Smoke test of the sample stack: post an action, hear that it is done, see that every service took part.
+"""Smoke test of the sample stack: post an action, wait for its event, check that every service took part.
 
 No polling: the notifier's event stream (server-sent events) says when an action is completed.
 """
@@ -21,7 +21,7 @@ from buildkit_tasks.project.discover import discover
 #: Seconds an action may take; it takes tens of milliseconds.
 PATIENCE = 20.0
 
-#: Services whose word in an action's history proves that it went the whole way.
+#: Services that an action's history must name.
 TAKE_PART = ("api", "executor", "worker", "notifier")
 
 #: Asks for the sensor's own actions of the last two minutes; it posts one when it starts and every half minute.
@@ -44,7 +44,7 @@ def smoke(session: Session) -> None:
     except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
         raise Problem(
             "smoke-failed",
-            "The action did not come through.",
+            "The action did not complete.",
             causes=[f"{type(error).__name__}: {error}"],
             hint="invoke ps; invoke logs --since 5m",
         ) from error
@@ -54,7 +54,7 @@ def smoke(session: Session) -> None:
     if action["state"] != "completed" or missing or wrong:
         raise Problem(
             "smoke-failed",
-            f"The action is {action['state']}" + (f"; nothing heard of {', '.join(missing)}." if missing else "."),
+            f"The action is {action['state']}" + (f"; no sign of {', '.join(missing)}." if missing else "."),
             hint=f"invoke logs --service {(missing or [api])[0]} --since 5m",
         )
     seconds = session.world.clock() - began

@@ -1,4 +1,4 @@
-"""What a container of the stack is doing, and whether that is what was wanted of it. Pure.
+"""The state of a container in the stack, and whether it is the wanted one. Pure.
 
 The rules are compose's own for `up --wait`, and one more: a job that ended with exit code 0 is done, not missing.
 """
@@ -42,12 +42,12 @@ class Container:
 
     @property
     def done(self) -> bool:
-        """A job that ended with exit code 0 and is not restarted."""
+        """A job that exited with 0 and does not restart."""
         return self.status == "exited" and self.exit_code == 0 and self.restart not in ("always", "unless-stopped")
 
     @property
     def failed(self) -> bool:
-        """Will not become ready by itself: unhealthy, or ended with an error and not restarted."""
+        """Will not become ready: unhealthy, or exited with an error and does not restart."""
         if self.health == "unhealthy" and self.status == "running":
             return True
         if self.status == "dead" or (self.status == "created" and self.error):

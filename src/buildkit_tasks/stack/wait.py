@@ -1,4 +1,4 @@
-"""Start services and wait until each is ready, by the engine's own events: nothing is polled."""
+"""Start services and wait until each is ready, using the engine's events instead of polling."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from .state import Container
 if TYPE_CHECKING:
     from docker import DockerClient
 
-#: Log lines of a failing service that are shown.
+#: Log lines to show for a failing service.
 LAST_LINES = 25
 
 #: Seconds that a container without a health check must have run to count as ready; longer where it was restarted.
 SETTLED, SETTLED_AFTER_RESTART = 1.0, 5.0
 
-#: Seconds within which a quiet wait says what it waits for.
+#: Seconds until a wait prints what it is waiting for.
 PATIENCE = 10.0
 
 
@@ -67,7 +67,7 @@ class _Watch:
         self.began = session.world.clock()
         self.containers: dict[str, Container] = {}
         self._said: dict[str, str] = {}
-        self._since: dict[str, tuple[int, float]] = {}  # by id: restarts, and when they became so many
+        self._since: dict[str, tuple[int, float]] = {}  # by id: number of restarts, and when it was reached
         self._wake: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._filters: dict[str, Any] = {"label": [f"{state.PROJECT}={wanted.project}", f"{state.ONE_OFF}=False"]}
 
@@ -163,7 +163,7 @@ def _failure(
             "port-in-use",
             "The engine could not publish a port: it is in use on the engine's machine.",
             causes=[said.splitlines()[-1].strip()],
-            hint="change the port in .env or the compose file, or stop what holds it",
+            hint="change the port in .env or the compose file, or stop the program that holds it",
         )
     if not bad:
         return Problem("unhealthy", "compose could not start the stack.", details=said, hint="invoke ps; invoke logs")

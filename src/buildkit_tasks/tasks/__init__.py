@@ -1,4 +1,4 @@
-"""The command line: one label per task. Rooms are imported by the bodies, so that `--list` stays fast."""
+"""The command line: one function per task. Bodies import late to keep `--list` fast."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from invoke.tasks import task
 
 from buildkit_tasks.core.session import Session
 
-from .edge import told
+from .edge import reported
 
 
 @task(
@@ -25,7 +25,7 @@ from .edge import told
         "json": "print one JSON document",
     },
 )
-@told
+@reported
 def init(
     session: Session,
     compose: str = "edit",

@@ -8,30 +8,30 @@ from invoke.tasks import task
 
 from buildkit_tasks.core.session import Session
 
-from .edge import told
+from .edge import reported
 
-SERVICE = "service to build, repeatable or a comma list; none = all"
+SERVICE = "service to build, for example api,worker; repeatable (default: all)"
 
 
 @task(
     iterable=["service", "platform"],
     help={
         "service": SERVICE,
-        "platform": "platform, as linux/arm64, repeatable or a comma list; cross-compiled (default: the engine's own)",
-        "push": "send the images to this registry and path, as HOST/PATH",
-        "oci": "write OCI archives, SERVICE.tar, into this directory",
-        "builder": "buildx builder to build on (default: the setting builders.name, else the one that docker uses)",
-        "allow_emulation": "run cargo under QEMU where the Dockerfile cannot cross-compile",
-        "profile": "cargo profile (default: the setting `profile`)",
-        "no_incremental": "compile without incremental objects, as for an image that ships",
-        "no_cache": "run every step again; the cache mounts are spared",
-        "plan": "print what would be done and stop",
-        "yes": "answer every question with yes (installing what makes base images, where no registry has them)",
-        "json": "print one JSON document on stdout and nothing else",
+        "platform": "target platform, for example linux/amd64,linux/arm64; repeatable (default: the engine's own)",
+        "push": "push the images to this registry and path, for example ghcr.io/owner",
+        "oci": "write an OCI archive SERVICE.tar per service into this directory, for example out/",
+        "builder": "buildx builder to use (default: the setting builders.name, else docker's current builder)",
+        "allow_emulation": "run cargo under QEMU if the Dockerfile cannot cross-compile",
+        "profile": "cargo profile, for example dev (default: the setting build.profile)",
+        "no_incremental": "compile without incremental objects, for images that ship",
+        "no_cache": "run every step again, but keep the cache mounts",
+        "plan": "print what the build would do, and stop",
+        "yes": "answer yes to every question (installing the tools for base images that no registry provides)",
+        "json": "print one JSON document on stdout, and nothing else",
         "progress": "auto, plain, verbose (every line of every step) or quiet",
     },
 )
-@told
+@reported
 def build(
     session: Session,
     service: Sequence[str] | None = None,
@@ -48,7 +48,7 @@ def build(
     json: bool = False,
     progress: str = "auto",
 ) -> None:
-    """Build the images of the services: one cargo run for all of them."""
+    """Build the services' images with one cargo run for all of them."""
     from buildkit_tasks.core.model import BuildRequest
     from buildkit_tasks.dockerfiles.platforms import named
     from buildkit_tasks.pipeline import build as flow
@@ -74,24 +74,24 @@ def build(
 
 @task(
     help={
-        "quick": "the four classic cases (the only benchmark there is yet)",
+        "quick": "the four classic cases (the only benchmark so far)",
         "rounds": "how often each edit is timed",
-        "markdown": "print a table for a README",
+        "markdown": "print a Markdown table for a README",
         "json": "print one JSON document with every sample",
     }
 )
-@told
+@reported
 def bench(session: Session, quick: bool = False, rounds: int = 3, markdown: bool = False, json: bool = False) -> None:
-    """Measure ours against the classic Dockerfile, side by side on a scratch copy; about 25 minutes for the sample."""
+    """Benchmark against the classic Dockerfile, side by side on a scratch copy; about 25 minutes for the sample."""
     from buildkit_tasks.bench import run as flow
 
     flow.quick(session, rounds=rounds, markdown=markdown)
 
 
-@task(iterable=["service"], help={"service": "service to look at, repeatable or a comma list", "json": "one document"})
-@told
+@task(iterable=["service"], help={"service": "service to check, for example api; repeatable", "json": "one document"})
+@reported
 def verify(session: Session, service: Sequence[str] | None = None, json: bool = False) -> None:
-    """Say whether images and running containers correspond to the tree on the disk, and what differs."""
+    """Check whether images and running containers match the sources on disk, and list what differs."""
     from buildkit_tasks.stack import verify as flow
 
     flow.verify(session, service or ())

@@ -8,7 +8,7 @@ from invoke.tasks import task
 
 from buildkit_tasks.core.session import Session
 
-from .edge import told
+from .edge import reported
 
 YES = "answer every question with yes"
 JSON = "print one JSON document"
@@ -16,18 +16,18 @@ NAME = "the builder's name"
 
 
 @task(name="list", default=True, help={"json": JSON})
-@told
+@reported
 def list_(session: Session, json: bool = False) -> None:
-    """Show the builders, their nodes and platforms; which one is used, and which answer."""
+    """List the builders with their nodes and platforms, which one is in use, and which nodes answer."""
     from buildkit_tasks.builders import show as builder_show
 
     builder_show.show(session)
 
 
 @task(help={"name": NAME, "json": JSON})
-@told
+@reported
 def inspect(session: Session, name: str, json: bool = False) -> None:
-    """Show one builder: its nodes, and which of them holds which cache mounts."""
+    """Show one builder: its nodes, and the cache mounts on each."""
     from buildkit_tasks.builders import show as builder_show
 
     builder_show.inspect(session, name)
@@ -37,21 +37,21 @@ def inspect(session: Session, name: str, json: bool = False) -> None:
     iterable=["platform", "opt"],
     help={
         "name": NAME,
-        "driver": "docker-container (a daemon beside the engine), remote (one that runs), kubernetes (pods)",
-        "endpoint": "where it is: tcp://HOST:PORT, ssh://USER@HOST, or a docker context",
+        "driver": "docker-container (starts a daemon), remote (a running daemon) or kubernetes (starts pods)",
+        "endpoint": "its address: tcp://HOST:PORT, ssh://USER@HOST, or a docker context",
         "node": "the node's name (default: NAME0, NAME1, …)",
-        "append": "one more node for a builder that is there",
-        "platform": "platform that this node builds, repeatable (default: what it says itself)",
-        "certificates": "directory with ca.pem, cert.pem and key.pem (invoke builder.certificates)",
-        "server_name": "the name in the node's certificate, where the endpoint is called otherwise",
-        "opt": "option of the driver, NAME=VALUE, repeatable (namespace=…, replicas=…, network=host)",
-        "config": "a buildkitd.toml for daemons that are started here",
-        "use": "make it the builder that docker uses",
-        "plan": "print the commands, for kubernetes the manifest too, and stop",
+        "append": "add a node to an existing builder",
+        "platform": "platform that this node builds, for example arm64; repeatable (default: what the node reports)",
+        "certificates": "directory with ca.pem, cert.pem and key.pem, as builder.certificates makes it",
+        "server_name": "the name in the node's certificate, if it differs from the endpoint",
+        "opt": "driver option, for example network=host or replicas=3; repeatable",
+        "config": "buildkitd.toml for the daemons that buildx starts",
+        "use": "make it docker's current builder",
+        "plan": "print the commands (and the manifest for kubernetes), and stop",
         "json": JSON,
     },
 )
-@told
+@reported
 def create(
     session: Session,
     name: str,
@@ -68,7 +68,7 @@ def create(
     plan: bool = False,
     json: bool = False,
 ) -> None:
-    """Make a builder, or add a node to one; seen to answer, and warmed from the shared cache."""
+    """Create a builder or add a node to one, check that it answers, and warm it from the shared cache."""
     from buildkit_tasks.builders import create as builder_create
     from buildkit_tasks.dockerfiles.platforms import named
 
@@ -88,18 +88,18 @@ def create(
 
 
 @task(help={"name": NAME})
-@told
+@reported
 def use(session: Session, name: str) -> None:
-    """Make a builder the one that docker uses; says how to go back."""
+    """Make a builder docker's current one; prints how to switch back."""
     from buildkit_tasks.builders import show as builder_show
 
     builder_show.choose(session, name)
 
 
-@task(help={"name": NAME, "keep_state": "keep the caches of daemons that buildx made", "yes": YES})
-@told
+@task(help={"name": NAME, "keep_state": "keep the caches of the daemons that buildx started", "yes": YES})
+@reported
 def remove(session: Session, name: str, keep_state: bool = False, yes: bool = False) -> None:
-    """Forget a builder; daemons and caches that buildx made for it go too, after asking. Never a remote daemon."""
+    """Remove a builder, and after asking the daemons and caches that buildx made for it. Never a remote daemon."""
     from buildkit_tasks.builders import show as builder_show
 
     builder_show.remove(session, name, keep_state=keep_state)
@@ -108,16 +108,16 @@ def remove(session: Session, name: str, keep_state: bool = False, yes: bool = Fa
 @task(
     iterable=["host"],
     help={
-        "host": "name or address of a node, repeatable",
+        "host": "name or address of a node, for example 10.0.0.1; repeatable",
         "out": "directory to write into (default: builder-certificates in the working directory)",
         "json": JSON,
     },
 )
-@told
+@reported
 def certificates(
     session: Session, host: Sequence[str] | None = None, out: str = "builder-certificates", json: bool = False
 ) -> None:
-    """Make certificates for mutual TLS: an authority, one for each node, one for who builds."""
+    """Make certificates for mutual TLS: an authority, one per node, and one for clients."""
     from buildkit_tasks.builders import certificates as builder_certificates
 
     builder_certificates.make(session, tuple(host or ()), out)

@@ -8,9 +8,9 @@ from invoke.tasks import task
 
 from buildkit_tasks.core.session import Session
 
-from .edge import told
+from .edge import reported
 
-BUILDER = "buildx builder to look at (default: the one in use)"
+BUILDER = "buildx builder to use (default: the current one)"
 YES = "answer the question with yes"
 JSON = "print one JSON document"
 
@@ -18,15 +18,15 @@ JSON = "print one JSON document"
 @task(
     default=True,
     help={
-        "inside": "open this project's mounts and show what fills them",
-        "advice": "say when to clear what, with the command and its price",
-        "gc": "say what the builder's own garbage collection will do to the mounts",
-        "older": "flag mounts not used for this long",
+        "inside": "open this project's mounts and show what takes space in them",
+        "advice": "recommend what to clear, with the command and its cost",
+        "gc": "explain what the builder's own garbage collection does to the mounts",
+        "older": "flag mounts not used for this long, for example 14d or 12h",
         "builder": BUILDER,
         "json": JSON,
     },
 )
-@told
+@reported
 def view(
     session: Session,
     inside: bool = False,
@@ -36,7 +36,7 @@ def view(
     builder: str = "",
     json: bool = False,
 ) -> None:
-    """Show every cache mount: kind, project, platform, size, last use; then layers, images and the sums."""
+    """Show every cache mount with kind, project, platform, size and last use; then layers, images and totals."""
     from buildkit_tasks.caches import advise as cache_advise
     from buildkit_tasks.caches import gc as engine_gc
     from buildkit_tasks.caches import nodes as cache_nodes
@@ -52,20 +52,20 @@ def view(
 @task(
     iterable=["mount", "service"],
     help={
-        "mount": "a mount's id, or a kind: target, cargo-registry, cargo-git, apt, npm, other, layers; repeatable",
-        "service": "only mounts that this service's build uses, repeatable",
-        "platform": "only mounts of this platform, as linux/arm64",
-        "project": "mounts of this project (default: ours)",
-        "older": "only what was not used for this long, as 14d",
-        "everything": "the whole build cache of every project; the word has to be typed",
-        "confirm": "the typed word, where nobody can type",
-        "dry_run": "only show what would go",
+        "mount": "id, or kind: target, cargo-registry, cargo-git, apt, npm, other, layers; repeatable",
+        "service": "only mounts that this service's build uses, for example api; repeatable",
+        "platform": "only mounts of this platform, for example linux/arm64",
+        "project": "only mounts of this project (default: the current one)",
+        "older": "only mounts not used for this long, for example 14d",
+        "everything": "clear the whole build cache of every project; asks you to type the word `everything`",
+        "confirm": "the word that --everything asks for, for scripts",
+        "dry_run": "only show what would be deleted",
         "builder": BUILDER,
         "yes": YES,
         "json": JSON,
     },
 )
-@told
+@reported
 def clear(
     session: Session,
     mount: Sequence[str] | None = None,
@@ -80,7 +80,7 @@ def clear(
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Clear exactly the mounts chosen (default: all of this project); shows what and how much first."""
+    """Clear exactly the chosen mounts (default: all of this project); shows what and how much first."""
     from buildkit_tasks.caches import clear as cache_clear
     from buildkit_tasks.caches.records import Selection
 
@@ -92,27 +92,27 @@ def clear(
 
 @task(
     help={
-        "keep": "at most so much is left, as 10GB (default: the setting caches.budget; without one only leftovers go)",
-        "dry_run": "only show what would go",
+        "keep": "shrink to this size, for example 10GB (default: caches.budget; without it only delete leftovers)",
+        "dry_run": "only show what would be deleted",
         "builder": BUILDER,
         "yes": YES,
         "json": JSON,
     },
 )
-@told
+@reported
 def trim(
     session: Session, keep: str = "", dry_run: bool = False, builder: str = "", yes: bool = False, json: bool = False
 ) -> None:
-    """Sweep what no build needs out of the mounts, then bring this project's caches below a size."""
+    """Delete what no build needs from the mounts, then shrink this project's caches to a size."""
     from buildkit_tasks.caches import trim as cache_trim
 
     cache_trim.trim(session, keep=keep, builder=builder, dry_run=dry_run)
 
 
-REF = "the registry's repository, as HOST/PATH (default: the setting packs.repository)"
-PLATFORM = "platform of the mounts, as linux/arm64 (default: the engine's own)"
-PROFILE = "cargo profile (default: the setting `profile`)"
-SCOPE = "all, or deps: only what the lock file brings (default: the setting packs.scope)"
+REF = "repository, for example ghcr.io/owner/project-cache (default: the setting packs.repository)"
+PLATFORM = "platform of the mounts, for example linux/arm64 (default: the engine's own)"
+PROFILE = "cargo profile, for example dev (default: the setting build.profile)"
+SCOPE = "all, or deps for only what the lock file names (default: the setting packs.scope)"
 PROGRESS = "auto, plain, verbose or quiet"
 
 
@@ -122,13 +122,13 @@ PROGRESS = "auto, plain, verbose or quiet"
         "platform": PLATFORM,
         "profile": PROFILE,
         "scope": SCOPE,
-        "force": "also where it does not pay, or where the policy says no",
+        "force": "push even if it does not pay off or the setting packs.push forbids it",
         "builder": BUILDER,
         "progress": PROGRESS,
         "json": JSON,
     },
 )
-@told
+@reported
 def push(
     session: Session,
     ref: str = "",
@@ -140,7 +140,7 @@ def push(
     progress: str = "auto",
     json: bool = False,
 ) -> None:
-    """Pack compiled dependencies and downloads, and push them to a registry."""
+    """Push compiled dependencies and downloads to a registry as a pack."""
     from buildkit_tasks.packs import push as pack_push
     from buildkit_tasks.packs.pack import Wanted
 
@@ -153,13 +153,13 @@ def push(
         "platform": PLATFORM,
         "profile": PROFILE,
         "scope": SCOPE,
-        "replace": "also over mounts that hold objects of the profile",
+        "replace": "replace what the mounts hold for the profile",
         "builder": BUILDER,
         "progress": PROGRESS,
         "json": JSON,
     },
 )
-@told
+@reported
 def pull(
     session: Session,
     ref: str = "",
@@ -171,7 +171,7 @@ def pull(
     progress: str = "auto",
     json: bool = False,
 ) -> None:
-    """Fill the mounts with the nearest pack of a registry: the first build compiles the workspace's crates only."""
+    """Fill the mounts from the closest pack in a registry: the first build compiles only the workspace's crates."""
     from buildkit_tasks.packs import pull as pack_pull
     from buildkit_tasks.packs.pack import Wanted
 
@@ -179,9 +179,9 @@ def pull(
 
 
 @task(name="list", help={"ref": REF, "json": JSON})
-@told
+@reported
 def list_(session: Session, ref: str = "", json: bool = False) -> None:
-    """List the packs in a registry's repository."""
+    """List the packs in a repository."""
     from buildkit_tasks.packs import stored as pack_stored
 
     pack_stored.show(session, ref=ref)
@@ -190,14 +190,14 @@ def list_(session: Session, ref: str = "", json: bool = False) -> None:
 @task(
     help={
         "ref": REF,
-        "keep": "so many of each kind always stay, the newest",
-        "older": "only those made longer ago than this, as 30d",
-        "dry_run": "only show what would go",
+        "keep": "always keep the newest N of each kind",
+        "older": "only packs older than this, for example 30d",
+        "dry_run": "only show what would be deleted",
         "yes": YES,
         "json": JSON,
     },
 )
-@told
+@reported
 def expire(
     session: Session,
     ref: str = "",
@@ -207,7 +207,7 @@ def expire(
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Delete old packs from a registry that offers deletion."""
+    """Delete old packs, if the registry supports deletion."""
     from buildkit_tasks.packs import stored as pack_stored
 
     pack_stored.expire(session, ref=ref, keep=keep, older=older, dry_run=dry_run)
@@ -216,14 +216,14 @@ def expire(
 @task(
     iterable=["profile", "platform"],
     help={
-        "profile": "cargo profile, repeatable (default: the setting `profile`)",
-        "platform": "platform, as linux/arm64, repeatable (default: the engine's own)",
+        "profile": "cargo profile, for example dev; repeatable (default: the setting build.profile)",
+        "platform": "platform, for example linux/arm64; repeatable (default: the engine's own)",
         "builder": BUILDER,
         "progress": "auto, plain, verbose or quiet",
         "json": JSON,
     },
 )
-@told
+@reported
 def warm(
     session: Session,
     profile: Sequence[str] | None = None,
@@ -232,7 +232,7 @@ def warm(
     progress: str = "auto",
     json: bool = False,
 ) -> None:
-    """Fetch and compile all dependencies, and nothing of the workspace's own crates."""
+    """Fetch and compile all dependencies, but none of the workspace's own crates."""
     from buildkit_tasks.caches import warm as cache_warm
 
     cache_warm.warm(session, profiles=profile or (), platforms=platform or (), builder=builder, progress=progress)

@@ -1,4 +1,4 @@
-"""The task that looks for what is wrong."""
+"""The task that finds problems."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from invoke.tasks import task
 
 from buildkit_tasks.core.session import Session
 
-from .edge import told
+from .edge import reported
 
 
 @task(
     help={
-        "fix": "apply the safe remedies, asking before each",
-        "verify": "prove it: a real BuildKit build, a mount that persists, build times",
+        "fix": "apply the safe fixes, asking before each",
+        "verify": "test with a real BuildKit build and a persistent mount, and measure build times",
         "json": "print one JSON document",
         "yes": "answer every question with yes",
     }
 )
-@told
+@reported
 def doctor(session: Session, fix: bool = False, verify: bool = False, json: bool = False, yes: bool = False) -> None:
-    """Examine this machine and project: what is found, what is wanted, why it matters, what mends it."""
+    """Check this machine and project: what was found, what is wanted, why it matters, how to fix it."""
     from buildkit_tasks.doctor import diagnose as flow
 
     code = flow.run_doctor(session, fix=fix, verify=verify)

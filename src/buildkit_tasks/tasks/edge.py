@@ -1,4 +1,4 @@
-"""The edge between Invoke and the flows: makes the session, turns a `Problem` into an exit code."""
+"""Between Invoke and our code: makes the session, turns a `Problem` into an exit code."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from buildkit_tasks.core.session import Session
 from buildkit_tasks.core.world import World
 
 
-def told(body: Callable[..., None]) -> Callable[..., Any]:
-    """Wrap a task body so that it gets a `Session` in place of Invoke's context.
+def reported(body: Callable[..., None]) -> Callable[..., Any]:
+    """Wrap a task body to receive a `Session` in place of Invoke's context.
 
-    A `Problem` is told and becomes its exit code; anything unexpected is our defect: traceback, versions, exit 70.
-    The flags `json` and `yes` of a task, where it has them, set up the report.
+    A `Problem` is printed and becomes its exit code; anything else is a bug: traceback, versions, exit 70.
+    A task's flags `json` and `yes` configure the report.
     """
 
     @functools.wraps(body)
@@ -33,7 +33,7 @@ def told(body: Callable[..., None]) -> Callable[..., Any]:
             report.problem(problem)
             raise Exit(code=problem.exit_code) from None
         except KeyboardInterrupt:
-            halt = Problem("interrupted", "Interrupted; nothing is left half done.", hint="run the command again")
+            halt = Problem("interrupted", "Interrupted. Nothing was left half done.", hint="run the command again")
             report.problem(halt)
             raise Exit(code=halt.exit_code) from None
         except (Exit, BrokenPipeError):
@@ -43,7 +43,7 @@ def told(body: Callable[..., None]) -> Callable[..., Any]:
             from importlib.metadata import version
 
             sys.stderr.write(
-                f"This is a defect of buildkit-tasks {version('buildkit-tasks')} (Python {platform.python_version()}, "
+                f"This is a bug in buildkit-tasks {version('buildkit-tasks')} (Python {platform.python_version()}, "
                 f"{platform.platform()}). Please report it with the lines above.\n"
             )
             raise Exit(code=70) from None

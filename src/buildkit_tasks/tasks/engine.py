@@ -6,22 +6,22 @@ from invoke.tasks import task
 
 from buildkit_tasks.core.session import Session
 
-from .edge import told
+from .edge import reported
 
 YES = "answer every question with yes"
 
 
 @task(default=True, help={"json": "print one JSON document"})
-@told
+@reported
 def status(session: Session, json: bool = False) -> None:
-    """Show the engine in use: versions, address, image store, and what it lacks."""
+    """Show the current engine: versions, address, image store, and what is missing."""
     from buildkit_tasks.engine import ensure as engine_ensure
 
     engine_ensure.status(session)
 
 
 @task(help={"undo": "remove what an earlier install added", "yes": YES})
-@told
+@reported
 def install(session: Session, undo: bool = False, yes: bool = False) -> None:
     """Install an engine, buildx and compose (Debian, Ubuntu); elsewhere print exact instructions."""
     from buildkit_tasks.engine import ensure as engine_ensure
@@ -33,7 +33,7 @@ def install(session: Session, undo: bool = False, yes: bool = False) -> None:
 
 
 @task(help={"yes": YES})
-@told
+@reported
 def start(session: Session, yes: bool = False) -> None:
     """Start the installed engine: through systemd, sysvinit, or the daemon itself."""
     from buildkit_tasks.engine import ensure as engine_ensure
@@ -42,7 +42,7 @@ def start(session: Session, yes: bool = False) -> None:
 
 
 @task(help={"yes": YES})
-@told
+@reported
 def stop(session: Session, yes: bool = False) -> None:
     """Stop the engine that `engine.start` started, and no other."""
     from buildkit_tasks.engine import ensure as engine_ensure
@@ -52,15 +52,15 @@ def stop(session: Session, yes: bool = False) -> None:
 
 @task(
     help={
-        "keep": "bytes for the whole build cache, as 40GB (default: twice of what is there, at least 20GB)",
-        "write": "write the policy after asking; without it only the diff is printed",
-        "builder": "buildx builder (default: the one in use)",
+        "keep": "size of the whole build cache, for example 40GB (default: twice the current size, at least 20GB)",
+        "write": "ask, then write the policy; without this flag it only prints the diff",
+        "builder": "buildx builder (default: the current one)",
         "yes": YES,
     }
 )
-@told
+@reported
 def gc(session: Session, keep: str = "", write: bool = False, builder: str = "", yes: bool = False) -> None:
-    """Propose a garbage collection policy that spares cache mounts; what is in force: invoke cache --gc."""
+    """Propose a garbage collection policy that keeps cache mounts; `invoke cache --gc` shows the current one."""
     from buildkit_tasks.caches import gc as engine_gc
 
     engine_gc.propose(session, keep=keep, builder=builder, write=write)

@@ -8,15 +8,15 @@ from invoke.tasks import task
 
 from buildkit_tasks.core.session import Session
 
-from .edge import told
+from .edge import reported
 
 YES = "answer every question with yes"
 
 
-@task(default=True, help={"again": "forget what was decided and ask the registry again", "json": "print one document"})
-@told
+@task(default=True, help={"again": "forget earlier decisions and ask the registry again", "json": "print one document"})
+@reported
 def show(session: Session, again: bool = False, json: bool = False) -> None:
-    """Show which base images the project uses and where each comes from."""
+    """Show the base images that the project uses and where each comes from."""
     from buildkit_tasks.images import offline as image_offline
     from buildkit_tasks.images.bases import references
     from buildkit_tasks.project.discover import discover
@@ -29,14 +29,14 @@ def show(session: Session, again: bool = False, json: bool = False) -> None:
 @task(
     iterable=["only"],
     help={
-        "only": "an image: debian, rust, postgres, rabbitmq, rabbitmq-management, buildkit or a reference; repeatable",
-        "force": "build also what is there and up to date (takes in Debian's updates)",
+        "only": "debian, rust, postgres, rabbitmq, rabbitmq-management, buildkit, or a reference (rust:1); repeatable",
+        "force": "rebuild images that exist, to include Debian's updates",
         "yes": YES,
     },
 )
-@told
+@reported
 def build(session: Session, only: Sequence[str] | None = None, force: bool = False, yes: bool = False) -> None:
-    """Build base images from Debian packages, for networks that reach no registry."""
+    """Build base images from Debian packages, for networks that cannot reach a registry."""
     from buildkit_tasks.engine import ensure as engine_ensure
     from buildkit_tasks.images import bases as base_images
     from buildkit_tasks.images import offline as image_offline
@@ -47,13 +47,13 @@ def build(session: Session, only: Sequence[str] | None = None, force: bool = Fal
 @task(
     iterable=["service", "platform"],
     help={
-        "service": "service to look at, repeatable or a comma list; none = all",
-        "platform": "platform that has to be there, as linux/arm64 (default: those that are)",
-        "no_start": "only look into the files, start nothing",
+        "service": "service to check, for example api,worker; repeatable (default: all)",
+        "platform": "platform that must be present, for example linux/arm64 (default: every one that is)",
+        "no_start": "only inspect the files, do not start the program",
         "json": "print one document",
     },
 )
-@told
+@reported
 def check(
     session: Session,
     service: Sequence[str] | None = None,
@@ -61,7 +61,7 @@ def check(
     no_start: bool = False,
     json: bool = False,
 ) -> None:
-    """Check the services' built images: every program is of the image's platform, and the service's own starts."""
+    """Check built images: every program matches the image's platform, and the service's program starts."""
     from buildkit_tasks.dockerfiles.platforms import named
     from buildkit_tasks.images import check as image_check
 
@@ -69,35 +69,35 @@ def check(
 
 
 @task
-@told
+@reported
 def override(session: Session) -> None:
-    """Print the compose override that puts offline images in place, for a plain `docker compose -f … build`."""
+    """Print the path of the compose override with the offline images, for a plain `docker compose -f … build`."""
     from buildkit_tasks.images.bases import override
     from buildkit_tasks.project.discover import discover
 
     project = discover(session)
     path = override(session, project.engine, project.workspace)
-    session.report.say("" if path else "no override is needed: every base image comes under its own name")
+    session.report.say("" if path else "no override needed: every base image is available under its own name")
     if path:
         session.report.answer(str(path))
 
 
-REF = "the registry's repository, as HOST/PATH (default: the setting packs.repository)"
+REF = "repository, for example ghcr.io/owner/project-cache (default: the setting packs.repository)"
 
 
 @task(help={"ref": REF, "json": "print one document"})
-@told
+@reported
 def push(session: Session, ref: str = "", json: bool = False) -> None:
-    """Push the base images built here to the team's repository, so that all share one toolchain."""
+    """Push the base images built here to the team's repository, to share one toolchain."""
     from buildkit_tasks.images import share as image_share
 
     image_share.push(session, ref=ref)
 
 
 @task(help={"ref": REF, "json": "print one document"})
-@told
+@reported
 def pull(session: Session, ref: str = "", json: bool = False) -> None:
-    """Take the team's base images in the place of ones built here."""
+    """Use the team's base images instead of ones built here."""
     from buildkit_tasks.images import share as image_share
 
     image_share.pull(session, ref=ref)

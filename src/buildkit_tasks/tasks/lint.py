@@ -10,29 +10,29 @@ from invoke.tasks import task
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.session import Session
 
-from .edge import told
+from .edge import reported
 
 
 @task(
     iterable=["file"],
     help={
-        "file": "Dockerfile to look at, repeatable (default: those of the compose services)",
+        "file": "Dockerfile to check, for example docker/Dockerfile; repeatable (default: the compose services' own)",
         "context": "its build context (default: the compose file's; else the nearest directory with a .dockerignore)",
         "json": "print one JSON document",
         "sarif": "print SARIF 2.1.0, for code scanning",
     },
 )
-@told
+@reported
 def lint(
     session: Session, file: Sequence[str] | None = None, context: str = "", json: bool = False, sarif: bool = False
 ) -> None:
-    """Look for mistakes with cache mounts in Dockerfiles; runs hadolint too where it is installed."""
+    """Find mistakes with cache mounts in Dockerfiles; runs hadolint too, if it is installed."""
     from buildkit_tasks.lint import project as flow
 
     if json and sarif:
-        raise Problem("bad-argument", "--json and --sarif are two forms of one answer.", hint="choose one")
+        raise Problem("bad-argument", "--json and --sarif cannot be combined.", hint="choose one")
     problem = flow.tell(session, flow.lint(session, tuple(file or ()), context), as_sarif=sarif)
     if problem and json:
-        raise Exit(code=problem.exit_code)  # the one document on stdout has the problem in it already
+        raise Exit(code=problem.exit_code)  # the document on stdout already contains the problem
     if problem:
         raise problem

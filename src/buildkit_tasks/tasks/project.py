@@ -6,13 +6,13 @@ from invoke.tasks import task
 
 from buildkit_tasks.core.session import Session
 
-from .edge import told
+from .edge import reported
 
 
 @task(help={"json": "print one JSON document"})
-@told
+@reported
 def settings(session: Session, json: bool = False) -> None:
-    """Show every setting, its value and where the value came from."""
+    """Show every setting, its value and where it comes from."""
     rows = [(o.name, o.value or "-", o.origin) for o in session.origins]
     if json:
         content = [{"name": n, "value": v, "origin": o} for n, v, o in rows]
@@ -22,19 +22,19 @@ def settings(session: Session, json: bool = False) -> None:
 
 
 @task
-@told
+@reported
 def dotenv(session: Session) -> None:
-    """Make or complete .env from .env.example, with generated secrets; keeps what you have."""
+    """Create or complete .env from .env.example, with generated secrets; keeps existing values."""
     from buildkit_tasks.project import dotenv as flow
 
     session.report.say(flow.words(session, flow.ensure(session)))
     flow.check(session)
 
 
-@task(help={"yes": "consent to every change of the system (installing and starting the engine)"})
-@told
+@task(help={"yes": "allow every change to the system (installing and starting the engine)"})
+@reported
 def quickstart(session: Session, yes: bool = False) -> None:
-    """From a bare machine to a running, healthy stack; safe to run again at any time."""
+    """Go from a bare machine to a running, healthy stack; safe to run again at any time."""
     from buildkit_tasks.stack import quickstart as flow
 
     flow.quickstart(session)

@@ -6,7 +6,7 @@ from invoke.tasks import task
 
 from buildkit_tasks.core.session import Session
 
-from .edge import told
+from .edge import reported
 
 SHELL = "bash, zsh or fish (default: the login shell)"
 
@@ -15,25 +15,25 @@ SHELL = "bash, zsh or fish (default: the login shell)"
     name="enable-buildkit",
     help={
         "shell": SHELL,
-        "dry_run": "show the edit and stop",
-        "undo": "take it back, byte for byte",
+        "dry_run": "show the edit, and stop",
+        "undo": "undo the edit, byte for byte",
         "yes": "answer every question with yes",
     },
 )
-@told
+@reported
 def enable_buildkit(
     session: Session, shell: str = "", dry_run: bool = False, undo: bool = False, yes: bool = False
 ) -> None:
-    """Switch BuildKit on in your shell's start-up file, tested and undoable."""
+    """Enable BuildKit in your shell's start-up file; tests the edit and can undo it."""
     from buildkit_tasks.shells import enable as flow
 
     flow.enable(session, shell, dry_run=dry_run, undo=undo)
 
 
 @task(name="env", help={"shell": SHELL})
-@told
+@reported
 def env(session: Session, shell: str = "") -> None:
-    """Print what switches BuildKit on in one session: eval "$(invoke env)"."""
+    """Print what enables BuildKit in one session: eval "$(invoke env)"."""
     from buildkit_tasks.shells import enable as flow
 
     flow.print_env(session, shell)
@@ -43,13 +43,13 @@ def env(session: Session, shell: str = "") -> None:
     positional=["shell"],
     help={
         "shell": "bash, zsh or fish",
-        "install": "write it where the shell finds it",
-        "values": "print the values of an option, for the scripts themselves",
+        "install": "install it where the shell finds it",
+        "values": "print the values of an option; used by the completion scripts",
     },
 )
-@told
+@reported
 def completion(session: Session, shell: str, install: bool = False, values: str = "") -> None:
-    """Print the completion script of bash, zsh or fish; with services, platforms, profiles and mounts."""
+    """Print the completion script for bash, zsh or fish; completes services, platforms, profiles and mounts."""
     from buildkit_tasks.shells import completion as flow
 
     if values:

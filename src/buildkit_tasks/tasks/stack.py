@@ -9,9 +9,9 @@ from invoke.tasks import task
 
 from buildkit_tasks.core.session import Session
 
-from .edge import told
+from .edge import reported
 
-SERVICE = "service, repeatable or a comma list; none = all"
+SERVICE = "service, for example api,worker; repeatable (default: all)"
 YES = "answer every question with yes"
 ORPHANS = "remove containers of services that the compose file no longer has"
 JSON = "print one JSON document"
@@ -21,12 +21,12 @@ JSON = "print one JSON document"
     iterable=["service"],
     help={
         "service": SERVICE,
-        "no_build": "start what is built already",
+        "no_build": "start existing images without building",
         "remove_orphans": ORPHANS,
         "progress": "auto, plain, verbose or quiet",
     },
 )
-@told
+@reported
 def up(
     session: Session,
     service: Sequence[str] | None = None,
@@ -34,7 +34,7 @@ def up(
     remove_orphans: bool = False,
     progress: str = "auto",
 ) -> None:
-    """Build what changed, start the stack, wait until everything is healthy. Jobs that end with 0 are done."""
+    """Build what changed, start the stack, wait until every service is healthy or exits with 0."""
     from buildkit_tasks.core.model import BuildRequest
     from buildkit_tasks.stack import stack
 
@@ -42,17 +42,17 @@ def up(
     stack.up(session, request, with_build=not no_build, orphans=remove_orphans)
 
 
-@task(help={"volumes": "delete the volumes, and the data in them, too", "remove_orphans": ORPHANS, "yes": YES})
-@told
+@task(help={"volumes": "also delete the volumes and the data in them", "remove_orphans": ORPHANS, "yes": YES})
+@reported
 def down(session: Session, volumes: bool = False, remove_orphans: bool = False, yes: bool = False) -> None:
-    """Stop and remove containers and networks; volumes only with --volumes."""
+    """Stop and remove containers and networks, and volumes with --volumes."""
     from buildkit_tasks.stack import stack
 
     stack.down(session, volumes=volumes, orphans=remove_orphans)
 
 
 @task(iterable=["service"], help={"service": SERVICE})
-@told
+@reported
 def restart(session: Session, service: Sequence[str] | None = None) -> None:
     """Restart services and wait until they are healthy again."""
     from buildkit_tasks.stack import stack
@@ -61,9 +61,9 @@ def restart(session: Session, service: Sequence[str] | None = None) -> None:
 
 
 @task(help={"json": JSON})
-@told
+@reported
 def ps(session: Session, json: bool = False) -> None:
-    """Show what runs where, and whether it is healthy."""
+    """Show the containers, their ports and whether they are healthy."""
     from buildkit_tasks.stack import stack
 
     stack.ps(session)
@@ -73,12 +73,12 @@ def ps(session: Session, json: bool = False) -> None:
     iterable=["service"],
     help={
         "service": SERVICE,
-        "follow": "go on printing until Ctrl-C",
-        "since": "from this time or age on, as 10m",
+        "follow": "keep printing new lines until Ctrl-C",
+        "since": "only lines since this time or age, for example 10m",
         "tail": "only the last N lines of each service",
     },
 )
-@told
+@reported
 def logs(
     session: Session, service: Sequence[str] | None = None, follow: bool = False, since: str = "", tail: str = "all"
 ) -> None:
@@ -89,7 +89,7 @@ def logs(
 
 
 @task(help={"service": "the running service to enter", "command": "what to run instead of an interactive shell"})
-@told
+@reported
 def shell(session: Session, service: str, command: str = "exec bash || exec sh") -> None:
     """Open a shell inside a running service."""
     from buildkit_tasks.stack import stack
@@ -100,9 +100,9 @@ def shell(session: Session, service: str, command: str = "exec bash || exec sh")
 
 
 @task(help={"json": JSON})
-@told
+@reported
 def smoke(session: Session, json: bool = False) -> None:
-    """Post an action and see every service do its part."""
+    """Post an action and check that every service handles it."""
     from buildkit_tasks.stack import smoke as flow
 
     flow.smoke(session)
@@ -110,15 +110,15 @@ def smoke(session: Session, json: bool = False) -> None:
 
 @task(
     help={
-        "older": "what was not used for this long, as 14d or 12h",
-        "keep": "and the least recently used beyond this size, as 10GB",
-        "dry_run": "only show what would go",
+        "older": "delete what was not used for this long, for example 14d or 12h",
+        "keep": "also delete the least recently used beyond this size, for example 10GB",
+        "dry_run": "only show what would be deleted",
         "yes": YES,
     }
 )
-@told
+@reported
 def prune(session: Session, older: str = "14d", keep: str = "", dry_run: bool = False, yes: bool = False) -> None:
-    """Delete this project's untagged images and old build cache; shows what first. Never volumes or other projects'."""
+    """Show, then delete this project's untagged images and old build cache. Never volumes or other projects."""
     from buildkit_tasks.caches import prune as flow
 
     flow.prune(session, older=older, keep=keep, dry_run=dry_run)

@@ -77,7 +77,7 @@ class Overwritten(Change):
 
 @dataclass(frozen=True)
 class Gone(Change):
-    """A path is no more, whatever it was."""
+    """Delete a path, whatever it was."""
 
     path: str
 
@@ -114,7 +114,7 @@ class Bits(Change):
 
 
 def _files() -> dict[str, list[str]]:
-    """Path to the contents that an edit may give it; most of one length, so that sizes tell nothing."""
+    """Path to the contents that an edit may give it; most of one length, so sizes reveal nothing."""
     parts = [f'pub const TEXT: &str = "part {word}";\n' for word in ("one", "two", "six")]
     manifest = tree.BASE[f"{COMMON}/Cargo.toml"]
     config = tree.BASE["services/.cargo/config.toml"]

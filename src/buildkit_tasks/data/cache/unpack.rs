@@ -65,7 +65,7 @@ const STAGING: &str = ".incoming";
 enum Failure {
     /// The pack holds what none of ours holds.
     Refused(String),
-    /// The pack may be sound, but there is no room for it, or the disk failed.
+    /// The pack may be sound, but the disk is full or failed.
     NoRoom(String),
     /// Neither: a decompressor that is missing, say.
     Broken(String),
