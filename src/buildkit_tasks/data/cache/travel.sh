@@ -146,7 +146,7 @@ rest_names() {
         say 'left out the crates of the workspace: no record of the last sync, or control characters in file names'
         return 0
     fi
-    cp -p state/tree $WORK/tree
+    tr '\0' '\n' < state/tree > $WORK/tree   # no name has a newline
     secrets src > $WORK/secrets
     find src > $WORK/sources
     for place in target/* target/*/*; do
@@ -160,6 +160,7 @@ rest_names() {
     (cd state && for name in $STATE; do if [ -f "$name" ]; then echo "state/$name"; fi; done) >> $WORK/others
     (
         cd $WORK
+        : > record
         awk '
             function below(path, list,   at) {   # whether the path or a directory above it is listed
                 for (at = 2; at <= length(path); at++) if (substr(path, at, 1) == "/" && substr(path, 1, at - 1) in list) return 1
@@ -170,10 +171,11 @@ rest_names() {
             FILENAME == "copied" { sub(/\/out\/.*/, ""); again[$0]; sub(/\/build\//, "/.fingerprint/"); again[$0]; next }
             FILENAME == "objects" { if (!($0 in known) && !below($0, again)) print; next }
             FILENAME == "sources" { if (!below($0, secret)) print; next }
-            FILENAME == "tree" { path = $0; sub(/^[^ ]* [.]/, "src", path); if (!below(path, secret)) print > "state/tree"; next }
+            FILENAME == "tree" { path = $0; sub(/^[^ ]* /, "src/", path); if (!below(path, secret)) print > "record"; next }
             { print }' known secrets copied objects sources tree others > unsorted
         sort unsorted > rest
-        touch -r tree state/tree
+        tr '\n' '\0' < record > state/tree
+        touch -r "$base/state/tree" state/tree
         if [ -s secrets ]; then
             say "left out what may hold secrets: $(sed 's/^src.//' secrets | sort | head -n 5 | tr '\n' ' ')($(wc -l < secrets) in all)"
         fi

@@ -1009,7 +1009,8 @@ fn main() {
             65
         }
         Err(Failure::NoRoom(why)) => {
-            eprintln!("buildkit-tasks: error: {why}");
+            let known = ["the pack takes", "could not unpack"].iter().any(|start| why.starts_with(start));
+            eprintln!("buildkit-tasks: error: {}{why}", if known { "" } else { "could not unpack: " });
             74
         }
         Err(Failure::Broken(why)) => {
