@@ -13,6 +13,7 @@ from .edge import reported
 
 @task(
     iterable=["add"],
+    auto_shortflags=False,  # -h would be --check
     help={
         "add": "add a service for this program, as PROGRAM or SERVICE=PROGRAM; repeatable",
         "compose": "edit (the compose file in place) or override (leave it alone, complete it by an override file)",
