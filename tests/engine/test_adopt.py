@@ -131,3 +131,27 @@ def test_what_a_first_build_lacks_is_named_and_the_remedy_followed_literally_bui
     done = repository.type("build")
     assert done.code == 67, done.all
     assert "Cargo.lock does not match the manifests" in done.err
+
+
+def _services(root: Path) -> dict[str, dict[str, object]]:
+    model = json.loads(process.ok(["docker", "compose", "config", "--format", "json"], root).out)
+    return {name: dict(entry) for name, entry in model["services"].items()}
+
+
+@pytest.mark.parametrize("mode", ["edit", "override"])
+@pytest.mark.parametrize("shape", sorted(set(repositories.SHAPES) - {"bare"}))
+def test_compose_itself_sees_nothing_changed_but_the_builds(tmp_path: Path, shape: str, mode: str) -> None:
+    repository = Repository(tmp_path, shape)
+    before = _services(repository.root)
+    assert repository.type("init", "--compose", mode, "--yes").code == 0
+    after = _services(repository.root)
+    changed = {name for name in after if after[name].get("build") != before[name].get("build")}
+    assert changed
+    for services in (before, after):
+        for entry in services.values():
+            entry.pop("build", None)
+    assert before == after
+    assert "nothing to change" in repository.type("init", "--dry-run").err
+    assert repository.type("init", "--check").code == 0
+    assert repository.type("init", "--undo", "--yes").code == 0
+    assert repository.status() == []
