@@ -131,7 +131,7 @@ def test_compile_error_is_shown_verbatim_with_its_own_exit_code(bench: Bench) ->
     assert words in done.err
     assert done.err.rstrip().split("\n")[-2:] == [
         "error[compile-failed]: The code does not compile.",
-        "  mend it: mend it, build again",
+        "  hint: fix the errors above, then run `invoke build`",
     ]
 
 

@@ -36,7 +36,7 @@ def test_an_old_engine_is_told_with_what_is_wanted(bench: Bench) -> None:
     done = bench.invoke("engine.status")
     assert done.code == 13
     assert "error[engine-too-old]: Docker Engine 23 or newer is needed; this is 20.10.24." in done.err
-    assert "mend it: invoke engine.install" in done.err
+    assert "hint: invoke engine.install" in done.err
 
 
 def test_missing_plugins_are_told(bench: Bench) -> None:
@@ -85,7 +85,7 @@ def test_no_docker_at_all(bench: Bench) -> None:
     done = bench.invoke("engine.status")
     assert done.code == 10
     assert "error[engine-missing]" in done.err
-    assert "mend it: invoke engine.install" in done.err
+    assert "hint: invoke engine.install" in done.err
 
 
 @pytest.mark.skipif(not host.release().apt, reason="the question is about apt")

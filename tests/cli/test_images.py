@@ -86,7 +86,7 @@ def test_a_plan_does_not_build_images_but_says_what_does(bench: Bench) -> None:
     bench.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = NOWHERE
     done = bench.invoke("build", "--plan")
     assert done.code == 19
-    assert "mend it: invoke images.build" in done.err
+    assert "hint: invoke images.build" in done.err
 
 
 def test_offline_images_are_put_in_place_by_named_contexts(bench: Bench) -> None:
@@ -130,7 +130,7 @@ def test_an_image_that_can_be_had_from_nowhere_names_the_ways_out(bench: Bench) 
     (bench.root / "docker" / "Dockerfile").write_text("FROM node:20\n")
     done = bench.invoke("build", "--plan")
     assert done.code == 19
-    assert "node:20 cannot be had" in done.err
+    assert "Cannot get node:20" in done.err
     assert "BUILDKIT_TASKS_IMAGES_REGISTRY" in done.err
 
 

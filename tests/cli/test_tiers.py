@@ -135,7 +135,7 @@ def test_compose_of_the_first_generation_is_refused_with_its_remedy(bench: Bench
     bench.reply("config --format json", code=1, stderr="docker: 'compose' is not a docker command.")
     done = bench.invoke("build")
     assert done.code == 17
-    assert "mend it: invoke engine.install" in done.err
+    assert "hint: invoke engine.install" in done.err
 
 
 def test_podman_s_engine_is_built_for_without_buildkit(crates: Bench) -> None:

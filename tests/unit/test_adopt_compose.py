@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -101,6 +101,7 @@ def test_every_form(text: str) -> None:
 _WORD = st.sampled_from(["a", "b-c", "D_E", "x.y", "1.10", "no", "~", "a b", "#", "${V:-1}", "ü", "8080:80"])
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["P", "OLD", "BIN", "Q_R"]), _WORD, max_size=4),
     st.sampled_from([2, 3, 4]),

@@ -87,7 +87,11 @@ def test_only_what_is_meant_changes_and_a_second_time_nothing(example: bytes, ex
         return
     done = dotenv_edit.complete(*texts, made)
     after = dotenv_text.parse(done.text, expand=False)
-    assert done.text.replace("made", "").startswith(texts[1].replace("made", ""))
+    # a value before a comment brings the blank that keeps it one
+    for old, new in zip(
+        texts[1].removesuffix("\n").split("\n") if texts[1] else (), done.text.split("\n"), strict=False
+    ):
+        assert old in (new, new.replace("made", "", 1), new.replace("made ", "", 1)) or "made" in old
     kept = {n: a.value for n, a in before.counting.items() if n not in done.filled}
     assert {n: a.value for n, a in after.counting.items() if n in kept} == kept
     assert {after.counting[n].value for n in done.filled} <= {"made"}

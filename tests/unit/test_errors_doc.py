@@ -8,12 +8,10 @@ from pathlib import Path
 from buildkit_tasks.core.errors import EXIT_CODES
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
-SECTION = re.compile(
-    r"^## (\S+)\n\nExit code (\d+)\. (.+?)\n\nMend it: (.+?)(?=\n\n## |\n\Z)", re.MULTILINE | re.DOTALL
-)
+SECTION = re.compile(r"^## (\S+)\n\nExit code (\d+)\. (.+?)\n\nFix: (.+?)(?=\n\n## |\n\Z)", re.MULTILINE | re.DOTALL)
 
 
-def test_every_code_has_one_section_with_its_exit_code_and_what_mends_it() -> None:
+def test_every_code_has_one_section_with_its_exit_code_and_a_fix() -> None:
     found = {m[1]: int(m[2]) for m in SECTION.finditer(PAGE.read_text("utf-8"))}
     assert found == EXIT_CODES
     assert len(re.findall(r"^## ", PAGE.read_text("utf-8"), re.MULTILINE)) == len(EXIT_CODES)

@@ -39,7 +39,7 @@ def explain(progress: Progress, rest: str, code: int) -> Problem:
             "compile-failed",
             "The code does not compile.",
             details=_only_errors(vertex.log),
-            hint="mend it, build again",
+            hint="fix the errors above, then run `invoke build`",
         )
     if "failed to resolve source metadata" in reason or "failed to do request" in reason:
         return Problem(

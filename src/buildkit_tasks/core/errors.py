@@ -1,4 +1,4 @@
-"""The one error type that users meet: what is wrong, why, and the command that mends it."""
+"""The one error type that users meet: what is wrong, why, and how to fix it."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ EXIT_CODES: dict[str, int] = {
 
 
 class Problem(Exception):
-    """An expected failure, told as a small document.
+    """An expected failure as a small document.
 
     `code` is a key of `EXIT_CODES`; `message` one sentence; `causes` what is known of the why, most useful first;
-    `hint` the command or edit that mends it; `details` verbatim text of another program, printed before our words.
+    `hint` the command or edit that fixes it; `details` verbatim text of another program, printed before our words.
     """
 
     def __init__(
@@ -105,5 +105,5 @@ class Problem(Exception):
         lines.append(f"error[{self.code}]: {self.message}")
         lines += [f"  because: {cause}" for cause in self.causes]
         if self.hint:
-            lines.append(f"  mend it: {self.hint}")
+            lines.append(f"  hint: {self.hint}")
         return "\n".join(lines)

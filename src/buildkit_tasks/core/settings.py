@@ -112,7 +112,7 @@ class Caches:
         "", "Use a separate set of cache mounts: for a branch, a benchmark.", example="branch-7", was="cache_namespace"
     )
     budget: int = _setting(
-        0, "How much disk this project's caches may use; 0 is no limit.", "size", example="20GB", was="cache_budget"
+        0, "How much disk this project's caches may use; 0 means no limit.", "size", example="20GB", was="cache_budget"
     )
     over_budget: str = _choice("warn", ("warn", "trim"), "What a build does above the budget.", was="cache_trim")
     min_free: int = _setting(

@@ -94,6 +94,8 @@ def _scan(text: str) -> Iterator[Instruction | Comment]:
                 if lines[at - 1].strip():
                     yield Comment(lines[at - 1].strip()[1:].strip(), at)
             if at == len(lines):
+                last = at if lines[-1] else at - 1  # what follows the last newline is not a line
+                parts += [(last, lines[last - 1])] if last > parts[-1][0] else []
                 break
             whole += " " + lines[at].strip()
             at += 1

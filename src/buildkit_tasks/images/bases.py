@@ -171,7 +171,7 @@ def _demand(decisions: Mapping[str, Decision]) -> None:
     if lost:
         raise Problem(
             "image-unavailable",
-            f"{_and(lost)} cannot be had: not in the engine, and no registry answers.",
+            f"Cannot get {_and(lost)}: not in the engine, and no registry answers.",
             causes=[
                 "from Debian packages can be built: "
                 + ", ".join(r.image.removeprefix(f"{image_names.OWN}/") for r in image_names.RECIPES)

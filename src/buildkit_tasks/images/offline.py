@@ -327,7 +327,7 @@ def _details(session: Session, names: Sequence[str]) -> dict[str, dict[str, obje
     return found
 
 
-def tell(session: Session, rows: Sequence[Mapping[str, object]]) -> None:
+def print_result(session: Session, rows: Sequence[Mapping[str, object]]) -> None:
     """The answer of `invoke images`."""
     if session.report.json_only:
         session.report.envelope({"images": list(rows)})

@@ -66,7 +66,7 @@ def lint(session: Session, files: Sequence[str] = (), context: str = "") -> Lint
     return Linted(tuple(dict.fromkeys(s.name for s in sources)), found, theirs is not None)
 
 
-def tell(session: Session, linted: Linted, *, as_sarif: bool = False) -> Problem | None:
+def print_result(session: Session, linted: Linted, *, as_sarif: bool = False) -> Problem | None:
     """Print the answer in the form asked for; the `Problem` lint-failed where there is an error or a warning."""
     problem = _problem(linted)
     if as_sarif:
@@ -77,7 +77,7 @@ def tell(session: Session, linted: Linted, *, as_sarif: bool = False) -> Problem
     elif session.report.json_only:
         session.report.envelope(_envelope(linted, problem))
     else:
-        _tell(session, linted)
+        _print_findings(session, linted)
     return problem
 
 
@@ -275,7 +275,7 @@ def _entry(finding: Finding) -> dict[str, Any]:
     return {name: getattr(finding, name) for name in names}
 
 
-def _tell(session: Session, linted: Linted) -> None:
+def _print_findings(session: Session, linted: Linted) -> None:
     lines: list[str] = []
     told: set[str] = set()
     for finding in linted.findings:

@@ -67,7 +67,7 @@ def tell_story(session: Session, outcome: BuildOutcome) -> None:
     build_view.summary(session.report, outcome)
 
 
-def tell(session: Session, outcome: BuildOutcome) -> None:
+def print_result(session: Session, outcome: BuildOutcome) -> None:
     """The answer of a finished build: the summary, or the JSON document."""
     if session.report.json_only:
         session.report.envelope(build_view.envelope(outcome))

@@ -69,7 +69,7 @@ def build(
     if plan:
         flow.show_plan(session, request)
     else:
-        flow.tell(session, flow.build(session, request))
+        flow.print_result(session, flow.build(session, request))
 
 
 @task(

@@ -23,7 +23,7 @@ def show(session: Session, again: bool = False, json: bool = False) -> None:
 
     project = discover(session)
     rows = image_offline.table(session, project.engine, references(project.workspace), again=again)
-    image_offline.tell(session, rows)
+    image_offline.print_result(session, rows)
 
 
 @task(

@@ -31,7 +31,7 @@ def lint(
 
     if json and sarif:
         raise Problem("bad-argument", "--json and --sarif cannot be combined.", hint="choose one")
-    problem = flow.tell(session, flow.lint(session, tuple(file or ()), context), as_sarif=sarif)
+    problem = flow.print_result(session, flow.lint(session, tuple(file or ()), context), as_sarif=sarif)
     if problem and json:
         raise Exit(code=problem.exit_code)  # the document on stdout already contains the problem
     if problem:
