@@ -7,8 +7,8 @@ that mounts the id can still remove what is in it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
 from buildkit_tasks.core.errors import Problem
@@ -65,8 +65,8 @@ def candidates(project: Project, scope: str) -> list[Opened]:
         patterns = {f"{scope}-{kind}": sharing for kind, sharing in kinds.items()}
     found: dict[str, Opened] = {}
     for pattern, sharing in patterns.items():
-        mount = Opened(pattern, sharing)
         for platform in dict.fromkeys((*PLATFORMS, project.engine.arch or PLATFORMS[0])):
             identity = pattern.replace(ANY, platform)
-            found[identity] = replace(mount, id=identity)
+            with contextlib.suppress(Problem):  # an id that cannot be opened does not keep the others from it
+                found[identity] = Opened(identity, sharing)
     return list(found.values())
