@@ -21,6 +21,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from buildkit_tasks.packs import pack as packs
+
 OCI = "application/vnd.oci.image"
 LABEL = "buildkit-tasks.pack"
 
@@ -83,7 +85,7 @@ def pack_for(tag: str) -> Pack:
     scope, platform, profile, toolchain = (tag.split("-") + ["x"] * 4)[:4]
     return Pack(
         {
-            "format": 2,
+            "format": packs.FORMAT,
             "scope": scope,
             "platform": platform,
             "created": "2026-11-01T00:00:00+00:00",
