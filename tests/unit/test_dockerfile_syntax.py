@@ -70,7 +70,7 @@ def test_what_docker_reads_and_a_shell_would_not() -> None:
         ("RUN", "cat <<<word && a b", 2, 5),
         ("RUN", "<<-'A' cat <<B", 6, 10),
         ("RUN", "echo $((1<<X))", 11, 11),
-        ("RUN", "last", 12, 12),
+        ("RUN", "last", 12, 13),
     ]
     assert found[2].body == "# body\nFROM body"
     assert found[2].line_of("body") == 7

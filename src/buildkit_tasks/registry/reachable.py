@@ -59,6 +59,8 @@ def _ask(world: World, host: str, ca_bundle: str) -> tuple[bool, str]:
             reason = f"{host}: HTTP {error.code}"
         except Exception as error:  # untrusted: an invalid answer counts as none
             reason = f"{host}: {_words(error)}"
+            if isinstance(getattr(error, "reason", error), ssl.SSLCertVerificationError):
+                break  # it does speak TLS: plain HTTP would only hide why it is not trusted
     return False, reason
 
 
