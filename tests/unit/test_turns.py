@@ -163,13 +163,13 @@ def test_outside_a_repository_everything_counts_as_its_first_turn(tmp_path: Path
     assert turns.look(tmp_path, tmp_path / "turns.json", [Slow("a", 1, ())]).number == 0
 
 
-def play(folder: Path, nox: str, minutes_ago: float) -> process.Done:
+def play(folder: Path, nox: str, minutes_ago: float, proven: str = "yes") -> process.Done:
     """A whole run of the slow sessions that began so long ago, with a nox that is a script."""
     (folder / "bin").mkdir()
     (folder / "bin/nox").write_text(f"#!/bin/sh\necho nox $*\n{nox}\n")
     (folder / "bin/nox").chmod(0o755)
     env: dict[str, str | None] = {"HOME": str(folder), "PATH": f"{folder}/bin:/usr/bin:/bin"}
-    words = ["-m", "tests.support.turns", "--began", str(time.time() - minutes_ago * 60)]
+    words = ["-m", "tests.support.turns", "--began", str(time.time() - minutes_ago * 60), "--proven", proven]
     return process.run([sys.executable, *words], turns.REPOSITORY, env)
 
 
@@ -181,6 +181,16 @@ def test_a_run_plays_all_that_fits_and_remembers_what_passed(tmp_path: Path, mon
         assert " ".join(session.argv) in done.out
         assert f"turn: passed {session.name} (about" in done.out
     assert turns.remembered(tmp_path / ".cache/buildkit-tasks-tests/turns.json")[1].keys() == {*NAMES}
+
+
+def test_a_run_that_plays_the_whole_never_stale_matrix_plays_no_other_slow_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "BIN", tmp_path / "bin")
+    done = play(tmp_path, "exit 1", 0, proven="no")
+    assert done.code == 0, done.all
+    assert done.out.startswith("turn: no other slow session")
+    assert "nox" not in done.out
 
 
 def test_one_that_fails_fails_the_run_and_the_others_are_played(
