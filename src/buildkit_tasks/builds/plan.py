@@ -84,9 +84,10 @@ def make(
                 incremental=incremental,
                 nonce=again,
             )
-            _add_secrets(target, file, settings)
         elif request.no_cache:
             target["no-cache"] = True
+        if file:
+            _add_secrets(target, file, settings)
         if target.get("no-cache") and (file is None or file.has_cache_mounts):
             # BuildKit would empty the mounts, other projects' of that name too: https://github.com/moby/buildkit/issues/4250
             target["args"]["BUILDKIT_CACHE_MOUNT_NS"] = nonce
