@@ -16,7 +16,7 @@ BY_NAME = {one.name: one for one in CASES}
 
 
 def test_every_step_has_its_mutation() -> None:
-    """`cargo-lock` is about several builds at once: the registry tests have it."""
+    """`cargo-lock` is about several builds at once: the program's own tests have it."""
     assert steps() - {"cargo-lock"} == {mutation.name for mutation in MUTATIONS if not mutation.old}
     assert {mutation.case for mutation in MUTATIONS} <= BY_NAME.keys()
 
