@@ -91,7 +91,6 @@ def test_five_builds_at_once_on_an_empty_registry(number: int, images: Images, o
         assert result.programs == {site.program: f"{site.program}\n"}, result.log
 
 
-@pytest.mark.slow
 @pytest.fixture
 def make_online(images: Images, oracle: Oracle, tmp_path: Path) -> Callable[[str], Online]:
     """One of the five programs on mounts of this test's own."""
