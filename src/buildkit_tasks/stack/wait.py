@@ -109,7 +109,7 @@ class _Watch:
                     return bad or [c for c in mine if not self._ready(c)], result
                 if all(map(self._ready, mine)):
                     return [], result
-                late = [c for c in mine if not self._ready(c) and self.elapsed > self.wanted.limit + c.start_period]
+                late = [c for c in mine if not self._ready(c) and self.elapsed > self._limit(c)]
                 if late:
                     return late, result
             try:
@@ -121,6 +121,10 @@ class _Watch:
                     self.session.report.say(f"  waiting for {', '.join(waiting)} ({said:.0f} s)")
                 continue
             self._look(identity) if identity else self._look_all()
+
+    def _limit(self, container: Container) -> float:
+        """Seconds a container may take. Its start period forgives failed health checks, not a program that ends."""
+        return self.wanted.limit + (container.start_period if not container.restarts else 0)
 
     def _ready(self, container: Container) -> bool:
         """Ready, and not only in between two restarts: without a health check, running for a moment proves nothing."""
