@@ -201,8 +201,8 @@ class Client:
 
     def _once(self, method: str, path: str, headers: Mapping[str, str], body: Blob | None = None) -> Answer:
         """One request, after a log-in where the registry asks for one."""
+        before = self._authorization  # what is sent: another thread may log in meanwhile
         answer = self._request(method, path, headers, body)
-        before = self._authorization
         # who may read need not be let in to write with the same token: what is asked for now counts
         if answer.status == 401:
             trouble = self._log_in(answer.headers.get("www-authenticate", ""), method)
