@@ -44,6 +44,7 @@ class Online(Site):
 
     program = "one"
     key = SCRIPT
+    together = False
 
     def worktree(self, name: str, time: float | None = None) -> None:
         """The tree, as the one checkout of this name."""
@@ -57,7 +58,10 @@ class Online(Site):
     def _write_docker(self, script: str) -> None:
         text = dockerfile(spoilt=False).replace("-target-", f"-target-{self.program}-")
         assert text.count("    /compile build\n") == 1
-        text = text.replace("    /compile build\n", f"    {_TOGETHER.format(program=self.program)}; /compile build\n")
+        if self.together:
+            text = text.replace(
+                "    /compile build\n", f"    {_TOGETHER.format(program=self.program)}; /compile build\n"
+            )
         text += "\nFROM scratch AS programs\nARG CACHE_SCOPE\nCOPY --from=compile /out/${CACHE_SCOPE} /\n"
         put(self.context, "docker/Dockerfile", text)
         put(self.context, "docker/compile.rs", script)
@@ -66,10 +70,10 @@ class Online(Site):
         put(self.context, ".dockerignore", "*\n!services\n!docker/*.rs\n!docker/*.sh\n")
 
 
-def _sites(top: Path, images: Images, oracle: Oracle, scope: str, key: str = SCRIPT) -> list[Online]:
+def _sites(top: Path, images: Images, oracle: Oracle, scope: str, *, together: bool = False) -> list[Online]:
     sites = []
     for program in PROGRAMS:
-        kind = type("Program", (Online,), {"program": program, "key": key})
+        kind = type("Program", (Online,), {"program": program, "together": together})
         sites.append(kind(top / f"{scope}-{program}", OURS, images, oracle, scope))
     return sites
 
@@ -86,7 +90,7 @@ def test_five_builds_at_once_on_an_empty_registry(number: int, images: Images, o
     Without the lock they no longer fail either: the program repairs what cargo left and runs it again. That the lock is
     where it belongs is held by the program's own test, `share_cargo_lock`.
     """
-    sites = _sites(tmp_path, images, oracle, f"{SESSION}-race-{secrets.token_hex(4)}")
+    sites = _sites(tmp_path, images, oracle, f"{SESSION}-race-{secrets.token_hex(4)}", together=True)
     for site, result in zip(sites, _all_at_once(sites), strict=True):
         assert result.programs == {site.program: f"{site.program}\n"}, result.log
 
