@@ -61,13 +61,13 @@ class Service:
 
 @dataclass(frozen=True)
 class Port:
-    """A host port that a service publishes; `variable` is the .env name that moves it, where one is known."""
+    """A host port that a service publishes; `protocol` is tcp or udp."""
 
     service: str
     host: str
     published: int
     target: int
-    variable: str = ""
+    protocol: str = "tcp"
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def the_compose_file(session: Session) -> dict[str, Any]:
 
 def _ports(session: Session, space: Workspace) -> tuple[PortUse, ...]:
     """Published ports that somebody else holds. A service that runs holds its own."""
-    busy = [p for p in space.ports if ports.taken(p.host, p.published)]
+    busy = [p for p in space.ports if ports.taken(p.host, p.published, p.protocol)]
     if not busy:
         return ()
     root = session.root

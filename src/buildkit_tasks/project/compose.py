@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.model import Port, Service, Workspace
+from buildkit_tasks.core.model import Service, Workspace
 from buildkit_tasks.core.settings import Settings
+
+from . import ports
 
 
 def from_compose(
@@ -21,10 +23,8 @@ def from_compose(
     built: list[Service] = []
     keys = _keys(config.get("services") or {})
     images: dict[str, str] = {}
-    ports: list[Port] = []
     project = str(config.get("name", ""))
     for name, entry in (config.get("services") or {}).items():
-        ports += _ports(name, entry)
         if entry.get("build"):
             built.append(_service(project, name, entry, settings, keys[name]))
         elif entry.get("image"):
@@ -36,7 +36,7 @@ def from_compose(
         compose_files=tuple(files),
         services=tuple(built),
         images=images,
-        ports=tuple(ports),
+        ports=tuple(ports.published(config, config.get("services") or ())),
         config=config,
     )
 
@@ -77,13 +77,6 @@ def _keys(names: Iterable[str]) -> dict[str, str]:
             key += "_"
         found[name] = key
     return found
-
-
-def _ports(name: str, entry: Mapping[str, Any]) -> Iterable[Port]:
-    for port in entry.get("ports") or ():
-        published = str(port.get("published") or "")
-        if published.isdigit():
-            yield Port(name, str(port.get("host_ip") or "0.0.0.0"), int(published), int(port["target"]))  # noqa: S104
 
 
 def _scope(config: Mapping[str, Any], built: Sequence[Service], settings: Settings, *, explicit: bool) -> str:

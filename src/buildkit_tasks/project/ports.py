@@ -5,30 +5,20 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Published:
-    """A port of the host that a service publishes; `protocol` is tcp or udp."""
-
-    service: str
-    host: str
-    published: int
-    target: int
-    protocol: str
+from buildkit_tasks.core.model import Port
 
 
-def published(config: Mapping[str, Any], services: Collection[str]) -> Iterator[Published]:
+def published(config: Mapping[str, Any], services: Collection[str]) -> Iterator[Port]:
     """The host ports that these services of a resolved compose model publish; without ranges and random ports."""
     for name, service in (config.get("services") or {}).items():
         for port in (service.get("ports") or ()) if name in services else ():
             number = str(port.get("published") or "")
             if number.isdigit() and int(number):
                 host, protocol = str(port.get("host_ip") or "0.0.0.0"), str(port.get("protocol") or "tcp")  # noqa: S104
-                yield Published(name, host, int(number), int(port["target"]), protocol)
+                yield Port(name, host, int(number), int(port["target"]), protocol)
 
 
 def shared_network(engine_host: str, address: str) -> bool:

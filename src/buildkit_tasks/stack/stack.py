@@ -84,7 +84,7 @@ def check_ports(session: Session, project: Project, files: Sequence[Path], start
     """
     if not ports.shared_network(project.engine.host_name, engine_facts.host(session.world, session.root)):
         return
-    for port in ports.published(project.workspace.config, starting):
+    for port in (p for p in project.workspace.ports if p.service in starting):
         if not ports.taken(port.host, port.published, port.protocol):
             continue
         asked = docker.publishing(session.root, port.published, port.protocol)
