@@ -106,6 +106,17 @@ TAKEN = "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service "
         ("ARG V=1.80\n" + BUILD.replace("rust:1-bookworm", "rust:${V}-bookworm"), "ARG RUST_IMAGE=rust:1.80-bookworm"),
         (BUILD.replace("rust:1-bookworm", "lukemathwalker/cargo-chef:latest-rust-1.79"), "ARG RUST_IMAGE=rust:1.79"),
         (BUILD.replace("debian:bookworm-slim", "gcr.io/distroless/cc"), "ARG RUNTIME_IMAGE=gcr.io/distroless/cc"),
+        (
+            BUILD.replace("FROM rust", "FROM --platform=$BUILDPLATFORM tonistiigi/xx AS xx\nFROM rust").replace(
+                "WORKDIR /app", "COPY --from=xx / /\nRUN xx-apt-get install -y xx-c-essentials libpq-dev\nWORKDIR /app"
+            ).replace("RUN cargo build", "RUN . /env-cargo && xx-cargo build"),
+            'ARG BUILD_PACKAGES="libpq-dev"',
+        ),
+        (
+            "FROM rust:1 AS build-amd64\nFROM rust:2 AS build-arm64\n"
+            + BUILD.replace("rust:1-bookworm", "build-$TARGETARCH"),
+            "ARG RUST_IMAGE=rust:1",
+        ),
         # what the user's file says of the user, in the words of the user
         ("ARG UNAME=me\n" + BUILD + "ARG UNAME\nRUN useradd $UNAME\nUSER $UNAME\n", "ARG UNAME=me"),
         (BUILD + "RUN <<EOF\nset -e\necho hello\nEOF\n", "RUN <<EOF\nset -e\necho hello\nEOF"),
@@ -208,6 +219,58 @@ def test_alpine_with_musl_is_kept_or_put_on_debian(tmp_path: Path) -> None:
     assert 'ARG BUILD_PACKAGES="libssl-dev"' in text
     assert 'ARG RUNTIME_PACKAGES="ca-certificates"' in text
     assert "RUN groupadd app && useradd -u 1000 -g app -m app" in text
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "expected", "without"),
+    [
+        (
+            BUILD.replace("debian:bookworm-slim", "gcr.io/distroless/cc-debian12:nonroot")
+            + "COPY --from=build --chown=nonroot:nonroot /app/target/release/app /bin/app\n",
+            ["ARG RUNTIME_IMAGE=debian:bookworm-slim", "USER 65532:65532", "--chown=65532:65532"],
+            "nonroot",
+        ),
+        (
+            BUILD.replace("debian:bookworm-slim", "cgr.dev/chainguard/glibc-dynamic") + END,
+            ["ARG RUNTIME_IMAGE=debian:bookworm-slim", "USER 65532:65532"],
+            "chainguard",
+        ),
+        (
+            BUILD.replace("debian:bookworm-slim", "gcr.io/distroless/static") + END + "USER nonroot\n",
+            ["ARG RUNTIME_IMAGE=debian:bookworm-slim", "USER 65532:65532", "ARG STATIC\n"],
+            "distroless",
+        ),
+        (BUILD.replace("debian:bookworm-slim", "scratch") + END, ["ARG RUNTIME_IMAGE=scratch", "ARG STATIC=gnu"], "debian"),
+        (
+            BUILD.replace("debian:bookworm-slim", "ubuntu:24.04")
+            + "RUN apt-get update && apt-get install -y libssl3t64\n"
+            + END,
+            ["ARG RUNTIME_IMAGE=debian:bookworm-slim", 'ARG RUNTIME_PACKAGES="libssl3"'],
+            "ubuntu",
+        ),
+    ],
+)
+def test_images_without_a_stand_in_are_put_on_debian(
+    tmp_path: Path, dockerfile: str, expected: list[str], without: str
+) -> None:
+    text, notes = derived(tmp_path, dockerfile, images="bookworm")
+    for part in expected:
+        assert part in text, text
+    assert without not in text
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cargo install --locked --bin app --path ./crates/app --root /build",
+        "cargo --version && cargo build --release",
+        "set -eux; cargo build --release; cp target/release/app /app/target/release/",
+    ],
+)
+def test_a_command_that_compiles_is_nothing_to_look_at(tmp_path: Path, command: str) -> None:
+    _, notes = derived(tmp_path, BUILD.replace("cargo build --release", command) + END)
     assert notes == []
 
 

@@ -52,6 +52,8 @@ def edit(texts: Mapping[str, str], builds: Sequence[Build]) -> Edited:
     missing: list[str] = []
     for build in builds:
         place = next((p for p, d in reversed(documents.items()) if _section(d, build.service) is not None), None)
+        # a service that only had an image gets its build where it is defined
+        place = place or next((p for p, d in documents.items() if _entry(d, build.service) is not None), None)
         if place is None:
             missing.append(build.service)
             continue
@@ -72,9 +74,9 @@ def appended(text: str, builds: Sequence[Build]) -> str:
     services = document.get("services")
     lines = splice.lines(text)
     if not isinstance(services, dict) or not services:
-        return text.rstrip("\n") + "\n" + _dump(_map({"services": _fresh(builds)}), text)
+        return text.rstrip("\n") + "\n" + _dump(_map({"services": _fresh(builds)}), text, whole=False)
     at, indent = splice.end_of(document, "services", lines)
-    block = _dump(_fresh(builds), text).rstrip("\n").split("\n")
+    block = _dump(_fresh(builds), text, whole=False).rstrip("\n").split("\n")
     return splice.apply(text, [splice.Span(at, at, ["", *(f"{indent}{line}" for line in block)])])
 
 
@@ -118,9 +120,14 @@ def _map(values: Mapping[str, Any]) -> Any:
 
 
 def _section(document: Any, service: str) -> Any:
+    entry = _entry(document, service)
+    return None if entry is None else entry.get("build")
+
+
+def _entry(document: Any, service: str) -> Any:
     services = document.get("services") if isinstance(document, dict) else None
     entry = services.get(service) if isinstance(services, dict) else None
-    return entry.get("build") if isinstance(entry, dict) else None
+    return entry if isinstance(entry, dict) else None
 
 
 def _put(entry: Any, build: Build) -> None:
@@ -183,8 +190,6 @@ def yaml(text: str) -> Any:
     made.width = 1 << 16  # no line is folded that was not
     mapping, sequence, offset = _indents(text)
     made.indent(mapping=mapping, sequence=sequence, offset=offset)
-    if text.startswith("---"):
-        made.explicit_start = True
     return made
 
 
@@ -228,9 +233,12 @@ def load(path: str, text: str, *, plain: bool = False) -> Any:
     return found if isinstance(found, dict) else _map({})
 
 
-def _dump(document: Any, before: str) -> str:
+def _dump(document: Any, before: str, *, whole: bool = True) -> str:
+    """A document as text in the manner of `before`; with `whole` it takes its place, else it becomes a part of it."""
     stream = io.StringIO()
-    yaml(before).dump(document, stream)
+    writer = yaml(before)
+    writer.explicit_start = whole and before.startswith("---")
+    writer.dump(document, stream)
     text = stream.getvalue()
     if before.startswith("\ufeff"):
         text = f"\ufeff{text}"

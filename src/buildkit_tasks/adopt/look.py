@@ -52,6 +52,9 @@ def find(
         there = {str(name) for name in config.get("services") or {}}
         found_more = propose.services(files, spaces, _service, add)
         services += [replace(s, added=bool(config)) for s in found_more if s.name not in there]
+    elif not services:
+        services, more = propose.beside(files, spaces, _service, config.get("services") or {})
+        notes += more
     used = [w for w in spaces if any(s.workspace == w.directory for s in services)]
     workspaces = tuple(Workspace(w, reach.find(files, w), debian.needs(w.locked)) for w in used)
     for workspace in workspaces:

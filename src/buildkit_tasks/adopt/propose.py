@@ -12,12 +12,12 @@ from buildkit_tasks.core.errors import Problem
 
 from . import recipe
 from .cargo import CargoWorkspace
-from .finding import LeftAlone, Service
+from .finding import LeftAlone, Note, Service
 from .tree import Tree
 
 #: Folders whose programs and Dockerfiles are not what a repository ships.
 ASIDE = re.compile(
-    r"(?:^|/)(?:\.[^/]+|tests?|examples?|e2e|bench(?:es|marks?)?|fixtures|fuzz|vendor|third_party|xtask)(?:/|$)"
+    r"(?:^|/)(?:\.[^/]+|tests?|examples?|e2e|bench(?:es|marks?)?|fixtures|fuzz|vendor|third_party|xtask|playwright|cypress|testing|integration[_-]?tests?)(?:/|$)"
 )
 
 Look = Callable[[Tree, Sequence[CargoWorkspace], str, Mapping[str, Any]], Service | LeftAlone]
@@ -46,6 +46,48 @@ def services(files: Tree, spaces: Sequence[CargoWorkspace], look: Look, add: Seq
         if names:
             return [Service(word(name), space.directory, name) for name in names]
     return []
+
+
+def beside(
+    files: Tree, spaces: Sequence[CargoWorkspace], look: Look, there: Mapping[str, Any]
+) -> tuple[list[Service], list[Note]]:
+    """Services for the programs that the Dockerfiles ship, beside a compose file that builds none of them.
+
+    A service that starts the published image of a program is built from then on; for others a service is added.
+    """
+    found: list[Service] = []
+    notes: list[Note] = []
+    for service in _of_dockerfiles(files, spaces, look):
+        path = service.recipe.path if service.recipe else ""
+        published = _published(service.binary, files, there)
+        if published and not any(s.name == published for s in found):
+            image = there[published]["image"]
+            found.append(replace(service, name=published))
+            notes.append(Note(f"service {published}", f"started {image} as published; it is built from {path} now"))
+            continue
+        taken = service.name in there or any(s.name == service.name for s in found)
+        name = word(f"{service.binary}-app") if taken else service.name
+        if name not in there:
+            found.append(replace(service, name=name, added=True))
+            text = f"added for {path}: no service was built from it. `docker compose up` starts it as well now"
+            notes.append(Note(f"service {name}", text))
+    return found, notes
+
+
+def _published(binary: str, files: Tree, there: Mapping[str, Any]) -> str:
+    """The one service that starts an image of the program's or the repository's name; empty where that is not clear."""
+    names = {word(binary), word(files.root.name)}
+    found = [
+        str(name)
+        for name, entry in there.items()
+        if isinstance(entry, dict) and not entry.get("build") and word(_last(str(entry.get("image", "")))) in names
+    ]
+    return found[0] if len(found) == 1 else ""
+
+
+def _last(image: str) -> str:
+    """The last word of an image's path, without tag and digest."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
 def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -> list[Service]:

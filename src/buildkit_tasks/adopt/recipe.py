@@ -19,6 +19,14 @@ from . import cargo_command, install
 from .cargo_command import Cargo
 
 _HELPER = re.compile(r"cargo-chef|cargo\s+chef|sccache|cargo-binstall|cargo-auditable")
+#: Images that only help to compile, which is our step's from then on: cargo-chef, and xx for cross builds.
+_HELPER_IMAGE = re.compile(r"cargo-chef|(?:^|/)tonistiigi/xx(?:[:@]|$)")
+#: BuildKit's own arguments, to find the stage that `FROM build-$TARGETARCH` means.
+_PLATFORM = {
+    **dict.fromkeys(("TARGETARCH", "BUILDARCH"), "amd64"),
+    **dict.fromkeys(("TARGETOS", "BUILDOS"), "linux"),
+    **dict.fromkeys(("TARGETPLATFORM", "BUILDPLATFORM"), "linux/amd64"),
+}
 _OUTPUT = re.compile(r"(?:^|/)(?:release|debug|release-\w+|dist|production|prod)/(?:examples/)?([\w.-]+)$")
 
 
@@ -91,6 +99,7 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "") -> Rec
         return None
     # what the compile stages are made of, unless another stage that is kept needs it
     replaced = {a.name for s in found if s.name in compiling for a in _chain(s, by_name)}
+    replaced |= {s.name for s in found if _HELPER_IMAGE.search(s.base)}
     replaced |= {
         s.name
         for s in found
@@ -160,7 +169,7 @@ def _stages(text: str, args: Mapping[str, str]) -> tuple[tuple[Line, ...], tuple
             options, rest = syntax.flags(item)
             words = rest.split()
             name = words[2].lower() if len(words) >= 3 and words[1].upper() == "AS" else str(len(found))
-            base = syntax.expand(words[0], values).strip("\"'") if words else ""
+            base = syntax.expand(words[0], {**_PLATFORM, **values}).strip("\"'") if words else ""
             found.append((name, base, options.get("platform", ""), item.line, []))
         elif found:
             found[-1][4].append(item)
@@ -168,6 +177,12 @@ def _stages(text: str, args: Mapping[str, str]) -> tuple[tuple[Line, ...], tuple
             header.append(line(item))
     stages = tuple(Stage(n, b, p, at, tuple(items), cargo_command.compiles(items)) for n, b, p, at, items in found)
     return tuple(header), stages
+
+
+def is_helper(name: str, taken: Recipe) -> bool:
+    """Whether a stage or image that is copied from only helps to compile."""
+    base = next((s.base for s in taken.stages if s.name == name.lower()), name)
+    return _HELPER_IMAGE.search(base) is not None or "chef" in name
 
 
 def _chain(stage: Stage, by_name: Mapping[str, Stage]) -> Iterator[Stage]:
