@@ -107,9 +107,11 @@ TAKEN = "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service "
         (BUILD.replace("rust:1-bookworm", "lukemathwalker/cargo-chef:latest-rust-1.79"), "ARG RUST_IMAGE=rust:1.79"),
         (BUILD.replace("debian:bookworm-slim", "gcr.io/distroless/cc"), "ARG RUNTIME_IMAGE=gcr.io/distroless/cc"),
         (
-            BUILD.replace("FROM rust", "FROM --platform=$BUILDPLATFORM tonistiigi/xx AS xx\nFROM rust").replace(
+            BUILD.replace("FROM rust", "FROM --platform=$BUILDPLATFORM tonistiigi/xx AS xx\nFROM rust")
+            .replace(
                 "WORKDIR /app", "COPY --from=xx / /\nRUN xx-apt-get install -y xx-c-essentials libpq-dev\nWORKDIR /app"
-            ).replace("RUN cargo build", "RUN . /env-cargo && xx-cargo build"),
+            )
+            .replace("RUN cargo build", "RUN . /env-cargo && xx-cargo build"),
             'ARG BUILD_PACKAGES="libpq-dev"',
         ),
         (
@@ -241,7 +243,11 @@ def test_alpine_with_musl_is_kept_or_put_on_debian(tmp_path: Path) -> None:
             ["ARG RUNTIME_IMAGE=debian:bookworm-slim", "USER 65532:65532", "ARG STATIC\n"],
             "distroless",
         ),
-        (BUILD.replace("debian:bookworm-slim", "scratch") + END, ["ARG RUNTIME_IMAGE=scratch", "ARG STATIC=gnu"], "debian"),
+        (
+            BUILD.replace("debian:bookworm-slim", "scratch") + END,
+            ["ARG RUNTIME_IMAGE=scratch", "ARG STATIC=gnu"],
+            "debian",
+        ),
         (
             BUILD.replace("debian:bookworm-slim", "ubuntu:24.04")
             + "RUN apt-get update && apt-get install -y libssl3t64\n"

@@ -92,7 +92,19 @@ _SAME = frozenset(
         "clang",
         "lld",
         "mold",
-        *("unzip", "file", "patch", "bzip2", "tar", "gzip", "autoconf", "automake", "libtool", "nasm", "openssh-client"),
+        *(
+            "unzip",
+            "file",
+            "patch",
+            "bzip2",
+            "tar",
+            "gzip",
+            "autoconf",
+            "automake",
+            "libtool",
+            "nasm",
+            "openssh-client",
+        ),
         *("python3", "rsync", "procps", "ffmpeg", "busybox", "sudo"),
     )
 )
@@ -101,20 +113,22 @@ _SAME = frozenset(
 def apply(finding: Finding) -> Finding:
     """The finding with every recipe on Debian 12's images."""
     notes: list[Note] = list(finding.notes)
-    services = tuple(_service(service, notes) for service in finding.services)
+    shared = {w.cargo.directory for w in finding.workspaces if set(w.packages.run) - {"ca-certificates"}}
+    services = tuple(_service(service, notes, service.workspace in shared) for service in finding.services)
     return replace(finding, services=services, notes=tuple(dict.fromkeys(notes)))
 
 
-def _service(service: Service, notes: list[Note]) -> Service:
+def _service(service: Service, notes: list[Note], shared: bool) -> Service:
+    """`shared`: its programs need shared libraries, so that an image without any does not do."""
     taken = service.recipe
     if taken is None:
         return service
     target = service.target
-    if taken.runtime == "scratch":
+    if taken.runtime == "scratch" and not shared:
         target = "gnu"  # it holds no C library
     elif "musl" in target:
         target = ""
-    return replace(service, recipe=_recipe(taken, notes), target=target)
+    return replace(service, recipe=_recipe(taken, notes, shared), target=target)
 
 
 def _debian(image: str) -> bool:
@@ -129,17 +143,17 @@ def _alpine(image: str) -> bool:
 
 
 def _small(image: str) -> bool:
-    """Whether an image holds a C library and certificates, and hardly more: distroless, wolfi, chainguard's, busybox."""
+    """Whether an image holds a C library and hardly more: distroless, wolfi, chainguard's, busybox."""
     return re.search(r"(?:^|/)(?:distroless|chainguard|wolfi|busybox)(?:[/:@-]|$)", image) is not None
 
 
-def _recipe(taken: Recipe, notes: list[Note]) -> Recipe:
+def _recipe(taken: Recipe, notes: list[Note], shared: bool) -> Recipe:
     def put(stage: Stage) -> Stage:
         note: Callable[[str], None] = lambda text: notes.append(Note(taken.path, text, True))  # noqa: E731
         items = tuple(changed for item in stage.items for changed in [_item(item, note)] if changed)
         return replace(stage, items=items)
 
-    small = _small(taken.runtime)
+    small = _small(taken.runtime) or (shared and taken.runtime == "scratch")
     runtime = DEBIAN if small or _debian(taken.runtime) or _alpine(taken.runtime) else taken.runtime
     final = tuple(put(stage) for stage in taken.final)
     if small:

@@ -50,12 +50,11 @@ def prepare(
     default = session.world.env.get(name) or session.dotenv.get(name, "")
     places = {s.name: plan.places_of(s, request, project.engine, builder, default) for s in chosen}
     there = builder_facts.at(project.engine, builder)
-    bases = dict.fromkeys(
-        image for s in chosen for image in _bases(s, files.get(s.name), places[s.name], there, own=builder.own)
-    )
+    needed = {s.name: _bases(s, files.get(s.name), places[s.name], there, own=builder.own) for s in chosen}
+    bases = dict.fromkeys(image for images in needed.values() for image in images)
     try:
         find = base_images.replacements if look_only else base_images.ensure
-        replacements = find(session, project.engine, tuple(bases))
+        replacements = find(session, project.engine, tuple(bases), services=needed)
     except Problem as problem:
         if missing is None or problem.code != "image-unavailable":
             raise

@@ -218,6 +218,12 @@ def project_containers(cwd: Path, project: str) -> Command:
     return docker(cwd, "ps", "--all", "--filter", label, "--format", form)
 
 
+def running(cwd: Path) -> Command:
+    """`name directory` a line: all running containers, with the directory of the compose project they belong to."""
+    form = '{{.Names}} {{.Label "com.docker.compose.project.working_dir"}}'
+    return docker(cwd, "ps", "--format", form)
+
+
 def restart(cwd: Path, files: Iterable[Path], services: Sequence[str]) -> Command:
     """Restart running containers."""
     return compose(cwd, files, "restart", *services)

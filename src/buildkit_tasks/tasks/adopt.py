@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from invoke.tasks import task
-
 from buildkit_tasks.core.session import Session
 
-from .edge import reported
+from .edge import reported, task
 
 
 @task(
     iterable=["add"],
-    auto_shortflags=False,  # -h would be --check
     help={
         "add": "add a service for this program, as PROGRAM or SERVICE=PROGRAM; repeatable",
         "compose": "edit (the compose file in place) or override (leave it alone, complete it by an override file)",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from invoke.exceptions import Exit
-from invoke.tasks import task
 
 from buildkit_tasks.core.session import Session
 
-from .edge import reported
+from .edge import reported, task
 
 
 @task(
