@@ -75,6 +75,23 @@ TAKEN = "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service "
             "FROM debian:bookworm-slim\nCOPY --from=b /usr/local/bin/app /usr/local/bin/app\n",
             TAKEN + "/usr/local/bin/app",
         ),
+        # the directory that holds it
+        (
+            "FROM rust AS b\nWORKDIR /app\nCOPY . .\nRUN cargo install --path . --locked --root /app\n"
+            'FROM debian:bookworm-slim\nCOPY --from=b /app/bin /opt/bin\nENTRYPOINT ["/opt/bin/app"]\n',
+            TAKEN + "/opt/bin/app",
+        ),
+        (
+            "FROM rust AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release --bin app\n"
+            "FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/ /srv/\n",
+            TAKEN + "/srv/app",
+        ),
+        # no COPY of it: where the start command looks for it
+        (
+            "FROM rust AS build\nWORKDIR /app\nCOPY . .\nRUN make && cargo build --release --bin app\n"
+            'FROM debian:bookworm-slim\nCOPY --from=build /made /srv\nUSER 1000\nCMD ["/srv/app"]\n',
+            TAKEN + "/srv/app\nUSER 1000",
+        ),
         # a second program, sources, what the toolchain image has, a tool
         (
             BUILD + "COPY --from=build /app/target/release/app /app/target/release/migrate /bin/\n",

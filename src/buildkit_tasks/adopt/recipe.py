@@ -268,6 +268,26 @@ def program(source: str, binaries: Collection[str]) -> str:
     )
 
 
+def installed(taken: Recipe) -> frozenset[str]:
+    """Directories of compile stages that hold the programs: of `cargo install --root`, and of the target directory."""
+    found: set[str] = set()
+    for stage in taken.compiling:
+        workdir = "/"
+        for item in stage.items:
+            if item.keyword == "WORKDIR":
+                workdir = posixpath.join(workdir, syntax.expand(item.rest, taken.values))
+            text = syntax.expand(f"{item.rest}\n{item.body}", taken.values, keep=True)
+            if item.keyword != "RUN" or not re.search(r"\bcargo\b", text):
+                continue
+            found.update(
+                posixpath.normpath(posixpath.join(workdir, root, "bin"))
+                for root in re.findall(r"\binstall\b[^;&|]*--path[^;&|]*--root[= ]+(\S+)", text)
+                + re.findall(r"\binstall\b[^;&|]*--root[= ]+(\S+)[^;&|]*--path", text)
+            )
+            found.update(posixpath.normpath(posixpath.join(workdir, "target", kind)) for kind in ("release", "debug"))
+    return frozenset(found)
+
+
 def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
     """New base name to program, for `cp target/release/api /app/server` in a compile stage."""
     found: dict[str, str] = {}
