@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.config import root as project_root
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
-from buildkit_tasks.core import root as project_root
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.project import sources
@@ -250,7 +250,7 @@ def _clean(arena: Arena, project: Project) -> None:
 
 
 def _remove_mounts(session: Session, name: str) -> None:
-    from buildkit_tasks.caches import records as cache_records
+    from buildkit_tasks.engine import cache_records
 
     records = cache_records.parse(run.capture(session.world, docker.cache_records(session.root)).stdout)
     for record in records:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from buildkit_tasks.builds import builder_choice, builder_facts
-from buildkit_tasks.builds.builder_choice import listed, look, node_builder
-from buildkit_tasks.builds.builder_facts import Builder
-from buildkit_tasks.caches import records as cache_records
+from buildkit_tasks.builders import choice as builder_choice
+from buildkit_tasks.builders import facts as builder_facts
+from buildkit_tasks.builders.choice import listed, look, node_builder
+from buildkit_tasks.builders.facts import Builder
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run, units
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.engine import cache_records
 
 HEADINGS = ("builder", "driver", "node", "endpoint", "state", "BuildKit", "platforms")
 

@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Service
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.images import names as image_names

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, Command
 from buildkit_tasks.core.progress import Decoder, Progress
-from buildkit_tasks.core.session import Session
 
 from . import failure as build_failure
 from . import view as build_view

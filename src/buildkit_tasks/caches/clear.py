@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run, units
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import mount_ids, platforms
+from buildkit_tasks.engine import cache_records
+from buildkit_tasks.engine.cache_records import Chosen, Record, Selection
 from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import Project, discover
 
 from . import mark as cache_mark
-from . import records as cache_records
 from . import rescue
 from .look import declared, records, seconds
-from .records import Chosen, Record, Selection
 
 #: Records per prune call: their ids form one filter, which must fit on a command line.
 AT_ONCE = 200

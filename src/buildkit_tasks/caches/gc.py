@@ -8,10 +8,10 @@ import re
 import tempfile
 from pathlib import Path
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.project.discover import discover
 
 from . import collector

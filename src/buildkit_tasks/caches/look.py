@@ -11,17 +11,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Result, Service
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.engine import cache_records
+from buildkit_tasks.engine.cache_records import Record
 from buildkit_tasks.engine.facts import ANSWER_TIMEOUT
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project, discover
 
-from . import records as cache_records
 from . import view as cache_view
-from .records import Record
 from .view import Cache
 
 #: The first buildx whose `du` speaks JSON; older ones are read from their text.

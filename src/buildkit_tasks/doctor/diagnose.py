@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks import doctor
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import EXIT_CODES, Problem
-from buildkit_tasks.core.session import Session
 
 from . import Check, Facts
 from . import host as doctor_host

@@ -12,12 +12,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.builds import builder_facts
-from buildkit_tasks.builds.builder_facts import Node
+from buildkit_tasks.builders import facts as builder_facts
+from buildkit_tasks.builders.facts import Node
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.shells import enable
 from buildkit_tasks.shells import rc as shellrc

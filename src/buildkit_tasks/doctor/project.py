@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.core import docker, dotenv_disk, dotenv_edit, dotenv_text, run
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dotenv import disk as dotenv_disk
+from buildkit_tasks.dotenv import edit as dotenv_edit
+from buildkit_tasks.dotenv import text as dotenv_text
 from buildkit_tasks.images import bases as image_flow
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.images import names as image_names

@@ -7,11 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.caches import records as cache_records
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.engine import cache_records
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.project.discover import discover
 from buildkit_tasks.shells import enable

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Workspace
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.project import sources
 from buildkit_tasks.registry.names import printable
 

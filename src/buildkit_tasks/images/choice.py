@@ -9,9 +9,9 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.model import Engine
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import reachable

@@ -6,10 +6,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import host, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
-from buildkit_tasks.core.session import Session
 
 #: Architectures as QEMU names them.
 NAMES = {"amd64": "x86_64", "arm64": "aarch64"}

@@ -16,11 +16,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import apt, docker, host, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Engine
 from buildkit_tasks.core.progress import Decoder, Progress
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.engine import install as engine_install
 

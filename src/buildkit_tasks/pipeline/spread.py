@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from buildkit_tasks.builds import outputs
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildRequest
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.project.discover import Project
 
 Build = Callable[[Session, Project, BuildRequest], BuildOutcome]

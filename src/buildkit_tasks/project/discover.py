@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.config import root as project_root
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
-from buildkit_tasks.core import root as project_root
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Result, Workspace
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.engine import facts as engine_facts
 
 from . import compose, compose_words

@@ -7,9 +7,9 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
+from buildkit_tasks.config.root import compose_files, find_root
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.root import compose_files, find_root
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.core.world import World
 
 from . import rc as shellrc

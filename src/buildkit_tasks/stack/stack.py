@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Command, Result, Workspace
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.pipeline import build as pipeline

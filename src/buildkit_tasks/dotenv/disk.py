@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .dotenv_text import MAX_BYTES, Refused, decode, encode
-from .errors import Problem
+from buildkit_tasks.core.errors import Problem
+
+from .text import MAX_BYTES, Refused, decode, encode
 
 #: Seconds after which a wait is reported, and after which it ends.
 REPORT_AFTER, GIVE_UP_AFTER = 2.0, 30.0

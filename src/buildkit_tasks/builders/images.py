@@ -14,10 +14,10 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.images import fetch as image_fetch
 from buildkit_tasks.images import names as image_names
 from buildkit_tasks.images.choice import ids
@@ -25,7 +25,7 @@ from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry.client import Client
 from buildkit_tasks.registry.names import Digest, RegistryError, Tag
 
-from .builder_facts import Builder
+from .facts import Builder
 
 
 def sources(session: Session, engine: Engine, found: Builder, names: Iterable[str], *, make: bool) -> dict[str, str]:

@@ -7,13 +7,16 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from . import dotenv_disk, dotenv_mask, dotenv_text
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.report import Report
+from buildkit_tasks.core.world import World
+from buildkit_tasks.dotenv import disk as dotenv_disk
+from buildkit_tasks.dotenv import mask as dotenv_mask
+from buildkit_tasks.dotenv import text as dotenv_text
+
 from . import root as project_root
-from .errors import Problem
-from .report import Report
 from .settings import Settings
 from .settings_load import Loaded, Origin, load
-from .world import World
 
 
 class Session:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Engine
-from buildkit_tasks.core.session import Session
 
-from . import builder_facts
-from .builder_facts import Builder, Node
+from . import facts as builder_facts
+from .facts import Builder, Node
 
 #: Seconds a node may take to answer. buildx itself waits 20 s, and a build on two hung nodes 40 s.
 PATIENCE = 5.0
@@ -184,7 +184,7 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
         if not _HUNG_UP.search(said):
             break
         # it is up, but hung up before buildx read its reason
-        from . import builder_handshake
+        from . import handshake as builder_handshake
 
         if own := builder_handshake.reason(_place(session) / "instances" / name, node.name, PATIENCE):
             said = own
