@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run, units
+from buildkit_tasks.core import buildx, run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockerfiles import mount_ids, platforms
 from buildkit_tasks.engine import cache_records
@@ -97,7 +97,7 @@ def _clear_unlisted(session: Session, builder: str, confirm: str) -> None:
     what = "the whole build cache of every project on this builder will be deleted; the builder cannot list it"
     agreed = session.report.typed(what, "everything", confirm)
     if agreed:
-        run.check(session.world, docker.remove_all_cache(session.root, builder))
+        run.check(session.world, buildx.remove_all_cache(session.root, builder))
         cache_mark.forget(session)
     _answer(session, {"selected": [], "held": [], "freed": None, "dry_run": False})
     session.report.say("cleared the build cache" if agreed else "nothing was changed")
@@ -132,7 +132,7 @@ def delete(
         going = [r for r in going if r.is_mount]
     for at in range(0, len(going), AT_ONCE):
         ids = [r.id for r in going[at : at + AT_ONCE]]
-        run.check(session.world, docker.remove_cache_record(session.root, *ids, builder=builder))
+        run.check(session.world, buildx.remove_cache_record(session.root, *ids, builder=builder))
     left = {r.id for r in records(session, project.engine, builder)}
     return [r for r in asked if r.id not in left], [r for r in asked if r.id in left]
 

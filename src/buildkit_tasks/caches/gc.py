@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import buildx, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.project.discover import discover
@@ -68,7 +68,7 @@ def propose(session: Session, *, keep: str = "", builder: str = "", write: bool 
 
 def inspect(session: Session, builder: str = "") -> Collector:
     """The builder's own rules. Raises `Problem` bad-argument if the builder does not exist."""
-    result = run.capture(session.world, docker.builder_details(session.root, builder))
+    result = run.capture(session.world, buildx.builder_details(session.root, builder))
     if result.code != 0:
         raise Problem(
             "bad-argument",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import compose_cli, docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
 from buildkit_tasks.dockerfiles import syntax
@@ -67,7 +67,7 @@ def _ports(session: Session, space: Workspace) -> tuple[PortUse, ...]:
     if not busy:
         return ()
     root = session.root
-    listed = run.capture(session.world, docker.containers(root, space.compose_files)).stdout.strip()
+    listed = run.capture(session.world, compose_cli.containers(root, space.compose_files)).stdout.strip()
     rows = json.loads(listed) if listed.startswith("[") else [json.loads(x) for x in listed.splitlines() if x]
     running = {r.get("Service") for r in rows if r.get("State") == "running"}
     raw = None
@@ -76,7 +76,9 @@ def _ports(session: Session, space: Workspace) -> tuple[PortUse, ...]:
         if port.service in running:
             continue
         if raw is None:
-            raw = json.loads(run.capture(session.world, docker.raw_config(root, space.compose_files)).stdout or "{}")
+            raw = json.loads(
+                run.capture(session.world, compose_cli.raw_config(root, space.compose_files)).stdout or "{}"
+            )
         other = run.capture(session.world, docker.publishing(root, port.published)).stdout.split()
         who = f"container {other[0]}" if other else ports.holder(port.published) or "another program"
         found.append(PortUse(port.service, port.published, who, ports.variable(raw, port.service, port.target)))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import apt, docker, host, run
+from buildkit_tasks.core import apt, buildx, docker, host, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Engine
 from buildkit_tasks.core.progress import Decoder, Progress
@@ -253,7 +253,7 @@ def _solve(session: Session, facts: Engine, place: Path, definition: Mapping[str
             for line in _news(progress, told):
                 session.report.say(f"  {line} ({session.world.clock() - began:.0f} s)")
 
-    bake = docker.bake(place, definition, place / "metadata.json")
+    bake = buildx.bake(place, definition, place / "metadata.json")
     # The engine's own builder: an image made by another one would have to be loaded first.
     own = Command(bake.argv, bake.cwd, (*bake.env, ("BUILDX_BUILDER", facts.context)), bake.stdin)
     session.report.say(f"  {usual}")
