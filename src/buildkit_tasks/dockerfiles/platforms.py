@@ -9,9 +9,9 @@ from difflib import get_close_matches
 
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Engine
+from buildkit_tasks.dockerfiles.stages import Stage
 
 from .document import Dockerfile
-from .syntax import Stage
 
 #: What emulation costs, measured once: a small crate took 119.8 s under QEMU, 11.2 s cross-compiled.
 EMULATION_PRICE = "about ten times as long (a small crate: 119.8 s instead of 11.2 s)"

@@ -24,7 +24,7 @@ from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.engine import install as engine_install
 
 from . import names as image_names
-from .choice import decide, local
+from .choice import local
 from .names import Recipe
 
 SUITE = "bookworm"
@@ -285,31 +285,8 @@ def _news(progress: Progress, told: set[str]) -> Iterator[str]:
             yield f"{vertex.name.partition(']')[0].lstrip('[').split()[0] if ']' in vertex.name else 'image'}: stored"
 
 
-def table(session: Session, facts: Engine, refs: Sequence[str], *, again: bool = False) -> list[dict[str, object]]:
-    """A row per reference: what is used, where it comes from, its id and size (bytes) where the engine has it."""
-    decisions = decide(session, facts, refs, again=again)
-    details = _details(session, [d.use for d in decisions.values()])
-    rows: list[dict[str, object]] = []
-    for decision in decisions.values():
-        found: Mapping[str, object] = details.get(decision.use, {})
-        recipe = image_names.recipe_for(decision.reference)
-        made_by = recipe_hash(recipe) if recipe else ""
-        old = decision.source == "offline" and bool(found) and found.get("recipe") != made_by
-        rows.append(
-            {
-                "reference": decision.reference,
-                "source": decision.source,
-                "use": decision.use,
-                "id": found.get("id", ""),
-                "bytes": found.get("bytes", 0),
-                "recipe": recipe.stage if recipe else "",
-                "outdated": old,
-            }
-        )
-    return rows
-
-
-def _details(session: Session, names: Sequence[str]) -> dict[str, dict[str, object]]:
+def details(session: Session, names: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Id, bytes and recipe of those images that the engine has, by the name that was asked for."""
     result = run.capture(session.world, docker.image_details(session.root, names))
     found: dict[str, dict[str, object]] = {}
     for line in result.stdout.splitlines():
@@ -322,38 +299,9 @@ def _details(session: Session, names: Sequence[str]) -> dict[str, dict[str, obje
     return found
 
 
-def print_result(session: Session, rows: Sequence[Mapping[str, object]]) -> None:
-    """The answer of `invoke images`."""
-    if session.report.json_only:
-        session.report.envelope({"images": list(rows)})
-        return
-    where = {
-        "local": "in the engine",
-        "registry": "registry",
-        "mirror": "mirror",
-        "offline": "Debian packages",
-        "none": "nowhere",
-    }
-    session.report.table(
-        ("image", "comes from", "used", "id", "size"),
-        [
-            (
-                str(r["reference"]),
-                where[str(r["source"])] + (" (older recipe)" if r["outdated"] else ""),
-                str(r["use"]) if r["use"] != r["reference"] else "as it is",
-                str(r["id"]).removeprefix("sha256:")[:12] or "not here yet",
-                f"{r['bytes'] / 1e6:.0f} MB" if isinstance(r["bytes"], int) and r["bytes"] else "-",
-            )
-            for r in rows
-        ],
-    )
-    if any(r["source"] == "offline" and (r["outdated"] or not r["id"]) for r in rows):
-        session.report.say("to make or renew images from packages: invoke images.build")
-
-
 def renew(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: bool = False) -> None:
     """Build those that are absent or made by an older recipe; with `force` all of them."""
-    have = _details(session, [r.image for r in recipes])
+    have = details(session, [r.image for r in recipes])
     right = local(session, facts, have)
     due = [r for r in recipes if force or r.image not in right or have[r.image].get("recipe") != recipe_hash(r)]
     for recipe in recipes:
