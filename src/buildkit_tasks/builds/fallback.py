@@ -209,7 +209,9 @@ def _copy_manifests(root: Path, to: Path) -> tuple[str, ...]:
         try:
             content = tomllib.loads(manifest.read_text("utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise Problem("compile-failed", f"{manifest} is no TOML: {error}.", hint="correct the file") from error
+            raise Problem(
+                "compile-failed", f"{manifest} is not valid TOML: {error}.", hint="correct the file"
+            ) from error
         place = to / inside
         place.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(manifest, place / "Cargo.toml")

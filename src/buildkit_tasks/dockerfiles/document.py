@@ -43,7 +43,7 @@ class Dockerfile:
 
     @classmethod
     def read(cls, data: bytes | str) -> Dockerfile:
-        """Parse it. Any bytes will do: what is no Dockerfile has no stages, and BuildKit says what is wrong with it."""
+        """Parse it. Any bytes will do: what is not a Dockerfile has no stages, and BuildKit reports the error."""
         text = data if isinstance(data, str) else data.decode("utf-8", "surrogateescape")
         return cls(text, tuple(syntax.instructions(text)))
 

@@ -27,7 +27,7 @@ def mounts(text: str) -> tuple[Mount, ...]:
 
 
 def run_mounts(item: Instruction) -> tuple[Mount, ...]:
-    """The `--mount`s of one instruction, each with the line it stands on; none where it is no RUN."""
+    """The `--mount`s of one instruction, each with the line it stands on; none if it is not a RUN."""
     if item.keyword != "RUN":
         return ()
     found = []

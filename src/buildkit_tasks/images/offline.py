@@ -48,7 +48,7 @@ _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY"
 def build(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: bool = False) -> None:
     """Build these images, under our own names, into the engine. Asks before it installs debootstrap or uses sudo.
 
-    Problems: image-unavailable (the packages cannot be had), consent-missing, root-needed.
+    Problems: image-unavailable (the packages are not available), consent-missing, root-needed.
     """
     began = session.world.clock()
     with _workplace(session) as place:
@@ -193,14 +193,14 @@ def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source, arch
         raise Problem("consent-missing", "Without debootstrap no base image can be made.", hint="run it again")
     host.rights(world, "run debootstrap")
     report.say(f"  Debian 12 from {apt.without_credentials(main)[0].uri} (debootstrap, usually under a minute)")
-    began, told, kept = world.clock(), "", b""
+    began, current, kept = world.clock(), "", b""
 
     def hear(chunk: bytes) -> None:
-        nonlocal told, kept
+        nonlocal current, kept
         kept = (kept + chunk)[-4000:]
         for verb in ("Retrieving", "Extracting", "Unpacking", "Configuring"):
-            if f"I: {verb} ".encode() in chunk and verb != told:
-                told = verb
+            if f"I: {verb} ".encode() in chunk and verb != current:
+                current = verb
                 report.say(f"    {verb.lower()} packages ({world.clock() - began:.0f} s)")
 
     script = host.as_root(
@@ -239,13 +239,13 @@ def _debootstrap(session: Session, keyring: str) -> None:
 
 def _solve(session: Session, facts: Engine, place: Path, definition: Mapping[str, Any], usual: str) -> None:
     progress, decoder = Progress(), Decoder()
-    told: set[str] = set()
+    printed: set[str] = set()
     began = session.world.clock()
 
     def hear(chunk: bytes) -> None:
         for status in decoder.feed(chunk):
             progress.update(status)
-            for line in _news(progress, told):
+            for line in _news(progress, printed):
                 session.report.say(f"  {line} ({session.world.clock() - began:.0f} s)")
 
     bake = buildx.bake(place, definition, place / "metadata.json")
@@ -265,18 +265,18 @@ def _solve(session: Session, facts: Engine, place: Path, definition: Mapping[str
 
 
 def remedy(log: Sequence[str]) -> str:
-    """What mends a build of base images that broke with these last lines. Pure."""
+    """The hint for a build of base images that failed with these last lines. Pure."""
     if any(line.startswith("go: ") for line in log) and not any(line.startswith("E: ") for line in log):
         return "have a Go module proxy that answers, or name yours: export GOPROXY=https://…; then the same again"
     return "check that apt works on this machine: apt-get update; then: invoke images.build"
 
 
-def _news(progress: Progress, told: set[str]) -> Iterator[str]:
+def _news(progress: Progress, printed: set[str]) -> Iterator[str]:
     """Steps worth a line that ended since the last call: installed packages, and images as they are stored."""
     for digest, vertex in progress.vertexes.items():
-        if vertex.completed is None or vertex.error or digest in told:
+        if vertex.completed is None or vertex.error or digest in printed:
             continue
-        told.add(digest)
+        printed.add(digest)
         stage = re.match(r"\[(?:\S+ )?(\S+) \d+/\d+\] RUN", vertex.name)
         if stage and not vertex.cached:
             yield _DONE.get(stage[1], f"{stage[1]}: packages installed")
