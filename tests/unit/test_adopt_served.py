@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.adopt import bookworm, look, tree
 from buildkit_tasks.adopt import files as adopted
+from buildkit_tasks.recipes import bookworm
+from buildkit_tasks.survey import look, tree
 from tests.support import repositories
 from tests.support.repositories_served import CASES, SHAPES
 

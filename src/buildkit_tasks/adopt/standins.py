@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.images import names as image_names
+from buildkit_tasks.recipes import bookworm, dockerfile
 from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import reachable
-
-from . import bookworm, dockerfile
-from .finding import Finding, Note
+from buildkit_tasks.survey.finding import Finding, Note
 
 #: What `--images` takes.
 MODES = ("auto", "keep", "bookworm")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.config.session import Session
 
 from .edge import reported, task
 
@@ -69,6 +69,7 @@ def create(
     """Create a builder or add a node to one, check that it answers, and warm it from the shared cache."""
     from buildkit_tasks.builders import create as builder_create
     from buildkit_tasks.dockerfiles.platforms import named
+    from buildkit_tasks.pipeline import new_node
 
     wanted = builder_create.NewNode(
         builder=name,
@@ -82,7 +83,7 @@ def create(
         config=config,
         append=append,
     )
-    builder_create.create(session, wanted, plan=plan, use=use)
+    new_node.add(session, wanted, plan=plan, use=use)
 
 
 @task(help={"name": NAME})

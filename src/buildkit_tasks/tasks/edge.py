@@ -12,9 +12,9 @@ from typing import Any
 import invoke.tasks
 from invoke.exceptions import Exit
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.report import Report
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.core.world import World
 
 #: What a letter means, in every task that has the flag. Invoke would take the first free letter of each flag, so that

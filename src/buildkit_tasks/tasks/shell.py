@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.config.session import Session
 
 from .edge import reported, task
 
