@@ -17,12 +17,14 @@ from buildkit_tasks.core.errors import Problem
 class Flags:
     """A task's flags, as typed, and whether each takes a value; the one that words without a flag belong to.
 
-    `foreign`: the task is not ours, what follows it is handed on as it is.
+    `positions`: how many words it takes by position, as Invoke counts them. `foreign`: the task is not ours, what
+    follows it is handed on as it is.
     """
 
     takes_value: Mapping[str, bool]
     word: str = ""
     optional: frozenset[str] = frozenset()
+    positions: int = 0
     foreign: bool = False
 
 
@@ -41,7 +43,9 @@ def tasks(namespace: Collection) -> dict[str, Flags]:
         listed = word and context.flags[word].kind is list
         foreign = not namespace[context.name].__module__.startswith(__package__)
         for name in filter(None, (context.name, *context.aliases)):
-            found[name] = Flags(takes, word if listed and word == "--service" else "", optional, foreign)
+            found[name] = Flags(
+                takes, word if listed and word == "--service" else "", optional, len(context.positional_args), foreign
+            )
     return found
 
 
@@ -70,13 +74,13 @@ def rewrite(words: Sequence[str], known: Mapping[str, Flags], command: str = "bu
             raise _unknown("task", first, known, f"{command} --list")
         return list(words)
     done = list(words[:at])
-    current, name = Flags({}), ""
+    current, name, given = Flags({}), "", 0
     rest = list(words[at:])
     while rest:
         word = rest.pop(0)
         flag, equals, _ = word.partition("=")
         if word in known:
-            current, name = known[word], word
+            current, name, given = known[word], word, 0
             done.append(word)
         elif current.foreign:
             done.append(word)
@@ -89,7 +93,7 @@ def rewrite(words: Sequence[str], known: Mapping[str, Flags], command: str = "bu
                 raise _unknown("flag", flag, current.takes_value, f"{command} {name} --help")
             done.append(word)
             if current.takes_value[flag] and not equals and flag not in current.optional:
-                done.append(_value(rest, flag, f"{command} {name}"))
+                done.append(_value(rest, flag, current, f"{command} {name}"))
         elif word.startswith("-") and len(word) > 1:
             short = word[:2]
             if short == "-d" and name == "up":
@@ -98,7 +102,10 @@ def rewrite(words: Sequence[str], known: Mapping[str, Flags], command: str = "bu
                 raise _unknown("flag", short, current.takes_value, f"{command} {name} --help")
             done.append(word)
             if current.takes_value[short] and len(word) == 2 and short not in current.optional:
-                done.append(_value(rest, short, f"{command} {name}"))
+                done.append(_value(rest, short, current, f"{command} {name}"))
+        elif given < current.positions:
+            given += 1
+            done.append(word)
         elif current.word:
             done += [current.word, word]
         else:
@@ -106,9 +113,9 @@ def rewrite(words: Sequence[str], known: Mapping[str, Flags], command: str = "bu
     return done
 
 
-def _value(rest: list[str], flag: str, task: str) -> str:
-    """The value of a flag: the next word, which is not another flag."""
-    if not rest or (rest[0].startswith("--") and len(rest[0]) > 2):
+def _value(rest: list[str], flag: str, flags: Flags, task: str) -> str:
+    """The value of a flag: the next word, which is not another flag of the task."""
+    if not rest or rest[0].partition("=")[0] in flags.takes_value:
         raise Problem("bad-argument", f"{task} {flag} needs a value.", hint=f"{task} --help")
     return rest.pop(0)
 
