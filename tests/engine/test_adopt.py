@@ -133,6 +133,7 @@ def test_adopted_and_started_without_a_manual_step(repository: Repository) -> No
     assert prints.replace(old.strip('"'), new.strip('"')) in repository.type("logs", service).out
     assert (done := repository.type("verify")).code == 0, done.all
     assert repository.type("init", "--check").code == 0
+    assert "adopted" in repository.type("doctor").out
     assert repository.type("down", "--yes").code == 0
     # leaving
     assert "Downloaded" not in repository.plain_build(service)
