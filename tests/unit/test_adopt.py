@@ -184,6 +184,18 @@ def test_a_compose_file_that_builds_nothing_gets_what_the_dockerfile_ships(
     assert any(n.where == f"service {service}" for n in written.notes)
 
 
+def test_an_image_of_the_repository_s_name_is_the_program_s_only_where_it_ships_one(tmp_path: Path) -> None:
+    files = {n: t for n, t in repositories.fleet().items() if n not in ("compose.yaml", "Dockerfile")}
+    for name in ("billing", "orders"):
+        files[f"docker/{name}/Dockerfile"] = (
+            f"FROM rust:1 AS b\nCOPY . .\nRUN cargo build --release --bin {name}\nFROM debian:bookworm-slim\n"
+            f"COPY --from=b /target/release/{name} /bin/{name}\n"
+        )
+    files["compose.yaml"] = "services:\n  main:\n    image: shop/orders:1\n  other:\n    image: shop/fleet:1\n"
+    finding, _ = adopt(tmp_path / "fleet", files)
+    assert [(s.name, s.binary) for s in finding.services] == [("billing", "billing"), ("main", "orders")]
+
+
 def test_a_single_stage_gets_a_slim_image_and_says_so(tmp_path: Path) -> None:
     _, written = adopt(tmp_path / "blog", repositories.onestage())
     text = written.texts["docker/Dockerfile"]

@@ -154,6 +154,33 @@ def test_a_line_is_kept_or_put_in_our_words(tmp_path: Path, dockerfile: str, exp
     assert expected in text, text
 
 
+@pytest.mark.parametrize(
+    ("dockerfile", "expected", "open_notes"),
+    [
+        ("FROM debian:bookworm-slim\nCOPY ./out/app_$TARGETARCH /bin/app\n", TAKEN + "/bin/app", []),
+        (
+            "FROM gcr.io/distroless/cc\nARG TARGETPLATFORM\nWORKDIR /srv\n"
+            "COPY --chmod=0755 binaries/$TARGETPLATFORM/app .\nCOPY static ./static\n",
+            "COPY --from=compile --chmod=0755 /out/${CACHE_SCOPE}/${BIN}/bin/service /srv/app",
+            [],
+        ),
+        (
+            "FROM debian:bookworm-slim\nCOPY target/release/app-linux-x86_64 /usr/bin/\nCOPY out/empty /data\n",
+            TAKEN + "/usr/bin/app",
+            ["out/empty is not in the repository"],
+        ),
+    ],
+)
+def test_a_program_that_was_compiled_before_is_compiled_now(
+    tmp_path: Path, dockerfile: str, expected: str, open_notes: list[str]
+) -> None:
+    text, notes = derived(tmp_path, dockerfile)
+    assert expected in text, text
+    assert "ARG RUST_IMAGE=rust:1-bookworm" in text
+    assert len(notes) == len(open_notes)
+    assert all(wanted in note for wanted, note in zip(open_notes, notes, strict=True))
+
+
 def test_a_front_end_that_cargo_embeds_is_built_before_and_put_into_its_sources(tmp_path: Path) -> None:
     text, notes = derived(
         tmp_path,

@@ -54,7 +54,7 @@ def images(finding: Finding) -> tuple[str, ...]:
         taken = service.recipe
         if service.adopted or taken is None:
             continue
-        found.setdefault(dockerfile.rust_image(taken.toolchain))
+        found.setdefault(dockerfile.rust_image(taken.toolchain) if taken.toolchain else dockerfile.RUST)
         stages = (*taken.side, *taken.final)
         names = {s.name for s in taken.stages}
         found.update(dict.fromkeys(s.base for s in stages if s.base.lower() not in names))

@@ -69,6 +69,7 @@ def _is_in(path: str, workspace: Workspace) -> bool:
 
 def _toolchain(services: Sequence[Service]) -> tuple[str, list[Note]]:
     """The image to compile in: the one that most services had."""
+    services = [s for s in services if s.recipe and s.recipe.toolchain]
     wanted = [rust_image(s.recipe.toolchain) for s in services if s.recipe]
     if not wanted:
         return RUST, []

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
-from buildkit_tasks.survey import install, recipe
+from buildkit_tasks.survey import install, prebuilt, recipe
 from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
 from buildkit_tasks.survey.tree import Tree
@@ -98,12 +98,18 @@ class _Writer:
             self.lines.append(recipe.line(item).text)
 
     def _from_context(self, item: Instruction, copy: Copy) -> None:
+        if self.taken.kind == prebuilt.KIND and (name := prebuilt.program(copy, self.binaries)):
+            self._program(copy, name, posixpath.join(posixpath.dirname(copy.sources[0]), name))
+            return
         base = self.service.context
         remote = [s for s in copy.sources if "://" in s or s.startswith("<<")]
         sources = [
             s if s in remote else posixpath.normpath(posixpath.join(base, s.lstrip("/") or ".")) for s in copy.sources
         ]
         for source in sources:
+            plain = re.split(r"[$*?\[]", source, maxsplit=1)[0]
+            if self.taken.kind == prebuilt.KIND and plain == source and not self.files.exists(source):
+                self.note(item, f"{source} is not in the repository: it has to be there before this is built")
             if source not in remote:
                 self.context.setdefault(re.split(r"[$*?\[]", source, maxsplit=1)[0].rstrip("/") or ".", None)
         if base == ".":

@@ -10,7 +10,7 @@ from typing import Any
 
 from buildkit_tasks.core.errors import Problem
 
-from . import recipe
+from . import prebuilt, recipe
 from .cargo import CargoWorkspace
 from .finding import LeftAlone, Note, Service
 from .tree import Tree
@@ -57,9 +57,10 @@ def beside(
     """
     found: list[Service] = []
     notes: list[Note] = []
-    for service in _of_dockerfiles(files, spaces, look):
+    shipped = _of_dockerfiles(files, spaces, look)
+    for service in shipped:
         path = service.recipe.path if service.recipe else ""
-        published = _published(service.binary, files, there)
+        published = _published(service.binary, files if len(shipped) == 1 else None, there)
         if published and not any(s.name == published for s in found):
             image = there[published]["image"]
             found.append(replace(service, name=published))
@@ -74,9 +75,10 @@ def beside(
     return found, notes
 
 
-def _published(binary: str, files: Tree, there: Mapping[str, Any]) -> str:
-    """The one service that starts an image of the program's or the repository's name; empty where that is not clear."""
-    names = {word(binary), word(files.root.name)}
+def _published(binary: str, files: Tree | None, there: Mapping[str, Any]) -> str:
+    """The one service that starts an image of the program's name, or of the repository's where that ships one program;
+    empty where that is not clear."""
+    names = {word(binary), *([word(files.root.name)] if files else [])}
     found = [
         str(name)
         for name, entry in there.items()
@@ -97,7 +99,7 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
         if ASIDE.search(path) or path.endswith(".dockerignore"):
             continue
         for context in dict.fromkeys((".", posixpath.dirname(path) or ".", *(s.directory for s in spaces))):
-            if not _fits(files, path, context):
+            if not _fits(files, path, context) and not (context == "." and _copies_a_program(files, spaces, path)):
                 continue
             name = word(files.root.name) if "/" not in path else word(posixpath.basename(posixpath.dirname(path)))
             build = {"context": context, "dockerfile": posixpath.relpath(path, context)}
@@ -106,6 +108,12 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
                 found[service.binary] = replace(service, name=word(service.binary))
                 break
     return list(found.values())
+
+
+def _copies_a_program(files: Tree, spaces: Sequence[CargoWorkspace], path: str) -> bool:
+    """Whether a Dockerfile copies a program that was compiled before: what it copies need not be there."""
+    binaries = {name for space in spaces for name in space.binaries}
+    return prebuilt.read(path, files.text(path), {}, "", binaries) is not None
 
 
 def _fits(files: Tree, path: str, context: str) -> bool:

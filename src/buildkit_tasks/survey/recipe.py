@@ -135,6 +135,21 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "") -> Rec
     )
 
 
+def stages_of(path: str, text: str, args: Mapping[str, str], target: str, kind: str) -> Recipe | None:
+    """A Dockerfile that compiles nothing, as a recipe: its final stages, and those that they copy from."""
+    header, found = _stages(text, args)
+    if not found or any(s.compiles for s in found):
+        return None
+    by_name = {stage.name: stage for stage in found}
+    final = tuple(_chain(by_name.get(target.lower()) or found[-1], by_name))[::-1]
+    needed = _inputs(final, by_name)
+    kept = {a.name for s in found if s.name in needed for a in _chain(s, by_name)} - {s.name for s in final}
+    side = tuple(s for s in found if s.name in kept)
+    values = {**syntax_defaults(text), **args}
+    asked = Cargo(profile="release")
+    return Recipe(path, kind, found, final, side, (), "", final[0].base, asked, values, header)
+
+
 def syntax_defaults(text: str) -> dict[str, str]:
     """Defaults of the ARGs of a Dockerfile and plain values of its ENVs, the first of a name."""
     found: dict[str, str] = {}
