@@ -13,6 +13,7 @@ from buildkit_tasks.images import names as image_names
 from buildkit_tasks.recipes import bookworm, dockerfile
 from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import reachable
+from buildkit_tasks.survey import recipe
 from buildkit_tasks.survey.finding import Finding, Note
 
 #: What `--images` takes.
@@ -57,7 +58,8 @@ def images(finding: Finding) -> tuple[str, ...]:
         found.setdefault(dockerfile.rust_image(taken.toolchain) if taken.toolchain else dockerfile.RUST)
         stages = (*taken.side, *taken.final)
         names = {s.name for s in taken.stages}
-        found.update(dict.fromkeys(s.base for s in stages if s.base.lower() not in names))
+        wanted = [name for s in stages for name in (s.base, *recipe.sources(s))]
+        found.update(dict.fromkeys(name for name in wanted if name.lower() not in names and not name.isdigit()))
     return tuple(name for name in found if name and name != "scratch" and "$" not in name)
 
 
