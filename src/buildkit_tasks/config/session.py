@@ -87,5 +87,12 @@ class Session:
     def state(self) -> Path:
         """This checkout's state directory, made on first use. Anything in it may be deleted at any time."""
         path = project_root.state_dir(self.world, self.root)
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise Problem(
+                "system-refused",
+                f"{path} cannot be created: {error.strerror}.",
+                hint="export XDG_STATE_HOME=DIRECTORY    (one that you can write to)",
+            ) from error
         return path
