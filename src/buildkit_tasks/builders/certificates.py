@@ -14,8 +14,6 @@ from buildkit_tasks.core.errors import Problem
 #: Names of hosts: https://www.rfc-editor.org/rfc/rfc1123#section-2.1
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
-    r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
-)
 
 #: Directories beside those of the hosts.
 _OURS = ("authority", "client")
