@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.recipes import carried
+from buildkit_tasks.survey.finding import Finding, Note
+from buildkit_tasks.survey.recipe import Recipe
 
-from . import carried
 from .disk import Change
-from .finding import Finding, Note
-from .recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def finish(session: Session, outcome: Outcome, *, dry_run: bool, checked: bool =
         _finish_check(session, outcome)
         return
     if dry_run or not outcome.changes:
-        tell(session, outcome)
+        show(session, outcome)
     if not outcome.changes:
         report.say("nothing to change: everything is as this version would write it")
     elif dry_run:
@@ -67,7 +67,7 @@ def _finish_check(session: Session, outcome: Outcome) -> None:
         session.report.say("nothing is missing: next, buildkit-tasks build")
 
 
-def tell(session: Session, outcome: Outcome) -> None:
+def show(session: Session, outcome: Outcome) -> None:
     """Print a finding and its diff."""
     report = session.report
     finding = outcome.finding

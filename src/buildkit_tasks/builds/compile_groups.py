@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from buildkit_tasks.config.settings import Build, Settings
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Service
-from buildkit_tasks.core.settings import Build, Settings
 from buildkit_tasks.dockerfiles.document import BINARIES, PROGRAMS, Dockerfile, Needs
 
 
@@ -80,7 +80,7 @@ def arguments(
         raise Problem(
             "bad-argument",
             f"{service.dockerfile} has no `ARG REBUILD`, so --no-cache has no safe way to run its steps again.",
-            causes=["docker's own --no-cache would also throw away the cache mounts (moby/buildkit#4250)"],
+            causes=["docker's own --no-cache would also delete the cache mounts (moby/buildkit#4250)"],
             hint="add `ARG REBUILD` before the compile step",
         )
     ours = {

@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from buildkit_tasks.builders.facts import Builder
+from buildkit_tasks.config.settings import Settings
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Engine, Service
-from buildkit_tasks.core.settings import Settings
-
-from .builder_facts import Builder
 
 
 def destination(
@@ -62,7 +61,7 @@ def layer_caches(targets: Mapping[str, dict[str, Any]], settings: Settings, writ
             if not re.match(r"type=[a-z0-9]+(,|$)", one):
                 raise Problem(
                     "settings-invalid",
-                    f"{name} = {one!r} is no layer cache.",
+                    f"{name} = {one!r} is not a layer cache.",
                     hint="for example type=registry,ref=HOST/PATH:layers,mode=max",
                 )
     for key, target in targets.items():

@@ -13,12 +13,12 @@ from buildkit_tasks.core.report import Report
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-#: Plain output tells the number of crates each time this many more are done.
+#: Plain output prints the number of crates each time this many more are done.
 CRATES_PER_LINE = 25
 
 
 class View(Protocol):
-    """Told of every batch of new log lines."""
+    """Called with every batch of new log lines."""
 
     def update(self, lines: Sequence[str]) -> None:
         """Show what is new."""
@@ -36,7 +36,7 @@ class Plain:
 
     def __init__(self, report: Report, progress: Progress, *, verbatim: bool = False) -> None:
         self.report, self.progress, self.verbatim = report, progress, verbatim
-        self.told: set[str] = set()
+        self.printed: set[str] = set()
         self.crates = 0
 
     def update(self, lines: Sequence[str]) -> None:
@@ -45,8 +45,8 @@ class Plain:
             for line in lines:
                 self.report.say(line)
         for digest, vertex in self.progress.vertexes.items():
-            if vertex.completed and digest not in self.told and not vertex.internal:
-                self.told.add(digest)
+            if vertex.completed and digest not in self.printed and not vertex.internal:
+                self.printed.add(digest)
                 if not vertex.cached and not vertex.cancelled:
                     how = "failed" if vertex.error else f"{vertex.seconds or 0:.1f} s"
                     self.report.say(f"  {_short(vertex.name)}: {how}")
@@ -115,7 +115,7 @@ def headline(plan: BuildPlan) -> str:
 
 
 def summary(report: Report, outcome: BuildOutcome) -> None:
-    """What a finished build did, as the last lines of the story."""
+    """What a finished build did, as the last lines of output."""
     for target in outcome.targets:
         state = "new" if target.changed else "unchanged"
         report.say(f"  {target.image}  {state}  {target.digest[:19]}", style="green" if target.changed else "dim")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from buildkit_tasks.builds import builder_choice, fallback, plan_words
+from buildkit_tasks.builders import choice as builder_choice
+from buildkit_tasks.builds import fallback, plan_words
 from buildkit_tasks.builds import view as build_view
 from buildkit_tasks.builds.building import execute, prepare
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.project.discover import Project, discover, files_found
 
@@ -32,7 +33,7 @@ def build_project(session: Session, project: Project, request: BuildRequest) -> 
 def build_here(session: Session, project: Project, request: BuildRequest) -> BuildOutcome:
     """Build on the session's builder: the shared cache before and after, the budget last.
 
-    A node that is lost on the way is gone round, once.
+    If a node goes down, the build continues without it, once.
     """
     decided = prepare(session, project, request)
     try:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from buildkit_tasks.builds import manifest
 from buildkit_tasks.builds.manifest import Difference
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.project import compose, sources
 from buildkit_tasks.project.discover import discover
 
@@ -36,7 +36,7 @@ class Verdict:
 
 
 def verify(session: Session, services: Sequence[str]) -> None:
-    """Compare and tell. Raises `Problem` verify-failed when an image or a running container is not of this tree."""
+    """Compare and report. Raises `Problem` verify-failed when an image or a running container is not of this tree."""
     project = discover(session, named=services)
     chosen = compose.select(project.workspace, services)
     files = stack.files_in_force(session, project)

@@ -1,0 +1,212 @@
+"""Which builder a build uses, whether its nodes answer, and what replaces a node that is down."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import buildx, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildRequest, Engine
+
+from . import facts as builder_facts
+from .facts import Builder, Node
+
+#: Seconds a node may take to answer. buildx itself waits 20 s, and a build on two hung nodes 40 s.
+PATIENCE = 5.0
+
+#: How often we ask a node that hangs up for its reason.
+ASKED = 5
+_HUNG_UP = re.compile(r"broken pipe|connection reset|\bEOF\b")
+
+
+def _place(session: Session) -> Path:
+    """Where buildx keeps its builders."""
+    home = Path(session.world.env.get("DOCKER_CONFIG") or session.world.home / ".docker")
+    return Path(session.world.env.get("BUILDX_CONFIG") or home / "buildx")
+
+
+def named(session: Session) -> str:
+    """The builder that the setting, BUILDX_BUILDER or `docker buildx use` names; empty for the engine's own."""
+    _ = session.settings  # puts the builder from the settings into the environment
+    if given := session.world.env.get("BUILDX_BUILDER", ""):
+        return "" if given == session.world.env.get("DOCKER_CONTEXT", "default") else given
+    try:
+        # read from the file: asking docker would cost every build 0.1 s, usually for nothing
+        return str(json.loads((_place(session) / "current").read_text("utf-8")).get("Name", "") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def chosen(session: Session) -> Builder:
+    """The builder that a build would use, with its nodes unless it is the engine's own.
+
+    Raises `Problem` builder-missing.
+    """
+    name = named(session)
+    return look(session, name) if name else builder_facts.OWN
+
+
+def ready(session: Session, engine: Engine, request: BuildRequest) -> Builder:
+    """Like `chosen`, but routes around a node that does not answer. Problems: builder-missing, builder-refused."""
+    found = chosen(session)
+    if found.driver != "remote":  # stopped containers and pods are fine: buildx starts them
+        return found
+    dead = _silent(session, found)
+    return go_round(session, engine, found, dead, request) if dead else found
+
+
+def go_round(session: Session, engine: Engine, found: Builder, dead: Sequence[Node], request: BuildRequest) -> Builder:
+    """Use another builder for the rest of this session, and say why: one of its other nodes, else the engine's own."""
+    other, words = engine.context, "this machine's own engine"
+    left = builder_facts.without(found, [node.name for node in dead])
+    node = left.node_for(builder_facts.platforms_for(request, engine, found)[0])
+    if node and there(session, single := builder_facts.child(found.name, node.name)):
+        other, words = single, f"the node {node.name} ({node.endpoint})"
+    lost = ", ".join(f"{node.name} ({node.endpoint})" for node in dead)
+    session.report.warn(f"the builder {found.name} lost {lost}: building on {words}")
+    session.use_builder(other)
+    return look(session, other)
+
+
+def after_failure(session: Session, engine: Engine, name: str, request: BuildRequest, problem: Problem) -> bool:
+    """Whether a build that failed on a builder is worth a retry, on the session's new builder.
+
+    Asks the nodes instead of parsing the failure. Raises `Problem` builder-refused.
+    """
+    if problem.code not in ("build-failed", "image-unavailable", "build-killed"):
+        return False
+    found = look(session, name)
+    if dead := _silent(session, found):
+        go_round(session, engine, found, dead, request)
+        return True
+    if builder_facts.lost("\n".join((*problem.causes, problem.details))):
+        session.report.warn(f"the builder {name} was lost for a moment: building again")
+        return True
+    return False
+
+
+def look(session: Session, name: str) -> Builder:
+    """A builder and the state of its nodes. Raises `Problem` builder-missing."""
+    result = run.capture(session.world, buildx.builder_details(session.root, name), timeout=PATIENCE)
+    found = builder_facts.read_inspect(result.stdout)
+    if found.name:
+        return found
+    if result.code == 124:
+        return _hung(session, name)
+    raise Problem(
+        "builder-missing",
+        f"The builder {name!r} does not exist.",
+        causes=[line for line in result.stderr.strip().splitlines()[-1:] if line],
+        hint="invoke builder    (lists the builders; builder.create creates one; or unset the setting `builder`)",
+    )
+
+
+def _hung(session: Session, name: str) -> Builder:
+    """A builder that did not answer in time: asks each node on its own, if possible, all in parallel.
+
+    buildx reports nothing until its own timeout; its file lists the nodes.
+    """
+    try:
+        kept = json.loads((_place(session) / "instances" / name).read_text("utf-8"))
+        nodes = [(str(item["Name"]), str(item["Endpoint"])) for item in kept["Nodes"]]
+        driver = str(kept["Driver"])
+    except (OSError, ValueError, KeyError, TypeError):
+        nodes, driver = [(name, "")], "remote"
+    silent = tuple(Node(node, endpoint, "inactive", error="no answer") for node, endpoint in nodes)
+    if len(nodes) < 2:
+        return Builder(name, driver, silent)
+
+    def ask(node: Node) -> Node:
+        details = buildx.builder_details(session.root, builder_facts.child(name, node.name))
+        found = builder_facts.read_inspect(run.capture(session.world, details, timeout=PATIENCE).stdout)
+        return found.nodes[0] if found.nodes else node
+
+    with ThreadPoolExecutor(len(silent)) as pool:
+        return Builder(name, driver, tuple(pool.map(ask, silent)))
+
+
+def there(session: Session, name: str) -> bool:
+    """Whether buildx knows a builder; does not ask its nodes."""
+    return (_place(session) / "instances" / name).is_file()
+
+
+def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Builder to its platforms in the setting builders.platforms; "" for platforms without one.
+
+    Raises `Problem` settings-invalid.
+    """
+    wanted: dict[str, str] = {}
+    for word in session.settings.builders.platforms:
+        platform, equals, name = word.partition("=")
+        if not equals or not name or not platform:
+            raise Problem(
+                "settings-invalid",
+                f"builders.platforms: {word!r} does not name a builder.",
+                hint='platforms = ["arm64=NAME"] under [tool.buildkit-tasks.builders]; invoke builder lists the names',
+            )
+        wanted[platform if "/" in platform else f"linux/{platform}"] = name
+    found: dict[str, tuple[str, ...]] = {}
+    for platform in platforms:
+        name = wanted.get(platform, "")
+        found[name] = (*found.get(name, ()), platform)
+    return found
+
+
+def _silent(session: Session, found: Builder) -> list[Node]:
+    """The nodes that do not answer. Raises `Problem` builder-refused if one is up but denies access.
+
+    All of them, needed or not: buildx fails every build on a builder with a dead node.
+    """
+    dead = [node for node in found.nodes if not node.running]
+    for node in dead:
+        demand_entry(session, found, node)
+    return dead
+
+
+def demand_entry(session: Session, found: Builder, node: Node) -> str:
+    """Why a node does not answer, in BuildKit's words. Raises `Problem` builder-refused if it denies access.
+
+    `docker buildx inspect` calls both inactive, and a build waits 20 s for either; listing its cache answers at once.
+    """
+    if node.error and not builder_facts.refused(node.error):
+        return node.error
+    single = builder_facts.child(found.name, node.name)
+    name = single if there(session, single) else found.name
+    said = ""
+    for _ in range(ASKED):
+        asked = run.capture(session.world, buildx.cache_records(session.root, name), timeout=PATIENCE)
+        said = asked.stderr.strip() or node.error
+        if not _HUNG_UP.search(said):
+            break
+        # it is up, but hung up before buildx read its reason
+        from . import handshake as builder_handshake
+
+        if own := builder_handshake.reason(_place(session) / "instances" / name, node.name, PATIENCE):
+            said = own
+            break
+    why = (re.findall(r'desc = "?(.*?)"?$', said, re.MULTILINE) or said.splitlines()[-1:] or [""])[-1]
+    if builder_facts.refused(why):
+        raise Problem(
+            "builder-refused",
+            f"The node {node.name} ({node.endpoint}) denies access.",
+            causes=[why, "each side's certificate must be signed by the authority that the other side trusts"],
+            hint="invoke builder.create NAME --certificates DIR    (the client's, of the node's own authority; "
+            "a builder that has others: invoke builder.remove NAME first)",
+        )
+    return why
+
+
+def listed(session: Session) -> tuple[Builder, ...]:
+    """All builders; a hung node costs buildx's own 20 seconds. Raises `Problem` command-failed."""
+    return builder_facts.read_list(run.check(session.world, buildx.builder_list(session.root)).stdout)
+
+
+def node_builder(session: Session, found: Builder, node: Node) -> str:
+    """The builder name for one node: the node's own builder if there are several nodes and it has one."""
+    single = builder_facts.child(found.name, node.name)
+    return single if len(found.nodes) > 1 and there(session, single) else found.name

@@ -1,0 +1,91 @@
+"""What every flow gets: the world, the report, and the project's settings, read once on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.report import Report
+from buildkit_tasks.core.world import World
+from buildkit_tasks.dotenv import disk as dotenv_disk
+from buildkit_tasks.dotenv import mask as dotenv_mask
+from buildkit_tasks.dotenv import text as dotenv_text
+
+from . import root as project_root
+from .settings import Settings
+from .settings_load import Loaded, Origin, load
+
+
+class Session:
+    """One call of one task. `flags`: settings from the command line, by GROUP.NAME."""
+
+    def __init__(self, world: World, report: Report, flags: Mapping[str, str] | None = None) -> None:
+        self.world = world
+        self.report = report
+        self.flags = dict(flags or {})
+        self._builder = ""
+
+    @cached_property
+    def root(self) -> Path:
+        """The project's directory; `Problem` no-project outside any."""
+        return project_root.find_root(self.world)
+
+    @cached_property
+    def dotenv(self) -> dict[str, str]:
+        """The values of .env as compose reads them, `{}` without one. Problems: dotenv-unreadable, dotenv-invalid."""
+        text = dotenv_disk.read(self.root / ".env") or ""
+        try:
+            found = dotenv_text.values(text, self.world.env)
+        except dotenv_text.Refused as refused:
+            raise dotenv_disk.invalid(self.root / ".env", refused) from None
+        return {k: v.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for k, v in found.items()}
+
+    def masked(self, words: str) -> str:
+        """Another program's output without the values of .env; values that .env.example shows anyway stay."""
+        texts = []
+        for name in (".env", ".env.example"):
+            try:
+                texts.append(dotenv_disk.read(self.root / name) or "")
+            except Problem:  # a directory or a FIFO: it cannot hold values
+                texts.append("")
+        return dotenv_mask.mask(words, texts[0], public=texts[1], environment=self.world.env)
+
+    @cached_property
+    def _loaded(self) -> Loaded:
+        try:
+            dotenv = self.dotenv
+        except Problem as problem:  # tasks that read the compose file refuse it; the others do not need it
+            self.report.warn(f"{problem.message} Settings in it have no effect.")
+            dotenv = {}
+        loaded = load(self.world, self.root, dotenv=dotenv, flags=self.flags)
+        for sentence in loaded.renamed:
+            self.report.warn(sentence)
+        name = loaded.settings.builders.name
+        if name not in ("auto", "legacy") and not self._builder:
+            self.use_builder(name)
+        return loaded
+
+    def use_builder(self, name: str) -> None:
+        """Use this builder for all buildx commands from now on, as if BUILDX_BUILDER were set."""
+        self._builder = name
+        self.world = replace(self.world, env={**self.world.env, "BUILDX_BUILDER": name})
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._loaded.settings
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Where each setting came from."""
+        return self._loaded.origins
+
+    @cached_property
+    def state(self) -> Path:
+        """This checkout's state directory, made on first use. Anything in it may be deleted at any time."""
+        path = project_root.state_dir(self.world, self.root)
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return path

@@ -1,0 +1,78 @@
+"""The reference of all settings as Markdown and as a JSON schema, generated from their declarations. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .settings import GROUPS, KINDS, Known, known
+from .settings_load import PREFIX, text
+
+
+def markdown() -> str:
+    """`docs/reference/settings.md`."""
+    lines = [
+        "# Settings",
+        "",
+        "<!-- Generated from src/buildkit_tasks/config/settings.py by `nox -s reference`. -->",
+        "",
+        "Write NAME under `[tool.buildkit-tasks.GROUP]` in pyproject.toml, or set BUILDKIT_TASKS_GROUP_NAME in `.env`",
+        "or the environment. Later ones win: default, pyproject.toml, `.env`, environment, command line.",
+        "`invoke settings` shows every value and where it came from.",
+        "",
+        "    [tool.buildkit-tasks.packs]",
+        '    repository = "ghcr.io/OWNER/PROJECT-cache"',
+        "",
+    ]
+    for group, kind in GROUPS.items():
+        lines += [f"## {group}", "", str(kind.__doc__), ""]
+        for item in known():
+            if item.group == group:
+                lines += _entry(item)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _entry(item: Known) -> list[str]:
+    default = text(item.default, item.doc)
+    facts = [f"Type: {KINDS[item.doc.kind]}"]
+    if item.doc.choices:
+        facts = ["One of: " + ", ".join(f"`{c}`" if c else "empty" for c in item.doc.choices)]
+    facts.append(f"Default: `{default}`" if default else "Default: empty")
+    if item.doc.example:
+        facts.append(f"Example: `{item.doc.example}`")
+    variable = f"{PREFIX}{item.group}_{item.name}".upper()
+    facts.append(f"Variable: `{variable}`")
+    if item.doc.was:
+        facts.append(f"Before 0.2: `{item.doc.was}`")
+    return [f"### {item.dotted}", "", item.doc.text, "", *[f"- {fact}" for fact in facts], ""]
+
+
+def schema() -> str:
+    """A JSON schema (draft 2020-12) of the table `[tool.buildkit-tasks]`; old names are marked deprecated."""
+    properties: dict[str, Any] = {
+        group: {"type": "object", "description": kind.__doc__, "additionalProperties": False, "properties": {}}
+        for group, kind in GROUPS.items()
+    }
+    for item in known():
+        properties[item.group]["properties"][item.name] = {"description": item.doc.text, **_shape(item)}
+        if item.doc.was:
+            properties[item.doc.was] = {"deprecated": True, "description": f"now {item.dotted}", **_shape(item)}
+    properties["bench"] = {"type": "object", "description": "What `invoke bench` edits; docs/reference/bench.md."}
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "[tool.buildkit-tasks]",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _shape(item: Known) -> dict[str, Any]:
+    if item.doc.choices:
+        return {"enum": list(item.doc.choices)}
+    if item.doc.kind == "list":
+        return {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    if item.doc.kind in ("size", "duration"):
+        return {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]}
+    return {"type": "string"}

@@ -1,0 +1,112 @@
+"""The .env file itself: read with limits, replaced atomically, one writer at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from buildkit_tasks.core import files
+from buildkit_tasks.core.errors import Problem
+
+from .text import MAX_BYTES, Refused, decode, encode
+
+#: Seconds that another run may hold the lock.
+PATIENCE = 30.0
+
+_HINTS = {
+    "unterminated": "close the quote; inside, write \\ in front of a quote of the same kind",
+    "Invalid template": "write $$ for each $ of the value, or put it in single quotes",
+    "": "write NAME=value, with the value in single quotes where it has spaces or quotes",
+}
+
+_KINDS = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"))
+
+
+def read(path: Path) -> str | None:
+    """The text; None if the file, or the target of a link, does not exist. Never blocks on a FIFO or device.
+
+    Problems: dotenv-unreadable.
+    """
+    try:
+        _regular(path, path.stat().st_mode)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            _regular(path, os.fstat(handle).st_mode)
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from None
+    if len(content) > MAX_BYTES:
+        raise _unreadable(path, f"it is larger than {MAX_BYTES // 1024} KiB")
+    return decode(content)
+
+
+def _regular(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise _unreadable(path, f"it is {next((words for test, words in _KINDS if test(mode)), 'a device')}")
+
+
+def _unreadable(path: Path, why: str) -> Problem:
+    return Problem(
+        "dotenv-unreadable",
+        f"{path} cannot be read: {why}.",
+        hint=f"ls -l {path}; it should be a file that belongs to you and has mode 600",
+    )
+
+
+def invalid(path: Path, refused: Refused) -> Problem:
+    """Why the file's content is refused: the line, compose's words and a fix; never a value."""
+    if refused.variable:
+        hint = f"set {refused.variable} on a line before, or in the environment"
+    else:
+        hint = next((h for words, h in _HINTS.items() if refused.words.startswith(words)), _HINTS[""])
+    return Problem(
+        "dotenv-invalid",
+        f"{path} cannot be read: line {refused.line}: {refused.words} (content not shown, it may be a secret).",
+        hint=hint,
+    )
+
+
+@contextlib.contextmanager
+def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Lock the directory that holds the file (not a link to it); leaves nothing behind.
+
+    Problems: timed-out where another run holds it for `PATIENCE` seconds, dotenv-unreadable.
+    """
+    try:
+        folder = path.resolve().parent
+        with files.locked(folder, lambda: say(f"waiting for another run that is changing {path}"), patience=PATIENCE):
+            files.remove_unfinished(path)
+            yield
+    except TimeoutError:
+        raise Problem(
+            "timed-out",
+            f"Another run has been changing {path} for {PATIENCE:.0f} s.",
+            hint=f"find it with fuser -v {path.resolve().parent}, stop it, then run the command again",
+        ) from None
+    except (OSError, RuntimeError) as error:
+        raise _unreadable(path, getattr(error, "strerror", None) or "it is a dangling link") from None
+
+
+def write_private(path: Path, text: str, expected: str | None) -> None:
+    """Replace the file atomically: mode 0600 from the first byte, owner kept, a link stays a link.
+
+    Problems: dotenv-unreadable, also if the file has changed from `expected` (None: does not exist).
+    """
+
+    def unchanged() -> None:
+        if read(path) != expected:
+            raise Problem(
+                "dotenv-unreadable",
+                f"{path} was changed by another program at the same time; nothing was written.",
+                hint="run the command again",
+            )
+
+    try:
+        files.replace(path, encode(text), mode=0o600, last_check=unchanged)
+    except OSError as error:
+        raise Problem("dotenv-unreadable", f"{path} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,92 @@
+"""Removes .env values from another program's output. Compose prints a value whole when it cannot parse it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+from .text import MAX_BYTES, Refused, parse
+
+MASK = "***"
+
+#: Secrets are longer; masking shorter values ("1", "on") would make every sentence unreadable.
+_SHORTEST = 3
+
+#: From this length on, a value is masked inside words too.
+_LONG = 8
+
+#: `failed to read /x/.env: line 2: unterminated quoted value "s3cr…`: keep the part that says what is wrong.
+_READING = re.compile(r"(failed to read [^\n]*?: )((?:line \d+: )?)([^\n]*(?:\n(?!time=|failed ).*)*)")
+_KNOWN = re.compile(
+    r"key cannot contain a space|zero length string|unexpected character (?:\"(?:\\.|[^\"\\])+\")(?= in variable name)"
+    r"|unterminated quoted value|Invalid template|required variable [A-Za-z_][A-Za-z0-9_]* is missing a value"
+)
+_TEMPLATE = re.compile(r'(Invalid template: )"(?:[^"\\]|\\.)*"?', re.IGNORECASE)
+
+
+def mask(words: str, dotenv: str, public: str = "", environment: Mapping[str, str] | None = None) -> str:
+    """`words` without any value of the file `dotenv`, even if that file cannot be parsed.
+
+    Values in `public` (the text of .env.example), and values of one or two characters, stay.
+    """
+    words = _READING.sub(_reading, words)
+    words = _TEMPLATE.sub(rf'\1"{MASK}"', words)
+    around = environment or {}
+    words = _unset(words, dotenv, around)
+    values = set(_pieces(dotenv, around)) - set(_pieces(public, around))
+    found = {form for value in values for form in _forms(value) if form in words}
+    if not found:
+        return words
+    pattern = "|".join(_pattern(form) for form in sorted(found, key=lambda f: (-len(f), f)))
+    return re.sub(rf"(?P<kept>\b(?:line|column) \d+)|(?:{pattern})", lambda m: m["kept"] or MASK, words)
+
+
+def _unset(words: str, dotenv: str, environment: Mapping[str, str]) -> str:
+    """`se$cret` makes compose warn about the variable `cret`: say where it is instead."""
+    with contextlib.suppress(Refused):
+        for name, one in parse(dotenv[:MAX_BYTES], environment).unset.items():
+            where = rf"\1{MASK}\2 (in the value of {one.name}, line {one.line} of .env)"
+            words = re.sub(rf'(The \\?"){name}(\\?" variable)', where, words)
+    return words
+
+
+def _reading(found: re.Match[str]) -> str:
+    said = _KNOWN.match(found[3])
+    return found[1] + found[2] + (f"{said[0]} {MASK}" if said else MASK)
+
+
+def _pieces(text: str, environment: Mapping[str, str]) -> Iterator[str]:
+    """Every value as written and as parsed, whole and line by line; for an unreadable file, anything that may be."""
+    for value in _values(text[:MAX_BYTES], environment):
+        for line in (value, *value.splitlines()):
+            for piece in (line.strip(), line.strip().strip("'\"")):
+                if len(piece) >= _SHORTEST:
+                    yield piece
+
+
+def _values(text: str, environment: Mapping[str, str]) -> Iterator[str]:
+    with contextlib.suppress(Refused):
+        yield from parse(text, environment).values.values()
+    try:
+        for one in parse(text, expand=False).assignments:
+            yield from (text[one.value_start : one.end], one.value or "")
+    except Refused:
+        for line in text.splitlines():
+            if not line.lstrip().startswith("#"):
+                rest = re.split("[=:]", line, maxsplit=1)[-1]
+                yield from (line, rest, *(word for word in rest.split() if len(word) >= _LONG))
+
+
+def _forms(value: str) -> set[str]:
+    """The value as it is, as Go or JSON quote it, and with compose's doubled `$`."""
+    quoted = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    shown = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return {form for v in ({value, shown} | quoted) for form in (v, v.replace("$", "$$"))}
+
+
+def _pattern(form: str) -> str:
+    if len(form) >= _LONG:
+        return re.escape(form)
+    return r"(?<![A-Za-z0-9_])" + re.escape(form) + r"(?![A-Za-z0-9_])"

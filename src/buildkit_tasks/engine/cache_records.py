@@ -1,0 +1,176 @@
+"""Build cache records: what BuildKit keeps, whose it is, what may be deleted. Pure.
+
+Reads both forms of `docker buildx du`: JSON lines (buildx >= 0.29) and the older `--verbose` text:
+https://github.com/docker/buildx/blob/v0.13.1/commands/diskusage.go
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from buildkit_tasks.core.units import age, size
+from buildkit_tasks.dockerfiles.mount_ids import attribute
+
+_MOUNT_ID = re.compile(r'^cached mount (?P<target>\S+) from exec .* with id "(?P<id>[^"]*)"', re.DOTALL)
+
+LAYERS = "layers"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record. `size` in bytes, as precise as buildx prints it (4 digits); `idle` seconds since its last use.
+
+    `mount_id`, `mount_namespace` and `mount_target` are set for a cache mount (BuildKit >= 0.12 lists them).
+    """
+
+    id: str
+    parents: tuple[str, ...]
+    size: int
+    idle: float
+    description: str
+    reclaimable: bool
+    shared: bool
+    usage: int = 0
+    mount_id: str = ""
+    mount_target: str = ""
+    mount_namespace: str = ""
+
+    @property
+    def is_mount(self) -> bool:
+        """True for a cache mount, False for a layer or a copy of a build context."""
+        return bool(self.mount_id)
+
+
+@dataclass(frozen=True)
+class Mount:
+    """All records of one mount id: normally one; BuildKit makes another if two builds need the id at once."""
+
+    id: str
+    namespace: str
+    kind: str
+    project: str
+    platform: str
+    target: str
+    records: tuple[Record, ...]
+
+    @property
+    def name(self) -> str:
+        """Namespace and id, as BuildKit joins them."""
+        return f"{self.namespace}/{self.id}" if self.namespace else self.id
+
+    @property
+    def size(self) -> int:
+        """The size of all its records in bytes."""
+        return sum(r.size for r in self.records)
+
+    @property
+    def measured(self) -> bool:
+        """False if BuildKit does not know the size right now: it reports 0 B during and shortly after a build.
+
+        An empty mount takes the bytes of its directory.
+        """
+        return all(r.size for r in self.records)
+
+    @property
+    def idle(self) -> float:
+        """Seconds since the last use of any of its records."""
+        return min(r.idle for r in self.records)
+
+    @property
+    def usage(self) -> int:
+        """How often builds used it."""
+        return sum(r.usage for r in self.records)
+
+    @property
+    def in_use(self) -> bool:
+        """True while a running build holds one of its records."""
+        return any(not r.reclaimable for r in self.records)
+
+
+def parse(text: str) -> tuple[Record, ...]:
+    """The records in the output of `docker buildx du`, JSON lines or `--verbose` text."""
+    if text.lstrip().startswith("{"):
+        return tuple(_record(json.loads(line)) for line in text.splitlines() if line.startswith("{"))
+    return tuple(_record(v) for v in _paragraphs(text) if "ID" in v and "Size" in v)
+
+
+def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
+    """The `key: value` paragraphs of the text form, with the keys of the JSON form."""
+    names = {"UsageCount": "Usage count", "LastUsedAt": "Last used"}
+    # a description may contain blank lines (here-documents): only a new record or the summary ends it
+    for paragraph in re.split(r"\n\s*\n(?=ID:|Shared:|Private:|Reclaimable:|Total:)", text):
+        values: dict[str, Any] = {}
+        parents: list[str] = []
+        key = ""
+        for line in paragraph.splitlines():
+            match = re.match(r"^([A-Z][A-Za-z ]*):[\t ]+(.*)$", line)
+            if match and match[1] in (_AFTER if key == "Description" else _KEYS):
+                key = match[1]
+                values[key] = match[2]
+            elif key == "Parents" and line.strip().startswith("- "):
+                parents.append(line.strip()[2:].strip())
+            elif re.match(r"^Parents:\s*$", line):
+                key = "Parents"
+            elif key == "Description":
+                values[key] += "\n" + line
+        if values.get("Parent"):
+            parents.append(values["Parent"])
+        if isinstance(listed := values.get("Parents"), str):
+            parents += listed.replace(",", " ").split()
+        for wanted, found in names.items():
+            values[wanted] = values.get(found, "")
+        values["Parents"] = parents
+        yield values
+
+
+#: A description may have many lines, and one may look like a key: only these keys, which follow it, end it.
+_AFTER = {"Usage count", "Last used", "Type"}
+_KEYS = {"ID", "Parent", "Parents", "Created at", "Mutable", "Reclaimable", "Shared", "Size", "Description"} | _AFTER
+
+
+def _record(values: Mapping[str, Any]) -> Record:
+    description = str(values.get("Description") or "")
+    mount = _MOUNT_ID.match(description)
+    namespace, identity = _split(mount["id"]) if mount else ("", "")
+    return Record(
+        id=str(values["ID"]),
+        parents=tuple(values.get("Parents") or ()),
+        size=size(str(values["Size"])),
+        idle=age(str(values.get("LastUsedAt") or "")),
+        description=description,
+        reclaimable=str(values.get("Reclaimable")).lower() == "true",
+        shared=str(values.get("Shared")).lower() == "true",
+        usage=int(values.get("UsageCount") or 0),
+        mount_id=identity,
+        mount_target=mount["target"] if mount else "",
+        mount_namespace=namespace,
+    )
+
+
+def _split(name: str) -> tuple[str, str]:
+    """BuildKit joins namespace and id with a slash; a mount without an id uses its target, which begins with one.
+
+    https://github.com/moby/buildkit/blob/v0.13.0/frontend/dockerfile/dockerfile2llb/convert_runmount.go
+    """
+    if "//" in name:
+        namespace, _, rest = name.partition("//")
+        return namespace, "/" + rest
+    namespace, _, rest = name.partition("/")
+    return (namespace, rest) if rest else ("", name)
+
+
+def mounts(records: Iterable[Record]) -> tuple[Mount, ...]:
+    """The cache mounts among the records, one per namespace and id, largest first."""
+    grouped: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        if record.is_mount:
+            grouped.setdefault((record.mount_namespace, record.mount_id), []).append(record)
+    found = []
+    for (namespace, identity), group in grouped.items():
+        target = group[0].mount_target
+        found.append(Mount(identity, namespace, *attribute(identity, target), target, tuple(group)))
+    return tuple(sorted(found, key=lambda m: (-m.size, m.name)))

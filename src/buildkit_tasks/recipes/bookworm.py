@@ -1,0 +1,199 @@
+"""`init --images bookworm`: the same services from rust:1-bookworm and debian:bookworm-slim, whatever they had.
+
+These two can be made from Debian packages where no registry answers. Commands that install packages are rewritten for
+Debian 12; a name that has no counterpart is a note.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from buildkit_tasks.dockerfiles.syntax import Instruction
+from buildkit_tasks.survey import recipe
+from buildkit_tasks.survey.finding import Finding, Note, Service
+from buildkit_tasks.survey.recipe import Recipe, Stage
+
+RUST, DEBIAN = "rust:1-bookworm", "debian:bookworm-slim"
+#: Alpine's packages by Debian's names; empty: Debian needs nothing for it.
+ALPINE = {
+    "ca-certificates-bundle": "ca-certificates",
+    "libgcc": "",
+    "libstdc++": "libstdc++6",
+    "musl": "",
+    "musl-dev": "",
+    "gcompat": "",
+    "libc6-compat": "",
+    "build-base": "",
+    "gcc": "",
+    "g++": "",
+    "make": "",
+    "pkgconfig": "pkg-config",
+    "pkgconf": "pkg-config",
+    "openssl-dev": "libssl-dev",
+    "openssl-libs-static": "",
+    "openssl": "openssl",
+    "libssl3": "libssl3",
+    "libcrypto3": "",
+    "libpq": "libpq5",
+    "libpq-dev": "libpq-dev",
+    "postgresql-dev": "libpq-dev",
+    "postgresql-libs": "libpq5",
+    "sqlite-libs": "libsqlite3-0",
+    "sqlite": "sqlite3",
+    "sqlite-dev": "libsqlite3-dev",
+    "sqlite-static": "",
+    "protobuf": "protobuf-compiler",
+    "protobuf-dev": "protobuf-compiler libprotobuf-dev",
+    "protoc": "protobuf-compiler",
+    "clang-dev": "clang libclang-dev",
+    "zlib": "zlib1g",
+    "zlib-dev": "zlib1g-dev",
+    "shadow": "passwd",
+    "su-exec": "gosu",
+    "linux-headers": "",
+    "libcurl": "libcurl4",
+    "curl-dev": "libcurl4-openssl-dev",
+    "perl": "perl",
+}
+_SAME = frozenset(
+    (
+        "ca-certificates",
+        "curl",
+        "wget",
+        "bash",
+        "git",
+        "tzdata",
+        "tini",
+        "dumb-init",
+        "jq",
+        "cmake",
+        "clang",
+        "lld",
+        "mold",
+    )
+)
+
+
+def apply(finding: Finding) -> Finding:
+    """The finding with every recipe on Debian 12's images."""
+    notes: list[Note] = list(finding.notes)
+    services = tuple(_service(service, notes) for service in finding.services)
+    return replace(finding, services=services, notes=tuple(dict.fromkeys(notes)))
+
+
+def _service(service: Service, notes: list[Note]) -> Service:
+    taken = service.recipe
+    if taken is None:
+        return service
+    target = service.target
+    if re.search(r"^scratch$|/static(?:[-:@]|$)", taken.runtime):
+        target = "gnu"  # they hold no C library
+    elif "musl" in target:
+        target = ""
+    return replace(service, recipe=_recipe(taken, notes), target=target)
+
+
+def _debian(image: str) -> bool:
+    return (
+        re.search(r"(?:^|/)(?:debian|ubuntu|buildpack-deps|rust)(?:[:@]|$)", image) is not None
+        and "alpine" not in image
+    )
+
+
+def _alpine(image: str) -> bool:
+    return "alpine" in image
+
+
+def _recipe(taken: Recipe, notes: list[Note]) -> Recipe:
+    def put(stage: Stage) -> Stage:
+        note: Callable[[str], None] = lambda text: notes.append(Note(taken.path, text, True))  # noqa: E731
+        items = tuple(changed for item in stage.items for changed in [_item(item, note)] if changed)
+        return replace(stage, items=items)
+
+    runtime = DEBIAN if _debian(taken.runtime) or _alpine(taken.runtime) else taken.runtime
+    final = tuple(put(stage) for stage in taken.final)
+    if final:
+        final = (replace(final[0], base=runtime), *final[1:])
+    compiling = tuple(put(stage) for stage in taken.compiling)
+    stages = {s.name: s for s in (*taken.stages, *compiling, *final)}
+    return replace(
+        taken,
+        toolchain=RUST,
+        runtime=runtime,
+        final=final,
+        compiling=compiling,
+        stages=tuple(stages[s.name] for s in taken.stages),
+    )
+
+
+def _item(item: Instruction, note: Callable[[str], None]) -> Instruction | None:
+    if item.keyword != "RUN":
+        return item
+    whole = recipe.line(item).text
+    if re.search(r"\bapk\s", whole):
+        rest = _without_apk(item.rest, note)
+        rest = _users(rest)
+        return None if not rest.strip() else replace(item, rest=rest, parts=((item.line, f"RUN {rest}"),), body="")
+    if re.search(r"\bapt(?:-get)?\s", whole):
+        parts = tuple((number, _debian_names(text)) for number, text in item.parts)
+        return replace(item, rest=_debian_names(item.rest), body=_debian_names(item.body), parts=parts)
+    rest = _users(item.rest)
+    return item if rest == item.rest else replace(item, rest=rest, parts=((item.line, f"RUN {rest}"),))
+
+
+def _debian_names(text: str) -> str:
+    """Without versions, and with Debian 12's names for libraries that were renamed for 64-bit time."""
+    text = re.sub(r"(?<=[a-z0-9+])=[0-9*~][\w.:*+~-]*(?=[\s\\;&]|$)", "", text)
+    return re.sub(r"\b(lib[a-z0-9.+-]+?)t64\b", r"\1", text)
+
+
+def _without_apk(text: str, note: Callable[[str], None]) -> str:
+    """A RUN with `apt-get install` in the place of `apk add`."""
+    parts = []
+    for part in (p.strip() for p in re.split(r"&&|;", " ".join(text.split()))):
+        words = part.split()
+        if "apk" not in words:
+            parts.append(part)
+            continue
+        if "add" not in words:
+            continue
+        names: list[str] = []
+        for word in words[words.index("add") + 1 :]:
+            name = re.split(r"[=~<>@]", word)[0]
+            if name.startswith("-") or not name:
+                continue
+            if name not in ALPINE and name not in _SAME:
+                note(f"the Alpine package {name} was left out: name its counterpart in Debian")
+            names += ALPINE.get(name, name if name in _SAME else "").split()
+        if names:
+            parts.append(
+                f"apt-get update && apt-get install -y --no-install-recommends {' '.join(dict.fromkeys(names))}"
+            )
+    return " && ".join(parts)
+
+
+def _users(text: str) -> str:
+    """busybox's addgroup and adduser in Debian's words."""
+
+    def group(match: re.Match[str]) -> str:
+        number = re.search(r"-g\s+(\S+)", match[1])
+        return f"groupadd {f'-g {number[1]} ' if number else ''}{match[2]}"
+
+    def user(match: re.Match[str]) -> str:
+        words = match[1]
+        found = ["useradd"]
+        for flag, ours in (("-u", "-u"), ("-G", "-g"), ("-h", "-d"), ("-s", "-s")):
+            value = re.search(rf"(?:^|\s){flag}\s+(\S+)", words)
+            if value:
+                found += [ours, value[1]]
+        if not re.search(r"(?:^|\s)-(?:\w*)H", words):
+            found.append("-m")
+        return " ".join([*found, match[2]])
+
+    flags = r"((?:\s+-\w+(?:\s+(?!-)\S+(?=\s+\S))?)*)"
+    if re.search(r"\badd(?:user|group)\s+(?:-\w+\s+\S+\s+)*-[SDH]", text) or re.search(r"\baddgroup\s", text):
+        text = re.sub(rf"\baddgroup{flags}\s+(\w[\w-]*)", group, text)
+        text = re.sub(rf"\badduser{flags}\s+(\w[\w-]*)(?:\s+\w[\w-]*)?", user, text)
+    return text

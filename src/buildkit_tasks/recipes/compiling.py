@@ -1,0 +1,208 @@
+"""What the compile stages of a repository's own Dockerfile contribute to ours: packages, environment, tools, files.
+
+Compiling itself is not among it: that is our step's. A line that has no place in ours is a note with its number.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from buildkit_tasks.dockerfiles import mounts, syntax
+from buildkit_tasks.dockerfiles.syntax import Instruction
+from buildkit_tasks.survey import install, recipe
+from buildkit_tasks.survey.finding import Note
+from buildkit_tasks.survey.recipe import Recipe, Stage
+
+#: Variables of a compile stage that our step sets itself, or that belong to another way of caching.
+OURS = frozenset(
+    (
+        *("CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR", "CARGO_INCREMENTAL", "CARGO_BUILD_TARGET"),
+        *("RUSTUP_HOME", "RUSTC_WRAPPER", "SCCACHE_DIR", "SCCACHE_CACHE_SIZE", "CARGO_NET_GIT_FETCH_WITH_CLI"),
+        *("PATH", "USER", "HOME", "BUILDKIT_INLINE_CACHE", "DEBIAN_FRONTEND"),
+    )
+)
+_REPLACED = re.compile(
+    r"cargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|fetch|chef|vendor|check|test|clean|rustc|zigbuild|run|generate-lockfile|update|init|new|install\s+(?:--\S+\s+)*--path)\b"
+    r"|fn main|\b(?:cp|mv)\b.*\btarget\b"
+    r"|\btouch\b.*\.rs|^\s*(?:cp|mv|install|strip|objcopy|upx)\b.*\btarget/|^\s*(?:cp|mv|strip)\b"
+    r"|^\s*mkdir\b|\brm\b.*(?:src|target|deps|\.rs)|cargo-chef|sccache|^\s*(?:ls|echo|cd|pwd|cat|USER|find|du|file|ldd)\b",
+    re.M,
+)
+_RUSTUP = re.compile(r"^\s*rustup\s")
+_WORD = r"\"[^\"]*\"|'[^']*'|\S+"
+_TOOL = re.compile(r"cargo\s+(?:\+\S+\s+)?(?:b?install)\b(?!.*--path)")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What goes into our Dockerfile.
+
+    `toolchain`: lines for the toolchain stage; `compile`: for the compile stage; `tools`: RUN lines that install
+    programs; `generated`: (stage, path there, path in the context) that must be there before cargo runs; `mounts`:
+    flags of the compile command; `context`: paths that the context must hold.
+    """
+
+    packages: tuple[str, ...] = ()
+    toolchain: tuple[str, ...] = ()
+    compile: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    generated: tuple[tuple[str, str, str], ...] = ()
+    mounts: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+class _Reader:
+    def __init__(
+        self, taken: Recipe, context: str, reads: Callable[[str], bool], exists: Callable[[str], bool]
+    ) -> None:
+        self.taken, self.context, self.reads, self.exists = taken, context, reads, exists
+        self.placed: list[tuple[str, str]] = []
+        self.lists: dict[str, dict[object, None]] = {
+            n: {} for n in ("packages", "toolchain", "compile", "tools", "generated", "mounts", "context", "notes")
+        }
+
+    def add(self, name: str, *values: object) -> None:
+        self.lists[name].update(dict.fromkeys(values))
+
+    def note(self, item: Instruction, text: str, *, open_: bool = True) -> None:
+        self.add("notes", Note(f"{self.taken.path}:{item.line}", f"{text}: {_short(item)}", open_))
+
+    def stage(self, stage: Stage) -> None:
+        workdir, sources_there = "/", False
+        self.placed = self._placed(stage)
+        for item in stage.items:
+            if item.keyword == "WORKDIR":
+                workdir = posixpath.join(workdir, syntax.expand(item.rest, self.taken.values))
+            elif item.keyword in ("ENV", "ARG"):
+                self._variables(item, stage)
+            elif item.keyword == "RUN":
+                self._run(item, sources_there)
+            elif item.keyword in ("COPY", "ADD"):
+                sources_there = self._copy(item, workdir) or sources_there
+            elif item.keyword == "USER":
+                self.note(item, "the compile stage runs as root", open_=False)
+
+    def _variables(self, item: Instruction, stage: Stage) -> None:
+        commands = "\n".join(f"{i.rest}\n{i.body}" for s in self.taken.compiling for i in s.items if i.keyword == "RUN")
+        for name, value in recipe.assignments(item):
+            if name in OURS or (item.keyword == "ARG" and name in ("BINS", "PROFILE", "SOURCE", "BIN", "CACHE_SCOPE")):
+                continue
+            if item.keyword == "ARG" and name != "RUSTFLAGS" and not self.reads(name):
+                if not re.search(rf"\$\{{?{name}\b", f"{commands}\n{stage.base}") and value is None:
+                    self.note(item, f"no source reads {name}, the argument is not handed to cargo", open_=False)
+                continue
+            text = name if value is None else f'{name}="{value}"'
+            if re.search(r"\$\{?(?:PATH|HOME|PWD)\b", text):
+                self.add("toolchain", f"{item.keyword} {text}")
+            else:
+                self.add("compile", f"{item.keyword} {text}")
+
+    def _run(self, item: Instruction, sources_there: bool) -> None:
+        text = f"{syntax.flags(item)[1]}\n{item.body}"
+        for mount in mounts.run_mounts(item):
+            if mount.type in ("ssh", "secret"):
+                spec = ",".join(f"{k}={v}" for k, v in mount.options.items())
+                self.add("mounts", f"--mount={spec}")
+        taken = install.split(item)
+        parts = list(taken.rest) if taken else []
+        if taken:
+            self.add("packages", *taken.packages)
+        elif re.search(r"<<|\bif\b|\bfor\b|\bcase\b", text):
+            parts = [text.strip()]
+        else:
+            parts = [p.strip() for p in re.split(r"&&|;", " ".join(text.split())) if p.strip()]
+            self.add("packages", *install.packages(item))
+            parts = [p for p in parts if not re.match(r"(?:apt-get|apt|apk)\s|set\s+-|rm\s+-rf?\s+/var|true$", p)]
+        pattern = r"(?:^|\s)([A-Z_][A-Z0-9_]*)=(" + _WORD + r")(?=\s+(?:[A-Z_0-9]+=(?:" + _WORD + r")\s+)*cargo\s)"
+        inline = re.findall(pattern, text.replace("\\\n", " "))
+        self.add(
+            "compile", *(f'ENV {n}="{v.strip(chr(34) + chr(39))}"' for n, v in inline if n not in OURS and "$" not in v)
+        )
+        for part in parts:
+            self._command(item, part, sources_there)
+
+    def _command(self, item: Instruction, part: str, sources_there: bool) -> None:
+        if re.fullmatch(r"rustup\s+(?:show|toolchain\s+install|update)(?:\s+-\S+)*", part):
+            return  # what the toolchain file asks for is fetched by a line of its own
+        if _RUSTUP.match(part):
+            # the stand-in toolchain image has no rustup and one toolchain
+            self.add("toolchain", f"RUN if command -v rustup > /dev/null; then {part}; fi")
+        elif _TOOL.search(part) and not re.search(r"cargo-chef|sccache|cargo-auditable", part):
+            self.add("tools", f"RUN {part}")
+        elif _REPLACED.search(part):
+            return
+        elif sources_there:
+            self.note(item, "this command of a compile stage has no place in ours")
+        elif "\n" in part:
+            self.add("toolchain", _whole(item))
+        else:
+            self.add("toolchain", f"RUN {part}")
+
+    def _copy(self, item: Instruction, workdir: str) -> bool:
+        copy = recipe.copied(item, self.taken.values)
+        if copy is None:
+            return False
+        inside = {s.name for s in self.taken.compiling}
+        target = posixpath.normpath(posixpath.join(workdir, copy.destination))
+        if not copy.stage:
+            for source in copy.sources:
+                path = posixpath.normpath(posixpath.join(self.context, source.strip("/") or "."))
+                if path not in (".", self.context) and self.exists(path):
+                    self.add("context", path)
+            return True
+        if copy.stage.lower() in inside or "chef" in copy.stage:
+            return False
+        place = self._in_context(target)
+        if place is None:
+            self.add("toolchain", recipe.line(item).text)
+            return False
+        for source in copy.sources:
+            self.add("generated", (copy.stage, source, place))
+        return False
+
+    def _in_context(self, target: str) -> str | None:
+        """Where in the context a place of the compile stage comes from; None for one that no COPY of it made."""
+        for place, origin in self.placed:
+            if target == place or target.startswith(place.rstrip("/") + "/"):
+                rest = posixpath.relpath(target, place)
+                return posixpath.normpath(posixpath.join(self.context, origin, rest))
+        return None
+
+    def _placed(self, stage: Stage) -> list[tuple[str, str]]:
+        """Directories of a stage and what of the context was copied there, the deepest first."""
+        workdir, found = "/", []
+        for item in stage.items:
+            if item.keyword == "WORKDIR":
+                workdir = posixpath.join(workdir, syntax.expand(item.rest, self.taken.values))
+            copy = recipe.copied(item, self.taken.values)
+            if copy and not copy.stage:
+                place = posixpath.normpath(posixpath.join(workdir, copy.destination))
+                found += [(place, s.strip("/") or ".") for s in copy.sources if len(copy.sources) == 1]
+        return sorted(found, key=lambda pair: -len(pair[0]))
+
+
+def read(taken: Recipe, context: str, reads: Callable[[str], bool], exists: Callable[[str], bool]) -> Kept:
+    """Take the compile stages apart. `reads`: whether a source names a variable; `exists`: a path of the repository."""
+    reader = _Reader(taken, context, reads, exists)
+    for stage in taken.compiling:
+        reader.stage(stage)
+    return Kept(**{name: tuple(values) for name, values in reader.lists.items()})  # type: ignore[arg-type]
+
+
+def join(several: Sequence[Kept]) -> Kept:
+    """What several Dockerfiles of one workspace contribute together."""
+    names = ("packages", "toolchain", "compile", "tools", "generated", "mounts", "context", "notes")
+    return Kept(**{n: tuple(dict.fromkeys(v for kept in several for v in getattr(kept, n))) for n in names})
+
+
+def _whole(item: Instruction) -> str:
+    return recipe.line(item).text
+
+
+def _short(item: Instruction) -> str:
+    text = f"{item.keyword} {' '.join(item.rest.split())}"
+    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -1,0 +1,252 @@
+"""The Dockerfile of a workspace: our own, with what the repository needs put into it. Text in, text out.
+
+One file for all services: one compile step, and a runtime stage for each kind of image.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
+from buildkit_tasks.survey.look import MARK
+from buildkit_tasks.survey.tree import Tree
+
+from . import carried, compiling, runtime, stage_lines, stages_text
+from .compiling import Kept
+from .stage_lines import Runtime
+
+RUST, DEBIAN = "rust:1-bookworm", "debian:bookworm-slim"
+
+
+@dataclass(frozen=True)
+class Derived:
+    """`text` of the Dockerfile; `targets`: service to its runtime stage; `arguments`: service to build arguments that
+    only it has; `context`: paths that images copy; `compiled`: those that the old compile stages did."""
+
+    text: str
+    targets: Mapping[str, str]
+    arguments: Mapping[str, Mapping[str, str]]
+    context: tuple[str, ...]
+    compiled: tuple[str, ...]
+    notes: tuple[Note, ...]
+    ssh: bool = False
+
+
+def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> Derived:
+    """The Dockerfile `file` for the services of one workspace that are not adopted yet."""
+    services = [s for s in finding.services if s.workspace == workspace.cargo.directory and not s.adopted]
+    sources = "".join(files.text(p) for p in files.files if p.endswith(".rs") and _is_in(p, workspace))
+    reads = frozenset(re.findall(r"\b[A-Z][A-Z0-9_]{2,}\b", sources)).__contains__
+    kept = compiling.join([compiling.read(s.recipe, s.context, reads, files.exists) for s in services if s.recipe])
+    toolchain, notes = _toolchain(services)
+    image = _runtime_image(services)
+    stages = {
+        s.name: runtime.derive(files, s, workspace.cargo.binaries, workspace.packages.run, image) for s in services
+    }
+    names = _stage_names(stages)
+    also = tuple(dict.fromkeys(n for r in stages.values() for n in r.also))
+    text = carried.template()
+    text = _head(text, file, toolchain, stages, image, services)
+    text = _toolchain_stage(text, workspace, kept, toolchain, services)
+    text = _compile_stage(text, workspace, kept, services, also)
+    text = stages_text.append(text, stages, names, kept, any(r.tools for r in stages.values()), image)
+    text = stages_text.insert(text, stages_text.side(services), kept)
+    arguments, more = _arguments(services, text)
+    context = [p for r in stages.values() for p in r.context]
+    context += [p for s in services if s.recipe for p in stages_text.side_context(s)]
+    ssh = any(p.source.startswith("git+ssh") for p in workspace.cargo.locked) or "type=ssh" in text
+    found = [*notes, *more, *kept.notes, *(n for r in stages.values() for n in r.notes)]
+    context = list(dict.fromkeys(context))
+    return Derived(text, names, arguments, tuple(context), kept.context, tuple(dict.fromkeys(found)), ssh)
+
+
+def _is_in(path: str, workspace: Workspace) -> bool:
+    directory = workspace.cargo.directory
+    return directory == "." or path.startswith(f"{directory}/")
+
+
+def _toolchain(services: Sequence[Service]) -> tuple[str, list[Note]]:
+    """The image to compile in: the one that most services had."""
+    wanted = [_rust_image(s.recipe.toolchain) for s in services if s.recipe]
+    if not wanted:
+        return RUST, []
+    chosen = max(dict.fromkeys(wanted), key=wanted.count)
+    notes = [
+        Note(s.recipe.path, f"{s.name} was compiled in {s.recipe.toolchain}; all services share {chosen} now", True)
+        for s in services
+        if s.recipe and _rust_image(s.recipe.toolchain) != chosen
+    ]
+    return chosen, notes
+
+
+def _rust_image(name: str) -> str:
+    """The official image behind cargo-chef's, which brings a program that is not needed any more."""
+    match = re.match(r"(?:docker\.io/)?lukemathwalker/cargo-chef(?::(.*))?$", name)
+    if not match:
+        return name
+    version = re.search(r"rust-([\w.-]+)", match[1] or "")
+    return f"rust:{version[1]}" if version else RUST
+
+
+def _runtime_image(services: Sequence[Service]) -> str:
+    images = {s.recipe.runtime for s in services if s.recipe and s.recipe.runtime}
+    return images.pop() if len(images) == 1 else DEBIAN
+
+
+def _stage_names(stages: Mapping[str, Runtime]) -> dict[str, str]:
+    """Service to stage: one for all that are alike."""
+    kinds: dict[object, list[str]] = {}
+    for name, stage in stages.items():
+        kinds.setdefault((stage.image, stage.platform, stage.lines), []).append(name)
+    if len(kinds) == 1:
+        return dict.fromkeys(stages, "runtime")
+    return {name: f"runtime-{_word(names[0])}" for names in kinds.values() for name in names}
+
+
+def _word(name: str) -> str:
+    return re.sub(r"[^a-z0-9_.-]", "-", name.lower())
+
+
+def _head(
+    text: str, file: str, toolchain: str, stages: Mapping[str, Runtime], image: str, services: Sequence[Service]
+) -> str:
+    first = text.index("ARG RUST_IMAGE")
+    text = (
+        f"{MARK} one compile step for every service, on cache mounts, and a small image for each.\n"
+        "# Written by `buildkit-tasks init`, yours to edit: `init --upgrade` keeps your edits. By hand:\n"
+        f"# docker build -f {file} --build-arg CACHE_SCOPE=NAME --build-arg BIN=PROGRAM .\n"
+        f"{text[first:]}"
+    )
+    text = re.sub(r"(?m)^ARG RUST_IMAGE=.*$", lambda _: f"ARG RUST_IMAGE={toolchain}", text, count=1)
+    text = re.sub(r"(?m)^ARG RUNTIME_IMAGE=.*$", lambda _: f"ARG RUNTIME_IMAGE={image}", text, count=1)
+    return _insert_before(text, r"\n# ---- ", _header_arguments(services, stages))
+
+
+def _header_arguments(services: Sequence[Service], stages: Mapping[str, Runtime]) -> list[str]:
+    """ARGs before the first FROM that kept stages use: a stage declares them again without a value."""
+    kept: list[str] = []
+    for service in services:
+        if service.recipe:
+            stages_of = (*service.recipe.side, *service.recipe.final)
+            used = " ".join([stages[service.name].platform, *(f"{s.platform} {s.base}" for s in stages_of)])
+            used += " ".join(f"{i.rest}\n{i.body}" for s in stages_of for i in s.items)
+            for one in service.recipe.header:
+                name = one.text.split()[1].split("=")[0] if len(one.text.split()) > 1 else ""
+                if one.keyword == "ARG" and name and re.search(rf"\b{re.escape(name)}\b", used):
+                    kept.append(one.text)
+    return list(dict.fromkeys(kept))
+
+
+def _insert_before(text: str, pattern: str, lines: Iterable[str]) -> str:
+    block = "".join(f"{line}\n" for line in lines)
+    match = re.search(pattern, text)
+    if not block or not match:
+        return text
+    return text[: match.start()] + ("\n" if text[match.start()] != "\n" else "") + block + text[match.start() :]
+
+
+def _toolchain_stage(text: str, workspace: Workspace, kept: Kept, toolchain: str, services: Sequence[Service]) -> str:
+    """Packages, toolchain file and kept commands, before the step that takes the toolchain's identity."""
+    alpine = stage_lines.is_alpine(toolchain)
+    table = () if alpine else workspace.packages.build
+    musl = any("musl" in s.target for s in services) and not alpine
+    pinned = {p.partition("=")[0] for p in kept.packages}
+    more = (*table, *(("musl-tools",) if musl else ()))
+    packages = dict.fromkeys((*kept.packages, *(p for p in more if p not in pinned)))
+    lines = ["# What crates need beside the compiler: headers, libraries, build tools."]
+    lines += stage_lines.packages_step(sorted(packages), argument="BUILD_PACKAGES", alpine=alpine)
+    name = workspace.cargo.toolchain
+    if name and name.rpartition("/")[0] not in ("", workspace.cargo.directory):  # those the stage `choice` has
+        lines += [
+            "# The toolchain that the repository asks for, fetched once (only rustup knows this file).",
+            f"RUN --mount=type=bind,source={name},target=/toolchain/{name.rpartition('/')[2]} \\",
+            f"    {stage_lines.CA} \\",
+            "    cd /toolchain && rustc --version && cargo --version",
+        ]
+    if musl:
+        lines += ['RUN if command -v rustup > /dev/null; then rustup target add "$(uname -m)-unknown-linux-musl"; fi']
+    lines += [stages_text.with_ca(line) for line in kept.toolchain]
+    block = "".join(f"{line}\n" for line in lines)
+    at = text.index("ENV CARGO_HOME")
+    at = text.index("\n", at) + 1
+    return text[:at] + block + text[at:]
+
+
+def _compile_stage(
+    text: str, workspace: Workspace, kept: Kept, services: Sequence[Service], also: Sequence[str]
+) -> str:
+    space = workspace.cargo
+    text = re.sub(r"(?m)^ARG SOURCE=.*$", lambda _: f"ARG SOURCE={_quoted(space.directory)}", text)
+    programs = dict.fromkeys([*(s.binary for s in services), *also])
+    names = f'"{" ".join(programs)}"'
+    argument = "PROGRAMS" if re.search(r"(?m)^ARG PROGRAMS$", text) else "BINS"
+    ships = "" if argument == "PROGRAMS" else "# The programs that ship, and no others.\n"
+    text = re.sub(rf"(?m)^ARG {argument}$", lambda _: f"{ships}ARG {argument}={names}", text, count=1)
+    profiles = {s.profile for s in services} - {"release"}
+    if len(profiles) == 1 and len({s.profile for s in services}) == 1:
+        text = re.sub(r"(?m)^ARG PROFILE=.*$", f"ARG PROFILE={profiles.pop()}", text, count=1)
+    static = (
+        "musl"
+        if any("musl" in s.target for s in services)
+        else "gnu"
+        if any(s.target == "gnu" for s in services)
+        else ""
+    )
+    if static and not re.search(r"(?m)^ARG RUST_IMAGE=.*alpine", text):
+        text = re.sub(r"(?m)^ARG STATIC$", f"ARG STATIC={static}", text, count=1)
+    lines = [line for line in kept.compile if not re.match(r"(?:ARG|ENV) (?:RUSTFLAGS|FEATURES|STATIC)\b", line)]
+    flags = next((m[1] for line in kept.compile for m in [re.match(r"(?:ENV|ARG) RUSTFLAGS=(.+)", line)] if m), "")
+    if flags:
+        text = re.sub(r"(?m)^ARG RUSTFLAGS$", lambda _: f"ARG RUSTFLAGS={flags}", text, count=1)
+    if workspace.reach.offline and not any("SQLX_OFFLINE" in line for line in lines):
+        lines.append("ENV SQLX_OFFLINE=true")
+    at = text.index("RUN --mount=type=bind,target=/context")
+    mounts = list(kept.mounts)
+    if any(p.source.startswith("git+ssh") for p in space.locked) and not any("type=ssh" in m for m in mounts):
+        mounts.append("--mount=type=ssh")
+    tail = text[at:]
+    for mount in mounts:
+        tail = tail.replace(
+            "RUN --mount=type=bind,target=/context \\\n",
+            f"RUN --mount=type=bind,target=/context \\\n    {mount} \\\n",
+            1,
+        )
+    if kept.generated:
+        tail = tail.replace("--mount=type=bind,target=/context", "--mount=type=bind,from=sources,target=/context", 1)
+    if also:
+        # some images hold more than one program
+        extra = " ".join(also)
+        tail = re.sub(
+            r"(?m)^(    )((?:sh /context/docker/compile\.sh|/compile) build)$",
+            rf'\1BINS="${{BINS:+$BINS {extra}}}" \2',
+            tail,
+            count=1,
+        )
+    block = "".join(f"{line}\n" for line in lines)
+    return text[:at] + block + tail
+
+
+def _quoted(path: str) -> str:
+    return f'"{path}"' if re.search(r"\s", path) else path
+
+
+def _arguments(services: Sequence[Service], text: str) -> tuple[dict[str, dict[str, str]], list[Note]]:
+    """Features per service, where our Dockerfile knows them; a note where it does not."""
+    found: dict[str, dict[str, str]] = {}
+    notes: list[Note] = []
+    known = re.search(r"(?m)^ARG FEATURES$", text) is not None
+    for service in services:
+        args: dict[str, str] = {}
+        if service.features:
+            args["FEATURES"] = " ".join(service.features)
+        if not service.default_features:
+            args["NO_DEFAULT_FEATURES"] = "1"
+        if args and not known and service.recipe:
+            notes.append(Note(service.recipe.path, f"{service.name} is built with {args}: not yet carried over", True))
+            args = {}
+        if service.profile != "release":
+            args["PROFILE"] = service.profile
+        found[service.name] = args
+    return found, notes

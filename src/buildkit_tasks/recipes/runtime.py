@@ -1,0 +1,213 @@
+"""The runtime stage of a service: the user's own, line by line, with our program in the place of theirs."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+from buildkit_tasks.dockerfiles import mounts, syntax
+from buildkit_tasks.dockerfiles.syntax import Instruction
+from buildkit_tasks.survey import install, recipe
+from buildkit_tasks.survey.finding import Note, Service
+from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
+from buildkit_tasks.survey.tree import Tree
+
+from . import single_stage
+from .stage_lines import BUILT, CA, Runtime, is_alpine, labels, packages_step, plain
+
+_NETWORK = re.compile(r"\b(?:apt-get|apt|apk|curl|wget|pip3?|npm|git)\s")
+_DIRECTORIES = (
+    "/usr/local/bin",
+    "/usr/bin",
+    "/bin",
+    "/usr/sbin",
+    "/usr/local/sbin",
+    "/sbin",
+    "/opt",
+    "/srv",
+    "/usr/local",
+)
+
+
+class _Writer:
+    """One pass over the user's final stages."""
+
+    def __init__(self, files: Tree, service: Service, taken: Recipe, binaries: Collection[str]) -> None:
+        self.files, self.service, self.taken, self.binaries = files, service, taken, binaries
+        self.lines: list[str] = []
+        self.context: dict[str, None] = {}
+        self.also: dict[str, None] = {}
+        self.notes: list[Note] = []
+        self.tools = False
+        self.workdir = "/"
+        self.compiling = {s.name: s for s in taken.compiling}
+        self.renamed = recipe.renamed(taken, binaries)
+        self.made = re.findall(
+            r"(?:mkdir(?:\s+-p)?|WORKDIR)\s+(/[\w./-]+)",
+            " ".join(f"{i.keyword} {i.rest}" for s in taken.final for i in s.items),
+        )
+        self.labelled = False
+
+    def note(self, item: Instruction, text: str, *, open_: bool = True) -> None:
+        shown = " ".join(f"{item.keyword} {item.rest}".split())
+        self.notes.append(Note(f"{self.taken.path}:{item.line}", f"{text}: {shown[:100]}", open_))
+
+    def stage(self, stage: Stage) -> None:
+        for item in stage.items:
+            if item.keyword == "WORKDIR":
+                self.workdir = posixpath.join(self.workdir, syntax.expand(item.rest.strip("\"'"), self.taken.values))
+            if item.keyword in ("COPY", "ADD"):
+                self._copy(item)
+            elif item.keyword == "RUN":
+                self._run(item, stage)
+            else:
+                self.lines.append(recipe.line(item).text)
+
+    def _run(self, item: Instruction, stage: Stage) -> None:
+        whole = recipe.line(item).text
+        for mount in mounts.run_mounts(item):
+            if mount.options.get("from", "").lower() in self.compiling:
+                self.note(item, "it mounts a stage that our compile step replaces")
+        split = None if mounts.run_mounts(item) and "cache" not in whole else install.split(item)
+        if split is None:
+            if _NETWORK.search(whole) and not re.search(r"install.*ca-certificates|id=ca\b", whole, re.S):
+                whole = re.sub(r"^(\s*)RUN\s+", rf"\1RUN {CA} \\\n    ", whole, count=1)
+            self.lines.append(whole)
+            return
+        names = list(split.packages)
+        image = stage.base if not self.taken.final else self.taken.final[0].base
+        self.lines += packages_step(
+            names, argument="RUNTIME_PACKAGES", alpine=is_alpine(image), recommends=split.recommends
+        )
+        if split.rest:
+            self.lines.append(f"RUN {' && '.join(split.rest)}")
+
+    def _copy(self, item: Instruction) -> None:
+        copy = recipe.copied(item, self.taken.values)
+        if copy is None:
+            self.lines.append(recipe.line(item).text)
+        elif not copy.stage:
+            self._from_context(item, copy)
+        elif copy.stage.lower() in self.compiling:
+            for source in copy.sources:
+                self._from_compiling(item, copy, source)
+        else:
+            self.lines.append(recipe.line(item).text)
+
+    def _from_context(self, item: Instruction, copy: Copy) -> None:
+        base = self.service.context
+        remote = [s for s in copy.sources if "://" in s or s.startswith("<<")]
+        sources = [
+            s if s in remote else posixpath.normpath(posixpath.join(base, s.lstrip("/") or ".")) for s in copy.sources
+        ]
+        for source in sources:
+            if source not in remote:
+                self.context.setdefault(re.split(r"[$*?\[]", source, maxsplit=1)[0].rstrip("/") or ".", None)
+        if base == ".":
+            self.lines.append(recipe.line(item).text)
+            return
+        sources = [
+            f"{s}/" if c.endswith("/") and not s.endswith("/") else s
+            for s, c in zip(sources, copy.sources, strict=True)
+        ]
+        self.lines.append(_copy_line(item.keyword, copy.flags, "", sources, copy.destination))
+
+    def _from_compiling(self, item: Instruction, copy: Copy, source: str) -> None:
+        stage = self.compiling[copy.stage.lower()]
+        where = self._in_context(stage, source)
+        known = self.renamed.get(posixpath.basename(source)) or recipe.program(source, self.binaries)
+        if not known and not where and posixpath.basename(source) in self.binaries:
+            known = posixpath.basename(source)
+        if known:
+            self._program(copy, known, source)
+        elif where and where != ".":
+            self.context.setdefault(where, None)
+            self.lines.append(
+                _copy_line("COPY", copy.flags, "", [f"{where}/" if source.endswith("/") else where], copy.destination)
+            )
+        elif re.search(r"cargo/bin/|/usr/local/bin/", source) and not re.search(r"[*?]", source):
+            self.tools = True
+            self.lines.append(_copy_line("COPY", copy.flags, "tools", [source], copy.destination))
+        elif re.match(r"/(?:etc|usr|lib|lib64|opt)/", source):
+            self.lines.append(_copy_line("COPY", copy.flags, "toolchain", [source], copy.destination))
+        else:
+            self.note(item, "made by a stage that our compile step replaces, not in the image any more")
+
+    def _program(self, copy: Copy, name: str, source: str) -> None:
+        folder = "${BIN}" if name == self.service.binary else name
+        if name != self.service.binary:
+            self.also[name] = None
+        wanted = posixpath.basename(source.rstrip("/"))
+        place = posixpath.normpath(posixpath.join(self.workdir, copy.destination))
+        directory = (
+            copy.destination.endswith(("/", "/."))
+            or copy.destination in (".", "./")
+            or place in (*_DIRECTORIES, self.workdir, *self.made)
+        )
+        end = posixpath.join(place, wanted) if directory else place
+        self.lines.append(_copy_line("COPY", copy.flags, "compile", [f"{BUILT}/{folder}/bin/service"], end))
+
+    def _in_context(self, stage: Stage, source: str) -> str:
+        """The path of the repository that a file of a compile stage was copied from; empty where it is none."""
+        workdir, found = "/", ""
+        copies: list[tuple[str, str]] = []
+        chain = [s for s in self.taken.compiling if s.number <= stage.number]
+        for item in (i for s in chain for i in s.items):
+            if item.keyword == "WORKDIR":
+                workdir = posixpath.join(workdir, syntax.expand(item.rest, self.taken.values))
+            copy = recipe.copied(item, self.taken.values)
+            if copy and not copy.stage:
+                place = posixpath.normpath(posixpath.join(workdir, copy.destination))
+                copies += [(place, s.strip("/") or ".") for s in copy.sources]
+        path = posixpath.normpath(posixpath.join(workdir, source))
+        for place, origin in copies:
+            if path == place or path.startswith(place.rstrip("/") + "/"):
+                rest = posixpath.relpath(path, place)
+                for candidate in (posixpath.join(origin, rest), *([rest] if rest != "." else [])):
+                    inside = posixpath.normpath(posixpath.join(self.service.context, candidate))
+                    if self.files.exists(inside) and not inside.startswith(".."):
+                        found = inside
+        return found
+
+
+def _copy_line(keyword: str, flags: Sequence[str], stage: str, sources: Sequence[str], destination: str) -> str:
+    words = [keyword, *([f"--from={stage}"] if stage else []), *flags]
+    if any(re.search(r"\s", w) for w in (*sources, destination)):
+        import json
+
+        return " ".join([*words, json.dumps([*sources, destination])])
+    return " ".join([*words, *sources, destination])
+
+
+def derive(
+    files: Tree, service: Service, binaries: Mapping[str, object], run_packages: Sequence[str], image: str
+) -> Runtime:
+    """The stage of a service: taken over where it had one, ours where it had none. `image` is ours to start from."""
+    taken = service.recipe
+    if taken is None:
+        return plain(image, run_packages)
+    if not taken.final:
+        return single_stage.derive(files, service, taken, run_packages, image)
+    writer = _Writer(files, service, taken, binaries)
+    for stage in taken.final:
+        writer.stage(stage)
+    placed = any("--from=compile" in text for text in writer.lines)
+    head = ["ARG CACHE_SCOPE", "ARG BIN", *labels()]
+    share = f"COPY --from=compile {BUILT}/${{BIN}}/share/ /usr/local/share/"
+    at = next((i for i, text in enumerate(writer.lines) if "--from=compile" in text), len(writer.lines))
+    if not placed:
+        share = f"COPY --from=compile {BUILT}/${{BIN}}/ /usr/local/"
+        writer.notes.append(
+            Note(taken.path, f"no COPY of the program {service.binary} was found: it is /usr/local/bin/service", True)
+        )
+    lines = [*writer.lines[:at], *head, share, *writer.lines[at:]]
+    return Runtime(
+        taken.final[0].base,
+        taken.final[0].platform,
+        tuple(lines),
+        tuple(writer.context),
+        tuple(writer.also),
+        writer.tools,
+        tuple(writer.notes),
+    )

@@ -1,0 +1,62 @@
+"""Lines that runtime and toolchain stages have in common, and a runtime stage as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from buildkit_tasks.survey.finding import Note
+
+#: Where the compile step leaves a program.
+BUILT = "/out/${CACHE_SCOPE}"
+#: The host's CA bundle for commands that reach out; nothing where none is given.
+CA = "--mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=0444"
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """`image` it starts from with the flags of FROM, the lines below it, what they copy of the context, the other
+    programs they hold, and what a person should look at."""
+
+    image: str
+    platform: str
+    lines: tuple[str, ...]
+    context: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    tools: bool = False
+    notes: tuple[Note, ...] = ()
+
+
+def packages_step(names: Sequence[str], *, argument: str, alpine: bool, recommends: bool = False) -> tuple[str, ...]:
+    """An argument with packages, perhaps none yet, and the command that installs them."""
+    head = f'ARG {argument}="{" ".join(names)}"'
+    if alpine:
+        return (head, f"RUN {CA} \\", f'    [ -z "${argument}" ] || apk add --no-cache ${argument}')
+    bare = "" if recommends else " --no-install-recommends"
+    return (
+        head,
+        "RUN --mount=type=secret,id=ca,mode=0444 \\",
+        "    if [ -s /run/secrets/ca ]; then set -- -o Acquire::https::CAInfo=/run/secrets/ca; fi; \\",
+        f'    [ -z "${argument}" ] || {{ apt-get "$@" update -qq && \\',
+        f'    DEBIAN_FRONTEND=noninteractive apt-get "$@" install -qq -y{bare} ${argument} && \\',
+        "    rm -rf /var/lib/apt/lists/*; }",
+    )
+
+
+def is_alpine(image: str) -> bool:
+    """Whether an image is one of Alpine's, by its name."""
+    return "alpine" in image
+
+
+def plain(image: str, packages: Sequence[str]) -> Runtime:
+    """The stage of a service that had no Dockerfile: the program, nothing else."""
+    lines = [*packages_step(packages, argument="RUNTIME_PACKAGES", alpine=is_alpine(image))] if packages else []
+    lines += ["ARG CACHE_SCOPE", "ARG BIN", *labels(), f"COPY --from=compile {BUILT}/${{BIN}}/ /usr/local/"]
+    lines += ["USER 65532:65532", 'ENTRYPOINT ["/usr/local/bin/service"]']
+    return Runtime(image, "", tuple(lines))
+
+
+def labels() -> tuple[str, ...]:
+    """The labels by which `verify` finds what an image was made of."""
+    manifest = "/usr/local/share/buildkit-tasks/manifest.json"
+    return (f"LABEL buildkit-tasks.binary=${{BIN}} buildkit-tasks.manifest={manifest}",)

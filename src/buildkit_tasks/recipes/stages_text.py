@@ -1,0 +1,107 @@
+"""Stages put into the text of a Dockerfile: those of the images, and those that others take files from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from buildkit_tasks.dockerfiles.syntax import Instruction
+from buildkit_tasks.survey import recipe
+from buildkit_tasks.survey.finding import Service
+
+from . import stage_lines
+from .compiling import Kept
+from .stage_lines import Runtime
+
+
+def append(
+    text: str,
+    stages: Mapping[str, Runtime],
+    names: Mapping[str, str],
+    kept: Kept,
+    tools: bool,
+    image: str,
+) -> str:
+    """Our runtime stages in the place of the template\'s, one for each name, and the stage with installed tools."""
+    cut = text.index("\n# ---- one image per service")
+    head = text[:cut].rstrip("\n")
+    parts: list[str] = []
+    if tools or kept.tools:
+        mounts = "--mount=type=cache,id=${CACHE_SCOPE}-cargo-registry,target=${CARGO_HOME}/registry,sharing=shared"
+        runs = [re.sub(r"^RUN ", f"RUN {mounts} \\\\\n    {stage_lines.CA} \\\\\n    ", r, count=1) for r in kept.tools]
+        parts.append(
+            "\n".join(
+                ["# ---- programs that are installed with cargo", "FROM toolchain AS tools", "ARG CACHE_SCOPE", *runs]
+            )
+        )
+    done: set[str] = set()
+    comment = "# ---- one image per service. A directory of the compile stage holds one program and its manifest."
+    for service, stage in stages.items():
+        name = names[service]
+        if name in done:
+            continue
+        done.add(name)
+        platform = f"--platform={stage.platform} " if stage.platform else ""
+        base = "${RUNTIME_IMAGE}" if stage.image == image else stage.image
+        head_line = comment if len(done) == 1 else f"# ---- {service}"
+        parts.append("\n".join([head_line, f"FROM {platform}{base} AS {name}", *stage.lines]))
+    return head + "\n\n" + "\n\n".join(parts) + "\n"
+
+
+def insert(text: str, side: str, kept: Kept) -> str:
+    """Stages that others take files from, before them; where cargo is one of these, its sources are a stage as well."""
+    text = text.replace("# ---- the toolchain", f"{side}# ---- the toolchain", 1)
+    if kept.generated:
+        copies = "".join(f"COPY --from={stage} {source} /{target}\n" for stage, source, target in kept.generated)
+        head = "# ---- the sources, with what other stages make for them\nFROM scratch AS sources\nCOPY . /\n"
+        text = text.replace("# ---- all binaries", f"{head}{copies}\n# ---- all binaries", 1)
+    return text
+
+
+def side(services: Sequence[Service]) -> str:
+    """Stages of the old Dockerfiles that images or cargo take files from and that compile nothing: as they stand."""
+    found: dict[str, str] = {}
+    for service in services:
+        for stage in service.recipe.side if service.recipe else ():
+            platform = f"--platform={stage.platform} " if stage.platform else ""
+            lines = [f"FROM {platform}{stage.base} AS {stage.name}"]
+            lines += [_rebased(service, item) for item in stage.items]
+            found.setdefault(stage.name, "\n".join(lines))
+    return "".join(f"{text}\n\n" for text in found.values())
+
+
+def _rebased(service: Service, item: Instruction) -> str:
+    assert service.recipe is not None  # noqa: S101 - for the type checker: only services with a recipe have side stages
+    copy = recipe.copied(item, service.recipe.values)
+    if copy is None or copy.stage or service.context == ".":
+        return with_ca(recipe.line(item).text)
+    sources = [
+        s if "://" in s or s.startswith("<<") else f"{service.context}/{s.lstrip('/')}".rstrip("/.")
+        for s in copy.sources
+    ]
+    return " ".join([item.keyword, *copy.flags, *sources, copy.destination])
+
+
+def side_context(service: Service) -> list[str]:
+    """Paths of the context that the kept stages of a service copy."""
+    assert service.recipe is not None  # noqa: S101 - as above
+    found = []
+    for stage in service.recipe.side:
+        for item in stage.items:
+            copy = recipe.copied(item, service.recipe.values)
+            if copy and not copy.stage:
+                for source in copy.sources:
+                    path = re.split(r"[$*?\[]", f"{service.context}/{source.lstrip('/')}", maxsplit=1)[0]
+                    found.append(path.removeprefix("./").rstrip("/.") or ".")
+    return found
+
+
+def with_ca(line: str) -> str:
+    """A command that reaches out gets the host's CA bundle, where one is given."""
+    if (
+        re.match(r"RUN\b", line)
+        and "id=ca" not in line
+        and re.search(r"\b(?:curl|wget|apk|rustup|cargo|git|npm|pip3?)\s", line)
+    ):
+        return re.sub(r"^RUN\s+", f"RUN {stage_lines.CA} \\\\\n    ", line, count=1)
+    return line

@@ -1,0 +1,182 @@
+"""Where a repository is, which compose files it has, and what compose makes of them, before anything is set up."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.config import root as project_root
+from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.world import World
+from buildkit_tasks.dotenv import text as dotenv_text
+
+from . import propose
+from .tree import Tree
+
+#: Levels below the root in which a compose file is looked for, where the root has none.
+DEPTH = 3
+_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+
+
+@dataclass(frozen=True)
+class Model:
+    """The resolved compose model. `wanted`: variables that have no value yet; `env_files`: files that are missing."""
+
+    files: tuple[str, ...]
+    listed: bool
+    config: Mapping[str, Any]
+    wanted: tuple[str, ...] = ()
+    env_files: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+def root(world: World) -> Path:
+    """The repository around the working directory: git's, else the nearest with a compose file, else the directory."""
+    above = (world.cwd, *world.cwd.parents)
+    for place in above:
+        if (place / ".git").exists():
+            return place
+    for place in above:
+        if project_root.compose_files(place):
+            return place
+    return world.cwd
+
+
+def compose_files(world: World, files: Tree) -> tuple[tuple[str, ...], bool, tuple[str, ...]]:
+    """The compose files in force, whether they have to be listed, and others that were passed over."""
+    given = _setting(files.root) or world.env.get("COMPOSE_FILE", "")
+    if not given and files.has(".env"):
+        given = dotenv_text.values(files.text(".env")).get("COMPOSE_FILE", "")
+    if given:
+        return tuple(part for part in given.split(":") if files.has(part)), True, ()
+    own = tuple(p.name for p in project_root.compose_files(files.root))
+    found = [p for n in _NAMES for p in files.named(n) if 0 < p.count("/") <= DEPTH and not propose.ASIDE.search(p)]
+    found = [p for p in found if re.search(r"(?m)^\s+[\"']?build[\"']?\s*:", files.text(p))]
+    variants = [
+        p for p in files.files if "/" not in p and re.match(r"(?:docker-)?compose[.-].+\.ya?ml$", p) and p not in own
+    ]
+    if own:
+        return own, False, (*variants, *found)
+    found.sort(key=lambda p: (p.count("/"), p))
+    if not found:
+        return (), False, tuple(variants)
+    folder = Path(found[0]).parent
+    own = tuple((folder / p.name).as_posix() for p in project_root.compose_files(files.root / folder))
+    return own, True, (*variants, *(p for p in found if p not in own))
+
+
+def _setting(root: Path) -> str:
+    """The setting project.compose_file, before settings can be loaded."""
+    section = project_root.pyproject(root).get("buildkit-tasks", {})
+    inner = section.get("project") if isinstance(section, dict) else None
+    return str(inner.get("compose_file", "")) if isinstance(inner, dict) else ""
+
+
+def resolve(world: World, files: Tree, names: Sequence[str], texts: Mapping[str, str] | None = None) -> Model:
+    """Ask compose what the files say. `texts`: other contents of them, for a repository as it was.
+
+    Problems: engine-missing, compose-missing, compose-invalid.
+    """
+    contents = {name: (texts or {}).get(name, files.text(name)) for name in names}
+    wanted = _required(contents, world, files)
+    # services of every profile: what is not started by default is built all the same
+    env = {**world.env, "COMPOSE_PROFILES": "*", **dict.fromkeys(wanted, "1")}
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
+        paths = [files.root / name for name in names]
+        if texts:
+            paths = _written(Path(folder), contents)
+        for _ in range(20):
+            result = run.capture(replace(world, env=env), _config(files.root, names, paths, bool(texts)))
+            said = result.stderr.strip()
+            if result.code == 0:
+                break
+            variable = re.search(r"required variable (\w+) is missing a value", said)
+            if variable and variable[1] not in env:
+                env[variable[1]] = "1"
+                wanted.append(variable[1])
+            elif (
+                re.search(r"env file \S+ not found|no such file or directory.*\.env|couldn't find env file", said)
+                and not texts
+            ):
+                texts = {name: _without_env_files(name, text) for name, text in contents.items()}
+                paths = _written(Path(folder), texts)
+            else:
+                raise _refused(names, said)
+    missing = tuple(dict.fromkeys(_env_files(files, names, contents)))
+    return Model(tuple(names), False, json.loads(result.stdout or "{}"), tuple(wanted), missing)
+
+
+def _config(root: Path, names: Sequence[str], paths: Sequence[Path], copied: bool) -> Command:
+    command = compose_cli.config(root, paths)
+    if copied and names:
+        folder = str((root / names[0]).parent)
+        at = command.argv.index("compose") + 1
+        command = replace(command, argv=(*command.argv[:at], "--project-directory", folder, *command.argv[at:]))
+    return command
+
+
+def _written(folder: Path, texts: Mapping[str, str]) -> list[Path]:
+    paths = []
+    for number, text in enumerate(texts.values()):
+        path = folder / f"{number}.yaml"
+        path.write_text(text, "utf-8")
+        paths.append(path)
+    return paths
+
+
+def _required(texts: Mapping[str, str], world: World, files: Tree) -> list[str]:
+    """Names that the files want a value of and that have none: compose would stop at each."""
+    known = {**dotenv_text.values(files.text(".env")), **world.env}
+    found = [n for text in texts.values() for n in re.findall(r"(?<!\$)\$\{(\w+):?\?", text)]
+    return [name for name in dict.fromkeys(found) if not known.get(name)]
+
+
+def _env_files(files: Tree, names: Sequence[str], texts: Mapping[str, str]) -> list[str]:
+    """Files that services take variables from and that are not there."""
+    found = []
+    for name in names:
+        folder = Path(name).parent
+        for value in re.findall(
+            r"(?m)^\s*(?:-\s*)?(?:env_file:\s*)?[\"']?(\.?/?[\w./-]*\.env[\w.-]*|\.env[\w.-]*)[\"']?\s*$", texts[name]
+        ):
+            path = (folder / value).as_posix().removeprefix("./")
+            if not files.exists(path):
+                found.append(path)
+    return found
+
+
+def _without_env_files(name: str, text: str) -> str:
+    """The file with anchors resolved and without `env_file`, in the JSON that YAML is a superset of."""
+    from . import yaml_text
+
+    document = yaml_text.load(name, text, plain=True)
+    for entry in (document.get("services") or {}).values():
+        if isinstance(entry, dict):
+            entry.pop("env_file", None)
+    return json.dumps(document, default=str)
+
+
+def _refused(names: Sequence[str], said: str) -> Problem:
+    if "unknown command" in said or "is not a docker command" in said or "unknown shorthand flag: 'f'" in said:
+        return Problem(
+            "compose-missing",
+            "docker has no compose plugin, which `init` asks what the compose file says.",
+            causes=[said.split("\n", maxsplit=1)[0]],
+            hint="buildkit-tasks engine.install    (Debian and Ubuntu: apt install docker-compose-plugin)",
+        )
+    line = re.search(r"line (\d+)", said)
+    return Problem(
+        "compose-invalid",
+        f"compose cannot read {', '.join(names)}{f', line {line[1]}' if line else ''}.",
+        details=said,
+        hint="install a newer compose, or leave the key out"
+        if "dditional property" in said
+        else "correct the file; `docker compose config` checks it",
+    )

@@ -1,0 +1,267 @@
+"""A repository's own Dockerfile of a Rust service, taken apart: what is kept, what our compile step replaces, the rest.
+
+The stages that compile are ours from then on. Every other line of the stages that the image is made of is kept as it
+stands; a line that cannot be kept is listed with its number. Nothing is dropped without being named.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from buildkit_tasks.dockerfiles import mounts, syntax
+from buildkit_tasks.dockerfiles.syntax import Instruction
+
+from . import cargo_command, install
+from .cargo_command import Cargo
+
+_HELPER = re.compile(r"cargo-chef|cargo\s+chef|sccache|cargo-binstall|cargo-auditable")
+_OUTPUT = re.compile(r"(?:^|/)(?:release|debug|release-\w+|dist|production|prod)/(?:examples/)?([\w.-]+)$")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One instruction of the user's Dockerfile: its number, keyword and text as written."""
+
+    number: int
+    keyword: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A COPY out of a compile stage: a program of the workspace (`binary`), or a file that the stage had."""
+
+    line: Line
+    sources: tuple[str, ...]
+    destination: str
+    flags: tuple[str, ...]
+    stage: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One FROM with its instructions; `compiles` where the program comes from."""
+
+    name: str
+    base: str
+    platform: str
+    number: int
+    items: tuple[Instruction, ...]
+    compiles: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A Dockerfile taken apart. `kind`: mounts, chef, plain or single-stage, as it is commonly called.
+
+    `final`: the stages of the image, the outermost base first, without their FROM lines; `side`: other stages that it
+    copies from; `toolchain`: what the compile stage starts from; `context`: paths of the context that kept lines name.
+    """
+
+    path: str
+    kind: str
+    stages: tuple[Stage, ...]
+    final: tuple[Stage, ...]
+    side: tuple[Stage, ...]
+    compiling: tuple[Stage, ...]
+    toolchain: str
+    runtime: str
+    cargo: Cargo
+    values: Mapping[str, str] = field(default_factory=dict)
+    header: tuple[Line, ...] = ()
+    build_packages: tuple[str, ...] = ()
+
+
+def read(path: str, text: str, args: Mapping[str, str], target: str = "") -> Recipe | None:
+    """Take a Dockerfile apart; None where no stage of it compiles Rust."""
+    header, found = _stages(text, args)
+    if not found:
+        return None
+    by_name = {stage.name: stage for stage in found}
+    last = by_name.get(target.lower()) or found[-1]
+    final = tuple(_chain(last, by_name))[::-1]
+    compiling = {s.name for s in found if s.compiles}
+    single = [s for s in final if s.name in compiling]
+    inputs = _inputs(final, by_name)
+    if not compiling & (inputs | {s.name for s in final}):
+        return None
+    # what the compile stages are made of, unless another stage that is kept needs it
+    replaced = {a.name for s in found if s.name in compiling for a in _chain(s, by_name)}
+    replaced |= {
+        s.name
+        for s in found
+        if _HELPER.search("\n".join(i.rest for i in s.items)) and s.name not in {f.name for f in final}
+    }
+    inputs |= _inputs(tuple(s for s in found if s.name in compiling), by_name)
+    side = [s for s in found if s.name in inputs and s.name not in replaced and s not in final]
+    kept: dict[str, Stage] = {}
+    for stage in side:
+        for one in (*_chain(stage, by_name), *(by_name[n] for n in _inputs((stage,), by_name) if n in by_name)):
+            kept[one.name] = one
+    ordered = tuple(s for s in found if s.name in kept)
+    builders = tuple(s for s in found if s.name in replaced | compiling)
+    first = next((s for s in builders if s.compiles), builders[0])
+    toolchain = tuple(_chain(first, by_name))[-1].base
+    text_of = "\n".join(f"{i.rest}\n{i.body}" for s in builders for i in s.items if i.keyword == "RUN")
+    kind = (
+        "single-stage" if single else "chef" if "chef" in text_of else "mounts" if "type=cache" in text_of else "plain"
+    )
+    return Recipe(
+        path,
+        kind,
+        found,
+        () if single else final,
+        ordered,
+        builders,
+        toolchain,
+        "" if single else final[0].base,
+        cargo_command.asked([i for s in builders if s.compiles for i in s.items], {**syntax_defaults(text), **args}),
+        {**syntax_defaults(text), **args},
+        header,
+        tuple(dict.fromkeys(p for s in builders for i in s.items for p in install.packages(i))),
+    )
+
+
+def syntax_defaults(text: str) -> dict[str, str]:
+    """Defaults of the ARGs of a Dockerfile and plain values of its ENVs, the first of a name."""
+    found: dict[str, str] = {}
+    for item in syntax.instructions(text):
+        if item.keyword in ("ARG", "ENV"):
+            for name, value in assignments(item):
+                if value is not None:
+                    found.setdefault(name, syntax.expand(value, found))
+    return found
+
+
+def assignments(item: Instruction) -> list[tuple[str, str | None]]:
+    """Names and values of an ARG or ENV; None for an ARG without a value."""
+    words = syntax.words(item.rest)
+    if item.keyword == "ENV" and words and "=" not in words[0]:
+        return [(words[0], item.rest.partition(words[0])[2].strip())]
+    pairs = (word.partition("=") for word in words)
+    return [(name, value if equals else None) for name, equals, value in pairs]
+
+
+def line(item: Instruction) -> Line:
+    """An instruction as the user wrote it."""
+    return Line(item.line, item.keyword, "\n".join(part for _, part in item.parts))
+
+
+def _stages(text: str, args: Mapping[str, str]) -> tuple[tuple[Line, ...], tuple[Stage, ...]]:
+    values = {**syntax_defaults(text), **args}
+    header: list[Line] = []
+    found: list[tuple[str, str, str, int, list[Instruction]]] = []
+    for item in syntax.instructions(text):
+        if item.keyword == "FROM":
+            options, rest = syntax.flags(item)
+            words = rest.split()
+            name = words[2].lower() if len(words) >= 3 and words[1].upper() == "AS" else str(len(found))
+            base = syntax.expand(words[0], values).strip("\"'") if words else ""
+            found.append((name, base, options.get("platform", ""), item.line, []))
+        elif found:
+            found[-1][4].append(item)
+        else:
+            header.append(line(item))
+    stages = tuple(Stage(n, b, p, at, tuple(items), cargo_command.compiles(items)) for n, b, p, at, items in found)
+    return tuple(header), stages
+
+
+def _chain(stage: Stage, by_name: Mapping[str, Stage]) -> Iterator[Stage]:
+    """A stage and those it starts from, itself first."""
+    seen: set[str] = set()
+    current: Stage | None = stage
+    while current and current.name not in seen:
+        seen.add(current.name)
+        yield current
+        parent = by_name.get(current.base.lower())
+        current = parent if parent and parent.number < current.number else None
+
+
+def _sources(stage: Stage) -> Iterator[str]:
+    """Names of stages and images that a stage copies from."""
+    for item in stage.items:
+        if item.keyword in ("COPY", "ADD"):
+            given = syntax.flags(item)[0].get("from", "")
+            if given:
+                yield given.lower()
+        for mount in mounts.run_mounts(item):
+            if "from" in mount.options:
+                yield mount.options["from"].lower()
+
+
+def _inputs(stages: Sequence[Stage], by_name: Mapping[str, Stage]) -> set[str]:
+    """Names of all stages that some stages copy from, theirs included."""
+    found: set[str] = set()
+    todo = [name for s in stages for name in _sources(s)]
+    while todo:
+        name = todo.pop()
+        if name in found or name not in by_name:
+            continue
+        found.add(name)
+        todo += [n for s in _chain(by_name[name], by_name) for n in (s.name, *_sources(s))]
+    return found
+
+
+def copies(recipe: Recipe) -> Iterator[Copy]:
+    """Every COPY of the kept stages out of a stage that compiles."""
+    names = {s.name for s in recipe.compiling}
+    for stage in (*recipe.side, *recipe.final):
+        for item in stage.items:
+            taken = copied(item, recipe.values)
+            if taken and taken.stage.lower() in names:
+                yield taken
+
+
+def copied(item: Instruction, values: Mapping[str, str]) -> Copy | None:
+    """A COPY or ADD as a value, variables filled in where they are known; None for other instructions."""
+    if item.keyword not in ("COPY", "ADD"):
+        return None
+    options, rest = syntax.flags(item)
+    words = json_words(rest) or syntax.words(rest)
+    words = [syntax.expand(w, values, keep=True) for w in words]
+    if len(words) < 2:
+        return None
+    flags = tuple(w for w in item.rest[: len(item.rest) - len(rest)].split() if not w.startswith("--from"))
+    return Copy(line(item), tuple(words[:-1]), words[-1], flags, options.get("from", ""))
+
+
+def json_words(text: str) -> list[str]:
+    """The words of a JSON form; none where it is not one."""
+    if not text.startswith("["):
+        return []
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return []
+    return found if isinstance(found, list) and all(isinstance(w, str) for w in found) else []
+
+
+def program(source: str, binaries: Collection[str]) -> str:
+    """The workspace's program that a path inside a compile stage is; empty where it is something else."""
+    name = posixpath.basename(source.rstrip("/"))
+    built = _OUTPUT.search(source)
+    if built and built[1] in binaries:
+        return built[1]
+    return (
+        name
+        if name in binaries and re.search(r"(?:^|/)(?:target|bin|out|build|app|dist|artifacts?)(?:/|$)", source)
+        else ""
+    )
+
+
+def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
+    """New base name to program, for `cp target/release/api /app/server` in a compile stage."""
+    found: dict[str, str] = {}
+    for stage in taken.compiling:
+        for item in stage.items:
+            text = f"{item.rest}\n{item.body}"
+            for source, target in re.findall(r"\b(?:cp|mv|install|strip\s+-o)\s+(?:-\S+\s+)*(\S+)\s+(\S+)", text):
+                source = syntax.expand(source, taken.values)
+                name = posixpath.basename(source)
+                if name in binaries and ("target" in source or "release" in source) and not target.endswith(("/", ".")):
+                    found[posixpath.basename(syntax.expand(target, taken.values))] = name
+    return found
