@@ -18,7 +18,7 @@ from buildkit_tasks.core.world import World
 from buildkit_tasks.engine import ask
 
 from .look import content
-from .record import Moment
+from .record import FOLDER, Moment
 
 #: This package's own files count: a newer version may build otherwise.
 PACKAGE = Path(__file__).parents[1]
@@ -82,7 +82,7 @@ def begin(session: Session, request: BuildRequest) -> Attempt | None:
     text = json.dumps([words, str(session.root), sys.version, sys.prefix], sort_keys=True, default=str)
     key = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
     try:
-        return Attempt(session.state / "unchanged" / key[:24], key, environment, began, contents(session))
+        return Attempt(session.state / FOLDER / key[:24], key, environment, began, contents(session))
     except OSError:
         return None
 

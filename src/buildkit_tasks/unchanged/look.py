@@ -79,8 +79,12 @@ class Look:
 
     def _age(self, path: Path, facts: os.stat_result) -> None:
         self.devices.setdefault(facts.st_dev, path)
-        changed = facts.st_ctime_ns
-        self.newest = max(self.newest, changed + (COARSE if changed % 1_000_000_000 == 0 else MARGIN))
+        self.newest = max(self.newest, settled(facts.st_ctime_ns))
+
+
+def settled(ctime: int) -> int:
+    """From when on a file with this ctime can only change to another one; ns."""
+    return ctime + (COARSE if ctime % 1_000_000_000 == 0 else MARGIN)
 
 
 def everything(places: Iterable[Path], trees: Sequence[Tree], package: Path) -> Look:

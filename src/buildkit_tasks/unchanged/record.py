@@ -14,6 +14,8 @@ from typing import Any
 from .look import Tree
 
 _VERSION = 1
+#: Where the records lie in a checkout's state directory.
+FOLDER = "unchanged"
 #: Bytes; the paths of a large project's compose files and Dockerfiles take a few thousand.
 LARGEST = 1_000_000
 #: One for each request and working directory; the oldest go first.
@@ -87,7 +89,7 @@ def load(path: Path) -> Record | None:
                 for tree in _list(fields["trees"])
             ),
             bases=dict(zip(_texts(list(fields["bases"])), _texts(list(fields["bases"].values())), strict=True)),
-            targets=tuple(map(_target, _list(fields["targets"]))),
+            targets=tuple(map(_target, _list(fields["targets"]) or [None])),  # of no images nothing is proven
             incremental=fields["incremental"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -113,6 +115,13 @@ def save(path: Path, record: Record) -> None:
 def _target(content: Mapping[str, Any]) -> Target:
     service, image, digest = _texts([content["service"], content["image"], content["digest"]])
     return Target(service, image, digest, _some(content["tags"]), _some(content["ids"]))
+
+
+def forget(state: Path) -> None:
+    """Remove every record of a checkout: its next builds ask BuildKit."""
+    with contextlib.suppress(OSError):
+        for path in (state / FOLDER).iterdir():
+            path.unlink(missing_ok=True)
 
 
 def _list(value: Any) -> list[Any]:
