@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan
-from buildkit_tasks.core.progress import Progress
 from buildkit_tasks.core.report import Report
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from buildkit_tasks.core.progress import Progress
 
 #: Plain output tells the number of crates each time this many more are done.
 CRATES_PER_LINE = 25

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from . import dotenv_disk, dotenv_mask, dotenv_text
 from . import root as project_root
 from .errors import Problem
 from .report import Report
-from .settings import Settings
-from .settings_load import Loaded, Origin, load
 from .world import World
+
+if TYPE_CHECKING:  # what reads settings and .env is imported late: `--list` and a build with nothing to do need neither
+    from .settings import Settings
+    from .settings_load import Loaded, Origin
 
 
 class Session:
@@ -33,6 +35,8 @@ class Session:
     @cached_property
     def dotenv(self) -> dict[str, str]:
         """The values of .env as compose reads them, `{}` without one. Problems: dotenv-unreadable, dotenv-invalid."""
+        from . import dotenv_disk, dotenv_text
+
         text = dotenv_disk.read(self.root / ".env") or ""
         try:
             found = dotenv_text.values(text, self.world.env)
@@ -42,6 +46,8 @@ class Session:
 
     def masked(self, words: str) -> str:
         """Another program's output without the values of .env; values that .env.example shows anyway stay."""
+        from . import dotenv_disk, dotenv_mask
+
         texts = []
         for name in (".env", ".env.example"):
             try:
@@ -52,6 +58,8 @@ class Session:
 
     @cached_property
     def _loaded(self) -> Loaded:
+        from .settings_load import load
+
         try:
             dotenv = self.dotenv
         except Problem as problem:  # tasks that read the compose file refuse it; the others do not need it

@@ -51,7 +51,6 @@ def build(
     """Build the services' images with one cargo run for all of them."""
     from buildkit_tasks.builds import view
     from buildkit_tasks.core.model import BuildRequest
-    from buildkit_tasks.dockerfiles.platforms import named
     from buildkit_tasks.unchanged import proof
 
     request = BuildRequest(
@@ -60,7 +59,7 @@ def build(
         incremental=False if no_incremental else None,
         no_cache=no_cache,
         progress=progress,
-        platforms=named(platform or ()),
+        platforms=_platforms(platform or ()),
         allow_emulation=allow_emulation,
         push=push,
         oci=oci,
@@ -77,6 +76,15 @@ def build(
             return
         outcome = flow.build(session, request, attempt)
     view.result(session.report, outcome)
+
+
+def _platforms(words: Sequence[str]) -> tuple[str, ...]:
+    """The platforms that were named; without any nothing is imported."""
+    if not words:
+        return ()
+    from buildkit_tasks.dockerfiles.platforms import named
+
+    return named(words)
 
 
 @task(
