@@ -6,7 +6,7 @@ from pathlib import Path
 
 import make_rooms
 
-from buildkit_tasks.core import settings_reference
+from buildkit_tasks.config import settings_reference
 
 HERE = Path(__file__).parent / "reference"
 

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.images import emulator
 from tests.bench import binfmt
 from tests.bench.leftovers import clear

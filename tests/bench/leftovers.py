@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 
-from buildkit_tasks.caches import records as cache_records
+from buildkit_tasks.engine import cache_records
 
 #: Tries, half a second apart: the engine lets go of a mount a moment after the build that used it.
 TRIES = 20

@@ -23,10 +23,10 @@ from typing import Any
 
 from buildkit_tasks.bench import figures
 from buildkit_tasks.builds import building
-from buildkit_tasks.core import root as project_root
+from buildkit_tasks.config import root as project_root
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.model import BuildRequest
 from buildkit_tasks.core.report import Report
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.core.world import World
 from buildkit_tasks.project.discover import discover
 from tests.bench import emulated

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from buildkit_tasks.builders import handshake as builder_handshake
 from buildkit_tasks.builders.create import PEM
-from buildkit_tasks.builds import builder_handshake
 from tests.cli.conftest import Bench
 from tests.support.buildkit_nodes import Certificate, certificates
 

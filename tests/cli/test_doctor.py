@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from buildkit_tasks import doctor
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.report import Report
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.core.world import World
 from buildkit_tasks.doctor import diagnose as flow
 from tests.cli.conftest import INFO, Bench, service

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.builds import builder_handshake
+from buildkit_tasks.builders import handshake as builder_handshake
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.model import Engine
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.images import bases as flow
 from buildkit_tasks.images import names as image_names
 from tests.support import buildkit_nodes, oci_registry, process

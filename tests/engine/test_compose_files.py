@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
 from buildkit_tasks.core.report import Report
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.core.world import World
 from buildkit_tasks.project.discover import files_found, read_workspace
 from tests.support import process

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from buildkit_tasks.builds.building import prepare
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.model import BuildRequest
 from buildkit_tasks.core.report import Report
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.core.world import World
 from buildkit_tasks.project.discover import discover
 from tests.support import newer_plugins, process

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.core.report import Report
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.core.world import World
 from buildkit_tasks.doctor import proof
 from buildkit_tasks.shells import enable

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from buildkit_tasks.core import dotenv_edit, dotenv_mask, dotenv_text
+from buildkit_tasks.dotenv import edit as dotenv_edit
+from buildkit_tasks.dotenv import mask as dotenv_mask
+from buildkit_tasks.dotenv import text as dotenv_text
 from tests.support import compose_oracle
 from tests.support.dotenv_files import AROUND, FILES, NAMES, WILD
 

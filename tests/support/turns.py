@@ -78,7 +78,6 @@ SESSIONS = (
         6,
         (
             *(_SRC + place for place in ("builders", "data/images/buildkit", "pipeline/spread.py")),
-            *(f"{_SRC}builds/builder_{name}.py" for name in ("choice", "facts", "handshake", "images")),
             *(f"tests/engine/{name}.py" for name in ("test_builders", "test_buildkit_image", "machines", "cache_site")),
             *("tests/support/buildkit_nodes.py", "tests/support/oci_registry.py"),
         ),

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest, Engine, Service, TargetResult, Workspace
 from buildkit_tasks.core.report import Report
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.core.world import World
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.unchanged import proof

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from buildkit_tasks.adopt import files as adopted
-from buildkit_tasks.adopt import ignorefile, look, tree
 from buildkit_tasks.adopt.files import Files
-from buildkit_tasks.adopt.finding import Finding
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.recipes import ignorefile
+from buildkit_tasks.survey import look, tree
+from buildkit_tasks.survey.finding import Finding
 from tests.support import repositories
 
 COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.adopt import cargo, tree
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.survey import cargo, tree
 from tests.support import process, repositories
 from tests.support.repositories import Files, manifest
 

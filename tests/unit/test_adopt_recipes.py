@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.adopt import bookworm, debian, look, tree
 from buildkit_tasks.adopt import files as adopted
-from buildkit_tasks.adopt.cargo import Locked
-from buildkit_tasks.adopt.finding import Finding
+from buildkit_tasks.recipes import bookworm
+from buildkit_tasks.survey import debian, look, tree
+from buildkit_tasks.survey.cargo import Locked
+from buildkit_tasks.survey.finding import Finding
 from tests.support import repositories
 from tests.support.repositories import Files, manifest
 

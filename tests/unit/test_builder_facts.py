@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from buildkit_tasks.builders import facts as builder_facts
 from buildkit_tasks.builders import kubernetes
-from buildkit_tasks.builds import builder_facts
-from buildkit_tasks.builds.builder_facts import Builder, Node
+from buildkit_tasks.builders.facts import Builder, Node
 from buildkit_tasks.core.errors import Problem
 
 INSPECT = """\

@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass, field
 
 from buildkit_tasks.caches import cargo_tree
-from buildkit_tasks.caches import records as cache_records
 from buildkit_tasks.caches import sweep as cache_sweep
 from buildkit_tasks.caches.cargo_tree import Content
+from buildkit_tasks.engine import cache_records
 
 ROOT = "1-aaaa/target/release"
 LOCK = 'name = "api"\nversion = "0.1.0"\nname = "serde"\nversion = "1.0.1"\nsource = "registry+x"\n'

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from buildkit_tasks.builds import compose_target
+from buildkit_tasks.config.settings import Settings
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
-from buildkit_tasks.core.settings import Settings
 from buildkit_tasks.project import compose
 
 #: Keys of `build:` in the specification's schema (compose-spec/compose-go, schema/compose-spec.json, July 2026).

@@ -10,7 +10,8 @@ from dotenv import dotenv_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildkit_tasks.core import dotenv_edit, dotenv_text
+from buildkit_tasks.dotenv import edit as dotenv_edit
+from buildkit_tasks.dotenv import text as dotenv_text
 from tests.support.dotenv_files import FILES
 
 EXAMPLE = "# ports\nAPI_PORT=8080\n\n# a secret: generated\nPASSWORD=\nTAG=dev\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildkit_tasks.core.dotenv_mask import mask
+from buildkit_tasks.dotenv.mask import mask
 
 READING = "failed to read /x/.env: "
 MISSING = READING + "required variable X is missing a value"

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from buildkit_tasks.core import dotenv_text
-from buildkit_tasks.core.dotenv_text import Refused
+from buildkit_tasks.dotenv import text as dotenv_text
+from buildkit_tasks.dotenv.text import Refused
 
 #: As compose 2.26.1 and 2.40.3 read them. SET is in the environment.
 READ = [

@@ -10,9 +10,9 @@ import pytest
 
 from buildkit_tasks.builds import plan
 from buildkit_tasks.builds.plan import Surroundings
+from buildkit_tasks.config.settings import Settings
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, BuildRequest, Engine
-from buildkit_tasks.core.settings import Settings
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.project import compose
 

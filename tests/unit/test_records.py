@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from datetime import datetime, timezone
 
-from buildkit_tasks.caches import records as cache_records
 from buildkit_tasks.caches import view as cache_view
 from buildkit_tasks.core import units
+from buildkit_tasks.engine import cache_records
 
 TEXT = """\
 ID:\t\tmount1

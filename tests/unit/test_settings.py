@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from buildkit_tasks.core import settings_reference
+from buildkit_tasks.config import settings_reference
+from buildkit_tasks.config.settings import KINDS, Settings, known
+from buildkit_tasks.config.settings_load import Loaded, load
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.settings import KINDS, Settings, known
-from buildkit_tasks.core.settings_load import Loaded, load
 from buildkit_tasks.core.world import World
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"

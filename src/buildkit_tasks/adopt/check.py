@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 
-from . import ignorefile, recipe
-from .finding import Finding, Note, Workspace
-from .tree import Tree
+from buildkit_tasks.recipes import ignorefile
+from buildkit_tasks.survey import recipe
+from buildkit_tasks.survey.finding import Finding, Note, Workspace
+from buildkit_tasks.survey.tree import Tree
 
 
 def check(files: Tree, finding: Finding) -> list[Note]:

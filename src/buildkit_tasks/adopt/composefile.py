@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
-from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.survey import yaml_text
 
 from . import splice
 
@@ -47,7 +45,7 @@ class Edited:
 
 def edit(texts: Mapping[str, str], builds: Sequence[Build]) -> Edited:
     """Put the builds into the compose files that define them. Problems: compose-invalid with file and line."""
-    documents = {path: load(path, text) for path, text in texts.items()}
+    documents = {path: yaml_text.load(path, text) for path, text in texts.items()}
     spans: dict[str, list[splice.Span]] = {}
     missing: list[str] = []
     for build in builds:
@@ -68,53 +66,47 @@ def _wanted(build: Build) -> splice.Wanted:
 
 def appended(text: str, builds: Sequence[Build]) -> str:
     """A compose file with these services as its last ones."""
-    document = load("compose", text)
+    document = yaml_text.load("compose", text)
     services = document.get("services")
     lines = splice.lines(text)
     if not isinstance(services, dict) or not services:
-        return text.rstrip("\n") + "\n" + _dump(_map({"services": _fresh(builds)}), text)
+        return text.rstrip("\n") + "\n" + yaml_text.dump(yaml_text.mapping({"services": _fresh(builds)}), text)
     at, indent = splice.end_of(document, "services", lines)
-    block = _dump(_fresh(builds), text).rstrip("\n").split("\n")
+    block = yaml_text.dump(_fresh(builds), text).rstrip("\n").split("\n")
     return splice.apply(text, [splice.Span(at, at, ["", *(f"{indent}{line}" for line in block)])])
 
 
 def _fresh(builds: Sequence[Build]) -> Any:
-    services = _map({})
+    services = yaml_text.mapping({})
     for build in builds:
-        services[build.service] = _map({})
+        services[build.service] = yaml_text.mapping({})
         _put(services[build.service], build)
     return services
 
 
 def override(builds: Sequence[Build], text: str = "") -> str:
     """A compose file that completes another one; into `text` where there is one."""
-    document = load("override", text) if text.strip() else None
+    document = yaml_text.load("override", text) if text.strip() else None
     if document is None:
         from ruamel.yaml.comments import CommentedMap
 
         document = CommentedMap()
         document.yaml_set_start_comment("Written by `buildkit-tasks init`: how the Rust services are built.")
-    services = document.setdefault("services", _map({}))
+    services = document.setdefault("services", yaml_text.mapping({}))
     for build in builds:
-        entry = services.setdefault(build.service, _map({}))
+        entry = services.setdefault(build.service, yaml_text.mapping({}))
         _put(entry, build)
-    return _dump(document, text)
+    return yaml_text.dump(document, text)
 
 
 def proposed(project: str, builds: Sequence[Build]) -> str:
     """A compose file for a repository that has none."""
-    document = _map({"name": project, "services": _map({})})
+    document = yaml_text.mapping({"name": project, "services": yaml_text.mapping({})})
     document.yaml_set_start_comment("Written by `buildkit-tasks init`: a service for every program of the workspace.")
     for build in builds:
-        document["services"][build.service] = _map({})
+        document["services"][build.service] = yaml_text.mapping({})
         _put(document["services"][build.service], build)
-    return _dump(document, "")
-
-
-def _map(values: Mapping[str, Any]) -> Any:
-    from ruamel.yaml.comments import CommentedMap
-
-    return CommentedMap(values)
+    return yaml_text.dump(document, "")
 
 
 def _section(document: Any, service: str) -> Any:
@@ -129,7 +121,7 @@ def _put(entry: Any, build: Build) -> None:
     section: Any = old if isinstance(old, dict) and _own(entry, "build") else None
     if section is None:
         rest = {k: deepcopy(v) for k, v in old.items() if k not in (*_WHAT, "args")} if isinstance(old, dict) else {}
-        section = _map(rest)
+        section = yaml_text.mapping(rest)
         if isinstance(old, dict) and old.get("args"):
             section["args"] = _plain_args(old["args"])
         if _own(entry, "build"):
@@ -167,71 +159,8 @@ def _own(mapping: Any, key: str) -> bool:
 
 def _plain_args(args: Any) -> dict[str, Any]:
     if isinstance(args, dict):
-        return _map(dict(args.items()))  # type: ignore[no-any-return]
+        return yaml_text.mapping(dict(args.items()))  # type: ignore[no-any-return]
     if isinstance(args, list):
         pairs = (str(a).partition("=") for a in args)
-        return _map({n: (v if equals else None) for n, equals, v in pairs})  # type: ignore[no-any-return]
-    return _map({})  # type: ignore[no-any-return]
-
-
-def yaml(text: str) -> Any:
-    """A reader and writer that keeps what it reads, with the indentation that `text` has."""
-    from ruamel.yaml import YAML
-
-    made = YAML()
-    made.preserve_quotes = True
-    made.width = 1 << 16  # no line is folded that was not
-    mapping, sequence, offset = _indents(text)
-    made.indent(mapping=mapping, sequence=sequence, offset=offset)
-    if text.startswith("---"):
-        made.explicit_start = True
-    return made
-
-
-def _indents(text: str) -> tuple[int, int, int]:
-    """The indentation that a file uses: of mappings, and of sequences with the dash's place in it."""
-    mapping, offset = 2, None
-    previous = 0
-    lines = [line for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")]
-    for line in lines:
-        depth = len(line) - len(line.lstrip(" "))
-        if depth > previous == 0:
-            mapping = depth
-            break
-        previous = depth
-    for before, line in pairwise(lines):
-        if line.lstrip().startswith("- ") and before.rstrip().endswith(":") and not before.lstrip().startswith("- "):
-            offset = (len(line) - len(line.lstrip(" "))) - (len(before) - len(before.lstrip(" ")))
-            break
-    offset = max(0, 2 if offset is None else offset)
-    return mapping, offset + 2, offset
-
-
-def load(path: str, text: str, *, plain: bool = False) -> Any:
-    """A compose file as a document that can be written again, or `plain`, with its anchors and merges resolved.
-
-    Raises `Problem` compose-invalid with its line where it is not YAML.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
-    try:
-        found = (YAML(typ="safe") if plain else yaml(text)).load(text)
-    except (YAMLError, ValueError) as error:
-        mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
-        raise Problem(
-            "compose-invalid",
-            f"{path}{f', line {mark.line + 1}' if mark else ''} is not valid YAML.",
-            causes=[getattr(error, "problem", None) or str(error).split("\n", maxsplit=1)[0]],
-            hint="correct the file; `docker compose config` checks it",
-        ) from None
-    return found if isinstance(found, dict) else _map({})
-
-
-def _dump(document: Any, before: str) -> str:
-    stream = io.StringIO()
-    yaml(before).dump(document, stream)
-    text = stream.getvalue()
-    if before.startswith("\ufeff"):
-        text = f"\ufeff{text}"
-    return text.replace("\n", "\r\n") if "\r\n" in before else text
+        return yaml_text.mapping({n: (v if equals else None) for n, equals, v in pairs})  # type: ignore[no-any-return]
+    return yaml_text.mapping({})  # type: ignore[no-any-return]

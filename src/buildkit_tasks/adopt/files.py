@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.recipes import carried, dockerfile, ignorefile
+from buildkit_tasks.survey import look
+from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
+from buildkit_tasks.survey.tree import Tree
 
-from . import carried, composefile, dockerfile, ignorefile, look, pythonfiles
+from . import composefile, pythonfiles
 from .composefile import Build
-from .finding import Finding, Note, Service, Workspace
-from .tree import Tree
 
 MODES = ("edit", "override")
 

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.project import dotenv
+from buildkit_tasks.recipes import bookworm, carried
+from buildkit_tasks.survey import look, model, tree
+from buildkit_tasks.survey.finding import Finding, Note
 
-from . import bookworm, carried, disk, look, model, present, record, tree
 from . import check as checks
+from . import disk, present, record
 from . import files as adopted_files
 from .disk import Change
-from .finding import Finding, Note
 from .present import Outcome
 from .record import Entry, Record
 

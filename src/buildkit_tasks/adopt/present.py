@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.recipes import carried
+from buildkit_tasks.survey.finding import Finding, Note
+from buildkit_tasks.survey.recipe import Recipe
 
-from . import carried
 from .disk import Change
-from .finding import Finding, Note
-from .recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.session import Session
 
 
 def make(session: Session, hosts: Sequence[str], out: str) -> None:

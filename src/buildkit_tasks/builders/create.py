@@ -1,4 +1,4 @@
-"""Create a builder or add a node to one: check that it answers, and warm it."""
+"""Create a builder or add a node to one, and check that it answers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from buildkit_tasks.builds import builder_choice, builder_facts
-from buildkit_tasks.builds.builder_choice import listed, look
-from buildkit_tasks.builds.builder_facts import Builder
-from buildkit_tasks.core import docker, run, units
+from buildkit_tasks.builders import choice as builder_choice
+from buildkit_tasks.builders import facts as builder_facts
+from buildkit_tasks.builders.choice import listed, look
+from buildkit_tasks.builders.facts import Builder
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import buildx, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.images import bases as base_images
 
 from . import kubernetes
-from .show import choose, inspect
 
 #: Option to file, in a directory that `builder.certificates` made: the client's certificate and the authority's.
 PEM = {"cacert": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
@@ -48,11 +48,11 @@ class NewNode:
     append: bool = False
 
 
-def create(session: Session, wanted: NewNode, *, plan: bool = False, use: bool = False) -> None:
-    """Create a builder or add a node to one; check that it answers; fill its mounts from the shared cache.
+def create(session: Session, wanted: NewNode, *, plan: bool = False) -> NewNode | None:
+    """Create a builder or add a node to one; check that it answers. Returns the request with its defaults filled in.
 
-    Changes nothing if the node is unreachable or denies access. Problems: bad-argument,
-    builder-missing, builder-refused, builder-unreachable, image-unavailable.
+    `plan`: only print the commands, return None. Changes nothing if the node is unreachable or denies access.
+    Problems: bad-argument, builder-missing, builder-refused, builder-unreachable, image-unavailable.
     """
     wanted = _completed(wanted)
     every = {} if plan else {b.name: b for b in listed(session)}
@@ -64,8 +64,8 @@ def create(session: Session, wanted: NewNode, *, plan: bool = False, use: bool =
     node = wanted.node or f"{wanted.builder}0"
     commands = _commands(session, replace(wanted, node=node))
     if plan:
-        _tell_plan(session, wanted, node, commands)
-        return
+        _show_plan(session, wanted, node, commands)
+        return None
     try:
         for one in commands:
             run.check(session.world, one)
@@ -74,10 +74,7 @@ def create(session: Session, wanted: NewNode, *, plan: bool = False, use: bool =
         _undo(session, wanted, node, before)
         raise
     session.report.say(f"added the node {node} to the builder {wanted.builder}")
-    _warm(session, wanted, node)
-    if use:
-        choose(session, wanted.builder)
-    inspect(session, wanted.builder)
+    return replace(wanted, node=node)
 
 
 def _completed(wanted: NewNode) -> NewNode:
@@ -148,7 +145,7 @@ def _commands(session: Session, wanted: NewNode) -> list[Command]:
     config = str(Path(wanted.config).resolve()) if wanted.config else ""
 
     def making(name: str, platforms: Sequence[str], *, append: bool) -> Command:
-        return docker.builder_create(
+        return buildx.builder_create(
             *(session.root, name, wanted.node),
             driver=wanted.driver,
             endpoint=wanted.endpoint,
@@ -164,7 +161,7 @@ def _commands(session: Session, wanted: NewNode) -> list[Command]:
     ]
 
 
-def _tell_plan(session: Session, wanted: NewNode, node: str, commands: list[Command]) -> None:
+def _show_plan(session: Session, wanted: NewNode, node: str, commands: list[Command]) -> None:
     manifest = kubernetes.deployment(node, wanted.options) if wanted.driver == "kubernetes" else None
     if session.report.json_only:
         argv = [list(one.argv) for one in commands]
@@ -181,7 +178,7 @@ def _demand_answer(session: Session, wanted: NewNode, node: str) -> None:
     single = builder_facts.child(wanted.builder, node)
     if wanted.driver != "remote":
         session.report.say(f"  starting {node}")
-        run.check(session.world, docker.builder_start(session.root, single))
+        run.check(session.world, buildx.builder_start(session.root, single))
         return
     found = look(session, single)
     if not found.nodes[0].running:
@@ -198,29 +195,8 @@ def _undo(session: Session, wanted: NewNode, node: str, before: Builder | None) 
     """Undo the change. Never raises: the error that caused it matters more."""
     with contextlib.suppress(Problem):
         single = builder_facts.child(wanted.builder, node)
-        run.capture(session.world, docker.builder_remove(session.root, single))
+        run.capture(session.world, buildx.builder_remove(session.root, single))
         if before:
-            run.capture(session.world, docker.builder_leave(session.root, wanted.builder, node))
+            run.capture(session.world, buildx.builder_leave(session.root, wanted.builder, node))
         else:
-            run.capture(session.world, docker.builder_remove(session.root, wanted.builder))
-
-
-def _warm(session: Session, wanted: NewNode, node: str) -> None:
-    """Fill a new node from the shared cache, if there is one. The node joins in any case."""
-    if not session.settings.packs.repository:
-        return
-    from buildkit_tasks.packs import job as pack_job
-    from buildkit_tasks.packs import pull as pack_pull
-    from buildkit_tasks.packs.pack import Wanted
-    from buildkit_tasks.project import discover
-
-    own = Session(session.world, session.report, session.flags)
-    try:
-        found = discover.discover(own)
-        for platform in wanted.platforms or ("",):
-            needed = Wanted(platform=platform, builder=builder_facts.child(wanted.builder, node))
-            done = pack_pull.fetch(pack_job.prepare(own, found, needed))
-            result = f"{units.human(done.bytes)} in {done.seconds:.1f} s" if done.unpacked else "; ".join(done.why_not)
-            session.report.say(f"  warmed{f' for {platform}' if platform else ''}: {result or 'nothing'}")
-    except Problem as problem:
-        session.report.warn(f"{node} was not warmed: {'; '.join((problem.message, *problem.causes[:1]))}")
+            run.capture(session.world, buildx.builder_remove(session.root, wanted.builder))

@@ -10,7 +10,7 @@ import csv
 from collections.abc import Sequence
 from typing import Any
 
-from buildkit_tasks.builds.builder_facts import IMAGE
+from buildkit_tasks.builders.facts import IMAGE
 from buildkit_tasks.core.errors import Problem
 
 #: Options that do not become part of the deployment.

@@ -9,9 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.builders import choice as builder_choice
+from buildkit_tasks.builders import facts as builder_facts
+from buildkit_tasks.builders.facts import Builder
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest, Engine, Service, TargetResult
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.images import bases as base_images
@@ -19,8 +22,7 @@ from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.project import compose, sources
 from buildkit_tasks.project.discover import Project, variables
 
-from . import builder_choice, builder_facts, compose_target, fallback, inputs, plan, plan_words
-from .builder_facts import Builder
+from . import compose_target, fallback, inputs, plan, plan_words
 from .solve import solve
 
 
@@ -150,7 +152,7 @@ def _sources(
     session: Session, project: Project, builder: Builder, used: Sequence[str], *, make: bool
 ) -> dict[str, str]:
     """How a builder that does not share the engine's images gets at those that only the engine has."""
-    from . import builder_images  # late: TLS alone takes 50 ms to import, and the engine's own builder needs none of it
+    from buildkit_tasks.builders import images as builder_images
 
     return builder_images.sources(session, project.engine, builder, used, make=make)
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, Engine, TargetResult
 from buildkit_tasks.core.progress import Progress
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.images import choice as image_choice

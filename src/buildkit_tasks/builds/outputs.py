@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from buildkit_tasks.builders.facts import Builder
+from buildkit_tasks.config.settings import Settings
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Engine, Service
-from buildkit_tasks.core.settings import Settings
-
-from .builder_facts import Builder
 
 
 def destination(

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.builders.facts import OWN, Builder, assigned, at, platforms_for
+from buildkit_tasks.config.settings import Settings
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, BuildRequest, Engine, Service, Workspace
-from buildkit_tasks.core.settings import Settings
 from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.dockerfiles.document import Dockerfile, Needs, lookup_name
 from buildkit_tasks.engine.facts import dotted
 from buildkit_tasks.project import compose, sources
 
 from . import compile_groups, compose_target, outputs
-from .builder_facts import OWN, Builder, assigned, at, platforms_for
 from .compile_groups import Group
 
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import buildx, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, Command
 from buildkit_tasks.core.progress import Decoder, Progress
-from buildkit_tasks.core.session import Session
 
 from . import failure as build_failure
 from . import view as build_view
@@ -74,10 +74,10 @@ def solve(
             together = [name for name in definition["group"]["default"]["targets"] if name not in alone]
             if together:
                 group = {"group": {"default": {"targets": together}}, "target": definition["target"]}
-                told = go(docker.bake(session.root, group, metadata, builder=builder))
+                told = go(buildx.bake(session.root, group, metadata, builder=builder))
             for name in alone:
                 metadata.unlink(missing_ok=True)
-                told[name] = go(docker.build_target(session.root, alone[name], metadata, builder=builder))
+                told[name] = go(buildx.build_target(session.root, alone[name], metadata, builder=builder))
         return progress, told
 
 
@@ -94,7 +94,7 @@ def _alone(session: Session, definition: Mapping[str, Any]) -> dict[str, dict[st
     unsure = {name for name, target in targets.items() if _NEWER & target.keys()}
     if not unsure:
         return {}
-    printed = run.capture(session.world, docker.bake_print(session.root, definition))
+    printed = run.capture(session.world, buildx.bake_print(session.root, definition))
     try:
         understood = json.loads(printed.stdout)["target"] if printed.code == 0 else targets
     except (ValueError, KeyError):

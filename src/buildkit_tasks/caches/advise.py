@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import units
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.project.discover import discover
 
 from . import advice as cache_advice

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from buildkit_tasks.core import docker, run, units
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import buildx, run, units
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import mount_ids, platforms
+from buildkit_tasks.engine import cache_records
+from buildkit_tasks.engine.cache_records import Chosen, Record, Selection
 from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import Project, discover
 from buildkit_tasks.unchanged import record as unchanged
 
 from . import mark as cache_mark
-from . import records as cache_records
 from . import rescue
 from .look import declared, records, seconds
-from .records import Chosen, Record, Selection
 
 #: Records per prune call: their ids form one filter, which must fit on a command line.
 AT_ONCE = 200
@@ -99,7 +99,7 @@ def _clear_unlisted(session: Session, builder: str, confirm: str) -> None:
     agreed = session.report.typed(what, "everything", confirm)
     if agreed:
         unchanged.forget(session.state)
-        run.check(session.world, docker.remove_all_cache(session.root, builder))
+        run.check(session.world, buildx.remove_all_cache(session.root, builder))
         cache_mark.forget(session)
     _answer(session, {"selected": [], "held": [], "freed": None, "dry_run": False})
     session.report.say("cleared the build cache" if agreed else "nothing was changed")
@@ -135,7 +135,7 @@ def delete(
     unchanged.forget(session.state)  # who clears a cache wants the next build to build
     for at in range(0, len(going), AT_ONCE):
         ids = [r.id for r in going[at : at + AT_ONCE]]
-        run.check(session.world, docker.remove_cache_record(session.root, *ids, builder=builder))
+        run.check(session.world, buildx.remove_cache_record(session.root, *ids, builder=builder))
     left = {r.id for r in records(session, project.engine, builder)}
     return [r for r in asked if r.id not in left], [r for r in asked if r.id in left]
 

@@ -11,17 +11,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 
-from buildkit_tasks.core import docker, run, units
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import buildx, docker, run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Result, Service
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.engine import cache_records
+from buildkit_tasks.engine.cache_records import Record
 from buildkit_tasks.engine.facts import ANSWER_TIMEOUT
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project, discover
 
-from . import records as cache_records
 from . import view as cache_view
-from .records import Record
 from .view import Cache
 
 #: The first buildx whose `du` speaks JSON; older ones are read from their text.
@@ -104,7 +104,7 @@ def records(session: Session, engine: Engine, builder: str = "", *, settle: str 
     `settle`: the scope of a project whose mounts should be free. BuildKit lets go of a finished step's mounts, and
     measures them, some moments after the build has ended, and tells nobody: then it is asked again a few times.
     """
-    listing = docker.cache_records(session.root, builder, as_json=_form(session, engine))
+    listing = buildx.cache_records(session.root, builder, as_json=_form(session, engine))
     for pause in (*SETTLING, None):
         found = _records(run.capture(session.world, listing), builder)
         ours = [m for m in cache_records.mounts(found) if settle and m.project == settle]
@@ -135,7 +135,7 @@ def _early(session: Session, builder: str, pool: ThreadPoolExecutor) -> Future[R
         as_json = json.loads((session.state / _FORM).read_text("utf-8")) is True
     except (OSError, ValueError):
         return None
-    listing = docker.cache_records(session.root, builder, as_json=as_json)
+    listing = buildx.cache_records(session.root, builder, as_json=as_json)
     return pool.submit(run.capture, session.world, listing, timeout=ANSWER_TIMEOUT)
 
 

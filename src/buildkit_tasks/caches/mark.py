@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from buildkit_tasks.builds import builder_choice
+from buildkit_tasks.builders import choice as builder_choice
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.model import BuildRequest
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.project.discover import Project
 
 

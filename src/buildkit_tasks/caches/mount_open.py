@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import buildx, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.engine.cache_records import Mount
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
@@ -22,7 +23,6 @@ from . import cargo_tree, mount_script
 from . import view as cache_view
 from .cargo_tree import Content
 from .mount_script import CHANGED, EMPTIED, Opened
-from .records import Mount
 
 
 def listing(session: Session, project: Project, found: Sequence[Mount], builder: str = "") -> dict[str, Content]:
@@ -97,7 +97,7 @@ def _build(
     reference = base(project)
     space = session.settings.caches.namespace
     use = base_images.ensure(session, project.engine, (reference,)).get(reference, reference)
-    return docker.mount_build(
+    return buildx.mount_build(
         session.root, text, folder, builder=builder, output=output, base=(reference, use), namespace=space
     )
 

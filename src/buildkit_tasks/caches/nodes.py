@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from buildkit_tasks.builds import builder_choice
-from buildkit_tasks.builds.builder_choice import node_builder
-from buildkit_tasks.builds.builder_facts import Builder
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.builders import choice as builder_choice
+from buildkit_tasks.builders.choice import node_builder
+from buildkit_tasks.builders.facts import Builder
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.project.discover import discover
 
 from . import look as cache_look

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run, units
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.engine import cache_records
+from buildkit_tasks.engine.cache_records import Record
 from buildkit_tasks.project.discover import discover
 
-from . import records as cache_records
 from . import rescue
 from .clear import delete
 from .look import records, seconds, size
-from .records import Record
 
 
 def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:

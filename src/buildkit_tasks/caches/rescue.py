@@ -11,8 +11,8 @@ import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.project.discover import Project
 
 from . import mount_open

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from buildkit_tasks.core import units
+from buildkit_tasks.engine import cache_records
+from buildkit_tasks.engine.cache_records import Mount, Record
 
 from . import cargo_tree
-from . import records as cache_records
 from .cargo_tree import Content, Inside
-from .records import Mount, Record
 
 _LAST = ("target", "cargo-git", "cargo-registry")
 

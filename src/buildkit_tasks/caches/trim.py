@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import units
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.engine.cache_records import Mount
 from buildkit_tasks.project.discover import Project, discover
 
 from . import mount_open, rescue
@@ -12,7 +13,6 @@ from .cargo_tree import Content
 from .clear import delete
 from .inside import own
 from .look import look, size
-from .records import Mount
 from .sweep import Decision
 from .view import Cache
 

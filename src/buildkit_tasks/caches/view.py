@@ -9,9 +9,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from buildkit_tasks.core import units
-
-from . import records as cache_records
-from .records import Mount, Record
+from buildkit_tasks.engine import cache_records
+from buildkit_tasks.engine.cache_records import Mount, Record
 
 #: Placeholder in a declared mount id for what only a build knows, such as TARGETARCH.
 ANY = "*"

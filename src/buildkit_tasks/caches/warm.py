@@ -12,8 +12,8 @@ from typing import Any
 
 from buildkit_tasks.builds import building
 from buildkit_tasks.builds.solve import solve, stand_in
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.model import BuildPlan, BuildRequest
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles.platforms import long_form
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project, discover

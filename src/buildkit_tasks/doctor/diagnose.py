@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks import doctor
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import buildx, docker, run
 from buildkit_tasks.core.errors import EXIT_CODES, Problem
-from buildkit_tasks.core.session import Session
 
 from . import Check, Facts
 from . import host as doctor_host
@@ -153,7 +153,7 @@ def apply(session: Session, fix: str) -> None:
     elif fix == "context":
         run.check(session.world, docker.context_use(home, "default"))
     elif fix == "builder":
-        run.check(session.world, docker.builder_use(home, "default"))
+        run.check(session.world, buildx.builder_use(home, "default"))
     elif fix == "dotenv":
         dotenv.ensure(session)
     elif fix == "dotenv-mode":

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from buildkit_tasks.core import docker
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import compose_cli, files
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Workspace
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.project import sources
 from buildkit_tasks.registry.names import printable
 
@@ -160,9 +160,9 @@ def override(session: Session, engine: Engine, space: Workspace) -> Path | None:
     if not content:
         path.unlink(missing_ok=True)
         return None
-    text = f"# Made by buildkit-tasks; changes are lost.\n{docker.for_compose(content)}\n"
+    text = f"# Made by buildkit-tasks; changes are lost.\n{compose_cli.for_compose(content)}\n"
     if not path.exists() or path.read_text("utf-8") != text:
-        image_choice.write(path, text)
+        files.replace(path, text)
     return path
 
 

@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import Project, discover

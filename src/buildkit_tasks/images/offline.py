@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import platform
 import re
@@ -12,15 +11,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.core import apt, docker, host, run
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import apt, buildx, docker, files, host, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Engine
 from buildkit_tasks.core.progress import Decoder, Progress
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.engine import install as engine_install
 
@@ -100,7 +99,7 @@ def recipe_hash(recipe: Recipe) -> str:
 def _data() -> dict[str, bytes]:
     """The recipes' files, from inside the package wherever it is installed; one level of folders."""
     found = {}
-    for item in (files("buildkit_tasks") / "data" / "images").iterdir():
+    for item in (resources.files("buildkit_tasks") / "data" / "images").iterdir():
         inside = [(f"{item.name}/{i.name}", i) for i in item.iterdir()] if item.is_dir() else [(item.name, item)]
         found.update({name: file.read_bytes() for name, file in inside})
     return found
@@ -111,12 +110,8 @@ def _workplace(session: Session) -> Iterator[Path]:
     """The build context, shared by this user's projects; one build at a time, secrets gone afterwards."""
     place = session.world.state_home / "images"
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (place / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            session.report.say("  waiting: base images are being built by another run")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    waiting = "  waiting: base images are being built by another run"
+    with files.locked(place / "lock", lambda: session.report.say(waiting)):
         try:
             yield place
         finally:
@@ -253,7 +248,7 @@ def _solve(session: Session, facts: Engine, place: Path, definition: Mapping[str
             for line in _news(progress, told):
                 session.report.say(f"  {line} ({session.world.clock() - began:.0f} s)")
 
-    bake = docker.bake(place, definition, place / "metadata.json")
+    bake = buildx.bake(place, definition, place / "metadata.json")
     # The engine's own builder: an image made by another one would have to be loaded first.
     own = Command(bake.argv, bake.cwd, (*bake.env, ("BUILDX_BUILDER", facts.context)), bake.stdin)
     session.report.say(f"  {usual}")

@@ -5,8 +5,8 @@ Only images built from packages are shared. Every machine gets the others from t
 
 from __future__ import annotations
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.project.discover import Project, discover
 from buildkit_tasks.registry.remote import client
 

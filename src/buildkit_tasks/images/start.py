@@ -11,10 +11,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, Service
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.registry import archive as image_archive
 
 #: What of a file is read: the headers, and the loader's name behind them.

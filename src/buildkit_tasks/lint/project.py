@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Workspace
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import read_workspace
 

@@ -7,9 +7,9 @@ would without.
 from __future__ import annotations
 
 from buildkit_tasks.caches import mark as cache_mark
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, BuildRequest
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.registry.names import printable
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, host, run, units
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.project.discover import discover
 from buildkit_tasks.registry import remote
 from buildkit_tasks.registry.names import Digest, Manifest, RegistryError, Tag

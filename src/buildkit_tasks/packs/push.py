@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import units
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.core.world import World
 from buildkit_tasks.project.discover import discover
 

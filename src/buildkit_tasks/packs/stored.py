@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
 from buildkit_tasks.caches.look import seconds
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import units
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.registry.client import Client
 from buildkit_tasks.registry.names import Digest, RegistryError, Tag
 from buildkit_tasks.registry.remote import client

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from buildkit_tasks.builds import builder_choice, fallback, plan_words
+from buildkit_tasks.builders import choice as builder_choice
+from buildkit_tasks.builds import fallback, plan_words
 from buildkit_tasks.builds import view as build_view
 from buildkit_tasks.builds.building import execute, prepare
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.project.discover import Project, discover, files_found
 from buildkit_tasks.unchanged.inputs import Attempt

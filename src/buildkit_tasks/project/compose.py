@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.config.settings import Settings
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service, Workspace
-from buildkit_tasks.core.settings import Settings
 
 from . import ports
 

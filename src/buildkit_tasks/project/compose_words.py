@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-from buildkit_tasks.core import dotenv_disk, dotenv_edit, dotenv_text
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.dotenv import disk as dotenv_disk
+from buildkit_tasks.dotenv import edit as dotenv_edit
+from buildkit_tasks.dotenv import text as dotenv_text
 
 _WANTED = re.compile(r"required variable (\w+) is missing a value(?:: *([^\n]*))?")
 

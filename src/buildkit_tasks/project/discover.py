@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.core import docker, run
-from buildkit_tasks.core import root as project_root
+from buildkit_tasks.config import root as project_root
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import compose_cli, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Result, Workspace
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.engine import facts as engine_facts
 
 from . import compose, compose_words
@@ -94,7 +94,7 @@ def variables(session: Session, names: Sequence[str]) -> dict[str, str]:
     if not missing:
         return {}
     known = dict(session.dotenv)
-    asked = run.capture(session.world, docker.compose_environment(session.root, compose_files(session)))
+    asked = run.capture(session.world, compose_cli.environment(session.root, compose_files(session)))
     if asked.code == 0:  # compose >= 2.31; a value of several lines goes on until the next name
         lines = re.findall(r"^([A-Za-z_]\w*)=(.*(?:\n(?![A-Za-z_]\w*=).*)*)", asked.stdout, re.MULTILINE)
         known |= {name: value.rstrip("\n") for name, value in lines}
@@ -122,17 +122,17 @@ def _asked(session: Session, files: Sequence[Path], *profiles: str) -> tuple[dic
     `x-bake`, which its JSON leaves out, comes from its YAML: both are asked for at once.
     """
     with ThreadPoolExecutor(max_workers=1) as pool:
-        plain = pool.submit(run.capture, session.world, docker.compose_yaml(session.root, files, profiles=profiles))
-        result = run.capture(session.world, docker.compose_config(session.root, files, profiles=profiles))
+        plain = pool.submit(run.capture, session.world, compose_cli.config_yaml(session.root, files, profiles=profiles))
+        result = run.capture(session.world, compose_cli.config(session.root, files, profiles=profiles))
         text = plain.result()
     if result.code != 0 and "SSHKey" in result.stderr and text.code == 0:
         # compose cannot write `ssh: [id=path]` as JSON (2.26 and 2.40)
-        return docker.read_model(text.stdout, yaml=True), text
+        return compose_cli.read_model(text.stdout, yaml=True), text
     if result.code != 0:
         return None, result
-    config = docker.read_model(result.stdout)
+    config = compose_cli.read_model(result.stdout)
     if text.code == 0 and re.search(r"^ +x-bake:", text.stdout, re.MULTILINE):
-        _add_extensions(config, docker.read_model(text.stdout, yaml=True))
+        _add_extensions(config, compose_cli.read_model(text.stdout, yaml=True))
     return config, result
 
 
@@ -183,11 +183,11 @@ def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -
     try:
         link.symlink_to(files[0].parent if files else session.root, target_is_directory=True)
         renamed = [link / f.relative_to(files[0].parent) if f.is_relative_to(files[0].parent) else f for f in files]
-        asked = run.capture(session.world, docker.compose_config(link, renamed, link=True))
+        asked = run.capture(session.world, compose_cli.config(link, renamed, link=True))
     finally:
         link.unlink(missing_ok=True)
         place.rmdir()
-    explicit = asked.code == 0 and docker.read_model(asked.stdout).get("name") == name
+    explicit = asked.code == 0 and compose_cli.read_model(asked.stdout).get("name") == name
     if explicit:
         memory.write_text(name, "utf-8")
     return explicit

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import secrets
 
-from buildkit_tasks.core import docker, dotenv_disk, dotenv_edit, dotenv_text, run
-from buildkit_tasks.core.dotenv_edit import Completion
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import compose_cli, run
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.dotenv import disk as dotenv_disk
+from buildkit_tasks.dotenv import edit as dotenv_edit
+from buildkit_tasks.dotenv import text as dotenv_text
+from buildkit_tasks.dotenv.edit import Completion
 
 from . import compose_words
 from .discover import compose_files
@@ -71,7 +74,7 @@ def check(session: Session) -> bool:
     """
     files = compose_files(session)
     try:
-        result = run.capture(session.world, docker.compose_config(session.root, files))
+        result = run.capture(session.world, compose_cli.config(session.root, files))
     except Problem as problem:
         if problem.code == "engine-missing":
             return False

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import docker, files, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.core.world import World
 from buildkit_tasks.engine import facts as engine_facts
 
@@ -252,24 +252,7 @@ def write(world: World, edit: Edit) -> Path | None:
         if edit.before is not None and place.stat().st_nlink > 1:
             place.write_bytes(content)
             return kept
-        handle, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            if edit.before is not None:
-                shutil.copystat(place, name)  # mode, and extended attributes where there are any
-                os.utime(name)
-                owner = place.stat()
-                if owner.st_uid != os.geteuid() or owner.st_gid != os.getegid():
-                    os.chown(name, owner.st_uid, owner.st_gid)
-            else:
-                Path(name).chmod(0o644)
-            Path(name).replace(place)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        files.replace(place, content, mode=0o644 if edit.before is None else None)
     except OSError as error:
         raise Problem(
             "rc-unwritable",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.engine import ensure as engine_ensure
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.pipeline import build as pipeline

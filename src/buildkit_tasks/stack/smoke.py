@@ -13,9 +13,9 @@ from contextlib import closing
 from hashlib import sha256
 from typing import Any
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.project.discover import discover
 
 #: Seconds an action may take; it takes tens of milliseconds.

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from buildkit_tasks.builds import manifest
 from buildkit_tasks.builds.manifest import Difference
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.project import compose, sources
 from buildkit_tasks.project.discover import discover
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from invoke.tasks import task
 
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.config.session import Session
 
 from .edge import reported
 

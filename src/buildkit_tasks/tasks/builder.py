@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from invoke.tasks import task
 
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.config.session import Session
 
 from .edge import reported
 
@@ -71,6 +71,7 @@ def create(
     """Create a builder or add a node to one, check that it answers, and warm it from the shared cache."""
     from buildkit_tasks.builders import create as builder_create
     from buildkit_tasks.dockerfiles.platforms import named
+    from buildkit_tasks.pipeline import new_node
 
     wanted = builder_create.NewNode(
         builder=name,
@@ -84,7 +85,7 @@ def create(
         config=config,
         append=append,
     )
-    builder_create.create(session, wanted, plan=plan, use=use)
+    new_node.add(session, wanted, plan=plan, use=use)
 
 
 @task(help={"name": NAME})

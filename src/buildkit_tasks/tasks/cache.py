@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from invoke.tasks import task
 
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.config.session import Session
 
 from .edge import reported
 
@@ -82,7 +82,7 @@ def clear(
 ) -> None:
     """Clear exactly the chosen mounts (default: all of this project); shows what and how much first."""
     from buildkit_tasks.caches import clear as cache_clear
-    from buildkit_tasks.caches.records import Selection
+    from buildkit_tasks.engine.cache_records import Selection
 
     chosen = Selection(wanted=tuple(mount or ()), platform=platform, project=project, everything=everything)
     cache_clear.clear(

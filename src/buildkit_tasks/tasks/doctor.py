@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.config.session import Session
 
 from .edge import reported
 

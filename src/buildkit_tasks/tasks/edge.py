@@ -11,9 +11,9 @@ from typing import Any
 
 from invoke.exceptions import Exit
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.report import Report
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.core.world import World
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.tasks import task
 
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.config.session import Session
 
 from .edge import reported
 

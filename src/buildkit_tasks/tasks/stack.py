@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from buildkit_tasks.core.session import Session
+from buildkit_tasks.config.session import Session
 
 from .edge import reported
 

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.model import BuildRequest
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.core.world import World
 from buildkit_tasks.engine import ask
 

@@ -10,9 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, Service
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.engine import ask

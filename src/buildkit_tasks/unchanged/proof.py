@@ -8,9 +8,9 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildRequest, TargetResult
-from buildkit_tasks.core.session import Session
 from buildkit_tasks.engine import ask
 
 from . import inputs, look, record

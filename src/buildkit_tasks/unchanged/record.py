@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,13 +99,9 @@ def save(path: Path, record: Record) -> None:
     """Write a record in the place of another; the oldest of many go. Raises `OSError`."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     content = {"version": _VERSION, **asdict(record)}
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump(content, file, default=os.fspath)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    from buildkit_tasks.core import files  # late: a build with nothing to do writes nothing
+
+    files.replace(path, json.dumps(content, default=os.fspath), mode=0o600, durable=False)
     with contextlib.suppress(OSError):
         for old in sorted(path.parent.iterdir(), key=lambda p: p.stat().st_mtime_ns, reverse=True)[KEPT:]:
             old.unlink(missing_ok=True)

@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.report import Report
+from buildkit_tasks.core.world import World
+
 from . import root as project_root
-from .errors import Problem
-from .report import Report
-from .world import World
 
 if TYPE_CHECKING:  # what reads settings and .env is imported late: `--list` and a build with nothing to do need neither
     from .settings import Settings
@@ -35,7 +36,8 @@ class Session:
     @cached_property
     def dotenv(self) -> dict[str, str]:
         """The values of .env as compose reads them, `{}` without one. Problems: dotenv-unreadable, dotenv-invalid."""
-        from . import dotenv_disk, dotenv_text
+        from buildkit_tasks.dotenv import disk as dotenv_disk
+        from buildkit_tasks.dotenv import text as dotenv_text
 
         text = dotenv_disk.read(self.root / ".env") or ""
         try:
@@ -46,7 +48,8 @@ class Session:
 
     def masked(self, words: str) -> str:
         """Another program's output without the values of .env; values that .env.example shows anyway stay."""
-        from . import dotenv_disk, dotenv_mask
+        from buildkit_tasks.dotenv import disk as dotenv_disk
+        from buildkit_tasks.dotenv import mask as dotenv_mask
 
         texts = []
         for name in (".env", ".env.example"):

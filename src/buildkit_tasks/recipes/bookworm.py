@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from buildkit_tasks.dockerfiles.syntax import Instruction
-
-from . import recipe
-from .finding import Finding, Note, Service
-from .recipe import Recipe, Stage
+from buildkit_tasks.survey import recipe
+from buildkit_tasks.survey.finding import Finding, Note, Service
+from buildkit_tasks.survey.recipe import Recipe, Stage
 
 RUST, DEBIAN = "rust:1-bookworm", "debian:bookworm-slim"
 #: Alpine's packages by Debian's names; empty: Debian needs nothing for it.

@@ -8,12 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
+from buildkit_tasks.survey import install, recipe
+from buildkit_tasks.survey.finding import Note, Service
+from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
+from buildkit_tasks.survey.tree import Tree
 
-from . import install, recipe, single_stage
-from .finding import Note, Service
-from .recipe import Copy, Recipe, Stage
+from . import single_stage
 from .stage_lines import BUILT, CA, Runtime, is_alpine, labels, packages_step, plain
-from .tree import Tree
 
 _NETWORK = re.compile(r"\b(?:apt-get|apt|apk|curl|wget|pip3?|npm|git)\s")
 _DIRECTORIES = (

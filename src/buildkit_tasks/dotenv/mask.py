@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
-from .dotenv_text import MAX_BYTES, Refused, parse
+from .text import MAX_BYTES, Refused, parse
 
 MASK = "***"
 

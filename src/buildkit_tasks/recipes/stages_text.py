@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 
 from buildkit_tasks.dockerfiles.syntax import Instruction
+from buildkit_tasks.survey import recipe
+from buildkit_tasks.survey.finding import Service
 
-from . import recipe, stage_lines
+from . import stage_lines
 from .compiling import Kept
-from .finding import Service
 from .stage_lines import Runtime
 
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.core import docker, dotenv_text, run
-from buildkit_tasks.core import root as project_root
+from buildkit_tasks.config import root as project_root
+from buildkit_tasks.core import compose_cli, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.world import World
+from buildkit_tasks.dotenv import text as dotenv_text
 
 from . import propose
 from .tree import Tree
@@ -113,7 +114,7 @@ def resolve(world: World, files: Tree, names: Sequence[str], texts: Mapping[str,
 
 
 def _config(root: Path, names: Sequence[str], paths: Sequence[Path], copied: bool) -> Command:
-    command = docker.compose_config(root, paths)
+    command = compose_cli.config(root, paths)
     if copied and names:
         folder = str((root / names[0]).parent)
         at = command.argv.index("compose") + 1
@@ -153,9 +154,9 @@ def _env_files(files: Tree, names: Sequence[str], texts: Mapping[str, str]) -> l
 
 def _without_env_files(name: str, text: str) -> str:
     """The file with anchors resolved and without `env_file`, in the JSON that YAML is a superset of."""
-    from . import composefile
+    from . import yaml_text
 
-    document = composefile.load(name, text, plain=True)
+    document = yaml_text.load(name, text, plain=True)
     for entry in (document.get("services") or {}).values():
         if isinstance(entry, dict):
             entry.pop("env_file", None)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from .dotenv_expand import Expander, Unexpandable
+from .expand import Expander, Unexpandable
 
 #: More than any .env in use; reading and completing such a file takes less than a second.
 MAX_BYTES = 1024 * 1024

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
+from buildkit_tasks.survey.look import MARK
+from buildkit_tasks.survey.tree import Tree
+
 from . import carried, compiling, runtime, stage_lines, stages_text
 from .compiling import Kept
-from .finding import Finding, Note, Service, Workspace
-from .look import MARK
 from .stage_lines import Runtime
-from .tree import Tree
 
 RUST, DEBIAN = "rust:1-bookworm", "debian:bookworm-slim"
 

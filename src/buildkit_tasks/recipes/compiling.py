@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
-
-from . import install, recipe
-from .finding import Note
-from .recipe import Recipe, Stage
+from buildkit_tasks.survey import install, recipe
+from buildkit_tasks.survey.finding import Note
+from buildkit_tasks.survey.recipe import Recipe, Stage
 
 #: Variables of a compile stage that our step sets itself, or that belong to another way of caching.
 OURS = frozenset(

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from buildkit_tasks.dockerfiles.ignore import Ignore
+from buildkit_tasks.survey.finding import Workspace
+from buildkit_tasks.survey.tree import Tree
 
 from . import carried
-from .finding import Workspace
-from .tree import Tree
 
 #: What build tools and editors leave inside directories that are let in.
 #: What a workspace's directory may hold one day: a build script that comes later must not be overlooked in silence.

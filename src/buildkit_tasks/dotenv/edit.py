@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from .dotenv_text import BOM, Assignment, DotEnv, Refused, parse
+from .text import BOM, Assignment, DotEnv, Refused, parse
 
 #: What needs no quotes in .env, YAML, a shell or a URL.
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")

@@ -7,12 +7,12 @@ import re
 from collections.abc import Sequence
 
 from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.survey import install, recipe
+from buildkit_tasks.survey.finding import Note, Service
+from buildkit_tasks.survey.recipe import Recipe
+from buildkit_tasks.survey.tree import Tree
 
-from . import install, recipe
-from .finding import Note, Service
-from .recipe import Recipe
 from .stage_lines import BUILT, Runtime, is_alpine, labels, packages_step
-from .tree import Tree
 
 #: What a program that ran in its own source tree may read there.
 ASSETS = (

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .errors import Problem
-from .world import World
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.world import World
 
 if sys.version_info >= (3, 11):
     import tomllib

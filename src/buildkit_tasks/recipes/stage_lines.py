@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .finding import Note
+from buildkit_tasks.survey.finding import Note
 
 #: Where the compile step leaves a program.
 BUILT = "/out/${CACHE_SCOPE}"

@@ -14,7 +14,7 @@ def markdown() -> str:
     lines = [
         "# Settings",
         "",
-        "<!-- Generated from src/buildkit_tasks/core/settings.py by `nox -s reference`. -->",
+        "<!-- Generated from src/buildkit_tasks/config/settings.py by `nox -s reference`. -->",
         "",
         "Write NAME under `[tool.buildkit-tasks.GROUP]` in pyproject.toml, or set BUILDKIT_TASKS_GROUP_NAME in `.env`",
         "or the environment. Later ones win: default, pyproject.toml, `.env`, environment, command line.",

@@ -8,11 +8,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.core import units
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.world import World
+
 from . import root as project_root
-from . import units
-from .errors import Problem
 from .settings import GROUPS, KINDS, Doc, Known, Settings, known
-from .world import World
 
 PREFIX = "BUILDKIT_TASKS_"
 

@@ -1,0 +1,1 @@
+"""Settings, the project root, and the session that every task starts with."""

@@ -1,0 +1,1 @@
+"""`.env` text as compose reads it: parse, expand, edit, mask, write."""

@@ -1,0 +1,1 @@
+"""Read a repository that is to be adopted: crates, Dockerfiles, compose model; nothing is run or written."""
