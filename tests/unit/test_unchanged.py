@@ -120,6 +120,22 @@ def test_what_a_build_does_not_depend_on_is_no_change(site: Site, change: str) -
     assert [(t.service, t.changed) for t in outcome.targets] == [("one", False), ("two", False)]
 
 
+def test_what_lies_behind_a_link_counts_too(site: Site) -> None:
+    for name in (".env", "app/Dockerfile"):
+        (site.root / name).rename(site.root / "other" / Path(name).name)
+        (site.root / name).symlink_to(site.root / "other" / Path(name).name)
+    _settle()
+    assert site.build() == ""
+    assert site.holds()
+    _kept(site.root / "other/.env", "WORD=rel\n")
+    assert site.holds() is None
+    _settle()
+    assert site.build() == ""
+    with (site.root / "other/Dockerfile").open("a") as file:
+        file.write("LABEL x=y\n")
+    assert site.holds() is None
+
+
 def test_a_harmless_variable_that_a_compose_file_names_counts(site: Site) -> None:
     with (site.root / "compose.yaml").open("a") as file:
         file.write("# ${TERM}\n")
