@@ -40,19 +40,6 @@ HARMLESS = frozenset(
     }
 )
 
-#: Words of compose files that bring other files in, or hide such a word. Then compose alone knows what it reads.
-_BRINGS_FILES = re.compile(rb"\b(?:include|extends|env_file|label_file)\b|\\|!!|\0")
-
-#: Variables of compose that do not choose other files. With any other one compose alone knows.
-_COMPOSE_KNOWN = frozenset(
-    {
-        *("COMPOSE_ANSI", "COMPOSE_BAKE", "COMPOSE_DOCKER_CLI_BUILD", "COMPOSE_EXPERIMENTAL", "COMPOSE_FILE"),
-        *("COMPOSE_IGNORE_ORPHANS", "COMPOSE_MENU", "COMPOSE_PARALLEL_LIMIT", "COMPOSE_PATH_SEPARATOR"),
-        *("COMPOSE_PROFILES", "COMPOSE_PROGRESS", "COMPOSE_PROJECT_NAME", "COMPOSE_REMOVE_ORPHANS"),
-        *("COMPOSE_STATUS_STDOUT"),
-    }
-)
-
 _COMPOSE_NAMES = (
     *("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"),
     *(f"{stem}.override.{end}" for stem in ("compose", "docker-compose") for end in ("yml", "yaml")),
@@ -130,21 +117,6 @@ def compose_candidates(session: Session, named: Iterable[Path]) -> Iterator[Path
     yield from named
     yield from (session.root / name for name in _COMPOSE_NAMES)
     yield from (folder / ".env" for folder in folders)
-
-
-def unsure(session: Session, files: Collection[Path], dotenv: Mapping[str, str]) -> str:
-    """Why the files that compose reads are not all known, in words; empty if they are."""
-    for name in (*session.world.env, *dotenv):
-        if name.startswith("COMPOSE_") and name not in _COMPOSE_KNOWN:
-            return f"{name} is set"
-    if any(name.startswith("BUILDX_GIT") for name in session.world.env):
-        return "buildx writes git's state into the images"
-    if not files or not all(file.is_file() for file in files):
-        return "compose looks for its files elsewhere"
-    for file in files:
-        if file.suffix in (".yaml", ".yml") and (word := _BRINGS_FILES.search(file.read_bytes())):
-            return f"{file.name} may bring in other files ({word[0].decode('ascii', 'replace')!r})"
-    return ""
 
 
 def harmless(texts: Iterable[bytes]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.engine import ask
 from buildkit_tasks.images import names as image_names
-from buildkit_tasks.project import sources
+from buildkit_tasks.project import known_files, sources
 from buildkit_tasks.project.discover import Project, files_found
 
 from . import inputs, look, record
@@ -55,8 +55,10 @@ class Watch:
                 _check(service, plan.definition["target"][service.key])
             self._check_settings()
             files = files_found(session)
-            if why := inputs.unsure(session, files, session.dotenv):
+            if why := known_files.unsure(session, files):
                 raise Unknown(why)
+            if any(name.startswith("BUILDX_GIT") for name in session.world.env):
+                raise Unknown("buildx writes git's state into the images")
             path = ask.address(session.world)
             if path is None:
                 raise Unknown("the engine is on another machine")
