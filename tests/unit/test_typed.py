@@ -51,9 +51,9 @@ def test_words(line: str, expected: str | None) -> None:
     ],
 )
 def test_typos(line: str, said: str) -> None:
-    with pytest.raises(Problem) as told:
+    with pytest.raises(Problem) as raised:
         typed.rewrite(line.split(), KNOWN)
-    assert said in told.value.message
+    assert said in raised.value.message
 
 
 def test_every_task_of_the_list_is_known_and_every_flag_of_its_help() -> None:

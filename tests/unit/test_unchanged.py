@@ -177,6 +177,10 @@ UNKNOWN: dict[str, tuple[Act, str]] = {
     "a cache that is written": (lambda s: s.more.update({"cache-to": ["type=inline"]}), "has cache-to"),
     "another output": (lambda s: s.more.update(output=["type=local,dest=x"]), "goes elsewhere"),
     "a named image": (lambda s: s.more.update(contexts={"x": "docker-image://alpine"}), "is built from"),
+    "an image that this build does not make": (
+        lambda s: s.more.update(contexts={"x": "target:three"}),
+        "is built from",
+    ),
     "docker over the network": (lambda s: s.env.update(DOCKER_HOST="tcp://127.0.0.1:1"), "another machine"),
     "git's state in labels": (lambda s: s.env.update(BUILDX_GIT_LABELS="1"), "git's state"),
     "plugins elsewhere": (
@@ -196,6 +200,20 @@ def test_a_build_that_depends_on_more_is_not_recorded(site: Site, doubt: str) ->
     _settle()
     assert why in site.build()
     assert site.holds() is None
+
+
+def test_an_image_that_the_same_build_makes_is_known(site: Site) -> None:
+    site.more.update(contexts={"shop/two": "target:two", "debian:bookworm-slim": f"docker-image://{BASE}"})
+    _settle()
+    assert site.build() == ""
+    assert site.holds()
+
+
+def test_an_image_that_only_a_mount_or_a_copy_takes_counts(site: Site) -> None:
+    for line in ("COPY --from=alpine:3 /a /a", "RUN --mount=type=bind,from=alpine:3,target=/x true"):
+        (site.root / "app/Dockerfile").write_text(f"FROM debian:bookworm-slim\n{line}\n")
+        _settle()
+        assert "another alpine:3" in site.build()
 
 
 def test_a_file_written_while_the_build_begins_is_not_believed(site: Site) -> None:

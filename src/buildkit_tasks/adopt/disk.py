@@ -36,7 +36,7 @@ def changes(root: Path, texts: Mapping[str, str]) -> list[Change]:
 
 
 def read(root: Path, path: str) -> bytes | None:
-    """A file's bytes, None where there is none. Problems: tree-unreadable; adopt-conflict for what is no file."""
+    """A file's bytes, None where there is none. Problems: tree-unreadable; adopt-conflict for anything but a file."""
     place = root / path
     try:
         if place.exists() and not place.is_file():

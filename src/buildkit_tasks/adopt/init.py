@@ -54,7 +54,7 @@ def init(
     outcome = Outcome(finding, tuple(changed), written.notes)
     if not changed or dry_run:
         return outcome
-    present.tell(session, outcome)
+    present.show(session, outcome)
     if env:
         session.report.say("also: .env, made of .env.example with generated secrets (compose wants it)")
     if not session.report.consent(_question(session, root, changed)):
@@ -129,7 +129,7 @@ def undo(session: Session, *, dry_run: bool = False) -> Outcome:
 
 
 def _without_ours(entry: Entry, now: bytes) -> bytes | None:
-    """An edited file without what we wrote into it; None where that cannot be told apart."""
+    """An edited file without what we wrote into it; None where the two cannot be separated."""
     if entry.before is None or entry.written is None:
         return None
     base, theirs = entry.written, now.decode("utf-8", errors="surrogateescape")
@@ -185,7 +185,7 @@ def upgrade(session: Session, *, dry_run: bool = False) -> Outcome:
     outcome = Outcome(finding, tuple(changed), written.notes, tuple(kept))
     if dry_run or not changed:
         return outcome
-    present.tell(session, outcome)
+    present.show(session, outcome)
     if not session.report.consent(_question(session, root, changed)):
         return outcome
     texts = {p: t for p, t in written.texts.items() if Path(p).name not in carried.COMPILE_FILES}

@@ -24,7 +24,7 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import buildx, compose_cli, docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
-from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles import stages
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project, discover
@@ -168,7 +168,7 @@ def _contenders(session: Session, project: Project, tree: Path, name: str, scrat
     refs: dict[str, None] = {}
     for service in plain.values():
         refs.update(dict.fromkeys(sources.needed_images(service)))
-    refs.update(dict.fromkeys(syntax.base_images(classic.read_text("utf-8"), {})))
+    refs.update(dict.fromkeys(stages.base_images(classic.read_text("utf-8"), {})))
     contexts = {
         ref: f"docker-image://{other}"
         for ref, other in base_images.ensure(session, project.engine, tuple(refs)).items()

@@ -80,7 +80,7 @@ def arguments(
         raise Problem(
             "bad-argument",
             f"{service.dockerfile} has no `ARG REBUILD`, so --no-cache has no safe way to run its steps again.",
-            causes=["docker's own --no-cache would also throw away the cache mounts (moby/buildkit#4250)"],
+            causes=["docker's own --no-cache would also delete the cache mounts (moby/buildkit#4250)"],
             hint="add `ARG REBUILD` before the compile step",
         )
     ours = {

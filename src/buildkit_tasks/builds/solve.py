@@ -1,4 +1,4 @@
-"""One bake solve: started, its story read and shown, its failure told. The only place that runs one for a plan."""
+"""Run the bake solve of a plan: show its progress, explain its failure. The only place that runs one."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def solve(
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
         metadata = Path(scratch) / "metadata.json"
         alone = _alone(session, definition)
-        told: dict[str, Any] = {}
+        metadata_read: dict[str, Any] = {}
         with build_view.building(session.report, plan, progress, how) as view:
 
             def go(build: Command) -> dict[str, Any]:
@@ -74,11 +74,11 @@ def solve(
             together = [name for name in definition["group"]["default"]["targets"] if name not in alone]
             if together:
                 group = {"group": {"default": {"targets": together}}, "target": definition["target"]}
-                told = go(buildx.bake(session.root, group, metadata, builder=builder))
+                metadata_read = go(buildx.bake(session.root, group, metadata, builder=builder))
             for name in alone:
                 metadata.unlink(missing_ok=True)
-                told[name] = go(buildx.build_target(session.root, alone[name], metadata, builder=builder))
-        return progress, told
+                metadata_read[name] = go(buildx.build_target(session.root, alone[name], metadata, builder=builder))
+        return progress, metadata_read
 
 
 #: Keys that older versions of bake drop without a word: 0.13 all three of them, 0.29 none.

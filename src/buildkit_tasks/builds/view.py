@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from buildkit_tasks.core.progress import Progress
 
-#: Plain output tells the number of crates each time this many more are done.
+#: Plain output prints the number of crates each time this many more are done.
 CRATES_PER_LINE = 25
 
 
 class View(Protocol):
-    """Told of every batch of new log lines."""
+    """Called with every batch of new log lines."""
 
     def update(self, lines: Sequence[str]) -> None:
         """Show what is new."""
@@ -37,7 +37,7 @@ class Plain:
 
     def __init__(self, report: Report, progress: Progress, *, verbatim: bool = False) -> None:
         self.report, self.progress, self.verbatim = report, progress, verbatim
-        self.told: set[str] = set()
+        self.printed: set[str] = set()
         self.crates = 0
 
     def update(self, lines: Sequence[str]) -> None:
@@ -46,8 +46,8 @@ class Plain:
             for line in lines:
                 self.report.say(line)
         for digest, vertex in self.progress.vertexes.items():
-            if vertex.completed and digest not in self.told and not vertex.internal:
-                self.told.add(digest)
+            if vertex.completed and digest not in self.printed and not vertex.internal:
+                self.printed.add(digest)
                 if not vertex.cached and not vertex.cancelled:
                     how = "failed" if vertex.error else f"{vertex.seconds or 0:.1f} s"
                     self.report.say(f"  {_short(vertex.name)}: {how}")
@@ -116,7 +116,7 @@ def headline(plan: BuildPlan) -> str:
 
 
 def summary(report: Report, outcome: BuildOutcome) -> None:
-    """What a finished build did, as the last lines of the story."""
+    """What a finished build did, as the last lines of output."""
     if outcome.up_to_date:
         names = ", ".join(target.service for target in outcome.targets)
         report.say(f"up to date: nothing changed since the last build of {names}    (--no-cache builds anyway)")

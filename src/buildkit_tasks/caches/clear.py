@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from buildkit_tasks.caches import selection as cache_selection
+from buildkit_tasks.caches.selection import Chosen, Selection
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import buildx, run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockerfiles import mount_ids, platforms
 from buildkit_tasks.engine import cache_records
-from buildkit_tasks.engine.cache_records import Chosen, Record, Selection
+from buildkit_tasks.engine.cache_records import Record
 from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import Project, discover
 from buildkit_tasks.unchanged import record as unchanged
@@ -108,7 +110,7 @@ def _clear_unlisted(session: Session, builder: str, confirm: str) -> None:
 def choose(session: Session, project: Project, selection: Selection, builder: str) -> Chosen:
     """What the selection means in the current listing. Raises `Problem` cache-missing."""
     found = records(session, project.engine, builder, settle=selection.project)
-    chosen = cache_records.choose(found, selection)
+    chosen = cache_selection.choose(found, selection)
     if chosen.unknown:
         known = sorted({m.name for m in cache_records.mounts(found) if m.project == selection.project})
         raise Problem(

@@ -26,7 +26,7 @@ def info(cwd: Path) -> Command:
 
 
 def image_ids(cwd: Path, images: Iterable[str]) -> Command:
-    """`[references] id system/processor` per line for those images that are there (a missing one is no error).
+    """`[references] id system/processor` per line for those images that are there (a missing one is not an error).
 
     Of an image for several platforms the engine names its own.
     """
@@ -192,7 +192,7 @@ def context_use(cwd: Path, name: str) -> Command:
 
 
 def server_components(cwd: Path) -> Command:
-    """Names of the engine's parts as JSON: tells podman's engine from Docker's."""
+    """Names of the engine's parts as JSON: Docker's and podman's differ."""
     return docker(cwd, "version", "--format", "{{json .Server.Components}}")
 
 

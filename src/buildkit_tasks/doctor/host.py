@@ -19,7 +19,7 @@ from buildkit_tasks.core import buildx, docker, run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.engine import facts as engine_facts
-from buildkit_tasks.shells import enable
+from buildkit_tasks.shells import enable, rcfile
 from buildkit_tasks.shells import rc as shellrc
 
 from . import Builder
@@ -169,7 +169,7 @@ def shell(session: Session) -> dict[str, Any]:
     is_set, broken, off = False, "", []
     for path in enable.start_files(session.world, name):
         try:
-            text = enable.read(path) or ""
+            text = rcfile.read(path) or ""
         except Problem:
             continue
         if shellrc.present(text):

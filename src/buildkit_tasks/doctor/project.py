@@ -50,7 +50,7 @@ def the_compose_file(session: Session) -> dict[str, Any]:
             return {"compose_read": True, "compose_error": (" ".join(words), problem.hint)}
         if problem.code == "dotenv-incomplete":
             return {"compose_read": False, "dotenv_wanted": (problem.message, problem.hint)}
-        return {"compose_read": False}  # docker's or .env's fault: their own checks tell
+        return {"compose_read": False}  # docker's or .env's fault: their own checks report it
     return {
         "compose_read": True,
         "published": tuple(p.published for p in space.ports),
@@ -192,7 +192,7 @@ def settings(session: Session) -> dict[str, Any]:
     try:
         wanted = session.settings
     except Problem:
-        return {}  # a broken .env or pyproject: told by the check of .env, or by every other task
+        return {}  # a broken .env or pyproject: reported by the check of .env, or by every other task
     return {
         "root": str(session.root),
         "min_disk": wanted.caches.min_free,

@@ -14,13 +14,13 @@ from buildkit_tasks.core.model import Command
 from buildkit_tasks.engine import cache_records
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.project.discover import discover
-from buildkit_tasks.shells import enable
+from buildkit_tasks.shells import new_shell
 
 
 def prove(session: Session) -> dict[str, Any]:
     """Run and report the proofs. Problems: verify-failed, those of discovery and of base images."""
     say = session.report.say
-    seconds = enable.probe(session)
+    seconds = new_shell.probe(session)
     say(f"proved: BuildKit builds ({seconds:.1f} s)")
     mounts = persist(session)
     say(f"proved: a cache mount keeps its content for the next build ({mounts:.1f} s)")

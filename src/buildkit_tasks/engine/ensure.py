@@ -8,6 +8,7 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import host
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
+from buildkit_tasks.engine import daemon
 
 from . import facts as engine_facts
 from . import install as engine_install
@@ -60,7 +61,7 @@ def stop(session: Session) -> None:
         host.rights(session.world, "stop the engine")
         engine_start.stop(session.world, ours)
         session.report.say(f"stopped the engine (process {ours.pid})")
-    elif not any(engine_start.listens(path) for path in engine_facts.DEFAULT_SOCKETS):
+    elif not any(daemon.listens(path) for path in engine_facts.DEFAULT_SOCKETS):
         session.report.say("no engine is running on this machine")
     else:
         how = "sudo systemctl stop docker" if host.systemd() else "sudo service docker stop, or stop dockerd"
@@ -180,7 +181,7 @@ def _installed(session: Session) -> bool:
 
 def _start(session: Session) -> None:
     world, report = session.world, session.report
-    if any(engine_start.ping(path, 1) for path in engine_facts.DEFAULT_SOCKETS):
+    if any(daemon.ping(path, 1) for path in engine_facts.DEFAULT_SOCKETS):
         return  # the installation started it
     if host.release().id == "macos":
         raise Problem("engine-stopped", "Docker is not running.", hint="open -a Docker, or: colima start")

@@ -211,7 +211,7 @@ def foreign_definition(recipe: Recipe, platform: str, recipe_hash: str) -> dict[
     return {"group": {"default": {"targets": [recipe.stage]}}, "target": {recipe.stage: target}}
 
 
-#: Labels our images carry: which recipe made them, so that an older one's image can be told.
+#: Labels our images carry: which recipe made them, so that an older one's image is recognised.
 LABEL = "io.github.buildkit-tasks.recipe"
 
 

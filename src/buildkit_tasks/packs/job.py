@@ -22,6 +22,7 @@ from buildkit_tasks.core import files
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, BuildRequest
 from buildkit_tasks.dockerfiles import compile_step, platforms
+from buildkit_tasks.packs import steps
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.registry import reader as registry_reader
@@ -152,7 +153,7 @@ class Trip:
         target = self.plan.definition["target"][service.key]
         text = sources.known(service).text
         step = compile_step.without_secrets(compile_step.find(text, dict(target.get("args", {}))))
-        text = packs.dockerfile(text, step, words, self.nonce, pack=bool(contexts))
+        text = steps.dockerfile(text, step, words, self.nonce, pack=bool(contexts))
         with resources.as_file(resources.files("buildkit_tasks") / "data" / "cache") as scripts:
             more = {packs.SCRIPTS: str(scripts), **(contexts or {})}
             caches = {**stand_in(target, text, step.stage, more, self.platform), **extra}

@@ -42,7 +42,7 @@ def build_here(
 ) -> BuildOutcome:
     """Build on the session's builder: the shared cache before and after, the budget last.
 
-    A node that is lost on the way is gone round, once.
+    If a node goes down, the build continues without it, once.
     """
     decided = prepare(session, project, request)
     try:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
 from buildkit_tasks.survey import install, recipe
 from buildkit_tasks.survey.finding import Note
@@ -103,7 +103,7 @@ class _Reader:
 
     def _run(self, item: Instruction, sources_there: bool) -> None:
         text = f"{syntax.flags(item)[1]}\n{item.body}"
-        for mount in syntax.run_mounts(item):
+        for mount in mounts.run_mounts(item):
             if mount.type in ("ssh", "secret"):
                 spec = ",".join(f"{k}={v}" for k, v in mount.options.items())
                 self.add("mounts", f"--mount={spec}")

@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
 from buildkit_tasks.survey import install, recipe
 from buildkit_tasks.survey.finding import Note, Service
@@ -66,10 +66,10 @@ class _Writer:
 
     def _run(self, item: Instruction, stage: Stage) -> None:
         whole = recipe.line(item).text
-        for mount in syntax.run_mounts(item):
+        for mount in mounts.run_mounts(item):
             if mount.options.get("from", "").lower() in self.compiling:
                 self.note(item, "it mounts a stage that our compile step replaces")
-        split = None if syntax.run_mounts(item) and "cache" not in whole else install.split(item)
+        split = None if mounts.run_mounts(item) and "cache" not in whole else install.split(item)
         if split is None:
             if _NETWORK.search(whole) and not re.search(r"install.*ca-certificates|id=ca\b", whole, re.S):
                 whole = re.sub(r"^(\s*)RUN\s+", rf"\1RUN {CA} \\\n    ", whole, count=1)

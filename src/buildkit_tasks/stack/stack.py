@@ -102,7 +102,7 @@ def check_ports(session: Session, project: Project, files: Sequence[Path], start
 
 
 def containers(session: Session, files: Sequence[Path]) -> list[dict[str, Any]]:
-    """The project's containers as compose tells them."""
+    """The project's containers as compose lists them."""
     text = run.check(session.world, compose_cli.containers(session.root, files)).stdout.strip()
     if text.startswith("["):  # compose before 2.21 prints one array
         return list(json.loads(text))

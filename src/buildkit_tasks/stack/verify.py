@@ -36,7 +36,7 @@ class Verdict:
 
 
 def verify(session: Session, services: Sequence[str]) -> None:
-    """Compare and tell. Raises `Problem` verify-failed when an image or a running container is not of this tree."""
+    """Compare and report. Raises `Problem` verify-failed when an image or a running container is not of this tree."""
     project = discover(session, named=services)
     chosen = compose.select(project.workspace, services)
     files = stack.files_in_force(session, project)

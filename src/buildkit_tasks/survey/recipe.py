@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
 
 from . import cargo_command, install
@@ -188,7 +188,7 @@ def _sources(stage: Stage) -> Iterator[str]:
             given = syntax.flags(item)[0].get("from", "")
             if given:
                 yield given.lower()
-        for mount in syntax.run_mounts(item):
+        for mount in mounts.run_mounts(item):
             if "from" in mount.options:
                 yield mount.options["from"].lower()
 

@@ -82,7 +82,7 @@ def clear(
 ) -> None:
     """Clear exactly the chosen mounts (default: all of this project); shows what and how much first."""
     from buildkit_tasks.caches import clear as cache_clear
-    from buildkit_tasks.engine.cache_records import Selection
+    from buildkit_tasks.caches.selection import Selection
 
     chosen = Selection(wanted=tuple(mount or ()), platform=platform, project=project, everything=everything)
     cache_clear.clear(

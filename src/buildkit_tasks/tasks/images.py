@@ -17,13 +17,13 @@ YES = "answer every question with yes"
 @reported
 def show(session: Session, again: bool = False, json: bool = False) -> None:
     """Show the base images that the project uses and where each comes from."""
-    from buildkit_tasks.images import offline as image_offline
+    from buildkit_tasks.images import table
     from buildkit_tasks.images.bases import references
     from buildkit_tasks.project.discover import discover
 
     project = discover(session)
-    rows = image_offline.table(session, project.engine, references(project.workspace), again=again)
-    image_offline.print_result(session, rows)
+    rows = table.table(session, project.engine, references(project.workspace), again=again)
+    table.print_result(session, rows)
 
 
 @task(

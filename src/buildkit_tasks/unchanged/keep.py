@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -51,8 +51,9 @@ class Watch:
         try:
             if attempt.contents != inputs.contents(session):
                 raise Unknown("the builder or a base image was chosen meanwhile")
+            keys = {service.key for service in plan.services}
             for service in plan.services:
-                _check(service, plan.definition["target"][service.key])
+                _check(service, plan.definition["target"][service.key], keys)
             self._check_settings()
             files = files_found(session)
             if why := known_files.unsure(session, files):
@@ -159,7 +160,7 @@ class Watch:
                 yield _secret_file(entry, session.root)
 
 
-def _check(service: Service, target: Mapping[str, Any]) -> None:
+def _check(service: Service, target: Mapping[str, Any], built: Collection[str]) -> None:
     """Raise `Unknown` for a target whose image depends on more than files here, images here and values."""
     for key in target.keys() - _KNOWN_KEYS:
         raise Unknown(f"{service.name} has {key}")
@@ -168,7 +169,8 @@ def _check(service: Service, target: Mapping[str, Any]) -> None:
     if target.get("output") not in _LOCAL_OUTPUTS:
         raise Unknown(f"the image of {service.name} goes elsewhere")
     for value in target.get("contexts", {}).values():
-        if not value.startswith(f"docker-image://{image_names.OWN}/"):
+        own = value.startswith(f"docker-image://{image_names.OWN}/")
+        if not own and value.removeprefix("target:") not in built:  # what another target makes is part of this build
             raise Unknown(f"{service.name} is built from {value}")
 
 
@@ -189,7 +191,8 @@ def _bases(project: Project, plan: BuildPlan) -> list[str]:
             elif not _PINNED.search(image):
                 raise Unknown(f"a registry may have another {image}")
         for value in target.get("contexts", {}).values():
-            found[value.removeprefix("docker-image://")] = None
+            if not value.startswith("target:"):
+                found[value.removeprefix("docker-image://")] = None
     return list(found)
 
 

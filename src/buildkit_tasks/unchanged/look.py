@@ -105,6 +105,8 @@ def content(path: Path) -> str:
         files = sorted(path.iterdir())[:100] if path.is_dir() else [path]
         found = hashlib.blake2b(digest_size=16)
         for file in files:
+            if file.exists() and not file.is_file():
+                raise OSError(f"{file} is not a file")
             with file.open("rb") as opened:
                 found.update(os.fsencode(file.name) + b"\0" + opened.read(1_000_000) + b"\0")
         return found.hexdigest()
