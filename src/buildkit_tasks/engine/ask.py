@@ -76,7 +76,7 @@ def address(world: World) -> Path | None:
 
 
 def images(path: Path, names: Iterable[str]) -> Answer:
-    """What the engine at a socket has under these names. Raises `OSError`, `ValueError` for what is no answer."""
+    """What the engine at a socket has under these names. Raises `OSError`, and `ValueError` for other answers."""
     end = time.monotonic() + PATIENCE
     status, info = _get(path, "/info", end)
     if status != 200 or not info.get("ID"):

@@ -121,7 +121,7 @@ def _asked(session: Session, files: Sequence[Path], *profiles: str) -> tuple[dic
 
     `x-bake`, which its JSON leaves out, comes from its YAML: both are asked for at once, where a file may have any.
     """
-    more = known_files.may_have(session, files or files_found(session), b"x-bake")
+    more = known_files.may_have(session, lambda: files or files_found(session), b"x-bake")
     yaml = compose_cli.config_yaml(session.root, files, profiles=profiles)
     with ThreadPoolExecutor(max_workers=1) as pool:
         plain = pool.submit(run.capture, session.world, yaml) if more else None

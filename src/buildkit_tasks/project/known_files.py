@@ -6,10 +6,11 @@ Nothing is parsed: a word that may bring in another file, or hide such a word, i
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core.errors import Problem
 
 #: Words of compose files that bring other files in, or hide such a word. Then compose alone knows what it reads.
 _BRINGS_FILES = re.compile(rb"\b(?:include|extends|env_file|label_file)\b|\\|!!|\0")
@@ -41,9 +42,10 @@ def unsure(session: Session, files: Sequence[Path]) -> str:
     return ""
 
 
-def may_have(session: Session, files: Sequence[Path], word: bytes) -> bool:
-    """Whether a word may be in what compose reads."""
+def may_have(session: Session, found: Callable[[], Sequence[Path]], word: bytes) -> bool:
+    """Whether a word may be in what compose reads; a .env that we refuse is left to compose."""
     try:
+        files = found()
         return bool(unsure(session, files)) or any(word in file.read_bytes() for file in files)
-    except OSError:
+    except (OSError, Problem):
         return True
