@@ -205,9 +205,9 @@ def _target_result(
     service: Service, target: Mapping[str, Any], metadata: Mapping[str, str], before: str
 ) -> TargetResult:
     """One image's outcome; an engine without the containerd store calls images by their config's digest."""
-    digest = metadata.get("containerimage.digest", "")
-    same = before in (digest, metadata.get("containerimage.config.digest", "")) and before != ""
-    return TargetResult(service.name, next(iter(target["tags"]), service.image), digest, changed=not same)
+    digest, config = (metadata.get(f"containerimage.{name}", "") for name in ("digest", "config.digest"))
+    same = before in (digest, config) and before != ""
+    return TargetResult(service.name, next(iter(target["tags"]), service.image), digest, not same, config)
 
 
 def _check_layer_cache(session: Session, project: Project) -> None:

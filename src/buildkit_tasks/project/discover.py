@@ -22,7 +22,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Result, Workspace
 from buildkit_tasks.engine import facts as engine_facts
 
-from . import compose, compose_words
+from . import compose, compose_words, known_files
 
 
 @dataclass(frozen=True)
@@ -119,19 +119,23 @@ def _model(session: Session, files: Sequence[Path]) -> dict[str, Any]:
 def _asked(session: Session, files: Sequence[Path], *profiles: str) -> tuple[dict[str, Any] | None, Result]:
     """compose's resolved model, None where it has none, and what it printed.
 
-    `x-bake`, which its JSON leaves out, comes from its YAML: both are asked for at once.
+    `x-bake`, which its JSON leaves out, comes from its YAML: both are asked for at once, where a file may have any.
     """
+    more = known_files.may_have(session, lambda: files or files_found(session), b"x-bake")
+    yaml = compose_cli.config_yaml(session.root, files, profiles=profiles)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        plain = pool.submit(run.capture, session.world, compose_cli.config_yaml(session.root, files, profiles=profiles))
+        plain = pool.submit(run.capture, session.world, yaml) if more else None
         result = run.capture(session.world, compose_cli.config(session.root, files, profiles=profiles))
-        text = plain.result()
-    if result.code != 0 and "SSHKey" in result.stderr and text.code == 0:
+        text = plain.result() if plain else None
+    if result.code != 0 and "SSHKey" in result.stderr:
         # compose cannot write `ssh: [id=path]` as JSON (2.26 and 2.40)
-        return compose_cli.read_model(text.stdout, yaml=True), text
+        text = text or run.capture(session.world, yaml)
+        if text.code == 0:
+            return compose_cli.read_model(text.stdout, yaml=True), text
     if result.code != 0:
         return None, result
     config = compose_cli.read_model(result.stdout)
-    if text.code == 0 and re.search(r"^ +x-bake:", text.stdout, re.MULTILINE):
+    if text and text.code == 0 and re.search(r"^ +x-bake:", text.stdout, re.MULTILINE):
         _add_extensions(config, compose_cli.read_model(text.stdout, yaml=True))
     return config, result
 
