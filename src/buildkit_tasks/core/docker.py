@@ -43,6 +43,11 @@ def compose_yaml(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = 
     return compose(cwd, files, *(f"--profile={name}" for name in profiles), "config")
 
 
+def compose_services(cwd: Path, files: Iterable[Path]) -> Command:
+    """The names of the active services, one a line; compose needs no env file of theirs for that."""
+    return compose(cwd, files, "config", "--services")
+
+
 def compose_environment(cwd: Path, files: Iterable[Path]) -> Command:
     """The variables that compose fills in, `NAME=value` lines (compose >= 2.31)."""
     return compose(cwd, files, "config", "--environment")

@@ -109,6 +109,13 @@ def _separator(session: Session) -> str:
 def _model(session: Session, files: Sequence[Path]) -> dict[str, Any]:
     """The resolved model of what is active by itself. Problems: of `_unreadable`."""
     config, result = _asked(session, files)
+    if config is None and (missing := _MISSING_ENV_FILE.search(result.stderr)):
+        config, result = _without_env_files(session, files, result)
+        if config is not None:
+            words = (
+                f"the env file {missing[1]} is missing: builds do not need it, but the stack does not start without it"
+            )
+            session.report.warn(session.masked(words))
     if config is None:
         raise _unreadable(session, files, result)
     for line in dict.fromkeys(_warnings(result.stderr)):
@@ -134,6 +141,28 @@ def _asked(session: Session, files: Sequence[Path], *profiles: str) -> tuple[dic
     if text.code == 0 and re.search(r"^ +x-bake:", text.stdout, re.MULTILINE):
         _add_extensions(config, docker.read_model(text.stdout, yaml=True))
     return config, result
+
+
+#: What compose says of an `env_file` that is not there, when it is asked for its model; a build of its own needs none.
+_MISSING_ENV_FILE = re.compile(r"env file (\S.*?) not found: ")
+
+
+def _without_env_files(session: Session, files: Sequence[Path], before: Result) -> tuple[dict[str, Any] | None, Result]:
+    """The model with the `env_file` of every service taken out, as `docker compose build` reads the files.
+
+    Where compose does not take an override of that kind, its first answer stands.
+    """
+    listed = run.capture(session.world, docker.compose_services(session.root, files))
+    if listed.code != 0:
+        return None, before
+    content = "".join(f"  {json.dumps(name)}: {{env_file: !reset []}}\n" for name in listed.stdout.split())
+    override = session.state / f"no-env-files-{secrets.token_hex(4)}.yaml"
+    try:
+        override.write_text(f"services:\n{content}", "utf-8")
+        config, result = _asked(session, (*(files or files_found(session)), override))
+    finally:
+        override.unlink(missing_ok=True)
+    return (config, result) if config is not None else (None, before)
 
 
 def _add_extensions(config: Mapping[str, Any], whole: Mapping[str, Any]) -> None:
