@@ -6,7 +6,7 @@ import re
 
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan
-from buildkit_tasks.core.progress import Progress
+from buildkit_tasks.core.progress import Progress, Vertex
 
 from . import causes
 
@@ -18,8 +18,9 @@ _COMPILER = re.compile(
 #: The tool whose words `causes` knows.
 _CARGO = re.compile(r"\b(?:cargo|rustc)\b")
 
-#: The engine's answer to a second build that writes an image's name for the first time at the same moment (26.1.5).
-_RACE = re.compile(r'\bimage "?[^"\s]+"?: already exists|^(?:ERROR: )?(?:failed to solve: )?already exists$')
+#: The engine's answer to a second build that writes an image's name for the first time at the same moment (26.1.5), and
+#: that of one which is too busy to take a session in time.
+_PASSING = re.compile(r'\bimage "?[^"\s]+"?: already exists|DeadlineExceeded: context deadline exceeded$')
 
 
 def explain(progress: Progress, rest: str, code: int, plan: BuildPlan | None = None) -> Problem:
@@ -27,7 +28,7 @@ def explain(progress: Progress, rest: str, code: int, plan: BuildPlan | None = N
 
     `plan` shows which steps are those of a compile group: only of them the toolchain image can be said to lack a tool.
     """
-    vertex = progress.failed()
+    vertex = _failed(progress, rest)
     log = "\n".join(vertex.log + ([vertex.partial] if vertex.partial else [])) if vertex else rest
     reason = (vertex.error if vertex else rest).strip().split("\n")[-1]
     if code in (130, -2):
@@ -74,10 +75,16 @@ def explain(progress: Progress, rest: str, code: int, plan: BuildPlan | None = N
     return Problem("build-failed", f"The step failed: {vertex.name}", causes=[reason], details=log)
 
 
-def raced(progress: Progress, rest: str) -> bool:
-    """Whether nothing failed but writing an image's name that another build wrote first: the same build works now."""
+def passing(progress: Progress, rest: str) -> bool:
+    """Whether nothing failed but what other builds at the same moment cause: the same build works a little later."""
+    vertex = _failed(progress, rest)
+    return bool(_PASSING.search((vertex.error if vertex else rest).strip().split("\n")[-1]))
+
+
+def _failed(progress: Progress, rest: str) -> Vertex | None:
+    """The step that failed; none where all of them were only cancelled, because of what buildx says at the end."""
     vertex = progress.failed()
-    return bool(_RACE.search((vertex.error if vertex else rest).strip().split("\n")[-1]))
+    return None if vertex and vertex.cancelled and "ERROR: " in rest else vertex
 
 
 def _grouped(step: str, plan: BuildPlan | None) -> bool:

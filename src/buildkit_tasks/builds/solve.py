@@ -20,7 +20,6 @@ from buildkit_tasks.core.progress import Decoder, Progress
 from . import failure as build_failure
 from . import view as build_view
 
-
 #: How often a build is repeated that lost a race for an image's name: each time at least one of them wins.
 RACES = 12
 
@@ -75,7 +74,7 @@ def solve(
                     raise Problem("timed-out", words, hint="try again later")
                 if result.code != 0:
                     rest = decoder.close()
-                    if again and build_failure.raced(progress, rest):
+                    if again and build_failure.passing(progress, rest):
                         progress.forget_failures()
                         time.sleep(random.random() * (RACES + 1 - again) / 4)  # noqa: S311 - so that not all try at once
                         return go(build, again - 1)

@@ -20,9 +20,10 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Result, Workspace
+from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.engine import facts as engine_facts
 
-from . import compose, compose_words
+from . import compose, compose_words, stand_ins
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,16 @@ class Project:
     workspace: Workspace
 
 
-def discover(session: Session, *, lesser: bool = False, named: Sequence[str] = ()) -> Project:
+def discover(session: Session, *, lesser: bool = False, named: Sequence[str] = (), looking: bool = False) -> Project:
     """Engine and workspace in the time of the slower of two questions. Problems of both; the engine's come first.
 
     `lesser` is for flows that also work with an old engine or without buildx; compose they all need. `named` are the
-    services that the user asks for: one that belongs to a profile is active then, as it is for compose.
+    services that the user asks for: one that belongs to a profile is active then, as it is for compose. `looking`: the
+    flow neither builds nor starts anything, and works where .env is not there yet.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
         facts = pool.submit(engine_facts.facts, session.world, session.root)
-        space = pool.submit(_workspace, session, named)
+        space = pool.submit(_workspace, session, named, looking=looking)
         found = facts.result()
         if lesser:
             engine_facts.require_compose(found)
@@ -50,12 +52,24 @@ def discover(session: Session, *, lesser: bool = False, named: Sequence[str] = (
         return Project(found, space.result())
 
 
-def read_workspace(session: Session, *, named: Sequence[str] = ()) -> Workspace:
-    """The workspace alone, where no engine is needed."""
-    return _workspace(session, named)
+def read_workspace(session: Session, *, named: Sequence[str] = (), looking: bool = False) -> Workspace:
+    """The workspace alone, where no engine is needed. `looking` as for `discover`."""
+    return _workspace(session, named, looking=looking)
 
 
-def _workspace(session: Session, named: Sequence[str]) -> Workspace:
+def _workspace(session: Session, named: Sequence[str], *, looking: bool) -> Workspace:
+    try:
+        return _read(session, named)
+    except Problem as problem:
+        if not looking or problem.code not in stand_ins.CODES:
+            raise
+        return stand_ins.read(session, problem, lambda other: _read(other, named))
+
+
+def _read(session: Session, named: Sequence[str]) -> Workspace:
+    dotenv = session.root / ".env"
+    if dotenv.exists() and not dotenv.is_file() and not stand_ins.WITHOUT_DOTENV.keys() <= session.world.env.keys():
+        dotenv_disk.read(dotenv)  # compose would wait for ever for what comes out of a FIFO
     files = compose_files(session)
     config = _model(session, files)
     names = [n.strip() for item in named for n in item.split(",") if n.strip()]
