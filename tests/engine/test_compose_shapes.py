@@ -52,7 +52,8 @@ SHAPES: dict[str, tuple[str, str]] = {
     ),
     "filled": (
         "every form of interpolation (compose#13258, #12662)",
-        'build: {context: arguments, args: {A: "${FROM_ENV:+alt}-${EMPTY_ENV-d}-${EMPTY_ENV:-d}-${NO-d}-$$X-$${X}-${N:-${FROM_ENV:-z}}"}}',
+        "build: {context: arguments, args: {A: "
+        '"${FROM_ENV:+alt}-${EMPTY_ENV-d}-${EMPTY_ENV:-d}-${NO-d}-$$X-$${X}-${N:-${FROM_ENV:-z}}"}}',
     ),
     "anchored": ("YAML anchors and merge keys", "build: {<<: *common, args: {<<: *args, A: merged}}"),
     "extending": (
@@ -77,11 +78,13 @@ SHAPES: dict[str, tuple[str, str]] = {
     "numbered": ("`--from=0`, `--link`, `--chmod`, `--chown`, links", "build: {context: app, dockerfile: Stages}"),
     "contexts": (
         "named contexts: a directory, an image, one that hides an image's name (compose#12579)",
-        "build: {context: app, dockerfile: Contexts, additional_contexts: {dir: ./more, base: 'docker-image://@B@', alpine: 'docker-image://@B@'}}",
+        "build: {context: app, dockerfile: Contexts, additional_contexts: {dir: ./more, base: "
+        "'docker-image://@B@', alpine: 'docker-image://@B@'}}",
     ),
     "secret": (
         "secrets by file and environment, one out of .env",
-        "build: {context: app, dockerfile: Secrets, secrets: [from-file, {source: from-env, target: other}, {source: from-dotenv, mode: 0440}]}",
+        "build: {context: app, dockerfile: Secrets, secrets: [from-file, {source: from-env, target: "
+        "other}, {source: from-dotenv, mode: 0440}]}",
     ),
     "labels": ("labels as a list", "build: {context: app, labels: [a=b, c, 'd=x=y', 'e.f/g=h i', 'g=']}"),
     "tagged": (
@@ -98,7 +101,9 @@ SHAPES: dict[str, tuple[str, str]] = {
     ),
     "around": (
         "scale, deploy, develop, configs, x-…, depends_on that is not required",
-        "{scale: 2, deploy: {replicas: 2}, develop: {watch: [{path: ., action: sync, target: /x}]}, configs: [inline], x-a: 1, depends_on: {later: {condition: service_started, required: false}}, build: {context: app, x-b: 2}}",
+        "{scale: 2, deploy: {replicas: 2}, develop: {watch: [{path: ., action: sync, target: /x}]}, "
+        "configs: [inline], x-a: 1, depends_on: {later: {condition: service_started, required: false}}, "
+        "build: {context: app, x-b: 2}}",
     ),
     "dotted.name": ("a dot in the name, beside another that bake would take for it (compose#12919)", "build: app"),
     "dotted_name": ("the other", "build: {context: app, labels: [other=1]}"),
@@ -137,12 +142,14 @@ services:
     "app/Escape": "# escape=`\r\nFROM scratch `\r\n  AS x\r\nLABEL a=b\\c `\r\n  d=e\r\nCOPY f /f\r\n",
     "app/Mark": "\ufeffFROM scratch\r\nCOPY \\\r\n # no\r\n\r\n f \\\r\n /f\r\n",
     "app/Args": (
-        "ARG REG=localhost/buildkit-tasks\nARG PART=none\nARG BASE=@B@\nARG LAST=one\nFROM ${BASE:-${REG}/debian:${PART}} AS base\n"
+        "ARG REG=localhost/buildkit-tasks\nARG PART=none\nARG BASE=@B@\nARG LAST=one\n"
+        "FROM ${BASE:-${REG}/debian:${PART}} AS base\n"
         "FROM base AS one\nARG PART\nLABEL part=$PART\nFROM base as two\nRUN false\nFROM ${LAST}\nLABEL l=$PART\n"
     ),
     "app/Stages": (
-        "FROM scratch AS first\nCOPY f /f\nFROM never.example/none AS unused\nRUN false\nFROM first AS mid\nLABEL mid=1\n"
-        "FROM scratch\nCOPY --link --from=0 --chmod=640 --chown=1:2 /f /g\nCOPY --from=mid /f /h\nADD --chmod=755 f /i\n"
+        "FROM scratch AS first\nCOPY f /f\nFROM never.example/none AS unused\nRUN false\n"
+        "FROM first AS mid\nLABEL mid=1\nFROM scratch\n"
+        "COPY --link --from=0 --chmod=640 --chown=1:2 /f /g\nCOPY --from=mid /f /h\nADD --chmod=755 f /i\n"
     ),
     "app/Contexts": (
         "FROM alpine:latest AS q\nFROM base\nCOPY --from=dir m /m\nCOPY --from=q /etc/debian_version /v\n"
@@ -290,9 +297,8 @@ def test_an_env_file_that_is_missing_stops_the_stack_and_not_the_build(tmp_path:
     root.mkdir()
     (root / "tasks.py").write_text(TASKS)
     image = f"shapes-env/{secrets.token_hex(3)}"
-    (root / "compose.yaml").write_text(
-        f"name: shapes-env\nservices:\n  a: {{image: {image}, env_file: gone.env, build: {{dockerfile_inline: FROM scratch}}}}\n"
-    )
+    service = f"{{image: {image}, env_file: gone.env, build: {{dockerfile_inline: FROM scratch}}}}"
+    (root / "compose.yaml").write_text(f"name: shapes-env\nservices:\n  a: {service}\n")
     env: dict[str, str | None] = {"CI": None, "XDG_STATE_HOME": str(tmp_path / "state")}
     try:
         process.ok(["docker", "compose", "build"], root, env)
