@@ -39,7 +39,7 @@ def clear(
 
     Problems: bad-argument, unknown-service, consent-missing, cache-missing (no such mount).
     """
-    project = discover(session)
+    project = discover(session, looking=True)
     wanted = replace(
         selection,
         project=selection.project or project.workspace.scope,

@@ -76,6 +76,12 @@ class Session:
             self.use_builder(name)
         return loaded
 
+    def within(self, env: Mapping[str, str]) -> Session:
+        """The same session with another environment for the programs it starts; its settings stay those of this one."""
+        other = Session(replace(self.world, env=env), self.report, self.flags)
+        other.__dict__["_loaded"] = self._loaded
+        return other
+
     def use_builder(self, name: str) -> None:
         """Use this builder for all buildx commands from now on, as if BUILDX_BUILDER were set."""
         self._builder = name
