@@ -126,6 +126,13 @@ def builders(session: nox.Session) -> None:
 
 
 @nox.session
+def adopt(session: nox.Session) -> None:
+    """Every shape of repository adopted, built, edited, started, left; every remedy followed; the wheel on its own."""
+    files = ("tests/engine/test_adopt.py", "tests/engine/test_adopt_remedies.py", "tests/engine/test_adopt_wheel.py")
+    session.run("pytest", "-q", "-s", "-m", "slow", "--durations=20", *files, *session.posargs)
+
+
+@nox.session
 def degraded(session: nox.Session) -> None:
     """Real Rust on Docker 20.10.24, with BuildKit and without (about five minutes; copies 2 GB into the old engine)."""
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_old_engine.py", *session.posargs)

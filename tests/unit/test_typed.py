@@ -24,6 +24,7 @@ KNOWN = typed.tasks(namespace)
         ("build up", "build up"),
         ("up -d", "up"),
         ("--list", "--list"),
+        ("completion fish --install", "completion fish --install"),
         ("--version", "--version"),
         ("-h build", "-h build"),
         ("build --help", "build --help"),

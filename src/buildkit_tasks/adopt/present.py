@@ -112,6 +112,7 @@ def _origin(taken: object) -> str:
         "chef": "with cargo-chef",
         "plain": "without a cache",
         "single-stage": "in a single stage",
+        "prebuilt": "which copied a program compiled before",
     }
     return f"taken over from {taken.path} ({kinds[taken.kind]})"
 

@@ -54,15 +54,18 @@ def prepare(
     there = builder_facts.at(project.engine, builder)
     needs = {s.name: plan.needs_of(s, files.get(s.name), places[s.name], there) for s in chosen}
     linked = own_images.find(chosen, needs)
-    bases = dict.fromkeys(
-        image
+    needed = {
+        s.name: [
+            image
+            for image in _bases(s, files.get(s.name), needs[s.name], places[s.name], there, own=builder.own)
+            if image not in linked[s.name]
+        ]
         for s in chosen
-        for image in _bases(s, files.get(s.name), needs[s.name], places[s.name], there, own=builder.own)
-        if image not in linked[s.name]
-    )
+    }
+    bases = dict.fromkeys(image for images in needed.values() for image in images)
     try:
         find = base_images.replacements if look_only else base_images.ensure
-        replacements = find(session, project.engine, tuple(bases))
+        replacements = find(session, project.engine, tuple(bases), services=needed)
     except Problem as problem:
         problem = _made_here(problem, space, chosen, bases)
         if missing is None or problem.code != "image-unavailable":

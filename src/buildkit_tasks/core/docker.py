@@ -66,6 +66,12 @@ def project_containers(cwd: Path, project: str) -> Command:
     return docker(cwd, "ps", "--all", "--filter", label, "--format", form)
 
 
+def running(cwd: Path) -> Command:
+    """`name directory` a line: all running containers, with the directory of the compose project they belong to."""
+    form = '{{.Names}} {{.Label "com.docker.compose.project.working_dir"}}'
+    return docker(cwd, "ps", "--format", form)
+
+
 def publishing(cwd: Path, port: int, protocol: str = "tcp") -> Command:
     """Names of running containers that publish a host port."""
     return docker(cwd, "ps", "--filter", f"publish={port}/{protocol}", "--format", "{{.Names}}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import host
+from buildkit_tasks.core import docker, host, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.engine import daemon
@@ -55,9 +55,15 @@ def start(session: Session) -> Engine:
 
 
 def stop(session: Session) -> None:
-    """Stop the engine that `start` started. Raises `Problem` engine-not-ours for another engine."""
+    """Stop the engine that `start` started; asks where containers of other projects run.
+
+    Problems: engine-not-ours for another engine, consent-missing.
+    """
     ours = engine_start.started(session.world)
     if ours:
+        others = _others(session)
+        if others and not session.report.consent(f"the engine stops, and with it containers of others: {others}"):
+            return
         host.rights(session.world, "stop the engine")
         engine_start.stop(session.world, ours)
         session.report.say(f"stopped the engine (process {ours.pid})")
@@ -66,6 +72,15 @@ def stop(session: Session) -> None:
     else:
         how = "sudo systemctl stop docker" if host.systemd() else "sudo service docker stop, or stop dockerd"
         raise Problem("engine-not-ours", "buildkit-tasks did not start this engine, so it does not stop it.", hint=how)
+
+
+def _others(session: Session) -> str:
+    """Names of running containers that were not started from this directory or one above it; the first ten."""
+    result = run.capture(session.world, docker.running(HOME), timeout=10)
+    here = {str(place) for place in (session.world.cwd, *session.world.cwd.parents)}
+    pairs = (line.partition(" ") for line in result.stdout.splitlines())
+    names = [name for name, _, directory in pairs if directory not in here]
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def install(session: Session) -> Engine:

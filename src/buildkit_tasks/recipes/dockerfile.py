@@ -69,19 +69,20 @@ def _is_in(path: str, workspace: Workspace) -> bool:
 
 def _toolchain(services: Sequence[Service]) -> tuple[str, list[Note]]:
     """The image to compile in: the one that most services had."""
-    wanted = [_rust_image(s.recipe.toolchain) for s in services if s.recipe]
+    services = [s for s in services if s.recipe and s.recipe.toolchain]
+    wanted = [rust_image(s.recipe.toolchain) for s in services if s.recipe]
     if not wanted:
         return RUST, []
     chosen = max(dict.fromkeys(wanted), key=wanted.count)
     notes = [
         Note(s.recipe.path, f"{s.name} was compiled in {s.recipe.toolchain}; all services share {chosen} now", True)
         for s in services
-        if s.recipe and _rust_image(s.recipe.toolchain) != chosen
+        if s.recipe and rust_image(s.recipe.toolchain) != chosen
     ]
     return chosen, notes
 
 
-def _rust_image(name: str) -> str:
+def rust_image(name: str) -> str:
     """The official image behind cargo-chef's, which brings a program that is not needed any more."""
     match = re.match(r"(?:docker\.io/)?lukemathwalker/cargo-chef(?::(.*))?$", name)
     if not match:

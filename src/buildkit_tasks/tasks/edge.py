@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TextIO
 
+import invoke.tasks
 from invoke.exceptions import Exit
 
 from buildkit_tasks.config.session import Session
@@ -17,6 +18,26 @@ from buildkit_tasks.core import outside
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.report import Report
 from buildkit_tasks.core.world import World
+
+#: What a letter means, in every task that has the flag. Invoke would take the first free letter of each flag, so that
+#: `-p` is a platform here and a profile there.
+LETTERS = {"service": "s", "platform": "p", "builder": "b", "follow": "f", "yes": "y", "json": "j", "dry_run": "n"}
+
+
+class Task(invoke.tasks.Task):  # type: ignore[type-arg]
+    """A task whose flags have the letters above, and no others."""
+
+    def arg_opts(self, name: str, default: str, taken_names: set[str]) -> dict[str, Any]:
+        """What Invoke makes of a parameter."""
+        opts = super().arg_opts(name, default, taken_names)
+        opts["names"] = [opts["names"][0], *filter(None, [LETTERS.get(name, "")])]
+        return opts
+
+
+def task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Invoke's decorator, for tasks of ours."""
+    made: Callable[[Callable[..., Any]], Any] = invoke.tasks.task(klass=Task, **options)
+    return made
 
 
 def reported(body: Callable[..., None]) -> Callable[..., Any]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from invoke.tasks import task
-
 from buildkit_tasks.config.session import Session
 
-from .edge import reported
+from .edge import reported, task
 
 YES = "answer every question with yes"
 
@@ -68,7 +66,7 @@ def check(
     image_check.check(session, service or (), named(platform or ()), start=not no_start)
 
 
-@task
+@task()
 @reported
 def override(session: Session) -> None:
     """Print the path of the compose override with the offline images, for a plain `docker compose -f … build`."""
