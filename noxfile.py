@@ -73,6 +73,12 @@ def bench_sync(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_unchanged(session: nox.Session) -> None:
+    """What a build with nothing to do costs, beside `docker compose build` (seconds, once everything is compiled)."""
+    session.run("python", "-m", "tests.bench.unchanged", *session.posargs)
+
+
+@nox.session
 def bench_platforms(session: nox.Session) -> None:
     """What arm64 costs beside amd64, cold and after an edit, and under QEMU (about 20 minutes, idle; root)."""
     session.run("python", "-m", "tests.bench.platforms", *session.posargs)

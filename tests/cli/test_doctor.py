@@ -27,7 +27,7 @@ INSPECT = "Name:   default\nDriver: docker\n\nNodes:\nName:   default\nStatus: r
 
 def info(**more: Any) -> str:
     """The engine's document; the docker of the tests writes the time of the call for @NOW@."""
-    return json.dumps({**INFO, "SystemTime": "@NOW@", "MemTotal": 8 << 30, **more})
+    return json.dumps({**INFO, "Name": socket.gethostname(), "SystemTime": "@NOW@", "MemTotal": 8 << 30, **more})
 
 
 def config(bench: Bench, **api: Any) -> str:
@@ -231,6 +231,21 @@ def curl_check(b: Bench) -> None:
     b.reply("config --format json", stdout=config(b, healthcheck={"test": test}))
 
 
+def alpine_check(b: Bench) -> None:
+    curl_check(b)
+    (b.root / "docker/Dockerfile").write_text("FROM alpine:3\nRUN true\n")
+    b.reply("image inspect", stdout='["alpine:3"] sha256:1\n["debian:bookworm-slim"] sha256:2\n')
+
+
+def no_dockerfile(b: Bench) -> None:
+    (b.root / "docker/Dockerfile").unlink()
+
+
+def no_lock_of_a_crate(b: Bench) -> None:
+    (b.root / "Cargo.lock").unlink()
+    (b.root / "Cargo.toml").write_text('[package]\nname = "one"\nversion = "1.0.0"\n')
+
+
 FAULTS: list[tuple[str, Callable[[Bench], None]]] = [
     ("docker", no_docker),
     ("docker", podman_as_docker),
@@ -265,6 +280,9 @@ FAULTS: list[tuple[str, Callable[[Bench], None]]] = [
     ("lock-file", no_lock),
     ("lock-file", ignored_lock),
     ("health-checks", curl_check),
+    ("health-checks", alpine_check),
+    ("compose-file", no_dockerfile),
+    ("lock-file", no_lock_of_a_crate),
 ]
 
 
@@ -301,6 +319,39 @@ def test_a_dead_context_beside_a_living_engine(shop: Bench, monkeypatch: pytest.
         shop.reply("info", stdout=json.dumps({"ServerErrors": ["refused"], "ClientInfo": INFO["ClientInfo"]}), code=1)
         shop.reply("context inspect", stdout="unix:///nonexistent/colima.sock\n")
         assert fired(shop) == ["context"]
+
+
+#: What the last stage's Dockerfile says of curl: ok, or nothing that anybody could know.
+CURL = {
+    "FROM debian:bookworm-slim AS base\nRUN apt-get install -y curl\nFROM base\nCOPY x /x\n": "ok",
+    "FROM debian:bookworm-slim AS base\nRUN <<EOF\napt-get install curl\nEOF\nFROM base AS x\nFROM x\n": "ok",
+    "FROM debian:bookworm-slim AS f\nFROM scratch\nCOPY --from=f /usr/bin/curl /curl\n": "ok",
+    "FROM debian:bookworm-slim AS f\nFROM scratch\nCOPY --from=f /usr/bin/ /usr/bin/\n": "unknown",
+    "FROM company/base:7\nCOPY x /x\n": "unknown",
+    "FROM python:3-slim\nCOPY x /x\n": "unknown",
+    "FROM scratch\nCOPY x /x\n": "fail",
+    "FROM debian:bookworm-slim AS base\nRUN apt-get install -y curl\nFROM debian:bookworm-slim\n": "fail",
+}
+
+
+@pytest.mark.parametrize(("text", "state"), CURL.items())
+def test_a_program_is_missing_only_where_the_dockerfile_shows_it(shop: Bench, text: str, state: str) -> None:
+    curl_check(shop)
+    (shop.root / "docker/Dockerfile").write_text(text)
+    checks = {c.name: c.state for c in doctor.examine(flow.gather(session(shop)), doctor.RULES)}
+    assert checks["health-checks"] == state
+
+
+def test_ports_of_an_engine_elsewhere_are_not_looked_for_here(shop: Bench) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        ports = [{"published": str(holder.getsockname()[1]), "target": 8080, "host_ip": "127.0.0.1"}]
+        shop.reply("config --format json", stdout=config(shop, ports=ports))
+        shop.reply("info", stdout=info(Name="another-machine"))
+        checks = {c.name: c for c in doctor.examine(flow.gather(session(shop)), doctor.RULES)}
+    assert checks["ports"].state == "unknown"
+    assert "another machine" in checks["ports"].found
 
 
 @pytest.fixture

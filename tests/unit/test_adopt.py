@@ -85,7 +85,7 @@ def test_services_that_are_alike_share_a_stage(tmp_path: Path) -> None:
         ("mailer", "mailer"),
     ]
     text = written.texts["docker/Dockerfile"]
-    assert re.findall(r"(?m)^FROM .*$", text)[2:] == ["FROM ${RUNTIME_IMAGE} AS runtime"]
+    assert re.findall(r"(?m)^FROM .*$", text)[3:] == ["FROM ${RUNTIME_IMAGE} AS runtime"]
     assert 'ARG PROGRAMS="orders billing mailer"' in text
     assert "ARG RUST_IMAGE=rust:1.81-bookworm" in text
     assert "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service /usr/local/bin/app" in text

@@ -24,6 +24,7 @@ CASES: tuple[tuple[Command, str], ...] = (
         compose_cli.config_yaml(ROOT, FILES, profiles=("dev", "jobs")),
         "docker compose -f a.yml -f b.yml --profile=dev --profile=jobs config",
     ),
+    (compose_cli.services(ROOT, FILES), "docker compose -f a.yml -f b.yml config --services"),
     (compose_cli.environment(ROOT, ()), "docker compose config --environment"),
     (compose_cli.up(ROOT, FILES, ("api",)), "docker compose -f a.yml -f b.yml up --detach --no-build --quiet-pull api"),
     (

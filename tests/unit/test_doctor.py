@@ -16,6 +16,7 @@ HEALTHY = Facts(
     clis=("/usr/bin/docker",),
     client=(28, 2, 2),
     engine=ENGINE,
+    daemon_config={},
     memory=8_000_000_000,
     skew=0.1,
     skew_error=0.1,
@@ -92,10 +93,12 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("proxy", "warn", {"env": {"https_proxy": "http://a:1", "HTTPS_PROXY": "http://b:1", "NO_PROXY": "localhost"}}),
     ("proxy", "warn", {"env": {"HTTPS_PROXY": "http://proxy:3128"}}),
     ("registry", "fail", {"registry_state": "closed", "registry_words": "timed out"}),
+    ("registry", "fail", {"registry_state": "closed", "registry_lost": ("nginx:1", "alpine:3")}),
     ("ca", "fail", {"registry_state": "untrusted"}),
     ("ca", "fail", {"ca_state": "missing"}),
     ("ca", "fail", {"ca_state": "expired"}),
     ("compose-file", "fail", {"compose_error": ("line 3", "correct the file")}),
+    ("compose-file", "fail", {"dockerfiles_missing": ("The Dockerfile of the service 'api' cannot be read",)}),
     ("ports", "fail", {"ports_taken": (PortUse("api", 8080, "nginx (pid 7)", "API_PORT"),)}),
     ("dotenv", "fail", {"dotenv": False, "dotenv_mode": None}),
     ("dotenv", "fail", {"dotenv_error": "line 3 cannot be read"}),
@@ -145,8 +148,8 @@ def test_an_old_engine_without_the_shell_set_up_needs_both() -> None:
 @pytest.mark.parametrize(
     ("version", "config", "words"),
     [
-        ((26, 1, 5), None, "off: only `invoke prune` deletes anything"),
-        ((28, 5, 2), None, "on; this version keeps cache mounts"),
+        ((26, 1, 5), {}, "off: only `invoke prune` deletes anything"),
+        ((28, 5, 2), {}, "on; this version keeps cache mounts"),
         ((29, 6, 0), {"builder": {"gc": {"enabled": False}}}, "off"),
         ((29, 6, 0), {"builder": {"gc": {"enabled": True, "defaultKeepStorage": "40GB"}}}, "set in daemon.json"),
     ],
@@ -156,6 +159,44 @@ def test_garbage_collection_is_judged_by_version(version: tuple[int, ...], confi
     check = next(c for c in doctor.examine(facts, doctor.RULES) if c.name == "gc")
     assert check.state == "ok"
     assert words in check.found
+
+
+NO_ENGINE = {"engine": replace(ENGINE, version=()), "silent": ("No engine listens.", "invoke engine.start")}
+
+#: (what was not seen, the checks that must not say ok then)
+UNSEEN: list[tuple[dict[str, Any], set[str]]] = [
+    ({"compose_read": False}, {"compose-file", "ports", "bind-sources", "health-checks"}),
+    ({"compose_read": False, "registry_state": ""}, {"registry"}),
+    ({"compose_read": False, "dotenv_example": False}, {"dotenv-names"}),
+    ({"compose_read": False, "rootless": True}, {"rootless"}),
+    ({"compose_error": ("line 3", "correct it")}, {"ports", "bind-sources", "health-checks"}),
+    ({"compose_error": ("line 3", "correct it"), "registry_state": ""}, {"registry"}),
+    ({"registry_state": "unasked"}, {"registry"}),
+    ({"ports_elsewhere": True}, {"ports"}),
+    ({"health_unsure": (Health("db", "wget", "postgres"),)}, {"health-checks"}),
+    ({"locks_seen": False}, {"lock-file"}),
+    ({"daemon_config": None}, {"gc"}),
+    ({"completion": ""}, {"completion"}),
+    ({"inotify": {}}, {"inotify"}),
+    ({"disk_free": None}, {"disk"}),
+    (NO_ENGINE, {"engine-version", "image-store", "gc", "rootless", "registry", "context"}),
+]
+
+
+@pytest.mark.parametrize(("facts", "names"), UNSEEN)
+def test_ok_is_said_only_of_what_was_seen(facts: dict[str, Any], names: set[str]) -> None:
+    checks = {c.name: c for c in doctor.examine(replace(HEALTHY, **facts), doctor.RULES)}
+    for name in names:
+        assert checks[name].state == "unknown", checks[name]
+        assert checks[name].found.startswith("not checked, because ")
+
+
+def test_images_that_no_packages_make_are_not_sent_to_the_packages() -> None:
+    facts = replace(HEALTHY, registry_state="closed", registry_lost=("nginx:1",))
+    check = next(c for c in doctor.examine(facts, doctor.RULES) if c.name == "registry")
+    assert "nginx:1" in check.found
+    assert "images.build" not in check.remedy
+    assert check.fix == ""
 
 
 def test_fixes_are_only_those_that_the_flow_can_apply() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +14,15 @@ from buildkit_tasks.builders import facts as builder_facts
 from buildkit_tasks.builders.facts import Builder
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest, Engine, Service, TargetResult
+from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest, Engine, Service, TargetResult, Workspace
 from buildkit_tasks.dockerfiles import platforms
-from buildkit_tasks.dockerfiles.document import Dockerfile
+from buildkit_tasks.dockerfiles.document import Dockerfile, Needs, lookup_name
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.project import compose, sources
 from buildkit_tasks.project.discover import Project, variables
 
-from . import compose_target, fallback, inputs, plan, plan_words
+from . import compose_target, fallback, inputs, own_images, plan, plan_words
 from .solve import solve
 
 
@@ -52,19 +52,29 @@ def prepare(
     default = session.world.env.get(name) or session.dotenv.get(name, "")
     places = {s.name: plan.places_of(s, request, project.engine, builder, default) for s in chosen}
     there = builder_facts.at(project.engine, builder)
-    needed = {s.name: _bases(s, files.get(s.name), places[s.name], there, own=builder.own) for s in chosen}
+    needs = {s.name: plan.needs_of(s, files.get(s.name), places[s.name], there) for s in chosen}
+    linked = own_images.find(chosen, needs)
+    needed = {
+        s.name: [
+            image
+            for image in _bases(s, files.get(s.name), needs[s.name], places[s.name], there, own=builder.own)
+            if image not in linked[s.name]
+        ]
+        for s in chosen
+    }
     bases = dict.fromkeys(image for images in needed.values() for image in images)
     try:
         find = base_images.replacements if look_only else base_images.ensure
         replacements = find(session, project.engine, tuple(bases), services=needed)
     except Problem as problem:
+        problem = _made_here(problem, space, chosen, bases)
         if missing is None or problem.code != "image-unavailable":
-            raise
+            raise problem from None
         missing.append(problem)
         replacements = {}
     files, paths, frontends = inputs.without_syntax(session, project.engine, chosen, files, look_only=look_only)
     links = {} if look_only else inputs.links(session, chosen)
-    foreign = _foreign(session, project, builder, files, chosen, places, look_only)
+    foreign = _foreign(session, project, builder, files, chosen, places, linked, look_only)
     used = [*replacements.values(), *(image for found in foreign.values() for image in found.values())]
     around = plan.Surroundings(
         dockerfiles=files,
@@ -86,14 +96,28 @@ def prepare(
 
 
 def _bases(
-    service: Service, file: Dockerfile | None, places: Sequence[str], engine: Engine, *, own: bool
+    service: Service, file: Dockerfile | None, needs: Needs, places: Sequence[str], engine: Engine, *, own: bool
 ) -> tuple[str, ...]:
     """The images that a build starts from on the engine's own platform; `own`: the engine's builder builds."""
-    needed = plan.needs_of(service, file, places, engine).images
+    needed = needs.images
     if file is None or not own or not places or platforms.own(engine) in places:
         return needed
     elsewhere = platforms.only_foreign(file, service.args, service.target, engine)
     return tuple(image for image in needed if image not in elsewhere)
+
+
+def _made_here(problem: Problem, space: Workspace, chosen: Sequence[Service], bases: Iterable[str]) -> Problem:
+    """The problem of an image that is not there, with the service that would make it where there is one."""
+    names = {lookup_name(base) for base in bases}
+    makers = [s for s in space.services if s not in chosen and names & set(sources.image_names(s))]
+    if problem.code != "image-unavailable" or not makers:
+        return problem
+    return Problem(
+        problem.code,
+        problem.message,
+        causes=[f"{s.image} is the image of the service {s.name}, which was not built yet" for s in makers],
+        hint=f"invoke build --service {','.join(s.name for s in (*makers, *chosen))}",
+    )
 
 
 def compiling(made: BuildPlan) -> BuildPlan:
@@ -163,6 +187,7 @@ def _foreign(
     files: Mapping[str, Dockerfile],
     chosen: Sequence[Service],
     places: Mapping[str, tuple[str, ...]],
+    linked: Mapping[str, Mapping[str, Service]],
     look_only: bool,
 ) -> dict[str, dict[str, str]]:
     """By platform other than its node's own: base images that no registry gives here, and what stands for them."""
@@ -174,7 +199,9 @@ def _foreign(
                 ref
                 for s in chosen
                 if s.name in files and platform in places[s.name]
-                for ref in platforms.foreign_bases(files[s.name], s.args, s.target, there, platform, tuple(s.contexts))
+                for ref in platforms.foreign_bases(
+                    *(files[s.name], s.args, s.target, there, platform, (*s.contexts, *linked[s.name]))
+                )
             )
             found[platform] = base_images.foreign(
                 session,
@@ -204,9 +231,9 @@ def _target_result(
     service: Service, target: Mapping[str, Any], metadata: Mapping[str, str], before: str
 ) -> TargetResult:
     """One image's outcome; an engine without the containerd store calls images by their config's digest."""
-    digest = metadata.get("containerimage.digest", "")
-    same = before in (digest, metadata.get("containerimage.config.digest", "")) and before != ""
-    return TargetResult(service.name, next(iter(target["tags"]), service.image), digest, changed=not same)
+    digest, config = (metadata.get(f"containerimage.{name}", "") for name in ("digest", "config.digest"))
+    same = before in (digest, config) and before != ""
+    return TargetResult(service.name, next(iter(target["tags"]), service.image), digest, not same, config)
 
 
 def _check_layer_cache(session: Session, project: Project) -> None:

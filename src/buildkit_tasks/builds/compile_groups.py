@@ -88,6 +88,7 @@ def arguments(
         "CARGO_INCREMENTAL": "1" if incremental else "0",
         "REBUILD": nonce,
         "STATIC": settings.build.static,
+        "STRICT_TOOLCHAIN": "1" if settings.build.toolchain == "error" else "",
         PROGRAMS: " ".join(sorted(group.binaries)),
         BINARIES: "" if PROGRAMS in file.arguments and chosen == group else " ".join(chosen.binaries),
         "CACHE_SCOPE": scope,

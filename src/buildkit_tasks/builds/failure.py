@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import re
+
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.progress import Progress
+from buildkit_tasks.core.model import BuildPlan
+from buildkit_tasks.core.progress import Progress, Vertex
 
 from . import causes
 
+#: What rustc and cargo print of code that does not compile, and of nothing else. `error:` alone is anybody's.
+_COMPILER = re.compile(
+    r"(?m)^(?:\x1b\[[\d;]*m)*error(?:\x1b\[[\d;]*m)*(?:\[E\d+\]|: could not compile |: aborting due to )"
+)
 
-def explain(progress: Progress, rest: str, code: int) -> Problem:
-    """The problem of a failed solve: the failed step's output verbatim, with compile errors kept apart."""
-    vertex = progress.failed()
+#: The tool whose words `causes` knows.
+_CARGO = re.compile(r"\b(?:cargo|rustc)\b")
+
+#: The engine's answer to a second build that writes an image's name for the first time at the same moment (26.1.5), and
+#: that of one which is too busy to take a session in time.
+_PASSING = re.compile(r'\bimage "?[^"\s]+"?: already exists|DeadlineExceeded: context deadline exceeded$')
+
+
+def explain(progress: Progress, rest: str, code: int, plan: BuildPlan | None = None) -> Problem:
+    """The problem of a failed solve: the failed step's output verbatim, with compile errors kept apart.
+
+    `plan` shows which steps are those of a compile group: only of them the toolchain image can be said to lack a tool.
+    """
+    vertex = _failed(progress, rest)
     log = "\n".join(vertex.log + ([vertex.partial] if vertex.partial else [])) if vertex else rest
     reason = (vertex.error if vertex else rest).strip().split("\n")[-1]
     if code in (130, -2):
@@ -25,7 +43,10 @@ def explain(progress: Progress, rest: str, code: int) -> Problem:
             details=log,
             hint="give the engine more memory, or build fewer services at once: invoke build --service NAME",
         )
-    lacks = causes.find(vertex.log) if vertex else ()
+    grouped = vertex is not None and _grouped(vertex.name, plan)
+    lacks = causes.find(vertex.log) if vertex and (grouped or _CARGO.search(vertex.name)) else ()
+    if not grouped:  # what to add to a Dockerfile that is not made after ours, we do not know
+        lacks = tuple(lack for lack in lacks if "BUILD_PACKAGES" not in lack.hint)
     if vertex and lacks:
         return Problem(
             "build-lacks",
@@ -34,7 +55,7 @@ def explain(progress: Progress, rest: str, code: int) -> Problem:
             details=_only_errors(vertex.log),
             hint=lacks[0].hint,
         )
-    if vertex and any(line.startswith(("error[", "error:")) for line in vertex.log):
+    if vertex and _COMPILER.search(log):
         return Problem(
             "compile-failed",
             "The code does not compile.",
@@ -48,8 +69,32 @@ def explain(progress: Progress, rest: str, code: int) -> Problem:
             causes=[reason],
             hint="invoke images    (shows where each base image comes from; invoke images.build makes offline ones)",
         )
-    name = vertex.name if vertex else "the build"
-    return Problem("build-failed", f"The step failed: {name}", causes=[reason], details=log)
+    if not vertex:
+        said = re.sub(r"^(?:ERROR|error): (?:failed to solve: )?", "", reason)
+        return Problem("build-failed", f"The build failed before its first step: {said}", details=log)
+    return Problem("build-failed", f"The step failed: {vertex.name}", causes=[reason], details=log)
+
+
+def passing(progress: Progress, rest: str) -> bool:
+    """Whether nothing failed but what other builds at the same moment cause: the same build works a little later."""
+    vertex = _failed(progress, rest)
+    return bool(_PASSING.search((vertex.error if vertex else rest).strip().split("\n")[-1]))
+
+
+def _failed(progress: Progress, rest: str) -> Vertex | None:
+    """The step that failed; none where all of them were only cancelled, because of what buildx says at the end."""
+    vertex = progress.failed()
+    return None if vertex and vertex.cancelled and "ERROR: " in rest else vertex
+
+
+def _grouped(step: str, plan: BuildPlan | None) -> bool:
+    """Whether a step, as `[SERVICE stage 2/3] …` or without the service, belongs to a compile group."""
+    if plan is None:
+        return True
+    ours = {service.name for group in plan.groups for service in group}
+    others = {service.key for service in plan.workspace.services if service.name not in ours}
+    first = re.match(r"\[([^\s\]]+) ", step)
+    return bool(ours) and not (first and first[1] in others)
 
 
 def _only_errors(log: list[str]) -> str:

@@ -92,7 +92,7 @@ def execute(
             for status in log.close(result.code):
                 view.update(progress.update(status))
             if result.code != 0:
-                raise build_failure.explain(progress, "\n".join(log.lines[-30:]), result.code)
+                raise build_failure.explain(progress, "\n".join(log.lines[-30:]), result.code, decided)
     after = image_choice.ids(session, [s.image for s in decided.services])
     results = tuple(
         TargetResult(

@@ -18,7 +18,7 @@ from buildkit_tasks.dockerfiles.document import Dockerfile, Needs, lookup_name
 from buildkit_tasks.engine.facts import dotted
 from buildkit_tasks.project import compose, sources
 
-from . import compile_groups, compose_target, outputs
+from . import compile_groups, compose_target, outputs, own_images
 from .compile_groups import Group
 
 
@@ -60,15 +60,16 @@ def make(
     incremental, why = _incremental(settings, request, around)
     compression, why_compression = outputs.compression(engine, incremental, around.builder)
     places = {s.name: places_of(s, request, engine, around.builder, around.default_platform) for s in every}
-    routes = _routes(every, engine, request, around, places)
     twins = {s.name: other for s in space.services for other in every if sources.same_build(s, other)}
     files = {n: around.dockerfiles[other.name] for n, other in twins.items() if other.name in around.dockerfiles}
     there = at(engine, around.builder)
     needs = {s.name: needs_of(s, files.get(s.name), places.get(s.name, ()), there) for s in space.services}
+    linked = own_images.find(every, needs)
+    routes = _routes(every, engine, request, around, places, linked)
     groups = compile_groups.find(space.services, files, needs, settings.build.binary_arg)
     targets: dict[str, Any] = {}
     mounts: dict[str, None] = {}
-    notes: list[str] = []
+    notes: list[str] = list(own_images.shared_names(every))
     nonce = secrets.token_hex(8)
     for service in every:
         file = around.dockerfiles.get(service.name)
@@ -95,6 +96,8 @@ def make(
             target["args"]["BUILDKIT_CACHE_MOUNT_NS"] = settings.caches.namespace
         target["args"] = {**around.proxies, **target["args"]}
         _replace_images(service, target, needs[service.name], places[service.name], around, notes)
+        for reference, other in linked[service.name].items():
+            target["contexts"] = {lookup_name(reference): f"target:{other.key}", **target.get("contexts", {})}
         target.setdefault("output", [compression if service.name in groups else "type=docker"])
         target |= outputs.destination(service, request, target, places[service.name])
         for platform in places[service.name] or (platforms.own(engine),):
@@ -164,13 +167,16 @@ def _routes(
     request: BuildRequest,
     around: Surroundings,
     places: Mapping[str, tuple[str, ...]],
+    linked: Mapping[str, Mapping[str, Service]],
 ) -> list[platforms.Route]:
     """How each platform is reached, the worst of all services; refuses what should not be tried."""
     found = []
     for platform in dict.fromkeys(p for s in services for p in places[s.name]):
         there = at(engine, around.builder, platform)
         routes = [
-            platforms.route(around.dockerfiles[s.name], s.args, s.target, platform, there, tuple(s.contexts))
+            platforms.route(
+                *(around.dockerfiles[s.name], s.args, s.target, platform, there, (*s.contexts, *linked[s.name]))
+            )
             for s in services
             if platform in places[s.name] and s.name in around.dockerfiles
         ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,9 @@ from buildkit_tasks.core.progress import Decoder, Progress
 
 from . import failure as build_failure
 from . import view as build_view
+
+#: How often a build is repeated that lost a race for an image's name: each time at least one of them wins.
+RACES = 12
 
 
 def stand_in(
@@ -55,7 +60,7 @@ def solve(
         metadata_read: dict[str, Any] = {}
         with build_view.building(session.report, plan, progress, how) as view:
 
-            def go(build: Command) -> dict[str, Any]:
+            def go(build: Command, again: int = RACES) -> dict[str, Any]:
                 decoder = Decoder()
 
                 def hear(chunk: bytes) -> None:
@@ -68,7 +73,12 @@ def solve(
                     words = f"It took more than {timeout:.0f} s and was cancelled."
                     raise Problem("timed-out", words, hint="try again later")
                 if result.code != 0:
-                    raise build_failure.explain(progress, decoder.close(), result.code)
+                    rest = decoder.close()
+                    if again and build_failure.passing(progress, rest):
+                        progress.forget_failures()
+                        time.sleep(random.random() * (RACES + 1 - again) / 4)  # noqa: S311 - so that not all try at once
+                        return go(build, again - 1)
+                    raise build_failure.explain(progress, rest, result.code, plan)
                 return dict(json.loads(metadata.read_text("utf-8"))) if metadata.is_file() else {}
 
             together = [name for name in definition["group"]["default"]["targets"] if name not in alone]

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan
-from buildkit_tasks.core.progress import Progress
 from buildkit_tasks.core.report import Report
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from buildkit_tasks.core.progress import Progress
 
 #: Plain output prints the number of crates each time this many more are done.
 CRATES_PER_LINE = 25
@@ -116,6 +117,10 @@ def headline(plan: BuildPlan) -> str:
 
 def summary(report: Report, outcome: BuildOutcome) -> None:
     """What a finished build did, as the last lines of output."""
+    if outcome.up_to_date:
+        names = ", ".join(target.service for target in outcome.targets)
+        report.say(f"up to date: nothing changed since the last build of {names}    (--no-cache builds anyway)")
+        return
     for target in outcome.targets:
         state = "new" if target.changed else "unchanged"
         report.say(f"  {target.image}  {state}  {target.digest[:19]}", style="green" if target.changed else "dim")
@@ -128,11 +133,20 @@ def summary(report: Report, outcome: BuildOutcome) -> None:
     report.say(f"built {_count(len(outcome.targets), 'image')} in {outcome.seconds:.1f} s: {crates}", style="bold")
 
 
+def result(report: Report, outcome: BuildOutcome) -> None:
+    """The result of `invoke build`: the summary, or the JSON document."""
+    if report.json_only:
+        report.envelope(envelope(outcome))
+    else:
+        summary(report, outcome)
+
+
 def envelope(outcome: BuildOutcome) -> dict[str, object]:
     """The content of the `--json` document of a build."""
     return {
         "seconds": round(outcome.seconds, 3),
         "incremental": outcome.incremental,
+        "up_to_date": outcome.up_to_date,
         "cargo": {"compiled": list(outcome.compiled), "fresh": outcome.fresh, "marked": list(outcome.marked)},
         "targets": [
             {"service": t.service, "image": t.image, "digest": t.digest, "changed": t.changed} for t in outcome.targets

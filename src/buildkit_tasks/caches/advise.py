@@ -14,7 +14,7 @@ from .look import look
 
 def advice(session: Session, *, builder: str = "") -> None:
     """Look at the mounts and into them, and recommend what is worth doing now."""
-    project = discover(session)
+    project = discover(session, looking=True)
     found = look(session, project, builder=builder, settle=True)
     contents = mount_open.listing(session, project, [m for m in own(session, found) if not m.in_use], builder)
     recommended = cache_advice.advise(found, contents, session.settings.caches.min_free)

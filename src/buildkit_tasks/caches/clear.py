@@ -15,6 +15,7 @@ from buildkit_tasks.engine import cache_records
 from buildkit_tasks.engine.cache_records import Record
 from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import Project, discover
+from buildkit_tasks.unchanged import record as unchanged
 
 from . import mark as cache_mark
 from . import rescue
@@ -38,7 +39,7 @@ def clear(
 
     Problems: bad-argument, unknown-service, consent-missing, cache-missing (no such mount).
     """
-    project = discover(session)
+    project = discover(session, looking=True)
     wanted = replace(
         selection,
         project=selection.project or project.workspace.scope,
@@ -99,6 +100,7 @@ def _clear_unlisted(session: Session, builder: str, confirm: str) -> None:
     what = "the whole build cache of every project on this builder will be deleted; the builder cannot list it"
     agreed = session.report.typed(what, "everything", confirm)
     if agreed:
+        unchanged.forget(session.state)
         run.check(session.world, buildx.remove_all_cache(session.root, builder))
         cache_mark.forget(session)
     _answer(session, {"selected": [], "held": [], "freed": None, "dry_run": False})
@@ -132,6 +134,7 @@ def delete(
     if any(not r.is_mount for r in going) and any(not r.reclaimable for r in records(session, project.engine, builder)):
         session.report.warn("a build is running: keeping the layers, because it could fail without them")
         going = [r for r in going if r.is_mount]
+    unchanged.forget(session.state)  # who clears a cache wants the next build to build
     for at in range(0, len(going), AT_ONCE):
         ids = [r.id for r in going[at : at + AT_ONCE]]
         run.check(session.world, buildx.remove_cache_record(session.root, *ids, builder=builder))

@@ -40,7 +40,7 @@ def propose(session: Session, *, keep: str = "", builder: str = "", write: bool 
     `keep` is for the whole build cache; empty: twice the current size, at least 20 GB. Problems: bad-argument,
     consent-missing, settings-invalid, command-failed (the file cannot be written).
     """
-    project = discover(session)
+    project = discover(session, looking=True)
     found = inspect(session, builder)
     present = sum(r.size for r in records(session, project.engine, builder))
     limit = size(keep, "keep") if keep else max(20 * 10**9, 2 * present)

@@ -48,7 +48,7 @@ def view(session: Session, *, builder: str = "", older: str = "14d", inside: boo
         # the slow questions first: they need nothing that discovery finds
         images = pool.submit(_images, session) if not builder else None
         listed = None if inside else _early(session, builder, pool)
-        project = discover(session)
+        project = discover(session, looking=True)
         found = look(session, project, builder=builder, unseen=unseen, settle=inside, images=images, listed=listed)
     if inside:
         from . import inside as cache_inside

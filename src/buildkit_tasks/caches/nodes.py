@@ -24,7 +24,7 @@ def view(session: Session, *, builder: str = "", older: str = "14d", inside: boo
 
 def _nodes(session: Session, found: Builder, unseen: float) -> None:
     """A table per node. buildx lists the records of all nodes together; each node's own builder lists only its own."""
-    project = discover(session)
+    project = discover(session, looking=True)
     nodes = []
     for node in found.nodes:
         if not node.running:

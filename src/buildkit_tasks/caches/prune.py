@@ -19,7 +19,7 @@ def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
     Problems: bad-argument, consent-missing.
     """
     unused, limit = seconds(older, "older"), size(keep, "keep") if keep else 0
-    project = discover(session)
+    project = discover(session, looking=True)
     space = project.workspace
 
     def ask() -> tuple[Record, ...]:

@@ -26,7 +26,7 @@ def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool =
     Problems: bad-argument, consent-missing.
     """
     limit = size(keep, "keep") if keep else session.settings.caches.budget or None
-    project = discover(session)
+    project = discover(session, looking=True)
 
     def decide() -> tuple[Decision, list[Mount], dict[str, Content]]:
         return _decide(session, project, limit, builder)

@@ -28,6 +28,11 @@ def config_yaml(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = (
     return command(cwd, files, *(f"--profile={name}" for name in profiles), "config")
 
 
+def services(cwd: Path, files: Iterable[Path]) -> Command:
+    """The names of the active services, one a line; compose needs no env file of theirs for that."""
+    return command(cwd, files, "config", "--services")
+
+
 def environment(cwd: Path, files: Iterable[Path]) -> Command:
     """The variables that compose fills in, `NAME=value` lines (compose >= 2.31)."""
     return command(cwd, files, "config", "--environment")

@@ -23,9 +23,16 @@ REPORT_AFTER, TRY_EVERY = 2.0, 0.05
 
 
 def replace(
-    path: Path, content: bytes | str, *, mode: int | None = None, last_check: Callable[[], None] | None = None
+    path: Path,
+    content: bytes | str,
+    *,
+    mode: int | None = None,
+    last_check: Callable[[], None] | None = None,
+    durable: bool = True,
 ) -> None:
     """Write a file in one step: other programs see the old content or the new one, also after a power cut.
+
+    Not `durable`: after a power cut it may be empty. Waiting for a disk that is busy with images takes seconds.
 
     A link stays a link. A file that exists keeps its mode, owner and extended attributes, unless `mode` is given; a new
     one gets `mode`, or what the umask leaves of 0666. `last_check` runs just before the replacement; if it raises,
@@ -39,7 +46,8 @@ def replace(
             file.write(data)
             file.flush()
             _take_over(Path(name), place, mode)
-            os.fsync(handle)
+            if durable:
+                os.fsync(handle)
         if last_check:
             last_check()
         Path(name).replace(place)

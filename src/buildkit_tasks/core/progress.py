@@ -146,6 +146,11 @@ class Progress:
         real = [v for v in broken if not v.cancelled]
         return max(real or broken, key=lambda v: len(v.log), default=None)
 
+    def forget_failures(self) -> None:
+        """The same build is tried again: what failed once is no failure of it."""
+        for vertex in self.vertexes.values():
+            vertex.error = ""
+
     def steps(self) -> tuple[Step, ...]:
         """The steps of the Dockerfiles in the order seen; BuildKit's internal ones left out."""
         return tuple(Step(v.name, v.cached, v.seconds) for v in self.vertexes.values() if not v.internal)

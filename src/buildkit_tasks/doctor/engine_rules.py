@@ -54,13 +54,13 @@ def two_clis(facts: Facts) -> Verdict:
 
 def engine_answers(facts: Facts) -> Verdict:
     if facts.context_dead:
-        return unknown("see the check `context`")
+        return unknown("the context is wrong, see there")
     if facts.silent:
         words, remedy = facts.silent
         return fail(words, remedy, "engine.start" if remedy == "invoke engine.start" else "")
     engine = _answering(facts)
     if not engine:
-        return unknown("no docker command")
+        return unknown("there is no docker command")
     return ok(f"answers (context {engine.context})")
 
 
@@ -77,7 +77,7 @@ def engine_version(facts: Facts) -> Verdict:
 
 def buildx(facts: Facts) -> Verdict:
     if not facts.engine:
-        return unknown("no docker command")
+        return unknown("there is no docker command")
     if facts.engine.buildx < MINIMUM["buildx"]:
         found = dotted(facts.engine.buildx) if facts.engine.buildx else "none"
         return warn(found, INSTALL, "engine.install")
@@ -86,7 +86,7 @@ def buildx(facts: Facts) -> Verdict:
 
 def compose(facts: Facts) -> Verdict:
     if not facts.engine:
-        return unknown("no docker command")
+        return unknown("there is no docker command")
     if facts.engine.compose < MINIMUM["compose"]:
         found = dotted(facts.engine.compose) if facts.engine.compose else "none"
         if not facts.engine.compose and facts.compose_v1:
@@ -144,6 +144,8 @@ def context(facts: Facts) -> Verdict:
             "docker context use default    (and: unset DOCKER_CONTEXT DOCKER_HOST)",
             "" if facts.env.get("DOCKER_HOST") or facts.env.get("DOCKER_CONTEXT") else "context",
         )
+    if not facts.context_host and not _answering(facts):
+        return unknown("docker does not say which context is in force")
     return ok(f"{facts.context}" + (f" ({facts.context_host})" if facts.context_host else ""))
 
 
@@ -164,6 +166,8 @@ def garbage_collection(facts: Facts) -> Verdict:
     engine = _answering(facts)
     if not engine:
         return unknown("no engine answers")
+    if facts.daemon_config is None:
+        return unknown("the engine's daemon.json cannot be read here")
     gc = ((facts.daemon_config or {}).get("builder") or {}).get("gc") or {}
     keep = str(gc.get("defaultKeepStorage") or gc.get("defaultReservedSpace") or "")
     if gc.get("enabled", bool(gc)) and keep and facts.cache_size and units.size(keep) < facts.cache_size:
@@ -221,6 +225,10 @@ def rootless(facts: Facts) -> Verdict:
             f"a rootless engine, and the project publishes port {low[0]}",
             f"sudo sysctl net.ipv4.ip_unprivileged_port_start={min(low)}, or publish a port from 1024 on",
         )
+    if facts.rootless and facts.compose_unseen:
+        return unknown(facts.compose_unseen)
+    if not _answering(facts):
+        return unknown("no engine answers")
     return ok("rootless" if facts.rootless else "not rootless")
 
 

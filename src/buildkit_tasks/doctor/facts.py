@@ -35,7 +35,7 @@ class PortUse:
 
 @dataclass(frozen=True)
 class Health:
-    """A health check that calls a program its image seems to lack."""
+    """A health check that calls a program."""
 
     service: str
     tool: str
@@ -85,14 +85,17 @@ class Facts:
     completion: str = ""  #: missing, current, stale; empty = not asked
     # network
     registry: str = ""
-    registry_state: str = ""  #: open, closed, untrusted (TLS); empty = not asked because nothing has to be pulled
+    registry_state: str = ""  #: open, closed, untrusted (TLS), unasked; empty = nothing has to be pulled
     registry_words: str = ""
+    registry_lost: tuple[str, ...] = ()  #: base images that are not here and that no packages make
     ca_bundle: str = ""
     ca_state: str = ""  #: ok, missing, broken, expired; empty = none is set
     # the project
     compose_read: bool = True  #: False if compose or .env, not the file, is the reason it could not be read
     compose_error: tuple[str, str] | None = None  #: message and fix; None = valid
     ports_taken: tuple[PortUse, ...] = ()
+    ports_elsewhere: bool = False  #: the engine publishes ports on another machine than this one
+    dockerfiles_missing: tuple[str, ...] = ()  #: messages, one per service
     published: tuple[int, ...] = ()
     dotenv: bool | None = None  #: None = the project has no .env.example
     dotenv_example: bool = True  #: there is a .env.example
@@ -106,5 +109,14 @@ class Facts:
     missing_sources: tuple[str, ...] = ()
     locks_ignored: tuple[str, ...] = ()
     locks_missing: tuple[str, ...] = ()
+    locks_seen: bool = True  #: there is a manifest whose lock file could be looked for
     health_tools: tuple[Health, ...] = ()
+    health_unsure: tuple[Health, ...] = ()  #: programs of which the Dockerfile does not show whether they are there
     platforms: tuple[str, ...] = ()  #: platforms the project builds for, if it names them
+
+    @property
+    def compose_unseen(self) -> str:
+        """Why nothing is known of what the compose file says; empty where it is."""
+        if self.compose_error:
+            return "the compose file is not valid"
+        return "" if self.compose_read else "compose could not read the compose file yet"

@@ -77,7 +77,7 @@ def the_engine(session: Session) -> dict[str, Any]:
             "client": engine_facts.version(str((info.get("ClientInfo") or {}).get("Version") or "")) or None,
             "rootless": any("rootless" in str(o) for o in info.get("SecurityOptions") or ()),
             "memory": info.get("MemTotal") or None,
-            "daemon_config": _json_file(DAEMON_JSON) if Path(found.root_dir).exists() else None,
+            "daemon_config": _daemon_config() if Path(found.root_dir).exists() else None,
         }
         if (stamp := _stamp(str(info.get("SystemTime") or ""))) is not None:
             answer |= {"skew": stamp - (began + took / 2), "skew_error": took / 2}
@@ -247,6 +247,11 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return None
+
+
+def _daemon_config() -> dict[str, Any] | None:
+    """The engine's configuration file, `{}` without one, None where it cannot be read."""
+    return _json_file(DAEMON_JSON) if DAEMON_JSON.exists() else {}
 
 
 def _json_file(path: Path) -> dict[str, Any] | None:

@@ -45,7 +45,7 @@ def inotify(facts: Facts) -> Verdict:
                 f"fs.inotify.{name} = {value}",
                 f"echo fs.inotify.{name}={least * 4} | sudo tee /etc/sysctl.d/90-inotify.conf && sudo sysctl --system",
             )
-    return ok("enough") if facts.inotify else unknown("not Linux")
+    return ok("enough") if facts.inotify else unknown("this is not Linux")
 
 
 def wsl(facts: Facts) -> Verdict:
@@ -72,18 +72,16 @@ def shell_rc(facts: Facts) -> Verdict:
     if old and not facts.rc_set and not facts.podman_engine:
         return warn("not set, and this engine does not use BuildKit by default", "invoke enable-buildkit", "enable")
     if not facts.rc_set and not (facts.engine and facts.engine.version):
-        return unknown("not set up; whether it is needed depends on the engine")
+        return unknown("whether it is needed depends on the engine")
     return ok("set up" if facts.rc_set else "not set up, and not needed with this engine")
 
 
 def completion(facts: Facts) -> Verdict:
     if facts.completion == "stale":
         return warn("written by another version", "invoke completion --install $(basename $SHELL)", "completion")
-    return ok(
-        {"current": "installed", "missing": "not installed (invoke completion --install bash)"}.get(
-            facts.completion, "-"
-        )
-    )
+    if not facts.completion:
+        return unknown("the login shell is none of bash, zsh and fish")
+    return ok("installed" if facts.completion == "current" else "not installed (invoke completion --install bash)")
 
 
 def proxy(facts: Facts) -> Verdict:
@@ -114,10 +112,18 @@ def proxy(facts: Facts) -> Verdict:
 def registry(facts: Facts) -> Verdict:
     if facts.silent:
         return unknown("no engine answers, so its base images are not known")
-    if not facts.registry_state and not facts.compose_read:
-        return unknown("the base images it needs are not known yet")
+    if not facts.registry_state and facts.compose_unseen:
+        return unknown(facts.compose_unseen)
+    if facts.registry_state == "unasked":
+        return unknown("docker does not say which images are here")
     if not facts.registry_state:
         return ok("every base image is here already")
+    if facts.registry_state == "closed" and facts.registry_lost:
+        return fail(
+            f"{facts.registry} cannot be reached, and {', '.join(facts.registry_lost)} cannot be made from packages:"
+            f" {facts.registry_words}",
+            "set images.registry to your mirror, or docker load the images",
+        )
     if facts.registry_state == "closed":
         return fail(
             f"{facts.registry} cannot be reached and base images are missing: {facts.registry_words}",

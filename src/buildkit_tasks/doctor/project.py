@@ -14,10 +14,10 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import compose_cli, docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
-from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.dotenv import edit as dotenv_edit
 from buildkit_tasks.dotenv import text as dotenv_text
+from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.images import bases as image_flow
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.images import names as image_names
@@ -26,7 +26,7 @@ from buildkit_tasks.project.discover import read_workspace
 from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import reachable
 
-from . import Health, PortUse
+from . import PortUse, health
 
 #: Values that somebody meant to replace, and names of which the values are secrets.
 _PLACEHOLDER = re.compile(
@@ -35,9 +35,6 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 _SECRET = re.compile(r"PASS(?:WORD|WD)?|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIAL", re.IGNORECASE)
-
-#: Programs that slim images lack and health checks like to call.
-_TOOLS = frozenset({"curl", "wget", "nc", "ncat", "netcat", "jq", "python", "python3", "grpc_health_probe", "ps"})
 
 
 def the_compose_file(session: Session) -> dict[str, Any]:
@@ -51,18 +48,40 @@ def the_compose_file(session: Session) -> dict[str, Any]:
         if problem.code == "dotenv-incomplete":
             return {"compose_read": False, "dotenv_wanted": (problem.message, problem.hint)}
         return {"compose_read": False}  # docker's or .env's fault: their own checks report it
+    lacking, unsure = health.read(space)
     return {
         "compose_read": True,
         "published": tuple(p.published for p in space.ports),
-        "ports_taken": _ports(session, space),
+        **_ports(session, space),
+        "dockerfiles_missing": tuple(_dockerfiles(space)),
         "missing_sources": _sources(space),
-        "health_tools": tuple(_health(space)),
+        "health_tools": lacking,
+        "health_unsure": unsure,
         **_base_images(session, space),
     }
 
 
-def _ports(session: Session, space: Workspace) -> tuple[PortUse, ...]:
-    """Published ports that somebody else holds. A service that runs holds its own."""
+def _dockerfiles(space: Workspace) -> Iterable[str]:
+    """What is wrong with the services' Dockerfiles and contexts."""
+    for service in space.services:
+        try:
+            sources.read(service)
+        except Problem as problem:
+            yield problem.message
+
+
+def _ports(session: Session, space: Workspace) -> dict[str, Any]:
+    """Published ports that somebody else holds, where the engine publishes on this machine."""
+    if not space.ports:
+        return {}
+    found = engine_facts.facts(session.world, session.root)
+    if not ports.shared_network(found.host_name, engine_facts.host(session.world, session.root)):
+        return {"ports_elsewhere": True}
+    return {"ports_taken": _taken(session, space)}
+
+
+def _taken(session: Session, space: Workspace) -> tuple[PortUse, ...]:
+    """A service that runs holds its own."""
     busy = [p for p in space.ports if ports.taken(p.host, p.published, p.protocol)]
     if not busy:
         return ()
@@ -95,32 +114,6 @@ def _sources(space: Workspace) -> tuple[str, ...]:
     return tuple(missing)
 
 
-def _health(space: Workspace) -> Iterable[Health]:
-    """Health checks of built services that call a program which their Dockerfile nowhere installs."""
-    built = {s.name: s for s in space.services}
-    for name, entry in (space.config.get("services") or {}).items():
-        test = (entry.get("healthcheck") or {}).get("test") or ()
-        words = " ".join(test[1:]) if isinstance(test, list) else str(test)
-        called = _TOOLS.intersection(re.findall(r"[\w.-]+", words))
-        if name not in built or not called:
-            continue
-        last = _last_stage(sources.known(built[name]).text)
-        for tool in sorted(called):
-            if not re.search(rf"\b{re.escape(tool)}\b", last):
-                yield Health(name, tool, built[name].image)
-
-
-def _last_stage(text: str) -> str:
-    """RUN and COPY of the stage that becomes the image."""
-    kept: list[str] = []
-    for item in syntax.instructions(text):
-        if item.keyword == "FROM":
-            kept = []
-        elif item.keyword in ("RUN", "COPY", "ADD"):
-            kept.append(item.rest)
-    return "\n".join(kept)
-
-
 def _base_images(session: Session, space: Workspace) -> dict[str, Any]:
     """Whether a registry is needed at all, and then whether it answers."""
     refs = image_flow.references(space)
@@ -128,13 +121,14 @@ def _base_images(session: Session, space: Workspace) -> dict[str, Any]:
     try:
         here = image_choice.held(session, [*refs, *offline.values()])
     except Problem:
-        return {}
+        return {"registry_state": "unasked"}
     if all(ref in here or offline.get(ref) in here for ref in refs):
         return {}
     host = session.settings.images.registry.partition("/")[0] or registry_names.HUB
     answers, words = reachable.reachable(session.world, [host], session.settings.build.ca_bundle)
     state = "open" if answers else "untrusted" if "CERTIFICATE_VERIFY" in words.upper() else "closed"
-    return {"registry": host, "registry_state": state, "registry_words": words}
+    lost = tuple(ref for ref in refs if ref not in here and ref not in offline)
+    return {"registry": host, "registry_state": state, "registry_words": words, "registry_lost": lost}
 
 
 def dotenv(session: Session) -> dict[str, Any]:
@@ -172,7 +166,10 @@ def locks(session: Session) -> dict[str, Any]:
     """Lock files that git ignores, and workspaces without one; at most two directories deep."""
     root = session.root
     manifests = [p for pattern in ("Cargo.toml", "*/Cargo.toml") for p in sorted(root.glob(pattern))]
-    spaces = [p for p in manifests if "[workspace" in p.read_text("utf-8", errors="replace")]
+    texts = {p: p.read_text("utf-8", errors="replace") for p in manifests}
+    spaces = [p for p, text in texts.items() if re.search(r"(?m)^\s*\[workspace", text)]
+    # a package by itself has a lock file of its own; one below a workspace belongs to that
+    spaces += [p for p in manifests if p not in spaces and not any(s.parent in p.parents for s in spaces)]
     missing = [
         str(p.with_name("Cargo.lock").relative_to(root)) for p in spaces if not p.with_name("Cargo.lock").exists()
     ]
@@ -184,7 +181,7 @@ def locks(session: Session) -> dict[str, Any]:
             ignored = asked.stdout.split()
         except Problem:
             pass  # no git here: nothing can be ignored by it
-    return {"locks_missing": tuple(missing), "locks_ignored": tuple(ignored)}
+    return {"locks_seen": bool(spaces), "locks_missing": tuple(missing), "locks_ignored": tuple(ignored)}
 
 
 def settings(session: Session) -> dict[str, Any]:

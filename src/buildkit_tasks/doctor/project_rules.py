@@ -9,7 +9,12 @@ from .rules import Rule, Verdict, fail, ok, unknown, warn
 def compose_file(facts: Facts) -> Verdict:
     if facts.compose_error:
         return fail(*facts.compose_error)
-    return ok("valid") if facts.compose_read else unknown("could not be read yet")
+    if facts.compose_unseen:
+        return unknown(facts.compose_unseen)
+    if facts.dockerfiles_missing:
+        more = f" (and {len(facts.dockerfiles_missing) - 1} more)" if len(facts.dockerfiles_missing) > 1 else ""
+        return fail(f"{facts.dockerfiles_missing[0]}{more}", "correct `build:` of the service in the compose file")
+    return ok("valid, and its Dockerfiles are there")
 
 
 def ports(facts: Facts) -> Verdict:
@@ -20,7 +25,11 @@ def ports(facts: Facts) -> Verdict:
         return fail(
             f"port {use.port}, which {use.service} publishes, is held by {use.holder}{more}", f"{move}, or stop it"
         )
-    return ok("free or ours") if facts.compose_read else unknown("the compose file could not be read yet")
+    if facts.compose_unseen:
+        return unknown(facts.compose_unseen)
+    if facts.ports_elsewhere:
+        return unknown("the engine publishes ports on another machine")
+    return ok("free or ours")
 
 
 def dotenv(facts: Facts) -> Verdict:
@@ -40,8 +49,8 @@ def dotenv_complete(facts: Facts) -> Verdict:
     if facts.dotenv_wanted and facts.dotenv is not False:
         return fail(*facts.dotenv_wanted)
     if not facts.dotenv_example:
-        if facts.compose_error or not facts.compose_read:
-            return unknown("compose could not be asked yet")
+        if facts.compose_unseen:
+            return unknown(facts.compose_unseen)
         return ok("every variable that compose requires is set")
     if not facts.dotenv:
         return unknown("there is no .env")
@@ -73,7 +82,7 @@ def bind_sources(facts: Facts) -> Verdict:
             f"missing: {', '.join(facts.missing_sources)}",
             "create it first; the short volume syntax creates an empty directory owned by root instead",
         )
-    return ok("all there") if facts.compose_read else unknown("the compose file could not be read yet")
+    return unknown(facts.compose_unseen) if facts.compose_unseen else ok("all there")
 
 
 def lock_file(facts: Facts) -> Verdict:
@@ -84,6 +93,8 @@ def lock_file(facts: Facts) -> Verdict:
             f"git ignores {facts.locks_ignored[0]}, but builds copy it: a fresh clone cannot build",
             f"remove it from .gitignore, then: git add {facts.locks_ignored[0]}",
         )
+    if not facts.locks_seen:
+        return unknown("no Cargo.toml is at most two directories deep")
     return ok("present, and not ignored by git")
 
 
@@ -94,9 +105,12 @@ def health_tools(facts: Facts) -> Verdict:
             f"the health check of {bad.service} calls {bad.tool}, which {bad.image} does not have",
             f"let the program check itself, or install {bad.tool} in the image",
         )
-    if not facts.compose_read:
-        return unknown("the compose file could not be read yet")
-    return ok("every program that they call is in its image")
+    if facts.compose_unseen:
+        return unknown(facts.compose_unseen)
+    if facts.health_unsure:
+        calls = "; ".join(f"{h.tool} of {h.service}" for h in facts.health_unsure[:3])
+        return unknown(f"nothing shows here whether the image has it: {calls}")
+    return ok("no program that they call is known to be missing")
 
 
 RULES: tuple[Rule, ...] = (

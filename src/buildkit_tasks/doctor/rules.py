@@ -61,9 +61,9 @@ def fail(found: str, remedy: str, fix: str = "") -> Verdict:
     return Verdict("fail", found, remedy, fix)
 
 
-def unknown(found: str) -> Verdict:
-    """Not known, or reported by another check."""
-    return Verdict("unknown", found)
+def unknown(why: str) -> Verdict:
+    """Not looked at, or reported by another check."""
+    return Verdict("unknown", f"not checked, because {why}")
 
 
 def examine(facts: Facts, rules: Iterable[Rule]) -> tuple[Check, ...]:

@@ -106,7 +106,8 @@ def undo(session: Session) -> None:
     """Undo `install`: source and pins at once, packages with consent; images and volumes stay."""
     world, report = session.world, session.report
     files, packages = engine_install.ours(world), engine_install.recorded(world)
-    there = [p for p in packages if p in engine_install.installed(world)] if packages else []
+    installed = engine_install.installed(world) if files or packages else set()
+    there = [p for p in packages if p in installed]
     if not files and not there:
         report.say("nothing to undo: engine.install added no file and no package here")
         return
@@ -121,7 +122,8 @@ def undo(session: Session) -> None:
         host.apt_get(world, ("remove", "-y", *there), "engine-install-failed")
         report.say(f"removed {' '.join(there)}; images and volumes stay in /var/lib/docker")
     for path in files:
-        if path != engine_install.DAEMON_FILE or remove:
+        # an engine that is there needs its settings: without them it would not find its images
+        if path != engine_install.DAEMON_FILE or remove or not installed & {"docker.io", "docker-ce"}:
             host.remove_as_root(world, path)
             report.say(f"removed {path}")
     if remove:

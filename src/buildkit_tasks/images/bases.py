@@ -9,6 +9,7 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import compose_cli, files
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Workspace
+from buildkit_tasks.dockerfiles.document import lookup_name
 from buildkit_tasks.project import sources
 from buildkit_tasks.registry.names import printable
 
@@ -152,9 +153,13 @@ def _absent(
 
 
 def references(space: Workspace) -> tuple[str, ...]:
-    """Every public reference the project uses: FROM lines of the built services, `image:` of the others."""
-    built = (ref for refs in _built(space).values() for ref in refs)
-    return tuple(dict.fromkeys([*built, *space.images.values()]))
+    """Every public reference the project uses: FROM lines of the built services, `image:` of the others.
+
+    An image that another service of the project makes is not a public one.
+    """
+    makers = {name: service.name for service in space.services for name in sources.image_names(service)}
+    used = [(name, ref) for name, refs in _built(space).items() for ref in refs] + list(space.images.items())
+    return tuple(dict.fromkeys(ref for name, ref in used if makers.get(lookup_name(ref), name) == name))
 
 
 def _built(space: Workspace) -> dict[str, tuple[str, ...]]:

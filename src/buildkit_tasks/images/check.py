@@ -34,7 +34,7 @@ def check(session: Session, services: Sequence[str], wanted: Sequence[str] = (),
 
     Problems: platform-wrong, command-missing (no emulator to start a foreign program with), unknown-service.
     """
-    project = discover(session)
+    project = discover(session, looking=True)
     rows = [
         row
         for service in compose.select(project.workspace, services)

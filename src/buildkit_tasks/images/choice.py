@@ -111,8 +111,10 @@ def _several(session: Session, engine: Engine, name: str, platform: str) -> bool
 
 
 def ids(session: Session, refs: Iterable[str]) -> dict[str, str]:
-    """Tag to image id of those that the engine has, under every tag that they have there; from one call."""
-    return {tag: identity for tag, (identity, _) in _inspect(session, refs).items()}
+    """Reference to image id of those that the engine has, from one call. The engine lists `app` as `app:latest`."""
+    names = list(dict.fromkeys(refs))
+    full = {image_names.parse(tag): identity for tag, (identity, _) in _inspect(session, names).items()}
+    return {name: full[image_names.parse(name)] for name in names if image_names.parse(name) in full}
 
 
 def _inspect(session: Session, refs: Iterable[str]) -> dict[str, tuple[str, str]]:

@@ -7,6 +7,7 @@ import json
 import platform
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -203,10 +204,13 @@ def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source, arch
                 current = verb
                 report.say(f"    {verb.lower()} packages ({world.clock() - began:.0f} s)")
 
-    script = host.as_root(
-        ("sh", str(place / "rootfs.sh"), SUITE, main.uri, keyring, str(tar), *((arch,) if arch else ())), cwd=place
-    )
-    result = run.stream(world, script, hear)
+    bare, login = apt.without_credentials(main)
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as netrc:
+        # debootstrap fetches with wget, which reads the password here; on a command line everybody could
+        files.replace(Path(netrc, ".netrc"), apt.netrc(login), mode=0o600)
+        own = ("env", f"HOME={netrc}") if login else ()
+        words = (*own, "sh", str(place / "rootfs.sh"), SUITE, bare.uri, keyring, str(tar), *((arch,) if arch else ()))
+        result = run.stream(world, host.as_root(words, cwd=place), hear)
     if result.code != 0:
         raise Problem(
             "image-unavailable",

@@ -18,7 +18,7 @@ from .names import Decision
 
 def push(session: Session, *, ref: str = "") -> None:
     """Push the base images that were built here. Problems: bad-argument, image-unavailable, command-failed."""
-    project = discover(session)
+    project = discover(session, looking=True)
     place = client(session, ref).ref.name
     there = local(session, project.engine, [d.use for d in _offline(session, project)])
     going = [d for d in _offline(session, project) if d.use in there]
@@ -37,7 +37,7 @@ def push(session: Session, *, ref: str = "") -> None:
 
 def pull(session: Session, *, ref: str = "") -> None:
     """Use the team's base images instead of our own. Problems: bad-argument, image-unavailable, registry-…"""
-    project = discover(session)
+    project = discover(session, looking=True)
     place = client(session, ref).ref.name
     wanted = _offline(session, project)
     taken = image_fetch.fetch(session, project.engine, wanted, place)

@@ -94,7 +94,8 @@ def _base(session: Session) -> Path:
 
 def _workspace(session: Session) -> Workspace:
     # the name of the caches does not matter to the linter: with one given, compose is not asked for it
-    return read_workspace(Session(session.world, session.report, {**session.flags, "cache_scope": "lint"}))
+    named = Session(session.world, session.report, {**session.flags, "cache_scope": "lint"})
+    return read_workspace(named, looking=True)
 
 
 def _discovered(session: Session) -> list[_Build]:

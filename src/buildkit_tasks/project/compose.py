@@ -55,7 +55,7 @@ def _service(project: str, name: str, entry: Mapping[str, Any], settings: Settin
         name=name,
         image=str(entry.get("image") or f"{project}-{name}"),
         context=Path("/nonexistent" if remote else context),
-        dockerfile=Path(file) if remote else Path(os.path.normpath(Path(context) / file)),
+        dockerfile=Path(file) if remote else _dockerfile(Path(os.path.normpath(Path(context) / file))),
         binary=args.get(settings.build.binary_arg) or name,
         args=args,
         target=str(build.get("target") or ""),
@@ -66,6 +66,15 @@ def _service(project: str, name: str, entry: Mapping[str, Any], settings: Settin
         platforms=tuple(map(str, named)),
         build=build,
     )
+
+
+def _dockerfile(path: Path) -> Path:
+    """The file itself, or `dockerfile` where there is no `Dockerfile` beside it: buildx takes that one, too.
+
+    https://github.com/docker/buildx/blob/master/build/opt.go (handleLowercaseDockerfile)
+    """
+    lower = path.with_name("dockerfile")
+    return lower if path.name == "Dockerfile" and not path.exists() and lower.is_file() else path
 
 
 def _keys(names: Iterable[str]) -> dict[str, str]:

@@ -20,9 +20,10 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import compose_cli, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Result, Workspace
+from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.engine import facts as engine_facts
 
-from . import compose, compose_words
+from . import compose, compose_words, known_files, stand_ins
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,16 @@ class Project:
     workspace: Workspace
 
 
-def discover(session: Session, *, lesser: bool = False, named: Sequence[str] = ()) -> Project:
+def discover(session: Session, *, lesser: bool = False, named: Sequence[str] = (), looking: bool = False) -> Project:
     """Engine and workspace in the time of the slower of two questions. Problems of both; the engine's come first.
 
     `lesser` is for flows that also work with an old engine or without buildx; compose they all need. `named` are the
-    services that the user asks for: one that belongs to a profile is active then, as it is for compose.
+    services that the user asks for: one that belongs to a profile is active then, as it is for compose. `looking`: the
+    flow neither builds nor starts anything, and works where .env is not there yet.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
         facts = pool.submit(engine_facts.facts, session.world, session.root)
-        space = pool.submit(_workspace, session, named)
+        space = pool.submit(_workspace, session, named, looking=looking)
         found = facts.result()
         if lesser:
             engine_facts.require_compose(found)
@@ -50,12 +52,24 @@ def discover(session: Session, *, lesser: bool = False, named: Sequence[str] = (
         return Project(found, space.result())
 
 
-def read_workspace(session: Session, *, named: Sequence[str] = ()) -> Workspace:
-    """The workspace alone, where no engine is needed."""
-    return _workspace(session, named)
+def read_workspace(session: Session, *, named: Sequence[str] = (), looking: bool = False) -> Workspace:
+    """The workspace alone, where no engine is needed. `looking` as for `discover`."""
+    return _workspace(session, named, looking=looking)
 
 
-def _workspace(session: Session, named: Sequence[str]) -> Workspace:
+def _workspace(session: Session, named: Sequence[str], *, looking: bool) -> Workspace:
+    try:
+        return _read(session, named)
+    except Problem as problem:
+        if not looking or problem.code not in stand_ins.CODES:
+            raise
+        return stand_ins.read(session, problem, lambda other: _read(other, named))
+
+
+def _read(session: Session, named: Sequence[str]) -> Workspace:
+    dotenv = session.root / ".env"
+    if dotenv.exists() and not dotenv.is_file() and not stand_ins.WITHOUT_DOTENV.keys() <= session.world.env.keys():
+        dotenv_disk.read(dotenv)  # compose would wait for ever for what comes out of a FIFO
     files = compose_files(session)
     config = _model(session, files)
     names = [n.strip() for item in named for n in item.split(",") if n.strip()]
@@ -109,6 +123,13 @@ def _separator(session: Session) -> str:
 def _model(session: Session, files: Sequence[Path]) -> dict[str, Any]:
     """The resolved model of what is active by itself. Problems: of `_unreadable`."""
     config, result = _asked(session, files)
+    if config is None and (missing := _MISSING_ENV_FILE.search(result.stderr)):
+        config, result = _without_env_files(session, files, result)
+        if config is not None:
+            words = (
+                f"the env file {missing[1]} is missing: builds do not need it, but the stack does not start without it"
+            )
+            session.report.warn(session.masked(words))
     if config is None:
         raise _unreadable(session, files, result)
     for line in dict.fromkeys(_warnings(result.stderr)):
@@ -119,21 +140,47 @@ def _model(session: Session, files: Sequence[Path]) -> dict[str, Any]:
 def _asked(session: Session, files: Sequence[Path], *profiles: str) -> tuple[dict[str, Any] | None, Result]:
     """compose's resolved model, None where it has none, and what it printed.
 
-    `x-bake`, which its JSON leaves out, comes from its YAML: both are asked for at once.
+    `x-bake`, which its JSON leaves out, comes from its YAML: both are asked for at once, where a file may have any.
     """
+    more = known_files.may_have(session, lambda: files or files_found(session), b"x-bake")
+    yaml = compose_cli.config_yaml(session.root, files, profiles=profiles)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        plain = pool.submit(run.capture, session.world, compose_cli.config_yaml(session.root, files, profiles=profiles))
+        plain = pool.submit(run.capture, session.world, yaml) if more else None
         result = run.capture(session.world, compose_cli.config(session.root, files, profiles=profiles))
-        text = plain.result()
-    if result.code != 0 and "SSHKey" in result.stderr and text.code == 0:
+        text = plain.result() if plain else None
+    if result.code != 0 and "SSHKey" in result.stderr:
         # compose cannot write `ssh: [id=path]` as JSON (2.26 and 2.40)
-        return compose_cli.read_model(text.stdout, yaml=True), text
+        text = text or run.capture(session.world, yaml)
+        if text.code == 0:
+            return compose_cli.read_model(text.stdout, yaml=True), text
     if result.code != 0:
         return None, result
     config = compose_cli.read_model(result.stdout)
-    if text.code == 0 and re.search(r"^ +x-bake:", text.stdout, re.MULTILINE):
+    if text and text.code == 0 and re.search(r"^ +x-bake:", text.stdout, re.MULTILINE):
         _add_extensions(config, compose_cli.read_model(text.stdout, yaml=True))
     return config, result
+
+
+#: What compose says of an `env_file` that is not there, when it is asked for its model; a build of its own needs none.
+_MISSING_ENV_FILE = re.compile(r"env file (\S.*?) not found: ")
+
+
+def _without_env_files(session: Session, files: Sequence[Path], before: Result) -> tuple[dict[str, Any] | None, Result]:
+    """The model with the `env_file` of every service taken out, as `docker compose build` reads the files.
+
+    Where compose does not take an override of that kind, its first answer stands.
+    """
+    listed = run.capture(session.world, compose_cli.services(session.root, files))
+    if listed.code != 0:
+        return None, before
+    content = "".join(f"  {json.dumps(name)}: {{env_file: !reset []}}\n" for name in listed.stdout.split())
+    override = session.state / f"no-env-files-{secrets.token_hex(4)}.yaml"
+    try:
+        override.write_text(f"services:\n{content}", "utf-8")
+        config, result = _asked(session, (*(files or files_found(session)), override))
+    finally:
+        override.unlink(missing_ok=True)
+    return (config, result) if config is not None else (None, before)
 
 
 def _add_extensions(config: Mapping[str, Any], whole: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import posixpath
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
 from buildkit_tasks.dockerfiles import mounts, syntax
-from buildkit_tasks.dockerfiles.document import Dockerfile
+from buildkit_tasks.dockerfiles.document import Dockerfile, lookup_name
 
 #: Where a compile step of ours finds the sources.
 CONTEXT = "/context"
@@ -19,13 +19,21 @@ LARGEST = 8 * 1024 * 1024
 def read(service: Service) -> Dockerfile | None:
     """A service's Dockerfile; None where it lies behind a URL, which BuildKit alone reads.
 
-    Raises `Problem` dockerfile-unreadable.
+    Problems: dockerfile-unreadable, context-unreadable.
     """
     if service.inline:
         return Dockerfile.read(service.inline)
     if service.remote:
         return None
     path = service.dockerfile
+    if not service.context.is_dir():
+        why = "it is not a directory" if service.context.exists() else "No such file or directory"
+        raise Problem(
+            "context-unreadable",
+            f"The build context of the service {service.name!r} cannot be read: {service.context}.",
+            causes=[why],
+            hint="correct `build.context` in the compose file",
+        )
     try:
         if path.is_file() and path.stat().st_size > LARGEST:
             raise OSError(0, "it is larger than 8 MB")
@@ -47,6 +55,11 @@ def known(service: Service) -> Dockerfile:
         return read(service) or Dockerfile.read("")
     except Problem:
         return Dockerfile.read("")
+
+
+def image_names(service: Service) -> tuple[str, ...]:
+    """The names of the image that a service makes, as BuildKit looks them up."""
+    return tuple(map(lookup_name, (service.image, *map(str, service.build.get("tags") or ()))))
 
 
 def needed_images(service: Service) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ def _remembered(session: Session, root: Path) -> dict[str, list[str]]:
         pass  # a cache: if anything is wrong with it, make it again
     from buildkit_tasks.project.discover import read_workspace
 
-    space = read_workspace(session)
+    space = read_workspace(session, looking=True)
     found = {
         "services": sorted({*space.names, *space.images}),
         "mounts": [f"{space.scope}-cargo-registry", f"{space.scope}-cargo-git"]

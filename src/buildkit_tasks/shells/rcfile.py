@@ -41,9 +41,20 @@ def write(world: World, edit: Edit) -> Path | None:
     """Write, create or delete one file atomically; returns where the old text is kept.
 
     A link stays a link, the mode stays, and a file with several hard links is written in place, for all of them.
+    Problems: rc-unwritable, also for a file that has changed since the edit was made.
     """
     place = edit.path.resolve()
     kept = None
+
+    def unchanged() -> None:
+        if read(edit.path) != edit.before:
+            raise Problem(
+                "rc-unwritable",
+                f"{edit.path} was changed by another program at the same time; it was not written.",
+                hint="run the command again",
+            )
+
+    unchanged()  # the question may have waited for hours
     try:
         if edit.before is not None:
             kept = _keep(world, place)
@@ -57,7 +68,7 @@ def write(world: World, edit: Edit) -> Path | None:
         if edit.before is not None and place.stat().st_nlink > 1:
             place.write_bytes(content)
             return kept
-        files.replace(place, content, mode=0o644 if edit.before is None else None)
+        files.replace(place, content, mode=0o644 if edit.before is None else None, last_check=unchanged)
     except OSError as error:
         raise Problem(
             "rc-unwritable",

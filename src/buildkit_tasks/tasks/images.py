@@ -19,7 +19,7 @@ def show(session: Session, again: bool = False, json: bool = False) -> None:
     from buildkit_tasks.images.bases import references
     from buildkit_tasks.project.discover import discover
 
-    project = discover(session)
+    project = discover(session, looking=True)
     rows = table.table(session, project.engine, references(project.workspace), again=again)
     table.print_result(session, rows)
 
@@ -73,7 +73,7 @@ def override(session: Session) -> None:
     from buildkit_tasks.images.bases import override
     from buildkit_tasks.project.discover import discover
 
-    project = discover(session)
+    project = discover(session, looking=True)
     path = override(session, project.engine, project.workspace)
     session.report.say("" if path else "no override needed: every base image is available under its own name")
     if path:

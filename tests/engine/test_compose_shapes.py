@@ -1,0 +1,324 @@
+"""Shapes of compose files and Dockerfiles out of public bug reports: our image of each is the one that compose makes.
+
+All are services of one project: compose builds it once and we build it once. `SHAPES` says what each is about.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import built_images, newer_plugins, process
+
+pytestmark = [pytest.mark.engine]
+
+TASKS = "from buildkit_tasks import namespace\n__all__ = ['namespace']\n"
+
+#: Name of the service: what it is about, and its section; @P@ is the project, @B@ an image of Debian.
+SHAPES: dict[str, tuple[str, str]] = {
+    "short": ("`build:` as a path; the Dockerfile's name in lower case (buildx takes it)", "build: ./lower"),
+    "up-and-down": ("a path through `..`", "build: {context: lower/../app}"),
+    "outside": (
+        "a Dockerfile outside of the context (compose#12799)",
+        "build: {context: app, dockerfile: ../files/Out}",
+    ),
+    "blank": ("blanks, commas, `#` and non-ASCII in paths", "build: {context: 'a, b=c é', dockerfile: 'D #1'}"),
+    "linked": ("a context behind a link, with links in it", "build: link"),
+    "ignored": (
+        "Dockerfile.dockerignore, `!`, `**`, patterns that meet",
+        "build: {context: ignoring, dockerfile: Own}",
+    ),
+    "ignored-all": (
+        ".dockerignore of the context for a Dockerfile from elsewhere",
+        "build: {context: ignoring, dockerfile: ../files/Out}",
+    ),
+    "inline": (
+        "`dockerfile_inline` with `$` and `%{` (podman-compose#864)",
+        'build: {dockerfile_inline: "FROM scratch\\nENV A=$${A:-x} B=$$B\\nCOPY app/f /f\\n"}',
+    ),
+    "list": (
+        "arguments as a list; without a value, empty, with `=`",
+        "build: {context: arguments, args: [A=x=y, FROM_ENV, NOT_SET, 'B=a b', EMPTY=]}",
+    ),
+    "map": (
+        "arguments as a map: numbers, booleans, null, octal",
+        "build: {context: arguments, args: {A: 1.50, B: true, NOT_SET: null, FROM_ENV: , EMPTY: 010}}",
+    ),
+    "filled": (
+        "every form of interpolation (compose#13258, #12662)",
+        "build: {context: arguments, args: {A: "
+        '"${FROM_ENV:+alt}-${EMPTY_ENV-d}-${EMPTY_ENV:-d}-${NO-d}-$$X-$${X}-${N:-${FROM_ENV:-z}}"}}',
+    ),
+    "anchored": ("YAML anchors and merge keys", "build: {<<: *common, args: {<<: *args, A: merged}}"),
+    "extending": (
+        "`extends` of another file, below it",
+        "{extends: {file: files/base.yaml, service: base}, build: {args: {A: over}}}",
+    ),
+    "reset": (
+        "`!reset` and `!override` in a second file",
+        "build: {context: arguments, target: never, args: {A: 1, B: 2}, tags: ['@P@/reset:gone']}",
+    ),
+    "heredoc": ("here-documents with FROM lines in them, quoted and not", "build: {context: app, dockerfile: Heredoc}"),
+    "escape": ("`# escape=` and CRLF", "build: {context: app, dockerfile: Escape}"),
+    "mark": ("a byte order mark, CRLF, comments between continued lines", "build: {context: app, dockerfile: Mark}"),
+    "first-args": (
+        "ARG before FROM, with defaults out of others",
+        "build: {context: app, dockerfile: Args, args: {PART: bookworm-slim}}",
+    ),
+    "stage": (
+        "a target; what it does not reach is not built",
+        "build: {context: app, dockerfile: Stages, target: MID}",
+    ),
+    "numbered": ("`--from=0`, `--link`, `--chmod`, `--chown`, links", "build: {context: app, dockerfile: Stages}"),
+    "contexts": (
+        "named contexts: a directory, an image, one that hides an image's name (compose#12579)",
+        "build: {context: app, dockerfile: Contexts, additional_contexts: {dir: ./more, base: "
+        "'docker-image://@B@', alpine: 'docker-image://@B@'}}",
+    ),
+    "secret": (
+        "secrets by file and environment, one out of .env",
+        "build: {context: app, dockerfile: Secrets, secrets: [from-file, {source: from-env, target: "
+        "other}, {source: from-dotenv, mode: 0440}]}",
+    ),
+    "labels": ("labels as a list", "build: {context: app, labels: [a=b, c, 'd=x=y', 'e.f/g=h i', 'g=']}"),
+    "tagged": (
+        "`image` among `tags`, one image twice",
+        "{image: '@P@/tagged:1', build: {context: app, tags: ['@P@/tagged:1', '@P@/tagged', '@P@/tagged:2']}}",
+    ),
+    "two-platforms": (
+        "`platforms` of several",
+        "build: {context: app, dockerfile: Platform, platforms: [linux/amd64, linux/arm64]}",
+    ),
+    "one-platform": (
+        "the service's `platform`",
+        "{platform: linux/arm64/v8, build: {context: app, dockerfile: Platform}}",
+    ),
+    "around": (
+        "scale, deploy, develop, configs, x-…, depends_on that is not required",
+        "{scale: 2, deploy: {replicas: 2}, develop: {watch: [{path: ., action: sync, target: /x}]}, "
+        "configs: [inline], x-a: 1, depends_on: {later: {condition: service_started, required: false}}, "
+        "build: {context: app, x-b: 2}}",
+    ),
+    "dotted.name": ("a dot in the name, beside another that bake would take for it (compose#12919)", "build: app"),
+    "dotted_name": ("the other", "build: {context: app, labels: [other=1]}"),
+    "default": ("a name that means something to bake", "build: app"),
+    "1234": ("a number as a name", "build: app"),
+    "active": ("a profile that is active", "{profiles: [p, q], build: app}"),
+    "onbuild": ("ONBUILD", "{image: '@P@/onbuild:dev', build: {context: app, dockerfile: Onbuild}}"),
+    "child": (
+        "FROM the image of another service, which has ONBUILD",
+        "{depends_on: [onbuild], build: {context: app, dockerfile: Child, args: {OF: '@P@/onbuild:dev'}}}",
+    ),
+    "env-file": (
+        "an `env_file` that is not there, and need not be",
+        "{env_file: [{path: gone.env, required: false}], build: app}",
+    ),
+    "of-include": ("`include` with project_directory and env_file", ""),
+}
+
+FILES = {
+    "tasks.py": TASKS,
+    ".env": "DOT_SECRET='dot $value'\nWORD=top\n",
+    "compose.override.yaml": """\
+services:
+  reset:
+    build: {target: !reset null, args: !override {A: 9}, tags: !reset []}
+""",
+    "part/compose.yaml": "services: {of-include: {build: {context: ./arguments, args: {A: '${WORD}'}}}}\n",
+    "part/own.env": "WORD=of its own\n",
+    "files/base.yaml": "services: {base: {build: {context: ../arguments, args: {A: base, B: 2}, labels: [x=1]}}}\n",
+    "files/Out": "FROM scratch\nCOPY . /all/\n",
+    "lower/dockerfile": "FROM scratch\nCOPY . /all/\n",
+    "a, b=c é/D #1": "FROM scratch\nCOPY . /all/\n",
+    "app/Dockerfile": "FROM scratch\nCOPY f /f\n",
+    "app/f": "f\n",
+    "app/Heredoc": 'FROM scratch\nARG N=7\nCOPY <<"EOF" <<TWO /d/\nraw $N\nFROM none\nEOF\nfilled $N\nTWO\n',
+    "app/Escape": "# escape=`\r\nFROM scratch `\r\n  AS x\r\nLABEL a=b\\c `\r\n  d=e\r\nCOPY f /f\r\n",
+    "app/Mark": "\ufeffFROM scratch\r\nCOPY \\\r\n # no\r\n\r\n f \\\r\n /f\r\n",
+    "app/Args": (
+        "ARG REG=localhost/buildkit-tasks\nARG PART=none\nARG BASE=@B@\nARG LAST=one\n"
+        "FROM ${BASE:-${REG}/debian:${PART}} AS base\n"
+        "FROM base AS one\nARG PART\nLABEL part=$PART\nFROM base as two\nRUN false\nFROM ${LAST}\nLABEL l=$PART\n"
+    ),
+    "app/Stages": (
+        "FROM scratch AS first\nCOPY f /f\nFROM never.example/none AS unused\nRUN false\n"
+        "FROM first AS mid\nLABEL mid=1\nFROM scratch\n"
+        "COPY --link --from=0 --chmod=640 --chown=1:2 /f /g\nCOPY --from=mid /f /h\nADD --chmod=755 f /i\n"
+    ),
+    "app/Contexts": (
+        "FROM alpine:latest AS q\nFROM base\nCOPY --from=dir m /m\nCOPY --from=q /etc/debian_version /v\n"
+        "RUN --mount=from=dir,target=/x cat /x/m > /m2\n"
+    ),
+    "app/Secrets": (
+        "FROM @B@ AS x\nRUN --mount=type=secret,id=from-file --mount=type=secret,id=other,target=/q "
+        "--mount=type=secret,id=from-dotenv --mount=type=secret,id=none "
+        "cat /run/secrets/* /q > /o\nFROM scratch\nCOPY --from=x /o /o\n"
+    ),
+    "app/Platform": "FROM scratch\nARG TARGETARCH\nARG TARGETVARIANT\nLABEL p=$TARGETARCH$TARGETVARIANT\nCOPY f /f\n",
+    "app/Onbuild": "FROM @B@\nRUN echo base > /base\nONBUILD COPY f /on\n",
+    "app/Child": "ARG OF\nFROM ${OF}\nRUN cat /base /on > /child\n",
+    "arguments/Dockerfile": (
+        "FROM scratch\nARG A=dA\nARG B=dB\nARG FROM_ENV=dF\nARG NOT_SET=dN\nARG EMPTY=dE\n"
+        'LABEL l="$A|$B|$FROM_ENV|$NOT_SET|$EMPTY"\n'
+    ),
+    "more/m": "m\n",
+    "secret file": "of a file\n",
+    "real/Dockerfile": "FROM scratch\nCOPY . /all/\n",
+    "real/f": "1",
+    "ignoring/Own": "FROM scratch\nCOPY . /all/\n",
+    "ignoring/Own.dockerignore": "*\n!keep/**\nkeep/**/no*\n!a?b\n!**/*.rs\n",
+    "ignoring/.dockerignore": "**/x\r\n# comment\r\n!s/x\r\n/../ignoring\r\n",
+    **dict.fromkeys([f"ignoring/{n}" for n in ("keep/1/nope", "keep/1/yes", "a1b", "x", "s/x", "s/q.rs", "t/x")], "1"),
+}
+
+LINKS = {"link": "real", "real/in": "../real/f", "real/dangling": "nowhere"}
+
+
+def write(root: Path, project: str, base: str) -> None:
+    def filled(text: str) -> str:
+        return text.replace("@P@", project).replace("@B@", base)
+
+    for name, text in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(filled(text).encode())
+    for name, to in LINKS.items():
+        (root / name).symlink_to(to)
+    lines = [
+        f"name: {project}",
+        "x-common: &common {context: arguments, args: &args {A: anchored, B: kept}}",
+        "include: [{path: part/compose.yaml, project_directory: ., env_file: part/own.env}]",
+        "secrets:\n  from-file: {file: './secret file'}\n  from-env: {environment: SECRET_ENV}",
+        "  from-dotenv: {environment: DOT_SECRET}",
+        "configs: {inline: {content: 'x'}}",
+        "services:",
+        "  later: {profiles: [off], build: {dockerfile_inline: 'FROM none'}}",
+    ]
+    for name, (_, section) in SHAPES.items():
+        if section:
+            text = section if section.startswith("{") else f"{{{section}}}"
+            lines.append(f'  "{name}": {filled(text)}')
+    (root / "compose.yaml").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+@pytest.fixture(scope="module", params=["installed", "newest"])
+def built(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """What compose's build and ours made of the project: by service, ours and theirs."""
+    project = f"shapes{secrets.token_hex(3)}"
+    root = tmp_path_factory.mktemp("shapes") / "tree"
+    write(root, project, base_images.get("debian:bookworm-slim", "debian:bookworm-slim"))
+    env: dict[str, str | None] = {"CI": None, "XDG_STATE_HOME": str(root.parent / "state"), "COMPOSE_PROFILES": "p"}
+    env |= {"FROM_ENV": "of the environment", "EMPTY_ENV": "", "SECRET_ENV": "of the environment"}
+    if request.param == "newest":
+        env["DOCKER_CONFIG"] = str(newer_plugins.config())
+        # compose 2.40 builds all at once, whatever depends on what: the image has to be there before
+        process.ok(["docker", "compose", "build", "onbuild"], root, env)
+    model = json.loads(process.ok(["docker", "compose", "config", "--format", "json"], root, env).out)
+    names = {n: s.get("image", f"{project}-{n}") for n, s in model["services"].items()}
+    images = [*names.values(), *(t for s in model["services"].values() for t in s["build"].get("tags", ()))]
+    assert sorted(names) == sorted(SHAPES)
+    try:
+        process.ok(["docker", "compose", "build"], root, env)
+        theirs = built_images.facts(images, root, env)
+        process.run(["docker", "image", "rm", "-f", *images], root)
+        process.ok([process.BIN / "invoke", "build"], root, env)
+        ours = built_images.facts(images, root, env)
+        yield {"names": names, "ours": ours, "theirs": theirs, "newest": request.param == "newest"}
+    finally:
+        process.run(["docker", "image", "rm", "-f", *images], root)
+
+
+@pytest.mark.parametrize("service", SHAPES)
+def test_an_image_is_the_one_that_compose_makes(built: dict[str, Any], service: str) -> None:
+    image = built["names"][service]
+    if built["newest"] and service == "dotted.name":  # to compose 2.40 both are dotted_name, and it builds only one
+        assert image not in built["theirs"]
+        return
+    assert image in built["theirs"], "compose made none"
+    assert built_images.difference(built["ours"][image], built["theirs"][image]) == []
+
+
+def test_all_names_are_those_that_compose_gives(built: dict[str, Any]) -> None:
+    lost = {built["names"]["dotted.name"]} if built["newest"] else set()
+    assert built["ours"].keys() - lost == built["theirs"].keys()
+
+
+#: What compose refuses or fails at: the service's section, the exit code, and words of the message.
+REFUSED: dict[str, tuple[str, int, str]] = {
+    "context-missing": ("build: ./gone", 9, "The build context of the service 'a' cannot be read"),
+    "context-file": ("build: ./more/m", 9, "it is not a directory"),
+    "dockerfile-directory": ("build: {context: ., dockerfile: more}", 9, "it is not a file"),
+    "target": ("build: {context: app, target: nope}", 21, 'first step: target stage "nope" could not be found'),
+    "empty": ("build: {context: app, dockerfile: Empty}", 21, "first step: the Dockerfile cannot be empty"),
+    "words": ("build: {context: app, dockerfile: Fails}", 21, "The step failed: [2/2] RUN echo 'error: odd'"),
+    "no-program": ("build: {context: app, dockerfile: NoNpm}", 21, "The step failed: [2/2] RUN npm ci"),
+    "upper-case": ("{image: App, build: app}", 21, "repository name must be lowercase"),
+    "no-key": ("build: {context: app, ssh: [k=./more/m]}", 21, "ssh: no key found"),
+    "unknown": ("build: {context: app, dockerfil: x}", 6, "Additional property dockerfil is not allowed"),
+    "entitled": ("build: {context: app, privileged: true}", 21, "security.insecure is not allowed"),
+}
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory, base_images: Mapping[str, str]) -> Path:
+    root = tmp_path_factory.mktemp("refused") / "tree"
+    base = base_images.get("debian:bookworm-slim", "debian:bookworm-slim")
+    write(root, f"refused{secrets.token_hex(3)}", base)
+    (root / "app/Empty").touch()
+    (root / "app/Fails").write_text(f"FROM {base}\nRUN echo 'error: odd' >&2; exit 3\n")
+    (root / "app/NoNpm").write_text(f"FROM {base}\nRUN npm ci\n")
+    return root
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_compose_fails_at_fails_with_its_cause(refusing: Path, name: str) -> None:
+    section, code, words = REFUSED[name]
+    text = section if section.startswith("{") else f"{{{section}}}"
+    (refusing / "refused.yaml").write_text(f"name: shapes-refused\nservices:\n  a: {text}\n")
+    env: dict[str, str | None] = {"CI": None, "XDG_STATE_HOME": str(refusing.parent / "state")}
+    env["BUILDKIT_TASKS_PROJECT_COMPOSE_FILE"] = "refused.yaml"
+    assert process.run(["docker", "compose", "-f", "refused.yaml", "build"], refusing, env).code != 0
+    done = process.run([process.BIN / "invoke", "build"], refusing, env)
+    assert done.code == code, done.err
+    assert words in done.err
+    for wrong in ("does not compile", "toolchain image", "This is a bug"):
+        assert wrong not in done.err
+
+
+def test_an_env_file_that_is_missing_stops_the_stack_and_not_the_build(tmp_path: Path) -> None:
+    root = tmp_path / "tree"
+    root.mkdir()
+    (root / "tasks.py").write_text(TASKS)
+    image = f"shapes-env/{secrets.token_hex(3)}"
+    service = f"{{image: {image}, env_file: gone.env, build: {{dockerfile_inline: FROM scratch}}}}"
+    (root / "compose.yaml").write_text(f"name: shapes-env\nservices:\n  a: {service}\n")
+    env: dict[str, str | None] = {"CI": None, "XDG_STATE_HOME": str(tmp_path / "state")}
+    try:
+        process.ok(["docker", "compose", "build"], root, env)
+        done = process.ok([process.BIN / "invoke", "build"], root, env)
+        assert f"the env file {root}/gone.env is missing" in done.err
+        assert process.run([process.BIN / "invoke", "up"], root, env).code != 0
+    finally:
+        process.run(["docker", "image", "rm", "-f", image], root)
+
+
+def test_an_image_of_another_service_that_was_not_built_is_named(refusing: Path) -> None:
+    services = """
+        services:
+          lower: {image: shapes/never-built, build: {dockerfile_inline: 'FROM scratch'}}
+          upper: {build: {dockerfile_inline: 'FROM shapes/never-built:latest'}}
+    """
+    (refusing / "refused.yaml").write_text("name: shapes-refused\n" + textwrap.dedent(services))
+    env: dict[str, str | None] = {"CI": None, "XDG_STATE_HOME": str(refusing.parent / "state")}
+    env["BUILDKIT_TASKS_PROJECT_COMPOSE_FILE"] = "refused.yaml"
+    done = process.run([process.BIN / "invoke", "build", "--service", "upper"], refusing, env)
+    assert done.code == 19
+    assert "shapes/never-built is the image of the service lower, which was not built yet" in done.err
+    assert "invoke build --service lower,upper" in done.err
