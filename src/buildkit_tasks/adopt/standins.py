@@ -1,4 +1,4 @@
-"""Whether the images that a repository's Dockerfiles start from can be had here; if not, which ones to use instead."""
+"""Whether the images that a repository's Dockerfiles start from are available here; if not, which ones to use instead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODES = ("auto", "keep", "bookworm")
 def apply(session: Session, finding: Finding, mode: str) -> tuple[Finding, str]:
     """The finding on the images that `mode` asks for, and what was decided: keep or bookworm.
 
-    `auto` keeps the images of the Dockerfiles unless one cannot be had here and Debian's would do in its place.
+    `auto` keeps the images of the Dockerfiles unless one is not available here and Debian's would do in its place.
     """
     if mode == "keep":
         return finding, "keep"
