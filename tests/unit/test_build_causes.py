@@ -127,3 +127,21 @@ def test_errors_of_the_code_are_not_taken_for_something_missing(line: str) -> No
 def test_each_thing_once() -> None:
     line = "  The system library `alsa` required by crate `alsa-sys` was not found."
     assert len(causes.find([line, line, "  is `cmake` not installed?"])) == 2
+
+
+TOO_OLD = (
+    "error[E0282]: type annotations needed for `Box<_>`",
+    "  --> /usr/local/cargo/registry/src/index.crates.io-1949cf8c6b5b557f/time-0.3.22/src/parse/mod.rs:83:9",
+    "error: could not compile `time` (lib) due to 1 previous error",
+)
+
+
+def test_a_dependency_that_the_compiler_rejects_is_not_the_user_s_code() -> None:
+    (found,) = causes.find(TOO_OLD)
+    assert found.message == "The dependency time 0.3.22 does not compile with the compiler of the toolchain image."
+    assert found.hint.startswith("cargo update -p time ")
+
+
+def test_an_error_of_the_user_s_code_may_point_into_a_dependency() -> None:
+    log = ["error[E0277]: the trait bound is not satisfied", "  --> src/main.rs:3:5", TOO_OLD[1]]
+    assert causes.find([*log, 'error: could not compile `app` (bin "app") due to 1 previous error']) == ()

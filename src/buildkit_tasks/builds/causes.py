@@ -217,9 +217,28 @@ RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], Lack]], ...] 
 )
 
 
+_STOPPED = re.compile(r"^(?:#\d+ [\d.]+ )?error: could not compile `([\w-]+)`")
+_DEPENDENCY = re.compile(r"--> \S*/registry/src/[^/]+/([\w-]+?)-(\d+\.[\w.+-]*)/")
+
+
+def _dependencies(log: Sequence[str]) -> tuple[Lack, ...]:
+    """Crates of a registry that this compiler rejects: not the user's code, and no edit of it helps."""
+    stopped = {match[1]: line for line in log for match in [_STOPPED.search(line)] if match}
+    named = {(m[1], m[2]) for line in log for m in [_DEPENDENCY.search(line)] if m and m[1] in stopped}
+    return tuple(
+        Lack(
+            f"The dependency {name} {version} does not compile with the compiler of the toolchain image.",
+            stopped[name].strip(),
+            f"cargo update -p {name}    (a newer {name}; commit Cargo.lock), or `ARG RUST_IMAGE=` at the top of the "
+            "Dockerfile with the version of Rust that it was written for; build again",
+        )
+        for name, version in sorted(named)
+    )
+
+
 def find(log: Sequence[str]) -> tuple[Lack, ...]:
     """What a step lacked, each thing once, in the order of the log."""
-    found: dict[tuple[str, str], Lack] = {}
+    found = {(lack.message, lack.hint): lack for lack in _dependencies(log)}
     for line in log:
         for pattern, make in RULES:
             match = pattern.search(line)
