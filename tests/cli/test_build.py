@@ -288,3 +288,11 @@ def test_static_is_refused_where_it_would_do_nothing(bench: Bench) -> None:
     done = bench.invoke("build")
     assert done.code == 4
     assert "has no `ARG STATIC`" in done.err
+
+
+@pytest.mark.parametrize("flag", ["--service=", "--service=,", "--service=api,,worker", "--platform=", "--platform= "])
+def test_a_flag_with_an_empty_name_is_not_taken_for_the_default(bench: Bench, flag: str) -> None:
+    done = bench.invoke("build", flag)
+    assert done.code == 33, done.all
+    assert "has an empty name" in done.err
+    assert not [call for call in bench.calls if "bake" in call["argv"]]
