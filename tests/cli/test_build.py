@@ -235,6 +235,20 @@ def test_secrets_of_dotenv_reach_no_screen_and_no_argv(bench: Bench) -> None:
     assert "correct-horse" not in json.dumps(bench.calls)
 
 
+def test_a_build_argument_from_dotenv_is_not_printed_by_the_plan_but_reaches_the_build(bench: Bench) -> None:
+    (bench.root / ".env").write_text("TOKEN=correct-horse\nPROFILE=release\n")
+    (bench.root / ".env.example").write_text("TOKEN=\nPROFILE=release\n")
+    api = service(bench.root, "api")
+    api["build"]["args"] |= {"NPM": "//npm.example/:_authToken=correct-horse", "GIT": "https://me:pw1@git.example/x"}
+    bench.reply("config --format json", stdout=json.dumps({"name": "shop", "services": {"api": api}}))
+    done = bench.invoke("build", "--plan", "--json")
+    args = json.loads(done.out)["plan"]["bake"]["target"]["api"]["args"]
+    assert (args["NPM"], args["GIT"]) == ("//npm.example/:_authToken=***", "https://***@git.example/x")
+    assert args["PROFILE"] == "release"  # .env.example shows it anyway
+    assert bench.invoke("build").code == 0
+    assert json.loads(bench.call("bake")["stdin"])["target"]["api"]["args"]["NPM"].endswith("correct-horse")
+
+
 CROSS = "FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS compile"
 
 
