@@ -73,6 +73,12 @@ def bench_sync(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_unchanged(session: nox.Session) -> None:
+    """What a build with nothing to do costs, beside `docker compose build` (seconds, once everything is compiled)."""
+    session.run("python", "-m", "tests.bench.unchanged", *session.posargs)
+
+
+@nox.session
 def bench_platforms(session: nox.Session) -> None:
     """What arm64 costs beside amd64, cold and after an edit, and under QEMU (about 20 minutes, idle; root)."""
     session.run("python", "-m", "tests.bench.platforms", *session.posargs)
@@ -117,6 +123,13 @@ def builders(session: nox.Session) -> None:
     """BuildKit's image compiled here, real build nodes with mTLS, and `invoke builder` on them (five minutes)."""
     files = ("tests/engine/test_buildkit_image.py", "tests/engine/test_builders.py")
     session.run("pytest", "-q", "-s", "-m", "slow", *files, *session.posargs)
+
+
+@nox.session
+def adopt(session: nox.Session) -> None:
+    """Every shape of repository adopted, built, edited, started, left; every remedy followed; the wheel on its own."""
+    files = ("tests/engine/test_adopt.py", "tests/engine/test_adopt_remedies.py", "tests/engine/test_adopt_wheel.py")
+    session.run("pytest", "-q", "-s", "-m", "slow", "--durations=20", *files, *session.posargs)
 
 
 @nox.session

@@ -96,8 +96,7 @@ fn main() {
 fn build(places: Places) -> Outcome<()> {
     let mut step = Step::open(places, Environment::of_the_step())?;
     step.check_source()?;
-    step.prefer_mold();
-    step.choose_target()?;
+    step.obey_the_configuration()?;
     step.choose_base()?;
     let workspace = step.ask_for_the_workspace()?;
     let tree = step.sync()?;
@@ -187,6 +186,7 @@ const HIDDEN: &[&str] = &[
     "SOURCE",
     "CACHE_SCOPE",
     "REBUILD",
+    "STRICT_TOOLCHAIN",
     "HOSTNAME",
     "OLDPWD",
     "CARGO_INCREMENTAL",
@@ -316,25 +316,72 @@ impl Toolchain {
     }
 
     /// rustup obeys a file in the sources. Then only the compiler itself knows which one it is, and cargo's memory of its
-    /// answers, which goes by path and time, is switched off.
+    /// answers, which goes by path and time, is switched off. An image without rustup cannot obey: that is never silent.
     fn obey_the_sources(&mut self, context: &Path, source: &Name, environment: &mut Environment) -> Outcome<()> {
         let mut directory = Some(source.clone());
         while let Some(name) = directory {
-            let place = name.below(context);
-            if exists(&place.join("rust-toolchain.toml"))? || exists(&place.join("rust-toolchain"))? {
+            for file in ["rust-toolchain", "rust-toolchain.toml"].map(|file| name.join(file)) {
+                let place = file.below(context);
+                let text = match fs::metadata(&place) {
+                    Ok(found) if found.is_file() => fs::read(&place).doing("read", &place)?,
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(error).doing("look at", &place)
+                    }
+                    _ => continue,
+                };
                 let version = output(
-                    Command::new("rustc").arg("-vV").current_dir(&place).env_clear().envs(environment.0.clone()),
+                    Command::new("rustc")
+                        .arg("-vV")
+                        .current_dir(name.below(context))
+                        .env_clear()
+                        .envs(environment.0.clone()),
                 )?;
                 let version = version.trim_end_matches('\n');
                 self.rustc = version.lines().next().unwrap_or_default().into();
                 self.key = format!("{}-{}", self.key, &hex(&sha256(format!("{}\n", version).as_bytes()))[..8]);
                 environment.set("CARGO_CACHE_RUSTC_INFO", "0");
-                break;
+                return self.check_the_choice(&file, &String::from_utf8_lossy(&text), environment);
             }
             directory = name.parent();
         }
         Ok(())
     }
+
+    fn check_the_choice(&self, file: &Name, text: &str, environment: &Environment) -> Outcome<()> {
+        let path = environment.raw("PATH").unwrap_or_default();
+        let rustup = std::env::split_paths(path).any(|directory| directory.join("rustup").exists());
+        let asked = chosen_toolchain(text);
+        if rustup || self.is(&asked) {
+            return Ok(());
+        }
+        let text = format!("{} asks for {}, but the toolchain image has no rustup and {}", file, asked, self.rustc);
+        match environment.or("STRICT_TOOLCHAIN", "0").as_str() {
+            "0" | "false" => say(&format!("warning: {}", text)),
+            _ => return Err(failure(&format!("{}: set RUST_IMAGE to an image that has it", text))),
+        }
+        Ok(())
+    }
+
+    /// Whether this is the toolchain of that name, as far as its version shows.
+    fn is(&self, asked: &str) -> bool {
+        let version = self.rustc.split(' ').nth(1).unwrap_or_default();
+        let asked = asked.strip_suffix(&format!("-{}", self.host)).unwrap_or(asked);
+        match asked {
+            "" => true,
+            "stable" => !version.is_empty() && !version.contains('-'),
+            _ => version == asked || version.starts_with(&format!("{}.", asked)),
+        }
+    }
+}
+
+/// What a `rust-toolchain` file names: all of it, or its `channel` or `path` if it is TOML.
+fn chosen_toolchain(text: &str) -> String {
+    if !text.contains('[') {
+        return text.trim().into();
+    }
+    let value = |line: &str| line.split(|c| c == '"' || c == '\'').nth(1).unwrap_or_default().to_string();
+    let key = |line: &&str| matches!(line.split('=').next().map(str::trim), Some("channel" | "path"));
+    text.lines().find(key).map(value).unwrap_or_default()
 }
 
 /// The identity of the toolchain, as the lines of `/toolchain.key`. It is made of the bytes that can take part in a
@@ -415,10 +462,56 @@ impl Step {
         Err(failure(&format!("there is no {} in the build context: {}", manifest, why)))
     }
 
+    /// Variables that this program sets, and what the user's cargo configuration says about the same: the latter holds.
+    /// cargo lets a variable win over its files without a word, so the files are asked before one is set.
+    fn obey_the_configuration(&mut self) -> Outcome<()> {
+        let cross = String::from_utf8_lossy(&read_if_there(&self.places.cross)?.unwrap_or_default()).into_owned();
+        let matters = !cross.is_empty() || !self.environment.or("STATIC", "").is_empty();
+        let config = Config(self.cargo_config(matters)?);
+        self.prefer_mold(&config);
+        self.cross_compile(&cross, &config);
+        self.link_statically(&config)?;
+        let asked = matches!(self.wanted.incremental.as_str(), "1" | "true");
+        if asked && config.at(&["build", "incremental"]) == Some(&Json::False) {
+            say("not incremental: cargo's configuration says build.incremental = false");
+            self.wanted.incremental = "0".into();
+        }
+        Ok(())
+    }
+
+    /// cargo's configuration files as cargo itself reads them: all directories, includes, its own merging. Nothing is
+    /// asked where there are none, or where nothing of them could matter.
+    fn cargo_config(&self, matters: bool) -> Outcome<Json> {
+        let mut places = vec![PathBuf::from("/.cargo"), self.cargo_home.clone()];
+        let mut above = Some(self.wanted.source.clone());
+        while let Some(directory) = above {
+            places.push(directory.join(".cargo").below(&self.places.context));
+            above = directory.parent();
+        }
+        let mut text = Vec::new();
+        for file in places.iter().flat_map(|place| [place.join("config.toml"), place.join("config")]) {
+            text.extend(read_if_there(&file)?.unwrap_or_default());
+        }
+        let text = String::from_utf8_lossy(&text);
+        let words = ["include", "incremental", "COMPILER_PATH"];
+        if text.is_empty() || !(matters || words.iter().any(|word| text.contains(word))) {
+            return Ok(Json::Other);
+        }
+        // a command that only nightly cargo has, or one that takes itself for it; what it prints is the same since 1.52
+        let words = ["-Zunstable-options", "config", "get", "--format", "json-value"];
+        let mut command = self.cargo(&self.wanted.source.below(&self.places.context), &words);
+        let done = command.env("RUSTC_BOOTSTRAP", "1").output().doing("start", Path::new("cargo"))?;
+        if !done.status.success() {
+            let _ = io::stderr().write_all(&done.stderr);
+            return Err(ended(done.status));
+        }
+        Json::parse(&done.stdout).ok_or_else(|| failure("cargo config printed no JSON"))
+    }
+
     /// A faster linker where the image has one, in the place of `ld` only: a linker or flag that the user configured wins.
-    fn prefer_mold(&mut self) {
+    fn prefer_mold(&mut self, config: &Config) {
         for directory in ["/usr/libexec/mold", "/usr/local/libexec/mold"] {
-            if Path::new(directory).join("ld").exists() {
+            if Path::new(directory).join("ld").exists() && config.at(&["env", "COMPILER_PATH"]).is_none() {
                 let before = self.environment.get("COMPILER_PATH").map_or(String::new(), |path| format!(":{}", path));
                 self.environment.set("COMPILER_PATH", &format!("{}{}", directory, before));
                 return;
@@ -426,25 +519,64 @@ impl Step {
         }
     }
 
-    /// What cargo compiles for, where that is not simply the machine it runs on: another platform, or a program without
-    /// shared libraries (STATIC: gnu or musl). Build scripts and proc macros stay the machine's own.
-    fn choose_target(&mut self) -> Outcome<()> {
-        for line in String::from_utf8_lossy(&read_if_there(&self.places.cross)?.unwrap_or_default()).lines() {
-            if let Some((name, value)) = line.split_once('=').filter(|(name, _)| self.environment.raw(name).is_none()) {
+    /// What cross.sh left for another platform. Variables of the image and the user's configuration win, except that a
+    /// `build.target` of another architecture would make an image of the wrong platform.
+    fn cross_compile(&mut self, cross: &str, config: &Config) {
+        let lines = || cross.lines().filter_map(|line| line.split_once('='));
+        let target = lines().find(|(name, _)| *name == "CARGO_BUILD_TARGET").map_or("", |(_, value)| value);
+        let architecture = |triple: &str| triple.split('-').next().map(String::from);
+        for (name, value) in lines() {
+            let linker = name.starts_with("CARGO_TARGET_") && name.ends_with("_LINKER");
+            let configured = match config.at(&["build", "target"]) {
+                Some(named) if name == "CARGO_BUILD_TARGET" => {
+                    let same = architecture(named.text()) == architecture(target);
+                    if !same {
+                        say(&format!(
+                            "compiles for {}: build.target of cargo's configuration is another platform",
+                            target
+                        ));
+                    }
+                    same
+                }
+                _ if linker => config.target_has(target, "linker") || config.any_cfg_has("linker"),
+                _ => config.at(&["env", name]).is_some(),
+            };
+            if configured && linker {
+                say(&format!("links for {} with the linker of cargo's configuration", target));
+            }
+            if !configured && self.environment.raw(name).is_none() {
                 self.environment.set(name, value);
             }
         }
+    }
+
+    /// STATIC: a program without shared libraries, of glibc (gnu) or musl. Build scripts and proc macros stay the machine's
+    /// own. The flag is added to the place that cargo would take flags from: cargo takes them from one only.
+    fn link_statically(&mut self, config: &Config) -> Outcome<()> {
         let kind = self.environment.or("STATIC", "");
-        let target = self.environment.or("CARGO_BUILD_TARGET", &self.toolchain.host);
+        let named = config.at(&["build", "target"]).filter(|_| self.environment.raw("CARGO_BUILD_TARGET").is_none());
+        let target = match (self.environment.get("CARGO_BUILD_TARGET"), named) {
+            (Some(target), _) => target,
+            (None, Some(named)) => named.text().to_string(),
+            (None, None) => self.toolchain.host.clone(),
+        };
+        let (front, library) = target.rsplit_once('-').unwrap_or((&target, ""));
         let triple = match kind.as_str() {
             "" => return Ok(()),
-            "gnu" => target,
-            "musl" => format!("{}-musl", target.rsplit_once('-').map_or(target.as_str(), |(front, _)| front)),
+            _ if named.is_some() && !library.starts_with(&kind) => {
+                let names = "build.target of cargo's configuration names another";
+                return Err(failure(&format!(
+                    "STATIC={} is for one target, and {}: leave one of them out",
+                    kind, names
+                )));
+            }
+            "gnu" => target.clone(),
+            "musl" => format!("{}-musl", front),
             other => return Err(failure(&format!("STATIC is gnu or musl, not '{}'", other))),
         };
+        let instead = "leave STATIC out and write -C target-feature=+crt-static there";
         for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
             if self.environment.raw(name).is_some() {
-                let instead = "leave STATIC out and write -C target-feature=+crt-static there";
                 return Err(failure(&format!("STATIC has no effect where {} is set: {}", name, instead)));
             }
         }
@@ -461,11 +593,59 @@ impl Step {
                 )));
             }
         }
-        let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", triple.to_uppercase().replace('-', "_"));
-        let before = self.environment.or(&flags, "");
-        self.environment.set(&flags, &format!("{} -C target-feature=+crt-static", before));
+        let of_target = format!("CARGO_TARGET_{}_RUSTFLAGS", triple.to_uppercase().replace('-', "_"));
+        let has = |name: &str| !self.environment.or(name, "").trim().is_empty();
+        let in_target = has(&of_target) || config.target_has(&triple, "rustflags");
+        let in_build = has("CARGO_BUILD_RUSTFLAGS") || config.at(&["build", "rustflags"]).map_or(false, Json::says);
+        if in_build && !in_target && config.any_cfg_has("rustflags") {
+            return Err(failure(&format!(
+                "STATIC cannot join build.rustflags and target.'cfg(…)'.rustflags of cargo's configuration: {}",
+                instead
+            )));
+        }
+        let name = if in_build && !in_target { "CARGO_BUILD_RUSTFLAGS" } else { of_target.as_str() };
+        let before = self.environment.or(name, "");
+        if before.contains("-crt-static") || config.mentions("-crt-static") {
+            return Err(failure(&format!("STATIC={} contradicts the flag -crt-static of cargo's configuration", kind)));
+        }
+        self.environment.set(name, format!("{} -C target-feature=+crt-static", before).trim_start());
         self.environment.set("CARGO_BUILD_TARGET", &triple);
         Ok(())
+    }
+}
+
+/// cargo's configuration, without what comes from the environment.
+struct Config(Json);
+
+impl Config {
+    fn at(&self, path: &[&str]) -> Option<&Json> {
+        path.iter().try_fold(&self.0, |table, key| table.get(key))
+    }
+
+    fn target_has(&self, triple: &str, key: &str) -> bool {
+        self.at(&["target", triple, key]).map_or(false, Json::says)
+    }
+
+    /// Whether a `[target.'cfg(…)']` has a key: which ones apply, only cargo knows.
+    fn any_cfg_has(&self, key: &str) -> bool {
+        match self.at(&["target"]) {
+            Some(Json::Object(tables)) => {
+                tables.iter().any(|(name, table)| name.starts_with("cfg(") && table.get(key).map_or(false, Json::says))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether flags that may apply contain a word.
+    fn mentions(&self, word: &str) -> bool {
+        let mut tables = vec![self.at(&["build"])];
+        if let Some(Json::Object(targets)) = self.at(&["target"]) {
+            tables.extend(targets.iter().map(|(_, table)| Some(table)));
+        }
+        tables.into_iter().flatten().any(|table| {
+            table.field("rustflags").contains(word)
+                || table.list("rustflags").iter().any(|flag| flag.text().contains(word))
+        })
     }
 }
 
@@ -2031,6 +2211,11 @@ impl Json {
         }
     }
 
+    /// A text or list that is not empty.
+    fn says(&self) -> bool {
+        !self.text().trim().is_empty() || matches!(self, Json::List(items) if !items.is_empty())
+    }
+
     /// A field's items; none if it is not a list.
     fn list(&self, name: &str) -> &[Json] {
         match self.get(name) {
@@ -2266,6 +2451,15 @@ impl Sha256 {
     }
 
     fn compress(&mut self, blocks: &[u8]) {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1") {
+            // SAFETY: this processor has the instructions
+            return unsafe { compress_in_hardware(&mut self.state, blocks) };
+        }
+        self.compress_portably(blocks);
+    }
+
+    fn compress_portably(&mut self, blocks: &[u8]) {
         for block in blocks.chunks_exact(64) {
             let mut schedule = [0u32; 64];
             for (word, four) in schedule.iter_mut().zip(block.chunks_exact(4)) {
@@ -2299,6 +2493,40 @@ impl Sha256 {
             }
         }
     }
+}
+
+/// The same with the processor's own instructions for it, which take the state as ABEF and CDGH and do four rounds of a
+/// block at a time. Hashing is most of what `key` does, and was a third of a sync.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+unsafe fn compress_in_hardware(state: &mut [u32; 8], blocks: &[u8]) {
+    use std::arch::x86_64::*;
+    let bytes_of_words = _mm_set_epi64x(0x0c0d0e0f_08090a0b, 0x04050607_00010203);
+    let [a, b, c, d, e, f, g, h] = state.map(|word| word as i32);
+    let (mut abef, mut cdgh) = (_mm_set_epi32(a, b, e, f), _mm_set_epi32(c, d, g, h));
+    for block in blocks.chunks_exact(64) {
+        let before = (abef, cdgh);
+        let load = |at: usize| _mm_shuffle_epi8(_mm_loadu_si128(block[16 * at..].as_ptr().cast()), bytes_of_words);
+        let mut words = [load(0), load(1), load(2), load(3)];
+        for (four, constants) in ROUND.chunks_exact(4).enumerate() {
+            let now = four % 4;
+            if four >= 4 {
+                let [first, second, third, fourth] = [0, 1, 2, 3].map(|after| words[(now + after) % 4]);
+                let sum = _mm_add_epi32(_mm_sha256msg1_epu32(first, second), _mm_alignr_epi8::<4>(fourth, third));
+                words[now] = _mm_sha256msg2_epu32(sum, fourth);
+            }
+            let both = _mm_add_epi32(words[now], _mm_loadu_si128(constants.as_ptr().cast()));
+            cdgh = _mm_sha256rnds2_epu32(cdgh, abef, both);
+            abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32::<0x0e>(both));
+        }
+        abef = _mm_add_epi32(abef, before.0);
+        cdgh = _mm_add_epi32(cdgh, before.1);
+    }
+    let (mut front, mut back) = ([0u32; 4], [0u32; 4]);
+    _mm_storeu_si128(front.as_mut_ptr().cast(), abef);
+    _mm_storeu_si128(back.as_mut_ptr().cast(), cdgh);
+    let ([f, e, b, a], [h, g, d, c]) = (front, back);
+    *state = [a, b, c, d, e, f, g, h];
 }
 
 // ------------------------------------------------------------------------------------------------------------------ tests
@@ -2642,22 +2870,182 @@ mod tests {
         assert!(!left("1-old") && !left("1-old.used") && left("2-b") && left("2-c") && left("2-0123.used"));
     }
 
+    const FLAGS: &str = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS";
+
+    fn refused(site: &Site, variables: &[(&str, &str)]) -> String {
+        site.step_with(variables).obey_the_configuration().err().unwrap().text
+    }
+
     #[test]
     fn static_programs() {
         let site = Site::new();
         let mut step = site.step_with(&[("STATIC", "gnu")]);
-        step.choose_target().unwrap();
+        step.obey_the_configuration().unwrap();
         assert_eq!(step.environment.or("CARGO_BUILD_TARGET", ""), "x86_64-unknown-linux-gnu");
-        let flags = step.environment.or("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "");
-        assert_eq!(flags.trim(), "-C target-feature=+crt-static");
+        assert_eq!(step.environment.or(FLAGS, ""), "-C target-feature=+crt-static");
         for variables in [[("STATIC", "gnu"), ("RUSTFLAGS", "")], [("STATIC", "dynamic"), ("X", "")]] {
-            assert!(site.step_with(&variables).choose_target().err().unwrap().text.starts_with("STATIC "));
+            assert!(refused(&site, &variables).starts_with("STATIC "));
         }
         fs::write(site.0.join("cross.env"), "CARGO_BUILD_TARGET=aarch64-unknown-linux-gnu\nCC_x=gcc\n").unwrap();
         let mut step = site.step_with(&[("CC_x", "mine")]);
-        step.choose_target().unwrap();
+        step.obey_the_configuration().unwrap();
         assert_eq!(step.environment.or("CARGO_BUILD_TARGET", ""), "aarch64-unknown-linux-gnu");
         assert_eq!(step.environment.or("CC_x", ""), "mine");
+    }
+
+    /// What the real cargo needs, and a cache of its own.
+    fn for_cargo(site: &Site) -> Vec<(String, String)> {
+        let inherited =
+            ["PATH", "HOME", "RUSTUP_HOME"].iter().filter_map(|name| Some((*name, std::env::var(name).ok()?)));
+        let home = site.0.join("cargo").display().to_string();
+        inherited.map(|(name, value)| (name.to_string(), value)).chain([("CARGO_HOME".to_string(), home)]).collect()
+    }
+
+    /// A step with these variables, after it has asked the real cargo for its configuration.
+    fn configured(site: &Site, variables: &[(&str, &str)]) -> Outcome<Step> {
+        let inherited = for_cargo(site);
+        let all: Vec<(&str, &str)> =
+            inherited.iter().map(|(name, value)| (&name[..], &value[..])).chain(variables.iter().copied()).collect();
+        let mut step = site.step_with(&all);
+        step.cargo_home = site.0.join("cargo");
+        step.obey_the_configuration().map(|_| step)
+    }
+
+    /// The flags that the real cargo gives rustc for a crate.
+    fn flags_of_cargo(site: &Site, step: &Step) -> Vec<String> {
+        site.put("services/one/Cargo.toml", "[package]\nname = \"one\"\nversion = \"1.0.0\"\n[workspace]\n");
+        site.put("services/one/src/lib.rs", "");
+        let words = ["check", "-v", "--target", "x86_64-unknown-linux-gnu"];
+        let mut command = step.cargo(&site.0.join("context/services/one"), &words);
+        let done = command.env("CARGO_TARGET_DIR", site.0.join("checked")).output().unwrap();
+        remove(&site.0.join("checked")).unwrap();
+        // whether it compiles is another question: this machine may have no library for that target
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        let line = said.lines().find(|line| line.contains("--crate-name one")).unwrap_or_else(|| panic!("{}", said));
+        let words = line.trim_end_matches('`').split(' ').map(String::from);
+        words
+            .filter(|word| ["target-cpu", "target-feature", "opt-level=1"].iter().any(|key| word.contains(key)))
+            .collect()
+    }
+
+    #[test]
+    fn static_programs_keep_the_flags_of_cargos_configuration() {
+        let build = "[build]\nrustflags = [\"-C\", \"target-cpu=x86-64-v2\"]\n";
+        let build_text = "build.rustflags = \"-C target-cpu=x86-64-v2\"\n";
+        let target = "[target.x86_64-unknown-linux-gnu]\nrustflags = [\"-C\", \"opt-level=1\"]\n";
+        let cfg = "[target.'cfg(unix)']\nrustflags = [\"-C\", \"opt-level=1\"]\n";
+        let none = "[target.x86_64-unknown-linux-gnu]\nrustflags = []\n";
+        let (both, emptied) = ([build, target].concat(), [build, none].concat());
+        let by_variable = ("CARGO_BUILD_RUSTFLAGS", "-C target-cpu=x86-64");
+        for (text, variables) in [
+            (build, &[][..]),
+            (build_text, &[]),
+            (&emptied, &[]),
+            (&both, &[]),
+            (target, &[by_variable]),
+            (cfg, &[(FLAGS, "-C opt-level=1")]),
+            ("", &[by_variable]),
+        ] {
+            let site = Site::new();
+            site.put(if text == build { ".cargo/config" } else { "services/.cargo/config.toml" }, text);
+            let wanted = flags_of_cargo(&site, &configured(&site, variables).unwrap());
+            let found = configured(&site, &[&[("STATIC", "gnu")], variables].concat()).unwrap();
+            let (added, kept): (Vec<String>, Vec<String>) =
+                flags_of_cargo(&site, &found).into_iter().partition(|word| word.contains("crt-static"));
+            assert_eq!((kept, added.len()), (wanted, 1), "{:?} {:?}", text, variables);
+        }
+    }
+
+    #[test]
+    fn what_static_cannot_join_is_refused_by_name() {
+        let both = "[build]\nrustflags = \"-g\"\n[target.'cfg(windows)']\nrustflags = \"-g\"\n";
+        let opposite = "[target.'cfg(all())']\nrustflags = [\"-C\", \"target-feature=-crt-static\"]\n";
+        for (text, kind, named) in [
+            (both, "gnu", "build.rustflags and target.'cfg(…)'.rustflags"),
+            (opposite, "gnu", "-crt-static"),
+            ("build.target = \"x86_64-unknown-linux-gnu\"\n", "musl", "build.target"),
+            ("build.target = \"x86_64-unknown-linux-musl\"\n", "gnu", "build.target"),
+        ] {
+            let site = Site::new();
+            site.put("services/.cargo/config.toml", text);
+            let failure = configured(&site, &[("STATIC", kind)]).err().unwrap();
+            assert!(failure.text.contains(named), "{}", failure.text);
+        }
+        let site = Site::new();
+        site.put("services/.cargo/config.toml", "build = [\n");
+        assert_ne!(configured(&site, &[("STATIC", "gnu")]).err().unwrap().code, 0);
+    }
+
+    #[test]
+    fn the_users_configuration_outdoes_what_is_set_for_another_platform() {
+        let (linker, target) = ("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "CARGO_BUILD_TARGET");
+        let cross = format!("{}=aarch64-unknown-linux-gnu\n{}=gcc\nCC_a=gcc\nAR_a=ar\n", target, linker);
+        let set_with = |text: &str| {
+            let site = Site::new();
+            fs::write(site.0.join("cross.env"), &cross).unwrap();
+            site.put(".cargo/config.toml", text);
+            let step = configured(&site, &[]).unwrap();
+            let mut set: Vec<&str> = [target, linker, "CC_a", "AR_a"]
+                .into_iter()
+                .filter(|name| step.environment.raw(name).is_some())
+                .collect();
+            set.sort_unstable();
+            set.join(" ").replace(linker, "LINKER").replace(target, "TARGET")
+        };
+        assert_eq!(set_with("[build]\njobs = 1\n"), "AR_a TARGET LINKER CC_a");
+        assert_eq!(set_with("[env]\nCC_a = \"clang\"\n"), "AR_a TARGET LINKER");
+        assert_eq!(set_with("[target.aarch64-unknown-linux-gnu]\nlinker = \"clang\"\n"), "AR_a TARGET CC_a");
+        assert_eq!(set_with("[target.'cfg(unix)']\nlinker = \"clang\"\n"), "AR_a TARGET CC_a");
+        assert_eq!(set_with("[target.x86_64-unknown-linux-gnu]\nlinker = \"clang\"\n"), "AR_a TARGET LINKER CC_a");
+        assert_eq!(set_with("build.target = \"aarch64-unknown-linux-musl\"\n"), "AR_a LINKER CC_a");
+        assert_eq!(set_with("build.target = \"x86_64-unknown-linux-gnu\"\n"), "AR_a TARGET LINKER CC_a");
+    }
+
+    #[test]
+    fn incremental_is_off_where_the_configuration_says_so() {
+        let incremental = |text: &str, asked: &str| {
+            let site = Site::new();
+            site.put("services/.cargo/config.toml", text);
+            configured(&site, &[("CARGO_INCREMENTAL", asked)]).unwrap().wanted.incremental
+        };
+        assert_eq!(incremental("[build]\nincremental = false\n", "1"), "0");
+        assert_eq!(incremental("[build]\nincremental = true\n", "1"), "1");
+        assert_eq!(incremental("[build]\njobs = 1\n", "1"), "1");
+        assert_eq!(incremental("[build]\nincremental = true\n", "0"), "0"); // for what ships, by the Dockerfile
+    }
+
+    #[test]
+    fn a_toolchain_that_the_image_does_not_have_is_named() {
+        let toolchain =
+            |rustc: &str| Toolchain { key: "0".into(), rustc: rustc.into(), host: "x86_64-unknown-linux-gnu".into() };
+        let stable = toolchain("rustc 1.85.0 (4d91de4e4 2025-02-17)");
+        for (text, obeyed) in [
+            ("1.85.0\n", true),
+            ("1.85", true),
+            ("stable\n", true),
+            ("1.8", false),
+            ("nightly-2026-01-01", false),
+            ("[toolchain]\nchannel = \"1.85\" # pinned\ncomponents = [\"rustfmt\"]\n", true),
+            ("[toolchain]\nchannel='1.85.0-x86_64-unknown-linux-gnu'\n", true),
+            ("[toolchain]\nchannel = \"1.84.1\"\n", false),
+            ("[toolchain]\npath = \"/opt/mine\"\n", false),
+            ("[toolchain]\ncomponents = [\"rustfmt\"]\n", true),
+        ] {
+            assert_eq!(stable.is(&chosen_toolchain(text)), obeyed, "{}", text);
+        }
+        assert!(!toolchain("rustc 1.86.0-nightly (x)").is("stable"));
+        let site = Site::new();
+        let with = |path: &str, strict: &str| {
+            let environment =
+                [("PATH", path), ("STRICT_TOOLCHAIN", strict)].map(|(name, value)| (name.into(), value.into()));
+            stable.check_the_choice(&Name(b"rust-toolchain".to_vec()), "1.84", &Environment(environment.to_vec()))
+        };
+        let bin = site.0.join("out").display().to_string();
+        assert!(with(&bin, "").is_ok());
+        let text = with(&bin, "1").err().unwrap().text;
+        assert!(text.contains("rust-toolchain asks for 1.84") && text.contains("rustc 1.85.0"), "{}", text);
+        fs::write(site.0.join("out/rustup"), "").unwrap();
+        assert!(with(&format!("/nowhere:{}", bin), "1").is_ok());
     }
 
     fn selection(variables: &[(&str, &str)]) -> Outcome<String> {
@@ -2827,6 +3215,13 @@ mod tests {
             digest.update(&text[cut..2 * cut]);
             digest.update(&text[2 * cut..]);
             assert_eq!(digest.finish(), sha256(&text));
+        }
+        // with the processor's own instructions, where it has them, and without
+        let (mut one, mut other) = (Sha256::new(), Sha256::new());
+        for blocks in [&text[..64], &text[64..960], &text[..0], &text[1..129]] {
+            one.compress(blocks);
+            other.compress_portably(blocks);
+            assert_eq!(one.state, other.state);
         }
         assert_eq!(unhex(hex(&sha256(b"abc")).as_bytes()), Some(sha256(b"abc")));
         assert_eq!((unhex(b"ab"), unhex("x".repeat(64).as_bytes())), (None, None));

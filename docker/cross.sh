@@ -1,6 +1,9 @@
 #!/bin/sh
-# cross.sh: makes the toolchain able to compile for another platform. Only builds for another platform need it: where there
-# are none, this file and its RUN in the Dockerfile may go.
+# cross.sh: installs the toolchain that the repository chooses by a file, and what it takes to compile for another platform.
+# Where there is neither, this file, its RUN and the stage `choice` in the Dockerfile may go.
+#
+# A rust-toolchain.toml (or rust-toolchain) is rustup's to obey: installed here, it is in a layer, and compile steps download
+# nothing. /choice/source stands for the workspace's directory, /choice for the top of the build context.
 #
 # The C cross compiler comes from Debian's packages, Rust's standard library from rustup where the image has it, from Debian
 # where rustc does. Nothing already present is downloaded. CROSS_PACKAGES: development packages to have for the target as
@@ -28,6 +31,15 @@ add_packages() {
     find /var/lib/apt/lists /var/log -type f -delete
 }
 
+if [ -d /choice/source ]; then cd /choice/source; fi
+if command -v rustup > /dev/null; then
+    for file in rust-toolchain rust-toolchain.toml ../rust-toolchain ../rust-toolchain.toml; do
+        [ -f "$file" ] || continue
+        # before 1.28 rustup cannot be asked for what a file names: any use of rustc installs it
+        rustup toolchain install 2> /dev/null || rustc --version
+        break
+    done
+fi
 # a builder without BuildKit sets neither
 [ "${TARGETARCH:-}" != "${BUILDARCH:-}" ] || exit 0
 case $TARGETARCH in

@@ -8,6 +8,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Bench, log, service, solve
 from tests.support import process
 
@@ -207,7 +209,11 @@ def test_no_docker_at_all(bench: Bench) -> None:
     assert "invoke engine.install" in done.err
 
 
-def test_ctrl_c_reaches_buildx_and_ends_with_130(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "name"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "hung-up")],
+)
+def test_a_signal_that_ends_us_reaches_buildx(bench: Bench, number: int, code: int, name: str) -> None:
     bench.reply("buildx bake", wait=True)
     running = process.start([process.BIN / "invoke", "build"], bench.root, bench.environment())
     deadline = time.monotonic() + 20
@@ -215,11 +221,11 @@ def test_ctrl_c_reaches_buildx_and_ends_with_130(bench: Bench) -> None:
         assert running.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.kill(running.pid, signal.SIGINT)
+    os.kill(running.pid, number)
     _, err = running.communicate(timeout=20)
-    assert running.returncode == 130
+    assert running.returncode == code
     assert (bench.place / "interrupted").exists()
-    assert "error[interrupted]" in err
+    assert f"error[{name}]" in err
 
 
 def test_secrets_of_dotenv_reach_no_screen_and_no_argv(bench: Bench) -> None:

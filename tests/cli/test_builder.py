@@ -310,3 +310,32 @@ def test_certificates_are_kept_from_others_and_never_overwritten(bench: Bench) -
     assert key.read_bytes() == before
     assert (place / "10.0.0.2/ca.pem").read_bytes() == (place / "authority/ca.pem").read_bytes()
     assert "PRIVATE" not in first.all + second.all
+
+
+@pytest.mark.parametrize("host", ["../../x", "authority", "Client", "a/b", "a b", "", "-a", "x" * 300, "a..b", "*"])
+def test_a_certificate_is_only_made_for_a_host_and_inside_its_directory(bench: Bench, host: str) -> None:
+    done = bench.invoke("builder.certificates", "--host", host, "--out", "farm/pki")
+    assert done.code == 33, done.all
+    assert "is not a host name or an address" in done.err
+    assert not (bench.root / "farm").exists()
+
+
+def test_a_certificate_that_exists_stays_and_its_expiry_is_printed(bench: Bench) -> None:
+    words = (
+        "builder.certificates",
+        "--host",
+        "10.0.0.7",
+        "--host",
+        "fd00::7",
+        "--host",
+        "node.example",
+        "--out",
+        "pki",
+    )
+    assert bench.invoke(*words).code == 0
+    before = {p: p.read_bytes() for p in (bench.root / "pki").rglob("*.pem")}
+    assert {p.parent.name for p in before} == {"authority", "client", "10.0.0.7", "fd00__7", "node.example"}
+    done = bench.invoke(*words)
+    assert done.code == 0
+    assert "client exists and stays; valid until 20" in done.err
+    assert {p: p.read_bytes() for p in (bench.root / "pki").rglob("*.pem")} == before

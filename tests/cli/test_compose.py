@@ -85,13 +85,21 @@ def test_a_service_of_a_profile_is_there_when_it_is_named(bench: Bench) -> None:
     assert bench.invoke("build", "--service", "latr").code == 7
 
 
-def test_the_extension_of_bake_comes_from_compose_s_yaml(bench: Bench) -> None:
+@pytest.mark.parametrize("text", ["x-bake: {}", "include: [more.yaml]", '"x\\u002dbake": {}'])
+def test_the_extension_of_bake_comes_from_compose_s_yaml(bench: Bench, text: str) -> None:
     services(bench, web=node(bench))
+    (bench.root / "compose.yaml").write_text(f"name: shop\n{text}\n")
     yaml = "services:\n  web:\n    build:\n      context: .\n      x-bake:\n        tags: ['shop/more:$$1']\n"
     bench.replies.append({"match": "compose config", "stdout": yaml})
     services(bench, web=node(bench))
     assert bench.invoke("build").code == 0
     assert json.loads(bench.call("bake")["stdin"])["target"]["web"]["tags"] == ["shop-web", "shop/more:$1"]
+
+
+def test_compose_is_asked_once_where_no_file_can_have_an_extension(bench: Bench) -> None:
+    assert bench.invoke("build").code == 0
+    asked = [call["argv"] for call in bench.calls if "config" in call["argv"]]
+    assert asked == [["compose", "config", "--format", "json"]]
 
 
 @pytest.mark.parametrize(

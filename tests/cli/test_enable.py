@@ -218,3 +218,17 @@ def test_env_serves_one_session(ready: Bench, shell: str) -> None:
         ready.environment(),
     )
     assert (done.code, done.out) == (0, "11\n"), done.err
+
+
+def test_a_line_added_while_the_question_waits_is_kept(ready: Bench) -> None:
+    path = rc(ready, "bash", b"export A=1\n")
+    env = {**process.environment(ready.environment()), "TERM": "xterm"}
+    asked = pexpect.spawn(str(process.BIN / "invoke"), ["enable-buildkit"], cwd=str(ready.root), env=env, timeout=30)
+    asked.expect_exact("[y/N]")
+    path.write_bytes(b"export A=1\nexport B=2\n")
+    asked.sendline("y")
+    asked.expect(pexpect.EOF)
+    asked.close()
+    assert asked.exitstatus == 39
+    assert "was changed by another program" in str(asked.before)
+    assert path.read_bytes() == b"export A=1\nexport B=2\n"

@@ -171,7 +171,7 @@ def contexts(done: process.Done) -> dict[str, str]:
 
 
 def test_an_image_is_present_for_the_platforms_it_has(bench: Bench) -> None:
-    """Held for arm64 alone it is no image for the engine's own builds; what stands in for those is not for arm64."""
+    """Held for arm64 alone, builds of the engine itself do not use it; what stands in for those is not for arm64."""
     found = contexts(for_arm(bench, "debian:bookworm-slim linux/arm64"))
     assert found == {"debian:bookworm-slim::linux/arm64": "docker-image://debian:bookworm-slim"}
 

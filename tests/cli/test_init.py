@@ -283,3 +283,50 @@ def test_the_command_line_has_our_name_and_version() -> None:
     done = process.run([process.BIN / "buildkit-tasks", "--version"], Path("/"))
     assert done.out.startswith("buildkit-tasks 0.")
     assert process.run([process.BIN / "python", "-m", "buildkit_tasks", "--version"], Path("/")).out == done.out
+
+
+def test_images_that_no_registry_gives_are_put_on_debian_unless_they_are_to_be_kept(shape: Repository) -> None:
+    path = shape.root / "Dockerfile"
+    path.write_text(path.read_text().replace("debian:bookworm-slim", "debian:trixie-slim"))
+    shape.git("commit", "-qam", "two")
+    kept = shape.init("--dry-run", "--images", "keep")
+    assert "+ARG RUNTIME_IMAGE=debian:trixie-slim" in kept.out
+    shape.env["BUILDKIT_TASKS_IMAGES_OFFLINE"] = "always"  # as where nothing answers
+    done = shape.init("--yes")
+    assert done.code == 0, done.all
+    assert "note: images: no registry answers for debian:trixie-slim: compiled in rust:1-bookworm" in done.err
+    assert "+ARG RUNTIME_IMAGE=debian:bookworm-slim" in done.out
+    assert "nothing to change" in shape.init("--upgrade").err
+    done = shape.init("--upgrade", "--images", "keep", "--yes")
+    assert done.code == 0, done.all
+    assert "+ARG RUNTIME_IMAGE=debian:trixie-slim" in done.out
+    done = shape.init("--images", "nonsense")
+    assert done.code == 33
+    assert "--images is one of auto, keep, bookworm" in done.err
+
+
+def test_a_compose_file_without_a_rust_service_names_the_programs(shape: Repository) -> None:
+    (shape.root / "Dockerfile").unlink()
+    (shape.root / "docker-compose.yml").write_text("services:\n  db:\n    image: postgres:15\n")
+    shape.compose()
+    done = shape.init("--yes")
+    assert done.code == 60, done.all
+    assert "hint: buildkit-tasks init --add pantry    (adds a service for a program; there are: pantry)" in done.err
+    assert shape.init("--add", "pantry", "--yes").code == 0
+
+
+@pytest.mark.parametrize("shape", ["fleet"], indirect=True)
+def test_doctor_says_what_a_build_of_an_adopted_repository_would_lack(shape: Repository) -> None:
+    shape.env["XDG_STATE_HOME"] = str(shape.place / "state")
+    assert "adopted" not in shape.invoke("doctor").out
+    assert shape.init("--yes").code == 0
+    shape.compose()
+    done = shape.invoke("doctor")
+    assert re.search(r"ok +adopted +nothing that a build reads is missing", done.out), done.all
+    (shape.root / "words").mkdir()
+    (shape.root / "words/a.txt").write_text("a\n")
+    text = 'const A: &str = include_str!("../../../words/a.txt");\n'
+    (shape.root / "services/orders/src/more.rs").write_text(text)
+    done = shape.invoke("doctor")
+    assert "warn  adopted" in re.sub(r" +", "  ", done.out), done.out
+    assert "add the line `!words/a.txt`" in done.out

@@ -12,7 +12,7 @@ import pytest
 from buildkit_tasks.caches.clear import AT_ONCE
 from buildkit_tasks.caches.look import records
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import buildx, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.core.report import Report
@@ -72,7 +72,7 @@ def _tidy(session: Session, engine: Engine, before: Set[str]) -> None:
         going += [r for r in made if not r.is_mount]
     for at in range(0, len(going), AT_ONCE):
         ids = [record.id for record in going[at : at + AT_ONCE]]
-        run.capture(session.world, docker.remove_cache_record(REPOSITORY, *ids))
+        run.capture(session.world, buildx.remove_cache_record(REPOSITORY, *ids))
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import process, repositories
+from tests.support import process, repositories, repositories_served
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("base_images")]
 
@@ -21,11 +21,12 @@ class Repository:
     def __init__(self, place: Path, shape: str) -> None:
         self.shape = shape
         self.project = f"bt-{shape}-{secrets.token_hex(3)}"
-        files = repositories.SHAPES[shape]()
-        self.compose = next((n for n in files if n.endswith((".yml", ".yaml"))), "compose.yaml")
+        files = {**repositories.SHAPES, **repositories_served.SHAPES}[shape]()
+        self.compose = next((n for n in files if re.fullmatch(r"(?:docker-)?compose\.ya?ml", n)), "compose.yaml")
         if self.compose in files:
             body = "\n".join(line for line in files[self.compose].split("\n") if not line.startswith("name:"))
-            files[self.compose] = f"name: {self.project}\n{body}"
+            mark = "---\n" if body.startswith("---\n") else ""
+            files[self.compose] = f"{mark}name: {self.project}\n{body.removeprefix(mark)}"
         self.root = repositories.write(place / self.project, files)
         self.env: dict[str, str | None] = {"CI": None, "XDG_STATE_HOME": str(place / "state")}
         for words in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "one")):
@@ -65,12 +66,18 @@ def repository(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Repos
     """The repository of a shape; its images and mounts go afterwards."""
     made = Repository(tmp_path, request.param)
     yield made
+    if made.shape in repositories_served.SHAPES:
+        process.run(["docker", "compose", "-p", made.project, "down", "--volumes", "--timeout", "1"], tmp_path)
     listed = process.run(["docker", "image", "ls", "-q", "--filter", f"reference={made.project}*"], tmp_path)
     if listed.out.split():
         process.run(["docker", "image", "rm", "-f", *listed.out.split()], tmp_path)
 
 
-@pytest.mark.parametrize("repository", sorted(CASES), indirect=True)
+@pytest.mark.parametrize(
+    "repository",
+    [pytest.param(n, marks=() if n in ("native", "shopfront") else pytest.mark.slow) for n in sorted(CASES)],
+    indirect=True,
+)
 def test_adopted_built_edited_built_without_us_and_gone(repository: Repository) -> None:
     service, prints, (path, old, new) = CASES[repository.shape]
     done = repository.type("init", "--yes")
@@ -94,6 +101,44 @@ def test_adopted_built_edited_built_without_us_and_gone(repository: Repository) 
         text = (repository.root / repository.compose).read_text()
         (repository.root / repository.compose).write_text(text.replace(f"{repository.project}-gauge", "gauge:dev"))
     assert repository.type("init", "--undo", "--yes").code == 0
+    assert repository.status() == []
+
+
+#: Played by every engine session; the others by the session `adopt`.
+EVERY_DAY = ("database",)
+
+
+@pytest.mark.parametrize(
+    "repository",
+    [
+        pytest.param(name, marks=() if name in EVERY_DAY else pytest.mark.slow)
+        for name in sorted(repositories_served.CASES)
+    ],
+    indirect=True,
+)
+def test_adopted_and_started_without_a_manual_step(repository: Repository) -> None:
+    options, service, prints, (path, old, new) = repositories_served.CASES[repository.shape]
+    plan = repository.type("init", "--dry-run", *options)
+    assert plan.code == 0, plan.all
+    assert repository.status() == []
+    assert (done := repository.type("init", "--yes", *options)).code == 0, done.all
+    assert (done := repository.type("build")).code == 0, done.all
+    assert (done := repository.type("up")).code == 0, done.all
+    assert prints in repository.type("logs", service).out
+    place = repository.root / path
+    before = place.read_text()
+    place.write_text(before.replace(old, new))
+    assert (done := repository.type("verify")).code != 0, done.all
+    assert (done := repository.type("up")).code == 0, done.all
+    assert prints.replace(old.strip('"'), new.strip('"')) in repository.type("logs", service).out
+    assert (done := repository.type("verify")).code == 0, done.all
+    assert repository.type("init", "--check").code == 0
+    assert "adopted" in repository.type("doctor").out
+    assert repository.type("down", "--yes").code == 0
+    # leaving
+    assert "Downloaded" not in repository.plain_build(service)
+    place.write_text(before)
+    assert (done := repository.type("init", "--undo", "--yes")).code == 0, done.all
     assert repository.status() == []
 
 

@@ -15,7 +15,7 @@ from buildkit_tasks.core.model import Engine
 from buildkit_tasks.core.report import Report
 from buildkit_tasks.core.world import World
 from buildkit_tasks.doctor import proof
-from buildkit_tasks.shells import enable
+from buildkit_tasks.shells import new_shell
 from tests.support import process
 
 pytestmark = pytest.mark.engine
@@ -76,7 +76,7 @@ def test_a_mount_persists_and_what_proves_it_is_deleted(session: Session) -> Non
 @pytest.mark.usefixtures("engine")
 def test_the_smallest_build_needs_buildkit_and_leaves_no_image(session: Session) -> None:
     before = set(process.ok(["docker", "image", "ls", "--all", "--quiet"], REPOSITORY).out.split())
-    assert enable.probe(session) > 0
+    assert new_shell.probe(session) > 0
     new = set(process.ok(["docker", "image", "ls", "--all", "--quiet"], REPOSITORY).out.split()) - before
     for image in new:  # of somebody else, at work at the same time
         assert "BUILDKIT_TASKS" not in process.run(["docker", "image", "inspect", image], REPOSITORY).out

@@ -83,6 +83,15 @@ SESSIONS = (
         ),
     ),
     Slow(
+        "adopt",
+        12,
+        (
+            *(_SRC + place for place in ("adopt", "survey", "recipes", "builds/causes.py")),
+            *(f"tests/engine/{name}.py" for name in ("test_adopt", "test_adopt_remedies", "test_adopt_wheel")),
+            *("tests/support/repositories.py", "tests/support/repositories_served.py", "docker"),
+        ),
+    ),
+    Slow(
         "degraded",
         6,
         (

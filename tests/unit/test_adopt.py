@@ -85,7 +85,7 @@ def test_services_that_are_alike_share_a_stage(tmp_path: Path) -> None:
         ("mailer", "mailer"),
     ]
     text = written.texts["docker/Dockerfile"]
-    assert re.findall(r"(?m)^FROM .*$", text)[2:] == ["FROM ${RUNTIME_IMAGE} AS runtime"]
+    assert re.findall(r"(?m)^FROM .*$", text)[3:] == ["FROM ${RUNTIME_IMAGE} AS runtime"]
     assert 'ARG PROGRAMS="orders billing mailer"' in text
     assert "ARG RUST_IMAGE=rust:1.81-bookworm" in text
     assert "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service /usr/local/bin/app" in text
@@ -150,6 +150,50 @@ def test_a_service_is_added_for_a_program_that_has_none(tmp_path: Path) -> None:
     assert repositories.resolved(tmp_path, text)["services"]["web"]["build"]["args"]["BIN"] == "ping"
     with pytest.raises(Problem, match="No workspace has a program 'pong'"):
         look.find(found, config, ("compose.yaml",), add=("pong",))
+
+
+DATABASE = "# data\nservices:\n  db:\n    image: postgres:15\n"
+
+
+@pytest.mark.parametrize(
+    ("compose", "service", "kept"),
+    [
+        (DATABASE, "pantry", DATABASE),
+        (f"---\n{DATABASE}volumes:\n  data:\n", "pantry", f"---\n{DATABASE}"),
+        # the published image of this program is built from then on, under its name
+        ("services:\n  web:\n    image: shop/pantry:latest\n", "web", "    image: shop/pantry:latest\n"),
+        # another program has the name
+        ("services:\n  pantry:\n    image: postgres:15\n", "pantry-app", "    image: postgres:15\n"),
+        # two services start it: which of them is not clear
+        (
+            "services:\n  a:\n    image: shop/pantry\n  b:\n    image: shop/pantry:2\n",
+            "pantry",
+            "  b:\n    image: shop/pantry:2\n",
+        ),
+    ],
+)
+def test_a_compose_file_that_builds_nothing_gets_what_the_dockerfile_ships(
+    tmp_path: Path, compose: str, service: str, kept: str
+) -> None:
+    files = {n: t for n, t in repositories.single().items() if n != "docker-compose.yml"}
+    finding, written = adopt(tmp_path / "pantry", {**files, "compose.yaml": compose})
+    assert [(s.name, s.binary) for s in finding.services] == [(service, "pantry")]
+    text = written.texts["compose.yaml"]
+    assert kept in text
+    assert repositories.resolved(tmp_path, text)["services"][service]["build"]["args"]["BIN"] == "pantry"
+    assert any(n.where == f"service {service}" for n in written.notes)
+
+
+def test_an_image_of_the_repository_s_name_is_the_program_s_only_where_it_ships_one(tmp_path: Path) -> None:
+    files = {n: t for n, t in repositories.fleet().items() if n not in ("compose.yaml", "Dockerfile")}
+    for name in ("billing", "orders"):
+        files[f"docker/{name}/Dockerfile"] = (
+            f"FROM rust:1 AS b\nCOPY . .\nRUN cargo build --release --bin {name}\nFROM debian:bookworm-slim\n"
+            f"COPY --from=b /target/release/{name} /bin/{name}\n"
+        )
+    files["compose.yaml"] = "services:\n  main:\n    image: shop/orders:1\n  other:\n    image: shop/fleet:1\n"
+    finding, _ = adopt(tmp_path / "fleet", files)
+    assert [(s.name, s.binary) for s in finding.services] == [("billing", "billing"), ("main", "orders")]
 
 
 def test_a_single_stage_gets_a_slim_image_and_says_so(tmp_path: Path) -> None:

@@ -76,6 +76,23 @@ TAKEN = "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service "
             "FROM debian:bookworm-slim\nCOPY --from=b /usr/local/bin/app /usr/local/bin/app\n",
             TAKEN + "/usr/local/bin/app",
         ),
+        # the directory that holds it
+        (
+            "FROM rust AS b\nWORKDIR /app\nCOPY . .\nRUN cargo install --path . --locked --root /app\n"
+            'FROM debian:bookworm-slim\nCOPY --from=b /app/bin /opt/bin\nENTRYPOINT ["/opt/bin/app"]\n',
+            TAKEN + "/opt/bin/app",
+        ),
+        (
+            "FROM rust AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release --bin app\n"
+            "FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/ /srv/\n",
+            TAKEN + "/srv/app",
+        ),
+        # no COPY of it: where the start command looks for it
+        (
+            "FROM rust AS build\nWORKDIR /app\nCOPY . .\nRUN make && cargo build --release --bin app\n"
+            'FROM debian:bookworm-slim\nCOPY --from=build /made /srv\nUSER 1000\nCMD ["/srv/app"]\n',
+            TAKEN + "/srv/app\nUSER 1000",
+        ),
         # a second program, sources, what the toolchain image has, a tool
         (
             BUILD + "COPY --from=build /app/target/release/app /app/target/release/migrate /bin/\n",
@@ -107,6 +124,19 @@ TAKEN = "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service "
         ("ARG V=1.80\n" + BUILD.replace("rust:1-bookworm", "rust:${V}-bookworm"), "ARG RUST_IMAGE=rust:1.80-bookworm"),
         (BUILD.replace("rust:1-bookworm", "lukemathwalker/cargo-chef:latest-rust-1.79"), "ARG RUST_IMAGE=rust:1.79"),
         (BUILD.replace("debian:bookworm-slim", "gcr.io/distroless/cc"), "ARG RUNTIME_IMAGE=gcr.io/distroless/cc"),
+        (
+            BUILD.replace("FROM rust", "FROM --platform=$BUILDPLATFORM tonistiigi/xx AS xx\nFROM rust")
+            .replace(
+                "WORKDIR /app", "COPY --from=xx / /\nRUN xx-apt-get install -y xx-c-essentials libpq-dev\nWORKDIR /app"
+            )
+            .replace("RUN cargo build", "RUN . /env-cargo && xx-cargo build"),
+            'ARG BUILD_PACKAGES="libpq-dev"',
+        ),
+        (
+            "FROM rust:1 AS build-amd64\nFROM rust:2 AS build-arm64\n"
+            + BUILD.replace("rust:1-bookworm", "build-$TARGETARCH"),
+            "ARG RUST_IMAGE=rust:1",
+        ),
         # what the user's file says of the user, in the words of the user
         ("ARG UNAME=me\n" + BUILD + "ARG UNAME\nRUN useradd $UNAME\nUSER $UNAME\n", "ARG UNAME=me"),
         (BUILD + "RUN <<EOF\nset -e\necho hello\nEOF\n", "RUN <<EOF\nset -e\necho hello\nEOF"),
@@ -122,6 +152,33 @@ def test_a_line_is_kept_or_put_in_our_words(tmp_path: Path, dockerfile: str, exp
         dockerfile += END
     text, _ = derived(tmp_path, dockerfile)
     assert expected in text, text
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "expected", "open_notes"),
+    [
+        ("FROM debian:bookworm-slim\nCOPY ./out/app_$TARGETARCH /bin/app\n", TAKEN + "/bin/app", []),
+        (
+            "FROM gcr.io/distroless/cc\nARG TARGETPLATFORM\nWORKDIR /srv\n"
+            "COPY --chmod=0755 binaries/$TARGETPLATFORM/app .\nCOPY static ./static\n",
+            "COPY --from=compile --chmod=0755 /out/${CACHE_SCOPE}/${BIN}/bin/service /srv/app",
+            [],
+        ),
+        (
+            "FROM debian:bookworm-slim\nCOPY target/release/app-linux-x86_64 /usr/bin/\nCOPY out/empty /data\n",
+            TAKEN + "/usr/bin/app",
+            ["out/empty is not in the repository"],
+        ),
+    ],
+)
+def test_a_program_that_was_compiled_before_is_compiled_now(
+    tmp_path: Path, dockerfile: str, expected: str, open_notes: list[str]
+) -> None:
+    text, notes = derived(tmp_path, dockerfile)
+    assert expected in text, text
+    assert "ARG RUST_IMAGE=rust:1-bookworm" in text
+    assert len(notes) == len(open_notes)
+    assert all(wanted in note for wanted, note in zip(open_notes, notes, strict=True))
 
 
 def test_a_front_end_that_cargo_embeds_is_built_before_and_put_into_its_sources(tmp_path: Path) -> None:
@@ -209,6 +266,62 @@ def test_alpine_with_musl_is_kept_or_put_on_debian(tmp_path: Path) -> None:
     assert 'ARG BUILD_PACKAGES="libssl-dev"' in text
     assert 'ARG RUNTIME_PACKAGES="ca-certificates"' in text
     assert "RUN groupadd app && useradd -u 1000 -g app -m app" in text
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "expected", "without"),
+    [
+        (
+            BUILD.replace("debian:bookworm-slim", "gcr.io/distroless/cc-debian12:nonroot")
+            + "COPY --from=build --chown=nonroot:nonroot /app/target/release/app /bin/app\n",
+            ["ARG RUNTIME_IMAGE=debian:bookworm-slim", "USER 65532:65532", "--chown=65532:65532"],
+            "nonroot",
+        ),
+        (
+            BUILD.replace("debian:bookworm-slim", "cgr.dev/chainguard/glibc-dynamic") + END,
+            ["ARG RUNTIME_IMAGE=debian:bookworm-slim", "USER 65532:65532"],
+            "chainguard",
+        ),
+        (
+            BUILD.replace("debian:bookworm-slim", "gcr.io/distroless/static") + END + "USER nonroot\n",
+            ["ARG RUNTIME_IMAGE=debian:bookworm-slim", "USER 65532:65532", "ARG STATIC\n"],
+            "distroless",
+        ),
+        (
+            BUILD.replace("debian:bookworm-slim", "scratch") + END,
+            ["ARG RUNTIME_IMAGE=scratch", "ARG STATIC=gnu"],
+            "debian",
+        ),
+        (
+            BUILD.replace("debian:bookworm-slim", "ubuntu:24.04")
+            + "RUN apt-get update && apt-get install -y libssl3t64\n"
+            + END,
+            ["ARG RUNTIME_IMAGE=debian:bookworm-slim", 'ARG RUNTIME_PACKAGES="libssl3"'],
+            "ubuntu",
+        ),
+    ],
+)
+def test_images_without_a_stand_in_are_put_on_debian(
+    tmp_path: Path, dockerfile: str, expected: list[str], without: str
+) -> None:
+    text, notes = derived(tmp_path, dockerfile, images="bookworm")
+    for part in expected:
+        assert part in text, text
+    assert without not in text
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cargo install --locked --bin app --path ./crates/app --root /build",
+        "cargo --version && cargo build --release",
+        "set -eux; cargo build --release; cp target/release/app /app/target/release/",
+    ],
+)
+def test_a_command_that_compiles_is_nothing_to_look_at(tmp_path: Path, command: str) -> None:
+    _, notes = derived(tmp_path, BUILD.replace("cargo build --release", command) + END)
     assert notes == []
 
 

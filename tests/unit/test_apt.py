@@ -89,3 +89,11 @@ def test_a_pin_lets_only_the_named_packages_in() -> None:
     everything, ours = [p for p in apt.fields(text) if "Package" in p]
     assert (everything["Package"], everything["Pin-Priority"]) == ("*", "-10")
     assert (ours["Package"], ours["Pin-Priority"]) == ("docker.io docker-cli", "990")
+
+
+def test_a_mirrors_login_as_wget_reads_it() -> None:
+    source = apt.Source(("https://ci:s3cr%40t@mirror.example:8443/debian", "http://plain.example/debian"), ("sid",))
+    bare, login = apt.without_credentials(source)
+    assert bare.uris == ("https://mirror.example:8443/debian", "http://plain.example/debian")
+    assert apt.netrc(login) == "machine mirror.example login ci password s3cr@t\n"
+    assert apt.netrc(()) == ""

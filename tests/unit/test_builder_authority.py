@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,9 @@ def test_a_client_cannot_pass_for_a_node(tmp_path: Path) -> None:
     client = context(ssl.PROTOCOL_TLS_CLIENT, tmp_path / "c", signer, authority.client(signer, "client"))
     with pytest.raises(ssl.SSLCertVerificationError):
         shake(pretender, client, "127.0.0.1")
+
+
+def test_a_leaf_says_when_it_expires() -> None:
+    signer = authority.authority("farm")
+    left = authority.expiry(authority.client(signer, "client").certificate) - datetime.now(timezone.utc)
+    assert 0 <= authority.LEAF_DAYS - left.days <= 1

@@ -9,7 +9,7 @@ import pytest
 
 from buildkit_tasks.caches import collector, mount_script, warm_step
 from buildkit_tasks.caches.mount_script import Opened
-from buildkit_tasks.core import docker
+from buildkit_tasks.core import buildx
 from buildkit_tasks.core.errors import Problem
 
 INSPECTED = """\
@@ -127,7 +127,7 @@ def test_nothing_that_could_go_on_with_something_else_comes_into_a_generated_doc
 
 def test_a_definition_means_what_it_says() -> None:
     definition = {"target": {"a": {"args": {"X": "${Y}", "%{N}": "$${Z}"}, "tags": ["t"], "no-cache": True}}}
-    written = docker.bake(Path("/"), definition, Path("/m")).stdin
+    written = buildx.bake(Path("/"), definition, Path("/m")).stdin
     assert written is not None
     assert json.loads(written) == {
         "target": {"a": {"args": {"X": "$${Y}", "%%{N}": "$$${Z}"}, "tags": ["t"], "no-cache": True}}

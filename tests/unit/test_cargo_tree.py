@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from buildkit_tasks.caches import cargo_tree
+from buildkit_tasks.caches import cargo_tree, leftovers
 from buildkit_tasks.caches import sweep as cache_sweep
 from buildkit_tasks.caches.cargo_tree import Content
 from buildkit_tasks.engine import cache_records
@@ -150,15 +150,15 @@ def test_registry_and_git_leftovers_are_what_no_lock_file_names() -> None:
         "checkouts/tool-1/fff1234/x",
     ):
         made.add(path)
-    crates, revisions = cargo_tree.wanted_crates(
+    crates, revisions = leftovers.wanted_crates(
         [LOCK + 'name = "tool"\nversion = "1.0.0"\nsource = "git+https://h/t#abc1234def"\n']
     )
-    assert set(cargo_tree.registry_leftovers(made.content, crates)) == {
+    assert set(leftovers.registry_leftovers(made.content, crates)) == {
         "cache/i-1/serde-1.0.0.crate",
         "src/i-1/serde-1.0.0",
         "src/i-1/serde_json-1.0.1",
     }
-    assert set(cargo_tree.git_leftovers(made.content, revisions)) == {"checkouts/tool-1/fff1234"}
+    assert set(leftovers.git_leftovers(made.content, revisions)) == {"checkouts/tool-1/fff1234"}
 
 
 def record(identity: str, size: int, idle: float = 0, **more: object) -> cache_records.Record:

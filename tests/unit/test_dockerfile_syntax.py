@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles import mounts, stages, syntax
 
 TEXT = """\
 # syntax=docker/dockerfile:1
@@ -27,13 +27,13 @@ FROM scratch
 
 
 def test_base_images_are_those_that_no_stage_makes() -> None:
-    assert syntax.base_images(TEXT, {}) == ("rust:1", "debian:bookworm-slim")
-    assert syntax.base_images(TEXT, {"RUST_IMAGE": "mine:2"}) == ("mine:2", "debian:bookworm-slim")
+    assert stages.base_images(TEXT, {}) == ("rust:1", "debian:bookworm-slim")
+    assert stages.base_images(TEXT, {"RUST_IMAGE": "mine:2"}) == ("mine:2", "debian:bookworm-slim")
 
 
 def test_cache_ids_have_their_arguments_filled_in_and_default_to_the_target() -> None:
-    assert syntax.cache_ids(TEXT, {}) == ("demo-registry", "/t")
-    assert syntax.cache_ids(TEXT, {"CACHE_SCOPE": "shop"}) == ("shop-registry", "/t")
+    assert mounts.cache_ids(TEXT, {}) == ("demo-registry", "/t")
+    assert mounts.cache_ids(TEXT, {"CACHE_SCOPE": "shop"}) == ("shop-registry", "/t")
 
 
 def test_arguments_and_lines() -> None:
@@ -43,7 +43,7 @@ def test_arguments_and_lines() -> None:
         ("COPY", 15),
         ("FROM", 16),
     ]
-    assert {m.type for m in syntax.mounts(TEXT)} == {"cache", "bind"}
+    assert {m.type for m in mounts.mounts(TEXT)} == {"cache", "bind"}
 
 
 def test_what_docker_reads_and_a_shell_would_not() -> None:
@@ -101,6 +101,6 @@ def test_flags_and_the_lines_of_mounts() -> None:
         'RUN --mount=type=cache,"target=/a" \\\n  --mount=ro,target=/b x --mount=no\nCOPY --from=a --link b c'
     )
     assert syntax.flags(copy) == ({"from": "a", "link": ""}, "b c")
-    found = [(m.type, m.options.get("target"), m.line) for m in syntax.run_mounts(run)]
+    found = [(m.type, m.options.get("target"), m.line) for m in mounts.run_mounts(run)]
     assert found == [("cache", "/a", 1), ("bind", "/b", 2)]
-    assert syntax.run_mounts(copy) == ()
+    assert mounts.run_mounts(copy) == ()

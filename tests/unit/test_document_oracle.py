@@ -11,7 +11,7 @@ from buildkit_tasks.dockerfiles.document import Dockerfile
 
 WORD = st.text("abcAB01._-/:@=$'\"\\é", min_size=1, max_size=8)
 FLAG = st.sampled_from(["--from=a", "--mount=type=cache,target=/t", "--platform=linux/amd64", "--link", "--chown=1:1"])
-BLANK = st.sampled_from([" ", "  ", "\t", " \\\n ", " \\\n# told\n ", " \\\n\n  "])
+BLANK = st.sampled_from([" ", "  ", "\t", " \\\n ", " \\\n# note\n ", " \\\n\n  "])
 
 
 @st.composite

@@ -13,7 +13,7 @@ from buildkit_tasks.core.host import Release, parse_release
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.core.world import World
 from buildkit_tasks.engine import install as engine_install
-from buildkit_tasks.engine.install import DAEMON_FILE, PIN_FILE, SOURCE_FILE, decide
+from buildkit_tasks.engine.install import AUTH_FILE, DAEMON_FILE, PIN_FILE, SOURCE_FILE, decide
 
 BOOKWORM = Release("debian", (), "bookworm", "Debian GNU/Linux 12 (bookworm)")
 TRIXIE = Release("debian", (), "trixie", "Debian GNU/Linux 13 (trixie)")
@@ -38,6 +38,25 @@ def test_debian_12_gets_a_second_source_from_its_own_mirror_pinned_to_docker() -
     )
     assert "Package: docker.io docker-cli docker-buildx docker-compose containerd\n" in files[PIN_FILE]
     assert plan.packages == ("docker.io", "docker-cli", "iptables", "docker-buildx", "docker-compose")
+
+
+def test_the_mirrors_password_is_in_a_file_for_root_alone() -> None:
+    login = replace(MIRROR[0], uris=("https://ci:s3cr%40t@mirror.example/debian",))
+    files = dict(decide(BOOKWORM, (login,), OLD, (), None, daemon_json=False).files)
+    assert "s3cr" not in files[SOURCE_FILE]
+    assert apt.parse_sources(files[SOURCE_FILE])[0].uri == "https://mirror.example/debian"
+    assert "machine https://mirror.example login ci password s3cr@t\n" in files[AUTH_FILE]
+
+
+def test_an_installation_that_was_killed_is_known_to_undo(tmp_path: Path) -> None:
+    world = World(env={"PATH": str(tmp_path)}, cwd=tmp_path, home=tmp_path / "home")  # no `install`, no apt: it fails
+    plan = decide(TRIXIE, (), NEW, (), None, daemon_json=False)
+    with pytest.raises(Problem):
+        engine_install.apply(world, plan, set())
+    place = tmp_path / "root" / DAEMON_FILE.relative_to("/")
+    place.parent.mkdir(parents=True)
+    place.write_text(dict(plan.files)[DAEMON_FILE])
+    assert engine_install.ours(world, tmp_path / "root") == (DAEMON_FILE,)
 
 
 def test_a_release_that_is_new_enough_needs_no_second_source() -> None:

@@ -14,6 +14,7 @@ from buildkit_tasks.core import host
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.world import World
+from buildkit_tasks.engine import daemon
 from buildkit_tasks.engine import start as engine_start
 from tests.support import process
 
@@ -23,23 +24,23 @@ def world(home: Path) -> World:
 
 
 def test_this_process_is_alive_and_has_a_birth() -> None:
-    assert engine_start.alive(os.getpid())
-    assert engine_start.born(os.getpid()).isdigit()
+    assert daemon.alive(os.getpid())
+    assert daemon.born(os.getpid()).isdigit()
 
 
 def test_a_process_that_ended_but_was_not_waited_for_is_not_alive() -> None:
     child = process.start(["true"], Path("/"))
-    assert engine_start.ended(child.pid, 10)
-    assert not engine_start.alive(child.pid)  # a zombie: `child` was never waited for
+    assert daemon.ended(child.pid, 10)
+    assert not daemon.alive(child.pid)  # a zombie: `child` was never waited for
     child.communicate()
-    assert not engine_start.alive(child.pid)
-    assert engine_start.born(child.pid) == ""
+    assert not daemon.alive(child.pid)
+    assert daemon.born(child.pid) == ""
 
 
 def test_waiting_for_a_process_that_stays_gives_up() -> None:
     child = process.start(["cat", "/dev/zero"], Path("/"))  # blocks on its full pipe
     try:
-        assert not engine_start.ended(child.pid, 0.2)
+        assert not daemon.ended(child.pid, 0.2)
     finally:
         child.kill()
         child.communicate()
@@ -50,13 +51,13 @@ def test_a_socket_without_a_listener_does_not_listen(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        assert engine_start.listens(path)
+        assert daemon.listens(path)
     assert path.exists()
-    assert not engine_start.listens(path)
+    assert not daemon.listens(path)
 
 
 def test_waiting_ends_at_once_when_the_daemon_does(tmp_path: Path) -> None:
-    assert not engine_start.answers(tmp_path / "none", 60, lambda: False)
+    assert not daemon.answers(tmp_path / "none", 60, lambda: False)
 
 
 def test_waiting_ends_when_the_engine_answers(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_waiting_ends_when_the_engine_answers(tmp_path: Path) -> None:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        assert engine_start.answers(path, 10)
+        assert daemon.answers(path, 10)
         thread.join()
 
 
@@ -81,7 +82,7 @@ def test_a_record_of_another_process_is_not_ours_to_stop(tmp_path: Path) -> None
     here = world(tmp_path)
     place = here.state_home / "engine" / "started.json"
     place.parent.mkdir(parents=True)
-    mine = {"pid": os.getpid(), "born": engine_start.born(os.getpid()), "how": "", "log": ""}
+    mine = {"pid": os.getpid(), "born": daemon.born(os.getpid()), "how": "", "log": ""}
     for record in (mine, {**mine, "pid": 0}, {**mine, "extra": 1}):  # we are no dockerd
         place.write_text(json.dumps(record))
         assert engine_start.started(here) is None

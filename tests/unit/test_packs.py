@@ -11,6 +11,7 @@ import pytest
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockerfiles import compile_step
 from buildkit_tasks.packs import pack as packs
+from buildkit_tasks.packs import steps
 from buildkit_tasks.packs.pack import Facts, Listed
 from buildkit_tasks.registry.names import Digest, Malformed, Tag
 
@@ -189,7 +190,7 @@ COPY --from=compile /x /y
 
 def test_the_scripts_take_the_place_of_the_compile_steps_command_and_nothing_else() -> None:
     step = compile_step.find(DOCKERFILE, {"CACHE_SCOPE": "shop"})
-    text = packs.dockerfile(DOCKERFILE, step, ("unpack", "empty", "100", "abc"), "nonce", pack=True)
+    text = steps.dockerfile(DOCKERFILE, step, ("unpack", "empty", "100", "abc"), "nonce", pack=True)
     program, line = (line for line in text.splitlines() if line.startswith("RUN"))
     assert "rustc " in program
     assert "type=cache" not in program
@@ -202,7 +203,7 @@ def test_the_scripts_take_the_place_of_the_compile_steps_command_and_nothing_els
 
 def test_a_probe_does_not_wait_for_the_program_that_unpacks() -> None:
     step = compile_step.find(DOCKERFILE, {"CACHE_SCOPE": "shop"})
-    assert "rustc" not in packs.dockerfile(DOCKERFILE, step, ("probe",), "nonce")
+    assert "rustc" not in steps.dockerfile(DOCKERFILE, step, ("probe",), "nonce")
 
 
 @pytest.mark.parametrize(
@@ -221,10 +222,10 @@ def test_a_short_step_has_no_secrets_and_every_other_mount(secret: str) -> None:
 @pytest.mark.parametrize("word", ["100; id", "$(id)", "a b", "", "a\nb", "x,target=/y"])
 def test_only_words_come_into_the_shell_line(word: str) -> None:
     with pytest.raises(ValueError, match="words"):
-        packs.command_for("/compile build", ("unpack", word), "nonce")
+        steps.command_for("/compile build", ("unpack", word), "nonce")
 
 
 def test_a_compile_step_without_the_compile_program_is_refused() -> None:
     step = compile_step.find(DOCKERFILE.replace("/compile build", "cargo build"), {"CACHE_SCOPE": "a"})
     with pytest.raises(Problem, match="does not use the compile program"):
-        packs.command_for(step.command, ("probe",), "nonce")
+        steps.command_for(step.command, ("probe",), "nonce")

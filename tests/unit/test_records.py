@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime, timezone
 
+from buildkit_tasks.caches import selection as cache_selection
 from buildkit_tasks.caches import view as cache_view
 from buildkit_tasks.core import units
 from buildkit_tasks.engine import cache_records
@@ -65,14 +66,14 @@ def test_records_are_read_with_size_age_and_mount() -> None:
 
 
 def test_only_what_is_provably_ours_is_claimed() -> None:
-    ours = cache_records.belonging(cache_records.parse(TEXT), "shop")
+    ours = cache_selection.belonging(cache_records.parse(TEXT), "shop")
     assert [r.id for r in ours] == ["mount1", "layer1", "layer2"]
 
 
 def test_pruning_by_age_then_by_size_with_mounts_last() -> None:
-    ours = cache_records.belonging(cache_records.parse(TEXT), "shop")
-    assert [r.id for r in cache_records.prunable(ours, older=14 * 86400, keep=0)] == ["mount1", "layer2"]
-    assert [r.id for r in cache_records.prunable(ours, older=1e9, keep=1_890_000_000)] == ["layer2"]
+    ours = cache_selection.belonging(cache_records.parse(TEXT), "shop")
+    assert [r.id for r in cache_selection.prunable(ours, older=14 * 86400, keep=0)] == ["mount1", "layer2"]
+    assert [r.id for r in cache_selection.prunable(ours, older=1e9, keep=1_890_000_000)] == ["layer2"]
 
 
 def test_units() -> None:
@@ -105,9 +106,9 @@ LISTED = (
 
 def chosen(*wanted: str, text: str = LISTED, **more: object) -> list[str]:
     """Names of the mounts that a selection takes."""
-    selection = cache_records.Selection(wanted=wanted, project="shop", **more)  # type: ignore[arg-type]
+    selection = cache_selection.Selection(wanted=wanted, project="shop", **more)  # type: ignore[arg-type]
     return sorted(
-        m.name for m in cache_records.mounts(cache_records.choose(cache_records.parse(text), selection).records)
+        m.name for m in cache_records.mounts(cache_selection.choose(cache_records.parse(text), selection).records)
     )
 
 
@@ -166,14 +167,14 @@ def test_a_kind_means_this_project_only_and_an_id_exactly_that_mount() -> None:
 
 def test_what_a_build_holds_is_never_chosen() -> None:
     text = LISTED.replace("Reclaimable:\ttrue", "Reclaimable:\tfalse")
-    found = cache_records.choose(cache_records.parse(text), cache_records.Selection(everything=True))
+    found = cache_selection.choose(cache_records.parse(text), cache_selection.Selection(everything=True))
     assert found.records == ()
     assert len(found.held) == 8
 
 
 def test_a_word_that_is_no_mount_and_no_kind_is_told() -> None:
-    found = cache_records.choose(
-        cache_records.parse(LISTED), cache_records.Selection(wanted=("shop-target",), project="shop")
+    found = cache_selection.choose(
+        cache_records.parse(LISTED), cache_selection.Selection(wanted=("shop-target",), project="shop")
     )
     assert found.unknown == ("shop-target",)
     assert found.records == ()
@@ -181,7 +182,7 @@ def test_a_word_that_is_no_mount_and_no_kind_is_told() -> None:
 
 def test_flags() -> None:
     text = LISTED + mount("/shop-target-amd64", 1) + mount("/shop-old-cache-target-x", idle="3 weeks", size="0B")
-    found = {m.name: cache_records.flags(m, "shop", lambda i: "arm64" not in i, 14 * 86400) for m in _mounts(text)}
+    found = {m.name: cache_selection.flags(m, "shop", lambda i: "arm64" not in i, 14 * 86400) for m in _mounts(text)}
     assert found["shop-target-amd64"] == ("duplicate",)
     assert found["shop-target-arm64"] == ("orphan", "not seen for 30 d")
     assert found["shop-admin-target-amd64"] == ("other project",)

@@ -16,9 +16,10 @@ from buildkit_tasks.registry import login as registry_login
 from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import remote as registry_remote
 from buildkit_tasks.registry.client import Client
-from buildkit_tasks.registry.http import Patience, Wire
+from buildkit_tasks.registry.http import Wire
 from buildkit_tasks.registry.login import Challenge, Credentials
 from buildkit_tasks.registry.names import Blob, Denied, Digest, Malformed, Tag, Unreachable
+from buildkit_tasks.registry.patience import Patience
 from tests.support import hostile_registry
 from tests.support.hostile_registry import Request
 

@@ -24,6 +24,7 @@ KNOWN = typed.tasks(namespace)
         ("build up", "build up"),
         ("up -d", "up"),
         ("--list", "--list"),
+        ("completion fish --install", "completion fish --install"),
         ("--version", "--version"),
         ("-h build", "-h build"),
         ("build --help", "build --help"),
@@ -51,9 +52,9 @@ def test_words(line: str, expected: str | None) -> None:
     ],
 )
 def test_typos(line: str, said: str) -> None:
-    with pytest.raises(Problem) as told:
+    with pytest.raises(Problem) as raised:
         typed.rewrite(line.split(), KNOWN)
-    assert said in told.value.message
+    assert said in raised.value.message
 
 
 def test_every_task_of_the_list_is_known_and_every_flag_of_its_help() -> None:

@@ -50,6 +50,8 @@ def edit(texts: Mapping[str, str], builds: Sequence[Build]) -> Edited:
     missing: list[str] = []
     for build in builds:
         place = next((p for p, d in reversed(documents.items()) if _section(d, build.service) is not None), None)
+        # a service that only had an image gets its build where it is defined
+        place = place or next((p for p, d in documents.items() if _entry(d, build.service) is not None), None)
         if place is None:
             missing.append(build.service)
             continue
@@ -70,9 +72,10 @@ def appended(text: str, builds: Sequence[Build]) -> str:
     services = document.get("services")
     lines = splice.lines(text)
     if not isinstance(services, dict) or not services:
-        return text.rstrip("\n") + "\n" + yaml_text.dump(yaml_text.mapping({"services": _fresh(builds)}), text)
+        section = yaml_text.mapping({"services": _fresh(builds)})
+        return text.rstrip("\n") + "\n" + yaml_text.dump(section, text, whole=False)
     at, indent = splice.end_of(document, "services", lines)
-    block = yaml_text.dump(_fresh(builds), text).rstrip("\n").split("\n")
+    block = yaml_text.dump(_fresh(builds), text, whole=False).rstrip("\n").split("\n")
     return splice.apply(text, [splice.Span(at, at, ["", *(f"{indent}{line}" for line in block)])])
 
 
@@ -110,9 +113,14 @@ def proposed(project: str, builds: Sequence[Build]) -> str:
 
 
 def _section(document: Any, service: str) -> Any:
+    entry = _entry(document, service)
+    return None if entry is None else entry.get("build")
+
+
+def _entry(document: Any, service: str) -> Any:
     services = document.get("services") if isinstance(document, dict) else None
     entry = services.get(service) if isinstance(services, dict) else None
-    return entry.get("build") if isinstance(entry, dict) else None
+    return entry if isinstance(entry, dict) else None
 
 
 def _put(entry: Any, build: Build) -> None:

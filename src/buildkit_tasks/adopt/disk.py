@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildkit_tasks.core import files
 from buildkit_tasks.core.errors import Problem
 
 
@@ -36,7 +36,7 @@ def changes(root: Path, texts: Mapping[str, str]) -> list[Change]:
 
 
 def read(root: Path, path: str) -> bytes | None:
-    """A file's bytes, None where there is none. Problems: tree-unreadable; adopt-conflict for what is no file."""
+    """A file's bytes, None where there is none. Problems: tree-unreadable; adopt-conflict for anything but a file."""
     place = root / path
     try:
         if place.exists() and not place.is_file():
@@ -97,22 +97,7 @@ def _put(root: Path, path: str, content: bytes | None) -> None:
     place = Path(os.path.realpath(place))  # a link stays a link
     if not place.is_relative_to(os.path.realpath(root)):
         raise OSError(1, f"it is a link that leads out of the repository, to {place}", str(place))
-    mode = place.stat().st_mode & 0o7777 if place.exists() else 0o666 & ~_umask()
-    handle, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(mode)
-        Path(name).replace(place)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+    files.replace(place, content)
 
 
 def _remove_empty(folder: Path) -> None:

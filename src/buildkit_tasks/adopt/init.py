@@ -10,12 +10,12 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.project import dotenv
-from buildkit_tasks.recipes import bookworm, carried
-from buildkit_tasks.survey import look, model, tree
+from buildkit_tasks.recipes import carried
+from buildkit_tasks.survey import cargo, look, model, tree
 from buildkit_tasks.survey.finding import Finding, Note
 
 from . import check as checks
-from . import disk, present, record
+from . import disk, present, record, standins
 from . import files as adopted_files
 from .disk import Change
 from .present import Outcome
@@ -23,7 +23,7 @@ from .record import Entry, Record
 
 
 def init(
-    session: Session, *, compose: str = "edit", images: str = "keep", add: Sequence[str] = (), dry_run: bool = False
+    session: Session, *, compose: str = "edit", images: str = "auto", add: Sequence[str] = (), dry_run: bool = False
 ) -> Outcome:
     """Adopt the repository around the working directory, or what it grew since. Nothing is written without consent.
 
@@ -32,17 +32,14 @@ def init(
     """
     if compose not in adopted_files.MODES:
         raise Problem("bad-argument", f"--compose is edit or override, not {compose!r}.", hint="--compose edit")
-    if images not in ("keep", "bookworm"):
-        raise Problem("bad-argument", f"--images is keep or bookworm, not {images!r}.", hint="--images keep")
+    _require_images(images)
     root = _enter(session)
     old = _record(root)
     files = tree.read(root)
     found = _model(session, files)
     finding = look.find(files, found.config, found.files, listed=found.listed, add=add)
     _require_rust(files, finding)
-    images = old.images if old.files else images
-    if images == "bookworm":
-        finding = bookworm.apply(finding)
+    finding, images = standins.apply(session, finding, old.images if old.files else images)
     more = [Note(path, "this compose file is not in force; `--compose` edits those that are") for path in found.others]
     written = adopted_files.write(files, look.with_notes(finding, more), compose=old.mode if old.files else compose)
     changed = disk.changes(root, written.texts)
@@ -54,7 +51,7 @@ def init(
     outcome = Outcome(finding, tuple(changed), written.notes)
     if not changed or dry_run:
         return outcome
-    present.tell(session, outcome)
+    present.show(session, outcome)
     if env:
         session.report.say("also: .env, made of .env.example with generated secrets (compose wants it)")
     if not session.report.consent(_question(session, root, changed)):
@@ -129,7 +126,7 @@ def undo(session: Session, *, dry_run: bool = False) -> Outcome:
 
 
 def _without_ours(entry: Entry, now: bytes) -> bytes | None:
-    """An edited file without what we wrote into it; None where that cannot be told apart."""
+    """An edited file without what we wrote into it; None where the two cannot be separated."""
     if entry.before is None or entry.written is None:
         return None
     base, theirs = entry.written, now.decode("utf-8", errors="surrogateescape")
@@ -137,11 +134,13 @@ def _without_ours(entry: Entry, now: bytes) -> bytes | None:
     return None if conflict else text.encode("utf-8", errors="surrogateescape")
 
 
-def upgrade(session: Session, *, dry_run: bool = False) -> Outcome:
+def upgrade(session: Session, *, images: str = "auto", dry_run: bool = False) -> Outcome:
     """Bring what we wrote to this version; edits to it survive, or are shown as a conflict and left alone.
 
+    `images` changes what the Dockerfile starts from; `auto` leaves that as it was decided.
     Problems: adopt-missing, tree-unwritable, consent-missing.
     """
+    _require_images(images)
     root = _enter(session)
     old = _record(root)
     if not old.files:
@@ -160,8 +159,7 @@ def upgrade(session: Session, *, dry_run: bool = False) -> Outcome:
         else None
     )
     finding = look.find(files, found.config if found else {}, old.compose, listed=old.listed)
-    if old.images == "bookworm":
-        finding = bookworm.apply(finding)
+    finding, images = standins.apply(session, finding, old.images if images == "auto" else images)
     written = adopted_files.write(files, finding, compose=old.mode)
     wanted: dict[str, str] = {}
     kept: list[str] = []
@@ -185,12 +183,19 @@ def upgrade(session: Session, *, dry_run: bool = False) -> Outcome:
     outcome = Outcome(finding, tuple(changed), written.notes, tuple(kept))
     if dry_run or not changed:
         return outcome
-    present.tell(session, outcome)
+    present.show(session, outcome)
     if not session.report.consent(_question(session, root, changed)):
         return outcome
     texts = {p: t for p, t in written.texts.items() if Path(p).name not in carried.COMPILE_FILES}
-    _write(session, root, changed, replace(old, files={**old.files, **_entries(old, changed, texts)}))
+    new = replace(old, files={**old.files, **_entries(old, changed, texts)}, images=images)
+    _write(session, root, changed, new)
     return replace(outcome, written=True)
+
+
+def _require_images(images: str) -> None:
+    if images not in standins.MODES:
+        listed = ", ".join(standins.MODES)
+        raise Problem("bad-argument", f"--images is one of {listed}, not {images!r}.", hint="--images auto")
 
 
 def _enter(session: Session) -> Path:
@@ -223,11 +228,21 @@ def _require_rust(files: tree.Tree, finding: Finding) -> None:
             hint="cd into the repository of a Rust service",
         )
     causes = [f"{item.name}: {item.why}" for item in finding.left]
+    programs = [name for space in cargo.workspaces(files) for name in space.binaries]
+    if not programs:
+        raise Problem(
+            "not-rust",
+            "No crate of this repository has a program.",
+            causes=causes or ["there is no src/main.rs, src/bin or [[bin]] in any crate"],
+            hint="a library is not shipped as an image: cd into a repository with a program",
+        )
+    more = f" and {len(programs) - 8} more" if len(programs) > 9 else ""
+    names = ", ".join(programs[: 8 if more else 9]) + more
     raise Problem(
         "not-rust",
         "No service of the compose file is built from a Rust workspace of this repository.",
-        causes=causes or ["no service has a `build:` section, or no workspace has a program"],
-        hint="`init --add PROGRAM` adds a service for a program; or give a service a `build:` with its Dockerfile",
+        causes=causes or ["no service has a `build:` section"],
+        hint=f"buildkit-tasks init --add {programs[0]}    (adds a service for a program; there are: {names})",
     )
 
 

@@ -42,7 +42,7 @@ def finish(session: Session, outcome: Outcome, *, dry_run: bool, checked: bool =
         _finish_check(session, outcome)
         return
     if dry_run or not outcome.changes:
-        tell(session, outcome)
+        show(session, outcome)
     if not outcome.changes:
         report.say("nothing to change: everything is as this version would write it")
     elif dry_run:
@@ -67,7 +67,7 @@ def _finish_check(session: Session, outcome: Outcome) -> None:
         session.report.say("nothing is missing: next, buildkit-tasks build")
 
 
-def tell(session: Session, outcome: Outcome) -> None:
+def show(session: Session, outcome: Outcome) -> None:
     """Print a finding and its diff."""
     report = session.report
     finding = outcome.finding
@@ -112,6 +112,7 @@ def _origin(taken: object) -> str:
         "chef": "with cargo-chef",
         "plain": "without a cache",
         "single-stage": "in a single stage",
+        "prebuilt": "which copied a program compiled before",
     }
     return f"taken over from {taken.path} ({kinds[taken.kind]})"
 

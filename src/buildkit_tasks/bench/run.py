@@ -21,10 +21,10 @@ from typing import Any
 
 from buildkit_tasks.config import root as project_root
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import buildx, compose_cli, docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
-from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles import stages
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project, discover
@@ -143,7 +143,7 @@ def _timed(arena: Arena, contender: str, services: Sequence[str], case: str, num
         )
         result = run.capture(session.world, Command(argv, arena.tree, env))
     else:
-        result = run.capture(session.world, docker.compose(arena.tree, [file], "build", *services))
+        result = run.capture(session.world, compose_cli.command(arena.tree, [file], "build", *services))
     if result.code != 0:
         raise Problem(
             "bench-failed", f"The build of {contender!r} failed in the case {case!r}.", details=result.stderr[-4000:]
@@ -168,7 +168,7 @@ def _contenders(session: Session, project: Project, tree: Path, name: str, scrat
     refs: dict[str, None] = {}
     for service in plain.values():
         refs.update(dict.fromkeys(sources.needed_images(service)))
-    refs.update(dict.fromkeys(syntax.base_images(classic.read_text("utf-8"), {})))
+    refs.update(dict.fromkeys(stages.base_images(classic.read_text("utf-8"), {})))
     contexts = {
         ref: f"docker-image://{other}"
         for ref, other in base_images.ensure(session, project.engine, tuple(refs)).items()
@@ -203,7 +203,7 @@ def _contenders(session: Session, project: Project, tree: Path, name: str, scrat
             "services": services,
             "secrets": {"ca": {"file": session.settings.build.ca_bundle or "/dev/null"}},
         }
-        files[contender].write_text(docker.for_compose(content), "utf-8")
+        files[contender].write_text(compose_cli.for_compose(content), "utf-8")
     return files
 
 
@@ -252,10 +252,10 @@ def _clean(arena: Arena, project: Project) -> None:
 def _remove_mounts(session: Session, name: str) -> None:
     from buildkit_tasks.engine import cache_records
 
-    records = cache_records.parse(run.capture(session.world, docker.cache_records(session.root)).stdout)
+    records = cache_records.parse(run.capture(session.world, buildx.cache_records(session.root)).stdout)
     for record in records:
         if record.mount_namespace.startswith(f"{name}-"):
-            run.capture(session.world, docker.remove_cache_record(session.root, record.id))
+            run.capture(session.world, buildx.remove_cache_record(session.root, record.id))
 
 
 def _facts(project: Project) -> dict[str, Any]:

@@ -59,6 +59,11 @@ def client(signer: Pair, name: str) -> Pair:
     return _leaf(signer, name, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
+def expiry(certificate: bytes) -> datetime:
+    """When a certificate in PEM form expires, UTC."""
+    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
+
+
 def _leaf(
     signer: Pair, name: str, use: x509.ObjectIdentifier, names: x509.SubjectAlternativeName | None = None
 ) -> Pair:

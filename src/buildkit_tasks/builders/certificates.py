@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
+
+#: Names of hosts: https://www.rfc-editor.org/rfc/rfc1123#section-2.1
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
+
+#: Directories beside those of the hosts.
+_OURS = ("authority", "client")
+
+
+def _check_host(name: str) -> None:
+    """The name becomes a directory and stands in a certificate. Raises `Problem` bad-argument."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        if not _HOST.fullmatch(name) or name.lower() in _OURS:
+            why = "a directory of that name holds other keys" if name.lower() in _OURS else ""
+            raise Problem(
+                "bad-argument",
+                f"{name!r} is not a host name or an address.",
+                causes=[why] if why else [],
+                hint="--host builder.example --host 10.0.0.7",
+            ) from None
 
 
 def make(session: Session, hosts: Sequence[str], out: str) -> None:
@@ -17,6 +41,8 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
     """
     if not hosts:
         raise Problem("bad-argument", "A certificate needs a host.", hint="--host builder.example --host 10.0.0.7")
+    for name in hosts:
+        _check_host(name)
     try:
         from . import authority
     except ImportError:
@@ -36,7 +62,8 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
     for name in (*hosts, "client"):
         folder = place / name.replace(":", "_")
         if (folder / "key.pem").exists():
-            session.report.say(f"  {folder} exists and stays")
+            until = authority.expiry((folder / "cert.pem").read_bytes())
+            session.report.say(f"  {folder} exists and stays; valid until {until:%Y-%m-%d}")
             continue
         pair = authority.client(signer, name) if name == "client" else authority.server(signer, [name])
         _write(folder, {"ca.pem": signer.certificate, "cert.pem": pair.certificate, "key.pem": pair.key})
@@ -46,6 +73,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
         return
     for done in made:
         session.report.answer(done)
+    session.report.say(f"valid for {authority.LEAF_DAYS} days; to renew one: delete its directory, run this again")
     session.report.say("copy each node's directory to the node and client/ to clients; never copy authority/key.pem")
     session.report.say(
         "on the node: buildkitd --addr tcp://0.0.0.0:1234 --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem"

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import buildx, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Engine
 
@@ -92,7 +92,7 @@ def after_failure(session: Session, engine: Engine, name: str, request: BuildReq
 
 def look(session: Session, name: str) -> Builder:
     """A builder and the state of its nodes. Raises `Problem` builder-missing."""
-    result = run.capture(session.world, docker.builder_details(session.root, name), timeout=PATIENCE)
+    result = run.capture(session.world, buildx.builder_details(session.root, name), timeout=PATIENCE)
     found = builder_facts.read_inspect(result.stdout)
     if found.name:
         return found
@@ -122,7 +122,7 @@ def _hung(session: Session, name: str) -> Builder:
         return Builder(name, driver, silent)
 
     def ask(node: Node) -> Node:
-        details = docker.builder_details(session.root, builder_facts.child(name, node.name))
+        details = buildx.builder_details(session.root, builder_facts.child(name, node.name))
         found = builder_facts.read_inspect(run.capture(session.world, details, timeout=PATIENCE).stdout)
         return found.nodes[0] if found.nodes else node
 
@@ -179,7 +179,7 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
     name = single if there(session, single) else found.name
     said = ""
     for _ in range(ASKED):
-        asked = run.capture(session.world, docker.cache_records(session.root, name), timeout=PATIENCE)
+        asked = run.capture(session.world, buildx.cache_records(session.root, name), timeout=PATIENCE)
         said = asked.stderr.strip() or node.error
         if not _HUNG_UP.search(said):
             break
@@ -203,7 +203,7 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
 
 def listed(session: Session) -> tuple[Builder, ...]:
     """All builders; a hung node costs buildx's own 20 seconds. Raises `Problem` command-failed."""
-    return builder_facts.read_list(run.check(session.world, docker.builder_list(session.root)).stdout)
+    return builder_facts.read_list(run.check(session.world, buildx.builder_list(session.root)).stdout)
 
 
 def node_builder(session: Session, found: Builder, node: Node) -> str:

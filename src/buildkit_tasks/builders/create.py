@@ -14,7 +14,7 @@ from buildkit_tasks.builders import facts as builder_facts
 from buildkit_tasks.builders.choice import listed, look
 from buildkit_tasks.builders.facts import Builder
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import buildx, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.engine import facts as engine_facts
@@ -145,7 +145,7 @@ def _commands(session: Session, wanted: NewNode) -> list[Command]:
     config = str(Path(wanted.config).resolve()) if wanted.config else ""
 
     def making(name: str, platforms: Sequence[str], *, append: bool) -> Command:
-        return docker.builder_create(
+        return buildx.builder_create(
             *(session.root, name, wanted.node),
             driver=wanted.driver,
             endpoint=wanted.endpoint,
@@ -178,7 +178,7 @@ def _demand_answer(session: Session, wanted: NewNode, node: str) -> None:
     single = builder_facts.child(wanted.builder, node)
     if wanted.driver != "remote":
         session.report.say(f"  starting {node}")
-        run.check(session.world, docker.builder_start(session.root, single))
+        run.check(session.world, buildx.builder_start(session.root, single))
         return
     found = look(session, single)
     if not found.nodes[0].running:
@@ -195,8 +195,8 @@ def _undo(session: Session, wanted: NewNode, node: str, before: Builder | None) 
     """Undo the change. Never raises: the error that caused it matters more."""
     with contextlib.suppress(Problem):
         single = builder_facts.child(wanted.builder, node)
-        run.capture(session.world, docker.builder_remove(session.root, single))
+        run.capture(session.world, buildx.builder_remove(session.root, single))
         if before:
-            run.capture(session.world, docker.builder_leave(session.root, wanted.builder, node))
+            run.capture(session.world, buildx.builder_leave(session.root, wanted.builder, node))
         else:
-            run.capture(session.world, docker.builder_remove(session.root, wanted.builder))
+            run.capture(session.world, buildx.builder_remove(session.root, wanted.builder))

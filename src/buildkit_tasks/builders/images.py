@@ -6,7 +6,6 @@ registry that the nodes can reach, if the setting builders.repository names one.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import docker, files, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.images import fetch as image_fetch
@@ -71,8 +70,7 @@ def _layout(session: Session, name: str, identity: str) -> str:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     word = image_fetch.word(name)
     folder = home / f"{word}-{Digest(identity).partition(':')[2][:16]}"
-    with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with files.locked(home / "lock", lambda: session.report.say("  waiting: another run is exporting an image")):
         if not folder.exists():
             session.report.say(f"  exporting {name} for the builder's nodes (once)")
             for old in home.glob(f"{word}-*"):

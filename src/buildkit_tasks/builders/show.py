@@ -10,7 +10,7 @@ from buildkit_tasks.builders import facts as builder_facts
 from buildkit_tasks.builders.choice import listed, look, node_builder
 from buildkit_tasks.builders.facts import Builder
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run, units
+from buildkit_tasks.core import buildx, run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.engine import cache_records
 
@@ -57,7 +57,7 @@ def choose(session: Session, name: str) -> None:
     """Make a builder docker's current one; prints how to switch back. Raises `Problem` builder-missing."""
     before = builder_choice.named(session) or "default"
     look(session, name)
-    run.check(session.world, docker.builder_use(session.root, name))
+    run.check(session.world, buildx.builder_use(session.root, name))
     session.report.say(f"docker now builds on {name}, in every project; to undo: invoke builder.use {before}")
     session.report.say(f'for this project only: name = "{name}" under [tool.buildkit-tasks.builders]')
 
@@ -83,8 +83,8 @@ def remove(session: Session, name: str, *, keep_state: bool = False) -> None:
         return
     for node in found.nodes:
         if builder_choice.there(session, single := builder_facts.child(name, node.name)):
-            run.capture(session.world, docker.builder_remove(session.root, single, keep_daemon=True, keep_state=True))
-    run.check(session.world, docker.builder_remove(session.root, name, keep_state=keep_state))
+            run.capture(session.world, buildx.builder_remove(session.root, single, keep_daemon=True, keep_state=True))
+    run.check(session.world, buildx.builder_remove(session.root, name, keep_state=keep_state))
     session.report.say(f"removed the builder {name}" + ("; its nodes' daemons keep running" if not made else ""))
 
 
@@ -97,7 +97,7 @@ def _child(one: Builder, every: tuple[Builder, ...]) -> bool:
 
 
 def _mounts(session: Session, name: str) -> list[dict[str, Any]]:
-    result = run.capture(session.world, docker.cache_records(session.root, name), timeout=builder_choice.PATIENCE)
+    result = run.capture(session.world, buildx.cache_records(session.root, name), timeout=builder_choice.PATIENCE)
     return [
         {"id": m.id, "bytes": m.size if m.measured else None}
         for m in cache_records.mounts(cache_records.parse(result.stdout))

@@ -54,15 +54,18 @@ def prepare(
     there = builder_facts.at(project.engine, builder)
     needs = {s.name: plan.needs_of(s, files.get(s.name), places[s.name], there) for s in chosen}
     linked = own_images.find(chosen, needs)
-    bases = dict.fromkeys(
-        image
+    needed = {
+        s.name: [
+            image
+            for image in _bases(s, files.get(s.name), needs[s.name], places[s.name], there, own=builder.own)
+            if image not in linked[s.name]
+        ]
         for s in chosen
-        for image in _bases(s, files.get(s.name), needs[s.name], places[s.name], there, own=builder.own)
-        if image not in linked[s.name]
-    )
+    }
+    bases = dict.fromkeys(image for images in needed.values() for image in images)
     try:
         find = base_images.replacements if look_only else base_images.ensure
-        replacements = find(session, project.engine, tuple(bases))
+        replacements = find(session, project.engine, tuple(bases), services=needed)
     except Problem as problem:
         problem = _made_here(problem, space, chosen, bases)
         if missing is None or problem.code != "image-unavailable":
@@ -228,9 +231,9 @@ def _target_result(
     service: Service, target: Mapping[str, Any], metadata: Mapping[str, str], before: str
 ) -> TargetResult:
     """One image's outcome; an engine without the containerd store calls images by their config's digest."""
-    digest = metadata.get("containerimage.digest", "")
-    same = before in (digest, metadata.get("containerimage.config.digest", "")) and before != ""
-    return TargetResult(service.name, next(iter(target["tags"]), service.image), digest, changed=not same)
+    digest, config = (metadata.get(f"containerimage.{name}", "") for name in ("digest", "config.digest"))
+    same = before in (digest, config) and before != ""
+    return TargetResult(service.name, next(iter(target["tags"]), service.image), digest, not same, config)
 
 
 def _check_layer_cache(session: Session, project: Project) -> None:

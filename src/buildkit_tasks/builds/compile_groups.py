@@ -80,7 +80,7 @@ def arguments(
         raise Problem(
             "bad-argument",
             f"{service.dockerfile} has no `ARG REBUILD`, so --no-cache has no safe way to run its steps again.",
-            causes=["docker's own --no-cache would also throw away the cache mounts (moby/buildkit#4250)"],
+            causes=["docker's own --no-cache would also delete the cache mounts (moby/buildkit#4250)"],
             hint="add `ARG REBUILD` before the compile step",
         )
     ours = {
@@ -88,6 +88,7 @@ def arguments(
         "CARGO_INCREMENTAL": "1" if incremental else "0",
         "REBUILD": nonce,
         "STATIC": settings.build.static,
+        "STRICT_TOOLCHAIN": "1" if settings.build.toolchain == "error" else "",
         PROGRAMS: " ".join(sorted(group.binaries)),
         BINARIES: "" if PROGRAMS in file.arguments and chosen == group else " ".join(chosen.binaries),
         "CACHE_SCOPE": scope,

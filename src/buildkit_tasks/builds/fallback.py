@@ -15,7 +15,7 @@ from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, Engine, TargetResult
 from buildkit_tasks.core.progress import Progress
-from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.images import choice as image_choice
@@ -214,7 +214,9 @@ def _copy_manifests(root: Path, to: Path) -> tuple[str, ...]:
         try:
             content = tomllib.loads(manifest.read_text("utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise Problem("compile-failed", f"{manifest} is no TOML: {error}.", hint="correct the file") from error
+            raise Problem(
+                "compile-failed", f"{manifest} is not valid TOML: {error}.", hint="correct the file"
+            ) from error
         place = to / inside
         place.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(manifest, place / "Cargo.toml")
@@ -241,7 +243,7 @@ def _ca(session: Session, text: str) -> Path | None:
     A bundle that is merely the system's is left out and said; one that was set by hand is needed: consent or refusal.
     """
     bundle = session.settings.build.ca_bundle
-    if not bundle or not any(m.options.get("id") == "ca" for m in syntax.mounts(text)):
+    if not bundle or not any(m.options.get("id") == "ca" for m in mounts.mounts(text)):
         return None
     if session.settings.builders.legacy_ca == "layer":
         return Path(bundle)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import files
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Service
 from buildkit_tasks.dockerfiles.document import Dockerfile
@@ -117,7 +118,5 @@ def _written(session: Session, service: Service, text: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, content in ((service.dockerfile.name, data), (own.name, ignored)):
         if not (folder / name).is_file() or (folder / name).read_bytes() != content:
-            part = folder / f"{name}.{os.getpid()}"
-            part.write_bytes(content)
-            part.replace(folder / name)
+            files.replace(folder / name, content)
     return folder / service.dockerfile.name

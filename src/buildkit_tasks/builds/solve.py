@@ -1,4 +1,4 @@
-"""One bake solve: started, its story read and shown, its failure told. The only place that runs one for a plan."""
+"""Run the bake solve of a plan: show its progress, explain its failure. The only place that runs one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import buildx, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, Command
 from buildkit_tasks.core.progress import Decoder, Progress
@@ -57,7 +57,7 @@ def solve(
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
         metadata = Path(scratch) / "metadata.json"
         alone = _alone(session, definition)
-        told: dict[str, Any] = {}
+        metadata_read: dict[str, Any] = {}
         with build_view.building(session.report, plan, progress, how) as view:
 
             def go(build: Command, again: int = RACES) -> dict[str, Any]:
@@ -84,11 +84,11 @@ def solve(
             together = [name for name in definition["group"]["default"]["targets"] if name not in alone]
             if together:
                 group = {"group": {"default": {"targets": together}}, "target": definition["target"]}
-                told = go(docker.bake(session.root, group, metadata, builder=builder))
+                metadata_read = go(buildx.bake(session.root, group, metadata, builder=builder))
             for name in alone:
                 metadata.unlink(missing_ok=True)
-                told[name] = go(docker.build_target(session.root, alone[name], metadata, builder=builder))
-        return progress, told
+                metadata_read[name] = go(buildx.build_target(session.root, alone[name], metadata, builder=builder))
+        return progress, metadata_read
 
 
 #: Keys that older versions of bake drop without a word: 0.13 all three of them, 0.29 none.
@@ -104,7 +104,7 @@ def _alone(session: Session, definition: Mapping[str, Any]) -> dict[str, dict[st
     unsure = {name for name, target in targets.items() if _NEWER & target.keys()}
     if not unsure:
         return {}
-    printed = run.capture(session.world, docker.bake_print(session.root, definition))
+    printed = run.capture(session.world, buildx.bake_print(session.root, definition))
     try:
         understood = json.loads(printed.stdout)["target"] if printed.code == 0 else targets
     except (ValueError, KeyError):

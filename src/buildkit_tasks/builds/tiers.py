@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Version
+from buildkit_tasks.dockerfiles import stages as dockerfile_stages
 from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.document import lookup_name
 from buildkit_tasks.dockerfiles.syntax import Instruction
@@ -83,7 +84,7 @@ def portable(text: str, args: Mapping[str, str], images: Mapping[str, str]) -> s
     """
     values = {**_defaults(text), **args}
     use = {lookup_name(name): image for name, image in images.items()}
-    stages = {stage.name for stage in syntax.stages(text, args)}
+    stages = {stage.name for stage in dockerfile_stages.stages(text, args)}
     escape = re.search(r"\A\ufeff?(?:[ \t]*#[^\n]*\n)*?[ \t]*#\s*escape\s*=\s*`", text, re.IGNORECASE)
     out = ["# escape=`"] if escape else []
     for item in syntax.instructions(text):

@@ -32,7 +32,7 @@ _RETIRED_SECONDS = 3600  # a build that began under an old name may still be rea
 
 #: What BuildKit compares (size, mtime in ns, mode), as one key of a file's history.
 _Seen = str
-#: What tells two contents apart that look equal to BuildKit: inode and ctime in ns.
+#: What distinguishes two contents that look equal to BuildKit: inode and ctime in ns.
 _Proof = list[int]
 
 

@@ -7,18 +7,19 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan
-from buildkit_tasks.core.progress import Progress
 from buildkit_tasks.core.report import Report
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-#: Plain output tells the number of crates each time this many more are done.
+    from buildkit_tasks.core.progress import Progress
+
+#: Plain output prints the number of crates each time this many more are done.
 CRATES_PER_LINE = 25
 
 
 class View(Protocol):
-    """Told of every batch of new log lines."""
+    """Called with every batch of new log lines."""
 
     def update(self, lines: Sequence[str]) -> None:
         """Show what is new."""
@@ -36,7 +37,7 @@ class Plain:
 
     def __init__(self, report: Report, progress: Progress, *, verbatim: bool = False) -> None:
         self.report, self.progress, self.verbatim = report, progress, verbatim
-        self.told: set[str] = set()
+        self.printed: set[str] = set()
         self.crates = 0
 
     def update(self, lines: Sequence[str]) -> None:
@@ -45,8 +46,8 @@ class Plain:
             for line in lines:
                 self.report.say(line)
         for digest, vertex in self.progress.vertexes.items():
-            if vertex.completed and digest not in self.told and not vertex.internal:
-                self.told.add(digest)
+            if vertex.completed and digest not in self.printed and not vertex.internal:
+                self.printed.add(digest)
                 if not vertex.cached and not vertex.cancelled:
                     how = "failed" if vertex.error else f"{vertex.seconds or 0:.1f} s"
                     self.report.say(f"  {_short(vertex.name)}: {how}")
@@ -115,7 +116,11 @@ def headline(plan: BuildPlan) -> str:
 
 
 def summary(report: Report, outcome: BuildOutcome) -> None:
-    """What a finished build did, as the last lines of the story."""
+    """What a finished build did, as the last lines of output."""
+    if outcome.up_to_date:
+        names = ", ".join(target.service for target in outcome.targets)
+        report.say(f"up to date: nothing changed since the last build of {names}    (--no-cache builds anyway)")
+        return
     for target in outcome.targets:
         state = "new" if target.changed else "unchanged"
         report.say(f"  {target.image}  {state}  {target.digest[:19]}", style="green" if target.changed else "dim")
@@ -128,11 +133,20 @@ def summary(report: Report, outcome: BuildOutcome) -> None:
     report.say(f"built {_count(len(outcome.targets), 'image')} in {outcome.seconds:.1f} s: {crates}", style="bold")
 
 
+def result(report: Report, outcome: BuildOutcome) -> None:
+    """The result of `invoke build`: the summary, or the JSON document."""
+    if report.json_only:
+        report.envelope(envelope(outcome))
+    else:
+        summary(report, outcome)
+
+
 def envelope(outcome: BuildOutcome) -> dict[str, object]:
     """The content of the `--json` document of a build."""
     return {
         "seconds": round(outcome.seconds, 3),
         "incremental": outcome.incremental,
+        "up_to_date": outcome.up_to_date,
         "cargo": {"compiled": list(outcome.compiled), "fresh": outcome.fresh, "marked": list(outcome.marked)},
         "targets": [
             {"service": t.service, "image": t.image, "digest": t.digest, "changed": t.changed} for t in outcome.targets

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .cargo_files import workspace_members
+
 #: A line of the listing: mode, blocks of 512 bytes, modification time, inode, path (without the leading `./`).
 _ENTRY = re.compile(r"(?P<mode>[0-9a-f]+) (?P<blocks>\d+) (?P<mtime>\d+) (?P<inode>\d+) \./(?P<path>.*)")
 _HASH = re.compile(r"-([0-9a-f]{16})(?=\.|$)")
@@ -110,32 +112,6 @@ def take_apart(content: Content) -> Inside:
         rest["sources" if re.match(r"[^/]+/src/", entry.path) else "other"] += entry.size
     bases = {e.path.removesuffix(".used"): e.mtime for e in outside if e.path.endswith(".used") and "/" not in e.path}
     return Inside(trees, rest, bases)
-
-
-def workspace_members(texts: Mapping[str, str]) -> frozenset[str]:
-    """Names of the packages without a source in the synced lock files: the workspace's own."""
-    return frozenset(
-        name
-        for path, text in texts.items()
-        if path.endswith("Cargo.lock")
-        for name, _, source in packages(text)
-        if not source
-    )
-
-
-def packages(lock: str) -> list[tuple[str, str, str]]:
-    """(name, version, source) of each package of a lock file; source is empty for the workspace's own."""
-    found: list[tuple[str, str, str]] = []
-    for line in lock.splitlines():
-        key, _, value = line.partition(" = ")
-        value = value.strip().strip('"')
-        if key == "name":
-            found.append((value, "", ""))
-        elif key == "version" and found and not found[-1][1]:
-            found[-1] = (found[-1][0], value, "")
-        elif key == "source" and found:
-            found[-1] = (*found[-1][:2], value)
-    return found
 
 
 @dataclass
@@ -313,45 +289,6 @@ def _current(files: Sequence[Entry], place: str) -> str:
     names = {e.path[len(place) + 1 :].partition("/")[0] for e in files}
     done = [n for n in names if n.startswith("s-") and n.count("-") >= 3 and not n.endswith("-working")]
     return max(done, default="") and max(done) + "-"
-
-
-def registry_leftovers(content: Content, wanted: frozenset[tuple[str, str]]) -> dict[str, int]:
-    """Downloads and unpacked sources of a cargo registry mount that no lock file names, with their bytes."""
-    found: dict[str, int] = {}
-    for entry in content.entries:
-        parts = entry.path.split("/")
-        if len(parts) < 3 or parts[0] not in ("cache", "src"):
-            continue
-        crate = _CRATE_VERSION.fullmatch(parts[2].removesuffix(".crate") if parts[0] == "cache" else parts[2])
-        if crate and (crate["name"], crate["version"]) not in wanted:
-            path = "/".join(parts[:3])
-            found[path] = found.get(path, 0) + entry.size
-    return found
-
-
-def git_leftovers(content: Content, revisions: frozenset[str]) -> dict[str, int]:
-    """Checkouts of a cargo git mount whose revision no lock file names, with their bytes. Databases stay."""
-    found: dict[str, int] = {}
-    for entry in content.entries:
-        parts = entry.path.split("/")
-        if len(parts) < 3 or parts[0] != "checkouts" or not re.fullmatch(r"[0-9a-f]{7,40}", parts[2]):
-            continue
-        if not any(full.startswith(parts[2]) for full in revisions):
-            path = "/".join(parts[:3])
-            found[path] = found.get(path, 0) + entry.size
-    return found
-
-
-def wanted_crates(locks: Iterable[str]) -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
-    """(name, version) of the registry crates and the full revisions of the git sources that lock files name."""
-    crates, revisions = set(), set()
-    for lock in locks:
-        for name, version, source in packages(lock):
-            if source.startswith("git+"):
-                revisions.add(source.rpartition("#")[2])
-            elif source:
-                crates.add((name, version))
-    return frozenset(crates), frozenset(revisions)
 
 
 def summary(inside: Inside, largest: int = 5) -> dict[str, object]:

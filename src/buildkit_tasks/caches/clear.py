@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from buildkit_tasks.caches import selection as cache_selection
+from buildkit_tasks.caches.selection import Chosen, Selection
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run, units
+from buildkit_tasks.core import buildx, run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockerfiles import mount_ids, platforms
 from buildkit_tasks.engine import cache_records
-from buildkit_tasks.engine.cache_records import Chosen, Record, Selection
+from buildkit_tasks.engine.cache_records import Record
 from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import Project, discover
+from buildkit_tasks.unchanged import record as unchanged
 
 from . import mark as cache_mark
 from . import rescue
@@ -97,7 +100,8 @@ def _clear_unlisted(session: Session, builder: str, confirm: str) -> None:
     what = "the whole build cache of every project on this builder will be deleted; the builder cannot list it"
     agreed = session.report.typed(what, "everything", confirm)
     if agreed:
-        run.check(session.world, docker.remove_all_cache(session.root, builder))
+        unchanged.forget(session.state)
+        run.check(session.world, buildx.remove_all_cache(session.root, builder))
         cache_mark.forget(session)
     _answer(session, {"selected": [], "held": [], "freed": None, "dry_run": False})
     session.report.say("cleared the build cache" if agreed else "nothing was changed")
@@ -106,7 +110,7 @@ def _clear_unlisted(session: Session, builder: str, confirm: str) -> None:
 def choose(session: Session, project: Project, selection: Selection, builder: str) -> Chosen:
     """What the selection means in the current listing. Raises `Problem` cache-missing."""
     found = records(session, project.engine, builder, settle=selection.project)
-    chosen = cache_records.choose(found, selection)
+    chosen = cache_selection.choose(found, selection)
     if chosen.unknown:
         known = sorted({m.name for m in cache_records.mounts(found) if m.project == selection.project})
         raise Problem(
@@ -130,9 +134,10 @@ def delete(
     if any(not r.is_mount for r in going) and any(not r.reclaimable for r in records(session, project.engine, builder)):
         session.report.warn("a build is running: keeping the layers, because it could fail without them")
         going = [r for r in going if r.is_mount]
+    unchanged.forget(session.state)  # who clears a cache wants the next build to build
     for at in range(0, len(going), AT_ONCE):
         ids = [r.id for r in going[at : at + AT_ONCE]]
-        run.check(session.world, docker.remove_cache_record(session.root, *ids, builder=builder))
+        run.check(session.world, buildx.remove_cache_record(session.root, *ids, builder=builder))
     left = {r.id for r in records(session, project.engine, builder)}
     return [r for r in asked if r.id not in left], [r for r in asked if r.id in left]
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import buildx, files, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.project.discover import discover
@@ -68,7 +66,7 @@ def propose(session: Session, *, keep: str = "", builder: str = "", write: bool 
 
 def inspect(session: Session, builder: str = "") -> Collector:
     """The builder's own rules. Raises `Problem` bad-argument if the builder does not exist."""
-    result = run.capture(session.world, docker.builder_details(session.root, builder))
+    result = run.capture(session.world, buildx.builder_details(session.root, builder))
     if result.code != 0:
         raise Problem(
             "bad-argument",
@@ -98,16 +96,11 @@ def _replace(path: Path, text: str) -> None:
     """Replace a file atomically; keeps its mode, and the old file as *.before."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
         if path.suffix == ".json":
             json.loads(text)
         if path.exists():
             path.with_name(f"{path.name}.before").write_bytes(path.read_bytes())
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(mode)
-        Path(name).replace(path)
+        files.replace(path, text, mode=None if path.exists() else 0o644)
     except OSError as error:
         raise Problem(
             "command-failed",

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run, units
+from buildkit_tasks.core import buildx, docker, run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Result, Service
 from buildkit_tasks.engine import cache_records
@@ -102,9 +102,9 @@ def records(session: Session, engine: Engine, builder: str = "", *, settle: str 
     """All records of a builder, as they are now. Raises `Problem` bad-argument for a builder that is not there.
 
     `settle`: the scope of a project whose mounts should be free. BuildKit lets go of a finished step's mounts, and
-    measures them, some moments after the build has ended, and tells nobody: then it is asked again a few times.
+    measures them, some moments after the build has ended, and sends no event: then it is asked again a few times.
     """
-    listing = docker.cache_records(session.root, builder, as_json=_form(session, engine))
+    listing = buildx.cache_records(session.root, builder, as_json=_form(session, engine))
     for pause in (*SETTLING, None):
         found = _records(run.capture(session.world, listing), builder)
         ours = [m for m in cache_records.mounts(found) if settle and m.project == settle]
@@ -125,22 +125,22 @@ def _records(result: Result, builder: str) -> tuple[Record, ...]:
             hint="invoke cache.clear",
         )
     if result.code != 0:
-        raise Problem("command-failed", "The builder does not tell its cache.", details=result.stderr.strip())
+        raise Problem("command-failed", "The builder does not list its cache.", details=result.stderr.strip())
     return cache_records.parse(result.stdout)
 
 
 def _early(session: Session, builder: str, pool: ThreadPoolExecutor) -> Future[Result] | None:
-    """The listing, begun before discovery tells which buildx this is: in the form that was right the last time."""
+    """The listing, started before discovery knows which buildx this is: in the form that was right the last time."""
     try:
         as_json = json.loads((session.state / _FORM).read_text("utf-8")) is True
     except (OSError, ValueError):
         return None
-    listing = docker.cache_records(session.root, builder, as_json=as_json)
+    listing = buildx.cache_records(session.root, builder, as_json=as_json)
     return pool.submit(run.capture, session.world, listing, timeout=ANSWER_TIMEOUT)
 
 
 def _form(session: Session, engine: Engine) -> bool:
-    """Whether this buildx tells its records as JSON; remembered for the next view."""
+    """Whether this buildx prints its records as JSON; remembered for the next view."""
     as_json = engine.buildx >= JSON_BUILDX
     with contextlib.suppress(OSError):
         (session.state / _FORM).write_text(json.dumps(as_json), "utf-8")
@@ -161,7 +161,7 @@ def seconds(text: str, flag: str) -> float:
     try:
         return units.duration(text)
     except ValueError:
-        raise Problem("bad-argument", f"--{flag} {text!r} is no duration.", hint="write 14d, 12h or 30m") from None
+        raise Problem("bad-argument", f"--{flag} {text!r} is not a duration.", hint="write 14d, 12h or 30m") from None
 
 
 def size(text: str, flag: str) -> int:
@@ -169,7 +169,7 @@ def size(text: str, flag: str) -> int:
     try:
         return units.amount(text)
     except ValueError:
-        raise Problem("bad-argument", f"--{flag} {text!r} is no size.", hint="write 10GB or 500MB") from None
+        raise Problem("bad-argument", f"--{flag} {text!r} is not a size.", hint="write 10GB or 500MB") from None
 
 
 def disk_free(engine: Engine) -> int | None:
@@ -183,6 +183,6 @@ def disk_free(engine: Engine) -> int | None:
 def _images(session: Session) -> int | None:
     result = run.capture(session.world, docker.disk_usage(session.root), timeout=IMAGES_TIMEOUT)
     for line in result.stdout.splitlines():
-        if line.startswith("{") and (told := json.loads(line)).get("Type") == "Images":
-            return units.size(str(told.get("Size", "")))
+        if line.startswith("{") and (row := json.loads(line)).get("Type") == "Images":
+            return units.size(str(row.get("Size", "")))
     return None

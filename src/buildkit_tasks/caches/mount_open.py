@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import buildx, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.dockerfiles import syntax
@@ -97,7 +97,7 @@ def _build(
     reference = base(project)
     space = session.settings.caches.namespace
     use = base_images.ensure(session, project.engine, (reference,)).get(reference, reference)
-    return docker.mount_build(
+    return buildx.mount_build(
         session.root, text, folder, builder=builder, output=output, base=(reference, use), namespace=space
     )
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from buildkit_tasks.caches import selection as cache_selection
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run, units
-from buildkit_tasks.engine import cache_records
 from buildkit_tasks.engine.cache_records import Record
 from buildkit_tasks.project.discover import discover
 
@@ -26,7 +26,7 @@ def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
         return records(session, project.engine)
 
     found = ask() if dry_run else rescue.listed(session, project, ask)
-    going = cache_records.prunable(cache_records.belonging(found, space.scope), older=unused, keep=limit)
+    going = cache_selection.prunable(cache_selection.belonging(found, space.scope), older=unused, keep=limit)
     images = run.check(session.world, docker.dangling_images(session.root, space.project)).stdout.splitlines()
     rows = [("image", *line.split(" ", 1)) for line in images]
     rows += [(r.mount_id or "layer", r.id, units.human(r.size)) for r in going]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from buildkit_tasks.caches import leftovers
 from buildkit_tasks.core import units
 from buildkit_tasks.engine import cache_records
 from buildkit_tasks.engine.cache_records import Mount, Record
@@ -127,16 +128,16 @@ def _leftovers(budget: _Budget, targets: Mapping[str, Inside]) -> list[str]:
 
 def _downloads(budget: _Budget, mounts: Sequence[Mount], contents: Mapping[str, Content], locks: Iterable[str]) -> None:
     synced = [t for c in contents.values() for p, t in c.texts.items() if p.endswith("Cargo.lock")]
-    crates, revisions = cargo_tree.wanted_crates([*locks, *synced])
+    crates, revisions = leftovers.wanted_crates([*locks, *synced])
     if not crates and not revisions:
         return  # without a lock file we do not know what is needed
     for mount in mounts:
         content = contents.get(mount.name)
         if content and mount.kind == "cargo-registry":
-            leftovers = cargo_tree.registry_leftovers(content, crates)
-            budget.take(mount.name, "crates that no lock file names", leftovers)
+            unused = leftovers.registry_leftovers(content, crates)
+            budget.take(mount.name, "crates that no lock file names", unused)
         elif content and mount.kind == "cargo-git":
-            budget.take(mount.name, "checkouts that no lock file names", cargo_tree.git_leftovers(content, revisions))
+            budget.take(mount.name, "checkouts that no lock file names", leftovers.git_leftovers(content, revisions))
 
 
 def _old_bases(budget: _Budget, targets: Mapping[str, Inside]) -> None:

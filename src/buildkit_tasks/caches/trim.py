@@ -44,8 +44,14 @@ def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool =
     over = limit is not None and after > limit * 1.05
     if session.report.json_only:
         items = [{"where": i.where, "why": i.why, "bytes": i.size} for i in decision.items]
-        told = {"before": decision.before, "after": after, "keep": limit, "items": items, "notes": list(decision.notes)}
-        session.report.envelope({**told, "dry_run": dry_run, "within": not over})
+        document = {
+            "before": decision.before,
+            "after": after,
+            "keep": limit,
+            "items": items,
+            "notes": list(decision.notes),
+        }
+        session.report.envelope({**document, "dry_run": dry_run, "within": not over})
     session.report.say(f"{units.human(decision.before)} -> {units.human(after)}" + (" (dry run)" if dry_run else ""))
 
 

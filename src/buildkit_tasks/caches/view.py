@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
+from buildkit_tasks.caches import selection as cache_selection
 from buildkit_tasks.core import units
 from buildkit_tasks.engine import cache_records
 from buildkit_tasks.engine.cache_records import Mount, Record
@@ -45,11 +46,11 @@ class Cache:
     @property
     def ours(self) -> tuple[Record, ...]:
         """Records that provably belong to the project."""
-        return cache_records.belonging(self.records, self.scope)
+        return cache_selection.belonging(self.records, self.scope)
 
     def flags(self, mount: Mount) -> tuple[str, ...]:
         """What to check about a mount."""
-        return cache_records.flags(mount, self.scope, self.is_declared, self.unseen)
+        return cache_selection.flags(mount, self.scope, self.is_declared, self.unseen)
 
     def is_declared(self, identity: str) -> bool:
         """True if a Dockerfile of the project declares a mount with this id."""

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.report import Report
 from buildkit_tasks.core.world import World
-from buildkit_tasks.dotenv import disk as dotenv_disk
-from buildkit_tasks.dotenv import mask as dotenv_mask
-from buildkit_tasks.dotenv import text as dotenv_text
 
 from . import root as project_root
-from .settings import Settings
-from .settings_load import Loaded, Origin, load
+
+if TYPE_CHECKING:  # what reads settings and .env is imported late: `--list` and a build with nothing to do need neither
+    from .settings import Settings
+    from .settings_load import Loaded, Origin
 
 
 class Session:
@@ -36,6 +36,9 @@ class Session:
     @cached_property
     def dotenv(self) -> dict[str, str]:
         """The values of .env as compose reads them, `{}` without one. Problems: dotenv-unreadable, dotenv-invalid."""
+        from buildkit_tasks.dotenv import disk as dotenv_disk
+        from buildkit_tasks.dotenv import text as dotenv_text
+
         text = dotenv_disk.read(self.root / ".env") or ""
         try:
             found = dotenv_text.values(text, self.world.env)
@@ -45,6 +48,9 @@ class Session:
 
     def masked(self, words: str) -> str:
         """Another program's output without the values of .env; values that .env.example shows anyway stay."""
+        from buildkit_tasks.dotenv import disk as dotenv_disk
+        from buildkit_tasks.dotenv import mask as dotenv_mask
+
         texts = []
         for name in (".env", ".env.example"):
             try:
@@ -55,6 +61,8 @@ class Session:
 
     @cached_property
     def _loaded(self) -> Loaded:
+        from .settings_load import load
+
         try:
             dotenv = self.dotenv
         except Problem as problem:  # tasks that read the compose file refuse it; the others do not need it
@@ -93,5 +101,12 @@ class Session:
     def state(self) -> Path:
         """This checkout's state directory, made on first use. Anything in it may be deleted at any time."""
         path = project_root.state_dir(self.world, self.root)
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise Problem(
+                "system-refused",
+                f"{path} cannot be created: {error.strerror}.",
+                hint="export XDG_STATE_HOME=DIRECTORY    (one that you can write to)",
+            ) from error
         return path

@@ -71,6 +71,11 @@ class Build:
     static: str = _choice(
         "", ("", "gnu", "musl"), "Build programs without shared libraries, for this C library.", was="static"
     )
+    toolchain: str = _choice(
+        "warn",
+        ("warn", "error"),
+        "What a build does with a `rust-toolchain` file that the toolchain image cannot obey, for want of rustup.",
+    )
     binary_arg: str = _setting("BIN", "The build argument that names a service's program.", was="binary_arg")
     ca_bundle: str = _setting(
         "",

@@ -148,6 +148,11 @@ def without_credentials(source: Source) -> tuple[Source, tuple[str, ...]]:
     return replace(source, uris=tuple(bare)), tuple(auth)
 
 
+def netrc(lines: Sequence[str]) -> str:
+    """Lines of auth.conf(5) as a netrc file, which knows hosts only: no scheme, no port."""
+    return "".join(re.sub(r"^machine \w+://([^\s:/]+)(?::\d+)?", r"machine \1", line) + "\n" for line in lines)
+
+
 def pin(release: str, packages: Sequence[str]) -> str:
     """Preferences that allow exactly these packages from a release, and nothing else. See apt_preferences(5)."""
     return (

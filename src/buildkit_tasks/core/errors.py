@@ -62,7 +62,7 @@ EXIT_CODES: dict[str, int] = {
     "builder-missing": 49,
     "builder-refused": 50,
     "builder-unreachable": 51,
-    "cache-unlistable": 52,
+    "cache-unlistable": 53,
     "not-rust": 60,
     "manifest-invalid": 61,
     "adopt-conflict": 62,
@@ -71,7 +71,11 @@ EXIT_CODES: dict[str, int] = {
     "build-lacks": 67,
     "tree-unreadable": 64,
     "tree-unwritable": 65,
+    "output-failed": 68,
+    "system-refused": 69,
     "interrupted": 130,
+    "hung-up": 129,
+    "terminated": 143,
 }
 
 

@@ -116,9 +116,9 @@ def apt_sources(folder: Path = SOURCES) -> tuple[apt.Source, ...]:
     return tuple(found)
 
 
-def write_as_root(world: World, path: Path, text: str) -> None:
-    """Write a system file with mode 644; makes its directory."""
-    run.check(world, as_root(("install", "-D", "-m", "644", "/dev/stdin", str(path)), stdin=text))
+def write_as_root(world: World, path: Path, text: str, *, mode: str = "644") -> None:
+    """Write a system file with this octal mode; makes its directory. The text is on no command line."""
+    run.check(world, as_root(("install", "-D", "-m", mode, "/dev/stdin", str(path)), stdin=text))
 
 
 def remove_as_root(world: World, path: Path) -> None:

@@ -169,17 +169,21 @@ class Step:
 
 @dataclass(frozen=True)
 class TargetResult:
-    """One image of a build; `changed` is None where the engine had no word of the image before."""
+    """One image of a build. `config` is the digest of its configuration, where the builder reports one."""
 
     service: str
     image: str
     digest: str
     changed: bool
+    config: str = ""
 
 
 @dataclass(frozen=True)
 class BuildOutcome:
-    """A finished build. `fresh` is None where the compile step itself came from the cache (cargo did not run)."""
+    """A finished build. `fresh` is None where the compile step itself came from the cache (cargo did not run).
+
+    `up_to_date`: nothing was built, because nothing changed since the last build.
+    """
 
     seconds: float
     incremental: bool
@@ -188,3 +192,4 @@ class BuildOutcome:
     targets: tuple[TargetResult, ...]
     steps: tuple[Step, ...]
     marked: tuple[str, ...] = ()
+    up_to_date: bool = False

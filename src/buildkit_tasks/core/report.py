@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from .errors import Problem
 from .world import World
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None:
+        raise OSError(errno.EBADF, "it is closed")
+    stream.write(text)
+    stream.flush()
+
+
+def _progress(text: str) -> None:
+    """Print on stderr. Where nobody can read it (a closed terminal, a full disk) the work goes on."""
+    with contextlib.suppress(OSError, ValueError):
+        _write(sys.stderr, text)
 
 
 class Report:
@@ -46,18 +60,24 @@ class Report:
         if style and self.fancy:
             self.console.print(line, style=style, markup=False, soft_wrap=True)
         else:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+            _progress(line + "\n")
 
     def warn(self, line: str) -> None:
         """Print a warning on stderr, also with `--json`: stdout still carries only the result."""
-        sys.stderr.write(f"warning: {line}\n")
-        sys.stderr.flush()
+        _progress(f"warning: {line}\n")
 
     def answer(self, text: str) -> None:
-        """Print the result on stdout."""
-        sys.stdout.write(text if text.endswith("\n") else text + "\n")
-        sys.stdout.flush()
+        """Print the result on stdout. Problems: output-failed; BrokenPipeError where the reader has left."""
+        try:
+            _write(sys.stdout, text if text.endswith("\n") else text + "\n")
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Problem(
+                "output-failed",
+                f"The result cannot be written to standard output: {error.strerror}.",
+                hint="run the command again with its output where there is room, or on a terminal",
+            ) from None
 
     def envelope(self, content: dict[str, Any]) -> None:
         """Add to the one versioned JSON document of a `--json` call; `finish` prints it."""
@@ -65,9 +85,9 @@ class Report:
 
     def finish(self) -> None:
         """Print the JSON document, if there is one. A call that fails after its result still prints only one."""
-        if self._document is not None:
-            self.answer(json.dumps(self._document, indent=2, default=str))
-            self._document = None
+        document, self._document = self._document, None
+        if document is not None:
+            self.answer(json.dumps(document, indent=2, default=str))
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
         """Print a table as the result: aligned plain text that pipes and pastes well."""
@@ -80,7 +100,7 @@ class Report:
     def problem(self, problem: Problem) -> None:
         """Print an expected failure, last on stderr."""
         if self.fancy and problem.details:
-            sys.stderr.write(problem.details.rstrip("\n") + "\n")
+            _progress(problem.details.rstrip("\n") + "\n")
         if self.fancy:
             bare = Problem(problem.code, problem.message, causes=problem.causes, hint=problem.hint)
             first, *rest = bare.text().split("\n")
@@ -88,7 +108,7 @@ class Report:
             for line in rest:
                 self.console.print(line, markup=False, soft_wrap=True)
         else:
-            sys.stderr.write(problem.text() + "\n")
+            _progress(problem.text() + "\n")
         if self.json_only:
             self.envelope(
                 {

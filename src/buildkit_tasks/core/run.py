@@ -64,7 +64,7 @@ def _start(
 
 
 def _wait_interrupted(process: subprocess.Popen[bytes]) -> None:
-    """After Ctrl-C: the terminal already told the child; tell it again where no terminal did, and wait for its end."""
+    """After Ctrl-C: interrupt the child unless the terminal has done so already, and wait for it to end."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:

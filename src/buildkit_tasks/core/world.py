@@ -9,6 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .errors import Problem
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise Problem(
+            "no-project", "The working directory has been deleted.", hint="cd into the project, then run it again"
+        ) from None
+
 
 @dataclass(frozen=True)
 class World:
@@ -28,9 +39,9 @@ class World:
         """The world this process lives in."""
         return cls(
             env=dict(os.environ),
-            cwd=Path.cwd(),
+            cwd=_working_directory(),
             home=Path(os.path.expanduser("~")),  # noqa: PTH111 - never raises, unlike Path.home()
-            tty=sys.stderr.isatty(),
+            tty=sys.stderr is not None and sys.stderr.isatty(),
         )
 
     @property

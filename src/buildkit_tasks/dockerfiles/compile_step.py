@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Mapping
 
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.dockerfiles import mounts
 
 from . import mount_ids, syntax
 
@@ -62,14 +63,14 @@ def without_secrets(step: CompileStep) -> CompileStep:
     It also starts sooner. BuildKit 0.13 to 0.15 reads the whole image below a step with a secret the first two times,
     for which that of rust takes over a second each: https://github.com/moby/buildkit/pull/5251
     """
-    flags = (flag for flag in step.flags.split() if not any(m.type == "secret" for m in syntax.mounts(f"RUN {flag} :")))
+    flags = (flag for flag in step.flags.split() if not any(m.type == "secret" for m in mounts.mounts(f"RUN {flag} :")))
     return dataclasses.replace(step, flags=" ".join(flags))
 
 
 def _compiles(item: syntax.Instruction, args: Mapping[str, str]) -> bool:
     if item.body:
         return False
-    for mount in syntax.run_mounts(item):
+    for mount in mounts.run_mounts(item):
         if mount.type == "cache":
             target = mount.options.get("target") or mount.options.get("dst", "")
             identity = syntax.expand(mount.options.get("id") or target, {**args, "TARGETARCH": "amd64"})

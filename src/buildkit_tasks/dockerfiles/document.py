@@ -13,8 +13,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from buildkit_tasks.dockerfiles import mounts, stages
+from buildkit_tasks.dockerfiles.mounts import Mount
+from buildkit_tasks.dockerfiles.stages import Stage
+
 from . import syntax
-from .syntax import Instruction, Mount, Stage
+from .syntax import Instruction
 
 #: Arguments of our own Dockerfile: the programs to compile now, all that ship, and whose the cache mounts are.
 BINARIES, PROGRAMS, SCOPE = "BINS", "PROGRAMS", "CACHE_SCOPE"
@@ -39,7 +43,7 @@ class Dockerfile:
 
     @classmethod
     def read(cls, data: bytes | str) -> Dockerfile:
-        """Parse it. Any bytes will do: what is no Dockerfile has no stages, and BuildKit says what is wrong with it."""
+        """Parse it. Any bytes will do: what is not a Dockerfile has no stages, and BuildKit reports the error."""
         text = data if isinstance(data, str) else data.decode("utf-8", "surrogateescape")
         return cls(text, tuple(syntax.instructions(text)))
 
@@ -72,7 +76,7 @@ class Dockerfile:
     @cached_property
     def mounts(self) -> tuple[Mount, ...]:
         """Every mount of every RUN."""
-        return tuple(mount for item in self.items for mount in syntax.run_mounts(item))
+        return tuple(mount for item in self.items for mount in mounts.run_mounts(item))
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -109,7 +113,7 @@ class Dockerfile:
 
     def cache_ids(self, args: Mapping[str, str]) -> tuple[str, ...]:
         """Ids of the cache mounts, arguments filled in."""
-        return syntax.cache_ids(self.text, args)
+        return mounts.cache_ids(self.text, args)
 
     def needs(self, args: Mapping[str, str], target: str = "", contexts: Collection[str] = ()) -> Needs:
         """What a build up to `target` (a stage's name or number; empty = the last) asks for.
@@ -118,7 +122,7 @@ class Dockerfile:
         there needs nothing: the build fails with BuildKit's own words.
         """
         given = {lookup_name(name.partition("::")[0]) for name in contexts}
-        every = syntax.stages_of(self.items, args)
+        every = stages.stages_of(self.items, args)
         by_number = {str(stage.number): stage for stage in every}
         by_name = {stage.name: stage for stage in every}
         wanted = target.lower() or str(len(every) - 1)

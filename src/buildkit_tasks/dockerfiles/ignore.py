@@ -119,11 +119,11 @@ def _expression(glob: str) -> str:
     return result
 
 
-def walk(root: Path, *ignores: Ignore) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def walk(root: Path, *ignores: Ignore, directories: bool = False) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Files and links that at least one of `ignores` lets in (none given: all), as (path below root, entry).
 
-    Directories are entered, never followed through links. One that vanishes during the walk is passed over: the next
-    walk sees the tree without it.
+    With `directories` also those that may hold such files. Directories are entered, never followed through links. One
+    that vanishes during the walk is passed over: the next walk sees the tree without it.
     """
     sets = ignores or (Ignore(),)
     todo: list[tuple[str, list[Sequence[bool]]]] = [("", [()] * len(sets))]
@@ -140,5 +140,7 @@ def walk(root: Path, *ignores: Ignore) -> Iterator[tuple[str, os.DirEntry[str]]]
                 if entry.is_dir(follow_symlinks=False):
                     if not all(out and one.skips(path) for (out, _), one in zip(verdicts, sets, strict=True)):
                         todo.append((f"{path}/", [matched for _, matched in verdicts]))
+                        if directories:
+                            yield path, entry
                 elif not all(out for out, _ in verdicts):
                     yield path, entry

@@ -9,9 +9,9 @@ from difflib import get_close_matches
 
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Engine
+from buildkit_tasks.dockerfiles.stages import Stage
 
 from .document import Dockerfile
-from .syntax import Stage
 
 #: What emulation costs, measured once: a small crate took 119.8 s under QEMU, 11.2 s cross-compiled.
 EMULATION_PRICE = "about ten times as long (a small crate: 119.8 s instead of 11.2 s)"
@@ -39,7 +39,7 @@ class Route:
 def named(words: Sequence[str]) -> tuple[str, ...]:
     """Platforms as a user names them (`arm64`, `linux/arm64/v8`, comma lists) as BuildKit does, each once.
 
-    Raises `Problem` bad-argument for what is no platform.
+    Raises `Problem` bad-argument for a name that is not a platform.
     """
     return tuple(dict.fromkeys(_full(name.strip()) for word in words for name in word.split(",") if name.strip()))
 
@@ -50,12 +50,12 @@ def _full(name: str) -> str:
     if parts[1:] == ["arm64", "v8"]:
         parts.pop()  # the only one there is
     if len(parts) > 3 or not all(re.fullmatch(r"[a-z0-9_]+", part) for part in parts):
-        raise Problem("bad-argument", f"{name!r} is no platform.", hint="--platform linux/arm64")
+        raise Problem("bad-argument", f"{name!r} is not a platform.", hint="--platform linux/arm64")
     if parts[0] == "linux" and parts[1] not in ARCHITECTURES:
         near = get_close_matches(parts[1], ARCHITECTURES, 1) or ["arm64"]
         raise Problem(
             "bad-argument",
-            f"{parts[1]!r} is no architecture of Linux images.",
+            f"{parts[1]!r} is not an architecture of Linux images.",
             causes=[f"known: {', '.join(ARCHITECTURES)}"],
             hint=f"--platform linux/{near[0]}",
         )
@@ -144,7 +144,7 @@ def _needed(
 
 
 def worst(routes: Sequence[Route]) -> Route:
-    """Of several Dockerfiles' routes for one platform the one to tell."""
+    """The route to report, of those that several Dockerfiles take to one platform."""
     return max(routes, key=lambda route: (route.how == "emulated", "emulated" in route.why))
 
 

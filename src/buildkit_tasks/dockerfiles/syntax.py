@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 # A default may hold another plain variable; deeper ones are innermost first, over several rounds.
 _VARIABLE = re.compile(
@@ -47,19 +47,6 @@ class Comment:
 
     text: str
     line: int
-
-
-@dataclass(frozen=True)
-class Mount:
-    """A `RUN --mount=…` as its options; `type` defaults to bind as BuildKit's does."""
-
-    options: Mapping[str, str]
-    line: int
-
-    @property
-    def type(self) -> str:
-        """bind, cache, secret, ssh or tmpfs."""
-        return self.options.get("type", "bind")
 
 
 def instructions(text: str) -> Iterator[Instruction]:
@@ -194,71 +181,6 @@ def expand(word: str, values: Mapping[str, str], *, keep: bool = False) -> str:
     return word
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One FROM, ARGs filled in. `platform` as written; `runs` its RUN steps; `sources` where it copies from.
-
-    `number` counts from 0: COPY may name a stage by it. `arguments` are the names it declares; `caches` says whether a
-    step of it has a cache mount.
-    """
-
-    name: str
-    base: str
-    platform: str
-    runs: tuple[str, ...]
-    sources: tuple[str, ...]
-    number: int = 0
-    arguments: tuple[str, ...] = ()
-    caches: bool = False
-
-
-def stages(text: str, args: Mapping[str, str]) -> tuple[Stage, ...]:
-    """The stages in order. A stage without a name is known by its number, as to COPY."""
-    return stages_of(tuple(instructions(text)), args)
-
-
-def stages_of(items: Sequence[Instruction], args: Mapping[str, str]) -> tuple[Stage, ...]:
-    values = _values(items, args)
-    found: list[Stage] = []
-    for item in items:
-        if item.keyword == "FROM":
-            options, rest = flags(item)
-            given = rest.split()
-            named = len(given) >= 3 and given[1].upper() == "AS"
-            name = unquoted(given[2]).lower() if named else str(len(found))
-            base = expand(unquoted(given[0]), values) if given else ""
-            found.append(Stage(name, base, options.get("platform", ""), (), (), len(found)))
-        elif found and item.keyword == "ARG":
-            names = (word.partition("=")[0] for word in words(item.rest))
-            found[-1] = replace(found[-1], arguments=(*found[-1].arguments, *names))
-        elif found and item.keyword in ("RUN", "COPY"):
-            last = found[-1]
-            caches = last.caches or any(m.type == "cache" for m in run_mounts(item))
-            froms = [m.options["from"] for m in run_mounts(item) if m.options.get("from")]
-            if item.keyword == "COPY" and (named_source := flags(item)[0].get("from")):
-                froms.append(named_source)
-            runs = (*last.runs, f"{item.rest}\n{item.body}") if item.keyword == "RUN" else last.runs
-            sources = (*last.sources, *(expand(f, values) for f in froms))
-            found[-1] = replace(last, runs=runs, sources=sources, caches=caches)
-    return tuple(found)
-
-
-def _values(items: Sequence[Instruction], args: Mapping[str, str]) -> dict[str, str]:
-    """What FROM lines see: the arguments declared before the first FROM, and those that BuildKit knows by itself."""
-    values = {name: value for name, value in args.items() if name in PLATFORM_ARGS}
-    for item in items:
-        if item.keyword == "FROM":
-            break
-        if item.keyword == "ARG":
-            for word in words(item.rest):
-                name, equals, value = word.partition("=")
-                if name in args:
-                    values[name] = args[name]
-                elif equals:
-                    values[name] = expand(value, values)
-    return values
-
-
 #: Arguments that FROM lines know without an ARG: https://docs.docker.com/build/building/variables/
 PLATFORM_ARGS = frozenset(
     f"{side}{part}" for side in ("BUILD", "TARGET") for part in ("PLATFORM", "OS", "ARCH", "VARIANT")
@@ -268,42 +190,3 @@ PLATFORM_ARGS = frozenset(
 def unquoted(word: str) -> str:
     """A word of FROM without its quotes."""
     return re.sub(r"([\"'])(.*?)\1", r"\2", word)
-
-
-def base_images(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
-    """References of the images that stages start FROM, ARGs filled in; the file's own stages and scratch left out."""
-    own: set[str] = {"scratch"}
-    found: dict[str, None] = {}
-    for stage in stages(text, args):
-        if stage.base and stage.base.lower() not in own:
-            found[stage.base] = None
-        own.add(stage.name)
-    return tuple(found)
-
-
-def mounts(text: str) -> tuple[Mount, ...]:
-    """Every `--mount` of every RUN."""
-    return tuple(mount for item in instructions(text) for mount in run_mounts(item))
-
-
-def run_mounts(item: Instruction) -> tuple[Mount, ...]:
-    """The `--mount`s of one instruction, each with the line it stands on; none where it is no RUN."""
-    if item.keyword != "RUN":
-        return ()
-    found = []
-    for spec in (value for name, value in _flags(item)[0] if name == "mount"):
-        pairs = (part.strip("\"'").partition("=") for part in spec.split(","))
-        options = {name.strip().lower(): value.strip("\"'") for name, _, value in pairs}
-        found.append(Mount(options, item.line_of(spec)))
-    return tuple(found)
-
-
-def cache_ids(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
-    """Ids of the cache mounts, ARGs filled in; a mount without id is known to BuildKit by its target."""
-    values = {**_defaults(text), **args}
-    found: dict[str, None] = {}
-    for mount in mounts(text):
-        if mount.type == "cache":
-            named = mount.options.get("id") or mount.options.get("target") or mount.options.get("dst", "")
-            found[expand(named, values)] = None
-    return tuple(found)

@@ -11,7 +11,7 @@ from typing import Any
 
 from buildkit_tasks import doctor
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import buildx, docker, run
 from buildkit_tasks.core.errors import EXIT_CODES, Problem
 
 from . import Check, Facts
@@ -60,13 +60,18 @@ def _inside(session: Session) -> bool:
     return True
 
 
-def run_doctor(session: Session, *, fix: bool, verify: bool) -> int:
-    """Check, fix what may be fixed, print; returns the exit code: 0, or that of unhealthy-setup."""
+def run_doctor(
+    session: Session, *, fix: bool, verify: bool, more: Callable[[Session], Sequence[Check]] = lambda _: ()
+) -> int:
+    """Check, fix what may be fixed, print; returns the exit code: 0, or that of unhealthy-setup.
+
+    `more`: checks of a room that this one does not know.
+    """
     began = session.world.clock()
-    checks = _examined(session)
+    checks = _examined(session, more)
     if fix and apply_fixes(session, checks):
         session = Session(session.world, session.report, session.flags)  # forget everything found before
-        checks = _examined(session)
+        checks = _examined(session, more)
     proof: dict[str, Any] = {}
     if verify:
         from .proof import prove
@@ -88,8 +93,10 @@ def run_doctor(session: Session, *, fix: bool, verify: bool) -> int:
     return EXIT_CODES["unhealthy-setup"] if any(c.state == "fail" for c in checks) else 0
 
 
-def _examined(session: Session) -> tuple[Check, ...]:
-    checks = doctor.examine(gather(session), doctor.RULES)
+def _examined(session: Session, more: Callable[[Session], Sequence[Check]]) -> tuple[Check, ...]:
+    with ThreadPoolExecutor(1) as pool:
+        others = pool.submit(more, session)
+        checks = (*doctor.examine(gather(session), doctor.RULES), *others.result())
     return tuple(replace(c, remedy=typed(session, c.remedy)) for c in checks)
 
 
@@ -153,7 +160,7 @@ def apply(session: Session, fix: str) -> None:
     elif fix == "context":
         run.check(session.world, docker.context_use(home, "default"))
     elif fix == "builder":
-        run.check(session.world, docker.builder_use(home, "default"))
+        run.check(session.world, buildx.builder_use(home, "default"))
     elif fix == "dotenv":
         dotenv.ensure(session)
     elif fix == "dotenv-mode":

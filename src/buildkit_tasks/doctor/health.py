@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from buildkit_tasks.core.model import Service, Workspace
-from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles import stages as dockerfile_stages
+from buildkit_tasks.dockerfiles.syntax import Instruction
 from buildkit_tasks.project import sources
 
 from .facts import Health
@@ -49,7 +50,7 @@ def _called(entry: dict[str, object]) -> list[str]:
 def _has(service: Service, tool: str) -> bool | None:
     """True where a step of the image's stages names the program, False where the base image is known to lack it."""
     file = sources.known(service)
-    stages = syntax.stages_of(file.items, service.args)
+    stages = dockerfile_stages.stages_of(file.items, service.args)
     if not stages:
         return None
     by_name = {stage.name: stage for stage in stages}
@@ -71,7 +72,7 @@ def _has(service: Service, tool: str) -> bool | None:
     return None
 
 
-def _steps(items: tuple[syntax.Instruction, ...], number: int) -> Iterator[syntax.Instruction]:
+def _steps(items: tuple[Instruction, ...], number: int) -> Iterator[Instruction]:
     at = -1
     for item in items:
         at += item.keyword == "FROM"

@@ -15,11 +15,11 @@ from typing import Any
 from buildkit_tasks.builders import facts as builder_facts
 from buildkit_tasks.builders.facts import Node
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run, units
+from buildkit_tasks.core import buildx, docker, run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.engine import facts as engine_facts
-from buildkit_tasks.shells import enable
+from buildkit_tasks.shells import enable, rcfile
 from buildkit_tasks.shells import rc as shellrc
 
 from . import Builder
@@ -107,7 +107,7 @@ def the_builder(session: Session) -> dict[str, Any]:
     """The current builder, as `docker buildx inspect` reports it."""
     wanted = _wanted_builder(session)
     try:
-        text = run.capture(session.world, docker.builder_details(Path("/"), wanted), timeout=PATIENCE).stdout
+        text = run.capture(session.world, buildx.builder_details(Path("/"), wanted), timeout=PATIENCE).stdout
     except Problem:
         return {}
     found = builder_facts.read_inspect(text)
@@ -130,7 +130,7 @@ def _wanted_builder(session: Session) -> str:
 def the_cache(session: Session) -> dict[str, Any]:
     """Size of the build cache."""
     try:
-        text = run.capture(session.world, docker.cache_total(Path("/")), timeout=PATIENCE).stdout
+        text = run.capture(session.world, buildx.cache_total(Path("/")), timeout=PATIENCE).stdout
     except Problem:
         return {}
     found = re.search(r"^Total:\s+(\S+)", text, re.MULTILINE)
@@ -169,7 +169,7 @@ def shell(session: Session) -> dict[str, Any]:
     is_set, broken, off = False, "", []
     for path in enable.start_files(session.world, name):
         try:
-            text = enable.read(path) or ""
+            text = rcfile.read(path) or ""
         except Problem:
             continue
         if shellrc.present(text):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import compose_cli, docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
 from buildkit_tasks.dotenv import disk as dotenv_disk
@@ -47,7 +47,7 @@ def the_compose_file(session: Session) -> dict[str, Any]:
             return {"compose_read": True, "compose_error": (" ".join(words), problem.hint)}
         if problem.code == "dotenv-incomplete":
             return {"compose_read": False, "dotenv_wanted": (problem.message, problem.hint)}
-        return {"compose_read": False}  # docker's or .env's fault: their own checks tell
+        return {"compose_read": False}  # docker's or .env's fault: their own checks report it
     lacking, unsure = health.read(space)
     return {
         "compose_read": True,
@@ -86,7 +86,7 @@ def _taken(session: Session, space: Workspace) -> tuple[PortUse, ...]:
     if not busy:
         return ()
     root = session.root
-    listed = run.capture(session.world, docker.containers(root, space.compose_files)).stdout.strip()
+    listed = run.capture(session.world, compose_cli.containers(root, space.compose_files)).stdout.strip()
     rows = json.loads(listed) if listed.startswith("[") else [json.loads(x) for x in listed.splitlines() if x]
     running = {r.get("Service") for r in rows if r.get("State") == "running"}
     raw = None
@@ -95,7 +95,9 @@ def _taken(session: Session, space: Workspace) -> tuple[PortUse, ...]:
         if port.service in running:
             continue
         if raw is None:
-            raw = json.loads(run.capture(session.world, docker.raw_config(root, space.compose_files)).stdout or "{}")
+            raw = json.loads(
+                run.capture(session.world, compose_cli.raw_config(root, space.compose_files)).stdout or "{}"
+            )
         other = run.capture(session.world, docker.publishing(root, port.published)).stdout.split()
         who = f"container {other[0]}" if other else ports.holder(port.published) or "another program"
         found.append(PortUse(port.service, port.published, who, ports.variable(raw, port.service, port.target)))
@@ -187,7 +189,7 @@ def settings(session: Session) -> dict[str, Any]:
     try:
         wanted = session.settings
     except Problem:
-        return {}  # a broken .env or pyproject: told by the check of .env, or by every other task
+        return {}  # a broken .env or pyproject: reported by the check of .env, or by every other task
     return {
         "root": str(session.root),
         "min_disk": wanted.caches.min_free,

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import buildx, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.engine import cache_records
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.project.discover import discover
-from buildkit_tasks.shells import enable
+from buildkit_tasks.shells import new_shell
 
 
 def prove(session: Session) -> dict[str, Any]:
     """Run and report the proofs. Problems: verify-failed, those of discovery and of base images."""
     say = session.report.say
-    seconds = enable.probe(session)
+    seconds = new_shell.probe(session)
     say(f"proved: BuildKit builds ({seconds:.1f} s)")
     mounts = persist(session)
     say(f"proved: a cache mount keeps its content for the next build ({mounts:.1f} s)")
@@ -55,7 +55,7 @@ def _step(session: Session, base: tuple[str, str], mount: str, what: str) -> Non
     text = f"FROM {base[0]}\nRUN --mount=type=cache,id={mount},target=/m {what}\n"
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
         result = run.capture(
-            session.world, docker.mount_build(session.root, text, Path(folder), base=base), timeout=120
+            session.world, buildx.mount_build(session.root, text, Path(folder), base=base), timeout=120
         )
     if result.code != 0:
         raise Problem(
@@ -69,8 +69,8 @@ def _step(session: Session, base: tuple[str, str], mount: str, what: str) -> Non
 
 def _remove(session: Session, mount: str) -> None:
     """Delete the proof's mount."""
-    listed = run.capture(session.world, docker.cache_records(session.root))
+    listed = run.capture(session.world, buildx.cache_records(session.root))
     for record in cache_records.parse(listed.stdout):
         if record.mount_id == mount:
-            gone: Command = docker.remove_cache_record(session.root, record.id)
+            gone: Command = buildx.remove_cache_record(session.root, record.id)
             run.capture(session.world, gone)

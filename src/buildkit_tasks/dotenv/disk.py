@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from buildkit_tasks.core import files
 from buildkit_tasks.core.errors import Problem
 
 from .text import MAX_BYTES, Refused, decode, encode
 
-#: Seconds after which a wait is reported, and after which it ends.
-REPORT_AFTER, GIVE_UP_AFTER = 2.0, 30.0
-
-#: Our temporary file. The next run removes one that a killed run left behind.
-_PREFIX = ".env.buildkit-tasks-"
+#: Seconds that another run may hold the lock.
+PATIENCE = 30.0
 
 _HINTS = {
     "unterminated": "close the quote; inside, write \\ in front of a quote of the same kind",
@@ -80,43 +75,21 @@ def invalid(path: Path, refused: Refused) -> Problem:
 def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Lock the directory that holds the file (not a link to it); leaves nothing behind.
 
-    Problems: timed-out where another run holds it for `GIVE_UP_AFTER` seconds, dotenv-unreadable.
+    Problems: timed-out where another run holds it for `PATIENCE` seconds, dotenv-unreadable.
     """
     try:
-        place = path.resolve()
-        handle = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = path.resolve().parent
+        with files.locked(folder, lambda: say(f"waiting for another run that is changing {path}"), patience=PATIENCE):
+            files.remove_unfinished(path)
+            yield
+    except TimeoutError:
+        raise Problem(
+            "timed-out",
+            f"Another run has been changing {path} for {PATIENCE:.0f} s.",
+            hint=f"find it with fuser -v {path.resolve().parent}, stop it, then run the command again",
+        ) from None
     except (OSError, RuntimeError) as error:
         raise _unreadable(path, getattr(error, "strerror", None) or "it is a dangling link") from None
-    try:
-        _wait(handle, path, say)
-        for left in place.parent.glob(f"{_PREFIX}*"):
-            with contextlib.suppress(OSError):
-                left.unlink()
-        yield
-    finally:
-        os.close(handle)
-
-
-def _wait(handle: int, path: Path, say: Callable[[str], None]) -> None:
-    began, said = time.monotonic(), False
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            waited = time.monotonic() - began
-        except OSError:
-            return  # a file system without locks: only the check before the replacement protects us
-        if waited > GIVE_UP_AFTER:
-            raise Problem(
-                "timed-out",
-                f"Another run has been changing {path} for {GIVE_UP_AFTER:.0f} s.",
-                hint=f"find it with fuser -v {path.resolve().parent}, stop it, then run the command again",
-            )
-        if waited > REPORT_AFTER and not said:
-            said = True
-            say(f"waiting for another run that is changing {path}")
-        time.sleep(0.05)
 
 
 def write_private(path: Path, text: str, expected: str | None) -> None:
@@ -124,30 +97,16 @@ def write_private(path: Path, text: str, expected: str | None) -> None:
 
     Problems: dotenv-unreadable, also if the file has changed from `expected` (None: does not exist).
     """
-    place = path.resolve()
+
+    def unchanged() -> None:
+        if read(path) != expected:
+            raise Problem(
+                "dotenv-unreadable",
+                f"{path} was changed by another program at the same time; nothing was written.",
+                hint="run the command again",
+            )
+
     try:
-        handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=place.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(encode(text))
-                file.flush()
-                _keep_owner(handle, place)
-                os.fsync(handle)
-            if read(path) != expected:
-                raise Problem(
-                    "dotenv-unreadable",
-                    f"{path} was changed by another program at the same time; nothing was written.",
-                    hint="run the command again",
-                )
-            Path(name).replace(place)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        files.replace(path, encode(text), mode=0o600, last_check=unchanged)
     except OSError as error:
         raise Problem("dotenv-unreadable", f"{path} cannot be written: {error.strerror}.") from error
-
-
-def _keep_owner(handle: int, place: Path) -> None:
-    """Keep the owner of a user's file that root completes."""
-    if os.geteuid() == 0 and place.exists():
-        was = place.stat()
-        os.fchown(handle, was.st_uid, was.st_gid)

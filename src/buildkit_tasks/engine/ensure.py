@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import host
+from buildkit_tasks.core import docker, host, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
+from buildkit_tasks.engine import daemon
 
 from . import facts as engine_facts
 from . import install as engine_install
@@ -54,17 +55,32 @@ def start(session: Session) -> Engine:
 
 
 def stop(session: Session) -> None:
-    """Stop the engine that `start` started. Raises `Problem` engine-not-ours for another engine."""
+    """Stop the engine that `start` started; asks where containers of other projects run.
+
+    Problems: engine-not-ours for another engine, consent-missing.
+    """
     ours = engine_start.started(session.world)
     if ours:
+        others = _others(session)
+        if others and not session.report.consent(f"the engine stops, and with it containers of others: {others}"):
+            return
         host.rights(session.world, "stop the engine")
         engine_start.stop(session.world, ours)
         session.report.say(f"stopped the engine (process {ours.pid})")
-    elif not any(engine_start.listens(path) for path in engine_facts.DEFAULT_SOCKETS):
+    elif not any(daemon.listens(path) for path in engine_facts.DEFAULT_SOCKETS):
         session.report.say("no engine is running on this machine")
     else:
         how = "sudo systemctl stop docker" if host.systemd() else "sudo service docker stop, or stop dockerd"
         raise Problem("engine-not-ours", "buildkit-tasks did not start this engine, so it does not stop it.", hint=how)
+
+
+def _others(session: Session) -> str:
+    """Names of running containers that were not started from this directory or one above it; the first ten."""
+    result = run.capture(session.world, docker.running(HOME), timeout=10)
+    here = {str(place) for place in (session.world.cwd, *session.world.cwd.parents)}
+    pairs = (line.partition(" ") for line in result.stdout.splitlines())
+    names = [name for name, _, directory in pairs if directory not in here]
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def install(session: Session) -> Engine:
@@ -90,7 +106,8 @@ def undo(session: Session) -> None:
     """Undo `install`: source and pins at once, packages with consent; images and volumes stay."""
     world, report = session.world, session.report
     files, packages = engine_install.ours(world), engine_install.recorded(world)
-    there = [p for p in packages if p in engine_install.installed(world)] if packages else []
+    installed = engine_install.installed(world) if files or packages else set()
+    there = [p for p in packages if p in installed]
     if not files and not there:
         report.say("nothing to undo: engine.install added no file and no package here")
         return
@@ -105,7 +122,8 @@ def undo(session: Session) -> None:
         host.apt_get(world, ("remove", "-y", *there), "engine-install-failed")
         report.say(f"removed {' '.join(there)}; images and volumes stay in /var/lib/docker")
     for path in files:
-        if path != engine_install.DAEMON_FILE or remove:
+        # an engine that is there needs its settings: without them it would not find its images
+        if path != engine_install.DAEMON_FILE or remove or not installed & {"docker.io", "docker-ce"}:
             host.remove_as_root(world, path)
             report.say(f"removed {path}")
     if remove:
@@ -180,7 +198,7 @@ def _installed(session: Session) -> bool:
 
 def _start(session: Session) -> None:
     world, report = session.world, session.report
-    if any(engine_start.ping(path, 1) for path in engine_facts.DEFAULT_SOCKETS):
+    if any(daemon.ping(path, 1) for path in engine_facts.DEFAULT_SOCKETS):
         return  # the installation started it
     if host.release().id == "macos":
         raise Problem("engine-stopped", "Docker is not running.", hint="open -a Docker, or: colima start")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildkit_tasks.core import apt, host, run
+from buildkit_tasks.core import apt, files, host, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.host import Release
 from buildkit_tasks.core.model import Command, Engine, Version
@@ -23,6 +23,8 @@ FROM_SECOND = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "co
 
 SOURCE_FILE = Path("/etc/apt/sources.list.d/buildkit-tasks.sources")
 PIN_FILE = Path("/etc/apt/preferences.d/buildkit-tasks.pref")
+#: User and password of the mirror, for root only: a sources file is for everybody to read. apt_auth.conf(5)
+AUTH_FILE = Path("/etc/apt/auth.conf.d/buildkit-tasks.conf")
 DAEMON_FILE = Path("/etc/docker/daemon.json")
 
 #: The first line of the apt files we write; a file without it is not ours, whatever its name.
@@ -59,6 +61,7 @@ class Plan:
             why = {
                 SOURCE_FILE: f"the {self.second} release as a second source, with this machine's mirror and keyring",
                 PIN_FILE: "pins it to the docker packages",
+                AUTH_FILE: "the mirror's user and password, readable by root only",
                 DAEMON_FILE: "enables the containerd image store",
             }[path]
             lines.append(f"write {path}: {why}")
@@ -103,11 +106,11 @@ def decide(
     }
     wanted = [package for part in missing for package in names[part]]
     fresh = "engine" in missing and not daemon_json and "docker.io" not in there
-    files: list[tuple[Path, str]] = [(DAEMON_FILE, DAEMON_JSON)] if fresh else []
+    settings: list[tuple[Path, str]] = [(DAEMON_FILE, DAEMON_JSON)] if fresh else []
     if all(candidates.get(names[part][0], ()) >= MINIMUM[part] for part in missing):
         if "docker-cli" in candidates and "engine" in missing:
             wanted.insert(1, "docker-cli")
-        return Plan(tuple(files), tuple(wanted))
+        return Plan(tuple(settings), tuple(wanted))
     second = SECOND.get(release.codename, "") if release.id == "debian" else ""
     main = apt.debian_main(sources, release.codename)
     if not second or not main:
@@ -115,9 +118,11 @@ def decide(
     if "engine" in missing:
         wanted.insert(1, "docker-cli")
     source = apt.Source(main.uris, (second,), ("main",), main.options or {"Signed-By": apt.KEYRING})
+    source, login = apt.without_credentials(source)
     text = MARK + apt.render([source])
     pins = MARK + apt.pin(second, FROM_SECOND)
-    return Plan(((SOURCE_FILE, text), (PIN_FILE, pins), *files), tuple(wanted), second)
+    auth = ((AUTH_FILE, MARK + "".join(f"{line}\n" for line in login)),) if login else ()
+    return Plan(((SOURCE_FILE, text), (PIN_FILE, pins), *auth, *settings), tuple(wanted), second)
 
 
 def unsupported(release: Release) -> Problem:
@@ -158,9 +163,10 @@ def installed(world: World) -> set[str]:
 def apply(world: World, plan: Plan, before: set[str]) -> None:
     """Carry out the plan; the caller has root's rights. A failure removes the files it wrote."""
     written: list[Path] = []
+    _record(world, recorded(world))  # first: should we be killed, `--undo` knows that the files are ours
     try:
         for path, text in plan.files:
-            host.write_as_root(world, path, text)
+            host.write_as_root(world, path, text, mode="600" if path == AUTH_FILE else "644")
             written.append(path)
         if plan.second:
             host.apt_get(world, ("update",), "engine-install-failed")
@@ -169,9 +175,12 @@ def apply(world: World, plan: Plan, before: set[str]) -> None:
         for path in written:
             run.capture(world, host.as_root(("rm", "-f", str(path))))
         raise
-    added = sorted((installed(world) - before) | set(recorded(world)))
+    _record(world, sorted((installed(world) - before) | set(recorded(world))))
+
+
+def _record(world: World, packages: Iterable[str]) -> None:
     _record_file(world).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _record_file(world).write_text(json.dumps({"packages": added}, indent=1) + "\n", "utf-8")
+    files.replace(_record_file(world), json.dumps({"packages": list(packages)}, indent=1) + "\n")
 
 
 def _record_file(world: World) -> Path:
@@ -189,12 +198,14 @@ def recorded(world: World) -> tuple[str, ...]:
 def ours(world: World, root: Path = Path("/")) -> tuple[Path, ...]:
     """Files here that we made. daemon.json is ours only as long as nobody has changed it."""
     found = []
-    for path in (SOURCE_FILE, PIN_FILE, DAEMON_FILE):
+    for path in (SOURCE_FILE, PIN_FILE, AUTH_FILE, DAEMON_FILE):
         try:
             text = (root / path.relative_to("/")).read_text("utf-8", errors="replace")
+        except PermissionError:
+            text = MARK  # AUTH_FILE, by its name: only root reads it
         except OSError:
             continue
-        if text == DAEMON_JSON and recorded(world) if path == DAEMON_FILE else text.startswith(MARK):
+        if text == DAEMON_JSON and _record_file(world).exists() if path == DAEMON_FILE else text.startswith(MARK):
             found.append(path)
     return tuple(found)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker
+from buildkit_tasks.core import compose_cli, files
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Workspace
 from buildkit_tasks.dockerfiles.document import lookup_name
@@ -18,14 +18,20 @@ from . import names as image_names
 from . import offline as image_offline
 from .names import Decision, Recipe
 
+#: What `init` leaves in a repository whose Dockerfile it wrote.
+ADOPTED = "docker/.buildkit-tasks.json"
 
-def replacements(session: Session, engine: Engine, refs: Sequence[str]) -> dict[str, str]:
+
+def replacements(
+    session: Session, engine: Engine, refs: Sequence[str], *, services: Mapping[str, Collection[str]] | None = None
+) -> dict[str, str]:
     """For each public reference that needs another image in its place: that image. Nothing is built.
 
+    `services`: which of them each service needs, for the hint of a problem.
     Raises `Problem` image-unavailable where an image can be had from nowhere, or has yet to be built.
     """
     decisions = image_choice.decide(session, engine, refs)
-    _demand(decisions)
+    _demand(session, decisions, services or {})
     if absent := _absent(session, engine, decisions):
         raise Problem(
             "image-unavailable",
@@ -35,10 +41,17 @@ def replacements(session: Session, engine: Engine, refs: Sequence[str]) -> dict[
     return {d.reference: d.use for d in decisions.values() if d.replaced}
 
 
-def ensure(session: Session, engine: Engine, refs: Sequence[str], *, check: bool = False) -> dict[str, str]:
+def ensure(
+    session: Session,
+    engine: Engine,
+    refs: Sequence[str],
+    *,
+    check: bool = False,
+    services: Mapping[str, Collection[str]] | None = None,
+) -> dict[str, str]:
     """Like `replacements`, and builds what has to be built. With `check` remembered images are looked for again."""
     decisions = image_choice.decide(session, engine, refs)
-    _demand(decisions)
+    _demand(session, decisions, services or {})
     absent = _absent(session, engine, decisions, check=check)
     if absent and session.settings.packs.repository:
         absent = _from_the_team(session, engine, absent)
@@ -165,15 +178,20 @@ def override(session: Session, engine: Engine, space: Workspace) -> Path | None:
     if not content:
         path.unlink(missing_ok=True)
         return None
-    text = f"# Made by buildkit-tasks; changes are lost.\n{docker.for_compose(content)}\n"
+    text = f"# Made by buildkit-tasks; changes are lost.\n{compose_cli.for_compose(content)}\n"
     if not path.exists() or path.read_text("utf-8") != text:
-        image_choice.write(path, text)
+        files.replace(path, text)
     return path
 
 
-def _demand(decisions: Mapping[str, Decision]) -> None:
+def _demand(session: Session, decisions: Mapping[str, Decision], services: Mapping[str, Collection[str]]) -> None:
     lost = [d.reference for d in decisions.values() if d.source == "none"]
     if lost:
+        hint = "name a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example), or docker load the image"
+        if fine := [name for name, refs in services.items() if not set(refs) & set(lost)]:
+            hint = f"invoke build --service {','.join(fine)}    (these need none of them); {hint}"
+        elif services and (session.root / ADOPTED).is_file():
+            hint = f"buildkit-tasks init --upgrade --images bookworm    (images that can be made here); {hint}"
         raise Problem(
             "image-unavailable",
             f"Cannot get {_and(lost)}: not in the engine, and no registry answers.",
@@ -181,7 +199,7 @@ def _demand(decisions: Mapping[str, Decision]) -> None:
                 "from Debian packages can be built: "
                 + ", ".join(r.image.removeprefix(f"{image_names.OWN}/") for r in image_names.RECIPES)
             ],
-            hint="name a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example), or docker load the image",
+            hint=hint,
         )
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import docker, files, run
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.registry import names as registry_names
@@ -113,8 +111,10 @@ def _several(session: Session, engine: Engine, name: str, platform: str) -> bool
 
 
 def ids(session: Session, refs: Iterable[str]) -> dict[str, str]:
-    """Tag to image id of those that the engine has, under every tag that they have there; from one call."""
-    return {tag: identity for tag, (identity, _) in _inspect(session, refs).items()}
+    """Reference to image id of those that the engine has, from one call. The engine lists `app` as `app:latest`."""
+    names = list(dict.fromkeys(refs))
+    full = {image_names.parse(tag): identity for tag, (identity, _) in _inspect(session, names).items()}
+    return {name: full[image_names.parse(name)] for name in names if image_names.parse(name) in full}
 
 
 def _inspect(session: Session, refs: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -162,11 +162,4 @@ def remember(
     refs, have = ({}, []) if forget else load(session, engine)
     refs.update({ref: [d.use, d.source] for ref, d in (decisions or {}).items()})
     content = {"key": _key(session, engine), "refs": refs, "built": sorted({*have, *built})}
-    write(session.state / "images.json", json.dumps(content, indent=1) + "\n")
-
-
-def write(path: Path, text: str) -> None:
-    """Replace the file in one step: another call of ours may read it right now."""
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    part.write_text(text, "utf-8")
-    part.replace(path)
+    files.replace(session.state / "images.json", json.dumps(content, indent=1) + "\n")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import host, run
+from buildkit_tasks.core import files, host, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 
@@ -49,7 +48,4 @@ def _fetch(session: Session, kept: Path) -> None:
         if not found.exists():
             raise Problem("command-missing", f"The package has no {kept.name}.", hint="--no-start")
         kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(".part")
-        shutil.copy(found, part)
-        part.chmod(0o755)
-        part.replace(kept)
+        files.replace(kept, found.read_bytes(), mode=0o755)

@@ -10,6 +10,12 @@ from buildkit_tasks.dockerfiles.document import lookup_name
 
 HUB = "docker.io"
 
+#: Registries that hold copies of Docker Hub's official images, and below which path.
+COPIES = {"public.ecr.aws": "docker/library/", "mirror.gcr.io": "library/"}
+
+#: The day that a tag of debian or rust may name: another build of the same image.
+_DATE = re.compile(r"20\d{6}")
+
 #: Where our own images live. The name cannot be pulled from anywhere, so nobody else's image is ever taken for it.
 OWN = "localhost/buildkit-tasks"
 
@@ -105,11 +111,17 @@ def recipe_for(reference: str) -> Recipe | None:
     recipe; a digest names exactly one image, which nothing else is.
     """
     wanted = parse(reference)
-    if wanted.registry != HUB or wanted.digest:
+    if wanted.digest:
         return None
-    words = set(wanted.tag.split("-"))
+    path = wanted.path
+    if wanted.registry != HUB:
+        prefix = COPIES.get(wanted.registry, "")
+        if not prefix or not path.startswith(prefix):
+            return None
+        path = f"library/{path.removeprefix(prefix)}"
+    words = {word for word in wanted.tag.split("-") if not _DATE.fullmatch(word)}
     for recipe in RECIPES:
-        if recipe.path != wanted.path or not recipe.needs <= words:
+        if recipe.path != path or not recipe.needs <= words:
             continue
         others = words - recipe.words
         if not others and recipe.bare:
@@ -162,7 +174,7 @@ def without_asking(reference: str, local: Collection[str], mode: str, base_regis
     if reference in local:
         return Decision(reference, reference, "local")
     wanted = parse(reference)
-    if wanted.registry == "localhost" or wanted.registry != HUB:
+    if wanted.registry != HUB and not (recipe and mode == "auto"):
         return Decision(reference, reference, "registry")
     if mode == "never":
         use = mirrored(reference, base_registry)
@@ -211,7 +223,7 @@ def foreign_definition(recipe: Recipe, platform: str, recipe_hash: str) -> dict[
     return {"group": {"default": {"targets": [recipe.stage]}}, "target": {recipe.stage: target}}
 
 
-#: Labels our images carry: which recipe made them, so that an older one's image can be told.
+#: Labels our images carry: which recipe made them, so that an older one's image is recognised.
 LABEL = "io.github.buildkit-tasks.recipe"
 
 

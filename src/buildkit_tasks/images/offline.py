@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import platform
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import apt, docker, host, run
+from buildkit_tasks.core import apt, buildx, docker, files, host, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Engine
 from buildkit_tasks.core.progress import Decoder, Progress
@@ -25,7 +25,7 @@ from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.engine import install as engine_install
 
 from . import names as image_names
-from .choice import decide, local
+from .choice import local
 from .names import Recipe
 
 SUITE = "bookworm"
@@ -49,7 +49,7 @@ _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY"
 def build(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: bool = False) -> None:
     """Build these images, under our own names, into the engine. Asks before it installs debootstrap or uses sudo.
 
-    Problems: image-unavailable (the packages cannot be had), consent-missing, root-needed.
+    Problems: image-unavailable (the packages are not available), consent-missing, root-needed.
     """
     began = session.world.clock()
     with _workplace(session) as place:
@@ -100,7 +100,7 @@ def recipe_hash(recipe: Recipe) -> str:
 def _data() -> dict[str, bytes]:
     """The recipes' files, from inside the package wherever it is installed; one level of folders."""
     found = {}
-    for item in (files("buildkit_tasks") / "data" / "images").iterdir():
+    for item in (resources.files("buildkit_tasks") / "data" / "images").iterdir():
         inside = [(f"{item.name}/{i.name}", i) for i in item.iterdir()] if item.is_dir() else [(item.name, item)]
         found.update({name: file.read_bytes() for name, file in inside})
     return found
@@ -111,12 +111,8 @@ def _workplace(session: Session) -> Iterator[Path]:
     """The build context, shared by this user's projects; one build at a time, secrets gone afterwards."""
     place = session.world.state_home / "images"
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (place / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            session.report.say("  waiting: base images are being built by another run")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    waiting = "  waiting: base images are being built by another run"
+    with files.locked(place / "lock", lambda: session.report.say(waiting)):
         try:
             yield place
         finally:
@@ -198,20 +194,23 @@ def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source, arch
         raise Problem("consent-missing", "Without debootstrap no base image can be made.", hint="run it again")
     host.rights(world, "run debootstrap")
     report.say(f"  Debian 12 from {apt.without_credentials(main)[0].uri} (debootstrap, usually under a minute)")
-    began, told, kept = world.clock(), "", b""
+    began, current, kept = world.clock(), "", b""
 
     def hear(chunk: bytes) -> None:
-        nonlocal told, kept
+        nonlocal current, kept
         kept = (kept + chunk)[-4000:]
         for verb in ("Retrieving", "Extracting", "Unpacking", "Configuring"):
-            if f"I: {verb} ".encode() in chunk and verb != told:
-                told = verb
+            if f"I: {verb} ".encode() in chunk and verb != current:
+                current = verb
                 report.say(f"    {verb.lower()} packages ({world.clock() - began:.0f} s)")
 
-    script = host.as_root(
-        ("sh", str(place / "rootfs.sh"), SUITE, main.uri, keyring, str(tar), *((arch,) if arch else ())), cwd=place
-    )
-    result = run.stream(world, script, hear)
+    bare, login = apt.without_credentials(main)
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as netrc:
+        # debootstrap fetches with wget, which reads the password here; on a command line everybody could
+        files.replace(Path(netrc, ".netrc"), apt.netrc(login), mode=0o600)
+        own = ("env", f"HOME={netrc}") if login else ()
+        words = (*own, "sh", str(place / "rootfs.sh"), SUITE, bare.uri, keyring, str(tar), *((arch,) if arch else ()))
+        result = run.stream(world, host.as_root(words, cwd=place), hear)
     if result.code != 0:
         raise Problem(
             "image-unavailable",
@@ -244,16 +243,16 @@ def _debootstrap(session: Session, keyring: str) -> None:
 
 def _solve(session: Session, facts: Engine, place: Path, definition: Mapping[str, Any], usual: str) -> None:
     progress, decoder = Progress(), Decoder()
-    told: set[str] = set()
+    printed: set[str] = set()
     began = session.world.clock()
 
     def hear(chunk: bytes) -> None:
         for status in decoder.feed(chunk):
             progress.update(status)
-            for line in _news(progress, told):
+            for line in _news(progress, printed):
                 session.report.say(f"  {line} ({session.world.clock() - began:.0f} s)")
 
-    bake = docker.bake(place, definition, place / "metadata.json")
+    bake = buildx.bake(place, definition, place / "metadata.json")
     # The engine's own builder: an image made by another one would have to be loaded first.
     own = Command(bake.argv, bake.cwd, (*bake.env, ("BUILDX_BUILDER", facts.context)), bake.stdin)
     session.report.say(f"  {usual}")
@@ -270,18 +269,18 @@ def _solve(session: Session, facts: Engine, place: Path, definition: Mapping[str
 
 
 def remedy(log: Sequence[str]) -> str:
-    """What mends a build of base images that broke with these last lines. Pure."""
+    """The hint for a build of base images that failed with these last lines. Pure."""
     if any(line.startswith("go: ") for line in log) and not any(line.startswith("E: ") for line in log):
         return "have a Go module proxy that answers, or name yours: export GOPROXY=https://…; then the same again"
     return "check that apt works on this machine: apt-get update; then: invoke images.build"
 
 
-def _news(progress: Progress, told: set[str]) -> Iterator[str]:
+def _news(progress: Progress, printed: set[str]) -> Iterator[str]:
     """Steps worth a line that ended since the last call: installed packages, and images as they are stored."""
     for digest, vertex in progress.vertexes.items():
-        if vertex.completed is None or vertex.error or digest in told:
+        if vertex.completed is None or vertex.error or digest in printed:
             continue
-        told.add(digest)
+        printed.add(digest)
         stage = re.match(r"\[(?:\S+ )?(\S+) \d+/\d+\] RUN", vertex.name)
         if stage and not vertex.cached:
             yield _DONE.get(stage[1], f"{stage[1]}: packages installed")
@@ -290,31 +289,8 @@ def _news(progress: Progress, told: set[str]) -> Iterator[str]:
             yield f"{vertex.name.partition(']')[0].lstrip('[').split()[0] if ']' in vertex.name else 'image'}: stored"
 
 
-def table(session: Session, facts: Engine, refs: Sequence[str], *, again: bool = False) -> list[dict[str, object]]:
-    """A row per reference: what is used, where it comes from, its id and size (bytes) where the engine has it."""
-    decisions = decide(session, facts, refs, again=again)
-    details = _details(session, [d.use for d in decisions.values()])
-    rows: list[dict[str, object]] = []
-    for decision in decisions.values():
-        found: Mapping[str, object] = details.get(decision.use, {})
-        recipe = image_names.recipe_for(decision.reference)
-        made_by = recipe_hash(recipe) if recipe else ""
-        old = decision.source == "offline" and bool(found) and found.get("recipe") != made_by
-        rows.append(
-            {
-                "reference": decision.reference,
-                "source": decision.source,
-                "use": decision.use,
-                "id": found.get("id", ""),
-                "bytes": found.get("bytes", 0),
-                "recipe": recipe.stage if recipe else "",
-                "outdated": old,
-            }
-        )
-    return rows
-
-
-def _details(session: Session, names: Sequence[str]) -> dict[str, dict[str, object]]:
+def details(session: Session, names: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Id, bytes and recipe of those images that the engine has, by the name that was asked for."""
     result = run.capture(session.world, docker.image_details(session.root, names))
     found: dict[str, dict[str, object]] = {}
     for line in result.stdout.splitlines():
@@ -327,38 +303,9 @@ def _details(session: Session, names: Sequence[str]) -> dict[str, dict[str, obje
     return found
 
 
-def print_result(session: Session, rows: Sequence[Mapping[str, object]]) -> None:
-    """The answer of `invoke images`."""
-    if session.report.json_only:
-        session.report.envelope({"images": list(rows)})
-        return
-    where = {
-        "local": "in the engine",
-        "registry": "registry",
-        "mirror": "mirror",
-        "offline": "Debian packages",
-        "none": "nowhere",
-    }
-    session.report.table(
-        ("image", "comes from", "used", "id", "size"),
-        [
-            (
-                str(r["reference"]),
-                where[str(r["source"])] + (" (older recipe)" if r["outdated"] else ""),
-                str(r["use"]) if r["use"] != r["reference"] else "as it is",
-                str(r["id"]).removeprefix("sha256:")[:12] or "not here yet",
-                f"{r['bytes'] / 1e6:.0f} MB" if isinstance(r["bytes"], int) and r["bytes"] else "-",
-            )
-            for r in rows
-        ],
-    )
-    if any(r["source"] == "offline" and (r["outdated"] or not r["id"]) for r in rows):
-        session.report.say("to make or renew images from packages: invoke images.build")
-
-
 def renew(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: bool = False) -> None:
     """Build those that are absent or made by an older recipe; with `force` all of them."""
-    have = _details(session, [r.image for r in recipes])
+    have = details(session, [r.image for r in recipes])
     right = local(session, facts, have)
     due = [r for r in recipes if force or r.image not in right or have[r.image].get("recipe") != recipe_hash(r)]
     for recipe in recipes:

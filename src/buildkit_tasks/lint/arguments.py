@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 
 from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.lint.steps import pairs
 
 from . import shell
 from .mounts import Hit
-from .reading import File, pairs
+from .reading import File
 
 # Names that select one program of several; only trusted without a default, which would mean a single program.
 _PER_SERVICE = re.compile(

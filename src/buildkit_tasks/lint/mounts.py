@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
+from buildkit_tasks.lint.steps import CacheMount, Step, inside
+
 from . import shell
-from .reading import PLATFORM, CacheMount, File, Step, inside
+from .reading import PLATFORM, File
 
 #: code, line, message, and a severity if it differs from the rule's
 Hit = tuple[str, int, str] | tuple[str, int, str, str]

@@ -1,4 +1,4 @@
-"""Lint: find the Dockerfiles and what lies around them, apply the rules, tell. Needs no engine."""
+"""Lint: find the Dockerfiles and the files around them, apply the rules, report. Needs no engine."""
 
 from __future__ import annotations
 
@@ -278,13 +278,13 @@ def _entry(finding: Finding) -> dict[str, Any]:
 
 def _print_findings(session: Session, linted: Linted) -> None:
     lines: list[str] = []
-    told: set[str] = set()
+    explained: set[str] = set()
     for finding in linted.findings:
         if finding.reason is not None:
             continue
         lines.append(f"{finding.file}:{finding.line}: {finding.severity} {finding.code}: {finding.message}")
-        if finding.code not in told:
-            told.add(finding.code)
+        if finding.code not in explained:
+            explained.add(finding.code)
             seen = f" ({', '.join(finding.sources)})" if finding.sources else ""
             lines += [f"    why:   {finding.why}{seen}"] if finding.why else []
             lines += [f"    do:    {finding.remedy}"] if finding.remedy else []

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
 
 from . import shell
 from .ignorefile import IgnoreFile
+from .steps import CacheMount, Step, inside, pairs
 
 #: Where official images of this name keep CARGO_HOME (and the toolchain's programs in it).
 RUST_IMAGE_HOME = "/usr/local/cargo"
@@ -38,101 +38,6 @@ class Source:
     ignore: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     workspaces: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class CacheMount:
-    """A cache mount, variables expanded. `kind`: target, registry, git, home (all of CARGO_HOME), lock or other."""
-
-    kind: str
-    path: str
-    id: str
-    raw_id: str
-    sharing: str
-    line: int
-    options: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One instruction of a stage. `env` holds known ENV and ARG values; `declared` each ARG in scope with its line."""
-
-    item: Instruction
-    stage: int
-    env: Mapping[str, str]
-    declared: Mapping[str, int]
-    workdir: str
-    user: str
-
-    @property
-    def keyword(self) -> str:
-        """RUN, COPY, …"""
-        return self.item.keyword
-
-    @cached_property
-    def shell(self) -> str:
-        """The command of a RUN, here-document included; of the exec form the joined words."""
-        if self.keyword != "RUN":
-            return ""
-        text = syntax.flags(self.item)[1]
-        if text.startswith("["):
-            text = " ".join(_json_words(text) or [text])
-        return shell.without_comments(f"{text}\n{self.item.body}")
-
-    def expand(self, word: str) -> str:
-        """Expands variables; unknown ones stay as ${NAME}."""
-        return syntax.expand(word, self.env, keep=True)
-
-    def absolute(self, path: str) -> str:
-        """A path in the container, from the working directory."""
-        return posixpath.normpath(posixpath.join(self.workdir, self.expand(path)))
-
-    @property
-    def from_stage(self) -> str:
-        """The stage or image that a COPY or ADD copies from; empty for the context."""
-        return syntax.flags(self.item)[0].get("from", "") if self.keyword in ("COPY", "ADD") else ""
-
-    @cached_property
-    def copied(self) -> tuple[tuple[str, ...], str]:
-        """Sources (relative to the context or stage) and the destination of a COPY or ADD."""
-        if self.keyword not in ("COPY", "ADD"):
-            return (), ""
-        rest = syntax.flags(self.item)[1]
-        listed = _json_words(rest) if rest.startswith("[") else None
-        given = [self.expand(w) for w in (listed if listed is not None else syntax.words(rest))]
-        if len(given) < 2:
-            return (), ""
-        sources = tuple(posixpath.normpath(w.lstrip("/") or ".") for w in given[:-1] if not w.startswith("<<"))
-        return sources, self.absolute(given[-1])
-
-    @cached_property
-    def binds(self) -> tuple[tuple[str, str, str], ...]:
-        """Bind mounts as (stage or image, source, target)."""
-        found = []
-        for mount in syntax.run_mounts(self.item):
-            if mount.type == "bind":
-                o = mount.options
-                where = o.get("target") or o.get("dst") or o.get("destination") or ""
-                source = self.expand(o.get("source") or o.get("src") or ".")
-                found.append((o.get("from", ""), posixpath.normpath(source.lstrip("/") or "."), self.absolute(where)))
-        return tuple(found)
-
-    @cached_property
-    def cargo_home(self) -> str:
-        """CARGO_HOME if known, else empty."""
-        inline = shell.assigned(self.shell, "CARGO_HOME")
-        return self.absolute(inline) if inline else self.env.get("CARGO_HOME", "")
-
-    @cached_property
-    def target_dir(self) -> str:
-        """CARGO_TARGET_DIR or --target-dir as an absolute path, else empty."""
-        given = (
-            shell.option(self.shell, "target-dir")
-            or shell.assigned(self.shell, "CARGO_TARGET_DIR")
-            or self.env.get("CARGO_TARGET_DIR")
-            or self.env.get("CARGO_BUILD_TARGET_DIR")
-        )
-        return self.absolute(given) if given else ""
 
 
 @dataclass(frozen=True)
@@ -208,7 +113,7 @@ class File:
             todo += [] if parent is None else [parent]
             for step in self.steps:
                 if step.stage == at:
-                    named = [step.from_stage, *[m.options.get("from", "") for m in syntax.run_mounts(step.item)]]
+                    named = [step.from_stage, *[m.options.get("from", "") for m in mounts.run_mounts(step.item)]]
                     todo += [s.index for s in (self.stage(n) for n in named if n) if s and s.index < at]
         return found
 
@@ -259,7 +164,7 @@ class File:
     # ---- reading
 
     def _cache_mounts(self, step: Step) -> Iterator[CacheMount]:
-        for mount in syntax.run_mounts(step.item):
+        for mount in mounts.run_mounts(step.item):
             o = mount.options
             target = o.get("target") or o.get("dst") or o.get("destination") or ""
             if mount.type != "cache" or not target:
@@ -280,7 +185,7 @@ class File:
         if path in (home, RUST_IMAGE_HOME) or posixpath.basename(path) == ".cargo":
             return "home"
         for kind in ("registry", "git"):
-            if re.search(rf"(?:^|/)\.?cargo/{kind}(?:/|$)", path) or (home and _inside(path, f"{home}/{kind}")):
+            if re.search(rf"(?:^|/)\.?cargo/{kind}(?:/|$)", path) or (home and inside(path, (f"{home}/{kind}",))):
                 return kind
         if path == step.target_dir or posixpath.basename(path) == "target" or _TARGET_ID.search(identity):
             return "target"
@@ -337,40 +242,9 @@ class File:
         return Stage(len(self.stages), name, base, parent, options.get("platform", ""), item.line)
 
 
-def pairs(item: Instruction) -> list[tuple[str, str | None]]:
-    """Names and values of an ARG or ENV; None without a value. `ENV NAME a value` is the old form."""
-    listed = syntax.words(item.rest)
-    if item.keyword == "ENV" and listed and "=" not in item.rest.split()[0]:
-        name, _, value = item.rest.partition(" ")
-        return [(name, value.strip().strip("\"'"))]
-    found: list[tuple[str, str | None]] = []
-    for word in listed:
-        name, equals, value = word.partition("=")
-        if re.fullmatch(r"\w+", name):
-            found.append((name, value if equals else None))
-    return found
-
-
-def _json_words(text: str) -> list[str] | None:
-    try:
-        listed = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return listed if isinstance(listed, list) and all(isinstance(w, str) for w in listed) else None
-
-
-def _inside(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
-
-
-def inside(path: str, folders: Sequence[str]) -> bool:
-    """True if `path` is one of the folders or below one."""
-    return any(_inside(path, folder) for folder in folders)
-
-
 def _in_context(path: str, source: str, into: str) -> Iterator[str]:
     """Where in the context the file at `path` may come from if `source` was copied to `into`."""
-    if not _inside(path, into):
+    if not inside(path, (into,)):
         return
     rest = posixpath.relpath(path, into)
     candidates = [source] if rest == "." else [posixpath.join(source, rest)]

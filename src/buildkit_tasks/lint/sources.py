@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator
 
 from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.lint.steps import CacheMount, Step, inside
 
 from . import shell
 from .mounts import Hit
-from .reading import CacheMount, File, Step, inside
+from .reading import File
 
 
 def check(file: File) -> Iterator[Hit]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import re
 import secrets
 import shutil
@@ -12,16 +11,18 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from importlib.resources import as_file, files
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.builds import building
 from buildkit_tasks.builds.solve import solve, stand_in
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import files
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, BuildRequest
 from buildkit_tasks.dockerfiles import compile_step, platforms
+from buildkit_tasks.packs import steps
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.registry import reader as registry_reader
@@ -152,8 +153,8 @@ class Trip:
         target = self.plan.definition["target"][service.key]
         text = sources.known(service).text
         step = compile_step.without_secrets(compile_step.find(text, dict(target.get("args", {}))))
-        text = packs.dockerfile(text, step, words, self.nonce, pack=bool(contexts))
-        with as_file(files("buildkit_tasks") / "data" / "cache") as scripts:
+        text = steps.dockerfile(text, step, words, self.nonce, pack=bool(contexts))
+        with resources.as_file(resources.files("buildkit_tasks") / "data" / "cache") as scripts:
             more = {packs.SCRIPTS: str(scripts), **(contexts or {})}
             caches = {**stand_in(target, text, step.stage, more, self.platform), **extra}
             definition = {"group": {"default": {"targets": [TARGET]}}, "target": {TARGET: caches}}
@@ -199,8 +200,8 @@ def workplace(session: Session) -> Iterator[Path]:
     One run of a checkout at a time, another waits; what a killed one left goes with the next.
     """
     place = session.state / "pack"
-    with (session.state / "pack.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    waiting = "waiting: another run of this checkout is packing or unpacking"
+    with files.locked(session.state / "pack.lock", lambda: session.report.say(waiting)):
         shutil.rmtree(place, ignore_errors=True)  # of a run that was killed
         place.mkdir(mode=0o700)
         try:

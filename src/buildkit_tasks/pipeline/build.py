@@ -11,33 +11,42 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.project.discover import Project, discover, files_found
+from buildkit_tasks.unchanged.inputs import Attempt
+from buildkit_tasks.unchanged.keep import Watch
 
 from . import spread
 
 
-def build(session: Session, request: BuildRequest) -> BuildOutcome:
-    """Build what was asked for. Problems: those of discovery and planning; compile-failed, build-failed, disk-full."""
-    return build_project(session, discover(session, lesser=True, named=request.services), request)
+def build(session: Session, request: BuildRequest, attempt: Attempt | None = None) -> BuildOutcome:
+    """Build what was asked for. Problems: those of discovery and planning; compile-failed, build-failed, disk-full.
+
+    With an `attempt` the next build can prove that nothing changed since.
+    """
+    return build_project(session, discover(session, lesser=True, named=request.services), request, attempt)
 
 
-def build_project(session: Session, project: Project, request: BuildRequest) -> BuildOutcome:
+def build_project(
+    session: Session, project: Project, request: BuildRequest, attempt: Attempt | None = None
+) -> BuildOutcome:
     """Like `build`, for a project that was discovered: on the builder or builders that the platforms belong to."""
     groups = builder_choice.for_platforms(session, request.platforms)
     if len(groups) > 1:
         return spread.build(session, project, request, groups, build_here)
     for name in filter(None, groups):
         session.use_builder(name)
-    return build_here(session, project, request)
+    return build_here(session, project, request, attempt)
 
 
-def build_here(session: Session, project: Project, request: BuildRequest) -> BuildOutcome:
+def build_here(
+    session: Session, project: Project, request: BuildRequest, attempt: Attempt | None = None
+) -> BuildOutcome:
     """Build on the session's builder: the shared cache before and after, the budget last.
 
-    A node that is lost on the way is gone round, once.
+    If a node goes down, the build continues without it, once.
     """
     decided = prepare(session, project, request)
     try:
-        return _build(session, project, request, decided)
+        return _build(session, project, request, decided, attempt)
     except Problem as problem:
         again = decided.builder and builder_choice.after_failure(
             session, project.engine, decided.builder, request, problem
@@ -47,13 +56,20 @@ def build_here(session: Session, project: Project, request: BuildRequest) -> Bui
     return _build(session, project, request, prepare(session, project, request))
 
 
-def _build(session: Session, project: Project, request: BuildRequest, decided: BuildPlan) -> BuildOutcome:
+def _build(
+    session: Session, project: Project, request: BuildRequest, decided: BuildPlan, attempt: Attempt | None = None
+) -> BuildOutcome:
     shared = session.settings.packs.repository and decided.groups
     if shared:
         from buildkit_tasks.packs import auto as pack_auto  # late: TLS alone takes 50 ms to import
 
         pack_auto.before(session, project, request, decided)
+    watch = Watch(session, project, decided, attempt) if attempt else None
     outcome = execute(session, project, decided, request.progress)
+    if watch:
+        watch.keep(outcome)
+        if watch.unknown and request.progress == "verbose":
+            session.report.say(f"the next build asks BuildKit again: {watch.unknown}")
     if shared:
         pack_auto.after(session, project, request, decided)
     if session.settings.caches.budget:
@@ -66,14 +82,6 @@ def _build(session: Session, project: Project, request: BuildRequest, decided: B
 def tell_story(session: Session, outcome: BuildOutcome) -> None:
     """The summary of a build that is a step of something larger."""
     build_view.summary(session.report, outcome)
-
-
-def print_result(session: Session, outcome: BuildOutcome) -> None:
-    """The answer of a finished build: the summary, or the JSON document."""
-    if session.report.json_only:
-        session.report.envelope(build_view.envelope(outcome))
-    else:
-        build_view.summary(session.report, outcome)
 
 
 def show_plan(session: Session, request: BuildRequest) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from buildkit_tasks.builds import outputs
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import buildx, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildRequest
 from buildkit_tasks.project.discover import Project
@@ -44,7 +44,7 @@ def build(
         service = next(s for s in project.workspace.services if s.name == results[0].service)
         image = outputs.pushed_name(service, request.push)
         digests = [f"{outputs.repository(image)}@{result.digest}" for result in results]
-        run.check(session.world, docker.join_images(session.root, image, digests))
+        run.check(session.world, buildx.join_images(session.root, image, digests))
         session.report.say(f"{image}: one list for {', '.join(request.platforms)}")
         joined.append(replace(results[0], image=image, digest=""))
     return replace(

@@ -17,13 +17,13 @@ from typing import Any
 
 from buildkit_tasks.config import root as project_root
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import compose_cli, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Result, Workspace
 from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.engine import facts as engine_facts
 
-from . import compose, compose_words, stand_ins
+from . import compose, compose_words, known_files, stand_ins
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def variables(session: Session, names: Sequence[str]) -> dict[str, str]:
     if not missing:
         return {}
     known = dict(session.dotenv)
-    asked = run.capture(session.world, docker.compose_environment(session.root, compose_files(session)))
+    asked = run.capture(session.world, compose_cli.environment(session.root, compose_files(session)))
     if asked.code == 0:  # compose >= 2.31; a value of several lines goes on until the next name
         lines = re.findall(r"^([A-Za-z_]\w*)=(.*(?:\n(?![A-Za-z_]\w*=).*)*)", asked.stdout, re.MULTILINE)
         known |= {name: value.rstrip("\n") for name, value in lines}
@@ -140,20 +140,24 @@ def _model(session: Session, files: Sequence[Path]) -> dict[str, Any]:
 def _asked(session: Session, files: Sequence[Path], *profiles: str) -> tuple[dict[str, Any] | None, Result]:
     """compose's resolved model, None where it has none, and what it printed.
 
-    `x-bake`, which its JSON leaves out, comes from its YAML: both are asked for at once.
+    `x-bake`, which its JSON leaves out, comes from its YAML: both are asked for at once, where a file may have any.
     """
+    more = known_files.may_have(session, lambda: files or files_found(session), b"x-bake")
+    yaml = compose_cli.config_yaml(session.root, files, profiles=profiles)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        plain = pool.submit(run.capture, session.world, docker.compose_yaml(session.root, files, profiles=profiles))
-        result = run.capture(session.world, docker.compose_config(session.root, files, profiles=profiles))
-        text = plain.result()
-    if result.code != 0 and "SSHKey" in result.stderr and text.code == 0:
+        plain = pool.submit(run.capture, session.world, yaml) if more else None
+        result = run.capture(session.world, compose_cli.config(session.root, files, profiles=profiles))
+        text = plain.result() if plain else None
+    if result.code != 0 and "SSHKey" in result.stderr:
         # compose cannot write `ssh: [id=path]` as JSON (2.26 and 2.40)
-        return docker.read_model(text.stdout, yaml=True), text
+        text = text or run.capture(session.world, yaml)
+        if text.code == 0:
+            return compose_cli.read_model(text.stdout, yaml=True), text
     if result.code != 0:
         return None, result
-    config = docker.read_model(result.stdout)
-    if text.code == 0 and re.search(r"^ +x-bake:", text.stdout, re.MULTILINE):
-        _add_extensions(config, docker.read_model(text.stdout, yaml=True))
+    config = compose_cli.read_model(result.stdout)
+    if text and text.code == 0 and re.search(r"^ +x-bake:", text.stdout, re.MULTILINE):
+        _add_extensions(config, compose_cli.read_model(text.stdout, yaml=True))
     return config, result
 
 
@@ -166,7 +170,7 @@ def _without_env_files(session: Session, files: Sequence[Path], before: Result) 
 
     Where compose does not take an override of that kind, its first answer stands.
     """
-    listed = run.capture(session.world, docker.compose_services(session.root, files))
+    listed = run.capture(session.world, compose_cli.services(session.root, files))
     if listed.code != 0:
         return None, before
     content = "".join(f"  {json.dumps(name)}: {{env_file: !reset []}}\n" for name in listed.stdout.split())
@@ -226,11 +230,11 @@ def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -
     try:
         link.symlink_to(files[0].parent if files else session.root, target_is_directory=True)
         renamed = [link / f.relative_to(files[0].parent) if f.is_relative_to(files[0].parent) else f for f in files]
-        asked = run.capture(session.world, docker.compose_config(link, renamed, link=True))
+        asked = run.capture(session.world, compose_cli.config(link, renamed, link=True))
     finally:
         link.unlink(missing_ok=True)
         place.rmdir()
-    explicit = asked.code == 0 and docker.read_model(asked.stdout).get("name") == name
+    explicit = asked.code == 0 and compose_cli.read_model(asked.stdout).get("name") == name
     if explicit:
         memory.write_text(name, "utf-8")
     return explicit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import compose_cli, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.dotenv import edit as dotenv_edit
@@ -74,7 +74,7 @@ def check(session: Session) -> bool:
     """
     files = compose_files(session)
     try:
-        result = run.capture(session.world, docker.compose_config(session.root, files))
+        result = run.capture(session.world, compose_cli.config(session.root, files))
     except Problem as problem:
         if problem.code == "engine-missing":
             return False

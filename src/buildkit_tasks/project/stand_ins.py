@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import compose_cli, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
 from buildkit_tasks.dotenv import disk as dotenv_disk
@@ -39,7 +39,7 @@ def read(session: Session, problem: Problem, ask: Callable[[Session], Workspace]
         raise problem
     else:  # compose is not to read the file
         env |= WITHOUT_DOTENV
-    raw = run.capture(session.within(env).world, docker.raw_config(session.root, ())).stdout
+    raw = run.capture(session.within(env).world, compose_cli.raw_config(session.root, ())).stdout
     names = [n for n in dict.fromkeys(_REQUIRED.findall(raw)) if not (env.get(n) or dotenv.get(n))]
     env |= dict.fromkeys(names, VALUE)
     try:

@@ -49,6 +49,25 @@ ALPINE = {
     "protoc": "protobuf-compiler",
     "clang-dev": "clang libclang-dev",
     "zlib": "zlib1g",
+    "zlib-static": "",
+    "llvm-dev": "llvm-dev",
+    "llvm": "llvm",
+    "openssl-libs": "libssl3",
+    "libssl1.1": "libssl3",
+    "ncurses-dev": "libncurses-dev",
+    "bzip2-dev": "libbz2-dev",
+    "xz-dev": "liblzma-dev",
+    "zstd-dev": "libzstd-dev",
+    "bsd-compat-headers": "",
+    "coreutils": "",
+    "binutils": "",
+    "upx": "upx-ucl",
+    "mariadb-dev": "libmariadb-dev",
+    "mariadb-connector-c-dev": "libmariadb-dev",
+    "mariadb-connector-c": "libmariadb3",
+    "py3-pip": "python3-pip",
+    "nodejs": "nodejs",
+    "npm": "npm",
     "zlib-dev": "zlib1g-dev",
     "shadow": "passwd",
     "su-exec": "gosu",
@@ -72,6 +91,20 @@ _SAME = frozenset(
         "clang",
         "lld",
         "mold",
+        *(
+            "unzip",
+            "file",
+            "patch",
+            "bzip2",
+            "tar",
+            "gzip",
+            "autoconf",
+            "automake",
+            "libtool",
+            "nasm",
+            "openssh-client",
+        ),
+        *("python3", "rsync", "procps", "ffmpeg", "busybox", "sudo"),
     )
 )
 
@@ -79,20 +112,22 @@ _SAME = frozenset(
 def apply(finding: Finding) -> Finding:
     """The finding with every recipe on Debian 12's images."""
     notes: list[Note] = list(finding.notes)
-    services = tuple(_service(service, notes) for service in finding.services)
+    shared = {w.cargo.directory for w in finding.workspaces if set(w.packages.run) - {"ca-certificates"}}
+    services = tuple(_service(service, notes, service.workspace in shared) for service in finding.services)
     return replace(finding, services=services, notes=tuple(dict.fromkeys(notes)))
 
 
-def _service(service: Service, notes: list[Note]) -> Service:
+def _service(service: Service, notes: list[Note], shared: bool) -> Service:
+    """`shared`: its programs need shared libraries, so that an image without any does not do."""
     taken = service.recipe
     if taken is None:
         return service
     target = service.target
-    if re.search(r"^scratch$|/static(?:[-:@]|$)", taken.runtime):
-        target = "gnu"  # they hold no C library
+    if taken.runtime == "scratch" and not shared:
+        target = "gnu"  # it holds no C library
     elif "musl" in target:
         target = ""
-    return replace(service, recipe=_recipe(taken, notes), target=target)
+    return replace(service, recipe=_recipe(taken, notes, shared), target=target)
 
 
 def _debian(image: str) -> bool:
@@ -106,14 +141,22 @@ def _alpine(image: str) -> bool:
     return "alpine" in image
 
 
-def _recipe(taken: Recipe, notes: list[Note]) -> Recipe:
+def _small(image: str) -> bool:
+    """Whether an image holds a C library and hardly more: distroless, wolfi, chainguard's, busybox."""
+    return re.search(r"(?:^|/)(?:distroless|chainguard|wolfi|busybox)(?:[/:@-]|$)", image) is not None
+
+
+def _recipe(taken: Recipe, notes: list[Note], shared: bool) -> Recipe:
     def put(stage: Stage) -> Stage:
         note: Callable[[str], None] = lambda text: notes.append(Note(taken.path, text, True))  # noqa: E731
         items = tuple(changed for item in stage.items for changed in [_item(item, note)] if changed)
         return replace(stage, items=items)
 
-    runtime = DEBIAN if _debian(taken.runtime) or _alpine(taken.runtime) else taken.runtime
+    small = _small(taken.runtime) or (shared and taken.runtime == "scratch")
+    runtime = DEBIAN if small or _debian(taken.runtime) or _alpine(taken.runtime) else taken.runtime
     final = tuple(put(stage) for stage in taken.final)
+    if small:
+        final = _with_nonroot(final, taken.runtime)
     if final:
         final = (replace(final[0], base=runtime), *final[1:])
     compiling = tuple(put(stage) for stage in taken.compiling)
@@ -126,6 +169,33 @@ def _recipe(taken: Recipe, notes: list[Note]) -> Recipe:
         compiling=compiling,
         stages=tuple(stages[s.name] for s in taken.stages),
     )
+
+
+#: The user that small images have and Debian has not.
+_NONROOT = "65532"
+
+
+def _with_nonroot(final: tuple[Stage, ...], image: str) -> tuple[Stage, ...]:
+    """Stages with the number of the user `nonroot`, which their images know by name, or run as without being asked."""
+    found = []
+    for number, stage in enumerate(final):
+        items = [_numbered(item) for item in stage.items]
+        if number == 0 and ("nonroot" in image or "chainguard/" in image):
+            first = Instruction("USER", f"{_NONROOT}:{_NONROOT}", stage.number, ((stage.number, _USER),))
+            items.insert(0, first)
+        found.append(replace(stage, items=tuple(items)))
+    return tuple(found)
+
+
+_USER = f"USER {_NONROOT}:{_NONROOT}"
+
+
+def _numbered(item: Instruction) -> Instruction:
+    if item.keyword not in ("USER", "COPY", "ADD") or "nonroot" not in item.rest:
+        return item
+    pattern = r"(?<=--chown=)nonroot(?::nonroot)?" if item.keyword != "USER" else r"^\s*nonroot(?::nonroot)?\s*$"
+    rest = re.sub(pattern, f"{_NONROOT}:{_NONROOT}", item.rest)
+    return replace(item, rest=rest, parts=((item.line, f"{item.keyword} {rest}"),))
 
 
 def _item(item: Instruction, note: Callable[[str], None]) -> Instruction | None:

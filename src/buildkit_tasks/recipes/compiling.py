@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
 from buildkit_tasks.survey import install, recipe
 from buildkit_tasks.survey.finding import Note
@@ -25,10 +25,12 @@ OURS = frozenset(
     )
 )
 _REPLACED = re.compile(
-    r"cargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|fetch|chef|vendor|check|test|clean|rustc|zigbuild|run|generate-lockfile|update|init|new|install\s+(?:--\S+\s+)*--path)\b"
+    r"cargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|fetch|chef|vendor|check|test|clean|rustc|zigbuild|run|generate-lockfile|update|init|new|install\b(?=.*--path))\b"
     r"|fn main|\b(?:cp|mv)\b.*\btarget\b"
     r"|\btouch\b.*\.rs|^\s*(?:cp|mv|install|strip|objcopy|upx)\b.*\btarget/|^\s*(?:cp|mv|strip)\b"
-    r"|^\s*mkdir\b|\brm\b.*(?:src|target|deps|\.rs)|cargo-chef|sccache|^\s*(?:ls|echo|cd|pwd|cat|USER|find|du|file|ldd)\b",
+    r"|^\s*mkdir\b|\brm\b.*(?:src|target|deps|\.rs)|cargo-chef|sccache|^\s*(?:ls|echo|cd|pwd|cat|USER|find|du|file|ldd)\b"
+    r"|\bxx-(?:info|verify|cargo|clang|go|windres)\b|/env-cargo\b"
+    r"|^\s*(?:cargo|rustc|rustup)\s+(?:-V|-vV|--version|show)\b",
     re.M,
 )
 _RUSTUP = re.compile(r"^\s*rustup\s")
@@ -103,7 +105,7 @@ class _Reader:
 
     def _run(self, item: Instruction, sources_there: bool) -> None:
         text = f"{syntax.flags(item)[1]}\n{item.body}"
-        for mount in syntax.run_mounts(item):
+        for mount in mounts.run_mounts(item):
             if mount.type in ("ssh", "secret"):
                 spec = ",".join(f"{k}={v}" for k, v in mount.options.items())
                 self.add("mounts", f"--mount={spec}")
@@ -154,7 +156,7 @@ class _Reader:
                 if path not in (".", self.context) and self.exists(path):
                     self.add("context", path)
             return True
-        if copy.stage.lower() in inside or "chef" in copy.stage:
+        if copy.stage.lower() in inside or recipe.is_helper(copy.stage, self.taken):
             return False
         place = self._in_context(target)
         if place is None:

@@ -69,19 +69,20 @@ def _is_in(path: str, workspace: Workspace) -> bool:
 
 def _toolchain(services: Sequence[Service]) -> tuple[str, list[Note]]:
     """The image to compile in: the one that most services had."""
-    wanted = [_rust_image(s.recipe.toolchain) for s in services if s.recipe]
+    services = [s for s in services if s.recipe and s.recipe.toolchain]
+    wanted = [rust_image(s.recipe.toolchain) for s in services if s.recipe]
     if not wanted:
         return RUST, []
     chosen = max(dict.fromkeys(wanted), key=wanted.count)
     notes = [
         Note(s.recipe.path, f"{s.name} was compiled in {s.recipe.toolchain}; all services share {chosen} now", True)
         for s in services
-        if s.recipe and _rust_image(s.recipe.toolchain) != chosen
+        if s.recipe and rust_image(s.recipe.toolchain) != chosen
     ]
     return chosen, notes
 
 
-def _rust_image(name: str) -> str:
+def rust_image(name: str) -> str:
     """The official image behind cargo-chef's, which brings a program that is not needed any more."""
     match = re.match(r"(?:docker\.io/)?lukemathwalker/cargo-chef(?::(.*))?$", name)
     if not match:
@@ -121,7 +122,7 @@ def _head(
     )
     text = re.sub(r"(?m)^ARG RUST_IMAGE=.*$", lambda _: f"ARG RUST_IMAGE={toolchain}", text, count=1)
     text = re.sub(r"(?m)^ARG RUNTIME_IMAGE=.*$", lambda _: f"ARG RUNTIME_IMAGE={image}", text, count=1)
-    return _insert_before(text, r"\n# ---- the toolchain", _header_arguments(services, stages))
+    return _insert_before(text, r"\n# ---- ", _header_arguments(services, stages))
 
 
 def _header_arguments(services: Sequence[Service], stages: Mapping[str, Runtime]) -> list[str]:
@@ -157,8 +158,8 @@ def _toolchain_stage(text: str, workspace: Workspace, kept: Kept, toolchain: str
     packages = dict.fromkeys((*kept.packages, *(p for p in more if p not in pinned)))
     lines = ["# What crates need beside the compiler: headers, libraries, build tools."]
     lines += stage_lines.packages_step(sorted(packages), argument="BUILD_PACKAGES", alpine=alpine)
-    if workspace.cargo.toolchain:
-        name = workspace.cargo.toolchain
+    name = workspace.cargo.toolchain
+    if name and name.rpartition("/")[0] not in ("", workspace.cargo.directory):  # those the stage `choice` has
         lines += [
             "# The toolchain that the repository asks for, fetched once (only rustup knows this file).",
             f"RUN --mount=type=bind,source={name},target=/toolchain/{name.rpartition('/')[2]} \\",
@@ -178,7 +179,7 @@ def _compile_stage(
     text: str, workspace: Workspace, kept: Kept, services: Sequence[Service], also: Sequence[str]
 ) -> str:
     space = workspace.cargo
-    text = re.sub(r"(?m)^ARG SOURCE=.*$", lambda _: f"ARG SOURCE={_quoted(space.directory)}", text, count=1)
+    text = re.sub(r"(?m)^ARG SOURCE=.*$", lambda _: f"ARG SOURCE={_quoted(space.directory)}", text)
     programs = dict.fromkeys([*(s.binary for s in services), *also])
     names = f'"{" ".join(programs)}"'
     argument = "PROGRAMS" if re.search(r"(?m)^ARG PROGRAMS$", text) else "BINS"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
-from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
-from buildkit_tasks.survey import install, recipe
+from buildkit_tasks.survey import install, prebuilt, recipe
 from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
 from buildkit_tasks.survey.tree import Tree
@@ -43,6 +44,7 @@ class _Writer:
         self.workdir = "/"
         self.compiling = {s.name: s for s in taken.compiling}
         self.renamed = recipe.renamed(taken, binaries)
+        self.installed = recipe.installed(taken)
         self.made = re.findall(
             r"(?:mkdir(?:\s+-p)?|WORKDIR)\s+(/[\w./-]+)",
             " ".join(f"{i.keyword} {i.rest}" for s in taken.final for i in s.items),
@@ -66,10 +68,10 @@ class _Writer:
 
     def _run(self, item: Instruction, stage: Stage) -> None:
         whole = recipe.line(item).text
-        for mount in syntax.run_mounts(item):
+        for mount in mounts.run_mounts(item):
             if mount.options.get("from", "").lower() in self.compiling:
                 self.note(item, "it mounts a stage that our compile step replaces")
-        split = None if syntax.run_mounts(item) and "cache" not in whole else install.split(item)
+        split = None if mounts.run_mounts(item) and "cache" not in whole else install.split(item)
         if split is None:
             if _NETWORK.search(whole) and not re.search(r"install.*ca-certificates|id=ca\b", whole, re.S):
                 whole = re.sub(r"^(\s*)RUN\s+", rf"\1RUN {CA} \\\n    ", whole, count=1)
@@ -96,12 +98,18 @@ class _Writer:
             self.lines.append(recipe.line(item).text)
 
     def _from_context(self, item: Instruction, copy: Copy) -> None:
+        if self.taken.kind == prebuilt.KIND and (name := prebuilt.program(copy, self.binaries)):
+            self._program(copy, name, posixpath.join(posixpath.dirname(copy.sources[0]), name))
+            return
         base = self.service.context
         remote = [s for s in copy.sources if "://" in s or s.startswith("<<")]
         sources = [
             s if s in remote else posixpath.normpath(posixpath.join(base, s.lstrip("/") or ".")) for s in copy.sources
         ]
         for source in sources:
+            plain = re.split(r"[$*?\[]", source, maxsplit=1)[0]
+            if self.taken.kind == prebuilt.KIND and plain == source and not self.files.exists(source):
+                self.note(item, f"{source} is not in the repository: it has to be there before this is built")
             if source not in remote:
                 self.context.setdefault(re.split(r"[$*?\[]", source, maxsplit=1)[0].rstrip("/") or ".", None)
         if base == ".":
@@ -119,8 +127,13 @@ class _Writer:
         known = self.renamed.get(posixpath.basename(source)) or recipe.program(source, self.binaries)
         if not known and not where and posixpath.basename(source) in self.binaries:
             known = posixpath.basename(source)
+        whole = posixpath.normpath(posixpath.join("/", source)) in self.installed
         if known:
             self._program(copy, known, source)
+        elif whole:
+            # the directory that programs were put into: the one that this service starts
+            end = posixpath.join(copy.destination, self.service.binary)
+            self._program(replace(copy, destination=end), self.service.binary, source)
         elif where and where != ".":
             self.context.setdefault(where, None)
             self.lines.append(
@@ -171,6 +184,17 @@ class _Writer:
         return found
 
 
+def _started(lines: Sequence[str], binary: str) -> str:
+    """Where a start command looks for a program; a directory of PATH where no command says."""
+    for text in lines:
+        keyword, _, rest = text.strip().partition(" ")
+        if keyword.upper() in ("ENTRYPOINT", "CMD"):
+            for word in recipe.json_words(rest.strip()) or syntax.words(rest):
+                if posixpath.basename(word) == binary and word.startswith("/"):
+                    return word
+    return f"/usr/local/bin/{binary}"
+
+
 def _copy_line(keyword: str, flags: Sequence[str], stage: str, sources: Sequence[str], destination: str) -> str:
     words = [keyword, *([f"--from={stage}"] if stage else []), *flags]
     if any(re.search(r"\s", w) for w in (*sources, destination)):
@@ -197,10 +221,12 @@ def derive(
     share = f"COPY --from=compile {BUILT}/${{BIN}}/share/ /usr/local/share/"
     at = next((i for i, text in enumerate(writer.lines) if "--from=compile" in text), len(writer.lines))
     if not placed:
-        share = f"COPY --from=compile {BUILT}/${{BIN}}/ /usr/local/"
-        writer.notes.append(
-            Note(taken.path, f"no COPY of the program {service.binary} was found: it is /usr/local/bin/service", True)
-        )
+        end = _started(writer.lines, service.binary)
+        at = max((i for i, text in enumerate(writer.lines) if text.startswith("USER")), default=len(writer.lines))
+        head += [share]
+        share = f"COPY --from=compile {BUILT}/${{BIN}}/bin/service {end}"
+        text = f"no COPY of the program {service.binary} was found: it is put at {end}"
+        writer.notes.append(Note(taken.path, text, True))
     lines = [*writer.lines[:at], *head, share, *writer.lines[at:]]
     return Runtime(
         taken.final[0].base,

@@ -65,7 +65,9 @@ class Client:
     _wire: Wire = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        from .http import Patience, Wire  # late: TLS takes 50 ms to import
+        from buildkit_tasks.registry.patience import Patience
+
+        from .http import Wire  # late: TLS takes 50 ms to import
 
         self._wire = Wire(self.world.env, self.ca_bundle, Patience(self.world.clock), self.sleep)
 

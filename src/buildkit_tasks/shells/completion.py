@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 
 from buildkit_tasks.config.root import compose_files, find_root
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import files
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 
@@ -33,7 +33,7 @@ _FIXED = {
 
 def script(shell: str) -> str:
     """The completion script of a shell."""
-    return files("buildkit_tasks").joinpath(f"data/completion/invoke.{shell}").read_text("utf-8")
+    return resources.files("buildkit_tasks").joinpath(f"data/completion/invoke.{shell}").read_text("utf-8")
 
 
 def place(world: World, shell: str) -> Path:
@@ -111,9 +111,7 @@ def _remembered(session: Session, root: Path) -> dict[str, list[str]]:
         + [f"{space.scope}-target-{p.rpartition('/')[2]}" for p in _FIXED["platform"]],
         "profiles": sorted(_profiles(sources)),
     }
-    fresh = memory.with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps({"stamp": stamp, "values": found}), "utf-8")
-    fresh.replace(memory)
+    files.replace(memory, json.dumps({"stamp": stamp, "values": found}))
     return found
 
 

@@ -7,41 +7,24 @@ import os
 import pwd
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.world import World
 from buildkit_tasks.engine import facts as engine_facts
 
 from . import rc as shellrc
-
-#: Seconds a freshly started interactive shell may take to read its files.
-SHELL_TIMEOUT = 15.0
+from .new_shell import SHELL_TIMEOUT, prove
+from .rcfile import Edit, read, write
 
 #: What a bash login shell looks for; it reads the first that exists.
 PROFILES = (".bash_profile", ".bash_login", ".profile")
 
 _HINT = "name one: invoke enable-buildkit --shell bash|zsh|fish"
-
-
-@dataclass(frozen=True)
-class Edit:
-    """One file's old and new text; None = the file does not exist."""
-
-    path: Path
-    before: str | None
-    after: str | None
-
-    @property
-    def changes(self) -> bool:
-        """True if the edit changes anything."""
-        return self.before != self.after
 
 
 def login_shell(world: World) -> str:
@@ -222,132 +205,4 @@ def notices(session: Session, edits: Iterable[Edit]) -> None:
 # ---- reading and writing
 
 
-def read(path: Path) -> str | None:
-    """The file's text with every byte kept (surrogates for bytes that are not UTF-8); None if it does not exist."""
-    try:
-        return path.read_bytes().decode("utf-8", "surrogateescape")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise Problem("rc-unwritable", f"{path} cannot be read: {error.strerror}.", hint=f"ls -l {path}") from error
-
-
-def write(world: World, edit: Edit) -> Path | None:
-    """Write, create or delete one file atomically; returns where the old text is kept.
-
-    A link stays a link, the mode stays, and a file with several hard links is written in place, for all of them.
-    """
-    place = edit.path.resolve()
-    kept = None
-    try:
-        if edit.before is not None:
-            kept = _keep(world, place)
-        if edit.after is None:
-            edit.path.unlink()
-            if edit.path.parent == shellrc.config_dir(world.env, world.home) and not any(edit.path.parent.iterdir()):
-                edit.path.parent.rmdir()
-            return kept
-        place.parent.mkdir(parents=True, exist_ok=True)
-        content = edit.after.encode("utf-8", "surrogateescape")
-        if edit.before is not None and place.stat().st_nlink > 1:
-            place.write_bytes(content)
-            return kept
-        handle, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            if edit.before is not None:
-                shutil.copystat(place, name)  # mode, and extended attributes where there are any
-                os.utime(name)
-                owner = place.stat()
-                if owner.st_uid != os.geteuid() or owner.st_gid != os.getegid():
-                    os.chown(name, owner.st_uid, owner.st_gid)
-            else:
-                Path(name).chmod(0o644)
-            Path(name).replace(place)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise Problem(
-            "rc-unwritable",
-            f"{edit.path} cannot be written: {error.strerror}.",
-            causes=[f"it is a link to {place}"] if place != edit.path else [],
-            hint="make it writable; if a tool manages it, add the line above to that tool's source",
-        ) from error
-    return kept
-
-
-def _keep(world: World, place: Path) -> Path:
-    folder = world.state_home / "before"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    name = str(place).strip("/").replace("/", "-")
-    number = 1 + sum(1 for _ in folder.glob(f"{name}.*"))
-    kept = folder / f"{name}.{number}"
-    shutil.copy2(place, kept)
-    return kept
-
-
 # ---- the proof
-
-
-def prove(session: Session, shell: str) -> None:
-    """Start a real shell, run a real build, and report the results. Problems: verify-failed."""
-    say = session.report.say
-    seen = fresh_values(session.world, shell)
-    if seen is None:
-        say(f"not tested: {shell} is not on PATH")
-    elif seen == dict(shellrc.VARIABLES):
-        say(f"tested: a new {shell} has " + " ".join(f"{k}={v}" for k, v in seen.items()))
-    else:
-        raise Problem(
-            "verify-failed",
-            f"A new interactive {shell} does not have the variables.",
-            causes=["something earlier in its start-up file ends or replaces the shell (exec, return, exit)"]
-            + [f"{k} is {v!r}" for k, v in seen.items()],
-            hint="move our line to the top of the file; it is marked `added by buildkit-tasks`",
-        )
-    try:
-        seconds = probe(session)
-        say(f"tested: BuildKit builds ({seconds:.1f} s, one label, no registry needed)")
-    except Problem as problem:
-        if not problem.code.startswith("engine-"):
-            raise
-        say(f"BuildKit itself is not tested: {problem.message} Hint: {problem.hint}")
-    once = "invoke env --shell fish | source" if shell == "fish" else 'eval "$(invoke env)"'
-    say(f"this session: {once}    undo: invoke enable-buildkit --undo")
-
-
-def fresh_values(world: World, shell: str) -> dict[str, str] | None:
-    """The variables in a new interactive shell; None if the shell is not installed.
-
-    The answer comes through a file: a start-up file may leave programs running that hold our pipe open.
-    """
-    program = shutil.which(shell, path=world.env.get("PATH"))
-    if not program:
-        return None
-    bare = replace(world, env={k: v for k, v in world.env.items() if k not in shellrc.VARIABLES})
-    script = "printf '%s\\n' " + " ".join(f'"{name}=${name}"' for name in shellrc.VARIABLES)
-    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
-        answer = Path(scratch) / "answer"
-        argv = ("sh", "-c", 'exec "$@" >"$0" 2>/dev/null </dev/null', str(answer), program, "-i", "-c", script)
-        run.capture(bare, Command(argv, world.home), timeout=SHELL_TIMEOUT, group=True)
-        rows = read(answer) or ""
-    found = dict(row.split("=", 1) for row in rows.split("\n") if "=" in row)
-    return {name: found.get(name, "") for name in shellrc.VARIABLES}
-
-
-def probe(session: Session) -> float:
-    """Seconds of the smallest real BuildKit build. Problems: those of an unreachable engine, verify-failed."""
-    result = run.capture(session.world, docker.probe_build(session.world.cwd), timeout=120)
-    if result.code == 0:
-        return result.seconds
-    engine_facts.facts(session.world, session.world.cwd)  # the engine's own error is more useful
-    raise Problem(
-        "verify-failed",
-        "The smallest possible BuildKit build fails.",
-        details=result.stderr.strip(),
-        hint="invoke doctor",
-    )

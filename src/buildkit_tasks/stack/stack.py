@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import compose_cli, docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Command, Result, Workspace
 from buildkit_tasks.engine import facts as engine_facts
@@ -55,7 +55,7 @@ def start(
     wanted = wait.Wanted(
         space.project, state.with_dependencies(space.config, chosen), session.settings.stack.health_timeout
     )
-    command = docker.up(session.root, files, chosen, orphans=orphans)
+    command = compose_cli.up(session.root, files, chosen, orphans=orphans)
     wait.until_ready(session, wanted, files, lambda: _heard(session, command))
 
 
@@ -90,7 +90,7 @@ def check_ports(session: Session, project: Project, files: Sequence[Path], start
         asked = docker.publishing(session.root, port.published, port.protocol)
         other = run.capture(session.world, asked).stdout.split()
         who = f"container {other[0]}" if other else ports.holder(port.published, port.protocol) or "another program"
-        raw = run.capture(session.world, docker.raw_config(session.root, files)).stdout
+        raw = run.capture(session.world, compose_cli.raw_config(session.root, files)).stdout
         name = ports.variable(json.loads(raw or "{}"), port.service, port.target)
         move = f"set {name}=<a free port> in {session.root / '.env'}" if name else "change `ports:` in the compose file"
         raise Problem(
@@ -102,8 +102,8 @@ def check_ports(session: Session, project: Project, files: Sequence[Path], start
 
 
 def containers(session: Session, files: Sequence[Path]) -> list[dict[str, Any]]:
-    """The project's containers as compose tells them."""
-    text = run.check(session.world, docker.containers(session.root, files)).stdout.strip()
+    """The project's containers as compose lists them."""
+    text = run.check(session.world, compose_cli.containers(session.root, files)).stdout.strip()
     if text.startswith("["):  # compose before 2.21 prints one array
         return list(json.loads(text))
     return [json.loads(line) for line in text.splitlines() if line]
@@ -119,7 +119,7 @@ def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
             session.report.say("nothing was changed")
             return
     files = files_in_force(session, project)
-    run.check(session.world, docker.down(session.root, files, volumes=volumes, orphans=orphans))
+    run.check(session.world, compose_cli.down(session.root, files, volumes=volumes, orphans=orphans))
     name = project.workspace.project
     session.report.say(f"{name} is down" + ("" if volumes else "; its volumes are kept"))
     left = run.capture(session.world, docker.project_containers(session.root, name)).stdout.split("\n")
@@ -134,7 +134,7 @@ def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
 def restart(session: Session, services: Sequence[str]) -> None:
     """Restart containers and wait until they are healthy again."""
     project, files, names = _running(session, services)
-    run.check(session.world, docker.restart(session.root, files, names))
+    run.check(session.world, compose_cli.restart(session.root, files, names))
     start(session, project.workspace, files, names)
 
 
@@ -166,7 +166,9 @@ def logs(session: Session, services: Sequence[str], *, follow: bool, since: str,
     project = discover(session, lesser=True)
     files, names = files_in_force(session, project), _named(project, services)
     try:
-        run.foreground(session.world, docker.logs(session.root, files, names, tail=tail, follow=follow, since=since))
+        run.foreground(
+            session.world, compose_cli.logs(session.root, files, names, tail=tail, follow=follow, since=since)
+        )
     except KeyboardInterrupt:
         if not follow:
             raise
@@ -176,7 +178,9 @@ def shell(session: Session, service: str, what: str) -> int:
     """A shell (or `what`) inside a running service; returns its exit code."""
     _, files, names = _running(session, [service])
     tty = session.world.interactive and sys.stdout.isatty()
-    return run.foreground(session.world, docker.execute(session.root, files, names[0], ("sh", "-c", what), tty=tty))
+    return run.foreground(
+        session.world, compose_cli.execute(session.root, files, names[0], ("sh", "-c", what), tty=tty)
+    )
 
 
 def _named(project: Project, services: Sequence[str]) -> list[str]:

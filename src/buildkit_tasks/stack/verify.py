@@ -12,6 +12,7 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
+from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.project import compose, sources
 from buildkit_tasks.project.discover import discover
 
@@ -36,7 +37,7 @@ class Verdict:
 
 
 def verify(session: Session, services: Sequence[str]) -> None:
-    """Compare and tell. Raises `Problem` verify-failed when an image or a running container is not of this tree."""
+    """Compare and report. Raises `Problem` verify-failed when an image or a running container is not of this tree."""
     project = discover(session, named=services)
     chosen = compose.select(project.workspace, services)
     files = stack.files_in_force(session, project)
@@ -63,9 +64,7 @@ def _of(session: Session, service: Service, container: str) -> Verdict:
     if not sources.compiles(service):
         return Verdict(service.name, "other", "-", (), "no program of ours: its Dockerfile compiles in no cache mount")
     read = run.capture(session.world, docker.read_manifest(session.root, service.image))
-    image = (
-        run.capture(session.world, docker.image_ids(session.root, [service.image])).stdout.rpartition(" ")[2].strip()
-    )
+    image = next(iter(image_choice.ids(session, [service.image]).values()), "")
     current = (
         run.capture(session.world, docker.container_image(session.root, container)).stdout.strip() if container else ""
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import compose_cli, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Result
 from buildkit_tasks.engine.connect import connected
@@ -172,7 +172,7 @@ def _failure(
     if not bad:
         return Problem("unhealthy", "compose could not start the stack.", details=said, hint="invoke ps; invoke logs")
     names = list(dict.fromkeys(c.service for c in bad))
-    log = run.capture(session.world, docker.logs(session.root, files, names, tail=str(LAST_LINES)), timeout=30)
+    log = run.capture(session.world, compose_cli.logs(session.root, files, names, tail=str(LAST_LINES)), timeout=30)
     return Problem(
         "unhealthy",
         f"Not ready after {watch.elapsed:.0f} s: {', '.join(names)}.",

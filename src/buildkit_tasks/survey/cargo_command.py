@@ -10,7 +10,7 @@ from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
 
 _CARGO = re.compile(
-    r"(?:^|[\s;&|(/])cargo(?:\s+\+\S+)?\s+(?:auditable\s+)?(?:build|b|install|rustc|zigbuild|leptos|run|r|xtask)\b"
+    r"(?:^|[\s;&|(/])(?:xx-)?cargo(?:\s+\+\S+)?\s+(?:auditable\s+)?(?:build|b|install|rustc|zigbuild|leptos|run|r|xtask)\b"
 )
 
 

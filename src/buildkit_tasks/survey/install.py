@@ -9,11 +9,11 @@ from buildkit_tasks.dockerfiles import syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
 
 _INSTALL = re.compile(
-    r"^(?:sudo\s+)?(?:DEBIAN_FRONTEND=\S+\s+)?(?:apt-get|apt|apk)\s+(?:-\S+\s+(?:\S+=\S+\s+)?)*(?:install|add)\s+(.*)$",
+    r"^(?:sudo\s+)?(?:DEBIAN_FRONTEND=\S+\s+)?(?:xx-)?(?:apt-get|apt|apk)\s+(?:-\S+\s+(?:\S+=\S+\s+)?)*(?:install|add)\s+(.*)$",
     re.S,
 )
 _TIDY = re.compile(
-    r"^(?:sudo\s+)?(?:DEBIAN_FRONTEND=\S+\s+)?(?:(?:apt-get|apt|apk)\s+(?:-\S+\s+)*(?:update|upgrade|clean|autoclean|autoremove)\b.*"
+    r"^(?:sudo\s+)?(?:DEBIAN_FRONTEND=\S+\s+)?(?:(?:xx-)?(?:apt-get|apt|apk)\s+(?:-\S+\s+)*(?:update|upgrade|clean|autoclean|autoremove)\b.*"
     r"|rm\s+-\w+\s+[^;|]*(?:/var/lib/apt/lists|/var/cache/(?:apt|apk))\S*.*|set\s+-\w+|true|:)$",
     re.S,
 )
@@ -72,6 +72,6 @@ def _names(words: str) -> list[str]:
             skip = False
         elif word in _OPTION_WITH_VALUE:
             skip = True
-        elif not word.startswith("-") and re.fullmatch(r"[a-z0-9][a-z0-9+.:_=~*-]*", word):
+        elif not word.startswith(("-", "xx-")) and re.fullmatch(r"[a-z0-9][a-z0-9+.:_=~*-]*", word):
             found.append(word)
     return found

@@ -12,7 +12,7 @@ from typing import Any
 
 from buildkit_tasks.dockerfiles import syntax
 
-from . import cargo, debian, propose, reach, recipe
+from . import cargo, debian, prebuilt, propose, reach, recipe
 from .cargo import CargoWorkspace
 from .finding import Finding, LeftAlone, Note, Program, Service, Workspace
 from .tree import Tree
@@ -52,6 +52,9 @@ def find(
         there = {str(name) for name in config.get("services") or {}}
         found_more = propose.services(files, spaces, _service, add)
         services += [replace(s, added=bool(config)) for s in found_more if s.name not in there]
+    elif not services:
+        services, more = propose.beside(files, spaces, _service, config.get("services") or {})
+        notes += more
     used = [w for w in spaces if any(s.workspace == w.directory for s in services)]
     workspaces = tuple(Workspace(w, reach.find(files, w), debian.needs(w.locked)) for w in used)
     for workspace in workspaces:
@@ -80,6 +83,9 @@ def _service(files: Tree, spaces: Sequence[CargoWorkspace], name: str, entry: Ma
         guess = _without_dockerfile(spaces, name, context)
         return guess or LeftAlone(name, f"it has no Dockerfile: {path} is not there")
     taken = recipe.read(path, text, args, str(build.get("target") or ""))
+    if taken is None:
+        binaries = {b for space in spaces for b in space.binaries}
+        taken = prebuilt.read(path, text, args, str(build.get("target") or ""), binaries)
     if taken is None:
         return LeftAlone(name, f"{path} compiles no Rust of this repository")
     if taken.cargo.tool != "cargo":
@@ -197,6 +203,8 @@ def _candidates(spaces: Sequence[CargoWorkspace], context: str, taken: recipe.Re
 
 
 def _programs(space: CargoWorkspace, taken: recipe.Recipe) -> tuple[Program, ...]:
+    if taken.kind == prebuilt.KIND:
+        return tuple(Program(name, place) for name, place in prebuilt.programs(taken, space.binaries).items())
     found: dict[str, Program] = {}
     renamed = recipe.renamed(taken, space.binaries)
     for copy in recipe.copies(taken):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config import root as project_root
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import compose_cli, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.world import World
@@ -114,7 +114,7 @@ def resolve(world: World, files: Tree, names: Sequence[str], texts: Mapping[str,
 
 
 def _config(root: Path, names: Sequence[str], paths: Sequence[Path], copied: bool) -> Command:
-    command = docker.compose_config(root, paths)
+    command = compose_cli.config(root, paths)
     if copied and names:
         folder = str((root / names[0]).parent)
         at = command.argv.index("compose") + 1

@@ -10,14 +10,14 @@ from typing import Any
 
 from buildkit_tasks.core.errors import Problem
 
-from . import recipe
+from . import prebuilt, recipe
 from .cargo import CargoWorkspace
-from .finding import LeftAlone, Service
+from .finding import LeftAlone, Note, Service
 from .tree import Tree
 
 #: Folders whose programs and Dockerfiles are not what a repository ships.
 ASIDE = re.compile(
-    r"(?:^|/)(?:\.[^/]+|tests?|examples?|e2e|bench(?:es|marks?)?|fixtures|fuzz|vendor|third_party|xtask)(?:/|$)"
+    r"(?:^|/)(?:\.[^/]+|tests?|examples?|e2e|bench(?:es|marks?)?|fixtures|fuzz|vendor|third_party|xtask|playwright|cypress|testing|integration[_-]?tests?)(?:/|$)"
 )
 
 Look = Callable[[Tree, Sequence[CargoWorkspace], str, Mapping[str, Any]], Service | LeftAlone]
@@ -48,6 +48,50 @@ def services(files: Tree, spaces: Sequence[CargoWorkspace], look: Look, add: Seq
     return []
 
 
+def beside(
+    files: Tree, spaces: Sequence[CargoWorkspace], look: Look, there: Mapping[str, Any]
+) -> tuple[list[Service], list[Note]]:
+    """Services for the programs that the Dockerfiles ship, beside a compose file that builds none of them.
+
+    A service that starts the published image of a program is built from then on; for others a service is added.
+    """
+    found: list[Service] = []
+    notes: list[Note] = []
+    shipped = _of_dockerfiles(files, spaces, look)
+    for service in shipped:
+        path = service.recipe.path if service.recipe else ""
+        published = _published(service.binary, files if len(shipped) == 1 else None, there)
+        if published and not any(s.name == published for s in found):
+            image = there[published]["image"]
+            found.append(replace(service, name=published))
+            notes.append(Note(f"service {published}", f"started {image} as published; it is built from {path} now"))
+            continue
+        taken = service.name in there or any(s.name == service.name for s in found)
+        name = word(f"{service.binary}-app") if taken else service.name
+        if name not in there:
+            found.append(replace(service, name=name, added=True))
+            text = f"added for {path}: no service was built from it. `docker compose up` starts it as well now"
+            notes.append(Note(f"service {name}", text))
+    return found, notes
+
+
+def _published(binary: str, files: Tree | None, there: Mapping[str, Any]) -> str:
+    """The one service that starts an image of the program's name, or of the repository's where that ships one program;
+    empty where that is not clear."""
+    names = {word(binary), *([word(files.root.name)] if files else [])}
+    found = [
+        str(name)
+        for name, entry in there.items()
+        if isinstance(entry, dict) and not entry.get("build") and word(_last(str(entry.get("image", "")))) in names
+    ]
+    return found[0] if len(found) == 1 else ""
+
+
+def _last(image: str) -> str:
+    """The last word of an image's path, without tag and digest."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+
+
 def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -> list[Service]:
     found: dict[str, Service] = {}
     paths = [p for p in files.files if re.search(r"(?:^|/)(?:Dockerfile[^/]*|[^/]+\.Dockerfile)$", p)]
@@ -55,7 +99,7 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
         if ASIDE.search(path) or path.endswith(".dockerignore"):
             continue
         for context in dict.fromkeys((".", posixpath.dirname(path) or ".", *(s.directory for s in spaces))):
-            if not _fits(files, path, context):
+            if not _fits(files, path, context) and not (context == "." and _copies_a_program(files, spaces, path)):
                 continue
             name = word(files.root.name) if "/" not in path else word(posixpath.basename(posixpath.dirname(path)))
             build = {"context": context, "dockerfile": posixpath.relpath(path, context)}
@@ -64,6 +108,12 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
                 found[service.binary] = replace(service, name=word(service.binary))
                 break
     return list(found.values())
+
+
+def _copies_a_program(files: Tree, spaces: Sequence[CargoWorkspace], path: str) -> bool:
+    """Whether a Dockerfile copies a program that was compiled before: what it copies need not be there."""
+    binaries = {name for space in spaces for name in space.binaries}
+    return prebuilt.read(path, files.text(path), {}, "", binaries) is not None
 
 
 def _fits(files: Tree, path: str, context: str) -> bool:

@@ -12,13 +12,21 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
 
 from . import cargo_command, install
 from .cargo_command import Cargo
 
 _HELPER = re.compile(r"cargo-chef|cargo\s+chef|sccache|cargo-binstall|cargo-auditable")
+#: Images that only help to compile, which is our step's from then on: cargo-chef, and xx for cross builds.
+_HELPER_IMAGE = re.compile(r"cargo-chef|(?:^|/)tonistiigi/xx(?:[:@]|$)")
+#: BuildKit's own arguments, to find the stage that `FROM build-$TARGETARCH` means.
+_PLATFORM = {
+    **dict.fromkeys(("TARGETARCH", "BUILDARCH"), "amd64"),
+    **dict.fromkeys(("TARGETOS", "BUILDOS"), "linux"),
+    **dict.fromkeys(("TARGETPLATFORM", "BUILDPLATFORM"), "linux/amd64"),
+}
 _OUTPUT = re.compile(r"(?:^|/)(?:release|debug|release-\w+|dist|production|prod)/(?:examples/)?([\w.-]+)$")
 
 
@@ -91,6 +99,7 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "") -> Rec
         return None
     # what the compile stages are made of, unless another stage that is kept needs it
     replaced = {a.name for s in found if s.name in compiling for a in _chain(s, by_name)}
+    replaced |= {s.name for s in found if _HELPER_IMAGE.search(s.base)}
     replaced |= {
         s.name
         for s in found
@@ -124,6 +133,21 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "") -> Rec
         header,
         tuple(dict.fromkeys(p for s in builders for i in s.items for p in install.packages(i))),
     )
+
+
+def stages_of(path: str, text: str, args: Mapping[str, str], target: str, kind: str) -> Recipe | None:
+    """A Dockerfile that compiles nothing, as a recipe: its final stages, and those that they copy from."""
+    header, found = _stages(text, args)
+    if not found or any(s.compiles for s in found):
+        return None
+    by_name = {stage.name: stage for stage in found}
+    final = tuple(_chain(by_name.get(target.lower()) or found[-1], by_name))[::-1]
+    needed = _inputs(final, by_name)
+    kept = {a.name for s in found if s.name in needed for a in _chain(s, by_name)} - {s.name for s in final}
+    side = tuple(s for s in found if s.name in kept)
+    values = {**syntax_defaults(text), **args}
+    asked = Cargo(profile="release")
+    return Recipe(path, kind, found, final, side, (), "", final[0].base, asked, values, header)
 
 
 def syntax_defaults(text: str) -> dict[str, str]:
@@ -160,7 +184,7 @@ def _stages(text: str, args: Mapping[str, str]) -> tuple[tuple[Line, ...], tuple
             options, rest = syntax.flags(item)
             words = rest.split()
             name = words[2].lower() if len(words) >= 3 and words[1].upper() == "AS" else str(len(found))
-            base = syntax.expand(words[0], values).strip("\"'") if words else ""
+            base = syntax.expand(words[0], {**_PLATFORM, **values}).strip("\"'") if words else ""
             found.append((name, base, options.get("platform", ""), item.line, []))
         elif found:
             found[-1][4].append(item)
@@ -168,6 +192,12 @@ def _stages(text: str, args: Mapping[str, str]) -> tuple[tuple[Line, ...], tuple
             header.append(line(item))
     stages = tuple(Stage(n, b, p, at, tuple(items), cargo_command.compiles(items)) for n, b, p, at, items in found)
     return tuple(header), stages
+
+
+def is_helper(name: str, taken: Recipe) -> bool:
+    """Whether a stage or image that is copied from only helps to compile."""
+    base = next((s.base for s in taken.stages if s.name == name.lower()), name)
+    return _HELPER_IMAGE.search(base) is not None or "chef" in name
 
 
 def _chain(stage: Stage, by_name: Mapping[str, Stage]) -> Iterator[Stage]:
@@ -188,7 +218,7 @@ def _sources(stage: Stage) -> Iterator[str]:
             given = syntax.flags(item)[0].get("from", "")
             if given:
                 yield given.lower()
-        for mount in syntax.run_mounts(item):
+        for mount in mounts.run_mounts(item):
             if "from" in mount.options:
                 yield mount.options["from"].lower()
 
@@ -251,6 +281,26 @@ def program(source: str, binaries: Collection[str]) -> str:
         if name in binaries and re.search(r"(?:^|/)(?:target|bin|out|build|app|dist|artifacts?)(?:/|$)", source)
         else ""
     )
+
+
+def installed(taken: Recipe) -> frozenset[str]:
+    """Directories of compile stages that hold the programs: of `cargo install --root`, and of the target directory."""
+    found: set[str] = set()
+    for stage in taken.compiling:
+        workdir = "/"
+        for item in stage.items:
+            if item.keyword == "WORKDIR":
+                workdir = posixpath.join(workdir, syntax.expand(item.rest, taken.values))
+            text = syntax.expand(f"{item.rest}\n{item.body}", taken.values, keep=True)
+            if item.keyword != "RUN" or not re.search(r"\bcargo\b", text):
+                continue
+            found.update(
+                posixpath.normpath(posixpath.join(workdir, root, "bin"))
+                for root in re.findall(r"\binstall\b[^;&|]*--path[^;&|]*--root[= ]+(\S+)", text)
+                + re.findall(r"\binstall\b[^;&|]*--root[= ]+(\S+)[^;&|]*--path", text)
+            )
+            found.update(posixpath.normpath(posixpath.join(workdir, "target", kind)) for kind in ("release", "debug"))
+    return frozenset(found)
 
 
 def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:

@@ -25,8 +25,6 @@ def editor(text: str) -> Any:
     made.width = 1 << 16  # no line is folded that was not
     maps, sequence, offset = _indents(text)
     made.indent(mapping=maps, sequence=sequence, offset=offset)
-    if text.startswith("---"):
-        made.explicit_start = True
     return made
 
 
@@ -70,9 +68,12 @@ def load(path: str, text: str, *, plain: bool = False) -> Any:
     return found if isinstance(found, dict) else mapping({})
 
 
-def dump(document: Any, before: str) -> str:
+def dump(document: Any, before: str, *, whole: bool = True) -> str:
+    """A document as text in the manner of `before`; with `whole` it takes its place, else it becomes a part of it."""
     stream = io.StringIO()
-    editor(before).dump(document, stream)
+    writer = editor(before)
+    writer.explicit_start = whole and before.startswith("---")
+    writer.dump(document, stream)
     text = stream.getvalue()
     if before.startswith("\ufeff"):
         text = f"\ufeff{text}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from invoke.collection import Collection
+from invoke.main import program as invoke_command
 
-from . import adopt, build, builder, cache, doctor, engine, images, lint, project, shell, stack
+from . import adopt, build, builder, cache, doctor, engine, images, lint, project, shell, stack, typed
 
 namespace = Collection(
     *(project.quickstart, build.build, build.verify, build.bench),
@@ -17,3 +18,5 @@ namespace.add_collection(Collection.from_module(engine))
 namespace.add_collection(Collection.from_module(images))
 namespace.add_collection(Collection.from_module(cache))
 namespace.add_collection(Collection.from_module(builder))
+
+typed.attach(invoke_command)

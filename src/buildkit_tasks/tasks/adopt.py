@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from invoke.tasks import task
-
 from buildkit_tasks.config.session import Session
 
-from .edge import reported
+from .edge import reported, task
 
 
 @task(
     iterable=["add"],
-    auto_shortflags=False,  # -h would be --check
     help={
         "add": "add a service for this program, as PROGRAM or SERVICE=PROGRAM; repeatable",
         "compose": "edit (the compose file in place) or override (leave it alone, complete it by an override file)",
-        "images": "keep (those of your Dockerfiles) or bookworm (rust and debian that need no registry)",
+        "images": "keep (those of your Dockerfiles), bookworm (rust and debian that need no registry), "
+        "auto (bookworm only where yours are not available)",
         "dry_run": "print what would be written as a diff, and write nothing",
         "check": "say what a build would lack, and write nothing",
         "undo": "put every file back as it was before",
@@ -30,7 +28,7 @@ from .edge import reported
 def init(
     session: Session,
     compose: str = "edit",
-    images: str = "keep",
+    images: str = "auto",
     add: Sequence[str] | None = None,
     dry_run: bool = False,
     check: bool = False,
@@ -48,7 +46,7 @@ def init(
     elif undo:
         outcome = flow.undo(session, dry_run=dry_run)
     elif upgrade:
-        outcome = flow.upgrade(session, dry_run=dry_run)
+        outcome = flow.upgrade(session, images=images, dry_run=dry_run)
     else:
         outcome = flow.init(session, compose=compose, images=images, add=add or (), dry_run=dry_run)
     present.finish(session, outcome, dry_run=dry_run, checked=check)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from invoke.tasks import task
-
 from buildkit_tasks.config.session import Session
 
-from .edge import reported
+from .edge import reported, task
 
 SERVICE = "service to build, for example api,worker; repeatable (default: all)"
 
@@ -49,9 +47,9 @@ def build(
     progress: str = "auto",
 ) -> None:
     """Build the services' images with one cargo run for all of them."""
+    from buildkit_tasks.builds import view
     from buildkit_tasks.core.model import BuildRequest
-    from buildkit_tasks.dockerfiles.platforms import named
-    from buildkit_tasks.pipeline import build as flow
+    from buildkit_tasks.unchanged import proof
 
     request = BuildRequest(
         services=tuple(service or ()),
@@ -59,17 +57,32 @@ def build(
         incremental=False if no_incremental else None,
         no_cache=no_cache,
         progress=progress,
-        platforms=named(platform or ()),
+        platforms=_platforms(platform or ()),
         allow_emulation=allow_emulation,
         push=push,
         oci=oci,
     )
     if builder:
         session.flags["builders.name"] = builder
-    if plan:
-        flow.show_plan(session, request)
-    else:
-        flow.print_result(session, flow.build(session, request))
+    attempt = None if plan else proof.begin(session, request)
+    outcome = proof.holds(session, attempt) if attempt else None
+    if outcome is None:
+        from buildkit_tasks.pipeline import build as flow  # late: a build with nothing to do needs little of it
+
+        if plan:
+            flow.show_plan(session, request)
+            return
+        outcome = flow.build(session, request, attempt)
+    view.result(session.report, outcome)
+
+
+def _platforms(words: Sequence[str]) -> tuple[str, ...]:
+    """The platforms that were named; without any nothing is imported."""
+    if not words:
+        return ()
+    from buildkit_tasks.dockerfiles.platforms import named
+
+    return named(words)
 
 
 @task(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from invoke.tasks import task
-
 from buildkit_tasks.config.session import Session
 
-from .edge import reported
+from .edge import reported, task
 
 YES = "answer every question with yes"
 JSON = "print one JSON document"

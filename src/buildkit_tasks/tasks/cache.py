@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from invoke.tasks import task
-
 from buildkit_tasks.config.session import Session
 
-from .edge import reported
+from .edge import reported, task
 
 BUILDER = "buildx builder to use (default: the current one)"
 YES = "answer the question with yes"
@@ -82,7 +80,7 @@ def clear(
 ) -> None:
     """Clear exactly the chosen mounts (default: all of this project); shows what and how much first."""
     from buildkit_tasks.caches import clear as cache_clear
-    from buildkit_tasks.engine.cache_records import Selection
+    from buildkit_tasks.caches.selection import Selection
 
     chosen = Selection(wanted=tuple(mount or ()), platform=platform, project=project, everything=everything)
     cache_clear.clear(

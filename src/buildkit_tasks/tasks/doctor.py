@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from invoke.exceptions import Exit
-from invoke.tasks import task
 
 from buildkit_tasks.config.session import Session
 
-from .edge import reported
+from .edge import reported, task
 
 
 @task(
@@ -21,8 +20,9 @@ from .edge import reported
 @reported
 def doctor(session: Session, fix: bool = False, verify: bool = False, json: bool = False, yes: bool = False) -> None:
     """Check this machine and project: what was found, what is wanted, why it matters, how to fix it."""
+    from buildkit_tasks.adopt import health
     from buildkit_tasks.doctor import diagnose as flow
 
-    code = flow.run_doctor(session, fix=fix, verify=verify)
+    code = flow.run_doctor(session, fix=fix, verify=verify, more=health.checks)
     if code:
         raise Exit(code=code)

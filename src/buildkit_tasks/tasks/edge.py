@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import functools
+import os
 import platform
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
+import invoke.tasks
 from invoke.exceptions import Exit
 
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import outside
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.report import Report
 from buildkit_tasks.core.world import World
+
+#: What a letter means, in every task that has the flag. Invoke would take the first free letter of each flag, so that
+#: `-p` is a platform here and a profile there.
+LETTERS = {"service": "s", "platform": "p", "builder": "b", "follow": "f", "yes": "y", "json": "j", "dry_run": "n"}
+
+
+class Task(invoke.tasks.Task):  # type: ignore[type-arg]
+    """A task whose flags have the letters above, and no others."""
+
+    def arg_opts(self, name: str, default: str, taken_names: set[str]) -> dict[str, Any]:
+        """What Invoke makes of a parameter."""
+        opts = super().arg_opts(name, default, taken_names)
+        opts["names"] = [opts["names"][0], *filter(None, [LETTERS.get(name, "")])]
+        return opts
+
+
+def task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Invoke's decorator, for tasks of ours."""
+    made: Callable[[Callable[..., Any]], Any] = invoke.tasks.task(klass=Task, **options)
+    return made
 
 
 def reported(body: Callable[..., None]) -> Callable[..., Any]:
@@ -26,28 +49,61 @@ def reported(body: Callable[..., None]) -> Callable[..., Any]:
 
     @functools.wraps(body)
     def wrapper(_context: Any, *args: Any, **kwargs: Any) -> None:
-        report = Report(World.real(), json_only=bool(kwargs.get("json")), yes=bool(kwargs.get("yes")))
+        outside.end_on_signals()
         try:
-            body(Session(report.world, report), *args, **kwargs)
+            world = World.real()
         except Problem as problem:
-            report.problem(problem)
+            sys.stderr.write(problem.text() + "\n")
             raise Exit(code=problem.exit_code) from None
-        except KeyboardInterrupt:
-            halt = Problem("interrupted", "Interrupted. Nothing was left half done.", hint="run the command again")
-            report.problem(halt)
-            raise Exit(code=halt.exit_code) from None
-        except (Exit, BrokenPipeError):
-            raise
-        except Exception:
-            traceback.print_exc()
-            from importlib.metadata import version
-
-            sys.stderr.write(
-                f"This is a bug in buildkit-tasks {version('buildkit-tasks')} (Python {platform.python_version()}, "
-                f"{platform.platform()}). Please report it with the lines above.\n"
-            )
-            raise Exit(code=70) from None
-        finally:
-            report.finish()
+        report = Report(world, json_only=bool(kwargs.get("json")), yes=bool(kwargs.get("yes")))
+        code = _guarded(lambda: body(Session(world, report), *args, **kwargs), report)
+        code = _guarded(report.finish, report) or code  # the document of a call that failed is printed too
+        if code:
+            raise Exit(code=code)
 
     return wrapper
+
+
+def _guarded(work: Callable[[], None], report: Report) -> int:
+    """Do it; the exit code, 0 for success. The only place where an error ends."""
+    try:
+        work()
+    except Exit as done:
+        return done.code or 0
+    except BrokenPipeError:  # `invoke settings | head -1`: the reader has what it wanted
+        _silence(sys.stdout)
+        return 141
+    except KeyboardInterrupt as interrupt:
+        return _reported(outside.interrupted(interrupt), report)
+    except Problem as problem:
+        return _reported(problem, report)
+    except OSError as error:
+        refused = outside.refused(error)
+        return _reported(refused, report) if refused else _bug()
+    except Exception:
+        return _bug()
+    return 0
+
+
+def _reported(problem: Problem, report: Report) -> int:
+    report.problem(problem)
+    if problem.code == "output-failed":
+        _silence(sys.stdout)
+    return problem.exit_code
+
+
+def _bug() -> int:
+    from importlib.metadata import version
+
+    traceback.print_exc()
+    sys.stderr.write(
+        f"This is a bug in buildkit-tasks {version('buildkit-tasks')} (Python {platform.python_version()}, "
+        f"{platform.platform()}). Please report it with the lines above.\n"
+    )
+    return 70
+
+
+def _silence(stream: TextIO | None) -> None:
+    """Nothing more is written to a stream that nobody reads: Python would try once more when it ends, and complain."""
+    if stream is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

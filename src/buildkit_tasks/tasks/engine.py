@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from invoke.tasks import task
-
 from buildkit_tasks.config.session import Session
 
-from .edge import reported
+from .edge import reported, task
 
 YES = "answer every question with yes"
 

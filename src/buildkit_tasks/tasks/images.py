@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from invoke.tasks import task
-
 from buildkit_tasks.config.session import Session
 
-from .edge import reported
+from .edge import reported, task
 
 YES = "answer every question with yes"
 
@@ -17,13 +15,13 @@ YES = "answer every question with yes"
 @reported
 def show(session: Session, again: bool = False, json: bool = False) -> None:
     """Show the base images that the project uses and where each comes from."""
-    from buildkit_tasks.images import offline as image_offline
+    from buildkit_tasks.images import table
     from buildkit_tasks.images.bases import references
     from buildkit_tasks.project.discover import discover
 
     project = discover(session, looking=True)
-    rows = image_offline.table(session, project.engine, references(project.workspace), again=again)
-    image_offline.print_result(session, rows)
+    rows = table.table(session, project.engine, references(project.workspace), again=again)
+    table.print_result(session, rows)
 
 
 @task(
@@ -68,7 +66,7 @@ def check(
     image_check.check(session, service or (), named(platform or ()), start=not no_start)
 
 
-@task
+@task()
 @reported
 def override(session: Session) -> None:
     """Print the path of the compose override with the offline images, for a plain `docker compose -f … build`."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from invoke.exceptions import Exit
-from invoke.tasks import task
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 
-from .edge import reported
+from .edge import reported, task
 
 
 @task(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from invoke.tasks import task
-
 from buildkit_tasks.config.session import Session
 
-from .edge import reported
+from .edge import reported, task
 
 
 @task(help={"json": "print one JSON document"})
@@ -21,7 +19,7 @@ def settings(session: Session, json: bool = False) -> None:
         session.report.table(("setting", "value", "from"), rows)
 
 
-@task
+@task()
 @reported
 def dotenv(session: Session) -> None:
     """Create or complete .env from .env.example, with generated secrets; keeps existing values."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from invoke.exceptions import Exit
-from invoke.tasks import task
 
 from buildkit_tasks.config.session import Session
 
-from .edge import reported
+from .edge import reported, task
 
 SERVICE = "service, for example api,worker; repeatable (default: all)"
 YES = "answer every question with yes"

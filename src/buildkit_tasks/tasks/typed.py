@@ -7,17 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from invoke.collection import Collection
+from invoke.exceptions import Exit
+from invoke.program import Program
 
 from buildkit_tasks.core.errors import Problem
 
 
 @dataclass(frozen=True)
 class Flags:
-    """A task's flags, as typed, and whether each takes a value; the one that words without a flag belong to."""
+    """A task's flags, as typed, and whether each takes a value; the one that words without a flag belong to.
+
+    `positions`: how many words it takes by position, as Invoke counts them. `foreign`: the task is not ours, what
+    follows it is handed on as it is.
+    """
 
     takes_value: Mapping[str, bool]
     word: str = ""
     optional: frozenset[str] = frozenset()
+    positions: int = 0
+    foreign: bool = False
 
 
 #: Flags of Invoke that make sense behind a task's name.
@@ -33,27 +41,48 @@ def tasks(namespace: Collection) -> dict[str, Flags]:
         optional = frozenset(flag for flag, arg in context.flags.items() if arg.optional)
         word = next((f"--{name}" for name in ("service", "mount") if f"--{name}" in takes), "")
         listed = word and context.flags[word].kind is list
+        foreign = not namespace[context.name].__module__.startswith(__package__)
         for name in filter(None, (context.name, *context.aliases)):
-            found[name] = Flags(takes, word if listed and word == "--service" else "", optional)
+            found[name] = Flags(
+                takes, word if listed and word == "--service" else "", optional, len(context.positional_args), foreign
+            )
     return found
 
 
-def rewrite(words: Sequence[str], known: Mapping[str, Flags]) -> list[str]:
+def attach(program: Program) -> None:
+    """Have `invoke` understand words as `buildkit-tasks` does: it reads tasks.py, and so us, before it parses them."""
+    parse = program.parse_tasks
+
+    def parse_tasks() -> None:
+        words = program.core.unparsed
+        if words:
+            try:
+                words[:] = rewrite(words, tasks(program.collection), program.binary_names[0])
+            except Problem as problem:
+                raise Exit(problem.text(), code=problem.exit_code) from None
+        parse()
+
+    program.parse_tasks = parse_tasks  # type: ignore[method-assign]
+
+
+def rewrite(words: Sequence[str], known: Mapping[str, Flags], command: str = "buildkit-tasks") -> list[str]:
     """The words for Invoke. Raises `Problem` bad-argument for a task or flag that does not exist, with near matches."""
     at = next((i for i, word in enumerate(words) if word in known), None)
     if at is None:
         first = next((w for w in words if not w.startswith("-")), None)
         if first is not None and not any(w.startswith("-") for w in words[: words.index(first)]):
-            raise _unknown("task", first, known, "buildkit-tasks --list")
+            raise _unknown("task", first, known, f"{command} --list")
         return list(words)
     done = list(words[:at])
-    current, name = Flags({}), ""
+    current, name, given = Flags({}), "", 0
     rest = list(words[at:])
     while rest:
         word = rest.pop(0)
         flag, equals, _ = word.partition("=")
         if word in known:
-            current, name = known[word], word
+            current, name, given = known[word], word, 0
+            done.append(word)
+        elif current.foreign:
             done.append(word)
         elif word in _HELP:
             done = [*done, word]
@@ -61,30 +90,33 @@ def rewrite(words: Sequence[str], known: Mapping[str, Flags]) -> list[str]:
             return [*done, word, *rest]
         elif flag.startswith("--"):
             if flag not in current.takes_value:
-                raise _unknown("flag", flag, current.takes_value, f"buildkit-tasks {name} --help")
+                raise _unknown("flag", flag, current.takes_value, f"{command} {name} --help")
             done.append(word)
             if current.takes_value[flag] and not equals and flag not in current.optional:
-                done.append(_value(rest, flag, name))
+                done.append(_value(rest, flag, current, f"{command} {name}"))
         elif word.startswith("-") and len(word) > 1:
             short = word[:2]
             if short == "-d" and name == "up":
                 continue  # it always returns when the services are healthy
             if short not in current.takes_value:
-                raise _unknown("flag", short, current.takes_value, f"buildkit-tasks {name} --help")
+                raise _unknown("flag", short, current.takes_value, f"{command} {name} --help")
             done.append(word)
             if current.takes_value[short] and len(word) == 2 and short not in current.optional:
-                done.append(_value(rest, short, name))
+                done.append(_value(rest, short, current, f"{command} {name}"))
+        elif given < current.positions:
+            given += 1
+            done.append(word)
         elif current.word:
             done += [current.word, word]
         else:
-            raise _unknown("task", word, known, f"{name} takes no words without a flag: buildkit-tasks {name} --help")
+            raise _unknown("task", word, known, f"{name} takes no words without a flag: {command} {name} --help")
     return done
 
 
-def _value(rest: list[str], flag: str, name: str) -> str:
-    """The value of a flag: the next word, which is not another flag."""
-    if not rest or (rest[0].startswith("--") and len(rest[0]) > 2):
-        raise Problem("bad-argument", f"{name} {flag} needs a value.", hint=f"buildkit-tasks {name} --help")
+def _value(rest: list[str], flag: str, flags: Flags, task: str) -> str:
+    """The value of a flag: the next word, which is not another flag of the task."""
+    if not rest or rest[0].partition("=")[0] in flags.takes_value:
+        raise Problem("bad-argument", f"{task} {flag} needs a value.", hint=f"{task} --help")
     return rest.pop(0)
 
 

@@ -131,7 +131,7 @@ DECLARED = Replace(
     f"{COMMON}/build.rs", "fn main() {", 'fn main() {\n    println!("cargo:rerun-if-changed=input");', "old"
 )
 
-#: A build script that finds its neighbours without a word that could tell so.
+#: A build script that finds its neighbours by itself: no name in it says which.
 _AROUND = (
     'fn main() {\n    println!("cargo:rerun-if-changed=build.rs");\n'
     "    let here = std::env::current_dir().unwrap();\n    let parts: Vec<_> = here.components().collect();\n"

@@ -24,6 +24,7 @@ from buildkit_tasks.builds import transfer
 from buildkit_tasks.core.progress import Decoder, Progress
 from buildkit_tasks.dockerfiles import compile_step
 from buildkit_tasks.packs import pack as packs
+from buildkit_tasks.packs import steps
 from tests.engine.staleness import tree
 
 PROJECT = Path(__file__).parents[3]
@@ -352,7 +353,7 @@ class Site:
         """Run travel.sh on the mounts as a push or pull does; False where it refuses. `out` receives what it leaves."""
         text = (self.context / "docker/Dockerfile").read_text()
         step = compile_step.without_secrets(compile_step.find(text, {"CACHE_SCOPE": self.scope}))
-        text = packs.dockerfile(text, step, words, secrets.token_hex(4), pack=pack is not None)
+        text = steps.dockerfile(text, step, words, secrets.token_hex(4), pack=pack is not None)
         argv = self.command(Build(), out or self.root)
         argv = [a for a in argv if not a.startswith(("--file", "--target", "--output", "--build-arg=BINS"))]
         target = packs.LEFT_STAGE if out else step.stage

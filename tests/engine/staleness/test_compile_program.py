@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.engine.staleness.site import PROJECT, Images
@@ -16,3 +18,26 @@ def test_its_own_tests_pass_in_the_toolchain_image(images: Images) -> None:
     done = process.run(["docker", "run", "--rm", "-v", mount, images["plain"], "sh", "-c", script], PROJECT)
     assert done.code == 0, done.all
     assert "test result: ok" in done.out
+
+
+@pytest.mark.parametrize(
+    ("file", "answer", "said"),
+    [
+        ("source/rust-toolchain.toml", 0, "rustup toolchain install\n"),
+        ("rust-toolchain", 0, "rustup toolchain install\n"),
+        ("source/other.toml", 0, ""),
+        ("source/rust-toolchain", 1, "rustc 1."),  # an older rustup: its rustc installs what is missing
+    ],
+)
+def test_what_a_toolchain_file_names_is_installed_by_the_toolchain_stage(
+    images: Images, tmp_path: Path, file: str, answer: int, said: str
+) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / file).write_text("1.80\n")
+    fake = f'#!/bin/sh\\n[ {answer} = 1 ] || echo "rustup $*"; exit {answer}\\n'
+    script = f"printf '{fake}' > /usr/local/bin/rustup && chmod 755 /usr/local/bin/rustup && sh /docker/cross.sh"
+    mounts = ["-v", f"{PROJECT / 'docker'}:/docker:ro", "-v", f"{tmp_path}:/choice:ro"]
+    done = process.run(["docker", "run", "--rm", *mounts, images["plain"], "sh", "-c", script], PROJECT)
+    assert done.code == 0, done.all
+    assert done.out.startswith(said), done.out
+    assert said or not done.out

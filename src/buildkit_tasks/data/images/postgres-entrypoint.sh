@@ -12,7 +12,7 @@ from_file() {
   unset "${1}_FILE"
 }
 
-# psql on the server that only this script can reach: pg_isready says no until the real one runs.
+# psql on the server that only this script can reach: pg_isready fails until the real one runs.
 query() { psql -v ON_ERROR_STOP=1 --no-psqlrc -q -h "$new/socket" -U "$POSTGRES_USER" "$@"; }
 
 run_scripts() {

@@ -14,7 +14,7 @@ trap 'exit 130' INT TERM HUP
 mkdir -p "$tree"
 trust=--keyring=$keyring
 [ "$keyring" != - ] || trust=--no-check-gpg
-# A tree that is thrown away when this breaks: nothing is gained by waiting for the disk after every file.
+# If this fails, the tree is deleted: waiting for the disk after every file gains nothing.
 export DPKG_FORCE=unsafe-io
 debootstrap ${arch:+--foreign --arch="$arch"} --variant=minbase --include=ca-certificates "$trust" "$suite" "$tree" "$mirror" >&2
 if [ -n "$arch" ]; then

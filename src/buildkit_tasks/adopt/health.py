@@ -1,0 +1,30 @@
+"""What `doctor` asks of a repository that `init` adopted: would a build of it lack something."""
+
+from __future__ import annotations
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.doctor.rules import Check
+
+from . import init, record
+
+
+def checks(session: Session) -> tuple[Check, ...]:
+    """One check where there is a record of `init`, else none."""
+    own = Session(session.world, session.report, session.flags)
+    try:
+        if not (own.root / record.PATH).is_file():
+            return ()
+        notes = init.check(own).notes
+    except Problem as problem:
+        return (_check("unknown", problem.message, problem.hint),)
+    if not notes:
+        return (_check("ok", "nothing that a build reads is missing", ""),)
+    first = f"{notes[0].where}: {notes[0].text}"
+    more = f" (and {len(notes) - 1} more)" if len(notes) > 1 else ""
+    return (_check("warn", f"{first}{more}", "make this edit; `buildkit-tasks init --check` lists all of them"),)
+
+
+def _check(state: str, found: str, remedy: str) -> Check:
+    why = "a build stops where a file, a package or a program that it needs is missing"
+    return Check("adopted", state, found, "context, packages and programs that the crates need", why, remedy)

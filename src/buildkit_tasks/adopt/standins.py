@@ -1,0 +1,91 @@
+"""Whether the images that a repository's Dockerfiles start from can be had here; if not, which ones to use instead."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.engine import facts as engine_facts
+from buildkit_tasks.images import choice as image_choice
+from buildkit_tasks.images import names as image_names
+from buildkit_tasks.recipes import bookworm, dockerfile
+from buildkit_tasks.registry import names as registry_names
+from buildkit_tasks.registry import reachable
+from buildkit_tasks.survey.finding import Finding, Note
+
+#: What `--images` takes.
+MODES = ("auto", "keep", "bookworm")
+
+
+def apply(session: Session, finding: Finding, mode: str) -> tuple[Finding, str]:
+    """The finding on the images that `mode` asks for, and what was decided: keep or bookworm.
+
+    `auto` keeps the images of the Dockerfiles unless one cannot be had here and Debian's would do in its place.
+    """
+    if mode == "keep":
+        return finding, "keep"
+    if mode == "bookworm":
+        return bookworm.apply(finding), "bookworm"
+    absent = _absent(session, images(finding))
+    if not absent:
+        return finding, "keep"
+    changed = bookworm.apply(finding)
+    left = [name for name in images(changed) if name in absent]
+    if set(left) == set(absent):
+        return finding, "keep"
+    gone = ", ".join(name for name in absent if name not in left)
+    text = (
+        f"no registry answers for {gone}: compiled in {bookworm.RUST}, run in {bookworm.DEBIAN}, which can be made "
+        "from Debian packages. `--images keep` keeps yours"
+    )
+    notes = [*changed.notes, Note("images", text)]
+    if left:
+        text = f"no registry answers for {', '.join(left)}, and nothing can stand in: name a mirror"
+        notes.append(Note("images", f"{text} (setting images.registry), or docker load the image", True))
+    return replace(changed, notes=tuple(notes)), "bookworm"
+
+
+def images(finding: Finding) -> tuple[str, ...]:
+    """References that the Dockerfiles to be written start from or copy from."""
+    found: dict[str, None] = {}
+    for service in finding.services:
+        taken = service.recipe
+        if service.adopted or taken is None:
+            continue
+        found.setdefault(dockerfile.rust_image(taken.toolchain) if taken.toolchain else dockerfile.RUST)
+        stages = (*taken.side, *taken.final)
+        names = {s.name for s in taken.stages}
+        found.update(dict.fromkeys(s.base for s in stages if s.base.lower() not in names))
+    return tuple(name for name in found if name and name != "scratch" and "$" not in name)
+
+
+def _absent(session: Session, names: Collection[str]) -> list[str]:
+    """Those that are not in the engine, cannot be made from packages, and no registry gives."""
+    unsure = [name for name in names if not image_names.recipe_for(name)]
+    if not unsure or session.settings.images.registry or session.settings.images.offline == "never":
+        return []
+    present = _present(session, unsure)
+    unsure = [name for name in unsure if name not in present]
+    hosts = {name: image_names.parse(name).registry for name in unsure}
+    answers = {host: _answers(session, host) for host in dict.fromkeys(hosts.values())}
+    return [name for name in unsure if not answers[hosts[name]]]
+
+
+def _present(session: Session, names: Sequence[str]) -> set[str]:
+    try:
+        engine = engine_facts.facts(session.world, session.root)
+        return image_choice.local(session, engine, names)
+    except Problem:
+        return set()  # no engine runs: it is not needed to adopt a repository
+
+
+def _answers(session: Session, host: str) -> bool:
+    if session.settings.images.offline == "always":
+        return False
+    if host == image_names.HUB:
+        return image_choice.answering(session)
+    if registry_names.is_loopback(host):
+        return True  # the user's own: it may be started for the build
+    return reachable.reachable(session.world, [host], session.settings.build.ca_bundle)[0]

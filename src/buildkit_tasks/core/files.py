@@ -1,0 +1,125 @@
+"""Files replaced in one step, and locks that the kernel releases when we die.
+
+`builds/transfer.py` has its own copies: it is part of the recipe that the never-stale proof covers, and stands alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+#: In the names of unfinished files, after the name of the file that is written; all are hidden.
+UNFINISHED = ".buildkit-tasks-"
+
+#: A wait is reported after so many seconds, and tried again this often.
+REPORT_AFTER, TRY_EVERY = 2.0, 0.05
+
+
+def replace(
+    path: Path,
+    content: bytes | str,
+    *,
+    mode: int | None = None,
+    last_check: Callable[[], None] | None = None,
+    durable: bool = True,
+) -> None:
+    """Write a file in one step: other programs see the old content or the new one, also after a power cut.
+
+    Not `durable`: after a power cut it may be empty. Waiting for a disk that is busy with images takes seconds.
+
+    A link stays a link. A file that exists keeps its mode, owner and extended attributes, unless `mode` is given; a new
+    one gets `mode`, or what the umask leaves of 0666. `last_check` runs just before the replacement; if it raises,
+    nothing is written. Raises OSError.
+    """
+    place = Path(os.path.realpath(path))
+    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(prefix=_unfinished(place), dir=place.parent)  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            _take_over(Path(name), place, mode)
+            if durable:
+                os.fsync(handle)
+        if last_check:
+            last_check()
+        Path(name).replace(place)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what a killed `replace` of this file left behind. The caller holds the lock of its writers."""
+    place = Path(os.path.realpath(path))
+    for left in place.parent.glob(f"{glob.escape(_unfinished(place))}*"):
+        with contextlib.suppress(OSError):
+            left.unlink()
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting: Callable[[], None] | None = None, *, patience: float | None = None) -> Iterator[None]:
+    """Hold the lock of a directory, or of a file, which is created if it is missing.
+
+    `waiting` is called once if another process has held it for `REPORT_AFTER` seconds; after `patience` seconds
+    TimeoutError is raised. On a file system without locks nothing is held. Raises OSError if `path` cannot be opened.
+    """
+    kind = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    handle = os.open(path, kind | os.O_CLOEXEC, 0o600)
+    try:
+        _wait(handle, waiting, patience)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _wait(handle: int, waiting: Callable[[], None] | None, patience: float | None) -> None:
+    began, said = time.monotonic(), False
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # flock has no time limit of its own
+            return
+        except BlockingIOError:
+            waited = time.monotonic() - began
+        except OSError:
+            return
+        if patience is not None and waited > patience:
+            raise TimeoutError(f"locked by another process for {patience:.0f} s")
+        if waiting and not said and waited > REPORT_AFTER:
+            said = True
+            waiting()
+        time.sleep(TRY_EVERY)
+
+
+def _take_over(fresh: Path, place: Path, mode: int | None) -> None:
+    """Give the unfinished file what the file that it replaces has."""
+    try:
+        was = place.stat()
+    except FileNotFoundError:
+        fresh.chmod(0o666 & ~_umask() if mode is None else mode)
+        return
+    if mode is None:
+        shutil.copystat(place, fresh)  # mode, and extended attributes where there are any
+        os.utime(fresh)
+    else:
+        fresh.chmod(mode)
+    if (was.st_uid, was.st_gid) != (os.geteuid(), os.getegid()):
+        with contextlib.suppress(PermissionError):  # a file of somebody else in a directory of ours
+            os.chown(fresh, was.st_uid, was.st_gid)
+
+
+def _unfinished(place: Path) -> str:
+    """The prefix of the file's unfinished versions. That of `.env` stays one that `.gitignore` files cover."""
+    return f"{'' if place.name.startswith('.') else '.'}{place.name}{UNFINISHED}"
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,49 @@
+"""The mounts of a Dockerfile's RUN lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .syntax import Instruction, _defaults, _flags, expand, instructions
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A `RUN --mount=…` as its options; `type` defaults to bind as BuildKit's does."""
+
+    options: Mapping[str, str]
+    line: int
+
+    @property
+    def type(self) -> str:
+        """bind, cache, secret, ssh or tmpfs."""
+        return self.options.get("type", "bind")
+
+
+def mounts(text: str) -> tuple[Mount, ...]:
+    """Every `--mount` of every RUN."""
+    return tuple(mount for item in instructions(text) for mount in run_mounts(item))
+
+
+def run_mounts(item: Instruction) -> tuple[Mount, ...]:
+    """The `--mount`s of one instruction, each with the line it stands on; none if it is not a RUN."""
+    if item.keyword != "RUN":
+        return ()
+    found = []
+    for spec in (value for name, value in _flags(item)[0] if name == "mount"):
+        pairs = (part.strip("\"'").partition("=") for part in spec.split(","))
+        options = {name.strip().lower(): value.strip("\"'") for name, _, value in pairs}
+        found.append(Mount(options, item.line_of(spec)))
+    return tuple(found)
+
+
+def cache_ids(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
+    """Ids of the cache mounts, ARGs filled in; a mount without id is known to BuildKit by its target."""
+    values = {**_defaults(text), **args}
+    found: dict[str, None] = {}
+    for mount in mounts(text):
+        if mount.type == "cache":
+            named = mount.options.get("id") or mount.options.get("target") or mount.options.get("dst", "")
+            found[expand(named, values)] = None
+    return tuple(found)

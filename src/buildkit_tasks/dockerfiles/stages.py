@@ -1,0 +1,85 @@
+"""The stages of a Dockerfile: what each is built from, runs and copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from .mounts import run_mounts
+from .syntax import PLATFORM_ARGS, Instruction, expand, flags, instructions, unquoted, words
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One FROM, ARGs filled in. `platform` as written; `runs` its RUN steps; `sources` where it copies from.
+
+    `number` counts from 0: COPY may name a stage by it. `arguments` are the names it declares; `caches` says whether a
+    step of it has a cache mount.
+    """
+
+    name: str
+    base: str
+    platform: str
+    runs: tuple[str, ...]
+    sources: tuple[str, ...]
+    number: int = 0
+    arguments: tuple[str, ...] = ()
+    caches: bool = False
+
+
+def stages(text: str, args: Mapping[str, str]) -> tuple[Stage, ...]:
+    """The stages in order. A stage without a name is known by its number, as to COPY."""
+    return stages_of(tuple(instructions(text)), args)
+
+
+def stages_of(items: Sequence[Instruction], args: Mapping[str, str]) -> tuple[Stage, ...]:
+    values = _values(items, args)
+    found: list[Stage] = []
+    for item in items:
+        if item.keyword == "FROM":
+            options, rest = flags(item)
+            given = rest.split()
+            named = len(given) >= 3 and given[1].upper() == "AS"
+            name = unquoted(given[2]).lower() if named else str(len(found))
+            base = expand(unquoted(given[0]), values) if given else ""
+            found.append(Stage(name, base, options.get("platform", ""), (), (), len(found)))
+        elif found and item.keyword == "ARG":
+            names = (word.partition("=")[0] for word in words(item.rest))
+            found[-1] = replace(found[-1], arguments=(*found[-1].arguments, *names))
+        elif found and item.keyword in ("RUN", "COPY"):
+            last = found[-1]
+            caches = last.caches or any(m.type == "cache" for m in run_mounts(item))
+            froms = [m.options["from"] for m in run_mounts(item) if m.options.get("from")]
+            if item.keyword == "COPY" and (named_source := flags(item)[0].get("from")):
+                froms.append(named_source)
+            runs = (*last.runs, f"{item.rest}\n{item.body}") if item.keyword == "RUN" else last.runs
+            sources = (*last.sources, *(expand(f, values) for f in froms))
+            found[-1] = replace(last, runs=runs, sources=sources, caches=caches)
+    return tuple(found)
+
+
+def _values(items: Sequence[Instruction], args: Mapping[str, str]) -> dict[str, str]:
+    """What FROM lines see: the arguments declared before the first FROM, and those that BuildKit knows by itself."""
+    values = {name: value for name, value in args.items() if name in PLATFORM_ARGS}
+    for item in items:
+        if item.keyword == "FROM":
+            break
+        if item.keyword == "ARG":
+            for word in words(item.rest):
+                name, equals, value = word.partition("=")
+                if name in args:
+                    values[name] = args[name]
+                elif equals:
+                    values[name] = expand(value, values)
+    return values
+
+
+def base_images(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
+    """References of the images that stages start FROM, ARGs filled in; the file's own stages and scratch left out."""
+    own: set[str] = {"scratch"}
+    found: dict[str, None] = {}
+    for stage in stages(text, args):
+        if stage.base and stage.base.lower() not in own:
+            found[stage.base] = None
+        own.add(stage.name)
+    return tuple(found)

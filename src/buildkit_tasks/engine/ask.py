@@ -1,0 +1,112 @@
+"""Questions to the engine over its own socket, where starting `docker` would take most of the time.
+
+Only for the proof that nothing changed (docs/adr/0016); everything else asks the docker command, which honours every
+kind of context. https://docs.docker.com/reference/api/engine/
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.core.world import World
+
+from .facts import DEFAULT_SOCKETS, local_socket
+
+#: An answer is a few kilobytes; a larger one is not an engine's.
+LARGEST = 4_000_000
+PATIENCE = 5.0
+
+#: What an image may be called in a path of the API, without any quoting.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,400}")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The engine's id and version, and the ids of those images that it has."""
+
+    engine: str
+    version: str
+    images: dict[str, str]
+
+
+def config_directory(world: World) -> Path:
+    """Where the docker command keeps its configuration."""
+    return Path(world.env.get("DOCKER_CONFIG") or world.home / ".docker")
+
+
+def context(world: World) -> str:
+    """The name of docker's context in force, empty where DOCKER_HOST counts. Raises `OSError`, `ValueError`."""
+    if world.env.get("DOCKER_HOST"):
+        return ""
+    if given := world.env.get("DOCKER_CONTEXT"):
+        return given
+    file = config_directory(world) / "config.json"
+    content = json.loads(file.read_bytes()) if file.is_file() else {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} is not an object")
+    return str(content.get("currentContext") or "default")
+
+
+def context_file(world: World, name: str) -> Path:
+    """Where docker keeps a context."""
+    folder = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    return config_directory(world) / "contexts" / "meta" / folder / "meta.json"
+
+
+def address(world: World) -> Path | None:
+    """The engine's socket on this machine; None for an engine elsewhere. Raises `OSError`, `ValueError`."""
+    name = context(world)
+    if not name:
+        return local_socket(world.env["DOCKER_HOST"])
+    if name == "default":
+        return DEFAULT_SOCKETS[0]
+    try:
+        endpoint = json.loads(context_file(world, name).read_bytes())["Endpoints"]["docker"]["Host"]
+    except (KeyError, TypeError):
+        return None
+    return local_socket(str(endpoint))
+
+
+def images(path: Path, names: Iterable[str]) -> Answer:
+    """What the engine at a socket has under these names. Raises `OSError`, and `ValueError` for other answers."""
+    end = time.monotonic() + PATIENCE
+    status, info = _get(path, "/info", end)
+    if status != 200 or not info.get("ID"):
+        raise ValueError("the engine gives no id")
+    found = {}
+    for name in dict.fromkeys(names):
+        if not _NAME.fullmatch(name) or ".." in name:
+            raise ValueError(f"{name!r} is not the name of an image")
+        status, image = _get(path, f"/images/{name}/json", end)
+        if status == 200:
+            found[name] = str(image["Id"]) if isinstance(image.get("Id"), str) else ""
+        elif status != 404:
+            raise ValueError(f"the engine answers {status}")
+    return Answer(str(info["ID"]), str(info.get("ServerVersion") or ""), found)
+
+
+def _get(path: Path, what: str, end: float) -> tuple[int, dict[str, Any]]:
+    """One request in the oldest form of HTTP: the answer ends with the connection."""
+    data = b""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.settimeout(PATIENCE)
+        door.connect(str(path))
+        door.sendall(f"GET {what} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
+        while chunk := door.recv(65536):
+            data += chunk
+            if len(data) > LARGEST or time.monotonic() > end:
+                raise ValueError("the engine's answer is too long")
+    head, _, body = data.partition(b"\r\n\r\n")
+    found = re.match(rb"HTTP/1\.[01] (\d{3})\b", head)
+    content = json.loads(body) if found and body else None
+    if found is None or not isinstance(content, dict):
+        raise ValueError("not an answer of an engine")
+    return int(found[1]), content

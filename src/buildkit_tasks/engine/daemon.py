@@ -1,0 +1,100 @@
+"""A daemon's process and socket: whether it runs, listens and answers."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def alive(pid: int) -> bool:
+    """True while the process runs; a zombie does not."""
+    return _stat(pid)[:1] not in ([], ["Z"])
+
+
+def name(pid: int) -> str:
+    """The program a process runs, as the kernel reports it (at most 15 characters)."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def born(pid: int) -> str:
+    """When the process started, in clock ticks since boot; empty without one."""
+    return next(iter(_stat(pid)[19:20]), "")
+
+
+def _stat(pid: int) -> list[str]:
+    """/proc/PID/stat from the state on; the name before it may contain spaces and brackets. See proc(5)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def listens(path: Path) -> bool:
+    """True if somebody accepts connections at the socket, or if we are not allowed to find out."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(2)
+        try:
+            door.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            pass
+    return True
+
+
+def answers(path: Path, seconds: float, running: Callable[[], bool] = lambda: True) -> bool:
+    """Wait until the engine behind the socket answers. False when time is up or `running` ends.
+
+    The daemon listens before it is ready and holds an accepted request until then: most of the time goes there. For
+    the moment before it listens we have no event to wait for, so the pauses start short and grow.
+    """
+    end = time.monotonic() + seconds
+    pause = 0.01
+    while time.monotonic() < end:
+        if ping(path, end - time.monotonic()):
+            return True
+        if not running():
+            return False
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.25)
+    return False
+
+
+def ping(path: Path, seconds: float) -> bool:
+    """One request to the engine's health address. A socket that we may not open counts as up."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(max(0.1, seconds))
+        try:
+            door.connect(str(path))
+            door.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+            return b" 200 " in door.recv(200).partition(b"\r\n")[0]
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+
+
+def ended(pid: int, seconds: float) -> bool:
+    """Wait for a process that is not our child to end; False if it still runs after that many seconds."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    except OSError:  # a kernel before 5.3
+        end = time.monotonic() + seconds
+        while alive(pid) and time.monotonic() < end:
+            time.sleep(0.1)
+        return not alive(pid)
+    try:
+        watch = select.poll()
+        watch.register(handle, select.POLLIN)
+        return bool(watch.poll(seconds * 1000)) or not alive(pid)
+    finally:
+        os.close(handle)

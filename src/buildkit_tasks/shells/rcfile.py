@@ -1,0 +1,89 @@
+"""Start files of shells: an edit as a value, read and written with the old text kept."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildkit_tasks.core import files
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.world import World
+
+from . import rc as shellrc
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One file's old and new text; None = the file does not exist."""
+
+    path: Path
+    before: str | None
+    after: str | None
+
+    @property
+    def changes(self) -> bool:
+        """True if the edit changes anything."""
+        return self.before != self.after
+
+
+def read(path: Path) -> str | None:
+    """The file's text with every byte kept (surrogates for bytes that are not UTF-8); None if it does not exist."""
+    try:
+        return path.read_bytes().decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Problem("rc-unwritable", f"{path} cannot be read: {error.strerror}.", hint=f"ls -l {path}") from error
+
+
+def write(world: World, edit: Edit) -> Path | None:
+    """Write, create or delete one file atomically; returns where the old text is kept.
+
+    A link stays a link, the mode stays, and a file with several hard links is written in place, for all of them.
+    Problems: rc-unwritable, also for a file that has changed since the edit was made.
+    """
+    place = edit.path.resolve()
+    kept = None
+
+    def unchanged() -> None:
+        if read(edit.path) != edit.before:
+            raise Problem(
+                "rc-unwritable",
+                f"{edit.path} was changed by another program at the same time; it was not written.",
+                hint="run the command again",
+            )
+
+    unchanged()  # the question may have waited for hours
+    try:
+        if edit.before is not None:
+            kept = _keep(world, place)
+        if edit.after is None:
+            edit.path.unlink()
+            if edit.path.parent == shellrc.config_dir(world.env, world.home) and not any(edit.path.parent.iterdir()):
+                edit.path.parent.rmdir()
+            return kept
+        place.parent.mkdir(parents=True, exist_ok=True)
+        content = edit.after.encode("utf-8", "surrogateescape")
+        if edit.before is not None and place.stat().st_nlink > 1:
+            place.write_bytes(content)
+            return kept
+        files.replace(place, content, mode=0o644 if edit.before is None else None, last_check=unchanged)
+    except OSError as error:
+        raise Problem(
+            "rc-unwritable",
+            f"{edit.path} cannot be written: {error.strerror}.",
+            causes=[f"it is a link to {place}"] if place != edit.path else [],
+            hint="make it writable; if a tool manages it, add the line above to that tool's source",
+        ) from error
+    return kept
+
+
+def _keep(world: World, place: Path) -> Path:
+    folder = world.state_home / "before"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    name = str(place).strip("/").replace("/", "-")
+    number = 1 + sum(1 for _ in folder.glob(f"{name}.*"))
+    kept = folder / f"{name}.{number}"
+    shutil.copy2(place, kept)
+    return kept

@@ -1,0 +1,46 @@
+"""Dockerfiles that copy a program which something else compiled (CI, a script): everything but that line is kept."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Collection, Mapping
+
+from . import recipe
+from .recipe import Copy, Recipe
+
+KIND = "prebuilt"
+#: What the file names of programs have beside the program's name.
+_PLATFORM = re.compile(
+    r"[-_.]?(?:\$\{?\w+\}?|linux|unknown|gnu|musl|x86_64|amd64|aarch64|arm64|release|v?\d+(?:\.\d+)+)(?=[-_.]|$|\$)"
+)
+
+
+def read(path: str, text: str, args: Mapping[str, str], target: str, binaries: Collection[str]) -> Recipe | None:
+    """Take a Dockerfile apart that compiles nothing; None where it copies no program of the repository."""
+    found = recipe.stages_of(path, text, args, target, KIND)
+    if found is None or not any(program(copy, binaries) for copy in _copies(found)):
+        return None
+    return found
+
+
+def _copies(taken: Recipe) -> list[Copy]:
+    made = [recipe.copied(item, taken.values) for stage in taken.final for item in stage.items]
+    return [copy for copy in made if copy and not copy.stage]
+
+
+def programs(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
+    """Program to where the image has it."""
+    named = ((program(copy, binaries), copy.destination) for copy in _copies(taken))
+    return {name: place for name, place in named if name}
+
+
+def program(copy: Copy, binaries: Collection[str]) -> str:
+    """The program that a COPY out of the context brings, by the name that it has there or gets; empty for others."""
+    if copy.stage or len(copy.sources) != 1:
+        return ""
+    source = posixpath.basename(copy.sources[0].rstrip("/"))
+    for name in (posixpath.basename(copy.destination.rstrip("/")), source, _PLATFORM.sub("", source)):
+        if name in binaries and not re.search(r"(?:^|/)src(?:/|$)", copy.sources[0]):
+            return name
+    return ""

@@ -1,0 +1,138 @@
+"""What a build depends on beside its context: the request, the environment, the files that decide. Nothing is run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core.model import BuildRequest
+from buildkit_tasks.core.world import World
+from buildkit_tasks.engine import ask
+
+from .look import content
+from .record import FOLDER, Moment
+
+#: This package's own files count: a newer version may build otherwise.
+PACKAGE = Path(__file__).parents[1]
+
+#: ns that a clock may seem to go back between two readings of two clocks.
+_JITTER = 2_000_000
+
+#: Variables that differ between terminals, and that neither docker nor we read. One that a compose file or a .env
+#: names counts all the same. Every other variable counts.
+HARMLESS = frozenset(
+    {
+        *("_", "ALACRITTY_LOG", "ALACRITTY_SOCKET", "ALACRITTY_WINDOW_ID", "COLORTERM", "COLUMNS", "GPG_TTY"),
+        *("INVOCATION_ID", "ITERM_PROFILE", "ITERM_SESSION_ID", "JOURNAL_STREAM", "KITTY_PID", "KITTY_WINDOW_ID"),
+        *("KONSOLE_DBUS_SESSION", "LC_TERMINAL", "LC_TERMINAL_VERSION", "LINES", "OLDPWD", "SHLVL"),
+        *("SSH_AUTH_SOCK", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY", "STY", "TERM", "TERMINATOR_UUID"),
+        *("TERM_PROGRAM", "TERM_PROGRAM_VERSION", "TERM_SESSION_ID", "TMUX", "TMUX_PANE", "VSCODE_GIT_IPC_HANDLE"),
+        *("VSCODE_IPC_HOOK_CLI", "VTE_VERSION", "WEZTERM_PANE", "WEZTERM_UNIX_SOCKET", "WINDOW", "WINDOWID"),
+        *("WT_PROFILE_ID", "WT_SESSION", "XDG_SESSION_ID", "XDG_VTNR"),
+    }
+)
+
+_COMPOSE_NAMES = (
+    *("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"),
+    *(f"{stem}.override.{end}" for stem in ("compose", "docker-compose") for end in ("yml", "yaml")),
+)
+
+_PLUGIN_DIRECTORIES = ("/usr/local/lib", "/usr/local/libexec", "/usr/lib", "/usr/libexec")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A build that begins: its record's file, and what was so before anything of the project was read."""
+
+    file: Path
+    request: str
+    environment: Mapping[str, str]
+    began: Moment
+    contents: str
+
+
+def begin(session: Session, request: BuildRequest) -> Attempt | None:
+    """An attempt; None for a request that has to ask BuildKit. Problems: no-project."""
+    if request.no_cache or request.push or request.oci or request.platforms or request.by_digest:
+        return None
+    began = now()
+    environment = dict(session.world.env)
+    words = {**asdict(request), "progress": "", "flags": session.flags, "cwd": str(session.world.cwd)}
+    text = json.dumps([words, str(session.root), sys.version, sys.prefix], sort_keys=True, default=str)
+    key = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    try:
+        return Attempt(session.state / FOLDER / key[:24], key, environment, began, contents(session))
+    except OSError:
+        return None
+
+
+def now() -> Moment:
+    """The present. Where the system names no boot, only the clock counts."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        running = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    except (OSError, AttributeError, ValueError):
+        boot, running = "", 0
+    return Moment(time.time_ns(), boot, running)
+
+
+def forward(before: Moment, after: Moment) -> bool:
+    """Whether the clock was not set back between two moments, as far as can be known."""
+    same = before.boot == after.boot
+    drift = (after.wall - before.wall) - (after.running - before.running) if same and before.boot else 0
+    return after.wall >= before.wall and drift >= -_JITTER
+
+
+def digest(environment: Mapping[str, str], harmless: Collection[str], salt: str) -> str:
+    """Names and values of all variables but the harmless ones; the salt keeps a value from being recognised."""
+    found = hashlib.blake2b(key=bytes.fromhex(salt)[:32], digest_size=32)
+    for name, value in sorted(environment.items()):
+        if name not in harmless:
+            found.update(f"{len(name)} {len(value)} {name}{value}".encode("utf-8", "surrogateescape"))
+    return found.hexdigest()
+
+
+def contents(session: Session) -> str:
+    """Small files that are written anew without a change: the builder in force, and which base images were chosen."""
+    home = _buildx(session.world)
+    files = (home / "current", home / "defaults", session.state / "images.json")
+    return "-".join(content(file) or "none" for file in files)
+
+
+def _buildx(world: World) -> Path:
+    return Path(world.env.get("BUILDX_CONFIG") or ask.config_directory(world) / "buildx")
+
+
+def compose_candidates(session: Session, named: Iterable[Path]) -> Iterator[Path]:
+    """Every compose file and .env that compose may read for this project, there or not."""
+    folders = dict.fromkeys([session.root, session.world.cwd, *(file.parent for file in named)])
+    yield from named
+    yield from (session.root / name for name in _COMPOSE_NAMES)
+    yield from (folder / ".env" for folder in folders)
+
+
+def harmless(texts: Iterable[bytes]) -> tuple[str, ...]:
+    """The harmless variables that no text names."""
+    words = {word for text in texts for word in re.findall(rb"[A-Za-z_][A-Za-z0-9_]*", text)}
+    return tuple(sorted(name for name in HARMLESS if name.encode() not in words))
+
+
+def machine_places(world: World) -> Iterator[Path]:
+    """Where the docker command, its plugins and its configuration are, or would be found first."""
+    config = ask.config_directory(world)
+    yield config / "config.json"
+    name = ask.context(world)
+    if name not in ("", "default"):
+        yield ask.context_file(world, name)
+    for folder in filter(None, world.env.get("PATH", os.defpath).split(os.pathsep)):
+        yield Path(os.path.abspath(folder), "docker")  # noqa: PTH100 - links and `..` as the system reads them
+    for place in (config / "cli-plugins", *(Path(p, "docker", "cli-plugins") for p in _PLUGIN_DIRECTORIES)):
+        yield from (place / f"docker-{plugin}" for plugin in ("buildx", "compose"))

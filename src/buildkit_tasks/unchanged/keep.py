@@ -1,0 +1,210 @@
+"""After a build: whether everything that it depended on is known, and the record that says so."""
+
+from __future__ import annotations
+
+import csv
+import re
+import secrets
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildOutcome, BuildPlan, Service
+from buildkit_tasks.dockerfiles import platforms
+from buildkit_tasks.dockerfiles.document import Dockerfile
+from buildkit_tasks.engine import ask
+from buildkit_tasks.images import names as image_names
+from buildkit_tasks.project import known_files, sources
+from buildkit_tasks.project.discover import Project, files_found
+
+from . import inputs, look, record
+from .inputs import Attempt
+from .look import Tree
+
+#: Keys of a bake target whose effect on an image is known from their values and the files that are looked at.
+_KNOWN_KEYS = frozenset(
+    {
+        *("args", "context", "contexts", "dockerfile", "dockerfile-inline", "extra-hosts", "labels", "network"),
+        *("output", "secret", "shm-size", "tags", "target", "ulimits"),
+    }
+)
+_LOCAL_OUTPUTS = (["type=docker"], ["type=image,compression=uncompressed"])
+_PINNED = re.compile(r"@sha256:[0-9a-f]{64}$")
+#: A step that fetches something by itself, as BuildKit names it; a base image may bring one in (ONBUILD).
+_FETCHES = re.compile(r"\[[^\]]*\] ADD\b.*(?:://|@)")
+
+
+class Unknown(Exception):
+    """Why a build cannot be proven to have nothing to do, in words."""
+
+
+class Watch:
+    """Looks at the files while BuildKit builds, and keeps the record once it has built."""
+
+    def __init__(self, session: Session, project: Project, plan: BuildPlan, attempt: Attempt) -> None:
+        self._session, self._plan, self._attempt = session, plan, attempt
+        self.unknown = ""
+        self._pool = ThreadPoolExecutor(1)
+        try:
+            if attempt.contents != inputs.contents(session):
+                raise Unknown("the builder or a base image was chosen meanwhile")
+            keys = {service.key for service in plan.services}
+            for service in plan.services:
+                _check(service, plan.definition["target"][service.key], keys)
+            self._check_settings()
+            files = files_found(session)
+            if why := known_files.unsure(session, files):
+                raise Unknown(why)
+            if any(name.startswith("BUILDX_GIT") for name in session.world.env):
+                raise Unknown("buildx writes git's state into the images")
+            path = ask.address(session.world)
+            if path is None:
+                raise Unknown("the engine is on another machine")
+            # before the build: a base image that moves meanwhile is not the one that is recorded
+            bases = _bases(project, plan)
+            self._answer = ask.images(path, bases)
+            if lost := next((image for image in bases if not self._answer.images.get(image)), ""):
+                raise Unknown(f"the engine does not have {lost}")
+            if self._answer.engine != project.engine.id:
+                raise Unknown("docker uses another engine")
+            self._compose_files = tuple(dict.fromkeys(inputs.compose_candidates(session, files)))
+            self._trees = tuple(dict.fromkeys(_trees(plan.services)))
+            self._places = tuple(dict.fromkeys(self._all_places()))
+            package = inputs.PACKAGE
+            self._look: Future[look.Look] = self._pool.submit(look.everything, self._places, self._trees, package)
+        except (Unknown, Problem, OSError, ValueError) as error:
+            self.unknown = str(error)
+
+    def keep(self, outcome: BuildOutcome) -> None:
+        """Record a build that succeeded. Without a word: a build that is not recorded asks BuildKit next time."""
+        try:
+            if self.unknown:
+                raise Unknown(self.unknown)
+            self._save(outcome)
+        except (Unknown, OSError, ValueError) as error:
+            self.unknown = str(error)
+            self._attempt.file.unlink(missing_ok=True)
+        finally:
+            self._pool.shutdown(wait=False)
+
+    def _save(self, outcome: BuildOutcome) -> None:
+        seen, began = self._look.result(), self._attempt.began
+        written = inputs.now()
+        if seen.newest >= began.wall:
+            raise Unknown("a file changed while the build began")
+        if kind := look.untrusted(seen.devices):
+            raise Unknown(f"files on a filesystem whose times prove nothing ({kind})")
+        if not inputs.forward(began, written):
+            raise Unknown("the clock was set back")
+        if fetched := next((s.name for s in outcome.steps if _FETCHES.match(s.name)), ""):
+            raise Unknown(f"a step fetches something: {fetched}")
+        harmless = inputs.harmless(file.read_bytes() for file in self._compose_files if file.is_file())
+        salt = secrets.token_hex(16)
+        record.save(
+            self._attempt.file,
+            record.Record(
+                request=self._attempt.request,
+                salt=salt,
+                environment=inputs.digest(self._attempt.environment, harmless, salt),
+                harmless=harmless,
+                written=written,
+                places=tuple(map(str, self._places)),
+                trees=self._trees,
+                look=seen.digest,
+                contents=self._attempt.contents,
+                engine=self._answer.engine,
+                engine_version=self._answer.version,
+                bases=self._answer.images,
+                targets=tuple(self._targets(outcome)),
+                incremental=outcome.incremental,
+            ),
+        )
+
+    def _targets(self, outcome: BuildOutcome) -> Iterator[record.Target]:
+        keys = {service.name: service.key for service in self._plan.services}
+        for target in outcome.targets:
+            tags = tuple(self._plan.definition["target"][keys[target.service]]["tags"])
+            ids = tuple(filter(None, (target.digest, target.config)))
+            if not ids or not tags:
+                raise Unknown("the builder does not name the images that it made")
+            yield record.Target(target.service, target.image, target.digest, tags, ids)
+
+    def _check_settings(self) -> None:
+        packs = self._session.settings.packs
+        if packs.repository and (packs.push == "always" or self._session.world.ci):
+            raise Unknown("builds push a pack")
+        if self._plan.builder:
+            raise Unknown("another builder than the engine's own")
+
+    def _all_places(self) -> Iterator[Path]:
+        session, build = self._session, self._session.settings.build
+        yield session.root / "pyproject.toml"
+        yield from self._compose_files
+        yield Path("/etc/ssl/certs/ca-certificates.crt")
+        given = (session.world.env.get("SSL_CERT_FILE", ""), build.ca_bundle, build.cargo_config)
+        yield from (session.root / name for name in given if name)
+        config = ask.config_directory(session.world) / "config.json"
+        if config.is_file() and b"cliPluginsExtraDirs" in config.read_bytes():
+            raise Unknown("docker's plugins are in more directories")
+        yield from inputs.machine_places(session.world)
+        for service in self._plan.services:
+            yield service.context / ".dockerignore"
+            yield service.context / "Dockerfile.dockerignore"
+            if not service.inline:
+                yield service.dockerfile
+                yield service.dockerfile.with_name(f"{service.dockerfile.name}.dockerignore")
+            for entry in self._plan.definition["target"][service.key].get("secret", ()):
+                yield _secret_file(entry, session.root)
+
+
+def _check(service: Service, target: Mapping[str, Any], built: Collection[str]) -> None:
+    """Raise `Unknown` for a target whose image depends on more than files here, images here and values."""
+    for key in target.keys() - _KNOWN_KEYS:
+        raise Unknown(f"{service.name} has {key}")
+    if service.remote or service.contexts or "x-bake" in service.build:
+        raise Unknown(f"{service.name} is built from more than its context")
+    if target.get("output") not in _LOCAL_OUTPUTS:
+        raise Unknown(f"the image of {service.name} goes elsewhere")
+    for value in target.get("contexts", {}).values():
+        own = value.startswith(f"docker-image://{image_names.OWN}/")
+        if not own and value.removeprefix("target:") not in built:  # what another target makes is part of this build
+            raise Unknown(f"{service.name} is built from {value}")
+
+
+def _bases(project: Project, plan: BuildPlan) -> list[str]:
+    """The engine's own images that the build takes; raises `Unknown` for one that a registry may move."""
+    found: dict[str, None] = {}
+    for service in plan.services:
+        target = plan.definition["target"][service.key]
+        file = sources.read(service) or Dockerfile.read("")
+        if any(item.keyword == "ADD" and re.search(r"[$:@]", item.rest) for item in file.items):
+            raise Unknown(f"the Dockerfile of {service.name} adds what is not a file")
+        args = {**platforms.arguments(project.engine, platforms.own(project.engine)), **target.get("args", {})}
+        contexts: Sequence[str] = tuple(target.get("contexts", ()))
+        syntax = target.get("args", {}).get("BUILDKIT_SYNTAX") or file.syntax
+        for image in (*file.needs(args, service.target, contexts).images, *filter(None, [syntax])):
+            if image.startswith(f"{image_names.OWN}/"):
+                found[image] = None
+            elif not _PINNED.search(image):
+                raise Unknown(f"a registry may have another {image}")
+        for value in target.get("contexts", {}).values():
+            if not value.startswith("target:"):
+                found[value.removeprefix("docker-image://")] = None
+    return list(found)
+
+
+def _trees(services: Sequence[Service]) -> Iterator[Tree]:
+    for context in dict.fromkeys(service.context for service in services):
+        files = [service.dockerfile for service in services if service.context == context and not service.inline]
+        yield Tree(context, tuple(dict.fromkeys([*files, context / "Dockerfile"])))
+
+
+def _secret_file(entry: str, root: Path) -> Path:
+    """The file of a secret, as BuildKit's option names it. Raises `Unknown` for a secret from elsewhere."""
+    fields = dict(part.partition("=")[::2] for part in next(csv.reader([entry])))
+    if fields.get("type", "file") != "file" or not (fields.get("src") or fields.get("source")):
+        raise Unknown("a secret is not a file")
+    return root / (fields.get("src") or fields["source"])

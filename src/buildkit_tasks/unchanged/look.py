@@ -1,0 +1,137 @@
+"""What identifies files and trees without reading them: device, inode, size, mode and time of change (ctime).
+
+No program can set a ctime. So a file whose device, inode and ctime are the same holds the same bytes, but for one case,
+git's racy one: it was written twice within one tick of the clock, and looked at in between. `newest` is for that: what
+was looked at is known only if its newest ctime lies clearly before the look.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from buildkit_tasks.dockerfiles.ignore import Ignore, walk
+
+#: ns that a ctime must lie before the look: more than a tick of any kernel's clock.
+MARGIN = 50_000_000
+#: A ctime without a fraction may come from a filesystem that counts whole seconds, or every second one.
+COARSE = 2_000_000_000
+
+#: Local filesystems with an inode number that stays and a ctime in nanoseconds.
+TRUSTED = frozenset({"bcachefs", "btrfs", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A build context: its directory, and the Dockerfiles whose ignore files say what of it is sent."""
+
+    context: Path
+    dockerfiles: tuple[Path, ...] = ()
+
+
+@dataclass
+class Look:
+    """What was seen, as a digest; the newest ctime in it, in ns; and a path on each device."""
+
+    newest: int = 0
+    devices: dict[int, Path] = field(default_factory=dict)
+    _lines: list[bytes] = field(default_factory=list)
+
+    @property
+    def digest(self) -> str:
+        """The same for the same files, in whatever order they were seen."""
+        return hashlib.blake2b(b"\0".join(sorted(self._lines)), digest_size=32).hexdigest()
+
+    def place(self, path: Path) -> None:
+        """One path, and what it leads to if it is a link; one that is not there counts as well. Raises `OSError`."""
+        try:
+            itself = path.lstat()
+            self._add(b"place", path, itself)
+            if stat.S_ISLNK(itself.st_mode):
+                self._add(b"leads to", path, path.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            self._lines.append(b"absent " + os.fsencode(path))
+            above = next(p for p in path.parents if p.exists())
+            self._age(above, above.stat())  # deleting it changed that directory
+
+    def tree(self, tree: Tree) -> None:
+        """All of a context that BuildKit may be sent, its directories too. Raises `OSError`, `ValueError`."""
+        ignores = [Ignore.of(tree.context, file) for file in tree.dockerfiles] + [Ignore.of(tree.context)]
+        self._add(b"context", tree.context, tree.context.stat())
+        for path, entry in walk(tree.context, *ignores, directories=True):
+            self._add(b"in", tree.context / path, entry.stat(follow_symlinks=False))
+
+    def code(self, package: Path) -> None:
+        """The files of a Python package, without what Python writes there."""
+        for path, entry in walk(package, Ignore.parse("**/__pycache__\n")):
+            self._add(b"code", package / path, entry.stat(follow_symlinks=False))
+
+    def _add(self, kind: bytes, path: Path, facts: os.stat_result) -> None:
+        numbers = (facts.st_dev, facts.st_ino, facts.st_mode, facts.st_uid, facts.st_gid, facts.st_ctime_ns)
+        size = -1 if stat.S_ISDIR(facts.st_mode) else facts.st_size
+        self._lines.append(b"%b %d %d %d %d %d %d %d " % (kind, *numbers, size) + os.fsencode(path))
+        self._age(path, facts)
+
+    def _age(self, path: Path, facts: os.stat_result) -> None:
+        self.devices.setdefault(facts.st_dev, path)
+        self.newest = max(self.newest, settled(facts.st_ctime_ns))
+
+
+def settled(ctime: int) -> int:
+    """From when on a file with this ctime can only change to another one; ns."""
+    return ctime + (COARSE if ctime % 1_000_000_000 == 0 else MARGIN)
+
+
+def everything(places: Iterable[Path], trees: Sequence[Tree], package: Path) -> Look:
+    """All of it in one look. Raises `OSError` for what cannot be read, `ValueError` for an illegal ignore file."""
+    found = Look()
+    for path in places:
+        found.place(path)
+    for tree in trees:
+        found.tree(tree)
+    found.code(package)
+    return found
+
+
+def content(path: Path) -> str:
+    """The digest of a small file's bytes, or of those in a directory, empty without one: for what others write anew
+    without a change. Raises `OSError`."""
+    try:
+        files = sorted(path.iterdir())[:100] if path.is_dir() else [path]
+        found = hashlib.blake2b(digest_size=16)
+        for file in files:
+            if file.exists() and not file.is_file():
+                raise OSError(f"{file} is not a file")
+            with file.open("rb") as opened:
+                found.update(os.fsencode(file.name) + b"\0" + opened.read(1_000_000) + b"\0")
+        return found.hexdigest()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+
+
+def untrusted(devices: Mapping[int, Path]) -> str:
+    """The type of a filesystem among these whose ctimes prove nothing; "unknown" where the system lists none."""
+    try:
+        mounts = list(_mounts(Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")))
+    except OSError:
+        return "unknown"
+    for path in devices.values():
+        real = os.path.realpath(path)
+        over = [m for m in mounts if m[0] == "/" or real == m[0] or real.startswith(f"{m[0]}/")]
+        kind = max(enumerate(over), key=lambda m: (len(m[1][0]), m[0]))[1][1] if over else "unknown"
+        if kind not in TRUSTED:
+            return kind
+    return ""
+
+
+def _mounts(text: str) -> Iterator[tuple[str, str]]:
+    """Where each filesystem is mounted, and its type, in the order of mounting: proc(5)."""
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        point = left.split(" ")[4]
+        yield re.sub(r"\\(\d{3})", lambda m: chr(int(m[1], 8)), point), right.partition(" ")[0]

@@ -1,0 +1,145 @@
+"""The record of a finished build: a value, read with its shape checked, replaced in one step. Safe to delete."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .look import Tree
+
+_VERSION = 1
+#: Where the records lie in a checkout's state directory.
+FOLDER = "unchanged"
+#: Bytes; the paths of a large project's compose files and Dockerfiles take a few thousand.
+LARGEST = 1_000_000
+#: One for each request and working directory; the oldest go first.
+KEPT = 16
+
+
+@dataclass(frozen=True)
+class Target:
+    """One image: its service, the digest that the build reported, its names, and the ids an engine may give it."""
+
+    service: str
+    image: str
+    digest: str
+    tags: tuple[str, ...]
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A time: nanoseconds since the epoch, the machine's boot, and nanoseconds since then, which no clock sets back."""
+
+    wall: int
+    boot: str
+    running: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a build that succeeded. Values of the environment are in a salted digest only."""
+
+    request: str
+    salt: str
+    environment: str
+    harmless: tuple[str, ...]
+    written: Moment
+    places: tuple[str, ...]
+    trees: tuple[Tree, ...]
+    look: str
+    contents: str
+    engine: str
+    engine_version: str
+    bases: Mapping[str, str]
+    targets: tuple[Target, ...]
+    incremental: bool
+
+
+def load(path: Path) -> Record | None:
+    """The record in a file; None if there is none, or anything about it is not as we write it."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        content = json.loads(data) if len(data) <= LARGEST else {}
+        if content["version"] != _VERSION:
+            return None
+        fields: dict[str, Any] = {name: content[name] for name in Record.__dataclass_fields__}
+        texts = ("request", "salt", "environment", "look", "contents", "engine", "engine_version")
+        if not all(isinstance(fields[name], str) and fields[name] for name in texts if name != "engine_version"):
+            return None
+        if not isinstance(fields["incremental"], bool):
+            return None
+        written = Moment(**fields["written"])
+        if not (isinstance(written.wall, int) and isinstance(written.running, int) and isinstance(written.boot, str)):
+            return None
+        return Record(
+            **{name: str(fields[name]) for name in texts},
+            harmless=_texts(fields["harmless"]),
+            written=written,
+            places=tuple(map(_absolute, _texts(fields["places"]))),
+            trees=tuple(
+                Tree(Path(_absolute(tree["context"])), tuple(Path(_absolute(f)) for f in _texts(tree["dockerfiles"])))
+                for tree in _list(fields["trees"])
+            ),
+            bases=dict(zip(_texts(list(fields["bases"])), _texts(list(fields["bases"].values())), strict=True)),
+            targets=tuple(map(_target, _list(fields["targets"]) or [None])),  # of no images nothing is proven
+            incremental=fields["incremental"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None  # lost or damaged: the next build asks BuildKit
+
+
+def save(path: Path, record: Record) -> None:
+    """Write a record in the place of another; the oldest of many go. Raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    content = {"version": _VERSION, **asdict(record)}
+    from buildkit_tasks.core import files  # late: a build with nothing to do writes nothing
+
+    files.replace(path, json.dumps(content, default=os.fspath), mode=0o600, durable=False)
+    with contextlib.suppress(OSError):
+        for old in sorted(path.parent.iterdir(), key=lambda p: p.stat().st_mtime_ns, reverse=True)[KEPT:]:
+            old.unlink(missing_ok=True)
+
+
+def _target(content: Mapping[str, Any]) -> Target:
+    service, image, digest = _texts([content["service"], content["image"], content["digest"]])
+    return Target(service, image, digest, _some(content["tags"]), _some(content["ids"]))
+
+
+def forget(state: Path) -> None:
+    """Remove every record of a checkout: its next builds ask BuildKit."""
+    with contextlib.suppress(OSError):
+        for path in (state / FOLDER).iterdir():
+            path.unlink(missing_ok=True)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not all(isinstance(text, str) and "\0" not in text for text in _list(value)):
+        raise TypeError
+    return tuple(value)
+
+
+def _some(value: Any) -> tuple[str, ...]:
+    """Texts, at least one, none of them empty: a proof of nothing is none."""
+    texts = _texts(value)
+    if not texts or not all(texts):
+        raise ValueError
+    return texts
+
+
+def _absolute(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError
+    return text

@@ -1,0 +1,173 @@
+"""Repositories whose services stay up, in further shapes that are met in public: files by path, made for the tests."""
+
+from __future__ import annotations
+
+from tests.support.repositories import Files, locked, manifest
+
+BUILD = "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release --locked\n"
+COPIED = "COPY --from=build /app/target/release/{0} /usr/local/bin/{0}\n"
+
+
+def program(word: str) -> str:
+    """A main that prints a word (a Rust expression) and, where SERVE is set, answers on port 8080 until it is ended."""
+    return (
+        f'fn main() {{\n    let word = {word};\n    println!("{{word}}");\n'
+        '    if std::env::var_os("SERVE").is_none() {\n        return;\n    }\n'
+        '    let door = std::net::TcpListener::bind("0.0.0.0:8080").unwrap();\n'
+        "    for caller in door.incoming() {\n"
+        "        use std::io::Write;\n"
+        '        let _ = caller.unwrap().write_all(format!("HTTP/1.0 200 OK\\r\\n\\r\\n{word}\\n").as_bytes());\n'
+        "    }\n}\n"
+    )
+
+
+def crate(name: str, word: str, *more: str) -> Files:
+    """A crate in the root."""
+    return {
+        "Cargo.toml": manifest(name, *more),
+        "Cargo.lock": locked(name),
+        "src/main.rs": program(word),
+        ".gitignore": "target\n",
+    }
+
+
+def database() -> Files:
+    """A Dockerfile in the root, and a compose file that only starts what the program needs while it is developed."""
+    return {
+        **crate("till", 'include_str!("till.txt").trim()'),
+        "src/till.txt": "till\n",
+        "Dockerfile": BUILD
+        + "FROM debian:bookworm-slim\n"
+        + COPIED.format("till")
+        + 'ENV SERVE=1\nEXPOSE 8080\nCMD ["till"]\n',
+        "docker-compose.yml": (
+            "---\n# what the till needs\nservices:\n  db:\n    image: postgres:15\n"
+            "    environment:\n      POSTGRES_PASSWORD: till\n"
+        ),
+    }
+
+
+def published() -> Files:
+    """The compose file starts the published image; the Dockerfile that makes it lies beside it."""
+    return {
+        **crate("clock", '"clock"'),
+        "Dockerfile": BUILD + "FROM debian:bookworm-slim\n" + COPIED.format("clock") + 'ENTRYPOINT ["clock"]\n',
+        "compose.yaml": (
+            "services:\n  time:   # as published\n    image: example.org/tools/clock:2\n    environment:\n"
+            '      SERVE: "1"\n    restart: unless-stopped\n'
+        ),
+    }
+
+
+def distroless() -> Files:
+    """Alpine's toolchain, a static program, an image without a shell whose user has a name only there."""
+    return {
+        **crate("lamp", '"lamp"'),
+        "Dockerfile": (
+            "FROM rust:1.80-alpine AS build\nRUN apk add --no-cache musl-dev zlib-static\nWORKDIR /app\nCOPY . .\n"
+            "RUN cargo build --release --target x86_64-unknown-linux-musl\n"
+            "FROM gcr.io/distroless/static-debian12:nonroot\n"
+            "COPY --from=build --chown=nonroot:nonroot /app/target/x86_64-unknown-linux-musl/release/lamp /lamp\n"
+            'USER nonroot\nENTRYPOINT ["/lamp"]\n'
+        ),
+        "compose.yaml": 'services:\n  lamp:\n    build: .\n    environment: {SERVE: "1"}\n',
+    }
+
+
+def profiles() -> Files:
+    """Several compose files, an included one, a profile, and a job that ends before the service starts."""
+    files: Files = {
+        "Cargo.toml": '[workspace]\nresolver = "2"\nmembers = ["crates/*"]\n',
+        "Cargo.lock": locked("desk", "desk-jobs", "desk-migrate"),
+        "Dockerfile": (
+            BUILD.replace("--locked", "--locked --workspace")
+            + "FROM debian:bookworm-slim AS base\nRUN useradd -m desk\nUSER desk\n"
+            + "".join(
+                f"FROM base AS {n}\n" + COPIED.format(n) + f'CMD ["{n}"]\n'
+                for n in ("desk", "desk-jobs", "desk-migrate")
+            )
+        ),
+        "compose.yaml": (
+            "include:\n  - deploy/jobs.yaml\nservices:\n  migrate:\n    build: {context: ., target: desk-migrate}\n"
+            "  desk:\n    build: {context: ., target: desk}\n    depends_on:\n      migrate:\n"
+            "        condition: service_completed_successfully\n"
+        ),
+        "compose.override.yaml": 'services:\n  desk:\n    environment:\n      SERVE: "1"   # while developing\n',
+        "deploy/jobs.yaml": (
+            "services:\n  jobs:\n    profiles: [jobs]\n    build:\n      context: ..\n      target: desk-jobs\n"
+            '    environment: {SERVE: "1"}\n'
+        ),
+    }
+    for name in ("desk", "desk-jobs", "desk-migrate"):
+        files[f"crates/{name}/Cargo.toml"] = manifest(name)
+        files[f"crates/{name}/src/main.rs"] = program(f'"{name}"')
+    return files
+
+
+def twins() -> Files:
+    """Two workspaces, each in its folder with its Dockerfile."""
+    files: Files = {
+        "docker-compose.yaml": (
+            "services:\n"
+            + "".join(f'  {n}:\n    build: ./{n}\n    environment: {{SERVE: "1"}}\n' for n in ("left", "right"))
+        )
+    }
+    for name in ("left", "right"):
+        inner = crate(name, f'"{name}"')
+        inner["Dockerfile"] = BUILD + "FROM debian:bookworm-slim\n" + COPIED.format(name) + f'CMD ["{name}"]\n'
+        files |= {f"{name}/{path}": text for path, text in inner.items()}
+    return files
+
+
+def embedded() -> Files:
+    """A stage of another language makes files that the program holds."""
+    return {
+        **crate("shelf", 'include_str!("../dist/index.html").trim()'),
+        ".gitignore": "target\ndist\n",
+        "web/index.html": "<p>shelf</p>\n",
+        "web/build.sh": "#!/bin/sh\nset -e\nmkdir -p dist\nsed 's/shelf/SHELF/' index.html > dist/index.html\n",
+        "Dockerfile": (
+            "FROM debian:bookworm-slim AS web\nWORKDIR /web\nCOPY web .\nRUN sh build.sh\n"
+            + BUILD.replace("COPY . .", "COPY . .\nCOPY --from=web /web/dist ./dist")
+            + "FROM debian:bookworm-slim\n"
+            + COPIED.format("shelf")
+            + 'CMD ["shelf"]\n'
+        ),
+        "compose.yaml": 'services:\n  shelf:\n    build: .\n    environment: {SERVE: "1"}\n',
+    }
+
+
+def options() -> Files:
+    """A feature, a profile of its own, cargo's configuration, a renamed program, a health check, a start script."""
+    return {
+        **crate(
+            "gate",
+            'if cfg!(feature = "loud") { "GATE" } else { "gate" }',
+            '\n[features]\nloud = []\n\n[profile.dist]\ninherits = "release"\nstrip = true\n\n[[bin]]\nname = "gated"\n'
+            'path = "src/main.rs"',
+        ),
+        ".cargo/config.toml": '[env]\nGATE = "1"\n',
+        "docker/start.sh": '#!/bin/sh\nexec "$@"\n',
+        "Dockerfile": (
+            "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\n"
+            "RUN cargo install --locked --path . --profile dist --features loud --root /app/out\n"
+            "FROM debian:bookworm-slim\nRUN groupadd -r gate && useradd -r -g gate gate\nWORKDIR /srv\n"
+            "COPY --from=build --chown=gate:gate /app/out/bin /srv/bin\nCOPY --chmod=755 docker/start.sh /start.sh\n"
+            "USER gate\nHEALTHCHECK --interval=1s CMD test -x /srv/bin/gated\n"
+            'ENTRYPOINT ["/start.sh"]\nCMD ["/srv/bin/gated"]\n'
+        ),
+        "compose.yaml": 'services:\n  gate:\n    build: .\n    environment: {SERVE: "1"}\n',
+    }
+
+
+#: Shape to how `init` is called, the service that is looked at, what it prints, and an edit that changes that.
+SHAPES = {f.__name__: f for f in (database, published, distroless, profiles, twins, embedded, options)}
+CASES = {
+    "database": ((), "till", "till", ("src/till.txt", "till", "toll")),
+    "published": ((), "time", "clock", ("src/main.rs", "clock", "watch")),
+    "distroless": (("--images", "bookworm"), "lamp", "lamp", ("src/main.rs", "lamp", "lantern")),
+    "profiles": ((), "desk", "desk", ("crates/desk/src/main.rs", '"desk"', '"table"')),
+    "twins": ((), "right", "right", ("right/src/main.rs", "right", "wrong")),
+    "embedded": ((), "shelf", "<p>SHELF</p>", ("web/index.html", "<p>", "<b>")),
+    "options": ((), "gate", "GATE", ("src/main.rs", "GATE", "DOOR")),
+}
