@@ -138,6 +138,10 @@ CASES: tuple[tuple[Command, str], ...] = (
         "docker ps --all --filter label=com.docker.compose.project=shop --format '{{.Names}} "
         '{{.Label "com.docker.compose.service"}}\'',
     ),
+    (
+        docker.running(ROOT),
+        """docker ps --format '{{.Names}} {{.Label "com.docker.compose.project.working_dir"}}'""",
+    ),
     (docker.publishing(ROOT, 8080), "docker ps --filter publish=8080/tcp --format '{{.Names}}'"),
     (docker.publishing(ROOT, 53, "udp"), "docker ps --filter publish=53/udp --format '{{.Names}}'"),
     (

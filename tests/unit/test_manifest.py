@@ -180,3 +180,16 @@ def test_a_manifest_that_contradicts_itself_is_never_called_equal(root: Path) ->
 def test_what_is_no_manifest_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"manifest|Expecting"):
         manifest.parse(text)
+
+
+def test_what_other_stages_make_is_not_looked_for_in_the_tree(root: Path) -> None:
+    path = root / "services/crates/api/src/made.rs"
+    path.write_text("made\n")
+    built = manifest.parse(_text(root))
+    path.unlink()
+    assert [d.kind for d in manifest.compare(built, root)] == ["removed"]
+    assert manifest.compare(built, root, generated=["services/crates/api/src/made.rs"]) == ()
+    assert manifest.compare(built, root, generated=["services/crates/api/src"]) == ()
+    (root / "services/crates/api/Cargo.toml").write_text("changed\n")
+    (difference,) = manifest.compare(built, root, generated=["services/crates/api/src"])
+    assert (difference.kind, difference.name) == ("changed", "services/crates/api/Cargo.toml")

@@ -1,4 +1,4 @@
-"""Whether the images that a repository's Dockerfiles start from can be had here; if not, which ones to use instead."""
+"""Whether the images that a repository's Dockerfiles start from are available here; if not, which ones to use instead."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from buildkit_tasks.images import names as image_names
 from buildkit_tasks.recipes import bookworm, dockerfile
 from buildkit_tasks.registry import names as registry_names
 from buildkit_tasks.registry import reachable
+from buildkit_tasks.survey import recipe
 from buildkit_tasks.survey.finding import Finding, Note
 
 #: What `--images` takes.
@@ -22,7 +23,7 @@ MODES = ("auto", "keep", "bookworm")
 def apply(session: Session, finding: Finding, mode: str) -> tuple[Finding, str]:
     """The finding on the images that `mode` asks for, and what was decided: keep or bookworm.
 
-    `auto` keeps the images of the Dockerfiles unless one cannot be had here and Debian's would do in its place.
+    `auto` keeps the images of the Dockerfiles unless one is not available here and Debian's would do in its place.
     """
     if mode == "keep":
         return finding, "keep"
@@ -57,7 +58,8 @@ def images(finding: Finding) -> tuple[str, ...]:
         found.setdefault(dockerfile.rust_image(taken.toolchain) if taken.toolchain else dockerfile.RUST)
         stages = (*taken.side, *taken.final)
         names = {s.name for s in taken.stages}
-        found.update(dict.fromkeys(s.base for s in stages if s.base.lower() not in names))
+        wanted = [name for s in stages for name in (s.base, *recipe.sources(s))]
+        found.update(dict.fromkeys(name for name in wanted if name.lower() not in names and not name.isdigit()))
     return tuple(name for name in found if name and name != "scratch" and "$" not in name)
 
 

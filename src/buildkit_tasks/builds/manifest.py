@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,14 +147,20 @@ def compare(
     incremental: bool | None = None,
     rustflags: str | None = None,
     toolchain: str | None = None,
+    generated: Sequence[str] = (),
 ) -> tuple[Difference, ...]:
     """What differs between a program's manifest and the tree on disk (and, if given, how it would be built now).
 
+    `generated`: paths that other stages of the Dockerfile make, which are not looked for in the tree.
     Empty: a build of this tree would use exactly these sources. Does not compare arguments that are None.
     """
     if not manifest.files:
         return (Difference("unknown", "the build could not record its sources (odd file names)"),)
     found, lock = files(manifest, context, dockerfile)
+    if generated:
+        below = tuple(f"{path}/" for path in generated)
+        made = {p: h for p, h in manifest.files.items() if p in generated or p.startswith(below)}
+        found = {**{p: h for p, h in found.items() if p not in generated and not p.startswith(below)}, **made}
     differences = list(_file_differences(manifest.files, found))
     if not differences and digest(found) != manifest.source:
         differences.append(Difference("unknown", "the manifest contradicts itself", manifest.source, digest(found)))

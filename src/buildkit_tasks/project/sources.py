@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import posixpath
+
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
+from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.document import Dockerfile, lookup_name
+
+#: Where a compile step of ours finds the sources.
+CONTEXT = "/context"
 
 #: BuildKit itself reads no longer one: https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go
 LARGEST = 8 * 1024 * 1024
@@ -65,6 +71,22 @@ def compiles(service: Service) -> bool:
     """Whether a service's program is made by a compile step of ours."""
     file = known(service)
     return file.compile_arguments(file.needs(service.args, service.target, tuple(service.contexts))) is not None
+
+
+def generated(service: Service) -> tuple[str, ...]:
+    """Paths of the compile step's sources that other stages make: the tree on the disk does not have them."""
+    stage, made, mounted = "", dict[str, list[str]](), set[str]()
+    for item in known(service).items:
+        options, rest = syntax.flags(item)
+        if item.keyword == "FROM":
+            words = rest.split()
+            stage = words[2].lower() if len(words) > 2 else ""
+        elif item.keyword == "COPY" and options.get("from"):
+            made.setdefault(stage, []).append(posixpath.normpath(syntax.words(rest)[-1].lstrip("/") or "."))
+        elif item.keyword == "RUN":
+            found = mounts.run_mounts(item)
+            mounted |= {m.options.get("from", "").lower() for m in found if m.options.get("target") == CONTEXT}
+    return tuple(path for name in mounted for path in made.get(name, ()))
 
 
 def same_build(one: Service, other: Service) -> bool:

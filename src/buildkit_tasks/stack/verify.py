@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from buildkit_tasks.builds import manifest
+from buildkit_tasks.builds import compile_groups, manifest
 from buildkit_tasks.builds.manifest import Difference
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.model import Service
+from buildkit_tasks.core.model import BuildRequest, Service
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.project import compose, sources
 from buildkit_tasks.project.discover import discover
@@ -77,8 +77,10 @@ def _of(session: Session, service: Service, container: str) -> Verdict:
         made = manifest.parse(read.stdout)
     except ValueError as error:
         return Verdict(service.name, "no-manifest", running, (), str(error))
-    profile = session.settings.build.profile
-    found = manifest.compare(made, service.context, service.dockerfile, profile=profile)
+    profile = compile_groups.profile(session.settings, BuildRequest(), service)
+    found = manifest.compare(
+        made, service.context, service.dockerfile, profile=profile, generated=sources.generated(service)
+    )
     words = f"{made.binary} of {made.crate}, {made.profile}, {'incremental' if made.incremental else 'not incremental'}"
     return Verdict(service.name, "differs" if found else "same", running, found, words)
 

@@ -211,7 +211,7 @@ def _chain(stage: Stage, by_name: Mapping[str, Stage]) -> Iterator[Stage]:
         current = parent if parent and parent.number < current.number else None
 
 
-def _sources(stage: Stage) -> Iterator[str]:
+def sources(stage: Stage) -> Iterator[str]:
     """Names of stages and images that a stage copies from."""
     for item in stage.items:
         if item.keyword in ("COPY", "ADD"):
@@ -226,13 +226,13 @@ def _sources(stage: Stage) -> Iterator[str]:
 def _inputs(stages: Sequence[Stage], by_name: Mapping[str, Stage]) -> set[str]:
     """Names of all stages that some stages copy from, theirs included."""
     found: set[str] = set()
-    todo = [name for s in stages for name in _sources(s)]
+    todo = [name for s in stages for name in sources(s)]
     while todo:
         name = todo.pop()
         if name in found or name not in by_name:
             continue
         found.add(name)
-        todo += [n for s in _chain(by_name[name], by_name) for n in (s.name, *_sources(s))]
+        todo += [n for s in _chain(by_name[name], by_name) for n in (s.name, *sources(s))]
     return found
 
 

@@ -1,0 +1,28 @@
+"""Files of a compile step's sources that stages make, read from a Dockerfile as `init` writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from buildkit_tasks.core.model import Service
+from buildkit_tasks.project import sources
+
+COMPILE = "FROM rust:1 AS compile\nRUN --mount=type=bind,from=sources,target=/context /compile build\n"
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "expected"),
+    [
+        ("FROM scratch AS sources\nCOPY . /\nCOPY --from=web /web/dist /backend/dist\n" + COMPILE, ("backend/dist",)),
+        ("FROM scratch AS Sources\nCOPY --from=a /x /x/\nCOPY --from=b /y /y\n" + COMPILE, ("x", "y")),
+        # another stage's files are the image's, not cargo's
+        ("FROM scratch AS sources\nCOPY . /\n" + COMPILE + "FROM debian\nCOPY --from=compile /out /bin\n", ()),
+        ("FROM rust:1 AS compile\nRUN --mount=type=bind,target=/context /compile build\n", ()),
+    ],
+)
+def test_what_other_stages_make(tmp_path: Path, dockerfile: str, expected: tuple[str, ...]) -> None:
+    (tmp_path / "Dockerfile").write_text(dockerfile)
+    service = Service("api", "api", tmp_path, tmp_path / "Dockerfile", "api")
+    assert sources.generated(service) == expected
