@@ -1,4 +1,4 @@
-"""Whether the images that a repository's Dockerfiles start from are available here; if not, which ones to use instead."""
+"""Whether the images that the Dockerfiles start from are available here; if not, which ones to use instead."""
 
 from __future__ import annotations
 
