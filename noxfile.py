@@ -138,6 +138,13 @@ def degraded(session: nox.Session) -> None:
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_old_engine.py", *session.posargs)
 
 
+@nox.session(name="compose-long")
+def compose_long(session: nox.Session) -> None:
+    """300 generated compose files built by compose and by us, with both ages of compose; 300 definitions compared."""
+    files = ("tests/engine/test_compose_generated.py", "tests/engine/test_compose_print.py")
+    session.run("pytest", "-q", *files, *session.posargs, env={"BT_COMPOSE_FILES": "300"})
+
+
 @nox.session
 def turn(session: nox.Session) -> None:
     """The slow sessions that are due or fit, as CI runs them after `nox`; `nox -s turn -- --list` lists them."""

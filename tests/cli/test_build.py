@@ -235,6 +235,20 @@ def test_secrets_of_dotenv_reach_no_screen_and_no_argv(bench: Bench) -> None:
     assert "correct-horse" not in json.dumps(bench.calls)
 
 
+def test_a_build_argument_from_dotenv_is_not_printed_by_the_plan_but_reaches_the_build(bench: Bench) -> None:
+    (bench.root / ".env").write_text("TOKEN=correct-horse\nPROFILE=release\n")
+    (bench.root / ".env.example").write_text("TOKEN=\nPROFILE=release\n")
+    api = service(bench.root, "api")
+    api["build"]["args"] |= {"NPM": "//npm.example/:_authToken=correct-horse", "GIT": "https://me:pw1@git.example/x"}
+    bench.reply("config --format json", stdout=json.dumps({"name": "shop", "services": {"api": api}}))
+    done = bench.invoke("build", "--plan", "--json")
+    args = json.loads(done.out)["plan"]["bake"]["target"]["api"]["args"]
+    assert (args["NPM"], args["GIT"]) == ("//npm.example/:_authToken=***", "https://***@git.example/x")
+    assert args["PROFILE"] == "release"  # .env.example shows it anyway
+    assert bench.invoke("build").code == 0
+    assert json.loads(bench.call("bake")["stdin"])["target"]["api"]["args"]["NPM"].endswith("correct-horse")
+
+
 CROSS = "FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS compile"
 
 
@@ -288,3 +302,11 @@ def test_static_is_refused_where_it_would_do_nothing(bench: Bench) -> None:
     done = bench.invoke("build")
     assert done.code == 4
     assert "has no `ARG STATIC`" in done.err
+
+
+@pytest.mark.parametrize("flag", ["--service=", "--service=,", "--service=api,,worker", "--platform=", "--platform= "])
+def test_a_flag_with_an_empty_name_is_not_taken_for_the_default(bench: Bench, flag: str) -> None:
+    done = bench.invoke("build", flag)
+    assert done.code == 33, done.all
+    assert "has an empty name" in done.err
+    assert not [call for call in bench.calls if "bake" in call["argv"]]

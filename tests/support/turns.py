@@ -115,6 +115,15 @@ SESSIONS = (
         (_SRC + "caches", "tests/engine/test_cache_rust.py", "tests/engine/cache_site.py", "docker"),
     ),
     Slow(
+        "compose-long",
+        12,
+        (
+            *(_SRC + place for place in ("project", "builds", "dockerfiles", "builders/facts.py")),
+            *(f"tests/engine/test_compose_{name}.py" for name in ("generated", "print")),
+            *(f"tests/support/{name}.py" for name in ("compose_trees", "built_images", "newer_plugins")),
+        ),
+    ),
+    Slow(
         "stale",
         8,
         (_SRC + "builds/transfer.py", "tests/engine/staleness", "docker"),

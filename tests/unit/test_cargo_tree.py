@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from buildkit_tasks.caches import cargo_tree, leftovers
+from buildkit_tasks.caches import cargo_tree, leftovers, mount_listing
 from buildkit_tasks.caches import sweep as cache_sweep
-from buildkit_tasks.caches.cargo_tree import Content
+from buildkit_tasks.caches.mount_listing import Content
 from buildkit_tasks.engine import cache_records
 
 ROOT = "1-aaaa/target/release"
@@ -50,7 +50,7 @@ class Mount:
     @property
     def content(self) -> Content:
         """As it is read from a mount."""
-        return cargo_tree.read("\n".join(self.lines), "\n".join(self.texts), "g1")
+        return mount_listing.read("\n".join(self.lines), "\n".join(self.texts), "g1")
 
     def tree(self) -> cargo_tree.Tree:
         """The only profile directory."""

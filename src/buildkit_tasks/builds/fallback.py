@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, Engine, TargetResult
 from buildkit_tasks.core.progress import Progress
 from buildkit_tasks.dockerfiles import mounts, syntax
+from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.project import sources
 
 from . import failure as build_failure
-from . import plain_log, tiers
+from . import plain_log, plain_service, tiers
 from . import view as build_view
 from .tiers import LegacyBuild, Tier
 
@@ -66,21 +67,20 @@ def execute(
         decided = replace(decided, incremental=False, reasons=why)
         # Arguments that differ between two builds would cost the layer of the dependencies.
         same = ("BINS", "CARGO_INCREMENTAL")
-        targets = {n: {**t, "args": {k: v for k, v in t["args"].items() if k not in same}} for n, t in targets.items()}
+        targets = {n: {**t, "args": _without(t.get("args", {}), same)} for n, t in targets.items()}
     with build_view.building(session.report, decided, progress, how) as view:
-        for service in decided.services:
+        for service in plain_service.in_order(decided.services, targets):
             target = targets[service.key]
-            file = sources.read(service)
-            text = file.text if file else ""
-            replaced = {
-                ref: str(use).removeprefix("docker-image://")
-                for ref, use in target.get("contexts", {}).items()
-                if str(use).startswith("docker-image://")
-            }
+            file = sources.read(service) or Dockerfile.read("")  # a remote context is refused above
+            replaced = plain_service.images(target, targets)
+            text: str | Path
             if prepared and service in decided.compiled:
-                text = tiers.legacy(text, target["args"], replaced, prepared)
+                text = tiers.legacy(file.text, target["args"], replaced, prepared)
+            elif chosen.name == "legacy":
+                text, args = plain_service.without_buildkit(service, file, target, replaced, _platform(session))
+                target = {**target, "args": args}
             else:
-                text = tiers.portable(text, {**_platform(session), **target["args"]}, replaced)
+                text = plain_service.dockerfile(service, file, target, replaced, _platform(session))
             one = docker.build_one(session.root, target["context"], target, text, buildkit=chosen.name == "each")
             log = plain_log.PlainLog(service.name, time.time)
 
@@ -121,7 +121,8 @@ def _check_keys(decided: BuildPlan, targets: Mapping[str, Any], chosen: Tier) ->
     for service in decided.services:
         target = targets[service.key]
         keys = [key for key in target if key in never]
-        keys += [f"contexts {n}" for n, v in target.get("contexts", {}).items() if not v.startswith("docker-image://")]
+        known = ("docker-image://", "target:")
+        keys += [f"contexts {n}" for n, v in target.get("contexts", {}).items() if not v.startswith(known)]
         if chosen.name == "legacy" and service.build.get("secrets"):
             keys.append("secrets")
         if service.remote:
@@ -133,6 +134,10 @@ def _check_keys(decided: BuildPlan, targets: Mapping[str, Any], chosen: Tier) ->
                 causes=[chosen.reason],
                 hint="invoke engine.install; --service NAME leaves it out",
             )
+
+
+def _without(args: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
+    return {name: value for name, value in args.items() if name not in names}
 
 
 def _id(ids: Mapping[str, str], image: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from buildkit_tasks.core.model import BuildPlan
@@ -18,18 +18,18 @@ def proxies(env: Mapping[str, str]) -> dict[str, str]:
     return {n: env[n] for name in PROXIES for n in (name, name.lower()) if env.get(n)}
 
 
-def _shown(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """The definition for a screen: what stands before the @ of a proxy's address is a password."""
+def _shown(definition: Mapping[str, Any], masked: Callable[[str], str]) -> dict[str, Any]:
+    """The definition for a screen: arguments without values of .env, addresses without user and password."""
     shown: dict[str, Any] = json.loads(json.dumps(definition))
     for target in shown.get("target", {}).values():
-        for name, value in target.get("args", {}).items():
-            if name.upper() in PROXIES:
-                target["args"][name] = re.sub(r"//[^@/]*@", "//***@", value)
+        for key in ("args", "labels"):
+            for name, value in target.get(key, {}).items():
+                target[key][name] = masked(re.sub(r"//[^@/\s]*@", "//***@", value))
     return shown
 
 
-def describe(plan: BuildPlan) -> dict[str, Any]:
-    """The plan as JSON-ready values, for `--plan --json`."""
+def describe(plan: BuildPlan, masked: Callable[[str], str]) -> dict[str, Any]:
+    """The plan as JSON-ready values, for `--plan --json`; `masked` takes the values of .env out of a text."""
     return {
         "project": plan.workspace.project,
         "services": [s.name for s in plan.services],
@@ -41,5 +41,5 @@ def describe(plan: BuildPlan) -> dict[str, Any]:
         "mounts": list(plan.mounts),
         "platforms": dict(plan.routes),
         "builder": plan.builder or None,
-        "bake": _shown(plan.definition),
+        "bake": _shown(plan.definition, masked),
     }

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Version
+from buildkit_tasks.dockerfiles import stages as dockerfile_stages
 from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.dockerfiles.document import lookup_name
 from buildkit_tasks.dockerfiles.syntax import Instruction
 from buildkit_tasks.engine.facts import MINIMUM, dotted
 
@@ -81,11 +83,18 @@ def portable(text: str, args: Mapping[str, str], images: Mapping[str, str]) -> s
     Old clients have no named contexts, and old frontends expand variables in few mount options.
     """
     values = {**_defaults(text), **args}
-    out = []
+    use = {lookup_name(name): image for name, image in images.items()}
+    stages = {stage.name for stage in dockerfile_stages.stages(text, args)}
+    escape = re.search(r"\A\ufeff?(?:[ \t]*#[^\n]*\n)*?[ \t]*#\s*escape\s*=\s*`", text, re.IGNORECASE)
+    out = ["# escape=`"] if escape else []
     for item in syntax.instructions(text):
         rest = item.rest
         if item.keyword == "FROM":
             rest = _from(rest, values, images)
+        elif item.keyword == "COPY":
+            named = syntax.flags(item)[0].get("from", "")
+            if named.lower() not in stages and lookup_name(syntax.expand(named, values)) in use:
+                rest = rest.replace(f"--from={named}", f"--from={use[lookup_name(syntax.expand(named, values))]}", 1)
         elif item.keyword == "RUN":
             rest = re.sub(r"--mount=\S+", lambda m: _mount(m[0], values), rest)
         out.append(_written(item, rest))
@@ -100,9 +109,10 @@ def _mount(option: str, values: Mapping[str, str]) -> str:
 def _from(rest: str, values: Mapping[str, str], images: Mapping[str, str]) -> str:
     words = rest.split()
     at = next(i for i, w in enumerate(words) if not w.startswith("--"))
-    reference = syntax.expand(words[at], values)
-    if reference in images:
-        words[at] = images[reference]
+    reference = lookup_name(syntax.expand(syntax.unquoted(words[at]), values))
+    use = {lookup_name(name): image for name, image in images.items()}
+    if reference in use:
+        words[at] = use[reference]
     return " ".join(words)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from buildkit_tasks.caches.mount_listing import Content
 from buildkit_tasks.core import units
 
 from . import cargo_tree
-from .cargo_tree import Content
 from .view import Cache
 
 #: A target mount this many times the size of what its programs need is worth a sweep.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from buildkit_tasks.caches.mount_listing import Content
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import units
 from buildkit_tasks.engine.cache_records import Mount
 from buildkit_tasks.project.discover import Project
 
 from . import cargo_tree, mount_open
-from .cargo_tree import Content
 from .view import Cache
 
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 
 from buildkit_tasks.caches.cargo_files import packages
+from buildkit_tasks.caches.mount_listing import Content
 
-from .cargo_tree import _CRATE_VERSION, Content
+from .cargo_tree import _CRATE_VERSION
 
 
 def registry_leftovers(content: Content, wanted: frozenset[tuple[str, str]]) -> dict[str, int]:

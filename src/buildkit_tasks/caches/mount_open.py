@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from buildkit_tasks.caches import mount_listing
+from buildkit_tasks.caches.mount_listing import Content
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import buildx, run
 from buildkit_tasks.core.errors import Problem
@@ -19,9 +21,8 @@ from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
 
-from . import cargo_tree, mount_script
+from . import mount_script
 from . import view as cache_view
-from .cargo_tree import Content
 from .mount_script import CHANGED, EMPTIED, Opened
 
 
@@ -38,7 +39,7 @@ def listing(session: Session, project: Project, found: Sequence[Mount], builder:
         if result.code != 0:
             raise _failed(project, result.stderr)
         return {
-            mount.name: cargo_tree.read(*(_text(out / str(n) / part) for part in ("list", "texts", "generation")))
+            mount.name: mount_listing.read(*(_text(out / str(n) / part) for part in ("list", "texts", "generation")))
             for n, mount in enumerate(found)
         }
 

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from buildkit_tasks.caches import leftovers
+from buildkit_tasks.caches.mount_listing import Content
 from buildkit_tasks.core import units
 from buildkit_tasks.engine import cache_records
 from buildkit_tasks.engine.cache_records import Mount, Record
 
 from . import cargo_tree
-from .cargo_tree import Content, Inside
+from .cargo_tree import Inside
 
 _LAST = ("target", "cargo-git", "cargo-registry")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from buildkit_tasks.caches.mount_listing import Content
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import units
 from buildkit_tasks.engine.cache_records import Mount
@@ -9,7 +10,6 @@ from buildkit_tasks.project.discover import Project, discover
 
 from . import mount_open, rescue
 from . import sweep as cache_sweep
-from .cargo_tree import Content
 from .clear import delete
 from .inside import own
 from .look import look, size

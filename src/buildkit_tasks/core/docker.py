@@ -165,11 +165,11 @@ def build_one(
     cwd: Path,
     context: str | Path,
     target: Mapping[str, Any],
-    dockerfile: str,
+    dockerfile: str | Path,
     *,
     buildkit: bool,
 ) -> Command:
-    """One `docker build` of one bake target with the Dockerfile given as text, for engines or clients without bake.
+    """One `docker build` of one bake target, the Dockerfile as a file or text, for engines or clients without bake.
 
     Everything it says comes on stderr: the legacy builder writes its steps to stdout.
     """
@@ -179,12 +179,12 @@ def build_one(
     flags = build_flags({key: value for key, value in target.items() if key not in dropped})
     built = docker(
         cwd,
-        *("build", *plain, "--file", "-", *flags, str(context)),
+        *("build", *plain, "--file", str(dockerfile) if isinstance(dockerfile, Path) else "-", *flags, str(context)),
         env=() if buildkit else (("DOCKER_BUILDKIT", "0"),),
-        stdin=dockerfile,
+        stdin=None if isinstance(dockerfile, Path) else dockerfile,
     )
     hidden = tuple(v for n, v in target.get("args", {}).items() if n.lower().endswith("_proxy") and "@" in v)
-    return Command(("sh", "-c", 'exec "$@" 1>&2', "sh", *built.argv), cwd, built.env, dockerfile, hidden)
+    return Command(("sh", "-c", 'exec "$@" 1>&2', "sh", *built.argv), cwd, built.env, built.stdin, hidden)
 
 
 def client_version(cwd: Path) -> Command:

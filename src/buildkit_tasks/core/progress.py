@@ -147,7 +147,7 @@ class Progress:
         return max(real or broken, key=lambda v: len(v.log), default=None)
 
     def forget_failures(self) -> None:
-        """The same build is tried again: what failed once is no failure of it."""
+        """The same build runs again: what failed before does not count."""
         for vertex in self.vertexes.values():
             vertex.error = ""
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
+from buildkit_tasks.core import lists
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Engine
 from buildkit_tasks.dockerfiles.stages import Stage
@@ -41,7 +42,7 @@ def named(words: Sequence[str]) -> tuple[str, ...]:
 
     Raises `Problem` bad-argument for a name that is not a platform.
     """
-    return tuple(dict.fromkeys(_full(name.strip()) for word in words for name in word.split(",") if name.strip()))
+    return tuple(dict.fromkeys(_full(name) for name in lists.names(words, "platform")))
 
 
 def _full(name: str) -> str:

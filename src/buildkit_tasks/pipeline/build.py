@@ -95,7 +95,11 @@ def show_plan(session: Session, request: BuildRequest) -> None:
     override = base_images.override(session, project.engine, project.workspace)
     files = [*files_found(session), *([override] if override else [])]
     chosen = fallback.tier(session, project.engine)
-    content = {**plan_words.describe(decided), "compose_files": [str(f) for f in files], "tier": chosen.name}
+    content = {
+        **plan_words.describe(decided, session.masked),
+        "compose_files": [str(f) for f in files],
+        "tier": chosen.name,
+    }
     if session.report.json_only:
         session.report.envelope({"plan": content})
     else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.settings import Settings
+from buildkit_tasks.core import lists
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service, Workspace
 
@@ -110,7 +111,7 @@ def select(workspace: Workspace, wanted: Sequence[str]) -> tuple[Service, ...]:
 
     Problems: unknown-service (near matches listed), duplicate-service, no-built-service.
     """
-    names = [n.strip() for item in wanted for n in item.split(",") if n.strip()]
+    names = lists.names(wanted, "service")
     if not workspace.services:
         raise Problem(
             "no-built-service",

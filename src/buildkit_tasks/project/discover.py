@@ -17,7 +17,7 @@ from typing import Any
 
 from buildkit_tasks.config import root as project_root
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core import compose_cli, lists, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Result, Workspace
 from buildkit_tasks.dotenv import disk as dotenv_disk
@@ -72,7 +72,7 @@ def _read(session: Session, named: Sequence[str]) -> Workspace:
         dotenv_disk.read(dotenv)  # compose would wait for ever for what comes out of a FIFO
     files = compose_files(session)
     config = _model(session, files)
-    names = [n.strip() for item in named for n in item.split(",") if n.strip()]
+    names = lists.names(named, "service")
     if any(name not in config.get("services", {}) for name in names):
         config = _with_profiles(session, files, config, names)
     explicit = _named(session, files, config)

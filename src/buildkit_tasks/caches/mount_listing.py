@@ -1,0 +1,47 @@
+"""A cache mount as it was listed inside the builder: text in, entries out. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+#: A line of the listing: mode, blocks of 512 bytes, modification time, inode, path (without the leading `./`).
+_ENTRY = re.compile(r"(?P<mode>[0-9a-f]+) (?P<blocks>\d+) (?P<mtime>\d+) (?P<inode>\d+) \./(?P<path>.*)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or directory. `size` in bytes on disk; `mtime` seconds since the epoch."""
+
+    path: str
+    size: int
+    mtime: int
+    inode: int
+    directory: bool
+
+
+@dataclass(frozen=True)
+class Content:
+    """A mount as it was listed. `texts`: fingerprints and lock files by path; `generation`: changes with each build."""
+
+    entries: tuple[Entry, ...]
+    texts: Mapping[str, str] = field(default_factory=dict)
+    generation: str = ""
+
+
+def read(listing: str, texts: str, generation: str = "") -> Content:
+    """The content from `find -exec stat` lines and `grep -H` lines. Skips odd names: cargo never makes them."""
+    entries = []
+    for line in listing.splitlines():
+        if found := _ENTRY.fullmatch(line):
+            directory = found["mode"].startswith("4")
+            entries.append(
+                Entry(found["path"], int(found["blocks"]) * 512, int(found["mtime"]), int(found["inode"]), directory)
+            )
+    kept: dict[str, list[str]] = {}
+    for line in texts.splitlines():
+        path, colon, text = line.partition(":")
+        if colon:
+            kept.setdefault(path.removeprefix("./"), []).append(text)
+    return Content(tuple(entries), {p: "\n".join(lines) for p, lines in kept.items()}, generation.strip())
