@@ -86,7 +86,7 @@ SESSIONS = (
         "adopt",
         12,
         (
-            *(_SRC + place for place in ("adopt", "survey", "recipes", "builds/causes.py")),
+            *(_SRC + place for place in ("adopt", "survey", "recipes", "buildlog/causes.py")),
             *(f"tests/engine/{name}.py" for name in ("test_adopt", "test_adopt_remedies", "test_adopt_wheel")),
             *("tests/support/repositories.py", "tests/support/repositories_served.py", "docker"),
         ),
@@ -95,7 +95,7 @@ SESSIONS = (
         "degraded",
         6,
         (
-            *(_SRC + place for place in ("builds/tiers.py", "builds/fallback.py", "doctor")),
+            *(_SRC + place for place in ("legacy/tiers.py", "legacy/fallback.py", "doctor")),
             *("tests/engine/test_old_engine.py", "tests/support/old_engine.py", "docker"),
         ),
     ),

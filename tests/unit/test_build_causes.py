@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildkit_tasks.builds import causes
+from buildkit_tasks.buildlog import causes
 
 
 @pytest.mark.parametrize(

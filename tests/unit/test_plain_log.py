@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildkit_tasks.builds.plain_log import PlainLog
+from buildkit_tasks.buildlog.plain_log import PlainLog
 from buildkit_tasks.core.progress import Progress
 
 BUILDKIT = b"""\

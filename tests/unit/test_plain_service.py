@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from buildkit_tasks.builds import own_images, plain_service
+from buildkit_tasks.builds import own_images
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
 from buildkit_tasks.dockerfiles.document import Dockerfile, Needs
+from buildkit_tasks.legacy import plain_service
 
 VALUES = {"TARGETOS": "linux", "TARGETARCH": "arm64"}
 

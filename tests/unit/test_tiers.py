@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from buildkit_tasks.builds import tiers
-from buildkit_tasks.builds.tiers import LegacyBuild
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Version
 from buildkit_tasks.dockerfiles import syntax
+from buildkit_tasks.legacy import tiers
+from buildkit_tasks.legacy.tiers import LegacyBuild
 
 FULL = Engine("id", (26, 1, 5), (0, 13, 1), (2, 26, 1), "linux", "amd64", True, "default", "/var/lib/docker")
 OLD = replace(FULL, version=(20, 10, 24), containerd_store=False)

@@ -1,1 +1,1 @@
-"""One build: plan, transfer guard, bake solve, progress view, and the tiers below full BuildKit."""
+"""One build: plan, compile groups, transfer guard, bake solve, what its programs were made from."""

@@ -19,10 +19,11 @@ from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.dockerfiles.document import Dockerfile, Needs, lookup_name
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.images import choice as image_choice
+from buildkit_tasks.legacy import fallback
 from buildkit_tasks.project import compose, sources
 from buildkit_tasks.project.discover import Project, variables
 
-from . import compose_target, fallback, inputs, own_images, plan, plan_words
+from . import compose_target, inputs, own_images, plan, plan_words
 from .solve import solve
 
 

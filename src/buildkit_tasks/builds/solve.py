@@ -11,14 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.buildlog import failure as build_failure
+from buildkit_tasks.buildlog import view as build_view
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import buildx, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, Command
 from buildkit_tasks.core.progress import Decoder, Progress
-
-from . import failure as build_failure
-from . import view as build_view
 
 #: How often a build is repeated that lost a race for an image's name: each time at least one of them wins.
 RACES = 12

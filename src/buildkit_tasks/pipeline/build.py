@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from buildkit_tasks.builders import choice as builder_choice
-from buildkit_tasks.builds import fallback, plan_words
-from buildkit_tasks.builds import view as build_view
+from buildkit_tasks.buildlog import view as build_view
+from buildkit_tasks.builds import plan_words
 from buildkit_tasks.builds.building import execute, prepare
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest
 from buildkit_tasks.images import bases as base_images
+from buildkit_tasks.legacy import fallback
 from buildkit_tasks.project.discover import Project, discover, files_found
 from buildkit_tasks.unchanged.inputs import Attempt
 from buildkit_tasks.unchanged.keep import Watch

@@ -47,7 +47,7 @@ def build(
     progress: str = "auto",
 ) -> None:
     """Build the services' images with one cargo run for all of them."""
-    from buildkit_tasks.builds import view
+    from buildkit_tasks.buildlog import view
     from buildkit_tasks.core.model import BuildRequest
     from buildkit_tasks.unchanged import proof
 

@@ -10,6 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.buildlog import failure as build_failure
+from buildkit_tasks.buildlog import plain_log
+from buildkit_tasks.buildlog import view as build_view
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
@@ -21,9 +24,7 @@ from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.project import sources
 
-from . import failure as build_failure
-from . import plain_log, plain_service, tiers
-from . import view as build_view
+from . import plain_service, tiers
 from .tiers import LegacyBuild, Tier
 
 if sys.version_info >= (3, 11):

@@ -1,0 +1,1 @@
+"""Builds without bake or without BuildKit: which of them an engine allows, and `docker build` one by one."""
