@@ -116,7 +116,7 @@ SESSIONS = (
     ),
     Slow(
         "compose-long",
-        12,
+        25,
         (
             *(_SRC + place for place in ("project", "builds", "dockerfiles", "builders/facts.py")),
             *(f"tests/engine/test_compose_{name}.py" for name in ("generated", "print")),
