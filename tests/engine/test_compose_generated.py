@@ -88,7 +88,7 @@ def test_generated_files_make_the_images_that_compose_makes(rounds: Rounds, base
         deadline=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],
-        derandomize=EXAMPLES <= 30,
+        derandomize=EXAMPLES <= 15,
         database=None,
     )
     @given(made=compose_trees.projects(base, templates=not rounds.newest))
