@@ -28,10 +28,12 @@
 //!    written there. A name for which the three are not equal is a difference ([`Entry::differs`]).
 //! 3. [`Plan::new`] is the heart, and touches nothing: differences in, a plan out. Its rules, in the order of the code:
 //!      - A plain edit of a `.rs` file is copied, and cargo does the rest.
-//!      - Anything else (another file edited, anything added or deleted, a link that leads elsewhere, an executable
+//!      - Anything else (another file edited, anything added or deleted, a retargeted link, an executable
 //!        bit) marks the package that it lies in, and every package that may read outside of its own directory: one
 //!        with links, or whose code mentions `../`, `parent()` and the like ([`looks_outside`]).
-//!        That is why a moved symlink recompiles a crate: rustc and build scripts read through it, cargo does not.
+//!        That is why a retargeted symlink recompiles a crate: cargo follows it, but only to look at the *time* of the
+//!        file there, which may be older than cargo's last output. So a marked package with links, or without `.rs`
+//!        files of its own, loses cargo's fingerprints as well: touching its files would not reach what it is made of.
 //!      - What lies in no package (migrations beside the crates, `.cargo/config.toml`) marks everything.
 //!      - `Cargo.lock` and a workspace's own `Cargo.toml` mark the packages with build scripts; cargo knows the rest.
 //!      - What a build wrote into `src` is put back or removed, and the packages that may have written it are marked:
@@ -1200,6 +1202,18 @@ impl Plan {
         let code = code.filter(|(name, _)| packages.owner(name).map_or(false, |owner| marked[owner].is_some()));
         plan.touch.extend(code.map(|(name, _)| name.clone()));
         // step: mark }
+        // step: links {
+        // cargo follows links: the time it sees is that of a file elsewhere, which may be old and is not touched
+        let [mut linked, mut coded] = [(); 2].map(|_| vec![false; packages.0.len()]);
+        for (name, look) in tree.context().filter(|(name, look)| look.kind == Kind::Link || name.is_rust()) {
+            if let Some(owner) = packages.owner(name) {
+                linked[owner] |= look.kind == Kind::Link;
+                coded[owner] |= look.kind.is_file();
+            }
+        }
+        let beyond = (0..packages.0.len()).filter(|at| marked[*at].is_some() && (linked[*at] || !coded[*at]));
+        plan.forget.extend(beyond.filter_map(|at| packages.0[at].name.clone()));
+        // step: links }
         Ok(plan)
     }
 
@@ -2723,7 +2737,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_leads_elsewhere_marks() {
+    fn a_retargeted_link_marks() {
         let site = Site::new();
         site.link("services/plain/link", "data.txt");
         site.sync();
@@ -2794,6 +2808,26 @@ mod tests {
         fs::create_dir_all(&other).unwrap();
         site.sync();
         assert!(!unit.exists() && other.exists());
+    }
+
+    #[test]
+    fn a_marked_package_of_links_or_without_code_of_its_own_loses_its_fingerprint() {
+        let site = Site::new();
+        for version in ["v1", "v2"] {
+            site.put(&format!("services/{}/lib.rs", version), version);
+        }
+        for name in ["linked", "elsewhere"] {
+            site.put(&format!("services/{}/Cargo.toml", name), &format!("[package]\nname = \"{}\"\n", name));
+            site.put(&format!("services/{}/data.txt", name), "data\n");
+        }
+        site.link("services/linked/src", "../v1");
+        site.sync();
+        site.link("services/linked/src", "../v2");
+        site.put("services/elsewhere/data.txt", "other\n");
+        site.put("services/plain/data.txt", "other\n");
+        let plan = site.plan();
+        assert_eq!(plan.forget, ["elsewhere", "linked"]); // `plain` and `curious` are marked by the time of their files
+        assert_eq!(site.marked(), ["curious", "elsewhere", "linked", "plain"]);
     }
 
     #[test]

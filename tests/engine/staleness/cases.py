@@ -131,6 +131,15 @@ DECLARED = Replace(
     f"{COMMON}/build.rs", "fn main() {", 'fn main() {\n    println!("cargo:rerun-if-changed=input");', "old"
 )
 
+#: The sources of a program lie outside of its package, behind a link.
+LINKED = Several(
+    (
+        Move(f"{API}/src", "services/v1"),
+        Link(f"{API}/src", "../../v1"),
+        Write("services/v2/main.rs", tree.BASE[MAIN].replace("api one", "api two"), "old"),
+    )
+)
+
 #: A build script that finds its neighbours by itself: no name in it says which.
 _AROUND = (
     'fn main() {\n    println!("cargo:rerun-if-changed=build.rs");\n'
@@ -300,6 +309,12 @@ CASES: tuple[Case, ...] = (
     ),
     case("link to a directory leads elsewhere", Step(Link(f"{COMMON}/data/dirlink", "d2"), "R3"), before=DECLARED),
     case("link out of the package leads elsewhere", Step(Link(f"{COMMON}/outside", "../../shared2"), "R3")),
+    case(
+        "source directory is a link, which leads elsewhere",
+        Step(Link(f"{API}/src", "../../v2"), "R3"),
+        Step(Link(f"{API}/src", "../../v1"), "R3"),
+        before=LINKED,
+    ),
     case(
         "file behind a link edited, older time",
         Step(Write("services/shared/note.txt", "shared six\n", "old"), "R4"),
