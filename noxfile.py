@@ -140,9 +140,17 @@ def degraded(session: nox.Session) -> None:
 
 @nox.session(name="compose-long")
 def compose_long(session: nox.Session) -> None:
-    """300 generated compose files built by compose and by us, with both ages of compose; 300 definitions compared."""
-    files = ("tests/engine/test_compose_generated.py", "tests/engine/test_compose_print.py")
-    session.run("pytest", "-q", *files, *session.posargs, env={"BT_COMPOSE_FILES": "300"})
+    """Generated compose files built by compose and by us, with both ages of compose; definitions compared.
+
+    300 files, or `-- --files N`.
+    """
+    files, rest = "300", list(session.posargs)
+    if "--files" in rest:
+        at = rest.index("--files")
+        files = rest[at + 1]
+        del rest[at : at + 2]
+    tests = ("tests/engine/test_compose_generated.py", "tests/engine/test_compose_print.py")
+    session.run("pytest", "-q", *tests, *rest, env={"BT_COMPOSE_FILES": files})
 
 
 @nox.session

@@ -21,7 +21,7 @@ from tests.support.compose_trees import Made
 pytestmark = [pytest.mark.engine]
 
 #: How many compose files; `BT_COMPOSE_FILES=300` is the long run, whose files differ each time.
-EXAMPLES = int(os.environ.get("BT_COMPOSE_FILES", "30"))
+EXAMPLES = int(os.environ.get("BT_COMPOSE_FILES", "15"))
 
 #: Compose files in one build.
 TOGETHER = 15
@@ -73,7 +73,7 @@ class Rounds:
 @pytest.fixture(params=["installed", "newest"])
 def rounds(request: pytest.FixtureRequest, tmp_path: Path) -> Rounds:
     newest = request.param == "newest"
-    if newest and EXAMPLES <= 30:
+    if newest and EXAMPLES <= 15:
         pytest.skip("the long run plays both ages; test_compose.py builds with the newest each time")
     return Rounds(tmp_path, newer_plugins.config() if newest else None)
 
@@ -88,7 +88,7 @@ def test_generated_files_make_the_images_that_compose_makes(rounds: Rounds, base
         deadline=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],
-        derandomize=EXAMPLES <= 30,
+        derandomize=EXAMPLES <= 15,
         database=None,
     )
     @given(made=compose_trees.projects(base, templates=not rounds.newest))

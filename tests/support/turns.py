@@ -116,12 +116,13 @@ SESSIONS = (
     ),
     Slow(
         "compose-long",
-        12,
+        9,
         (
             *(_SRC + place for place in ("project", "builds", "dockerfiles", "builders/facts.py")),
             *(f"tests/engine/test_compose_{name}.py" for name in ("generated", "print")),
             *(f"tests/support/{name}.py" for name in ("compose_trees", "built_images", "newer_plugins")),
         ),
+        arguments=("--files", "60"),
     ),
     Slow(
         "stale",
