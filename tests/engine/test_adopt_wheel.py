@@ -31,7 +31,7 @@ began=$(date +%s)
 /environment/bin/buildkit-tasks build --plan
 echo "seconds $(($(date +%s) - began))"
 /environment/bin/buildkit-tasks build
-docker run --rm --network none {project}-till
+docker run --rm --network none --entrypoint env {project}-till -u SERVE till
 /environment/bin/buildkit-tasks init --undo --yes
 echo "left behind: $(git status --porcelain | grep -v __pycache__ | tr '\\n' ' ')."
 """
