@@ -141,6 +141,16 @@ LINKED = Several(
     )
 )
 
+#: Files in the place of all links.
+WITHOUT_LINKS = Several(
+    (
+        *(Delete(f"{COMMON}/{link}") for link in ("data/link.txt", "data/dirlink", "outside")),
+        Write(f"{COMMON}/data/link.txt", "swap one\n", "old"),
+        Write(f"{COMMON}/data/dirlink/file.txt", "d one\n", "old"),
+        Write(f"{COMMON}/outside/note.txt", "shared one\n", "old"),
+    )
+)
+
 #: A build script that finds its neighbours by itself: no name in it says which.
 _AROUND = (
     'fn main() {\n    println!("cargo:rerun-if-changed=build.rs");\n'
@@ -272,6 +282,11 @@ CASES: tuple[Case, ...] = (
     case(
         "file added to another package's directory that a macro reads",
         Step(Write(f"{WORKER}/notes/b.txt", "note two"), "R3"),
+    ),
+    case(
+        "file added to another package's directory; no package has links",
+        Step(Write(f"{WORKER}/notes/b.txt", "note two", "old"), "R3"),
+        before=WITHOUT_LINKS,
     ),
     case(
         "module renamed",

@@ -46,7 +46,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation("vendored", "vendored crate edited"),
     Mutation("attribute", "file added to a directory that a macro reads; then an edit"),
     Mutation("everything", "environment that build.rs reads and does not declare"),
-    Mutation("mark", "file added to another package's directory that a macro reads"),
+    Mutation("mark", "file added to another package's directory; no package has links"),
     Mutation("links", "source directory is a link, which leads elsewhere"),
     Mutation("outlook", "file added to another package's directory that a macro reads"),
     Mutation("scripted", "build.rs reads Cargo.lock; a dependency is bumped"),
