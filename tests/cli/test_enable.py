@@ -144,7 +144,7 @@ def test_a_start_up_file_that_ends_early_fails_the_proof(ready: Bench) -> None:
     rc(ready, "bash", b"return\n")
     done = ready.invoke("enable-buildkit", "--yes")
     assert done.code == 28
-    assert "error[verify-failed]: A new interactive bash does not have the variables." in done.err
+    assert "error[verify-failed]: A new interactive bash does not set the BuildKit variables." in done.err
 
 
 def test_dry_run_shows_the_edit_and_writes_nothing(ready: Bench) -> None:

@@ -83,7 +83,7 @@ def test_a_port_in_use_names_who_holds_it_and_what_moves_it(checkout: Checkout) 
         other.listen()
         done = checkout.invoke("up", "--no-build")
     assert done.code == 24
-    assert f"Port {checkout.port}/tcp, which api publishes, is in use." in done.err
+    assert f"Port {checkout.port}/tcp of api is already in use." in done.err
     assert "pytest" in done.err or "python" in done.err
     assert "set API_PORT=" in done.err
 

@@ -123,7 +123,7 @@ def test_ports_count_by_protocol_and_only_for_what_is_started(stack: Stack) -> N
         assert done.code == 0, done.all
         refused = stack.invoke("up")
     assert refused.code == 24
-    assert f"Port {number}/tcp, which web publishes, is in use." in refused.err
+    assert f"Port {number}/tcp of web is already in use." in refused.err
 
 
 def test_containers_that_the_file_no_longer_has_stay_unless_asked(stack: Stack) -> None:

@@ -119,3 +119,16 @@ def test_a_mistyped_architecture_is_told_with_its_neighbour() -> None:
     with pytest.raises(Problem, match="arm46") as caught:
         platforms.named(["linux/arm46"])
     assert caught.value.hint == "--platform linux/arm64"
+
+
+def test_one_platform_is_checked_and_named_like_several() -> None:
+    assert [platforms.long_form(given) for given in ("", "arm64", "x86_64", "linux/arm64/v8")] == [
+        "",
+        "linux/arm64",
+        "linux/amd64",
+        "linux/arm64",
+    ]
+    for given in ("arm64,amd64", "linux/arm 64", "bogus", ","):
+        with pytest.raises(Problem) as raised:
+            platforms.long_form(given)
+        assert raised.value.code == "bad-argument"

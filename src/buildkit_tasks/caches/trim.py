@@ -1,4 +1,4 @@
-"""Bring the project's caches below a size; the order of what goes is `cache_sweep`'s."""
+"""Bring the project's caches below a size; `sweep` decides the order."""
 
 from __future__ import annotations
 

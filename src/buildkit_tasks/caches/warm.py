@@ -14,7 +14,7 @@ from buildkit_tasks.builds import building
 from buildkit_tasks.builds.solve import solve, stand_in
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.model import BuildPlan, BuildRequest
-from buildkit_tasks.dockerfiles.platforms import long_form
+from buildkit_tasks.dockerfiles.platforms import named
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project, discover
 
@@ -47,9 +47,9 @@ def warm(
     if builder:
         session.use_builder(builder)
     done = [
-        _warm(session, project, profile, long_form(place), builder, progress)
+        _warm(session, project, profile, place, builder, progress)
         for profile in (profiles or ("",))
-        for place in (platforms or ("",))
+        for place in (named(platforms) or ("",))
     ]
     if session.report.json_only:
         runs = [

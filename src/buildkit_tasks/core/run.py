@@ -114,7 +114,7 @@ def check(world: World, command: Command, *, timeout: float | None = None) -> Re
     if result.code != 0:
         raise Problem(
             "command-failed",
-            f"`{show(command)}` ended with exit code {result.code}.",
+            f"`{show(command)}` exited with code {result.code}.",
             details=(result.stderr or result.stdout).strip(),
         )
     return result

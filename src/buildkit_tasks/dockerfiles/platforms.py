@@ -191,5 +191,8 @@ def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes:
 
 
 def long_form(given: str) -> str:
-    """`arm64` or `linux/arm64` in the long form; empty stays empty."""
-    return given if not given or "/" in given else f"linux/{given}"
+    """One platform as `named` gives it; empty stays empty. Raises `Problem` bad-argument, also for a list."""
+    found = named((given,)) if given else ("",)
+    if len(found) > 1:
+        raise Problem("bad-argument", f"{given!r} is more than one platform.", hint=f"--platform {found[0]}")
+    return found[0]

@@ -22,9 +22,7 @@ def ports(facts: Facts) -> Verdict:
         use = facts.ports_taken[0]
         move = f"set {use.variable}=<a free port> in .env" if use.variable else "change `ports:` in the compose file"
         more = f" (and {len(facts.ports_taken) - 1} more)" if len(facts.ports_taken) > 1 else ""
-        return fail(
-            f"port {use.port}, which {use.service} publishes, is held by {use.holder}{more}", f"{move}, or stop it"
-        )
+        return fail(f"port {use.port} of {use.service} is in use by {use.holder}{more}", f"{move}, or stop it")
     if facts.compose_unseen:
         return unknown(facts.compose_unseen)
     if facts.ports_elsewhere:

@@ -255,7 +255,7 @@ def _problem(linted: Linted) -> Problem | None:
     return Problem(
         "lint-failed",
         f"{_counts(linted.failing)} in {files} Dockerfile{'' if files == 1 else 's'}.",
-        hint="do what each finding says, or write `# buildkit-tasks: ignore=CODE reason` above the instruction",
+        hint="fix each finding, or write `# buildkit-tasks: ignore=CODE reason` above the instruction",
     )
 
 

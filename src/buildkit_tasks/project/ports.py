@@ -30,7 +30,7 @@ def shared_network(engine_host: str, address: str) -> bool:
 
 
 def taken(host: str, port: int, protocol: str = "tcp") -> bool:
-    """True if nobody listens there; an address that is not ours counts as free."""
+    """True if the port is in use; an address that is not ours counts as free."""
     kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
         if kind == socket.SOCK_STREAM:  # as the engine's proxy does: a port in TIME_WAIT is free

@@ -32,7 +32,7 @@ def prove(session: Session, shell: str) -> None:
     else:
         raise Problem(
             "verify-failed",
-            f"A new interactive {shell} does not have the variables.",
+            f"A new interactive {shell} does not set the BuildKit variables.",
             causes=["something earlier in its start-up file ends or replaces the shell (exec, return, exit)"]
             + [f"{k} is {v!r}" for k, v in seen.items()],
             hint="move our line to the top of the file; it is marked `added by buildkit-tasks`",

@@ -95,7 +95,7 @@ def check_ports(session: Session, project: Project, files: Sequence[Path], start
         move = f"set {name}=<a free port> in {session.root / '.env'}" if name else "change `ports:` in the compose file"
         raise Problem(
             "port-in-use",
-            f"Port {port.published}/{port.protocol}, which {port.service} publishes, is in use.",
+            f"Port {port.published}/{port.protocol} of {port.service} is already in use.",
             causes=[f"{who} listens on {port.host}:{port.published}"],
             hint=f"{move}, or end {who}",
         )

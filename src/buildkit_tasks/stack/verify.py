@@ -55,7 +55,7 @@ def verify(session: Session, services: Sequence[str]) -> None:
     if wrong:
         raise Problem(
             "verify-failed",
-            f"Not of this tree: {', '.join(wrong)}.",
+            f"Built from other sources: {', '.join(wrong)}.",
             hint="invoke up    (builds what changed and starts it)",
         )
 
