@@ -7,6 +7,7 @@ import pytest
 from buildkit_tasks.images import bases as flow
 from buildkit_tasks.images import names as image_names
 from buildkit_tasks.images import offline as image_offline
+from buildkit_tasks.images import package_log
 
 
 @pytest.mark.parametrize(
@@ -160,4 +161,4 @@ def test_a_folder_of_one_recipe_does_not_make_the_others_look_old(monkeypatch: p
     ],
 )
 def test_what_mends_a_broken_build_depends_on_who_could_not_fetch(log: list[str], word: str) -> None:
-    assert word in image_offline.remedy(log)
+    assert word in package_log.remedy(log)

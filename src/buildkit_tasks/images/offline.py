@@ -27,6 +27,7 @@ from buildkit_tasks.engine import install as engine_install
 from . import names as image_names
 from .choice import local
 from .names import Recipe
+from .package_log import news, remedy
 
 SUITE = "bookworm"
 
@@ -41,7 +42,6 @@ _GO = ("GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOPROXY", "GOPRIVATE", "GOINSECURE"
 
 #: What is said while a solve runs, and when steps end that do something else than to install packages.
 PACKAGES = "packages for all images, in one go (one to two minutes)"
-_DONE = {"lists": "package lists fetched", "buildkit-compile": "buildkit: compiled"}
 
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
@@ -249,7 +249,7 @@ def _solve(session: Session, facts: Engine, place: Path, definition: Mapping[str
     def hear(chunk: bytes) -> None:
         for status in decoder.feed(chunk):
             progress.update(status)
-            for line in _news(progress, printed):
+            for line in news(progress, printed):
                 session.report.say(f"  {line} ({session.world.clock() - began:.0f} s)")
 
     bake = buildx.bake(place, definition, place / "metadata.json")
@@ -266,27 +266,6 @@ def _solve(session: Session, facts: Engine, place: Path, definition: Mapping[str
             details="\n".join(broken.log[-15:]) if broken else decoder.close()[-2000:],
             hint=remedy(broken.log if broken else ()),
         )
-
-
-def remedy(log: Sequence[str]) -> str:
-    """The hint for a build of base images that failed with these last lines. Pure."""
-    if any(line.startswith("go: ") for line in log) and not any(line.startswith("E: ") for line in log):
-        return "have a Go module proxy that answers, or name yours: export GOPROXY=https://…; then the same again"
-    return "check that apt works on this machine: apt-get update; then: invoke images.build"
-
-
-def _news(progress: Progress, printed: set[str]) -> Iterator[str]:
-    """Steps worth a line that ended since the last call: installed packages, and images as they are stored."""
-    for digest, vertex in progress.vertexes.items():
-        if vertex.completed is None or vertex.error or digest in printed:
-            continue
-        printed.add(digest)
-        stage = re.match(r"\[(?:\S+ )?(\S+) \d+/\d+\] RUN", vertex.name)
-        if stage and not vertex.cached:
-            yield _DONE.get(stage[1], f"{stage[1]}: packages installed")
-        elif vertex.name.endswith("exporting to image"):
-            # With a single target BuildKit does not say whose export it is.
-            yield f"{vertex.name.partition(']')[0].lstrip('[').split()[0] if ']' in vertex.name else 'image'}: stored"
 
 
 def details(session: Session, names: Sequence[str]) -> dict[str, dict[str, object]]:

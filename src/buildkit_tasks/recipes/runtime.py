@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
-from buildkit_tasks.survey import install, prebuilt, recipe
+from buildkit_tasks.survey import install, prebuilt, recipe, shipped
 from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
 from buildkit_tasks.survey.tree import Tree
@@ -43,8 +43,8 @@ class _Writer:
         self.tools = False
         self.workdir = "/"
         self.compiling = {s.name: s for s in taken.compiling}
-        self.renamed = recipe.renamed(taken, binaries)
-        self.installed = recipe.installed(taken)
+        self.renamed = shipped.renamed(taken, binaries)
+        self.installed = shipped.installed(taken)
         self.made = re.findall(
             r"(?:mkdir(?:\s+-p)?|WORKDIR)\s+(/[\w./-]+)",
             " ".join(f"{i.keyword} {i.rest}" for s in taken.final for i in s.items),
@@ -124,7 +124,7 @@ class _Writer:
     def _from_compiling(self, item: Instruction, copy: Copy, source: str) -> None:
         stage = self.compiling[copy.stage.lower()]
         where = self._in_context(stage, source)
-        known = self.renamed.get(posixpath.basename(source)) or recipe.program(source, self.binaries)
+        known = self.renamed.get(posixpath.basename(source)) or shipped.program(source, self.binaries)
         if not known and not where and posixpath.basename(source) in self.binaries:
             known = posixpath.basename(source)
         whole = posixpath.normpath(posixpath.join("/", source)) in self.installed

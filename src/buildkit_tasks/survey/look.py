@@ -12,10 +12,11 @@ from typing import Any
 
 from buildkit_tasks.dockerfiles import syntax
 
-from . import cargo, debian, prebuilt, propose, reach, recipe
+from . import cargo, debian, prebuilt, propose, reach, recipe, shipped
 from .cargo import CargoWorkspace
 from .finding import Finding, LeftAlone, Note, Program, Service, Workspace
 from .tree import Tree
+from .workspace_notes import notes_of
 
 #: A Dockerfile of ours says so in its first line.
 MARK = "# buildkit-tasks:"
@@ -58,7 +59,7 @@ def find(
     used = [w for w in spaces if any(s.workspace == w.directory for s in services)]
     workspaces = tuple(Workspace(w, reach.find(files, w), debian.needs(w.locked)) for w in used)
     for workspace in workspaces:
-        notes += _workspace_notes(files, workspace)
+        notes += notes_of(files, workspace)
     texts = {path: files.text(path) for path in (*ADDED_TO, *compose) if files.has(path)}
     named = not listed or any(re.search(r"(?m)^name\s*:", files.text(path)) for path in compose)
     # a folder called `deploy` is in many repositories: its name would be shared by their caches
@@ -206,10 +207,10 @@ def _programs(space: CargoWorkspace, taken: recipe.Recipe) -> tuple[Program, ...
     if taken.kind == prebuilt.KIND:
         return tuple(Program(name, place) for name, place in prebuilt.programs(taken, space.binaries).items())
     found: dict[str, Program] = {}
-    renamed = recipe.renamed(taken, space.binaries)
+    renamed = shipped.renamed(taken, space.binaries)
     for copy in recipe.copies(taken):
         for source in copy.sources:
-            name = renamed.get(posixpath.basename(source)) or recipe.program(source, space.binaries)
+            name = renamed.get(posixpath.basename(source)) or shipped.program(source, space.binaries)
             if name:
                 found.setdefault(name, Program(name, copy.destination))
     return tuple(found.values())
@@ -253,57 +254,6 @@ def _started(taken: recipe.Recipe, entry: Mapping[str, Any]) -> list[str]:
             if item.keyword in ("ENTRYPOINT", "CMD"):
                 words += recipe.json_words(item.rest) or syntax.words(item.rest)
     return [syntax.expand(str(w), taken.values) for w in words]
-
-
-def _workspace_notes(files: Tree, workspace: Workspace) -> list[Note]:
-    space, found = workspace.cargo, []
-    where = space.path("Cargo.toml")
-    if not space.has_lock:
-        found.append(
-            Note(
-                where,
-                "there is no Cargo.lock: builds are made with --locked. Run `cargo generate-lockfile`, commit it",
-                True,
-            )
-        )
-    if workspace.reach.database:
-        found.append(
-            Note(
-                where,
-                "sqlx wants a database and there is no .sqlx: run `cargo sqlx prepare --workspace`, commit .sqlx",
-                True,
-            )
-        )
-    ssh = sorted({p.name for p in space.locked if p.source.startswith("git+ssh")})
-    if ssh:
-        found.append(
-            Note(space.path("Cargo.lock"), f"fetched over ssh: {_few(ssh)}; the build is given your ssh agent")
-        )
-    git = sorted({p.name for p in space.locked if re.match(r"git\+https?:", p.source)})
-    if git:
-        found.append(
-            Note(
-                space.path("Cargo.lock"),
-                f"git dependencies: {_few(git)}; private ones need `cargo_config`",
-            )
-        )
-    outside = sorted(p.directory for p in (*space.packages, *space.extra) if p.directory.startswith(".."))
-    found += [
-        Note(where, f"the path dependency {d} is outside the repository and cannot be built", True) for d in outside
-    ]
-    for package in (*space.packages, *space.extra):
-        script = files.text(package.build_script) if package.build_script else ""
-        if re.search(r"Command::new\(\s*\"git\"", script):
-            found.append(
-                Note(package.build_script, "runs git, and finds no repository: .git is not in the build context")
-            )
-    return found
-
-
-def _few(names: Sequence[str]) -> str:
-    """The first of many names, and how many more there are."""
-    more = f" and {len(names) - 4} more" if len(names) > 5 else ""
-    return ", ".join(names[: 4 if more else 5]) + more
 
 
 def with_notes(finding: Finding, notes: Sequence[Note]) -> Finding:

@@ -1,0 +1,58 @@
+"""Which programs a Dockerfile puts into its image, and under which names. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Collection
+
+from buildkit_tasks.dockerfiles import syntax
+
+from .recipe import _OUTPUT, Recipe
+
+
+def program(source: str, binaries: Collection[str]) -> str:
+    """The workspace's program that a path inside a compile stage is; empty where it is something else."""
+    name = posixpath.basename(source.rstrip("/"))
+    built = _OUTPUT.search(source)
+    if built and built[1] in binaries:
+        return built[1]
+    return (
+        name
+        if name in binaries and re.search(r"(?:^|/)(?:target|bin|out|build|app|dist|artifacts?)(?:/|$)", source)
+        else ""
+    )
+
+
+def installed(taken: Recipe) -> frozenset[str]:
+    """Directories of compile stages that hold the programs: of `cargo install --root`, and of the target directory."""
+    found: set[str] = set()
+    for stage in taken.compiling:
+        workdir = "/"
+        for item in stage.items:
+            if item.keyword == "WORKDIR":
+                workdir = posixpath.join(workdir, syntax.expand(item.rest, taken.values))
+            text = syntax.expand(f"{item.rest}\n{item.body}", taken.values, keep=True)
+            if item.keyword != "RUN" or not re.search(r"\bcargo\b", text):
+                continue
+            found.update(
+                posixpath.normpath(posixpath.join(workdir, root, "bin"))
+                for root in re.findall(r"\binstall\b[^;&|]*--path[^;&|]*--root[= ]+(\S+)", text)
+                + re.findall(r"\binstall\b[^;&|]*--root[= ]+(\S+)[^;&|]*--path", text)
+            )
+            found.update(posixpath.normpath(posixpath.join(workdir, "target", kind)) for kind in ("release", "debug"))
+    return frozenset(found)
+
+
+def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
+    """New base name to program, for `cp target/release/api /app/server` in a compile stage."""
+    found: dict[str, str] = {}
+    for stage in taken.compiling:
+        for item in stage.items:
+            text = f"{item.rest}\n{item.body}"
+            for source, target in re.findall(r"\b(?:cp|mv|install|strip\s+-o)\s+(?:-\S+\s+)*(\S+)\s+(\S+)", text):
+                source = syntax.expand(source, taken.values)
+                name = posixpath.basename(source)
+                if name in binaries and ("target" in source or "release" in source) and not target.endswith(("/", ".")):
+                    found[posixpath.basename(syntax.expand(target, taken.values))] = name
+    return found

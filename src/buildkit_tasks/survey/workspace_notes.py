@@ -1,0 +1,61 @@
+"""What stands out in a workspace: no lock file, a toolchain, private sources, features; notes for the maintainer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from .finding import Note, Workspace
+from .tree import Tree
+
+
+def notes_of(files: Tree, workspace: Workspace) -> list[Note]:
+    """What a maintainer should know of the workspace before its first build, most important first."""
+    space, found = workspace.cargo, []
+    where = space.path("Cargo.toml")
+    if not space.has_lock:
+        found.append(
+            Note(
+                where,
+                "there is no Cargo.lock: builds are made with --locked. Run `cargo generate-lockfile`, commit it",
+                True,
+            )
+        )
+    if workspace.reach.database:
+        found.append(
+            Note(
+                where,
+                "sqlx wants a database and there is no .sqlx: run `cargo sqlx prepare --workspace`, commit .sqlx",
+                True,
+            )
+        )
+    ssh = sorted({p.name for p in space.locked if p.source.startswith("git+ssh")})
+    if ssh:
+        found.append(
+            Note(space.path("Cargo.lock"), f"fetched over ssh: {_few(ssh)}; the build is given your ssh agent")
+        )
+    git = sorted({p.name for p in space.locked if re.match(r"git\+https?:", p.source)})
+    if git:
+        found.append(
+            Note(
+                space.path("Cargo.lock"),
+                f"git dependencies: {_few(git)}; private ones need `cargo_config`",
+            )
+        )
+    outside = sorted(p.directory for p in (*space.packages, *space.extra) if p.directory.startswith(".."))
+    found += [
+        Note(where, f"the path dependency {d} is outside the repository and cannot be built", True) for d in outside
+    ]
+    for package in (*space.packages, *space.extra):
+        script = files.text(package.build_script) if package.build_script else ""
+        if re.search(r"Command::new\(\s*\"git\"", script):
+            found.append(
+                Note(package.build_script, "runs git, and finds no repository: .git is not in the build context")
+            )
+    return found
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first of many names, and how many more there are."""
+    more = f" and {len(names) - 4} more" if len(names) > 5 else ""
+    return ", ".join(names[: 4 if more else 5]) + more
