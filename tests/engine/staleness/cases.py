@@ -185,7 +185,7 @@ LOCK_READER = Several(
     )
 )
 
-_MARKING = "        parallel(self.touch.len(), "
+_MARKING = "        if !self.forget.is_empty() {"
 DYING = SCRIPT.replace(_MARKING, f"        exit(9);\n{_MARKING}")
 assert DYING != SCRIPT
 
