@@ -91,3 +91,14 @@ def test_a_held_lock_is_reported_and_waited_for_only_so_long(tmp_path: Path, pla
     began = time.monotonic()
     with files.locked(tmp_path / place, patience=30.0):  # the kernel released it
         assert time.monotonic() - began < 20
+
+
+def test_a_wait_without_a_limit_is_reported_once_and_ends_with_the_other_process(tmp_path: Path) -> None:
+    said: list[str] = []
+    argv = [sys.executable, "-c", HOLD, str(tmp_path / "lock"), str(files.REPORT_AFTER + 1)]
+    with process.start(argv, tmp_path) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with files.locked(tmp_path / "lock", lambda: said.append("waiting")):
+            assert said == ["waiting"]
+            other.wait(10)

@@ -118,5 +118,5 @@ def _written(session: Session, service: Service, text: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, content in ((service.dockerfile.name, data), (own.name, ignored)):
         if not (folder / name).is_file() or (folder / name).read_bytes() != content:
-            files.replace(folder / name, content)
+            files.replace(folder / name, content, durable=False)
     return folder / service.dockerfile.name

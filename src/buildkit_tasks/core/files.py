@@ -32,7 +32,8 @@ def replace(
 ) -> None:
     """Write a file in one step: other programs see the old content or the new one, also after a power cut.
 
-    Not `durable`: after a power cut it may be empty. Waiting for a disk that is busy with images takes seconds.
+    Not `durable`, for state that can be made again: after a power cut it may be empty. Waiting for a disk that is busy
+    with images takes seconds.
 
     A link stays a link. A file that exists keeps its mode, owner and extended attributes, unless `mode` is given; a new
     one gets `mode`, or what the umask leaves of 0666. `last_check` runs just before the replacement; if it raises,
@@ -80,10 +81,12 @@ def locked(path: Path, waiting: Callable[[], None] | None = None, *, patience: f
 
 
 def _wait(handle: int, waiting: Callable[[], None] | None, patience: float | None) -> None:
-    began, said = time.monotonic(), False
+    began = time.monotonic()
     while True:
+        # flock has no time limit of its own: only a wait that is limited, or still to be reported, tries again
+        once = fcntl.LOCK_NB if waiting or patience is not None else 0
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # flock has no time limit of its own
+            fcntl.flock(handle, fcntl.LOCK_EX | once)
             return
         except BlockingIOError:
             waited = time.monotonic() - began
@@ -91,9 +94,9 @@ def _wait(handle: int, waiting: Callable[[], None] | None, patience: float | Non
             return
         if patience is not None and waited > patience:
             raise TimeoutError(f"locked by another process for {patience:.0f} s")
-        if waiting and not said and waited > REPORT_AFTER:
-            said = True
+        if waiting and waited > REPORT_AFTER:
             waiting()
+            waiting = None
         time.sleep(TRY_EVERY)
 
 

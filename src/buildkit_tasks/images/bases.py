@@ -180,7 +180,7 @@ def override(session: Session, engine: Engine, space: Workspace) -> Path | None:
         return None
     text = f"# Made by buildkit-tasks; changes are lost.\n{compose_cli.for_compose(content)}\n"
     if not path.exists() or path.read_text("utf-8") != text:
-        files.replace(path, text)
+        files.replace(path, text, durable=False)
     return path
 
 

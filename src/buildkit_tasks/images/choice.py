@@ -162,4 +162,4 @@ def remember(
     refs, have = ({}, []) if forget else load(session, engine)
     refs.update({ref: [d.use, d.source] for ref, d in (decisions or {}).items()})
     content = {"key": _key(session, engine), "refs": refs, "built": sorted({*have, *built})}
-    files.replace(session.state / "images.json", json.dumps(content, indent=1) + "\n")
+    files.replace(session.state / "images.json", json.dumps(content, indent=1) + "\n", durable=False)

@@ -111,7 +111,7 @@ def _remembered(session: Session, root: Path) -> dict[str, list[str]]:
         + [f"{space.scope}-target-{p.rpartition('/')[2]}" for p in _FIXED["platform"]],
         "profiles": sorted(_profiles(sources)),
     }
-    files.replace(memory, json.dumps({"stamp": stamp, "values": found}))
+    files.replace(memory, json.dumps({"stamp": stamp, "values": found}), durable=False)
     return found
 
 
