@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import buildx, run
@@ -24,12 +23,6 @@ ASKED = 5
 _HUNG_UP = re.compile(r"broken pipe|connection reset|\bEOF\b")
 
 
-def _place(session: Session) -> Path:
-    """Where buildx keeps its builders."""
-    home = Path(session.world.env.get("DOCKER_CONFIG") or session.world.home / ".docker")
-    return Path(session.world.env.get("BUILDX_CONFIG") or home / "buildx")
-
-
 def named(session: Session) -> str:
     """The builder that the setting, BUILDX_BUILDER or `docker buildx use` names; empty for the engine's own."""
     _ = session.settings  # puts the builder from the settings into the environment
@@ -37,7 +30,7 @@ def named(session: Session) -> str:
         return "" if given == session.world.env.get("DOCKER_CONTEXT", "default") else given
     try:
         # read from the file: asking docker would cost every build 0.1 s, usually for nothing
-        return str(json.loads((_place(session) / "current").read_text("utf-8")).get("Name", "") or "")
+        return str(json.loads((session.world.buildx_config / "current").read_text("utf-8")).get("Name", "") or "")
     except (OSError, ValueError, AttributeError):
         return ""
 
@@ -112,7 +105,7 @@ def _hung(session: Session, name: str) -> Builder:
     buildx reports nothing until its own timeout; its file lists the nodes.
     """
     try:
-        kept = json.loads((_place(session) / "instances" / name).read_text("utf-8"))
+        kept = json.loads((session.world.buildx_config / "instances" / name).read_text("utf-8"))
         nodes = [(str(item["Name"]), str(item["Endpoint"])) for item in kept["Nodes"]]
         driver = str(kept["Driver"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -132,7 +125,7 @@ def _hung(session: Session, name: str) -> Builder:
 
 def there(session: Session, name: str) -> bool:
     """Whether buildx knows a builder; does not ask its nodes."""
-    return (_place(session) / "instances" / name).is_file()
+    return (session.world.buildx_config / "instances" / name).is_file()
 
 
 def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -186,7 +179,7 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
         # it is up, but hung up before buildx read its reason
         from . import handshake as builder_handshake
 
-        if own := builder_handshake.reason(_place(session) / "instances" / name, node.name, PATIENCE):
+        if own := builder_handshake.reason(session.world.buildx_config / "instances" / name, node.name, PATIENCE):
             said = own
             break
     why = (re.findall(r'desc = "?(.*?)"?$', said, re.MULTILINE) or said.splitlines()[-1:] or [""])[-1]

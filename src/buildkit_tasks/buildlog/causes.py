@@ -112,14 +112,6 @@ def _program(match: re.Match[str], line: str) -> Lack:
     return Lack(f"The program {name} is not in the toolchain image.", line, _install(PROGRAMS.get(name, name)))
 
 
-def _clang(_match: re.Match[str], line: str) -> Lack:
-    return Lack("libclang is not in the toolchain image.", line, _install("clang libclang-dev"))
-
-
-def _openssl(_match: re.Match[str], line: str) -> Lack:
-    return Lack("OpenSSL's headers are not in the toolchain image.", line, _install("libssl-dev pkg-config"))
-
-
 def _file(match: re.Match[str], line: str) -> Lack:
     path = re.sub(r"^/build/[^/]+/src/|^/context/", "", match[1])
     while re.search(r"[^/]+/\.\./", path):
@@ -128,57 +120,51 @@ def _file(match: re.Match[str], line: str) -> Lack:
     return Lack(f"The file {path} is not in the build context.", line, hint)
 
 
-def _stale_lock(_match: re.Match[str], line: str) -> Lack:
-    hint = "cargo update --workspace    (writes Cargo.lock; commit it), build again"
-    return Lack("Cargo.lock does not match the manifests.", line, hint)
+def _says(message: str, hint: str) -> Callable[[re.Match[str], str], Lack]:
+    """A rule that only fills the pattern's groups into its sentences, as {0}."""
+    return lambda match, line: Lack(message.format(*match.groups()), line, hint.format(*match.groups()))
 
 
-def _no_lock(_match: re.Match[str], line: str) -> Lack:
-    return Lack("There is no Cargo.lock.", line, "cargo generate-lockfile, commit Cargo.lock, build again")
-
-
-def _no_program(match: re.Match[str], line: str) -> Lack:
-    hint = "set the build argument BIN of the service in the compose file to a program of the workspace"
-    return Lack(f"The workspace has no program {match[1]}.", line, hint)
-
-
-def _database(_match: re.Match[str], line: str) -> Lack:
-    hint = "cargo sqlx prepare --workspace, commit .sqlx, add `ENV SQLX_OFFLINE=true` to the compile stage, build again"
-    return Lack("A macro of sqlx wants a database.", line, hint)
-
-
-def _git(match: re.Match[str], line: str) -> Lack:
-    hint = (
-        "over https, put a token into a cargo config and name it with the setting cargo_config; over ssh, add "
-        "`--mount=type=ssh` to the compile step and `ssh: [default]` to the service's build"
-    )
-    return Lack(f"The repository {match[1]} does not let the build in.", line, hint)
-
-
-def _old_compiler(match: re.Match[str], line: str) -> Lack:
-    hint = "set `ARG RUST_IMAGE=` at the top of the Dockerfile to a newer image, build again"
-    return Lack(f"The toolchain image is too old: {match[1]}.", line, hint)
-
-
-def _nightly(_match: re.Match[str], line: str) -> Lack:
-    hint = "set `ARG RUST_IMAGE=rustlang/rust:nightly` at the top of the Dockerfile, or name a stable toolchain"
-    return Lack("The code wants a nightly compiler, and the toolchain image has a stable one.", line, hint)
-
-
-def _target(match: re.Match[str], line: str) -> Lack:
-    hint = f"add `RUN rustup target add {match[1]}` to the toolchain stage of the Dockerfile, build again"
-    return Lack(f"The toolchain image has no standard library for {match[1]}.", line, hint)
-
-
-def _network(match: re.Match[str], line: str) -> Lack:
-    hint = "name a mirror of crates.io in a cargo config and hand it over with the setting cargo_config"
-    return Lack(f"{match[1]} does not answer.", line, hint)
-
-
-def _certificate(_match: re.Match[str], line: str) -> Lack:
-    hint = "set ca_bundle to your company's certificates (a PEM file); builds get it as a secret"
-    return Lack("A server's certificate is not trusted.", line, hint)
-
+_clang = _says("libclang is not in the toolchain image.", _install("clang libclang-dev"))
+_openssl = _says("OpenSSL's headers are not in the toolchain image.", _install("libssl-dev pkg-config"))
+_stale_lock = _says(
+    "Cargo.lock does not match the manifests.",
+    "cargo update --workspace    (writes Cargo.lock; commit it), build again",
+)
+_no_lock = _says("There is no Cargo.lock.", "cargo generate-lockfile, commit Cargo.lock, build again")
+_no_program = _says(
+    "The workspace has no program {0}.",
+    "set the build argument BIN of the service in the compose file to a program of the workspace",
+)
+_database = _says(
+    "A macro of sqlx wants a database.",
+    "cargo sqlx prepare --workspace, commit .sqlx, add `ENV SQLX_OFFLINE=true` to the compile stage, build again",
+)
+_git = _says(
+    "The repository {0} does not let the build in.",
+    "over https, put a token into a cargo config and name it with the setting cargo_config; over ssh, add "
+    "`--mount=type=ssh` to the compile step and `ssh: [default]` to the service's build",
+)
+_old_compiler = _says(
+    "The toolchain image is too old: {0}.",
+    "set `ARG RUST_IMAGE=` at the top of the Dockerfile to a newer image, build again",
+)
+_nightly = _says(
+    "The code wants a nightly compiler, and the toolchain image has a stable one.",
+    "set `ARG RUST_IMAGE=rustlang/rust:nightly` at the top of the Dockerfile, or name a stable toolchain",
+)
+_target = _says(
+    "The toolchain image has no standard library for {0}.",
+    "add `RUN rustup target add {0}` to the toolchain stage of the Dockerfile, build again",
+)
+_network = _says(
+    "{0} does not answer.",
+    "name a mirror of crates.io in a cargo config and hand it over with the setting cargo_config",
+)
+_certificate = _says(
+    "A server's certificate is not trusted.",
+    "set ca_bundle to your company's certificates (a PEM file); builds get it as a secret",
+)
 
 #: Words of cargo, rustc, linkers and build scripts, the most telling first.
 RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], Lack]], ...] = tuple(

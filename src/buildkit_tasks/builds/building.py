@@ -161,15 +161,7 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
     targets = tuple(
         _target_result(s, definition[s.key], digests.get(s.key, {}), old.get(s.image, "")) for s in decided.services
     )
-    return BuildOutcome(
-        seconds=session.world.clock() - began,
-        incremental=decided.incremental,
-        compiled=tuple(dict.fromkeys(progress.compiled)),
-        fresh=progress.fresh,
-        targets=targets,
-        steps=progress.steps(),
-        marked=tuple(progress.marked),
-    )
+    return progress.outcome(session.world.clock() - began, targets, incremental=decided.incremental)
 
 
 def _sources(

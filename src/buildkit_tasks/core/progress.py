@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .model import Step
+from .model import BuildOutcome, Step, TargetResult
 
 _COMPILING = re.compile(r"^\s+Compiling (\S+) v\S+")
 # `[stage 2/5] RUN …`, prefixed with the bake target if there are several
@@ -150,6 +150,18 @@ class Progress:
         """The same build runs again: what failed before does not count."""
         for vertex in self.vertexes.values():
             vertex.error = ""
+
+    def outcome(self, seconds: float, targets: tuple[TargetResult, ...], *, incremental: bool) -> BuildOutcome:
+        """What the finished build did, with the images that it made."""
+        return BuildOutcome(
+            seconds=seconds,
+            incremental=incremental,
+            compiled=tuple(dict.fromkeys(self.compiled)),
+            fresh=self.fresh,
+            targets=targets,
+            steps=self.steps(),
+            marked=tuple(self.marked),
+        )
 
     def steps(self) -> tuple[Step, ...]:
         """The steps of the Dockerfiles in the order seen; BuildKit's internal ones left out."""

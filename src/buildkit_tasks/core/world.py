@@ -55,6 +55,16 @@ class World:
         return self.tty and not self.ci and sys.stdin is not None and sys.stdin.isatty()
 
     @property
+    def docker_config(self) -> Path:
+        """Where the docker command keeps its configuration."""
+        return Path(self.env.get("DOCKER_CONFIG") or self.home / ".docker")
+
+    @property
+    def buildx_config(self) -> Path:
+        """Where buildx keeps its builders and their default configuration."""
+        return Path(self.env.get("BUILDX_CONFIG") or self.docker_config / "buildx")
+
+    @property
     def state_home(self) -> Path:
         """Where per-user state lives (XDG base directories)."""
         given = self.env.get("XDG_STATE_HOME", "")

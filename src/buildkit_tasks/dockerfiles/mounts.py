@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .syntax import Instruction, _defaults, _flags, expand, instructions
+from .syntax import Instruction, _flags, defaults, expand, instructions
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def run_mounts(item: Instruction) -> tuple[Mount, ...]:
 
 def cache_ids(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
     """Ids of the cache mounts, ARGs filled in; a mount without id is known to BuildKit by its target."""
-    values = {**_defaults(text), **args}
+    values = {**defaults(text), **args}
     found: dict[str, None] = {}
     for mount in mounts(text):
         if mount.type == "cache":

@@ -146,7 +146,7 @@ def arguments(text: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def _defaults(text: str) -> dict[str, str]:
+def defaults(text: str) -> dict[str, str]:
     """Values of ARGs with a default, the first of a name (the global one where there is one)."""
     found: dict[str, str] = {}
     for item in instructions(text):

@@ -36,7 +36,7 @@ def client(session: Session) -> dict[str, Any]:
     """The docker commands on PATH, podman, compose v1, the client's configuration."""
     path = session.world.env.get("PATH", "")
     clis = _all_on(path, "docker")
-    config = Path(session.world.env.get("DOCKER_CONFIG") or session.world.home / ".docker") / "config.json"
+    config = session.world.docker_config / "config.json"
     v1 = ""
     if standalone := shutil.which("docker-compose", path=path):
         asked = run.capture(session.world, Command((standalone, "version", "--short"), Path("/")), timeout=PATIENCE)

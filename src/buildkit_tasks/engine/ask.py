@@ -1,6 +1,6 @@
 """Questions to the engine over its own socket, where starting `docker` would take most of the time.
 
-Only for the proof that nothing changed (docs/adr/0016); everything else asks the docker command, which honours every
+Only for the proof that nothing changed (docs/adr/0018); everything else asks the docker command, which honours every
 kind of context. https://docs.docker.com/reference/api/engine/
 """
 
@@ -37,18 +37,13 @@ class Answer:
     images: dict[str, str]
 
 
-def config_directory(world: World) -> Path:
-    """Where the docker command keeps its configuration."""
-    return Path(world.env.get("DOCKER_CONFIG") or world.home / ".docker")
-
-
 def context(world: World) -> str:
     """The name of docker's context in force, empty where DOCKER_HOST counts. Raises `OSError`, `ValueError`."""
     if world.env.get("DOCKER_HOST"):
         return ""
     if given := world.env.get("DOCKER_CONTEXT"):
         return given
-    file = config_directory(world) / "config.json"
+    file = world.docker_config / "config.json"
     content = json.loads(file.read_bytes()) if file.is_file() else {}
     if not isinstance(content, dict):
         raise ValueError(f"{file} is not an object")
@@ -58,7 +53,7 @@ def context(world: World) -> str:
 def context_file(world: World, name: str) -> Path:
     """Where docker keeps a context."""
     folder = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
-    return config_directory(world) / "contexts" / "meta" / folder / "meta.json"
+    return world.docker_config / "contexts" / "meta" / folder / "meta.json"
 
 
 def address(world: World) -> Path | None:

@@ -104,15 +104,7 @@ def execute(
         )
         for s in decided.services
     )
-    return BuildOutcome(
-        seconds=session.world.clock() - began,
-        incremental=decided.incremental,
-        compiled=tuple(dict.fromkeys(progress.compiled)),
-        fresh=progress.fresh,
-        targets=results,
-        steps=progress.steps(),
-        marked=tuple(progress.marked),
-    )
+    return progress.outcome(session.world.clock() - began, results, incremental=decided.incremental)
 
 
 def _check_keys(decided: BuildPlan, targets: Mapping[str, Any], chosen: Tier) -> None:

@@ -82,7 +82,7 @@ def portable(text: str, args: Mapping[str, str], images: Mapping[str, str]) -> s
 
     Old clients have no named contexts, and old frontends expand variables in few mount options.
     """
-    values = {**_defaults(text), **args}
+    values = {**syntax.defaults(text), **args}
     use = {lookup_name(name): image for name, image in images.items()}
     stages = {stage.name for stage in dockerfile_stages.stages(text, args)}
     escape = re.search(r"\A\ufeff?(?:[ \t]*#[^\n]*\n)*?[ \t]*#\s*escape\s*=\s*`", text, re.IGNORECASE)
@@ -123,17 +123,6 @@ def _written(item: Instruction, rest: str) -> str:
     return f"{item.keyword} {rest}"
 
 
-def _defaults(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for item in syntax.instructions(text):
-        if item.keyword == "ARG":
-            for word in item.rest.split():
-                name, equals, value = word.partition("=")
-                if equals:
-                    found.setdefault(name, value.strip("\"'"))
-    return found
-
-
 @dataclass(frozen=True)
 class LegacyBuild:
     """What the generated compile stage needs to know.
@@ -158,7 +147,7 @@ def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build:
     The step with the cache mounts is replaced, our script's other step is left out, everything else stays. Raises
     `Problem` build-failed for what only BuildKit can do.
     """
-    values = {**_defaults(text), **args}
+    values = {**syntax.defaults(text), **args}
     out: list[str] = ["# Made by buildkit-tasks for a builder without BuildKit; changes are lost."]
     replaced = False
     for item in syntax.instructions(text):

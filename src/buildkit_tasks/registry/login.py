@@ -77,9 +77,8 @@ def credentials(world: World, host: str) -> Credentials | None:
 
     None without any. Raises `Denied` if a helper fails: a logged-in user does not want to be anonymous.
     """
-    folder = Path(world.env.get("DOCKER_CONFIG") or world.home / ".docker")
     try:
-        config = reader.document((folder / "config.json").read_bytes(), "docker's config.json")
+        config = reader.document((world.docker_config / "config.json").read_bytes(), "docker's config.json")
         helpers = reader.mapping(config.get("credHelpers") or {}, "credHelpers")
         auths = reader.mapping(config.get("auths") or {}, "auths")
     except (OSError, Malformed):
@@ -90,7 +89,7 @@ def credentials(world: World, host: str) -> Credentials | None:
         *([(_asked(host), config["credsStore"])] if config.get("credsStore") else []),
     ]:
         if name in names:
-            return _helped(world, folder, helper, name)
+            return _helped(world, world.docker_config, helper, name)
     for name, entry in auths.items():
         if _host(name) in names and isinstance(entry, dict):
             return _stored(entry)

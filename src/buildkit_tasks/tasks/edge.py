@@ -71,7 +71,7 @@ def _guarded(work: Callable[[], None], report: Report) -> int:
     except Exit as done:
         return done.code or 0
     except BrokenPipeError:  # `invoke settings | head -1`: the reader has what it wanted
-        _silence(sys.stdout)
+        silence(sys.stdout)
         return 141
     except KeyboardInterrupt as interrupt:
         return _reported(outside.interrupted(interrupt), report)
@@ -88,7 +88,7 @@ def _guarded(work: Callable[[], None], report: Report) -> int:
 def _reported(problem: Problem, report: Report) -> int:
     report.problem(problem)
     if problem.code == "output-failed":
-        _silence(sys.stdout)
+        silence(sys.stdout)
     return problem.exit_code
 
 
@@ -103,7 +103,7 @@ def _bug() -> int:
     return 70
 
 
-def _silence(stream: TextIO | None) -> None:
+def silence(stream: TextIO | None) -> None:
     """Nothing more is written to a stream that nobody reads: Python would try once more when it ends, and complain."""
     if stream is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

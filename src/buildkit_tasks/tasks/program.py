@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.metadata import version
 
@@ -10,7 +9,7 @@ from invoke.program import Program
 
 from buildkit_tasks.core.errors import Problem
 
-from . import namespace, typed
+from . import edge, namespace, typed
 
 NAME = "buildkit-tasks"
 
@@ -26,5 +25,5 @@ def main() -> None:
     try:
         program.run([NAME, *words])
     except BrokenPipeError:  # `buildkit-tasks --list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        edge.silence(sys.stdout)
         sys.exit(141)

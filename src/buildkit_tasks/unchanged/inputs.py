@@ -102,13 +102,9 @@ def digest(environment: Mapping[str, str], harmless: Collection[str], salt: str)
 
 def contents(session: Session) -> str:
     """Small files that are written anew without a change: the builder in force, and which base images were chosen."""
-    home = _buildx(session.world)
+    home = session.world.buildx_config
     files = (home / "current", home / "defaults", session.state / "images.json")
     return "-".join(content(file) or "none" for file in files)
-
-
-def _buildx(world: World) -> Path:
-    return Path(world.env.get("BUILDX_CONFIG") or ask.config_directory(world) / "buildx")
 
 
 def compose_candidates(session: Session, named: Iterable[Path]) -> Iterator[Path]:
@@ -127,7 +123,7 @@ def harmless(texts: Iterable[bytes]) -> tuple[str, ...]:
 
 def machine_places(world: World) -> Iterator[Path]:
     """Where the docker command, its plugins and its configuration are, or would be found first."""
-    config = ask.config_directory(world)
+    config = world.docker_config
     yield config / "config.json"
     name = ask.context(world)
     if name not in ("", "default"):

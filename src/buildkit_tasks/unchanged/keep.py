@@ -146,7 +146,7 @@ class Watch:
         yield Path("/etc/ssl/certs/ca-certificates.crt")
         given = (session.world.env.get("SSL_CERT_FILE", ""), build.ca_bundle, build.cargo_config)
         yield from (session.root / name for name in given if name)
-        config = ask.config_directory(session.world) / "config.json"
+        config = session.world.docker_config / "config.json"
         if config.is_file() and b"cliPluginsExtraDirs" in config.read_bytes():
             raise Unknown("docker's plugins are in more directories")
         yield from inputs.machine_places(session.world)
