@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,14 @@ def test_the_reference_is_up_to_date() -> None:
     assert (REFERENCE / "settings.md").read_text() == settings_reference.markdown(), "run nox -s reference"
     assert (REFERENCE / "settings.schema.json").read_text() == settings_reference.schema(), "run nox -s reference"
     assert json.loads(settings_reference.schema())["properties"]["packs"]["properties"]["pull"]["enum"]
+
+
+def test_no_message_names_a_setting_by_its_old_name() -> None:
+    old = {item.doc.was for item in known() if item.doc.was} - {item.dotted for item in known()}
+    named = re.compile(rf"\bsettings? `?(?:{'|'.join(sorted(old))})\b(?!\.)")
+    found = [
+        f"{file.name}: {match[0]}"
+        for file in sorted(Path(settings_reference.__file__).parents[1].rglob("*.py"))
+        for match in named.finditer(file.read_text("utf-8"))
+    ]
+    assert not found

@@ -95,7 +95,7 @@ def look(session: Session, name: str) -> Builder:
         "builder-missing",
         f"The builder {name!r} does not exist.",
         causes=[line for line in result.stderr.strip().splitlines()[-1:] if line],
-        hint="invoke builder    (lists the builders; builder.create creates one; or unset the setting `builder`)",
+        hint="invoke builder    (lists the builders; builder.create creates one; or unset the setting builders.name)",
     )
 
 

@@ -142,7 +142,7 @@ _database = _says(
 )
 _git = _says(
     "The repository {0} does not let the build in.",
-    "over https, put a token into a cargo config and name it with the setting cargo_config; over ssh, add "
+    "over https, put a token into a cargo config and name it with the setting build.cargo_config; over ssh, add "
     "`--mount=type=ssh` to the compile step and `ssh: [default]` to the service's build",
 )
 _old_compiler = _says(
@@ -159,11 +159,11 @@ _target = _says(
 )
 _network = _says(
     "{0} does not answer.",
-    "name a mirror of crates.io in a cargo config and hand it over with the setting cargo_config",
+    "name a mirror of crates.io in a cargo config and hand it over with the setting build.cargo_config",
 )
 _certificate = _says(
     "A server's certificate is not trusted.",
-    "set ca_bundle to your company's certificates (a PEM file); builds get it as a secret",
+    "set build.ca_bundle to your company's certificates (a PEM file); builds get it as a secret",
 )
 
 #: Words of cargo, rustc, linkers and build scripts, the most telling first.

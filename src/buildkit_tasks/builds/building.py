@@ -142,9 +142,7 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
         before_ids = image_choice.ids(session, [s.image for s in decided.services])
         return fallback.execute(session, decided, chosen, before_ids, how)
     if session.world.env.get("DOCKER_BUILDKIT", "").lower() in ("0", "false"):
-        session.report.say(
-            "DOCKER_BUILDKIT=0 is set here and overridden: builder = legacy is the setting that means it"
-        )
+        session.report.say("DOCKER_BUILDKIT=0 is set here and overridden: the setting builders.name = legacy means it")
     for platform, route in decided.routes.items():
         session.report.say(f"  {platform}  {route}")
     names = (n for s in decided.services for n in compose_target.secret_variables(s, decided.workspace))

@@ -121,7 +121,7 @@ def builder(facts: Facts) -> Verdict:
     found = facts.builder
     if found and found.wanted and found.driver in ("", "remote") and found.status != "running":
         return fail(
-            f"the setting `builder` names {found.name}, which is {found.status}",
+            f"the setting builders.name names {found.name}, which is {found.status}",
             f"invoke builder    (lists them; invoke builder.create {found.name} …)",
         )
     if not found or not found.driver or facts.silent or facts.podman_engine:

@@ -51,7 +51,7 @@ class Tier:
 
 
 def choose(engine: Engine, client: Version, builder: str, *, podman: bool = False) -> Tier:
-    """The best tier for an engine, a docker command (its version, () = unknown) and the setting `builder`.
+    """The best tier for an engine, a docker command (its version, () = unknown) and the setting builders.name.
 
     An inherited DOCKER_BUILDKIT=0 has no effect: our commands set it.
     """
@@ -59,7 +59,7 @@ def choose(engine: Engine, client: Version, builder: str, *, podman: bool = Fals
     if podman:
         return Tier("legacy", f"the engine is podman {dotted(engine.version)}", faster)
     if builder == "legacy":
-        return Tier("legacy", "the setting builder = legacy", "Faster: builder = auto")
+        return Tier("legacy", "the setting builders.name = legacy", "Faster: builders.name = auto")
     if engine.version < BUILDKIT_SINCE:
         return Tier("legacy", f"Docker Engine {dotted(engine.version)} has no BuildKit", faster)
     if not engine.buildx and client >= PLUGIN_SINCE:
