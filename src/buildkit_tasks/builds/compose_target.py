@@ -18,8 +18,8 @@ from buildkit_tasks.core.model import Service, Workspace
 KEYS: Mapping[str, str] = {
     "additional_contexts": "contexts; service:NAME becomes that service's target",
     "args": "args, with ours added",
-    "cache_from": "cache-from, with the setting layer_cache_from added",
-    "cache_to": "cache-to, with the setting layer_cache_to added",
+    "cache_from": "cache-from, with the setting caches.layers_from added",
+    "cache_to": "cache-to, with the setting caches.layers_to added",
     "context": "context, read through a link of our own; a URL as it is",
     "dockerfile": "dockerfile",
     "dockerfile_inline": "dockerfile-inline",

@@ -200,7 +200,7 @@ def _routes(
 def _check_static(
     settings: Settings, service: Service, file: Dockerfile, engine: Engine, request: BuildRequest
 ) -> None:
-    """Where the setting `static` would have no effect, or a wrong one, it is refused."""
+    """Where the setting `build.static` would have no effect, or a wrong one, it is refused."""
     why = ""
     if not settings.build.static:
         return
@@ -221,7 +221,7 @@ def _incremental(settings: Settings, request: BuildRequest, around: Surroundings
     if request.incremental is not None:
         return request.incremental, "asked for on the command line"
     if settings.build.incremental != "auto":
-        return settings.build.incremental == "on", f"setting incremental = {settings.build.incremental}"
+        return settings.build.incremental == "on", f"setting build.incremental = {settings.build.incremental}"
     if request.platforms or request.push or request.oci:
         return False, "an image for other machines"
     if around.ci:

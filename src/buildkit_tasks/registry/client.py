@@ -143,7 +143,7 @@ class Client:
         host, causes = self.ref.host, [printable(error)]
         if isinstance(error, Denied):
             return Problem("registry-denied", f"{host} denies access.", causes=causes, hint=f"docker login {host}")
-        look = f"curl -sS https://{self.ref.api_host}/v2/   (name, network, proxy, certificate: the setting ca_bundle)"
+        look = f"curl -sS https://{self.ref.api_host}/v2/   (name, network, proxy, certificate: build.ca_bundle)"
         if isinstance(error, Malformed):
             return Problem("registry-malformed", f"{host} sent an invalid answer.", causes=causes, hint=look)
         return Problem("registry-unreachable", f"The registry {host} does not answer.", causes=causes, hint=look)
