@@ -762,13 +762,13 @@ impl Look {
 struct Entry {
     name: Name,
     context: Option<Look>,
-    source: Option<Look>,
+    copied: Option<Look>,
     recorded: Option<Look>,
 }
 
 impl Entry {
     fn differs(&self) -> bool {
-        self.context != self.source || self.source != self.recorded
+        self.context != self.copied || self.copied != self.recorded
     }
 }
 
@@ -856,7 +856,7 @@ fn time_of(found: &fs::Metadata) -> Time {
 /// Reads two trees, contents and all.
 fn compare(
     context: &Path,
-    source: &Path,
+    copy: &Path,
     here: Vec<(Name, Kind)>,
     there: Vec<(Name, Kind)>,
     record: &Record,
@@ -875,18 +875,18 @@ fn compare(
         let other = if order.is_ge() { there.next() } else { None };
         let kinds = [&one, &other].map(|found| unread(found.as_ref().map(|(_, kind)| *kind)));
         if let Some((name, _)) = one.or(other) {
-            entries.push(Mutex::new(Entry { name, context: kinds[0], source: kinds[1], recorded: None }));
+            entries.push(Mutex::new(Entry { name, context: kinds[0], copied: kinds[1], recorded: None }));
         }
     }
-    parallel(entries.len(), &|at, scratch| lock(&entries[at]).read(context, source, record, scratch))?;
+    parallel(entries.len(), &|at, scratch| lock(&entries[at]).read(context, copy, record, scratch))?;
     Ok(Tree(entries.into_iter().map(|entry| entry.into_inner().unwrap_or_else(|broken| broken.into_inner())).collect()))
 }
 
 impl Entry {
-    fn read(&mut self, context: &Path, source: &Path, record: &Record, scratch: &mut Scratch) -> Outcome<()> {
+    fn read(&mut self, context: &Path, copy: &Path, record: &Record, scratch: &mut Scratch) -> Outcome<()> {
         let kind = |look: Option<Look>| look.map(|look| look.kind);
-        let (here, there) = (self.name.below(context), self.name.below(source));
-        match (kind(self.context), kind(self.source)) {
+        let (here, there) = (self.name.below(context), self.name.below(copy));
+        match (kind(self.context), kind(self.copied)) {
             (Some(Kind::Other), _) => {
                 return Err(failure(&format!(
                     "{} in the build context is neither a file nor a link nor a directory",
@@ -896,11 +896,11 @@ impl Entry {
             (Some(Kind::File), Some(Kind::File)) => {
                 let (one, other) = read_both(&here, &there, scratch)?;
                 self.context = Some(one);
-                self.source = Some(other);
+                self.copied = Some(other);
             }
             (one, other) => {
                 self.context = one.map(|kind| look(&here, kind, scratch)).transpose()?;
-                self.source = other.map(|kind| look(&there, kind, scratch)).transpose()?;
+                self.copied = other.map(|kind| look(&there, kind, scratch)).transpose()?;
             }
         }
         self.recorded = record.get(&self.name);
@@ -1150,11 +1150,11 @@ impl Plan {
     /// `everything`: why all of the workspace has to be compiled again, if that is known already.
     fn new(tree: &Tree, recorded: bool, everything: Option<Reason>, context: &Path) -> Outcome<Plan> {
         let mut plan = Plan::default();
-        let first = tree.0.iter().all(|entry| entry.source.is_none()); // nothing to compare with, and nothing compiled
+        let first = tree.0.iter().all(|entry| entry.copied.is_none()); // nothing to compare with, and nothing compiled
         let packages =
             if tree.0.iter().any(Entry::differs) { Packages::of(tree, context)? } else { Packages(Vec::new()) };
         let marked = packages.0.iter().map(|_| None).collect();
-        let mut marks = Marks { tree, packages: &packages, context, everything, marked, looked_outside: false };
+        let mut marks = Marks { tree, packages: &packages, context, everything, marked, outside_readers_marked: false };
         if !recorded {
             marks.mark_everything(&Reason::NoRecord);
         }
@@ -1219,11 +1219,11 @@ impl Plan {
 
     /// What makes the mount's copy like the context.
     fn make_equal(&mut self, found: &Entry) {
-        if found.context == found.source {
+        if found.context == found.copied {
             return;
         }
         let kind = |look: &Option<Look>| look.map(|look| look.kind);
-        let (here, there) = (kind(&found.context), kind(&found.source));
+        let (here, there) = (kind(&found.context), kind(&found.copied));
         // step: delete {
         if there.is_some() && (here != there || !there.map_or(false, Kind::is_file)) {
             self.delete.push(found.name.clone());
@@ -1281,25 +1281,25 @@ struct Marks<'a> {
     everything: Option<Reason>,
     /// For each package the first reason.
     marked: Vec<Option<Reason>>,
-    looked_outside: bool,
+    outside_readers_marked: bool,
 }
 
 impl Marks<'_> {
     fn judge(&mut self, found: &Entry) -> Outcome<()> {
         // step: generated {
-        if found.source != found.recorded {
+        if found.copied != found.recorded {
             return self.written(&found.name);
         }
         // step: generated }
-        if let (Some(here), Some(there), true) = (found.context, found.source, found.name.is_rust()) {
+        if let (Some(here), Some(there), true) = (found.context, found.copied, found.name.is_rust()) {
             if here.kind == there.kind && here.kind.is_file() {
                 return Ok(()); // cargo sees it by itself
             }
         }
         // step: attribute {
-        if found.context != found.source {
+        if found.context != found.copied {
             let name = found.name.clone();
-            let reason = match (found.context, found.source) {
+            let reason = match (found.context, found.copied) {
                 (None, _) => Reason::Deleted(name),
                 (_, None) => Reason::Added(name),
                 _ => Reason::Changed(name),
@@ -1369,7 +1369,7 @@ impl Marks<'_> {
     /// Packages that may read files outside of themselves, by links or by their text. Looked for once, and only when it
     /// matters.
     fn mark_who_looks_outside(&mut self, reason: &Reason) -> Outcome<()> {
-        if std::mem::replace(&mut self.looked_outside, true) {
+        if std::mem::replace(&mut self.outside_readers_marked, true) {
             return Ok(());
         }
         // step: outlook {
@@ -2654,7 +2654,7 @@ mod tests {
     #[test]
     fn the_first_sync_copies_everything_and_the_next_one_nothing() {
         let site = Site::new();
-        assert!(site.sync().0.iter().all(|entry| entry.source.is_none()));
+        assert!(site.sync().0.iter().all(|entry| entry.copied.is_none()));
         assert_eq!(fs::read(site.src("services/plain/data.txt")).unwrap(), b"data\n");
         let plan = site.plan();
         assert!(plan.copy.is_empty() && plan.make.is_empty() && plan.touch.is_empty() && plan.said.is_empty());
