@@ -1,4 +1,4 @@
-"""The running stack: up until healthy, down, restart, ps, logs, shell."""
+"""Operations on the running stack: up, down, restart, ps, logs, shell."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from . import state, wait
 
 
 def up(session: Session, request: BuildRequest, *, with_build: bool = True, orphans: bool = False) -> None:
-    """Build what is needed, start it, return when all of it is ready.
+    """Build what changed, start it, and return when everything is ready.
 
-    Any service of the compose file may be asked for, built or not; compose starts what it depends on, too. `orphans`:
-    remove containers of services that the compose file no longer has. Problems: port-in-use, unhealthy, build's.
+    Accepts any service of the compose file, built or not; compose also starts their dependencies. `orphans`: remove
+    containers of services that are no longer in the compose file. Problems: port-in-use, unhealthy, those of a build.
     """
     project = discover(session, lesser=True, named=request.services)
     space = project.workspace
@@ -43,7 +43,7 @@ def up(session: Session, request: BuildRequest, *, with_build: bool = True, orph
 
 
 def files_in_force(session: Session, project: Project) -> tuple[Path, ...]:
-    """The compose files to name to compose: where base images are offline ones, all of them and the override."""
+    """The compose files to pass to compose: if offline base images are used, all files and the override."""
     override = base_images.override(session, project.engine, project.workspace)
     return (*files_found(session), override) if override else project.workspace.compose_files
 
@@ -51,7 +51,7 @@ def files_in_force(session: Session, project: Project) -> tuple[Path, ...]:
 def start(
     session: Session, space: Workspace, files: Sequence[Path], chosen: Sequence[str], *, orphans: bool = False
 ) -> None:
-    """Start and wait, reporting each service as its container becomes ready. Problems: unhealthy, port-in-use."""
+    """Start and wait, reporting each service once its container is ready. Problems: unhealthy, port-in-use."""
     wanted = wait.Wanted(
         space.project, state.with_dependencies(space.config, chosen), session.settings.stack.health_timeout
     )
@@ -60,7 +60,7 @@ def start(
 
 
 def _heard(session: Session, command: Command) -> Result:
-    """Run compose; its warnings and pulls are shown as they come, all it says is kept."""
+    """Run compose; show its warnings and pulls as they arrive, and keep all of its output."""
     heard: list[str] = []
     partial = b""
 
@@ -102,7 +102,7 @@ def check_ports(session: Session, project: Project, files: Sequence[Path], start
 
 
 def containers(session: Session, files: Sequence[Path]) -> list[dict[str, Any]]:
-    """The project's containers as compose lists them."""
+    """The project's containers as listed by compose."""
     text = run.check(session.world, compose_cli.containers(session.root, files)).stdout.strip()
     if text.startswith("["):  # compose before 2.21 prints one array
         return list(json.loads(text))
@@ -110,7 +110,7 @@ def containers(session: Session, files: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
-    """Stop and remove containers and networks. Volumes hold data: they go only when asked and confirmed."""
+    """Stop and remove containers and networks. Volumes contain data: they are removed only if asked and confirmed."""
     project = discover(session, lesser=True)
     if volumes:
         names = ", ".join(sorted(v.get("name", k) for k, v in (project.workspace.config.get("volumes") or {}).items()))
@@ -126,7 +126,7 @@ def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
     for line in filter(None, left):
         container, _, service = line.partition(" ")
         session.report.warn(
-            f"{container} stays: the service {service} is not in the compose file, or its profile is not active "
+            f"{container} was kept: the service {service} is not in the compose file, or its profile is not active "
             f"(invoke down --remove-orphans; COMPOSE_PROFILES='*' invoke down)"
         )
 
@@ -139,7 +139,7 @@ def restart(session: Session, services: Sequence[str]) -> None:
 
 
 def ps(session: Session) -> None:
-    """What runs where."""
+    """Show what runs where."""
     project = discover(session, lesser=True)
     found = containers(session, files_in_force(session, project))
     rows = [
@@ -162,7 +162,7 @@ def _published(container: dict[str, Any]) -> str:
 
 
 def logs(session: Session, services: Sequence[str], *, follow: bool, since: str, tail: str) -> None:
-    """The services' log lines, on our own streams; Ctrl-C ends following."""
+    """Print the services' logs on our own streams; Ctrl-C stops following."""
     project = discover(session, lesser=True)
     files, names = files_in_force(session, project), _named(project, services)
     try:
@@ -184,7 +184,7 @@ def shell(session: Session, service: str, what: str) -> int:
 
 
 def _named(project: Project, services: Sequence[str]) -> list[str]:
-    """The services named, each known to the compose file. Raises `Problem` service-unknown with near matches."""
+    """The given services, checked against the compose file. Raises `Problem` service-unknown with suggestions."""
     known = tuple(project.workspace.config.get("services") or ())
     names = lists.names(services, "service")
     for name in names:
