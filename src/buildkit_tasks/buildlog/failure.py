@@ -26,7 +26,7 @@ _PASSING = re.compile(r'\bimage "?[^"\s]+"?: already exists|DeadlineExceeded: co
 def explain(progress: Progress, rest: str, code: int, plan: BuildPlan | None = None) -> Problem:
     """The problem for a failed solve: the failed step's output verbatim, with compile errors separated.
 
-    `plan` shows which steps belong to a compile group: only for those can we tell that the toolchain image lacks a tool.
+    `plan` shows which steps belong to a compile group: only those are known to run in our toolchain image.
     """
     vertex = _failed(progress, rest)
     log = "\n".join(vertex.log + ([vertex.partial] if vertex.partial else [])) if vertex else rest

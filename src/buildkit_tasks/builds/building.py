@@ -206,7 +206,7 @@ def _foreign(
 
 
 def _directory(session: Session, given: str, *, make: bool) -> str:
-    """The archive directory, relative to the working directory; not created for a plan. Raises `Problem` bad-argument."""
+    """The archive directory, relative to the working directory; not created for a plan. Problems: bad-argument."""
     place = (session.world.cwd / given).resolve()
     if "," in str(place):
         raise Problem(
@@ -245,7 +245,7 @@ def _check_layer_cache(session: Session, project: Project) -> None:
             causes=[
                 "the docker driver exports layer caches only with the containerd image store, which is not enabled"
             ],
-            hint='set {"features": {"containerd-snapshotter": true}} in daemon.json, or use a builder with another driver '
+            hint='set {"features": {"containerd-snapshotter": true}} in daemon.json, or use another driver '
             "(docker buildx create --use)",
         )
 

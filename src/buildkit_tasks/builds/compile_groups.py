@@ -72,9 +72,9 @@ def arguments(
 ) -> dict[str, str]:
     """The service's own arguments, plus ours if the Dockerfile declares them; empty ones would only change cache keys.
 
-    `group`: all its services in the compose file; `chosen`: those built now. The features of dependencies depend on which
-    packages are selected, so all shipped programs are passed, whichever are chosen. Raises `Problem` bad-argument if
-    --no-cache cannot be done safely.
+    `group`: all its services in the compose file; `chosen`: those built now. The features of dependencies depend on
+    which packages are selected, so all shipped programs are passed, whichever are chosen. Raises `Problem` bad-argument
+    if --no-cache cannot be done safely.
     """
     if request.no_cache and "REBUILD" not in file.arguments:
         raise Problem(

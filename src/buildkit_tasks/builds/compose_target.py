@@ -96,7 +96,7 @@ def unsupported(service: Service, key: str, why: str = "") -> Problem:
         "compose-key-unsupported",
         f"`build.{key}` of the service {service.name!r} is not supported.",
         causes=[why] if why else [],
-        hint=f"docker compose build {service.name}    (builds it with plain docker; use --service NAME to build only the others)",
+        hint=f"docker compose build {service.name}    (builds it with plain docker; build the others with --service)",
     )
 
 

@@ -20,7 +20,7 @@ from . import transfer
 
 
 def links(session: Session, services: Sequence[Service]) -> dict[Path, Path]:
-    """Maps each directory to the link to build through, because BuildKit caches transfers by a path's last component."""
+    """Maps each directory to the link to build through: BuildKit identifies transfers by a path's last component."""
     local = [service for service in services if not service.remote]
     found = {}
     for context in dict.fromkeys(service.context for service in local):

@@ -26,13 +26,13 @@ from .compile_groups import Group
 class Surroundings:
     """The facts that a plan needs from outside.
 
-    `dockerfiles`: by service; None if the context is a URL. `files`: by service the path of its Dockerfile for BuildKit.
-    `replacements`: image reference to the one to use instead. `transfer`: directory to the link that BuildKit reads it
-    through. `foreign`: `replacements` for platforms other than the engine's own. `sources`: image to its named context,
-    if the builder does not share the engine's images. `tier`: what the engine supports. `builder`: the current one, with
-    its nodes unless it is the engine's own. `ci`: running in a CI system. `proxies`: the host's proxy variables, which
-    every builder predefines as arguments and keeps out of layers and cache keys. `default_platform`: for services
-    without one.
+    `dockerfiles`: by service; None if the context is a URL. `files`: by service the path of its Dockerfile for
+    BuildKit. `replacements`: image reference to the one to use instead. `transfer`: directory to the link that BuildKit
+    reads it through. `foreign`: `replacements` for platforms other than the engine's own. `sources`: image to its named
+    context, if the builder does not share the engine's images. `tier`: what the engine supports. `builder`: the current
+    one, with its nodes unless it is the engine's own. `ci`: running in a CI system. `proxies`: the host's proxy
+    variables, which every builder predefines as arguments and keeps out of layers and cache keys. `default_platform`:
+    for services without one.
     """
 
     dockerfiles: Mapping[str, Dockerfile]
@@ -278,7 +278,7 @@ def _replace_images(
 
 
 def _add_secrets(target: dict[str, Any], file: Dockerfile, settings: Settings) -> None:
-    """Add the CA bundle and cargo's configuration, if the Dockerfile uses them and the compose file does not set them."""
+    """Add the CA bundle and cargo's configuration if the Dockerfile uses them and the compose file sets neither."""
     given = ",".join(target.get("secret", ()))
     for name, path in (("ca", settings.build.ca_bundle), ("cargo-config", settings.build.cargo_config)):
         if path and name in file.secrets and not re.search(rf"\bid={name}\b", given):

@@ -26,7 +26,7 @@ RACES = 12
 def stand_in(
     target: Mapping[str, Any], text: str, stage: str, contexts: Mapping[str, str], platform: str = ""
 ) -> dict[str, Any]:
-    """A bake target like a service's, but up to a stage of another Dockerfile, with more contexts and without an image."""
+    """A bake target like a service's, but up to a stage of another Dockerfile, with more contexts and no image."""
     kept = ("context", "contexts", "args", "secret", "ssh", "network", "extra-hosts", "platforms", "output")
     return {
         **{name: value for name, value in target.items() if name in kept},

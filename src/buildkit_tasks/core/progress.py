@@ -90,7 +90,7 @@ class Vertex:
 
 
 class Progress:
-    """Accumulates the stream. `compiled`: crates in order; `total`, `fresh`: None until reported by the compile step."""
+    """Accumulates the stream. `compiled`: crates in order; `total`, `fresh`: None until the compile step reports."""
 
     def __init__(self) -> None:
         self.vertexes: dict[str, Vertex] = {}

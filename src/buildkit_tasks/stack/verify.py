@@ -37,7 +37,7 @@ class Verdict:
 
 
 def verify(session: Session, services: Sequence[str]) -> None:
-    """Compare and report. Raises `Problem` verify-failed if an image or running container does not match the sources."""
+    """Compare and report. Raises `Problem` verify-failed if an image or container does not match the sources."""
     project = discover(session, named=services)
     chosen = compose.select(project.workspace, services)
     files = stack.files_in_force(session, project)

@@ -1,1 +1,1 @@
-"""Skips a build if nothing has changed since the last one: records each build, and compares the record with the present."""
+"""Skips a build if nothing has changed: records each build, and compares the record with the current state."""

@@ -60,7 +60,7 @@ class Look:
             self._age(above, above.stat())  # deleting it changed that directory
 
     def tree(self, tree: Tree) -> None:
-        """Add everything in a context that BuildKit may be sent, including directories. Raises `OSError`, `ValueError`."""
+        """Add all of a context that BuildKit may be sent, including directories. Raises `OSError`, `ValueError`."""
         ignores = [Ignore.of(tree.context, file) for file in tree.dockerfiles] + [Ignore.of(tree.context)]
         self._add(b"context", tree.context, tree.context.stat())
         for path, entry in walk(tree.context, *ignores, directories=True):
@@ -99,8 +99,8 @@ def everything(places: Iterable[Path], trees: Sequence[Tree], package: Path) -> 
 
 
 def content(path: Path) -> str:
-    """The digest of a small file's bytes, or of all files in a directory, empty if it does not exist. For files that may
-    be rewritten without a change. Raises `OSError`."""
+    """The digest of a small file's bytes, or of all files in a directory; empty if it does not exist. For files that
+    may be rewritten without a change. Raises `OSError`."""
     try:
         files = sorted(path.iterdir())[:100] if path.is_dir() else [path]
         found = hashlib.blake2b(digest_size=16)
