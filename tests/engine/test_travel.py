@@ -103,7 +103,7 @@ def test_a_pull_into_filled_mounts_changes_nothing_unless_asked(first: Machine, 
     assert "itoa" in machine.compiles()
     done = machine.run("cache.pull")
     assert done.code == 0, done.all
-    assert "the mounts are already filled; to replace them: invoke cache.pull --replace" in done.err
+    assert "the mounts are already filled (use --replace" in done.err
     assert not machine.document("cache.pull")["pull"]["unpacked"]
     assert machine.document("build", "--no-cache")["cargo"]["compiled"] == []
     assert machine.document("cache.pull", "--replace")["pull"]["unpacked"]

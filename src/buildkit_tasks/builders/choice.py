@@ -50,10 +50,12 @@ def ready(session: Session, engine: Engine, request: BuildRequest) -> Builder:
     if found.driver != "remote":  # stopped containers and pods are fine: buildx starts them
         return found
     dead = _silent(session, found)
-    return go_round(session, engine, found, dead, request) if dead else found
+    return use_another(session, engine, found, dead, request) if dead else found
 
 
-def go_round(session: Session, engine: Engine, found: Builder, dead: Sequence[Node], request: BuildRequest) -> Builder:
+def use_another(
+    session: Session, engine: Engine, found: Builder, dead: Sequence[Node], request: BuildRequest
+) -> Builder:
     """Switch the session to another builder, with a warning: one of its other nodes, else the engine's own."""
     other, words = engine.context, "this machine's own engine"
     left = builder_facts.without(found, [node.name for node in dead])
@@ -75,7 +77,7 @@ def after_failure(session: Session, engine: Engine, name: str, request: BuildReq
         return False
     found = look(session, name)
     if dead := _silent(session, found):
-        go_round(session, engine, found, dead, request)
+        use_another(session, engine, found, dead, request)
         return True
     if builder_facts.lost("\n".join((*problem.causes, problem.details))):
         session.report.warn(f"lost the connection to the builder {name}: retrying the build")

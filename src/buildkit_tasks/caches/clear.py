@@ -51,7 +51,7 @@ def clear(
     if chosen is None:
         _clear_unlisted(session, builder, confirm)
         return
-    content = {"selected": [_told(r) for r in chosen.records], "held": [_told(r) for r in chosen.held]}
+    content = {"selected": [_json(r) for r in chosen.records], "held": [_json(r) for r in chosen.held]}
     if not chosen.records:
         _answer(session, {**content, "freed": 0, "dry_run": dry_run})
         session.report.say("nothing to clear" + _held(chosen))
@@ -59,7 +59,7 @@ def clear(
     if not session.report.json_only:
         session.report.table(("what", "record", "size", "last used"), [_row(r) for r in _shown(chosen.records)])
     if services:
-        _tell_sharers(session, project, services, wanted)
+        _show_sharers(session, project, services, wanted)
     what = f"{len(chosen.records)} records will be deleted, {units.human(chosen.size)}{_held(chosen)}"
     if dry_run or not _consents(session, what, wanted, confirm):
         _answer(session, {**content, "freed": 0, "dry_run": dry_run})
@@ -71,7 +71,7 @@ def clear(
     gone, kept = delete(session, project, [r for r in now.records if r.id in shown], builder)
     cache_mark.forget(session)
     freed = sum(r.size for r in gone)
-    _answer(session, {**content, "freed": freed, "kept": [_told(r) for r in kept], "dry_run": False})
+    _answer(session, {**content, "freed": freed, "kept": [_json(r) for r in kept], "dry_run": False})
     session.report.say(f"freed {units.human(freed)}{_price(gone)}{_held(now)}")
     if kept:
         session.report.warn(f"kept {len(kept)} records that are in use by builds")
@@ -148,7 +148,7 @@ def _ids(project: Project, services: Sequence[str]) -> tuple[str, ...]:
     return declared(chosen)
 
 
-def _tell_sharers(session: Session, project: Project, services: Sequence[str], selection: Selection) -> None:
+def _show_sharers(session: Session, project: Project, services: Sequence[str], selection: Selection) -> None:
     chosen = {s.name for s in compose.select(project.workspace, services)}
     sharers = [
         s.name
@@ -170,7 +170,7 @@ def _answer(session: Session, content: dict[str, object]) -> None:
         session.report.envelope(content)
 
 
-def _told(record: Record) -> dict[str, object]:
+def _json(record: Record) -> dict[str, object]:
     return {"id": record.id, "mount": record.mount_id or None, "bytes": record.size, "idle_seconds": record.idle}
 
 

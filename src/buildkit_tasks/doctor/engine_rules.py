@@ -61,13 +61,13 @@ def engine_answers(facts: Facts) -> Verdict:
     engine = _answering(facts)
     if not engine:
         return unknown("no docker command was found")
-    return ok(f"answers (context {engine.context})")
+    return ok(f"responds (context {engine.context})")
 
 
 def engine_version(facts: Facts) -> Verdict:
     engine = _answering(facts)
     if not engine:
-        return unknown("no engine answers")
+        return unknown("no engine responds")
     if facts.podman_engine:
         return warn(f"podman {dotted(engine.version)} behind the docker command", f"{INSTALL} for full speed")
     if engine.version < MINIMUM["engine"]:
@@ -152,7 +152,7 @@ def context(facts: Facts) -> Verdict:
 def containerd_store(facts: Facts) -> Verdict:
     engine = _answering(facts)
     if not engine or engine.version < (24,) or facts.podman_engine:
-        return unknown("no engine answers")
+        return unknown("no engine responds")
     if not engine.containerd_store:
         return warn(
             "the classic store, which supports only one platform per image",
@@ -165,7 +165,7 @@ def containerd_store(facts: Facts) -> Verdict:
 def garbage_collection(facts: Facts) -> Verdict:
     engine = _answering(facts)
     if not engine:
-        return unknown("no engine answers")
+        return unknown("no engine responds")
     if facts.daemon_config is None:
         return unknown("the engine's daemon.json cannot be read here")
     gc = ((facts.daemon_config or {}).get("builder") or {}).get("gc") or {}
@@ -199,7 +199,7 @@ def cache_budget(facts: Facts) -> Verdict:
 
 def clock(facts: Facts) -> Verdict:
     if facts.skew is None:
-        return unknown("no engine answers")
+        return unknown("no engine responds")
     if abs(facts.skew) > 5 + facts.skew_error:
         ahead = "ahead of" if facts.skew > 0 else "behind"
         return warn(
@@ -211,7 +211,7 @@ def clock(facts: Facts) -> Verdict:
 
 def memory(facts: Facts) -> Verdict:
     if facts.memory is None:
-        return unknown("no engine answers")
+        return unknown("no engine responds")
     found = f"{facts.memory / 1e9:.1f} GB"
     if facts.memory < 2_000_000_000:
         return warn(
@@ -231,7 +231,7 @@ def rootless(facts: Facts) -> Verdict:
     if facts.rootless and facts.compose_unseen:
         return unknown(facts.compose_unseen)
     if not _answering(facts):
-        return unknown("no engine answers")
+        return unknown("no engine responds")
     return ok("rootless" if facts.rootless else "not rootless")
 
 
@@ -243,8 +243,8 @@ RULES: tuple[Rule, ...] = (
         "different ones have different plugins, contexts and builders",
         two_clis,
     ),
-    Rule("context", "a context whose engine answers", "docker talks to the engine that the context names", context),
-    Rule("engine", "an engine that answers", "nothing can be built or run without it", engine_answers),
+    Rule("context", "a context whose engine responds", "docker talks to the engine that the context names", context),
+    Rule("engine", "an engine that responds", "nothing can be built or run without it", engine_answers),
     Rule(
         "engine-version",
         f"{dotted(MINIMUM['engine'])} or newer",

@@ -58,7 +58,7 @@ def _reading(found: re.Match[str]) -> str:
 
 
 def _pieces(text: str, environment: Mapping[str, str]) -> Iterator[str]:
-    """Every value as written and as parsed, whole and line by line; for an unreadable file, any text that may be one."""
+    """Every value as written and as parsed, whole and line by line; for an unreadable file, any possible value."""
     for value in _values(text[:MAX_BYTES], environment):
         for line in (value, *value.splitlines()):
             for piece in (line.strip(), line.strip().strip("'\"")):

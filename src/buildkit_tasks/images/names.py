@@ -51,8 +51,8 @@ class Recipe:
     """An image that can be built from Debian packages.
 
     `stage` of the Dockerfile; `path` and `tag` of the public image it replaces; `version` a pattern for the version
-    part of a tag; `words` the other parts that a tag may have, `needs` those it must have; `what` it contains. `bare`: a
-    tag without a version also means this image. `asked`: built only if named explicitly, not as part of "all".
+    part of a tag; `words` the other parts that a tag may have, `needs` those it must have; `what` it contains. `bare`:
+    a tag without a version also means this image. `asked`: built only if named explicitly, not as part of "all".
     """
 
     stage: str

@@ -119,8 +119,8 @@ _ALL = (
         "BT007",
         "argument-splits-compile",
         "warning",
-        "The values of all arguments declared before a RUN are part of its cache key: services with different values do "
-        "not share the compile step, so N services are compiled N times.",
+        "The values of all arguments declared before a RUN are part of its cache key: services with different values "
+        "do not share the compile step, so N services are compiled N times.",
         ("moby/moby#20136",),
         "compile all binaries in one RUN and declare the argument after it, in the last stage",
     ),
@@ -200,7 +200,7 @@ _ALL = (
         "error",
         "Arguments, variables and copied files can be read from the image's history and from the build cache.",
         ("ever-co/ever-gauzy#9995", "buggregator/server#313"),
-        "use RUN --mount=type=secret,id=NAME,env=CARGO_REGISTRIES_NAME_TOKEN (or a mounted credentials.toml), and revoke "
+        "use RUN --mount=type=secret,id=NAME,env=CARGO_REGISTRIES_NAME_TOKEN (or a mounted credentials.toml); revoke "
         "the leaked secret",
     ),
     Rule(

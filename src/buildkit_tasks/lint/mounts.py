@@ -214,7 +214,7 @@ def _race(mount: CacheMount, other: str) -> Hit:
 
 
 def _guarded(file: File, step: Step, text: str) -> bool:
-    """True if a lock is taken here or in an earlier layer (as a link to cargo's own), or if cargo's lock is in a mount."""
+    """True if a lock is taken here or in an earlier layer (a link to cargo's own), or if cargo's lock is in a mount."""
     if any(m.kind in ("home", "lock") for m in file.mounts(step)) or shell.locks(text):
         return True
     return any(shell.locks(file.text(s)) for s in file.history(step) if s.keyword == "RUN")

@@ -27,8 +27,8 @@ PLATFORM = re.compile(r"\$\{?(?:TARGET(?:ARCH|PLATFORM)|BUILD(?:ARCH|PLATFORM))\
 class Source:
     """A Dockerfile to check, and the files around it.
 
-    `services`: each service that builds it, with its build arguments; `ignore`: the applicable .dockerignore; `files`: the
-    scripts that it runs, by their path in the context; `workspaces`: the directories with a cargo workspace.
+    `services`: each service that builds it, with its build arguments; `ignore`: the applicable .dockerignore; `files`:
+    the scripts that it runs, by their path in the context; `workspaces`: the directories with a cargo workspace.
     """
 
     name: str

@@ -118,7 +118,7 @@ def _times(file: File) -> Iterator[Hit]:
             yield (
                 "BT008",
                 step.item.line_of(shell.command(step.shell) or "cargo "),
-                f"Sources are {how} and compiled into the cached {target.path}, where cargo compares modification times.",
+                f"Sources are {how} and compiled into the cached {target.path} by modification time.",
             )
 
 

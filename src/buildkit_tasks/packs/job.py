@@ -120,7 +120,7 @@ class Trip:
         return Sent(made.digest, sum(layer.size for layer in layers), sum(sent for _, sent in done))
 
     def unpack(self, digest: Digest, when: str, limit: int) -> tuple[bool, int]:
-        """Fill the mounts from a pack. Returns whether it was unpacked (not if the mounts were already filled), and bytes.
+        """Fill the mounts from a pack. Returns whether it was unpacked (not if the mounts were filled), and bytes.
 
         Problems: pack-refused for unexpected content, disk-full, image-unavailable, build-failed.
         """
@@ -129,7 +129,7 @@ class Trip:
         try:
             log = self._solve(words, {"output": ["type=cacheonly"]}, {packs.PACK: f"docker-image://{reference}"})
         except Problem as problem:
-            raise _told(problem, reference) from problem
+            raise _explained(problem, reference) from problem
         done = re.search(r"^buildkit-tasks: unpacked (\d+)$", log, re.MULTILINE)
         return bool(done), int(done[1]) if done else 0
 
@@ -212,7 +212,7 @@ def workplace(session: Session) -> Iterator[Path]:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def _told(problem: Problem, reference: str) -> Problem:
+def _explained(problem: Problem, reference: str) -> Problem:
     """Convert a failed unpack to a problem with its cause; the mounts are unchanged."""
     text = problem.details
     refused = re.findall(r"^buildkit-tasks: refused: (.*)$", text, re.MULTILINE)

@@ -237,7 +237,7 @@ class Economy:
     @property
     def words(self) -> str:
         """The three figures in one line."""
-        return f"save {self.save:.1f} s + restore about {self.restore:.1f} s, compared to {self.compile:.1f} s of compiling"
+        return f"save {self.save:.1f} s + restore about {self.restore:.1f} s, versus {self.compile:.1f} s to compile"
 
 
 def economy(facts: Facts, save: float) -> Economy:

@@ -25,7 +25,7 @@ def show(session: Session, *, ref: str = "") -> None:
     repository = client(session, ref)
     found = _listed(repository)
     if session.report.json_only:
-        session.report.envelope({"packs": [_told(item) for item in found]})
+        session.report.envelope({"packs": [_json(item) for item in found]})
         return
     if not found:
         session.report.answer(f"{repository.ref.name} contains no packs")
@@ -74,7 +74,7 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
             )
         session.report.say(f"deleted {len(going)} packs; the registry frees the space at its next garbage collection")
     if session.report.json_only:
-        session.report.envelope({"expired": [_told(item) for item in going], "dry_run": dry_run})
+        session.report.envelope({"expired": [_json(item) for item in going], "dry_run": dry_run})
 
 
 def _listed(repository: Client) -> list[Listed]:
@@ -98,6 +98,6 @@ def _listed(repository: Client) -> list[Listed]:
     return sorted(found, key=lambda item: item.created, reverse=True)
 
 
-def _told(item: Listed) -> dict[str, object]:
+def _json(item: Listed) -> dict[str, object]:
     said = {name: value for name, value in item.said.items() if name != "packages"}
     return {"digest": item.digest, "tags": list(item.tags), "bytes_stored": item.bytes, **said}

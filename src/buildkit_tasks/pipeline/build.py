@@ -80,7 +80,7 @@ def _build(
     return outcome
 
 
-def tell_story(session: Session, outcome: BuildOutcome) -> None:
+def show_summary(session: Session, outcome: BuildOutcome) -> None:
     """Print the summary of a build that is one step of a larger flow."""
     build_view.summary(session.report, outcome)
 

@@ -70,7 +70,7 @@ def enable(session: Session, wanted: str, *, dry_run: bool, undo: bool) -> None:
     else:
         shells = (chosen_shell(session, wanted),)
         edits = [e for e in add_edits(world, shells[0]) if e.changes]
-        tell_need(session)
+        show_need(session)
     say = session.report.say
     if not edits:
         say("nothing to undo" if undo else f"{shells[0]} is already set up; nothing changed")
@@ -94,8 +94,8 @@ def enable(session: Session, wanted: str, *, dry_run: bool, undo: bool) -> None:
         prove(session, shells[0])
 
 
-def tell_need(session: Session) -> None:
-    """Tell the user whether this is needed at all: current docker commands use BuildKit by default."""
+def show_need(session: Session) -> None:
+    """Print whether this is needed at all: current docker commands use BuildKit by default."""
     if session.world.env.get("DOCKER_BUILDKIT", "").lower() in ("0", "false"):
         session.report.say("DOCKER_BUILDKIT=0 is set in this session, which disables BuildKit")
     try:

@@ -36,7 +36,7 @@ def quickstart(session: Session) -> None:
         with session.report.step(number, len(steps), what, coming):
             do(session)
     session.report.say(f"ready in {session.world.clock() - began:.0f} s", style="bold green")
-    farewell(session)
+    show_next_steps(session)
 
 
 def prerequisites(session: Session) -> None:
@@ -69,14 +69,14 @@ def _base_images(session: Session) -> None:
 
 
 def _build(session: Session) -> None:
-    pipeline.tell_story(session, pipeline.build(session, BuildRequest()))
+    pipeline.show_summary(session, pipeline.build(session, BuildRequest()))
 
 
 def _up(session: Session) -> None:
     stack.up(session, BuildRequest(), with_build=False)
 
 
-def farewell(session: Session) -> None:
+def show_next_steps(session: Session) -> None:
     """Print what runs where, where the credentials are, and what to do next."""
     project = discover(session)
     say = session.report.say

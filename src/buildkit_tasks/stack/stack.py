@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,12 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import compose_cli, docker, lists, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Command, Result, Workspace
-from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.pipeline import build as pipeline
-from buildkit_tasks.project import compose, ports
+from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import Project, discover, files_found
 
-from . import state, wait
+from . import ports, state, wait
 
 
 def up(session: Session, request: BuildRequest, *, with_build: bool = True, orphans: bool = False) -> None:
@@ -35,10 +34,10 @@ def up(session: Session, request: BuildRequest, *, with_build: bool = True, orph
     built = tuple(name for name in space.names if name in started)
     if with_build and built:
         outcome = pipeline.build_project(session, project, replace(request, services=built if chosen else ()))
-        pipeline.tell_story(session, outcome)
+        pipeline.show_summary(session, outcome)
     files = files_in_force(session, project)
     running = {c["Service"] for c in containers(session, files) if c.get("State") == "running"}
-    check_ports(session, project, files, started - running)
+    ports.check(session, project, files, started - running)
     start(session, space, files, chosen, orphans=orphans)
 
 
@@ -56,10 +55,10 @@ def start(
         space.project, state.with_dependencies(space.config, chosen), session.settings.stack.health_timeout
     )
     command = compose_cli.up(session.root, files, chosen, orphans=orphans)
-    wait.until_ready(session, wanted, files, lambda: _heard(session, command))
+    wait.until_ready(session, wanted, files, lambda: _run_compose(session, command))
 
 
-def _heard(session: Session, command: Command) -> Result:
+def _run_compose(session: Session, command: Command) -> Result:
     """Run compose; show its warnings and pulls as they arrive, and keep all of its output."""
     heard: list[str] = []
     partial = b""
@@ -75,30 +74,6 @@ def _heard(session: Session, command: Command) -> Result:
 
     result = run.stream(session.world, command, hear)
     return replace(result, stderr="\n".join([*heard, partial.decode(errors="replace")]))
-
-
-def check_ports(session: Session, project: Project, files: Sequence[Path], starting: Collection[str]) -> None:
-    """Raise `Problem` port-in-use, with who holds it and the variable that moves it, before anything is started.
-
-    Only where the engine shares this machine's network: elsewhere a free port here says nothing.
-    """
-    if not ports.shared_network(project.engine.host_name, engine_facts.host(session.world, session.root)):
-        return
-    for port in (p for p in project.workspace.ports if p.service in starting):
-        if not ports.taken(port.host, port.published, port.protocol):
-            continue
-        asked = docker.publishing(session.root, port.published, port.protocol)
-        other = run.capture(session.world, asked).stdout.split()
-        who = f"container {other[0]}" if other else ports.holder(port.published, port.protocol) or "another program"
-        raw = run.capture(session.world, compose_cli.raw_config(session.root, files)).stdout
-        name = ports.variable(json.loads(raw or "{}"), port.service, port.target)
-        move = f"set {name}=<a free port> in {session.root / '.env'}" if name else "change `ports:` in the compose file"
-        raise Problem(
-            "port-in-use",
-            f"Port {port.published}/{port.protocol} of {port.service} is already in use.",
-            causes=[f"{who} listens on {port.host}:{port.published}"],
-            hint=f"{move}, or end {who}",
-        )
 
 
 def containers(session: Session, files: Sequence[Path]) -> list[dict[str, Any]]:

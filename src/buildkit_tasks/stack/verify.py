@@ -49,7 +49,7 @@ def verify(session: Session, services: Sequence[str]) -> None:
     else:
         session.report.table(
             ("service", "image", "running", "what differs"),
-            [(v.service, v.state, v.running, _told(v)) for v in verdicts],
+            [(v.service, v.state, v.running, _details(v)) for v in verdicts],
         )
     wrong = [v.service for v in verdicts if v.state not in ("same", "other") or v.running == "old"]
     if wrong:
@@ -85,7 +85,7 @@ def _of(session: Session, service: Service, container: str) -> Verdict:
     return Verdict(service.name, "differs" if found else "same", running, found, words)
 
 
-def _told(verdict: Verdict) -> str:
+def _details(verdict: Verdict) -> str:
     if not verdict.differences:
         return verdict.words
     named = "; ".join(str(d) for d in verdict.differences[:NAMED])

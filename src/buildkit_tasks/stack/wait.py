@@ -16,7 +16,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Result
 from buildkit_tasks.engine.connect import connected
 
-from . import state
+from . import ports, state
 from .state import Container
 
 if TYPE_CHECKING:
@@ -162,13 +162,8 @@ def _failure(
     session: Session, files: Sequence[Path], watch: _Watch, bad: Sequence[Container], result: Result
 ) -> Problem:
     said = result.stderr.strip()
-    if any(words in said for words in ("port is already allocated", "address already in use")):
-        return Problem(
-            "port-in-use",
-            "The engine could not publish a port, because it is in use on the engine's machine.",
-            causes=[said.splitlines()[-1].strip()],
-            hint="change the port in .env or the compose file, or stop the program that uses it",
-        )
+    if taken := ports.taken_on_start(said):
+        return taken
     if not bad:
         return Problem("unhealthy", "Compose could not start the stack.", details=said, hint="invoke ps; invoke logs")
     names = list(dict.fromkeys(c.service for c in bad))
