@@ -33,22 +33,25 @@ def check(files: Tree, finding: Finding) -> list[Note]:
     return found
 
 
-def variables(files: Tree, missing: Sequence[str]) -> list[Note]:
-    """Variables that compose requires and nothing sets, with the file of the root that sets them, if there is one."""
+def variables(files: Tree, compose_file: str, missing: Sequence[str]) -> list[Note]:
+    """Variables that compose requires and nothing sets, and a file beside the compose file that sets them, if any."""
     if not missing:
         return []
+    env = posixpath.join(posixpath.dirname(compose_file), ".env")
     names = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
-    sets = [(len(set(missing) - _set_in(files.text(path))), path) for path in files.files if _is_template(path)]
+    sets = [(len(set(missing) - _set_in(files.text(path))), path) for path in files.files if _is_template(path, env)]
     left, path = min(sets, default=(len(missing), ""))
     if left == len(missing):
-        return [Note(".env", f"compose requires a value for {names}: write NAME=VALUE into .env", True)]
+        return [Note(env, f"compose requires a value for {names}: write NAME=VALUE into {env}", True)]
     rest = f", then set the other {left}" if left else ""
-    return [Note(".env", f"compose requires a value for {names}: run `cp {shlex.quote(path)} .env`{rest}", True)]
+    copy = f"cp {shlex.quote(path)} {shlex.quote(env)}"
+    return [Note(env, f"compose requires a value for {names}: run `{copy}`{rest}", True)]
 
 
-def _is_template(path: str) -> bool:
-    """Whether a file of the root looks like an example of a .env: `.env.example`, `deploy.env`, `env.template`."""
-    return posixpath.dirname(path) == "" and path != ".env" and bool(re.search(r"(?:^|[._-])env(?:[._-]|$)", path))
+def _is_template(path: str, env: str) -> bool:
+    """Whether a file looks like an example of the .env beside it: `.env.example`, `deploy.env`, `env.template`."""
+    beside = posixpath.dirname(path) == posixpath.dirname(env) and path != env
+    return beside and bool(re.search(r"(?:^|[._-])env(?:[._-]|$)", posixpath.basename(path)))
 
 
 def _set_in(text: str) -> set[str]:
