@@ -171,7 +171,7 @@ def expand(word: str, values: Mapping[str, str], *, keep: bool = False) -> str:
             return other if known else ""
         if known or match["form"] == "-":
             return known or other
-        return f"${{{name}}}" if keep else ""
+        return f"${{{name}}}" if keep and name not in values else ""
 
     for _ in range(4):  # enough for nested defaults; a value that refers to itself must not loop forever
         replaced = _VARIABLE.sub(value, word)
