@@ -144,7 +144,7 @@ def test_without_an_example_all_say_which_variable_compose_wants_and_where(bench
         assert "error[dotenv-incomplete]: The variable SHOP_KEY has no value." in done.err
         assert f"because: {path} does not set it (the file does not exist)" in done.err
         assert hint in done.err
-        assert "already complete" not in done.err
+        assert "up to date" not in done.err
         assert "invoke dotenv" not in done.err
     checks = {c["name"]: c for c in json.loads(bench.invoke("doctor", "--json").out)["checks"]}
     assert checks["dotenv-names"]["state"] == "fail"

@@ -34,7 +34,7 @@ def check(files: Tree, finding: Finding) -> list[Note]:
 
 
 def variables(files: Tree, compose_file: str, missing: Sequence[str]) -> list[Note]:
-    """Variables that compose requires and nothing sets, and a file beside the compose file that sets them, if any."""
+    """Required variables of the compose file that are not set, and a file next to it that sets them, if any."""
     if not missing:
         return []
     env = posixpath.join(posixpath.dirname(compose_file), ".env")
@@ -49,7 +49,7 @@ def variables(files: Tree, compose_file: str, missing: Sequence[str]) -> list[No
 
 
 def _is_template(path: str, env: str) -> bool:
-    """Whether a file looks like an example of the .env beside it: `.env.example`, `deploy.env`, `env.template`."""
+    """Whether a file looks like an example of the .env next to it: `.env.example`, `deploy.env`, `env.template`."""
     beside = posixpath.dirname(path) == posixpath.dirname(env) and path != env
     return beside and bool(re.search(r"(?:^|[._-])env(?:[._-]|$)", posixpath.basename(path)))
 

@@ -31,7 +31,7 @@ class Files:
 def write(files: Tree, finding: Finding, *, compose: str = "edit") -> Files:
     """Everything that the repository needs. `compose`: edit the compose file, or leave it alone and add an override.
 
-    Problems: compose-invalid; adopt-conflict if a file with the name of one of ours already exists.
+    Problems: compose-invalid; adopt-conflict if one of our file names is already taken.
     """
     texts: dict[str, str] = {}
     notes: list[Note] = list(finding.notes)

@@ -34,7 +34,7 @@ class Group:
 def find(
     services: Sequence[Service], files: Mapping[str, Dockerfile], needs: Mapping[str, Needs], binary_arg: str
 ) -> dict[str, Group]:
-    """Maps each service to its compile group; services that compile nothing in a step of ours have none."""
+    """Maps each service to its compile group; services not compiled by a step like ours have none."""
     members: dict[object, list[Service]] = {}
     keys: dict[str, object] = {}
     for service in services:

@@ -38,7 +38,7 @@ KEYS: Mapping[str, str] = {
     "secrets": "secret",
     "shm_size": "shm-size",
     "ssh": "ssh",
-    "tags": "tags, beside the image's name",
+    "tags": "tags, in addition to the image's name",
     "target": "target",
     "ulimits": "ulimits",
 }

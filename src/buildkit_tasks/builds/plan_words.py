@@ -14,7 +14,7 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
 def proxies(env: Mapping[str, str]) -> dict[str, str]:
-    """The proxy variables of an environment, spelled (upper or lower case) as they are there."""
+    """The proxy variables of an environment, in their original spelling (upper or lower case)."""
     return {n: env[n] for name in PROXIES for n in (name, name.lower()) if env.get(n)}
 
 

@@ -56,7 +56,7 @@ def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool =
 
 
 def after_build(session: Session, project: Project) -> None:
-    """Called after a build: above the setting caches.budget, warn, or trim if caches.over_budget says so."""
+    """Called after a build: if the caches exceed caches.budget, warn, or trim, depending on caches.over_budget."""
     if not session.settings.caches.budget:
         return
     limit = session.settings.caches.budget

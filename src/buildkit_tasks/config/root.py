@@ -65,7 +65,7 @@ def pyproject(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Problem("settings-invalid", f"{path} cannot be parsed: {error}.", hint="correct the file") from error
+        raise Problem("settings-invalid", f"{path} cannot be parsed: {error}.", hint="fix the file") from error
 
 
 def bench_table(root: Path) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class World:
 
     @property
     def interactive(self) -> bool:
-        """True if somebody can answer a question."""
+        """True if the user can answer a question."""
         return self.tty and not self.ci and sys.stdin is not None and sys.stdin.isatty()
 
     @property

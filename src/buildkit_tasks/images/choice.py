@@ -21,7 +21,7 @@ from .names import Decision
 def decide(session: Session, engine: Engine, refs: Sequence[str], *, again: bool = False) -> dict[str, Decision]:
     """Where each reference's image comes from, in the given order. Queries only what was never decided.
 
-    A decision is kept, because changing a project's base image would invalidate its caches. `again` decides anew.
+    A decision is kept, because changing a project's base image would invalidate its caches. `again` discards it.
     """
     known = {} if again else _recall(session, engine)
     open_ = [r for r in dict.fromkeys(refs) if r not in known]

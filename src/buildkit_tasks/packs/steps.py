@@ -18,7 +18,7 @@ def command_for(compile_command: str, words: Sequence[str], nonce: str) -> str:
     if not found:
         raise Problem(
             "cache-missing",
-            "The compile step does not use the compile program, so its mount may hold incomplete units.",
+            "The compile step does not use the compile program, so its mount may contain incomplete units.",
             hint="see docs/how-to/adopt.md for how to use the compile program",
         )
     verb, *rest = words

@@ -40,7 +40,7 @@ _TOOL = re.compile(r"cargo\s+(?:\+\S+\s+)?(?:b?install)\b(?!.*--path)")
 
 @dataclass(frozen=True)
 class Kept:
-    """What goes into our Dockerfile.
+    """The lines that go into our Dockerfile.
 
     `toolchain`: lines for the toolchain stage; `compile`: for the compile stage; `tools`: RUN lines that install
     programs; `generated`: (stage, path in it, path in the context) needed before cargo runs; `mounts`: flags of the

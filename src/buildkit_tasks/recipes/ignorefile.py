@@ -43,7 +43,7 @@ def derive(files: Tree, workspace: Workspace, copied: Sequence[str], compiled: S
     head = ["# The build context of this Dockerfile, and of no other: what compiling reads and what images copy."]
     if whole:
         head += [
-            "# A stage copies the whole context, so it is all here but for what the repository's own list keeps out."
+            "# A stage copies the whole context, so all of it is included but what the repository's own list excludes."
         ]
         theirs = [line for line in files.text(".dockerignore").splitlines() if line.strip()]
         return "\n".join([*head, *theirs, *NOISE, *(f"!{p}" for p in sorted({*own, *code, *texts, *wanted}))]) + "\n"

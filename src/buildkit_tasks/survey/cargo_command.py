@@ -65,7 +65,7 @@ _IF = re.compile(
 
 
 def branches_taken(text: str) -> str:
-    """A shell script in which an `if` that the text itself decides is replaced by the branch that runs."""
+    """Replace each `if` whose test is known from the text itself by the branch that runs."""
 
     def taken(match: re.Match[str]) -> str:
         holds = _holds(syntax.words(match["test"]))
@@ -82,7 +82,7 @@ def branches_taken(text: str) -> str:
 
 
 def _holds(words: Sequence[str]) -> bool | None:
-    """Whether a test of strings holds; None if a variable in it is unknown or it tests something else."""
+    """Whether a string test is true; None if it uses an unknown variable or tests something else."""
     if any("$" in word or "`" in word for word in words):
         return None
     match words:

@@ -1,6 +1,6 @@
 """Decides whether a build would do nothing, by comparing the record of the last build with the current state.
 
-In doubt it says no, and the build asks BuildKit as usual. Imports little, because an up-to-date build runs only this.
+If in doubt, the build asks BuildKit as usual. Imports little, because an up-to-date build runs only this.
 """
 
 from __future__ import annotations
