@@ -54,6 +54,7 @@ EXIT_CODES: dict[str, int] = {
     "registry-malformed": 52,
     "pack-missing": 42,
     "pack-refused": 43,
+    "pack-empty": 59,
     "push-refused": 44,
     "timed-out": 45,
     "platform-unsupported": 46,

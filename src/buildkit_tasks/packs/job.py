@@ -83,8 +83,14 @@ class Trip:
             return self._facts(("probe",), Path(folder))
 
     def pack(self, folder: Path) -> Facts:
-        """Pack the mounts; the parts are written to an empty directory, under the names in the facts."""
-        return self._facts(("pack", self.wanted.scope), folder)
+        """Pack the mounts; the parts are written to an empty directory, under the names in the facts.
+
+        Problems: pack-empty, and those of a build.
+        """
+        try:
+            return self._facts(("pack", self.wanted.scope), folder)
+        except Problem as problem:
+            raise _nothing_packed(problem) from problem
 
     def push(self, folder: Path, facts: Facts, tags: Sequence[Tag], labels: Mapping[str, str]) -> Sent:
         """Send the output of `pack` as an image with one layer per part; skips what the registry already has.
@@ -210,6 +216,15 @@ def workplace(session: Session) -> Iterator[Path]:
             yield place
         finally:
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _nothing_packed(problem: Problem) -> Problem:
+    """A failure to pack, as its cause: the script says when the mounts have nothing that a pack could hold."""
+    why = re.findall(r"^buildkit-tasks: error: there is nothing to pack: (.*)$", problem.details, re.MULTILINE)
+    if not why:
+        return problem
+    hint = "invoke build, then invoke cache.push"
+    return Problem("pack-empty", "There is nothing to pack.", causes=why, hint=hint)
 
 
 def _explained(problem: Problem, reference: str) -> Problem:
