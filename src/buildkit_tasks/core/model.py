@@ -96,7 +96,7 @@ class Workspace:
 class Engine:
     """Facts of the engine in use, from one round trip. Versions are tuples of ints, `()` where absent.
 
-    `host_name`: what the engine's machine calls itself.
+    `host_name`: what the engine's machine calls itself. `rootless`: root in its containers is the user who runs it.
     """
 
     id: str
@@ -109,6 +109,7 @@ class Engine:
     context: str = "default"
     root_dir: str = ""
     host_name: str = ""
+    rootless: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from .edge import reported, task
 def lint(
     session: Session, file: Sequence[str] | None = None, context: str = "", json: bool = False, sarif: bool = False
 ) -> None:
-    """Find mistakes with cache mounts in Dockerfiles; runs hadolint too, if it is installed."""
+    """Find mistakes with cache mounts in Dockerfiles, with hadolint if it is installed. (Rust code: `cargo.clippy`.)"""
     from buildkit_tasks.lint import project as flow
 
     if json and sarif:
