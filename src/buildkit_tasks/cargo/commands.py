@@ -70,6 +70,11 @@ class Request:
         named = (part for crate in self.crates for part in ("--package", crate))
         return (*named, *(("--release",) if self.release else ()))
 
+    @property
+    def all_or_selected(self) -> tuple[str, ...]:
+        """The same, and every member of the workspace where no package is named."""
+        return (*(() if self.crates else ("--workspace",)), *self.selected)
+
 
 #: Where nextest leaves its report, below the target directory, and the profile that makes it.
 JUNIT = "nextest/default/junit.xml"
@@ -94,12 +99,12 @@ def _with_ignored(extra: Sequence[str]) -> tuple[str, ...]:
 
 def check(request: Request) -> Work:
     """`cargo check` of every target, tests and benches too."""
-    return Work(("check", "--locked", "--workspace", "--all-targets", *request.selected, *request.extra))
+    return Work(("check", "--locked", *request.all_or_selected, "--all-targets", *request.extra))
 
 
 def clippy(request: Request, *, fix: bool = False) -> Work:
     """clippy with warnings as errors. `fix`: apply what it suggests, in the project's own tree."""
-    argv = ("clippy", "--locked", "--workspace", "--all-targets", *request.selected)
+    argv = ("clippy", "--locked", *request.all_or_selected, "--all-targets")
     repair = ("--fix", "--allow-dirty", "--allow-staged") if fix else ()
     at = request.extra.index("--") if "--" in request.extra else len(request.extra)
     lints = request.extra[at + 1 :]

@@ -134,7 +134,7 @@ def prepare(site: Site, name: str) -> Container:
     """A container that gives the volumes to the user; docker makes them root's."""
     mounts = volumes(site)
     owner = site.user or "0:0"
-    return Container(name, site.image, ("chown", owner, *(m.target for m in mounts)), mounts, user="0:0")
+    return Container(name, site.image, ("chown", "-R", owner, *(m.target for m in mounts)), mounts, user="0:0")
 
 
 def quiet_variables(world: World, *, tty: bool) -> dict[str, str]:

@@ -13,7 +13,7 @@ import posixpath
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
@@ -115,7 +115,6 @@ def _build(session: Session, project: Project, service: Service, key: str, compo
     from buildkit_tasks.builds import building  # late: a call with a current image needs none of it
     from buildkit_tasks.builds.solve import solve, stand_in
 
-    session.report.say("  making the toolchain image")
     plan = building.prepare(session, project, BuildRequest(services=(service.name,)))
     target = plan.definition["target"][service.key]
     text, stage = sources.known(service).text, STAGE
@@ -126,7 +125,7 @@ def _build(session: Session, project: Project, service: Service, key: str, compo
     made = {**stand_in(target, text, stage, {}), "tags": [image], "output": ["type=docker"]}
     made.pop("platforms", None)  # the machine's own
     definition = {"group": {"default": {"targets": [service.key]}}, "target": {service.key: made}}
-    solve(session, plan, definition)
+    solve(session, replace(plan, services=(replace(service, name="the toolchain image"),), groups=()), definition)
     found = run.check(session.world, docker_run.image_configuration(session.root, image))
     environment = dict(word.partition("=")[::2] for word in json.loads(found.stdout)[1] or ())
     _remove_older(session, repository, image)

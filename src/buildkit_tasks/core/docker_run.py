@@ -26,6 +26,8 @@ class Mount:
         kind = "bind" if self.source.startswith("/") else "volume"
         words = [f"type={kind}", f"source={self.source}", f"target={self.target}"]
         words += [f"volume-label={label}" for label in self.labels]
+        # or docker would give an empty volume the content and owner of the image's directory, every time
+        words += ["volume-nocopy"] if kind == "volume" else []
         words += ["readonly"] if self.readonly else []
         return ",".join('"' + w.replace('"', '""') + '"' if re.search(r'[",\n]', w) else w for w in words)
 

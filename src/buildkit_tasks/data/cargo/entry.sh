@@ -66,6 +66,7 @@ SHIM
         refuse sync
     fi
     path=$PATH
+    # shellcheck source=/dev/null # written above, by `export -p`
     . ./env
     PATH=$path
     cd "$(cat source)"
