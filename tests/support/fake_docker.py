@@ -4,8 +4,8 @@
 FAKE_DOCKER names a directory: replies.json is a list of {"match", "stdout", "stderr", "code", "wait"}; the first whose
 `match` is part of the joined arguments answers. Calls are appended to calls.jsonl. A reply with `once` answers only the
 first call that matches, one with `after` only calls after the first whose arguments have that word. `leaves` are files
-for the directory that a bake definition exports to; only definitions that export to one match then. `@NOW@` in an
-answer is the time of the call.
+for the directory that a bake definition exports to; only definitions that export to one match then. `task` are files
+for the directory that a container has at /task. `@NOW@` in an answer is the time of the call.
 """
 
 import json
@@ -25,7 +25,7 @@ call = {
         k: os.environ.get(k)
         for k in ("DOCKER_BUILDKIT", "COMPOSE_DOCKER_CLI_BUILD", "BUILDX_NO_DEFAULT_ATTESTATIONS", "BUILDX_BUILDER")
     },
-    "stdin": sys.stdin.read() if "--file -" in line else "",
+    "stdin": sys.stdin.read() if "--file -" in line or " -f - " in line else "",
 }
 with (place / "calls.jsonl").open("a+") as log:
     log.seek(0)
@@ -39,6 +39,9 @@ for reply in json.loads((place / "replies.json").read_text()):
         place_left = exported[1] if exported else ""
         for name, text in reply.get("leaves", {}).items():
             Path(place_left, name).write_text(text)
+        if shared := re.search(r"source=(\S+),target=/task", line):
+            for name, text in reply.get("task", {}).items():
+                Path(shared[1], name).write_text(text)
         if "--metadata-file" in sys.argv and "metadata" in reply:
             Path(sys.argv[sys.argv.index("--metadata-file") + 1]).write_text(json.dumps(reply["metadata"]))
         now = datetime.now(timezone.utc).isoformat()
