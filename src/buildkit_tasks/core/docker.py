@@ -1,6 +1,6 @@
 """Commands of docker, except those of compose and buildx. Pure: arguments in, a `Command` out; nothing is run here.
 
-Only this module, `compose_cli` and `buildx` know how docker's command line is written.
+Only this module, `docker_run`, `compose_cli` and `buildx` know how docker's command line is written.
 """
 
 from __future__ import annotations

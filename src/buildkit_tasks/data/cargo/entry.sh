@@ -65,6 +65,8 @@ SHIM
         cat log >&2
         refuse sync
     fi
+    # a toolchain file that the image cannot obey, for one
+    sed -n 's/^buildkit-tasks: warning: /warning: /p' log >&2
     path=$PATH
     # shellcheck source=/dev/null # written above, by `export -p`
     . ./env
