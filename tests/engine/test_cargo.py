@@ -266,6 +266,27 @@ def test_ctrl_c_takes_the_database_away_as_well(site: Site) -> None:
     assert site.leftovers() == []
 
 
+NEXTEST = """\
+#!/bin/sh
+# stands in for cargo-nextest: the real one takes minutes to compile
+set -eu
+[ "$1 $2" = "nextest run" ] && grep -q junit.xml /task/nextest.toml
+mkdir -p "$CARGO_TARGET_DIR/nextest/default"
+echo "<testsuites/>" > "$CARGO_TARGET_DIR/nextest/default/junit.xml"
+exit 100
+"""
+
+
+def test_a_report_is_left_also_by_tests_that_fail(site: Site) -> None:
+    volume = f"type=volume,source={site.name}-cargo-tools,target=/tools"
+    put = ["sh", "-c", 'mkdir -p /tools/bin && cd /tools/bin && printf %s "$0" > cargo-nextest && chmod +x *', NEXTEST]
+    image = process.ok(["docker", "image", "ls", "--quiet", f"localhost/buildkit-tasks-cargo/{site.name}"], site.root)
+    process.ok(["docker", "run", "--rm", "--mount", volume, image.out.split()[0], *put], site.root)
+    done = site.invoke("cargo.test", "--junit", "../out/junit.xml")
+    assert done.code == 100, done.all
+    assert (site.root.parent / "out/junit.xml").read_text() == "<testsuites/>\n"
+
+
 def test_a_tool_that_the_image_lacks_is_named(site: Site) -> None:
     done = site.invoke("cargo.audit")
     assert done.code == 73

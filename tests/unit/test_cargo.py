@@ -233,6 +233,18 @@ def test_a_toolchain_stage_that_takes_the_whole_context_is_never_taken_for_curre
     assert toolchain.used_paths(file, {}) == (".",)
 
 
+def test_the_compile_stages_own_variables() -> None:
+    text = (
+        "FROM rust AS toolchain\nENV CARGO_HOME=/c\n"
+        "FROM toolchain AS compile\nARG SQLX_OFFLINE\nARG BINS\nARG RUSTFLAGS\n"
+        'ENV A="x y" B=$SQLX_OFFLINE\nENV PATH=/p\nRUN --mount=type=cache,target=/b cargo build\n'
+        "FROM scratch\nENV LATE=1\nCOPY --from=compile /a /a\n"
+    )
+    args = {"SQLX_OFFLINE": "true", "BINS": "api"}
+    assert toolchain.environment(Dockerfile.read(text), args) == {"SQLX_OFFLINE": "true", "A": "x y", "B": "true"}
+    assert toolchain.environment(Dockerfile.read(OURS.read_bytes()), {"CACHE_SCOPE": "s", "BIN": "api"}) == {}
+
+
 # ---- services of integration tests
 
 

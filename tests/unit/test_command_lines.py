@@ -213,7 +213,8 @@ CASES: tuple[tuple[Command, str], ...] = (
             ROOT,
             Container("n", "i", ("x",), private={"S": "hush"}, user="1:2", network="net", tty=True, labels=("l=1",)),
         ),
-        "docker run --rm --init --pull never --name n --user 1:2 --network net --label l=1 --tty --env S --entrypoint x i",
+        "docker run --rm --init --pull never --name n --user 1:2 --network net --label l=1 --tty --env S "
+        "--entrypoint x i",
     ),
     (
         docker_run.image_configuration(ROOT, "i"),
@@ -225,6 +226,10 @@ CASES: tuple[tuple[Command, str], ...] = (
     ),
     (docker_run.volumes(ROOT, "l=1"), "docker volume ls --quiet --filter label=l=1"),
     (docker_run.remove_volumes(ROOT, ("a", "b")), "docker volume rm a b"),
+    (docker_run.containers_named(ROOT, "a-"), "docker ps --all --filter 'name=^/?a-' --format '{{.Names}}'"),
+    (docker_run.networks_named(ROOT, "a-"), "docker network ls --filter 'name=^a-' --format '{{.Name}}'"),
+    (docker_run.remove_containers(ROOT, ("a", "b")), "docker container rm --force --volumes a b"),
+    (docker_run.remove_networks(ROOT, ("a",)), "docker network rm a"),
     (docker_run.network(ROOT, "n"), "docker network inspect --format '{{.Name}}' n"),
     (
         compose_cli.alone(ROOT, "t", {"services": {}}, "ps"),

@@ -17,7 +17,7 @@ from buildkit_tasks.project.discover import discover
 
 from . import commands, container, services
 from .commands import Request, Work
-from .work import Options, cargo, host_directory
+from .work import Options, cargo
 
 
 def run_tests(
@@ -94,8 +94,9 @@ def run_program(session: Session, request: Request, options: Options, *, service
 
 
 def clean(session: Session, request: Request, options: Options, *, everything: bool = False) -> int:
-    """Remove the compiled objects of these tasks: of some packages, or the volume; `everything`: every volume.
+    """Remove the compiled objects of these tasks: of some packages, or the volume.
 
+    `everything`: every volume, and services for tests that a killed run left.
     The host's own `target` is never touched, and the cache mounts of builds are not these volumes.
     """
     work = commands.clean(request)
@@ -103,7 +104,10 @@ def clean(session: Session, request: Request, options: Options, *, everything: b
         return cargo(session, Work(("clean", *request.selected, *request.extra)), options)
     if request.crates or request.extra:
         return cargo(session, work, options)
-    space = discover(session, looking=True).workspace
+    project = discover(session, looking=True)
+    if everything:
+        services.remove_all(session, project)
+    space = project.workspace
     listed = run.check(
         session.world, docker_run.volumes(session.root, f"{container.LABEL}={space.scope}")
     ).stdout.split()
@@ -121,11 +125,6 @@ def clean(session: Session, request: Request, options: Options, *, everything: b
         )
     session.report.say(f"removed {', '.join(going)}")
     return 0
-
-
-def directory(session: Session) -> Path:
-    """The workspace's directory."""
-    return host_directory(session)
 
 
 def split(names: Sequence[str]) -> tuple[str, ...]:

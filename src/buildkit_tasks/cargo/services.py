@@ -33,7 +33,7 @@ def running(session: Session, project: Project) -> Iterator[Running]:
     space = project.workspace
     names = integration.chosen(space, session.settings.cargo.services)
     images = bases.ensure(session, project.engine, tuple(dict.fromkeys(space.images[name] for name in names)))
-    name = f"{_plain(space.project)}-cargo-test-{secrets.token_hex(4)}"
+    name = f"{_prefix(project)}{secrets.token_hex(4)}"
     model = integration.model(space, names, images, name)
     session.report.say(f"  starting {', '.join(names)} for the tests")
     try:
@@ -51,8 +51,18 @@ def running(session: Session, project: Project) -> Iterator[Running]:
         run.capture(session.world, compose_cli.down_alone(session.root, name, model))
 
 
-def _plain(name: str) -> str:
-    return name[:40].rstrip("-_") or "project"
+def _prefix(project: Project) -> str:
+    return f"{project.workspace.project[:40].rstrip('-_') or 'project'}-cargo-test-"
+
+
+def remove_all(session: Session, project: Project) -> None:
+    """Remove every copy of this project's services: what killed runs left, and those that run."""
+    root, prefix = session.root, _prefix(project)
+    if found := run.capture(session.world, docker_run.containers_named(root, prefix)).stdout.split():
+        session.report.say(f"removed {', '.join(found)}")
+        run.capture(session.world, docker_run.remove_containers(root, found))
+    if networks := run.capture(session.world, docker_run.networks_named(root, prefix)).stdout.split():
+        run.capture(session.world, docker_run.remove_networks(root, networks))
 
 
 def stack_network(session: Session, project: Project) -> str:

@@ -24,6 +24,7 @@ from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
+from buildkit_tasks.survey.recipe import assignments
 
 #: The stage of our Dockerfiles, and the one that is added where a component is asked for.
 STAGE, ADDED = "toolchain", "buildkit-tasks-components"
@@ -173,6 +174,33 @@ def used_paths(file: Dockerfile, args: Mapping[str, str], contexts: Iterable[str
     numbers = {stage.number for stage in file.needs(args, STAGE, tuple(contexts)).stages}
     values = {**syntax.defaults(file.text), **args}
     return tuple(dict.fromkeys(posixpath.normpath(p.lstrip("/")) for p in _paths(file, numbers, values)))
+
+
+#: Arguments of the compile step that mean something to it alone; cargo does not get to see them.
+_OF_THE_STEP = frozenset(
+    (
+        *("BINS", "PROGRAMS", "FEATURES", "NO_DEFAULT_FEATURES", "PROFILE", "SOURCE", "CACHE_SCOPE", "REBUILD", "BIN"),
+        *("STRICT_TOOLCHAIN", "CARGO_INCREMENTAL", "STATIC", "CROSS_PACKAGES"),
+    )
+)
+
+
+def environment(file: Dockerfile, args: Mapping[str, str]) -> dict[str, str]:
+    """Variables that the stage with the compile step has beside those of the toolchain's image.
+
+    They are its ENV lines, and its arguments that the compose file gives a value: `SQLX_OFFLINE`, `RUSTFLAGS`.
+    """
+    numbers = {stage.number for stage in file.needs(args).stages if stage.caches}
+    values = {**syntax.defaults(file.text), **args}
+    found: dict[str, str] = {}
+    number = -1
+    for item in file.items:
+        number += item.keyword == "FROM"
+        if number in numbers and item.keyword == "ENV":
+            found.update((n, syntax.expand(v, {**values, **found})) for n, v in assignments(item) if v is not None)
+        elif number in numbers and item.keyword == "ARG":
+            found.update((n, args[n]) for n, _ in assignments(item) if n in args and n not in _OF_THE_STEP)
+    return {n: v for n, v in found.items() if n not in syntax.PLATFORM_ARGS and n != "PATH"}
 
 
 def _paths(file: Dockerfile, numbers: set[int], values: Mapping[str, str]) -> Iterator[str]:

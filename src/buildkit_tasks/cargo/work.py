@@ -64,7 +64,8 @@ def cargo(session: Session, work: Work, options: Options, project: Project | Non
         session.report.warn(f"{', '.join(made)}: made by other stages of the Dockerfile, and missing in the container")
     if options.in_place:
         work = replace(work, in_place=True)
-    given = _given(session, (*session.settings.cargo.env, *options.env))
+    given = toolchain.environment(sources.known(service), service.args)
+    given |= _given(session, (*session.settings.cargo.env, *options.env))
     image = toolchain.ensure(session, project, service)
     if options.install and work.tool:
         image = _installed(session, project, service, image, work.tool, options)

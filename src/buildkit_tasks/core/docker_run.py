@@ -93,3 +93,23 @@ def remove_volumes(cwd: Path, names: Sequence[str]) -> Command:
 def network(cwd: Path, name: str) -> Command:
     """Exit code 0 where a network of that name is there."""
     return docker(cwd, "network", "inspect", "--format", "{{.Name}}", name)
+
+
+def containers_named(cwd: Path, prefix: str) -> Command:
+    """The names of containers that begin so, running or not, one a line."""
+    return docker(cwd, "ps", "--all", "--filter", f"name=^/?{prefix}", "--format", "{{.Names}}")
+
+
+def networks_named(cwd: Path, prefix: str) -> Command:
+    """The names of networks that begin so, one a line."""
+    return docker(cwd, "network", "ls", "--filter", f"name=^{prefix}", "--format", "{{.Name}}")
+
+
+def remove_containers(cwd: Path, names: Sequence[str]) -> Command:
+    """Remove containers with their anonymous volumes, running or not."""
+    return docker(cwd, "container", "rm", "--force", "--volumes", *names)
+
+
+def remove_networks(cwd: Path, names: Sequence[str]) -> Command:
+    """Remove networks."""
+    return docker(cwd, "network", "rm", *names)

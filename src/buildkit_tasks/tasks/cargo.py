@@ -255,7 +255,7 @@ def licenses(session: Session, install: bool = False, yes: bool = False, host: b
     iterable=["crate"],
     help={
         "crate": "remove the objects of this crate only; repeatable",
-        "all": "remove the downloads and installed tools of these tasks, too",
+        "all": "also remove downloads, installed tools, and services for tests that a killed run left",
         "host": HOST,
     },
 )
