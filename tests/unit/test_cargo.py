@@ -323,7 +323,19 @@ def test_the_services_to_start() -> None:
             [],
             {"DATABASE_URL": "postgres://u:p%40@db:5432/app?x=1"},
         ),
+        # the copy publishes nothing: 5433 is the host's side of 5432
+        (
+            {
+                "DATABASE_URL": "postgres://localhost:5433/app",
+                "DB_HOST": "localhost",
+                "DB_PORT": "5433",
+                "PORT": "5433",
+            },
+            [],
+            {"DATABASE_URL": "postgres://db:5432/app", "DB_HOST": "db", "DB_PORT": "5432", "PORT": "5433"},
+        ),
         ({"DB_HOST": "127.0.0.1", "OTHER_HOST": "localhost"}, [], {"DB_HOST": "db", "OTHER_HOST": "localhost"}),
+        ({"U": "postgresql://u@127.0.0.1/app"}, [], {"U": "postgresql://u@db:5432/app"}),
         ({"API": "http://localhost:9/x", "N": "1"}, [], {"API": "http://localhost:9/x", "N": "1"}),
         # what the programs of the stack get wins, where they agree
         (

@@ -6,7 +6,7 @@ The copy publishes no port, has no name of its own and none of the stack's volum
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -24,6 +24,9 @@ _LEFT_OUT = frozenset(
 )
 
 _LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - names that mean this machine
+
+#: Ports of URLs that name none.
+_USUAL = {"postgres": 5432, "postgresql": 5432, "mysql": 3306, "amqp": 5672, "redis": 6379, "mongodb": 27017}
 
 
 def chosen(space: Workspace, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -81,8 +84,11 @@ def environment(space: Workspace, names: Sequence[str], dotenv: Mapping[str, str
 
     A variable that two programs have different values for is left out.
     """
-    ports = {port: name for name in names for port in _ports(space.config["services"][name])}
+    ports = {port: (n, inside) for n in names for port, inside in _ports(space.config["services"][n])}
     found = {name: _reach(name, value, names, ports) for name, value in dotenv.items()}
+    for name, value in dotenv.items():
+        if name.endswith("PORT") and dotenv.get(f"{name[:-4]}HOST") in _LOCAL and value.isdecimal():
+            found[name] = str(ports.get(int(value), ("", int(value)))[1])
     several: dict[str, set[str]] = {}
     for service in space.names:
         for name, value in (space.config["services"][service].get("environment") or {}).items():
@@ -94,12 +100,13 @@ def environment(space: Workspace, names: Sequence[str], dotenv: Mapping[str, str
     return {**found, **{name: agreed[name] for name in sorted(hosts | near)}}
 
 
-def _ports(service: Mapping[str, Any]) -> Iterable[int]:
+def _ports(service: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
+    """Ports of a service as the host sees them and as its own network does."""
     for port in service.get("ports") or ():
-        if isinstance(port, Mapping):
-            for key in ("published", "target"):
+        if isinstance(port, Mapping) and re.fullmatch(r"\d+", str(port.get("target"))):
+            for key in ("target", "published"):
                 if re.fullmatch(r"\d+", str(port.get(key) or "")):
-                    yield int(port[key])
+                    yield int(port[key]), int(port["target"])
 
 
 def _host(value: str) -> str:
@@ -112,21 +119,21 @@ def _host(value: str) -> str:
     return re.sub(r":\d+$", "", value)
 
 
-def _reach(variable: str, value: str, names: Sequence[str], ports: Mapping[int, str]) -> str:
-    """A value that names this machine, with the service in its place; others stay as they are."""
+def _reach(variable: str, value: str, names: Sequence[str], ports: Mapping[int, tuple[str, int]]) -> str:
+    """A value that names this machine, with the service and its own port in its place; others stay as they are."""
     if "://" in value:
         try:
             parts = urlsplit(value)
-            service = ports.get(parts.port or 0)
+            port = parts.port
         except ValueError:
             return value
         if parts.hostname not in _LOCAL:
             return value
-        service = service or next((n for n in names if parts.scheme.startswith(n[:5])), None)
+        service, inside = ports.get(port or _USUAL.get(parts.scheme, 0), ("", 0))
         if not service:
             return value
         userinfo, at, _ = parts.netloc.rpartition("@")
-        return urlunsplit(parts._replace(netloc=f"{userinfo}{at}{service}{f':{parts.port}' if parts.port else ''}"))
+        return urlunsplit(parts._replace(netloc=f"{userinfo}{at}{service}:{inside}"))
     if value in _LOCAL and (name := next((n for n in names if variable.upper().startswith(n.upper())), "")):
         return name
     return value
