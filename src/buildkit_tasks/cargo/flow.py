@@ -15,7 +15,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import discover
 
-from . import commands, container, services
+from . import commands, container
 from .commands import Request, Work
 from .work import Options, cargo
 
@@ -40,6 +40,8 @@ def run_tests(
             "--integration and --host cannot be combined: the services publish no ports.",
             hint="invoke up, then invoke cargo.test --host -- -- --include-ignored",
         )
+    from . import services  # late: few calls need base images and compose
+
     project = discover(session)
     with services.running(session, project) as running:
         options = replace(options, quiet={**options.quiet, **running.env}, network=running.network)
@@ -87,6 +89,8 @@ def run_program(session: Session, request: Request, options: Options, *, service
     work = commands.run(request, found.binary)
     if options.host:
         return cargo(session, work, options, project)
+    from . import services
+
     given = project.workspace.config["services"][found.name].get("environment") or {}
     quiet = {name: str(value) for name, value in given.items() if value is not None}
     network = services.stack_network(session, project)
@@ -106,6 +110,8 @@ def clean(session: Session, request: Request, options: Options, *, everything: b
         return cargo(session, work, options)
     project = discover(session, looking=True)
     if everything:
+        from . import services
+
         services.remove_all(session, project)
     space = project.workspace
     listed = run.check(
