@@ -226,6 +226,12 @@ def test_the_files_that_our_toolchain_stage_is_made_from() -> None:
     assert set(found) == {"docker/cross.sh", "docker/compile.rs", "rust-toolchain*", "rust/rust-toolchain*"}
 
 
+def test_services_of_one_dockerfile_share_a_toolchain() -> None:
+    args = {"BIN": "api", "BINS": "x", "SOURCE": "rust", "CACHE_SCOPE": "s", "RUST_IMAGE": "r", "CROSS_PACKAGES": "p"}
+    found = toolchain.used_arguments(Dockerfile.read(OURS.read_bytes()), args)
+    assert found == {"SOURCE": "rust", "RUST_IMAGE": "r", "CROSS_PACKAGES": "p"}
+
+
 def test_a_toolchain_stage_that_takes_the_whole_context_is_never_taken_for_current() -> None:
     file = Dockerfile.read(
         "FROM rust AS toolchain\nRUN --mount=type=bind,target=/c cp /c/x /\nFROM toolchain\nCOPY y /"

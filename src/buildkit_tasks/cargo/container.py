@@ -130,11 +130,15 @@ def make(site: Site, around: Around, work: Work, script: str) -> Container:
     )
 
 
+#: Gives the volumes to a user, and leaves word of it.
+_OWN = 'chown -R "$0" "$@" && printf %s "${0%:*}" > /build/.owner'
+
+
 def prepare(site: Site, name: str) -> Container:
     """A container that gives the volumes to the user; docker makes them root's."""
     mounts = volumes(site)
-    owner = site.user or "0:0"
-    return Container(name, site.image, ("chown", "-R", owner, *(m.target for m in mounts)), mounts, user="0:0")
+    argv = ("sh", "-c", _OWN, site.user or "0:0", *(mount.target for mount in mounts))
+    return Container(name, site.image, argv, mounts, user="0:0")
 
 
 def quiet_variables(world: World, *, tty: bool) -> dict[str, str]:

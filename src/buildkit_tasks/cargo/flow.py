@@ -94,7 +94,9 @@ def run_program(session: Session, request: Request, options: Options, *, service
     given = project.workspace.config["services"][found.name].get("environment") or {}
     quiet = {name: str(value) for name, value in given.items() if value is not None}
     network = services.stack_network(session, project)
-    return cargo(session, work, replace(options, quiet={**quiet, **options.quiet}, network=network), project)
+    return cargo(
+        session, work, replace(options, service=found.name, quiet={**quiet, **options.quiet}, network=network), project
+    )
 
 
 def clean(session: Session, request: Request, options: Options, *, everything: bool = False) -> int:

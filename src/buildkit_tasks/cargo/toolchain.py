@@ -65,9 +65,10 @@ class Toolchain:
     components: bool = False
 
 
-def service_of(project: Project) -> Service:
-    """The first service that is compiled from a toolchain stage. Raises `Problem` cargo-no-toolchain."""
-    compiled = [s for s in project.workspace.services if not s.remote and sources.compiles(s)]
+def service_of(project: Project, name: str = "") -> Service:
+    """The first service, or that one, that is compiled from a toolchain stage. Raises `Problem` cargo-no-toolchain."""
+    named = [s for s in project.workspace.services if not name or s.name == name]
+    compiled = [s for s in named if not s.remote and sources.compiles(s)]
     for service in compiled:
         if any(item.keyword == "FROM" and _named(item.rest) == STAGE for item in sources.known(service).items):
             return service
@@ -152,7 +153,8 @@ def _key(session: Session, service: Service, components: bool) -> str:
     """A digest of what the image is made from; empty where only BuildKit can know."""
     file = sources.known(service)
     settings = session.settings
-    parts = [file.text, json.dumps([dict(service.args), dict(service.contexts), components], sort_keys=True)]
+    args = used_arguments(file, service.args, tuple(service.contexts))
+    parts = [file.text, json.dumps([args, dict(service.contexts), components], sort_keys=True)]
     parts += [
         settings.images.registry,
         settings.images.offline,
@@ -167,6 +169,16 @@ def _key(session: Session, service: Service, components: bool) -> str:
             for leaf in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
                 digest.update(os.fsencode(leaf) + b"\0" + hashlib.sha256(leaf.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def used_arguments(file: Dockerfile, args: Mapping[str, str], contexts: Iterable[str] = ()) -> dict[str, str]:
+    """The build arguments that can make a difference to the toolchain stage: `BIN` does not."""
+    names = {name for stage in file.needs(args, STAGE, tuple(contexts)).stages for name in stage.arguments}
+    for item in file.items:
+        if item.keyword == "FROM":
+            break
+        names |= {name for name, _ in assignments(item)}
+    return {name: value for name, value in args.items() if name in names}
 
 
 def used_paths(file: Dockerfile, args: Mapping[str, str], contexts: Iterable[str] = ()) -> tuple[str, ...]:

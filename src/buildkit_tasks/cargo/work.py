@@ -37,11 +37,14 @@ CARGO_FAILED = 101
 class Options:
     """What every task takes.
 
-    `task`: the name it was called by. `host`: run the host's cargo. `install`: get the tool where it is missing.
-    `env`: NAME or NAME=value. `out`: a directory or file that the result is copied to.
+    `task`: the name it was called by. `service`: whose Dockerfile and workspace (default: the first compiled one).
+    `host`: run the host's cargo. `install`: get the tool where it is missing.
+    `in_place`: on the tree itself, whatever the task does. `env`: NAME or NAME=value.
+    `out`: a directory or file that the result is copied to.
     """
 
     task: str
+    service: str = ""
     host: bool = False
     install: bool = False
     in_place: bool = False
@@ -59,7 +62,7 @@ def cargo(session: Session, work: Work, options: Options, project: Project | Non
     if options.host:
         return _on_host(session, work, options)
     project = project or discover(session)
-    service = toolchain.service_of(project)
+    service = toolchain.service_of(project, options.service)
     if made := sources.generated(service):
         session.report.warn(f"{', '.join(made)}: made by other stages of the Dockerfile, and missing in the container")
     if options.in_place:
@@ -86,7 +89,7 @@ def cargo(session: Session, work: Work, options: Options, project: Project | Non
             image = toolchain.ensure(session, project, service, again=True)
             site = replace(site, image=image.image, cargo_home=image.cargo_home)
             code, reason = _run(session, site, around, work)
-        if reason == "unwritable":
+        if reason == "owner":
             run.check(session.world, docker_run.run_container(session.root, container.prepare(site, around.name)))
             code, reason = _run(session, site, around, work)
         if reason:

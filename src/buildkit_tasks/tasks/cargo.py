@@ -22,7 +22,7 @@ RELEASE = "compile with the release profile"
 INSTALL = "get the tool if the image does not have it, after asking"
 IN_PLACE = "work on the tree itself instead of a synced copy, for tests that write beside the sources"
 YES = "answer the question of --install with yes"
-BASE = {"host": HOST, "env": ENV}
+BASE = {"host": HOST, "env": ENV, "in_place": IN_PLACE}
 
 
 def _ended(code: int) -> None:
@@ -53,7 +53,6 @@ def _request(session: Session, crate: Sequence[str] | None = None, *, release: b
         "integration": "start a copy of the compose file's databases for the tests; run ignored tests too",
         "junit": "write a JUnit report to this file, for example out/junit.xml (needs cargo-nextest)",
         "release": RELEASE,
-        "in_place": IN_PLACE,
         "install": INSTALL,
         "yes": YES,
         **BASE,
@@ -86,6 +85,7 @@ def check(
     session: Session,
     crate: Sequence[str] | None = None,
     release: bool = False,
+    in_place: bool = False,
     env: Sequence[str] | None = None,
     host: bool = False,
 ) -> None:
@@ -93,7 +93,7 @@ def check(
     from buildkit_tasks.cargo import commands, work
 
     request = _request(session, crate, release=release)
-    _ended(work.cargo(session, commands.check(request), _options("check", host=host, env=env)))
+    _ended(work.cargo(session, commands.check(request), _options("check", host=host, env=env, in_place=in_place)))
 
 
 @task(
@@ -113,13 +113,14 @@ def clippy(
     fix: bool = False,
     install: bool = False,
     yes: bool = False,
+    in_place: bool = False,
     env: Sequence[str] | None = None,
     host: bool = False,
 ) -> None:
     """Lint the Rust code, warnings are errors. (The task `lint` reads Dockerfiles instead.)"""
     from buildkit_tasks.cargo import commands, work
 
-    options = _options("clippy", host=host, env=env, install=install)
+    options = _options("clippy", host=host, env=env, in_place=in_place, install=install)
     _ended(work.cargo(session, commands.clippy(_request(session, crate), fix=fix), options))
 
 
@@ -164,25 +165,34 @@ def doc(
     crate: Sequence[str] | None = None,
     dependencies: bool = False,
     to: str = "",
+    in_place: bool = False,
     env: Sequence[str] | None = None,
     host: bool = False,
 ) -> None:
     """Make the crates' documentation."""
     from buildkit_tasks.cargo import flow
 
-    options = _options("doc", host=host, env=env)
+    options = _options("doc", host=host, env=env, in_place=in_place)
     _ended(flow.doc(session, _request(session, crate), options, dependencies=dependencies, to=to))
 
 
 @task(iterable=["crate", "env"], help={"crate": CRATE, **BASE})
 @reported
 def bench(
-    session: Session, crate: Sequence[str] | None = None, env: Sequence[str] | None = None, host: bool = False
+    session: Session,
+    crate: Sequence[str] | None = None,
+    in_place: bool = False,
+    env: Sequence[str] | None = None,
+    host: bool = False,
 ) -> None:
     """Run the crates' own benchmarks. (The task `bench` measures image builds instead.)"""
     from buildkit_tasks.cargo import commands, work
 
-    _ended(work.cargo(session, commands.bench(_request(session, crate)), _options("bench", host=host, env=env)))
+    _ended(
+        work.cargo(
+            session, commands.bench(_request(session, crate)), _options("bench", host=host, env=env, in_place=in_place)
+        )
+    )
 
 
 @task(iterable=["crate"], help={"crate": CRATE, "host": HOST})
@@ -216,10 +226,10 @@ def update(session: Session, crate: Sequence[str] | None = None, lock: bool = Fa
 _TOOL = {"install": INSTALL, "yes": YES, "host": HOST}
 
 
-def _tool(session: Session, name: str, *, install: bool, host: bool) -> None:
+def _tool(session: Session, name: str, *, install: bool, host: bool, in_place: bool = False) -> None:
     from buildkit_tasks.cargo import commands, work
 
-    options = _options(name, host=host, install=install)
+    options = _options(name, host=host, install=install, in_place=in_place)
     _ended(work.cargo(session, commands.tool(name, _request(session)), options))
 
 
@@ -237,11 +247,13 @@ def deny(session: Session, install: bool = False, yes: bool = False, host: bool 
     _tool(session, "deny", install=install, host=host)
 
 
-@task(help=_TOOL)
+@task(help={**_TOOL, "in_place": IN_PLACE})
 @reported
-def coverage(session: Session, install: bool = False, yes: bool = False, host: bool = False) -> None:
+def coverage(
+    session: Session, install: bool = False, yes: bool = False, in_place: bool = False, host: bool = False
+) -> None:
     """Run the tests and print their coverage, with cargo-llvm-cov."""
-    _tool(session, "coverage", install=install, host=host)
+    _tool(session, "coverage", install=install, host=host, in_place=in_place)
 
 
 @task(help=_TOOL)
@@ -282,6 +294,7 @@ def run(
     service: str = "",
     bin: str = "",
     release: bool = False,
+    in_place: bool = False,
     env: Sequence[str] | None = None,
     host: bool = False,
 ) -> None:
@@ -289,5 +302,5 @@ def run(
     from buildkit_tasks.cargo import flow
 
     request = _request(session, release=release)
-    options = _options("run", host=host, env=env)
+    options = _options("run", host=host, env=env, in_place=in_place)
     _ended(flow.run_program(session, request, options, service=service, binary=bin))
