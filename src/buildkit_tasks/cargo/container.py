@@ -37,7 +37,7 @@ class Site:
     """Where cargo works, the same for every task of a project.
 
     `scope` begins the volumes' names. `context` is the build context, `source` the workspace below it. `image` with
-    its `cargo_home`. `user`: `UID:GID`, empty where root in a container is the user outside. `secrets`: path in the
+    its `cargo_home`. `user`: `UID:GID`, empty if root in a container is the user outside. `secrets`: path in the
     container to a file of this machine. `incremental`: cargo's own default, but off where the project says so.
     """
 

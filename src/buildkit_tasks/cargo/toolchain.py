@@ -26,7 +26,7 @@ from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.survey.recipe import assignments
 
-#: The stage of our Dockerfiles, and the one that is added where a component is asked for.
+#: The stage of our Dockerfiles, and the one that is added for the components that the user wants.
 STAGE, ADDED = "toolchain", "buildkit-tasks-components"
 
 #: Seconds that an image is taken for current without a look at its base.
@@ -150,7 +150,7 @@ def _remove_older(session: Session, repository: str, image: str) -> None:
 
 
 def _key(session: Session, service: Service, components: bool) -> str:
-    """A digest of what the image is made from; empty where only BuildKit can know."""
+    """A digest of what the image is made from; empty if only BuildKit can know."""
     file = sources.known(service)
     settings = session.settings
     args = used_arguments(file, service.args, tuple(service.contexts))

@@ -47,7 +47,7 @@ def shown(
 ) -> tuple[Shown | str, ...]:
     """Directories and single files to mount, by their paths below the context; an empty path is all of it.
 
-    `ignored_by_git`: the top-most paths that git ignores; None where git does not know the tree. `source`: the
+    `ignored_by_git`: the top-most paths that git ignores; None if git does not know the tree. `source`: the
     workspace's directory, whose `target` the sync never reads. Reads the tree, and runs nothing.
     """
     top = _read(context, "", ignore, source, ignored_by_git, (), False)

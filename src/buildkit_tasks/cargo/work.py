@@ -98,7 +98,7 @@ def cargo(session: Session, work: Work, options: Options, project: Project | Non
         raise Problem(
             "cargo-lock-outdated",
             "Cargo.lock does not fit the manifests, and these tasks do not change it on the way.",
-            hint="invoke cargo.update --lock    (changes only what it has to), then the same command again",
+            hint=f"invoke cargo.update --lock    (changes only what it must), then invoke {options.task}",
         )
     return code
 
@@ -140,7 +140,7 @@ def _sources(session: Session, site: Site, service: Service) -> tuple[Mount, ...
         raise Problem(
             "context-unreadable",
             f"The build context of {service.name} cannot be read: {error}.",
-            hint="correct it, then run the same command again",
+            hint="fix the file or directory, then rerun the task",
         ) from error
     return view.mounts(site.context, found, nothing)
 
@@ -156,7 +156,7 @@ def _with_terminal(session: Session, around: Around, work: Work, options: Option
 
 
 def _run(session: Session, site: Site, around: Around, work: Work) -> tuple[int, str]:
-    """Run the container once: the exit code, and why cargo was not run, empty where it was."""
+    """Run the container once: the exit code, and why cargo was not run, empty if it was."""
     for name in ("started", "reason"):
         (around.task / name).unlink(missing_ok=True)
     (around.task / "nextest.toml").write_text(commands.JUNIT_CONFIG, "utf-8")
