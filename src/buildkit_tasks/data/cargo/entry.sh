@@ -1,3 +1,4 @@
+#!/bin/sh
 # entry.sh: what a container of `invoke cargo.…` runs: the sources are synced into the volume, then cargo runs there.
 #
 # /compile (docker/compile.rs) is the program that keeps image builds from going stale. It knows no command to only sync, so
