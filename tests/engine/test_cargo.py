@@ -183,7 +183,7 @@ def test_tests_pass_in_the_copy_and_the_tree_stays_as_it_was(site: Site) -> None
     before = sorted(p for p in site.root.rglob("*"))
     done = site.ok("cargo.test")
     assert "test it_is ... ok" in done.out
-    assert "\x1b[" not in done.all  # no terminal, no colours
+    assert "\x1b[" not in done.all  # no terminal, no colors
     assert sorted(p for p in site.root.rglob("*")) == before
     assert site.containers() == []
 
@@ -220,11 +220,11 @@ def test_a_program_gets_its_words_and_ends_with_its_own_code(site: Site) -> None
     assert site.invoke("cargo.run", "--bin", "app").out == "answer 42 None\n"
 
 
-def test_a_terminal_gets_colours_and_ctrl_c_ends_the_container(site: Site) -> None:
+def test_a_terminal_gets_colors_and_ctrl_c_ends_the_container(site: Site) -> None:
     argv = ["cargo.test", "--env", "WAITS=1", "--crate", "app", "--", "waits", "--", "--ignored", "--nocapture"]
     env = process.environment({**site.env, "TERM": "xterm"})
     child = pexpect.spawn(str(process.BIN / "invoke"), argv, cwd=site.root, env=env, timeout=120, encoding="utf-8")
-    child.expect(re.escape("\x1b[") + r"[0-9;]*m\s+Running")  # cargo's own colours
+    child.expect(re.escape("\x1b[") + r"[0-9;]*m\s+Running")  # cargo's own colors
     child.expect("waiting\r\n")
     child.sendcontrol("c")
     child.expect(pexpect.EOF)

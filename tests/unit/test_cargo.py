@@ -127,7 +127,7 @@ def test_names_of_volumes_are_such_that_docker_takes_them_and_differ() -> None:
     assert all(re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", name) for name in found)
 
 
-def test_colours_where_only_messages_go_to_a_terminal() -> None:
+def test_colors_where_only_messages_go_to_a_terminal() -> None:
     def quiet(tty: bool, **env: str) -> dict[str, str]:
         return container.quiet_variables(World(env, Path("/"), Path("/"), tty=True), tty=tty)
 

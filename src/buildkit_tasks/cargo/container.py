@@ -142,7 +142,7 @@ def prepare(site: Site, name: str) -> Container:
 
 
 def quiet_variables(world: World, *, tty: bool) -> dict[str, str]:
-    """What is handed on of the user's environment. cargo's colours where a terminal shows only its messages."""
+    """What is handed on of the user's environment. cargo's colors where a terminal shows only its messages."""
     found = {name: world.env[name] for name in FORWARDED if name in world.env}
     found |= {n: v for n, v in world.env.items() if n.upper() in PROXIES}
     plain = "NO_COLOR" in world.env or world.env.get("TERM") == "dumb" or world.ci
