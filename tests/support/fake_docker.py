@@ -5,7 +5,8 @@ FAKE_DOCKER names a directory: replies.json is a list of {"match", "stdout", "st
 `match` occurs in the joined arguments answers. Calls are appended to calls.jsonl. A reply with `once` only answers the
 first matching call. A reply with `after` only answers calls after the first one with that word in its arguments.
 `leaves` are files to write to the directory that a bake definition exports to; the reply then only matches definitions
-with such a directory. `@NOW@` in an answer is replaced by the time of the call.
+with such a directory. `task` are files to write to the directory that a container has at /task. `@NOW@` in an answer
+is replaced by the time of the call.
 """
 
 import json
@@ -25,7 +26,7 @@ call = {
         k: os.environ.get(k)
         for k in ("DOCKER_BUILDKIT", "COMPOSE_DOCKER_CLI_BUILD", "BUILDX_NO_DEFAULT_ATTESTATIONS", "BUILDX_BUILDER")
     },
-    "stdin": sys.stdin.read() if "--file -" in line else "",
+    "stdin": sys.stdin.read() if "--file -" in line or " -f - " in line else "",
 }
 with (place / "calls.jsonl").open("a+") as log:
     log.seek(0)
@@ -39,6 +40,9 @@ for reply in json.loads((place / "replies.json").read_text()):
         place_left = exported[1] if exported else ""
         for name, text in reply.get("leaves", {}).items():
             Path(place_left, name).write_text(text)
+        if shared := re.search(r"source=(\S+),target=/task", line):
+            for name, text in reply.get("task", {}).items():
+                Path(shared[1], name).write_text(text)
         if "--metadata-file" in sys.argv and "metadata" in reply:
             Path(sys.argv[sys.argv.index("--metadata-file") + 1]).write_text(json.dumps(reply["metadata"]))
         now = datetime.now(timezone.utc).isoformat()

@@ -1,4 +1,4 @@
-"""What docker, compose and buildx are asked, word by word: every function of the three modules that spell docker."""
+"""What docker, compose and buildx are asked, word by word: every function of the modules that spell docker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.core import buildx, compose_cli, docker
+from buildkit_tasks.core import buildx, compose_cli, docker, docker_run
+from buildkit_tasks.core.docker_run import Container, Mount
 from buildkit_tasks.core.model import Command
 
 ROOT = Path("/r")
@@ -202,6 +203,46 @@ CASES: tuple[tuple[Command, str], ...] = (
         "docker run --rm --network none --entrypoint cat api /usr/local/share/buildkit-tasks/manifest.json",
     ),
     (docker.container_image(ROOT, "n"), "docker container inspect --format '{{.Image}}' n"),
+    (
+        docker_run.run_container(ROOT, Container("n", "i", ("sh", "-c", "x y"), (Mount("/a", "/b"),), {"A": "1"})),
+        "docker run --rm --init --pull never --name n --mount type=bind,source=/a,target=/b --env A=1 --entrypoint sh "
+        "i -c 'x y'",
+    ),
+    (
+        docker_run.run_container(
+            ROOT,
+            Container("n", "i", ("x",), private={"S": "hush"}, user="1:2", network="net", tty=True, labels=("l=1",)),
+        ),
+        "docker run --rm --init --pull never --name n --user 1:2 --network net --label l=1 --tty --env S "
+        "--entrypoint x i",
+    ),
+    (
+        docker_run.image_configuration(ROOT, "i"),
+        "docker image inspect --format '[{{json .Id}},{{json .Config.Env}}]' i",
+    ),
+    (
+        docker_run.image_tags(ROOT, "r"),
+        "docker image ls --filter reference=r --format '{{.Repository}}:{{.Tag}}'",
+    ),
+    (docker_run.volumes(ROOT, "l=1"), "docker volume ls --quiet --filter label=l=1"),
+    (docker_run.remove_volumes(ROOT, ("a", "b")), "docker volume rm a b"),
+    (docker_run.containers_named(ROOT, "a-"), "docker ps --all --filter 'name=^/?a-' --format '{{.Names}}'"),
+    (docker_run.networks_named(ROOT, "a-"), "docker network ls --filter 'name=^a-' --format '{{.Name}}'"),
+    (docker_run.remove_containers(ROOT, ("a", "b")), "docker container rm --force --volumes a b"),
+    (docker_run.remove_networks(ROOT, ("a",)), "docker network rm a"),
+    (docker_run.network(ROOT, "n"), "docker network inspect --format '{{.Name}}' n"),
+    (
+        compose_cli.alone(ROOT, "t", {"services": {}}, "ps"),
+        "docker compose --project-name t --project-directory /r -f - ps",
+    ),
+    (
+        compose_cli.up_alone(ROOT, "t", {}, 9),
+        "docker compose --project-name t --project-directory /r -f - up --detach --wait --wait-timeout 9 --quiet-pull",
+    ),
+    (
+        compose_cli.down_alone(ROOT, "t", {}),
+        "docker compose --project-name t --project-directory /r -f - down --volumes --remove-orphans --timeout 1",
+    ),
 )
 
 #: Every key of a bake target that a plain build takes as a flag.
@@ -257,7 +298,7 @@ def test_buildkit_is_on_for_all_but_the_legacy_builder() -> None:
 
 def test_no_function_is_left_out() -> None:
     source = inspect.getsource(inspect.getmodule(test_no_function_is_left_out) or docker)
-    for module in (docker, compose_cli, buildx):
+    for module in (docker, docker_run, compose_cli, buildx):
         for name, value in vars(module).items():
             if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_"):
                 assert f"{module.__name__.rpartition('.')[2]}.{name}(" in source, f"{name} is not in the table"

@@ -246,6 +246,24 @@ class Stack:
 
 
 @dataclass(frozen=True)
+class Cargo:
+    """The cargo tasks."""
+
+    services: tuple[str, ...] = _setting(
+        (),
+        "Services that `cargo.test --integration` starts. Default: all active ones with a ready image.",
+        "list",
+        example="postgres redis",
+    )
+    env: tuple[str, ...] = _setting(
+        (),
+        "Variables for the container of every cargo task, NAME=value, or NAME for the value it has on the host.",
+        "list",
+        example="SQLX_OFFLINE=true",
+    )
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of the project in directory `root`, by group."""
 
@@ -257,6 +275,7 @@ class Settings:
     packs: Packs = field(default_factory=Packs)
     builders: Builders = field(default_factory=Builders)
     stack: Stack = field(default_factory=Stack)
+    cargo: Cargo = field(default_factory=Cargo)
 
 
 #: The groups and their classes, in the order of the reference.
@@ -268,6 +287,7 @@ GROUPS: dict[str, type[Any]] = {
     "packs": Packs,
     "builders": Builders,
     "stack": Stack,
+    "cargo": Cargo,
 }
 
 

@@ -102,3 +102,20 @@ def execute(cwd: Path, files: Iterable[Path], service: str, argv: Sequence[str],
 def raw_config(cwd: Path, files: Iterable[Path]) -> Command:
     """The compose model with unresolved variables, to find which variable sets a value."""
     return command(cwd, files, "config", "--no-interpolate", "--format", "json")
+
+
+def alone(cwd: Path, name: str, model: Any, *args: str) -> Command:
+    """A compose command on a model of ours, for a project of its own; the user's compose files are not read."""
+    how = ("--project-name", name, "--project-directory", str(cwd), "-f", "-")
+    return docker(cwd, "compose", *how, *args, stdin=for_compose(model))
+
+
+def up_alone(cwd: Path, name: str, model: Any, timeout: int) -> Command:
+    """Start a model of ours and wait until all of it is healthy, at most so many seconds."""
+    how = ("--detach", "--wait", "--wait-timeout", str(timeout), "--quiet-pull")
+    return alone(cwd, name, model, "up", *how)
+
+
+def down_alone(cwd: Path, name: str, model: Any) -> Command:
+    """Remove a model of ours with its volumes: they hold what tests wrote."""
+    return alone(cwd, name, model, "down", "--volumes", "--remove-orphans", "--timeout", "1")

@@ -1,6 +1,6 @@
 """Commands of docker, except compose and buildx. Pure: arguments in, a `Command` out; nothing is run here.
 
-Only this module, `compose_cli` and `buildx` know docker's command line syntax.
+Only this module, `docker_run`, `compose_cli` and `buildx` know docker's command line syntax.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class Workspace:
 class Engine:
     """Facts about the current engine, from one round trip. Versions are tuples of ints, `()` if absent.
 
-    `host_name`: the host name of the engine's machine.
+    `host_name`: the host name of the engine's machine. `rootless`: root in its containers is the user who runs it.
     """
 
     id: str
@@ -109,6 +109,7 @@ class Engine:
     context: str = "default"
     root_dir: str = ""
     host_name: str = ""
+    rootless: bool = False
 
 
 @dataclass(frozen=True)

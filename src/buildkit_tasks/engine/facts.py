@@ -54,6 +54,7 @@ def parse(info: Mapping[str, Any]) -> Engine:
         context=str(client.get("Context") or "default"),
         root_dir=str(info.get("DockerRootDir") or ""),
         host_name=str(info.get("Name") or ""),
+        rootless=any("name=rootless" in str(option) for option in info.get("SecurityOptions") or ()),
     )
 
 

@@ -25,7 +25,7 @@ from .edge import reported, task
 def lint(
     session: Session, file: Sequence[str] | None = None, context: str = "", json: bool = False, sarif: bool = False
 ) -> None:
-    """Find cache mount mistakes in Dockerfiles; also runs hadolint if it is installed."""
+    """Find cache mount mistakes in Dockerfiles; also runs hadolint if installed. (Rust code: `cargo.clippy`.)"""
     from buildkit_tasks.lint import project as flow
 
     if json and sarif:

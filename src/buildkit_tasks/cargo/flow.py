@@ -1,0 +1,142 @@
+"""What each task does beside one run of cargo: services for tests, results copied out, volumes removed."""
+
+from __future__ import annotations
+
+import posixpath
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import docker_run, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.project import compose
+from buildkit_tasks.project.discover import discover
+
+from . import commands, container
+from .commands import Request, Work
+from .work import Options, cargo
+
+
+def run_tests(
+    session: Session, request: Request, options: Options, *, integration: bool = False, junit: str = ""
+) -> int:
+    """Run the tests; with `integration` beside a copy of the compose file's services, ignored tests too.
+
+    `junit`: where nextest's report goes. Problems: those of `cargo` and `services.running`.
+    """
+    work = commands.run_tests(request, ignored=integration, junit=bool(junit))
+    if junit and options.host:
+        raise Problem(
+            "bad-argument", "--junit and --host cannot be combined.", hint="cargo nextest run, with a profile"
+        )
+    if not integration:
+        return _with_result(session, work, options, junit) if junit else cargo(session, work, options)
+    if options.host:
+        raise Problem(
+            "bad-argument",
+            "--integration and --host cannot be combined: the services publish no ports.",
+            hint="invoke up, then invoke cargo.test --host -- -- --include-ignored",
+        )
+    from . import services  # late: few calls need base images and compose
+
+    project = discover(session)
+    with services.running(session, project) as running:
+        options = replace(options, quiet={**options.quiet, **running.env}, network=running.network)
+        return _with_result(session, work, options, junit) if junit else cargo(session, work, options, project)
+
+
+def _with_result(session: Session, work: Work, options: Options, file: str) -> int:
+    """Run it, and put the one file that it leaves where the user wants it."""
+    place = (session.world.cwd / file).resolve()
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
+        code = cargo(session, work, replace(options, out=Path(scratch)))
+        made = Path(scratch) / posixpath.basename(work.copy)
+        if made.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(made, place)
+            session.report.say(f"  {place}")
+    return code
+
+
+def doc(session: Session, request: Request, options: Options, *, dependencies: bool = False, to: str = "") -> int:
+    """Make the documentation, in a directory of the user's (default: in this checkout's state directory)."""
+    work = commands.doc(request, dependencies=dependencies)
+    if options.host:
+        return cargo(session, work, options)
+    place = (session.world.cwd / to).resolve() if to else session.state
+    place.mkdir(parents=True, exist_ok=True)
+    code = cargo(session, work, replace(options, out=place))
+    if code == 0:
+        session.report.say("documentation:")
+        session.report.answer(str(place / "doc"))
+    return code
+
+
+def run_program(session: Session, request: Request, options: Options, *, service: str = "", binary: str = "") -> int:
+    """Run one of the workspace's programs; for a service with its environment, in the stack's network if it is up.
+
+    Problems: bad-argument, unknown-service.
+    """
+    if bool(service) == bool(binary):
+        raise Problem("bad-argument", "cargo.run needs --service or --bin, and not both.", hint="--service api")
+    if binary:
+        return cargo(session, commands.run(request, binary), options)
+    project = discover(session, named=(service,))
+    found = compose.select(project.workspace, (service,))[0]
+    work = commands.run(request, found.binary)
+    if options.host:
+        return cargo(session, work, options, project)
+    from . import services
+
+    given = project.workspace.config["services"][found.name].get("environment") or {}
+    quiet = {name: str(value) for name, value in given.items() if value is not None}
+    network = services.stack_network(session, project)
+    return cargo(
+        session, work, replace(options, service=found.name, quiet={**quiet, **options.quiet}, network=network), project
+    )
+
+
+def clean(session: Session, request: Request, options: Options, *, everything: bool = False) -> int:
+    """Remove the compiled objects of these tasks: of some packages, or the volume.
+
+    `everything`: every volume, and services for tests that a killed run left.
+    The host's own `target` is never touched, and the cache mounts of builds are not these volumes.
+    """
+    work = commands.clean(request)
+    if options.host:
+        return cargo(session, Work(("clean", *request.selected, *request.extra)), options)
+    if request.crates or request.extra:
+        return cargo(session, work, options)
+    project = discover(session, looking=True)
+    if everything:
+        from . import services
+
+        services.remove_all(session, project)
+    space = project.workspace
+    listed = run.check(
+        session.world, docker_run.volumes(session.root, f"{container.LABEL}={space.scope}")
+    ).stdout.split()
+    going = [name for name in listed if everything or name == container.volume(space.scope, "target")]
+    if not going:
+        session.report.say("nothing to clean")
+        return 0
+    removed = run.capture(session.world, docker_run.remove_volumes(session.root, going))
+    if removed.code != 0:
+        raise Problem(
+            "command-failed",
+            "A volume is in use by another cargo task of this project.",
+            details=removed.stderr.strip(),
+            hint="wait for it, or end it, then invoke cargo.clean",
+        )
+    session.report.say(f"removed {', '.join(going)}")
+    return 0
+
+
+def split(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of crates, comma lists taken apart."""
+    from buildkit_tasks.core import lists
+
+    return tuple(lists.names(names, "crate"))

@@ -1,0 +1,73 @@
+"""Start the copy of the services for integration tests, and remove it whatever happens."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import compose_cli, docker_run, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.images import bases
+from buildkit_tasks.project.discover import Project
+
+from . import integration
+
+
+@dataclass(frozen=True)
+class Running:
+    """What tests need to reach the services: the network, and variables."""
+
+    network: str
+    env: dict[str, str] = field(repr=False)
+
+
+@contextmanager
+def running(session: Session, project: Project) -> Iterator[Running]:
+    """The services, healthy. Afterwards their containers, network and volumes are removed, also after Ctrl-C.
+
+    Problems: cargo-no-services, unknown-service, image-unavailable, unhealthy.
+    """
+    space = project.workspace
+    names = integration.chosen(space, session.settings.cargo.services)
+    images = bases.ensure(session, project.engine, tuple(dict.fromkeys(space.images[name] for name in names)))
+    name = f"{_prefix(project)}{secrets.token_hex(4)}"
+    model = integration.model(space, names, images, name)
+    session.report.say(f"  starting {', '.join(names)} for the tests")
+    try:
+        timeout = round(session.settings.stack.health_timeout)
+        started = run.capture(session.world, compose_cli.up_alone(session.root, name, model, timeout))
+        if started.code != 0:
+            raise Problem(
+                "unhealthy",
+                f"The services for integration tests did not become ready: {', '.join(names)}.",
+                details=session.masked(started.stderr.strip()),
+                hint="invoke up, then invoke logs    (the same services in the stack)",
+            )
+        yield Running(f"{name}_default", integration.environment(space, names, session.dotenv))
+    finally:
+        run.capture(session.world, compose_cli.down_alone(session.root, name, model))
+
+
+def _prefix(project: Project) -> str:
+    return f"{project.workspace.project[:40].rstrip('-_') or 'project'}-cargo-test-"
+
+
+def remove_all(session: Session, project: Project) -> None:
+    """Remove every copy of this project's services: what killed runs left, and those that run."""
+    root, prefix = session.root, _prefix(project)
+    if found := run.capture(session.world, docker_run.containers_named(root, prefix)).stdout.split():
+        session.report.say(f"removed {', '.join(found)}")
+        run.capture(session.world, docker_run.remove_containers(root, found))
+    if networks := run.capture(session.world, docker_run.networks_named(root, prefix)).stdout.split():
+        run.capture(session.world, docker_run.remove_networks(root, networks))
+
+
+def stack_network(session: Session, project: Project) -> str:
+    """The network of the stack where it is there, else empty."""
+    default = (project.workspace.config.get("networks") or {}).get("default") or {}
+    name = str(default.get("name") or f"{project.workspace.project}_default")
+    found = run.capture(session.world, docker_run.network(session.root, name))
+    return name if found.code == 0 else ""

@@ -1,0 +1,230 @@
+"""The toolchain image that cargo runs in: the stage `toolchain` of the project's Dockerfile, built as images are.
+
+It is built again when something it is made from changed, and once a day, in case its base image has moved. In between
+no build is started.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import posixpath
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import docker_run, files, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildRequest, Service
+from buildkit_tasks.dockerfiles import mounts, syntax
+from buildkit_tasks.dockerfiles.document import Dockerfile
+from buildkit_tasks.project import sources
+from buildkit_tasks.project.discover import Project
+from buildkit_tasks.survey.recipe import assignments
+
+#: The stage of our Dockerfiles, and the one that is added for the components that the user wants.
+STAGE, ADDED = "toolchain", "buildkit-tasks-components"
+
+#: Seconds that an image is taken for current without a look at its base.
+CURRENT = 86_400
+
+#: Makes rustfmt and clippy of the toolchain: rustup's where it is there, Debian's packages where rustc is one.
+_COMPONENTS = """
+FROM {stage} AS {added}
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=0444 set -eu; \\
+    if command -v rustup > /dev/null; then \\
+        rustup toolchain list | while read -r name _; do \\
+            rustup component add --toolchain "$name" clippy rustfmt; \\
+        done; \\
+    else \\
+        owner=$(dpkg -S "$(readlink -f "$(command -v rustc)")" | cut -d : -f 1); \\
+        case $owner in \\
+            rustc) packages='rustfmt rust-clippy' ;; \\
+            rustc-web) packages='rustfmt-web rust-web-clippy' ;; \\
+            *) echo 'no rustup, no rustc of Debian: install clippy and rustfmt in the toolchain stage' >&2; exit 2 ;; \\
+        esac; \\
+        apt-get update -qq; \\
+        DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $packages > /dev/null; \\
+        find /var/lib/apt/lists /var/log -type f -delete; \\
+    fi
+"""
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """An image in the engine. `key`: a digest of what it was made from; `made`: when, in seconds since the epoch."""
+
+    image: str
+    cargo_home: str
+    key: str
+    made: float
+    components: bool = False
+
+
+def service_of(project: Project, name: str = "") -> Service:
+    """The first service, or that one, that is compiled from a toolchain stage. Raises `Problem` cargo-no-toolchain."""
+    named = [s for s in project.workspace.services if not name or s.name == name]
+    compiled = [s for s in named if not s.remote and sources.compiles(s)]
+    for service in compiled:
+        if any(item.keyword == "FROM" and _named(item.rest) == STAGE for item in sources.known(service).items):
+            return service
+    where = (
+        f"{compiled[0].dockerfile} has no stage of that name" if compiled else "no service is compiled by our recipe"
+    )
+    raise Problem(
+        "cargo-no-toolchain",
+        f"There is no Dockerfile with a stage `{STAGE}` to run cargo in.",
+        causes=[where],
+        hint="buildkit-tasks init    (writes one), or the same task with --host",
+    )
+
+
+def _named(rest: str) -> str:
+    words = rest.lower().split()
+    return words[-1] if len(words) > 2 and words[-2] == "as" else ""
+
+
+def ensure(
+    session: Session, project: Project, service: Service, *, again: bool = False, add: bool = False
+) -> Toolchain:
+    """The image, built where it is not current. `again`: whatever is remembered; `add`: with clippy and rustfmt.
+
+    Problems: those of a build.
+    """
+    memory = session.state / "cargo-toolchain.json"
+    known = _remembered(memory)
+    components = add or (known is not None and known.components)
+    key = _key(session, service, components)
+    if known and not again and key and known.key == key and 0 <= time.time() - known.made < CURRENT:
+        return known
+    made = _build(session, project, service, key, components)
+    files.replace(memory, json.dumps(asdict(made)), durable=False)
+    return made
+
+
+def _remembered(memory: Path) -> Toolchain | None:
+    try:
+        return Toolchain(**json.loads(memory.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _build(session: Session, project: Project, service: Service, key: str, components: bool) -> Toolchain:
+    from buildkit_tasks.builds import building  # late: a call with a current image needs none of it
+    from buildkit_tasks.builds.solve import solve, stand_in
+
+    plan = building.prepare(session, project, BuildRequest(services=(service.name,)))
+    target = plan.definition["target"][service.key]
+    text, stage = sources.known(service).text, STAGE
+    if components:
+        text, stage = text.rstrip("\n") + "\n" + _COMPONENTS.format(stage=STAGE, added=ADDED), ADDED
+    repository = f"localhost/buildkit-tasks-cargo/{_repository(project.workspace.scope)}"
+    image = f"{repository}:{key[:12] or 'latest'}"
+    made = {**stand_in(target, text, stage, {}), "tags": [image], "output": ["type=docker"]}
+    made.pop("platforms", None)  # the machine's own
+    definition = {"group": {"default": {"targets": [service.key]}}, "target": {service.key: made}}
+    solve(session, replace(plan, services=(replace(service, name="the toolchain image"),), groups=()), definition)
+    found = run.check(session.world, docker_run.image_configuration(session.root, image))
+    environment = dict(word.partition("=")[::2] for word in json.loads(found.stdout)[1] or ())
+    _remove_older(session, repository, image)
+    home = environment.get("CARGO_HOME") or "/usr/local/cargo"
+    return Toolchain(image, home, key, time.time(), components)
+
+
+def _repository(scope: str) -> str:
+    plain = re.sub(r"[^a-z0-9]+", "-", scope.lower()).strip("-")
+    return plain if plain == scope else f"{plain or 'p'}-{hashlib.sha256(scope.encode()).hexdigest()[:8]}"
+
+
+def _remove_older(session: Session, repository: str, image: str) -> None:
+    """Images of this project's earlier toolchains; one that a container uses stays."""
+    from buildkit_tasks.core import docker
+
+    listed = run.capture(session.world, docker_run.image_tags(session.root, repository)).stdout.split()
+    if older := [name for name in listed if name != image]:
+        run.capture(session.world, docker.remove_images(session.root, older))
+
+
+def _key(session: Session, service: Service, components: bool) -> str:
+    """A digest of what the image is made from; empty if only BuildKit can know."""
+    file = sources.known(service)
+    settings = session.settings
+    args = used_arguments(file, service.args, tuple(service.contexts))
+    parts = [file.text, json.dumps([args, dict(service.contexts), components], sort_keys=True)]
+    parts += [
+        settings.images.registry,
+        settings.images.offline,
+        settings.build.toolchain,
+        session.settings.builders.name,
+    ]
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape"))
+    for pattern in used_paths(file, service.args, tuple(service.contexts)):
+        if pattern in (".", ""):
+            return ""
+        for path in sorted(service.context.glob(pattern)):
+            for leaf in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+                digest.update(os.fsencode(leaf) + b"\0" + hashlib.sha256(leaf.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def used_arguments(file: Dockerfile, args: Mapping[str, str], contexts: Iterable[str] = ()) -> dict[str, str]:
+    """The build arguments that can make a difference to the toolchain stage: `BIN` does not."""
+    names = {name for stage in file.needs(args, STAGE, tuple(contexts)).stages for name in stage.arguments}
+    for item in file.items:
+        if item.keyword == "FROM":
+            break
+        names |= {name for name, _ in assignments(item)}
+    return {name: value for name, value in args.items() if name in names}
+
+
+def used_paths(file: Dockerfile, args: Mapping[str, str], contexts: Iterable[str] = ()) -> tuple[str, ...]:
+    """Patterns of the files of the context that the toolchain stage, and the stages it takes from, are made from."""
+    numbers = {stage.number for stage in file.needs(args, STAGE, tuple(contexts)).stages}
+    values = {**syntax.defaults(file.text), **args}
+    return tuple(dict.fromkeys(posixpath.normpath(p.lstrip("/")) for p in _paths(file, numbers, values)))
+
+
+#: Arguments of the compile step that mean something to it alone; cargo does not get to see them.
+_OF_THE_STEP = frozenset(
+    (
+        *("BINS", "PROGRAMS", "FEATURES", "NO_DEFAULT_FEATURES", "PROFILE", "SOURCE", "CACHE_SCOPE", "REBUILD", "BIN"),
+        *("STRICT_TOOLCHAIN", "CARGO_INCREMENTAL", "STATIC", "CROSS_PACKAGES"),
+    )
+)
+
+
+def environment(file: Dockerfile, args: Mapping[str, str]) -> dict[str, str]:
+    """Variables that the stage with the compile step has beside those of the toolchain's image.
+
+    They are its ENV lines, and its arguments that the compose file gives a value: `SQLX_OFFLINE`, `RUSTFLAGS`.
+    """
+    numbers = {stage.number for stage in file.needs(args).stages if stage.caches}
+    values = {**syntax.defaults(file.text), **args}
+    found: dict[str, str] = {}
+    number = -1
+    for item in file.items:
+        number += item.keyword == "FROM"
+        if number in numbers and item.keyword == "ENV":
+            found.update((n, syntax.expand(v, {**values, **found})) for n, v in assignments(item) if v is not None)
+        elif number in numbers and item.keyword == "ARG":
+            found.update((n, args[n]) for n, _ in assignments(item) if n in args and n not in _OF_THE_STEP)
+    return {n: v for n, v in found.items() if n not in syntax.PLATFORM_ARGS and n != "PATH"}
+
+
+def _paths(file: Dockerfile, numbers: set[int], values: Mapping[str, str]) -> Iterator[str]:
+    number = -1
+    for item in file.items:
+        number += item.keyword == "FROM"
+        if number not in numbers:
+            continue
+        if item.keyword in ("COPY", "ADD"):
+            options, rest = syntax.flags(item)
+            if not options.get("from"):
+                yield from (syntax.expand(word, values) for word in syntax.words(rest)[:-1])
+        for mount in mounts.run_mounts(item):
+            if mount.type == "bind" and not mount.options.get("from"):
+                yield syntax.expand(mount.options.get("source") or mount.options.get("src") or ".", values)

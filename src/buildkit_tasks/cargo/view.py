@@ -1,0 +1,143 @@
+"""What of the build context a container of cargo gets to see, as mounts.
+
+It is what an image build sees, and the packages' own directories whole: a `.dockerignore` that keeps tests, benches or
+fixtures out of images must not keep them from `cargo test`. What git ignores as well stays out there, too.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildkit_tasks.core.docker_run import Mount
+from buildkit_tasks.dockerfiles.ignore import Ignore
+
+_PACKAGE = re.compile(rb"^\s*\[\s*package\s*\]", re.MULTILINE)
+
+#: A manifest is not larger; what is only looks like one.
+_LARGEST = 1_000_000
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A directory that is shown whole but for `hidden`, paths below it: `True` where it is a directory."""
+
+    path: str
+    hidden: tuple[tuple[str, bool], ...] = ()
+
+
+@dataclass
+class _Folder:
+    path: str
+    kept: list[_Folder | str]
+    hidden: list[tuple[str, bool]]
+    links: bool = False
+
+    @property
+    def whole(self) -> bool:
+        return not self.hidden and all(isinstance(k, str) or k.whole for k in self.kept)
+
+
+def shown(
+    context: Path, ignore: Ignore, source: str, ignored_by_git: Collection[str] | None
+) -> tuple[Shown | str, ...]:
+    """Directories and single files to mount, by their paths below the context; an empty path is all of it.
+
+    `ignored_by_git`: the top-most paths that git ignores; None if git does not know the tree. `source`: the
+    workspace's directory, whose `target` the sync never reads. Reads the tree, and runs nothing.
+    """
+    top = _read(context, "", ignore, source, ignored_by_git, (), False)
+    return tuple(_mounts(top))
+
+
+def _read(
+    context: Path,
+    path: str,
+    ignore: Ignore,
+    source: str,
+    by_git: Collection[str] | None,
+    matched: Sequence[bool],
+    in_package: bool,
+) -> _Folder:
+    folder = _Folder(path, [], [])
+    try:
+        with os.scandir(context / path) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return folder
+    in_package = in_package or any(e.name == "Cargo.toml" and _is_package(Path(e.path)) for e in entries)
+    for entry in entries:
+        name = posixpath.join(path, entry.name)
+        directory = entry.is_dir(follow_symlinks=False)
+        if name == posixpath.join(source, "target"):
+            continue  # the sync leaves it out; hidden or not makes no difference
+        kept_out, more = ignore.matches(name, matched)
+        folder.links |= entry.is_symlink()
+        regular = directory or entry.is_symlink() or entry.is_file(follow_symlinks=False)
+        if not regular or (kept_out and in_package and _git_ignores(name, entry.name, by_git)):
+            folder.hidden.append((name, directory))
+        elif directory and kept_out and not in_package and ignore.skips(name):
+            folder.hidden.append((name, True))
+        elif directory:
+            inner = _read(context, name, ignore, source, by_git, more, in_package)
+            if kept_out and not in_package and not inner.kept:
+                folder.hidden.append((name, True))
+            else:
+                folder.kept.append(inner)
+        elif kept_out and not in_package:
+            folder.hidden.append((name, False))
+        else:
+            folder.kept.append(name)
+    return folder
+
+
+def _is_package(manifest: Path) -> bool:
+    try:
+        if manifest.stat().st_size > _LARGEST:
+            return False
+        return _PACKAGE.search(manifest.read_bytes()) is not None
+    except OSError:
+        return False
+
+
+def _git_ignores(path: str, name: str, by_git: Collection[str] | None) -> bool:
+    if by_git is None:
+        return name in ("target", "node_modules", ".git", ".venv", ".env")
+    return path in by_git or name == ".git"
+
+
+def _mounts(folder: _Folder) -> Iterator[Shown | str]:
+    """As few mounts as can be: the folder with its hidden entries covered, or each of its kept entries."""
+    if folder.whole:
+        yield Shown(folder.path)
+    elif folder.links or len(folder.hidden) <= len(folder.kept):  # a mount would follow a link
+        yield Shown(folder.path, tuple(_hidden(folder)))
+    else:
+        for kept in folder.kept:
+            if isinstance(kept, str):
+                yield kept
+            else:
+                yield from _mounts(kept)
+
+
+def _hidden(folder: _Folder) -> Iterator[tuple[str, bool]]:
+    yield from folder.hidden
+    for kept in folder.kept:
+        if isinstance(kept, _Folder):
+            yield from _hidden(kept)
+
+
+def mounts(context: Path, found: tuple[Shown | str, ...], nothing: Path) -> tuple[Mount, ...]:
+    """The mounts at /context, read-only. `nothing` holds an empty `directory` and an empty `file`, which cover."""
+    made = []
+    for one in found:
+        path = one if isinstance(one, str) else one.path
+        made.append(Mount(str(context / path), posixpath.join("/context", path).rstrip("/"), readonly=True))
+        for name, directory in () if isinstance(one, str) else one.hidden:
+            cover = nothing / ("directory" if directory else "file")
+            made.append(Mount(str(cover), f"/context/{name}", readonly=True))
+    return tuple(made)

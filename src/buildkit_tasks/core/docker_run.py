@@ -1,0 +1,115 @@
+"""Commands of docker about containers that do work for us, and the volumes that they keep it in. Pure, as `docker`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .docker import docker
+from .model import Command
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A directory or file of this machine (`source` is a path), or a volume (`labels`: those it is created with)."""
+
+    source: str
+    target: str
+    readonly: bool = False
+    labels: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The value of `--mount`, comma-separated: https://docs.docker.com/engine/storage/bind-mounts/#syntax."""
+        kind = "bind" if self.source.startswith("/") else "volume"
+        words = [f"type={kind}", f"source={self.source}", f"target={self.target}"]
+        words += [f"volume-label={label}" for label in self.labels]
+        # or docker would give an empty volume the content and owner of the image's directory, every time
+        words += ["volume-nocopy"] if kind == "volume" else []
+        words += ["readonly"] if self.readonly else []
+        return ",".join('"' + w.replace('"', '""') + '"' if re.search(r'[",\n]', w) else w for w in words)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container that runs one command and is removed.
+
+    `env`: variables that anybody may see. `private`: variables whose values never come into an argv; docker's own
+    environment gets them, so their names must mean nothing to docker. `user` is `UID:GID`, empty for the image's own.
+    `tty`: the container gets a terminal; `stdin`: it reads ours.
+    """
+
+    name: str
+    image: str
+    argv: tuple[str, ...]
+    mounts: tuple[Mount, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    private: Mapping[str, str] = field(default_factory=dict, repr=False)
+    user: str = ""
+    network: str = ""
+    tty: bool = False
+    stdin: bool = False
+    labels: tuple[str, ...] = ()
+
+
+def run_container(cwd: Path, container: Container) -> Command:
+    """Run it with our streams. An init process hands signals on and reaps; nothing is pulled."""
+    flags = ["--rm", "--init", "--pull", "never", "--name", container.name]
+    flags += ["--user", container.user] if container.user else []
+    flags += ["--network", container.network] if container.network else []
+    flags += [part for label in container.labels for part in ("--label", label)]
+    flags += ["--interactive"] if container.stdin else []
+    flags += ["--tty"] if container.tty else []
+    flags += [part for mount in container.mounts for part in ("--mount", mount.text)]
+    flags += [part for name, value in container.env.items() for part in ("--env", f"{name}={value}")]
+    flags += [part for name in container.private for part in ("--env", name)]
+    program, *arguments = container.argv
+    argv = ("run", *flags, "--entrypoint", program, container.image, *arguments)
+    return docker(cwd, *argv, env=tuple(container.private.items()))
+
+
+def image_configuration(cwd: Path, image: str) -> Command:
+    """The id of an image and its environment, a JSON list; exit code 1 where it is not there."""
+    return docker(cwd, "image", "inspect", "--format", "[{{json .Id}},{{json .Config.Env}}]", image)
+
+
+def image_tags(cwd: Path, repository: str) -> Command:
+    """`name:tag` a line: every image of a repository."""
+    return docker(cwd, "image", "ls", "--filter", f"reference={repository}", "--format", "{{.Repository}}:{{.Tag}}")
+
+
+def volumes(cwd: Path, label: str) -> Command:
+    """The names of the volumes with a label, one a line."""
+    return docker(cwd, "volume", "ls", "--quiet", "--filter", f"label={label}")
+
+
+def remove_volumes(cwd: Path, names: Sequence[str]) -> Command:
+    """Remove volumes; one that a container uses stays, and is an error."""
+    return docker(cwd, "volume", "rm", *names)
+
+
+def network(cwd: Path, name: str) -> Command:
+    """Exit code 0 where a network of that name is there."""
+    return docker(cwd, "network", "inspect", "--format", "{{.Name}}", name)
+
+
+def containers_named(cwd: Path, prefix: str) -> Command:
+    """The names of containers that begin so, running or not, one a line."""
+    return docker(cwd, "ps", "--all", "--filter", f"name=^/?{prefix}", "--format", "{{.Names}}")
+
+
+def networks_named(cwd: Path, prefix: str) -> Command:
+    """The names of networks that begin so, one a line."""
+    return docker(cwd, "network", "ls", "--filter", f"name=^{prefix}", "--format", "{{.Name}}")
+
+
+def remove_containers(cwd: Path, names: Sequence[str]) -> Command:
+    """Remove containers with their anonymous volumes, running or not."""
+    return docker(cwd, "container", "rm", "--force", "--volumes", *names)
+
+
+def remove_networks(cwd: Path, names: Sequence[str]) -> Command:
+    """Remove networks."""
+    return docker(cwd, "network", "rm", *names)

@@ -1,0 +1,306 @@
+"""Tasks that run cargo in the project's toolchain image. Words after `--` go to cargo as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from invoke.exceptions import Exit
+
+from buildkit_tasks.config.session import Session
+
+from .edge import reported, task
+
+if TYPE_CHECKING:
+    from buildkit_tasks.cargo.commands import Request
+    from buildkit_tasks.cargo.work import Options
+
+CRATE = "crate of the workspace, for example api; repeatable (default: as cargo chooses)"
+HOST = "run the host's own cargo instead of the toolchain image's"
+ENV = "variable for the container, for example SQLX_OFFLINE=true, or NAME for the host's value; repeatable"
+RELEASE = "compile with the release profile"
+INSTALL = "get the tool if the image does not have it, after asking"
+IN_PLACE = "work on the tree itself instead of a synced copy, for tests that write beside the sources"
+YES = "answer the question of --install with yes"
+BASE = {"host": HOST, "env": ENV, "in_place": IN_PLACE}
+
+
+def _ended(code: int) -> None:
+    """End with cargo's own exit code."""
+    if code:
+        raise Exit(code=code)
+
+
+def _options(
+    name: str, *, host: bool = False, env: Sequence[str] | None = None, install: bool = False, in_place: bool = False
+) -> Options:
+    from buildkit_tasks.cargo import work
+
+    return work.Options(f"cargo.{name}", host=host, env=tuple(env or ()), install=install, in_place=in_place)
+
+
+def _request(session: Session, crate: Sequence[str] | None = None, *, release: bool = False) -> Request:
+    from buildkit_tasks.cargo import commands, flow
+
+    return commands.Request(flow.split(crate or ()), release, session.extra)
+
+
+@task(
+    name="test",
+    iterable=["crate", "env"],
+    help={
+        "crate": CRATE,
+        "integration": "start a copy of the compose file's databases for the tests; run ignored tests too",
+        "junit": "write a JUnit report to this file, for example out/junit.xml (needs cargo-nextest)",
+        "release": RELEASE,
+        "install": INSTALL,
+        "yes": YES,
+        **BASE,
+    },
+)
+@reported
+def run_tests(
+    session: Session,
+    crate: Sequence[str] | None = None,
+    integration: bool = False,
+    junit: str = "",
+    release: bool = False,
+    in_place: bool = False,
+    install: bool = False,
+    yes: bool = False,
+    env: Sequence[str] | None = None,
+    host: bool = False,
+) -> None:
+    """Run the tests, never of stale code: `cargo.test -- NAME`, `cargo.test -- -- --nocapture`."""
+    from buildkit_tasks.cargo import flow
+
+    options = _options("test", host=host, env=env, install=install, in_place=in_place)
+    request = _request(session, crate, release=release)
+    _ended(flow.run_tests(session, request, options, integration=integration, junit=junit))
+
+
+@task(iterable=["crate", "env"], help={"crate": CRATE, "release": RELEASE, **BASE})
+@reported
+def check(
+    session: Session,
+    crate: Sequence[str] | None = None,
+    release: bool = False,
+    in_place: bool = False,
+    env: Sequence[str] | None = None,
+    host: bool = False,
+) -> None:
+    """Check that everything compiles, tests and benches too, without making programs."""
+    from buildkit_tasks.cargo import commands, work
+
+    request = _request(session, crate, release=release)
+    _ended(work.cargo(session, commands.check(request), _options("check", host=host, env=env, in_place=in_place)))
+
+
+@task(
+    iterable=["crate", "env"],
+    help={
+        "crate": CRATE,
+        "fix": "apply what clippy suggests, in the tree itself",
+        "install": INSTALL,
+        "yes": YES,
+        **BASE,
+    },
+)
+@reported
+def clippy(
+    session: Session,
+    crate: Sequence[str] | None = None,
+    fix: bool = False,
+    install: bool = False,
+    yes: bool = False,
+    in_place: bool = False,
+    env: Sequence[str] | None = None,
+    host: bool = False,
+) -> None:
+    """Lint the Rust code, warnings are errors. (The task `lint` reads Dockerfiles instead.)"""
+    from buildkit_tasks.cargo import commands, work
+
+    options = _options("clippy", host=host, env=env, in_place=in_place, install=install)
+    _ended(work.cargo(session, commands.clippy(_request(session, crate), fix=fix), options))
+
+
+@task(
+    iterable=["crate"],
+    help={
+        "crate": CRATE,
+        "check": "change nothing; fail if a file is not formatted",
+        "install": INSTALL,
+        "yes": YES,
+        "host": HOST,
+    },
+)
+@reported
+def fmt(
+    session: Session,
+    crate: Sequence[str] | None = None,
+    check: bool = False,
+    install: bool = False,
+    yes: bool = False,
+    host: bool = False,
+) -> None:
+    """Format the workspace's Rust code."""
+    from buildkit_tasks.cargo import commands, work
+
+    options = _options("fmt", host=host, install=install)
+    _ended(work.cargo(session, commands.fmt(_request(session, crate), check_only=check), options))
+
+
+@task(
+    iterable=["crate", "env"],
+    help={
+        "crate": CRATE,
+        "dependencies": "document the dependencies, too",
+        "to": "directory that gets the folder `doc`, for example public (default: outside of the tree, printed)",
+        **BASE,
+    },
+)
+@reported
+def doc(
+    session: Session,
+    crate: Sequence[str] | None = None,
+    dependencies: bool = False,
+    to: str = "",
+    in_place: bool = False,
+    env: Sequence[str] | None = None,
+    host: bool = False,
+) -> None:
+    """Make the crates' documentation."""
+    from buildkit_tasks.cargo import flow
+
+    options = _options("doc", host=host, env=env, in_place=in_place)
+    _ended(flow.doc(session, _request(session, crate), options, dependencies=dependencies, to=to))
+
+
+@task(iterable=["crate", "env"], help={"crate": CRATE, **BASE})
+@reported
+def bench(
+    session: Session,
+    crate: Sequence[str] | None = None,
+    in_place: bool = False,
+    env: Sequence[str] | None = None,
+    host: bool = False,
+) -> None:
+    """Run the crates' own benchmarks. (The task `bench` measures image builds instead.)"""
+    from buildkit_tasks.cargo import commands, work
+
+    _ended(
+        work.cargo(
+            session, commands.bench(_request(session, crate)), _options("bench", host=host, env=env, in_place=in_place)
+        )
+    )
+
+
+@task(iterable=["crate"], help={"crate": CRATE, "host": HOST})
+@reported
+def tree(session: Session, crate: Sequence[str] | None = None, host: bool = False) -> None:
+    """Print the tree of dependencies: `cargo.tree -- --duplicates`."""
+    from buildkit_tasks.cargo import commands, work
+
+    _ended(work.cargo(session, commands.tree(_request(session, crate)), _options("tree", host=host)))
+
+
+@task(
+    iterable=["crate"],
+    help={
+        "crate": "dependency to update, for example serde; repeatable (default: all)",
+        "lock": "only make Cargo.lock fit the manifests, and update nothing else",
+        "host": HOST,
+    },
+)
+@reported
+def update(session: Session, crate: Sequence[str] | None = None, lock: bool = False, host: bool = False) -> None:
+    """Update the dependencies in Cargo.lock."""
+    from buildkit_tasks.cargo import commands, work
+
+    request = _request(session, crate)
+    _ended(
+        work.cargo(session, commands.lock(request) if lock else commands.update(request), _options("update", host=host))
+    )
+
+
+_TOOL = {"install": INSTALL, "yes": YES, "host": HOST}
+
+
+def _tool(session: Session, name: str, *, install: bool, host: bool, in_place: bool = False) -> None:
+    from buildkit_tasks.cargo import commands, work
+
+    options = _options(name, host=host, install=install, in_place=in_place)
+    _ended(work.cargo(session, commands.tool(name, _request(session)), options))
+
+
+@task(help=_TOOL)
+@reported
+def audit(session: Session, install: bool = False, yes: bool = False, host: bool = False) -> None:
+    """Look for known vulnerabilities in Cargo.lock, with cargo-audit."""
+    _tool(session, "audit", install=install, host=host)
+
+
+@task(help=_TOOL)
+@reported
+def deny(session: Session, install: bool = False, yes: bool = False, host: bool = False) -> None:
+    """Check licenses, bans, advisories and sources of dependencies, with cargo-deny."""
+    _tool(session, "deny", install=install, host=host)
+
+
+@task(help={**_TOOL, "in_place": IN_PLACE})
+@reported
+def coverage(
+    session: Session, install: bool = False, yes: bool = False, in_place: bool = False, host: bool = False
+) -> None:
+    """Run the tests and print their coverage, with cargo-llvm-cov."""
+    _tool(session, "coverage", install=install, host=host, in_place=in_place)
+
+
+@task(help=_TOOL)
+@reported
+def licenses(session: Session, install: bool = False, yes: bool = False, host: bool = False) -> None:
+    """List the licenses of the dependencies, with cargo-license."""
+    _tool(session, "licenses", install=install, host=host)
+
+
+@task(
+    iterable=["crate"],
+    help={
+        "crate": "remove the objects of this crate only; repeatable",
+        "all": "also remove downloads, installed tools, and services for tests that a killed run left",
+        "host": HOST,
+    },
+)
+@reported
+def clean(session: Session, crate: Sequence[str] | None = None, all: bool = False, host: bool = False) -> None:
+    """Remove what the cargo tasks compiled. Image builds and the host's target directory keep theirs."""
+    from buildkit_tasks.cargo import flow
+
+    _ended(flow.clean(session, _request(session, crate), _options("clean", host=host), everything=all))
+
+
+@task(
+    iterable=["env"],
+    help={
+        "service": "run the program of this service with its environment, in the network of the running stack",
+        "bin": "run this program of the workspace",
+        "release": RELEASE,
+        **BASE,
+    },
+)
+@reported
+def run(
+    session: Session,
+    service: str = "",
+    bin: str = "",
+    release: bool = False,
+    in_place: bool = False,
+    env: Sequence[str] | None = None,
+    host: bool = False,
+) -> None:
+    """Compile and run a program: `cargo.run --bin tool -- --flag`; Ctrl-C ends it."""
+    from buildkit_tasks.cargo import flow
+
+    request = _request(session, release=release)
+    options = _options("run", host=host, env=env, in_place=in_place)
+    _ended(flow.run_program(session, request, options, service=service, binary=bin))
