@@ -231,6 +231,31 @@ class Stack:
 
 
 @dataclass(frozen=True)
+class Database:
+    """The project's database and its migrations."""
+
+    service: str = _setting(
+        "", "The service that runs the database. Default: the only one that does.", example="postgres"
+    )
+    url: str = _setting(
+        "",
+        "A SQLite file of the project. Default: DATABASE_URL, where it names one.",
+        example="sqlite:app.db",
+    )
+    migrations: str = _setting(
+        "", "The directory of migrations. Default: the only one called `migrations`.", example="crates/db/migrations"
+    )
+    tool: str = _choice(
+        "auto",
+        ("auto", "sqlx", "refinery", "diesel", "sql"),
+        "Whose migrations they are. `sql`: plain files, in a table of ours. `auto`: by names and dependencies.",
+    )
+    seeds: str = _setting(
+        "", "A file of SQL, or a directory of them, for `db.seed`. Default: `seeds` or `db/seeds`.", example="db/seeds"
+    )
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of the project in the directory `root`, by group."""
 
@@ -242,6 +267,7 @@ class Settings:
     packs: Packs = field(default_factory=Packs)
     builders: Builders = field(default_factory=Builders)
     stack: Stack = field(default_factory=Stack)
+    database: Database = field(default_factory=Database)
 
 
 #: Group name to its class, in the order of the reference.
@@ -253,6 +279,7 @@ GROUPS: dict[str, type[Any]] = {
     "packs": Packs,
     "builders": Builders,
     "stack": Stack,
+    "database": Database,
 }
 
 
