@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, docker, lists, run
+from buildkit_tasks.core import compose_cli, docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Command, Result, Workspace
 from buildkit_tasks.engine import facts as engine_facts
@@ -185,11 +185,7 @@ def shell(session: Session, service: str, what: str) -> int:
 
 def _named(project: Project, services: Sequence[str]) -> list[str]:
     """The services named, each known to the compose file. Raises `Problem` service-unknown with near matches."""
-    known = tuple(project.workspace.config.get("services") or ())
-    names = lists.names(services, "service")
-    for name in names:
-        compose.check_name(name, known)
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(compose.expand(services, tuple(project.workspace.config.get("services") or ()))))
 
 
 def _running(session: Session, services: Sequence[str]) -> tuple[Project, tuple[Path, ...], list[str]]:
