@@ -86,7 +86,7 @@ def test_a_dump_goes_to_stdout_where_that_is_piped_and_leaves_no_half_file(shop:
     assert (done.code, done.out) == (0, "PGDMP...")
     shop.reply("pg_dump", stdout="PGDMP", stderr="pg_dump: error: out of memory\n", code=1)
     failed = shop.invoke("db.dump", "--to", "x.dump")
-    assert failed.code == 73
+    assert failed.code == 83
     assert "out of memory" in failed.err
     assert [p for p in shop.root.iterdir() if "x.dump" in p.name] == []
 
@@ -94,7 +94,7 @@ def test_a_dump_goes_to_stdout_where_that_is_piped_and_leaves_no_half_file(shop:
 def test_the_words_of_the_server_are_shown_with_what_to_do(shop: Bench) -> None:
     shop.reply("--file=-", code=2, stderr='psql: error: FATAL:  database "shop" does not exist\n')
     done = shop.invoke("db.migrate")
-    assert done.code == 73, done.all
+    assert done.code == 83, done.all
     assert 'FATAL:  database "shop" does not exist' in done.err
 
 
@@ -102,7 +102,7 @@ def test_several_databases_are_listed(shop: Bench) -> None:
     services = {"db": {"image": "postgres"}, "old": {"image": "mariadb:11"}}
     shop.reply("config --format json", stdout=json.dumps({"name": "shop", "services": services}))
     done = shop.invoke("db.shell")
-    assert done.code == 71, done.all
+    assert done.code == 81, done.all
     assert "db (PostgreSQL), old (MariaDB)" in done.err
 
 
@@ -111,7 +111,7 @@ def test_what_mariadb_lacks_is_said_before_anything_is_dropped(shop: Bench) -> N
     shop.reply("config --format json", stdout=json.dumps({"name": "shop", "services": services}))
     shop.reply("exec", stdout="root\nshop\n")
     done = shop.invoke("db.reset", "--yes", "--name", "shop")
-    assert done.code == 72, done.all
+    assert done.code == 82, done.all
     assert "sqlx's table in MariaDB" in done.err
     assert "DROP" not in json.dumps(shop.calls)
 

@@ -93,7 +93,7 @@ def test_a_database_from_nothing_to_nothing(shop: Shop) -> None:
     (shop.root / "seeds").mkdir()
     (shop.root / "seeds" / "1.sql").write_text("COPY users FROM stdin;\n1\tAda\n2\tBob\n\\.\n")
     (shop.root / "seeds" / "2.sql").write_text("INSERT INTO users\nVALUES (3);\nINSERT INTO users\nVALUES (3);\n")
-    failed = shop.invoke("db.seed", code=76)
+    failed = shop.invoke("db.seed", code=86)
     assert f"{shop.root}/seeds/2.sql, line 4:" in failed.err
     assert shop.ask("SELECT count(*) FROM users") == "0\n"
     (shop.root / "seeds" / "2.sql").write_text("INSERT INTO users VALUES (3)")
@@ -104,7 +104,7 @@ def test_a_database_from_nothing_to_nothing(shop: Shop) -> None:
     shop.ask("DELETE FROM users")
     assert "--yes --name shop" in shop.invoke("db.restore", "--from", "shop.dump", code=18).err
     (shop.root / "half.dump").write_bytes((shop.root / "shop.dump").read_bytes()[:-12])
-    shop.invoke("db.restore", "--from", "half.dump", "--yes", "--name", "shop", code=73)
+    shop.invoke("db.restore", "--from", "half.dump", "--yes", "--name", "shop", code=83)
     assert shop.ask("SELECT count(*) FROM users") == "0\n"
     shop.invoke("db.restore", "--from", "shop.dump", "--yes", "--name", "shop")
     assert shop.ask("SELECT count(*) FROM users") == "3\n"
@@ -117,23 +117,23 @@ def test_a_database_from_nothing_to_nothing(shop: Shop) -> None:
     assert shop.ask("SELECT datname FROM pg_database WHERE datname LIKE 'shop%' ORDER BY 1") == "shop\nshop_test\n"
 
     (shop.root / "migrations" / "0001_users.up.sql").write_text("CREATE TABLE users (id bigint);")
-    changed = shop.invoke("db.migrate", code=75)
+    changed = shop.invoke("db.migrate", code=85)
     assert "0001_users.up.sql has changed since it was applied" in changed.err
     assert "changed since it was applied" in shop.invoke("db.migrate", "--status").out
     (shop.root / "migrations" / "0001_users.up.sql").write_text(MIGRATIONS["0001_users.up.sql"])
     (shop.root / "migrations" / "0002_index.sql").rename(shop.root / "kept.sql")
-    assert "does not have: 2" in shop.invoke("db.migrate", code=75).err
+    assert "does not have: 2" in shop.invoke("db.migrate", code=85).err
     shop.invoke("db.migrate", "--ignore-missing")
     (shop.root / "kept.sql").rename(shop.root / "migrations" / "0002_index.sql")
 
     (shop.root / "migrations" / "0004_two.sql").write_text("CREATE TABLE two (x int);\nINSERT INTO nope VALUES (1);\n")
-    assert "0004_two.sql, line 2:" in shop.invoke("db.migrate", code=76).err
+    assert "0004_two.sql, line 2:" in shop.invoke("db.migrate", code=86).err
     assert shop.ask("SELECT to_regclass('two') IS NULL, count(*) FROM _sqlx_migrations") == "t|3\n"
     (shop.root / "migrations" / "0004_two.sql").unlink()
 
     shop.invoke("db.drop", "--test", "--yes", "--name", "shop_test")
     shop.invoke("db.drop", "--yes", "--name", "shop")
-    assert "invoke db.create" in shop.invoke("db.shell", code=73).err
+    assert "invoke db.create" in shop.invoke("db.shell", code=83).err
     shop.invoke("db.create")
     assert "(1 row)" in shop.invoke("db.shell", stdin="SELECT 1;\n").out
 
@@ -146,7 +146,7 @@ def test_a_database_from_nothing_to_nothing(shop: Shop) -> None:
 def test_two_migrations_at_once_apply_each_file_once(shop: Shop) -> None:
     shop.invoke("db.create", "--test")
     env = {"CI": None, "XDG_STATE_HOME": str(shop.root / "state")}
-    argv = [process.BIN / "invoke", "db.migrate", "--test"]
+    argv: list[str | Path] = [process.BIN / "invoke", "db.migrate", "--test"]
     both = [process.start(argv, shop.root, env) for _ in range(2)]
     for one in both:
         out, err = one.communicate(timeout=120)

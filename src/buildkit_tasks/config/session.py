@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +20,15 @@ if TYPE_CHECKING:  # what reads settings and .env is imported late: `--list` and
 
 
 class Session:
-    """One call of one task. `flags`: settings from the command line, by GROUP.NAME."""
+    """One call of one task. `flags`: settings from the command line, by GROUP.NAME. `extra`: the words after `--`."""
 
-    def __init__(self, world: World, report: Report, flags: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, world: World, report: Report, flags: Mapping[str, str] | None = None, extra: Sequence[str] = ()
+    ) -> None:
         self.world = world
         self.report = report
         self.flags = dict(flags or {})
+        self.extra = tuple(extra)
         self._builder = ""
 
     @cached_property

@@ -102,6 +102,12 @@ def files_found(session: Session) -> tuple[Path, ...]:
     return project_root.compose_files(session.root)
 
 
+def read_files(session: Session, files: Sequence[Path]) -> None:
+    """Read these compose files from now on, whatever the settings say."""
+    session.flags["project.compose_file"] = _separator(session).join(map(str, files))
+    session.__dict__.pop("_loaded", None)
+
+
 def variables(session: Session, names: Sequence[str]) -> dict[str, str]:
     """The values of variables that are not in the environment but in what compose fills in: .env, as a rule."""
     missing = [name for name in names if name not in session.world.env]

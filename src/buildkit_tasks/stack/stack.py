@@ -17,7 +17,7 @@ from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.pipeline import build as pipeline
 from buildkit_tasks.project import compose, ports
-from buildkit_tasks.project.discover import Project, discover, files_found
+from buildkit_tasks.project.discover import Project, discover, files_found, read_files
 
 from . import state, wait
 
@@ -30,7 +30,7 @@ def up(session: Session, request: BuildRequest, *, with_build: bool = True, orph
     """
     project = discover(session, lesser=True, named=request.services)
     space = project.workspace
-    chosen = _named(project, request.services)
+    chosen = named(project, request.services)
     started = state.with_dependencies(space.config, chosen)
     built = tuple(name for name in space.names if name in started)
     if with_build and built:
@@ -40,6 +40,20 @@ def up(session: Session, request: BuildRequest, *, with_build: bool = True, orph
     running = {c["Service"] for c in containers(session, files) if c.get("State") == "running"}
     check_ports(session, project, files, started - running)
     start(session, space, files, chosen, orphans=orphans)
+
+
+def with_overlay(session: Session, overlays: Sequence[str]) -> None:
+    """From now on the compose files are those that compose would read, and these on top, relative to where we stand.
+
+    Problems: compose-invalid for a file that is not there.
+    """
+    if not overlays:
+        return
+    more = [session.world.cwd / name for name in overlays]
+    for path in more:
+        if not path.is_file():
+            raise Problem("compose-invalid", f"There is no compose file {path}.", hint="name an existing file")
+    read_files(session, (*files_found(session), *more))
 
 
 def files_in_force(session: Session, project: Project) -> tuple[Path, ...]:
@@ -133,7 +147,7 @@ def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
 
 def restart(session: Session, services: Sequence[str]) -> None:
     """Restart containers and wait until they are healthy again."""
-    project, files, names = _running(session, services)
+    project, files, names = running(session, services)
     run.check(session.world, compose_cli.restart(session.root, files, names))
     start(session, project.workspace, files, names)
 
@@ -164,7 +178,7 @@ def _published(container: dict[str, Any]) -> str:
 def logs(session: Session, services: Sequence[str], *, follow: bool, since: str, tail: str) -> None:
     """The services' log lines, on our own streams; Ctrl-C ends following."""
     project = discover(session, lesser=True)
-    files, names = files_in_force(session, project), _named(project, services)
+    files, names = files_in_force(session, project), named(project, services)
     try:
         run.foreground(
             session.world, compose_cli.logs(session.root, files, names, tail=tail, follow=follow, since=since)
@@ -176,21 +190,21 @@ def logs(session: Session, services: Sequence[str], *, follow: bool, since: str,
 
 def shell(session: Session, service: str, what: str) -> int:
     """A shell (or `what`) inside a running service; returns its exit code."""
-    _, files, names = _running(session, [service])
+    _, files, names = running(session, [service])
     tty = session.world.interactive and sys.stdout.isatty()
     return run.foreground(
         session.world, compose_cli.execute(session.root, files, names[0], ("sh", "-c", what), tty=tty)
     )
 
 
-def _named(project: Project, services: Sequence[str]) -> list[str]:
+def named(project: Project, services: Sequence[str]) -> list[str]:
     """The services named, each known to the compose file. Raises `Problem` service-unknown with near matches."""
     return list(dict.fromkeys(compose.expand(services, tuple(project.workspace.config.get("services") or ()))))
 
 
-def _running(session: Session, services: Sequence[str]) -> tuple[Project, tuple[Path, ...], list[str]]:
+def running(session: Session, services: Sequence[str]) -> tuple[Project, tuple[Path, ...], list[str]]:
     project = discover(session, lesser=True)
-    files, names = files_in_force(session, project), _named(project, services)
+    files, names = files_in_force(session, project), named(project, services)
     running = [c["Service"] for c in containers(session, files) if c.get("State") == "running"]
     absent = [n for n in names if n not in running]
     if absent or not running:

@@ -56,12 +56,18 @@ def reported(body: Callable[..., None]) -> Callable[..., Any]:
             sys.stderr.write(problem.text() + "\n")
             raise Exit(code=problem.exit_code) from None
         report = Report(world, json_only=bool(kwargs.get("json")), yes=bool(kwargs.get("yes")))
-        code = _guarded(lambda: body(Session(world, report), *args, **kwargs), report)
+        code = _guarded(lambda: body(Session(world, report, extra=_extra()), *args, **kwargs), report)
         code = _guarded(report.finish, report) or code  # the document of a call that failed is printed too
         if code:
             raise Exit(code=code)
 
     return wrapper
+
+
+def _extra() -> list[str]:
+    """The words after `--`. Invoke has them as one string, in which the blanks of a word are lost."""
+    words = sys.argv
+    return words[words.index("--") + 1 :] if "--" in words else []
 
 
 def _guarded(work: Callable[[], None], report: Report) -> int:
