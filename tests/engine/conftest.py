@@ -1,8 +1,9 @@
-"""A real engine, brought up by our own flow where none runs. Nothing here skips: no engine is a failure."""
+"""Start a real engine with our own tasks if none is running. Nothing here skips: no engine is a failure."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,9 @@ LOCK = Path.home() / ".cache/buildkit-tasks-tests/engine.lock"
 
 #: Records of the build cache that an engine may keep after the tests.
 MANY_RECORDS = int(os.environ.get("BT_MANY_RECORDS", "2000"))
+
+#: Seconds that deleting them may take: after the whole never-stale matrix it would take half an hour.
+TIDYING = 120.0
 
 #: What the Dockerfiles and the stack of the tests start from: made together, which costs less than one by one.
 BASES = ("rust:1-bookworm", "debian:bookworm-slim", "postgres:15-bookworm", "rabbitmq:3")
@@ -62,15 +66,18 @@ def engine(session: Session) -> Iterator[Engine]:
 def _tidy(session: Session, engine: Engine, before: Set[str]) -> None:
     """Delete the records made since: a daemon reads every one when it starts, and 26.1.5 has ten seconds for that.
 
-    Deleting is slow (20 ms each), so layers stay until they are many. The never-stale tests remove their mounts
-    themselves.
+    Deleting is slow (20 ms each and more), so layers stay until they are many, and what takes too long stays for the
+    next run. The never-stale tests remove their mounts themselves.
     """
+    until = time.monotonic() + TIDYING
     made = [r for r in records(session, engine) if r.id not in before and r.reclaimable]
     ours = discover(session).workspace.scope
     going = [m for m in made if m.is_mount and not m.mount_id.startswith((f"{ours}-", "bt-stale-"))]
     if len(before) + len(made) > MANY_RECORDS:
         going += [r for r in made if not r.is_mount]
     for at in range(0, len(going), AT_ONCE):
+        if time.monotonic() > until:
+            return
         ids = [record.id for record in going[at : at + AT_ONCE]]
         run.capture(session.world, buildx.remove_cache_record(REPOSITORY, *ids))
 

@@ -5,8 +5,12 @@ The repository grows after it was adopted: a macro reads a new file, a crate nee
 
 from __future__ import annotations
 
+import posixpath
 import re
+import shlex
+from collections.abc import Sequence
 
+from buildkit_tasks.dotenv import text as dotenv_text
 from buildkit_tasks.recipes import ignorefile
 from buildkit_tasks.survey import recipe
 from buildkit_tasks.survey.finding import Finding, Note, Workspace
@@ -27,6 +31,34 @@ def check(files: Tree, finding: Finding) -> list[Note]:
                 text = f"BIN is {service.binary}, and the workspace has no such program (it has: {names})"
                 found.append(Note(f"service {service.name}", text, True))
     return found
+
+
+def variables(files: Tree, compose_file: str, missing: Sequence[str]) -> list[Note]:
+    """Variables that compose requires and nothing sets, and a file beside the compose file that sets them, if any."""
+    if not missing:
+        return []
+    env = posixpath.join(posixpath.dirname(compose_file), ".env")
+    names = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
+    sets = [(len(set(missing) - _set_in(files.text(path))), path) for path in files.files if _is_template(path, env)]
+    left, path = min(sets, default=(len(missing), ""))
+    if left == len(missing):
+        return [Note(env, f"compose requires a value for {names}: write NAME=VALUE into {env}", True)]
+    rest = f", then set the other {left}" if left else ""
+    copy = f"cp {shlex.quote(path)} {shlex.quote(env)}"
+    return [Note(env, f"compose requires a value for {names}: run `{copy}`{rest}", True)]
+
+
+def _is_template(path: str, env: str) -> bool:
+    """Whether a file looks like an example of the .env beside it: `.env.example`, `deploy.env`, `env.template`."""
+    beside = posixpath.dirname(path) == posixpath.dirname(env) and path != env
+    return beside and bool(re.search(r"(?:^|[._-])env(?:[._-]|$)", posixpath.basename(path)))
+
+
+def _set_in(text: str) -> set[str]:
+    try:
+        return {name for name, value in dotenv_text.values(text).items() if value}
+    except dotenv_text.Refused:
+        return set()
 
 
 def _context(files: Tree, workspace: Workspace, file: str) -> list[Note]:

@@ -48,7 +48,8 @@ def init(
         and (root / ".env.example").is_file()
         and bool(found.wanted or ".env" in found.env_files)
     )
-    outcome = Outcome(finding, tuple(changed), written.notes)
+    unset = [] if env else _unset(files, found)
+    outcome = Outcome(finding, tuple(changed), (*written.notes, *unset))
     if not changed or dry_run:
         return outcome
     present.show(session, outcome)
@@ -83,7 +84,11 @@ def check(session: Session) -> Outcome:
     found = _model(session, files)
     finding = look.find(files, found.config, found.files, listed=found.listed)
     _require_rust(files, finding)
-    return Outcome(finding, (), tuple(checks.check(files, finding)))
+    return Outcome(finding, (), (*checks.check(files, finding), *_unset(files, found)))
+
+
+def _unset(files: tree.Tree, found: model.Model) -> list[Note]:
+    return checks.variables(files, found.files[0] if found.files else "", found.wanted)
 
 
 def undo(session: Session, *, dry_run: bool = False) -> Outcome:

@@ -86,7 +86,7 @@ def _proposal(session: Session, found: Collector, engine: Engine, limit: int) ->
     text = collector.buildkitd_text(limit, tuple(int(n) for n in numbers[:3]))
     if found.driver == "remote":
         return Path("buildkitd.toml"), text, "it takes effect when buildkitd restarts"
-    path = session.world.docker_config / "buildx" / "buildkitd.default.toml"
+    path = session.world.buildx_config / "buildkitd.default.toml"
     then = f"new builders use it; {found.name} keeps its rules and caches until it is created again"
     return path, text, then
 

@@ -171,7 +171,7 @@ def expand(word: str, values: Mapping[str, str], *, keep: bool = False) -> str:
             return other if known else ""
         if known or match["form"] == "-":
             return known or other
-        return f"${{{name}}}" if keep else ""
+        return f"${{{name}}}" if keep and name not in values else ""
 
     for _ in range(4):  # deep enough for a default in a default; a value that names itself must not hang us
         replaced = _VARIABLE.sub(value, word)

@@ -48,13 +48,53 @@ def asked(items: Sequence[Instruction], values: Mapping[str, str]) -> Cargo:
     """The options of the last `cargo build`; those of `cargo chef cook` are the same ones."""
     found = Cargo()
     for item in (i for i in items if i.keyword == "RUN"):
-        text = syntax.expand(f"{item.rest}\n{item.body}", values, keep=True)
+        text = branches_taken(syntax.expand(f"{item.rest}\n{item.body}", values, keep=True))
         for match in re.finditer(r"cargo(?:\s+\+\S+)?\s+(?:auditable\s+)?(\w+)\b([^;&|\n]*)", text):
             if match[1] in ("build", "b", "install", "rustc", "zigbuild", "run", "r", "leptos", "xtask"):
                 found = _options(match[1], syntax.words(match[2]))
                 if found.profile == "dev" and re.search(r"\$\([^)]*--release", text[match.start() :]):
                     found = replace(found, profile="release")  # as `$(test ... && echo --release)` says
     return found
+
+
+_IF = re.compile(
+    r"\bif\s+(?:\[\[?|test)\s+(?P<test>[^;\n]*?)\s*(?:\]\]?)?\s*[;\n]\s*then\b"
+    r"(?P<yes>(?:(?!\b(?:if|elif|else|fi)\b).)*)(?:\belse\b(?P<no>(?:(?!\b(?:if|elif|else|fi)\b).)*))?\bfi\b",
+    re.DOTALL,
+)
+
+
+def branches_taken(text: str) -> str:
+    """A shell script in which an `if` that the text itself decides is replaced by the branch that runs."""
+
+    def taken(match: re.Match[str]) -> str:
+        holds = _holds(syntax.words(match["test"]))
+        if holds is None:
+            return match[0]
+        return (match["yes"] if holds else match["no"] or ":").strip().removesuffix(";")
+
+    for _ in range(8):  # the innermost first
+        replaced = _IF.sub(taken, text)
+        if replaced == text:
+            break
+        text = replaced
+    return text
+
+
+def _holds(words: Sequence[str]) -> bool | None:
+    """Whether a test of strings holds; None if a variable in it is unknown or it tests something else."""
+    if any("$" in word or "`" in word for word in words):
+        return None
+    match words:
+        case ["-n", word]:
+            return bool(word)
+        case ["-z", word]:
+            return not word
+        case [one, "=" | "==", other]:
+            return one == other
+        case [one, "!=", other]:
+            return one != other
+    return None
 
 
 def _options(command: str, words: Sequence[str]) -> Cargo:
