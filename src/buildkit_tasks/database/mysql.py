@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -86,8 +87,7 @@ class Mysql:
     def check_dump(self, source: IO[bytes]) -> None:
         """Raise `Problem` dump-invalid for what no client of MySQL wrote, or only the beginning of it."""
         start = source.read(4096)
-        source.seek(0, 2)
-        source.seek(max(0, source.tell() - 4096))
+        source.seek(max(0, os.fstat(source.fileno()).st_size - 4096))
         end = source.read()
         source.seek(0)
         if not any(mark in start for mark in MARKS):
