@@ -222,11 +222,17 @@ class Stack:
     health_timeout: float = _setting(
         180.0, "How long `up` waits for services to become healthy.", "duration", example="3m", was="health_timeout"
     )
-    smoke_service: str = _setting(
-        "", "The service that `smoke` posts an action to.", example="api", was="smoke_service"
+    smoke: tuple[str, ...] = _setting(
+        (),
+        "What `smoke` asks: a list of `SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...]`.",
+        "list",
+        example="api /health status=ok",
     )
-    smoke_events: str = _setting(
-        "", "The service that reports completed actions to `smoke`.", example="notifier", was="smoke_events"
+    smoke_command: tuple[str, ...] = _setting(
+        (),
+        "A program of the project that `smoke` runs, with API_URL for a service `api` and so on.",
+        "list",
+        example="python3 smoke.py",
     )
 
 

@@ -120,7 +120,7 @@ def shell(session: Session, service: str, command: str = "exec bash || exec sh")
 @task(help={"json": JSON})
 @reported
 def smoke(session: Session, json: bool = False) -> None:
-    """Post an action and check that every service handles it."""
+    """Wait until the stack is healthy, then check what the settings list and run the project's own smoke test."""
     from buildkit_tasks.stack import smoke as flow
 
     flow.smoke(session)
