@@ -49,6 +49,13 @@ def test_an_image_counts_before_an_environment() -> None:
     assert find.server(config, "") == Server("db", "postgres")
 
 
+def test_a_job_that_uses_the_client_of_an_image_is_not_a_second_database() -> None:
+    job = {"image": "postgres:15", "environment": {"PGHOST": "db"}, "command": ["psql"]}
+    config = {"services": {"seed": job, "db": {"image": "postgres:15", "environment": SECRET}}}
+    assert find.server(config, "") == Server("db", "postgres")
+    assert find.server({"services": {"seed": job}}, "") == Server("seed", "postgres")
+
+
 def test_several_databases_none_and_one_that_is_not_one_are_named() -> None:
     two = {"services": {"db": {"image": "postgres"}, "old": {"image": "mysql"}, "api": {"image": "a"}}}
     with pytest.raises(Problem, match="db \\(PostgreSQL\\), old \\(MySQL\\)") as several:

@@ -9,7 +9,7 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import files, units
 from buildkit_tasks.core.errors import Problem
 
-from .model import checked_name
+from .model import RESTORING
 from .opened import Database, Wanted, consents, existing, opened
 
 
@@ -54,9 +54,9 @@ def restore(session: Session, wanted: Wanted, source: str, *, name: str, no_owne
         what = f"the database {database.name} is replaced by what {path.name} holds"
         if full and not consents(session, what, database.name, name):
             return
-        new = database.named(checked_name(f"{database.name}_restoring"))
+        new = database.named(f"{database.name}{RESTORING}")
         new.drop()
-        new.create()
+        new.create(pristine=True)
         try:
             new.restore(file, no_owner=no_owner)
             _take_place(database, new)

@@ -36,7 +36,8 @@ def servers(config: Mapping[str, Any]) -> tuple[Server, ...]:
     services = config.get("services") or {}
     by_image = [Server(name, kind) for name, entry in services.items() if (kind := _by_image(entry))]
     if by_image:
-        return tuple(by_image)
+        # a job with the same image, for its client, has nothing that sets up a database
+        return tuple(s for s in by_image if _by_environment(services[s.service])) or tuple(by_image)
     return tuple(Server(name, kind) for name, entry in services.items() if (kind := _by_environment(entry)))
 
 

@@ -17,6 +17,9 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$.-]*")
 #: Bytes of a name that PostgreSQL keeps; it would cut off the rest without a word. MySQL keeps 64 characters.
 LONGEST = 63
 
+#: Ends of the names of our own databases beside the user's, while one is restored. Nobody else's has such a name.
+RESTORING, REPLACED = "_bt_restoring", "_bt_replaced"
+
 
 @dataclass(frozen=True)
 class Server:

@@ -49,7 +49,7 @@ class Mysql:
         where = f"table_schema = {literal(self.name)}"
         return not self._ask(f"SELECT 1 FROM information_schema.tables WHERE {where} LIMIT 1;")
 
-    def create(self) -> None:
+    def create(self, *, pristine: bool = False) -> None:
         """Make it, empty."""
         self._ask(f"CREATE DATABASE `{self.name}`;")
 

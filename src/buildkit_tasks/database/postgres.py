@@ -17,7 +17,7 @@ from buildkit_tasks.core.model import Command, Result
 
 from . import history, inside
 from .history import identifier, literal
-from .model import Applied, Login, Migration, checked_name
+from .model import REPLACED, Applied, Login, Migration, checked_name
 from .script import Script
 
 #: What pg_dump's custom format begins with, and what its plain one says in its first lines.
@@ -50,9 +50,10 @@ class Postgres:
         query = f"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {where} "
         return not self._ask(f"{query} AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') LIMIT 1;")
 
-    def create(self) -> None:
-        """Make it, empty."""
-        self._ask(f"CREATE DATABASE {identifier(self.name)};", self._elsewhere)
+    def create(self, *, pristine: bool = False) -> None:
+        """Make it, as the server's template has it; `pristine`: without what somebody added to that, for a dump."""
+        template = " TEMPLATE template0" if pristine else ""
+        self._ask(f"CREATE DATABASE {identifier(self.name)}{template};", self._elsewhere)
 
     def drop(self) -> None:
         """Drop it with its connections, if it exists."""
@@ -123,7 +124,7 @@ class Postgres:
 
     def replace_by(self, other: Postgres) -> None:
         """Give another database this one's name, and drop this one; connections to it are closed."""
-        old = checked_name(f"{self.name}_old")
+        old = checked_name(f"{self.name}{REPLACED}")
         steps = [
             _drop(old),
             f"ALTER DATABASE {identifier(self.name)} WITH ALLOW_CONNECTIONS false;",

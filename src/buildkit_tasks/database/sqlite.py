@@ -25,6 +25,8 @@ from .script import Script
 
 MAGIC = b"SQLite format 3\0"
 
+_JOURNALS = ("-wal", "-shm", "-journal")
+
 #: Seconds to wait for a program that is writing.
 PATIENCE = 10.0
 
@@ -57,14 +59,14 @@ class Sqlite:
         with self._open() as connection:
             return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
 
-    def create(self) -> None:
+    def create(self, *, pristine: bool = False) -> None:
         """Make an empty file with its directory."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.touch(exist_ok=False)
 
     def drop(self) -> None:
         """Delete the file and its journals."""
-        for ending in ("", "-wal", "-shm", "-journal"):
+        for ending in ("", *_JOURNALS):
             self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
 
     def applied(self, tool: str) -> tuple[Applied, ...]:
@@ -153,8 +155,11 @@ class Sqlite:
             shutil.copyfileobj(source, file)
 
     def replace_by(self, other: Sqlite) -> None:
-        """Put another file in this one's place; its journals go with it."""
-        self.drop()
+        """Put another file in this one's place. Its journals go first: they would be taken for the new file's."""
+        with self._open() as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for ending in _JOURNALS:
+            self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
         other.path.replace(self.path)
 
     def shell(self) -> int:
