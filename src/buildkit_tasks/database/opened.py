@@ -11,7 +11,7 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import compose_cli, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.project.discover import discover
-from buildkit_tasks.stack import stack
+from buildkit_tasks.stack import ports, stack
 
 from . import find, inside
 from .model import NAMES, Applied, Login, Migration, checked_name, name_for_tests
@@ -94,7 +94,7 @@ def opened(session: Session, wanted: Wanted) -> Database:
                 f"The service {server.service} ({NAMES[server.kind]}) is not running.",
                 hint=f"add --start, or: invoke up --service {server.service}",
             )
-        stack.check_ports(session, project, files, {server.service})
+        ports.check(session, project, files, {server.service})
         stack.start(session, space, files, [server.service])
     login = _login(session, files, server.service, server.kind)
     name = name_for_tests(login.database) if wanted.test else checked_name(login.database)

@@ -1,4 +1,4 @@
-"""Push: share what this machine compiled."""
+"""Pushes a pack: shares what this machine compiled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .pack import Economy, Facts, Wanted
 
 
 def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
-    """Pack the mounts and push them, unless that does not pay off or only the main branch may push; `force` overrides.
+    """Pack and push the mounts, unless it does not pay off or this machine may not push; `force` overrides both.
 
     Problems: bad-argument, push-refused, registry-unreachable, registry-denied, and those of a build.
     """
@@ -24,9 +24,9 @@ def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
     if not (may or force):
         raise Problem(
             "push-refused",
-            "This machine may not push caches.",
+            "This machine is not allowed to push caches.",
             causes=[why],
-            hint="use --force to push anyway; the setting packs.push decides who pushes",
+            hint="use --force to push anyway, or change the setting packs.push",
         )
     answer = send(prepare(session, discover(session), wanted), force=force)
     if session.report.json_only:
@@ -34,13 +34,13 @@ def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
 
 
 def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
-    """Like `push`, without checking whether this machine may; returns the result for `--json`."""
+    """Like `push`, without the permission check; returns the result for `--json`."""
     session = trip.session
     began = session.world.clock()
     with workplace(session) as folder:
         facts = trip.pack(folder)
         if facts.form != "zst":
-            session.report.say("the toolchain image has no zstd; with it, packs are half the size and faster")
+            session.report.say("the toolchain image has no zstd, which would make packs faster and half the size")
         economy = packs.economy(facts, session.world.clock() - began)
         exact, newest = trip.tags(facts)
         if not (economy.pays or force):
@@ -60,7 +60,7 @@ def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
 
 
 def allowed(world: World, policy: str) -> tuple[bool, str]:
-    """Whether this machine may push, and why not. In CI only the main branch may; elsewhere everyone who asks."""
+    """Whether this machine may push, and why not. In CI, only the main branch may; elsewhere, everyone may."""
     if policy == "always" or (policy != "never" and not world.ci):
         return True, ""
     if policy == "never":
@@ -71,12 +71,12 @@ def allowed(world: World, policy: str) -> tuple[bool, str]:
         or env.get("CI_MERGE_REQUEST_IID")
         or env.get("CHANGE_ID")
     ):
-        return False, "this is a run of a pull request: its caches are not trusted"
+        return False, "this is a pull request, whose caches are not trusted"
     branch = env.get("GITHUB_REF_NAME") or env.get("CI_COMMIT_BRANCH") or env.get("BRANCH_NAME") or ""
     main = env.get("CI_DEFAULT_BRANCH") or ""
     if branch and branch in ({main} if main else {"main", "master"}):
         return True, ""
-    return False, f"only the main branch pushes, this is {branch or 'a run on an unknown branch'}"
+    return False, f"only the main branch may push, but this is {branch or 'an unknown branch'}"
 
 
 def _answer(

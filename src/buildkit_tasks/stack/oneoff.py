@@ -26,7 +26,7 @@ def run_once(session: Session, service: str, *, with_build: bool = True, depende
     built = tuple(name for name in space.names if name in needed)
     if with_build and built:
         outcome = pipeline.build_project(session, project, BuildRequest(services=built))
-        pipeline.tell_story(session, outcome)
+        pipeline.show_summary(session, outcome)
     files = stack.files_in_force(session, project)
     tty = session.world.interactive and sys.stdout.isatty()
     command = compose_cli.run_once(session.root, files, service, session.extra, tty=tty, dependencies=dependencies)
