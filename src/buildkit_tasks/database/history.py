@@ -194,5 +194,5 @@ def failed(migration: Migration, done: Sequence[Migration], said: str, line: int
         "sql-failed",
         f"{migration.path}{f', line {line}' if line else ''}: the database refused it; {kept}{half}.",
         causes=[said],
-        hint="correct the file, then run the same command again",
+        hint="fix the file and retry",
     )

@@ -61,7 +61,7 @@ def apply(session: Session, database: Database, name: str, found: Sequence[Migra
                 raise Problem(
                     "migration-changed",
                     f"Another program has been applying migrations for {PATIENCE:.0f} s.",
-                    hint="run the same command again; pg_locks shows who holds the advisory lock",
+                    hint="retry; pg_locks shows who holds the advisory lock",
                 ) from None
         if not waiting:
             session.report.say("  another program migrates this database; waiting for it")

@@ -14,7 +14,7 @@ NAMES = {"postgres": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB", "sqli
 #: Names that need no escaping in a client's arguments, a connection string or a path.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$.-]*")
 
-#: Bytes of a name that PostgreSQL keeps; it would cut off the rest without a word. MySQL keeps 64 characters.
+#: Bytes of a name that PostgreSQL keeps; it would cut off the rest silently. MySQL keeps 64 characters.
 LONGEST = 63
 
 #: Ends of the names of our own databases beside the user's, while one is restored. Nobody else's has such a name.
@@ -44,7 +44,7 @@ class Migration:
 
     `key` identifies it in the tool's table, `label` to people. `fields` are the other columns that the tool records,
     as SQL-ready values: text, integers, or bytes. `transaction`: it runs inside one. `checksum` is compared with the
-    one that was recorded; empty where the tool keeps none.
+    one that was recorded; empty if the tool keeps none.
     """
 
     key: str

@@ -60,7 +60,7 @@ class Postgres:
         self._ask(_drop(self.name), self._elsewhere)
 
     def applied(self, tool: str) -> tuple[Applied, ...]:
-        """What a tool's table says; nothing where there is no table yet."""
+        """What a tool's table says; nothing if there is no table yet."""
         lines = self._ask(history.read_script(history.TABLES[tool]))
         return history.applied([line.split("\t") for line in lines])
 

@@ -30,7 +30,7 @@ class Script:
             if number
             else "The database refused the seed; nothing of it was kept.",
             causes=[said],
-            hint="correct the file, then run the same command again",
+            hint="fix the file and retry",
         )
 
 

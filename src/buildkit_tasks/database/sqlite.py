@@ -70,7 +70,7 @@ class Sqlite:
             self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
 
     def applied(self, tool: str) -> tuple[Applied, ...]:
-        """What a tool's table says; nothing where there is no table yet."""
+        """What a tool's table says; nothing if there is no table yet."""
         table = history.TABLES[tool]
         with self._open() as connection:
             query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"

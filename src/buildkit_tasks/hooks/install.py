@@ -42,7 +42,7 @@ def install(session: Session, checks: Sequence[Sequence[str]]) -> None:
             raise Problem(
                 "hook-conflict",
                 f"{hook} is not ours, and {before.name} from an earlier time is there as well.",
-                hint=f"keep one of them as {before}, remove the other, then run the command again",
+                hint=f"keep one of them as {before}, remove the other, then retry",
             )
         hook.rename(before)
         session.report.say(f"the hook that was there runs first, as {before.name}")

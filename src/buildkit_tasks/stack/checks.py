@@ -34,7 +34,7 @@ class Check:
 
 
 def parse(text: str) -> Check:
-    """A check as it stands in the settings. Raises `Problem` settings-invalid."""
+    """A check from the settings. Raises `Problem` settings-invalid."""
     words = text.split()
     service, colon, port = words[0].partition(":") if words else ("", "", "")
     rest = words[1:]
@@ -91,7 +91,7 @@ def wrong(check: Check, status: int, body: bytes) -> str:
 
 
 def _field(content: Any, name: str) -> str:
-    """A field as text, JSON's words for what is not text; empty where there is none."""
+    """A field as text, JSON's words for what is not text; empty if it is missing."""
     for part in name.split("."):
         if isinstance(content, dict) and part in content:
             content = content[part]

@@ -43,7 +43,7 @@ def stop(session: Session) -> None:
         raise Problem(
             "engine-not-ours",
             "The engine is on another machine: who holds ports there cannot be seen from here.",
-            hint="run the same command on that machine",
+            hint="run the command on that machine",
         )
     held = holders(session, project.workspace.project, project.workspace.ports)
     rows = [(f"{h.port.published}/{h.port.protocol}", h.port.service, h.kind, h.name, h.owner) for h in held]
@@ -100,7 +100,7 @@ def holders(session: Session, project: str, published: Sequence[Port]) -> tuple[
 
 
 def system_service(process: Path) -> str:
-    """The systemd service that a process in /proc belongs to; empty where it belongs to none."""
+    """The systemd service that a process in /proc belongs to; empty if none."""
     try:
         text = (process / "cgroup").read_text("utf-8", errors="replace")
     except OSError:
