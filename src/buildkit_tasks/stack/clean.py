@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from buildkit_tasks.caches import clear as cache_clear
 from buildkit_tasks.caches import mark as cache_mark
 from buildkit_tasks.caches import selection as cache_selection
+from buildkit_tasks.caches.delete import delete as delete_records
 from buildkit_tasks.caches.look import records
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import compose_cli, docker, run, units
@@ -57,7 +57,7 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
     if volumes and found:
         run.check(session.world, docker.remove_volumes(session.root, found))
     if mounts:
-        cache_clear.delete(session, project, mounts, "")
+        delete_records(session, project, mounts, "")
         cache_mark.forget(session)
     for image, why in kept:
         session.report.warn(f"{image} stays: {why}")
