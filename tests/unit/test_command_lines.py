@@ -49,6 +49,14 @@ CASES: tuple[tuple[Command, str], ...] = (
         "docker compose -f a.yml -f b.yml exec --no-TTY api sh -c 'env; ls'",
     ),
     (compose_cli.execute(ROOT, FILES, "api", ("psql",), tty=True), "docker compose -f a.yml -f b.yml exec api psql"),
+    (
+        compose_cli.run_once(ROOT, FILES, "api", ("sh", "-c", "a b"), tty=False),
+        "docker compose -f a.yml -f b.yml run --rm --quiet-pull --no-TTY api sh -c 'a b'",
+    ),
+    (
+        compose_cli.run_once(ROOT, (), "api", (), tty=True, dependencies=False),
+        "docker compose run --rm --quiet-pull --no-deps api",
+    ),
     (compose_cli.raw_config(ROOT, FILES), "docker compose -f a.yml -f b.yml config --no-interpolate --format json"),
     (
         buildx.bake(ROOT, {"target": {"api": {"entitlements": ["network.host"]}}}, Path("/m"), builder="ci"),
@@ -151,6 +159,27 @@ CASES: tuple[tuple[Command, str], ...] = (
         "--no-trunc --format '{{.ID}} {{.Size}}'",
     ),
     (docker.remove_images(ROOT, ("a", "b")), "docker image rm a b"),
+    (
+        docker.project_volumes(ROOT, "shop"),
+        "docker volume ls --quiet --filter label=com.docker.compose.project=shop",
+    ),
+    (
+        docker.project_networks(ROOT, "shop"),
+        "docker network ls --format '{{.Name}}' --filter label=com.docker.compose.project=shop",
+    ),
+    (
+        docker.project_images(ROOT, "shop"),
+        "docker image ls --no-trunc --filter label=com.docker.compose.project=shop --format "
+        "'{{.ID}} {{.Repository}}:{{.Tag}} {{.Size}}'",
+    ),
+    (docker.remove_volumes(ROOT, ("a", "b")), "docker volume rm a b"),
+    (docker.stop_containers(ROOT, ("a", "b")), "docker container stop a b"),
+    (
+        docker.container_facts(ROOT, ("a",)),
+        "docker container inspect --format '{{.Name}}\t{{.Config.Image}}\t"
+        '{{index .Config.Labels "com.docker.compose.project"}}\t'
+        '{{index .Config.Labels "com.docker.compose.project.working_dir"}}\' a',
+    ),
     (docker.registry_mirrors(ROOT), "docker info --format '{{json .RegistryConfig.Mirrors}}'"),
     (
         docker.program_contains(ROOT, "api", "-text"),
@@ -225,7 +254,6 @@ CASES: tuple[tuple[Command, str], ...] = (
         "docker image ls --filter reference=r --format '{{.Repository}}:{{.Tag}}'",
     ),
     (docker_run.volumes(ROOT, "l=1"), "docker volume ls --quiet --filter label=l=1"),
-    (docker_run.remove_volumes(ROOT, ("a", "b")), "docker volume rm a b"),
     (docker_run.containers_named(ROOT, "a-"), "docker ps --all --filter 'name=^/?a-' --format '{{.Names}}'"),
     (docker_run.networks_named(ROOT, "a-"), "docker network ls --filter 'name=^a-' --format '{{.Name}}'"),
     (docker_run.remove_containers(ROOT, ("a", "b")), "docker container rm --force --volumes a b"),

@@ -102,3 +102,16 @@ def test_a_wait_without_a_limit_is_reported_once_and_ends_with_the_other_process
         with files.locked(tmp_path / "lock", lambda: said.append("waiting")):
             assert said == ["waiting"]
             other.wait(10)
+
+
+def test_a_file_that_is_written_piece_by_piece_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    place = tmp_path / "dump"
+    with files.written(place, mode=0o600) as file:
+        file.write(b"a")
+        assert not place.exists()
+    assert place.read_bytes() == b"a"
+    assert place.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(TypeError), files.written(place, mode=0o600) as file:
+        file.writelines([b"b", "not bytes"])  # type: ignore[list-item]
+    assert [p.name for p in tmp_path.iterdir()] == ["dump"]
+    assert place.read_bytes() == b"a"

@@ -18,7 +18,15 @@ from buildkit_tasks.core.world import World
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
 #: Settings that 0.1 did not have.
-NEW = {"packs.wait", "build.toolchain", "cargo.services", "cargo.env"}
+NEW = {
+    "stack.smoke",
+    "stack.smoke_command",
+    "packs.wait",
+    "build.toolchain",
+    "cargo.services",
+    "cargo.env",
+    *(f"database.{n}" for n in ("service", "url", "migrations", "tool", "seeds")),
+}
 
 
 def loaded(tmp_path: Path, pyproject: str = "", env: dict[str, str] | None = None, **more: Any) -> Loaded:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker_run, run
+from buildkit_tasks.core import docker, docker_run, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import discover
@@ -123,7 +123,7 @@ def clean(session: Session, request: Request, options: Options, *, everything: b
     if not going:
         session.report.say("nothing to clean")
         return 0
-    removed = run.capture(session.world, docker_run.remove_volumes(session.root, going))
+    removed = run.capture(session.world, docker.remove_volumes(session.root, going))
     if removed.code != 0:
         raise Problem(
             "command-failed",

@@ -237,11 +237,42 @@ class Stack:
     health_timeout: float = _setting(
         180.0, "How long `up` waits for services to become healthy.", "duration", example="3m", was="health_timeout"
     )
-    smoke_service: str = _setting(
-        "", "The service to which `smoke` posts an action.", example="api", was="smoke_service"
+    smoke: tuple[str, ...] = _setting(
+        (),
+        "What `smoke` asks: a list of `SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...]`.",
+        "list",
+        example="api /health status=ok",
     )
-    smoke_events: str = _setting(
-        "", "The service from which `smoke` receives completed actions.", example="notifier", was="smoke_events"
+    smoke_command: tuple[str, ...] = _setting(
+        (),
+        "A program of the project that `smoke` runs, with API_URL for a service `api` and so on.",
+        "list",
+        example="python3 smoke.py",
+    )
+
+
+@dataclass(frozen=True)
+class Database:
+    """The project's database and its migrations."""
+
+    service: str = _setting(
+        "", "The service that runs the database. Default: the only one that does.", example="postgres"
+    )
+    url: str = _setting(
+        "",
+        "A SQLite file of the project. Default: DATABASE_URL, where it names one.",
+        example="sqlite:app.db",
+    )
+    migrations: str = _setting(
+        "", "The directory of migrations. Default: the only one called `migrations`.", example="crates/db/migrations"
+    )
+    tool: str = _choice(
+        "auto",
+        ("auto", "sqlx", "refinery", "diesel", "sql"),
+        "Whose migrations they are. `sql`: plain files, in a table of ours. `auto`: by names and dependencies.",
+    )
+    seeds: str = _setting(
+        "", "A file of SQL, or a directory of them, for `db.seed`. Default: `seeds` or `db/seeds`.", example="db/seeds"
     )
 
 
@@ -276,6 +307,7 @@ class Settings:
     builders: Builders = field(default_factory=Builders)
     stack: Stack = field(default_factory=Stack)
     cargo: Cargo = field(default_factory=Cargo)
+    database: Database = field(default_factory=Database)
 
 
 #: The groups and their classes, in the order of the reference.
@@ -288,6 +320,7 @@ GROUPS: dict[str, type[Any]] = {
     "builders": Builders,
     "stack": Stack,
     "cargo": Cargo,
+    "database": Database,
 }
 
 

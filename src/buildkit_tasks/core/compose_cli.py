@@ -99,6 +99,17 @@ def execute(cwd: Path, files: Iterable[Path], service: str, argv: Sequence[str],
     return command(cwd, files, "exec", *(() if tty else ("--no-TTY",)), service, *argv)
 
 
+def run_once(
+    cwd: Path, files: Iterable[Path], service: str, argv: Sequence[str], *, tty: bool, dependencies: bool = True
+) -> Command:
+    """Run a program in a new container of a service, which is removed afterwards; compose starts what it depends on.
+
+    Without `argv` the service's own command runs.
+    """
+    how = [*(() if tty else ("--no-TTY",)), *(() if dependencies else ("--no-deps",))]
+    return command(cwd, files, "run", "--rm", "--quiet-pull", *how, service, *argv)
+
+
 def raw_config(cwd: Path, files: Iterable[Path]) -> Command:
     """The compose model with unresolved variables, to find which variable sets a value."""
     return command(cwd, files, "config", "--no-interpolate", "--format", "json")

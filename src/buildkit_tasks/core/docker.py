@@ -59,6 +59,43 @@ def context_storage(cwd: Path) -> Command:
     return docker(cwd, "context", "inspect", "--format", "{{json .Storage.TLSPath}}")
 
 
+def project_volumes(cwd: Path, project: str) -> Command:
+    """Names of a compose project's volumes, one a line."""
+    label = f"label=com.docker.compose.project={project}"
+    return docker(cwd, "volume", "ls", "--quiet", "--filter", label)
+
+
+def project_networks(cwd: Path, project: str) -> Command:
+    """Names of a compose project's networks, one a line."""
+    label = f"label=com.docker.compose.project={project}"
+    return docker(cwd, "network", "ls", "--format", "{{.Name}}", "--filter", label)
+
+
+def project_images(cwd: Path, project: str) -> Command:
+    """`id name size` a line: images that were built for a compose project, whatever they are called now."""
+    label = f"label=com.docker.compose.project={project}"
+    form = "{{.ID}} {{.Repository}}:{{.Tag}} {{.Size}}"
+    return docker(cwd, "image", "ls", "--no-trunc", "--filter", label, "--format", form)
+
+
+def remove_volumes(cwd: Path, names: Iterable[str]) -> Command:
+    """Remove volumes by name, with the data in them."""
+    return docker(cwd, "volume", "rm", *names)
+
+
+def stop_containers(cwd: Path, names: Iterable[str]) -> Command:
+    """Stop containers as their images ask for it."""
+    return docker(cwd, "container", "stop", *names)
+
+
+def container_facts(cwd: Path, names: Iterable[str]) -> Command:
+    """`name image project directory`, separated by tabs, a line for each container."""
+    labels = '{{index .Config.Labels "com.docker.compose.project"}}'
+    place = '{{index .Config.Labels "com.docker.compose.project.working_dir"}}'
+    form = "\t".join(("{{.Name}}", "{{.Config.Image}}", labels, place))
+    return docker(cwd, "container", "inspect", "--format", form, *names)
+
+
 def project_containers(cwd: Path, project: str) -> Command:
     """One line `name service` per container of a compose project, whatever the compose files contain now."""
     form = '{{.Names}} {{.Label "com.docker.compose.service"}}'

@@ -85,11 +85,6 @@ def volumes(cwd: Path, label: str) -> Command:
     return docker(cwd, "volume", "ls", "--quiet", "--filter", f"label={label}")
 
 
-def remove_volumes(cwd: Path, names: Sequence[str]) -> Command:
-    """Remove volumes; one that a container uses stays, and is an error."""
-    return docker(cwd, "volume", "rm", *names)
-
-
 def network(cwd: Path, name: str) -> Command:
     """Exit code 0 where a network of that name is there."""
     return docker(cwd, "network", "inspect", "--format", "{{.Name}}", name)

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 #: Part of the names of unfinished files, after the name of the target file; all of them are hidden.
 UNFINISHED = ".buildkit-tasks-"
@@ -51,6 +52,25 @@ def replace(
                 os.fsync(handle)
         if last_check:
             last_check()
+        Path(name).replace(place)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def written(path: Path, *, mode: int) -> Iterator[BinaryIO]:
+    """A file to write to that takes `path`'s place when the block ends without an error; nothing is left by one.
+
+    For content that does not fit into memory, or that another process writes. A link stays a link. Raises OSError.
+    """
+    place = Path(os.path.realpath(path))
+    handle, name = tempfile.mkstemp(prefix=_unfinished(place), dir=place.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            Path(name).chmod(mode)
+            os.fsync(handle)
         Path(name).replace(place)
     finally:
         Path(name).unlink(missing_ok=True)

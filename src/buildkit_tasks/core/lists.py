@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import fnmatch
+from collections.abc import Iterable, Sequence
 
 from .errors import Problem
 
@@ -21,3 +22,13 @@ def names(given: Sequence[str], flag: str) -> list[str]:
             hint=f"omit --{flag} to use the default, or pass a name",
         )
     return found
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name is a pattern of the shell's kind: `worker-*`, `worker-[ab]`, `worker-?`."""
+    return any(character in name for character in "*?[")
+
+
+def matching(pattern: str, known: Iterable[str]) -> list[str]:
+    """The known names that a name or pattern means, in their order; upper and lower case differ."""
+    return [name for name in known if name == pattern or (is_pattern(pattern) and fnmatch.fnmatchcase(name, pattern))]

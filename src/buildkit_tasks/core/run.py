@@ -120,6 +120,27 @@ def check(world: World, command: Command, *, timeout: float | None = None) -> Re
     return result
 
 
+def piped(
+    world: World, command: Command, *, source: IO[bytes] | None = None, target: IO[bytes] | None = None
+) -> Result:
+    """Run with a file as its input, a file as its output, or both, of any size; stderr is kept, as is other output."""
+    began = world.clock()
+    process = _start(
+        world,
+        command,
+        stdin=source.fileno() if source else subprocess.DEVNULL,
+        stdout=target.fileno() if target else subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        out, err = process.communicate()
+    except KeyboardInterrupt:
+        _wait_interrupted(process)
+        raise
+    said = (out or b"").decode(errors="replace")
+    return Result(command, process.returncode, said, err.decode(errors="replace"), world.clock() - began)
+
+
 def foreground(world: World, command: Command) -> int:
     """Run with our own streams (an interactive shell, followed logs) and return the exit code."""
     process = _start(world, command, stdin=None, stdout=None, stderr=None)

@@ -111,20 +111,37 @@ def select(workspace: Workspace, wanted: Sequence[str]) -> tuple[Service, ...]:
 
     Problems: unknown-service (with suggestions), duplicate-service, no-built-service.
     """
-    names = lists.names(wanted, "service")
     if not workspace.services:
         raise Problem(
             "no-built-service",
             "The compose file has no service with a `build:` section.",
             hint="add `build:` to a service (see docs/how-to/adopt.md)",
         )
+    names = expand(wanted, workspace.names, others=tuple(workspace.images))
     for name in names:
-        check_name(name, workspace.names, others=tuple(workspace.images))
         if names.count(name) > 1:
             raise Problem(
                 "duplicate-service", f"The service {name!r} was given twice.", hint="pass each service only once"
             )
     return tuple(s for s in workspace.services if not names or s.name in names)
+
+
+def expand(wanted: Sequence[str], known: Sequence[str], others: Sequence[str] = ()) -> list[str]:
+    """The services named, patterns such as `worker-*` taken apart; a pattern adds only what is not named already.
+
+    `others` as for `check_name`. Problems: unknown-service, also for a pattern that matches nothing.
+    """
+    found: list[str] = []
+    for name in lists.names(wanted, "service"):
+        if lists.is_pattern(name):
+            matches = lists.matching(name, known)
+            if not matches:
+                check_name(name, known, others=())
+            found += [match for match in matches if match not in found]
+        else:
+            check_name(name, known, others)
+            found.append(name)
+    return found
 
 
 def check_name(name: str, known: Sequence[str], others: Sequence[str] = ()) -> None:
@@ -140,6 +157,7 @@ def check_name(name: str, known: Sequence[str], others: Sequence[str] = ()) -> N
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     raise Problem(
         "unknown-service",
-        f"The service {name!r} does not exist." + (f" Did you mean {' or '.join(near)}?" if near else ""),
+        (f"No service matches {name!r}." if lists.is_pattern(name) else f"The service {name!r} does not exist.")
+        + (f" Did you mean {' or '.join(near)}?" if near else ""),
         hint=f"available services: {', '.join(known)}",
     )

@@ -73,7 +73,7 @@ def _read(session: Session, named: Sequence[str]) -> Workspace:
     files = compose_files(session)
     config = _model(session, files)
     names = lists.names(named, "service")
-    if any(name not in config.get("services", {}) for name in names):
+    if any(name not in config.get("services", {}) for name in names):  # a pattern is never one of them
         config = _with_profiles(session, files, config, names)
     explicit = _named(session, files, config)
     return compose.from_compose(config, session.settings, files, explicit=explicit)
@@ -100,6 +100,12 @@ def files_found(session: Session) -> tuple[Path, ...]:
     if given:
         return tuple(session.root / part for part in given.split(_separator(session)) if part)
     return project_root.compose_files(session.root)
+
+
+def read_files(session: Session, files: Sequence[Path]) -> None:
+    """Read these compose files from now on, whatever the settings say."""
+    session.flags["project.compose_file"] = _separator(session).join(map(str, files))
+    session.__dict__.pop("_loaded", None)
 
 
 def variables(session: Session, names: Sequence[str]) -> dict[str, str]:
@@ -197,7 +203,7 @@ def _with_profiles(
     more, _ = _asked(session, files, "*")
     if more is None:
         return config  # the caller will suggest near matches
-    wanted = {n: s for n, s in (more.get("services") or {}).items() if n in names}
+    wanted = {n: s for n, s in (more.get("services") or {}).items() if any(lists.matching(name, [n]) for name in names)}
     secrets_known = {**(more.get("secrets") or {}), **(config.get("secrets") or {})}
     return {**config, "services": {**(config.get("services") or {}), **wanted}, "secrets": secrets_known}
 

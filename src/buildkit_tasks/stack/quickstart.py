@@ -28,7 +28,7 @@ def quickstart(session: Session) -> None:
         ("start and wait until healthy", _up),
         ("smoke test", smoke.smoke),
     ]
-    if not session.settings.stack.smoke_service:
+    if not smoke.configured(session):
         steps.pop()
     began = session.world.clock()
     for number, (what, do) in enumerate(steps, 1):

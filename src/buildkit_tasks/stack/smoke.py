@@ -1,108 +1,107 @@
-"""Smoke test of the sample stack: posts an action, waits for its event, checks that every service took part.
-
-No polling: the notifier's event stream (server-sent events) reports when an action is completed.
-"""
+"""Smoke test of a running stack: wait until it is healthy, call URLs, then run the project's own program."""
 
 from __future__ import annotations
 
 import http.client
-import json
-import secrets
-from collections.abc import Iterator
-from contextlib import closing
-from hashlib import sha256
-from typing import Any
+import re
+import time
 
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.model import Workspace
-from buildkit_tasks.project.discover import discover
+from buildkit_tasks.core.model import Command, Result, Workspace
+from buildkit_tasks.project.discover import Project, discover
 
-#: Timeout of an action in seconds; it normally takes tens of milliseconds.
-PATIENCE = 20.0
+from . import checks, stack, wait
+from .checks import Check
 
-#: Services that must appear in an action's history.
-TAKE_PART = ("api", "executor", "worker", "notifier")
+#: Seconds that a service may need before it accepts connections, where it has no health check; and between two tries.
+PATIENCE, TRY_EVERY = 20.0, 0.25
 
-#: Queries the sensor's own actions of the last two minutes; it posts one at start and every 30 seconds.
-HEARTBEATS = "/actions?source=sensor&state=completed&max_age_seconds=120&limit=1"
+
+def configured(session: Session) -> bool:
+    """Whether the project says what its smoke test is."""
+    return bool(session.settings.stack.smoke or session.settings.stack.smoke_command)
 
 
 def smoke(session: Session) -> None:
-    """Run the smoke test. Problems: smoke-failed (with what is missing), not-running."""
-    space = discover(session, lesser=True).workspace
-    api, events = session.settings.stack.smoke_service, session.settings.stack.smoke_events
-    if not api:
+    """Problems: smoke-failed (what did not happen), not-running, unhealthy; bad-argument without a smoke test."""
+    if not configured(session):
         raise Problem(
             "bad-argument",
             "This project has no smoke test.",
-            hint="set smoke_service and smoke_events under [tool.buildkit-tasks.stack]; see docs/explanation/sample.md",
+            hint='smoke = ["api /health status=ok"] or smoke_command under [tool.buildkit-tasks.stack]',
         )
+    listed = [checks.parse(text) for text in session.settings.stack.smoke]
+    project = discover(session, lesser=True)
+    _healthy(session, project)
     began = session.world.clock()
-    try:
-        action = _round_trip(_address(space, api), _address(space, events))
-    except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-        raise Problem(
-            "smoke-failed",
-            "The action did not complete.",
-            causes=[f"{type(error).__name__}: {error}"],
-            hint="invoke ps; invoke logs --since 5m",
-        ) from error
-    took_part = {str(e["service"]) for e in action["history"]}
-    missing = [s for s in (*TAKE_PART, "sensor") if s not in took_part]
-    wrong = [s["input"] for s in action["steps"] if s["result"] != sha256(s["input"].encode()).hexdigest()]
-    if action["state"] != "completed" or missing or wrong:
-        raise Problem(
-            "smoke-failed",
-            f"The action is {action['state']}" + (f"; no sign of {', '.join(missing)}." if missing else "."),
-            hint=f"invoke logs --service {(missing or [api])[0]} --since 5m",
-        )
-    seconds = session.world.clock() - began
+    for check in listed:
+        _ask(session, project.workspace, check)
+    if session.settings.stack.smoke_command:
+        _command(session, project.workspace)
+    seconds = round(session.world.clock() - began, 3)
     if session.report.json_only:
-        session.report.envelope({"action": action, "seconds": round(seconds, 3)})
-    else:
-        session.report.say(
-            f"  action {action['id']} completed by {', '.join(TAKE_PART)} in {seconds * 1000:.0f} ms; sensor reports"
+        session.report.envelope({"checks": len(listed), "seconds": seconds})
+    elif listed:
+        session.report.say(f"  {len(listed)} checks passed in {seconds * 1000:.0f} ms")
+
+
+def _healthy(session: Session, project: Project) -> None:
+    """Wait for what is starting. Problems: not-running, unhealthy."""
+    files = stack.files_in_force(session, project)
+    found = stack.containers(session, files)
+    running = {c["Service"] for c in found if c.get("State") == "running"}
+    if not running:
+        raise Problem("not-running", "Not running: the stack.", hint="invoke up")
+    if all(c.get("Health") in ("", None, "healthy") for c in found if c["Service"] in running):
+        return
+    nothing = Command(("true",), session.root)
+    limit = session.settings.stack.health_timeout
+    wanted = wait.Wanted(project.workspace.project, running, limit)
+    wait.until_ready(session, wanted, files, lambda: Result(nothing, 0, "", "", 0.0))
+
+
+def _ask(session: Session, space: Workspace, check: Check) -> None:
+    where = checks.address(check, space.ports)
+    began = session.world.clock()
+    while True:
+        try:
+            why = checks.wrong(check, *checks.ask(where, check))
+            break
+        except ConnectionError as error:
+            why = f"does not answer: {error}"
+            if session.world.clock() - began > PATIENCE:
+                break
+            time.sleep(TRY_EVERY)
+        except (OSError, http.client.HTTPException) as error:
+            why = f"does not answer: {type(error).__name__}: {error}"
+            break
+    if why:
+        raise Problem(
+            "smoke-failed",
+            f"{check.method} {check.path} of {check.service}: {why}.",
+            hint=f"invoke logs --service {check.service} --since 5m",
         )
+    session.report.say(f"  {check.service} {check.method} {check.path} ok")
 
 
-def _address(space: Workspace, service: str) -> tuple[str, int]:
+def _command(session: Session, space: Workspace) -> None:
+    """Run the project's own program with NAME_URL for each service that publishes a port."""
+    urls: dict[str, str] = {}
     for port in space.ports:
-        if port.service == service:
-            return ("127.0.0.1" if port.host in ("0.0.0.0", "::") else port.host), port.published  # noqa: S104
-    raise Problem("not-running", f"The service {service!r} does not publish any ports.", hint="invoke ps")
-
-
-def _round_trip(api: tuple[str, int], events: tuple[str, int]) -> dict[str, Any]:
-    """Subscribe before posting, so that the event cannot be missed."""
-    with closing(http.client.HTTPConnection(*events, timeout=PATIENCE)) as feed:
-        feed.request("GET", "/events", headers={"Accept": "text/event-stream"})
-        stream = feed.getresponse()
-        body = {"kind": "digest", "items": [secrets.token_hex(8) for _ in range(3)], "source": "smoke"}
-        identity = _json(api, "POST", "/actions", body)["id"]
-        for said in _events(stream):
-            if said.get("action_id") == identity:
-                action = _json(api, "GET", f"/actions/{identity}")
-                if _json(api, "GET", HEARTBEATS)["actions"]:
-                    action["history"].append({"service": "sensor", "event": "heartbeat"})
-                return action
-    raise ValueError("the event stream ended before the action was completed")
-
-
-def _events(stream: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-    for line in stream:
-        if line.startswith(b"data:"):
-            content = json.loads(line[5:])
-            if isinstance(content, dict):
-                yield content
-
-
-def _json(address: tuple[str, int], method: str, path: str, body: object = None) -> dict[str, Any]:
-    with closing(http.client.HTTPConnection(*address, timeout=PATIENCE)) as connection:
-        headers = {"Content-Type": "application/json"}
-        connection.request(method, path, json.dumps(body) if body is not None else None, headers)
-        answer = connection.getresponse()
-        text = answer.read().decode("utf-8", errors="replace")
-        if answer.status >= 400:
-            raise ValueError(f"{method} {path} returned {answer.status}: {text[:300]}")
-        return dict(json.loads(text))
+        if port.protocol == "tcp":
+            name = re.sub(r"[^A-Z0-9]", "_", port.service.upper())
+            host, number = checks.here(port)
+            urls.setdefault(f"{name}_URL", f"http://{host}:{number}")
+    words = session.settings.stack.smoke_command
+    result = run.capture(session.world, Command(tuple(words), session.root, tuple(urls.items())))
+    for line in session.masked(result.stderr).splitlines() if result.code == 0 else ():
+        session.report.say(line)
+    if result.code != 0:
+        raise Problem(
+            "smoke-failed",
+            f"{' '.join(words)} ended with {result.code}.",
+            causes=[session.masked((result.stderr.strip() or result.stdout.strip())[-1000:])],
+            hint="invoke ps; invoke logs --since 5m",
+        )

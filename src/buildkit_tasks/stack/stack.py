@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, docker, lists, run
+from buildkit_tasks.core import compose_cli, docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Command, Result, Workspace
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.pipeline import build as pipeline
 from buildkit_tasks.project import compose
-from buildkit_tasks.project.discover import Project, discover, files_found
+from buildkit_tasks.project.discover import Project, discover, files_found, read_files
 
 from . import ports, state, wait
 
@@ -39,6 +39,20 @@ def up(session: Session, request: BuildRequest, *, with_build: bool = True, orph
     running = {c["Service"] for c in containers(session, files) if c.get("State") == "running"}
     ports.check(session, project, files, started - running)
     start(session, space, files, chosen, orphans=orphans)
+
+
+def with_overlay(session: Session, overlays: Sequence[str]) -> None:
+    """From now on the compose files are those that compose would read, and these on top, relative to where we stand.
+
+    Problems: compose-invalid for a file that is not there.
+    """
+    if not overlays:
+        return
+    more = [session.world.cwd / name for name in overlays]
+    for path in more:
+        if not path.is_file():
+            raise Problem("compose-invalid", f"There is no compose file {path}.", hint="name an existing file")
+    read_files(session, (*files_found(session), *more))
 
 
 def files_in_force(session: Session, project: Project) -> tuple[Path, ...]:
@@ -160,11 +174,7 @@ def shell(session: Session, service: str, what: str) -> int:
 
 def _named(project: Project, services: Sequence[str]) -> list[str]:
     """The given services, checked against the compose file. Raises `Problem` service-unknown with suggestions."""
-    known = tuple(project.workspace.config.get("services") or ())
-    names = lists.names(services, "service")
-    for name in names:
-        compose.check_name(name, known)
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(compose.expand(services, tuple(project.workspace.config.get("services") or ()))))
 
 
 def _running(session: Session, services: Sequence[str]) -> tuple[Project, tuple[Path, ...], list[str]]:

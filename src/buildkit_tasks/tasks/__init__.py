@@ -5,11 +5,29 @@ from __future__ import annotations
 from invoke.collection import Collection
 from invoke.main import program as invoke_command
 
-from . import adopt, build, builder, cache, cargo, doctor, engine, images, lint, project, shell, stack, typed
+from . import (
+    adopt,
+    build,
+    builder,
+    cache,
+    cargo,
+    database,
+    doctor,
+    engine,
+    hooks,
+    images,
+    lint,
+    project,
+    services,
+    shell,
+    stack,
+    typed,
+)
 
 namespace = Collection(
     *(project.quickstart, build.build, build.verify, build.bench),
     *(stack.up, stack.down, stack.restart, stack.ps, stack.logs, stack.shell, stack.smoke, stack.prune),
+    *(stack.run, stack.extract, stack.clean),
     *(adopt.init, project.dotenv, project.settings),
     *(doctor.doctor, shell.enable_buildkit, shell.env, shell.completion),
     lint.lint,
@@ -19,5 +37,8 @@ namespace.add_collection(Collection.from_module(images))
 namespace.add_collection(Collection.from_module(cache))
 namespace.add_collection(Collection.from_module(builder))
 namespace.add_collection(Collection.from_module(cargo))
+namespace.add_collection(Collection.from_module(database, name="db"))
+namespace.add_collection(Collection.from_module(services))
+namespace.add_collection(Collection.from_module(hooks))
 
 typed.attach(invoke_command)

@@ -8,7 +8,7 @@ from buildkit_tasks.config.session import Session
 
 from .edge import reported, task
 
-SERVICE = "service to build, for example api,worker; repeatable (default: all)"
+SERVICE = "service to build, for example api,worker or 'worker-*'; repeatable (default: all)"
 
 
 @task(

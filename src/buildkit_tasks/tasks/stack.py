@@ -10,18 +10,20 @@ from buildkit_tasks.config.session import Session
 
 from .edge import reported, task
 
-SERVICE = "service, for example api,worker; repeatable (default: all)"
+SERVICE = "service, for example api,worker or 'worker-*'; repeatable (default: all)"
 YES = "answer yes to every question"
 ORPHANS = "remove containers of services that are no longer in the compose file"
+OVERLAY = "a compose file on top of the others, for example compose.agent.yaml; repeatable"
 JSON = "print one JSON document"
 
 
 @task(
-    iterable=["service"],
+    iterable=["service", "overlay"],
     help={
         "service": SERVICE,
         "no_build": "start existing images without building",
         "remove_orphans": ORPHANS,
+        "overlay": OVERLAY,
         "progress": "auto, plain, verbose or quiet",
     },
 )
@@ -31,22 +33,39 @@ def up(
     service: Sequence[str] | None = None,
     no_build: bool = False,
     remove_orphans: bool = False,
+    overlay: Sequence[str] | None = None,
     progress: str = "auto",
 ) -> None:
     """Build what changed, start the stack, and wait until every service is healthy or has exited with 0."""
     from buildkit_tasks.core.model import BuildRequest
     from buildkit_tasks.stack import stack
 
+    stack.with_overlay(session, overlay or ())
     request = BuildRequest(services=tuple(service or ()), progress=progress)
     stack.up(session, request, with_build=not no_build, orphans=remove_orphans)
 
 
-@task(help={"volumes": "also delete the volumes and the data in them", "remove_orphans": ORPHANS, "yes": YES})
+@task(
+    iterable=["overlay"],
+    help={
+        "volumes": "also delete the volumes and the data in them",
+        "remove_orphans": ORPHANS,
+        "overlay": OVERLAY,
+        "yes": YES,
+    },
+)
 @reported
-def down(session: Session, volumes: bool = False, remove_orphans: bool = False, yes: bool = False) -> None:
+def down(
+    session: Session,
+    volumes: bool = False,
+    remove_orphans: bool = False,
+    overlay: Sequence[str] | None = None,
+    yes: bool = False,
+) -> None:
     """Stop and remove containers and networks; volumes only with --volumes."""
     from buildkit_tasks.stack import stack
 
+    stack.with_overlay(session, overlay or ())
     stack.down(session, volumes=volumes, orphans=remove_orphans)
 
 
@@ -106,7 +125,7 @@ def shell(session: Session, service: str, command: str = "exec bash || exec sh")
 @task(help={"json": JSON})
 @reported
 def smoke(session: Session, json: bool = False) -> None:
-    """Post an action and check that every service handles it."""
+    """Wait until the stack is healthy, then check what the settings list and run the project's own smoke test."""
     from buildkit_tasks.stack import smoke as flow
 
     flow.smoke(session)
@@ -126,3 +145,67 @@ def prune(session: Session, older: str = "14d", keep: str = "", dry_run: bool = 
     from buildkit_tasks.caches import prune as flow
 
     flow.prune(session, older=older, keep=keep, dry_run=dry_run)
+
+
+@task(
+    help={
+        "service": "the service whose image and settings the container gets",
+        "no_build": "use existing images without building",
+        "no_deps": "do not start what the service depends on",
+    }
+)
+@reported
+def run(session: Session, service: str, no_build: bool = False, no_deps: bool = False) -> None:
+    """Run a command in a new container of a service: run --service api -- migrate --all; the container is removed."""
+    from buildkit_tasks.stack import oneoff
+
+    code = oneoff.run_once(session, service, with_build=not no_build, dependencies=not no_deps)
+    if code:
+        raise Exit(code=code)
+
+
+@task(
+    iterable=["service", "path"],
+    help={
+        "service": "service whose image is opened, for example api or 'worker-*'; repeatable (default: all)",
+        "to": "directory to copy into; with several services each gets its own below it",
+        "path": "file or directory in the image; repeatable (default: the program that the image was built for)",
+        "json": JSON,
+    },
+)
+@reported
+def extract(
+    session: Session,
+    service: Sequence[str] | None = None,
+    to: str = "",
+    path: Sequence[str] | None = None,
+    json: bool = False,
+) -> None:
+    """Copy programs or files out of images, without starting anything."""
+    from buildkit_tasks.stack import extract as flow
+
+    flow.extract(session, service or (), to, path or ())
+
+
+@task(
+    help={
+        "caches": "also the project's cache mounts and layers: the next build compiles everything",
+        "volumes": "also the volumes and the data in them; asks for the project's name",
+        "confirm": "the project's name, for scripts that delete volumes",
+        "dry_run": "only show what would be removed",
+        "yes": YES,
+    }
+)
+@reported
+def clean(
+    session: Session,
+    caches: bool = False,
+    volumes: bool = False,
+    confirm: str = "",
+    dry_run: bool = False,
+    yes: bool = False,
+) -> None:
+    """Show, then remove this project's containers, networks and images. Never another project's."""
+    from buildkit_tasks.stack import clean as flow
+
+    flow.clean(session, caches=caches, volumes=volumes, confirm=confirm, dry_run=dry_run)

@@ -1,0 +1,78 @@
+"""Dump a database into a file, and restore one from it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import files, units
+from buildkit_tasks.core.errors import Problem
+
+from .model import RESTORING
+from .opened import Database, Wanted, consents, existing, opened
+
+
+def dump(session: Session, wanted: Wanted, to: str) -> None:
+    """Write a dump: into a file that appears when it is whole, mode 0600; or to stdout where that is piped.
+
+    Problems: bad-argument, database-refused.
+    """
+    if not to and sys.stdout.isatty():
+        raise Problem("bad-argument", "A dump is binary, and stdout is a terminal.", hint="add --to FILE, or pipe it")
+    database = existing(session, wanted)
+    if not to:
+        sys.stdout.flush()
+        database.dump(sys.stdout.buffer)
+        return
+    path = session.world.cwd / to
+    if path.is_dir() or not path.parent.is_dir():
+        raise Problem("bad-argument", f"{path} cannot be written: name a file in a directory that exists.")
+    with files.written(path, mode=0o600) as file:
+        database.dump(file)
+        size = os.fstat(file.fileno()).st_size
+    session.report.say(f"{database.name} dumped to {path} ({units.human(size)})")
+
+
+def restore(session: Session, wanted: Wanted, source: str, *, name: str, no_owner: bool) -> None:
+    """Fill the database from a dump. One that holds data is replaced when the dump was restored whole, beside it.
+
+    Problems: dump-invalid, consent-missing, database-refused.
+    """
+    path = session.world.cwd / source
+    if not path.is_file():
+        raise Problem("dump-invalid", f"There is no file {path}.", hint="name a file that db.dump wrote")
+    database = opened(session, wanted)
+    with path.open("rb") as file:
+        try:
+            database.check_dump(file)
+        except Problem as problem:
+            raise Problem(
+                problem.code, f"{path}: {problem.message}", causes=problem.causes, hint="name a file that db.dump wrote"
+            ) from None
+        full = database.exists() and not database.empty()
+        what = f"the database {database.name} is replaced by what {path.name} holds"
+        if full and not consents(session, what, database.name, name):
+            return
+        new = database.named(f"{database.name}{RESTORING}")
+        new.drop()
+        new.create(pristine=True)
+        try:
+            new.restore(file, no_owner=no_owner)
+            _take_place(database, new)
+        except Problem as problem:
+            if new.exists() and problem.code == "database-refused":
+                new.drop()
+            raise Problem(
+                problem.code,
+                f"{path} could not be restored; {database.name} is as it was.",
+                causes=problem.causes,
+                hint="a role is missing? add --no-owner" if "role" in str(problem.causes) else "",
+            ) from None
+    session.report.say(f"{database.name} restored from {path}")
+
+
+def _take_place(database: Database, new: Database) -> None:
+    if not database.exists():
+        database.create()
+    database.replace_by(new)

@@ -1,0 +1,106 @@
+"""Apply a project's migrations, and record them as the project's own tool would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.survey import tree
+
+from . import compare, history, reading, tool
+from .compare import Status
+from .model import Migration
+from .opened import Database, Wanted, existing
+
+#: Seconds to wait for a service that migrates at the same time, and between two looks.
+PATIENCE, LOOK_EVERY = 120.0, 0.5
+
+
+def directory(session: Session) -> tuple[str, tuple[Migration, ...]]:
+    """The tool and its migrations. Problems: migrations-unknown, database-unsupported."""
+    settings = session.settings.database
+    found = tool.find(tree.read(session.root), settings.tool, settings.migrations)
+    session.report.say(f"{found.tool}: {found.directory} (by {found.reason})")
+    migrations = reading.read(found.tool, found.directory)
+    if not migrations:
+        raise Problem(
+            "migrations-unknown",
+            f"{found.directory} holds no migrations of {found.tool}.",
+            hint="docs/how-to/database.md has the names each tool reads",
+        )
+    return found.tool, migrations
+
+
+def check_support(database: Database, name: str) -> None:
+    """Raise `Problem` database-unsupported before anything is changed, for a kind whose tables are not written here."""
+    if database.kind not in history.TABLES[name].read:
+        database.applied(name)
+
+
+def migrate(session: Session, wanted: Wanted, *, ignore_missing: bool) -> None:
+    """Apply what is pending. Problems: migration-changed, sql-failed, and those of `directory` and `existing`."""
+    name, found = directory(session)
+    apply(session, existing(session, wanted), name, found, ignore_missing=ignore_missing)
+
+
+def apply(session: Session, database: Database, name: str, found: Sequence[Migration], *, ignore_missing: bool) -> None:
+    """Apply what is pending in a database that exists."""
+    began = session.world.clock()
+    waiting = False
+    while True:
+        applied = database.applied(name)
+        now = compare.status(name, found, applied)
+        compare.require_sound(name, now, ignore_missing=ignore_missing)
+        try:
+            done = database.apply(name, now.pending, len(applied)) if now.pending else ()
+            break
+        except history.Overtaken:
+            if session.world.clock() - began > PATIENCE:
+                raise Problem(
+                    "migration-changed",
+                    f"Another program has been applying migrations for {PATIENCE:.0f} s.",
+                    hint="retry; pg_locks shows who holds the advisory lock",
+                ) from None
+        if not waiting:
+            session.report.say("  another program migrates this database; waiting for it")
+        waiting = True
+        time.sleep(LOOK_EVERY)
+    for migration in done:
+        session.report.say(f"  applied {migration.label}")
+    counted = f"{len(done)} applied, {len(now.applied)} were already there" if done else "nothing to apply"
+    session.report.say(f"{database.name} is up to date: {counted}", style="green")
+    if session.report.json_only:
+        session.report.envelope({"database": database.name, "tool": name, "applied": [m.key for m in done]})
+
+
+def show(session: Session, wanted: Wanted) -> None:
+    """What is applied and what is pending; changes nothing."""
+    name, found = directory(session)
+    database = existing(session, wanted)
+    now = compare.status(name, found, database.applied(name))
+    rows = [(m.key, m.label, _state(now, m)) for m in found]
+    rows += [(key, "-", "missing in the directory") for key in now.missing]
+    if session.report.json_only:
+        keys = ("version", "file", "state")
+        session.report.envelope(
+            {
+                "database": database.name,
+                "tool": name,
+                "migrations": [dict(zip(keys, row, strict=True)) for row in rows],
+            }
+        )
+        return
+    session.report.table(("version", "file", "state"), rows)
+    session.report.say(f"{database.name}: {len(now.applied)} applied, {len(now.pending)} pending")
+
+
+def _state(now: Status, migration: Migration) -> str:
+    if migration.key in now.failed:
+        return "failed half way"
+    if migration in now.changed:
+        return "changed since it was applied"
+    if migration in now.late:
+        return "pending, older than one that is applied"
+    return "pending" if migration in now.pending else "applied"

@@ -1,0 +1,146 @@
+"""Find the project's database, and make sure that it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.project.discover import discover
+from buildkit_tasks.stack import ports, stack
+
+from . import find, inside
+from .model import NAMES, Applied, Login, Migration, checked_name, name_for_tests
+from .mysql import Mysql
+from .postgres import Postgres
+from .script import Script
+from .sqlite import Sqlite
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Database(Protocol):
+    """What every kind can do. One that cannot raises `Problem` database-unsupported."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def service(self) -> str: ...
+    @property
+    def ending(self) -> str: ...
+    def named(self, name: str) -> Self: ...
+    def exists(self) -> bool: ...
+    def empty(self) -> bool: ...
+    def create(self, *, pristine: bool = False) -> None: ...
+    def drop(self) -> None: ...
+    def applied(self, tool: str) -> tuple[Applied, ...]: ...
+    def apply(self, tool: str, pending: Sequence[Migration], known: int) -> tuple[Migration, ...]: ...
+    def seed(self, script: Script) -> None: ...
+    def dump(self, target: IO[bytes]) -> None: ...
+    def check_dump(self, source: IO[bytes]) -> None: ...
+    def restore(self, source: IO[bytes], *, no_owner: bool) -> None: ...
+    def replace_by(self, other: Self) -> None: ...
+    def shell(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line says: which service (empty: the only one), its test database, start it if it is down."""
+
+    service: str = ""
+    test: bool = False
+    start: bool = False
+
+
+def opened(session: Session, wanted: Wanted) -> Database:
+    """The database that is meant. It may not exist yet; its server runs.
+
+    Problems: database-unknown, database-unsupported, database-refused, not-running, unhealthy.
+    """
+    service = wanted.service or session.settings.database.service
+    url = session.settings.database.url
+    if url and not wanted.service:
+        path = find.sqlite_file(url, session.root)
+        if path is None:
+            raise Problem(
+                "database-unsupported",
+                "The setting database.url is not that of a SQLite file.",
+                causes=["a server is found by the service that runs it: a URL would hold its password"],
+                hint='url = "sqlite:data/app.db" under [tool.buildkit-tasks.database], or name the service',
+            )
+        return Sqlite(session, path.with_name(f"{path.stem}_test{path.suffix}") if wanted.test else path)
+    project = discover(session, lesser=True, named=[service] if service else [])
+    space = project.workspace
+    if not service and not find.servers(space.config):
+        path = find.sqlite_file(
+            session.world.env.get("DATABASE_URL") or session.dotenv.get("DATABASE_URL", ""), session.root
+        )
+        if path is not None:
+            return Sqlite(session, path.with_name(f"{path.stem}_test{path.suffix}") if wanted.test else path)
+    server = find.server(space.config, service)
+    files = stack.files_in_force(session, project)
+    states = {c["Service"]: c.get("State") for c in stack.containers(session, files)}
+    if states.get(server.service) != "running":
+        if not wanted.start:
+            raise Problem(
+                "not-running",
+                f"The service {server.service} ({NAMES[server.kind]}) is not running.",
+                hint=f"add --start, or: invoke up --service {server.service}",
+            )
+        ports.check(session, project, files, {server.service})
+        stack.start(session, space, files, [server.service])
+    login = _login(session, files, server.service, server.kind)
+    name = name_for_tests(login.database) if wanted.test else checked_name(login.database)
+    if server.kind == "postgres":
+        return Postgres(session, files, server.service, login, name)
+    return Mysql(session, files, server.service, login, name, kind=server.kind)
+
+
+def _login(session: Session, files: tuple[Path, ...], service: str, kind: str) -> Login:
+    command = compose_cli.execute(session.root, files, service, inside.login(kind), tty=False)
+    result = run.capture(session.world, command)
+    lines = result.stdout.splitlines()
+    if result.code != 0 or len(lines) < 2:
+        raise Problem(
+            "database-refused",
+            f"The database in {service} does not answer.",
+            causes=[(result.stderr.strip() or result.stdout.strip() or f"exit code {result.code}")[-500:]],
+            hint=f"invoke logs --service {service} --tail 20",
+        )
+    return Login(lines[0], lines[1], " ".join(lines[2:]))
+
+
+def existing(session: Session, wanted: Wanted) -> Database:
+    """Like `opened`; one that does not exist is a `Problem` database-refused."""
+    database = opened(session, wanted)
+    if not database.exists():
+        where = f" in {database.service}" if database.service else ""
+        raise Problem(
+            "database-refused",
+            f"There is no database {database.name}{where}.",
+            hint="invoke db.create" + (" --test" if wanted.test else ""),
+        )
+    return database
+
+
+def consents(session: Session, what: str, name: str, given: str) -> bool:
+    """Whether the user typed the database's name, or passed it with `--yes`. Problems: consent-missing."""
+    if given and given != name:
+        raise Problem("bad-argument", f"The database is called {name}, not {given}.", hint=f"--yes --name {name}")
+    if given and session.report.yes:
+        return True
+    if not session.world.interactive:
+        raise Problem(
+            "consent-missing", f"This needs your consent: {what}.", hint=f"add --yes --name {name} if you mean it"
+        )
+    if session.report.typed(what, name):
+        return True
+    session.report.say("nothing was changed")
+    return False

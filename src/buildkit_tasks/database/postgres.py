@@ -1,0 +1,201 @@
+"""A PostgreSQL in a container of the project."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command, Result
+
+from . import history, inside
+from .history import identifier, literal
+from .model import REPLACED, Applied, Login, Migration, checked_name
+from .script import Script
+
+#: What pg_dump's custom format begins with, and what its plain one says in its first lines.
+CUSTOM, PLAIN = b"PGDMP", b"PostgreSQL database dump"
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """One database of a server. `name` may not exist yet."""
+
+    session: Session
+    files: tuple[Path, ...]
+    service: str
+    login: Login
+    name: str
+    kind: str = "postgres"
+    ending: str = ".dump"
+
+    def named(self, name: str) -> Postgres:
+        """Another database of the same server."""
+        return replace(self, name=checked_name(name))
+
+    def exists(self) -> bool:
+        """Whether the server has it."""
+        return bool(self._ask(f"SELECT 1 FROM pg_database WHERE datname = {literal(self.name)};", self._elsewhere))
+
+    def empty(self) -> bool:
+        """Whether it holds no table, view or sequence of the user's."""
+        where = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%'"
+        query = f"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {where} "
+        return not self._ask(f"{query} AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') LIMIT 1;")
+
+    def create(self, *, pristine: bool = False) -> None:
+        """Make it, as the server's template has it; `pristine`: without what somebody added to that, for a dump."""
+        template = " TEMPLATE template0" if pristine else ""
+        self._ask(f"CREATE DATABASE {identifier(self.name)}{template};", self._elsewhere)
+
+    def drop(self) -> None:
+        """Drop it with its connections, if it exists."""
+        self._ask(_drop(self.name), self._elsewhere)
+
+    def applied(self, tool: str) -> tuple[Applied, ...]:
+        """What a tool's table says; nothing if there is no table yet."""
+        lines = self._ask(history.read_script(history.TABLES[tool]))
+        return history.applied([line.split("\t") for line in lines])
+
+    def apply(self, tool: str, pending: Sequence[Migration], known: int) -> tuple[Migration, ...]:
+        """Apply them in order, each with its record. Problems: sql-failed with the file; history.Overtaken."""
+        script = history.apply_script(tool, self.name, pending, known)
+        result = self._run(inside.psql(self.name), script)
+        if history.BUSY in result.stdout.splitlines():
+            raise history.Overtaken
+        done, failing = history.ran(result.stdout, pending)
+        if len(done) == len(pending) and result.code == 0:
+            return done
+        said = _said(result)
+        if history.OVERTAKEN in said:
+            raise history.Overtaken
+        if failing is None:
+            raise self._refused(result)
+        raise history.failed(failing, done, said)
+
+    def seed(self, script: Script) -> None:
+        """Run it in one transaction. Raises `Problem` sql-failed with file and line."""
+        end = f"seeded-{secrets.token_hex(8)}"
+        result = self._run(inside.psql(self.name), f"BEGIN;\n{script.text}COMMIT;\n\\echo {end}\n")
+        if result.code == 0 and end in result.stdout.splitlines():  # only then psql has read all of it
+            return
+        line = re.search(r"psql:<stdin>:(\d+): ", result.stderr)
+        raise script.failed(max(0, int(line[1]) - 1) if line else 0, _said(result))
+
+    def dump(self, target: IO[bytes]) -> None:
+        """Write it in pg_dump's custom format."""
+        argv = inside.postgres(self.name, "pg_dump", "--no-password", "--format=custom")
+        self._pipe(argv, target=target)
+
+    def restore(self, source: IO[bytes], *, no_owner: bool) -> None:
+        """Fill this database, which is new and empty, from a dump: whole, or nothing of it."""
+        start = source.read(4096)
+        source.seek(0)
+        if start.startswith(CUSTOM):
+            how = ["--exit-on-error", "--single-transaction", *(["--no-owner"] if no_owner else [])]
+            argv = inside.postgres(self.name, "pg_restore", "--no-password", *how, f"--dbname={self.name}")
+        else:
+            argv = inside.psql(self.name, "--single-transaction")
+        self._pipe(argv, source=source)
+
+    def check_dump(self, source: IO[bytes]) -> None:
+        """Raise `Problem` dump-invalid for what no client of PostgreSQL wrote, or only the beginning of it."""
+        start = source.read(4096)
+        source.seek(0)
+        if start.startswith(CUSTOM):
+            result = run.piped(
+                self.session.world,
+                self._command(inside.postgres(self.name, "pg_restore", "--list")),
+                source=source,
+            )
+            source.seek(0)
+            why = _said(result) if result.code else ""
+        else:
+            why = "" if PLAIN in start else "it is neither pg_dump's custom format nor its plain SQL"
+        if why:
+            raise Problem("dump-invalid", "The file is not a dump of PostgreSQL.", causes=[why])
+
+    def replace_by(self, other: Postgres) -> None:
+        """Give another database this one's name, and drop this one; connections to it are closed."""
+        old = checked_name(f"{self.name}{REPLACED}")
+        steps = [
+            _drop(old),
+            f"ALTER DATABASE {identifier(self.name)} WITH ALLOW_CONNECTIONS false;",
+            _disconnect(self.name),
+            "BEGIN;",
+            f"ALTER DATABASE {identifier(self.name)} RENAME TO {identifier(old)};",
+            f"ALTER DATABASE {identifier(other.name)} RENAME TO {identifier(self.name)};",
+            "COMMIT;",
+            _drop(old),
+        ]
+        try:
+            self._ask("\n".join(steps), self._elsewhere)
+        except Problem:
+            reopen = f"ALTER DATABASE {identifier(self.name)} WITH ALLOW_CONNECTIONS true;"
+            self._run(inside.psql(self._elsewhere), reopen)
+            raise
+
+    def shell(self) -> int:
+        """psql on the terminal, or on what is piped to us."""
+        argv = inside.postgres(self.name, "psql", "--no-password")
+        tty = self.session.world.interactive and sys.stdout.isatty()
+        return run.foreground(self.session.world, self._command(argv, tty=tty))
+
+    @property
+    def _elsewhere(self) -> str:
+        """The database to be in while this one is made or dropped, as createdb chooses it."""
+        return "template1" if self.name == "postgres" else "postgres"
+
+    def _ask(self, script: str, database: str = "") -> list[str]:
+        result = self._run(inside.psql(database or self.name), script)
+        if result.code != 0:
+            raise self._refused(result)
+        return [line for line in result.stdout.splitlines() if line]
+
+    def _refused(self, result: Result) -> Problem:
+        said = _said(result)
+        hint = f"invoke logs --service {self.service} --tail 20"
+        if f'database "{self.name}" does not exist' in said:
+            hint = "invoke db.create" + (" --test" if self.name != self.login.database else "")
+        return Problem(
+            "database-refused", f"{self.service} refused the command on {self.name}.", causes=[said], hint=hint
+        )
+
+    def _run(self, argv: Sequence[str], script: str) -> Result:
+        return run.capture(self.session.world, replace(self._command(argv), stdin=script))
+
+    def _pipe(self, argv: Sequence[str], *, source: IO[bytes] | None = None, target: IO[bytes] | None = None) -> None:
+        result = run.piped(self.session.world, self._command(argv), source=source, target=target)
+        if result.code != 0:
+            raise self._refused(result)
+
+    def _command(self, argv: Sequence[str], *, tty: bool = False) -> Command:
+        return compose_cli.execute(self.session.root, self.files, self.service, argv, tty=tty)
+
+
+def _disconnect(name: str) -> str:
+    where = f"datname = {literal(name)} AND pid <> pg_backend_pid()"
+    return f"SELECT count(pg_terminate_backend(pid)) AS closed FROM pg_stat_activity WHERE {where} \\gset"
+
+
+def _drop(name: str) -> str:
+    """Connections are closed first; PostgreSQL 13 does both in one step."""
+    return (
+        "SET client_min_messages = warning;\n"
+        "SELECT current_setting('server_version_num')::int >= 130000 AS force \\gset\n"
+        f"\\if :force\nDROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE);\n"
+        f"\\else\n{_disconnect(name)}\nDROP DATABASE IF EXISTS {identifier(name)};\n\\endif\n"
+    )
+
+
+def _said(result: Result) -> str:
+    """What the client said, without the name it has for our script."""
+    said = "\n".join(re.sub(r"^psql:<stdin>:\d+: ", "", line) for line in result.stderr.splitlines())
+    return said.strip() or result.stdout.strip()[-500:] or f"exit code {result.code}"

@@ -1,0 +1,187 @@
+"""Directories of migrations as values, for each tool whose table we write. Reads files; runs nothing.
+
+What each tool does was read in its source: sqlx-core 0.8.6 `migrate/source.rs`, refinery-core 0.8.16 `util.rs` and
+`runner.rs`, migrations_internals 2.2 `lib.rs`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from buildkit_tasks.core.errors import Problem
+
+from .model import Migration
+from .siphash import siphash13
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+#: Bytes of one file of SQL; a larger one is a dump: `invoke db.restore`.
+MOST_BYTES = 32_000_000
+
+_SUFFIXES = (".up.sql", ".down.sql", ".sql")
+_REFINERY = re.compile(r"([UV])(\d+(?:\.\d+)?)__(\w+)\.(sql|rs)")
+
+
+def read(tool: str, directory: Path) -> tuple[Migration, ...]:
+    """The migrations in the order they are applied in. Raises `Problem` migrations-unknown."""
+    try:
+        found = sorted(_READERS[tool](directory), key=lambda m: m.order)
+    except OSError as error:
+        raise _refused(directory, f"cannot be read: {error.strerror}") from error
+    seen: dict[str, Migration] = {}
+    for migration in found:
+        if migration.key in seen:
+            names = f"{seen[migration.key].path.name} and {migration.path.name}"
+            raise _refused(directory, f"holds two migrations of version {migration.key}: {names}")
+        seen[migration.key] = migration
+    return tuple(found)
+
+
+def sql_text(path: Path) -> str:
+    """A file of SQL. Raises `Problem` migrations-unknown for one that is not UTF-8, or too large."""
+    try:
+        if not path.is_file():
+            raise _refused(path, "is not a file")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise _refused(path, f"cannot be read: {error.strerror}") from error
+    if len(content) > MOST_BYTES:
+        raise _refused(path, f"is larger than {MOST_BYTES // 1_000_000} MB: a dump is for `invoke db.restore`")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _refused(path, f"is not UTF-8: byte {error.start}") from None
+    if "\0" in text:
+        raise _refused(path, "has a NUL byte")
+    return text
+
+
+def _refused(path: Path, why: str) -> Problem:
+    return Problem("migrations-unknown", f"{path} {why}.", hint="docs/how-to/database.md has the names each tool reads")
+
+
+def _sqlx(directory: Path) -> Iterable[Migration]:
+    """`<VERSION>_<DESCRIPTION>.sql`; `.down.sql` undo one, and are not applied."""
+    for path in sorted(directory.iterdir()):
+        head, underscore, rest = path.name.partition("_")
+        if not (underscore and rest.endswith(".sql") and path.is_file()):
+            continue
+        if not re.fullmatch(r"[+-]?[0-9]+", head) or not -(2**63) <= int(head) < 2**63:
+            raise _refused(path, "does not begin with an integer version, as in 01_users.sql, and sqlx refuses it")
+        suffix = next(s for s in _SUFFIXES if rest.endswith(s))
+        if suffix == ".down.sql":
+            continue
+        while rest.endswith(suffix):  # sqlx trims every one
+            rest = rest.removesuffix(suffix)
+        text, version = sql_text(path), int(head)
+        yield Migration(
+            key=str(version),
+            label=path.name,
+            path=path,
+            sql=text,
+            checksum=hashlib.sha384(text.encode()).hexdigest(),
+            transaction=not text.startswith("-- no-transaction"),
+            name=rest.replace("_", " "),
+            order=(version,),
+        )
+
+
+def refinery_checksum(name: str, version: int, sql: str) -> str:
+    """What refinery records of a migration: Rust's hash of its name, its version as i32 and its text."""
+    # a Rust string is hashed with one byte after it
+    return str(siphash13(name.encode() + b"\xff" + version.to_bytes(4, "little") + sql.encode() + b"\xff"))
+
+
+def _refinery(directory: Path) -> Iterable[Migration]:
+    """`V<VERSION>__<NAME>.sql` at any depth; U for one that may come late. Those in Rust cannot be run here."""
+    for path in sorted(directory.rglob("*")):
+        match = _REFINERY.fullmatch(path.name)
+        if not match or not path.is_file():
+            continue
+        if match[4] == "rs":
+            raise Problem(
+                "database-unsupported",
+                f"{path} is a migration in Rust, which only the program that embeds it can run.",
+                hint="invoke run --service SERVICE -- ARGUMENTS    (the program that calls its runner)",
+            )
+        if not match[2].isascii() or "." in match[2] or int(match[2]) >= 2**31:
+            raise _refused(path, "has a version that refinery refuses: it takes integers below 2147483648")
+        text, version = sql_text(path), int(match[2])
+        yield Migration(
+            key=str(version),
+            label=path.name,
+            path=path,
+            sql=text,
+            checksum=refinery_checksum(match[3], version, text),
+            name=match[3],
+            order=(version,),
+        )
+
+
+def _diesel(directory: Path) -> Iterable[Migration]:
+    """`<VERSION>_<NAME>/up.sql`; a `metadata.toml` beside it may switch its transaction off."""
+    for folder in sorted(directory.iterdir()):
+        if folder.name.startswith(".") or not (folder / "up.sql").is_file():
+            continue
+        version = folder.name.split("_", 1)[0].replace("-", "")
+        if not re.fullmatch(r"\w{1,50}", version):
+            raise _refused(folder, "does not begin with a version of at most 50 letters and digits")
+        yield Migration(
+            key=version,
+            label=folder.name,
+            path=folder / "up.sql",
+            sql=sql_text(folder / "up.sql"),
+            transaction=_in_transaction(folder / "metadata.toml"),
+            order=(version,),
+        )
+
+
+def _in_transaction(metadata: Path) -> bool:
+    """What diesel reads from it; a file without the key means no, as in diesel."""
+    if not metadata.exists():
+        return True
+    try:
+        return bool(tomllib.loads(sql_text(metadata)).get("run_in_transaction", False))
+    except tomllib.TOMLDecodeError as error:
+        raise _refused(metadata, f"is not TOML: {error}") from None
+
+
+def _plain(directory: Path) -> Iterable[Migration]:
+    """Every `.sql` file in the order of its name, numbers in it as numbers; `.down.sql` is left out."""
+    for path in sorted(directory.iterdir()):
+        if not path.name.endswith(".sql") or path.name.endswith(".down.sql") or not path.is_file():
+            continue
+        text = sql_text(path)
+        yield Migration(
+            key=path.name,
+            label=path.name,
+            path=path,
+            sql=text,
+            checksum=hashlib.sha256(text.encode()).hexdigest(),
+            transaction=not text.startswith("-- no-transaction"),
+            order=natural(path.name),
+        )
+
+
+def natural(name: str) -> tuple[int | str, ...]:
+    """A key that sorts `2_b.sql` before `10_a.sql`. Texts and numbers take turns: keys can always be compared."""
+    parts = re.split(r"([0-9]+)", name.removesuffix(".sql"))
+    return tuple(int(part) if at % 2 else part for at, part in enumerate(parts))
+
+
+_READERS: dict[str, Callable[[Path], Iterable[Migration]]] = {
+    "sqlx": _sqlx,
+    "refinery": _refinery,
+    "diesel": _diesel,
+    "sql": _plain,
+}
+
+TOOLS: Sequence[str] = tuple(_READERS)

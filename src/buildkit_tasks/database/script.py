@@ -1,0 +1,55 @@
+"""Several files of SQL as one script, and the file and line that a line of it came from. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildkit_tasks.core.errors import Problem
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script. `starts`: each file, the number of its first line in the script, and how many lines it has."""
+
+    text: str
+    starts: tuple[tuple[Path, int, int], ...]
+
+    def place(self, line: int) -> tuple[Path, int]:
+        """The file and the line in it of a line of the script; lines count from 1."""
+        path, first, lines = next((s for s in reversed(self.starts) if s[1] <= line), self.starts[0])
+        return path, max(1, min(line - first + 1, lines))
+
+    def failed(self, line: int, said: str) -> Problem:
+        """The problem for an error at a line; 0 if nobody knows the line."""
+        path, number = self.place(line) if line else (self.starts[0][0], 0)
+        return Problem(
+            "sql-failed",
+            f"{path}, line {number}: the database refused the statement that ends here; nothing of the seed was kept."
+            if number
+            else "The database refused the seed; nothing of it was kept.",
+            causes=[said],
+            hint="fix the file and retry",
+        )
+
+
+def joined(files: Sequence[tuple[Path, str]]) -> Script:
+    """One script of some files. A statement without its semicolon at a file's end does not run into the next file.
+
+    Nothing is added where it is not needed: psql 15.20 ends, with exit code 0, at an empty statement after a COPY.
+    """
+    text, starts, line = "", [], 1
+    for path, content in files:
+        part = content if content.endswith("\n") or not content else f"{content}\n"
+        starts.append((path, line, part.count("\n")))
+        part += ";\n" if _open(part) else ""
+        text += part
+        line += part.count("\n")
+    return Script(text, tuple(starts))
+
+
+def _open(text: str) -> bool:
+    """Whether the last statement lacks its end: a semicolon, or the line that ends the data of a COPY."""
+    lines = [line for line in map(str.rstrip, text.splitlines()) if line and not line.lstrip().startswith("--")]
+    return bool(lines) and not lines[-1].endswith(";") and not lines[-1].startswith("\\")

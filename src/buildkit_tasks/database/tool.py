@@ -1,0 +1,161 @@
+"""Which tool's migrations a project has, and in which directory: from its manifests, its files and the settings."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.survey import cargo
+from buildkit_tasks.survey.tree import Tree
+
+#: What a file's path below its directory looks like, for each tool; the first that matches counts.
+_SHAPES = (
+    ("refinery", re.compile(r"(?:.*/)?[UV]\d+(?:\.\d+)?__\w+\.(?:sql|rs)")),
+    ("diesel", re.compile(r"[^/.][^/]*/up\.sql")),
+    ("sqlx", re.compile(r"[+-]?[0-9]+_[^/]*\.sql")),
+    ("sql", re.compile(r"[^/]+\.sql")),
+)
+
+#: Directories whose migrations are not the project's.
+_OTHERS = re.compile(r"(?:^|/)(?:tests?|fixtures|examples?|benches|vendor|third_party)(?:/|$)")
+
+#: Crates whose migrations are programs: nobody but they can run them.
+_RUST_ONLY = ("sea-orm-migration", "sea-schema", "butane", "rbatis")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A tool, a directory of its migrations, and why both were chosen."""
+
+    tool: str
+    directory: Path
+    reason: str
+
+
+def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
+    """The tool and the directory. `tool` and `directory` are what the settings say.
+
+    Problems: migrations-unknown (none, several), database-unsupported (a tool that only Rust can run).
+    """
+    crates = _dependencies(tree)
+    if directory:
+        relative = posixpath.normpath(directory)
+        if relative.startswith(("/", "..")) or not tree.is_dir(relative):
+            raise Problem(
+                "migrations-unknown",
+                f"The setting database.migrations names {directory}: not a directory of the project with files.",
+                hint="name it relative to the compose file, for example migrations",
+            )
+        candidates = [relative]
+    else:
+        candidates = [d for d in _directories(tree) if _shape(tree, d)]
+    if len(candidates) > 1:
+        raise Problem(
+            "migrations-unknown",
+            f"There are migrations in {len(candidates)} directories: {', '.join(candidates[:8])}.",
+            hint='set migrations = "DIRECTORY" under [tool.buildkit-tasks.database]',
+        )
+    if not candidates:
+        raise _none(crates)
+    found = candidates[0]
+    shape = _shape(tree, found)
+    if tool == "auto":
+        if not shape:
+            raise _none(crates, found)
+        chosen = "sql" if shape == "sqlx" and "sqlx" not in crates else shape
+        reason = f"the names in {found}" + (", and the dependency on sqlx" if chosen == "sqlx" else "")
+    else:
+        chosen, reason = tool, "the setting database.tool"
+    if chosen == "sqlx":
+        _check_sqlx(tree, found)
+    if chosen == "refinery" and "int8-versions" in crates.get("refinery", frozenset()):
+        raise Problem(
+            "database-unsupported",
+            "refinery with the feature int8-versions keeps other checksums, which are not known here.",
+            hint="invoke run --service SERVICE -- ARGUMENTS    (the program that calls its runner)",
+        )
+    return Found(chosen, tree.root / found, reason)
+
+
+def _none(crates: Mapping[str, object], directory: str = "") -> Problem:
+    rust = [name for name in _RUST_ONLY if name in crates]
+    if rust:
+        return Problem(
+            "database-unsupported",
+            f"The migrations of {rust[0]} are Rust: only the project's own program can run them.",
+            hint="invoke run --service SERVICE -- ARGUMENTS    (the program that runs them)",
+        )
+    where = f"{directory} holds no migrations" if directory else "There is no directory `migrations` with SQL files"
+    return Problem(
+        "migrations-unknown",
+        f"{where}.",
+        causes=["known are those of sqlx, refinery and diesel, and a directory of .sql files"],
+        hint='set migrations = "DIRECTORY" under [tool.buildkit-tasks.database]',
+    )
+
+
+def _directories(tree: Tree) -> list[str]:
+    """Directories called `migrations`, of the project itself."""
+    found = set()
+    for path in tree.files:
+        parts = path.split("/")[:-1]
+        for at, part in enumerate(parts):
+            if part == "migrations":
+                found.add("/".join(parts[: at + 1]))
+                break
+    return sorted(d for d in found if not _OTHERS.search(d))
+
+
+def _shape(tree: Tree, directory: str) -> str:
+    """The tool that reads files with such names; empty if there are none."""
+    prefix = len(directory) + 1 if directory != "." else 0
+    names = [path[prefix:] for path in tree.below(directory)]
+    return next((tool for tool, pattern in _SHAPES if any(pattern.fullmatch(n) for n in names)), "")
+
+
+def _dependencies(tree: Tree) -> dict[str, frozenset[str]]:
+    """Crates that the project's manifests name, with the features they ask for."""
+    found: dict[str, frozenset[str]] = {}
+    for path in tree.named("Cargo.toml"):
+        if _OTHERS.search(posixpath.dirname(path)):
+            continue
+        for name, entry in _entries(cargo.toml(tree, path)):
+            table = entry if isinstance(entry, Mapping) else {}
+            features = table.get("features")
+            more = [str(f) for f in features] if isinstance(features, list) else []
+            crate = str(table.get("package") or name)
+            found[crate] = found.get(crate, frozenset()) | frozenset(more)
+    return found
+
+
+def _entries(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    workspace = manifest.get("workspace")
+    for table in (manifest, workspace if isinstance(workspace, Mapping) else {}):
+        for key in ("dependencies", "build-dependencies"):
+            entries = table.get(key)
+            yield from entries.items() if isinstance(entries, Mapping) else ()
+
+
+def _check_sqlx(tree: Tree, directory: str) -> None:
+    """Refuse what `sqlx.toml` may change: the table's name, its schema, the characters that checksums leave out."""
+    parent = posixpath.dirname(directory)
+    while True:
+        path = posixpath.join(parent, "sqlx.toml")
+        if tree.has(path):
+            settings = cargo.toml(tree, path).get("migrate") or {}
+            odd = [k for k in ("table-name", "create-schemas", "ignored-chars") if settings.get(k)]
+            if odd:
+                raise Problem(
+                    "database-unsupported",
+                    f"{path} sets migrate.{odd[0]}, which changes how sqlx records migrations.",
+                    hint="let the service apply them when it starts, or use sqlx-cli",
+                )
+            return
+        if not parent:
+            return
+        parent = posixpath.dirname(parent)

@@ -1,0 +1,79 @@
+"""Install a pre-commit hook of git, and take it out again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import docker, files, run
+from buildkit_tasks.core.errors import Problem
+
+#: The line that our hooks have, and the end of the name that an earlier hook gets.
+MARK = "# Made by buildkit-tasks (invoke hooks.install); --undo removes it."
+BEFORE = "pre-commit.before-buildkit-tasks"
+
+
+def text(checks: Sequence[Sequence[str]]) -> str:
+    """The hook: the earlier one first, then each check; the first that fails stops the commit."""
+    lines = [
+        "#!/bin/sh",
+        MARK,
+        f'before="$(dirname "$0")/{BEFORE}"',
+        'if [ -x "$before" ]; then "$before" "$@" || exit; fi',
+        'cd "$(git rev-parse --show-toplevel)" || exit',
+        "unset GIT_DIR GIT_INDEX_FILE GIT_WORK_TREE",
+        'if [ -x ./dev ]; then invoke="./dev invoke"',
+        "elif [ -x .venv/bin/invoke ]; then invoke=.venv/bin/invoke",
+        "elif command -v invoke >/dev/null; then invoke=invoke",
+        "else echo 'pre-commit: invoke is not on PATH; nothing was checked' >&2; exit 0; fi",
+        *(f"$invoke {shlex.join(check)} || exit" for check in checks),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def install(session: Session, checks: Sequence[Sequence[str]]) -> None:
+    """Write the hook; one that is there is kept and runs first. Problems: hook-conflict, command-failed."""
+    hook, before = _places(session)
+    content = text(checks)
+    if hook.exists() and MARK not in hook.read_text("utf-8", errors="replace"):
+        if before.exists():
+            raise Problem(
+                "hook-conflict",
+                f"{hook} is not ours, and {before.name} from an earlier time is there as well.",
+                hint=f"keep one of them as {before}, remove the other, then retry",
+            )
+        hook.rename(before)
+        session.report.say(f"the hook that was there runs first, as {before.name}")
+    hook.parent.mkdir(parents=True, exist_ok=True)
+    files.replace(hook, content, mode=0o755)
+    session.report.say(f"{hook} runs before each commit: {'; '.join(shlex.join(('invoke', *c)) for c in checks)}")
+
+
+def undo(session: Session) -> None:
+    """Remove the hook, and put back the one that was there before."""
+    hook, before = _places(session)
+    if not hook.exists() or MARK not in hook.read_text("utf-8", errors="replace"):
+        session.report.say(f"{hook} is not ours; nothing was changed")
+        return
+    hook.unlink()
+    if before.exists():
+        before.rename(hook)
+    session.report.say(f"{hook} is {'as it was before' if hook.exists() else 'removed'}")
+
+
+def _places(session: Session) -> tuple[Path, Path]:
+    """The hook's path and that of an earlier one. Problems: hook-conflict where another tool manages the hooks."""
+    configured = run.capture(session.world, docker.git(session.root, "config", "--get", "core.hooksPath"))
+    if configured.code == 0 and configured.stdout.strip():
+        raise Problem(
+            "hook-conflict",
+            f"core.hooksPath is {configured.stdout.strip()}: another tool manages the hooks of this repository.",
+            hint="add the line `invoke lint` to its pre-commit hook",
+        )
+    asked = run.capture(session.world, docker.git(session.root, "rev-parse", "--git-path", "hooks"))
+    if asked.code != 0:
+        raise Problem("hook-conflict", f"{session.root} is not in a git repository.", hint="git init")
+    folder = session.root / asked.stdout.strip()
+    return folder / "pre-commit", folder / BEFORE

@@ -1,0 +1,102 @@
+"""One check of a smoke test: a URL of a service, and what its JSON must hold. Pure but for `ask`."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Port
+
+#: Seconds one answer may take, and bytes of it that are read.
+PATIENCE, MOST_BYTES = 10.0, 1_000_000
+
+_FORM = "SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...], for example api /health status=ok"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What to ask, of which service. `target` is a port of its container, 0 for the first that it publishes.
+
+    `fields`: names with dots for what is inside, and the values they must have, as text.
+    """
+
+    service: str
+    target: int
+    method: str
+    path: str
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+def parse(text: str) -> Check:
+    """A check from the settings. Raises `Problem` settings-invalid."""
+    words = text.split()
+    service, colon, port = words[0].partition(":") if words else ("", "", "")
+    rest = words[1:]
+    method = rest.pop(0) if rest and re.fullmatch(r"[A-Z]+", rest[0]) else "GET"
+    path = rest.pop(0) if rest else ""
+    fields = [word.partition("=") for word in rest]
+    ascii_port = port.isascii() and port.isdigit()
+    if not service or not path.startswith("/") or (colon and not ascii_port) or not all(n and e for n, e, _ in fields):
+        raise Problem("settings-invalid", f"The setting stack.smoke has {text!r}, which is not a check.", hint=_FORM)
+    return Check(service, int(port or 0), method, path, tuple((name, value) for name, _, value in fields))
+
+
+def address(check: Check, ports: Sequence[Port]) -> tuple[str, int]:
+    """Where the service answers on this machine. Raises `Problem` smoke-failed where it publishes no such port."""
+    for port in ports:
+        if port.service == check.service and port.protocol == "tcp" and check.target in (0, port.target):
+            return here(port)
+    what = f"does not publish the port {check.target}" if check.target else "publishes no port"
+    raise Problem(
+        "smoke-failed",
+        f"The service {check.service!r} {what}.",
+        hint="add `ports:` to it in the compose file, or set smoke_command",
+    )
+
+
+def here(port: Port) -> tuple[str, int]:
+    """The address of a published port on this machine."""
+    return ("127.0.0.1" if port.host in ("0.0.0.0", "::") else port.host), port.published  # noqa: S104
+
+
+def ask(where: tuple[str, int], check: Check) -> tuple[int, bytes]:
+    """Status and body. Raises OSError or http.client.HTTPException."""
+    with closing(http.client.HTTPConnection(*where, timeout=PATIENCE)) as connection:
+        connection.request(check.method, check.path, headers={"Accept": "application/json, */*"})
+        answer = connection.getresponse()
+        return answer.status, answer.read(MOST_BYTES)
+
+
+def wrong(check: Check, status: int, body: bytes) -> str:
+    """What is wrong with an answer; empty if nothing is."""
+    if status >= 400:
+        return f"answered {status}: {body[:200].decode('utf-8', errors='replace')}"
+    if not check.fields:
+        return ""
+    try:
+        content = json.loads(body)
+    except ValueError:
+        return f"did not answer JSON: {body[:200].decode('utf-8', errors='replace')}"
+    for name, expected in check.fields:
+        found = _field(content, name)
+        if found != expected:
+            return f"{name} is {found or 'missing'}, not {expected}"
+    return ""
+
+
+def _field(content: Any, name: str) -> str:
+    """A field as text, JSON's words for what is not text; empty if it is missing."""
+    for part in name.split("."):
+        if isinstance(content, dict) and part in content:
+            content = content[part]
+        elif isinstance(content, list) and part.isascii() and part.isdigit() and int(part) < len(content):
+            content = content[int(part)]
+        else:
+            return ""
+    return content if isinstance(content, str) else json.dumps(content)

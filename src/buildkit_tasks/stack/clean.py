@@ -1,0 +1,96 @@
+"""Remove what this project left in the engine: containers, networks, images; caches and volumes when asked."""
+
+from __future__ import annotations
+
+from buildkit_tasks.caches import mark as cache_mark
+from buildkit_tasks.caches import selection as cache_selection
+from buildkit_tasks.caches.delete import delete as delete_records
+from buildkit_tasks.caches.look import records
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import compose_cli, docker, run, units
+from buildkit_tasks.core.model import Command, Workspace
+from buildkit_tasks.dockerfiles.document import lookup_name
+from buildkit_tasks.engine.cache_records import Record
+from buildkit_tasks.project.discover import Project, discover
+
+from . import stack
+
+
+def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_run: bool) -> None:
+    """Show what goes, ask, remove. Another project's containers, images, caches and volumes are never touched.
+
+    Volumes hold data: `confirm` is the project's name, asked for where it is empty; `--yes` is not enough for them.
+    Problems: consent-missing.
+    """
+    project = discover(session, looking=True)
+    name = project.workspace.project
+    containers = [line.split(" ")[0] for line in _lines(session, docker.project_containers(session.root, name))]
+    networks = _lines(session, docker.project_networks(session.root, name))
+    labelled = [line.split(" ", 2) for line in _lines(session, docker.project_images(session.root, name))]
+    images = [image for image in labelled if "<none>" in image[1] or _ours(image[1], project.workspace)]
+    found = _lines(session, docker.project_volumes(session.root, name))
+    mounts = _caches(session, project) if caches else []
+    rows = [("container", c, "") for c in containers] + [("network", n, "") for n in networks]
+    rows += [("image", image[1], image[2]) for image in images]
+    rows += [("cache", r.mount_id or r.id, units.human(r.size)) for r in mounts]
+    rows += [("volume", v, "all data in it") for v in found] if volumes else []
+    if not rows:
+        session.report.say(
+            f"{name} has left nothing" + ("" if volumes or not found else f" but {_counted(len(found), 'volume')}")
+        )
+        return
+    session.report.table(("what", "name", "size"), rows)
+    what = f"{_counted(len(rows), 'item')} of {name} will be removed"
+    if volumes and found:
+        what += f", among them {_counted(len(found), 'volume')} with all data"
+        agreed = not dry_run and session.report.typed(what, name, confirm)
+    else:
+        agreed = not dry_run and session.report.consent(what + ("; volumes stay" if found else ""))
+    if not agreed:
+        session.report.say("nothing was changed")
+        return
+    files = stack.files_in_force(session, project)
+    run.check(session.world, compose_cli.down(session.root, files, orphans=True))
+    for container in _lines(session, docker.project_containers(session.root, name)):  # of one-off commands
+        run.capture(session.world, docker.remove_container(session.root, container.split(" ")[0]))
+    kept = _remove(session, images)
+    if volumes and found:
+        run.check(session.world, docker.remove_volumes(session.root, found))
+    if mounts:
+        delete_records(session, project, mounts, "")
+        cache_mark.forget(session)
+    for image, why in kept:
+        session.report.warn(f"{image} stays: {why}")
+    session.report.say(f"{name} is cleaned" + ("" if volumes or not found else "; its volumes are kept"))
+
+
+def _ours(image: str, space: Workspace) -> bool:
+    """Whether a built service of the compose file has this image; one that is made from it may have its labels."""
+    return lookup_name(image) in {lookup_name(service.image) for service in space.services}
+
+
+def _caches(session: Session, project: Project) -> list[Record]:
+    """This project's mounts and layers that no build is using."""
+    found = records(session, project.engine)
+    scope = project.workspace.scope
+    mounts = cache_selection.choose(found, cache_selection.Selection(project=scope)).records
+    return [*mounts, *(r for r in cache_selection.belonging(found, scope) if not r.is_mount and r.reclaimable)]
+
+
+def _remove(session: Session, images: list[list[str]]) -> list[tuple[str, str]]:
+    """Remove images by name, or by id where they have none; those that stay, and why."""
+    kept = []
+    for identity, name, _ in images:
+        wanted = identity if "<none>" in name else name
+        removed = run.capture(session.world, docker.remove_images(session.root, [wanted]))
+        if removed.code != 0 and "No such image" not in removed.stderr:
+            kept.append((name, removed.stderr.strip().splitlines()[-1] if removed.stderr.strip() else "in use"))
+    return kept
+
+
+def _lines(session: Session, command: Command) -> list[str]:
+    return [line for line in run.check(session.world, command).stdout.splitlines() if line]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

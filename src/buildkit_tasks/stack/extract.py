@@ -1,0 +1,107 @@
+"""Copy programs or files out of images, without starting anything."""
+
+from __future__ import annotations
+
+import posixpath
+import secrets
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from buildkit_tasks.builds import manifest
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Service
+from buildkit_tasks.project import compose
+from buildkit_tasks.project.discover import discover
+
+
+def extract(session: Session, services: Sequence[str], to: str, paths: Sequence[str]) -> None:
+    """Copy `paths` of each service's image into a directory; without any, the program that the image was built for.
+
+    With several services each gets a directory of its own. Problems: image-unavailable, bad-argument.
+    """
+    if not to:
+        raise Problem("bad-argument", "extract needs a directory to copy into.", hint="--to DIRECTORY")
+    project = discover(session, lesser=True, named=services)
+    chosen = compose.select(project.workspace, services)
+    for path in paths:
+        if not path.startswith("/") or ".." in path.split("/"):
+            raise Problem("bad-argument", f"--path {path} is not an absolute path.", hint="--path /usr/local/bin/tool")
+    target = session.world.cwd / to
+    target.mkdir(parents=True, exist_ok=True)
+    platform = f"{project.engine.os}/{project.engine.arch}"
+    rows = []
+    for service in chosen:
+        place = target / service.name if len(chosen) > 1 else target
+        place.mkdir(exist_ok=True)
+        rows += [(service.name, inside, str(file)) for inside, file in _from(session, service, platform, place, paths)]
+    if session.report.json_only:
+        keys = ("service", "path", "file")
+        session.report.envelope({"files": [dict(zip(keys, row, strict=True)) for row in rows]})
+    else:
+        session.report.table(("service", "path in the image", "file"), rows)
+
+
+def _from(
+    session: Session, service: Service, platform: str, place: Path, paths: Sequence[str]
+) -> list[tuple[str, Path]]:
+    container = f"buildkit-tasks-extract-{secrets.token_hex(4)}"
+    # an image of files alone has no command; this one is never run
+    made = run.capture(
+        session.world, docker.create_container(session.root, container, service.image, platform, "/extract")
+    )
+    if made.code != 0:
+        raise Problem(
+            "image-unavailable",
+            f"There is no image {service.image} of {service.name} for {platform}.",
+            causes=made.stderr.strip().splitlines()[-1:],
+            hint=f"invoke build --service {service.name}",
+        )
+    try:
+        with tempfile.TemporaryDirectory(prefix=".buildkit-tasks-", dir=place) as folder:
+            wanted = [(path, posixpath.basename(path.rstrip("/"))) for path in paths]
+            wanted = wanted or [_program(session, service, container, Path(folder))]
+            return [
+                (path, _copy(session, service, container, path, place / name, Path(folder))) for path, name in wanted
+            ]
+    finally:
+        run.capture(session.world, docker.remove_container(session.root, container))
+
+
+def _program(session: Session, service: Service, container: str, folder: Path) -> tuple[str, str]:
+    """The program's path in the image, and its name: what the manifest beside it says."""
+    file = folder / "manifest.json"
+    copied = run.capture(session.world, docker.copy_out(session.root, container, manifest.PATH, file))
+    name = ""
+    if copied.code == 0 and file.is_file():
+        try:
+            name = manifest.parse(file.read_bytes()).binary
+        except ValueError:
+            name = ""
+    if not name or "/" in name or name in (".", ".."):
+        raise Problem(
+            "bad-argument",
+            f"The image of {service.name} has no manifest that names its program.",
+            causes=["it was not built with the Dockerfile of `init`"],
+            hint=f"invoke extract --service {service.name} --to DIR --path /path/in/the/image",
+        )
+    return "/usr/local/bin/service", name
+
+
+def _copy(session: Session, service: Service, container: str, path: str, target: Path, folder: Path) -> Path:
+    """Copy beside the target, then put it in place; a directory takes the place of one."""
+    copy = folder / secrets.token_hex(4)
+    copied = run.capture(session.world, docker.copy_out(session.root, container, path, copy))
+    if copied.code != 0:
+        raise Problem(
+            "bad-argument",
+            f"The image of {service.name} has no {path}.",
+            causes=copied.stderr.strip().splitlines()[-1:],
+        )
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    copy.replace(target)
+    return target

@@ -1,0 +1,33 @@
+"""One command in a new container of a service: `docker compose run` on what is built, with what it depends on."""
+
+from __future__ import annotations
+
+import sys
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core.model import BuildRequest
+from buildkit_tasks.pipeline import build as pipeline
+from buildkit_tasks.project import compose
+from buildkit_tasks.project.discover import discover
+
+from . import stack, state
+
+
+def run_once(session: Session, service: str, *, with_build: bool = True, dependencies: bool = True) -> int:
+    """Run the words after `--` (none: the service's own command); returns the exit code. The container is removed.
+
+    The service, and what it needs, is built first where it has changed. Problems: unknown-service, and a build's.
+    """
+    project = discover(session, lesser=True, named=[service])
+    space = project.workspace
+    compose.check_name(service, tuple(space.config.get("services") or ()))
+    needed = state.with_dependencies(space.config, [service]) if dependencies else {service}
+    built = tuple(name for name in space.names if name in needed)
+    if with_build and built:
+        outcome = pipeline.build_project(session, project, BuildRequest(services=built))
+        pipeline.show_summary(session, outcome)
+    files = stack.files_in_force(session, project)
+    tty = session.world.interactive and sys.stdout.isatty()
+    command = compose_cli.run_once(session.root, files, service, session.extra, tty=tty, dependencies=dependencies)
+    return run.foreground(session.world, command)

@@ -1,0 +1,141 @@
+"""Tasks for the project's databases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from invoke.exceptions import Exit
+
+from buildkit_tasks.config.session import Session
+
+from .edge import reported, task
+
+HELP = {
+    "service": "the service that runs the database (default: the only one, or the setting database.service)",
+    "test": "work on the test database NAME_test",
+    "start": "start the service if it is not running",
+}
+CONSENT = {
+    "yes": "do not ask; only together with --name",
+    "name": "the name of the database that may be lost",
+}
+JSON = "print one JSON document"
+
+
+def _wanted(service: str, test: bool, start: bool) -> Any:
+    from buildkit_tasks.database.opened import Wanted
+
+    return Wanted(service, test, start)
+
+
+@task(help=HELP)
+@reported
+def create(session: Session, service: str = "", test: bool = False, start: bool = False) -> None:
+    """Create the database if it does not exist."""
+    from buildkit_tasks.database import administer
+
+    administer.create(session, _wanted(service, test, start))
+
+
+@task(
+    help={
+        **HELP,
+        "status": "list what is applied and what is pending, and change nothing",
+        "ignore_missing": "accept migrations that only the database has",
+        "json": JSON,
+    }
+)
+@reported
+def migrate(
+    session: Session,
+    service: str = "",
+    test: bool = False,
+    start: bool = False,
+    status: bool = False,
+    ignore_missing: bool = False,
+    json: bool = False,
+) -> None:
+    """Apply pending migrations, recorded as sqlx, refinery or diesel record them."""
+    from buildkit_tasks.database import migrate as flow
+
+    wanted = _wanted(service, test, start)
+    if status:
+        flow.show(session, wanted)
+    else:
+        flow.migrate(session, wanted, ignore_missing=ignore_missing)
+
+
+@task(help={**HELP, **CONSENT})
+@reported
+def drop(
+    session: Session, service: str = "", test: bool = False, start: bool = False, yes: bool = False, name: str = ""
+) -> None:
+    """Drop the database, once you have typed its name."""
+    from buildkit_tasks.database import administer
+
+    administer.drop(session, _wanted(service, test, start), name=name)
+
+
+@task(help={**HELP, **CONSENT})
+@reported
+def reset(
+    session: Session, service: str = "", test: bool = False, start: bool = False, yes: bool = False, name: str = ""
+) -> None:
+    """Drop, create and migrate the database, once you have typed its name."""
+    from buildkit_tasks.database import administer
+
+    administer.reset(session, _wanted(service, test, start), name=name)
+
+
+@task(help=HELP)
+@reported
+def shell(session: Session, service: str = "", test: bool = False, start: bool = False) -> None:
+    """Open the database's own client (psql, mysql, sqlite3); SQL can be piped to it."""
+    from buildkit_tasks.database import administer
+
+    code = administer.shell(session, _wanted(service, test, start))
+    if code:
+        raise Exit(code=code)
+
+
+@task(help={**HELP, "from_": "a file of SQL, or a directory of them (default: the setting database.seeds)"})
+@reported
+def seed(session: Session, service: str = "", test: bool = False, start: bool = False, from_: str = "") -> None:
+    """Run the seed files in one transaction; an error names file and line."""
+    from buildkit_tasks.database import seed as flow
+
+    flow.seed(session, _wanted(service, test, start), from_)
+
+
+@task(help={**HELP, "to": "the file to write, mode 0600 (default: stdout, where it is piped)"})
+@reported
+def dump(session: Session, service: str = "", test: bool = False, start: bool = False, to: str = "") -> None:
+    """Dump the database into a file."""
+    from buildkit_tasks.database import copies
+
+    copies.dump(session, _wanted(service, test, start), to)
+
+
+@task(
+    help={
+        **HELP,
+        **CONSENT,
+        "from_": "the file to restore, as db.dump writes it",
+        "no_owner": "give everything to the user who restores, where the dump's roles do not exist",
+    }
+)
+@reported
+def restore(
+    session: Session,
+    from_: str,
+    service: str = "",
+    test: bool = False,
+    start: bool = False,
+    no_owner: bool = False,
+    yes: bool = False,
+    name: str = "",
+) -> None:
+    """Replace the database by a dump, whole or not at all."""
+    from buildkit_tasks.database import copies
+
+    copies.restore(session, _wanted(service, test, start), from_, name=name, no_owner=no_owner)

@@ -1,0 +1,16 @@
+"""Tasks for what is in the way of the stack."""
+
+from __future__ import annotations
+
+from buildkit_tasks.config.session import Session
+
+from .edge import reported, task
+
+
+@task(help={"yes": "stop what is listed without asking", "json": "print one JSON document"})
+@reported
+def stop(session: Session, yes: bool = False, json: bool = False) -> None:
+    """List who holds the ports that the stack publishes; stop containers and system services with your consent."""
+    from buildkit_tasks.stack import holders
+
+    holders.stop(session)
