@@ -231,6 +231,38 @@ class Stack:
 
 
 @dataclass(frozen=True)
+class Ci:
+    """What `ci.init` writes into a workflow, and what its jobs do."""
+
+    default_branch: str = _setting(
+        "", "The default branch, where the CI system does not name it. Empty: main or master.", example="trunk"
+    )
+    images: str = _setting(
+        "", "The registry and path that `ci.push` pushes images to. Empty: none.", example="ghcr.io/OWNER"
+    )
+    install: str = _setting(
+        "",
+        "What a job gives pip to install the tasks; `./dev` for a repository that has its own. Empty: this version.",
+        example="buildkit-tasks==0.1.0",
+    )
+    platforms: tuple[str, ...] = _setting(
+        ("amd64", "arm64"), "The platforms of `ci.multiarch` and `ci.push`.", "list", example="amd64 arm64"
+    )
+    arm64: str = _choice(
+        "crossed",
+        ("crossed", "native"),
+        "`crossed`: one runner builds all platforms; `native`: arm64 is built and started on a runner of its own.",
+    )
+    runner: str = _setting("ubuntu-24.04", "The label of the runners (Jenkins: `docker`).", example="ubuntu-24.04")
+    runner_arm64: str = _setting("ubuntu-24.04-arm", "The label of the runners for arm64.", example="arm64")
+    provenance: str = _choice(
+        "off", ("off", "min", "max"), "Provenance that `ci.push` attaches to images; `max` holds the build arguments."
+    )
+    sbom: str = _choice("off", ("off", "on"), "Whether `ci.push` attaches a list of packages to images (SBOM).")
+    extra: tuple[str, ...] = _setting((), "Further commands, one job each.", "list", example="cargo deny check")
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of the project in the directory `root`, by group."""
 
@@ -242,6 +274,7 @@ class Settings:
     packs: Packs = field(default_factory=Packs)
     builders: Builders = field(default_factory=Builders)
     stack: Stack = field(default_factory=Stack)
+    ci: Ci = field(default_factory=Ci)
 
 
 #: Group name to its class, in the order of the reference.
@@ -253,6 +286,7 @@ GROUPS: dict[str, type[Any]] = {
     "packs": Packs,
     "builders": Builders,
     "stack": Stack,
+    "ci": Ci,
 }
 
 

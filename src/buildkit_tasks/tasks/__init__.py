@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke.collection import Collection
 from invoke.main import program as invoke_command
 
-from . import adopt, build, builder, cache, doctor, engine, images, lint, project, shell, stack, typed
+from . import adopt, build, builder, cache, ci, doctor, engine, images, lint, project, shell, stack, typed
 
 namespace = Collection(
     *(project.quickstart, build.build, build.verify, build.bench),
@@ -18,5 +18,6 @@ namespace.add_collection(Collection.from_module(engine))
 namespace.add_collection(Collection.from_module(images))
 namespace.add_collection(Collection.from_module(cache))
 namespace.add_collection(Collection.from_module(builder))
+namespace.add_collection(Collection.from_module(ci))
 
 typed.attach(invoke_command)
