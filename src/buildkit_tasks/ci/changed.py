@@ -1,0 +1,126 @@
+"""`ci.changed`: the difference to a base as git sees it, and the services that it concerns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.project.discover import files_found, read_workspace
+from buildkit_tasks.survey import tree
+
+from . import affected
+from . import context as ci_context
+from .crates import Crates
+
+
+@dataclass(frozen=True)
+class Changed:
+    """`base`: the commit compared with; `services`: those concerned, with the reasons; `every`: all built services."""
+
+    base: str
+    files: tuple[str, ...]
+    services: dict[str, tuple[str, ...]]
+    every: tuple[str, ...]
+
+
+def find(session: Session, base: str = "") -> Changed:
+    """What changed since `base`, uncommitted changes included. Problems: base-missing, those of discovery."""
+    top = _toplevel(session)
+    commit = _base(session, top, base)
+    paths = tuple(_paths(session, top, commit))
+
+    def before(path: str) -> str | None:
+        shown = run.capture(session.world, docker.git(top, "show", f"{commit}:{path}"))
+        return shown.stdout if shown.code == 0 else None
+
+    workspace = read_workspace(session, looking=True)
+    crates = Crates(tree.read(top))
+    found = affected.find(top, workspace, crates, paths, before, files_found(session))
+    return Changed(commit, paths, found, workspace.names)
+
+
+def show(session: Session, base: str = "") -> None:
+    """Print the services, one a line, the reasons on stderr."""
+    began = time.perf_counter()
+    changed = find(session, base)
+    if session.report.json_only:
+        session.report.envelope(
+            {
+                "changed": {
+                    "base": changed.base,
+                    "files": list(changed.files),
+                    "services": list(changed.services),
+                    "all": set(changed.services) == set(changed.every),
+                    "reasons": {name: list(why) for name, why in changed.services.items()},
+                }
+            }
+        )
+        return
+    for name, why in changed.services.items():
+        more = f" and {len(why) - 1} more" if len(why) > 1 else ""
+        session.report.say(f"{name}: {why[0]}{more}")
+    total, seconds = len(changed.every), time.perf_counter() - began
+    session.report.say(
+        f"{len(changed.files)} files changed since {changed.base[:12]}: "
+        f"{len(changed.services)} of {total} services ({seconds:.2f} s)"
+    )
+    if changed.services:
+        session.report.answer("\n".join(changed.services))
+
+
+def _toplevel(session: Session) -> Path:
+    asked = run.capture(session.world, docker.git(session.root, "rev-parse", "--show-toplevel"))
+    if asked.code != 0:
+        raise Problem(
+            "base-missing",
+            f"git does not know the directory {session.root}.",
+            details=asked.stderr.strip(),
+            hint="run it in a git checkout; git config --global --add safe.directory DIRECTORY for one of another user",
+        )
+    return Path(asked.stdout.rstrip("\n"))
+
+
+def _base(session: Session, top: Path, given: str) -> str:
+    """The commit to compare with: the newest one that the base and we have in common."""
+    if given.startswith("-"):
+        raise Problem("bad-argument", f"--base {given} is not a commit.", hint="name a branch, a tag or a commit")
+    candidates = [given] if given else list(_usual(session))
+    for name in candidates:
+        common = run.capture(session.world, docker.git(top, "merge-base", "HEAD", name))
+        if common.code == 0:
+            return common.stdout.strip()
+    shallow = run.capture(session.world, docker.git(top, "rev-parse", "--is-shallow-repository"))
+    raise Problem(
+        "base-missing",
+        f"There is no commit to compare with: {', '.join(candidates)} and HEAD have none in common here.",
+        causes=["this checkout is shallow"] if shallow.stdout.strip() == "true" else [],
+        hint="fetch the history (GitHub: fetch-depth: 0; GitLab: GIT_DEPTH: 0; git fetch --unshallow), or name --base",
+    )
+
+
+def _usual(session: Session) -> Iterator[str]:
+    """What a run is compared with: what its context names, else the default branch, else the commit before."""
+    context = ci_context.read(session.world, session.settings.ci.default_branch)
+    if context.base and not context.base.startswith("-"):
+        yield from (f"origin/{context.base}", context.base)
+    if context.is_default_branch:
+        yield "HEAD^"
+    default = session.settings.ci.default_branch
+    yield from (
+        ("origin/" + default, default) if default else ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+    )
+
+
+def _paths(session: Session, top: Path, commit: str) -> Iterator[str]:
+    """Paths that differ between a commit and the working tree, new files that git does not ignore included."""
+    for words in (
+        ("diff", "--name-only", "--no-renames", "-z", commit),
+        ("ls-files", "--others", "--exclude-standard", "-z"),
+    ):
+        listed = run.check(session.world, docker.git(top, *words))
+        yield from filter(None, listed.stdout.split("\0"))
