@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,16 +31,19 @@ class Changed:
 
 def find(session: Session, base: str = "") -> Changed:
     """What changed since `base`, uncommitted changes included. Problems: base-missing, those of discovery."""
-    top = _toplevel(session)
-    commit = _base(session, top, base)
-    paths = tuple(_paths(session, top, commit))
+    session.settings  # noqa: B018 - read once, before two threads need them
+    with ThreadPoolExecutor(max_workers=1) as pool:  # compose and git answer at the same time
+        asked = pool.submit(read_workspace, session, looking=True)
+        top = _toplevel(session)
+        commit = _base(session, top, base)
+        paths = tuple(_paths(session, top, commit))
+        crates = Crates(tree.read(top))
+        workspace = asked.result()
 
     def before(path: str) -> str | None:
         shown = run.capture(session.world, docker.git(top, "show", f"{commit}:{path}"))
         return shown.stdout if shown.code == 0 else None
 
-    workspace = read_workspace(session, looking=True)
-    crates = Crates(tree.read(top))
     found = affected.find(top, workspace, crates, paths, before, files_found(session))
     return Changed(commit, paths, found, workspace.names)
 
