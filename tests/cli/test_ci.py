@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Bench
+from tests.cli.conftest import Bench, log, solve
 from tests.support import process
 
 IDENTITY = {f"GIT_{who}_{what}": "x@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
@@ -91,3 +91,144 @@ def test_who_may_push_a_pack(bench: Bench) -> None:
     done = bench.invoke("cache.push", "--ref", "127.0.0.1:1/x")
     assert done.code == 44, done.all
     assert "a run for the event issue_comment never pushes" in done.err
+
+
+FAILED = {
+    "digest": "sha256:run",
+    "name": "[api compile 2/2] RUN cargo build",
+    "started": "2026-01-01T00:00:00Z",
+    "completed": "2026-01-01T00:00:01Z",
+    "error": 'process "/bin/sh" did not complete successfully: exit code: 101',
+}
+WORDS = "error[E0425]: cannot find value `x` in this scope\n --> api/src/main.rs:1:4\n::add-mask::hello\n"
+
+
+def failing(bench: Bench) -> None:
+    """From now on the code does not compile."""
+    spoken = solve(log("sha256:run", WORDS), {"vertexes": [FAILED]}) + "ERROR: failed to solve\n"
+    bench.reply("buildx bake", stderr=spoken, code=1)
+
+
+def github(bench: Bench, event: str = "push", ref: str = "refs/heads/main", **payload: object) -> Path:
+    """From now on GitHub runs us; returns the file of the summary."""
+    summary, described = bench.place / "summary.md", bench.place / "event.json"
+    described.write_text(json.dumps({"repository": {"default_branch": "main"}, **payload}))
+    bench.env |= {"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": event, "GITHUB_REF": ref}
+    bench.env |= {"GITHUB_STEP_SUMMARY": str(summary), "GITHUB_EVENT_PATH": str(described), "GITHUB_REPOSITORY": "o/r"}
+    return summary
+
+
+def test_a_job_builds_and_reports(shop: Bench) -> None:
+    summary = github(shop)
+    done = shop.invoke("ci.build", "--report", "out/ci")
+    assert done.code == 0, done.all
+    lines = done.err.splitlines()
+    assert (
+        lines.index("::group::Build")
+        < lines.index("$ invoke build --yes --no-incremental")
+        < lines.index("::endgroup::")
+    )
+    fence = next(line.removeprefix("::stop-commands::") for line in lines if line.startswith("::stop-commands::"))
+    assert f"::{fence}::" in lines
+    assert "| Build | passed |" in summary.read_text()
+    found = json.loads((shop.root / "out" / "ci" / "job.json").read_text())
+    assert (found["passed"], found["steps"][0]["code"]) == (True, 0)
+    assert json.loads((shop.root / "out" / "ci" / "codequality.json").read_text()) == []
+
+
+def test_a_compile_error_is_annotated(shop: Bench) -> None:
+    failing(shop)
+    summary = github(shop)
+    done = shop.invoke("ci.build", "--report", "out")
+    assert done.code == 83, done.all
+    lines = done.err.splitlines()
+    fence = next(n for n, line in enumerate(lines) if line.startswith("::stop-commands::"))
+    end = lines.index(f"::{lines[fence].removeprefix('::stop-commands::')}::")
+    assert fence < lines.index("::add-mask::hello") < end  # what a build prints is not a command
+    annotation = "::error file=api/src/main.rs,line=1,col=4,title=rustc::cannot find value `x` in this scope"
+    assert lines.index(annotation) > end
+    assert "error[ci-failed]: Build failed: `invoke build --yes --no-incremental` exited with code 20." in lines
+    assert "`api/src/main.rs:1`" in summary.read_text()
+    assert json.loads((shop.root / "out" / "codequality.json").read_text())[0]["location"]["path"] == "api/src/main.rs"
+
+
+def test_only_what_changed_is_built(shop: Bench) -> None:
+    (shop.root / "api" / "src" / "main.rs").write_text("// edited\n")
+    done = shop.invoke("ci.build", "--changed")
+    assert done.code == 0, done.all
+    assert "$ invoke build --yes --no-incremental --service api" in done.err
+    git(shop.root, "commit", "-qam", "two")
+    done = shop.invoke("ci.build", "--changed")
+    assert "the change concerns no service" in done.err
+
+
+def test_findings_in_dockerfiles_are_annotated(bench: Bench) -> None:
+    github(bench)
+    done = bench.invoke("ci.lint")
+    assert done.code == 83, done.all
+    assert "::error file=docker/Dockerfile,line=10,title=BT003::The target mount /target is shared" in done.err
+    (bench.root / "docker" / "Dockerfile").write_text("FROM scratch\n")
+    if "cargo.fmt" not in bench.invoke("--list").out:
+        assert bench.invoke("ci.lint").code == 0
+
+
+def test_a_job_that_checks_nothing_does_not_pass(bench: Bench) -> None:
+    if "cargo.test" not in bench.invoke("--list").out:
+        done = bench.invoke("ci.test")
+        assert done.code == 84, done.all
+        assert "invoke cargo.test: this version has no task cargo.test" in done.err
+
+
+PUSHES = {"BUILDKIT_TASKS_CI_IMAGES": "r.example/shop", "BUILDKIT_TASKS_CI_PLATFORMS": "amd64"}
+LOGIN = {"REGISTRY_USER": "me", "REGISTRY_PASSWORD": "hunter2hunter2"}
+
+
+def test_the_default_branch_logs_in_and_pushes_and_nobody_sees_the_password(shop: Bench) -> None:
+    summary = github(shop)
+    shop.env |= {**PUSHES, **LOGIN}
+    shop.reply("login", stdout="Login Succeeded\n")
+    config = shop.place / "home" / ".docker"
+    config.mkdir()
+    (config / "config.json").write_text('{"credsStore": "keychain"}')
+    done = shop.invoke("ci.push", "--report", "out")
+    login = shop.call("login")
+    assert login["argv"] == ["login", "--username", "me", "--password-stdin", "r.example"]
+    assert "$ invoke build --yes --platform amd64 --push r.example/shop" in done.err
+    assert any("bake" in call["argv"] for call in shop.calls), done.all
+    reports = "".join(p.read_text() for p in (shop.root / "out").iterdir())
+    assert "hunter2" not in done.all + summary.read_text() + reports
+    assert json.loads((config / "config.json").read_text()) == {"credsStore": "keychain"}
+
+
+@pytest.mark.parametrize(
+    ("event", "ref", "payload"),
+    [
+        ("push", "refs/heads/topic", {}),
+        ("push", "refs/tags/main", {}),
+        ("pull_request", "refs/pull/7/merge", {"pull_request": {"head": {"repo": {"full_name": "x/r"}}}}),
+        ("workflow_run", "refs/heads/main", {}),
+    ],
+)
+def test_other_runs_write_nothing(shop: Bench, event: str, ref: str, payload: dict[str, object]) -> None:
+    github(shop, event, ref, **payload)
+    shop.env |= {**PUSHES, **LOGIN, "BUILDKIT_TASKS_PACKS_REPOSITORY": "r.example/cache"}
+    for job in ("ci.push", "ci.nightly"):
+        done = shop.invoke(job)
+        assert done.code == 44, done.all
+    assert shop.calls == []
+
+
+def test_a_fork_gets_no_password(shop: Bench) -> None:
+    github(shop, "pull_request", "refs/pull/7/merge", pull_request={"head": {"repo": {"full_name": "x/r"}}})
+    shop.env |= {**PUSHES, **LOGIN}
+    assert shop.invoke("ci.build").code == 0
+    assert not any("login" in call["argv"] for call in shop.calls)
+
+
+def test_a_refused_login_ends_the_job(shop: Bench) -> None:
+    github(shop)
+    shop.env |= {**PUSHES, **LOGIN}
+    shop.reply("login", code=1, stderr="unauthorized: hunter2hunter2 is wrong\n")
+    done = shop.invoke("ci.build")
+    assert done.code == 41, done.all
+    assert "hunter2" not in done.all

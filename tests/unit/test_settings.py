@@ -19,7 +19,7 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
 #: Settings that 0.1 did not have.
 NEW_GROUPS = {"ci"}
-NEW = {"packs.wait", "build.toolchain"}
+NEW = {"packs.wait", "build.toolchain", "build.provenance", "build.sbom"}
 
 
 def loaded(tmp_path: Path, pyproject: str = "", env: dict[str, str] | None = None, **more: Any) -> Loaded:

@@ -65,6 +65,42 @@ class Context:
     run_url: str = ""
     groups: str = ""
 
+    @property
+    def trusted(self) -> bool:
+        """Whether the job may have passwords: it runs what people who may write to the repository wrote."""
+        return not self.from_fork and self.event != "other"
+
+
+#: Variables of a job's own: the user and the password of a registry.
+USER, PASSWORD = "REGISTRY_USER", "REGISTRY_PASSWORD"
+#: Variables that hold passwords; programs that a job starts do not get them.
+SECRETS = (PASSWORD, "CI_REGISTRY_PASSWORD", "CI_JOB_TOKEN", "GITHUB_TOKEN")
+
+
+def credentials(env: Mapping[str, str], host: str) -> tuple[str, str] | None:
+    """User and password for a registry: the job's own, or those that GitLab gives for its registry."""
+    if env.get(USER) and env.get(PASSWORD):
+        return env[USER], env[PASSWORD]
+    if env.get("CI_REGISTRY") == host and env.get("CI_REGISTRY_USER") and env.get("CI_REGISTRY_PASSWORD"):
+        return env["CI_REGISTRY_USER"], env["CI_REGISTRY_PASSWORD"]
+    return None
+
+
+def group(context: Context, title: str, at: float, *, end: bool = False) -> str:
+    """The line that begins or ends a part of the log which can be folded. `at`: seconds since 1970."""
+    if context.groups == "github":
+        return "::endgroup::" if end else f"::group::{title}"
+    if context.groups == "gitlab":
+        name = re.sub(r"[^a-z0-9]+", "_", title.lower())
+        word, more = ("end", "") if end else ("start", title)
+        return f"\x1b[0Ksection_{word}:{at:.0f}:{name}\r\x1b[0K{more}"
+    return "" if end else f"--- {title}"
+
+
+def fenced(context: Context, token: str) -> tuple[str, str]:
+    """Lines between which nothing that a program prints is taken for a command of the CI system."""
+    return (f"::stop-commands::{token}", f"::{token}::") if context.groups == "github" else ("", "")
+
 
 def read(world: World, default_branch: str = "") -> Context:
     """The run that we are in; on GitHub the description of the event is a file."""

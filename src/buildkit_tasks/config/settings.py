@@ -89,6 +89,14 @@ class Build:
         example="/home/me/mirror.toml",
         was="cargo_config",
     )
+    provenance: str = _choice(
+        "off",
+        ("off", "min", "max"),
+        "Provenance attached to images that are pushed; `max` holds the build arguments too.",
+    )
+    sbom: str = _choice(
+        "off", ("off", "on"), "Whether a list of packages (SBOM) is attached to images that are pushed."
+    )
 
 
 @dataclass(frozen=True)
@@ -255,10 +263,6 @@ class Ci:
     )
     runner: str = _setting("ubuntu-24.04", "The label of the runners (Jenkins: `docker`).", example="ubuntu-24.04")
     runner_arm64: str = _setting("ubuntu-24.04-arm", "The label of the runners for arm64.", example="arm64")
-    provenance: str = _choice(
-        "off", ("off", "min", "max"), "Provenance that `ci.push` attaches to images; `max` holds the build arguments."
-    )
-    sbom: str = _choice("off", ("off", "on"), "Whether `ci.push` attaches a list of packages to images (SBOM).")
     extra: tuple[str, ...] = _setting((), "Further commands, one job each.", "list", example="cargo deny check")
 
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from buildkit_tasks.config.session import Session
 
 from .edge import reported, task
 
 JSON = "print one JSON document"
+REPORT = "write summary.md, job.json and codequality.json into this directory"
+FORCE = "push from a run that may not, with your own log-in"
+
+
+def _known() -> Collection[str]:
+    """The names of all tasks: a job says which of its steps this version does not have."""
+    from . import namespace
+
+    return namespace.task_names
 
 
 @task(help={"json": JSON})
@@ -30,3 +41,70 @@ def changed(session: Session, base: str = "", json: bool = False) -> None:
     from buildkit_tasks.ci import changed as flow
 
     flow.show(session, base)
+
+
+@task(
+    help={
+        "changed": "only the services that the change concerns (default: all)",
+        "report": REPORT,
+        "json": JSON,
+    }
+)
+@reported
+def build(session: Session, changed: bool = False, report: str = "", json: bool = False) -> None:
+    """CI job: build the images as they would ship; never pushes."""
+    from buildkit_tasks.ci import jobs
+
+    jobs.build(session, _known(), only_changed=changed, report=report)
+
+
+@task(name="test", help={"report": REPORT, "json": JSON})
+@reported
+def run_tests(session: Session, report: str = "", json: bool = False) -> None:
+    """CI job: run the workspace's tests."""
+    from buildkit_tasks.ci import jobs
+
+    jobs.run_tests(session, _known(), report=report)
+
+
+@task(help={"report": REPORT, "json": JSON})
+@reported
+def lint(session: Session, report: str = "", json: bool = False) -> None:
+    """CI job: check Dockerfiles, format and code, all of them before it fails."""
+    from buildkit_tasks.ci import jobs
+
+    jobs.lint(session, _known(), report=report)
+
+
+@task(
+    iterable=["platform"],
+    help={
+        "platform": "platform, for example arm64; repeatable (default: the setting ci.platforms)",
+        "report": REPORT,
+        "json": JSON,
+    },
+)
+@reported
+def multiarch(session: Session, platform: Sequence[str] | None = None, report: str = "", json: bool = False) -> None:
+    """CI job: build the images of every platform, inspect and start them."""
+    from buildkit_tasks.ci import jobs
+
+    jobs.multiarch(session, _known(), platform or (), report=report)
+
+
+@task(help={"force": FORCE, "report": REPORT, "json": JSON})
+@reported
+def push(session: Session, force: bool = False, report: str = "", json: bool = False) -> None:
+    """CI job: push images (ci.images) and packs (packs.repository); only on the default branch."""
+    from buildkit_tasks.ci import jobs
+
+    jobs.push(session, _known(), force=force, report=report)
+
+
+@task(help={"force": FORCE, "report": REPORT, "json": JSON})
+@reported
+def nightly(session: Session, force: bool = False, report: str = "", json: bool = False) -> None:
+    """CI job: compile the dependencies from nothing, push the pack, delete old packs; only on the default branch."""
+    from buildkit_tasks.ci import jobs
+
+    jobs.nightly(session, _known(), force=force, report=report)
