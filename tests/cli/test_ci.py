@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Bench, log, solve
-from tests.support import process
+from tests.support import jobs, process
 
 IDENTITY = {f"GIT_{who}_{what}": "x@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
@@ -232,3 +232,158 @@ def test_a_refused_login_ends_the_job(shop: Bench) -> None:
     done = shop.invoke("ci.build")
     assert done.code == 41, done.all
     assert "hunter2" not in done.all
+
+
+# ---- ci.init
+
+
+@pytest.mark.parametrize("provider", ["github", "gitlab", "jenkins"])
+def test_init_shows_asks_writes_and_does_nothing_twice(shop: Bench, provider: str) -> None:
+    shop.env["BUILDKIT_TASKS_PACKS_REPOSITORY"] = "r.example/cache"
+    path = shop.root / {"github": ".github/workflows/buildkit-tasks.yml", "gitlab": ".gitlab-ci.yml"}.get(
+        provider, "Jenkinsfile"
+    )
+    words = ("ci.init", "--provider", provider)
+    done = shop.invoke(*words, "--dry-run")
+    assert done.code == 0, done.all
+    assert "invoke ci.build" in done.out
+    assert not path.exists()
+    assert shop.invoke(*words).code == 18  # nobody to ask
+    assert not path.exists()
+    assert shop.invoke(*words, "--yes").code == 0
+    first = path.read_text()
+    done = shop.invoke(*words, "--yes")
+    assert (done.code, done.out) == (0, ""), done.all
+    assert "is up to date" in done.err
+    shop.env["BUILDKIT_TASKS_CI_INSTALL"] = "buildkit-tasks==9.9.9"
+    done = shop.invoke(*words, "--yes", "--json")
+    assert json.loads(done.out)["ci"]["written"], done.all
+    assert path.read_text() != first
+    edited = path.read_text() + "\n"
+    path.write_text(edited)
+    del shop.env["BUILDKIT_TASKS_CI_INSTALL"]
+    done = shop.invoke(*words, "--yes")
+    assert done.code == 82, done.all
+    assert path.read_text() == edited
+    assert shop.invoke(*words, "--yes", "--file", "ci/other.yml").code == 0
+    assert path.read_text() == edited
+    assert shop.calls == []
+
+
+@pytest.mark.parametrize("place", ["/etc/x", "../x", ".git/hooks/x", "."])
+def test_init_stays_inside(shop: Bench, place: str) -> None:
+    done = shop.invoke("ci.init", "--provider", "gitlab", "--yes", "--file", place)
+    assert done.code == 33, done.all
+
+
+def test_init_does_not_follow_a_link(shop: Bench) -> None:
+    target = shop.place / "elsewhere"
+    target.write_text("mine")
+    (shop.root / "Jenkinsfile").symlink_to(target)
+    assert shop.invoke("ci.init", "--provider", "jenkins", "--yes").code == 82
+    assert target.read_text() == "mine"
+    assert shop.invoke("ci.init", "--provider", "travis").code == 33
+
+
+# ---- the templates, played
+
+
+SYSTEMS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
+    "github": (".github/workflows/buildkit-tasks.yml", {}, {"build": "build", "lint": "lint", "push": "push"}),
+    "gitlab": (
+        ".gitlab-ci.yml",
+        {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main", "GITLAB_CI": "true"},
+        {"build": "build", "lint": "lint", "push": "push"},
+    ),
+    "jenkins": (
+        "Jenkinsfile",
+        {"JENKINS_URL": "https://ci/", "BRANCH_NAME": "main"},
+        {"build": "Build", "lint": "Lint", "push": "Push"},
+    ),
+}
+
+
+class Played:
+    """A checkout with a rendered template, whose jobs are started as the CI system would start them."""
+
+    def __init__(self, shop: Bench, provider: str) -> None:
+        path, env, self.names = SYSTEMS[provider]
+        self.shop, self.provider = shop, provider
+        shop.env |= PUSHES
+        assert shop.invoke("ci.init", "--provider", provider, "--yes").code == 0
+        self.text = (shop.root / path).read_text()
+        shims = jobs.shims(shop.place / "shims", process.BIN)
+        if provider == "github":
+            github(shop)
+        for name in ("temp", "workspace-temp"):
+            (shop.place / name).mkdir()
+        (shop.root / "docker" / "Dockerfile").write_text("FROM scratch\n")
+        shop.reply("login", stdout="Login Succeeded\n")
+        self.env = {
+            "CI": "true",
+            "RUNNER_TEMP": str(shop.place / "temp"),
+            "GITHUB_PATH": str(shop.place / "path"),
+            "WORKSPACE_TMP": str(shop.place / "workspace-temp"),
+            "PIP_LOG": str(shop.place / "pip.log"),
+            **env,
+        }
+        self.path = f"{shop.place}/bin:{shims}:/usr/bin:/bin"
+
+    def play(self, job: str, **secrets: str) -> process.Done:
+        """Start the scripts of one job, one shell each, until one fails."""
+        read = {"github": jobs.github, "gitlab": jobs.gitlab, "jenkins": jobs.jenkins}[self.provider]
+        found = read(self.text)
+        scripts = found[self.names[job]].scripts
+        if self.provider == "jenkins":
+            scripts = (*found["Set up"].scripts, *scripts)
+        path = self.path
+        for script in scripts:
+            env: dict[str, str | None] = {**self.shop.environment(), **self.env, **secrets, "PATH": path}
+            text = script.replace("/tmp/tasks", f"{self.shop.place}/tasks")
+            done = process.run(["bash", "-e", "-c", text], self.shop.root, env, timeout=120)
+            if done.code:
+                break
+            added = self.shop.place / "path"
+            path = ":".join([*added.read_text().split(), self.path]) if added.exists() else self.path
+        return done
+
+
+@pytest.mark.parametrize("provider", SYSTEMS)
+def test_the_jobs_of_a_template_run(shop: Bench, provider: str) -> None:
+    played = Played(shop, provider)
+    done = played.play("build")
+    assert done.code == 0, done.all
+    assert "buildkit-tasks==" in (shop.place / "pip.log").read_text()
+    assert sum("bake" in call["argv"] for call in shop.calls) == 1
+    assert not any("login" in call["argv"] for call in shop.calls)
+    done = played.play("push", **LOGIN)
+    assert done.code == 0, done.all
+    assert sum("login" in call["argv"] for call in shop.calls) == 1
+    assert "hunter2" not in done.all
+
+
+@pytest.mark.parametrize("provider", SYSTEMS)
+def test_a_failing_build_fails_the_job_and_leaves_its_report(shop: Bench, provider: str) -> None:
+    played = Played(shop, provider)
+    failing(shop)
+    done = played.play("build")
+    assert done.code == 83, done.all
+    place = shop.place / "workspace-temp" / "report" / "build" if provider == "jenkins" else shop.root / "ci-report"
+    assert json.loads((place / "job.json").read_text())["passed"] is False
+
+
+@pytest.mark.parametrize("provider", SYSTEMS)
+def test_a_fork_writes_nothing_and_uses_no_password(shop: Bench, provider: str) -> None:
+    played = Played(shop, provider)
+    if provider == "github":
+        github(shop, "pull_request", "refs/pull/7/merge", pull_request={"head": {"repo": {"full_name": "x/r"}}})
+    else:
+        played.env |= {"CHANGE_ID": "7", "CHANGE_FORK": "x", "CI_MERGE_REQUEST_IID": "7", "CI_PROJECT_ID": "1"}
+        played.env |= {"CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "2", "CI_PIPELINE_SOURCE": "merge_request_event"}
+        if provider == "jenkins":
+            played.env = {name: value for name, value in played.env.items() if not name.startswith("CI_")}
+    done = played.play("build", **LOGIN)  # even where the CI system gave it one
+    assert done.code == 0, done.all
+    done = played.play("push", **LOGIN)
+    assert done.code == 44, done.all
+    assert not any({"login", "push"} & set(call["argv"]) for call in shop.calls)

@@ -22,14 +22,14 @@ def build(session: Session, known: Collection[str], *, only_changed: bool = Fals
     if services == ():
         session.report.say("ci.build: the change concerns no service")
         return
-    job.run(steps.build(services or ()))
+    job.run([*_ready(session), *steps.build(services or ())])
     job.finish()
 
 
 def run_tests(session: Session, known: Collection[str], *, report: str = "") -> None:
     """Run the tests. Problems: ci-failed, ci-nothing-ran."""
     job = Job(session, "ci.test", known, report)
-    job.run(steps.test(session.settings))
+    job.run([*_ready(session), *steps.test(session.settings)])
     job.finish()
 
 
@@ -44,7 +44,7 @@ def lint(session: Session, known: Collection[str], *, report: str = "") -> None:
 def multiarch(session: Session, known: Collection[str], platforms: Sequence[str] = (), *, report: str = "") -> None:
     """Build, inspect and start the images of each platform. Problems: ci-failed."""
     job = Job(session, "ci.multiarch", known, report)
-    job.run(steps.multiarch(_platforms(session, platforms)))
+    job.run([*_ready(session), *steps.multiarch(_platforms(session, platforms))])
     job.finish()
 
 
@@ -57,7 +57,7 @@ def push(session: Session, known: Collection[str], *, force: bool = False, repor
             "Nothing says where to push to.",
             hint="[tool.buildkit-tasks]  ci.images (for images) or packs.repository (for compiled dependencies)",
         )
-    job.run(steps.push(session.settings, _platforms(session)))
+    job.run([*_ready(session), *steps.push(session.settings, _platforms(session))])
     job.finish()
 
 
@@ -70,7 +70,7 @@ def nightly(session: Session, known: Collection[str], *, force: bool = False, re
             "There is no shared cache to keep.",
             hint='[tool.buildkit-tasks.packs]  repository = "HOST/PATH"',
         )
-    job.run(steps.nightly(session.settings, _platforms(session)))
+    job.run([*_ready(session), *steps.nightly(session.settings, _platforms(session))])
     job.finish()
 
 
@@ -84,6 +84,12 @@ def _writer(session: Session, name: str, known: Collection[str], *, force: bool,
             hint="invoke ci.context shows the decision; --force pushes anyway, with your own log-in",
         )
     return job
+
+
+def _ready(session: Session) -> list[Step]:
+    """What a checkout lacks."""
+    missing = (session.root / ".env.example").is_file() and not (session.root / ".env").exists()
+    return [steps.DOTENV] if missing else []
 
 
 def _services(session: Session) -> tuple[str, ...] | None:

@@ -26,6 +26,10 @@ class Step:
         return " ".join(("invoke", *self.words))
 
 
+#: Makes `.env` from `.env.example`, where compose needs one.
+DOTENV = Step("Make .env", ("dotenv",))
+
+
 def build(services: Sequence[str] = ()) -> list[Step]:
     """The images, as they would ship. A build with empty mounts pulls a pack first, by itself."""
     return [Step("Build", ("build", "--yes", "--no-incremental", *_services(services)))]

@@ -253,6 +253,9 @@ class Ci:
         "What a job gives pip to install the tasks; `./dev` for a repository that has its own. Empty: this version.",
         example="buildkit-tasks==0.1.0",
     )
+    builds: str = _choice(
+        "all", ("all", "changed"), "Which images the job `build` builds: all, or those that the change concerns."
+    )
     platforms: tuple[str, ...] = _setting(
         ("amd64", "arm64"), "The platforms of `ci.multiarch` and `ci.push`.", "list", example="amd64 arm64"
     )
@@ -261,8 +264,16 @@ class Ci:
         ("crossed", "native"),
         "`crossed`: one runner builds all platforms; `native`: arm64 is built and started on a runner of its own.",
     )
-    runner: str = _setting("ubuntu-24.04", "The label of the runners (Jenkins: `docker`).", example="ubuntu-24.04")
-    runner_arm64: str = _setting("ubuntu-24.04-arm", "The label of the runners for arm64.", example="arm64")
+    runner: str = _setting(
+        "ubuntu-24.04",
+        "The label of the runners. One of GitHub's own means `docker` for Jenkins, and none for GitLab.",
+        example="ubuntu-24.04",
+    )
+    runner_arm64: str = _setting(
+        "ubuntu-24.04-arm",
+        "The label of the runners for arm64. One of GitHub's own means `arm64` elsewhere.",
+        example="arm64",
+    )
     extra: tuple[str, ...] = _setting((), "Further commands, one job each.", "list", example="cargo deny check")
 
 

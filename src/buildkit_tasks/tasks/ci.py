@@ -108,3 +108,22 @@ def nightly(session: Session, force: bool = False, report: str = "", json: bool 
     from buildkit_tasks.ci import jobs
 
     jobs.nightly(session, _known(), force=force, report=report)
+
+
+@task(
+    help={
+        "provider": "github, gitlab or jenkins",
+        "file": "write to this file (default: .github/workflows/buildkit-tasks.yml, .gitlab-ci.yml or Jenkinsfile)",
+        "dry_run": "print the diff, and write nothing",
+        "yes": "write without asking",
+        "json": JSON,
+    }
+)
+@reported
+def init(
+    session: Session, provider: str = "", file: str = "", dry_run: bool = False, yes: bool = False, json: bool = False
+) -> None:
+    """Write the workflow of a CI system: every job is one of these tasks. Shows a diff first; keeps edited files."""
+    from buildkit_tasks.ci import init as flow
+
+    flow.init(session, provider, file=file, dry_run=dry_run)
