@@ -1,4 +1,4 @@
-"""`./dev nox` runs everything, `./dev nox -s tests` one part; the sessions use the environment that ./dev made."""
+"""`./dev nox` runs everything, `./dev nox -s tests` one part; sessions use the environment that ./dev created."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nox
 
-nox.options.default_venv_backend = "none"  # ./dev made the environment; a second one would double the start
+nox.options.default_venv_backend = "none"  # ./dev created the environment; another one would double the start-up time
 nox.options.sessions = ["lint", "types", "tests", "engine"]
 nox.options.error_on_missing_interpreters = False
 
@@ -37,7 +37,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything that needs no engine: the pure code, and the real CLI with a recording docker."""
+    """Everything that needs no engine: unit tests, and the real CLI with a fake docker."""
     session.run("pytest", "-q", "-n", "auto", "tests/unit", "tests/cli", *session.posargs)
     if shutil.which(
         "rustc"
@@ -56,31 +56,31 @@ def engine(session: nox.Session) -> None:
 
 @nox.session(name="cache-long")
 def cache_long(session: nox.Session) -> None:
-    """Twenty dependency bumps, each built and trimmed (about five minutes on an idle machine)."""
+    """Build and trim after each of twenty dependency bumps (about five minutes on an idle machine)."""
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_cache_rust.py", *session.posargs)
 
 
 @nox.session
 def bench_travel(session: nox.Session) -> None:
-    """What a shared cache saves a machine that never built (about ten minutes of an idle machine)."""
+    """Measure what a shared cache saves a machine that never built (about ten minutes on an idle machine)."""
     session.run("python", "-m", "tests.bench.travel", *session.posargs)
 
 
 @nox.session
 def bench_sync(session: nox.Session) -> None:
-    """What comparing sources by content costs, up to 50,000 files (about five minutes of an idle machine)."""
+    """Measure the cost of comparing up to 50,000 sources by content (about five minutes on an idle machine)."""
     session.run("python", "-m", "tests.bench.sync", *session.posargs)
 
 
 @nox.session
 def bench_unchanged(session: nox.Session) -> None:
-    """What a build with nothing to do costs, beside `docker compose build` (seconds, once everything is compiled)."""
+    """Time a build with nothing to do against `docker compose build` (seconds, once everything is compiled)."""
     session.run("python", "-m", "tests.bench.unchanged", *session.posargs)
 
 
 @nox.session
 def bench_platforms(session: nox.Session) -> None:
-    """What arm64 costs beside amd64, cold and after an edit, and under QEMU (about 20 minutes, idle; root)."""
+    """Time arm64 against amd64, cold and after an edit, and under QEMU (about 20 minutes, idle; root)."""
     session.run("python", "-m", "tests.bench.platforms", *session.posargs)
 
 
@@ -90,7 +90,7 @@ TRAVEL = ("tests/engine/test_travel_machines.py", "tests/engine/test_cache_unlis
 
 @nox.session
 def travel(session: nox.Session) -> None:
-    """Shared caches between two engines, with faults on the way; an engine that lists nothing (four minutes; 2 GB)."""
+    """Shared caches between two engines, with injected faults; an engine that lists no caches (four minutes; 2 GB)."""
     session.run("pytest", "-q", "-s", "-m", "slow", *TRAVEL, *session.posargs)
 
 
@@ -103,7 +103,7 @@ def _make_ready(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("platform", ["amd64", "arm64"], ids=["amd64", "arm64"])
 def multiarch(session: nox.Session, platform: str) -> None:
-    """All images for one platform, cross-compiled if it is not this machine's, and checked: `multiarch(arm64)`."""
+    """Build and check all images for one platform, cross-compiled if necessary: `multiarch(arm64)`."""
     _make_ready(session)
     session.run("invoke", "build", "--yes", "--platform", platform, *session.posargs)
     session.run("invoke", "images.check", "--platform", platform)
@@ -113,21 +113,21 @@ def multiarch(session: nox.Session, platform: str) -> None:
 
 @nox.session
 def multiarch_list(session: nox.Session) -> None:
-    """One manifest list per image for both platforms, in the engine or (`-- --push HOST/PATH`) in a registry."""
+    """Build one manifest list per image, in the engine or (`-- --push HOST/PATH`) in a registry."""
     _make_ready(session)
     session.run("invoke", "build", "--yes", "--platform", "amd64,arm64", *session.posargs)
 
 
 @nox.session
 def builders(session: nox.Session) -> None:
-    """BuildKit's image compiled here, real build nodes with mTLS, and `invoke builder` on them (five minutes)."""
+    """Build BuildKit's image, run build nodes with mTLS, and test `invoke builder` on them (five minutes)."""
     files = ("tests/engine/test_buildkit_image.py", "tests/engine/test_builders.py")
     session.run("pytest", "-q", "-s", "-m", "slow", *files, *session.posargs)
 
 
 @nox.session
 def adopt(session: nox.Session) -> None:
-    """Every shape of repository adopted, built, edited, started, left; every remedy followed; the wheel on its own."""
+    """Adopt, build, edit, start and undo every shape of repository; follow every remedy; test the wheel alone."""
     files = ("tests/engine/test_adopt.py", "tests/engine/test_adopt_remedies.py", "tests/engine/test_adopt_wheel.py")
     session.run("pytest", "-q", "-s", "-m", "slow", "--durations=20", *files, *session.posargs)
 
@@ -140,7 +140,7 @@ def degraded(session: nox.Session) -> None:
 
 @nox.session(name="compose-long")
 def compose_long(session: nox.Session) -> None:
-    """Generated compose files built by compose and by us, with both ages of compose; definitions compared.
+    """Build generated compose files with compose (installed and newest) and with us, and compare the results.
 
     300 files, or `-- --files N`.
     """
@@ -155,15 +155,15 @@ def compose_long(session: nox.Session) -> None:
 
 @nox.session
 def turn(session: nox.Session) -> None:
-    """The slow sessions that are due or fit, as CI runs them after `nox`; `nox -s turn -- --list` lists them."""
+    """Run the slow sessions that are due or fit, like CI after `nox`; `nox -s turn -- --list` lists them."""
     session.run("python", "-m", "tests.support.turns", *session.posargs)
 
 
 @nox.session
 def stale(session: nox.Session) -> None:
-    """Every case for every design, 30 rounds of the registry race, the long walk: `nox -s stale -- --steps 2000`.
+    """All never-stale cases, 30 rounds of the registry race, the long random walk: `nox -s stale -- --steps 2000`.
 
-    `-- --slice`: of the cases the cornerstones and the commit's fifth, for every design; five rounds.
+    `-- --slice`: only the cornerstones and a fifth of the other cases, chosen by the commit; five rounds.
     """
     steps, rounds, part = "2000", "30", ""
     rest = list(session.posargs)

@@ -1,4 +1,4 @@
-"""Draw what real commands say as docs/picture.svg: ./dev python docs/make_picture.py 'invoke build'"""
+"""Draw the output of real commands as docs/picture.svg: ./dev python docs/make_picture.py 'invoke build'"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 
 def main(lines: list[str]) -> None:
-    """Each line is a command, run in the repository's root; a failing one ends the picture."""
+    """Run each line as a command in the repository's root, and stop at the first that fails."""
     console = Console(record=True, width=104, file=io.StringIO())
     for line in lines:
         console.print(Text(f"$ {line}", style="bold cyan"))
@@ -28,7 +28,7 @@ def main(lines: list[str]) -> None:
             style = "bold green" if said.startswith(("built", "everything", "ready")) else ""
             console.print(Text(said, style=style), soft_wrap=True)
     picture = console.export_svg(title="buildkit-tasks")
-    # no external fonts: every reader has a monospaced one
+    # no external fonts: every reader has a monospace font
     (HERE / "picture.svg").write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL), "utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Write the generated pages of docs/reference: `nox -s reference`. A unit test fails when they drift."""
+"""Write the generated pages of docs/reference: `nox -s reference`. A unit test fails if they are out of date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rooms of the package as a table, made from their docstrings and imports: `nox -s reference` writes it."""
+"""The table of rooms in CONTRIBUTING.md, made from their docstrings and imports; `nox -s reference` writes it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ else:
 
 
 def order() -> list[list[str]]:
-    """The layers of the import contract, from the top."""
+    """The layers of the import contract, top first."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     return [[name.strip() for name in layer.split(":")] for layer in contracts[0]["layers"]]
 
 
 def table() -> str:
-    """One line a room: its place in the order, what it holds, and the rooms it imports."""
+    """One line per room, in order: what it contains, and the rooms it imports."""
     graph = grimp.build_graph("buildkit_tasks", cache_dir=None)
-    lines = ["| room | holds | imports |", "|---|---|---|"]
+    lines = ["| room | contains | imports |", "|---|---|---|"]
     names = [name for layer in order() for name in layer]
     for name in names:
         source = ROOT / "src" / "buildkit_tasks" / name / "__init__.py"
@@ -40,14 +40,14 @@ def table() -> str:
 
 
 def _direct(graph: grimp.ImportGraph, importer: str, imported: str) -> bool:
-    """Whether any module of one room imports one of the other itself."""
+    """Whether any module of one room directly imports a module of the other."""
     inside = {importer, *graph.find_descendants(importer)}
     there = {imported, *graph.find_descendants(imported)}
     return any(there & graph.find_modules_directly_imported_by(module) for module in inside)
 
 
 def page() -> str:
-    """CONTRIBUTING.md with the table of today."""
+    """CONTRIBUTING.md with the current table."""
     text = PAGE.read_text("utf-8")
     made = f"{BEGIN}\n{table()}\n{END}"
     return re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: made, text, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""Small projects on a real engine, with mounts of their own that are gone when a test is done."""
+"""Small projects on a real engine, with their own mounts, which each test deletes when it is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkout of this repository with a stack of its own: copied as a clone would give it, gone when a test is done."""
+"""A checkout of this repository with its own stack: copied like a fresh clone, deleted when the test is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real engine, brought up by our own flow where none runs. Nothing here skips: no engine is a failure."""
+"""Start a real engine with our own tasks if none is running. Nothing here skips: no engine is a failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small workspace that is not ours: other names, other layout, the repository's root as context."""
+"""A small foreign workspace: other names, another layout, the repository's root as context."""
 
 from __future__ import annotations
 

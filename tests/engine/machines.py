@@ -1,4 +1,4 @@
-"""Machines, as far as caches know any: a checkout with state, settings and maybe an engine of its own."""
+"""A "machine" as caches see it: a checkout with its own state and settings, and optionally its own engine."""
 
 from __future__ import annotations
 

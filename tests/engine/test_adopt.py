@@ -1,4 +1,4 @@
-"""Repositories that never heard of us: `init --yes`, a real build, an edit, plain compose, and gone without a trace."""
+"""Adopt foreign repositories: `init --yes`, a real build, an edit, plain compose, and an undo that leaves no trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a first build lacks: it fails by name, the hint is followed to the letter, and it builds."""
+"""For each thing a first build can lack: the build fails and names it, the test follows the hint, and it builds."""
 
 from __future__ import annotations
 

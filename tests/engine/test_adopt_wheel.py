@@ -1,4 +1,4 @@
-"""The wheel in an empty environment of an empty machine: nothing reaches into the repository that it was built from."""
+"""The wheel in an empty environment on an empty machine: it needs nothing from the repository it was built from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds at the same moment: all of them end well, whichever is first to give an image its name."""
+"""Concurrent builds: all of them succeed, whichever is first to create an image name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BuildKit's image made here: as buildx's own builder, and as nodes with mTLS. Needs no image registry."""
+"""BuildKit's image, built here, as buildx's own builder and as nodes with mTLS. Needs no image registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mounts of known size on a real engine: seen exactly, cleared one by one, never under a running build."""
+"""Mounts of known size on a real engine: listed exactly, cleared one by one, never while a build uses them."""
 
 from __future__ import annotations
 

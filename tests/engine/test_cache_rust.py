@@ -1,4 +1,4 @@
-"""Warm, bump, trim: what a build compiles afterwards, and how large the mount is. Real crates, this Dockerfile."""
+"""Warm, bump, trim: what a build then compiles and how large the mount gets. Real crates, our Dockerfile."""
 
 from __future__ import annotations
 

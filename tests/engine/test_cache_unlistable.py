@@ -1,6 +1,6 @@
-"""One path that is too long, in one mount, and the engine lists no cache any more: clearing repairs it.
+"""A single path that is too long stops the engine from listing any cache; clearing the mount repairs that.
 
-On a second engine: the shared one would be useless for everybody else meanwhile.
+Runs on a second engine, because the shared one would be unusable for other tests meanwhile.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A company's CA reaches git, curl and apt in builds as a secret: they trust it in that step, and no layer holds it."""
+"""A company CA reaches git, curl and apt as a build secret: they trust it in that step, and no layer contains it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""`invoke build` makes the images that `docker compose build` makes of the same files, with both ages of the tools.
+"""`invoke build` makes the same images as `docker compose build`, with the installed and the newest tools.
 
-Each image is compared by its configuration, its tags, and what its steps saw: arguments, secrets, network, limits.
+The tests compare each image's configuration, its tags, and what its steps saw: arguments, secrets, network, limits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which files make up a project, and under which name: what compose itself takes, in all of its ways to say so."""
+"""Which files make up a project, and its name: the same as for compose, in every way to specify them."""
 
 from __future__ import annotations
 

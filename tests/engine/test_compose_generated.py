@@ -1,6 +1,6 @@
-"""Generated compose files: our images hold what compose's hold, byte for byte, and are configured alike.
+"""Generated compose files: our images have the same bytes and configuration as compose's.
 
-Many files go into one build: compose's and ours each start once for `TOGETHER` of them.
+Each build covers many files: compose and buildkit-tasks each start once for `TOGETHER` of them.
 """
 
 from __future__ import annotations

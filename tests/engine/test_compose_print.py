@@ -1,7 +1,7 @@
-"""Our definition is the one that compose itself gives to bake, plus what we add: `docker compose build --print`.
+"""Our bake definition is the one from `docker compose build --print`, plus our additions.
 
-Nothing is built. The compose files are generated; the newest compose of Debian testing is the oracle, because the
-installed one may be too old to print.
+Nothing is built. The compose files are generated. The reference is the newest compose of Debian testing, because the
+installed one may not support `--print`.
 """
 
 from __future__ import annotations

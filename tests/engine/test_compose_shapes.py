@@ -1,6 +1,6 @@
-"""Shapes of compose files and Dockerfiles out of public bug reports: our image of each is the one that compose makes.
+"""Shapes of compose files and Dockerfiles from public bug reports: our image of each is the same as compose's.
 
-All are services of one project: compose builds it once and we build it once. `SHAPES` says what each is about.
+All are services of one project, which compose and we each build once. `SHAPES` describes each.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Doctor on this repository and the engine of the full tier: healthy fires nothing, and each proof proves something."""
+"""Doctor on this repository and a current engine: nothing fires if it is healthy, and each proof can fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our reading and completing of .env against compose's own: 2,000 generated files."""
+"""Compare how we and compose read and complete .env: 2,000 generated files."""
 
 from __future__ import annotations
 

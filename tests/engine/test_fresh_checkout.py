@@ -1,4 +1,4 @@
-"""A fresh checkout without .env, whose compose file requires values: what only looks works, and a build is refused."""
+"""A fresh checkout without .env whose compose file requires values: read-only commands work, a build is refused."""
 
 from __future__ import annotations
 

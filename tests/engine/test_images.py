@@ -1,4 +1,4 @@
-"""The images from Debian packages behave as the public ones that they stand in for."""
+"""The images from Debian packages behave like the public ones they replace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Services that compile nothing, without BuildKit: the images are those that compose makes with it."""
+"""Services that compile nothing, built without BuildKit: the same images as from compose with BuildKit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real engine 20.10.24 and docker command, without buildx: what doctor says of them, builds in the lesser tiers."""
+"""A real engine and docker command 20.10.24 without buildx: what doctor reports, and degraded builds."""
 
 from __future__ import annotations
 

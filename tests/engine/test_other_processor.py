@@ -1,4 +1,4 @@
-"""Images of another processor than wanted: not taken as a base, and not called built."""
+"""Images for the wrong architecture are not used as a base and not reported as built."""
 
 from __future__ import annotations
 

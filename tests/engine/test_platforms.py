@@ -1,4 +1,4 @@
-"""Images for another platform on a real engine: compiled here, looked into, started under QEMU."""
+"""Images for another platform on a real engine: cross-compiled, inspected, started under QEMU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sample stack as a newcomer meets it: quickstart, an edit, the running stack, ports, the end."""
+"""The sample stack as a newcomer uses it: quickstart, an edit, the running stack, ports, shutdown."""
 
 from __future__ import annotations
 

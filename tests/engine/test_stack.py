@@ -1,4 +1,4 @@
-"""The stack as compose runs it: jobs, start periods, ports by protocol, ready images, orphans."""
+"""The stack as compose runs it: jobs, start periods, ports by protocol, ready-made images, orphans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stand-in for `rust:1-bookworm`: what crates expect of the official image, tried in a container of it."""
+"""The replacement for `rust:1-bookworm`: check in a container what crates expect of the official image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packs through a real registry: a machine that never built compiles the workspace's own crates and nothing else."""
+"""Packs through a real registry: a machine that never built only compiles the workspace's own crates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Registries that mean harm, on a real engine: nothing of theirs runs, and a build goes on without them."""
+"""Malicious registries on a real engine: nothing from them runs, and a build continues without them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two engines and one registry between them: what is cut, flipped, forged or killed on the way never breaks a build."""
+"""Two engines with a registry between them: nothing cut, flipped, forged or killed on the way breaks a build."""
 
 from __future__ import annotations
 

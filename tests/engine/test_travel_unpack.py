@@ -1,4 +1,4 @@
-"""What the script refuses to unpack, and what is left when it cannot: run on packs made by hand, in one container."""
+"""What the program refuses to unpack, and what a failure leaves behind: on handmade packs, in one container."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`up to date` on a real engine: whenever it is said, BuildKit itself would have found every step in its cache.
+"""`up to date` on a real engine: whenever it is printed, BuildKit would have found every step in its cache.
 
-Random steps on real files, images and variables. Prints its seed; `BT_UNCHANGED_SEED=N` plays it again,
-`BT_UNCHANGED_STEPS=N` plays that many.
+Random steps on real files, images and variables. Each run prints its seed, and `BT_UNCHANGED_SEED=N` repeats it.
+`BT_UNCHANGED_STEPS=N` sets the number of steps.
 """
 
 from __future__ import annotations

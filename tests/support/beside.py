@@ -1,4 +1,4 @@
-"""Sessions that use one engine side by side: of this checkout, or of another."""
+"""Test sessions that share one engine, from this checkout or another one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def others(lock: Path) -> Iterator[Callable[[], bool]]:
-    """Yields whether this session is the only one by now; from that answer on, others wait until it is over.
+    """Yield whether this is the only session left. Other sessions then wait until the block ends.
 
-    What was made since this session began may be another's, which goes on with it: only the last one may tidy up.
+    Objects created since this session began may belong to another, running session: only the last one cleans up.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as held:

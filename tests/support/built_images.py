@@ -1,4 +1,4 @@
-"""What images are: configuration and files, of many images from one `docker save`."""
+"""Configuration and files of many images, read from one `docker save`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 
 from tests.support import process
 
-#: A file: kind, mode, owner, link, and the digest of what is in it.
+#: A file: kind, mode, owner, link target, and digest of its content.
 File = tuple[str, int, str, str, str]
 
-#: What containers get from the engine and what a build step leaves there.
+#: Files that the engine puts into containers, and that a build step leaves behind.
 _PASSING = ("dev/", "proc/", "sys/")
 
-#: Layers that were read already: images share most of them.
+#: Layers already read: images share most of them.
 _layers: dict[str, dict[str, File]] = {}
 
 
 def facts(images: Sequence[str], cwd: Path, env: Mapping[str, str | None] | None = None) -> dict[str, dict[str, Any]]:
-    """By image and platform its configuration and files; an image that the engine does not have is left out."""
+    """Configuration and files by image and platform; images that the engine lacks are left out."""
     listed = process.run(["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], cwd, env)
     there = [image for image in dict.fromkeys(images) if _full(image) in listed.out.split()]
     if not there:
@@ -66,7 +66,7 @@ def _platforms(tar: tarfile.TarFile, entry: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _files(tar: tarfile.TarFile, digests: Iterable[str]) -> dict[str, File]:
-    """The files of all layers on top of each other, what a later one deletes left out."""
+    """The files of all layers combined, without those that a later layer deletes."""
     found: dict[str, File] = {}
     for digest in digests:
         if digest not in _layers:
@@ -91,7 +91,7 @@ def _file(layer: tarfile.TarFile, member: tarfile.TarInfo) -> File:
 
 
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """What an image of ours has otherwise than compose's, a line each."""
+    """The differences between our image and compose's, one line each."""
     said = [f"platforms {sorted(ours)} and {sorted(theirs)}"] if ours.keys() != theirs.keys() else []
     for platform in ours.keys() & theirs.keys():
         one, other = ours[platform], theirs[platform]

@@ -1,6 +1,6 @@
-"""Generated projects: a compose file with its Dockerfiles, contexts, override and .env, each in a directory of its own.
+"""Generated projects: a compose file with its Dockerfiles, contexts, override and .env, each in its own directory.
 
-A root file includes many of them, so that one `docker compose build` and one build of ours make all their images.
+A root file includes many of them, so one `docker compose build` and one of our builds build all their images.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _VALUES = (
 
 @dataclass
 class Made:
-    """One generated project: files by path, links, services by name, and what its override changes."""
+    """One generated project: files by path, symlinks, services by name, and the changes in its override."""
 
     secret: str
     files: dict[str, str] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Made:
 
 @st.composite
 def projects(draw: st.DrawFn, base: str, *, templates: bool = True) -> Made:
-    """A project of one to four services. `templates`: with what the newest compose itself passes on wrongly."""
+    """A project of one to four services. `templates`: with values that the newest compose passes incorrectly."""
     made = Made(secret="secret file,1" if templates else "secret file")  # compose 2.40 does not quote the comma
     _context(draw, made, "ctx")
     _context(draw, made, "a dir")
@@ -94,7 +94,7 @@ def _service(draw: st.DrawFn, made: Made, base: str, *, templates: bool) -> dict
         build["context"] = "ctx"
     if how == "short":
         return _around(draw, made, {"build": "./ctx"})
-    # compose 2.40 hands some values to bake as templates, and fails or changes them
+    # compose 2.40 passes some values to bake as templates, and fails or changes them
     values = st.sampled_from([v for v in _VALUES if templates or "%{" not in v])
     labels = st.sampled_from([v for v in _VALUES if templates or not {"%{", "$${"} & {v[:2], v[:3]}])
     optional: dict[str, st.SearchStrategy[Any]] = {
@@ -138,7 +138,7 @@ def _around(draw: st.DrawFn, made: Made, service: dict[str, Any]) -> dict[str, A
 
 
 def _dockerfile(draw: st.DrawFn, base: str) -> tuple[str, list[str], bool]:
-    """A Dockerfile, the names of its stages, and whether nothing in it runs."""
+    """A Dockerfile, the names of its stages, and whether it has no RUN."""
     names = draw(st.lists(_WORD.map(lambda w: f"st{w}"), max_size=2, unique=True))
     runs = draw(st.integers(0, 2)) == 0
     lines = ["ARG FIRST=one", f"ARG BASE={base}", "ARG IMAGE=${BASE}"]
@@ -179,7 +179,7 @@ def _instructions(*, runs: bool) -> st.SearchStrategy[str]:
 
 
 def _override(draw: st.DrawFn, name: str, service: dict[str, Any]) -> tuple[str, str]:
-    """What a second file changes of the `build:` of one service, with compose's own tags; nothing as a rule."""
+    """Changes to the `build:` of one service in a second file, with compose's own tags; usually none."""
     if not isinstance(service.get("build"), dict) or draw(st.booleans()):
         return "", ""
     changes = [
@@ -190,7 +190,7 @@ def _override(draw: st.DrawFn, name: str, service: dict[str, Any]) -> tuple[str,
 
 
 def write(root: Path, project: str, every: Sequence[Made]) -> None:
-    """The projects below a root, with a file that includes them all."""
+    """Write the projects below a root, with a file that includes them all."""
     includes = []
     for number, made in enumerate(every):
         folder = root / f"p{number}"

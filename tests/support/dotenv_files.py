@@ -1,10 +1,10 @@
-"""Generated .env files: every form of the grammar, and what nearly is one."""
+"""Generated .env files: every form of the grammar, and near misses."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
-#: Names that files assign and look up; those of AROUND are set in the environment of whoever reads them.
+#: Names that files assign and look up; those in AROUND are set in the reader's environment.
 NAMES = ("A", "B", "AB", "PW", "_x")
 AROUND = ("SET", "EMPTY")
 
@@ -57,7 +57,7 @@ _START = st.sampled_from(["A=", "B: ", "AB =", "export PW=", "#", ""])
 
 
 def _bytes(text: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
-    """Some with a BOM, without their last character, or with what is not UTF-8."""
+    """Add a BOM to some, remove the last character of others, or insert bytes that are not UTF-8."""
     return st.builds(
         lambda whole, bom, cut, latin: (bom + whole[: len(whole) - cut]).encode() + latin,
         text,
@@ -67,8 +67,8 @@ def _bytes(text: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
     )
 
 
-#: Files that people could have written.
+#: Files that a person could have written.
 FILES = _bytes(st.lists(_STATEMENT, max_size=8).map("".join))
 
-#: Nearly anything; compose refuses most of them.
+#: Almost arbitrary text; compose rejects most of these.
 WILD = _bytes(st.lists(st.builds("{}{}\n".format, _START, _ANYTHING)).map("".join))

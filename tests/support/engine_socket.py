@@ -1,4 +1,4 @@
-"""An engine's socket that answers what the proof that nothing changed asks: who it is, and which images it has."""
+"""A fake engine socket that answers the queries of the up-to-date check: its id, version and images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 @dataclass
 class EngineSocket:
-    """What it answers, changed at any time; `raw` is sent in the place of any answer."""
+    """Its answers, which tests can change at any time; if `raw` is set, it is sent instead."""
 
     path: Path
     engine: str = "engine-1"
@@ -23,7 +23,7 @@ class EngineSocket:
     asked: list[str] = field(default_factory=list)
 
     def answer(self, request: bytes) -> bytes:
-        """The whole answer to one request."""
+        """The complete answer to one request."""
         what = request.split(b" ")[1].decode()
         self.asked.append(what)
         if self.raw is not None:
@@ -42,7 +42,7 @@ def _http(status: int, content: object) -> bytes:
 
 @contextlib.contextmanager
 def listening(path: Path) -> Iterator[EngineSocket]:
-    """An engine at this path (short: a socket's path takes 100 characters) until the end of the block."""
+    """Run an engine at this path (at most 100 characters, as for any socket) until the block ends."""
     engine = EngineSocket(path)
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(str(path))

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A docker that records how it was called and answers from a script: first on PATH in tests/cli.
+"""A fake docker that records its calls and answers from a script; first on PATH in tests/cli.
 
 FAKE_DOCKER names a directory: replies.json is a list of {"match", "stdout", "stderr", "code", "wait"}; the first whose
-`match` is part of the joined arguments answers. Calls are appended to calls.jsonl. A reply with `once` answers only the
-first call that matches, one with `after` only calls after the first whose arguments have that word. `leaves` are files
-for the directory that a bake definition exports to; only definitions that export to one match then. `@NOW@` in an
-answer is the time of the call.
+`match` occurs in the joined arguments answers. Calls are appended to calls.jsonl. A reply with `once` only answers the
+first matching call. A reply with `after` only answers calls after the first one with that word in its arguments.
+`leaves` are files to write to the directory that a bake definition exports to; the reply then only matches definitions
+with such a directory. `@NOW@` in an answer is replaced by the time of the call.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""A registry that means harm: a sound pack for whatever tag is asked for, and what spoils it, one at a time.
+"""A malicious registry: it serves a valid pack for any requested tag, spoiled in one way at a time.
 
-Raw sockets, because most of what it does no HTTP server would. It names the toolchain that the asked tag names, so that
-a machine takes it for its own pack and goes on to the next step.
+It uses raw sockets, because no HTTP server would send most of these answers. It claims the toolchain in the requested
+tag, so that a machine accepts the pack as its own and goes on to the next step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OCI = "application/vnd.oci.image"
 LABEL = "buildkit-tasks.pack"
 
 
-#: Seconds that it keeps a client waiting: longer than any test takes.
+#: How many seconds it keeps a client waiting: longer than any test takes.
 LASTING = 900
 
 
@@ -36,7 +36,7 @@ def sha256(content: bytes) -> str:
 
 
 def layer() -> bytes:
-    """A part that is not an archive, in a layer's tar; different each time, so that no engine has it."""
+    """A layer with a part that is not an archive; different each time, so that no engine already has it."""
     text = f"not an archive {secrets.token_hex(8)}".encode()
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -48,7 +48,7 @@ def layer() -> bytes:
 
 @dataclass
 class Pack:
-    """The pack as JSON values, to be spoilt before it is served."""
+    """The pack as JSON values, which a behaviour spoils before they are served."""
 
     label: dict[str, Any]
     layers: list[bytes] = field(default_factory=lambda: [layer()])
@@ -81,7 +81,7 @@ class Pack:
 
 
 def pack_for(tag: str) -> Pack:
-    """A pack that fits the machine that asks for the tag `scope-platform-profile-toolchain…`."""
+    """A pack that matches the machine that requests the tag `scope-platform-profile-toolchain…`."""
     scope, platform, profile, toolchain = (tag.split("-") + ["x"] * 4)[:4]
     return Pack(
         {
@@ -107,7 +107,7 @@ def pack_for(tag: str) -> Pack:
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked, and the socket to answer on."""
+    """The request, and the socket to answer on."""
 
     method: str
     path: str
@@ -126,12 +126,12 @@ class Request:
             self.sock.sendall(body)
 
 
-#: Answers a request, or returns False: then the sound pack is served.
+#: Answers a request, or returns False to serve the valid pack.
 Behaviour = Callable[[Request], bool]
 
 
 class Hostile(socketserver.ThreadingTCPServer):
-    """`asked`: every request. `pack`: the pack that is served from the first asked tag on."""
+    """`asked`: every request. `pack`: the pack served from the first requested tag on."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -148,7 +148,7 @@ class Hostile(socketserver.ThreadingTCPServer):
         return f"127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that hang up are the point."""
+        """Ignore clients that hang up: the tests make them do so."""
 
 
 class Handler(socketserver.BaseRequestHandler):
@@ -161,7 +161,7 @@ class Handler(socketserver.BaseRequestHandler):
             piece = self.request.recv(65536)
             if not piece:
                 return
-            if not got and piece[0] == 0x16:  # a TLS hello: we have no TLS, and clients know this answer
+            if not got and piece[0] == 0x16:  # a TLS hello: we have no TLS, and clients recognise this answer
                 self.request.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
                 return
             got += piece
@@ -178,7 +178,7 @@ class Handler(socketserver.BaseRequestHandler):
 
 
 def sound(request: Request) -> None:
-    """What an honest registry answers."""
+    """The answer of an honest registry."""
     path = request.path.partition("?")[0]
     if path.rstrip("/") == "/v2":
         return request.answer(b"{}")
@@ -215,7 +215,7 @@ def running(behaviour: Behaviour, spoil: Callable[[Pack], None] = lambda _: None
 
 
 def _at(place: str, answer: Callable[[Request], None]) -> Behaviour:
-    """A behaviour for addresses with this in them."""
+    """A behaviour for addresses that contain this text."""
 
     def behave(request: Request) -> bool:
         if place in request.path:
@@ -231,7 +231,7 @@ def says(body: bytes, kind: str = "application/json", place: str = "/v2/") -> Be
 
 
 def drips(start: bytes, drop: bytes, pause: float = 0.5, place: str = "/v2/") -> Behaviour:
-    """A start, then a little again and again for as long as somebody listens."""
+    """Send a start, then small pieces for as long as the client listens."""
 
     def answer(request: Request) -> None:
         end = time.monotonic() + LASTING
@@ -258,7 +258,7 @@ def fails(status: str, more: Mapping[str, str] | None = None) -> Behaviour:
 
 
 def injects(header: str) -> Behaviour:
-    """The sound manifest, with a digest in its header that continues with whatever the attacker wants."""
+    """The valid manifest, with a digest header that continues with attacker-controlled text."""
 
     def answer(request: Request) -> bool:
         name = request.path.rpartition("/")[2]
@@ -276,7 +276,7 @@ def injects(header: str) -> Behaviour:
 
 
 def names_itself(request: Request) -> bool:
-    """An index whose only image is, under every name, the index."""
+    """An index whose only image is the index itself, under every name."""
     name = request.path.rpartition("/")[2]
     if "/manifests/" not in request.path:
         return False
@@ -289,7 +289,7 @@ def names_itself(request: Request) -> bool:
 
 
 def goes_on(request: Request) -> bool:
-    """No packs, and a tag list whose every page names another next one."""
+    """No packs, and a tag list in which every page links to another one."""
     if "/manifests/" in request.path:
         request.answer(b"{}", status="404 Not Found")
     elif "/tags/list" in request.path:
@@ -302,7 +302,7 @@ def goes_on(request: Request) -> bool:
 
 
 def waits(request: Request) -> bool:
-    """Accepts the request and never answers."""
+    """Accept the request and never answer."""
     with suppress(OSError):
         request.sock.recv(1)
     return True
@@ -317,7 +317,7 @@ _MANIFEST = "/manifests/"
 
 
 def _swapped(request: Request) -> bool:
-    """Another configuration than the manifest names, of the same size."""
+    """A different configuration than the manifest names, of the same size."""
     pack = request.server.pack
     if "/blobs/" not in request.path or pack is None:
         return False
@@ -325,7 +325,7 @@ def _swapped(request: Request) -> bool:
     return True
 
 
-#: Everything that happens before a byte of a pack is fetched: the build's line must have these words.
+#: Attacks before any byte of a pack is downloaded, with the words that the build's message must contain.
 BEHAVIOURS: dict[str, tuple[Behaviour, str]] = {
     "html": (says(b"<!doctype html><title>Welcome to the proxy</title>", "text/html"), "not the JSON"),
     "empty": (says(b""), "not the JSON"),
@@ -405,7 +405,7 @@ def _labels(labels: Any) -> Callable[[Pack], None]:
     return spoil
 
 
-#: Packs whose digests are right and that still must not be fetched.
+#: Packs with correct digests that still must not be downloaded.
 PACKS: dict[str, tuple[Callable[[Pack], None], str]] = {
     "labels that are numbers": (_labels({LABEL: 7}), "label: int where str belongs"),
     "labels that are a list": (_labels([LABEL]), "Labels: list where dict belongs"),

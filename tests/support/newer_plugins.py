@@ -1,4 +1,4 @@
-"""The newest buildx and compose of Debian testing, unpacked beside the installed ones: DOCKER_CONFIG chooses."""
+"""The newest buildx and compose of Debian testing, unpacked beside the installed ones and selected by DOCKER_CONFIG."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ INDEX = f"{MIRROR}/dists/forky/main/binary-amd64/Packages.xz"
 
 
 def config() -> Path:
-    """A directory for DOCKER_CONFIG; fetched once per machine, checked against the index's digests.
+    """A directory for DOCKER_CONFIG; downloaded once per machine and checked against the index's digests.
 
-    BT_NEW_PLUGINS names one that is there already.
+    BT_NEW_PLUGINS names an existing one to use instead.
     """
     if given := os.environ.get("BT_NEW_PLUGINS"):
         return Path(given)

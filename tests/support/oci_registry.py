@@ -1,4 +1,4 @@
-"""A real registry: Debian's docker-registry, unpacked beside the system, on loopback; TLS and passwords if asked."""
+"""A real registry: Debian's docker-registry, unpacked, not installed, on loopback; optionally TLS and passwords."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ USER, PASSWORD = "me", "a secret, with a colon: yes"
 
 @dataclass
 class Registry:
-    """A running registry. `data` is its storage; `config` a docker configuration directory that is logged in."""
+    """A running registry. `data` is its storage; `config` a docker configuration directory with a login."""
 
     host: str
     data: Path
@@ -31,7 +31,7 @@ class Registry:
     server: subprocess.Popen[str]
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it, like a power cut."""
         self.server.kill()
         self.server.wait()
 
@@ -42,7 +42,7 @@ class Registry:
 
 
 def program(folder: Path) -> Path:
-    """The registry's program, fetched from Debian and unpacked into a folder that outlives the tests."""
+    """The registry's program, downloaded from Debian and unpacked into a directory that is kept between runs."""
     kept = folder / "usr/bin/docker-registry"
     if not kept.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def program(folder: Path) -> Path:
 
 @contextmanager
 def running(binary: Path, place: Path, *, tls: bool = False, password: bool = False) -> Iterator[Registry]:
-    """A registry on a free port of 127.0.0.1; deleting is on."""
+    """Run a registry on a free port of 127.0.0.1, with deletion enabled."""
     place.mkdir(parents=True, exist_ok=True)
     data, config = place / "data", place / "docker"
     data.mkdir(exist_ok=True)
@@ -75,7 +75,7 @@ def running(binary: Path, place: Path, *, tls: bool = False, password: bool = Fa
     server = subprocess.Popen(
         [str(binary), "serve", str(place / "config.json")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    # what it says later is read and forgotten: a full pipe would stop it
+    # later output is read and discarded: a full pipe would block it
     assert server.stderr is not None
     reader = threading.Thread(target=server.stderr.read, daemon=True)
     try:
@@ -95,7 +95,7 @@ def running(binary: Path, place: Path, *, tls: bool = False, password: bool = Fa
 
 
 def _listening(server: subprocess.Popen[str]) -> str:
-    """Where it listens: it chose the port, and says so."""
+    """The address it listens on: it chose the port and prints it."""
     assert server.stderr is not None
     said = []
     for line in server.stderr:

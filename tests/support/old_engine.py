@@ -1,4 +1,4 @@
-"""Docker 20.10.24, Debian 12's own: its daemon in a privileged container, its command beside, no buildx in sight."""
+"""Debian 12's own Docker 20.10.24 without buildx: the daemon in a privileged container, and its docker command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.support import process
 
-#: Where docker commands look for plugins that belong to the machine.
+#: Where docker looks for system-wide plugins.
 PLUGINS = ("/usr/libexec", "/usr/lib", "/usr/local/lib", "/usr/local/libexec")
 PACKAGES = "docker.io iptables libfaketime"
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
@@ -21,13 +21,13 @@ FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 @dataclass(frozen=True)
 class OldEngine:
-    """The container, and a directory that it shares with us: socket, docker command, plugins, data roots."""
+    """The container, and a directory it shares with the tests: socket, docker command, plugins, data roots."""
 
     name: str
     place: Path
 
     def environment(self, home: Path, socket: str = "docker.sock") -> Mapping[str, str | None]:
-        """What a user of this docker has; no CI, because CI changes what builds do."""
+        """The environment of a user of this docker; without CI, which changes how builds work."""
         return {
             "PATH": f"{self.place}/bin:{process.BIN}:/usr/bin:/bin:/usr/sbin:/sbin",
             "DOCKER_HOST": f"unix://{self.place}/{socket}",
@@ -42,7 +42,7 @@ class OldEngine:
         }
 
     def run(self, *argv: str, cwd: Path, home: Path, socket: str = "docker.sock", **env: str) -> process.Done:
-        """Run a program where the machine has no docker plugins but our compose."""
+        """Run a program on a machine whose only docker plugin is our compose."""
         hide = " && ".join(
             f"mount --bind {self.place}/empty {folder}/docker/cli-plugins"
             for folder in PLUGINS
@@ -66,9 +66,9 @@ class OldEngine:
         return process.ok(["docker", "exec", self.name, *argv], self.place)
 
     def load(self, image: str) -> None:
-        """Copy an image of the engine around us into the old one, which reads no layers packed with zstd.
+        """Copy an image from the current engine to the old one, which cannot read zstd layers.
 
-        As docs/how-to/base-images.md does it, but not packed at all: the way is short.
+        The method of docs/how-to/base-images.md, but uncompressed, because nothing leaves the machine.
         """
         output = "type=docker,dest=-,compression=uncompressed,force-compression=true"
         save = ["docker", "buildx", "build", "--quiet", "--provenance=false", "--tag", image, "--output", output, "-"]
@@ -83,7 +83,7 @@ class OldEngine:
 
 @contextmanager
 def running(base: str, place: Path) -> Iterator[OldEngine]:
-    """The engine, started; gone with all its data afterwards. `base` is an image with Debian 12 in it."""
+    """Start the engine, and delete it with all its data afterwards. `base` is an image with Debian 12 in it."""
     name = f"buildkit-tasks-test-old-{uuid.uuid4().hex[:8]}"
     for folder in ("bin", "empty", "config/cli-plugins"):
         (place / folder).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""How tests start programs: real processes, argv lists, everything they said kept."""
+"""Start programs in tests: real processes, argv lists, all output kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Done:
 
     @property
     def all(self) -> str:
-        """Both streams, for what must appear (or must not) anywhere."""
+        """Both streams, for text that must (or must not) appear in either."""
         return self.out + self.err
 
 
@@ -48,7 +48,7 @@ def run(
     stdin: str | None = None,
     timeout: float = 600,
 ) -> Done:
-    """Run to the end; the exit code is the caller's to judge."""
+    """Run to the end; the caller checks the exit code."""
     done = subprocess.run(
         [str(a) for a in argv],
         cwd=cwd,
@@ -64,7 +64,7 @@ def run(
 
 
 def ok(argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None] | None = None, **more: float) -> Done:
-    """Like `run`; any exit code but 0 fails the test with everything the program said."""
+    """Like `run`, but any exit code except 0 fails the test with the program's whole output."""
     done = run(argv, cwd, env, timeout=more.get("timeout", 600))
     assert done.code == 0, f"{argv} ended with {done.code}\n{done.out}\n{done.err}"
     return done
@@ -81,9 +81,9 @@ sys.exit(code)
 def measured(
     argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None] | None = None, *, timeout: float = 60
 ) -> tuple[Done, float, float]:
-    """Like `run`, with the seconds that it took and the most MB of memory that one of its processes had.
+    """Like `run`, plus the seconds it took and the peak memory in MB of its largest process.
 
-    A process between this one and the program: what the program had before it began, ours, does not count.
+    An intermediate process starts the program, so that memory inherited from this process does not count.
     """
     with tempfile.NamedTemporaryFile("r") as peak:
         began = time.monotonic()
@@ -94,7 +94,7 @@ def measured(
 
 
 def start(argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None] | None = None) -> subprocess.Popen[str]:
-    """Start in a session of its own, so that a test can interrupt it without hitting itself."""
+    """Start in a new session, so that a test can interrupt it without interrupting itself."""
     return subprocess.Popen(
         [str(a) for a in argv],
         cwd=cwd,
@@ -108,7 +108,7 @@ def start(argv: Sequence[str | Path], cwd: Path, env: Mapping[str, str | None] |
 
 
 def wait_for(argv: list[str], words: str, seconds: float = 300) -> None:
-    """Return when a following command prints a line with these words; fails when it ends without or takes longer."""
+    """Wait until a following command prints a line with these words; fail if it exits first or takes too long."""
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as follower:
         assert follower.stdout is not None
         said = []
@@ -126,9 +126,9 @@ def wait_for(argv: list[str], words: str, seconds: float = 300) -> None:
 
 
 def wait_for_container(name: str, words: str) -> None:
-    """Return when a container has printed a line with these words since it was last down.
+    """Wait until a container has printed a line with these words since it was last down.
 
-    Not since its start: a busy engine notes that after the first lines.
+    Not since its start time: a busy engine records that after the first lines.
     """
     down = ok(["docker", "inspect", "--format", "{{.State.FinishedAt}}", name], Path.cwd()).out.strip()
     since = [] if down.startswith("0001-") else ["--since", down]

@@ -1,4 +1,4 @@
-"""Repositories that do not know us, in the shapes that are met in public: files by path, made for the tests."""
+"""Repositories without buildkit-tasks, in shapes that are common in public: files by path, written for the tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def manifest(name: str, *lines: str) -> str:
 
 
 def locked(*entries: str) -> str:
-    """A Cargo.lock with packages of the repository, as `NAME: DEPENDENCY, DEPENDENCY`."""
+    """A Cargo.lock with the repository's packages, given as `NAME: DEPENDENCY, DEPENDENCY`."""
     parts = []
     for entry in sorted(entries):
         name, _, needs = entry.partition(":")
@@ -108,7 +108,7 @@ def fleet() -> Files:
 
 
 def shopfront() -> Files:
-    """A workspace in a subfolder beside a front end that is not Rust; the context of each is its own folder."""
+    """A workspace in a subfolder beside a front end that is not Rust; each has its own folder as context."""
     return {
         "backend/Cargo.toml": '[workspace]\nresolver = "2"\nmembers = ["api", "store"]\n',
         "backend/Cargo.lock": locked("shop-api: store", "store"),
@@ -200,7 +200,7 @@ def bare() -> Files:
 
 
 def onestage() -> Files:
-    """A Dockerfile of one stage: the image is the toolchain with all sources."""
+    """A single-stage Dockerfile: the image is the toolchain with all sources."""
     return {
         "Cargo.toml": manifest("blog"),
         "Cargo.lock": locked("blog"),
@@ -215,7 +215,7 @@ def onestage() -> Files:
 
 
 def anchored() -> Files:
-    """Services that share their `build:` by anchors and merges, each with another stage of one Dockerfile."""
+    """Services that share their `build:` through anchors and merges, each with its own stage of one Dockerfile."""
     files = fleet()
     files["Dockerfile"] = (
         "FROM rust:1-bookworm AS build\nWORKDIR /src\nARG PROFILE=release\nCOPY . .\n"
@@ -239,7 +239,7 @@ SHAPES = {f.__name__: f for f in (single, fleet, shopfront, native, bare, onesta
 
 
 def write(place: Path, files: Mapping[str, str]) -> Path:
-    """Put files into a directory."""
+    """Write files into a directory."""
     for name, text in files.items():
         path = place / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -248,7 +248,7 @@ def write(place: Path, files: Mapping[str, str]) -> Path:
 
 
 def resolved(place: Path, text: str, project: str = "") -> dict[str, Any]:
-    """A compose file in the form that compose resolves it to, as far as these need it."""
+    """A compose file in compose's resolved form, as far as these tests need it."""
     from ruamel.yaml import YAML
 
     document = YAML(typ="safe").load(io.StringIO(text)) or {}

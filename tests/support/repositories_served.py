@@ -1,4 +1,4 @@
-"""Repositories whose services stay up, in further shapes that are met in public: files by path, made for the tests."""
+"""Repositories whose services keep running, in more shapes from public repositories: files by path, for the tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ COPIED = "COPY --from=build /app/target/release/{0} /usr/local/bin/{0}\n"
 
 
 def program(word: str) -> str:
-    """A main that prints a word (a Rust expression) and, where SERVE is set, answers on port 8080 until it is ended."""
+    """A main that prints a word (a Rust expression) and, if SERVE is set, answers on port 8080 until it is stopped."""
     return (
         f'fn main() {{\n    let word = {word};\n    println!("{{word}}");\n'
         '    if std::env::var_os("SERVE").is_none() {\n        return;\n    }\n'
@@ -32,7 +32,7 @@ def crate(name: str, word: str, *more: str) -> Files:
 
 
 def database() -> Files:
-    """A Dockerfile in the root, and a compose file that only starts what the program needs while it is developed."""
+    """A Dockerfile in the root, and a compose file that only starts what the program needs during development."""
     return {
         **crate("till", 'include_str!("till.txt").trim()'),
         "src/till.txt": "till\n",
@@ -48,7 +48,7 @@ def database() -> Files:
 
 
 def published() -> Files:
-    """The compose file starts the published image; the Dockerfile that makes it lies beside it."""
+    """A compose file that starts the published image, beside the Dockerfile that builds it."""
     return {
         **crate("clock", '"clock"'),
         "Dockerfile": BUILD + "FROM debian:bookworm-slim\n" + COPIED.format("clock") + 'ENTRYPOINT ["clock"]\n',
@@ -75,7 +75,7 @@ def distroless() -> Files:
 
 
 def profiles() -> Files:
-    """Several compose files, an included one, a profile, and a job that ends before the service starts."""
+    """Several compose files, one of them included, a profile, and a job that exits before the service starts."""
     files: Files = {
         "Cargo.toml": '[workspace]\nresolver = "2"\nmembers = ["crates/*"]\n',
         "Cargo.lock": locked("desk", "desk-jobs", "desk-migrate"),
@@ -105,7 +105,7 @@ def profiles() -> Files:
 
 
 def twins() -> Files:
-    """Two workspaces, each in its folder with its Dockerfile."""
+    """Two workspaces, each in its own folder with its own Dockerfile."""
     files: Files = {
         "docker-compose.yaml": (
             "services:\n"
@@ -120,7 +120,7 @@ def twins() -> Files:
 
 
 def embedded() -> Files:
-    """A stage of another language makes files that the program holds."""
+    """A stage in another language makes files that the program embeds."""
     return {
         **crate("shelf", 'include_str!("../dist/index.html").trim()'),
         ".gitignore": "target\ndist\n",
@@ -138,7 +138,7 @@ def embedded() -> Files:
 
 
 def options() -> Files:
-    """A feature, a profile of its own, cargo's configuration, a renamed program, a health check, a start script."""
+    """A feature, a custom profile, cargo configuration, a renamed program, a health check, a start script."""
     return {
         **crate(
             "gate",
@@ -160,7 +160,7 @@ def options() -> Files:
     }
 
 
-#: Shape to how `init` is called, the service that is looked at, what it prints, and an edit that changes that.
+#: For each shape: the arguments of `init`, the service to check, its output, and an edit that changes the output.
 SHAPES = {f.__name__: f for f in (database, published, distroless, profiles, twins, embedded, options)}
 CASES = {
     "database": ((), "till", "till", ("src/till.txt", "till", "toll")),

@@ -1,4 +1,4 @@
-"""Another engine of the same version, with data of its own and a registry at its side, in a privileged container."""
+"""Another engine of the same version, with its own data and a registry beside it, in a privileged container."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KILL = "kill -9 $(cat /run/registry.pid)"
 
 @dataclass(frozen=True)
 class SecondEngine:
-    """Where it answers; `registry` is reached under one name from this machine and from the engine."""
+    """Its address; `registry` has the same name on this machine and in the engine."""
 
     name: str
     place: Path
@@ -37,16 +37,16 @@ class SecondEngine:
         return process.run(["docker", "exec", self.name, "sh", "-c", script], self.place)
 
     def stop_registry(self) -> None:
-        """End the registry as a power cut would."""
+        """Kill the registry, like a power cut."""
         self.inside(_KILL)
 
     def stop_registry_at(self, words: str, after: float) -> None:
-        """End it so many seconds after its log has these words; returns when that is done, or after a minute.
+        """Kill it this many seconds after its log contains these words; return then, or after a minute.
 
-        Who kills waits beside it: a layer is sent in half a second.
+        The killer waits inside the container, because sending a layer only takes half a second.
         """
         log = f"{self.place}/registry.log"
-        # tail ends with what it cannot write
+        # tail exits when it cannot write
         then = f"grep -q -m 1 {words}; sleep {after}; {_KILL}; exec <&-; echo killed >> {log}"
         self.inside(f"timeout 60 tail -n 0 -f {log} | {{ {then}; }}")
 
@@ -60,7 +60,7 @@ class SecondEngine:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has right now."""
+    """A free port on 127.0.0.1."""
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         return int(door.getsockname()[1])
@@ -68,7 +68,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(base: str, place: Path, registry: Path) -> Iterator[SecondEngine]:
-    """The engine with this machine's own programs, in an image with Debian's files; gone with its data afterwards."""
+    """Run the engine from this machine's own programs in a Debian image; delete it with its data afterwards."""
     name = f"buildkit-tasks-test-second-{secrets.token_hex(4)}"
     port = free_port()
     place.mkdir(parents=True, exist_ok=True)

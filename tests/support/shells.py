@@ -1,4 +1,4 @@
-"""Real shells for tests: bash is everywhere; zsh and fish are installed where they are missing."""
+"""Real shells for tests: every machine has bash; zsh and fish are installed if they are missing."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from tests.support import process
 
 
 def program(name: str) -> str:
-    """The path of a shell. Installed from the distribution where that is possible (Debian, root); else the test fails
-    in CI, and elsewhere is skipped with the command that makes it run: a developer's machine is not ours to change.
+    """The path of a shell, installed from the distribution if possible (Debian, root).
+
+    Otherwise the test fails in CI. On a developer's machine, which we do not change, it is skipped with the command
+    that installs the shell.
     """
     if found := shutil.which(name):
         return found

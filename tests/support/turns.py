@@ -1,10 +1,10 @@
-"""Which slow sessions a CI run plays: those whose code changed, those whose turn it is, and all others that fit.
+"""Choose the slow sessions of a CI run: those whose code changed, those whose turn it is, and all others that fit.
 
-A clean checkout remembers nothing, so the turn comes from the history: sessions are in `TURNS` groups, and the number
-of commits on the first-parent line picks one. Commits may land many at a time, so a machine that is kept also remembers
-what passed when; that file is a help, and a run without it is complete.
+A clean checkout has no memory, so the history decides: sessions are in `TURNS` groups, and the number of commits on the
+first-parent line picks one. Many commits may land at once, so a persistent machine also remembers what passed when.
+That file is optional.
 
-`python -m tests.support.turns --began SECONDS` (in CI after `./dev nox`; see .ci/run), `--list` only prints the choice.
+CI runs `python -m tests.support.turns --began SECONDS` after `./dev nox` (.ci/run). `--list` only prints the choice.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from tests.engine.staleness import proof
 REPOSITORY = Path(__file__).parents[2]
 MEMORY = Path.home() / ".cache/buildkit-tasks-tests/turns.json"
 
-#: Every session is played at least once in so many runs.
+#: Every session runs at least once in this many runs.
 TURNS = 3
 
-#: Commits that may land in one run: what they change counts as changed, where nothing says what was played last.
+#: Commits that may land in one run: without a record of the last run, everything in them counts as changed.
 LANDING = 10
 
-#: Minutes of a whole run. A session that is due may use them up to `AT_MOST`, any other up to `USUAL`; a run that takes
-#: 90 minutes is killed, so at `LATEST` whatever still runs is ended and counts as failed.
+#: Minutes of a whole run. A session that is due may start if the run stays below `AT_MOST`, any other below `USUAL`.
+#: CI kills a run after 90 minutes, so at `LATEST` the current session is stopped and counts as failed.
 USUAL, AT_MOST, LATEST = 50.0, 75.0, 85.0
 
 
 @dataclass(frozen=True)
 class Slow:
-    """A slow session. `minutes` on a bare machine of two cores after `./dev nox`, as in CONTRIBUTING.md.
+    """A slow session. `minutes`: on a bare machine with two cores after `./dev nox`, as in CONTRIBUTING.md.
 
-    `covers`: the files and directories whose change makes it due, besides those in `EVERYBODY`.
+    `covers`: files and directories that make it due when they change, in addition to those in `EVERYBODY`.
     """
 
     name: str
@@ -53,16 +53,16 @@ class Slow:
 
     @property
     def argv(self) -> list[str]:
-        """The command, `./dev` left out."""
+        """The command, without `./dev`."""
         return ["nox", "-s", *(self.sessions or (self.name,)), *(("--", *self.arguments) if self.arguments else ())]
 
 
-#: A change of these makes every session due.
+#: A change to these makes every session due.
 EVERYBODY = ("tests/engine/conftest.py", "tests/support/process.py")
 
 _SRC = "src/buildkit_tasks/"
 
-#: In groups of neighbours that take about the same time: a run's turn is every third of them.
+#: Neighbours take about the same time, and a run's turn is every third session.
 SESSIONS = (
     Slow(
         "travel",
@@ -135,10 +135,10 @@ SESSIONS = (
 
 @dataclass(frozen=True)
 class Past:
-    """What is known of earlier runs. `number` picks the turn.
+    """What is known about earlier runs. `number` picks the turn.
 
-    `changed`: the files changed since each session passed, else by what landed. `rest`: how many runs of this machine
-    ago each passed, counted from before its first run where none did.
+    `changed`: the files changed since each session passed, or else those in the commits that landed. `rest`: how many
+    runs of this machine ago each session passed; a session that never did counts from before the first run.
     """
 
     number: int
@@ -148,7 +148,7 @@ class Past:
 
 @dataclass(frozen=True)
 class Choice:
-    """A session and why it is played. One that is due is played even where the run gets long."""
+    """A session and the reason to run it. A session that is due runs even if the run gets long."""
 
     session: Slow
     due: bool
@@ -156,7 +156,7 @@ class Choice:
 
 
 def choose(past: Past, sessions: Sequence[Slow] = SESSIONS) -> list[Choice]:
-    """All sessions, in the order in which they are to be played: changed ones, this turn's, then the next turns'."""
+    """All sessions in the order to run them: changed ones, this turn's, then those of the next turns."""
     made = []
     for place, session in enumerate(sessions):
         wait = (place - past.number) % TURNS
@@ -174,7 +174,7 @@ def choose(past: Past, sessions: Sequence[Slow] = SESSIONS) -> list[Choice]:
 
 
 def fits(choice: Choice, used: float) -> bool:
-    """Whether a run that has taken `used` minutes has time for it."""
+    """Whether a run has time for it after `used` minutes."""
     return used + choice.session.minutes <= (AT_MOST if choice.due else USUAL)
 
 
@@ -183,7 +183,7 @@ def _covered(file: str, covers: Sequence[str]) -> bool:
 
 
 def look(repository: Path, memory: Path, sessions: Sequence[Slow] = SESSIONS) -> Past:
-    """The history and, where this machine was kept, its memory."""
+    """The history and, on a persistent machine, its memory."""
     count = _git(repository, "rev-list", "--count", "--first-parent", "HEAD") or "0"
     merge = _git(repository, "rev-parse", "--verify", "--quiet", "HEAD^2")
     landed = _git(repository, "rev-parse", "--verify", "--quiet", "HEAD^1" if merge else f"HEAD~{LANDING}")
@@ -194,14 +194,14 @@ def look(repository: Path, memory: Path, sessions: Sequence[Slow] = SESSIONS) ->
         rest[session.name] = runs + 1 - run
         behind = re.fullmatch("[0-9a-f]{40,64}", commit) and _git(repository, "merge-base", commit, "HEAD") == commit
         since = commit if behind else landed
-        # without a commit to compare with, everything is new
+        # without a commit to compare with, everything counts as changed
         what = ("diff", "--name-only", since, "HEAD") if since else ("ls-tree", "-r", "--name-only", "HEAD")
         changed[session.name] = _git(repository, *what).splitlines()
     return Past(int(count), changed, rest)
 
 
 def remembered(memory: Path) -> tuple[int, dict[str, tuple[int, str]]]:
-    """Runs on this machine, and in which of them, at which commit, each session passed; none where the file is bad."""
+    """The runs on this machine, with the run and commit at which each session passed; empty if the file is invalid."""
     try:
         kept = json.loads(memory.read_text("utf-8"))
         return int(kept["runs"]), {str(k): (int(run), str(commit)) for k, (run, commit) in kept["played"].items()}
@@ -210,7 +210,7 @@ def remembered(memory: Path) -> tuple[int, dict[str, tuple[int, str]]]:
 
 
 def remember(memory: Path, repository: Path, passed: Collection[str]) -> None:
-    """This run is over, and these sessions passed in it."""
+    """Record the end of this run, and the sessions that passed."""
     runs, played = remembered(memory)
     commit = _git(repository, "rev-parse", "HEAD")
     played |= dict.fromkeys(passed, (runs + 1, commit))
@@ -221,13 +221,13 @@ def remember(memory: Path, repository: Path, passed: Collection[str]) -> None:
 
 
 def _git(repository: Path, *argv: str) -> str:
-    """What git prints; empty where it fails."""
+    """git's output; empty if it fails."""
     done = subprocess.run(["git", *argv], cwd=repository, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def play(argv: Sequence[str], minutes: float) -> int:
-    """Run a command to its end, or to the end of the time it has; it is interrupted first, so that it cleans up."""
+    """Run a command until it ends or its time is up; it is interrupted first, so that it can clean up."""
     with subprocess.Popen(argv, cwd=REPOSITORY, start_new_session=True) as playing:
         try:
             return playing.wait(timeout=minutes * 60)
@@ -244,21 +244,21 @@ def play(argv: Sequence[str], minutes: float) -> int:
 
 
 def main() -> int:
-    """Play what there is time for; 1 where a session failed."""
+    """Run the sessions there is time for; return 1 if one failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.turns")
     parser.add_argument("--began", type=float, default=time.time(), help="when the run began, seconds since 1970")
     parser.add_argument("--list", action="store_true", help="print the choice, play nothing")
     parser.add_argument("--proven", choices=("yes", "no"), default="yes" if proof.holds() else "no")
     given = parser.parse_args()
     if given.proven == "no":
-        # tests/engine/staleness/proof.py: without a proof the engine session has played every case of every design,
+        # tests/engine/staleness/proof.py: without a proof the engine session has run every case of every design,
         # which is as long as all other slow sessions together
         print("turn: no other slow session: this run plays the whole never-stale matrix, the recipe is not proven yet")
         return 0
     past = look(REPOSITORY, MEMORY)
     lines: list[str] = []
     passed: list[str] = []
-    spent = 0.0  # what --list would have played
+    spent = 0.0  # what --list would have run
     for choice in choose(past):
         session = choice.session
         used = (time.time() - given.began) / 60 + spent

@@ -1,4 +1,4 @@
-"""A project with an engine that only has names and ids: builds that record themselves, and what they were made from."""
+"""A project with a fake engine (names and ids only): its builds record themselves and their inputs."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ class Site:
         engine.images[BASE] = "sha256:" + "b" * 64
         for folder in (".docker/buildx/defaults", ".docker/cli-plugins", "bin"):
             (place / folder).mkdir(parents=True)
-        _ = self.session().state  # made by the first call of any task
+        _ = self.session().state  # created by the first call of any task
         self.built = 0
         self.more: dict[str, Any] = {}
 
     def session(self) -> Session:
-        """A new call of a task."""
+        """A new task call."""
         world = World(env=dict(self.env), cwd=self.root, home=self.place)
         return Session(world, Report(world))
 
     def holds(self, request: BuildRequest | None = None) -> BuildOutcome | None:
-        """Whether the next build says that nothing changed."""
+        """Whether the next build reports that nothing changed."""
         session = self.session()
         attempt = proof.begin(session, request or BuildRequest())
         return proof.holds(session, attempt) if attempt else None
@@ -68,7 +68,7 @@ class Site:
         during: Callable[[], None] = lambda: None,
         last: Callable[[], None] = lambda: None,
     ) -> str:
-        """A build of what is there, with things that happen meanwhile. Returns why it is not recorded."""
+        """Build the current state while other things happen. Return why the build is not recorded."""
         session = self.session()
         attempt = proof.begin(session, BuildRequest())
         assert attempt
@@ -105,7 +105,7 @@ class Site:
         return BuildPlan(space, services, "", False, {"target": targets})
 
     def truth(self) -> object:
-        """Everything that a build depends on, read byte by byte."""
+        """All inputs of a build, read byte by byte."""
         names = sorted(
             {p.name for p in self.root.iterdir() if p.name.startswith(("compose", ".env", "docker-compose"))}
         )

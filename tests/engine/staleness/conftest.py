@@ -1,4 +1,4 @@
-"""Toolchain images, oracle and scratch space of the staleness tests; their cases run side by side."""
+"""Toolchain images, oracle and scratch space for the staleness tests; their cases run in parallel."""
 
 from __future__ import annotations
 

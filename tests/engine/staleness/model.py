@@ -1,7 +1,7 @@
-"""What the programs of a tree must print, worked out in Python: the judge of the random steps.
+"""A Python model of what a tree's programs must print, which checks the random steps.
 
-A thousand times cheaper than a build from nothing, which judges some of them as well, so that this model cannot be
-wrong unseen.
+It is a thousand times cheaper than a build from scratch. Some steps are also checked with such a build, so errors in
+the model are noticed.
 """
 
 from __future__ import annotations

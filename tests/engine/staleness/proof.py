@@ -1,8 +1,8 @@
-"""What was proven of which recipe. A complete run of the matrix writes it down; where it holds, other runs play a part.
+"""Record which recipe has passed the whole matrix, so that later runs only need a part of it.
 
-The whole matrix takes a quarter of an hour, and nothing in it can change its mind while recipe and cases stay as they
-are. So a recipe that a complete run has passed (`nox -s stale`) is sampled: the cornerstones always, of the rest a
-share that differs from commit to commit. A recipe that was touched is played whole.
+The whole matrix takes a quarter of an hour, and its result cannot change while recipe and cases stay the same. After a
+complete run has passed (`nox -s stale`), other runs take a sample: always the cornerstones, plus a share of the rest
+that differs from commit to commit. After a change to the recipe, the whole matrix runs again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Where one case lives: its trees on the host, its mounts in the engine, its builds; and the oracle that judges them.
+"""The environment of one case: its trees on the host, its mounts in the engine, its builds, and the oracle for them.
 
-All builds are real `docker buildx build`s, because layers and the context transfer are part of what goes stale. The
-product's own Dockerfile and script are used, with two arguments and a stage to take the programs out added.
+All builds are real `docker buildx build`s, because layers and the context transfer can go stale too. They use the
+product's own Dockerfile and compile program, plus two arguments and a stage that exports the programs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables of docs/explanation/never-stale.md, from the cases and from what the classic recipe was seen to do."""
+"""The tables of docs/explanation/never-stale.md, made from the cases and the recorded results of the classic recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compile program's own tests, in the toolchain images: what a bare machine without rustc has."""
+"""The compile program's own tests, run in the toolchain images, for machines without rustc."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What BuildKit really sends, against what we think it sends."""
+"""Compare what BuildKit really sends with what we expect it to send."""
 
 from __future__ import annotations
 

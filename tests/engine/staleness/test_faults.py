@@ -1,4 +1,4 @@
-"""Whatever fails inside the compile program, the step fails with the file's name, and the next build is right."""
+"""If anything fails inside the compile program, the step fails with the file's name, and the next build is correct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The script writes down what the host can work out: manifests of real builds against the tree on the disk."""
+"""The compile program records what the host can compute: manifests of real builds against the tree on disk."""
 
 from __future__ import annotations
 

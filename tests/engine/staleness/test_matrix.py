@@ -1,4 +1,4 @@
-"""Every case of the matrix: ours is always right and compiles no crate too many; the classic recipe is not."""
+"""Every case of the matrix: ours is always right and compiles no unneeded crate; the classic recipe fails many."""
 
 from __future__ import annotations
 

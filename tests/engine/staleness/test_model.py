@@ -1,8 +1,8 @@
 """Random sequences of everything that can happen between builds: ours is never stale, and builds whatever can be built.
 
-Prints its seed; `BT_STALE_SEED=N` plays it again, `BT_STALE_STEPS=N` plays that many steps (default 60; a step is one
-or more edits or other events and a build; `nox -s stale -- --steps 2000` is the long run). The walks that begin with a
-pull take two thirds of these. A failure is shrunk.
+Each run prints its seed, and `BT_STALE_SEED=N` repeats it. `BT_STALE_STEPS=N` sets the number of steps (default 60; a
+step is one or more edits or other events and a build; `nox -s stale -- --steps 2000` is the long run). Walks that begin
+with a pull take two thirds of these. Failures are shrunk.
 """
 
 from __future__ import annotations

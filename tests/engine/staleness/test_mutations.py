@@ -1,4 +1,4 @@
-"""Each step of the compile script is needed: without it a named case goes wrong. So the matrix can fail, and does."""
+"""Each step of the compile program is needed: without it a named case fails, which proves that the matrix can fail."""
 
 from __future__ import annotations
 

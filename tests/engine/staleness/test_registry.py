@@ -1,4 +1,4 @@
-"""The registry mount is shared by builds that run at once, and survives builds that were killed in it."""
+"""Concurrent builds share the registry mount, and it survives builds that are killed while they use it."""
 
 from __future__ import annotations
 
