@@ -8,7 +8,7 @@ __all__ = ["namespace"]
 
 
 def __getattr__(name: str) -> Any:
-    """`from buildkit_tasks import namespace` is all that a tasks.py needs; nox and tests do not pay for Invoke."""
+    """`from buildkit_tasks import namespace` is all that a tasks.py needs. Late, so that nox does not import Invoke."""
     if name == "namespace":
         from buildkit_tasks.tasks import namespace
 

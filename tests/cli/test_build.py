@@ -97,7 +97,7 @@ def test_no_cache_never_reaches_docker_as_no_cache(bench: Bench) -> None:
 def test_unknown_service_lists_near_matches(bench: Bench) -> None:
     done = bench.invoke("build", "--service", "wroker")
     assert done.code == 7
-    assert "error[unknown-service]: There is no service 'wroker'. Did you mean worker?" in done.err
+    assert "error[unknown-service]: The service 'wroker' does not exist. Did you mean worker?" in done.err
     assert "services: api, worker" in done.err
 
 
@@ -110,7 +110,7 @@ def test_a_service_that_is_not_built_says_so(bench: Bench) -> None:
 def test_service_named_twice(bench: Bench) -> None:
     done = bench.invoke("build", "--service", "api,worker", "--service", "api")
     assert done.code == 7
-    assert "error[duplicate-service]: The service 'api' is named twice." in done.err
+    assert "error[duplicate-service]: The service 'api' was given twice." in done.err
 
 
 def test_compile_error_is_shown_verbatim_with_its_own_exit_code(bench: Bench) -> None:
@@ -144,7 +144,7 @@ def test_broken_compose_file_gives_composes_words_file_and_line(bench: Bench) ->
     done = bench.invoke("build")
     assert done.code == 6
     assert "yaml: line 7: mapping values are not allowed" in done.err
-    assert f"compose cannot read {bench.root / 'compose.yaml'}, line 7." in done.err
+    assert f"Compose cannot read {bench.root / 'compose.yaml'}, line 7." in done.err
 
 
 def test_broken_dotenv_names_the_line_and_hides_the_value(bench: Bench) -> None:
@@ -261,7 +261,7 @@ def test_other_platforms_are_in_one_target_with_mounts_for_each_and_nothing_incr
     target = json.loads(bench.call("bake")["stdin"])["target"]["api"]
     assert target["platforms"] == ["linux/arm64", "linux/amd64"]
     assert target["args"]["CARGO_INCREMENTAL"] == "0"
-    assert "linux/arm64  cross: compiled here for linux/arm64; nothing of it runs during the build" in done.err
+    assert "linux/arm64  cross: compiled here for linux/arm64; no foreign program runs during the build" in done.err
     plan = json.loads(bench.invoke("build", "--platform", "arm64,amd64", "--plan", "--json").out)["plan"]
     assert plan["mounts"] == ["shop-target-arm64", "shop-target-amd64"]
 
@@ -308,5 +308,5 @@ def test_static_is_refused_where_it_would_do_nothing(bench: Bench) -> None:
 def test_a_flag_with_an_empty_name_is_not_taken_for_the_default(bench: Bench, flag: str) -> None:
     done = bench.invoke("build", flag)
     assert done.code == 33, done.all
-    assert "has an empty name" in done.err
+    assert "contains an empty name" in done.err
     assert not [call for call in bench.calls if "bake" in call["argv"]]

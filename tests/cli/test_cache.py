@@ -62,7 +62,7 @@ def test_view_tells_every_mount_and_whose_it_is(listed: Bench) -> None:
     )
     assert (first["bytes"], first["used"], first["records"], first["flags"]) == (300_000_000, 7, ["r1"], [])
     flags = {m["id"]: m["flags"] for m in content["mounts"]}
-    assert flags["shop-target-arm64"] == ["not seen for 21 d"]
+    assert flags["shop-target-arm64"] == ["not used for 21 d"]
     assert flags["shop-cargo-registry"] == ["orphan"]
     assert flags["store-target-amd64"] == ["other project"]
     assert content["ours"]["bytes"] == 550_000_000
@@ -107,7 +107,7 @@ def test_what_a_build_took_between_showing_and_deleting_stays(listed: Bench) -> 
     listed.reply("buildx du", stdout="\n".join([mount(1, "/shop-target-amd64", free=False), *MOUNTS[1:]]) + "\n")
     done = listed.invoke("cache.clear", "--mount", "target", "--yes")
     assert prunes(listed) == [["buildx", "prune", "--force", "--all", "--filter", "id=^r2$"]]
-    assert "1 more are in use by a running build and will be kept" in done.err
+    assert "keeping 1 more that are in use by a running build" in done.err
 
 
 def test_layers_stay_while_any_build_runs(listed: Bench) -> None:
@@ -147,7 +147,7 @@ def test_a_build_above_the_budget_says_so(listed: Bench) -> None:
     listed.env["BUILDKIT_TASKS_CACHES_BUDGET"] = "500MB"
     done = listed.invoke("build")
     assert done.code == 0, done.all
-    assert "the caches take 550.0 MB, more than caches.budget = 500.0 MB" in done.err
+    assert "the caches use 550.0 MB, more than caches.budget = 500.0 MB" in done.err
     listed.env["BUILDKIT_TASKS_CACHES_BUDGET"] = "1GB"
     assert "caches.budget" not in listed.invoke("build").err
 

@@ -33,7 +33,7 @@ def test_a_new_file_is_made_for_its_owner_alone(shop: Bench) -> None:
     assert secret.strip() not in done.all
     assert path.stat().st_mode & 0o777 == 0o600
     assert done.err == f"{path}: completed; added API_PORT, DB_PASSWORD\n"
-    assert shop.invoke("dotenv").err == f"{path}: already complete, nothing changed\n"
+    assert shop.invoke("dotenv").err == f"{path}: up to date\n"
     assert sorted(p.name for p in shop.root.glob(".env*")) == [".env", ".env.example"]
 
 
@@ -128,7 +128,7 @@ def test_runs_at_once_make_one_file(shop: Bench) -> None:
     running = [process.start(start, shop.root, shop.environment()) for _ in range(4)]
     said = [one.communicate(timeout=60)[1] for one in running]
     assert sum("completed" in words for words in said) == 1, said
-    assert sum("already complete" in words for words in said) == 3
+    assert sum("up to date" in words for words in said) == 3
 
 
 WANTS = "error while interpolating services.api.image: required variable SHOP_KEY is missing a value: :err hunter22\n"
@@ -137,14 +137,14 @@ WANTS = "error while interpolating services.api.image: required variable SHOP_KE
 def test_without_an_example_all_say_which_variable_compose_wants_and_where(bench: Bench) -> None:
     bench.reply("config --format json", code=1, stderr=WANTS)
     path = bench.root / ".env"
-    hint = f"write SHOP_KEY=VALUE into {path}, or set it in the environment"
+    hint = f"add SHOP_KEY=VALUE to {path}, or set it in the environment"
     for command in ("build", "dotenv"):
         done = bench.invoke(command)
         assert done.code == 5
         assert "error[dotenv-incomplete]: The variable SHOP_KEY has no value." in done.err
         assert f"because: {path} does not set it (the file does not exist)" in done.err
         assert hint in done.err
-        assert "already complete" not in done.err
+        assert "up to date" not in done.err
         assert "invoke dotenv" not in done.err
     checks = {c["name"]: c for c in json.loads(bench.invoke("doctor", "--json").out)["checks"]}
     assert checks["dotenv-names"]["state"] == "fail"
@@ -156,7 +156,7 @@ def test_a_reason_of_the_compose_file_is_shown_without_values(bench: Bench) -> N
     (bench.root / ".env").write_text("PW=hunter22\nSHOP_KEY=\n")
     bench.reply("config --format json", code=1, stderr=WANTS)
     done = bench.invoke("build")
-    assert "because: compose says: required variable SHOP_KEY is missing a value: :err ***" in done.err
+    assert "because: compose: required variable SHOP_KEY is missing a value: :err ***" in done.err
     assert f"because: {bench.root / '.env'} sets it to an empty value" in done.err
     bench.env["SHOP_KEY"] = ""
     assert "unset SHOP_KEY" in bench.invoke("build").err
@@ -182,5 +182,5 @@ def test_a_broken_file_does_not_stop_what_needs_none(bench: Bench) -> None:
     done = bench.invoke("settings")
     assert done.code == 0
     assert "line 2: unterminated quoted value" in done.err
-    assert "Settings in it have no effect." in done.err
+    assert "Its settings are ignored." in done.err
     assert "hunter22" not in done.all

@@ -67,8 +67,8 @@ def test_a_new_shell_has_the_variables_and_undo_gives_the_bytes_back(ready: Benc
     path.chmod(0o640)
     done = ready.invoke("enable-buildkit", "--shell", shell, "--yes")
     assert done.code == 0, done.err
-    assert f"tested: a new {shell} has DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1" in done.err
-    assert "tested: BuildKit builds" in done.err
+    assert f"verified: a new {shell} has DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1" in done.err
+    assert "verified: BuildKit works" in done.err
     assert variables(ready, shell) == ["<11>"]
     changed = path.read_bytes()
     again = ready.invoke("enable-buildkit", "--shell", shell, "--yes")
@@ -136,7 +136,7 @@ def test_a_line_that_switches_buildkit_off_is_named(ready: Bench) -> None:
     rc(ready, "bash", b"# x\nexport DOCKER_BUILDKIT=0\n")
     done = ready.invoke("enable-buildkit", "--yes")
     assert "line 2 of" in done.err
-    assert "switches BuildKit off" in done.err
+    assert "disables BuildKit" in done.err
     assert variables(ready, "bash") == ["<11>"]
 
 
@@ -188,7 +188,7 @@ def test_a_silent_engine_leaves_the_edit_and_says_what_is_not_tested(ready: Benc
     ready.reply("context inspect", stdout="unix:///nonexistent/docker.sock\n")
     done = ready.invoke("enable-buildkit", "--yes")
     assert done.code == 0, done.err
-    assert "BuildKit itself is not tested: No engine listens" in done.err
+    assert "not verified with a build: No engine is listening" in done.err
 
 
 @pytest.mark.parametrize(("answer", "written"), [("y", True), ("n", False), ("", False)])
@@ -201,7 +201,7 @@ def test_a_person_is_shown_the_edit_and_asked(ready: Bench, answer: str, written
     child.expect_exact("+if [ -r")
     child.expect_exact("Continue? [y/N]")
     child.sendline(answer)
-    child.expect_exact("tested: BuildKit builds" if written else "nothing was changed")
+    child.expect_exact("verified: BuildKit works" if written else "nothing was changed")
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0

@@ -35,7 +35,7 @@ def test_an_old_engine_is_told_with_what_is_wanted(bench: Bench) -> None:
     bench.reply("info", stdout=json.dumps({**INFO, "ServerVersion": "20.10.24"}))
     done = bench.invoke("engine.status")
     assert done.code == 13
-    assert "error[engine-too-old]: Docker Engine 23 or newer is needed; this is 20.10.24." in done.err
+    assert "error[engine-too-old]: Docker Engine 23 or newer is required; found 20.10.24." in done.err
     assert "hint: invoke engine.install" in done.err
 
 
@@ -43,7 +43,7 @@ def test_missing_plugins_are_told(bench: Bench) -> None:
     bench.reply("info", stdout=json.dumps({**INFO, "ClientInfo": {"Context": "default", "Plugins": []}}))
     done = bench.invoke("engine.status")
     assert done.code == 16
-    assert "the compose plugin: not found, wanted 2.20 or newer" in done.err
+    assert "the compose plugin: not found, required: 2.20 or newer" in done.err
 
 
 def test_a_socket_nobody_listens_at_is_a_stopped_engine(bench: Bench, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_socket_nobody_listens_at_is_a_stopped_engine(bench: Bench, tmp_path: 
     bench.env["DOCKER_HOST"] = f"unix://{tmp_path}/none.sock"
     done = bench.invoke("engine.status")
     assert done.code == 11
-    assert f"error[engine-stopped]: No engine listens at {tmp_path}/none.sock." in done.err
+    assert f"error[engine-stopped]: No engine is listening at {tmp_path}/none.sock." in done.err
 
 
 def test_somebody_elses_engine_is_not_ours_to_start(bench: Bench) -> None:
@@ -60,7 +60,7 @@ def test_somebody_elses_engine_is_not_ours_to_start(bench: Bench) -> None:
     bench.env["DOCKER_HOST"] = "tcp://127.0.0.1:1"
     done = bench.invoke("engine.start", "--yes")
     assert done.code == 11
-    assert "The engine at tcp://127.0.0.1:1 does not answer." in done.err
+    assert "The engine at tcp://127.0.0.1:1 does not respond." in done.err
 
 
 def test_no_rights_is_told_apart_from_no_engine(bench: Bench, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_no_rights_is_told_apart_from_no_engine(bench: Bench, tmp_path: Path) ->
         env = {**bench.environment(), "DOCKER_HOST": f"unix://{path}"}
         done = process.run([*less, process.BIN / "invoke", "engine.status"], bench.root, env)
     assert done.code == 12, done.err
-    assert f"error[engine-denied]: You are not allowed to use the engine at {path}." in done.err
+    assert f"error[engine-denied]: Permission denied for the engine at {path}." in done.err
     assert "usermod -aG docker" in done.err
 
 
@@ -97,7 +97,7 @@ def test_nothing_is_installed_without_consent(bench: Bench) -> None:
     assert done.code == 18, done.all
     assert "apt-get install" in done.err
     assert "compose" in done.err
-    assert "run the same command again with --yes" in done.err
+    assert "rerun the command with --yes" in done.err
     assert before == (host.apt_sources(), sorted(Path("/etc/apt").rglob("*")))
 
 

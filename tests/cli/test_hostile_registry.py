@@ -158,7 +158,7 @@ def test_a_pull_into_filled_mounts_says_so_and_is_no_error(shop: Bench) -> None:
         done = shop.invoke("cache.pull", "--ref", f"{server.host}/team/cache")
         assert server.asked == []
     assert done.code == 0, done.err
-    assert "the mounts are already filled; to replace them: invoke cache.pull --replace" in done.err
+    assert "the mounts are already filled (use --replace" in done.err
 
 
 def test_a_build_without_a_shared_cache_imports_no_client(shop: Bench) -> None:

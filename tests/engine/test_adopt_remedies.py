@@ -90,11 +90,13 @@ CASES = {
         PACKAGES,
         package,
     ),
-    "no lock file": Case({"Cargo.lock": None}, "There is no Cargo.lock.", r"hint: (cargo generate-lockfile)", command),
+    "no lock file": Case(
+        {"Cargo.lock": None}, "Cargo.lock does not exist.", r"hint: run `(cargo generate-lockfile)`", command
+    ),
     "stale lock file": Case(
         {"Cargo.toml": '[package]\nname = "ping"\nversion = "0.2.0"\nedition = "2021"\n'},
         "Cargo.lock does not match the manifests.",
-        r"hint: (cargo update --workspace)",
+        r"hint: run `(cargo update --workspace)`",
         command,
     ),
     "no program": Case(

@@ -93,6 +93,14 @@ def test_a_machine_that_never_built_compiles_the_workspaces_own_crates_only(firs
     assert done.code == 0, done.all
 
 
+def test_a_push_before_the_first_build_says_what_to_do(machine: Machine) -> None:
+    done = machine.run("cache.push", "--force")
+    assert done.code == 59, done.all
+    assert "error[pack-empty]: There is nothing to pack." in done.err
+    assert "RUN" not in done.err.split("error[pack-empty]")[1]
+    assert "hint: invoke build, then invoke cache.push" in done.err
+
+
 def test_a_push_of_what_is_there_sends_nothing(first: Machine) -> None:
     again = first.document("cache.push", "--force")["pack"]
     assert again["bytes_sent"] == 0
@@ -103,7 +111,7 @@ def test_a_pull_into_filled_mounts_changes_nothing_unless_asked(first: Machine, 
     assert "itoa" in machine.compiles()
     done = machine.run("cache.pull")
     assert done.code == 0, done.all
-    assert "the mounts are already filled; to replace them: invoke cache.pull --replace" in done.err
+    assert "the mounts are already filled (use --replace" in done.err
     assert not machine.document("cache.pull")["pull"]["unpacked"]
     assert machine.document("build", "--no-cache")["cargo"]["compiled"] == []
     assert machine.document("cache.pull", "--replace")["pull"]["unpacked"]
@@ -156,7 +164,7 @@ def test_a_pack_of_another_toolchain_is_not_taken_and_what_differs_is_told(
     other = replace(machine, site=replace(first.site, root=copy))
     done = other.run("cache.pull")
     assert done.code != 0
-    assert "made with a different toolchain image" in done.err
+    assert "built with a different toolchain image" in done.err
     assert "different files in /usr" in done.err
 
 
@@ -257,7 +265,7 @@ def test_a_forged_pack_is_refused_and_a_build_goes_on_without(
         assert machine.refused("cache.pull") == "pack-refused"
         built = machine.build(BUILDKIT_TASKS_PACKS_PULL="when-empty")
         assert "itoa" in built["cargo"]["compiled"]
-        assert "holds what no pack of ours holds" in "; ".join(built["pull"]["why_not"])
+        assert "contains unexpected files" in "; ".join(built["pull"]["why_not"])
         assert "evil" not in first.site.in_mounts("true", str(machine.more["BUILDKIT_TASKS_CACHES_NAMESPACE"]))
     finally:
         first.document("cache.push", "--force")

@@ -148,7 +148,7 @@ def test_a_service_is_added_for_a_program_that_has_none(tmp_path: Path) -> None:
     text = adopted.write(found, finding).texts["compose.yaml"]
     assert text.startswith(files["compose.yaml"])
     assert repositories.resolved(tmp_path, text)["services"]["web"]["build"]["args"]["BIN"] == "ping"
-    with pytest.raises(Problem, match="No workspace has a program 'pong'"):
+    with pytest.raises(Problem, match="The program 'pong'"):
         look.find(found, config, ("compose.yaml",), add=("pong",))
 
 

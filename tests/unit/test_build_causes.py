@@ -22,7 +22,7 @@ from buildkit_tasks.buildlog import causes
         ),
         (
             "error: cannot create the lock file /build/1-ab/src/Cargo.lock because --locked was passed to prevent this",
-            "There is no Cargo.lock",
+            "Cargo.lock does not exist",
             "cargo generate-lockfile",
         ),
         ("error: no bin target named `apy` in default-run packages", "no program apy", "BIN"),
@@ -66,17 +66,17 @@ from buildkit_tasks.buildlog import causes
         ("          /usr/bin/ld: cannot find -lpq: No such file or directory", "The library pq", "libpq-dev"),
         (
             "  error: `SQLX_OFFLINE=true` but there is no cached data for this query",
-            "sqlx wants a database",
+            "sqlx needs a database",
             ".sqlx",
         ),
         (
             "error: set `DATABASE_URL` to use query macros online, or run `cargo sqlx prepare`",
-            "sqlx wants a database",
+            "sqlx needs a database",
             "cargo sqlx prepare",
         ),
         (
             "  failed to authenticate when downloading repository: git@github.com:a/b.git",
-            "git@github.com:a/b.git does not let the build in",
+            "git@github.com:a/b.git denied access to the build",
             "type=ssh",
         ),
         (
@@ -138,8 +138,8 @@ TOO_OLD = (
 
 def test_a_dependency_that_the_compiler_rejects_is_not_the_user_s_code() -> None:
     (found,) = causes.find(TOO_OLD)
-    assert found.message == "The dependency time 0.3.22 does not compile with the compiler of the toolchain image."
-    assert found.hint.startswith("cargo update -p time ")
+    assert found.message == "The dependency time 0.3.22 does not compile with the toolchain image's compiler."
+    assert found.hint.startswith("run `cargo update -p time` ")
 
 
 def test_an_error_of_the_user_s_code_may_point_into_a_dependency() -> None:

@@ -105,7 +105,7 @@ def test_where_cargo_cannot_be_followed_nothing_is_a_leftover() -> None:
     broken = built()
     broken.texts = [t if "api-c" not in t or ".json" not in t else t.replace("deps", "dips") for t in broken.texts]
     assert broken.tree().stale == {}
-    assert "cannot be read" in broken.tree().why_not
+    assert "cannot read" in broken.tree().why_not
     warm = Mount()
     warm.unit("serde", "a", 11, {})
     assert warm.tree().stale == {}
@@ -201,5 +201,5 @@ def test_other_profiles_go_before_the_mount_and_after_leftovers() -> None:
     made.add(f"{ROOT}/late", time=5000)
     ours = [record("shop-target-amd64", 100_000)]
     decision = cache_sweep.decide(ours, {"shop-target-amd64": made.content}, [LOCK], 60_000)
-    assert [i.why for i in decision.items] == [f"leftovers in {ROOT}", "profile debug, not the one used last"]
+    assert [i.why for i in decision.items] == [f"leftovers in {ROOT}", "profile debug, which was not used last"]
     assert decision.paths("shop-target-amd64")[-1] == debug

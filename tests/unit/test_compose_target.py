@@ -132,7 +132,7 @@ def test_what_nobody_passes_on_is_refused_with_service_and_key(build: dict[str, 
     with pytest.raises(Problem) as caught:
         made(build)
     assert caught.value.code == "compose-key-unsupported"
-    assert caught.value.message == f"The service 'a.b' has `build.{names}`, which cannot be passed on."
+    assert caught.value.message == f"`build.{names}` of the service 'a.b' is not supported."
 
 
 def test_x_bake_adds_to_lists_and_wins_with_flags() -> None:

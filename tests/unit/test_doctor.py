@@ -97,7 +97,7 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("ca", "fail", {"registry_state": "untrusted"}),
     ("ca", "fail", {"ca_state": "missing"}),
     ("ca", "fail", {"ca_state": "expired"}),
-    ("compose-file", "fail", {"compose_error": ("line 3", "correct the file")}),
+    ("compose-file", "fail", {"compose_error": ("line 3", "fix the file")}),
     ("compose-file", "fail", {"dockerfiles_missing": ("The Dockerfile of the service 'api' cannot be read",)}),
     ("ports", "fail", {"ports_taken": (PortUse("api", 8080, "nginx (pid 7)", "API_PORT"),)}),
     ("dotenv", "fail", {"dotenv": False, "dotenv_mode": None}),

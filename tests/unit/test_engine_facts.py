@@ -52,7 +52,7 @@ def test_overlay2_is_not_the_containerd_store() -> None:
     ("have", "code", "said"),
     [
         (replace(FULL, version=(20, 10, 24)), "engine-too-old", "20.10.24"),
-        (replace(FULL, buildx=()), "buildx-missing", "found none"),
+        (replace(FULL, buildx=()), "buildx-missing", "not installed"),
         (replace(FULL, buildx=(0, 12, 9)), "buildx-missing", "0.12.9"),
         (replace(FULL, compose=(2, 19)), "compose-missing", "2.19"),
     ],

@@ -102,7 +102,7 @@ def test_a_daemon_that_ran_out_of_its_own_time_is_started_again(
     monkeypatch.setattr(engine_start, "CONTAINERD_SOCKET", tmp_path / "nobody.sock")
     monkeypatch.setattr(host, "as_root", lambda argv, **_: Command(tuple(argv), Path("/")))
     said: list[str] = []
-    with pytest.raises(Problem, match="exited at once"):
+    with pytest.raises(Problem, match="exited immediately"):
         engine_start._start_daemon(world(tmp_path), str(daemon), [], said.append)
     assert tries.read_text().split() == ["x"] * engine_start.ATTEMPTS
     assert len(said) == engine_start.ATTEMPTS - 1

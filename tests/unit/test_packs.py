@@ -164,7 +164,7 @@ def test_a_pack_pays_when_its_first_use_does() -> None:
     assert packs.economy(FACTS, save=10).pays
     tiny = replace(FACTS, parts={"deps-1.tar.zst": 1_000_000}, compile_seconds=1.5)
     assert not packs.economy(tiny, save=1.0).pays
-    assert "against 1.5 s of compiling" in packs.economy(tiny, save=1.0).words
+    assert "versus 1.5 s to compile" in packs.economy(tiny, save=1.0).words
 
 
 def test_old_packs_beyond_those_to_keep_expire_by_kind() -> None:

@@ -30,13 +30,13 @@ def legacy(place: Path, text: str, **target: Any) -> tuple[str | Path, dict[str,
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("FROM a\nRUN --mount=type=cache,target=/c x\n", "line 2, RUN, has --mount"),
-        ("FROM a\nRUN --network=none x\n", "line 2, RUN, has --network"),
-        ("FROM a\nCOPY --chmod=1 a b\n", "line 2, COPY, has --chmod"),
-        ("FROM a\nCOPY --from=x --link a b\n", "line 2, COPY, has --link"),
-        ("FROM a\nADD --checksum=x a b\n", "line 2, ADD, has --checksum"),
-        ("FROM a\n\nRUN <<EOF\nCOPY x /y\nEOF\n", "line 3, RUN, has a here-document"),
-        ("FROM a\nCOPY <<EOF /x\nb\nEOF\n", "line 2, COPY, has a here-document"),
+        ("FROM a\nRUN --mount=type=cache,target=/c x\n", "line 2, RUN, uses --mount"),
+        ("FROM a\nRUN --network=none x\n", "line 2, RUN, uses --network"),
+        ("FROM a\nCOPY --chmod=1 a b\n", "line 2, COPY, uses --chmod"),
+        ("FROM a\nCOPY --from=x --link a b\n", "line 2, COPY, uses --link"),
+        ("FROM a\nADD --checksum=x a b\n", "line 2, ADD, uses --checksum"),
+        ("FROM a\n\nRUN <<EOF\nCOPY x /y\nEOF\n", "line 3, RUN, uses a here-document"),
+        ("FROM a\nCOPY <<EOF /x\nb\nEOF\n", "line 2, COPY, uses a here-document"),
     ],
 )
 def test_what_only_buildkit_can_do_is_refused_with_its_service_and_line(tmp_path: Path, text: str, what: str) -> None:
@@ -98,6 +98,6 @@ def test_images_of_other_services_are_found_by_any_of_their_names_and_circles_ar
 def test_one_name_of_several_different_builds_is_said(tmp_path: Path) -> None:
     one, other = (Service(n, "shop/x", tmp_path, tmp_path, n, build={"target": n}) for n in "ab")
     assert own_images.shared_names([one, other]) == (
-        "a, b build the same image shop/x: the one that ends last has the name",
+        "a, b build the same image shop/x: the last one to finish gets the name",
     )
     assert own_images.shared_names([one, one]) == ()

@@ -149,7 +149,7 @@ def test_images_are_replaced_under_the_names_that_buildkit_looks_up_and_pull_is_
     assert api["contexts"] == {"rust:1": "docker-image://mine/rust", "debian:bookworm-slim": "docker-image://mine/d"}
     assert "pull" not in api
     assert web["pull"] is True
-    assert made.notes == ("api: `pull` has no effect, because other images stand in for its base images here",)
+    assert made.notes == ("api: `pull` has no effect, because its base images are replaced by local ones",)
 
 
 def test_our_secrets_go_to_compile_steps_that_ask_and_the_compose_file_s_win() -> None:
@@ -172,7 +172,7 @@ def test_an_image_of_another_service_comes_along_but_is_not_asked_for() -> None:
 def test_one_key_that_nobody_carries_stops_its_service_only() -> None:
     services = {"api": SERVICES["api"], "web": {"build": {"context": "/w", "brand_new": "x"}}}
     make(BuildRequest(services=("api",)), services)
-    with pytest.raises(Problem, match=r"service 'web' has `build.brand_new`"):
+    with pytest.raises(Problem, match=r"`build.brand_new` of the service 'web'"):
         make(services=services)
 
 

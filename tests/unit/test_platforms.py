@@ -37,7 +37,7 @@ def request(*wanted: str, **more: Any) -> BuildRequest:
 def test_our_dockerfile_cross_compiles_in_both_directions_and_runs_nothing(engine: Engine, platform: str) -> None:
     route = platforms.route(OURS, {}, "", platform, engine)
     assert route.how == "cross"
-    assert "nothing of it runs" in route.why
+    assert "no foreign program runs" in route.why
     assert platforms.route(OURS, {}, "", platforms.own(engine), engine).how == "native"
     assert platforms.foreign_bases(OURS, {}, "", engine) == ("debian:bookworm-slim",)
 
@@ -65,7 +65,7 @@ def test_other_steps_that_run_there_are_told_and_stages_nobody_needs_are_not() -
     assert "the RUN steps of 2 are emulated" in route.why  # the last stage has no name, and "unused" is not needed
     # a stage that starts from the builder's own is of its platform; up to there nothing is foreign
     derived = text.replace("FROM debian:bookworm-slim\n", "FROM build\n")
-    assert "nothing of it runs" in platforms.route(derived, {}, "", "linux/arm64", AMD).why
+    assert "no foreign program runs" in platforms.route(derived, {}, "", "linux/arm64", AMD).why
     assert platforms.foreign_bases(text, {}, "build", AMD) == ()
     assert platforms.foreign_bases(text, {}, "", AMD) == ("debian:bookworm-slim",)
     clean = platforms.route(OURS, {}, "", "linux/arm64", AMD)
@@ -75,11 +75,11 @@ def test_other_steps_that_run_there_are_told_and_stages_nobody_needs_are_not() -
 @pytest.mark.parametrize(
     ("engine", "tier", "driver", "wanted", "words"),
     [
-        (AMD, "legacy", "docker", request("linux/arm64"), "its own platform only"),
-        (AMD, "each", "docker", request(push="registry.example/team"), "only into itself"),
+        (AMD, "legacy", "docker", request("linux/arm64"), "only build for its own platform"),
+        (AMD, "each", "docker", request(push="registry.example/team"), "only into its own image store"),
         (STORELESS, "full", "docker", request("linux/amd64", "linux/arm64"), "linux/amd64 and linux/arm64"),
         (STORELESS, "full", "docker", request(oci="/out"), "OCI archives"),
-        (AMD, "full", "docker-container", request("linux/amd64", "linux/arm64"), "cannot hand"),
+        (AMD, "full", "docker-container", request("linux/amd64", "linux/arm64"), "cannot load"),
     ],
 )
 def test_what_cannot_be_held_is_told_before_the_build(
@@ -118,7 +118,7 @@ def test_platforms_are_named_as_users_do() -> None:
 def test_a_mistyped_architecture_is_told_with_its_neighbour() -> None:
     with pytest.raises(Problem, match="arm46") as caught:
         platforms.named(["linux/arm46"])
-    assert caught.value.hint == "--platform linux/arm64"
+    assert caught.value.hint == "use --platform linux/arm64"
 
 
 def test_one_platform_is_checked_and_named_like_several() -> None:

@@ -184,7 +184,7 @@ def test_flags() -> None:
     text = LISTED + mount("/shop-target-amd64", 1) + mount("/shop-old-cache-target-x", idle="3 weeks", size="0B")
     found = {m.name: cache_selection.flags(m, "shop", lambda i: "arm64" not in i, 14 * 86400) for m in _mounts(text)}
     assert found["shop-target-amd64"] == ("duplicate",)
-    assert found["shop-target-arm64"] == ("orphan", "not seen for 30 d")
+    assert found["shop-target-arm64"] == ("orphan", "not used for 30 d")
     assert found["shop-admin-target-amd64"] == ("other project",)
     assert found["branch/shop-target-amd64"] == ("namespace branch",)
     assert "size unknown" in found["shop-old-cache-target-x"]

@@ -276,7 +276,7 @@ def test_a_dialogue_ends_at_its_deadline(tmp_path: Path, act: Callable[[Client],
 def test_what_was_asked_for_by_its_digest_must_be_it(tmp_path: Path) -> None:
     with hostile_registry.running(hostile_registry.says(b'{"schemaVersion":2}')) as server:
         asker = client(server, tmp_path, {})
-        with pytest.raises(Malformed, match="by its digest"):
+        with pytest.raises(Malformed, match="requested digest"):
             asker.manifest(Digest.of(b"another"))
 
 

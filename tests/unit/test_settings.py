@@ -80,7 +80,7 @@ def test_every_old_name_works_and_is_said_to_be_old(tmp_path: Path) -> None:
         assert by_env.settings == by_file.settings, item.dotted
         assert by_env.settings != loaded(tmp_path).settings, item.dotted
         assert len(by_env.renamed) == len(by_file.renamed) == 1
-        assert by_env.renamed[0].endswith(f"is now called {item.dotted}")
+        assert by_env.renamed[0].endswith(f"was renamed to {item.dotted}")
 
 
 def test_an_old_number_of_gigabytes_keeps_its_unit(tmp_path: Path) -> None:

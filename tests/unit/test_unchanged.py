@@ -158,34 +158,34 @@ def test_a_request_that_has_to_ask_buildkit_is_never_proven(site: Site, request_
 
 
 UNKNOWN: dict[str, tuple[Act, str]] = {
-    "an included file": (lambda s: (s.root / "compose.yaml").write_text("include: [x.yaml]\n"), "may bring in"),
-    "an escape": (lambda s: (s.root / "compose.yaml").write_text('"incl\\u0075de": [x.yaml]\n'), "may bring in"),
+    "an included file": (lambda s: (s.root / "compose.yaml").write_text("include: [x.yaml]\n"), "may include"),
+    "an escape": (lambda s: (s.root / "compose.yaml").write_text('"incl\\u0075de": [x.yaml]\n'), "may include"),
     "more .env files": (lambda s: s.env.update(COMPOSE_ENV_FILES="x"), "COMPOSE_ENV_FILES is set"),
     "more .env files, in .env": (lambda s: (s.root / ".env").write_text("COMPOSE_ENV_FILES=x\n"), "COMPOSE_ENV_FILES"),
-    "a base image of a registry": (lambda s: _write(s.root / "app/Dockerfile", "FROM alpine:3\n"), "another alpine:3"),
+    "a base image of a registry": (lambda s: _write(s.root / "app/Dockerfile", "FROM alpine:3\n"), "newer alpine:3"),
     "a frontend": (
         lambda s: _write(s.root / "app/Dockerfile", "# syntax=docker/dockerfile:1\n"),
         "docker/dockerfile:1",
     ),
     "a URL": (
         lambda s: _write(s.root / "app/Dockerfile", f"FROM {BASE}\nADD https://x/y /\n"),
-        "adds what is not a file",
+        "uses ADD with a URL or variable",
     ),
-    "pull": (lambda s: s.more.update(pull=True), "has pull"),
-    "ssh": (lambda s: s.more.update(ssh=["default"]), "has ssh"),
+    "pull": (lambda s: s.more.update(pull=True), "uses the key pull"),
+    "ssh": (lambda s: s.more.update(ssh=["default"]), "uses the key ssh"),
     "a secret of the environment": (lambda s: s.more.update(secret=["id=x,type=env,env=X"]), "a secret is not a file"),
-    "a cache that is written": (lambda s: s.more.update({"cache-to": ["type=inline"]}), "has cache-to"),
-    "another output": (lambda s: s.more.update(output=["type=local,dest=x"]), "goes elsewhere"),
+    "a cache that is written": (lambda s: s.more.update({"cache-to": ["type=inline"]}), "uses the key cache-to"),
+    "another output": (lambda s: s.more.update(output=["type=local,dest=x"]), "is not stored in the engine"),
     "a named image": (lambda s: s.more.update(contexts={"x": "docker-image://alpine"}), "is built from"),
     "an image that this build does not make": (
         lambda s: s.more.update(contexts={"x": "target:three"}),
         "is built from",
     ),
     "docker over the network": (lambda s: s.env.update(DOCKER_HOST="tcp://127.0.0.1:1"), "another machine"),
-    "git's state in labels": (lambda s: s.env.update(BUILDX_GIT_LABELS="1"), "git's state"),
+    "git's state in labels": (lambda s: s.env.update(BUILDX_GIT_LABELS="1"), "git metadata"),
     "plugins elsewhere": (
         lambda s: _write(s.place / ".docker/config.json", '{"cliPluginsExtraDirs": ["/x"]}'),
-        "in more directories",
+        "additional plugin directories",
     ),
     "the base image is missing": (lambda s: s.engine.images.clear(), "does not have"),
 }
@@ -213,7 +213,7 @@ def test_an_image_that_only_a_mount_or_a_copy_takes_counts(site: Site) -> None:
     for line in ("COPY --from=alpine:3 /a /a", "RUN --mount=type=bind,from=alpine:3,target=/x true"):
         (site.root / "app/Dockerfile").write_text(f"FROM debian:bookworm-slim\n{line}\n")
         _settle()
-        assert "another alpine:3" in site.build()
+        assert "newer alpine:3" in site.build()
 
 
 def test_a_file_written_while_the_build_begins_is_not_believed(site: Site) -> None:
@@ -383,7 +383,7 @@ def test_what_is_no_answer_of_an_engine_is_refused(raw: bytes, tmp_path: Path) -
 def test_a_name_that_no_image_has_is_not_asked(tmp_path: Path) -> None:
     with listening(tmp_path / "s") as engine:
         for name in ("a b", "../x", "x\r\nHost: y", "a?b", "a/../b"):
-            with pytest.raises(ValueError, match="not the name of an image"):
+            with pytest.raises(ValueError, match="not a valid image name"):
                 ask.images(engine.path, [name])
         assert set(engine.asked) == {"/info"}
 

@@ -14,14 +14,40 @@ UNUSUAL = re.compile(
     re.IGNORECASE,
 )
 
+#: Phrases that the code and its messages no longer use; the package alone is free of them.
+TRANSLATED = re.compile(
+    r"\bfor ever\b|\bthe same command again\b|\brun the command again\b|\bcannot be reached\b"
+    r"|\bnobody (?:listens|answers)\b|\bin the place of\b|\bas it stands\b|\bnot looked at\b|\bname a mirror\b"
+    r"|\bcorrect the file\b|\bswitched off\b|\bin force\b|\bonce more\b"
+    r"|\bwithout a word\b|\bno word of\b|\bis said\b|\bwhat nobody\b|\b(?:is|are) asked for\b"
+    r"|\b(?:none|empty|false) where\b|\bcan be had\b|\bis to be had\b|\bis put back\b|\bare put back\b|\bis of no use\b"
+    r"|\bhands? (?:it|them) (?:on|over)\b|\btaken over from\b",
+    re.IGNORECASE,
+)
+
 
 def test_no_text_uses_the_unusual_words() -> None:
+    places = ("src", "docs", "docker", "tests", "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+    assert_free_of(UNUSUAL, places)
+
+
+def test_the_package_uses_no_translated_phrase() -> None:
+    assert_free_of(TRANSLATED, ("src",), but=("transfer.py", "Dockerfile"))
+
+
+def assert_free_of(words: re.Pattern[str], places: tuple[str, ...], but: tuple[str, ...] = ()) -> None:
     found = []
-    for place in ("src", "docs", "docker", "tests", "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"):
+    for place in places:
         path = ROOT / place
         for file in [path] if path.is_file() else sorted(path.rglob("*")):
-            if file == Path(__file__) or file.suffix not in TEXTS or not file.is_file() or "__pycache__" in file.parts:
+            if (
+                file == Path(__file__)
+                or file.name in but
+                or file.suffix not in TEXTS
+                or not file.is_file()
+                or "__pycache__" in file.parts
+            ):
                 continue
             for number, line in enumerate(file.read_text("utf-8", "replace").splitlines(), 1):
-                found += [f"{file.relative_to(ROOT)}:{number}: {m[0]}" for m in UNUSUAL.finditer(line)]
+                found += [f"{file.relative_to(ROOT)}:{number}: {m[0]}" for m in words.finditer(line)]
     assert not found, "\n".join(found)

@@ -1,1 +1,1 @@
-"""`init`: read a repository, write what it needs to build on cache mounts, undo it, upgrade it."""
+"""`init`: reads a repository and writes what it needs to build on cache mounts; also undo and upgrade."""

@@ -1,6 +1,6 @@
-"""`init --check`: what a build of the adopted services would lack, found before it is built. Pure.
+"""`init --check`: finds what a build of the adopted services would be missing, before it is built. Pure.
 
-The repository grows after it was adopted: a macro reads a new file, a crate needs a library, a program is renamed.
+Repositories change after they were adopted: a macro reads a new file, a crate needs a library, a program is renamed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from buildkit_tasks.survey.tree import Tree
 
 
 def check(files: Tree, finding: Finding) -> list[Note]:
-    """Everything that is missing, each with its remedy."""
+    """Everything that is missing, each with its fix."""
     found = [note for note in finding.notes if note.open]
     for workspace in finding.workspaces:
         adopted = [s for s in finding.services if s.workspace == workspace.cargo.directory and s.adopted]
@@ -28,13 +28,13 @@ def check(files: Tree, finding: Finding) -> list[Note]:
         for service in adopted:
             if service.binary not in workspace.cargo.binaries:
                 names = ", ".join(workspace.cargo.binaries) or "none"
-                text = f"BIN is {service.binary}, and the workspace has no such program (it has: {names})"
+                text = f"BIN is {service.binary}, but the workspace has no such program (available: {names})"
                 found.append(Note(f"service {service.name}", text, True))
     return found
 
 
 def variables(files: Tree, compose_file: str, missing: Sequence[str]) -> list[Note]:
-    """Variables that compose requires and nothing sets, and a file beside the compose file that sets them, if any."""
+    """Required variables of the compose file that are not set, and a file next to it that sets them, if any."""
     if not missing:
         return []
     env = posixpath.join(posixpath.dirname(compose_file), ".env")
@@ -49,7 +49,7 @@ def variables(files: Tree, compose_file: str, missing: Sequence[str]) -> list[No
 
 
 def _is_template(path: str, env: str) -> bool:
-    """Whether a file looks like an example of the .env beside it: `.env.example`, `deploy.env`, `env.template`."""
+    """Whether a file looks like an example of the .env next to it: `.env.example`, `deploy.env`, `env.template`."""
     beside = posixpath.dirname(path) == posixpath.dirname(env) and path != env
     return beside and bool(re.search(r"(?:^|[._-])env(?:[._-]|$)", posixpath.basename(path)))
 
@@ -62,7 +62,7 @@ def _set_in(text: str) -> set[str]:
 
 
 def _context(files: Tree, workspace: Workspace, file: str) -> list[Note]:
-    """Files that compiling reads and that the list of the Dockerfile keeps out."""
+    """Files that the compile step reads and that the Dockerfile's ignore file excludes."""
     own = f"{file}.dockerignore"
     name = own if files.has(own) else ".dockerignore"
     if not files.has(name):
@@ -71,11 +71,11 @@ def _context(files: Tree, workspace: Workspace, file: str) -> list[Note]:
     wanted = [p for p in read if not p.endswith(".md") or p in workspace.reach.paths]
     out = [p for p in ignorefile.missing(files.text(name), wanted) if not _noise(p)]
     tops = dict.fromkeys(_top(p, workspace) for p in out)
-    return [Note(name, f"keeps out {path}, which compiling reads: add the line `!{path}`", True) for path in tops]
+    return [Note(name, f"excludes {path}, which the compile step reads: add the line `!{path}`", True) for path in tops]
 
 
 def _top(path: str, workspace: Workspace) -> str:
-    """The directory or file that was reached, of which `path` is a part."""
+    """The listed directory or file that `path` belongs to."""
     return next((p for p in workspace.reach.paths if path == p or path.startswith(f"{p}/")), path)
 
 
@@ -84,7 +84,7 @@ def _noise(path: str) -> bool:
 
 
 def _packages(files: Tree, workspace: Workspace, file: str) -> list[Note]:
-    """Packages that the table says crates need and that no line of the Dockerfile installs."""
+    """Packages that crates need according to the table, and that no line of the Dockerfile installs."""
     text = files.text(file)
     image = recipe.syntax_defaults(text).get("RUST_IMAGE", "")
     if "alpine" in image:

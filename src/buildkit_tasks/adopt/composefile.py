@@ -1,4 +1,4 @@
-"""The compose file: a service's `build:` edited in place, comments, anchors and order kept; or an override file."""
+"""Edits a service's `build:` in the compose file, keeping comments, anchors and order; or writes an override file."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from buildkit_tasks.survey import yaml_text
 
 from . import splice
 
-#: Keys of `build:` that say what is built; the others (labels, secrets, platforms ...) stay as they are.
+#: Keys of `build:` that define what is built; the others (labels, secrets, platforms ...) are kept.
 _WHAT = ("context", "dockerfile", "dockerfile_inline", "target")
-#: Lets a repository choose incremental compilation for plain `docker compose build`, in .env; empty: the Dockerfile's.
+#: Lets a repository enable incremental compilation for plain `docker compose build` in .env. Empty: the default.
 INCREMENTAL = ("CARGO_INCREMENTAL", "${CARGO_INCREMENTAL:-}")
 
 
 @dataclass(frozen=True)
 class Build:
-    """What a service's `build:` says afterwards. `drop`: arguments of the old Dockerfile that ours does not know."""
+    """A service's new `build:`. `drop`: arguments of the old Dockerfile that ours does not use."""
 
     service: str
     context: str
@@ -31,20 +31,20 @@ class Build:
 
     @property
     def what(self) -> dict[str, str]:
-        """The keys that say what is built."""
+        """The keys that define what is built."""
         return {"context": self.context, "dockerfile": self.dockerfile, "target": self.target}
 
 
 @dataclass(frozen=True)
 class Edited:
-    """Texts by path, and services that stand in none of them (in an included or extended file, say)."""
+    """Texts by path, and the services that none of them defines (because an included or extended file does)."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
     not_found: tuple[str, ...] = ()
 
 
 def edit(texts: Mapping[str, str], builds: Sequence[Build]) -> Edited:
-    """Put the builds into the compose files that define them. Problems: compose-invalid with file and line."""
+    """Write the builds to the compose files that define the services. Problems: compose-invalid with file and line."""
     documents = {path: yaml_text.load(path, text) for path, text in texts.items()}
     spans: dict[str, list[splice.Span]] = {}
     missing: list[str] = []
@@ -67,7 +67,7 @@ def _wanted(build: Build) -> splice.Wanted:
 
 
 def appended(text: str, builds: Sequence[Build]) -> str:
-    """A compose file with these services as its last ones."""
+    """A compose file with these services appended."""
     document = yaml_text.load("compose", text)
     services = document.get("services")
     lines = splice.lines(text)
@@ -88,7 +88,7 @@ def _fresh(builds: Sequence[Build]) -> Any:
 
 
 def override(builds: Sequence[Build], text: str = "") -> str:
-    """A compose file that completes another one; into `text` where there is one."""
+    """A compose override file with these builds; `text` is the existing one, if any."""
     document = yaml_text.load("override", text) if text.strip() else None
     if document is None:
         from ruamel.yaml.comments import CommentedMap
@@ -103,7 +103,7 @@ def override(builds: Sequence[Build], text: str = "") -> str:
 
 
 def proposed(project: str, builds: Sequence[Build]) -> str:
-    """A compose file for a repository that has none."""
+    """A compose file for a repository without one."""
     document = yaml_text.mapping({"name": project, "services": yaml_text.mapping({})})
     document.yaml_set_start_comment("Written by `buildkit-tasks init`: a service for every program of the workspace.")
     for build in builds:
@@ -124,7 +124,7 @@ def _entry(document: Any, service: str) -> Any:
 
 
 def _put(entry: Any, build: Build) -> None:
-    """Write a build into a service. What other services share by an anchor or merge is copied, never changed."""
+    """Write a build to a service. Values shared through an anchor or merge are copied, never changed."""
     old = entry.get("build")
     section: Any = old if isinstance(old, dict) and _own(entry, "build") else None
     if section is None:
@@ -158,7 +158,7 @@ def _put(entry: Any, build: Build) -> None:
 
 
 def _own(mapping: Any, key: str) -> bool:
-    """Whether a key stands in a mapping itself, and its value is nobody else's as well."""
+    """Whether a mapping has this key itself, with a value that is not shared."""
     own = getattr(mapping, "_ok", None)  # ruamel's keys without those of `<<`; a plain dict has none of these
     if key not in (mapping if own is None else own):
         return False

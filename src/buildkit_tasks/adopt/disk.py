@@ -1,4 +1,4 @@
-"""Writing a set of files, all or none: each is replaced in one step, and on failure all go back."""
+"""Writes a set of files, all or none: each is replaced atomically, and all are rolled back on failure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from buildkit_tasks.core.errors import Problem
 
 @dataclass(frozen=True)
 class Change:
-    """A file and its bytes before and after; None where it is not there."""
+    """A file and its bytes before and after; None if it does not exist."""
 
     path: str
     before: bytes | None
@@ -26,7 +26,7 @@ class Change:
 
 
 def changes(root: Path, texts: Mapping[str, str]) -> list[Change]:
-    """What writing these texts would change, in the order of their paths."""
+    """The changes that writing these texts would make, ordered by path."""
     found = []
     for path in sorted(texts):
         before, after = read(root, path), texts[path].encode("utf-8", errors="surrogateescape")
@@ -36,7 +36,7 @@ def changes(root: Path, texts: Mapping[str, str]) -> list[Change]:
 
 
 def read(root: Path, path: str) -> bytes | None:
-    """A file's bytes, None where there is none. Problems: tree-unreadable; adopt-conflict for anything but a file."""
+    """A file's bytes, None if it does not exist. Problems: tree-unreadable; adopt-conflict if it is not a file."""
     place = root / path
     try:
         if place.exists() and not place.is_file():
@@ -51,7 +51,7 @@ def read(root: Path, path: str) -> bytes | None:
 
 
 def apply(root: Path, wanted: list[Change]) -> list[str]:
-    """Make the changes; the directories that were made. Problems: tree-unwritable, after putting all back."""
+    """Apply the changes and return the created directories. Problems: tree-unwritable, after a rollback."""
     done: list[Change] = []
     made: list[str] = []
     try:
@@ -94,9 +94,9 @@ def _put(root: Path, path: str, content: bytes | None) -> None:
     if content is None:
         place.unlink(missing_ok=True)
         return
-    place = Path(os.path.realpath(place))  # a link stays a link
+    place = Path(os.path.realpath(place))  # a symlink stays a symlink
     if not place.is_relative_to(os.path.realpath(root)):
-        raise OSError(1, f"it is a link that leads out of the repository, to {place}", str(place))
+        raise OSError(1, f"it is a symlink to {place}, outside the repository", str(place))
     files.replace(place, content)
 
 
@@ -104,4 +104,4 @@ def _remove_empty(folder: Path) -> None:
     try:
         folder.rmdir()
     except OSError:
-        return  # it holds something, or is gone
+        return  # it is not empty, or does not exist

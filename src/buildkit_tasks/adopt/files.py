@@ -1,4 +1,4 @@
-"""A `Finding` to the files that `init` writes: text by path. Pure."""
+"""Turns a `Finding` into the files that `init` writes: text by path. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODES = ("edit", "override")
 
 @dataclass(frozen=True)
 class Files:
-    """Text by path, everything that is to be there afterwards; and what a person should know."""
+    """The final text of each file by path, and notes for the user."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
@@ -29,9 +29,9 @@ class Files:
 
 
 def write(files: Tree, finding: Finding, *, compose: str = "edit") -> Files:
-    """What the repository needs, in full. `compose`: edit the compose file, or leave it alone and add an override.
+    """Everything that the repository needs. `compose`: edit the compose file, or leave it alone and add an override.
 
-    Problems: compose-invalid; adopt-conflict where a file of another's has the name of one of ours.
+    Problems: compose-invalid; adopt-conflict if one of our file names is already taken.
     """
     texts: dict[str, str] = {}
     notes: list[Note] = list(finding.notes)
@@ -72,7 +72,7 @@ def write(files: Tree, finding: Finding, *, compose: str = "edit") -> Files:
 
 
 def _dockerfiles(files: Tree, finding: Finding) -> dict[str, str]:
-    """Workspace directory to its Dockerfile: docker/Dockerfile where that is free or ours."""
+    """Maps each workspace directory to its Dockerfile: docker/Dockerfile if that is free or ours."""
     found: dict[str, str] = {}
     for number, workspace in enumerate(finding.workspaces):
         directory = workspace.cargo.directory
@@ -88,7 +88,7 @@ def _dockerfiles(files: Tree, finding: Finding) -> dict[str, str]:
 def _grown(file: str, services: list[Service]) -> list[Note]:
     names = ", ".join(s.name for s in services)
     return [
-        Note(file, f"new services build with it as it is: {names}. Their own runtime stages are for you to add", True)
+        Note(file, f"new services use it unchanged: {names}. Add runtime stages of their own if they need any", True)
     ]
 
 
@@ -98,7 +98,7 @@ def _only_stage(text: str) -> str:
 
 
 def _scope(finding: Finding, workspace: Workspace) -> str:
-    """Prefix of the mounts: the project's name; another workspace of the repository has its own."""
+    """Prefix of the mount ids: the project's name; other workspaces of the repository get their own."""
     first = finding.workspaces[0].cargo.directory
     if workspace.cargo.directory == first:
         return finding.project
@@ -108,7 +108,7 @@ def _scope(finding: Finding, workspace: Workspace) -> str:
 def _build(finding: Finding, service: Service, file: str, scope: str, derived: dockerfile.Derived) -> Build:
     folder = posixpath.dirname(finding.compose[0]) if finding.compose else ""
     context = posixpath.relpath(".", folder or ".")
-    # compose takes the Dockerfile relative to the context, which is the repository
+    # compose resolves the Dockerfile relative to the context, which is the repository
     args = {"BIN": service.binary, "CACHE_SCOPE": scope, **derived.arguments.get(service.name, {})}
     known = set(re.findall(r"(?m)^ARG (\w+)", derived.text)) | set(args)
     drop = tuple(name for name in service.args if name not in known)
@@ -120,7 +120,7 @@ def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]
         return {"compose.yaml": composefile.proposed(finding.project, builds)}
     for drop in dict.fromkeys(b.drop for b in builds if b.drop):
         names = ", ".join(b.service for b in builds if b.drop == drop)
-        notes.append(Note(names, f"build arguments that no stage knows any more: {', '.join(drop)}"))
+        notes.append(Note(names, f"removed build arguments that no stage uses: {', '.join(drop)}"))
     if mode == "override":
         path = _override_path(finding)
         return {path: composefile.override(builds, finding.existing.get(path, ""))}
@@ -137,14 +137,14 @@ def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]
         rest = [b for b in builds if b.service in done.not_found]
         path = _override_path(finding)
         notes.append(
-            Note(path, f"defined in an included or extended file, so completed here: {', '.join(done.not_found)}")
+            Note(path, f"defined in an included or extended file, so overridden here: {', '.join(done.not_found)}")
         )
         found[path] = composefile.override(rest, found.get(path, finding.existing.get(path, "")))
     return found
 
 
 def _override_path(finding: Finding) -> str:
-    """The file that compose reads after the main one by itself; one of our own where the files are listed."""
+    """The override file that compose reads automatically; a separate one if the compose files are listed explicitly."""
     first = finding.compose[0]
     stem, _, suffix = first.rpartition(".")
     if finding.listed:
@@ -154,29 +154,29 @@ def _override_path(finding: Finding) -> str:
 
 
 def _settings(finding: Finding, texts: Mapping[str, str]) -> dict[str, str]:
-    """Settings that cannot be left to their defaults: compose files that compose does not find by itself."""
+    """Settings without a usable default: compose files that compose does not find by itself."""
     found: dict[str, str] = {}
     if finding.listed:
         own = [p for p in texts if p.endswith("compose.buildkit-tasks.yaml")]
         found["project.compose_file"] = ":".join([*finding.compose, *(p for p in own if p not in finding.compose)])
     if all(s.profiles for s in finding.services):
-        found["caches.scope"] = finding.project  # compose names no service that would say it
+        found["caches.scope"] = finding.project  # no active service would show it
     return found
 
 
 def _refuse_foreign(files: Tree, texts: Mapping[str, str]) -> None:
-    """A compile file's place that holds something else is not overwritten."""
+    """Refuse to overwrite a file of another origin at the path of one of our compile files."""
     for name, text in carried.compile_files().items():
         path = f"docker/{name}"
         if path in texts and files.has(path) and "buildkit-tasks" not in files.text(path) and files.text(path) != text:
             raise Problem(
                 "adopt-conflict",
-                f"{path} is not ours, and our Dockerfile needs a file of this name.",
-                hint=f"rename your {path}, then run the same command again",
+                f"{path} already exists, and the generated Dockerfile needs that path.",
+                hint=f"rename {path}, then rerun this command",
             )
     if files.has("docker"):
         raise Problem(
             "adopt-conflict",
-            "docker is a file, and our Dockerfile belongs into a directory of this name.",
-            hint="rename it",
+            "docker is a file, and the generated Dockerfile needs a directory with this name.",
+            hint="rename it, then rerun this command",
         )

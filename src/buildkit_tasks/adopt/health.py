@@ -1,4 +1,4 @@
-"""What `doctor` asks of a repository that `init` adopted: would a build of it lack something."""
+"""Doctor's check of an adopted repository: whether a build would be missing anything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import init, record
 
 
 def checks(session: Session) -> tuple[Check, ...]:
-    """One check where there is a record of `init`, else none."""
+    """One check if `init` left a record, else none."""
     own = Session(session.world, session.report, session.flags)
     try:
         if not (own.root / record.PATH).is_file():
@@ -19,12 +19,12 @@ def checks(session: Session) -> tuple[Check, ...]:
     except Problem as problem:
         return (_check("unknown", problem.message, problem.hint),)
     if not notes:
-        return (_check("ok", "nothing that a build reads is missing", ""),)
+        return (_check("ok", "nothing is missing", ""),)
     first = f"{notes[0].where}: {notes[0].text}"
     more = f" (and {len(notes) - 1} more)" if len(notes) > 1 else ""
-    return (_check("warn", f"{first}{more}", "make this edit; `buildkit-tasks init --check` lists all of them"),)
+    return (_check("warn", f"{first}{more}", "make this edit; run `buildkit-tasks init --check` to list all of them"),)
 
 
 def _check(state: str, found: str, remedy: str) -> Check:
-    why = "a build stops where a file, a package or a program that it needs is missing"
-    return Check("adopted", state, found, "context, packages and programs that the crates need", why, remedy)
+    why = "a build fails if a file, package or program that it needs is missing"
+    return Check("adopted", state, found, "a context, packages and programs that satisfy the crates", why, remedy)

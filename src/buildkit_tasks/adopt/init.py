@@ -1,4 +1,4 @@
-"""`init`: read the repository, show what would be written as a diff, ask, write; undo it, upgrade it."""
+"""`init`: reads the repository, shows the changes as a diff, asks, writes; also undo and upgrade."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ from .record import Entry, Record
 def init(
     session: Session, *, compose: str = "edit", images: str = "auto", add: Sequence[str] = (), dry_run: bool = False
 ) -> Outcome:
-    """Adopt the repository around the working directory, or what it grew since. Nothing is written without consent.
+    """Adopt the repository around the working directory, or its new services. Nothing is written without consent.
 
     Problems: not-rust, manifest-invalid, compose-invalid, compose-missing, adopt-conflict, tree-unreadable,
     tree-unwritable, consent-missing.
     """
     if compose not in adopted_files.MODES:
-        raise Problem("bad-argument", f"--compose is edit or override, not {compose!r}.", hint="--compose edit")
+        raise Problem(
+            "bad-argument", f"--compose must be edit or override, not {compose!r}.", hint="use --compose edit"
+        )
     _require_images(images)
     root = _enter(session)
     old = _record(root)
@@ -40,7 +42,7 @@ def init(
     finding = look.find(files, found.config, found.files, listed=found.listed, add=add)
     _require_rust(files, finding)
     finding, images = standins.apply(session, finding, old.images if old.files else images)
-    more = [Note(path, "this compose file is not in force; `--compose` edits those that are") for path in found.others]
+    more = [Note(path, "compose does not use this file, so it is not edited") for path in found.others]
     written = adopted_files.write(files, look.with_notes(finding, more), compose=old.mode if old.files else compose)
     changed = disk.changes(root, written.texts)
     env = (
@@ -54,7 +56,7 @@ def init(
         return outcome
     present.show(session, outcome)
     if env:
-        session.report.say("also: .env, made of .env.example with generated secrets (compose wants it)")
+        session.report.say("also: .env, from .env.example with generated secrets (compose requires it)")
     if not session.report.consent(_question(session, root, changed)):
         return outcome
     sources = {
@@ -75,9 +77,9 @@ def init(
 
 
 def check(session: Session) -> Outcome:
-    """What a build of this repository would lack: the notes of the outcome. Writes nothing.
+    """Report what a build of this repository would be missing, as notes of the outcome. Writes nothing.
 
-    Problems: those of reading in `init`.
+    Problems: the reading problems of `init`.
     """
     root = _enter(session)
     files = tree.read(root)
@@ -92,17 +94,17 @@ def _unset(files: tree.Tree, found: model.Model) -> list[Note]:
 
 
 def undo(session: Session, *, dry_run: bool = False) -> Outcome:
-    """Put every file back to the bytes it had; edits made since stay where they do not touch ours.
+    """Restore every file to its original bytes; later edits are kept if they do not touch our changes.
 
-    Problems: adopt-missing where there is no record, tree-unwritable, consent-missing.
+    Problems: adopt-missing if there is no record, tree-unwritable, consent-missing.
     """
     root = _enter(session)
     old = _record(root)
     if not old.files:
         raise Problem(
             "adopt-missing",
-            f"There is no {record.PATH}: nothing here was written by `init`.",
-            hint="git log --stat shows who wrote what",
+            f"{record.PATH} does not exist: nothing here was written by `init`.",
+            hint="run `git log --stat` to see who wrote what",
         )
     changed: list[Change] = []
     kept: list[str] = []
@@ -123,7 +125,7 @@ def undo(session: Session, *, dry_run: bool = False) -> Outcome:
     if dry_run:
         return outcome
     present.show_changes(session, outcome)
-    if not session.report.consent(f"{len(changed)} files are put back as they were before `init`"):
+    if not session.report.consent(f"restore {len(changed)} files to their state before `init`"):
         return outcome
     disk.apply(root, changed)
     disk.remove_folders(root, old.folders)
@@ -131,7 +133,7 @@ def undo(session: Session, *, dry_run: bool = False) -> Outcome:
 
 
 def _without_ours(entry: Entry, now: bytes) -> bytes | None:
-    """An edited file without what we wrote into it; None where the two cannot be separated."""
+    """An edited file with our changes removed; None if they cannot be separated."""
     if entry.before is None or entry.written is None:
         return None
     base, theirs = entry.written, now.decode("utf-8", errors="surrogateescape")
@@ -140,16 +142,16 @@ def _without_ours(entry: Entry, now: bytes) -> bytes | None:
 
 
 def upgrade(session: Session, *, images: str = "auto", dry_run: bool = False) -> Outcome:
-    """Bring what we wrote to this version; edits to it survive, or are shown as a conflict and left alone.
+    """Upgrade the generated files to this version; user edits are kept, or shown as a conflict and left alone.
 
-    `images` changes what the Dockerfile starts from; `auto` leaves that as it was decided.
+    `images` changes the base images; `auto` keeps the earlier decision.
     Problems: adopt-missing, tree-unwritable, consent-missing.
     """
     _require_images(images)
     root = _enter(session)
     old = _record(root)
     if not old.files:
-        raise Problem("adopt-missing", "There is nothing here to upgrade.", hint="buildkit-tasks init")
+        raise Problem("adopt-missing", "There is nothing to upgrade.", hint="buildkit-tasks init")
     before = {
         path: e.before.decode("utf-8", errors="surrogateescape")
         for path, e in old.files.items()
@@ -171,7 +173,7 @@ def upgrade(session: Session, *, images: str = "auto", dry_run: bool = False) ->
     for path, text in written.texts.items():
         entry, content = old.files.get(path), disk.read(root, path)
         if entry and entry.before is not None:
-            continue  # a file of the user's that we added to
+            continue  # a user's file that we only added to
         current = None if content is None else content.decode("utf-8", errors="surrogateescape")
         if current is None or entry is None or entry.pristine(content or b""):
             wanted[path] = text
@@ -200,11 +202,11 @@ def upgrade(session: Session, *, images: str = "auto", dry_run: bool = False) ->
 def _require_images(images: str) -> None:
     if images not in standins.MODES:
         listed = ", ".join(standins.MODES)
-        raise Problem("bad-argument", f"--images is one of {listed}, not {images!r}.", hint="--images auto")
+        raise Problem("bad-argument", f"--images must be one of {listed}, not {images!r}.", hint="use --images auto")
 
 
 def _enter(session: Session) -> Path:
-    """The repository's directory, which the session takes for the project's as well."""
+    """The repository's root; the session then uses it as the project's root."""
     root = model.root(session.world)
     session.__dict__["root"] = root
     return root
@@ -228,18 +230,18 @@ def _require_rust(files: tree.Tree, finding: Finding) -> None:
     if not any(files.named("Cargo.toml")):
         raise Problem(
             "not-rust",
-            f"{files.root} holds no Cargo.toml.",
-            causes=["buildkit-tasks is for the Docker builds of Rust services"],
-            hint="cd into the repository of a Rust service",
+            f"No Cargo.toml found in {files.root}.",
+            causes=["buildkit-tasks is for Docker builds of Rust services"],
+            hint="cd to the repository of a Rust service",
         )
     causes = [f"{item.name}: {item.why}" for item in finding.left]
     programs = [name for space in cargo.workspaces(files) for name in space.binaries]
     if not programs:
         raise Problem(
             "not-rust",
-            "No crate of this repository has a program.",
-            causes=causes or ["there is no src/main.rs, src/bin or [[bin]] in any crate"],
-            hint="a library is not shipped as an image: cd into a repository with a program",
+            "No crate in this repository has a binary target.",
+            causes=causes or ["no crate has a src/main.rs, src/bin or [[bin]]"],
+            hint="libraries are not shipped as images: cd to a repository with a program",
         )
     more = f" and {len(programs) - 8} more" if len(programs) > 9 else ""
     names = ", ".join(programs[: 8 if more else 9]) + more
@@ -247,21 +249,21 @@ def _require_rust(files: tree.Tree, finding: Finding) -> None:
         "not-rust",
         "No service of the compose file is built from a Rust workspace of this repository.",
         causes=causes or ["no service has a `build:` section"],
-        hint=f"buildkit-tasks init --add {programs[0]}    (adds a service for a program; there are: {names})",
+        hint=f"buildkit-tasks init --add {programs[0]}    (adds a service for a program; available: {names})",
     )
 
 
 def _question(session: Session, root: Path, changed: Sequence[Change]) -> str:
     added = sum(1 for c in changed if c.before is None)
-    question = f"{added} files are added, {len(changed) - added} edited in {root}"
+    question = f"add {added} files and edit {len(changed) - added} in {root}"
     dirty = _dirty(session, root, [c.path for c in changed if c.before is not None])
     if dirty:
-        session.report.warn(f"not committed: {', '.join(dirty)}. `init --undo` brings back what is there now")
+        session.report.warn(f"uncommitted changes: {', '.join(dirty)}. `init --undo` will restore the current content")
     return question
 
 
 def _dirty(session: Session, root: Path, paths: Sequence[str]) -> list[str]:
-    """Files with edits that git does not have yet."""
+    """Files with uncommitted changes."""
     if not paths or not (root / ".git").exists():
         return []
     try:

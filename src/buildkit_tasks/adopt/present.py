@@ -1,4 +1,4 @@
-"""What `init` prints: what it understood, the diff, and what to type next."""
+"""The output of `init`: what it found, the diff, and the next command."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Outcome:
 
 
 def finish(session: Session, outcome: Outcome, *, dry_run: bool, checked: bool = False) -> None:
-    """The answer of a finished call: what was done, and what to type next.
+    """The result of a finished call: what was done, and the next command.
 
-    Raises `Problem` adopt-incomplete where a check found something.
+    Raises `Problem` adopt-incomplete if a check found something.
     """
     report = session.report
     if report.json_only:
@@ -44,13 +44,13 @@ def finish(session: Session, outcome: Outcome, *, dry_run: bool, checked: bool =
     if dry_run or not outcome.changes:
         show(session, outcome)
     if not outcome.changes:
-        report.say("nothing to change: everything is as this version would write it")
+        report.say("nothing to change: all files are up to date")
     elif dry_run:
         report.say("nothing was written (dry run)")
     elif outcome.written and outcome.finding:
-        report.say("written. Next: buildkit-tasks build    (undo it all: buildkit-tasks init --undo)")
+        report.say("written. Next: buildkit-tasks build    (to undo: buildkit-tasks init --undo)")
     elif outcome.written:
-        report.say("undone: every file is as it was")
+        report.say("undone: all files are restored")
     else:
         report.say("nothing was written")
 
@@ -59,12 +59,12 @@ def _finish_check(session: Session, outcome: Outcome) -> None:
     if outcome.notes:
         raise Problem(
             "adopt-incomplete",
-            f"A build would lack {len(outcome.notes)} thing{'s' if len(outcome.notes) > 1 else ''}.",
+            f"A build would be missing {len(outcome.notes)} thing{'s' if len(outcome.notes) > 1 else ''}.",
             causes=[f"{note.where}: {note.text}" for note in outcome.notes],
-            hint="make the edits that are named above, then run `buildkit-tasks build`",
+            hint="make the edits listed above, then run `buildkit-tasks build`",
         )
     if not session.report.json_only:
-        session.report.say("nothing is missing: next, buildkit-tasks build")
+        session.report.say("nothing is missing. Next: buildkit-tasks build")
 
 
 def show(session: Session, outcome: Outcome) -> None:
@@ -74,13 +74,13 @@ def show(session: Session, outcome: Outcome) -> None:
     if finding:
         for service in finding.services:
             where = "" if service.workspace == "." else f" of {service.workspace}"
-            how = f"builds with {service.adopted} already" if service.adopted else _origin(service.recipe)
+            how = f"already builds with {service.adopted}" if service.adopted else _origin(service.recipe)
             report.say(f"service {service.name}: program {service.binary}{where}, {how}")
         for item in finding.left:
-            report.say(f"service {item.name}: left alone: {item.why}")
+            report.say(f"service {item.name}: skipped: {item.why}")
     for note in outcome.notes:
         report.say(
-            f"{'look at' if note.open else 'note'}: {note.where}: {note.text}", style="yellow" if note.open else ""
+            f"{'check' if note.open else 'note'}: {note.where}: {note.text}", style="yellow" if note.open else ""
         )
     show_changes(session, outcome)
     if outcome.changes:
@@ -88,7 +88,7 @@ def show(session: Session, outcome: Outcome) -> None:
 
 
 def diff(changes: Sequence[Change]) -> str:
-    """The changes as a unified diff; a file that is added whole is shown whole, a carried one by its length."""
+    """The changes as a unified diff. Added files are shown in full, the compile files only by their length."""
     parts = []
     for change in changes:
         name = change.path
@@ -112,17 +112,15 @@ def _origin(taken: object) -> str:
         "chef": "with cargo-chef",
         "plain": "without a cache",
         "single-stage": "in a single stage",
-        "prebuilt": "which copied a program compiled before",
+        "prebuilt": "which copied a prebuilt program",
     }
-    return f"taken over from {taken.path} ({kinds[taken.kind]})"
+    return f"converted from {taken.path} ({kinds[taken.kind]})"
 
 
 def show_changes(session: Session, outcome: Outcome) -> None:
-    """The files that are changed, and those that are kept because they were edited."""
+    """Print the changed files, and those that are kept because the user edited them."""
     for path in outcome.kept:
-        session.report.say(
-            f"kept: {path} was edited since, and our change to it is in conflict: it stays as it is", style="yellow"
-        )
+        session.report.say(f"kept: {path} was edited, and the edits conflict with this change", style="yellow")
     for change in outcome.changes:
         session.report.say(f"{change.verb}: {change.path}")
 

@@ -1,4 +1,4 @@
-"""tasks.py, noxfile.py, pyproject.toml and .env.example: written where there is none, added to where there is one."""
+"""tasks.py, noxfile.py, pyproject.toml and .env.example: creates missing ones, adds to existing ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def images(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def verify(session: nox.Session) -> None:
-    """Check that images and running containers are of this tree."""
+    """Check that images and running containers match the sources."""
     session.run("invoke", "verify", *session.posargs, external=True)
 '''
 
@@ -41,7 +41,7 @@ ENV = f"""
 
 
 def tasks(text: str) -> str:
-    """tasks.py with our tasks: alone in an empty one, as the collection `docker` beside a repository's own."""
+    """tasks.py with our tasks: top-level in an empty file, else as the collection `docker` next to existing tasks."""
     if not text.strip():
         return TASKS
     if "buildkit_tasks" in text:
@@ -87,7 +87,7 @@ def _appended(text: str, lines: list[str]) -> str:
 
 
 def _assigned(text: str) -> set[str]:
-    """Names that a module defines; none where it cannot be parsed."""
+    """Names that a module defines; empty if it cannot be parsed."""
     try:
         body = ast.parse(text).body
     except (SyntaxError, ValueError):
@@ -104,7 +104,7 @@ def _assigned(text: str) -> set[str]:
 
 
 def pyproject(text: str, settings: Mapping[str, str]) -> str:
-    """pyproject.toml with our settings that are not there yet, the rest kept as it is. Nothing to set: as it was."""
+    """pyproject.toml with our missing settings added; everything else is unchanged."""
     if not settings:
         return text
     import tomlkit

@@ -1,4 +1,4 @@
-"""What `init` wrote, kept in a file of the repository: so that it can be undone to the byte, and upgraded. Pure."""
+"""The record of what `init` wrote, a file in the repository that makes undo and upgrade possible. Pure."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 
 from buildkit_tasks.core.errors import Problem
 
-#: Where it lies. Commit it: then everybody who has the repository can upgrade or undo.
+#: Its path. Commit it, so that everybody with the repository can upgrade or undo.
 PATH = "docker/.buildkit-tasks.json"
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file. `before`: its bytes, None where it was not there; `written`: ours, kept where they are derived (None:
-    carried as it is, known by `digest`)."""
+    """One file. `before`: its bytes, None if it did not exist; `written`: our text, kept only if it is derived (None:
+    copied unchanged, identified by `digest`)."""
 
     before: bytes | None
     written: str | None
     digest: str
 
     def pristine(self, content: bytes) -> bool:
-        """Whether a file is as we wrote it. Where an upgrade merged edits into it, it is not."""
+        """Whether a file is exactly as we wrote it; not if an upgrade merged edits into it."""
         if self.written is None:
             return digest(content) == self.digest
         return content == self.written.encode("utf-8", errors="surrogateescape")
@@ -34,7 +34,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Record:
-    """`sources`: texts of the user's Dockerfiles that ours were derived from, which may be deleted by now."""
+    """`sources`: texts of the user's Dockerfiles that ours were derived from; they may have been deleted since."""
 
     files: Mapping[str, Entry] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -46,12 +46,12 @@ class Record:
 
 
 def digest(content: bytes) -> str:
-    """A file's content as a short word."""
+    """A short digest of a file's content."""
     return hashlib.sha256(content).hexdigest()
 
 
 def dump(record: Record) -> str:
-    """The record as text."""
+    """Serialize the record."""
     files = {
         path: {
             "before": None if e.before is None else base64.b64encode(e.before).decode(),
@@ -75,7 +75,7 @@ def dump(record: Record) -> str:
 
 
 def load(text: str) -> Record:
-    """Read a record. Raises `Problem` adopt-conflict for one that is damaged or of a newer version."""
+    """Parse a record. Raises `Problem` adopt-conflict if it is damaged or from a newer version."""
     try:
         document = json.loads(text)
         if document["version"] != VERSION:
@@ -93,7 +93,7 @@ def load(text: str) -> Record:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Problem(
             "adopt-conflict",
-            f"{PATH} is not a record that this version can read.",
+            f"{PATH} cannot be read by this version.",
             causes=[str(error)],
             hint=f"git checkout {PATH}",
         ) from None
@@ -109,7 +109,7 @@ def _entry(entry: Mapping[str, Any]) -> Entry:
 
 
 def _safe(path: object) -> str:
-    """A path below the root: the record is a file of the repository, anybody may have written it."""
+    """A path below the root. The record is part of the repository, so anybody may have written it."""
     parts = str(path).split("/")
     if (
         not isinstance(path, str)
@@ -123,7 +123,7 @@ def _safe(path: object) -> str:
 
 
 def merge(base: str, theirs: str, ours: str) -> tuple[str, bool]:
-    """Three-way merge of texts: the result, and whether parts of it are in conflict (marked as git marks them)."""
+    """Three-way merge of texts: the result, and whether it has conflicts (marked like git's)."""
     if theirs in (base, ours):
         return ours, False
     if ours == base:

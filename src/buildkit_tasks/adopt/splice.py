@@ -1,4 +1,4 @@
-"""Lines of a YAML file replaced in place: where ruamel says that something stands. Every other byte stays as it is."""
+"""Replaces lines of a YAML file in place, at the positions that ruamel reports. All other bytes stay unchanged."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Keys of `build:` that say what is built.
+#: Keys of `build:` that define what is built.
 WHAT = ("context", "dockerfile", "dockerfile_inline", "target")
 
 
 @dataclass(frozen=True)
 class Span:
-    """Lines [first, end) of a file, and what stands there afterwards."""
+    """Lines [first, end) of a file, and their replacement."""
 
     first: int
     end: int
@@ -23,7 +23,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a `build:` says afterwards. `args` are set, `defaults` added where they are missing, `drop` taken out."""
+    """The wanted `build:`. `args` are set, `defaults` added if missing, `drop` removed."""
 
     what: Mapping[str, str]
     args: Mapping[str, str]
@@ -33,12 +33,12 @@ class Wanted:
 
 
 def lines(text: str) -> list[str]:
-    """The lines of a file without their endings."""
+    """The lines of a file without line endings."""
     return [line.removesuffix("\r") for line in text.split("\n")]
 
 
 def apply(text: str, spans: Sequence[Span]) -> str:
-    """The text with the spans in place, its line endings kept."""
+    """Apply the spans to the text, keeping its line endings."""
     found = lines(text)
     for span in sorted(spans, key=lambda s: (s.first, s.end), reverse=True):
         found[span.first : span.end] = span.lines
@@ -46,7 +46,7 @@ def apply(text: str, spans: Sequence[Span]) -> str:
 
 
 def end_of(mapping: Any, key: str, text: Sequence[str]) -> tuple[int, str]:
-    """The line behind the last content of a block mapping's value, and the indentation of what stands in it."""
+    """The line after the last content of a block mapping's value, and the indentation of its entries."""
     first, column = mapping.lc.key(key)
     end, indent = first + 1, ""
     for at in range(first + 1, len(text)):
@@ -61,7 +61,7 @@ def end_of(mapping: Any, key: str, text: Sequence[str]) -> tuple[int, str]:
 
 
 def build(services: Any, name: str, text: Sequence[str], wanted: Wanted) -> Span:
-    """The span that gives a service its build: lines of an own block changed one by one, else a block of its own."""
+    """The span that sets a service's build: an existing block is changed line by line, else a new block is written."""
     entry = services[name]
     positions = getattr(entry.lc, "data", None) or {}
     step = _step(services, text)
@@ -83,14 +83,14 @@ def build(services: Any, name: str, text: Sequence[str], wanted: Wanted) -> Span
 
 
 def _flow(entry: Any, line: int, text: Sequence[str], wanted: Wanted) -> Span:
-    """A service on one line, `api: {build: ., ports: [...]}`: written as a block of JSON, which YAML is too."""
+    """A service on one line, `api: {build: ., ports: [...]}`: rewritten as a block of JSON, which is also YAML."""
     values = {**{str(k): _plain(v) for k, v in entry.items()}, "build": _values(entry["build"], wanted)}
     head = re.match(r"(\s*[^:]+:)", text[line])
     return Span(line, line + 1, [f"{head[1] if head else ''} {json.dumps(values)}"])
 
 
 def _changed(section: Any, block: Sequence[str], offset: int, step: int, wanted: Wanted) -> list[str]:
-    """A block mapping's lines with our keys in the place of what said the same."""
+    """A block mapping's lines, with our keys in place of the equivalent ones."""
     positions = {key: position[0] - offset for key, position in section.lc.data.items()}
     indent = block[min(positions.values())]
     indent = indent[: _depth(indent)]
@@ -124,7 +124,7 @@ def _changed(section: Any, block: Sequence[str], offset: int, step: int, wanted:
 
 
 def _kept_args(args: Any, block: Sequence[str], wanted: Wanted) -> list[str]:
-    """An own block mapping of arguments with ours set; none where it is written in another form."""
+    """The service's own block mapping of arguments with ours set; none if it is written in another form."""
     positions = getattr(getattr(args, "lc", None), "data", None)
     first_line = block[0].split("#")[0].rstrip()
     if not isinstance(args, dict) or not positions or _flowing(args) or not first_line.endswith(":"):
@@ -167,7 +167,7 @@ def _values(section: Any, wanted: Wanted) -> dict[str, Any]:
 
 
 def _block(section: Any, indent: str, step: int, wanted: Wanted) -> list[str]:
-    """A whole `build:` with what an old or inherited one says beside our keys."""
+    """A complete `build:` with our keys and what the old or inherited one sets besides them."""
     inner = indent + " " * step
     found = [f"{indent}build:"]
     for key, value in _values(section, wanted).items():
@@ -180,7 +180,7 @@ def _block(section: Any, indent: str, step: int, wanted: Wanted) -> list[str]:
 
 
 def _scalar(value: Any) -> str:
-    """A value on one line; anything but a plain word as JSON, which YAML is too."""
+    """A value on one line; anything but a plain word as JSON, which is also YAML."""
     if value is None:
         return ""
     if isinstance(value, bool | int | float) or not isinstance(value, str):
@@ -193,7 +193,7 @@ def _scalar(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value without what ruamel remembers of its form."""
+    """A value without ruamel's formatting data."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list):
@@ -215,7 +215,7 @@ def _depth(line: str) -> int:
 
 
 def _block_end(text: Sequence[str], first: int, column: int) -> int:
-    """The line behind the last content that is indented deeper than a key."""
+    """The line after the last content that is indented deeper than a key."""
     end = first + 1
     for at in range(first + 1, len(text)):
         content = text[at].strip()
@@ -227,7 +227,7 @@ def _block_end(text: Sequence[str], first: int, column: int) -> int:
 
 
 def _key_end(block: Sequence[str], first: int, column: int) -> int:
-    """Like `_block_end` within a block; the items of a list may stand at the key's own indentation."""
+    """Like `_block_end` within a block; the items of a list may be indented like the key itself."""
     end = first + 1
     for at in range(first + 1, len(block)):
         content = block[at].strip()
@@ -239,7 +239,7 @@ def _key_end(block: Sequence[str], first: int, column: int) -> int:
 
 
 def _step(services: Any, text: Sequence[str]) -> int:
-    """How far the file indents: from a service's name to its keys."""
+    """The file's indentation step: from a service's name to its keys."""
 
     def steps() -> Iterator[int]:
         for name, entry in services.items():

@@ -1,4 +1,4 @@
-"""Whether the images that a repository's Dockerfiles start from are available here; if not, what to use instead."""
+"""Checks whether the base images of the Dockerfiles are available; if not, decides what to use instead."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from buildkit_tasks.registry import reachable
 from buildkit_tasks.survey import recipe
 from buildkit_tasks.survey.finding import Finding, Note
 
-#: What `--images` takes.
+#: Values of `--images`.
 MODES = ("auto", "keep", "bookworm")
 
 
 def apply(session: Session, finding: Finding, mode: str) -> tuple[Finding, str]:
-    """The finding on the images that `mode` asks for, and what was decided: keep or bookworm.
+    """The finding with the images that `mode` asks for, and the decision: keep or bookworm.
 
-    `auto` keeps the images of the Dockerfiles unless one is not available here and Debian's would do in its place.
+    `auto` keeps the Dockerfiles' images unless one is unavailable here and a Debian image can replace it.
     """
     if mode == "keep":
         return finding, "keep"
@@ -38,18 +38,18 @@ def apply(session: Session, finding: Finding, mode: str) -> tuple[Finding, str]:
         return finding, "keep"
     gone = ", ".join(name for name in absent if name not in left)
     text = (
-        f"no registry answers for {gone}: compiled in {bookworm.RUST}, run in {bookworm.DEBIAN}, which can be made "
-        "from Debian packages. `--images keep` keeps yours"
+        f"no registry provides {gone}: compiling in {bookworm.RUST}, running in {bookworm.DEBIAN}, which can be built "
+        "from Debian packages. `--images keep` keeps your images"
     )
     notes = [*changed.notes, Note("images", text)]
     if left:
-        text = f"no registry answers for {', '.join(left)}, and nothing can stand in: name a mirror"
-        notes.append(Note("images", f"{text} (setting images.registry), or docker load the image", True))
+        text = f"no registry provides {', '.join(left)}, and nothing can replace it: set a mirror"
+        notes.append(Note("images", f"{text} (setting images.registry), or load the image with `docker load`", True))
     return replace(changed, notes=tuple(notes)), "bookworm"
 
 
 def images(finding: Finding) -> tuple[str, ...]:
-    """References that the Dockerfiles to be written start from or copy from."""
+    """References that the new Dockerfiles start from or copy from."""
     found: dict[str, None] = {}
     for service in finding.services:
         taken = service.recipe
@@ -64,7 +64,7 @@ def images(finding: Finding) -> tuple[str, ...]:
 
 
 def _absent(session: Session, names: Collection[str]) -> list[str]:
-    """Those that are not in the engine, cannot be made from packages, and no registry gives."""
+    """Those that are not in the engine, not in any registry, and cannot be built from packages."""
     unsure = [name for name in names if not image_names.recipe_for(name)]
     if not unsure or session.settings.images.registry or session.settings.images.offline == "never":
         return []
@@ -80,7 +80,7 @@ def _present(session: Session, names: Sequence[str]) -> set[str]:
         engine = engine_facts.facts(session.world, session.root)
         return image_choice.local(session, engine, names)
     except Problem:
-        return set()  # no engine runs: it is not needed to adopt a repository
+        return set()  # no engine is running; adopting a repository does not need one
 
 
 def _answers(session: Session, host: str) -> bool:
@@ -89,5 +89,5 @@ def _answers(session: Session, host: str) -> bool:
     if host == image_names.HUB:
         return image_choice.answering(session)
     if registry_names.is_loopback(host):
-        return True  # the user's own: it may be started for the build
+        return True  # a local registry: it may be started just for the build
     return reachable.reachable(session.world, [host], session.settings.build.ca_bundle)[0]

@@ -7,13 +7,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-#: Two medians closer than this share of the larger count as equal.
+#: Two medians that differ by less than this share of the larger one count as equal.
 NO_DIFFERENCE = 0.05
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One timed build: who, which case, wall seconds, crates compiled (None = unknown), whether the edit shows."""
+    """One timed build: contender, case, wall seconds, crates compiled (None = unknown), whether the edit is visible."""
 
     contender: str
     case: str
@@ -25,7 +25,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Row:
-    """One contender in one case: median, least and most seconds of its samples, and the ratio of ours to it."""
+    """One contender in one case: median, minimum and maximum seconds of its samples, and the ratio of ours to it."""
 
     case: str
     contender: str
@@ -39,9 +39,9 @@ class Row:
 
 
 def rows(samples: Sequence[Sample], ours: str) -> tuple[Row, ...]:
-    """A row per case and contender, in the order first seen.
+    """One row per case and contender, in the order first seen.
 
-    The ratio is the median of ours / the other, round by round: pairs of one round saw the same machine.
+    The ratio is the median of ours / the other's per round, because both builds of a round saw the same machine state.
     """
     found = []
     for case in dict.fromkeys(s.case for s in samples):
@@ -69,7 +69,7 @@ def rows(samples: Sequence[Sample], ours: str) -> tuple[Row, ...]:
 
 
 def verdict(row: Row) -> str:
-    """The ratio in words; small differences count as none."""
+    """The ratio in words; small differences count as no difference."""
     if row.ratio is None:
         return "-"
     if abs(1 - row.ratio) <= NO_DIFFERENCE:
@@ -94,7 +94,7 @@ def markdown(table: Sequence[Row]) -> str:
 
 
 def edit_literal(text: str, find: str, marker: str) -> str:
-    """`find` (part of a string literal) followed by the marker; an earlier marker is replaced. Raises ValueError."""
+    """Append the marker to `find`, part of a string literal; replaces an earlier marker. Raises ValueError."""
     pattern = re.escape(find) + r"( bench-[0-9a-f]+)?"
     changed, count = re.subn(pattern, lambda _: f"{find} {marker}", text, count=1)
     if not count:
@@ -103,9 +103,9 @@ def edit_literal(text: str, find: str, marker: str) -> str:
 
 
 def add_dependency(manifest: str, lock: str, package: str, crate: Mapping[str, str]) -> tuple[str, str]:
-    """Cargo.toml and Cargo.lock with one more crates.io dependency of `package`, as cargo would write them.
+    """Add a crates.io dependency to `package` in Cargo.toml and Cargo.lock, as cargo would write them.
 
-    `crate` has name, version and checksum. Raises ValueError where it is there already or the package is not.
+    `crate` has name, version and checksum. Raises ValueError if the dependency exists or the package does not.
     """
     name = crate["name"]
     if f'name = "{name}"\n' in lock:
@@ -127,7 +127,7 @@ def add_dependency(manifest: str, lock: str, package: str, crate: Mapping[str, s
             found = True
     if not found:
         raise ValueError(f"no package {package!r} in Cargo.lock")
-    # cargo's own order (versions by number), so only the new one's place is looked for
+    # the lock file is in cargo's own order (versions by number), so only the position of the new package is searched
     place = next((i for i, t in enumerate(packages) if re.findall(r'"([^"]+)"', t)[0] > name), len(packages))
     lock = "\n".join([head, *packages[:place], new, *packages[place:]])
     manifest, count = re.subn(r"(?m)^\[dependencies\]\n", f'[dependencies]\n{name} = "={crate["version"]}"\n', manifest)

@@ -1,7 +1,7 @@
-"""The benchmark: the classic cases for ours and for the classic Dockerfile, interleaved, in one run.
+"""The benchmark: runs the standard cases with our build and the classic Dockerfile, interleaved.
 
-Nothing of the user's is touched: a scratch copy of the tree, cache mounts in a namespace of their own, images under
-names of their own, all removed at the end.
+Leaves the user's data alone: uses a scratch copy of the tree, a separate cache mount namespace and separate image
+names, all removed at the end.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ PLAIN = "docker compose build, our Dockerfile"
 CLASSIC = "classic"
 CLASSIC_INCREMENTAL = "classic, incremental"
 
-#: Never copied into the scratch tree: histories, environments and what builds leave behind.
+#: Never copied into the scratch tree: histories, environments and build artifacts.
 LEFT_OUT = (".git", ".venv", ".nox", "target", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache", ".env")
 
 
 @dataclass(frozen=True)
 class Edits:
-    """What is edited: the service, one of its files, one of the shared crate, and a new dependency."""
+    """The edits: the service, one of its files, one of the shared crate, and a new dependency."""
 
     service: str
     code: Mapping[str, str]
@@ -53,7 +53,7 @@ class Edits:
 
 @dataclass(frozen=True)
 class Arena:
-    """One run's scratch tree and compose files; `name` is the cache namespace and the prefix of the images."""
+    """The scratch tree and compose files of one run; `name` is the cache namespace and the prefix of the images."""
 
     session: Session
     tree: Path
@@ -66,18 +66,18 @@ class Arena:
         return f"bench-{secrets.token_hex(6)}"
 
     def edit(self, what: Mapping[str, str]) -> str:
-        """Put a new marker into the file; returns it."""
+        """Write a new marker into the file and return it."""
         path, marker = self.tree / what["file"], self.marker()
         path.write_text(figures.edit_literal(path.read_text("utf-8"), what["text"], marker), "utf-8")
         return marker
 
     def image(self, contender: str, service: str) -> str:
-        """The image a contender builds for a service."""
+        """The image name of a contender's service."""
         return f"{self.name}/{contender.split()[0].strip(',')}-{list(self.files).index(contender)}-{service}"
 
 
 def quick(session: Session, *, rounds: int, markdown: bool) -> None:
-    """Run the four cases and print the table. Problems: bench-failed when a build fails, settings-invalid."""
+    """Run the four cases and print the table. Problems: bench-failed if a build fails, settings-invalid."""
     project = discover(session)
     edits = _edits(session)
     name = f"bench-{secrets.token_hex(4)}"
@@ -101,7 +101,7 @@ def quick(session: Session, *, rounds: int, markdown: bool) -> None:
         session.report.say("; ".join(f"{k} {v}" for k, v in facts.items()))
     wrong = [s for s in samples if s.contender == OURS and s.visible is False]
     if wrong:
-        raise Problem("bench-failed", f"An edit was not visible in the program built ({wrong[0].case}).")
+        raise Problem("bench-failed", f"An edit is missing in the built program ({wrong[0].case}).")
 
 
 def _cases(arena: Arena, *, rounds: int) -> list[Sample]:
@@ -110,7 +110,7 @@ def _cases(arena: Arena, *, rounds: int) -> list[Sample]:
     three = (OURS, CLASSIC, CLASSIC_INCREMENTAL)
 
     def case(name: str, who: Sequence[str], services: Sequence[str], number: int, marker: str) -> None:
-        # who goes first changes with the round: the first pays for cold disk caches
+        # the order alternates between rounds, because the first build pays for cold disk caches
         turn = number % len(who)
         for contender in (*who[turn:], *who[:turn]):
             sample = _timed(arena, contender, services, name, number, marker)
@@ -162,7 +162,7 @@ def _contains(arena: Arena, image: str, marker: str) -> bool:
 
 
 def _contenders(session: Session, project: Project, tree: Path, name: str, scratch: Path) -> dict[str, Path]:
-    """A compose file per contender, resolved (no secrets in it), with images of its own."""
+    """One resolved compose file per contender (without secrets), with its own image names."""
     classic = Path(__file__).parents[1] / "data" / "bench" / "classic.Dockerfile"
     plain = {s.name: s for s in project.workspace.services if sources.compiles(s)}
     refs: dict[str, None] = {}
@@ -190,7 +190,7 @@ def _contenders(session: Session, project: Project, tree: Path, name: str, scrat
                 incremental = "1" if contender == CLASSIC_INCREMENTAL else "0"
                 build["args"] = {"BIN": service.binary, "SOURCE": source, "CARGO_INCREMENTAL": incremental}
             if contender == PLAIN:
-                # what `invoke build` of this run has compiled, this one finds
+                # this contender reuses what `invoke build` compiled in the same run
                 build["args"] |= {"CARGO_INCREMENTAL": "1"}
             if contender != OURS:
                 spaces = {PLAIN: "ours", CLASSIC: "classic", CLASSIC_INCREMENTAL: "classic-incremental"}
@@ -208,7 +208,7 @@ def _contenders(session: Session, project: Project, tree: Path, name: str, scrat
 
 
 def _source(plain: Mapping[str, Any]) -> str:
-    """The cargo workspace's directory inside the context: the Dockerfile's default of SOURCE, else the context."""
+    """The cargo workspace's directory in the context: the Dockerfile's default of SOURCE, else the context itself."""
     for service in plain.values():
         for item in sources.known(service).items:
             if item.keyword == "ARG" and item.rest.startswith("SOURCE="):
@@ -236,13 +236,13 @@ def _edits(session: Session) -> Edits:
         raise Problem(
             "settings-invalid",
             f"[tool.buildkit-tasks.bench] in pyproject.toml has no {error.args[0]!r}.",
-            causes=["a benchmark has to know which text of which file it may change"],
-            hint="docs/reference/bench.md shows the table",
+            causes=["the benchmark needs to know which text in which file it may change"],
+            hint="see docs/reference/bench.md",
         ) from None
 
 
 def _clean(arena: Arena, project: Project) -> None:
-    """Remove this run's images and mounts; the mounts are found by the ids that only this run used."""
+    """Remove this run's images and mounts; the mounts are found by ids that only this run used."""
     session = arena.session
     names = [arena.image(c, s.name) for c in arena.files for s in project.workspace.services if sources.compiles(s)]
     run.capture(session.world, docker.remove_images(session.root, names))
@@ -259,7 +259,7 @@ def _remove_mounts(session: Session, name: str) -> None:
 
 
 def _facts(project: Project) -> dict[str, Any]:
-    """The machine and the versions a figure belongs to."""
+    """The machine and the versions that belong to a measurement."""
     dotted: Callable[[tuple[int, ...]], str] = lambda v: ".".join(map(str, v))  # noqa: E731
     return {
         "cpus": os.cpu_count(),

@@ -1,1 +1,1 @@
-"""Builders beyond the engine's own: create, show, certificates."""
+"""Buildx builders other than the engine's own: create, show, remove, certificates."""

@@ -1,7 +1,7 @@
-"""Certificates for mutual TLS between us and builder nodes: an authority, and certificates for nodes and clients.
+"""Certificates for mutual TLS with builder nodes: a CA, and certificates for nodes and clients.
 
-BuildKit and buildx take PEM files: https://docs.docker.com/build/builders/drivers/remote/#example-remote-buildkit-over-mtls
-Imported late: it needs the optional library cryptography.
+BuildKit and buildx use PEM files: https://docs.docker.com/build/builders/drivers/remote/#example-remote-buildkit-over-mtls
+Imported late: needs the optional library cryptography.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-#: Days until the authority and what it signs expire: a forgotten farm must not stay open for ever.
+#: Days until the CA and the certificates it signed expire: a forgotten farm must not stay open forever.
 AUTHORITY_DAYS = 3650
 LEAF_DAYS = 825
 
-#: Clocks differ: a new certificate is also valid on a machine whose clock is behind.
+#: Clocks differ: backdate certificates so that they are also valid on a machine whose clock is behind.
 _SKEW = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A certificate and its private key, PEM."""
+    """A certificate and its private key, as PEM."""
 
     certificate: bytes
     key: bytes
 
 
 def authority(name: str) -> Pair:
-    """A new certificate authority, which signs nodes and clients but no other authority."""
+    """A new CA, which signs nodes and clients but no other CA."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _named(f"{name} authority")
     made = _begun(subject, subject, key, AUTHORITY_DAYS)
@@ -49,18 +49,18 @@ def authority(name: str) -> Pair:
 
 
 def server(signer: Pair, hosts: Sequence[str]) -> Pair:
-    """A node's certificate, for these host names and addresses."""
+    """A node's certificate for these host names and addresses."""
     names = x509.SubjectAlternativeName([_host(host) for host in hosts])
     return _leaf(signer, hosts[0], ExtendedKeyUsageOID.SERVER_AUTH, names)
 
 
 def client(signer: Pair, name: str) -> Pair:
-    """A client certificate: its owner may build."""
+    """A client certificate, which allows its owner to build."""
     return _leaf(signer, name, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
 def expiry(certificate: bytes) -> datetime:
-    """When a certificate in PEM form expires, UTC."""
+    """The expiry of a PEM certificate, in UTC."""
     return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
 
 

@@ -1,4 +1,4 @@
-"""Make a farm's certificates: one authority, a pair per node, one pair for clients."""
+"""Creates a farm's certificates: one CA, one pair per node, one pair for clients."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ from pathlib import Path
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 
-#: Names of hosts: https://www.rfc-editor.org/rfc/rfc1123#section-2.1
+#: Syntax of host names: https://www.rfc-editor.org/rfc/rfc1123#section-2.1
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
-#: Directories beside those of the hosts.
+#: Directories next to those of the hosts.
 _OURS = ("authority", "client")
 
 
 def _check_host(name: str) -> None:
-    """The name becomes a directory and stands in a certificate. Raises `Problem` bad-argument."""
+    """Check a host name, which becomes a directory name and part of a certificate. Raises `Problem` bad-argument."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
         if not _HOST.fullmatch(name) or name.lower() in _OURS:
-            why = "a directory of that name holds other keys" if name.lower() in _OURS else ""
+            why = "the directory with this name is used for other keys" if name.lower() in _OURS else ""
             raise Problem(
                 "bad-argument",
-                f"{name!r} is not a host name or an address.",
+                f"{name!r} is not a valid host name or address.",
                 causes=[why] if why else [],
-                hint="--host builder.example --host 10.0.0.7",
+                hint="pass for example --host builder.example --host 10.0.0.7",
             ) from None
 
 
 def make(session: Session, hosts: Sequence[str], out: str) -> None:
-    """Write OUT/authority, OUT/HOST for each host, OUT/client. An existing authority also signs for new hosts.
+    """Write OUT/authority, OUT/HOST for each host, and OUT/client. An existing authority is reused for new hosts.
 
     Never overwrites a file. Problems: bad-argument, command-missing.
     """
     if not hosts:
-        raise Problem("bad-argument", "A certificate needs a host.", hint="--host builder.example --host 10.0.0.7")
+        raise Problem(
+            "bad-argument", "No host was given.", hint="pass for example --host builder.example --host 10.0.0.7"
+        )
     for name in hosts:
         _check_host(name)
     try:
@@ -63,7 +65,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
         folder = place / name.replace(":", "_")
         if (folder / "key.pem").exists():
             until = authority.expiry((folder / "cert.pem").read_bytes())
-            session.report.say(f"  {folder} exists and stays; valid until {until:%Y-%m-%d}")
+            session.report.say(f"  {folder} already exists; valid until {until:%Y-%m-%d}")
             continue
         pair = authority.client(signer, name) if name == "client" else authority.server(signer, [name])
         _write(folder, {"ca.pem": signer.certificate, "cert.pem": pair.certificate, "key.pem": pair.key})
@@ -73,8 +75,12 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
         return
     for done in made:
         session.report.answer(done)
-    session.report.say(f"valid for {authority.LEAF_DAYS} days; to renew one: delete its directory, run this again")
-    session.report.say("copy each node's directory to the node and client/ to clients; never copy authority/key.pem")
+    session.report.say(
+        f"valid for {authority.LEAF_DAYS} days; to renew one, delete its directory and rerun this command"
+    )
+    session.report.say(
+        "copy each node's directory to that node, and client/ to the clients; never copy authority/key.pem"
+    )
     session.report.say(
         "on the node: buildkitd --addr tcp://0.0.0.0:1234 --tlscacert ca.pem --tlscert cert.pem --tlskey key.pem"
     )
@@ -83,7 +89,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
 def _write(folder: Path, content: dict[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, data in content.items():
-        # others can never read a key, not even for the moment before a chmod
+        # created with mode 0600, so that others cannot read a key even before a chmod
         handle = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if name == "key.pem" else 0o644)
         with os.fdopen(handle, "wb") as file:
             file.write(data)

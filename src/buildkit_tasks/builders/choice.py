@@ -1,4 +1,4 @@
-"""Which builder a build uses, whether its nodes answer, and what replaces a node that is down."""
+"""Decides which builder a build uses, checks its nodes, and replaces a node that is down."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from buildkit_tasks.core.model import BuildRequest, Engine
 from . import facts as builder_facts
 from .facts import Builder, Node
 
-#: Seconds a node may take to answer. buildx itself waits 20 s, and a build on two hung nodes 40 s.
+#: Seconds to wait for a node. buildx itself waits 20 s, and a build on two hung nodes 40 s.
 PATIENCE = 5.0
 
-#: How often we ask a node that hangs up for its reason.
+#: How many times to ask a node for its reason if it hangs up.
 ASKED = 5
 _HUNG_UP = re.compile(r"broken pipe|connection reset|\bEOF\b")
 
 
 def named(session: Session) -> str:
-    """The builder that the setting, BUILDX_BUILDER or `docker buildx use` names; empty for the engine's own."""
-    _ = session.settings  # puts the builder from the settings into the environment
+    """The builder named by the setting, BUILDX_BUILDER or `docker buildx use`; empty for the engine's own."""
+    _ = session.settings  # loads the builder from the settings into the environment
     if given := session.world.env.get("BUILDX_BUILDER", ""):
         return "" if given == session.world.env.get("DOCKER_CONTEXT", "default") else given
     try:
-        # read from the file: asking docker would cost every build 0.1 s, usually for nothing
+        # read from the file: asking docker would add 0.1 s to every build, usually for nothing
         return str(json.loads((session.world.buildx_config / "current").read_text("utf-8")).get("Name", "") or "")
     except (OSError, ValueError, AttributeError):
         return ""
@@ -45,29 +45,31 @@ def chosen(session: Session) -> Builder:
 
 
 def ready(session: Session, engine: Engine, request: BuildRequest) -> Builder:
-    """Like `chosen`, but routes around a node that does not answer. Problems: builder-missing, builder-refused."""
+    """Like `chosen`, but avoids nodes that do not respond. Problems: builder-missing, builder-refused."""
     found = chosen(session)
     if found.driver != "remote":  # stopped containers and pods are fine: buildx starts them
         return found
     dead = _silent(session, found)
-    return go_round(session, engine, found, dead, request) if dead else found
+    return use_another(session, engine, found, dead, request) if dead else found
 
 
-def go_round(session: Session, engine: Engine, found: Builder, dead: Sequence[Node], request: BuildRequest) -> Builder:
-    """Use another builder for the rest of this session, and say why: one of its other nodes, else the engine's own."""
+def use_another(
+    session: Session, engine: Engine, found: Builder, dead: Sequence[Node], request: BuildRequest
+) -> Builder:
+    """Switch the session to another builder, with a warning: one of its other nodes, else the engine's own."""
     other, words = engine.context, "this machine's own engine"
     left = builder_facts.without(found, [node.name for node in dead])
     node = left.node_for(builder_facts.platforms_for(request, engine, found)[0])
     if node and there(session, single := builder_facts.child(found.name, node.name)):
         other, words = single, f"the node {node.name} ({node.endpoint})"
     lost = ", ".join(f"{node.name} ({node.endpoint})" for node in dead)
-    session.report.warn(f"the builder {found.name} lost {lost}: building on {words}")
+    session.report.warn(f"builder {found.name}: {lost} is down; building on {words} instead")
     session.use_builder(other)
     return look(session, other)
 
 
 def after_failure(session: Session, engine: Engine, name: str, request: BuildRequest, problem: Problem) -> bool:
-    """Whether a build that failed on a builder is worth a retry, on the session's new builder.
+    """Whether a failed build should be retried on the session's new builder.
 
     Asks the nodes instead of parsing the failure. Raises `Problem` builder-refused.
     """
@@ -75,10 +77,10 @@ def after_failure(session: Session, engine: Engine, name: str, request: BuildReq
         return False
     found = look(session, name)
     if dead := _silent(session, found):
-        go_round(session, engine, found, dead, request)
+        use_another(session, engine, found, dead, request)
         return True
     if builder_facts.lost("\n".join((*problem.causes, problem.details))):
-        session.report.warn(f"the builder {name} was lost for a moment: building again")
+        session.report.warn(f"lost the connection to the builder {name}: retrying the build")
         return True
     return False
 
@@ -95,14 +97,14 @@ def look(session: Session, name: str) -> Builder:
         "builder-missing",
         f"The builder {name!r} does not exist.",
         causes=[line for line in result.stderr.strip().splitlines()[-1:] if line],
-        hint="invoke builder    (lists the builders; builder.create creates one; or unset the setting builders.name)",
+        hint="invoke builder    (lists the builders; or create one, or unset the setting builders.name)",
     )
 
 
 def _hung(session: Session, name: str) -> Builder:
-    """A builder that did not answer in time: asks each node on its own, if possible, all in parallel.
+    """A builder that did not respond in time: if possible, asks each node separately, all in parallel.
 
-    buildx reports nothing until its own timeout; its file lists the nodes.
+    buildx reports nothing until its own timeout; the nodes are listed in its file.
     """
     try:
         kept = json.loads((session.world.buildx_config / "instances" / name).read_text("utf-8"))
@@ -151,9 +153,9 @@ def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple
 
 
 def _silent(session: Session, found: Builder) -> list[Node]:
-    """The nodes that do not answer. Raises `Problem` builder-refused if one is up but denies access.
+    """The nodes that do not respond. Raises `Problem` builder-refused if one is up but denies access.
 
-    All of them, needed or not: buildx fails every build on a builder with a dead node.
+    Includes nodes that are not needed: buildx fails every build on a builder with a dead node.
     """
     dead = [node for node in found.nodes if not node.running]
     for node in dead:
@@ -162,9 +164,9 @@ def _silent(session: Session, found: Builder) -> list[Node]:
 
 
 def demand_entry(session: Session, found: Builder, node: Node) -> str:
-    """Why a node does not answer, in BuildKit's words. Raises `Problem` builder-refused if it denies access.
+    """Why a node does not respond, in BuildKit's words. Raises `Problem` builder-refused if it denies access.
 
-    `docker buildx inspect` calls both inactive, and a build waits 20 s for either; listing its cache answers at once.
+    `docker buildx inspect` calls both inactive, and a build waits 20 s for either; listing its cache fails at once.
     """
     if node.error and not builder_facts.refused(node.error):
         return node.error
@@ -176,7 +178,7 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
         said = asked.stderr.strip() or node.error
         if not _HUNG_UP.search(said):
             break
-        # it is up, but hung up before buildx read its reason
+        # it is up, but closed the connection before buildx read its reason
         from . import handshake as builder_handshake
 
         if own := builder_handshake.reason(session.world.buildx_config / "instances" / name, node.name, PATIENCE):
@@ -187,15 +189,15 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
         raise Problem(
             "builder-refused",
             f"The node {node.name} ({node.endpoint}) denies access.",
-            causes=[why, "each side's certificate must be signed by the authority that the other side trusts"],
-            hint="invoke builder.create NAME --certificates DIR    (the client's, of the node's own authority; "
-            "a builder that has others: invoke builder.remove NAME first)",
+            causes=[why, "each side's certificate must be signed by a CA that the other side trusts"],
+            hint="invoke builder.create NAME --certificates DIR    (the client certificate from the node's CA; "
+            "for an existing builder, run `invoke builder.remove NAME` first)",
         )
     return why
 
 
 def listed(session: Session) -> tuple[Builder, ...]:
-    """All builders; a hung node costs buildx's own 20 seconds. Raises `Problem` command-failed."""
+    """All builders; a hung node delays this by buildx's own 20 seconds. Raises `Problem` command-failed."""
     return builder_facts.read_list(run.check(session.world, buildx.builder_list(session.root)).stdout)
 
 

@@ -1,4 +1,4 @@
-"""Create a builder or add a node to one, and check that it answers."""
+"""Creates a builder or adds a node to one, and checks that it responds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from buildkit_tasks.images import bases as base_images
 
 from . import kubernetes
 
-#: Option to file, in a directory that `builder.certificates` made: the client's certificate and the authority's.
+#: Options and their files in a directory written by `builder.certificates`: the client's certificate and the CA's.
 PEM = {"cacert": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*")
@@ -30,10 +30,10 @@ _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*")
 
 @dataclass(frozen=True)
 class NewNode:
-    """What `builder.create` was asked for. `endpoint`: tcp://HOST:PORT, ssh://USER@HOST, or a docker context.
+    """The arguments of `builder.create`. `endpoint`: tcp://HOST:PORT, ssh://USER@HOST, or a docker context.
 
-    `certificates`: a directory of `builder.certificates`; `server_name`: the name in the node's certificate, if
-    the endpoint differs; `options` of the driver, NAME=VALUE; `config`: a buildkitd.toml.
+    `certificates`: a directory written by `builder.certificates`; `server_name`: the name in the node's certificate, if
+    it differs from the endpoint; `options` of the driver, NAME=VALUE; `config`: a buildkitd.toml.
     """
 
     builder: str
@@ -49,7 +49,7 @@ class NewNode:
 
 
 def create(session: Session, wanted: NewNode, *, plan: bool = False) -> NewNode | None:
-    """Create a builder or add a node to one; check that it answers. Returns the request with its defaults filled in.
+    """Create a builder or add a node, and check that it responds. Returns the request with its defaults filled in.
 
     `plan`: only print the commands, return None. Changes nothing if the node is unreachable or denies access.
     Problems: bad-argument, builder-missing, builder-refused, builder-unreachable, image-unavailable.
@@ -78,24 +78,30 @@ def create(session: Session, wanted: NewNode, *, plan: bool = False) -> NewNode 
 
 
 def _completed(wanted: NewNode) -> NewNode:
-    """Complete and check the request. Raises `Problem` bad-argument."""
+    """Fill in the defaults and check the request. Raises `Problem` bad-argument."""
     driver = wanted.driver or ("remote" if wanted.endpoint.startswith(("tcp://", "unix://")) else "docker-container")
     if driver not in builder_facts.DRIVERS:
-        raise Problem("bad-argument", f"Unknown driver {driver!r}.", hint=f"one of: {', '.join(builder_facts.DRIVERS)}")
+        raise Problem(
+            "bad-argument", f"Unknown driver {driver!r}.", hint=f"use one of: {', '.join(builder_facts.DRIVERS)}"
+        )
     for name in filter(None, (wanted.builder, wanted.node)):
         if not _NAME.fullmatch(name):
             raise Problem("bad-argument", f"{name!r} is not a valid builder name.", hint="use letters, digits, - and _")
     if driver == "remote" and not wanted.endpoint:
-        raise Problem("bad-argument", "A remote node needs an address.", hint="--endpoint tcp://HOST:PORT")
+        raise Problem("bad-argument", "A remote node needs an address.", hint="pass --endpoint tcp://HOST:PORT")
     options = kubernetes.options(wanted.options)
     if wanted.certificates:
         if driver != "remote":
-            raise Problem("bad-argument", f"The driver {driver} does not use certificates.", hint="--driver remote")
+            raise Problem("bad-argument", f"The driver {driver} does not use certificates.", hint="use --driver remote")
         options |= _certificates(Path(wanted.certificates).expanduser().resolve())
     if wanted.server_name:
         options["servername"] = wanted.server_name
     if wanted.config and not Path(wanted.config).is_file():
-        raise Problem("bad-argument", f"The file {wanted.config} does not exist.", hint="--config buildkitd.toml")
+        raise Problem(
+            "bad-argument",
+            f"The file {wanted.config} does not exist.",
+            hint="pass an existing file, for example --config buildkitd.toml",
+        )
     return replace(wanted, driver=driver, options=tuple(f"{n}={v}" for n, v in options.items()))
 
 
@@ -105,8 +111,8 @@ def _certificates(folder: Path) -> dict[str, str]:
         raise Problem(
             "bad-argument",
             f"{folder} has no {', '.join(missing)}.",
-            causes=["a client needs the authority's certificate, its own certificate, and its key"],
-            hint="invoke builder.certificates --host HOST --out DIRECTORY    (the client's are in DIRECTORY/client)",
+            causes=["a client needs the CA certificate, its own certificate and its key"],
+            hint="invoke builder.certificates --host HOST --out DIRECTORY    (writes them to DIRECTORY/client)",
         )
     return {option: str(folder / name) for option, name in PEM.items()}
 
@@ -116,13 +122,17 @@ def _check_name(wanted: NewNode, before: Builder | None) -> None:
         raise Problem(
             "bad-argument",
             f"The builder {wanted.builder!r} already exists.",
-            hint=f"--append adds a node to it; or: invoke builder.remove {wanted.builder}",
+            hint=f"use --append to add a node to it, or remove it first: invoke builder.remove {wanted.builder}",
         )
     if wanted.append and not before:
         raise Problem("builder-missing", f"The builder {wanted.builder!r} does not exist.", hint="omit --append")
-    # buildx would replace the node of that name
+    # buildx would silently replace an existing node with that name
     if before and wanted.node in [node.name for node in before.nodes]:
-        raise Problem("bad-argument", f"{wanted.builder} already has a node {wanted.node!r}.", hint="--node OTHER")
+        raise Problem(
+            "bad-argument",
+            f"{wanted.builder} already has a node {wanted.node!r}.",
+            hint="choose another name with --node",
+        )
 
 
 def _free(name: str, before: Builder | None) -> str:
@@ -131,7 +141,7 @@ def _free(name: str, before: Builder | None) -> str:
 
 
 def _with_image(session: Session, wanted: NewNode) -> NewNode:
-    """This machine's engine may have to build the daemon's image from packages; other engines pull it."""
+    """Build the daemon's image from packages if necessary; only on this machine's engine, others pull it."""
     here = wanted.driver == "docker-container" and not wanted.endpoint
     if not here or any(option.startswith("image=") for option in wanted.options):
         return wanted
@@ -141,7 +151,7 @@ def _with_image(session: Session, wanted: NewNode) -> NewNode:
 
 
 def _commands(session: Session, wanted: NewNode) -> list[Command]:
-    """Add the node to its builder, and create a builder of this node alone: warming or inspecting it needs a name."""
+    """Commands that add the node, and create a builder with only this node: warming and inspecting it need a name."""
     config = str(Path(wanted.config).resolve()) if wanted.config else ""
 
     def making(name: str, platforms: Sequence[str], *, append: bool) -> Command:
@@ -174,7 +184,7 @@ def _show_plan(session: Session, wanted: NewNode, node: str, commands: list[Comm
 
 
 def _demand_answer(session: Session, wanted: NewNode, node: str) -> None:
-    """Start the daemon if buildx can, and check that it answers. Problems: builder-refused, builder-unreachable."""
+    """Start the daemon if buildx can, and check that it responds. Problems: builder-refused, builder-unreachable."""
     single = builder_facts.child(wanted.builder, node)
     if wanted.driver != "remote":
         session.report.say(f"  starting {node}")
@@ -185,9 +195,9 @@ def _demand_answer(session: Session, wanted: NewNode, node: str) -> None:
         why = builder_choice.demand_entry(session, found, found.nodes[0])
         raise Problem(
             "builder-unreachable",
-            f"No BuildKit answers at {wanted.endpoint}.",
+            f"No BuildKit daemon responds at {wanted.endpoint}.",
             causes=[why] if why else [],
-            hint="start buildkitd there (docs/how-to/builders.md), then run the same command again",
+            hint="start buildkitd there (see docs/how-to/builders.md), then rerun this command",
         )
 
 

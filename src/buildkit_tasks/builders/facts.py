@@ -1,7 +1,7 @@
-"""Builders as buildx knows them: nodes, their platforms, and which node builds which platform. Pure.
+"""Builders as buildx reports them: nodes, their platforms, and which node builds which platform. Pure.
 
-A builder is one or more BuildKit daemons (nodes). Each has cache mounts of its own; buildx gives a platform to the
-first node that has it, else to the first node: https://docs.docker.com/build/builders/
+A builder is one or more BuildKit daemons (nodes), each with its own cache mounts. buildx assigns a platform to the
+first node that supports it, else to the first node: https://docs.docker.com/build/builders/
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REFUSED = re.compile(
     r"tls: |x509: |certificate|server preface|authentication handshake failed|permission denied", re.IGNORECASE
 )
 
-#: …and when a node is down, or went down.
+#: …and when a node is or goes down.
 _LOST = re.compile(
     r"connection refused|connection reset|no route to host|i/o timeout|code = Unavailable|context deadline exceeded|"
     r"error reading from server|transport is closing|connection error|no such host|broken pipe|closing transport|"
@@ -36,11 +36,11 @@ _LOST = re.compile(
 
 @dataclass(frozen=True)
 class Node:
-    """One BuildKit daemon. `status` is running, inactive or stopped; `error` in buildx's words, where it has any.
+    """One BuildKit daemon. `status` is running, inactive or stopped; `error` is buildx's message, if any.
 
-    buildx calls a node inactive whether it is down or denies access; asking for its records shows which.
+    buildx reports a node as inactive whether it is down or denies access; listing its cache records distinguishes them.
 
-    `platforms` in its own order: the first is its native one. `fixed`: set by hand.
+    `platforms`: in the node's order, native platform first. `fixed`: set by the user.
     """
 
     name: str
@@ -53,13 +53,13 @@ class Node:
 
     @property
     def running(self) -> bool:
-        """Whether it answered."""
+        """Whether it responded."""
         return self.status == "running" and not self.error
 
 
 @dataclass(frozen=True)
 class Builder:
-    """A builder and its nodes; `nodes` is empty if buildx could not load it."""
+    """A builder and its nodes; `nodes` is empty if buildx could not load them."""
 
     name: str
     driver: str
@@ -72,29 +72,29 @@ class Builder:
         return self.driver == "docker"
 
     def node_for(self, platform: str) -> Node | None:
-        """The node on which buildx builds a platform; `platform` empty = none was chosen."""
+        """The node on which buildx builds a platform; an empty `platform` means the default."""
         for node in self.nodes:
             if not platform or platform in (*node.fixed, *node.platforms):
                 return node
         return self.nodes[0] if self.nodes else None
 
 
-#: The engine's own builder, if no other was chosen.
+#: The engine's own builder, used unless another is chosen.
 OWN = Builder("", "docker")
 
 
 def refused(said: str) -> bool:
-    """Whether a text says that a node does not trust us, or that we do not trust it."""
+    """Whether a message says that a node does not trust us, or we do not trust it."""
     return bool(_REFUSED.search(said))
 
 
 def lost(said: str) -> bool:
-    """Whether a text says that a node is down or was lost. Callers still ask the node."""
+    """Whether a message says that a node is down or lost. Callers still ask the node."""
     return bool(_LOST.search(said))
 
 
 def read_inspect(text: str) -> Builder:
-    """Read `docker buildx inspect`: a header, then one paragraph per node."""
+    """Parse `docker buildx inspect`: a header, then one paragraph per node."""
     head, _, rest = text.partition("\nNodes:")
     values = _values(head)
     nodes = [_node(_values(part)) for part in re.split(r"\n(?=Name:)", rest) if part.strip()]
@@ -125,7 +125,7 @@ def _node(values: dict[str, str]) -> Node:
 
 
 def read_list(text: str) -> tuple[Builder, ...]:
-    """Read `docker buildx ls --format json`: one object per line, for each builder or for each of its nodes."""
+    """Parse `docker buildx ls --format json`: one object per line, for each builder or for each of its nodes."""
     found: dict[str, Builder] = {}
     for line in text.splitlines():
         if not line.startswith("{"):
@@ -159,7 +159,7 @@ def _platform(one: object) -> str:
 
 
 def assigned(found: Builder, wanted: Sequence[str]) -> dict[str, Node]:
-    """Per platform the node that will build for it."""
+    """Maps each platform to the node that will build it."""
     return {platform: node for platform in wanted if (node := found.node_for(platform))}
 
 
@@ -169,20 +169,20 @@ def without(found: Builder, names: Sequence[str]) -> Builder:
 
 
 def child(builder: str, node: str) -> str:
-    """The name of the builder that has only this node: buildx cannot address a node otherwise."""
+    """The name of the builder with only this node: buildx has no other way to address a node."""
     return f"{builder}.{node}"
 
 
 def platforms_for(request: BuildRequest, engine: Engine, builder: Builder) -> tuple[str, ...]:
     """The platforms to pass to buildx; none if the engine's own builder builds for its own platform.
 
-    Without them, another builder would build for its first node's platform.
+    Otherwise they are needed: another builder would default to its first node's platform.
     """
     return request.platforms or (() if builder.own else (platforms.own(engine),))
 
 
 def at(engine: Engine, builder: Builder, platform: str = "") -> Engine:
-    """The facts for where a platform is built: with the system and processor of the builder's node."""
+    """The engine's facts, with the system and processor of the node that builds the platform."""
     node = builder.node_for(platform)
     if builder.own or not node or not node.platforms:
         return engine

@@ -1,7 +1,8 @@
-"""Ask a node why it denies access: a TLS handshake with the builder's own certificates, then only read.
+"""Finds out why a node denies access: does a TLS handshake with the builder's certificates, then only reads.
 
-With TLS 1.3 a client learns that it was refused after its own half of the handshake. buildx has begun to write by then,
-and if the node closes first, buildx reports a broken pipe and loses the node's reason. We write nothing, and read it.
+With TLS 1.3, a client learns that it was refused only after finishing its half of the handshake. buildx is already
+writing by then; if the node closes the connection first, buildx reports a broken pipe instead of the node's reason.
+This module writes nothing, so it can read the reason.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from urllib.parse import urlsplit
 
 
 def reason(instance: Path, node: str, patience: float) -> str:
-    """The node's answer in the words of Go's TLS; empty if it accepts us or does not use TLS.
+    """The node's reason in the words of Go's TLS; empty if it accepts us or does not use TLS.
 
-    `instance`: buildx's file of a builder that has the node; `patience`: seconds for each step.
+    `instance`: buildx's file for a builder with this node; `patience`: timeout of each step in seconds.
     """
     try:
         nodes = json.loads(instance.read_text("utf-8"))["Nodes"]

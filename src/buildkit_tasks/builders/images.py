@@ -1,7 +1,7 @@
-"""Base images built here, for builders that do not share the engine's images.
+"""Passes locally built base images to builders that do not share the engine's image store.
 
-The build carries them as an OCI layout that buildx sends blob by blob and a node fetches once; or they go through a
-registry that the nodes can reach, if the setting builders.repository names one.
+By default a build includes them as an OCI layout: buildx sends it blob by blob, and each node fetches a blob only
+once. If the setting builders.repository is set, they go through that registry instead.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .facts import Builder
 
 
 def sources(session: Session, engine: Engine, found: Builder, names: Iterable[str], *, make: bool) -> dict[str, str]:
-    """Image to its named context, for images that only the engine has. `make` False: writes nothing.
+    """Maps images that only the engine has to named contexts. With `make` False, writes nothing.
 
     Problems: image-unavailable if a node needs an image for its own processor; registry-unreachable, -denied.
     """
@@ -54,18 +54,18 @@ def _check_processor(engine: Engine, found: Builder, ours: list[str]) -> None:
             raise Problem(
                 "image-unavailable",
                 f"The node {node.name} is a {arch} machine, and {ours[0]} was built for {engine.arch}.",
-                causes=["base images from Debian packages are built only for the engine's own processor"],
-                hint="set a mirror that has them for both: BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example",
+                causes=["base images from Debian packages are only built for the engine's own architecture"],
+                hint="set a mirror that provides both: BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example",
             )
 
 
 def _home(session: Session) -> Path:
-    """Per user, not per checkout: the images belong to the engine."""
+    """Per user, not per checkout, because the images belong to the engine."""
     return session.world.state_home / "images"
 
 
 def _layout(session: Session, name: str, identity: str) -> str:
-    """The image as a directory, kept while the name points to this image; returns its named context."""
+    """Export the image to a directory, kept while the name refers to this image; returns its named context."""
     home = _home(session) / "layouts"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     word = image_fetch.word(name)
@@ -89,7 +89,7 @@ def _unpack(session: Session, name: str, folder: Path) -> None:
         with tarfile.open(archive) as tar:
             if hasattr(tarfile, "data_filter"):
                 tar.extractall(part, filter="data")
-            else:  # Python before 3.10.12: the engine made this archive
+            else:  # Python before 3.10.12; safe, because the engine wrote this archive
                 tar.extractall(part)  # noqa: S202
         part.rename(folder)
     finally:
@@ -98,7 +98,7 @@ def _unpack(session: Session, name: str, folder: Path) -> None:
 
 
 def _through_registry(session: Session, place: str, name: str, identity: str) -> str:
-    """Push the image unless the repository has it; its id is in the tag, so the tag never changes."""
+    """Push the image unless the repository has it. The tag contains the image id, so it never changes."""
     reference = registry_names.reference(place)
     client = Client(session.world, reference, session.settings.build.ca_bundle)
     tag = Tag(f"node-{image_fetch.word(name)}-{Digest(identity).partition(':')[2][:16]}")

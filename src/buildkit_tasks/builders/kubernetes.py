@@ -1,6 +1,6 @@
-"""Preview what buildx's kubernetes driver will create in a cluster. Pure.
+"""Previews what buildx's kubernetes driver will create in a cluster. Pure.
 
-buildx creates the deployment without showing it; this spells out its documented options as a manifest:
+buildx creates the deployment without showing it; this converts its documented options to a manifest:
 https://docs.docker.com/build/builders/drivers/kubernetes/
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from buildkit_tasks.builders.facts import IMAGE
 from buildkit_tasks.core.errors import Problem
 
-#: Options that do not become part of the deployment.
+#: Options that do not appear in the deployment.
 _ELSEWHERE = {"loadbalance", "timeout", "default-load", "buildkit-root-volume-memory"}
 
 _KNOWN = {
@@ -23,25 +23,27 @@ _KNOWN = {
 
 
 def options(given: Sequence[str]) -> dict[str, str]:
-    """Driver options `name=value`. Raises `Problem` bad-argument."""
+    """Parse driver options `name=value`. Raises `Problem` bad-argument."""
     found = {}
     for word in given:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise Problem("bad-argument", f"--opt {word!r} is not an option.", hint="for example: --opt replicas=3")
+            raise Problem(
+                "bad-argument", f"--opt {word!r} is not NAME=VALUE.", hint="pass for example --opt replicas=3"
+            )
         found[name] = value
     return found
 
 
 def deployment(node: str, given: Sequence[str], flags: Sequence[str] = ()) -> dict[str, Any]:
-    """The deployment of one node. Raises `Problem` bad-argument for an option that the driver does not know."""
+    """The deployment of one node. Raises `Problem` bad-argument for an unknown option."""
     values = options(given)
     for name in values:
         if name not in _KNOWN and not name.startswith(("requests.", "limits.")):
             raise Problem(
                 "bad-argument",
                 f"The kubernetes driver has no option {name!r}.",
-                hint=f"one of: {', '.join(sorted(_KNOWN))}, requests.…, limits.…",
+                hint=f"use one of: {', '.join(sorted(_KNOWN))}, requests.…, limits.…",
             )
     rootless = values.get("rootless") == "true"
     security: dict[str, Any] = {"privileged": True}

@@ -1,4 +1,4 @@
-"""Builders beyond the engine's own: list, inspect, use, remove."""
+"""Lists, inspects, selects and removes buildx builders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADINGS = ("builder", "driver", "node", "endpoint", "state", "BuildKit", "platf
 
 
 def show(session: Session) -> None:
-    """List the builders and their nodes; asks every node. Raises `Problem` command-failed."""
+    """List the builders and their nodes; queries every node. Raises `Problem` command-failed."""
     every = listed(session)
     found = [b for b in every if not _child(b, every)]
     used = builder_choice.named(session)
@@ -48,22 +48,22 @@ def inspect(session: Session, name: str) -> None:
     for name, reason in why.items():
         session.report.answer(f"{name}: {reason}")
     for name, mounts in held.items():
-        session.report.answer(f"\n{name} holds {len(mounts)} cache mounts")
+        session.report.answer(f"\n{name}: {len(mounts)} cache mounts")
         for mount in mounts:
             session.report.answer(f"  {mount['id']}  {units.human(mount['bytes'] or 0)}")
 
 
 def choose(session: Session, name: str) -> None:
-    """Make a builder docker's current one; prints how to switch back. Raises `Problem` builder-missing."""
+    """Make a builder docker's current one, and print how to switch back. Raises `Problem` builder-missing."""
     before = builder_choice.named(session) or "default"
     look(session, name)
     run.check(session.world, buildx.builder_use(session.root, name))
-    session.report.say(f"docker now builds on {name}, in every project; to undo: invoke builder.use {before}")
-    session.report.say(f'for this project only: name = "{name}" under [tool.buildkit-tasks.builders]')
+    session.report.say(f"docker now builds on {name} in every project; to switch back: invoke builder.use {before}")
+    session.report.say(f'to use it only in this project: name = "{name}" under [tool.buildkit-tasks.builders]')
 
 
 def remove(session: Session, name: str, *, keep_state: bool = False) -> None:
-    """Remove a builder with the daemons and caches that buildx made, after listing them; never a remote daemon's.
+    """Remove a builder and its daemons and caches, after listing them; never those of a remote daemon.
 
     Problems: builder-missing, engine-not-ours for the engine's own, consent-missing.
     """
@@ -92,7 +92,7 @@ def remove(session: Session, name: str, *, keep_state: bool = False) -> None:
 
 
 def _child(one: Builder, every: tuple[Builder, ...]) -> bool:
-    """Whether a builder was made for a single node of another builder."""
+    """Whether a builder was created for a single node of another builder."""
     return any(one.name == builder_facts.child(b.name, node.name) for b in every for node in b.nodes)
 
 
@@ -127,7 +127,7 @@ def _rows(found: Builder, used: str) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for number, node in enumerate(found.nodes):
         name = found.name + (" (in use)" if _used(found, used) else "") if number == 0 else ""
-        # amd64/v2 and so on are variants of a platform that is already listed
+        # amd64/v2 etc. are variants of a platform that is already listed
         places = [p for p in dict.fromkeys((*node.fixed, *node.platforms)) if not re.search(r"amd64/v\d$", p)]
         named = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
         state = node.error or node.status

@@ -1,1 +1,1 @@
-"""What a build prints while it runs, and the causes of a failure in what it printed."""
+"""The output of a running build, and the causes of a failure found in it."""

@@ -1,6 +1,6 @@
-"""What a failed compile step lacked, by its own words, and the remedy: a file, a package, a tool, a lock file. Pure.
+"""Recognizes what a failed compile step was missing: a file, a package, a tool, a lock file; suggests the fix. Pure.
 
-cargo, rustc, linkers and build scripts say all of this with `error:` in front; none of it is a fault of the code.
+cargo, rustc, linkers and build scripts report all of these as `error:`, but none of them is a fault of the code.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Lack:
-    """One thing that is missing: a sentence, the line that says so, and what to do."""
+    """One missing thing: a sentence, the log line that shows it, and the fix."""
 
     message: str
     line: str
     hint: str
 
 
-#: What a linker or pkg-config looks for, and the Debian package that has it.
+#: What a linker or pkg-config looks for, and the Debian package that provides it.
 LIBRARIES = {
     **dict.fromkeys(("ssl", "crypto", "openssl", "libssl", "libcrypto"), "libssl-dev"),
     **dict.fromkeys(("pq", "libpq"), "libpq-dev"),
@@ -53,7 +53,7 @@ LIBRARIES = {
     **dict.fromkeys(("protobuf",), "libprotobuf-dev"),
     **dict.fromkeys(("stdc++",), "g++"),
 }
-#: Programs that build scripts call, and the Debian package that has each.
+#: Programs that build scripts call, and the Debian package that provides each.
 PROGRAMS = {
     "protoc": "protobuf-compiler",
     "pkg-config": "pkg-config",
@@ -95,14 +95,16 @@ PROGRAMS = {
 
 
 def _install(package: str) -> str:
-    return f"add {package} to `ARG BUILD_PACKAGES=` in the toolchain stage of the Dockerfile, build again"
+    return f"add {package} to `ARG BUILD_PACKAGES=` in the toolchain stage of the Dockerfile, then rebuild"
 
 
 def _library(match: re.Match[str], line: str) -> Lack:
     name = match[1]
     package = LIBRARIES.get(name, "")
     hint = (
-        _install(package) if package else f"find the package: apt-file search {name}; add it to `ARG BUILD_PACKAGES=`"
+        _install(package)
+        if package
+        else f"find its package with `apt-file search {name}` and add it to `ARG BUILD_PACKAGES=`"
     )
     return Lack(f"The library {name} is not in the toolchain image.", line, hint)
 
@@ -116,12 +118,14 @@ def _file(match: re.Match[str], line: str) -> Lack:
     path = re.sub(r"^/build/[^/]+/src/|^/context/", "", match[1])
     while re.search(r"[^/]+/\.\./", path):
         path = re.sub(r"(?:^|(?<=/))(?!\.\./)[^/]+/\.\./", "", path, count=1)
-    hint = f"add the line `!{path}` to docker/Dockerfile.dockerignore, build again (`init --check` finds all of these)"
+    hint = (
+        f"add the line `!{path}` to docker/Dockerfile.dockerignore, then rebuild (`init --check` finds all such files)"
+    )
     return Lack(f"The file {path} is not in the build context.", line, hint)
 
 
 def _says(message: str, hint: str) -> Callable[[re.Match[str], str], Lack]:
-    """A rule that only fills the pattern's groups into its sentences, as {0}."""
+    """A rule that fills the pattern's groups into its texts, as {0}."""
     return lambda match, line: Lack(message.format(*match.groups()), line, hint.format(*match.groups()))
 
 
@@ -129,44 +133,44 @@ _clang = _says("libclang is not in the toolchain image.", _install("clang libcla
 _openssl = _says("OpenSSL's headers are not in the toolchain image.", _install("libssl-dev pkg-config"))
 _stale_lock = _says(
     "Cargo.lock does not match the manifests.",
-    "cargo update --workspace    (writes Cargo.lock; commit it), build again",
+    "run `cargo update --workspace`, commit Cargo.lock, then rebuild",
 )
-_no_lock = _says("There is no Cargo.lock.", "cargo generate-lockfile, commit Cargo.lock, build again")
+_no_lock = _says("Cargo.lock does not exist.", "run `cargo generate-lockfile`, commit Cargo.lock, then rebuild")
 _no_program = _says(
     "The workspace has no program {0}.",
     "set the build argument BIN of the service in the compose file to a program of the workspace",
 )
 _database = _says(
-    "A macro of sqlx wants a database.",
-    "cargo sqlx prepare --workspace, commit .sqlx, add `ENV SQLX_OFFLINE=true` to the compile stage, build again",
+    "A macro of sqlx needs a database.",
+    "run `cargo sqlx prepare --workspace`, commit .sqlx, add `ENV SQLX_OFFLINE=true` to the compile stage",
 )
 _git = _says(
-    "The repository {0} does not let the build in.",
-    "over https, put a token into a cargo config and name it with the setting build.cargo_config; over ssh, add "
+    "The repository {0} denied access to the build.",
+    "for https, put a token into a cargo config and set build.cargo_config to its path; for ssh, add "
     "`--mount=type=ssh` to the compile step and `ssh: [default]` to the service's build",
 )
 _old_compiler = _says(
     "The toolchain image is too old: {0}.",
-    "set `ARG RUST_IMAGE=` at the top of the Dockerfile to a newer image, build again",
+    "set `ARG RUST_IMAGE=` at the top of the Dockerfile to a newer image, then rebuild",
 )
 _nightly = _says(
-    "The code wants a nightly compiler, and the toolchain image has a stable one.",
-    "set `ARG RUST_IMAGE=rustlang/rust:nightly` at the top of the Dockerfile, or name a stable toolchain",
+    "The code needs a nightly compiler, but the toolchain image has a stable one.",
+    "set `ARG RUST_IMAGE=rustlang/rust:nightly` at the top of the Dockerfile, or make the code compile on stable",
 )
 _target = _says(
     "The toolchain image has no standard library for {0}.",
-    "add `RUN rustup target add {0}` to the toolchain stage of the Dockerfile, build again",
+    "add `RUN rustup target add {0}` to the toolchain stage of the Dockerfile, then rebuild",
 )
 _network = _says(
-    "{0} does not answer.",
-    "name a mirror of crates.io in a cargo config and hand it over with the setting build.cargo_config",
+    "{0} is unreachable.",
+    "configure a crates.io mirror in a cargo config and set build.cargo_config to its path",
 )
 _certificate = _says(
     "A server's certificate is not trusted.",
-    "set build.ca_bundle to your company's certificates (a PEM file); builds get it as a secret",
+    "set build.ca_bundle to your company's CA certificates (a PEM file passed to builds as a secret)",
 )
 
-#: Words of cargo, rustc, linkers and build scripts, the most telling first.
+#: Patterns in the output of cargo, rustc, linkers and build scripts, most specific first.
 RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], Lack]], ...] = tuple(
     (re.compile(pattern), make)
     for pattern, make in (
@@ -208,22 +212,22 @@ _DEPENDENCY = re.compile(r"--> \S*/registry/src/[^/]+/([\w-]+?)-(\d+\.[\w.+-]*)/
 
 
 def _dependencies(log: Sequence[str]) -> tuple[Lack, ...]:
-    """Crates of a registry that this compiler rejects: not the user's code, and no edit of it helps."""
+    """Crates from a registry that this compiler rejects: editing the user's code cannot fix them."""
     stopped = {match[1]: line for line in log for match in [_STOPPED.search(line)] if match}
     named = {(m[1], m[2]) for line in log for m in [_DEPENDENCY.search(line)] if m and m[1] in stopped}
     return tuple(
         Lack(
-            f"The dependency {name} {version} does not compile with the compiler of the toolchain image.",
+            f"The dependency {name} {version} does not compile with the toolchain image's compiler.",
             stopped[name].strip(),
-            f"cargo update -p {name}    (a newer {name}; commit Cargo.lock), or `ARG RUST_IMAGE=` at the top of the "
-            "Dockerfile with the version of Rust that it was written for; build again",
+            f"run `cargo update -p {name}` and commit Cargo.lock, or change `ARG RUST_IMAGE=` at the top of the "
+            "Dockerfile to a Rust version that supports it",
         )
         for name, version in sorted(named)
     )
 
 
 def find(log: Sequence[str]) -> tuple[Lack, ...]:
-    """What a step lacked, each thing once, in the order of the log."""
+    """Everything that a step was missing, each once, in the order of the log."""
     found = {(lack.message, lack.hint): lack for lack in _dependencies(log)}
     for line in log:
         for pattern, make in RULES:

@@ -1,4 +1,4 @@
-"""Why a build failed, from its progress: the failed step's output first, compile errors kept apart. Pure."""
+"""Explains a failed build from its progress: the failed step's output first, compile errors separately. Pure."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from buildkit_tasks.core.progress import Progress, Vertex
 
 from . import causes
 
-#: What rustc and cargo print of code that does not compile, and of nothing else. `error:` alone is anybody's.
+#: Patterns that only rustc and cargo print, for code that does not compile. A bare `error:` could come from any tool.
 _COMPILER = re.compile(
     r"(?m)^(?:\x1b\[[\d;]*m)*error(?:\x1b\[[\d;]*m)*(?:\[E\d+\]|: could not compile |: aborting due to )"
 )
 
-#: The tool whose words `causes` knows.
+#: The tool whose messages `causes` recognizes.
 _CARGO = re.compile(r"\b(?:cargo|rustc)\b")
 
-#: The engine's answer to a second build that writes an image's name for the first time at the same moment (26.1.5), and
-#: that of one which is too busy to take a session in time.
+#: The engine's error if two builds write a new image name at the same moment (26.1.5), and its error if it is too busy
+#: to accept a session in time.
 _PASSING = re.compile(r'\bimage "?[^"\s]+"?: already exists|DeadlineExceeded: context deadline exceeded$')
 
 
 def explain(progress: Progress, rest: str, code: int, plan: BuildPlan | None = None) -> Problem:
-    """The problem of a failed solve: the failed step's output verbatim, with compile errors kept apart.
+    """The problem for a failed solve: the failed step's output verbatim, with compile errors separated.
 
-    `plan` shows which steps are those of a compile group: only of them the toolchain image can be said to lack a tool.
+    `plan` shows which steps belong to a compile group: only those are known to run in our toolchain image.
     """
     vertex = _failed(progress, rest)
     log = "\n".join(vertex.log + ([vertex.partial] if vertex.partial else [])) if vertex else rest
     reason = (vertex.error if vertex else rest).strip().split("\n")[-1]
     if code in (130, -2):
-        return Problem("interrupted", "Interrupted; the build was cancelled.", hint="run the command again")
+        return Problem("interrupted", "Interrupted; the build was cancelled.", hint="rerun the command")
     if "no space left on device" in (log + reason).lower():
         return Problem("disk-full", "The disk is full.", causes=[reason], details=log, hint="invoke prune")
     if "signal: killed" in reason or "exit code: 137" in reason:
@@ -45,7 +45,7 @@ def explain(progress: Progress, rest: str, code: int, plan: BuildPlan | None = N
         )
     grouped = vertex is not None and _grouped(vertex.name, plan)
     lacks = causes.find(vertex.log) if vertex and (grouped or _CARGO.search(vertex.name)) else ()
-    if not grouped:  # what to add to a Dockerfile that is not made after ours, we do not know
+    if not grouped:  # for other Dockerfiles we do not know what to add
         lacks = tuple(lack for lack in lacks if "BUILD_PACKAGES" not in lack.hint)
     if vertex and lacks:
         return Problem(
@@ -67,7 +67,7 @@ def explain(progress: Progress, rest: str, code: int, plan: BuildPlan | None = N
             "image-unavailable",
             "A base image is not available.",
             causes=[reason],
-            hint="invoke images    (shows where each base image comes from; invoke images.build makes offline ones)",
+            hint="invoke images    (shows where each base image comes from; use images.build to build them offline)",
         )
     if not vertex:
         said = re.sub(r"^(?:ERROR|error): (?:failed to solve: )?", "", reason)
@@ -76,13 +76,13 @@ def explain(progress: Progress, rest: str, code: int, plan: BuildPlan | None = N
 
 
 def passing(progress: Progress, rest: str) -> bool:
-    """Whether nothing failed but what other builds at the same moment cause: the same build works a little later."""
+    """Whether only other builds at the same moment caused the failure, so that a retry will work."""
     vertex = _failed(progress, rest)
     return bool(_PASSING.search((vertex.error if vertex else rest).strip().split("\n")[-1]))
 
 
 def _failed(progress: Progress, rest: str) -> Vertex | None:
-    """The step that failed; none where all of them were only cancelled, because of what buildx says at the end."""
+    """The step that failed; None if all were only cancelled, because of the error that buildx prints at the end."""
     vertex = progress.failed()
     return None if vertex and vertex.cancelled and "ERROR: " in rest else vertex
 
@@ -98,6 +98,6 @@ def _grouped(step: str, plan: BuildPlan | None) -> bool:
 
 
 def _only_errors(log: list[str]) -> str:
-    """From cargo's first diagnostic to the end, without the crates that compiled before it."""
+    """The output from cargo's first diagnostic to the end, without the crates compiled before it."""
     first = next((i for i, line in enumerate(log) if line.startswith(("error", "warning"))), 0)
     return "\n".join(log[first:])

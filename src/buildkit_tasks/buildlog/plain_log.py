@@ -1,7 +1,7 @@
-"""What `docker build` prints without JSON progress, as the status objects of `progress`. Pure.
+"""Converts the output of `docker build` without JSON progress to the status objects of `progress`. Pure.
 
 BuildKit's plain progress: `#7 [compile 2/5] RUN …`, `#7 1.234 text`, `#7 CACHED`, `#7 DONE 1.2s`, `#7 ERROR: …`.
-The legacy builder: `Step 3/9 : RUN …`, ` ---> Using cache`, and a step's own lines as they are. podman, in its place:
+The legacy builder: `Step 3/9 : RUN …`, ` ---> Using cache`, and a step's own lines unchanged. podman instead prints
 `[1/2] STEP 3/9: RUN …`, `--> Using cache`.
 """
 
@@ -17,7 +17,7 @@ _STEP = re.compile(r"^#(\d+) (.+)$")
 _LOG = re.compile(r"^#(\d+) \d+\.\d+ ?(.*)$")
 _STATE = re.compile(r"^#(\d+) (CACHED|DONE|ERROR|CANCELED)\b:? ?(.*)$")
 _LEGACY = re.compile(r"^(?:\[\d+/\d+\] )?(?:Step|STEP) (\d+)/(\d+) ?: (.+)$")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the legacy builder colours a step's stderr
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the legacy builder colours the stderr of steps
 _QUIET = re.compile(
     r"^ ?---?> |^(?:\[\d+/\d+\] )?COMMIT "
     r"|^Removing intermediate container |^Sending build context |^Successfully |^DEPRECATED|^\s*$"
@@ -25,7 +25,7 @@ _QUIET = re.compile(
 
 
 class PlainLog:
-    """Splits bytes into lines and lines into status objects. `now` gives seconds since the epoch."""
+    """Splits bytes into lines and lines into status objects. `now` returns seconds since the epoch."""
 
     def __init__(self, service: str, now: Callable[[], float]) -> None:
         self._service, self._now = service, now
@@ -44,7 +44,7 @@ class PlainLog:
                 yield status
 
     def close(self, code: int) -> Iterator[dict[str, Any]]:
-        """The end of the last step; if the code is not 0, its failure, described by the last line."""
+        """End the last step; for a non-zero code, as failed, described by the last line."""
         if self._partial:
             yield from self.feed(b"\n")
         last = next((x for x in reversed(self.lines) if x.strip()), "")
@@ -70,7 +70,7 @@ class PlainLog:
                 return self._vertex(self._digest(found[1]), cached=True, completed=True)
             return self._vertex(self._digest(found[1]), completed=True, error=found[3] if found[2] == "ERROR" else "")
         found = _STEP.match(line)
-        if found and found[1] not in self._named:  # its first line names a step; the rest is detail
+        if found and found[1] not in self._named:  # the first line is the name of the step; the rest is detail
             self._named.add(found[1])
             plain = not found[2].startswith("[") or "internal" in found[2]
             name = found[2] if plain else f"[{self._service} {found[2][1:]}"

@@ -1,4 +1,4 @@
-"""What a build looks like while it runs: a live view on a terminal, few plain lines elsewhere."""
+"""Shows a running build: a live view on a terminal, a few plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from buildkit_tasks.core.progress import Progress
 
-#: Plain output prints the number of crates each time this many more are done.
+#: Plain output prints the number of crates each time this many more are compiled.
 CRATES_PER_LINE = 25
 
 
@@ -22,18 +22,18 @@ class View(Protocol):
     """Called with every batch of new log lines."""
 
     def update(self, lines: Sequence[str]) -> None:
-        """Show what is new."""
+        """Show the news."""
 
 
 class Silent:
-    """Shows nothing: `--json` and `--progress quiet`."""
+    """Shows nothing, for `--json` and `--progress quiet`."""
 
     def update(self, lines: Sequence[str]) -> None:
         """Nothing."""
 
 
 class Plain:
-    """A line a step that ran and one per `CRATES_PER_LINE` crates; with `verbatim` every line of every step."""
+    """One line per finished step and per `CRATES_PER_LINE` crates; with `verbatim`, every line of every step."""
 
     def __init__(self, report: Report, progress: Progress, *, verbatim: bool = False) -> None:
         self.report, self.progress, self.verbatim = report, progress, verbatim
@@ -58,14 +58,14 @@ class Plain:
 
 
 class Live:
-    """The terminal view: images, the step that runs, crates, elapsed seconds."""
+    """The terminal view: images, the running step, crates, elapsed seconds."""
 
     def __init__(self, report: Report, plan: BuildPlan, progress: Progress) -> None:
         self.report, self.plan, self.progress = report, plan, progress
         self.began = report.world.clock()
 
     def update(self, lines: Sequence[str]) -> None:
-        """Nothing to do: the drawing thread reads the fold."""
+        """Nothing to do: the drawing thread reads the progress."""
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
@@ -90,7 +90,7 @@ class Live:
 
 @contextlib.contextmanager
 def building(report: Report, plan: BuildPlan, progress: Progress, how: str = "auto") -> Iterator[View]:
-    """The view for this terminal and this wish: auto, plain, verbose or quiet."""
+    """The view for this terminal and the value of --progress: auto, plain, verbose or quiet."""
     if report.json_only or how == "quiet":
         yield Silent()
     elif how in ("plain", "verbose") or not report.fancy:
@@ -106,7 +106,7 @@ def building(report: Report, plan: BuildPlan, progress: Progress, how: str = "au
 
 
 def headline(plan: BuildPlan) -> str:
-    """What is about to be built, in one line."""
+    """One line about what is going to be built."""
     if not plan.groups:
         return f"building {', '.join(s.name for s in plan.services)}"
     mode = "incremental" if plan.incremental else "not incremental"
@@ -116,10 +116,10 @@ def headline(plan: BuildPlan) -> str:
 
 
 def summary(report: Report, outcome: BuildOutcome) -> None:
-    """What a finished build did, as the last lines of output."""
+    """Print the summary of a finished build."""
     if outcome.up_to_date:
         names = ", ".join(target.service for target in outcome.targets)
-        report.say(f"up to date: nothing changed since the last build of {names}    (--no-cache builds anyway)")
+        report.say(f"up to date: nothing changed since the last build of {names}    (use --no-cache to build anyway)")
         return
     for target in outcome.targets:
         state = "new" if target.changed else "unchanged"
@@ -134,7 +134,7 @@ def summary(report: Report, outcome: BuildOutcome) -> None:
 
 
 def result(report: Report, outcome: BuildOutcome) -> None:
-    """The result of `invoke build`: the summary, or the JSON document."""
+    """Print the result of `invoke build`: the summary, or the JSON document."""
     if report.json_only:
         report.envelope(envelope(outcome))
     else:
@@ -164,7 +164,7 @@ def _of(progress: Progress) -> str:
 
 
 def _short(name: str) -> str:
-    """A step's name on one line: mount options say nothing to a reader."""
+    """A step's name on one line, without mount options, which are of no interest to readers."""
     words = [w for w in name.split() if not w.startswith("--mount")]
     text = " ".join(words)
     return text if len(text) <= 100 else text[:99] + "…"

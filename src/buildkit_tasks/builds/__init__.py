@@ -1,1 +1,1 @@
-"""One build: plan, compile groups, transfer guard, bake solve, what its programs were made from."""
+"""One build: plan, compile groups, transfer guard, bake solve, and the manifests of its programs."""

@@ -1,4 +1,4 @@
-"""The two halves of a build: everything decided first, then one bake solve."""
+"""The two halves of a build: decide everything, then run one bake solve."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def prepare(
     look_only: bool = False,
     missing: list[Problem] | None = None,
 ) -> BuildPlan:
-    """The plan for a request. With `look_only` nothing is made: no transfer link, no base image.
+    """The plan for a request. With `look_only`, nothing is created: no transfer link, no base image.
 
-    A plan that is only shown is a plan without its base images too: `missing` takes that problem instead of raising it.
+    A plan that is only shown does not need its base images: `missing` then collects the problem instead of raising it.
     """
     space = project.workspace
     chosen = plan.with_contexts(space, compose.select(space, request.services))
@@ -99,7 +99,7 @@ def prepare(
 def _bases(
     service: Service, file: Dockerfile | None, needs: Needs, places: Sequence[str], engine: Engine, *, own: bool
 ) -> tuple[str, ...]:
-    """The images that a build starts from on the engine's own platform; `own`: the engine's builder builds."""
+    """The images that a build for the engine's own platform starts from; `own`: it runs on the engine's builder."""
     needed = needs.images
     if file is None or not own or not places or platforms.own(engine) in places:
         return needed
@@ -108,7 +108,7 @@ def _bases(
 
 
 def _made_here(problem: Problem, space: Workspace, chosen: Sequence[Service], bases: Iterable[str]) -> Problem:
-    """The problem of an image that is not there, with the service that would make it where there is one."""
+    """Extend the problem of a missing image with the service that builds it, if there is one."""
     names = {lookup_name(base) for base in bases}
     makers = [s for s in space.services if s not in chosen and names & set(sources.image_names(s))]
     if problem.code != "image-unavailable" or not makers:
@@ -116,24 +116,24 @@ def _made_here(problem: Problem, space: Workspace, chosen: Sequence[Service], ba
     return Problem(
         problem.code,
         problem.message,
-        causes=[f"{s.image} is the image of the service {s.name}, which was not built yet" for s in makers],
+        causes=[f"{s.image} is the image of the service {s.name}, which has not been built yet" for s in makers],
         hint=f"invoke build --service {','.join(s.name for s in (*makers, *chosen))}",
     )
 
 
 def compiling(made: BuildPlan) -> BuildPlan:
-    """The plan, for what works on the caches of a compile step. Raises `Problem` cache-missing without one."""
+    """The plan, if it compiles in cache mounts. Raises `Problem` cache-missing otherwise."""
     if made.groups:
         return made
     raise Problem(
         "cache-missing",
         f"No step of the Dockerfiles of {', '.join(s.name for s in made.services)} compiles in a target mount.",
-        hint="docs/how-to/cache.md shows the mounts that a build needs",
+        hint="see docs/how-to/cache.md for the mounts that a build needs",
     )
 
 
 def execute(session: Session, project: Project, decided: BuildPlan, how: str = "auto") -> BuildOutcome:
-    """Run the solve and read its story. Ctrl-C is passed on and waited for, so nothing is orphaned."""
+    """Run the solve and collect its progress. Passes Ctrl-C on and waits for the child, so nothing is orphaned."""
     _check_disk(session, project)
     _check_layer_cache(session, project)
     began = session.world.clock()
@@ -142,7 +142,7 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
         before_ids = image_choice.ids(session, [s.image for s in decided.services])
         return fallback.execute(session, decided, chosen, before_ids, how)
     if session.world.env.get("DOCKER_BUILDKIT", "").lower() in ("0", "false"):
-        session.report.say("DOCKER_BUILDKIT=0 is set here and overridden: the setting builders.name = legacy means it")
+        session.report.say("DOCKER_BUILDKIT=0 is ignored; to build without BuildKit, set builders.name = legacy")
     for platform, route in decided.routes.items():
         session.report.say(f"  {platform}  {route}")
     names = (n for s in decided.services for n in compose_target.secret_variables(s, decided.workspace))
@@ -165,7 +165,7 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
 def _sources(
     session: Session, project: Project, builder: Builder, used: Sequence[str], *, make: bool
 ) -> dict[str, str]:
-    """How a builder that does not share the engine's images gets at those that only the engine has."""
+    """How a builder that does not share the engine's images gets those that only the engine has."""
     from buildkit_tasks.builders import images as builder_images
 
     return builder_images.sources(session, project.engine, builder, used, make=make)
@@ -181,7 +181,7 @@ def _foreign(
     linked: Mapping[str, Mapping[str, Service]],
     look_only: bool,
 ) -> dict[str, dict[str, str]]:
-    """By platform other than its node's own: base images that no registry gives here, and what stands for them."""
+    """Per platform other than the node's own: base images that no registry provides, and their replacements."""
     found = {}
     for platform in dict.fromkeys(p for s in chosen for p in places[s.name]):
         there = builder_facts.at(project.engine, builder, platform)
@@ -206,29 +206,35 @@ def _foreign(
 
 
 def _directory(session: Session, given: str, *, make: bool) -> str:
-    """Where archives go: from where the user stands; a plan does not make it. Raises `Problem` bad-argument."""
+    """The archive directory, relative to the working directory; not created for a plan. Problems: bad-argument."""
     place = (session.world.cwd / given).resolve()
     if "," in str(place):
-        raise Problem("bad-argument", f"buildx takes no path with a comma: {place}", hint="--oci another-directory")
+        raise Problem(
+            "bad-argument",
+            f"buildx does not support paths with a comma: {place}",
+            hint="pass another directory to --oci",
+        )
     try:
         if make:
             place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Problem("bad-argument", f"{place} cannot be made: {error.strerror}.", hint="--oci DIRECTORY") from error
+        raise Problem(
+            "bad-argument", f"{place} cannot be created: {error.strerror}.", hint="pass another directory to --oci"
+        ) from error
     return str(place)
 
 
 def _target_result(
     service: Service, target: Mapping[str, Any], metadata: Mapping[str, str], before: str
 ) -> TargetResult:
-    """One image's outcome; an engine without the containerd store calls images by their config's digest."""
+    """One image's result; engines without the containerd store identify images by their config's digest."""
     digest, config = (metadata.get(f"containerimage.{name}", "") for name in ("digest", "config.digest"))
     same = before in (digest, config) and before != ""
     return TargetResult(service.name, next(iter(target["tags"]), service.image), digest, not same, config)
 
 
 def _check_layer_cache(session: Session, project: Project) -> None:
-    """The docker driver keeps layer caches only where images are in the containerd store; asked only if it matters."""
+    """The docker driver exports layer caches only with the containerd store; checked only if such a cache is set."""
     wanted = [one for one in session.settings.caches.layers_to if not one.startswith("type=inline")]
     if not wanted or project.engine.containerd_store:
         return
@@ -236,14 +242,16 @@ def _check_layer_cache(session: Session, project: Project) -> None:
         raise Problem(
             "settings-invalid",
             f"This engine cannot write the layer cache {wanted[0]!r}.",
-            causes=["the docker driver exports layer caches only with the containerd image store, which is off here"],
-            hint='{"features": {"containerd-snapshotter": true}} in daemon.json, or a builder of another driver '
+            causes=[
+                "the docker driver exports layer caches only with the containerd image store, which is not enabled"
+            ],
+            hint='set {"features": {"containerd-snapshotter": true}} in daemon.json, or use another driver '
             "(docker buildx create --use)",
         )
 
 
 def _check_disk(session: Session, project: Project) -> None:
-    """Refuse below 1 GB, warn below the setting. Only where the engine's directory is on this machine."""
+    """Refuse below 1 GB, warn below the setting. Only if the engine's data is on this machine."""
     root = Path(project.engine.root_dir or "/nonexistent")
     try:
         free = shutil.disk_usage(root).free / 1e9
@@ -253,7 +261,7 @@ def _check_disk(session: Session, project: Project) -> None:
         raise Problem(
             "disk-full",
             f"Only {free:.1f} GB are free on {root}; a build needs at least 1 GB.",
-            hint="invoke prune    (shows what and how much first)",
+            hint="invoke prune    (lists what it deletes first)",
         )
     if free * 1e9 < session.settings.caches.min_free:
-        session.report.warn(f"only {free:.1f} GB are free on {root}; `invoke prune` shows what can go")
+        session.report.warn(f"only {free:.1f} GB are free on {root}; run `invoke prune` to free some")

@@ -1,7 +1,7 @@
-"""Which services one cargo run compiles for, and the build arguments that we add for them. Pure.
+"""Groups the services that one cargo run compiles for, and the build arguments that we add for them. Pure.
 
-A compile group shares context, Dockerfile and every argument that its compile step reads, the one that names a
-service's own program apart. Every other service is built as its Dockerfile says, with the compose file's arguments.
+The services of a compile group share context, Dockerfile and every argument that the compile step reads, except the
+one that names a service's own program. All other services are built by their Dockerfiles with the compose arguments.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from buildkit_tasks.dockerfiles.document import BINARIES, PROGRAMS, Dockerfile, 
 
 @dataclass(frozen=True)
 class Group:
-    """Services whose programs come out of one compile step."""
+    """Services whose programs are built by one compile step."""
 
     services: tuple[Service, ...]
 
@@ -27,14 +27,14 @@ class Group:
         return tuple(dict.fromkeys(service.binary for service in self.services))
 
     def only(self, services: Sequence[Service]) -> Group:
-        """Those of the group that are among some services."""
+        """The members of the group that are among the given services."""
         return Group(tuple(service for service in self.services if service in services))
 
 
 def find(
     services: Sequence[Service], files: Mapping[str, Dockerfile], needs: Mapping[str, Needs], binary_arg: str
 ) -> dict[str, Group]:
-    """Service name to its compile group; a service that compiles nothing in a step of ours has none."""
+    """Maps each service to its compile group; services not compiled by a step like ours have none."""
     members: dict[object, list[Service]] = {}
     keys: dict[str, object] = {}
     for service in services:
@@ -52,7 +52,7 @@ def find(
 
 
 def profile(settings: Settings, request: BuildRequest, service: Service) -> str:
-    """The cargo profile: asked for, set, else what the compose file says, else the default."""
+    """The cargo profile: from the request, the setting, the compose file, or the default, in this order."""
     set_ = settings.build.profile if settings.build.profile != Build().profile else ""
     asked = request.profile or set_
     return asked or service.args.get("PROFILE") or settings.build.profile
@@ -70,16 +70,16 @@ def arguments(
     incremental: bool,
     nonce: str,
 ) -> dict[str, str]:
-    """The service's own arguments, and ours where the Dockerfile declares them; empty ones would only change keys.
+    """The service's own arguments, plus ours if the Dockerfile declares them; empty ones would only change cache keys.
 
-    `group` is what the compose file has of it, `chosen` what is built now. Features of dependencies depend on which
-    packages are selected: so all programs that ship are named, whichever are chosen. Raises `Problem` bad-argument
-    where --no-cache has no safe way.
+    `group`: all its services in the compose file; `chosen`: those built now. The features of dependencies depend on
+    which packages are selected, so all shipped programs are passed, whichever are chosen. Raises `Problem` bad-argument
+    if --no-cache cannot be done safely.
     """
     if request.no_cache and "REBUILD" not in file.arguments:
         raise Problem(
             "bad-argument",
-            f"{service.dockerfile} has no `ARG REBUILD`, so --no-cache has no safe way to run its steps again.",
+            f"{service.dockerfile} has no `ARG REBUILD`, so --no-cache cannot safely rerun its steps.",
             causes=["docker's own --no-cache would also delete the cache mounts (moby/buildkit#4250)"],
             hint="add `ARG REBUILD` before the compile step",
         )
@@ -93,7 +93,7 @@ def arguments(
         BINARIES: "" if PROGRAMS in file.arguments and chosen == group else " ".join(chosen.binaries),
         "CACHE_SCOPE": scope,
     }
-    # what the compose file says counts, so that plain `docker compose build` does the same
+    # the compose file decides, so that plain `docker compose build` does the same
     given = {BINARIES, PROGRAMS} | (set() if settings.caches.scope else {"CACHE_SCOPE"})
     if request.incremental is None and settings.build.incremental == "auto":
         given.add("CARGO_INCREMENTAL")

@@ -1,7 +1,7 @@
-"""A service's `build:` as the bake target that compose itself would make of it. Pure.
+"""Converts a service's `build:` to the bake target that compose itself would create. Pure.
 
-`KEYS` says of every key of the compose specification what becomes of it. A key that is not there, or a value that
-nothing here can pass on, is a `Problem` that names the service and the key: nothing is dropped in silence.
+`KEYS` documents how each key of the compose specification is handled. An unknown key, or a value that cannot be passed
+on, raises a `Problem` with the service and the key: nothing is dropped silently.
 What compose does: https://github.com/docker/compose/blob/main/pkg/compose/build_bake.go
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service, Workspace
 
-#: How each key of `build:` is carried. A test holds the list against the specification's schema.
+#: How each key of `build:` is passed on. A test compares the list with the specification's schema.
 KEYS: Mapping[str, str] = {
     "additional_contexts": "contexts; service:NAME becomes that service's target",
     "args": "args, with ours added",
@@ -25,7 +25,7 @@ KEYS: Mapping[str, str] = {
     "dockerfile_inline": "dockerfile-inline",
     "entitlements": "entitlements",
     "extra_hosts": "extra-hosts",
-    "isolation": "only `default`: BuildKit knows no other",
+    "isolation": "only `default`: BuildKit supports no other",
     "labels": "labels, with those that compose adds",
     "network": "network",
     "no_cache": "no-cache; in a compile group another value of REBUILD, which keeps the cache mounts",
@@ -38,7 +38,7 @@ KEYS: Mapping[str, str] = {
     "secrets": "secret",
     "shm_size": "shm-size",
     "ssh": "ssh",
-    "tags": "tags, beside the image's name",
+    "tags": "tags, in addition to the image's name",
     "target": "target",
     "ulimits": "ulimits",
 }
@@ -50,7 +50,7 @@ X_BAKE: Mapping[str, str] = dict.fromkeys(
 
 
 def make(service: Service, space: Workspace, compose: str) -> dict[str, Any]:
-    """The target of one service, without context and Dockerfile: those depend on the machine's paths.
+    """The target of one service, without context and Dockerfile, which depend on the machine's paths.
 
     `compose` is compose's version, which it writes into a label. Problems: compose-key-unsupported.
     """
@@ -59,7 +59,7 @@ def make(service: Service, space: Workspace, compose: str) -> dict[str, Any]:
         if key not in KEYS and not key.startswith("x-") and value not in (None, "", [], {}, False):
             raise unsupported(service, key)
     if build.get("isolation") not in (None, "", "default"):
-        raise unsupported(service, "isolation", f"BuildKit knows no isolation {build['isolation']!r}")
+        raise unsupported(service, "isolation", f"BuildKit does not support the isolation {build['isolation']!r}")
     target: dict[str, Any] = {
         "args": dict(service.args),
         "labels": {
@@ -91,12 +91,12 @@ def make(service: Service, space: Workspace, compose: str) -> dict[str, Any]:
 
 
 def unsupported(service: Service, key: str, why: str = "") -> Problem:
-    """The refusal of a key that nothing passes on."""
+    """The error for a key that cannot be passed on."""
     return Problem(
         "compose-key-unsupported",
-        f"The service {service.name!r} has `build.{key}`, which cannot be passed on.",
+        f"`build.{key}` of the service {service.name!r} is not supported.",
         causes=[why] if why else [],
-        hint=f"docker compose build {service.name}    (builds it without us; --service NAME leaves it out here)",
+        hint=f"docker compose build {service.name}    (builds it with plain docker; build the others with --service)",
     )
 
 
@@ -105,14 +105,14 @@ def _strings(value: Any) -> list[str]:
 
 
 def _entries(value: Any) -> list[str]:
-    """A list, or a mapping as `name=value`; a name without a value stays a name."""
+    """A list, or a mapping as `name=value`; a name without a value stays a bare name."""
     if isinstance(value, Mapping):
         return [str(k) if v in (None, "") else f"{k}={v}" for k, v in value.items()]
     return _strings(value)
 
 
 def _ssh(entry: str) -> str:
-    """compose prints an id with its key as `id: path` in YAML."""
+    """Parse an ssh entry; in YAML, compose prints an id with its key as `id: path`."""
     name, separator, path = re.match(r"([^=:]*)(=|:\s*)?(.*)", entry, re.DOTALL).groups()  # type: ignore[union-attr]
     return f"{name}={path}" if separator and path else name
 
@@ -137,19 +137,21 @@ def _secret(service: Service, space: Workspace, entry: Any) -> str:
     if found.get("file"):
         return ",".join((field(f"id={name}"), "type=file", field(f"src={found['file']}")))
     raise unsupported(
-        service, "secrets", f"the secret {source!r} has neither `file` nor `environment`: compose cannot give it either"
+        service,
+        "secrets",
+        f"the secret {source!r} has neither `file` nor `environment`; compose does not support this either",
     )
 
 
 def secret_variables(service: Service, space: Workspace) -> tuple[str, ...]:
-    """The environment variables that the service's secrets take their values from."""
+    """The environment variables that provide values for the service's secrets."""
     known = space.config.get("secrets") or {}
     names = (e.get("source", "") if isinstance(e, Mapping) else e for e in service.build.get("secrets") or ())
     return tuple(str(known[n]["environment"]) for n in names if (known.get(n) or {}).get("environment"))
 
 
 def field(text: str) -> str:
-    """A field of BuildKit's comma-separated options: https://datatracker.ietf.org/doc/html/rfc4180."""
+    """Quote a field of BuildKit's comma-separated options: https://datatracker.ietf.org/doc/html/rfc4180."""
     return '"' + text.replace('"', '""') + '"' if re.search(r'[",\r\n]|^\s|\s$', text) else text
 
 
@@ -163,7 +165,7 @@ def _entitlements(build: Mapping[str, Any]) -> list[str]:
 
 
 def _hosts(value: Any) -> dict[str, str]:
-    """Each host once; several addresses of one are a comma list, as compose writes them."""
+    """Each host once; several addresses are joined by commas, as compose does."""
     found: dict[str, list[str]] = {}
     for entry in _entries(value):
         name, _, address = entry.partition("=") if "=" in entry else entry.partition(":")
@@ -179,7 +181,7 @@ def _attest(kind: str, value: Any) -> list[str]:
 
 
 def _extend(service: Service, target: dict[str, Any]) -> None:
-    """`x-bake`, as bake applies it: lists and maps grow, flags win."""
+    """Apply `x-bake` as bake does: lists and maps are extended, flags override."""
     more = service.build.get("x-bake") or {}
     for name, value in more.items():
         kind = X_BAKE.get(name)

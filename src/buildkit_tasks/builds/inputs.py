@@ -1,4 +1,4 @@
-"""What BuildKit reads of services: contexts through links of our own, Dockerfiles under names that never go stale."""
+"""Prepares what BuildKit reads: contexts through our own links, Dockerfiles under names that are never stale."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from . import transfer
 
 
 def links(session: Session, services: Sequence[Service]) -> dict[Path, Path]:
-    """Per directory the link to build through: BuildKit remembers transfers by the last component of a path."""
+    """Maps each directory to the link to build through: BuildKit identifies transfers by a path's last component."""
     local = [service for service in services if not service.remote]
     found = {}
     for context in dict.fromkeys(service.context for service in local):
@@ -30,7 +30,7 @@ def links(session: Session, services: Sequence[Service]) -> dict[Path, Path]:
         outside = [file for file in files if not _inside(file, context)]
         inside = [_real(file) for file in files if file not in outside]
         try:
-            # a Dockerfile from elsewhere or inside the compose file: the context's own .dockerignore counts
+            # for a Dockerfile outside the context or inside the compose file, the context's own .dockerignore applies
             plain = [context / "Dockerfile"] if len(inside) < len(here) else []
             found[context] = transfer.guard(
                 context, session.state, list(dict.fromkeys([*inside, *plain])), list(dict.fromkeys([*also, *outside]))
@@ -42,7 +42,7 @@ def links(session: Session, services: Sequence[Service]) -> dict[Path, Path]:
                 "context-unreadable",
                 f"The build context of {names} cannot be read: {error.filename or context}.",
                 causes=[str(error.strerror or error)],
-                hint="correct `build.context` in the compose file",
+                hint="fix `build.context` in the compose file",
             ) from error
     return found
 
@@ -54,7 +54,7 @@ def directories(service: Service) -> tuple[Path, ...]:
 
 
 def paths(services: Sequence[Service], found: Mapping[Path, Path]) -> dict[str, Path]:
-    """The paths of the Dockerfiles for BuildKit: through the context's link where they lie in the context."""
+    """The Dockerfile paths to pass to BuildKit: through the context's link if they are inside the context."""
     result = {}
     for service in services:
         if service.inline or service.remote:
@@ -68,7 +68,7 @@ def paths(services: Sequence[Service], found: Mapping[Path, Path]) -> dict[str, 
 
 
 def _real(file: Path) -> Path:
-    """The file in its real directory; what it is itself, a link or not, stays."""
+    """The file in its real directory; the file itself is not resolved, even if it is a link."""
     return Path(os.path.realpath(file.parent)) / file.name
 
 
@@ -79,10 +79,10 @@ def _inside(file: Path, context: Path) -> bool:
 def without_syntax(
     session: Session, engine: Engine, services: Sequence[Service], files: Mapping[str, Dockerfile], *, look_only: bool
 ) -> tuple[dict[str, Dockerfile], dict[str, Path], dict[str, str]]:
-    """Dockerfiles whose frontend image no registry gives here, as the engine's own frontend reads them.
+    """Rewrite Dockerfiles whose frontend image is unavailable here, so that the engine's own frontend can read them.
 
-    Returns all Dockerfiles, the paths of those that had to be written anew (with their .dockerignore), and for other
-    frontends the image on the mirror.
+    Returns all Dockerfiles, the paths of the rewritten ones (with their .dockerignore), and for other frontends the
+    image on the mirror.
     """
     names = {file.syntax for file in files.values() if file.syntax}
     decisions = image_choice.decide(session, engine, sorted(names)) if names else {}
@@ -95,11 +95,11 @@ def without_syntax(
             raise Problem(
                 "image-unavailable",
                 f"The Dockerfile of the service {service.name!r} needs the frontend {file.syntax}.",
-                causes=["it is not in the engine, and no registry answers"],
-                hint="name a mirror (BUILDKIT_TASKS_BASE_REGISTRY=mirror.example)",
+                causes=["it is not in the engine, and no registry is reachable"],
+                hint="set a mirror (BUILDKIT_TASKS_BASE_REGISTRY=mirror.example)",
             )
-        words = f"the engine's own frontend reads the Dockerfile of {service.name}"
-        session.report.say(f"  no registry gives {file.syntax}: {words}")
+        words = f"using the engine's own frontend for the Dockerfile of {service.name}"
+        session.report.say(f"  no registry provides {file.syntax}: {words}")
         text = re.sub(r"(?m)^(\s*#)\s*syntax\s*=.*$", r"\1", file.text, count=1)
         found[service.name] = Dockerfile.read(text)
         if not service.inline and not look_only:
@@ -108,7 +108,7 @@ def without_syntax(
 
 
 def _written(session: Session, service: Service, text: str) -> Path:
-    """The text as a file of the same name in a directory named after the content: BuildKit never has an old one."""
+    """Write the text to a file in a directory named after its content, so that BuildKit never has an old version."""
     data = text.encode("utf-8", "surrogateescape")
     own = service.dockerfile.with_name(service.dockerfile.name + ".dockerignore")
     ignored = own.read_bytes() if own.is_file() else (service.context / ".dockerignore")

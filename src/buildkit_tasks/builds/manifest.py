@@ -1,14 +1,14 @@
 """The manifest that the compile step writes next to each program, and its comparison with the tree on disk.
 
-The compile program (docker/compile.rs, `Sources`) and this module must agree on one thing: which files a program
-answers for, and how they are written down. A program answers for the files of the packages that went into it, and for
-files that belong to no package (migrations, .cargo/config.toml, the workspace's Cargo.toml), but not for those of
-other packages: an edit of `api` changes nothing about `worker`. Cargo.lock is compared by itself. Of vendored crates
-only the list of checksums counts.
+The compile program (docker/compile.rs, `Sources`) and this module must agree on which files belong to a program and
+how they are recorded. A program depends on the files of the packages that it was compiled from, and on files outside
+of any package (migrations, .cargo/config.toml, the workspace's Cargo.toml), but not on those of other packages: an
+edit of `api` does not affect `worker`. Cargo.lock is compared separately. For vendored crates, only the list of
+checksums is recorded.
 
-A file is written down as a letter and a digest: `f` a file, `x` an executable one (sha256 of the content), `l` a link
-(sha256 of where it leads and a newline). The source digest is the sha256 of lines `LETTERDIGEST PATH` in the order of
-the paths' bytes.
+A file is recorded as a letter and a digest: `f` for a file, `x` for an executable one (sha256 of the content), `l` for
+a link (sha256 of its target and a newline). The source digest is the sha256 of lines `LETTERDIGEST PATH`, sorted by the
+bytes of the paths.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 from buildkit_tasks.dockerfiles.ignore import Ignore, walk
 
-#: Where the Dockerfile's final stage puts it.
+#: Its location in the image's final stage.
 PATH = "/usr/local/share/buildkit-tasks/manifest.json"
 _FORMAT = 1
 
@@ -69,7 +69,7 @@ class Difference:
 
 
 def parse(text: str | bytes) -> Manifest:
-    """Read a manifest. Raises `ValueError` if it is not one, or has a format that this version does not know."""
+    """Parse a manifest. Raises `ValueError` if it is invalid or has a format that this version does not support."""
     try:
         content: dict[str, Any] = json.loads(text if isinstance(text, str) else text.decode("utf-8", "surrogateescape"))
         if content["format"] != _FORMAT:
@@ -97,13 +97,13 @@ def parse(text: str | bytes) -> Manifest:
 
 
 def files(manifest: Manifest, context: Path, dockerfile: Path | None = None) -> tuple[dict[str, str], str]:
-    """The files that the program would be responsible for if built now, and the digest of Cargo.lock ("" without one).
+    """The files that the program would depend on if built now, and the digest of Cargo.lock ("" if missing).
 
-    `dockerfile` decides which .dockerignore counts. Raises `OSError` for what cannot be read, `ValueError` for an
-    illegal .dockerignore.
+    `dockerfile` selects the .dockerignore. Raises `OSError` for unreadable files, `ValueError` for an invalid
+    .dockerignore.
     """
     root = manifest.workspace
-    left_out = (manifest.script, _join(root, "target") + "/")  # as the program does
+    left_out = (manifest.script, _join(root, "target") + "/")  # same as in the compile program
     entries = {
         path: entry
         for path, entry in walk(context, Ignore.of(context, dockerfile))
@@ -131,7 +131,7 @@ def files(manifest: Manifest, context: Path, dockerfile: Path | None = None) -> 
 
 
 def digest(found: Mapping[str, str]) -> str:
-    """The source digest of files as `files` returns them."""
+    """The source digest of files as returned by `files`."""
     ordered = sorted(found.items(), key=lambda item: os.fsencode(item[0]))
     return (
         f"sha256:{_sha256(b''.join(f'{look} '.encode() + os.fsencode(path) + bytes([10]) for path, look in ordered))}"
@@ -149,13 +149,13 @@ def compare(
     toolchain: str | None = None,
     generated: Sequence[str] = (),
 ) -> tuple[Difference, ...]:
-    """What differs between a program's manifest and the tree on disk (and, if given, how it would be built now).
+    """The differences between a program's manifest and the tree on disk (and, if given, the current build arguments).
 
-    `generated`: paths that other stages of the Dockerfile make, which are not looked for in the tree.
-    Empty: a build of this tree would use exactly these sources. Does not compare arguments that are None.
+    `generated`: paths created by other stages of the Dockerfile, which are not expected in the tree. Empty: a build of
+    this tree would use exactly these sources. Arguments that are None are not compared.
     """
     if not manifest.files:
-        return (Difference("unknown", "the build could not record its sources (odd file names)"),)
+        return (Difference("unknown", "the build could not record its sources (unusual file names)"),)
     found, lock = files(manifest, context, dockerfile)
     if generated:
         below = tuple(f"{path}/" for path in generated)
@@ -163,7 +163,7 @@ def compare(
         found = {**{p: h for p, h in found.items() if p not in generated and not p.startswith(below)}, **made}
     differences = list(_file_differences(manifest.files, found))
     if not differences and digest(found) != manifest.source:
-        differences.append(Difference("unknown", "the manifest contradicts itself", manifest.source, digest(found)))
+        differences.append(Difference("unknown", "the manifest is inconsistent", manifest.source, digest(found)))
     wanted = {
         "lock": (_join(manifest.workspace, "Cargo.lock"), manifest.lock, lock),
         "profile": ("profile", manifest.profile, profile),
@@ -190,7 +190,7 @@ def _written(path: Path, entry: os.DirEntry[str]) -> str:
 
 
 def _owner(path: str, homes: set[str]) -> str | None:
-    """The directory of the nearest Cargo.toml above a path."""
+    """The directory of the nearest Cargo.toml at or above a path."""
     while path != ".":
         path = posixpath.dirname(path) or "."
         if path in homes:

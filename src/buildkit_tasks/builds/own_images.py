@@ -1,7 +1,7 @@
-"""Services whose Dockerfiles start from (or copy from) the image of another service that is built now. Pure.
+"""Finds services whose Dockerfiles use the image of another service that is built at the same time. Pure.
 
-One solve builds all targets at once, so the image of before would be taken, or none be found: the other target is
-named as a context instead, and BuildKit builds it first.
+One solve builds all targets at once, so it would use the previous image, or find none. Instead, the other target is
+passed as a named context, and BuildKit builds it first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from buildkit_tasks.project import sources
 
 
 def find(services: Sequence[Service], needs: Mapping[str, Needs]) -> dict[str, dict[str, Service]]:
-    """By service the references that are images of others among `services`, with whose they are."""
+    """Maps each service to the references that are images of other given services, and to those services."""
     makers: dict[str, Service] = {}
     for service in services:
         for name in sources.image_names(service):
@@ -31,7 +31,7 @@ def find(services: Sequence[Service], needs: Mapping[str, Needs]) -> dict[str, d
 
 
 def _circular(name: str, found: Mapping[str, Mapping[str, Service]]) -> bool:
-    """Whether a service's image is, over others, made of itself: then the engine's images of before are taken."""
+    """Whether a service's image depends on itself through others: then the engine's existing images are used."""
     seen: set[str] = set()
     pending = [service.name for service in found[name].values()]
     while pending:
@@ -45,7 +45,7 @@ def _circular(name: str, found: Mapping[str, Mapping[str, Service]]) -> bool:
 
 
 def shared_names(services: Sequence[Service]) -> tuple[str, ...]:
-    """A sentence per image name that several services build differently: the last one to finish has it, as ever."""
+    """A warning per image name that several services build differently; as in compose, the last one to finish wins."""
     makers: dict[str, list[Service]] = {}
     for service in services:
         makers.setdefault(lookup_name(service.image), []).append(service)
@@ -54,5 +54,5 @@ def shared_names(services: Sequence[Service]) -> tuple[str, ...]:
         first, *others = several
         if any(other.build != first.build for other in others):
             names = ", ".join(service.name for service in several)
-            said.append(f"{names} build the same image {first.image}: the one that ends last has the name")
+            said.append(f"{names} build the same image {first.image}: the last one to finish gets the name")
     return tuple(said)

@@ -1,4 +1,4 @@
-"""(settings, workspace, engine, request) to `BuildPlan`. Pure: everything is decided here, nothing is run or read."""
+"""Computes the `BuildPlan` from settings, workspace, engine and request. Pure: all decisions, nothing run or read."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from .compile_groups import Group
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the edges found out for a plan.
+    """The facts that a plan needs from outside.
 
-    `dockerfiles`: by service; none for one whose context is a URL. `files`: by service the path of its Dockerfile for
+    `dockerfiles`: by service; None if the context is a URL. `files`: by service the path of its Dockerfile for
     BuildKit. `replacements`: image reference to the one to use instead. `transfer`: directory to the link that BuildKit
-    shall read it through. `foreign`: `replacements` for platforms other than the engine's own. `sources`: image to what
-    a named context calls it, where the builder does not share the engine's images. `tier`: what the engine can do.
-    `builder`: the one in use, with its nodes where it is not the engine's own. `ci`: a CI system runs us. `proxies`:
-    the host's proxy variables, which every builder knows as arguments and keeps out of layers and cache keys.
-    `default_platform`: for services that name none.
+    reads it through. `foreign`: `replacements` for platforms other than the engine's own. `sources`: image to its named
+    context, if the builder does not share the engine's images. `tier`: what the engine supports. `builder`: the current
+    one, with its nodes unless it is the engine's own. `ci`: running in a CI system. `proxies`: the host's proxy
+    variables, which every builder predefines as arguments and keeps out of layers and cache keys. `default_platform`:
+    for services without one.
     """
 
     dockerfiles: Mapping[str, Dockerfile]
@@ -51,7 +51,7 @@ class Surroundings:
 def make(
     settings: Settings, space: Workspace, engine: Engine, request: BuildRequest, around: Surroundings
 ) -> BuildPlan:
-    """The whole decision for one build.
+    """All decisions for one build.
 
     Problems: of `compose.select` and `platforms.check`, settings-invalid, compose-key-unsupported, bad-argument.
     """
@@ -90,7 +90,7 @@ def make(
         if file:
             _add_secrets(target, file, settings)
         if target.get("no-cache") and (file is None or file.has_cache_mounts):
-            # BuildKit would empty the mounts, other projects' of that name too: https://github.com/moby/buildkit/issues/4250
+            # BuildKit would empty the mounts, also other projects' with the same id: https://github.com/moby/buildkit/issues/4250
             target["args"]["BUILDKIT_CACHE_MOUNT_NS"] = nonce
         elif settings.caches.namespace:
             target["args"]["BUILDKIT_CACHE_MOUNT_NS"] = settings.caches.namespace
@@ -123,7 +123,7 @@ def make(
 
 
 def with_contexts(space: Workspace, chosen: Sequence[Service]) -> tuple[Service, ...]:
-    """The services, and those whose images are contexts of theirs (`additional_contexts: service:NAME`)."""
+    """The services, plus those whose images are their contexts (`additional_contexts: service:NAME`)."""
     names = [service.name for service in chosen]
     by_name = {service.name: service for service in space.services}
     for name in names:
@@ -136,13 +136,13 @@ def with_contexts(space: Workspace, chosen: Sequence[Service]) -> tuple[Service,
 def places_of(
     service: Service, request: BuildRequest, engine: Engine, builder: Builder, default: str = ""
 ) -> tuple[str, ...]:
-    """The platforms to name to buildx for one service; none where the engine makes images of its own kind."""
+    """The platforms to pass to buildx for one service; none if the engine builds for its own platform."""
     named = request.platforms or service.platforms or ((default,) if default else ())
     return named or platforms_for(request, engine, builder)
 
 
 def needs_of(service: Service, file: Dockerfile | None, places: Sequence[str], engine: Engine) -> Needs:
-    """What the build of one service asks for, on all its platforms together."""
+    """What the build of one service needs, for all its platforms together."""
     if file is None:
         return Needs()
     found = [
@@ -170,7 +170,7 @@ def _routes(
     places: Mapping[str, tuple[str, ...]],
     linked: Mapping[str, Mapping[str, Service]],
 ) -> list[platforms.Route]:
-    """How each platform is reached, the worst of all services; refuses what should not be tried."""
+    """How each platform is built, taking the worst over all services; refuses what should not be tried."""
     found = []
     for platform in dict.fromkeys(p for s in services for p in places[s.name]):
         there = at(engine, around.builder, platform)
@@ -184,15 +184,15 @@ def _routes(
         found += [platforms.worst(routes)] if routes else []
     several = max((places[s.name] for s in services), key=len)
     asked = replace(request, platforms=several if request.platforms or len(several) > 1 else request.platforms)
-    # a platform that the compose file names is asked for there, emulated or not
+    # a platform in the compose file is an explicit request, emulated or not
     checked = found if request.platforms else []
     platforms.check(engine, around.tier, around.builder.driver, asked, checked)
     nodes = {node.name: platform for platform, node in assigned(around.builder, request.platforms).items()}
     if request.oci and len(nodes) > 1:
         raise Problem(
             "platform-unsupported",
-            f"buildx joins images of several nodes ({', '.join(nodes)}) in a registry only.",
-            hint="--push HOST/PATH, or one --platform at a time",
+            f"buildx can join images from several nodes ({', '.join(nodes)}) only in a registry.",
+            hint="use --push HOST/PATH, or build one --platform at a time",
         )
     own = () if request.platforms or not around.builder.own else (platforms.own(engine),)
     return [route for route in found if route.platform not in own]
@@ -201,37 +201,37 @@ def _routes(
 def _check_static(
     settings: Settings, service: Service, file: Dockerfile, engine: Engine, request: BuildRequest
 ) -> None:
-    """Where the setting `build.static` would have no effect, or a wrong one, it is refused."""
+    """Refuse the setting `build.static` if it would have no effect or a wrong one."""
     why = ""
     if not settings.build.static:
         return
     if "STATIC" not in file.arguments:
-        why = f"{service.dockerfile} has no `ARG STATIC`: take over the newer docker/Dockerfile and docker/compile.rs"
-    elif "RUSTFLAGS" in service.args:  # an empty one outdoes it as well
-        why = "the build argument RUSTFLAGS outdoes it: write -C target-feature=+crt-static there instead"
+        why = f"{service.dockerfile} has no `ARG STATIC`: upgrade docker/Dockerfile and docker/compile.rs"
+    elif "RUSTFLAGS" in service.args:  # even an empty one overrides it
+        why = "the build argument RUSTFLAGS overrides it: add -C target-feature=+crt-static to RUSTFLAGS instead"
     elif settings.build.static == "musl" and any(p != platforms.own(engine) for p in request.platforms):
-        why = "for another platform than the engine's own there is no cross compiler for musl here: static = gnu"
+        why = "there is no musl cross compiler for other platforms: set static = gnu"
     if why:
         raise Problem(
-            "settings-invalid", f"static = {settings.build.static} is of no use here.", causes=[why], hint=why
+            "settings-invalid", f"static = {settings.build.static} cannot be used here.", causes=[why], hint=why
         )
 
 
 def _incremental(settings: Settings, request: BuildRequest, around: Surroundings) -> tuple[bool, str]:
-    """Incremental compilation shortens an edit's wait; its objects are larger and slower: not for what ships."""
+    """Incremental compilation speeds up edits, but its output is larger and slower: not for release images."""
     if request.incremental is not None:
-        return request.incremental, "asked for on the command line"
+        return request.incremental, "from the command line"
     if settings.build.incremental != "auto":
         return settings.build.incremental == "on", f"setting build.incremental = {settings.build.incremental}"
     if request.platforms or request.push or request.oci:
-        return False, "an image for other machines"
+        return False, "the image is for other machines"
     if around.ci:
-        return False, "CI is set: the image may ship"
+        return False, "CI is set: it may be a release image"
     return True, "a local build"
 
 
 def _source(service: Service, around: Surroundings) -> dict[str, Any]:
-    """Where the context and the Dockerfile come from."""
+    """The sources of the context and the Dockerfile."""
     if service.remote:
         found: dict[str, Any] = {"context": service.remote, "dockerfile": str(service.dockerfile)}
     else:
@@ -251,7 +251,7 @@ def _replace_images(
     around: Surroundings,
     notes: list[str],
 ) -> None:
-    """Directories through their links, and other images in the place of base images, as named contexts."""
+    """Pass directories through their links, and replacements of base images, as named contexts."""
     given = target.get("contexts", {})
     contexts = {
         name: str(around.transfer[Path(value)]) if Path(value) in around.transfer else value
@@ -263,7 +263,7 @@ def _replace_images(
             contexts.setdefault(lookup_name(reference), around.sources.get(image, f"docker-image://{image}"))
     for platform, images in around.foreign.items():
         if platform in places:
-            # BuildKit asks for NAME::PLATFORM before NAME
+            # BuildKit looks up NAME::PLATFORM before NAME
             contexts |= {
                 f"{lookup_name(ref)}::{platform}": around.sources.get(image, f"docker-image://{image}")
                 for ref, image in images.items()
@@ -273,13 +273,13 @@ def _replace_images(
     if file and file.syntax in around.replacements:
         target["args"]["BUILDKIT_SYNTAX"] = around.replacements[file.syntax]
     if contexts != given and target.pop("pull", False):
-        notes.append(f"{service.name}: `pull` has no effect, because other images stand in for its base images here")
+        notes.append(f"{service.name}: `pull` has no effect, because its base images are replaced by local ones")
     if contexts:
         target["contexts"] = contexts
 
 
 def _add_secrets(target: dict[str, Any], file: Dockerfile, settings: Settings) -> None:
-    """The CA bundle and cargo's configuration, where the Dockerfile asks for them and the compose file has none."""
+    """Add the CA bundle and cargo's configuration if the Dockerfile uses them and the compose file sets neither."""
     given = ",".join(target.get("secret", ()))
     for name, path in (("ca", settings.build.ca_bundle), ("cargo-config", settings.build.cargo_config)):
         if path and name in file.secrets and not re.search(rf"\bid={name}\b", given):

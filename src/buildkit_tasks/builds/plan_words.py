@@ -1,4 +1,4 @@
-"""A plan as values for a screen or `--json`; what of it is a password is not shown. Pure."""
+"""Formats a plan for the screen or `--json`, without showing passwords. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 from buildkit_tasks.core.model import BuildPlan
 
-#: Arguments that every builder knows without an ARG: https://docs.docker.com/build/building/variables/#proxy-arguments
+#: Arguments that every builder predefines: https://docs.docker.com/build/building/variables/#proxy-arguments
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
 def proxies(env: Mapping[str, str]) -> dict[str, str]:
-    """The proxy variables of an environment, in the spelling (capitals or not) that they have there."""
+    """The proxy variables of an environment, in their original spelling (upper or lower case)."""
     return {n: env[n] for name in PROXIES for n in (name, name.lower()) if env.get(n)}
 
 
 def _shown(definition: Mapping[str, Any], masked: Callable[[str], str]) -> dict[str, Any]:
-    """The definition for a screen: arguments without values of .env, addresses without user and password."""
+    """The definition for display: arguments without values of .env, URLs without user and password."""
     shown: dict[str, Any] = json.loads(json.dumps(definition))
     for target in shown.get("target", {}).values():
         for key in ("args", "labels"):
@@ -29,7 +29,7 @@ def _shown(definition: Mapping[str, Any], masked: Callable[[str], str]) -> dict[
 
 
 def describe(plan: BuildPlan, masked: Callable[[str], str]) -> dict[str, Any]:
-    """The plan as JSON-ready values, for `--plan --json`; `masked` takes the values of .env out of a text."""
+    """The plan as JSON-ready values, for `--plan --json`; `masked` removes the values of .env from a text."""
     return {
         "project": plan.workspace.project,
         "services": [s.name for s in plan.services],

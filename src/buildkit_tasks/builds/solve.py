@@ -1,4 +1,4 @@
-"""Run the bake solve of a plan: show its progress, explain its failure. The only place that runs one."""
+"""Runs the bake solve of a plan: shows its progress, explains its failure. The only place that runs one."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, Command
 from buildkit_tasks.core.progress import Decoder, Progress
 
-#: How often a build is repeated that lost a race for an image's name: each time at least one of them wins.
+#: How often to retry a build that lost a race for an image's name; each time at least one build wins.
 RACES = 12
 
 
 def stand_in(
     target: Mapping[str, Any], text: str, stage: str, contexts: Mapping[str, str], platform: str = ""
 ) -> dict[str, Any]:
-    """A bake target like a service's, up to a stage of another Dockerfile, with more contexts, and for no image."""
+    """A bake target like a service's, but up to a stage of another Dockerfile, with more contexts and no image."""
     kept = ("context", "contexts", "args", "secret", "ssh", "network", "extra-hosts", "platforms", "output")
     return {
         **{name: value for name, value in target.items() if name in kept},
@@ -47,10 +47,10 @@ def solve(
     timeout: float | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> tuple[Progress, dict[str, Any]]:
-    """Run a definition of the plan; returns what was heard and buildx's metadata by target.
+    """Run a definition of the plan; returns the progress and buildx's metadata by target.
 
-    Ctrl-C is passed on and waited for, so nothing is orphaned. Problems: those of `build_failure.explain`; timed-out
-    after so many seconds.
+    Passes Ctrl-C on and waits for the child, so nothing is orphaned. Problems: those of `build_failure.explain`;
+    timed-out after `timeout` seconds.
     """
     progress = Progress()
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
@@ -69,7 +69,7 @@ def solve(
                 given = replace(build, env=(*build.env, *(variables or {}).items()))
                 result = run.stream(session.world, given, hear, timeout=timeout)
                 if result.code == 124 and timeout:
-                    words = f"It took more than {timeout:.0f} s and was cancelled."
+                    words = f"The build took more than {timeout:.0f} s and was cancelled."
                     raise Problem("timed-out", words, hint="try again later")
                 if result.code != 0:
                     rest = decoder.close()
@@ -90,14 +90,14 @@ def solve(
         return progress, metadata_read
 
 
-#: Keys that older versions of bake drop without a word: 0.13 all three of them, 0.29 none.
+#: Keys that older versions of bake silently drop: 0.13 all three of them, 0.29 none.
 _NEWER = frozenset({"network", "extra-hosts", "entitlements"})
 
 
 def _alone(session: Session, definition: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The targets that this bake would build otherwise than the definition says, each for a build of its own.
+    """The targets that this bake would not build as defined, each to be built separately.
 
-    bake itself is asked, and only where a target has such a key. Raises `Problem` compose-key-unsupported.
+    Asks bake itself, but only if a target has such a key. Raises `Problem` compose-key-unsupported.
     """
     targets = definition["target"]
     unsure = {name for name, target in targets.items() if _NEWER & target.keys()}
@@ -118,8 +118,8 @@ def _alone(session: Session, definition: Mapping[str, Any]) -> dict[str, dict[st
             keys = ", ".join(sorted((_NEWER & target.keys()) - understood[name].keys()))
             raise Problem(
                 "compose-key-unsupported",
-                f"This buildx drops `{keys}` of the service {name!r}, whose image belongs to a build of several.",
-                causes=["additional_contexts: service:NAME needs one bake for both"],
-                hint="invoke engine.install    (a newer buildx)",
+                f"This buildx drops `{keys}` of the service {name!r}, which must be built together with others.",
+                causes=["additional_contexts: service:NAME needs one bake run for both services"],
+                hint="invoke engine.install    (installs a newer buildx)",
             )
     return found

@@ -1,4 +1,4 @@
-"""When to clear which cache, and what it will cost. Pure: a view and the opened mounts in, advice out."""
+"""Decides which caches to clear, and at what cost. Pure: a view and the opened mounts in, advice out."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from buildkit_tasks.core import units
 from . import cargo_tree
 from .view import Cache
 
-#: A target mount this many times the size of what its programs need is worth a sweep.
+#: A target mount this many times larger than what its programs need is worth trimming.
 USEFUL = 1.5
 
-#: Seconds after which a registry index is old: cargo then downloads most of it again at the next change anyway.
+#: Seconds after which a registry index is stale: cargo will download most of it again at the next change anyway.
 INDEX_AGE = 90 * 86400
 
-#: Bytes below which we recommend nothing.
+#: Recommend nothing below this many bytes.
 SMALL = 50 * 10**6
 
 
 @dataclass(frozen=True)
 class Advice:
-    """One recommendation: the reason, the exact command, the bytes it frees, and its cost for the next build."""
+    """One recommendation: the reason, the exact command, the bytes it frees, and what it costs the next build."""
 
     why: str
     command: str
@@ -32,7 +32,7 @@ class Advice:
 
 
 def advise(cache: Cache, contents: Mapping[str, Content], min_disk: int) -> tuple[Advice, ...]:
-    """What is worth doing now, most bytes first. `min_disk` in bytes."""
+    """The worthwhile recommendations, most bytes first. `min_disk` in bytes."""
     found: list[Advice] = []
     for mount in cache.mounts:
         if mount.project != cache.scope:
@@ -40,10 +40,10 @@ def advise(cache: Cache, contents: Mapping[str, Content], min_disk: int) -> tupl
         flags = cache.flags(mount)
         clear = f"invoke cache.clear --mount {mount.id}"
         if "orphan" in flags:
-            found.append(Advice(f"no Dockerfile declares {mount.name} any more", clear, mount.size, "nothing"))
+            found.append(Advice(f"no Dockerfile declares {mount.name} anymore", clear, mount.size, "nothing"))
         elif "duplicate" in flags:
             extra = mount.size - max(r.size for r in mount.records)
-            found.append(Advice(f"{mount.name} exists more than once", clear, extra, "the next build fills it again"))
+            found.append(Advice(f"{mount.name} exists more than once", clear, extra, "the next build refills it"))
         if mount.name in contents and mount.kind == "target":
             found += _target(mount.name, contents[mount.name])
         if mount.name in contents and mount.kind == "cargo-registry":
@@ -53,10 +53,10 @@ def advise(cache: Cache, contents: Mapping[str, Content], min_disk: int) -> tupl
         want = max(10**9, total // 2)
         found.append(
             Advice(
-                f"only {units.human(cache.disk_free)} of the disk are free",
+                f"only {units.human(cache.disk_free)} of disk space are free",
                 f"invoke cache.trim --keep {want // 10**6}MB",
                 total - want,
-                "see --dry-run for what it deletes",
+                "use --dry-run to see what it deletes",
             )
         )
     return tuple(sorted(found, key=lambda a: -a.frees))
@@ -69,7 +69,7 @@ def _target(name: str, content: Content) -> list[Advice]:
     found = []
     if stale > SMALL and stale + live > USEFUL * live:
         why = f"{name} is {(stale + live) / max(live, 1):.1f} times as large as what its programs need"
-        found.append(Advice(why, "invoke cache.trim", stale, "nothing: only leftovers are deleted"))
+        found.append(Advice(why, "invoke cache.trim", stale, "nothing, it deletes only leftovers"))
     if len(inside.bases) > 1:
         old = sorted(inside.bases.items(), key=lambda b: b[1])[:-1]
         size = sum(t.size for t in inside.trees if t.base in {b for b, _ in old})
@@ -77,10 +77,10 @@ def _target(name: str, content: Content) -> list[Advice]:
         if size > SMALL:
             found.append(
                 Advice(
-                    f"{name} holds {len(old)} trees of toolchains that were used before the last one",
+                    f"{name} contains {len(old)} trees of older toolchains",
                     f"invoke cache.trim --keep {max(1, (live + stale - size) // 10**6)}MB",
                     size,
-                    f"{crates} crates compile again if you return to an old toolchain, else nothing",
+                    f"{crates} crates are recompiled if you return to an old toolchain, else nothing",
                 )
             )
     return found
@@ -92,5 +92,5 @@ def _registry(name: str, content: Content, cache: Cache) -> list[Advice]:
     age = cache.now.timestamp() - newest
     if newest and age > INDEX_AGE and size > SMALL:
         why = f"the registry index in {name} was last updated {units.days(age)} ago"
-        return [Advice(why, "invoke cache.clear --mount cargo-registry", size, "all crates are downloaded again")]
+        return [Advice(why, "invoke cache.clear --mount cargo-registry", size, "all crates must be downloaded again")]
     return []

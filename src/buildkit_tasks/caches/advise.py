@@ -1,4 +1,4 @@
-"""Recommend what to clear, with the command and its cost."""
+"""Recommends what to clear, with the command and its cost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .look import look
 
 
 def advice(session: Session, *, builder: str = "") -> None:
-    """Look at the mounts and into them, and recommend what is worth doing now."""
+    """Inspect the mounts and print what is worth clearing."""
     project = discover(session, looking=True)
     found = look(session, project, builder=builder, settle=True)
     contents = mount_open.listing(session, project, [m for m in own(session, found) if not m.in_use], builder)
@@ -22,7 +22,7 @@ def advice(session: Session, *, builder: str = "") -> None:
         session.report.envelope({"advice": [a.__dict__ for a in recommended]})
         return
     if not recommended:
-        session.report.answer("nothing to clear: the caches hold what the next builds need")
+        session.report.answer("nothing to clear: the next builds need everything in the caches")
         return
     rows = [(a.why, a.command, units.human(a.frees), a.price) for a in recommended]
     session.report.table(("why", "do", "frees", "price"), rows)

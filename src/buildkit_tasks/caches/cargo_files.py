@@ -1,4 +1,4 @@
-"""Cargo's own files in a mount: the packages of a lock file, the members of a workspace."""
+"""Parses cargo files from a mount: the packages of a lock file, the members of a workspace."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 def workspace_members(texts: Mapping[str, str]) -> frozenset[str]:
-    """Names of the packages without a source in the synced lock files: the workspace's own."""
+    """Names of the packages without a source in the synced lock files, which are the workspace's own."""
     return frozenset(
         name
         for path, text in texts.items()
@@ -17,7 +17,7 @@ def workspace_members(texts: Mapping[str, str]) -> frozenset[str]:
 
 
 def packages(lock: str) -> list[tuple[str, str, str]]:
-    """(name, version, source) of each package of a lock file; source is empty for the workspace's own."""
+    """(name, version, source) of each package in a lock file; source is empty for the workspace's own."""
     found: list[tuple[str, str, str]] = []
     for line in lock.splitlines():
         key, _, value = line.partition(" = ")

@@ -1,8 +1,8 @@
-"""What takes space in a mount, and what no build needs any more. Pure: a listing of the mount in, a decision out.
+"""Finds what takes up space in a target mount, and what no build needs. Pure: a listing in, a decision out.
 
 Only cargo knows which of its files are needed. Each fingerprint names the fingerprints it was made from, so a walk from
-the programs in a profile directory finds everything they were made from. What no walk reaches is left over from an
-older lock file, feature set or compiler flag. Ages play no part.
+the programs in a profile directory finds all of their inputs. Everything else is left over from an older lock file,
+feature set or compiler flag. Ages are not considered.
 https://doc.rust-lang.org/nightly/nightly-rustc/cargo/core/compiler/fingerprint/
 """
 
@@ -24,9 +24,9 @@ CATEGORIES = ("dependencies", "workspace", "incremental", "stale", "sources", "o
 
 @dataclass(frozen=True)
 class Tree:
-    """A profile directory of cargo's, such as `1-0123abcd/target/release`.
+    """One of cargo's profile directories, such as `1-0123abcd/target/release`.
 
-    `stale` and `incremental` are deletable paths with their bytes; `why_not` says why nothing counts as stale here.
+    `stale` and `incremental` map deletable paths to their bytes; `why_not`: why nothing counts as stale.
     """
 
     path: str
@@ -47,7 +47,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Inside:
-    """A target mount taken apart: its profile directories, and bytes outside of them by category."""
+    """The contents of a target mount: its profile directories, and bytes outside of them by category."""
 
     trees: tuple[Tree, ...]
     outside: Mapping[str, int]
@@ -55,7 +55,7 @@ class Inside:
 
 
 def take_apart(content: Content) -> Inside:
-    """Every profile directory, wherever it is in the mount, and everything else."""
+    """Split a mount into its profile directories, wherever they are, and the rest."""
     roots = sorted(
         e.path.removesuffix("/.fingerprint")
         for e in content.entries
@@ -78,7 +78,7 @@ def take_apart(content: Content) -> Inside:
 
 @dataclass
 class _Unit:
-    """A unit of cargo's in a profile directory: one hash."""
+    """One of cargo's units in a profile directory: one hash."""
 
     package: str
     size: int = 0
@@ -90,7 +90,7 @@ class _Unit:
 
 
 def _tree(root: str, entries: Sequence[Entry], texts: Mapping[str, str], members: frozenset[str]) -> Tree:
-    """Take one profile directory apart."""
+    """Analyse one profile directory."""
     units: dict[str, _Unit] = {}
     sessions: dict[str, list[Entry]] = {}
     programs: dict[int, str] = {}
@@ -132,7 +132,7 @@ def _tree(root: str, entries: Sequence[Entry], texts: Mapping[str, str], members
             other += size
         else:
             other += size
-    for unit in units.values():  # an object without a fingerprint is only known by its file name
+    for unit in units.values():  # an object without a fingerprint can only be identified by its file name
         if not unit.package and unit.paths:
             unit.package = _HASH.sub("", next(iter(unit.paths)).rpartition("/")[2].split(".")[0]).removeprefix("lib")
     live, why_not = _walk(units, {linked[inode] for inode in programs if inode in linked})
@@ -172,7 +172,7 @@ def _tree(root: str, entries: Sequence[Entry], texts: Mapping[str, str], members
 
 
 def _read_print(unit: _Unit, name: str, text: str) -> None:
-    """A fingerprint is two files: its hash in hexadecimal (little endian), and a JSON document naming its inputs."""
+    """Read a fingerprint: a file with its hash in hexadecimal (little endian), or a JSON file that names its inputs."""
     if name.endswith(".json"):
         try:
             for _, crate, _, number in json.loads(text)["deps"]:
@@ -185,7 +185,7 @@ def _read_print(unit: _Unit, name: str, text: str) -> None:
 
 
 def _walk(units: Mapping[str, _Unit], roots: Iterable[str]) -> tuple[set[str], str]:
-    """Hashes of the units that the programs were made from; if that is uncertain, all units and the reason."""
+    """Hashes of the units that the programs were made from; if uncertain, all units and the reason."""
     todo = list(roots)
     if not todo:
         return set(units), "no program to start from" if units else ""
@@ -205,20 +205,20 @@ def _walk(units: Mapping[str, _Unit], roots: Iterable[str]) -> tuple[set[str], s
         live.add(key)
         unit = units[key]
         if not unit.readable or not unit.prints:
-            return set(units), f"cargo's fingerprint of {unit.package} cannot be read"
+            return set(units), f"cannot read cargo's fingerprint of {unit.package}"
         for crate, digest in unit.needs:
-            # A service built alone leaves the others' fingerprints pointing at an older state of a shared crate:
-            # then it may be any unit of that name.
+            # A service built on its own leaves the others' fingerprints pointing at an older state of a shared crate;
+            # in that case, any unit with that name may be the right one.
             name = unit.package if crate == "build_script_build" else crate
             found = by_print.get(digest) or by_name.get(name.replace("-", "_"))
             if not found:
-                return set(units), f"{unit.package} was made from {crate}, which is missing under that name"
+                return set(units), f"{unit.package} was made from {crate}, which was not found"
             todo += found
     return live, ""
 
 
 def _crates(unit: _Unit) -> list[str]:
-    """Crates that rustc compiled for a unit, from its fingerprints: `lib-NAME`, `bin-NAME`, `build-script-NAME`."""
+    """Crates that rustc compiled for a unit, from the names of its fingerprints: `lib-NAME`, `bin-NAME`, …"""
     found = []
     for name in unit.names:
         for kind in ("build-script-", "lib-", "bin-"):
@@ -229,7 +229,7 @@ def _crates(unit: _Unit) -> list[str]:
 
 
 def _sessions(sessions: Mapping[str, Sequence[Entry]], crates: Sequence[str] | None) -> set[str]:
-    """The incremental directories to keep: of each live crate as many as it has units, newest first; None = all."""
+    """The incremental directories to keep: for each live crate as many as it has units, newest first; None = all."""
     if crates is None:
         return set(sessions)
     by_crate: dict[str, list[str]] = {}
@@ -243,9 +243,9 @@ def _sessions(sessions: Mapping[str, Sequence[Entry]], crates: Sequence[str] | N
 
 
 def _current(files: Sequence[Entry], place: str) -> str:
-    """The newest finished session in a crate's incremental directory: the only one that rustc continues from.
+    """The newest finished session in a crate's incremental directory, the only one that rustc continues from.
 
-    Names are `s-TIME-RANDOM-HASH`, and end in `-working` until they are finished.
+    Names are `s-TIME-RANDOM-HASH`, with the suffix `-working` until they are finished.
     https://github.com/rust-lang/rust/blob/1.80.0/compiler/rustc_incremental/src/persist/fs.rs
     """
     names = {e.path[len(place) + 1 :].partition("/")[0] for e in files}

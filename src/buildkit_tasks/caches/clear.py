@@ -1,4 +1,4 @@
-"""Clear caches: exactly what was chosen; shows it first, lists it again before deleting, skips what a build uses."""
+"""Clears the selected caches: lists them first, checks again before deleting, skips those in use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from . import mark as cache_mark
 from . import rescue
 from .look import declared, records, seconds
 
-#: Records per prune call: their ids form one filter, which must fit on a command line.
+#: Records per prune call: their ids form one filter, which must fit on the command line.
 AT_ONCE = 200
 
 
@@ -35,7 +35,7 @@ def clear(
     confirm: str = "",
     dry_run: bool = False,
 ) -> None:
-    """Show what a selection deletes, ask, delete. `confirm` is the word for `everything`; asks for it if empty.
+    """List what a selection deletes, ask, delete. `confirm` is the word for `everything`; asks for it if empty.
 
     Problems: bad-argument, unknown-service, consent-missing, cache-missing (no such mount).
     """
@@ -51,7 +51,7 @@ def clear(
     if chosen is None:
         _clear_unlisted(session, builder, confirm)
         return
-    content = {"selected": [_told(r) for r in chosen.records], "held": [_told(r) for r in chosen.held]}
+    content = {"selected": [_json(r) for r in chosen.records], "held": [_json(r) for r in chosen.held]}
     if not chosen.records:
         _answer(session, {**content, "freed": 0, "dry_run": dry_run})
         session.report.say("nothing to clear" + _held(chosen))
@@ -59,26 +59,26 @@ def clear(
     if not session.report.json_only:
         session.report.table(("what", "record", "size", "last used"), [_row(r) for r in _shown(chosen.records)])
     if services:
-        _tell_sharers(session, project, services, wanted)
+        _show_sharers(session, project, services, wanted)
     what = f"{len(chosen.records)} records will be deleted, {units.human(chosen.size)}{_held(chosen)}"
     if dry_run or not _consents(session, what, wanted, confirm):
         _answer(session, {**content, "freed": 0, "dry_run": dry_run})
         session.report.say(f"nothing was changed; {what}" if dry_run else "nothing was changed")
         return
-    # The user may take minutes to answer: delete only what still exists, is still chosen and is still unused.
+    # The user may take minutes to answer: delete only what still exists, is still selected and still unused.
     shown = {r.id for r in chosen.records}
     now = choose(session, project, wanted, builder)
     gone, kept = delete(session, project, [r for r in now.records if r.id in shown], builder)
     cache_mark.forget(session)
     freed = sum(r.size for r in gone)
-    _answer(session, {**content, "freed": freed, "kept": [_told(r) for r in kept], "dry_run": False})
+    _answer(session, {**content, "freed": freed, "kept": [_json(r) for r in kept], "dry_run": False})
     session.report.say(f"freed {units.human(freed)}{_price(gone)}{_held(now)}")
     if kept:
-        session.report.warn(f"kept {len(kept)} records that builds are using")
+        session.report.warn(f"kept {len(kept)} records that are in use by builds")
 
 
 def _first(session: Session, project: Project, selection: Selection, builder: str, *, dry_run: bool) -> Chosen | None:
-    """What is chosen. Repairs a builder that cannot list its cache; None if everything will be deleted anyway."""
+    """The selected records. Repairs a builder that cannot list its cache; None if everything will be deleted anyway."""
 
     def ask() -> Chosen:
         return choose(session, project, selection, builder)
@@ -97,7 +97,7 @@ def _first(session: Session, project: Project, selection: Selection, builder: st
 
 def _clear_unlisted(session: Session, builder: str, confirm: str) -> None:
     """Clear everything on a builder that cannot list its cache."""
-    what = "the whole build cache of every project on this builder will be deleted; the builder cannot list it"
+    what = "the whole build cache of all projects on this builder will be deleted, and the builder cannot list it"
     agreed = session.report.typed(what, "everything", confirm)
     if agreed:
         unchanged.forget(session.state)
@@ -108,7 +108,7 @@ def _clear_unlisted(session: Session, builder: str, confirm: str) -> None:
 
 
 def choose(session: Session, project: Project, selection: Selection, builder: str) -> Chosen:
-    """What the selection means in the current listing. Raises `Problem` cache-missing."""
+    """Resolve a selection against the current listing. Raises `Problem` cache-missing."""
     found = records(session, project.engine, builder, settle=selection.project)
     chosen = cache_selection.choose(found, selection)
     if chosen.unknown:
@@ -117,7 +117,7 @@ def choose(session: Session, project: Project, selection: Selection, builder: st
             "cache-missing",
             f"No mount or kind is named {chosen.unknown[0]!r}.",
             causes=[f"mounts of {selection.project}: {', '.join(known) or 'none'}"],
-            hint=f"invoke cache    (lists all; kinds: {', '.join((*mount_ids.KINDS, cache_records.LAYERS))})",
+            hint=f"invoke cache    (lists all mounts; kinds: {', '.join((*mount_ids.KINDS, cache_records.LAYERS))})",
         )
     return chosen
 
@@ -127,14 +127,14 @@ def delete(
 ) -> tuple[list[Record], list[Record]]:
     """Delete records; lists the cache again and returns the deleted and the kept ones.
 
-    Layers stay while any build runs on the builder: builds of all projects share them by content, and one that
-    loses a layer under its hands fails (`failed to solve: not found`; seen with engine 26.1). Mounts have no such tie.
+    Keeps layers while any build runs on the builder: all projects share layers by content, and a running build fails if
+    it loses one (`failed to solve: not found`, seen with engine 26.1). Mounts do not have this problem.
     """
     asked = list(going)
     if any(not r.is_mount for r in going) and any(not r.reclaimable for r in records(session, project.engine, builder)):
         session.report.warn("a build is running: keeping the layers, because it could fail without them")
         going = [r for r in going if r.is_mount]
-    unchanged.forget(session.state)  # who clears a cache wants the next build to build
+    unchanged.forget(session.state)  # a user who clears a cache expects the next build to build
     for at in range(0, len(going), AT_ONCE):
         ids = [r.id for r in going[at : at + AT_ONCE]]
         run.check(session.world, buildx.remove_cache_record(session.root, *ids, builder=builder))
@@ -143,12 +143,12 @@ def delete(
 
 
 def _ids(project: Project, services: Sequence[str]) -> tuple[str, ...]:
-    """Ids of the mounts that these services' builds use, for every platform present."""
+    """Ids of the mounts that these services' builds use, for every existing platform."""
     chosen = compose.select(project.workspace, services)
     return declared(chosen)
 
 
-def _tell_sharers(session: Session, project: Project, services: Sequence[str], selection: Selection) -> None:
+def _show_sharers(session: Session, project: Project, services: Sequence[str], selection: Selection) -> None:
     chosen = {s.name for s in compose.select(project.workspace, services)}
     sharers = [
         s.name
@@ -156,7 +156,7 @@ def _tell_sharers(session: Session, project: Project, services: Sequence[str], s
         if s.name not in chosen and set(declared([s])) & set(selection.ids or ())
     ]
     if sharers:
-        session.report.say(f"these mounts also serve {', '.join(sharers)}")
+        session.report.say(f"these mounts are also used by {', '.join(sharers)}")
 
 
 def _consents(session: Session, what: str, selection: Selection, confirm: str) -> bool:
@@ -170,7 +170,7 @@ def _answer(session: Session, content: dict[str, object]) -> None:
         session.report.envelope(content)
 
 
-def _told(record: Record) -> dict[str, object]:
+def _json(record: Record) -> dict[str, object]:
     return {"id": record.id, "mount": record.mount_id or None, "bytes": record.size, "idle_seconds": record.idle}
 
 
@@ -186,13 +186,13 @@ def _row(record: Record) -> tuple[str, str, str, str]:
 
 
 def _held(chosen: Chosen) -> str:
-    return f" ({len(chosen.held)} more are in use by a running build and will be kept)" if chosen.held else ""
+    return f" (keeping {len(chosen.held)} more that are in use by a running build)" if chosen.held else ""
 
 
 def _price(gone: Sequence[Record]) -> str:
     kinds = {mount_ids.attribute(r.mount_id)[0] for r in gone if r.is_mount}
     if "target" in kinds:
-        return "; the next build compiles all crates again"
+        return "; the next build recompiles all crates"
     if "cargo-registry" in kinds:
         return "; the next build downloads its crates again"
     return ""

@@ -1,8 +1,8 @@
-"""What a builder's own garbage collection does to cache mounts, and a policy that keeps them. Pure.
+"""How a builder's garbage collection affects cache mounts, and a policy that keeps them. Pure.
 
-The rules come from `docker buildx inspect`, not from a list of versions. One trap is
-known: a filter with commas requires all of its terms at once. A record has one type, so `type==a,type==b` matches none;
-default policies had such a filter until mid-2026 (moby/buildkit#6856, moby/moby#52814).
+The rules come from `docker buildx inspect`, not from a list of versions. One known trap: all terms of a filter with
+commas must match at once. A record has only one type, so `type==a,type==b` matches nothing; default policies had such
+a filter until mid-2026 (moby/buildkit#6856, moby/moby#52814).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from buildkit_tasks.core.model import Version
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$")
 
-#: The first versions whose policies have reservedSpace for the floor and maxUsedSpace for the ceiling.
+#: The first versions whose policies support reservedSpace (minimum) and maxUsedSpace (maximum).
 SPACE_ENGINE: Version = (28,)
 SPACE_BUILDKIT: Version = (0, 17)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of a policy. `filters`: any of them matches; sizes in bytes, `keep` seconds; 0 if not set."""
+    """One rule of a policy. `filters`: any of them must match; sizes in bytes, `keep` in seconds; 0 if not set."""
 
     filters: tuple[str, ...]
     keep: int
@@ -42,7 +42,7 @@ class Rule:
 
     @property
     def impossible(self) -> bool:
-        """True if no record can match: it requires several types at once."""
+        """True if no record can match, because it requires several types at once."""
         return bool(self.filters) and all(f.count("type==") > 1 for f in self.filters)
 
 
@@ -57,13 +57,13 @@ class Collector:
 
 
 def parse(text: str) -> Collector:
-    """The first node of `docker buildx inspect`."""
+    """Parse the first node of `docker buildx inspect`."""
     head: dict[str, str] = {}
     rules: list[dict[str, str]] = []
     for line in text.splitlines():
         key, colon, value = line.strip().partition(":")
         if re.match(r"GC Policy rule#0", line.strip()) and rules:
-            break  # the next node: one policy is enough
+            break  # the next node starts here; one policy is enough
         if key.startswith("GC Policy rule"):
             rules.append({})
         elif colon and rules and line.startswith((" ", "\t")):
@@ -89,11 +89,11 @@ def _rule(values: dict[str, str]) -> Rule:
 
 
 def verdict(collector: Collector) -> tuple[str, ...]:
-    """What happens to cache mounts, in sentences; the first is the answer."""
+    """What happens to cache mounts, in sentences; the first one is the summary."""
     if not collector.rules:
         return (
-            "off: this builder deletes nothing by itself, the caches grow until the disk is full",
-            "`invoke cache.trim --keep 10GB` or the setting caches.budget keeps this project's below a size",
+            "off: this builder never deletes anything, so the caches grow until the disk is full",
+            "use `invoke cache.trim --keep 10GB` or the setting caches.budget to limit this project's caches",
         )
     details = []
     for number, rule in enumerate(collector.rules):
@@ -113,11 +113,11 @@ def verdict(collector: Collector) -> tuple[str, ...]:
 
 def _when(rule: Rule) -> str:
     limit = rule.most or rule.reserved
-    parts = [f"when they were not used for {units.days(rule.keep)}"] if rule.keep else []
+    parts = [f"if unused for {units.days(rule.keep)}"] if rule.keep else []
     if limit:
         parts.append(f"while the whole build cache exceeds {units.human(limit)}")
     if rule.free:
-        parts.append(f"or less than {units.human(rule.free)} of the disk are free")
+        parts.append(f"or less than {units.human(rule.free)} of disk space are free")
     if rule.reserved and rule.most:
         parts.append(f"(never below {units.human(rule.reserved)})")
     return " ".join(parts) or "always"
@@ -130,7 +130,7 @@ def daemon_policy(limit: int, engine: Version) -> dict[str, Any]:
     """
     key = "maxUsedSpace" if engine >= SPACE_ENGINE else "keepStorage"
     size = _decimal(limit)
-    # one filter per rule: the daemon refuses a list (moby/moby#52814)
+    # one filter per rule: the daemon rejects a list (moby/moby#52814)
     return {
         "enabled": True,
         "policy": [
@@ -142,13 +142,13 @@ def daemon_policy(limit: int, engine: Version) -> dict[str, Any]:
 
 
 def daemon_text(existing: str, limit: int, engine: Version) -> str:
-    """daemon.json with that section added; keeps everything else. Raises `Problem` settings-invalid."""
+    """Add that section to daemon.json; keeps everything else. Raises `Problem` settings-invalid."""
     try:
         content = json.loads(existing) if existing.strip() else {}
         if not isinstance(content, dict) or not isinstance(content.get("builder", {}), dict):
             raise ValueError("not an object")
     except ValueError as error:
-        raise Problem("settings-invalid", f"daemon.json cannot be read: {error}.", hint="correct the file") from None
+        raise Problem("settings-invalid", f"daemon.json cannot be parsed: {error}.", hint="fix the file") from None
     content["builder"] = {**content.get("builder", {}), "gc": daemon_policy(limit, engine)}
     return json.dumps(content, indent=2) + "\n"
 

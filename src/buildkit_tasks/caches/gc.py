@@ -1,4 +1,4 @@
-"""The builder's own garbage collection: what it does to the caches, and a policy that keeps the mounts."""
+"""Shows how the builder's garbage collection affects the caches, and proposes a policy that keeps the mounts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from . import collector
 from .collector import Collector
 from .look import records, size
 
-#: Where dockerd reads its settings by default.
+#: dockerd's default configuration file.
 DAEMON = Path("/etc/docker/daemon.json")
 
 
 def show(session: Session, *, builder: str = "") -> None:
-    """Print what happens to a builder's cache mounts."""
+    """Print what garbage collection does to a builder's cache mounts."""
     found = inspect(session, builder)
     verdict = collector.verdict(found)
     if session.report.json_only:
@@ -35,7 +35,7 @@ def show(session: Session, *, builder: str = "") -> None:
 
 
 def propose(session: Session, *, keep: str = "", builder: str = "", write: bool = False) -> None:
-    """Print a policy that keeps the mounts, as a diff; with `write`, install it after consent.
+    """Print a policy that keeps the mounts, as a diff; with `write`, install it after asking.
 
     `keep` is for the whole build cache; empty: twice the current size, at least 20 GB. Problems: bad-argument,
     consent-missing, settings-invalid, command-failed (the file cannot be written).
@@ -52,7 +52,7 @@ def propose(session: Session, *, keep: str = "", builder: str = "", write: bool 
         return
     session.report.answer(changes)
     if not write:
-        session.report.say("nothing was written; use --write to write it")
+        session.report.say("nothing was written; use --write to apply this")
         return
     if found.driver == "remote":
         session.report.say(f"add this to buildkitd.toml on the builder's machine; {then}")
@@ -72,7 +72,7 @@ def inspect(session: Session, builder: str = "") -> Collector:
             "bad-argument",
             f"The builder {builder or 'in use'} cannot be inspected.",
             details=result.stderr.strip(),
-            hint="docker buildx ls lists the builders",
+            hint="run `docker buildx ls` to list the builders",
         )
     return collector.parse(result.stdout)
 
@@ -87,7 +87,7 @@ def _proposal(session: Session, found: Collector, engine: Engine, limit: int) ->
     if found.driver == "remote":
         return Path("buildkitd.toml"), text, "it takes effect when buildkitd restarts"
     path = session.world.buildx_config / "buildkitd.default.toml"
-    then = f"new builders use it; {found.name} keeps its rules and caches until it is created again"
+    then = f"new builders use it; {found.name} keeps its rules and caches until it is recreated"
     return path, text, then
 
 

@@ -1,4 +1,4 @@
-"""Look into the project's mounts: what takes space in them."""
+"""Opens the project's mounts and shows what takes up space in them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .view import Cache
 
 
 def opened(session: Session, project: Project, found: Cache, *, largest: int = 5) -> Cache:
-    """The same view with the content of the project's own mounts. Skips a mount that a build is using."""
+    """The same view with the contents of the project's own mounts. Skips mounts that are in use by a build."""
     ours = own(session, found)
     for mount in ours:
         if mount.in_use:
-            session.report.warn(f"{mount.name} is in use by a running build: not opened")
+            session.report.warn(f"skipping {mount.name}: in use by a running build")
     free = [m for m in ours if not m.in_use]
     contents = mount_open.listing(session, project, free, found.builder)
-    return replace(found, inside={m.name: _told(m, contents[m.name], largest) for m in free})
+    return replace(found, inside={m.name: _json(m, contents[m.name], largest) for m in free})
 
 
 def own(session: Session, found: Cache) -> list[Mount]:
@@ -31,7 +31,7 @@ def own(session: Session, found: Cache) -> list[Mount]:
     return [m for m in found.mounts if m.project == found.scope and m.namespace == space and found.is_declared(m.id)]
 
 
-def _told(mount: Mount, content: Content, largest: int) -> dict[str, object]:
+def _json(mount: Mount, content: Content, largest: int) -> dict[str, object]:
     if mount.kind == "target":
         return cargo_tree.summary(cargo_tree.take_apart(content), largest)
     parts: dict[str, int] = {}

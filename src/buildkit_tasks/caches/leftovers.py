@@ -1,4 +1,4 @@
-"""Downloads and git checkouts in cargo's home that no lock file of the project wants."""
+"""Finds downloads and git checkouts in cargo's home that no lock file of the project needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .cargo_tree import _CRATE_VERSION
 
 
 def registry_leftovers(content: Content, wanted: frozenset[tuple[str, str]]) -> dict[str, int]:
-    """Downloads and unpacked sources of a cargo registry mount that no lock file names, with their bytes."""
+    """Downloads and unpacked sources in a cargo registry mount that are in no lock file, with their bytes."""
     found: dict[str, int] = {}
     for entry in content.entries:
         parts = entry.path.split("/")
@@ -26,7 +26,7 @@ def registry_leftovers(content: Content, wanted: frozenset[tuple[str, str]]) -> 
 
 
 def git_leftovers(content: Content, revisions: frozenset[str]) -> dict[str, int]:
-    """Checkouts of a cargo git mount whose revision no lock file names, with their bytes. Databases stay."""
+    """Checkouts in a cargo git mount whose revision is in no lock file, with their bytes. Databases are kept."""
     found: dict[str, int] = {}
     for entry in content.entries:
         parts = entry.path.split("/")
@@ -39,7 +39,7 @@ def git_leftovers(content: Content, revisions: frozenset[str]) -> dict[str, int]
 
 
 def wanted_crates(locks: Iterable[str]) -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
-    """(name, version) of the registry crates and the full revisions of the git sources that lock files name."""
+    """(name, version) of the registry crates and the full revisions of the git sources in the lock files."""
     crates, revisions = set(), set()
     for lock in locks:
         for name, version, source in packages(lock):

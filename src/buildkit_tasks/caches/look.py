@@ -1,4 +1,4 @@
-"""See the caches: every mount with its size, age and owner; the rest of the build cache in sums."""
+"""Lists the caches: every mount with its size, age and owner, and totals for the rest of the build cache."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from buildkit_tasks.project.discover import Project, discover
 from . import view as cache_view
 from .view import Cache
 
-#: The first buildx whose `du` speaks JSON; older ones are read from their text.
+#: The first buildx whose `du` supports JSON; the text output of older ones is parsed.
 JSON_BUILDX = (0, 29)
 
-#: File of the state directory that says in which form the last listing came.
+#: File in the state directory that records the format of the last listing.
 _FORM = "cache-listing.json"
 
-#: Seconds between listings while a mount is held or not measured yet; those of a running build stay so.
+#: Seconds between listings while a mount is in use or not measured; during a running build this does not change.
 SETTLING = (0.2, 0.5, 1.0, 2.0)
 
-#: Seconds that the engine may take to sum up its images; a view does not wait longer for one figure. An engine with
-#: 3,000 cache records took 5 s, because it sums up everything else as well.
+#: Timeout in seconds for the total size of images; a view should not wait longer for one number. An engine with 3,000
+#: cache records took 5 s, because it computes all other totals as well.
 IMAGES_TIMEOUT = 0.4
 
 
 def view(session: Session, *, builder: str = "", older: str = "14d", inside: bool = False, largest: int = 5) -> None:
-    """Show all mounts. `older` flags those not seen for so long; `inside` opens this project's mounts and looks.
+    """Show all mounts. `older` flags those unused for this long; `inside` also shows what is in this project's mounts.
 
     Problems: bad-argument, and those of discovery.
     """
     unseen = seconds(older, "older")
     with ThreadPoolExecutor(2) as pool:
-        # the slow questions first: they need nothing that discovery finds
+        # start the slow queries first: they do not depend on discovery
         images = pool.submit(_images, session) if not builder else None
         listed = None if inside else _early(session, builder, pool)
         project = discover(session, looking=True)
@@ -75,16 +75,16 @@ def look(
     images: Future[int | None] | None = None,
     listed: Future[Result] | None = None,
 ) -> Cache:
-    """The state of a builder's cache, and whose mounts they are.
+    """The state of a builder's cache, and which project each mount belongs to.
 
-    `settle` waits some moments for mounts that a finished build has not let go of yet; `images` is the size of all
-    images, asked for by who shows it: it takes the engine longer than everything else. `listed`: the records, where
-    they were asked for already.
+    `settle` waits a moment for mounts that a finished build has not released yet; `images` is the size of all images,
+    only queried by callers that show it, because it takes longer than everything else. `listed`: the records, if they
+    were already queried.
     """
     early = listed.result() if listed else None
     if early and early.code != 124 and ("json" in early.command.argv) is _form(session, project.engine):
         known = _records(early, builder)
-    else:  # nothing was asked, or another buildx was expected
+    else:  # nothing was queried, or in the format of another buildx
         known = records(session, project.engine, builder, settle=project.workspace.scope if settle else "")
     return Cache(
         records=known,
@@ -99,16 +99,16 @@ def look(
 
 
 def records(session: Session, engine: Engine, builder: str = "", *, settle: str = "") -> tuple[Record, ...]:
-    """All records of a builder, as they are now. Raises `Problem` bad-argument for a builder that is not there.
+    """The current records of a builder. Raises `Problem` bad-argument if the builder does not exist.
 
-    `settle`: the scope of a project whose mounts should be free. BuildKit lets go of a finished step's mounts, and
-    measures them, some moments after the build has ended, and sends no event: then it is asked again a few times.
+    `settle`: the scope of a project whose mounts should not be in use. BuildKit releases and measures the mounts of a
+    finished step a moment after the build has ended, without an event, so the query is repeated a few times.
     """
     listing = buildx.cache_records(session.root, builder, as_json=_form(session, engine))
     for pause in (*SETTLING, None):
         found = _records(run.capture(session.world, listing), builder)
         ours = [m for m in cache_records.mounts(found) if settle and m.project == settle]
-        # an empty mount may be of no size for ever; a target mount is never empty
+        # an empty mount may have size 0 forever; a target mount is never empty
         if pause is None or not any(m.in_use or (m.kind == "target" and not m.measured) for m in ours):
             break
         time.sleep(pause)
@@ -117,20 +117,24 @@ def records(session: Session, engine: Engine, builder: str = "", *, settle: str 
 
 def _records(result: Result, builder: str) -> tuple[Record, ...]:
     if result.code != 0 and builder and "no builder" in result.stderr:
-        raise Problem("bad-argument", f"There is no builder {builder!r}.", hint="docker buildx ls lists them")
+        raise Problem(
+            "bad-argument",
+            f"The builder {builder!r} does not exist.",
+            hint="run `docker buildx ls` to list the builders",
+        )
     if result.code != 0 and "file name too long" in result.stderr:
         raise Problem(
             "cache-unlistable",
-            "The builder cannot list its build cache: a cache mount holds a path that is too long.",
+            "The builder cannot list its build cache, because a cache mount contains a path that is too long.",
             hint="invoke cache.clear",
         )
     if result.code != 0:
-        raise Problem("command-failed", "The builder does not list its cache.", details=result.stderr.strip())
+        raise Problem("command-failed", "The builder could not list its cache.", details=result.stderr.strip())
     return cache_records.parse(result.stdout)
 
 
 def _early(session: Session, builder: str, pool: ThreadPoolExecutor) -> Future[Result] | None:
-    """The listing, started before discovery knows which buildx this is: in the form that was right the last time."""
+    """The listing, started before discovery determines the buildx version, in the format that worked last time."""
     try:
         as_json = json.loads((session.state / _FORM).read_text("utf-8")) is True
     except (OSError, ValueError):
@@ -140,7 +144,7 @@ def _early(session: Session, builder: str, pool: ThreadPoolExecutor) -> Future[R
 
 
 def _form(session: Session, engine: Engine) -> bool:
-    """Whether this buildx prints its records as JSON; remembered for the next view."""
+    """Whether this buildx lists its records as JSON; remembered for the next view."""
     as_json = engine.buildx >= JSON_BUILDX
     with contextlib.suppress(OSError):
         (session.state / _FORM).write_text(json.dumps(as_json), "utf-8")
@@ -148,7 +152,7 @@ def _form(session: Session, engine: Engine) -> bool:
 
 
 def declared(services: Sequence[Service]) -> tuple[str, ...]:
-    """Ids of the cache mounts that the services' Dockerfiles declare; `*` where only a build knows the value."""
+    """Ids of the cache mounts that the services' Dockerfiles declare, with `*` for values only known in a build."""
     found: dict[str, None] = {}
     for service in services:
         values = {**cache_view.unknown_arguments(), **service.args}
@@ -157,23 +161,27 @@ def declared(services: Sequence[Service]) -> tuple[str, ...]:
 
 
 def seconds(text: str, flag: str) -> float:
-    """A duration given on the command line. Raises `Problem` bad-argument."""
+    """Parse a duration from the command line. Raises `Problem` bad-argument."""
     try:
         return units.duration(text)
     except ValueError:
-        raise Problem("bad-argument", f"--{flag} {text!r} is not a duration.", hint="write 14d, 12h or 30m") from None
+        raise Problem(
+            "bad-argument", f"--{flag} {text!r} is not a duration.", hint="use for example 14d, 12h or 30m"
+        ) from None
 
 
 def size(text: str, flag: str) -> int:
-    """A size given on the command line, in bytes. Raises `Problem` bad-argument."""
+    """Parse a size from the command line, in bytes. Raises `Problem` bad-argument."""
     try:
         return units.amount(text)
     except ValueError:
-        raise Problem("bad-argument", f"--{flag} {text!r} is not a size.", hint="write 10GB or 500MB") from None
+        raise Problem(
+            "bad-argument", f"--{flag} {text!r} is not a size.", hint="use for example 10GB or 500MB"
+        ) from None
 
 
 def disk_free(engine: Engine) -> int | None:
-    """Free bytes where the engine keeps its data; None where that is not on this machine."""
+    """Free bytes on the disk with the engine's data; None if it is not on this machine."""
     try:
         return shutil.disk_usage(Path(engine.root_dir or "/nonexistent")).free
     except OSError:

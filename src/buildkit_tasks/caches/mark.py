@@ -1,4 +1,4 @@
-"""One file per builder, profile and mounts says that something was built. A build that finds it pulls nothing."""
+"""Marker files: one per builder, profile and set of mounts records that something was built, so no pack is pulled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from buildkit_tasks.project.discover import Project
 
 
 def path(session: Session, project: Project, request: BuildRequest) -> Path:
-    """The file for the mounts that a request would fill."""
+    """The marker file for the mounts that a request would fill."""
     settings = session.settings
     profile = request.profile or settings.build.profile
     where = (project.engine.id, builder_choice.named(session))
@@ -21,7 +21,7 @@ def path(session: Session, project: Project, request: BuildRequest) -> Path:
 
 
 def forget(session: Session) -> None:
-    """Forget the marks after mounts were cleared: the next build looks into them again."""
+    """Remove the markers after mounts were cleared, so that the next build checks them again."""
     for mark in _folder(session).glob("*"):
         mark.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""A cache mount as it was listed inside the builder: text in, entries out. Pure."""
+"""Parses the listing of a cache mount made inside the builder: text in, entries out. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Content:
-    """A mount as it was listed. `texts`: fingerprints and lock files by path; `generation`: changes with each build."""
+    """The listing of a mount. `texts`: fingerprints and lock files by path; `generation`: changes with each build."""
 
     entries: tuple[Entry, ...]
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Content:
 
 
 def read(listing: str, texts: str, generation: str = "") -> Content:
-    """The content from `find -exec stat` lines and `grep -H` lines. Skips odd names: cargo never makes them."""
+    """Parse `find -exec stat` lines and `grep -H` lines. Skips unusual names, which cargo never creates."""
     entries = []
     for line in listing.splitlines():
         if found := _ENTRY.fullmatch(line):

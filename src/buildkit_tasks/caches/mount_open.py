@@ -1,4 +1,4 @@
-"""Open cache mounts with a short build: list what is inside, remove paths under the mounts' locks."""
+"""Opens cache mounts with a short build: lists their contents, or removes paths while holding the mounts' locks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .mount_script import CHANGED, EMPTIED, Opened
 
 
 def listing(session: Session, project: Project, found: Sequence[Mount], builder: str = "") -> dict[str, Content]:
-    """What is inside of these mounts of the project, by mount name. Waits for builds that hold one."""
+    """List the contents of these mounts of the project, by mount name. Waits for builds that use one."""
     if not found:
         return {}
     text = mount_script.listing(base(project), _opened(project, found), secrets.token_hex(8))
@@ -52,9 +52,9 @@ def remove(
     contents: Mapping[str, Content],
     builder: str = "",
 ) -> bool:
-    """Remove paths from the mounts, all mounts held at once; False where a build has changed one since its listing.
+    """Remove paths from the mounts while holding all of them; False if a build has changed one since its listing.
 
-    `found` are all mounts to hold: with every target mount of the project among them no compilation can be running.
+    `found`: all mounts to hold. If this includes every target mount of the project, no compilation can be running.
     """
     generations = [contents[m.name].generation for m in found]
     text = mount_script.removal(base(project), _opened(project, found), generations, secrets.token_hex(8))
@@ -75,20 +75,22 @@ def _failed(project: Project, said: str) -> Problem:
     if "failed to resolve source metadata" in said or "failed to do request" in said:
         return Problem(
             "image-unavailable",
-            f"The builder cannot get {base(project)}, whose tools look into the mounts.",
+            f"The builder cannot get {base(project)}, which is needed to open the mounts.",
             causes=[said.strip().splitlines()[-1]],
-            hint="set images.registry to a registry that the builder reaches; clearing whole mounts needs no image",
+            hint="set images.registry to one that the builder can reach; clearing whole mounts needs no image",
         )
-    return Problem("build-failed", "The caches could not be opened.", details=said.strip())
+    return Problem("build-failed", "The cache mounts could not be opened.", details=said.strip())
 
 
 def base(project: Project) -> str:
-    """Reference of an image with a shell that the builder has: the one that the project's own compile stage uses."""
+    """An image with a shell that the builder already has: the base of the project's own compile stage."""
     for service in project.workspace.services:
         if sources.compiles(service) and (found := sources.needed_images(service)):
             return found[0]
     raise Problem(
-        "no-built-service", "No service has a Dockerfile with a base image.", hint="docs/how-to/cache.md: Look inside"
+        "no-built-service",
+        "No service has a Dockerfile with a base image.",
+        hint="see docs/how-to/cache.md (Look inside)",
     )
 
 
@@ -104,7 +106,7 @@ def _build(
 
 
 def empty_long(session: Session, project: Project, found: Sequence[Opened], builder: str = "") -> list[str]:
-    """Empty those of the mounts that hold paths which are too long for the engine; returns their ids."""
+    """Empty the mounts that contain paths too long for the engine; returns their ids."""
     text = mount_script.emptying(base(project), found, secrets.token_hex(8))
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
         result = run.capture(session.world, _build(session, project, text, Path(scratch), builder))
@@ -115,7 +117,7 @@ def empty_long(session: Session, project: Project, found: Sequence[Opened], buil
 
 
 def sharing(project: Project) -> dict[str, str]:
-    """Ids of the mounts that the project's Dockerfiles declare, `*` for what only a build knows, and their sharing."""
+    """Ids of the mounts that the project's Dockerfiles declare (`*` for values only known in a build), with sharing."""
     declared: dict[str, str] = {}
     for service in project.workspace.services:
         for mount in sources.known(service).mounts:
@@ -127,7 +129,7 @@ def sharing(project: Project) -> dict[str, str]:
 
 
 def _opened(project: Project, found: Sequence[Mount]) -> list[Opened]:
-    """The mounts with the sharing that the project's Dockerfiles declare for them."""
+    """The mounts with the sharing mode declared by the project's Dockerfiles."""
     declared = sharing(project)
     return [
         Opened(m.id, next((s for pattern, s in declared.items() if fnmatchcase(m.id, pattern)), "shared"))

@@ -1,7 +1,7 @@
-"""The Dockerfiles of short builds that open cache mounts: to list them, remove paths, or empty them. Pure text.
+"""Generates the Dockerfiles of short builds that open cache mounts: to list, remove paths, or empty them. Pure.
 
-A mount is opened with the sharing that the project's own Dockerfile gives it. Any other would not wait for a build that
-holds it but make a second, empty mount of the same id:
+A mount is opened with the sharing mode of the project's own Dockerfile. With another one, BuildKit would not wait for a
+build that holds the mount, but create a second, empty mount with the same id:
 https://github.com/moby/buildkit/blob/v0.13.1/solver/llbsolver/mounts/mount.go
 """
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from buildkit_tasks.core.errors import Problem
 
-# What may come into these Dockerfiles from a project's own, an engine's listing or the output of a step. With other
-# characters they could continue the line with something else.
+# The only text allowed in these Dockerfiles from a project's own files, an engine's listing or the output of a step.
+# Other characters could inject something into the line.
 _FORMS = {
     "id": re.compile(r"[\w./:@+-]+", re.ASCII),
     "sharing": re.compile(r"shared|locked|private"),
@@ -22,14 +22,14 @@ _FORMS = {
     "state": re.compile(r"[0-9a-z]+ +-"),
 }
 
-#: Exit code of a removal that found a mount changed since it was listed. As sysexits' EX_TEMPFAIL: try again.
+#: Exit code of a removal if a mount has changed since it was listed; sysexits' EX_TEMPFAIL: try again.
 CHANGED = 75
 
-#: Bytes of a path within a mount from which on the engine may not be able to list it: its own directory comes before
-#: it, and 4,096 are the kernel's limit.
+#: Length in bytes from which a path inside a mount may be too long for the engine to list: the kernel's limit is 4,096,
+#: and the engine's own directory is prepended.
 LONG_PATH = 2000
 
-#: What the step of `emptying` prints for an emptied mount, before the mount's number.
+#: Printed by the step of `emptying` for an emptied mount, followed by the mount's number.
 EMPTIED = "buildkit-tasks: emptied "
 
 # Directories that cargo or the compile program change with every build; their times identify a state.
@@ -46,7 +46,7 @@ _TEXTS = (
 
 @dataclass(frozen=True)
 class Opened:
-    """A mount to open: its id and sharing (shared, locked or private)."""
+    """A mount to open: its id and sharing mode (shared, locked or private)."""
 
     id: str
     sharing: str
@@ -57,7 +57,7 @@ class Opened:
 
 
 def listing(base: str, mounts: Sequence[Opened], nonce: str) -> str:
-    """Files `N/list`, `N/texts`, `N/generation` for the N-th mount, in the order given, as the build's output."""
+    """Writes `N/list`, `N/texts`, `N/generation` for the N-th mount, in the given order, to the build's output."""
     steps = [
         f"mkdir -p /out/{n} && cd /mnt/{n} && {_GENERATION} > /out/{n}/generation"
         f" && find . -exec stat -c '%f %b %Y %i %n' {{}} + > /out/{n}/list"
@@ -68,10 +68,10 @@ def listing(base: str, mounts: Sequence[Opened], nonce: str) -> str:
 
 
 def removal(base: str, mounts: Sequence[Opened], generations: Sequence[str], nonce: str) -> str:
-    """Removes the paths in the context's files `N` from the N-th mount, all or none: nothing if a mount has changed.
+    """Removes the paths in the context's files `N` from the N-th mount; removes nothing if any mount has changed.
 
-    Every mount is checked before anything goes, and all are held until it is done. Fingerprints go first (the files
-    are in that order): a removal that is killed leaves objects that cargo no longer knows, never the reverse.
+    Checks every mount before removing anything, and holds all of them until it is done. Fingerprints are removed first
+    (the files are in that order): if it is killed, it leaves objects without fingerprints, never the reverse.
     """
     checks = [
         f'cd /mnt/{n} && [ "$({_GENERATION})" = "{_checked("state", generation)}" ] || exit {CHANGED}'
@@ -82,10 +82,10 @@ def removal(base: str, mounts: Sequence[Opened], generations: Sequence[str], non
 
 
 def emptying(base: str, mounts: Sequence[Opened], nonce: str) -> str:
-    """Empties the mounts that contain a path of `LONG_PATH` bytes or more; keeps the others."""
+    """Empties the mounts that contain a path of `LONG_PATH` bytes or more; leaves the others alone."""
     long = f"LC_ALL=C awk 'length >= {LONG_PATH} {{ found = 1; exit }} END {{ exit !found }}'"
     steps = [
-        # a newline in a name must not make two short lines of a long one
+        # a newline in a name must not split a long line into two short ones
         f"cd /mnt/{n}; if find . -print0 | tr '\\n\\0' 'x\\n' | {long};"
         f" then find . -mindepth 1 -maxdepth 1 -exec rm -rf -- {{}} + && echo '{EMPTIED}{n}'; fi"
         for n, _ in enumerate(mounts)
@@ -95,7 +95,7 @@ def emptying(base: str, mounts: Sequence[Opened], nonce: str) -> str:
 
 def _dockerfile(base: str, mounts: Sequence[Opened], nonce: str, steps: Sequence[str], extra: str = "") -> str:
     flags = " ".join(f"--mount=type=cache,id={m.id},target=/mnt/{n},sharing={m.sharing}" for n, m in enumerate(mounts))
-    # the nonce makes it a new step: a mount's content is not part of BuildKit's key
+    # the nonce makes this a new step: BuildKit's cache key does not include the contents of mounts
     shell = "; ".join(f"({step}) || exit $?" for step in steps)
     return f"FROM {_checked('image', base)} AS open\nRUN {extra}{flags} : {nonce}; {shell}\n"
 
@@ -105,7 +105,7 @@ def _checked(what: str, text: str) -> str:
     if not _FORMS[what].fullmatch(text):
         raise Problem(
             "cache-missing",
-            f"The {what} {text[:200]!r} of a cache mount cannot be written into a Dockerfile.",
+            f"The {what} {text[:200]!r} of a cache mount contains characters that are not allowed in a Dockerfile.",
             hint="invoke cache.clear    (clears whole mounts without opening them)",
         )
     return text

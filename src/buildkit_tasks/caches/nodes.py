@@ -1,4 +1,4 @@
-"""The caches of a builder with several nodes: which node holds which mounts."""
+"""Shows the caches of a builder with several nodes, node by node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import view as cache_view
 
 
 def view(session: Session, *, builder: str = "", older: str = "14d", inside: bool = False) -> None:
-    """Like `cache.view`, but node by node for a builder with several. Same problems, and builder-missing."""
+    """Like `look.view`, but node by node for a builder with several. Same problems, plus builder-missing."""
     name = builder or builder_choice.named(session)
     found = builder_choice.look(session, name) if name else None
     if found and len(found.nodes) > 1:
@@ -23,17 +23,19 @@ def view(session: Session, *, builder: str = "", older: str = "14d", inside: boo
 
 
 def _nodes(session: Session, found: Builder, unseen: float) -> None:
-    """A table per node. buildx lists the records of all nodes together; each node's own builder lists only its own."""
+    """A table per node. buildx lists the records of all nodes together, but a node's own builder lists only its own."""
     project = discover(session, looking=True)
     nodes = []
     for node in found.nodes:
         if not node.running:
-            session.report.warn(f"{node.name} ({node.endpoint}) does not answer")
+            session.report.warn(f"{node.name} ({node.endpoint}) is unreachable")
             nodes.append({"node": node.name, "endpoint": node.endpoint, "answers": False})
             continue
         single = node_builder(session, found, node)
         if single == found.name:
-            session.report.warn(f"{node.name} cannot be listed on its own: invoke builder.create did not add it")
+            session.report.warn(
+                f"cannot list {node.name} on its own, because it was not added by invoke builder.create"
+            )
             continue
         here = cache_look.look(session, project, builder=single, unseen=unseen)
         nodes.append({"node": node.name, "endpoint": node.endpoint, "answers": True, **cache_view.document(here)})

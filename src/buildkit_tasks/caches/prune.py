@@ -1,4 +1,4 @@
-"""Free disk space: this project's untagged images and old build cache. Never volumes or other projects."""
+"""Frees disk space: this project's untagged images and old build cache. Never volumes or other projects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .look import records, seconds, size
 
 
 def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
-    """Show what and how much, ask, delete. `older` like 14d; `keep` like 10GB, empty = no size limit.
+    """List, ask, delete. `older` like 14d; `keep` like 10GB, empty = no size limit.
 
     Problems: bad-argument, consent-missing.
     """
@@ -35,7 +35,7 @@ def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
         return
     session.report.table(("what", "id", "size"), rows)
     total = sum(r.size for r in going) + sum(units.size(line.split(" ", 1)[1]) for line in images)
-    question = f"{len(rows)} items of {space.project} will be deleted, {units.human(total)} in total; volumes stay"
+    question = f"{len(rows)} items of {space.project} will be deleted, {units.human(total)} in total; volumes are kept"
     if dry_run or not session.report.consent(question):
         session.report.say("nothing was changed")
         return

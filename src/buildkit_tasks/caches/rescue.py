@@ -1,8 +1,8 @@
-"""Repair a builder that cannot list its build cache: find the mount with a path that is too long, and empty it.
+"""Repairs a builder that cannot list its build cache: finds the mount with a path that is too long, and empties it.
 
-BuildKit measures a mount by walking through it. One path longer than the kernel takes, in one mount of one project,
-and `docker buildx du` fails for everybody, and `prune` by id does not delete that mount (engine 26.1.5). A build step
-that mounts the id can still remove what is in it.
+BuildKit measures a mount by walking through it. If one mount of any project contains a path longer than the kernel's
+limit, `docker buildx du` fails for everybody, and `prune` by id does not delete that mount (engine 26.1.5). A build
+step that mounts the id can still remove its contents.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from . import mount_open
 from .mount_script import Opened
 from .view import ANY
 
-#: Platforms whose mounts we check, besides the engine's own.
+#: Platforms whose mounts are checked, in addition to the engine's own.
 PLATFORMS = ("amd64", "arm64")
 
 _T = TypeVar("_T")
 
 
 def listed(session: Session, project: Project, ask: Callable[[], _T], *, scope: str = "", builder: str = "") -> _T:
-    """What `ask` answers about the cache. If the builder cannot list it, empty the offending mounts and ask again.
+    """The result of `ask`. If the builder cannot list its cache, empty the offending mounts and ask again.
 
-    `scope`: the project whose mounts may be emptied, by default ours. Asks for consent first. Problems: those of `ask`,
-    consent-missing, cache-unlistable if it is another project's mount.
+    `scope`: the project whose mounts may be emptied, by default the current one. Asks for consent first. Problems:
+    those of `ask`, consent-missing, cache-unlistable if the mount belongs to another project.
     """
     try:
         return ask()
@@ -38,7 +38,7 @@ def listed(session: Session, project: Project, ask: Callable[[], _T], *, scope: 
             raise
         unlistable = problem
     owner = scope or project.workspace.scope
-    if not session.report.consent(f"{unlistable.message} Mounts of {owner} that hold such paths are emptied"):
+    if not session.report.consent(f"{unlistable.message} Mounts of {owner} with such paths will be emptied"):
         raise unlistable
     emptied = mount_open.empty_long(session, project, candidates(project, owner), builder)
     if emptied:
@@ -52,12 +52,12 @@ def listed(session: Session, project: Project, ask: Callable[[], _T], *, scope: 
             problem.code,
             problem.message,
             causes=[f"the mount does not belong to {owner}"],
-            hint="invoke cache.clear --project NAME for the project that owns the mount, else --everything",
+            hint="invoke cache.clear --project NAME    (the project that owns the mount; if unknown, use --everything)",
         ) from problem
 
 
 def candidates(project: Project, scope: str) -> list[Opened]:
-    """Mounts that a project may have, listed or not: those our Dockerfiles declare, or the usual names of another's."""
+    """Mounts that a project may have, listed or not: those in our Dockerfiles, or the usual names of other projects."""
     if scope == project.workspace.scope:
         patterns = mount_open.sharing(project)
     else:
@@ -67,6 +67,6 @@ def candidates(project: Project, scope: str) -> list[Opened]:
     for pattern, sharing in patterns.items():
         for platform in dict.fromkeys((*PLATFORMS, project.engine.arch or PLATFORMS[0])):
             identity = pattern.replace(ANY, platform)
-            with contextlib.suppress(Problem):  # an id that cannot be opened does not keep the others from it
+            with contextlib.suppress(Problem):  # skip an id that cannot be opened
                 found[identity] = Opened(identity, sharing)
     return list(found.values())

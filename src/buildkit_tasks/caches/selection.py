@@ -1,4 +1,4 @@
-"""Which cache records a command means: those of a project, unused ones, those that a filter names."""
+"""Selects the cache records that a command applies to: a project's, unused ones, those matching a filter."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from buildkit_tasks.engine.cache_records import LAYERS, Mount, Record, mounts
 
 
 def flags(mount: Mount, scope: str, declared: Callable[[str], bool], unseen: float) -> tuple[str, ...]:
-    """What to check about a mount: orphan, duplicate, other project, namespace, in use, not seen for `unseen` seconds.
+    """Flags of a mount: orphan, duplicate, other project, namespace, in use, not used for `unseen` seconds.
 
-    An orphan has this project's name, but no Dockerfile of the project declares it (any more).
+    An orphan has this project's name, but no Dockerfile of the project declares it (anymore).
     """
     found = []
     if mount.in_use:
@@ -31,18 +31,18 @@ def flags(mount: Mount, scope: str, declared: Callable[[str], bool], unseen: flo
     if mount.namespace:
         found.append(f"namespace {mount.namespace}")
     if mount.idle >= unseen:
-        found.append(f"not seen for {days(mount.idle)}")
+        found.append(f"not used for {days(mount.idle)}")
     return tuple(found)
 
 
 def belonging(records: Iterable[Record], scope: str) -> tuple[Record, ...]:
-    """The records that are provably this project's.
+    """The records that provably belong to this project.
 
-    A mount is ours by its id; a layer by a path that carries the scope (the Dockerfile's `/out/SCOPE/…`), or
-    because it stands on such a layer. A layer without either may be another project's and is never claimed.
+    A mount belongs to us by its id; a layer by a path that contains the scope (the Dockerfile's `/out/SCOPE/…`), or
+    because it is based on such a layer. Any other layer may be another project's and is never claimed.
     """
     everything = list(records)
-    # The whole id, not a prefix: `shop-admin-target-amd64` belongs to the project shop-admin.
+    # Compare the whole id, not a prefix: `shop-admin-target-amd64` belongs to the project shop-admin.
     mount = re.compile(rf"{re.escape(scope)}-(?:cargo-registry|cargo-git|target-[a-z0-9_.]+)")
     path = re.compile(rf"/(?:build|out)/{re.escape(scope)}(?![\w.-])")
     children: dict[str, list[str]] = {}
@@ -60,10 +60,10 @@ def belonging(records: Iterable[Record], scope: str) -> tuple[Record, ...]:
 
 
 def prunable(records: Sequence[Record], *, older: float, keep: int) -> tuple[Record, ...]:
-    """Which of our records to delete: idle for `older` seconds, or the least recently used beyond `keep` bytes.
+    """The records to delete: idle for `older` seconds, or the least recently used beyond `keep` bytes.
 
-    Never a record in use. Mounts go last: they take minutes to make again, a layer seconds. What BuildKit calls shared
-    goes before them but after the rest: the image keeps its copy, only the cached step is lost.
+    Never a record in use. Mounts go last, because they take minutes to recreate, a layer only seconds. Records that
+    BuildKit calls shared go just before them: the image keeps its copy, only the cached step is lost.
     """
     free = [r for r in records if r.reclaimable]
     going = {r.id for r in free if r.idle >= older}
@@ -82,8 +82,8 @@ def prunable(records: Sequence[Record], *, older: float, keep: int) -> tuple[Rec
 class Selection:
     """What `cache.clear` should clear; empty values select nothing.
 
-    `wanted`: mount ids, kinds or "layers". `ids`: the only ids a service uses, with `*` for
-    what only a build knows. `project`: scope of the project.
+    `wanted`: mount ids, kinds or "layers". `ids`: restrict to the ids that a service uses, with `*` for values only
+    known in a build. `project`: scope of the project.
     `older`: seconds without use. `everything`: every record of every project.
     """
 
@@ -97,7 +97,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a selection means now: the records to delete, and those that stay because a running build holds them."""
+    """The current result of a selection: the records to delete, and those kept because a running build uses them."""
 
     records: tuple[Record, ...] = ()
     held: tuple[Record, ...] = ()
@@ -110,8 +110,8 @@ class Chosen:
 
 
 def choose(records: Sequence[Record], selection: Selection) -> Chosen:
-    """The records that a selection takes. A mount id is always meant exactly, of whatever project; a kind and all other
-    words mean the given project's only. Never a record in use; layers that an image shares are not ours to delete.
+    """Apply a selection. A mount id matches exactly, in any project; kinds and all other words match only in the given
+    project. Never selects a record in use, or layers that an image shares.
     """
     if selection.everything:
         taken = [r for r in records if r.idle >= selection.older]

@@ -1,8 +1,8 @@
-"""What to delete to shrink the caches to a size, and what to keep. Pure: a cache and its content in, a decision out.
+"""Decides what to delete to shrink the caches to a size. Pure: a cache and its contents in, a decision out.
 
-Cheapest first: what no build of the current sources needs costs nothing; then what takes seconds to make
-again, then minutes: other toolchains' trees, other profiles, incremental objects, layers, whole target mounts from the
-one used longest ago, git, and the registry last, because every one of the others needs it.
+Cheapest first: leftovers that no build of the current sources needs; then what takes seconds to recreate; then what
+takes minutes: trees of other toolchains, other profiles, incremental objects, layers, whole target mounts (least
+recently used first), git, and finally the registry, because all of the others depend on it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to delete, cheapest first, and why the rest stays. Sizes are bytes."""
+    """What to delete, cheapest first, and why the rest is kept. Sizes in bytes."""
 
     before: int
     items: tuple[Item, ...] = ()
@@ -66,7 +66,7 @@ class Decision:
 
 @dataclass
 class _Budget:
-    """Running total: what remains while items are taken. Takes leftovers whatever the limit is."""
+    """Running total of what remains while items are taken. Takes leftovers regardless of the limit."""
 
     limit: int
     left: int
@@ -82,7 +82,7 @@ class _Budget:
             self.gone[where] = self.gone.get(where, 0) + size
 
     def drop(self, where: str, why: str, records: Sequence[Record]) -> None:
-        """Take whole records; does not count paths already taken from them again."""
+        """Take whole records, without counting paths already taken from them again."""
         size = max(0, sum(r.size for r in records) - self.gone.get(where, 0))
         self.items.append(Item(where, why, size, records=tuple(records)))
         self.left -= size
@@ -98,8 +98,8 @@ def decide(
 ) -> Decision:
     """What to delete to keep at most `limit` bytes of the project's records; None: leftovers only.
 
-    `contents` are the opened mounts by name; other mounts are not opened. `locks`: texts of the
-    project's lock files; those in the synced sources count as well.
+    `contents`: the opened mounts by name. `locks`: texts of the project's lock files; those in the synced sources are
+    also considered.
     """
     before = sum(r.size for r in ours)
     budget = _Budget(before if limit is None else limit, before)
@@ -131,18 +131,18 @@ def _downloads(budget: _Budget, mounts: Sequence[Mount], contents: Mapping[str, 
     synced = [t for c in contents.values() for p, t in c.texts.items() if p.endswith("Cargo.lock")]
     crates, revisions = leftovers.wanted_crates([*locks, *synced])
     if not crates and not revisions:
-        return  # without a lock file we do not know what is needed
+        return  # without a lock file, it is unknown what is needed
     for mount in mounts:
         content = contents.get(mount.name)
         if content and mount.kind == "cargo-registry":
             unused = leftovers.registry_leftovers(content, crates)
-            budget.take(mount.name, "crates that no lock file names", unused)
+            budget.take(mount.name, "crates that are in no lock file", unused)
         elif content and mount.kind == "cargo-git":
-            budget.take(mount.name, "checkouts that no lock file names", leftovers.git_leftovers(content, revisions))
+            budget.take(mount.name, "checkouts that are in no lock file", leftovers.git_leftovers(content, revisions))
 
 
 def _old_bases(budget: _Budget, targets: Mapping[str, Inside]) -> None:
-    """Trees of toolchains that were used before the last one."""
+    """Trees of all toolchains but the one used last."""
     found = [
         (used, name, base)
         for name, inside in targets.items()
@@ -152,18 +152,18 @@ def _old_bases(budget: _Budget, targets: Mapping[str, Inside]) -> None:
         if budget.over:
             sizes = {t.path: t.size for t in targets[name].trees if t.base == base}
             rest = _rest(budget, name, base, sum(sizes.values()))
-            budget.take(name, "the tree of an older toolchain", {base: rest, f"{base}.used": 0})
+            budget.take(name, "files of an older toolchain", {base: rest, f"{base}.used": 0})
 
 
 def _old_profiles(budget: _Budget, targets: Mapping[str, Inside]) -> None:
-    """Profile directories of a tree but the one used last."""
+    """Profile directories of a tree, except the one used last."""
     for name, inside in targets.items():
         for base in {t.base for t in inside.trees}:
             trees = sorted((t for t in inside.trees if t.base == base), key=lambda t: t.used)
             for tree in trees[:-1]:
                 if budget.over and not _going(budget, name, tree.path):
                     size = _rest(budget, name, tree.path, tree.size)
-                    budget.take(name, f"profile {tree.profile}, not the one used last", {tree.path: size})
+                    budget.take(name, f"profile {tree.profile}, which was not used last", {tree.path: size})
 
 
 def _incremental(budget: _Budget, targets: Mapping[str, Inside]) -> None:
@@ -175,7 +175,7 @@ def _incremental(budget: _Budget, targets: Mapping[str, Inside]) -> None:
 
 
 def _whole(budget: _Budget, ours: Sequence[Record], mounts: Sequence[Mount]) -> None:
-    """Whole records: layers (those that images share last: deleting them may free nothing), then mounts."""
+    """Whole records: layers (those shared with images last, because deleting them may free nothing), then mounts."""
     for record in sorted((r for r in ours if not r.is_mount and r.reclaimable), key=lambda r: (r.shared, -r.idle)):
         if budget.over and record.size:
             budget.drop(f"layer {record.id}", "a layer of this project", [record])
@@ -190,9 +190,9 @@ def _staying(budget: _Budget, ours: Sequence[Record], limit: int) -> list[str]:
     if budget.over:
         used = sum(r.size for r in ours if not r.reclaimable and r.id not in going)
         if used:
-            notes.append(f"{units.human(used)} stay: a running build is using them")
+            notes.append(f"{units.human(used)} kept: in use by a running build")
     elif budget.left < 0.95 * limit and going:
-        notes.append("deleted more than needed: a mount is deleted as a whole")
+        notes.append("deleted more than needed, because mounts are deleted as a whole")
     return notes
 
 
@@ -202,7 +202,7 @@ def _going(budget: _Budget, name: str, path: str) -> bool:
 
 
 def _rest(budget: _Budget, name: str, path: str, size: int) -> int:
-    """Bytes of a tree, without leftovers already taken from it."""
+    """Bytes of a tree, without leftovers that were already taken from it."""
     prefix = f"{path}/"
     gone = sum(i.size for i in budget.items if i.where == name and i.paths and i.paths[0].startswith(prefix))
     return max(0, size - gone)

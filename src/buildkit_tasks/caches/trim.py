@@ -1,4 +1,4 @@
-"""Bring the project's caches below a size; `sweep` decides the order."""
+"""Shrinks the project's caches to a size; `sweep` decides what to delete."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .look import look, size
 from .sweep import Decision
 from .view import Cache
 
-#: How often a sweep is decided anew when builds keep changing the mounts under it.
+#: How often to decide again if builds keep changing the mounts meanwhile.
 TRIES = 3
 
 
 def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool = False) -> None:
-    """Shrink to `keep` (empty: the setting caches.budget, else only leftovers go), after showing what goes and asking.
+    """Shrink to `keep` (empty: the setting caches.budget, else delete only leftovers), after listing and asking.
 
     Problems: bad-argument, consent-missing.
     """
@@ -34,8 +34,8 @@ def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool =
     decision, mounts, contents = decide() if dry_run else rescue.listed(session, project, decide, builder=builder)
     if not session.report.json_only and decision.items:
         rows = [(i.where, i.why, units.human(i.size)) for i in decision.items]
-        session.report.table(("where", "what goes", "size"), rows)
-    what = f"{units.human(decision.before)} now, {units.human(decision.freed)} go"
+        session.report.table(("where", "deleted", "size"), rows)
+    what = f"{units.human(decision.before)} now, {units.human(decision.freed)} will be deleted"
     after = decision.before
     if decision.items and not dry_run and session.report.consent(what):
         decision, after = carry_out(session, project, decision, mounts, contents, limit, builder)
@@ -56,7 +56,7 @@ def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool =
 
 
 def after_build(session: Session, project: Project) -> None:
-    """The hook of a build: above the setting caches.budget it warns, or trims where caches.over_budget says so."""
+    """Called after a build: if the caches exceed caches.budget, warn, or trim, depending on caches.over_budget."""
     if not session.settings.caches.budget:
         return
     limit = session.settings.caches.budget
@@ -69,8 +69,8 @@ def after_build(session: Session, project: Project) -> None:
         session.report.say(f"  caches trimmed: {units.human(total)} -> {units.human(after)}")
         return
     session.report.warn(
-        f"the caches take {units.human(total)}, more than caches.budget = {units.human(limit)}; "
-        "`invoke cache.trim` shows what can go"
+        f"the caches use {units.human(total)}, more than caches.budget = {units.human(limit)}; "
+        "run `invoke cache.trim` to shrink them"
     )
 
 
@@ -83,15 +83,15 @@ def carry_out(
     limit: int | None,
     builder: str,
 ) -> tuple[Decision, int]:
-    """Do what was decided; decide anew where a build has changed a mount since. Returns what was done, bytes left."""
+    """Carry out a decision; decide again if a build has changed a mount. Returns what was done and the bytes left."""
     for _ in range(TRIES):
         going = {m.name: decision.paths(m.name) for m in mounts}
         if not any(going.values()) or mount_open.remove(session, project, going, mounts, contents, builder):
             break
-        session.report.say("a build has used the caches in the meantime: looking again")
+        session.report.say("a build used the caches in the meantime: checking again")
         decision, mounts, contents = _decide(session, project, limit, builder)
     else:
-        session.report.warn("builds keep using the caches: nothing was swept inside of them")
+        session.report.warn("builds keep using the caches: nothing inside the mounts was deleted")
     if decision.records:
         ids = {r.id for r in decision.records}
         now = look(session, project, builder=builder, settle=True)
@@ -104,19 +104,19 @@ def _decide(
 ) -> tuple[Decision, list[Mount], dict[str, Content]]:
     found: Cache = look(session, project, builder=builder, settle=True)
     mounts = own(session, found)
-    # All mounts are held while paths go: with one of them in use we would wait for a build that may take minutes.
+    # All mounts are held while paths are removed: if one is in use, we would wait for a build that may take minutes.
     if busy := [m.name for m in mounts if m.in_use]:
-        session.report.warn(f"{', '.join(busy)}: in use by a running build; nothing is swept inside of the mounts")
+        session.report.warn(f"{', '.join(busy)}: in use by a running build; nothing inside the mounts will be deleted")
         mounts = []
     contents = mount_open.listing(session, project, mounts, builder)
     return cache_sweep.decide(found.ours, contents, _locks(project), limit), mounts, contents
 
 
 def _locks(project: Project) -> list[str]:
-    """Texts of the lock files in the services' build contexts: what the next build will ask for."""
+    """The lock files in the services' build contexts, which define what the next build needs."""
     found: dict[str, str] = {}
     for context in dict.fromkeys(s.context for s in project.workspace.services if not s.remote):
-        # not deeper: a walk through a whole context would meet target directories and vendored crates
+        # no deeper: a full walk would visit target directories and vendored crates
         for path in [p for pattern in ("Cargo.lock", "*/Cargo.lock", "*/*/Cargo.lock") for p in context.glob(pattern)]:
             found[str(path)] = path.read_text("utf-8", errors="replace")
     return list(found.values())

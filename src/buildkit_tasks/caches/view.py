@@ -1,4 +1,4 @@
-"""What `invoke cache` shows: the JSON document and the table, made from records. Pure."""
+"""The output of `invoke cache`: the JSON document and the table, made from records. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from buildkit_tasks.core import units
 from buildkit_tasks.engine import cache_records
 from buildkit_tasks.engine.cache_records import Mount, Record
 
-#: Placeholder in a declared mount id for what only a build knows, such as TARGETARCH.
+#: Placeholder in a declared mount id for values only known in a build, such as TARGETARCH.
 ANY = "*"
 
 HEADINGS = ("mount", "kind", "project", "platform", "size", "", "last used", "used", "records", "flags")
@@ -21,10 +21,10 @@ HEADINGS = ("mount", "kind", "project", "platform", "size", "", "last used", "us
 
 @dataclass(frozen=True)
 class Cache:
-    """Everything that a view needs.
+    """All data for a view.
 
-    `declared`: ids that the project's Dockerfiles give, `*` for what only a build knows. `now`: wall clock, with zone.
-    `images`, `disk_free`: bytes, None if this builder's engine does not report them. `unseen`: seconds.
+    `declared`: mount ids in the project's Dockerfiles, with `*` for values only known in a build. `now`: wall clock,
+    with zone. `images`, `disk_free`: bytes, None if this builder's engine does not report them. `unseen`: seconds.
     """
 
     records: tuple[Record, ...]
@@ -39,7 +39,7 @@ class Cache:
 
     @property
     def mounts(self) -> tuple[Mount, ...]:
-        """The cache mounts: ours first, then by size."""
+        """The cache mounts: this project's first, then by size."""
         found = cache_records.mounts(self.records)
         return tuple(sorted(found, key=lambda m: (m.project != self.scope, -m.size)))
 
@@ -49,7 +49,7 @@ class Cache:
         return cache_selection.belonging(self.records, self.scope)
 
     def flags(self, mount: Mount) -> tuple[str, ...]:
-        """What to check about a mount."""
+        """The flags of a mount."""
         return cache_selection.flags(mount, self.scope, self.is_declared, self.unseen)
 
     def is_declared(self, identity: str) -> bool:
@@ -147,7 +147,7 @@ def summary(cache: Cache) -> str:
 
 
 def inside_lines(cache: Cache) -> list[str]:
-    """The content of the opened mounts, as lines of text."""
+    """The contents of the opened mounts, as lines of text."""
     lines = []
     for name, content in cache.inside.items():
         lines += ["", f"{name}:"]
@@ -161,5 +161,5 @@ def inside_lines(cache: Cache) -> list[str]:
 
 
 def unknown_arguments() -> dict[str, str]:
-    """`*` for build arguments whose values only a build knows."""
+    """`*` for build arguments whose values are only known in a build."""
     return dict.fromkeys(("TARGETARCH", "TARGETOS", "TARGETVARIANT", "TARGETPLATFORM", "BUILDARCH"), ANY)

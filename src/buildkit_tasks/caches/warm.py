@@ -1,4 +1,4 @@
-"""Warm the caches: compile the dependencies, nothing of the workspace's own; for nightly jobs and new nodes."""
+"""Warms the caches: compiles the dependencies, but not the workspace's own crates; for nightly jobs and new nodes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from . import warm_step
 
 @dataclass(frozen=True)
 class Warmed:
-    """One finished run: what it was for, wall seconds, crates that were compiled."""
+    """One finished run: its profile and platform, wall seconds, number of compiled crates."""
 
     profile: str
     platform: str
@@ -74,7 +74,7 @@ def _warm(session: Session, project: Project, profile: str, place: str, builder:
 
 
 def _definition(decided: BuildPlan, scripts: Path, place: str) -> dict[str, Any]:
-    """The plan's own targets with wrapped compile steps, once for each compile group."""
+    """The plan's own targets with wrapped compile steps, one per compile group."""
     targets: dict[str, Any] = {}
     for service, *_others in decided.groups:
         target = decided.definition["target"][service.key]

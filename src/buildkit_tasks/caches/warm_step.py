@@ -1,4 +1,4 @@
-"""The project's own Dockerfile, changed to compile only the dependencies. Pure text."""
+"""Changes the project's own Dockerfile to compile only the dependencies. Pure text."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Mapping
 
 from buildkit_tasks.dockerfiles import compile_step
 
-#: Name of the build context that carries warm.sh.
+#: Name of the build context that contains warm.sh.
 CONTEXT = "buildkit-tasks-warm"
 
 _PLACE = "/run/buildkit-tasks-warm"
 
-# as in warm.sh; in memory, to keep the moved cargo out of the layer
+# as in warm.sh; on a tmpfs, to keep the moved cargo out of the layer
 _WORK = "/.buildkit-tasks-warm"
 
 
 def derive(text: str, args: Mapping[str, str], nonce: str) -> tuple[str, str]:
-    """(Dockerfile, name of its compile stage) with the command of the step that has the target mount wrapped.
+    """(Dockerfile, name of its compile stage), with the command of the step with the target mount wrapped.
 
-    `nonce` makes it a step that never ran. Raises `Problem` cache-missing without such a step.
+    `nonce` makes it a step that was never cached. Raises `Problem` cache-missing if there is no such step.
     """
     step = compile_step.find(text, args)
     wrapped = f": {nonce}; sh {_PLACE}/warm.sh prepare && {{ {step.command} ; sh {_PLACE}/warm.sh judge; }}"

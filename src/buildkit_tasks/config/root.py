@@ -1,4 +1,4 @@
-"""Where the project is: its directory, its pyproject section, its state directory."""
+"""Finds the project: its root directory, its pyproject section, its state directory."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ else:
     import tomli as tomllib
 
 
-#: Variables that say which compose files there are.
+#: Variables that select the compose files.
 _NAMES_FILES = ("COMPOSE_FILE", "BUILDKIT_TASKS_PROJECT_COMPOSE_FILE", "BUILDKIT_TASKS_COMPOSE_FILE")
 
 
 def find_root(world: World) -> Path:
-    """The nearest directory at or above the working directory that holds a compose file or a pyproject section of ours.
+    """The nearest directory, from the working directory up, with a compose file or a [tool.buildkit-tasks] section.
 
     Raises `Problem` no-project if there is none.
     """
@@ -28,17 +28,17 @@ def find_root(world: World) -> Path:
         if compose_files(folder) or "buildkit-tasks" in pyproject(folder) or _names_files(folder / ".env"):
             return folder
     if any(world.env.get(name) for name in _NAMES_FILES):
-        return world.cwd  # where compose looks for the files that it names
+        return world.cwd  # compose resolves the named files from here
     raise Problem(
         "no-project",
-        f"No compose file at or above {world.cwd}.",
-        causes=["buildkit-tasks works inside a repository with a docker-compose.yaml or compose.yaml"],
-        hint="cd into the repository, or create a compose.yaml",
+        f"No compose file found in {world.cwd} or any parent directory.",
+        causes=["buildkit-tasks needs a repository with a docker-compose.yaml or compose.yaml"],
+        hint="cd to the repository, or create a compose.yaml",
     )
 
 
 def _names_files(dotenv: Path) -> bool:
-    """Whether a .env may say where the compose files are; compose reads it, here it only makes a folder a project."""
+    """Whether a .env may select the compose files. Compose reads it; here it only marks a directory as a project."""
     try:
         if not dotenv.is_file():
             return False
@@ -49,7 +49,7 @@ def _names_files(dotenv: Path) -> bool:
 
 
 def compose_files(folder: Path) -> tuple[Path, ...]:
-    """The compose file compose itself would pick in this folder, and its override where there is one."""
+    """The compose file that compose itself would pick in this directory, and its override file if there is one."""
     names = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
     found = [folder / name for name in names if (folder / name).is_file()][:1]
     stems = ("compose.override", "docker-compose.override")
@@ -58,23 +58,23 @@ def compose_files(folder: Path) -> tuple[Path, ...]:
 
 
 def pyproject(folder: Path) -> dict[str, Any]:
-    """The `tool` table of a directory's pyproject.toml, `{}` without one. Raises `Problem` settings-invalid."""
+    """The `tool` table of a directory's pyproject.toml, `{}` if there is none. Raises `Problem` settings-invalid."""
     path = folder / "pyproject.toml"
     try:
         return dict(tomllib.loads(path.read_text("utf-8")).get("tool", {}))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Problem("settings-invalid", f"{path} cannot be read: {error}.", hint="correct the file") from error
+        raise Problem("settings-invalid", f"{path} cannot be parsed: {error}.", hint="fix the file") from error
 
 
 def bench_table(root: Path) -> dict[str, Any]:
-    """The table `[tool.buildkit-tasks.bench]`: what a benchmark edits. `{}` without one."""
+    """The table `[tool.buildkit-tasks.bench]`: the edits of a benchmark. `{}` if there is none."""
     return dict(pyproject(root).get("buildkit-tasks", {}).get("bench", {}))
 
 
 def state_dir(world: World, root: Path) -> Path:
-    """This checkout's state directory: outside the tree, because a build context may be the whole tree."""
+    """This checkout's state directory. It is outside the tree, because the whole tree may be a build context."""
     from hashlib import sha256
 
     return world.state_home / f"{root.name}-{sha256(str(root).encode()).hexdigest()[:10]}"

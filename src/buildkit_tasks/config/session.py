@@ -1,4 +1,4 @@
-"""What every flow gets: the world, the report, and the project's settings, read once on first use."""
+"""The session that every flow gets: the world, the report, and the project's settings, loaded on first use."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from buildkit_tasks.core.world import World
 
 from . import root as project_root
 
-if TYPE_CHECKING:  # what reads settings and .env is imported late: `--list` and a build with nothing to do need neither
+if TYPE_CHECKING:  # imported late: neither `--list` nor an up-to-date build needs settings or .env
     from .settings import Settings
     from .settings_load import Loaded, Origin
 
 
 class Session:
-    """One call of one task. `flags`: settings from the command line, by GROUP.NAME."""
+    """One run of one task. `flags`: settings from the command line, by GROUP.NAME."""
 
     def __init__(self, world: World, report: Report, flags: Mapping[str, str] | None = None) -> None:
         self.world = world
@@ -30,7 +30,7 @@ class Session:
 
     @cached_property
     def root(self) -> Path:
-        """The project's directory; `Problem` no-project outside any."""
+        """The project's directory. Raises `Problem` no-project outside a project."""
         return project_root.find_root(self.world)
 
     @cached_property
@@ -47,7 +47,7 @@ class Session:
         return {k: v.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for k, v in found.items()}
 
     def masked(self, words: str) -> str:
-        """Another program's output without the values of .env; values that .env.example shows anyway stay."""
+        """Mask the values of .env in another program's output; values that .env.example shows anyway are not masked."""
         from buildkit_tasks.dotenv import disk as dotenv_disk
         from buildkit_tasks.dotenv import mask as dotenv_mask
 
@@ -55,7 +55,7 @@ class Session:
         for name in (".env", ".env.example"):
             try:
                 texts.append(dotenv_disk.read(self.root / name) or "")
-            except Problem:  # a directory or a FIFO: it cannot hold values
+            except Problem:  # a directory or a FIFO: no values to mask
                 texts.append("")
         return dotenv_mask.mask(words, texts[0], public=texts[1], environment=self.world.env)
 
@@ -65,8 +65,8 @@ class Session:
 
         try:
             dotenv = self.dotenv
-        except Problem as problem:  # tasks that read the compose file refuse it; the others do not need it
-            self.report.warn(f"{problem.message} Settings in it have no effect.")
+        except Problem as problem:  # tasks that read the compose file fail on it; the others do not need it
+            self.report.warn(f"{problem.message} Its settings are ignored.")
             dotenv = {}
         loaded = load(self.world, self.root, dotenv=dotenv, flags=self.flags)
         for sentence in loaded.renamed:
@@ -77,7 +77,7 @@ class Session:
         return loaded
 
     def within(self, env: Mapping[str, str]) -> Session:
-        """The same session with another environment for the programs it starts; its settings stay those of this one."""
+        """The same session with another environment for the programs that it starts; its settings stay the same."""
         other = Session(replace(self.world, env=env), self.report, self.flags)
         other.__dict__["_loaded"] = self._loaded
         return other
@@ -89,17 +89,17 @@ class Session:
 
     @property
     def settings(self) -> Settings:
-        """The settings in force."""
+        """The effective settings."""
         return self._loaded.settings
 
     @property
     def origins(self) -> tuple[Origin, ...]:
-        """Where each setting came from."""
+        """Where each setting comes from."""
         return self._loaded.origins
 
     @cached_property
     def state(self) -> Path:
-        """This checkout's state directory, made on first use. Anything in it may be deleted at any time."""
+        """This checkout's state directory, created on first use. Anything in it may be deleted at any time."""
         path = project_root.state_dir(self.world, self.root)
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -107,6 +107,6 @@ class Session:
             raise Problem(
                 "system-refused",
                 f"{path} cannot be created: {error.strerror}.",
-                hint="export XDG_STATE_HOME=DIRECTORY    (one that you can write to)",
+                hint="export XDG_STATE_HOME=DIRECTORY    (a writable one)",
             ) from error
         return path

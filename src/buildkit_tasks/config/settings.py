@@ -1,6 +1,6 @@
-"""All settings: one line of documentation, type, default and example per field. Pure; `settings_load` reads them.
+"""All settings, each with one line of documentation, type, default and example. Pure; `settings_load` loads them.
 
-A setting is called GROUP.NAME. It is written as NAME under `[tool.buildkit-tasks.GROUP]` in pyproject.toml, or as the
+A setting is called GROUP.NAME. Set it as NAME under `[tool.buildkit-tasks.GROUP]` in pyproject.toml, or as the
 variable BUILDKIT_TASKS_GROUP_NAME in `.env` or the environment. `docs/reference/settings.md` and
 `docs/reference/settings.schema.json` are generated from here: `nox -s reference`.
 """
@@ -12,21 +12,21 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-#: Kinds of values: how a setting is written, and what it is afterwards.
+#: Kinds of values, each with the form that the user writes.
 KINDS = {
     "text": "a string",
     "choice": "one of a few words",
     "size": "a size such as 10GB or 512MiB; an integer is bytes",
     "duration": "a duration such as 90s, 3m or 1h; an integer is seconds",
-    "list": "a list of strings, or one string with blanks between",
+    "list": "a list of strings, or one string separated by blanks",
 }
 
 
 @dataclass(frozen=True)
 class Doc:
-    """What is said of a setting.
+    """The documentation of a setting.
 
-    `was`: its name in 0.1, if it had one; `unit`: what an integer under that name was followed by.
+    `was`: its name in 0.1, if it had one; `unit`: the unit of a bare integer under that name.
     """
 
     text: str
@@ -47,11 +47,11 @@ def _choice(default: str, choices: tuple[str, ...], text: str, **more: Any) -> A
 
 @dataclass(frozen=True)
 class Project:
-    """Which compose files."""
+    """Which compose files to use."""
 
     compose_file: str = _setting(
         "",
-        "Compose files to use instead of those that compose finds, separated as in COMPOSE_FILE.",
+        "Compose files to use instead of the default ones, separated as in COMPOSE_FILE.",
         example="compose.yaml:compose.dev.yaml",
         was="compose_file",
     )
@@ -59,33 +59,31 @@ class Project:
 
 @dataclass(frozen=True)
 class Build:
-    """How Rust is compiled."""
+    """How Rust code is compiled."""
 
-    profile: str = _setting("release", "The cargo profile of a build.", example="release", was="profile")
+    profile: str = _setting("release", "The cargo profile to build with.", example="release", was="profile")
     incremental: str = _choice(
         "auto",
         ("auto", "on", "off"),
-        "Incremental compilation. `auto`: on for local builds, off in CI and for images that ship.",
+        "Incremental compilation. `auto`: on for local builds, off in CI and for release images.",
         was="incremental",
     )
-    static: str = _choice(
-        "", ("", "gnu", "musl"), "Build programs without shared libraries, for this C library.", was="static"
-    )
+    static: str = _choice("", ("", "gnu", "musl"), "Link programs statically against this C library.", was="static")
     toolchain: str = _choice(
         "warn",
         ("warn", "error"),
-        "What a build does with a `rust-toolchain` file that the toolchain image cannot obey, for want of rustup.",
+        "What to do if a `rust-toolchain` file cannot be followed because the toolchain image has no rustup.",
     )
-    binary_arg: str = _setting("BIN", "The build argument that names a service's program.", was="binary_arg")
+    binary_arg: str = _setting("BIN", "The build argument with the name of a service's program.", was="binary_arg")
     ca_bundle: str = _setting(
         "",
-        "A PEM file that builds get as a secret. Default: the system's bundle or SSL_CERT_FILE.",
+        "A PEM file passed to builds as a secret. Default: SSL_CERT_FILE or the system's bundle.",
         example="/etc/ssl/company.pem",
         was="ca_bundle",
     )
     cargo_config: str = _setting(
         "",
-        "A cargo config.toml that builds get as a secret: a crates.io mirror, registry tokens.",
+        "A cargo config.toml passed to builds as a secret, for a crates.io mirror or registry tokens.",
         example="/home/me/mirror.toml",
         was="cargo_config",
     )
@@ -109,7 +107,7 @@ class Images:
     offline: str = _choice(
         "auto",
         ("auto", "always", "never"),
-        "Build base images from Debian packages. `auto`: where no registry answers.",
+        "Build base images from Debian packages. `auto`: if the registry is unreachable.",
         was="offline_images",
     )
 
@@ -122,25 +120,35 @@ class Caches:
         "", "Prefix of all cache mount ids. Default: the compose file's `name:`.", example="shop", was="cache_scope"
     )
     namespace: str = _setting(
-        "", "Use a separate set of cache mounts: for a branch, a benchmark.", example="branch-7", was="cache_namespace"
+        "",
+        "Use a separate set of cache mounts, for example for a branch or a benchmark.",
+        example="branch-7",
+        was="cache_namespace",
     )
     budget: int = _setting(
-        0, "How much disk this project's caches may use; 0 means no limit.", "size", example="20GB", was="cache_budget"
+        0, "Maximum disk usage of this project's caches; 0 means no limit.", "size", example="20GB", was="cache_budget"
     )
-    over_budget: str = _choice("warn", ("warn", "trim"), "What a build does above the budget.", was="cache_trim")
+    over_budget: str = _choice(
+        "warn", ("warn", "trim"), "What to do when the caches exceed the budget.", was="cache_trim"
+    )
     min_free: int = _setting(
-        5 * 10**9, "Warn before a build when less disk is free.", "size", example="5GB", was="min_disk_gb", unit="GB"
+        5 * 10**9,
+        "Warn before a build if less disk space is free.",
+        "size",
+        example="5GB",
+        was="min_disk_gb",
+        unit="GB",
     )
     layers_from: tuple[str, ...] = _setting(
         (),
-        "BuildKit layer caches to read, as in `buildx build --cache-from`.",
+        "BuildKit layer caches to import, as in `buildx build --cache-from`.",
         "list",
         example="type=registry,ref=HOST/PATH:layers",
         was="layer_cache_from",
     )
     layers_to: tuple[str, ...] = _setting(
         (),
-        "BuildKit layer caches to write, as in `buildx build --cache-to`.",
+        "BuildKit layer caches to export, as in `buildx build --cache-to`.",
         "list",
         example="type=registry,ref=HOST/PATH:layers,mode=max",
         was="layer_cache_to",
@@ -149,76 +157,83 @@ class Caches:
 
 @dataclass(frozen=True)
 class Packs:
-    """Compiled dependencies that travel through a registry."""
+    """Compiled dependencies, shared through a registry."""
 
     repository: str = _setting(
         "",
-        "The repository for packs (HOST/PATH). Empty: none.",
+        "The repository for packs (HOST/PATH). Empty: packs are not used.",
         example="ghcr.io/OWNER/PROJECT-cache",
         was="remote_cache",
     )
     pull: str = _choice(
         "when-empty",
         ("when-empty", "never"),
-        "`when-empty`: a build with empty cache mounts pulls first.",
+        "When to pull a pack. `when-empty`: before a build with empty cache mounts.",
         was="remote_cache_pull",
     )
     push: str = _choice(
         "ci-main",
         ("ci-main", "always", "never"),
-        "Who pushes. `ci-main`: CI builds of the main branch, automatically, and nothing else in CI.",
+        "When to push. `ci-main`: automatically after CI builds of the main branch; other CI builds never push.",
         was="remote_cache_push",
     )
     scope: str = _choice(
         "all",
         ("all", "deps"),
-        "What a pack holds. `all`: the workspace's own crates too; `deps`: only crates of the lock file.",
+        "What to include in a pack. `all`: also the workspace's own crates; `deps`: only the crates in Cargo.lock.",
         was="remote_cache_scope",
     )
     limit: int = _setting(
-        8 * 10**9, "Refuse packs that unpack to more than this.", "size", example="8GB", was="remote_cache_limit"
+        8 * 10**9,
+        "Reject packs that are larger than this when unpacked.",
+        "size",
+        example="8GB",
+        was="remote_cache_limit",
     )
     timeout: float = _setting(
         300.0,
-        "After this long a build stops pulling or pushing and continues without.",
+        "How long a build may spend pulling or pushing a pack before it continues without one.",
         "duration",
         example="5m",
         was="remote_cache_timeout",
     )
     wait: float = _setting(
         30.0,
-        "Wait this long for what the registry says of its packs, before any is fetched; then build without.",
+        "How long a build waits for the registry's list of packs before it continues without one.",
         "duration",
         example="10s",
     )
     key: str = _setting(
-        "", "The cosign public key that packs must be signed with.", example="cosign.pub", was="remote_cache_key"
+        "",
+        "The cosign public key that verifies the signatures of packs. If set, unsigned packs are rejected.",
+        example="cosign.pub",
+        was="remote_cache_key",
     )
 
 
 @dataclass(frozen=True)
 class Builders:
-    """Which BuildKit builds."""
+    """Which BuildKit runs the builds."""
 
     name: str = _setting(
         "auto",
-        "`auto`: the builder that docker uses; `legacy`: the builder before BuildKit; else a buildx builder's name.",
+        "`auto`: docker's current builder; `legacy`: the builder from before BuildKit; else a buildx builder's name.",
         example="farm",
         was="builder",
     )
     platforms: tuple[str, ...] = _setting(
-        (), "Builders for single platforms.", "list", example="arm64=mac-mini", was="platform_builders"
+        (), "Builders to use for specific platforms.", "list", example="arm64=mac-mini", was="platform_builders"
     )
     repository: str = _setting(
         "",
-        "A repository (HOST/PATH) through which other builders get base images. Empty: sent with each build.",
+        "A repository (HOST/PATH) from which other builders pull base images. Empty: send them with each build.",
         example="registry.example.com/bases",
         was="builder_registry",
     )
     legacy_ca: str = _choice(
         "refuse",
         ("refuse", "layer"),
-        "`layer`: give the legacy builder the CA bundle in a layer of the compile stage.",
+        "`layer`: pass the CA bundle to the legacy builder in a layer of the compile stage.",
         was="legacy_ca",
     )
 
@@ -231,10 +246,10 @@ class Stack:
         180.0, "How long `up` waits for services to become healthy.", "duration", example="3m", was="health_timeout"
     )
     smoke_service: str = _setting(
-        "", "The service that `smoke` posts an action to.", example="api", was="smoke_service"
+        "", "The service to which `smoke` posts an action.", example="api", was="smoke_service"
     )
     smoke_events: str = _setting(
-        "", "The service that reports completed actions to `smoke`.", example="notifier", was="smoke_events"
+        "", "The service from which `smoke` receives completed actions.", example="notifier", was="smoke_events"
     )
 
 
@@ -279,7 +294,7 @@ class Ci:
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of the project in the directory `root`, by group."""
+    """All settings of the project in directory `root`, by group."""
 
     root: Path
     project: Project = field(default_factory=Project)
@@ -292,7 +307,7 @@ class Settings:
     ci: Ci = field(default_factory=Ci)
 
 
-#: Group name to its class, in the order of the reference.
+#: The groups and their classes, in the order of the reference.
 GROUPS: dict[str, type[Any]] = {
     "project": Project,
     "build": Build,
@@ -307,7 +322,7 @@ GROUPS: dict[str, type[Any]] = {
 
 @dataclass(frozen=True)
 class Known:
-    """One setting: its group and name, its default as a Python value, and its documentation."""
+    """One setting: group, name, default as a Python value, and documentation."""
 
     group: str
     name: str
@@ -316,7 +331,7 @@ class Known:
 
     @property
     def dotted(self) -> str:
-        """GROUP.NAME, as messages call it."""
+        """GROUP.NAME, as used in messages."""
         return f"{self.group}.{self.name}"
 
 

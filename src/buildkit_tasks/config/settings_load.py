@@ -1,4 +1,4 @@
-"""Load the settings: default < pyproject.toml < `.env` < environment < command line, each value with its origin."""
+"""Loads the settings: default < pyproject.toml < `.env` < environment < command line, each value with its origin."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .settings import GROUPS, KINDS, Doc, Known, Settings, known
 
 PREFIX = "BUILDKIT_TASKS_"
 
-_HINT = "`invoke settings` shows every value and where it came from; docs/reference/settings.md explains them"
+_HINT = "run `invoke settings` to see every value and its origin; see docs/reference/settings.md"
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A setting's name (GROUP.NAME), its value as text, and where it came from."""
+    """A setting's name (GROUP.NAME), its value as text, and its origin."""
 
     name: str
     value: str
@@ -31,7 +31,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The settings, their origins, and a sentence for each setting with an old name."""
+    """The settings, their origins, and a warning for each setting under an old name."""
 
     settings: Settings
     origins: tuple[Origin, ...]
@@ -64,7 +64,7 @@ def load(world: World, root: Path, *, dotenv: Mapping[str, str], flags: Mapping[
             given = _default_ca(world)
         value = _typed(item, given) if given.origin != "default" else given.value
         if given.old_name:
-            renamed.append(f"the setting {given.old_name} ({given.origin}) is now called {item.dotted}")
+            renamed.append(f"the setting {given.old_name} ({given.origin}) was renamed to {item.dotted}")
         values[item.group][item.name] = value
         origins.append(Origin(item.dotted, text(value, item.doc), given.origin))
     groups = {group: GROUPS[group](**chosen) for group, chosen in values.items()}
@@ -72,7 +72,7 @@ def load(world: World, root: Path, *, dotenv: Mapping[str, str], flags: Mapping[
 
 
 def text(value: Any, doc: Doc) -> str:
-    """A value the way people write it."""
+    """Format a value the way people write it."""
     if doc.kind == "size":
         return units.human(value).replace(" ", "") if value else "0"
     if doc.kind == "duration":
@@ -81,7 +81,7 @@ def text(value: Any, doc: Doc) -> str:
 
 
 def _check_names(section: Mapping[str, Any]) -> None:
-    """Reject unknown settings, with near matches. The table `bench` belongs to the benchmark."""
+    """Reject unknown settings, with suggestions. The table `bench` belongs to the benchmark."""
     groups: dict[str, list[str]] = {}
     old = {}
     for item in known():
@@ -129,12 +129,12 @@ def _in_variables(variables: Mapping[str, str], item: Known, where: str) -> _Giv
 
 
 def _old(value: Any, item: Known) -> Any:
-    """A value under its old name: a bare number had the unit in the name."""
+    """A value under its old name, where the name implied the unit of a bare number."""
     return f"{value}{item.doc.unit}" if item.doc.unit and str(value).isdigit() else value
 
 
 def _default_ca(world: World) -> _Given:
-    """The host's own bundle: builds trust what the host trusts, a company CA included."""
+    """The host's own bundle, so that builds trust what the host trusts, including a company CA."""
     given = world.env.get("SSL_CERT_FILE", "")
     if given and Path(given).is_file():
         return _Given(given, "environment (SSL_CERT_FILE)")
@@ -143,7 +143,7 @@ def _default_ca(world: World) -> _Given:
 
 
 def _typed(item: Known, given: _Given) -> Any:
-    """The value in its type. Raises `Problem` settings-invalid with the name, the origin and what was expected."""
+    """Convert the value to its type. Raises `Problem` settings-invalid with the name, origin and expected type."""
     value, doc = given.value, item.doc
     try:
         if doc.kind == "size":

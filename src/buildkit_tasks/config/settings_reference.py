@@ -1,4 +1,4 @@
-"""The reference of all settings as Markdown and as a JSON schema, generated from their declarations. Pure."""
+"""The reference of all settings as Markdown and as a JSON schema, generated from the declarations. Pure."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def markdown() -> str:
         "<!-- Generated from src/buildkit_tasks/config/settings.py by `nox -s reference`. -->",
         "",
         "Write NAME under `[tool.buildkit-tasks.GROUP]` in pyproject.toml, or set BUILDKIT_TASKS_GROUP_NAME in `.env`",
-        "or the environment. Later ones win: default, pyproject.toml, `.env`, environment, command line.",
-        "`invoke settings` shows every value and where it came from.",
+        "or the environment. Later sources win: default, pyproject.toml, `.env`, environment, command line.",
+        "`invoke settings` shows every value and where it comes from.",
         "",
         "    [tool.buildkit-tasks.packs]",
         '    repository = "ghcr.io/OWNER/PROJECT-cache"',
@@ -57,7 +57,7 @@ def schema() -> str:
         properties[item.group]["properties"][item.name] = {"description": item.doc.text, **_shape(item)}
         if item.doc.was:
             properties[item.doc.was] = {"deprecated": True, "description": f"now {item.dotted}", **_shape(item)}
-    properties["bench"] = {"type": "object", "description": "What `invoke bench` edits; docs/reference/bench.md."}
+    properties["bench"] = {"type": "object", "description": "Edits for `invoke bench`; see docs/reference/bench.md."}
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "[tool.buildkit-tasks]",

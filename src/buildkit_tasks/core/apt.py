@@ -1,4 +1,4 @@
-"""Debian's package sources as text: reads both formats, writes one, and finds this machine's mirror. Pure.
+"""Debian's package sources as text: parses both formats, writes one, and finds this machine's mirror. Pure.
 
 Formats: sources.list(5) (one-line), deb822(5) (.sources files).
 """
@@ -25,12 +25,12 @@ class Source:
 
     @property
     def uri(self) -> str:
-        """The first address, without a slash at its end."""
+        """The first URL, without a trailing slash."""
         return self.uris[0].rstrip("/")
 
 
 def fields(text: str) -> Iterator[dict[str, str]]:
-    """Paragraphs of a deb822 text; continued lines are joined by newlines, comments left out, names as written."""
+    """Paragraphs of a deb822 text: continuation lines joined by newlines, comments dropped, names kept as written."""
     paragraph: dict[str, str] = {}
     last = ""
     for line in [*text.splitlines(), ""]:
@@ -90,14 +90,14 @@ def parse_list(text: str) -> tuple[Source, ...]:
 
 
 def render(sources: Sequence[Source]) -> str:
-    """The entries as the text of a .sources file."""
+    """Format the entries as a .sources file."""
     blocks = []
     for source in sources:
         lines = ["Types: deb", f"URIs: {' '.join(source.uris)}", f"Suites: {' '.join(source.suites)}"]
         if source.components:
             lines.append(f"Components: {' '.join(source.components)}")
         for name, value in source.options.items():
-            # An inline key is a paragraph of its own: continuation lines start with a space, empty ones with a dot.
+            # An inline key is a separate paragraph: continuation lines start with a space, empty ones with a dot.
             lines.append(f"{name}: " + "\n ".join(value.split("\n")))
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
@@ -113,15 +113,15 @@ def debian_main(sources: Sequence[Source], codename: str = "") -> Source | None:
     return None
 
 
-#: Releases whose mirror also carries the others'.
+#: Releases whose mirror also has the others.
 RELEASES = ("bookworm", "trixie", "forky", "bullseye", "sid", "stable", "testing", "unstable", "oldstable")
 
 
 def for_suite(sources: Sequence[Source], codename: str, suite: str) -> tuple[Source, ...]:
     """Entries for another Debian `suite` from the mirrors that a machine of release `codename` uses.
 
-    Main and updates come from the machine's own mirror, security from its security mirror. What the
-    machine does not have (no Debian, or no security entry) is Debian's public mirror.
+    Main and updates come from the machine's own mirror, security from its security mirror. If the machine has none (not
+    Debian, or no security entry), Debian's public mirror is used.
     """
     main = debian_main(sources, codename) or Source(("http://deb.debian.org/debian",), ("",), ("main",))
     options = main.options or {"Signed-By": KEYRING}
@@ -132,7 +132,7 @@ def for_suite(sources: Sequence[Source], codename: str, suite: str) -> tuple[Sou
 
 
 def without_credentials(source: Source) -> tuple[Source, tuple[str, ...]]:
-    """The entry with user and password taken out of its addresses, and the lines of auth.conf(5) that hold them."""
+    """The entry without user and password in its URLs, and the auth.conf(5) lines with these credentials."""
     bare, auth = [], []
     for uri in source.uris:
         parts = urlsplit(uri)
@@ -149,15 +149,15 @@ def without_credentials(source: Source) -> tuple[Source, tuple[str, ...]]:
 
 
 def netrc(lines: Sequence[str]) -> str:
-    """Lines of auth.conf(5) as a netrc file, which knows hosts only: no scheme, no port."""
+    """Convert auth.conf(5) lines to netrc, which supports only hosts: no scheme, no port."""
     return "".join(re.sub(r"^machine \w+://([^\s:/]+)(?::\d+)?", r"machine \1", line) + "\n" for line in lines)
 
 
 def pin(release: str, packages: Sequence[str]) -> str:
-    """Preferences that allow exactly these packages from a release, and nothing else. See apt_preferences(5)."""
+    """Preferences that allow only these packages from a release. See apt_preferences(5)."""
     return (
-        f"# Nothing comes from {release} by itself ...\n"
+        f"# Install nothing from {release} ...\n"
         f"Package: *\nPin: release n={release}\nPin-Priority: -10\n\n"
-        f"# ... but these, which that release has new enough.\n"
+        f"# ... except these packages, which are too old in this machine's release.\n"
         f"Package: {' '.join(packages)}\nPin: release n={release}\nPin-Priority: 990\n"
     )

@@ -10,17 +10,17 @@ from typing import Any
 from .docker import build_flags, docker
 from .model import Command
 
-# Attestations carry build times: with them an unchanged image would get a new digest at every build.
+# Attestations contain build times: with them, an unchanged image would get a new digest at every build.
 NO_ATTESTATIONS = ("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
 
-# From 0.20 on buildx may refuse to read or write outside the working directory for a bake file. That guards against
-# definitions of others; ours is made here, of what the compose file says.
+# Since 0.20, buildx may refuse to read or write outside the working directory for a bake file. This protects against
+# definitions written by others; ours is generated here from the compose file.
 # https://docs.docker.com/reference/cli/docker/buildx/bake/#allow
 NO_ENTITLEMENTS = ("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
 
 
 def for_bake(definition: Any) -> str:
-    """A bake file that means what it says: to bake every text, names too, is a template with variables and functions.
+    """Escape a bake file: in bake every string, names included, is a template with variables and functions.
 
     https://github.com/hashicorp/hcl/blob/main/json/spec.md#expressions
     """
@@ -28,13 +28,13 @@ def for_bake(definition: Any) -> str:
 
 
 def bake(cwd: Path, definition: Mapping[str, Any], metadata: Path, *, builder: str = "") -> Command:
-    """One solve for all targets of a definition; progress as JSON on stderr (buildx >= 0.13)."""
+    """Build all targets of a definition in one solve; progress as JSON on stderr (buildx >= 0.13)."""
     asked = (name for target in definition["target"].values() for name in target.get("entitlements", ()))
     return docker(
         cwd,
         *("buildx", "bake", *_builder(builder), "--file", "-", "--progress", "rawjson"),
         *("--metadata-file", str(metadata)),
-        # what the compose file asks for is granted, as compose does
+        # like compose, allow what the compose file asks for
         *(f"--allow={name}" for name in dict.fromkeys(asked)),
         env=(NO_ATTESTATIONS, NO_ENTITLEMENTS),
         stdin=for_bake(definition),
@@ -42,12 +42,12 @@ def bake(cwd: Path, definition: Mapping[str, Any], metadata: Path, *, builder: s
 
 
 def bake_print(cwd: Path, definition: Mapping[str, Any]) -> Command:
-    """The definition as this buildx understands it: an older one drops the keys it does not know."""
+    """The definition as this buildx understands it: older versions drop unknown keys."""
     return docker(cwd, "buildx", "bake", "--file", "-", "--print", stdin=for_bake(definition))
 
 
 def build_target(cwd: Path, target: Mapping[str, Any], metadata: Path, *, builder: str = "") -> Command:
-    """One bake target as a `docker buildx build`, for what an older bake drops; progress as `bake` gives it."""
+    """One bake target as a `docker buildx build`, for keys that an older bake drops; same progress format as `bake`."""
     inline = "dockerfile-inline" in target
     file = () if "dockerfile" not in target else ("--file", str(target["dockerfile"]))
     return docker(
@@ -62,23 +62,23 @@ def build_target(cwd: Path, target: Mapping[str, Any], metadata: Path, *, builde
 
 
 def cache_records(cwd: Path, builder: str = "", *, as_json: bool = False) -> Command:
-    """All build cache records of a builder (empty = the one in use): JSON lines (buildx >= 0.29), else paragraphs."""
+    """All build cache records of a builder (empty = the current one): JSON lines (buildx >= 0.29), else paragraphs."""
     return docker(cwd, "buildx", "du", *_builder(builder), *(("--format", "json") if as_json else ("--verbose",)))
 
 
 def remove_cache_record(cwd: Path, *identities: str, builder: str = "") -> Command:
-    """Remove build cache records; the filter is a pattern in every buildx, so it is anchored. Not those in use."""
+    """Remove build cache records that are not in use. The filter is a pattern in every buildx, so it is anchored."""
     pattern = identities[0] if len(identities) == 1 else f"({'|'.join(identities)})"
     return docker(cwd, "buildx", "prune", *_builder(builder), "--force", "--all", "--filter", f"id=^{pattern}$")
 
 
 def remove_all_cache(cwd: Path, builder: str = "") -> Command:
-    """Remove the whole build cache of a builder, of every project; not what running builds hold."""
+    """Remove the whole build cache of a builder, for every project, except what running builds use."""
     return docker(cwd, "buildx", "prune", *_builder(builder), "--force", "--all")
 
 
 def cache_total(cwd: Path) -> Command:
-    """Size of the build cache: the last lines are totals."""
+    """Size of the build cache: the totals are in the last lines."""
     return docker(cwd, "buildx", "du")
 
 
@@ -101,10 +101,10 @@ def mount_build(
     output: Path | None = None,
     namespace: str = "",
 ) -> Command:
-    """A short build of a Dockerfile given as text, that opens cache mounts; `folder` is its context.
+    """A short build from a Dockerfile given as text that opens cache mounts; `folder` is its context.
 
-    `output` receives the files of its last stage; without it nothing is kept. `base` is a reference used in the
-    Dockerfile and the one to take in its place. `namespace`: the set of mounts that is meant.
+    `output` receives the files of the last stage; without it, nothing is exported. `base`: a reference in the
+    Dockerfile, and the reference to use instead. `namespace`: the set of cache mounts to use.
     """
     where = f"type=local,dest={output}" if output else "type=cacheonly"
     named = ("--build-context", f"{base[0]}=docker-image://{base[1]}") if base[0] != base[1] else ()
@@ -119,7 +119,7 @@ def mount_build(
 
 
 def builder_list(cwd: Path) -> Command:
-    """All builders with their nodes, a JSON object a line; every node is asked, so a silent one costs seconds."""
+    """All builders with their nodes, one JSON object per line. Queries every node, so a hung one costs seconds."""
     return docker(cwd, "buildx", "ls", "--format", "json")
 
 
@@ -135,7 +135,7 @@ def builder_create(
     config: str = "",
     append: bool = False,
 ) -> Command:
-    """Make a builder of one node, or give a builder another node; the daemon is not started and not asked."""
+    """Create a builder with one node, or add a node to a builder; does not start or contact the daemon."""
     return docker(
         cwd,
         *("buildx", "create", "--name", name, "--node", node, "--driver", driver),
@@ -148,26 +148,26 @@ def builder_create(
 
 
 def builder_leave(cwd: Path, name: str, node: str) -> Command:
-    """Take a node out of a builder."""
+    """Remove a node from a builder."""
     return docker(cwd, "buildx", "create", "--name", name, "--node", node, "--leave")
 
 
 def builder_start(cwd: Path, name: str) -> Command:
-    """Like `builder_details`, of daemons that buildx starts where they do not run."""
+    """Like `builder_details`, but buildx starts daemons that are not running."""
     return docker(cwd, "buildx", "inspect", "--bootstrap", name)
 
 
 def builder_remove(cwd: Path, name: str, *, keep_daemon: bool = False, keep_state: bool = False) -> Command:
-    """Forget a builder; its daemons (never a remote one) and their caches go with it unless kept."""
+    """Remove a builder; also removes its daemons (never a remote one) and their caches unless kept."""
     kept = (*(("--keep-daemon",) if keep_daemon else ()), *(("--keep-state",) if keep_state else ()))
     return docker(cwd, "buildx", "rm", "--force", *kept, name)
 
 
 def builder_use(cwd: Path, name: str) -> Command:
-    """Make a builder the one in use."""
+    """Make a builder the current one."""
     return docker(cwd, "buildx", "use", name)
 
 
 def join_images(cwd: Path, name: str, digests: Iterable[str]) -> Command:
-    """Make one manifest list, under a name in a registry, of images that are there."""
+    """Create a manifest list in a registry from images that are already there."""
     return docker(cwd, "buildx", "imagetools", "create", "--tag", name, *digests)

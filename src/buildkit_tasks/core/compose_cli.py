@@ -1,4 +1,4 @@
-"""Commands of docker compose, and the text it reads and prints. Pure: nothing is run here."""
+"""Commands of docker compose, and the text that it reads and prints. Pure: nothing is run here."""
 
 from __future__ import annotations
 
@@ -13,59 +13,59 @@ from .model import Command
 
 
 def command(cwd: Path, files: Iterable[Path], *args: str) -> Command:
-    """A compose command on these files; none = what compose finds by itself."""
+    """A compose command on these files; none = the files that compose finds by itself."""
     return docker(cwd, "compose", *[part for f in files for part in ("-f", str(f))], *args)
 
 
 def config(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = (), link: bool = False) -> Command:
-    """The resolved compose model as JSON on stdout. A profile `*` is all; `link`: `cwd` is one, and gives the name."""
+    """The resolved compose model as JSON. Profile `*` means all; `link`: `cwd` is a link, and names the project."""
     found = command(cwd, files, *(f"--profile={name}" for name in profiles), "config", "--format", "json")
     return replace(found, env=(*found.env, ("PWD", str(cwd)))) if link else found
 
 
 def config_yaml(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = ()) -> Command:
-    """The resolved compose model as YAML: unlike its JSON it holds the extensions."""
+    """The resolved compose model as YAML, which unlike the JSON includes the extensions."""
     return command(cwd, files, *(f"--profile={name}" for name in profiles), "config")
 
 
 def services(cwd: Path, files: Iterable[Path]) -> Command:
-    """The names of the active services, one a line; compose needs no env file of theirs for that."""
+    """The names of the active services, one per line; compose does not need their env files for that."""
     return command(cwd, files, "config", "--services")
 
 
 def environment(cwd: Path, files: Iterable[Path]) -> Command:
-    """The variables that compose fills in, `NAME=value` lines (compose >= 2.31)."""
+    """The variables that compose substitutes, as `NAME=value` lines (compose >= 2.31)."""
     return command(cwd, files, "config", "--environment")
 
 
 def read_model(text: str, *, yaml: bool = False) -> dict[str, Any]:
-    """What `compose config` printed. It doubles every `$`, so that compose could read it again: undone here, once."""
+    """Parse the output of `compose config`, which escapes every `$` as `$$` for re-reading; undo this exactly once."""
     text = text.replace("$$", "$")
     if yaml:
-        from ruamel.yaml import YAML  # late: needed for the few models that JSON cannot hold
+        from ruamel.yaml import YAML  # late: only needed for the few models that JSON cannot represent
 
         return dict(YAML(typ="safe", pure=True).load(text))
     return dict(json.loads(text))
 
 
 def for_compose(content: Any) -> str:
-    """A compose file of ours as JSON, which is YAML: compose would take a `$` for one of its variables."""
+    """Write a compose file as JSON, which is also YAML. Escapes `$`, which compose would read as a variable."""
     return json.dumps(content, indent=2).replace("$", "$$")
 
 
 def up(
     cwd: Path, files: Iterable[Path], services: Sequence[str], *, recreate: bool = False, orphans: bool = False
 ) -> Command:
-    """Start what is built, in dependency order; compose itself waits for `depends_on: condition`.
+    """Start existing images in dependency order; compose itself waits for `depends_on: condition`.
 
-    `orphans`: remove containers of services that the compose files no longer have.
+    `orphans`: remove containers of services that are no longer in the compose files.
     """
     how = [*("--force-recreate" for _ in range(recreate)), *("--remove-orphans" for _ in range(orphans))]
     return command(cwd, files, "up", "--detach", "--no-build", "--quiet-pull", *how, *services)
 
 
 def containers(cwd: Path, files: Iterable[Path]) -> Command:
-    """The project's containers, stopped ones too; JSON objects, one a line (compose >= 2.21) or one array."""
+    """The project's containers, including stopped ones: one JSON object per line (compose >= 2.21) or one array."""
     return command(cwd, files, "ps", "--all", "--format", "json")
 
 
@@ -78,13 +78,13 @@ def logs(
     follow: bool = False,
     since: str = "",
 ) -> Command:
-    """Log lines of services; `since` is a time or a duration such as 10m."""
+    """Logs of services; `since` is a time or a duration such as 10m."""
     how = ("logs", "--tail", tail, *(("--follow",) if follow else ()), *(("--since", since) if since else ()))
     return command(cwd, files, *how, *services)
 
 
 def down(cwd: Path, files: Iterable[Path], *, volumes: bool = False, orphans: bool = False) -> Command:
-    """Stop and remove the project's containers and networks; volumes and orphans only when asked."""
+    """Stop and remove the project's containers and networks; volumes and orphans only if asked."""
     how = [*("--volumes" for _ in range(volumes)), *("--remove-orphans" for _ in range(orphans))]
     return command(cwd, files, "down", *how)
 
@@ -100,5 +100,5 @@ def execute(cwd: Path, files: Iterable[Path], service: str, argv: Sequence[str],
 
 
 def raw_config(cwd: Path, files: Iterable[Path]) -> Command:
-    """The compose model with its variables unresolved, to learn which variable gives a value."""
+    """The compose model with unresolved variables, to find which variable sets a value."""
     return command(cwd, files, "config", "--no-interpolate", "--format", "json")

@@ -1,6 +1,6 @@
-"""Commands of docker, except those of compose and buildx. Pure: arguments in, a `Command` out; nothing is run here.
+"""Commands of docker, except compose and buildx. Pure: arguments in, a `Command` out; nothing is run here.
 
-Only this module, `compose_cli` and `buildx` know how docker's command line is written.
+Only this module, `compose_cli` and `buildx` know docker's command line syntax.
 """
 
 from __future__ import annotations
@@ -12,63 +12,63 @@ from typing import Any
 
 from .model import Command
 
-#: BuildKit on, also for clients and compose versions that would default to the legacy builder.
+#: Enables BuildKit, also for clients and compose versions that default to the legacy builder.
 BUILDKIT_ENV = (("DOCKER_BUILDKIT", "1"), ("COMPOSE_DOCKER_CLI_BUILD", "1"))
 
 
 def docker(cwd: Path, *args: str, env: Sequence[tuple[str, str]] = (), stdin: str | None = None) -> Command:
-    """Any docker command with BuildKit switched on in its environment."""
+    """Any docker command, with BuildKit enabled in its environment."""
     return Command(("docker", *args), cwd, (*BUILDKIT_ENV, *env), stdin)
 
 
 def info(cwd: Path) -> Command:
-    """Engine, driver and plugin versions in one round trip, as JSON on stdout; errors inside the document."""
+    """Engine, driver and plugin versions in one round trip, as JSON on stdout; errors are part of the document."""
     return docker(cwd, "info", "--format", "{{json .}}")
 
 
 def image_ids(cwd: Path, images: Iterable[str]) -> Command:
-    """`[references] id system/processor` per line for those images that are there (a missing one is not an error).
+    """One line `[references] id system/processor` per existing image (a missing one is not an error).
 
-    Of an image for several platforms the engine names its own.
+    For a multi-platform image, the engine reports its own platform.
     """
     return docker(cwd, "image", "inspect", "--format", "{{json .RepoTags}} {{.Id}} {{.Os}}/{{.Architecture}}", *images)
 
 
 def create_container(cwd: Path, name: str, image: str, platform: str, *argv: str) -> Command:
-    """A container that is not started, of the image that the engine has for just this platform; nothing is pulled."""
+    """Create a container without starting it, from the local image for exactly this platform; pulls nothing."""
     how = ("--pull", "never", "--platform", platform, "--network", "none", "--name", name)
     return docker(cwd, "container", "create", *how, image, *argv)
 
 
 def container_program(cwd: Path, name: str) -> Command:
-    """The program that a container runs, without its arguments."""
+    """The program of a container, without its arguments."""
     return docker(cwd, "container", "inspect", "--format", "{{.Path}}", name)
 
 
 def copy_out(cwd: Path, name: str, path: str, target: Path) -> Command:
-    """Copy a file out of a container, started or not; links are followed inside it."""
+    """Copy a file out of a container, running or not; follows links inside it."""
     return docker(cwd, "container", "cp", "--follow-link", f"{name}:{path}", str(target))
 
 
 def context_host(cwd: Path) -> Command:
-    """The address of the engine that the context in force points to; needs no engine."""
+    """The engine address of the current context; does not contact the engine."""
     return docker(cwd, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
 
 
 def context_storage(cwd: Path) -> Command:
-    """Where the context in force keeps its certificates, as a JSON string."""
+    """The directory with the certificates of the current context, as a JSON string."""
     return docker(cwd, "context", "inspect", "--format", "{{json .Storage.TLSPath}}")
 
 
 def project_containers(cwd: Path, project: str) -> Command:
-    """`name service` a line: all containers of a compose project, whatever the compose files say now."""
+    """One line `name service` per container of a compose project, whatever the compose files contain now."""
     form = '{{.Names}} {{.Label "com.docker.compose.service"}}'
     label = f"label=com.docker.compose.project={project}"
     return docker(cwd, "ps", "--all", "--filter", label, "--format", form)
 
 
 def running(cwd: Path) -> Command:
-    """`name directory` a line: all running containers, with the directory of the compose project they belong to."""
+    """One line `name directory` per running container, with the directory of its compose project."""
     form = '{{.Names}} {{.Label "com.docker.compose.project.working_dir"}}'
     return docker(cwd, "ps", "--format", form)
 
@@ -79,7 +79,7 @@ def publishing(cwd: Path, port: int, protocol: str = "tcp") -> Command:
 
 
 def dangling_images(cwd: Path, project: str) -> Command:
-    """Untagged images of one compose project: `id size` a line, size for people."""
+    """Untagged images of one compose project: lines `id size`, with a human-readable size."""
     how = ("--filter", "dangling=true", "--filter", f"label=com.docker.compose.project={project}")
     return docker(cwd, "image", "ls", *how, "--no-trunc", "--format", "{{.ID}} {{.Size}}")
 
@@ -90,23 +90,23 @@ def remove_images(cwd: Path, ids: Iterable[str]) -> Command:
 
 
 def registry_mirrors(cwd: Path) -> Command:
-    """Registry mirrors that the engine itself is set to use, as a JSON list or `null`."""
+    """Registry mirrors configured in the engine, as a JSON list or `null`."""
     return docker(cwd, "info", "--format", "{{json .RegistryConfig.Mirrors}}")
 
 
 def program_contains(cwd: Path, image: str, text: str) -> Command:
-    """Exit code 0 when the program in an image contains a text; nothing is started but grep, without network."""
+    """Exit code 0 if the program in an image contains a text; runs only grep, without network."""
     how = ("run", "--rm", "--network", "none", "--entrypoint", "grep", image)
     return docker(cwd, *how, "-q", "-a", "-F", "-e", text, "/usr/local/bin/service")
 
 
 def save_image(cwd: Path, image: str, archive: Path) -> Command:
-    """Write an image, all platforms of it that the engine holds, into an OCI archive."""
+    """Save an image, with all its platforms in the engine, as an OCI archive."""
     return docker(cwd, "image", "save", "--output", str(archive), image)
 
 
 def start_check(cwd: Path, name: str, image: str, platform: str, program: str, emulator: Path | None) -> Command:
-    """Start an image's program with `--version`, without a network; under an emulator, mounted, if one is given."""
+    """Start an image's program with `--version` and without network, optionally under a mounted emulator."""
     how = ["run", "--name", name, "--network", "none", "--platform", platform]
     if emulator:
         how += ["--mount", f"type=bind,source={emulator},target=/run/emulator,readonly"]
@@ -115,27 +115,27 @@ def start_check(cwd: Path, name: str, image: str, platform: str, program: str, e
 
 
 def remove_container(cwd: Path, name: str) -> Command:
-    """Remove a container with its anonymous volumes, running or not."""
+    """Remove a container, running or not, and its anonymous volumes."""
     return docker(cwd, "container", "rm", "--force", "--volumes", name)
 
 
 def image_details(cwd: Path, images: Iterable[str]) -> Command:
-    """A JSON list a line for those images that are there: names, id, bytes, labels (or null)."""
+    """One JSON list per existing image: names, id, bytes, labels (or null)."""
     form = "[{{json .RepoTags}},{{json .Id}},{{.Size}},{{json .Config.Labels}}]"
     return docker(cwd, "image", "inspect", "--format", form, *images)
 
 
-#: A build that only BuildKit can do (the legacy builder knows no BUILDPLATFORM), of nothing, that leaves nothing.
+#: A minimal build that needs BuildKit (the legacy builder does not know BUILDPLATFORM) and leaves nothing behind.
 PROBE = "FROM --platform=$BUILDPLATFORM scratch\nENV BUILDKIT_TASKS=probe\n"
 
 
 def probe_build(cwd: Path) -> Command:
-    """The smallest real BuildKit build: no registry, no context, no image left behind; a tar on stdout."""
+    """The smallest real BuildKit build: no registry, no context, no image; a tar on stdout."""
     return docker(cwd, "build", "--output", "-", "-", stdin=PROBE)
 
 
 def build_flags(target: Mapping[str, Any]) -> tuple[str, ...]:
-    """A bake target's keys as flags of a build, all but context and Dockerfile."""
+    """A bake target's keys, except context and Dockerfile, as flags of `docker build`."""
     flags: list[str] = []
     for key, flag in (("args", "--build-arg"), ("labels", "--label"), ("contexts", "--build-context")):
         flags += [part for name, value in target.get(key, {}).items() for part in (flag, f"{name}={value}")]
@@ -170,9 +170,9 @@ def build_one(
     *,
     buildkit: bool,
 ) -> Command:
-    """One `docker build` of one bake target, the Dockerfile as a file or text, for engines or clients without bake.
+    """One `docker build` of one bake target, with the Dockerfile as file or text, for engines or clients without bake.
 
-    Everything it says comes on stderr: the legacy builder writes its steps to stdout.
+    All output goes to stderr; the legacy builder would write its steps to stdout.
     """
     dropped = {"output", "contexts", "entitlements", "attest", "cache-to", "no-cache-filter"}
     dropped |= set() if buildkit else {"secret", "ssh"}
@@ -189,7 +189,7 @@ def build_one(
 
 
 def client_version(cwd: Path) -> Command:
-    """The version of the docker command itself; needs no engine."""
+    """The version of the docker command itself; does not contact the engine."""
     return docker(cwd, "version", "--format", "{{.Client.Version}}")
 
 
@@ -199,22 +199,22 @@ def context_use(cwd: Path, name: str) -> Command:
 
 
 def server_components(cwd: Path) -> Command:
-    """Names of the engine's parts as JSON: Docker's and podman's differ."""
+    """Names of the engine's components as JSON; they differ between Docker and podman."""
     return docker(cwd, "version", "--format", "{{json .Server.Components}}")
 
 
 def git(cwd: Path, *args: str) -> Command:
-    """A git command; here because it is asked next to docker's."""
+    """A git command; here because it is used next to docker commands."""
     return Command(("git", *args), cwd)
 
 
 def disk_usage(cwd: Path) -> Command:
-    """Bytes of images, containers, volumes and build cache of the engine, a JSON object a line."""
+    """Bytes used by images, containers, volumes and build cache, one JSON object per line."""
     return docker(cwd, "system", "df", "--format", "json")
 
 
 def tag_image(cwd: Path, image: str, name: str) -> Command:
-    """Give an image another name."""
+    """Tag an image with another name."""
     return docker(cwd, "image", "tag", image, name)
 
 
@@ -235,16 +235,16 @@ def pull_image(cwd: Path, image: str) -> Command:
 
 
 def cosign_verify(cwd: Path, key: str, image: str) -> Command:
-    """Exit code 0 when an image is signed with the private half of a public key."""
+    """Exit code 0 if an image's signature matches a public key."""
     return Command(("cosign", "verify", "--key", key, image), cwd)
 
 
 def read_manifest(cwd: Path, image: str) -> Command:
-    """What the compile step wrote down about the program in an image, on stdout; nothing of the image is trusted."""
+    """Print the manifest that the compile step wrote into an image; runs nothing from the image."""
     how = ("run", "--rm", "--network", "none", "--entrypoint", "cat", image)
     return docker(cwd, *how, "/usr/local/share/buildkit-tasks/manifest.json")
 
 
 def container_image(cwd: Path, container: str) -> Command:
-    """The id of the image that a container was made from."""
+    """The id of the image that a container was created from."""
     return docker(cwd, "container", "inspect", "--format", "{{.Image}}", container)

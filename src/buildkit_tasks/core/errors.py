@@ -1,10 +1,10 @@
-"""The one error type that users meet: what is wrong, why, and how to fix it."""
+"""The only error type shown to users: what is wrong, why, and how to fix it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-#: Exit code per problem code. Codes are stable: scripts may rely on them (docs/reference/errors.md has a heading each).
+#: Exit code per problem code. Codes are stable, scripts may rely on them; docs/reference/errors.md documents each one.
 EXIT_CODES: dict[str, int] = {
     "no-project": 3,
     "settings-invalid": 4,
@@ -54,6 +54,7 @@ EXIT_CODES: dict[str, int] = {
     "registry-malformed": 52,
     "pack-missing": 42,
     "pack-refused": 43,
+    "pack-empty": 59,
     "push-refused": 44,
     "timed-out": 45,
     "platform-unsupported": 46,
@@ -86,8 +87,8 @@ EXIT_CODES: dict[str, int] = {
 class Problem(Exception):
     """An expected failure as a small document.
 
-    `code` is a key of `EXIT_CODES`; `message` one sentence; `causes` what is known of the why, most useful first;
-    `hint` the command or edit that fixes it; `details` verbatim text of another program, printed before our words.
+    `code`: a key of `EXIT_CODES`; `message`: one sentence; `causes`: known or likely causes, most useful first; `hint`:
+    the command or edit that fixes it; `details`: verbatim output of another program, printed before the message.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class Problem(Exception):
         return EXIT_CODES[self.code]
 
     def text(self) -> str:
-        """The whole document as plain lines; verbatim details first so that the words on what to do stay visible."""
+        """The document as plain lines. The verbatim details come first, so that the hint stays visible at the end."""
         lines = [self.details.rstrip("\n")] if self.details else []
         lines.append(f"error[{self.code}]: {self.message}")
         lines += [f"  because: {cause}" for cause in self.causes]

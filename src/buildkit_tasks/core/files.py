@@ -1,6 +1,6 @@
-"""Files replaced in one step, and locks that the kernel releases when we die.
+"""Atomic file replacement, and locks that the kernel releases if the process dies.
 
-`builds/transfer.py` has its own copies: it is part of the recipe that the never-stale proof covers, and stands alone.
+`builds/transfer.py` has its own copies, because it is part of the recipe covered by the never-stale proof.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-#: In the names of unfinished files, after the name of the file that is written; all are hidden.
+#: Part of the names of unfinished files, after the name of the target file; all of them are hidden.
 UNFINISHED = ".buildkit-tasks-"
 
-#: A wait is reported after so many seconds, and tried again this often.
+#: Seconds until a wait is reported, and between retries.
 REPORT_AFTER, TRY_EVERY = 2.0, 0.05
 
 
@@ -30,14 +30,14 @@ def replace(
     last_check: Callable[[], None] | None = None,
     durable: bool = True,
 ) -> None:
-    """Write a file in one step: other programs see the old content or the new one, also after a power cut.
+    """Replace a file atomically: other programs see the old or the new content, even after a power cut.
 
-    Not `durable`, for state that can be made again: after a power cut it may be empty. Waiting for a disk that is busy
-    with images takes seconds.
+    Without `durable` the file may be empty after a power cut; use this for state that can be recreated. Syncing to a
+    disk that is busy with images takes seconds.
 
-    A link stays a link. A file that exists keeps its mode, owner and extended attributes, unless `mode` is given; a new
-    one gets `mode`, or what the umask leaves of 0666. `last_check` runs just before the replacement; if it raises,
-    nothing is written. Raises OSError.
+    A symlink stays a symlink. An existing file keeps its mode, owner and extended attributes, unless `mode` is given;
+    a new one gets `mode`, or 0666 minus the umask. `last_check` runs just before the replacement; if it raises, nothing
+    is written. Raises OSError.
     """
     place = Path(os.path.realpath(path))
     data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
@@ -57,7 +57,7 @@ def replace(
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what a killed `replace` of this file left behind. The caller holds the lock of its writers."""
+    """Remove the unfinished files of killed `replace` calls for this path. The caller holds the lock of its writers."""
     place = Path(os.path.realpath(path))
     for left in place.parent.glob(f"{glob.escape(_unfinished(place))}*"):
         with contextlib.suppress(OSError):
@@ -66,10 +66,10 @@ def remove_unfinished(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, waiting: Callable[[], None] | None = None, *, patience: float | None = None) -> Iterator[None]:
-    """Hold the lock of a directory, or of a file, which is created if it is missing.
+    """Lock a directory, or a file, which is created if it does not exist.
 
-    `waiting` is called once if another process has held it for `REPORT_AFTER` seconds; after `patience` seconds
-    TimeoutError is raised. On a file system without locks nothing is held. Raises OSError if `path` cannot be opened.
+    `waiting` is called once if another process holds the lock for `REPORT_AFTER` seconds. Raises TimeoutError after
+    `patience` seconds. Does nothing on a file system without locks. Raises OSError if `path` cannot be opened.
     """
     kind = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
     handle = os.open(path, kind | os.O_CLOEXEC, 0o600)
@@ -83,7 +83,7 @@ def locked(path: Path, waiting: Callable[[], None] | None = None, *, patience: f
 def _wait(handle: int, waiting: Callable[[], None] | None, patience: float | None) -> None:
     began = time.monotonic()
     while True:
-        # flock has no time limit of its own: only a wait that is limited, or still to be reported, tries again
+        # flock has no timeout of its own: poll only if the wait is limited, or not yet reported
         once = fcntl.LOCK_NB if waiting or patience is not None else 0
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | once)
@@ -101,24 +101,24 @@ def _wait(handle: int, waiting: Callable[[], None] | None, patience: float | Non
 
 
 def _take_over(fresh: Path, place: Path, mode: int | None) -> None:
-    """Give the unfinished file what the file that it replaces has."""
+    """Copy mode, owner and attributes of the replaced file to the new one."""
     try:
         was = place.stat()
     except FileNotFoundError:
         fresh.chmod(0o666 & ~_umask() if mode is None else mode)
         return
     if mode is None:
-        shutil.copystat(place, fresh)  # mode, and extended attributes where there are any
+        shutil.copystat(place, fresh)  # mode, and extended attributes if there are any
         os.utime(fresh)
     else:
         fresh.chmod(mode)
     if (was.st_uid, was.st_gid) != (os.geteuid(), os.getegid()):
-        with contextlib.suppress(PermissionError):  # a file of somebody else in a directory of ours
+        with contextlib.suppress(PermissionError):  # another user's file in our directory
             os.chown(fresh, was.st_uid, was.st_gid)
 
 
 def _unfinished(place: Path) -> str:
-    """The prefix of the file's unfinished versions. That of `.env` stays one that `.gitignore` files cover."""
+    """The name prefix of unfinished versions. For `.env`, the result still matches the usual `.gitignore` patterns."""
     return f"{'' if place.name.startswith('.') else '.'}{place.name}{UNFINISHED}"
 
 

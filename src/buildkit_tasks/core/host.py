@@ -1,4 +1,4 @@
-"""This machine: its release, its init system, whether we are root, and how to run a command as root."""
+"""This machine: its release and init system, whether we are root, and how to run a command as root."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Release:
 
     @property
     def apt(self) -> bool:
-        """True for Debian, Ubuntu and what descends from them."""
+        """True for Debian, Ubuntu and their derivatives."""
         return bool({"debian", "ubuntu"} & {self.id, *self.like})
 
 
 def parse_release(text: str) -> Release:
-    """os-release(5) as a value; missing fields are empty."""
+    """Parse os-release(5); missing fields are empty."""
     values = {}
     for line in text.splitlines():
         name, equals, value = line.partition("=")
@@ -62,12 +62,12 @@ def release() -> Release:
 
 
 def systemd() -> bool:
-    """True if PID 1 is systemd: the directory is the documented test, see sd_booted(3)."""
+    """True if PID 1 is systemd. The directory is the documented test, see sd_booted(3)."""
     return Path("/run/systemd/system").is_dir()
 
 
 def which(world: World, program: str) -> str | None:
-    """Where a program is. Also searches sbin: daemons live there, and users' PATH often leaves it out."""
+    """Find a program. Also searches sbin, where daemons are installed and which users' PATH often lacks."""
     return shutil.which(program, path=f"{world.env.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
 
 
@@ -77,7 +77,7 @@ def is_root() -> bool:
 
 
 def rights(world: World, what: str) -> None:
-    """Make sure that `as_root` will work: asks for sudo's password now, on the terminal, not later.
+    """Make sure that `as_root` will work: asks for the sudo password now rather than later.
 
     Raises `Problem` root-needed if we cannot become root.
     """
@@ -94,7 +94,7 @@ def rights(world: World, what: str) -> None:
 
 
 def as_root(argv: Sequence[str], *, cwd: Path = Path("/"), stdin: str | None = None) -> Command:
-    """The command with root's rights: unchanged, or through sudo, which never asks here (call `rights` first)."""
+    """The command as root: unchanged, or with sudo, which never asks for a password here (call `rights` first)."""
     return Command((*(() if is_root() else ("sudo", "-n")), *argv), cwd, (), stdin)
 
 
@@ -117,7 +117,7 @@ def apt_sources(folder: Path = SOURCES) -> tuple[apt.Source, ...]:
 
 
 def write_as_root(world: World, path: Path, text: str, *, mode: str = "644") -> None:
-    """Write a system file with this octal mode; makes its directory. The text is on no command line."""
+    """Write a system file with this octal mode, creating its directory. The text is not passed on a command line."""
     run.check(world, as_root(("install", "-D", "-m", mode, "/dev/stdin", str(path)), stdin=text))
 
 
@@ -127,7 +127,7 @@ def remove_as_root(world: World, path: Path) -> None:
 
 
 def apt_get(world: World, args: Sequence[str], code: str) -> None:
-    """Run apt-get quietly, waiting for another apt's lock. A failure raises `Problem` with apt's last lines."""
+    """Run apt-get quietly, waiting for the lock of another apt. Raises `Problem` with apt's last lines if it fails."""
     options = ("-q", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Options::=--force-confold")
     result = run.capture(world, as_root(("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *options, *args)))
     if result.code != 0:
@@ -137,12 +137,12 @@ def apt_get(world: World, args: Sequence[str], code: str) -> None:
             f"apt-get {args[0]} failed.",
             details="\n".join(said),
             causes=["another program may be installing packages"] if "lock" in result.stderr else [],
-            hint="fix what apt reports, then run the same command again",
+            hint="fix the problem that apt reports, then rerun this command",
         )
 
 
 def apt_install(world: World, packages: Sequence[str], code: str) -> None:
-    """Install packages without recommended ones; fetches the package lists if they are missing or old."""
+    """Install packages without recommended ones; updates the package lists if they are missing or old."""
     args = ("install", "-y", "--no-install-recommends", *packages)
     try:
         apt_get(world, args, code)

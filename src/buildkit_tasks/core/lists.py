@@ -1,4 +1,4 @@
-"""Values of a flag that can be repeated and takes comma lists: `--service api,worker --service sensor`."""
+"""Values of repeatable flags that also accept comma-separated lists: `--service api,worker --service sensor`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .errors import Problem
 
 
 def names(given: Sequence[str], flag: str) -> list[str]:
-    """The names in order. No flag is an empty list; a flag without a name is a mistake, as where a variable is empty.
+    """The names in order; empty without the flag. An empty name is an error: usually a variable is not set.
 
     Problems: bad-argument.
     """
@@ -16,8 +16,8 @@ def names(given: Sequence[str], flag: str) -> list[str]:
     if not all(found):
         raise Problem(
             "bad-argument",
-            f"--{flag} has an empty name: {','.join(given)!r}.",
+            f"--{flag} contains an empty name: {','.join(given)!r}.",
             causes=["a variable in the command may be empty"],
-            hint=f"leave out --{flag} for the default, or name one",
+            hint=f"omit --{flag} to use the default, or pass a name",
         )
     return found

@@ -1,4 +1,4 @@
-"""The frozen values that flow from settings to report. Small and dumb: no reading, no writing, no docker words."""
+"""The frozen values passed from settings to report. Small and dumb: no reading, no writing, nothing about docker."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Version = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Command:
-    """One process to start: argv from end to end, an absolute working directory, and additions to the environment.
+    """One process to start: argv, an absolute working directory, and additions to the environment.
 
-    `secrets` are values that must never be shown; `stdin` is fed to the process.
+    `secrets` are values that must never be shown; `stdin` is passed to the process.
     """
 
     argv: tuple[str, ...]
@@ -26,7 +26,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished command left: exit code, both streams as text, wall seconds."""
+    """The result of a finished command: exit code, both streams as text, wall seconds."""
 
     command: Command
     code: int
@@ -39,9 +39,9 @@ class Result:
 class Service:
     """A service that the compose file builds. `binary` is its program in the workspace.
 
-    `context` and `dockerfile` are absolute, but for a `remote` context (a URL): then there is no context here and
-    `dockerfile` is a name over there. `inline` is the Dockerfile's text where it stands in the compose file. `build` is
-    the whole resolved section, `key` the service's name as a bake target. `platforms` are those the compose file names.
+    `context` and `dockerfile` are absolute, except for a `remote` context (a URL): then there is no local context,
+    and `dockerfile` is a name inside it. `inline`: the Dockerfile's text if it is part of the compose file. `build`:
+    the whole resolved section. `key`: the service's name as a bake target. `platforms`: those in the compose file.
     """
 
     name: str
@@ -72,9 +72,9 @@ class Port:
 
 @dataclass(frozen=True)
 class Workspace:
-    """What the compose file says, discovered; never a list in our code.
+    """The discovered contents of the compose file; never a list in our code.
 
-    `images` are the images of services that are not built; `config` the whole resolved compose model.
+    `images`: the images of services that are not built; `config`: the whole resolved compose model.
     """
 
     root: Path
@@ -94,9 +94,9 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Engine:
-    """Facts of the engine in use, from one round trip. Versions are tuples of ints, `()` where absent.
+    """Facts about the current engine, from one round trip. Versions are tuples of ints, `()` if absent.
 
-    `host_name`: what the engine's machine calls itself.
+    `host_name`: the host name of the engine's machine.
     """
 
     id: str
@@ -115,8 +115,8 @@ class Engine:
 class BuildRequest:
     """What the user asked for. Empty `services` = all; `incremental` None = decide; no `platforms` = the engine's own.
 
-    `push`: registry and path that the images go to, `oci`: a directory for OCI archives; else they stay in the engine.
-    `by_digest`: push without a name, as a part of a manifest list that is made afterwards.
+    `push`: registry and path to push the images to; `oci`: a directory for OCI archives; otherwise the images stay in
+    the engine. `by_digest`: push without a name, as part of a manifest list that is created afterwards.
     """
 
     services: tuple[str, ...] = ()
@@ -133,11 +133,11 @@ class BuildRequest:
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """Everything decided before anything runs. `definition` is the bake file; `reasons` the why of each choice.
+    """Everything decided before anything runs. `definition` is the bake file; `reasons` explain each choice.
 
-    `routes`: per platform asked for how its images are made, in words. `builder`: name of the builder it was made for,
-    empty for the engine's own. `groups`: the services of each compile group; `profile`
-    is empty without any. `notes`: what of the compose file has no effect, and why.
+    `routes`: for each requested platform, how its images are built, in words. `builder`: the builder that it was made
+    for, empty for the engine's own. `groups`: the services of each compile group; `profile` is empty if there are no
+    groups. `notes`: parts of the compose file that have no effect, and why.
     """
 
     workspace: Workspace
@@ -154,13 +154,13 @@ class BuildPlan:
 
     @property
     def compiled(self) -> tuple[Service, ...]:
-        """The services whose programs are compiled here; the others are built as their Dockerfiles say."""
+        """The services whose programs are compiled here; the others are built by their own Dockerfiles."""
         return tuple(service for group in self.groups for service in group)
 
 
 @dataclass(frozen=True)
 class Step:
-    """A build step as BuildKit reported it; `seconds` is None where it never ran."""
+    """A build step as reported by BuildKit; `seconds` is None if it did not run."""
 
     name: str
     cached: bool
@@ -169,7 +169,7 @@ class Step:
 
 @dataclass(frozen=True)
 class TargetResult:
-    """One image of a build. `config` is the digest of its configuration, where the builder reports one."""
+    """One image of a build. `config` is the digest of its configuration, if the builder reports one."""
 
     service: str
     image: str
@@ -180,9 +180,9 @@ class TargetResult:
 
 @dataclass(frozen=True)
 class BuildOutcome:
-    """A finished build. `fresh` is None where the compile step itself came from the cache (cargo did not run).
+    """A finished build. `fresh` is None if the compile step itself was cached (cargo did not run).
 
-    `up_to_date`: nothing was built, because nothing changed since the last build.
+    `up_to_date`: nothing was built because nothing changed since the last build.
     """
 
     seconds: float

@@ -1,4 +1,4 @@
-"""What comes from outside while a task runs: signals that end it, and refusals of the operating system."""
+"""Outside events: signals that end the run, and errors of the operating system."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import NoReturn
 
 from .errors import Problem
 
-#: Signals that end a run as Ctrl-C does: buildx is interrupted and waited for. Code of the problem by signal.
+#: Signals that end a run like Ctrl-C: buildx is interrupted, and we wait for it. Maps signal to problem code.
 ENDING = {signal.SIGTERM: "terminated", signal.SIGHUP: "hung-up"}
 
 _HINTS = {
-    errno.ENOSPC: "invoke cache    (lists what takes space); df -h shows the file systems",
-    errno.EDQUOT: "free space of your quota, then run the command again",
-    errno.EROFS: "use a checkout and a home directory that can be written",
-    errno.EACCES: "ls -ld {path}; it has to belong to you",
-    errno.EPERM: "ls -ld {path}; it has to belong to you",
-    errno.EMFILE: "ulimit -n 4096, then run the command again",
+    errno.ENOSPC: "invoke cache    (shows what takes up space); df -h lists the file systems",
+    errno.EDQUOT: "free up some of your quota, then rerun the command",
+    errno.EROFS: "use a writable checkout and home directory",
+    errno.EACCES: "ls -ld {path}    (it must belong to you)",
+    errno.EPERM: "ls -ld {path}    (it must belong to you)",
+    errno.EMFILE: "ulimit -n 4096, then rerun the command",
     errno.ENAMETOOLONG: "use a shorter path",
 }
 _REFUSALS = {*_HINTS, errno.EIO, errno.ENFILE, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ESTALE, errno.ENXIO}
 
 
 class Ended(KeyboardInterrupt):
-    """A signal asked us to end. A Ctrl-C to everybody who cleans up; `code` is that of the problem to report."""
+    """A signal asked us to end. Cleanup code sees a Ctrl-C; `code` is the problem to report."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -33,7 +33,7 @@ class Ended(KeyboardInterrupt):
 
 
 def end_on_signals() -> None:
-    """From now on SIGTERM and SIGHUP end the run as Ctrl-C does. One that is ignored (`nohup`) stays ignored."""
+    """Make SIGTERM and SIGHUP end the run like Ctrl-C. An ignored signal (`nohup`) stays ignored."""
     for number in ENDING:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _end)
@@ -44,15 +44,15 @@ def _end(number: int, _frame: object) -> NoReturn:
 
 
 def interrupted(error: KeyboardInterrupt) -> Problem:
-    """The problem that an interrupt is reported as."""
+    """The problem to report for an interrupt."""
     code = error.code if isinstance(error, Ended) else "interrupted"
     words = {"terminated": "Ended by SIGTERM.", "hung-up": "Ended by SIGHUP: the terminal was closed."}
     first = words.get(code, "Interrupted.")
-    return Problem(code, f"{first} Nothing was left half done.", hint="run the command again")
+    return Problem(code, f"{first} Nothing was left half-finished.", hint="rerun the command")
 
 
 def refused(error: OSError) -> Problem | None:
-    """The problem for a file or a device that the system denies us; None for an error that only a bug explains."""
+    """The problem for an error of the file system or a device; None if the error can only be a bug."""
     if error.errno not in _REFUSALS:
         return None
     path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""

@@ -1,4 +1,4 @@
-"""BuildKit's raw progress (a stream of JSON objects on stderr) reduced to what a user wants to know. Pure.
+"""Reduces BuildKit's raw progress (a stream of JSON objects on stderr) to what a user wants to know. Pure.
 
 Each object is a SolveStatus: vertexes, statuses, logs (base64), warnings.
 Source: https://github.com/moby/buildkit/blob/v0.13.1/client/graph.go
@@ -17,13 +17,13 @@ from typing import Any
 from .model import BuildOutcome, Step, TargetResult
 
 _COMPILING = re.compile(r"^\s+Compiling (\S+) v\S+")
-# `[stage 2/5] RUN …`, prefixed with the bake target if there are several
+# `[stage 2/5] RUN …`, with the bake target as prefix if there are several
 _STEP = re.compile(r"^\[(?:\S+ )?\S+ +\d+/\d+\] ")
 _OURS = re.compile(r"^buildkit-tasks: (total|fresh|marked) (.*)$")
 
 
 class Decoder:
-    """Splits bytes into JSON objects, wherever chunks end; buildx 0.13 indents an object over many lines.
+    """Splits bytes into JSON objects, regardless of chunk boundaries; buildx 0.13 indents an object over many lines.
 
     Text that is not JSON (an old buildx's final error line) is kept in `rest`.
     """
@@ -34,7 +34,7 @@ class Decoder:
         self.rest: list[str] = []
 
     def feed(self, chunk: bytes) -> Iterator[dict[str, Any]]:
-        """Objects that are complete now."""
+        """The objects that are now complete."""
         self._buffer += chunk.decode("utf-8", errors="replace")
         while True:
             self._buffer = self._buffer.lstrip()
@@ -55,13 +55,13 @@ class Decoder:
             yield item
 
     def close(self) -> str:
-        """All text that was not JSON, once the stream has ended."""
+        """All text that was not JSON, after the stream has ended."""
         return "\n".join([*self.rest, self._buffer]).strip()
 
 
 @dataclass
 class Vertex:
-    """What is known of a node of the build graph. Times are seconds since the epoch."""
+    """A node of the build graph. Times are seconds since the epoch."""
 
     name: str = ""
     started: float | None = None
@@ -73,24 +73,24 @@ class Vertex:
 
     @property
     def cancelled(self) -> bool:
-        """True if it was cancelled without failing: another step failed, or two targets share the step."""
+        """True if it was cancelled without failing itself: another step failed, or two targets share the step."""
         return "context canceled" in self.error or "CANCELED" in self.error.upper()
 
     @property
     def internal(self) -> bool:
-        """BuildKit's own bookkeeping (reading the Dockerfile, metadata, exporting), not a step of a Dockerfile."""
+        """BuildKit's own work (loading the Dockerfile, metadata, exporting), not a step of a Dockerfile."""
         return _STEP.match(self.name) is None
 
     @property
     def seconds(self) -> float | None:
-        """How long it ran; None while unknown."""
+        """How long it ran; None if unknown."""
         if self.started is None or self.completed is None:
             return None
         return max(0.0, self.completed - self.started)
 
 
 class Progress:
-    """The fold. `compiled` names crates in order; `total` and `fresh` are None until the compile step reports them."""
+    """Accumulates the stream. `compiled`: crates in order; `total`, `fresh`: None until the compile step reports."""
 
     def __init__(self) -> None:
         self.vertexes: dict[str, Vertex] = {}
@@ -101,7 +101,7 @@ class Progress:
         self.warnings: list[str] = []
 
     def update(self, status: dict[str, Any]) -> list[str]:
-        """Process one object; returns the log lines that it completed."""
+        """Process one object; returns the log lines that are now complete."""
         for item in status.get("vertexes") or ():
             vertex = self.vertexes.setdefault(item["digest"], Vertex())
             vertex.name = item.get("name", vertex.name)
@@ -136,23 +136,23 @@ class Progress:
 
     @property
     def current(self) -> str:
-        """Name of the most significant running step; empty between steps."""
+        """The name of the most significant running step; empty between steps."""
         running = [v.name for v in self.vertexes.values() if v.started and not v.completed]
         return next((n for n in running if "RUN" in n), running[-1] if running else "")
 
     def failed(self) -> Vertex | None:
-        """The step that broke the build, not one that was cancelled because of it."""
+        """The step that failed the build, not one that was cancelled because of it."""
         broken = [v for v in self.vertexes.values() if v.error]
         real = [v for v in broken if not v.cancelled]
         return max(real or broken, key=lambda v: len(v.log), default=None)
 
     def forget_failures(self) -> None:
-        """The same build runs again: what failed before does not count."""
+        """Forget earlier failures, because the same build runs again."""
         for vertex in self.vertexes.values():
             vertex.error = ""
 
     def outcome(self, seconds: float, targets: tuple[TargetResult, ...], *, incremental: bool) -> BuildOutcome:
-        """What the finished build did, with the images that it made."""
+        """Summarize the finished build, with its images."""
         return BuildOutcome(
             seconds=seconds,
             incremental=incremental,
@@ -164,12 +164,12 @@ class Progress:
         )
 
     def steps(self) -> tuple[Step, ...]:
-        """The steps of the Dockerfiles in the order seen; BuildKit's internal ones left out."""
+        """The steps of the Dockerfiles in the order seen, without BuildKit's internal ones."""
         return tuple(Step(v.name, v.cached, v.seconds) for v in self.vertexes.values() if not v.internal)
 
 
 def _seconds(stamp: str) -> float:
-    """RFC 3339 with nanoseconds to seconds; Python before 3.11 reads neither Z nor nine digits."""
+    """Parse RFC 3339 with nanoseconds to seconds; Python before 3.11 supports neither Z nor nine digits."""
     head, _, fraction = stamp.rstrip("Z").partition(".")
     try:
         base = datetime.fromisoformat(head + "+00:00").timestamp()

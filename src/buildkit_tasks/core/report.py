@@ -24,13 +24,13 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 
 def _progress(text: str) -> None:
-    """Print on stderr. Where nobody can read it (a closed terminal, a full disk) the work goes on."""
+    """Print on stderr. If nobody can read it (a closed terminal, a full disk), the work continues."""
     with contextlib.suppress(OSError, ValueError):
         _write(sys.stderr, text)
 
 
 class Report:
-    """What the user sees. With `json_only` stdout carries one JSON document and progress is silent."""
+    """The output of a run. With `json_only`, stdout gets a single JSON document and progress is not shown."""
 
     def __init__(self, world: World, *, json_only: bool = False, yes: bool = False) -> None:
         self.world = world
@@ -41,7 +41,7 @@ class Report:
 
     @property
     def fancy(self) -> bool:
-        """True on a terminal that someone watches; never in CI. Respects NO_COLOR and dumb terminals."""
+        """True on an interactive terminal, never in CI. Respects NO_COLOR and dumb terminals."""
         return self.world.tty and not self.world.ci and not self.json_only and self.world.env.get("TERM") != "dumb"
 
     @property
@@ -63,11 +63,11 @@ class Report:
             _progress(line + "\n")
 
     def warn(self, line: str) -> None:
-        """Print a warning on stderr, also with `--json`: stdout still carries only the result."""
+        """Print a warning on stderr, even with `--json`: stdout contains only the result."""
         _progress(f"warning: {line}\n")
 
     def answer(self, text: str) -> None:
-        """Print the result on stdout. Problems: output-failed; BrokenPipeError where the reader has left."""
+        """Print the result on stdout. Problems: output-failed. Raises BrokenPipeError if the reader closed the pipe."""
         try:
             _write(sys.stdout, text if text.endswith("\n") else text + "\n")
         except BrokenPipeError:
@@ -75,12 +75,12 @@ class Report:
         except OSError as error:
             raise Problem(
                 "output-failed",
-                f"The result cannot be written to standard output: {error.strerror}.",
-                hint="run the command again with its output where there is room, or on a terminal",
+                f"The result could not be written to standard output: {error.strerror}.",
+                hint="free some disk space or write the output somewhere else, then rerun the command",
             ) from None
 
     def envelope(self, content: dict[str, Any]) -> None:
-        """Add to the one versioned JSON document of a `--json` call; `finish` prints it."""
+        """Add to the single versioned JSON document of a `--json` call; `finish` prints it."""
         self._document = {**(self._document or {"schema": 1}), **content}
 
     def finish(self) -> None:
@@ -90,7 +90,7 @@ class Report:
             self.answer(json.dumps(document, indent=2, default=str))
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-        """Print a table as the result: aligned plain text that pipes and pastes well."""
+        """Print a table as the result: aligned plain text, suitable for pipes and for pasting."""
         widths = [max(len(str(r[i])) for r in [headings, *rows]) for i in range(len(headings))]
         lines = [title] if title else []
         lines.append("  ".join(h.ljust(w) for h, w in zip(headings, widths, strict=True)).rstrip())
@@ -98,7 +98,7 @@ class Report:
         self.answer("\n".join(lines))
 
     def problem(self, problem: Problem) -> None:
-        """Print an expected failure, last on stderr."""
+        """Print an expected failure last, on stderr."""
         if self.fancy and problem.details:
             _progress(problem.details.rstrip("\n") + "\n")
         if self.fancy:
@@ -122,19 +122,17 @@ class Report:
             )
 
     def consent(self, what: str) -> bool:
-        """Ask before changing the user's system. `--yes` consents; without a terminal, raises `Problem`."""
+        """Ask before changing the user's system. `--yes` consents. Raises `Problem` without a terminal."""
         if self.yes:
             return True
         if not self.world.interactive:
-            raise Problem(
-                "consent-missing", f"This needs your consent: {what}.", hint="run the same command again with --yes"
-            )
+            raise Problem("consent-missing", f"This needs your consent: {what}.", hint="rerun the command with --yes")
         sys.stderr.write(f"{what}\nContinue? [y/N] ")
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def typed(self, what: str, word: str, given: str = "") -> bool:
-        """Consent to a change that affects other projects: the user types or passes the word; `--yes` is not enough."""
+        """Ask before a change that affects other projects: the user types or passes the word; `--yes` is not enough."""
         if given or not self.world.interactive:
             if given == word:
                 return True

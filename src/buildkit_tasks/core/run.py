@@ -1,4 +1,4 @@
-"""The only door to other processes. Every command is an argv list with an absolute working directory."""
+"""Starts other processes; no other module may. Every command is an argv list with an absolute working directory."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .errors import Problem
 from .model import Command, Result
 from .world import World
 
-#: Seconds a child may take to end after Ctrl-C before it is killed. buildx needs a moment to cancel its solve.
+#: Seconds a child may take to end after Ctrl-C before it is killed. buildx needs some time to cancel its solve.
 INTERRUPT_GRACE = 15.0
 
 
 def show(command: Command) -> str:
-    """The command as a line to read or paste; secrets masked."""
+    """Format the command as one line to read or paste, with secrets masked."""
     line = shlex.join(command.argv)
     for secret in command.secrets:
         if secret:
@@ -51,11 +51,11 @@ def _start(
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            start_new_session=group,  # a helper of ours must not take the Ctrl-C meant for the build
+            start_new_session=group,  # a helper must not receive the Ctrl-C meant for the build
         )
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         if not command.cwd.is_dir():
-            raise Problem("command-failed", f"The directory {command.cwd} is not there.") from error
+            raise Problem("command-failed", f"The directory {command.cwd} does not exist.") from error
         raise Problem(
             "engine-missing" if command.argv[0] == "docker" else "command-missing",
             f"The program {command.argv[0]!r} could not be started.",
@@ -65,7 +65,7 @@ def _start(
 
 
 def _wait_interrupted(process: subprocess.Popen[bytes]) -> None:
-    """After Ctrl-C: interrupt the child unless the terminal has done so already, and wait for it to end."""
+    """After Ctrl-C: interrupt the child unless the terminal already did, and wait for it."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:
@@ -76,9 +76,9 @@ def _wait_interrupted(process: subprocess.Popen[bytes]) -> None:
 
 
 def capture(world: World, command: Command, *, timeout: float | None = None, group: bool = False) -> Result:
-    """Run to the end and keep both streams. `timeout` in seconds; a command that exceeds it is killed, code 124.
+    """Run to completion and capture both streams. After `timeout` seconds the command is killed; exit code 124.
 
-    `group` starts a session of its own: an interactive shell would otherwise take our terminal.
+    `group` starts a new session: otherwise an interactive shell would take over our terminal.
     """
     began = world.clock()
     process = _start(
@@ -110,7 +110,7 @@ def capture(world: World, command: Command, *, timeout: float | None = None, gro
 
 
 def check(world: World, command: Command, *, timeout: float | None = None) -> Result:
-    """Like `capture`; a non-zero exit is a `Problem` that carries the program's own words."""
+    """Like `capture`; a non-zero exit raises a `Problem` with the program's own output."""
     result = capture(world, command, timeout=timeout)
     if result.code != 0:
         raise Problem(
@@ -134,9 +134,9 @@ def foreground(world: World, command: Command) -> int:
 def stream(
     world: World, command: Command, on_stderr: Callable[[bytes], None], *, timeout: float | None = None
 ) -> Result:
-    """Run and hand over stderr as it comes, in chunks; stdout is kept. The child is waited for whatever happens.
+    """Run and pass on stderr in chunks as it arrives; stdout is captured. Always waits for the child.
 
-    A command that takes more than `timeout` seconds is interrupted, as by Ctrl-C, so that it can tidy up; code 124.
+    After `timeout` seconds the command is interrupted like by Ctrl-C, so that it can clean up; exit code 124.
     """
     began = world.clock()
     process = _start(
@@ -166,7 +166,7 @@ def stream(
                 process.stdin.write(command.stdin.encode("utf-8", "surrogateescape"))
                 process.stdin.close()
             except BrokenPipeError:
-                pass  # it ended early; its exit code and stderr say why
+                pass  # it exited early; its exit code and stderr show why
         while chunk := os.read(process.stderr.fileno(), 65536):
             on_stderr(chunk)
         process.wait()
@@ -208,7 +208,7 @@ def follow(world: World, command: Command, on_output: Callable[[bytes], None], *
 
 
 def detach(world: World, command: Command, log: str) -> int:
-    """Start a process that outlives us, in its own session, output appended to the file `log`; returns its pid."""
+    """Start a daemon in its own session, appending its output to the file `log`; returns its pid."""
     with open(log, "ab") as sink:  # noqa: PTH123
         process = subprocess.Popen(
             command.argv,
@@ -219,7 +219,7 @@ def detach(world: World, command: Command, log: str) -> int:
             stderr=sink,
             start_new_session=True,
         )
-    # Nobody waits for a daemon: without this Python warns about the unreaped child when the object goes.
+    # Nobody waits for a daemon: without this, Python would warn about the unreaped child.
     process.returncode = 0
     return process.pid
 

@@ -1,4 +1,4 @@
-"""Sizes, ages and durations: read from what buildx prints and people write, and printed for people. Pure."""
+"""Sizes, ages and durations: parses what buildx prints and people write, and formats them for people. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 60480
 
 
 def size(text: str) -> int:
-    """`54.38MB` in bytes (decimal units, as buildx prints them; `GiB` is binary); 0 if it cannot be parsed."""
+    """Parse `54.38MB` to bytes (decimal units, as printed by buildx; `GiB` is binary); 0 if it cannot be parsed."""
     found = re.match(r"([\d.]+)\s*([kKMGT]?i?B)", text.strip())
     return round(float(found[1]) * _UNITS[found[2].lower()]) if found else 0
 
 
 def amount(text: str) -> int:
-    """A size that a user wrote, `10GB` or `512MiB`, in bytes. Raises ValueError."""
+    """Parse a size written by a user, `10GB` or `512MiB`, to bytes. Raises ValueError."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b)", text.strip(), re.IGNORECASE)
     if not found:
         raise ValueError(text)
@@ -23,7 +23,7 @@ def amount(text: str) -> int:
 
 
 def age(text: str) -> float:
-    """`6 minutes ago`, `About an hour ago` in seconds; 0 if it cannot be parsed (= just used: nothing is deleted)."""
+    """Parse `6 minutes ago` to seconds; 0 if it cannot be parsed (= just used, so nothing is deleted)."""
     found = re.search(r"(\d+|an?|less than a)\s+(second|minute|hour|day|week|month|year)s?", text, re.IGNORECASE)
     if not found:
         return 0.0
@@ -32,7 +32,7 @@ def age(text: str) -> float:
 
 
 def duration(text: str) -> float:
-    """`14d`, `12h`, `30m` in seconds. Raises ValueError."""
+    """Parse `14d`, `12h`, `30m` to seconds. Raises ValueError."""
     found = re.fullmatch(r"(\d+)\s*([smhdw])", text.strip())
     if not found:
         raise ValueError(text)
@@ -40,7 +40,7 @@ def duration(text: str) -> float:
 
 
 def human(amount: float) -> str:
-    """Bytes for people, decimal units."""
+    """Format bytes for people, in decimal units."""
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if amount >= factor:
             return f"{amount / factor:.1f} {unit}"
@@ -48,7 +48,7 @@ def human(amount: float) -> str:
 
 
 def days(seconds: float) -> str:
-    """A time span for people, one unit."""
+    """Format a time span for people, in one unit."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
@@ -56,6 +56,6 @@ def days(seconds: float) -> str:
 
 
 def bar(share: float, width: int = 20) -> str:
-    """A bar for a share of 1, in eighths of a character."""
+    """A bar for a share between 0 and 1, drawn in eighths of a character."""
     eighths = round(max(0.0, min(1.0, share)) * width * 8)
     return "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")

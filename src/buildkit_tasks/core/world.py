@@ -1,4 +1,4 @@
-"""The process's environment as one value: no other module reads globals, and every test can make its own."""
+"""The process's environment as one value: no other module reads globals, and tests can create their own."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def _working_directory() -> Path:
         return Path.cwd()
     except FileNotFoundError:
         raise Problem(
-            "no-project", "The working directory has been deleted.", hint="cd into the project, then run it again"
+            "no-project", "The working directory has been deleted.", hint="cd to the project, then rerun the command"
         ) from None
 
 
 @dataclass(frozen=True)
 class World:
-    """Environment, places, terminal and clock.
+    """Environment, directories, terminal and clock.
 
-    `clock` is monotonic seconds. `tty`: stderr is a terminal; `ci`: a CI system runs us.
+    `clock`: monotonic seconds; `tty`: stderr is a terminal; `ci`: running in a CI system.
     """
 
     env: Mapping[str, str]
@@ -36,7 +36,7 @@ class World:
 
     @classmethod
     def real(cls) -> World:
-        """The world this process lives in."""
+        """The world of this process."""
         return cls(
             env=dict(os.environ),
             cwd=_working_directory(),
@@ -46,26 +46,26 @@ class World:
 
     @property
     def ci(self) -> bool:
-        """True if CI is set to anything but a no."""
+        """True if CI is set to anything but a false value."""
         return self.env.get("CI", "").lower() not in ("", "0", "false", "no")
 
     @property
     def interactive(self) -> bool:
-        """True if somebody can answer a question."""
+        """True if the user can answer a question."""
         return self.tty and not self.ci and sys.stdin is not None and sys.stdin.isatty()
 
     @property
     def docker_config(self) -> Path:
-        """Where the docker command keeps its configuration."""
+        """The directory of the docker command's configuration."""
         return Path(self.env.get("DOCKER_CONFIG") or self.home / ".docker")
 
     @property
     def buildx_config(self) -> Path:
-        """Where buildx keeps its builders and their default configuration."""
+        """The directory of buildx's builders and default configuration."""
         return Path(self.env.get("BUILDX_CONFIG") or self.docker_config / "buildx")
 
     @property
     def state_home(self) -> Path:
-        """Where per-user state lives (XDG base directories)."""
+        """The directory for per-user state (XDG base directories)."""
         given = self.env.get("XDG_STATE_HOME", "")
         return (Path(given) if given.startswith("/") else self.home / ".local" / "state") / "buildkit-tasks"

@@ -1,7 +1,7 @@
-"""The Dockerfile step that compiles in a target mount, and the same Dockerfile with another command there. Pure.
+"""Finds the Dockerfile step that compiles in a target mount, and replaces its command. Pure.
 
-What runs in its place has its mounts, arguments and surroundings: no other way leads to exactly the mounts that a build
-will look for.
+The replacement runs with the step's own mounts, arguments and environment: this is the only way to open exactly the
+mounts that a build will use.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from . import mount_ids, syntax
 
 @dataclasses.dataclass(frozen=True)
 class CompileStep:
-    """Where it stands (lines, from 1), the stage's name or number, its flags and its command as shell text."""
+    """Its lines (from 1), the stage's name or number, its flags, and its command as shell text."""
 
     first: int
     last: int
@@ -29,7 +29,7 @@ class CompileStep:
 
 
 def find(text: str, args: Mapping[str, str]) -> CompileStep:
-    """The first RUN without here-document that has a target mount. Raises `Problem` cache-missing without one."""
+    """The first RUN with a target mount and without here-document. Raises `Problem` cache-missing if there is none."""
     stage, count = "", 0
     for item in syntax.instructions(text):
         if item.keyword == "FROM":
@@ -42,12 +42,12 @@ def find(text: str, args: Mapping[str, str]) -> CompileStep:
     raise Problem(
         "cache-missing",
         "No step of the Dockerfile compiles in a target mount.",
-        hint="docs/how-to/cache.md shows the mounts that a build needs",
+        hint="see docs/how-to/cache.md for the mounts that a build needs",
     )
 
 
 def replace(text: str, step: CompileStep, flags: str, command: str, before: str = "") -> str:
-    """The Dockerfile with another command in the step's place, and more flags before it.
+    """The Dockerfile with another command in place of the step, and additional flags.
 
     `before`: a step to run first, without the mounts.
     """
@@ -58,10 +58,10 @@ def replace(text: str, step: CompileStep, flags: str, command: str, before: str 
 
 
 def without_secrets(step: CompileStep) -> CompileStep:
-    """The step without its secrets, for a command that needs none.
+    """The step without its secrets, for a command that does not need them.
 
-    It also starts sooner. BuildKit 0.13 to 0.15 reads the whole image below a step with a secret the first two times,
-    for which that of rust takes over a second each: https://github.com/moby/buildkit/pull/5251
+    This also starts faster: BuildKit 0.13 to 0.15 reads the whole image below a step with a secret the first two times,
+    which takes over a second each for the rust image: https://github.com/moby/buildkit/pull/5251
     """
     flags = (flag for flag in step.flags.split() if not any(m.type == "secret" for m in mounts.mounts(f"RUN {flag} :")))
     return dataclasses.replace(step, flags=" ".join(flags))
@@ -80,7 +80,7 @@ def _compiles(item: syntax.Instruction, args: Mapping[str, str]) -> bool:
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """The flags of a RUN and its command as shell text; the JSON form of a command is turned into that."""
+    """Split a RUN into its flags and its command as shell text; the JSON form is converted."""
     flags = []
     while match := re.match(r"(--[a-z]+=\S+)\s+", rest):
         flags.append(match[1])

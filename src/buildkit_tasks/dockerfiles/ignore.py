@@ -1,7 +1,7 @@
-"""Which files of a directory BuildKit sends as build context: .dockerignore, evaluated as BuildKit does.
+"""Which files of a directory BuildKit sends as build context: evaluates .dockerignore like BuildKit.
 
-Rules: https://docs.docker.com/build/concepts/context/#dockerignore-files, and moby/patternmatcher for what they leave
-open (the last pattern that matches decides; a pattern that matches a directory matches all below it).
+Rules: https://docs.docker.com/build/concepts/context/#dockerignore-files; for everything not documented there, see
+moby/patternmatcher (the last matching pattern wins; a pattern that matches a directory matches everything below it).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Pattern:
-    """One line: its path expression, and whether it lets in (`!`) instead of keeping out."""
+    """One line: its path expression, and whether it is an exception (`!`)."""
 
     text: str
     exception: bool
     regex: re.Pattern[str]
 
     def may_match_below(self, directory: str) -> bool:
-        """False only when no path below `directory` can match: lets a walk skip what is surely kept out."""
+        """False only if no path below `directory` can match, so that a walk can skip excluded directories."""
         wanted, have = self.text.split("/"), directory.split("/")
         for want, got in zip(wanted, have, strict=False):
             if "**" in want:
@@ -41,7 +41,7 @@ class Ignore:
 
     @classmethod
     def parse(cls, text: str) -> Ignore:
-        """Reads a .dockerignore. Raises `ValueError` for a pattern that cannot be one, as the build will as well."""
+        """Parse a .dockerignore. Raises `ValueError` for an invalid pattern, which also fails the build."""
         patterns = []
         for line in text.removeprefix("\ufeff").splitlines():
             expression = line.strip()
@@ -53,7 +53,7 @@ class Ignore:
                 raise ValueError("illegal exclusion pattern: '!'")
             expression = expression.lstrip("/") or "/"
             if expression == ".":
-                continue  # BuildKit ignores it too: the context itself cannot be kept out
+                continue  # ignored by BuildKit, too: the context itself cannot be excluded
             try:
                 patterns.append(Pattern(expression, exception, re.compile(_expression(expression), re.DOTALL)))
             except re.error as error:
@@ -62,7 +62,7 @@ class Ignore:
 
     @classmethod
     def of(cls, context: Path, dockerfile: Path | None = None) -> Ignore:
-        """The file that counts for a build: DOCKERFILE.dockerignore where it exists, else the context's own."""
+        """The file that applies to a build: DOCKERFILE.dockerignore if it exists, else the context's own."""
         names = [context / ".dockerignore"]
         if dockerfile is not None:
             names.insert(0, dockerfile.with_name(f"{dockerfile.name}.dockerignore"))
@@ -74,7 +74,7 @@ class Ignore:
         return cls()
 
     def matches(self, path: str, parent: Sequence[bool] = ()) -> tuple[bool, list[bool]]:
-        """Whether `path` is kept out, and which patterns matched (`parent` for the entries of a directory)."""
+        """Whether `path` is excluded, and which patterns matched (pass them as `parent` for entries of a directory)."""
         out, matched = False, [False] * len(self.patterns)
         for i, pattern in enumerate(self.patterns):
             hit = bool(parent) and parent[i]
@@ -88,12 +88,12 @@ class Ignore:
         return out, matched
 
     def skips(self, directory: str) -> bool:
-        """Whether a directory that is kept out can be passed over whole."""
+        """Whether an excluded directory can be skipped as a whole."""
         return not any(p.exception and p.may_match_below(directory) for p in self.patterns)
 
 
 def _expression(glob: str) -> str:
-    """The regular expression of a pattern, character for character as moby/patternmatcher builds it."""
+    """The regular expression of a pattern, exactly as built by moby/patternmatcher."""
     result, i = "", 0
     while i < len(glob):
         char = glob[i]
@@ -120,10 +120,10 @@ def _expression(glob: str) -> str:
 
 
 def walk(root: Path, *ignores: Ignore, directories: bool = False) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Files and links that at least one of `ignores` lets in (none given: all), as (path below root, entry).
+    """Files and links that at least one of `ignores` includes (none given: all), as (path below root, entry).
 
-    With `directories` also those that may hold such files. Directories are entered, never followed through links. One
-    that vanishes during the walk is passed over: the next walk sees the tree without it.
+    With `directories`, also those that may contain such files. Does not follow links to directories. Skips one that
+    vanishes during the walk: the next walk sees the tree without it.
     """
     sets = ignores or (Ignore(),)
     todo: list[tuple[str, list[Sequence[bool]]]] = [("", [()] * len(sets))]

@@ -1,10 +1,10 @@
-"""What a cache mount's id says: its kind, and its project and platform where our Dockerfiles made it. Pure."""
+"""Parses a cache mount's id: its kind, and if our Dockerfiles created it, its project and platform. Pure."""
 
 from __future__ import annotations
 
 import re
 
-#: Kinds of cache mounts, in the order in which a view shows them; the first three are those of a Rust build.
+#: Kinds of cache mounts, in display order; the first three are those of a Rust build.
 KINDS = ("target", "cargo-registry", "cargo-git", "apt", "npm", "other")
 
 _OURS = re.compile(r"(?P<project>.+)-(?P<kind>cargo-registry|cargo-git|target(?:-(?P<platform>[a-z0-9_.]+))?)")
@@ -18,7 +18,7 @@ _FOREIGN = (
 
 
 def attribute(identity: str, target: str = "") -> tuple[str, str, str]:
-    """(kind, project, platform) of a mount id. A project only where the id has the form of our Dockerfiles."""
+    """(kind, project, platform) of a mount id. The project is only set if the id has the form of our Dockerfiles."""
     if found := _OURS.fullmatch(identity):
         kind = found["kind"]
         if not kind.startswith("target"):

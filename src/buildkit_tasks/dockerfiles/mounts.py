@@ -1,4 +1,4 @@
-"""The mounts of a Dockerfile's RUN lines."""
+"""Parses the mounts of a Dockerfile's RUN lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .syntax import Instruction, _flags, defaults, expand, instructions
 
 @dataclass(frozen=True)
 class Mount:
-    """A `RUN --mount=…` as its options; `type` defaults to bind as BuildKit's does."""
+    """The options of a `RUN --mount=…`; `type` defaults to bind like in BuildKit."""
 
     options: Mapping[str, str]
     line: int
@@ -27,7 +27,7 @@ def mounts(text: str) -> tuple[Mount, ...]:
 
 
 def run_mounts(item: Instruction) -> tuple[Mount, ...]:
-    """The `--mount`s of one instruction, each with the line it stands on; none if it is not a RUN."""
+    """The `--mount`s of one instruction, each with its line; none if it is not a RUN."""
     if item.keyword != "RUN":
         return ()
     found = []
@@ -39,7 +39,7 @@ def run_mounts(item: Instruction) -> tuple[Mount, ...]:
 
 
 def cache_ids(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
-    """Ids of the cache mounts, ARGs filled in; a mount without id is known to BuildKit by its target."""
+    """Ids of the cache mounts, with ARGs expanded; BuildKit uses the target as id of a mount without one."""
     values = {**defaults(text), **args}
     found: dict[str, None] = {}
     for mount in mounts(text):

@@ -1,4 +1,4 @@
-"""How an image for another platform comes to be: compiled here for there (cross), or by emulated programs. Pure."""
+"""How an image for another platform is built: cross-compiled on the engine's platform, or emulated. Pure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from buildkit_tasks.dockerfiles.stages import Stage
 
 from .document import Dockerfile
 
-#: What emulation costs, measured once: a small crate took 119.8 s under QEMU, 11.2 s cross-compiled.
+#: The cost of emulation, measured once: a small crate took 119.8 s under QEMU, 11.2 s cross-compiled.
 EMULATION_PRICE = "about ten times as long (a small crate: 119.8 s instead of 11.2 s)"
 
 SYSTEMS = ("linux", "windows", "darwin", "freebsd")
 
-#: What Linux images are made for: https://github.com/opencontainers/image-spec/blob/main/image-index.md
+#: Architectures of Linux images: https://github.com/opencontainers/image-spec/blob/main/image-index.md
 ARCHITECTURES = ("amd64", "arm64", "arm", "386", "riscv64", "ppc64le", "s390x", "mips64le", "mips64", "loong64")
 
-#: Architectures as kernels name them.
+#: Architectures as named by kernels.
 ALIASES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 _COMPILES = re.compile(r"\b(cargo|rustc|compile\.sh)\b")
@@ -30,7 +30,7 @@ _COMPILES = re.compile(r"\b(cargo|rustc|compile\.sh)\b")
 
 @dataclass(frozen=True)
 class Route:
-    """How one platform's image is made: `how` is native, cross or emulated; `why` in words."""
+    """How the image for one platform is built: `how` is native, cross or emulated; `why` is a text."""
 
     platform: str
     how: str
@@ -38,9 +38,9 @@ class Route:
 
 
 def named(words: Sequence[str]) -> tuple[str, ...]:
-    """Platforms as a user names them (`arm64`, `linux/arm64/v8`, comma lists) as BuildKit does, each once.
+    """Normalize platforms from the user (`arm64`, `linux/arm64/v8`, comma lists) like BuildKit, each once.
 
-    Raises `Problem` bad-argument for a name that is not a platform.
+    Raises `Problem` bad-argument for an invalid platform.
     """
     return tuple(dict.fromkeys(_full(name) for name in lists.names(words, "platform")))
 
@@ -49,16 +49,16 @@ def _full(name: str) -> str:
     parts = name.split("/") if "/" in name and name.split("/")[0] in SYSTEMS else ["linux", *name.split("/")]
     parts[1] = ALIASES.get(parts[1], parts[1])
     if parts[1:] == ["arm64", "v8"]:
-        parts.pop()  # the only one there is
+        parts.pop()  # the only variant
     if len(parts) > 3 or not all(re.fullmatch(r"[a-z0-9_]+", part) for part in parts):
-        raise Problem("bad-argument", f"{name!r} is not a platform.", hint="--platform linux/arm64")
+        raise Problem("bad-argument", f"{name!r} is not a platform.", hint="use for example --platform linux/arm64")
     if parts[0] == "linux" and parts[1] not in ARCHITECTURES:
         near = get_close_matches(parts[1], ARCHITECTURES, 1) or ["arm64"]
         raise Problem(
             "bad-argument",
             f"{parts[1]!r} is not an architecture of Linux images.",
             causes=[f"known: {', '.join(ARCHITECTURES)}"],
-            hint=f"--platform linux/{near[0]}",
+            hint=f"use --platform linux/{near[0]}",
         )
     return "/".join(parts)
 
@@ -69,7 +69,7 @@ def own(engine: Engine) -> str:
 
 
 def arguments(engine: Engine, platform: str) -> dict[str, str]:
-    """The arguments that a Dockerfile knows by itself, for one platform built on an engine (or a builder's node)."""
+    """The predefined build arguments for one platform built on an engine (or a builder's node)."""
     found: dict[str, str] = {}
     for side, name in (("TARGET", platform), ("BUILD", own(engine))):
         system, arch, variant = (*name.split("/"), "", "")[:3]
@@ -87,7 +87,7 @@ def route(
 ) -> Route:
     """The route for one Dockerfile, up to the stage `target` (empty = the last)."""
     if platform == own(engine):
-        return Route(platform, "native", "the machine's own platform")
+        return Route(platform, "native", "the engine's own platform")
     needed = _needed(text, args, target, platform, engine, contexts)[0]
     emulated = [stage for stage in needed if stage.runs and stage.platform != "build"]
     compiling = [stage.name for stage in emulated if any(map(_COMPILES.search, stage.runs))]
@@ -96,7 +96,7 @@ def route(
     if emulated:
         names = ", ".join(stage.name for stage in emulated)
         return Route(platform, "cross", f"compiled here for {platform}; the RUN steps of {names} are emulated")
-    return Route(platform, "cross", f"compiled here for {platform}; nothing of it runs during the build")
+    return Route(platform, "cross", f"compiled here for {platform}; no foreign program runs during the build")
 
 
 def foreign_bases(
@@ -107,14 +107,14 @@ def foreign_bases(
     platform: str = "linux/other",
     contexts: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """References of the images that have to be of the target's platform."""
+    """References of the images that must be for the target platform."""
     stages, images = _needed(text, args, target, platform, engine, contexts)
     theirs = {name for stage in stages for name in (stage.base, *stage.sources) if stage.platform != "build"}
     return tuple(ref for ref in images if ref in theirs)
 
 
 def only_foreign(text: str | Dockerfile, args: Mapping[str, str], target: str, engine: Engine) -> set[str]:
-    """Those of the foreign bases that no stage of the engine's own platform starts from."""
+    """Those of the foreign bases that no stage for the engine's own platform starts from."""
     stages, _ = _needed(text, args, target, "linux/other", engine, ())
     here = {name for stage in stages for name in (stage.base, *stage.sources) if stage.platform == "build"}
     return set(foreign_bases(text, args, target, engine)) - here
@@ -130,7 +130,7 @@ def _needed(
 ) -> tuple[list[Stage], tuple[str, ...]]:
     """The stages that a build up to `target` needs, in the file's order, and the images.
 
-    A stage's `platform` is "build" where it is of the engine's own platform.
+    A stage's `platform` is "build" if it runs on the engine's own platform.
     """
     file = text if isinstance(text, Dockerfile) else Dockerfile.read(text)
     needs = file.needs({**arguments(engine, platform), **args}, target, contexts)
@@ -145,23 +145,23 @@ def _needed(
 
 
 def worst(routes: Sequence[Route]) -> Route:
-    """The route to report, of those that several Dockerfiles take to one platform."""
+    """The worst of several Dockerfiles' routes to one platform, which is the one to report."""
     return max(routes, key=lambda route: (route.how == "emulated", "emulated" in route.why))
 
 
 def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes: Sequence[Route]) -> None:
-    """Refuse what should not be tried. `driver` is that of the builder in use, asked where it matters.
+    """Refuse what should not be tried. `driver` is that of the current builder, queried if it matters.
 
-    Problems: bad-argument; platform-unsupported where the result can be held nowhere; emulation-refused where cargo
-    would be emulated and nobody asked for that.
+    Problems: bad-argument; platform-unsupported if the result cannot be stored anywhere; emulation-refused if cargo
+    would be emulated without the user's request.
     """
     several = len(request.platforms) > 1
     if request.push and request.oci:
-        raise Problem("bad-argument", "--push and --oci are two places.", hint="one of them at a time")
+        raise Problem("bad-argument", "--push and --oci cannot be combined.", hint="choose one")
     if (request.platforms or request.push or request.oci) and tier != "full":
         raise Problem(
             "platform-unsupported",
-            "This engine builds for its own platform only, and only into itself.",
+            "This engine can only build for its own platform, and only into its own image store.",
             causes=["--platform, --push and --oci need BuildKit and buildx"],
             hint="invoke engine.install",
         )
@@ -169,30 +169,32 @@ def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes:
         what = f"one image for {' and '.join(request.platforms)}" if several else "OCI archives"
         raise Problem(
             "platform-unsupported",
-            f"This engine cannot make {what}.",
-            causes=["that needs the containerd image store, which is off here"],
-            hint='{"features": {"containerd-snapshotter": true}} in daemon.json; or one --platform at a time; '
-            "or a builder of another driver (docker buildx create --use) with --push",
+            f"This engine cannot build {what}.",
+            causes=["this needs the containerd image store, which is not enabled"],
+            hint='set {"features": {"containerd-snapshotter": true}} in daemon.json; build one --platform at a time; '
+            "or use another driver (docker buildx create --use) with --push",
         )
     if driver != "docker" and several and not (request.push or request.oci):
         raise Problem(
             "platform-unsupported",
-            f"The builder in use ({driver}) cannot hand one image for several platforms to the engine.",
-            hint="--push HOST/PATH, --oci DIRECTORY, one --platform at a time, or: --builder default",
+            f"The builder in use ({driver}) cannot load an image for several platforms into the engine.",
+            hint="use --push HOST/PATH, --oci DIRECTORY, one --platform at a time, or --builder default",
         )
     slow = [r for r in routes if r.how == "emulated"]
     if slow and not request.allow_emulation:
         raise Problem(
             "emulation-refused",
             f"cargo would run emulated for {slow[0].platform}.",
-            causes=[slow[0].why, f"emulated it takes {EMULATION_PRICE}"],
-            hint="FROM --platform=$BUILDPLATFORM for that stage (docs/how-to/platforms.md), or: --allow-emulation",
+            causes=[slow[0].why, f"under emulation it takes {EMULATION_PRICE}"],
+            hint="use FROM --platform=$BUILDPLATFORM for that stage (docs/how-to/platforms.md), or --allow-emulation",
         )
 
 
 def long_form(given: str) -> str:
-    """One platform as `named` gives it; empty stays empty. Raises `Problem` bad-argument, also for a list."""
+    """Normalize one platform like `named`; empty stays empty. Raises `Problem` bad-argument, also for a list."""
     found = named((given,)) if given else ("",)
     if len(found) > 1:
-        raise Problem("bad-argument", f"{given!r} is more than one platform.", hint=f"--platform {found[0]}")
+        raise Problem(
+            "bad-argument", f"{given!r} is more than one platform.", hint=f"use for example --platform {found[0]}"
+        )
     return found[0]

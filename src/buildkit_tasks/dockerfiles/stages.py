@@ -1,4 +1,4 @@
-"""The stages of a Dockerfile: what each is built from, runs and copies."""
+"""The stages of a Dockerfile: their bases, commands and copy sources."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .syntax import PLATFORM_ARGS, Instruction, expand, flags, instructions, unq
 
 @dataclass(frozen=True)
 class Stage:
-    """One FROM, ARGs filled in. `platform` as written; `runs` its RUN steps; `sources` where it copies from.
+    """One FROM, with ARGs expanded. `platform` as written; `runs`: its RUN steps; `sources`: what it copies from.
 
-    `number` counts from 0: COPY may name a stage by it. `arguments` are the names it declares; `caches` says whether a
-    step of it has a cache mount.
+    `number` counts from 0: COPY may refer to a stage by number. `arguments`: the names it declares; `caches`: whether
+    any step has a cache mount.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Stage:
 
 
 def stages(text: str, args: Mapping[str, str]) -> tuple[Stage, ...]:
-    """The stages in order. A stage without a name is known by its number, as to COPY."""
+    """The stages in order. A stage without a name is identified by its number, like in COPY."""
     return stages_of(tuple(instructions(text)), args)
 
 
@@ -59,7 +59,7 @@ def stages_of(items: Sequence[Instruction], args: Mapping[str, str]) -> tuple[St
 
 
 def _values(items: Sequence[Instruction], args: Mapping[str, str]) -> dict[str, str]:
-    """What FROM lines see: the arguments declared before the first FROM, and those that BuildKit knows by itself."""
+    """The variables that FROM lines can use: arguments declared before the first FROM, and predefined ones."""
     values = {name: value for name, value in args.items() if name in PLATFORM_ARGS}
     for item in items:
         if item.keyword == "FROM":
@@ -75,7 +75,7 @@ def _values(items: Sequence[Instruction], args: Mapping[str, str]) -> dict[str, 
 
 
 def base_images(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
-    """References of the images that stages start FROM, ARGs filled in; the file's own stages and scratch left out."""
+    """References of the images that stages start FROM, with ARGs expanded; no stages of the file itself, no scratch."""
     own: set[str] = {"scratch"}
     found: dict[str, None] = {}
     for stage in stages(text, args):

@@ -1,4 +1,4 @@
-"""Reading a Dockerfile as text: the few facts a plan needs. Not a full parser; unknown syntax is passed over.
+"""Parses the few facts that a plan needs from a Dockerfile. Not a full parser; skips unknown syntax.
 
 Grammar: https://docs.docker.com/reference/dockerfile/
 """
@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-# A default may hold another plain variable; deeper ones are innermost first, over several rounds.
+# A default may contain another plain variable; deeper ones are expanded innermost first, in several rounds.
 _VARIABLE = re.compile(
     r"\$(?:\{(?P<braced>\w+)(?::?(?P<form>[-+?#%/])(?P<word>(?:\$\{\w+\}|[^{}])*))?\}|(?P<plain>\w+))"
 )
@@ -20,9 +20,9 @@ _DIRECTIVE = re.compile(r"#\s*(\w+)\s*=\s*(\S+)\s*$")
 
 @dataclass(frozen=True)
 class Instruction:
-    """One logical line: keyword in capitals, the rest with continuations joined, the line it starts on (from 1).
+    """One logical line: keyword in capitals, the rest with continuations joined, and its first line (from 1).
 
-    `parts` are its physical lines with their numbers, here-document bodies included; `body` is the text of the latter.
+    `parts` are its physical lines with their numbers, including here-document bodies; `body` is the text of the latter.
     """
 
     keyword: str
@@ -37,13 +37,13 @@ class Instruction:
         return self.parts[-1][0] if self.parts else self.line
 
     def line_of(self, text: str) -> int:
-        """The first of its lines that contains `text`; its own first line where none does."""
+        """The first of its lines that contains `text`, else its own first line."""
         return next((number for number, part in self.parts if text in part), self.line)
 
 
 @dataclass(frozen=True)
 class Comment:
-    """A comment line, without the #; never one out of a here-document."""
+    """A comment line, without the #; never one inside a here-document."""
 
     text: str
     line: int
@@ -55,12 +55,12 @@ def instructions(text: str) -> Iterator[Instruction]:
 
 
 def comments(text: str) -> tuple[Comment, ...]:
-    """The comments in order, those between continued lines too."""
+    """The comments in order, including those between continued lines."""
     return tuple(item for item in _scan(text) if isinstance(item, Comment))
 
 
 def _scan(text: str) -> Iterator[Instruction | Comment]:
-    # Not splitlines: form feeds and Unicode separators end no line for docker.
+    # Not splitlines: docker does not treat form feeds and Unicode separators as line ends.
     lines = [line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n")]
     escape = _escape(lines)
     at = 0
@@ -100,7 +100,7 @@ def _scan(text: str) -> Iterator[Instruction | Comment]:
 
 
 def _escape(lines: Sequence[str]) -> str:
-    """The escape character: a directive in the very first comments may choose the backtick."""
+    """The escape character: a directive in the leading comments may choose the backtick."""
     for line in lines:
         found = _DIRECTIVE.match(line.strip())
         if not found:
@@ -115,7 +115,7 @@ def _heredocs(keyword: str, rest: str) -> list[str]:
 
 
 def words(text: str) -> list[str]:
-    """Words as a shell would split them, quotes removed; as blanks split them where quotes are not closed."""
+    """Split words like a shell, removing quotes; if quotes are unbalanced, split at blanks."""
     try:
         return shlex.split(text)
     except ValueError:
@@ -123,7 +123,7 @@ def words(text: str) -> list[str]:
 
 
 def flags(item: Instruction) -> tuple[dict[str, str], str]:
-    """The leading `--name=value` flags of an instruction (the last of a name wins) and the text after them."""
+    """The leading `--name=value` flags of an instruction (the last one wins) and the text after them."""
     found, rest = _flags(item)
     return {name: value.strip("\"'") for name, value in found}, rest
 
@@ -138,7 +138,7 @@ def _flags(item: Instruction) -> tuple[list[tuple[str, str]], str]:
 
 
 def arguments(text: str) -> frozenset[str]:
-    """Names that any `ARG` declares, in any stage."""
+    """Names declared by any `ARG`, in any stage."""
     names: set[str] = set()
     for item in instructions(text):
         if item.keyword == "ARG":
@@ -147,7 +147,7 @@ def arguments(text: str) -> frozenset[str]:
 
 
 def defaults(text: str) -> dict[str, str]:
-    """Values of ARGs with a default, the first of a name (the global one where there is one)."""
+    """Values of ARGs with a default; the first one of a name (the global one, if any) wins."""
     found: dict[str, str] = {}
     for item in instructions(text):
         if item.keyword == "ARG":
@@ -159,9 +159,9 @@ def defaults(text: str) -> dict[str, str]:
 
 
 def expand(word: str, values: Mapping[str, str], *, keep: bool = False) -> str:
-    """`$NAME`, `${NAME}` and its forms `-`, `+` and `?` replaced; an unknown name becomes nothing, as in BuildKit.
+    """Expand `$NAME`, `${NAME}` and the forms with `-`, `+` and `?`; unknown names become empty, like in BuildKit.
 
-    `keep` leaves an unknown name as `${NAME}`. Forms that cut (`#`, `%`, `/`) give the whole value: near enough here.
+    `keep` keeps an unknown name as `${NAME}`. Forms that cut (`#`, `%`, `/`) expand to the whole value, which suffices.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -173,7 +173,7 @@ def expand(word: str, values: Mapping[str, str], *, keep: bool = False) -> str:
             return known or other
         return f"${{{name}}}" if keep and name not in values else ""
 
-    for _ in range(4):  # deep enough for a default in a default; a value that names itself must not hang us
+    for _ in range(4):  # enough for nested defaults; a value that refers to itself must not loop forever
         replaced = _VARIABLE.sub(value, word)
         if replaced == word:
             break
@@ -181,7 +181,7 @@ def expand(word: str, values: Mapping[str, str], *, keep: bool = False) -> str:
     return word
 
 
-#: Arguments that FROM lines know without an ARG: https://docs.docker.com/build/building/variables/
+#: Predefined arguments in FROM lines: https://docs.docker.com/build/building/variables/
 PLATFORM_ARGS = frozenset(
     f"{side}{part}" for side in ("BUILD", "TARGET") for part in ("PLATFORM", "OS", "ARCH", "VARIANT")
 )

@@ -1,4 +1,4 @@
-"""Doctor: gather facts in parallel, judge them, print or fix them."""
+"""Runs doctor: gathers facts in parallel, judges them, prints the checks or applies fixes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from . import project as doctor_project
 
 _SIGNS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL", "unknown": "?   "}
 
-#: What `--fix` may do: each fix and the text of its question.
+#: What `--fix` may do: each fix and the question it asks.
 FIXES: dict[str, str] = {
     "engine.install": "install a Docker engine with buildx and compose",
     "engine.start": "start the Docker engine",
@@ -29,13 +29,13 @@ FIXES: dict[str, str] = {
     "dotenv": "create or complete .env (existing values are kept)",
     "dotenv-mode": "make .env readable only by you",
     "enable": "write the line that enables BuildKit into your shell's start-up file",
-    "completion": "renew the shell completion",
+    "completion": "update the shell completion",
     "images": "build base images from Debian packages",
 }
 
 
 def gather(session: Session) -> Facts:
-    """All facts. Asks every question in parallel, so it takes as long as the slowest (under 3 s)."""
+    """Gather all facts. The queries run in parallel, so this takes as long as the slowest one (under 3 s)."""
     questions: list[Callable[[Session], dict[str, Any]]] = [
         *doctor_host.QUESTIONS,
         *(doctor_project.QUESTIONS if _inside(session) else ()),
@@ -45,7 +45,7 @@ def gather(session: Session) -> Facts:
         for answer in [pool.submit(q, session) for q in questions]:
             found.update(answer.result())
     facts = Facts(**found)
-    if facts.podman_cli:  # these answers would be podman's; one check reports that
+    if facts.podman_cli:  # podman would answer these queries; a separate check reports it
         facts = replace(facts, engine=None, silent=None, builder=None, compose_read=False, compose_error=None)
     if facts.engine and facts.engine.root_dir:
         facts = replace(facts, **doctor_host.disk(Path(facts.engine.root_dir)))
@@ -63,21 +63,21 @@ def _inside(session: Session) -> bool:
 def run_doctor(
     session: Session, *, fix: bool, verify: bool, more: Callable[[Session], Sequence[Check]] = lambda _: ()
 ) -> int:
-    """Check, fix what may be fixed, print; returns the exit code: 0, or that of unhealthy-setup.
+    """Check, apply fixes if asked, print. Returns the exit code: 0, or that of unhealthy-setup.
 
-    `more`: checks of a room that this one does not know.
+    `more`: checks from rooms that this one does not import.
     """
     began = session.world.clock()
     checks = _examined(session, more)
     if fix and apply_fixes(session, checks):
-        session = Session(session.world, session.report, session.flags)  # forget everything found before
+        session = Session(session.world, session.report, session.flags)  # drop all cached facts
         checks = _examined(session, more)
     proof: dict[str, Any] = {}
     if verify:
         from .proof import prove
 
         if any(c.state == "fail" for c in checks):
-            session.report.say("not verified: fix the failures first")
+            session.report.say("skipped the verification: fix the failures first")
         else:
             proof = prove(session)
     if session.report.json_only:
@@ -110,7 +110,7 @@ def typed(session: Session, text: str) -> str:
 
 
 def print_checks(session: Session, checks: Sequence[Check], seconds: float) -> None:
-    """Print one line per check; failures and warnings with why and how to fix them."""
+    """Print one line per check; failures and warnings also show why it matters and how to fix it."""
     width = max(len(c.name) for c in checks)
     lines = []
     for check in checks:
@@ -125,12 +125,12 @@ def print_checks(session: Session, checks: Sequence[Check], seconds: float) -> N
         + (f", {count['unknown']} unknown" if count["unknown"] else "")
     )
     if any(c.fix and c.fires for c in checks):
-        lines.append(typed(session, "invoke doctor --fix") + " applies the safe fixes, asking before each")
+        lines.append(typed(session, "invoke doctor --fix") + " applies the safe fixes, asking before each one")
     session.report.answer("\n".join(lines))
 
 
 def apply_fixes(session: Session, checks: Sequence[Check]) -> bool:
-    """Apply each safe fix once, with consent; True if anything was done. A failed one does not stop the rest."""
+    """Apply each safe fix once, with consent; True if anything was done. A failed fix does not stop the others."""
     done = False
     for fix in dict.fromkeys(c.fix for c in checks if c.fires and c.fix):
         names = ", ".join(c.name for c in checks if c.fix == fix and c.fires)
@@ -145,7 +145,7 @@ def apply_fixes(session: Session, checks: Sequence[Check]) -> bool:
 
 
 def apply(session: Session, fix: str) -> None:
-    """Apply one fix. A flow that asks again gets its yes from `--yes` or from the user."""
+    """Apply one fix. If a flow asks for consent again, `--yes` or the user's first answer counts."""
     from buildkit_tasks.engine import ensure as engine_ensure
     from buildkit_tasks.images import bases as base_images
     from buildkit_tasks.project import discover, dotenv

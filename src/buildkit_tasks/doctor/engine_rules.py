@@ -9,7 +9,7 @@ from buildkit_tasks.engine.facts import MINIMUM, dotted
 from .facts import Facts
 from .rules import Rule, Verdict, fail, ok, unknown, warn
 
-#: The first version with the BuildKit features that we use, and where that is documented.
+#: The first version with each BuildKit feature that we use, and where that is documented.
 SOURCES: dict[str, tuple[Version, str]] = {
     "BuildKit in the engine": ((18, 9), "https://docs.docker.com/engine/release-notes/18.09/"),
     "BuildKit by default": ((23,), "https://docs.docker.com/engine/release-notes/23.0/"),
@@ -17,8 +17,8 @@ SOURCES: dict[str, tuple[Version, str]] = {
     "config --format json and up --wait (compose)": ((2, 20), "https://github.com/docker/compose/releases/tag/v2.20.0"),
 }
 
-#: Garbage collection of build cache was off unless daemon.json switched it on (moby/moby#49826, April 2025, 28.1), then
-#: on with a first rule that matched nothing (moby/moby#52814), and takes idle cache mounts first since June 2026.
+#: Garbage collection of the build cache was off by default before 28.1 (moby/moby#49826, April 2025). It was then on
+#: with a first rule that matched nothing (moby/moby#52814), and since June 2026 it deletes idle cache mounts first.
 GC_ON: Version = (28, 2)
 GC_TAKES_MOUNTS: Version = (29, 6)
 
@@ -47,29 +47,29 @@ def two_clis(facts: Facts) -> Verdict:
     if facts.clis_differ:
         return warn(
             f"{' and '.join(facts.clis)}: {facts.clis_differ}",
-            f"keep one: remove {facts.clis[-1]}, or have the same plugins for both",
+            f"remove {facts.clis[-1]}, or install the same plugins for both",
         )
     return ok({0: "none", 1: "one"}.get(len(facts.clis), f"{len(facts.clis)} with the same plugins"))
 
 
 def engine_answers(facts: Facts) -> Verdict:
     if facts.context_dead:
-        return unknown("the context is wrong, see there")
+        return unknown("docker's context is wrong (see context)")
     if facts.silent:
         words, remedy = facts.silent
         return fail(words, remedy, "engine.start" if remedy == "invoke engine.start" else "")
     engine = _answering(facts)
     if not engine:
-        return unknown("there is no docker command")
-    return ok(f"answers (context {engine.context})")
+        return unknown("no docker command was found")
+    return ok(f"responds (context {engine.context})")
 
 
 def engine_version(facts: Facts) -> Verdict:
     engine = _answering(facts)
     if not engine:
-        return unknown("no engine answers")
+        return unknown("no engine responds")
     if facts.podman_engine:
-        return warn(f"podman {dotted(engine.version)} behind the docker command", f"{INSTALL}, for the full speed")
+        return warn(f"podman {dotted(engine.version)} behind the docker command", f"{INSTALL} for full speed")
     if engine.version < MINIMUM["engine"]:
         return warn(dotted(engine.version), INSTALL, "engine.install")
     return ok(dotted(engine.version))
@@ -77,7 +77,7 @@ def engine_version(facts: Facts) -> Verdict:
 
 def buildx(facts: Facts) -> Verdict:
     if not facts.engine:
-        return unknown("there is no docker command")
+        return unknown("no docker command was found")
     if facts.engine.buildx < MINIMUM["buildx"]:
         found = dotted(facts.engine.buildx) if facts.engine.buildx else "none"
         return warn(found, INSTALL, "engine.install")
@@ -86,7 +86,7 @@ def buildx(facts: Facts) -> Verdict:
 
 def compose(facts: Facts) -> Verdict:
     if not facts.engine:
-        return unknown("there is no docker command")
+        return unknown("no docker command was found")
     if facts.engine.compose < MINIMUM["compose"]:
         found = dotted(facts.engine.compose) if facts.engine.compose else "none"
         if not facts.engine.compose and facts.compose_v1:
@@ -100,10 +100,10 @@ def buildkit_env(facts: Facts) -> Verdict:
         value = facts.env.get(name, "")
         if value.lower() in ("0", "false"):
             return warn(
-                f"{name}={value} in this environment; our tasks override it, plain docker does not",
-                f'unset {name}    (for good: look for it in your shell\'s start-up files; or: eval "$(invoke env)")',
+                f"{name}={value} in this environment; these tasks override it, but plain docker does not",
+                f'unset {name}    (permanently: remove it from your shell\'s start-up files; or: eval "$(invoke env)")',
             )
-    return ok("not switched off")
+    return ok("not disabled")
 
 
 def buildkit_off(facts: Facts) -> Verdict:
@@ -112,9 +112,9 @@ def buildkit_off(facts: Facts) -> Verdict:
         if value == "false":
             return warn(
                 f"features.buildkit is false in {where}",
-                f"remove that line from {where} and restart the program that reads it",
+                f"remove that line from {where} and restart docker",
             )
-    return ok("not switched off")
+    return ok("not disabled")
 
 
 def builder(facts: Facts) -> Verdict:
@@ -125,10 +125,10 @@ def builder(facts: Facts) -> Verdict:
             f"invoke builder    (lists them; invoke builder.create {found.name} …)",
         )
     if not found or not found.driver or facts.silent or facts.podman_engine:
-        return unknown("no builder could be asked")
+        return unknown("no builder answered")
     if found.driver != "docker" and not found.wanted:
         return warn(
-            f"{found.name} ({found.driver}): it has its own cache mounts, and every image is copied to the engine",
+            f"{found.name} ({found.driver}): it has separate cache mounts, and copies every image to the engine",
             "docker buildx use default    (and: unset BUILDX_BUILDER)",
             "" if facts.env.get("BUILDX_BUILDER") else "builder",
         )
@@ -140,24 +140,24 @@ def builder(facts: Facts) -> Verdict:
 def context(facts: Facts) -> Verdict:
     if facts.context_dead:
         return fail(
-            f"{facts.context} points to {facts.context_host}, where nobody listens; the default engine answers",
+            f"{facts.context} points to {facts.context_host}, where nothing listens; the default engine responds",
             "docker context use default    (and: unset DOCKER_CONTEXT DOCKER_HOST)",
             "" if facts.env.get("DOCKER_HOST") or facts.env.get("DOCKER_CONTEXT") else "context",
         )
     if not facts.context_host and not _answering(facts):
-        return unknown("docker does not say which context is in force")
+        return unknown("docker did not report the current context")
     return ok(f"{facts.context}" + (f" ({facts.context_host})" if facts.context_host else ""))
 
 
 def containerd_store(facts: Facts) -> Verdict:
     engine = _answering(facts)
     if not engine or engine.version < (24,) or facts.podman_engine:
-        return unknown("no engine answers")
+        return unknown("no engine responds")
     if not engine.containerd_store:
         return warn(
-            "the classic store, which supports one platform per image",
+            "the classic store, which supports only one platform per image",
             'put {"features": {"containerd-snapshotter": true}} into /etc/docker/daemon.json and restart the engine '
-            "(images have to be built again)",
+            "(then rebuild the images)",
         )
     return ok("in use")
 
@@ -165,21 +165,21 @@ def containerd_store(facts: Facts) -> Verdict:
 def garbage_collection(facts: Facts) -> Verdict:
     engine = _answering(facts)
     if not engine:
-        return unknown("no engine answers")
+        return unknown("no engine responds")
     if facts.daemon_config is None:
         return unknown("the engine's daemon.json cannot be read here")
     gc = ((facts.daemon_config or {}).get("builder") or {}).get("gc") or {}
     keep = str(gc.get("defaultKeepStorage") or gc.get("defaultReservedSpace") or "")
     if gc.get("enabled", bool(gc)) and keep and facts.cache_size and units.size(keep) < facts.cache_size:
         return warn(
-            f"keeps {keep}, but the cache has {units.human(facts.cache_size)}: caches are deleted while you work",
-            "raise builder.gc.defaultKeepStorage in /etc/docker/daemon.json, or: invoke prune",
+            f"limit of {keep}, but the cache has {units.human(facts.cache_size)}: caches are deleted while you work",
+            "raise builder.gc.defaultKeepStorage in /etc/docker/daemon.json, or run `invoke prune`",
         )
     if gc.get("enabled") is False or (not gc and engine.version < GC_ON):
         return ok("off: only `invoke prune` deletes anything")
     if not gc and engine.version >= GC_TAKES_MOUNTS:
         return warn(
-            "on, and this version deletes cache mounts first once they are idle for 48 hours",
+            "on, and this version deletes cache mounts first, after 48 hours without use",
             'put {"builder": {"gc": {"enabled": true, "policy": [{"reservedSpace": "20GB", "all": true}]}}} into '
             "/etc/docker/daemon.json and restart the engine",
         )
@@ -188,32 +188,35 @@ def garbage_collection(facts: Facts) -> Verdict:
 
 def cache_budget(facts: Facts) -> Verdict:
     if facts.cache_size is None:
-        return unknown("the build cache cannot be measured")
+        return unknown("the size of the build cache is unknown")
     found = f"{units.human(facts.cache_size)} of build cache"
     if facts.cache_budget and facts.cache_size > facts.cache_budget:
-        return warn(f"{found}, more than {units.human(facts.cache_budget)}", "invoke prune    (shows what first)")
+        return warn(
+            f"{found}, more than {units.human(facts.cache_budget)}", "invoke prune    (lists what it deletes first)"
+        )
     return ok(found)
 
 
 def clock(facts: Facts) -> Verdict:
     if facts.skew is None:
-        return unknown("no engine answers")
+        return unknown("no engine responds")
     if abs(facts.skew) > 5 + facts.skew_error:
         ahead = "ahead of" if facts.skew > 0 else "behind"
         return warn(
             f"the engine's clock is {abs(facts.skew):.0f} s {ahead} this machine's",
-            "sync both clocks with NTP: sudo timedatectl set-ntp true (Docker Desktop, WSL2: restart it after sleep)",
+            "sync both clocks with NTP: sudo timedatectl set-ntp true (Docker Desktop, WSL2: restart after sleep)",
         )
     return ok("equal within a few seconds")
 
 
 def memory(facts: Facts) -> Verdict:
     if facts.memory is None:
-        return unknown("no engine answers")
+        return unknown("no engine responds")
     found = f"{facts.memory / 1e9:.1f} GB"
     if facts.memory < 2_000_000_000:
         return warn(
-            found, "give the engine's machine 4 GB (Docker Desktop: Settings, Resources; colima start --memory 4)"
+            found,
+            "give the engine's machine 4 GB of memory (Docker Desktop: Settings, Resources; colima start --memory 4)",
         )
     return ok(found)
 
@@ -223,12 +226,12 @@ def rootless(facts: Facts) -> Verdict:
     if facts.rootless and low:
         return fail(
             f"a rootless engine, and the project publishes port {low[0]}",
-            f"sudo sysctl net.ipv4.ip_unprivileged_port_start={min(low)}, or publish a port from 1024 on",
+            f"sudo sysctl net.ipv4.ip_unprivileged_port_start={min(low)}, or publish a port of 1024 or higher",
         )
     if facts.rootless and facts.compose_unseen:
         return unknown(facts.compose_unseen)
     if not _answering(facts):
-        return unknown("no engine answers")
+        return unknown("no engine responds")
     return ok("rootless" if facts.rootless else "not rootless")
 
 
@@ -240,18 +243,18 @@ RULES: tuple[Rule, ...] = (
         "different ones have different plugins, contexts and builders",
         two_clis,
     ),
-    Rule("context", "a context whose engine answers", "docker talks to the engine that the context names", context),
-    Rule("engine", "an engine that answers", "nothing can be built or run without it", engine_answers),
+    Rule("context", "a context whose engine responds", "docker talks to the engine that the context names", context),
+    Rule("engine", "an engine that responds", "nothing can be built or run without it", engine_answers),
     Rule(
         "engine-version",
         f"{dotted(MINIMUM['engine'])} or newer",
-        "older ones build service by service, below 18.09 without cache mounts",
+        "older engines build one service at a time, and below 18.09 without cache mounts",
         engine_version,
     ),
     Rule(
         "buildx",
         f"{dotted(MINIMUM['buildx'])} or newer",
-        "it builds all services in one solve; without it each is built on its own",
+        "it builds all services in one solve; without it, each service is built separately",
         buildx,
     ),
     Rule(
@@ -259,13 +262,11 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "buildkit-env",
-        "BuildKit not switched off",
-        "plain `docker build` fails at --mount without BuildKit",
+        "BuildKit not disabled",
+        "without BuildKit, plain `docker build` fails at --mount",
         buildkit_env,
     ),
-    Rule(
-        "buildkit-config", "BuildKit not switched off", "plain `docker build` fails at --mount without it", buildkit_off
-    ),
+    Rule("buildkit-config", "BuildKit not disabled", "without it, plain `docker build` fails at --mount", buildkit_off),
     Rule("builder", "the engine's own builder (driver docker)", "cache mounts belong to a builder", builder),
     Rule("image-store", "the containerd store", "multi-platform images need it", containerd_store),
     Rule(
@@ -276,6 +277,6 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("cache-size", "within the budget", "build cache fills disks", cache_budget),
     Rule("clock", "clocks within 5 s", "TLS and file times depend on them", clock),
-    Rule("memory", "2 GB or more", "rustc is killed when memory runs out", memory),
-    Rule("rootless", "ports that a rootless engine may open", "only root may open low ports", rootless),
+    Rule("memory", "2 GB or more", "rustc is killed if memory runs out", memory),
+    Rule("rootless", "ports that a rootless engine may publish", "only root may bind ports below 1024", rootless),
 )

@@ -1,4 +1,4 @@
-"""What the checks judge. None (or an empty value where noted) = not asked or unknown."""
+"""The facts that the checks judge. None (or an empty value where noted) means unknown or not queried."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from buildkit_tasks.core.model import Engine, Version
 
 @dataclass(frozen=True)
 class Builder:
-    """The buildx builder in use. `status` is running, inactive, missing, or an error message.
+    """The current buildx builder. `status` is running, inactive, missing, or an error message.
 
-    `wanted`: the project's settings name it.
+    `wanted`: it is named by the project's settings.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Builder:
 
 @dataclass(frozen=True)
 class PortUse:
-    """A published port that another program holds. `variable` changes it, if known."""
+    """A published port that is in use by another program. `variable`: the variable that changes it, if known."""
 
     service: str
     port: int
@@ -44,28 +44,28 @@ class Health:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything gathered. Sizes in bytes, times in seconds."""
+    """All gathered facts. Sizes in bytes, times in seconds."""
 
     # the docker command
-    clis: tuple[str, ...] = ()  #: docker programs on PATH that differ, first one wins
-    clis_differ: str = ""  #: how the second one differs; empty if in nothing that matters
+    clis: tuple[str, ...] = ()  #: different docker programs on PATH; the first one wins
+    clis_differ: str = ""  #: how the second one differs; empty if not in a way that matters
     client: Version | None = None
     podman_cli: bool = False  #: the docker command is podman's
     podman: bool = False  #: a podman command is on PATH
     podman_engine: bool = False  #: the engine behind the socket is podman's
-    compose_v1: str = ""  #: path of a docker-compose of the first generation
+    compose_v1: str = ""  #: path of a docker-compose v1
     client_config: Mapping[str, Any] = field(default_factory=dict)
     # the engine
-    engine: Engine | None = None  #: with version () if none answers; None without a docker command
-    silent: tuple[str, str] | None = None  #: why no engine answers, and how to fix it
+    engine: Engine | None = None  #: version () if no engine responds; None without a docker command
+    silent: tuple[str, str] | None = None  #: why no engine responds, and how to fix it
     daemon_config: Mapping[str, Any] | None = None
     rootless: bool = False
     memory: int | None = None
     skew: float | None = None  #: engine's clock minus ours
-    skew_error: float = 0.0  #: how wrong `skew` may be
+    skew_error: float = 0.0  #: measurement error of `skew`
     context: str = "default"
     context_host: str = ""
-    context_dead: bool = False  #: the context's socket does not exist, but the default one answers
+    context_dead: bool = False  #: the context's socket does not exist, but the default engine responds
     builder: Builder | None = None
     cache_size: int | None = None
     # the machine
@@ -79,29 +79,31 @@ class Facts:
     kernel: str = ""
     root: str = ""
     unprivileged_port: int = 1024
-    rc_broken: str = ""  #: a start-up file with our line, but without its env file
-    rc_off: tuple[str, ...] = ()  #: `file:line` that switches BuildKit off after or without our line
+    rc_broken: str = ""  #: a start-up file that has our line, while the env file is missing
+    rc_off: tuple[str, ...] = ()  #: `file:line` that disables BuildKit after or without our line
     rc_set: bool = False
-    completion: str = ""  #: missing, current, stale; empty = not asked
+    completion: str = ""  #: missing, current, stale; empty = not checked
     # network
     registry: str = ""
-    registry_state: str = ""  #: open, closed, untrusted (TLS), unasked; empty = nothing has to be pulled
+    registry_state: str = ""  #: open, closed, untrusted (TLS), unasked; empty = nothing to pull
     registry_words: str = ""
-    registry_lost: tuple[str, ...] = ()  #: base images that are not here and that no packages make
+    registry_lost: tuple[str, ...] = ()  #: missing base images that cannot be built from packages
     ca_bundle: str = ""
-    ca_state: str = ""  #: ok, missing, broken, expired; empty = none is set
+    ca_state: str = ""  #: ok, missing, broken, expired; empty = not set
     # the project
-    compose_read: bool = True  #: False if compose or .env, not the file, is the reason it could not be read
+    compose_read: bool = True  #: False if it could not be read because of compose or .env, not because of the file
     compose_error: tuple[str, str] | None = None  #: message and fix; None = valid
     ports_taken: tuple[PortUse, ...] = ()
-    ports_elsewhere: bool = False  #: the engine publishes ports on another machine than this one
+    ports_elsewhere: bool = False  #: the engine publishes ports on another machine
     dockerfiles_missing: tuple[str, ...] = ()  #: messages, one per service
     published: tuple[int, ...] = ()
     dotenv: bool | None = None  #: None = the project has no .env.example
-    dotenv_example: bool = True  #: there is a .env.example
+    dotenv_example: bool = True  #: .env.example exists
     dotenv_error: str = ""
     dotenv_hint: str = ""  #: the fix for `dotenv_error`
-    dotenv_wanted: tuple[str, str] | None = None  #: a variable that compose requires and nothing sets: message and fix
+    dotenv_wanted: tuple[str, str] | None = (
+        None  #: a required variable of the compose file that is not set: message and fix
+    )
     dotenv_missing: tuple[str, ...] = ()
     dotenv_mode: int | None = None
     dotenv_placeholders: tuple[str, ...] = ()
@@ -109,14 +111,14 @@ class Facts:
     missing_sources: tuple[str, ...] = ()
     locks_ignored: tuple[str, ...] = ()
     locks_missing: tuple[str, ...] = ()
-    locks_seen: bool = True  #: there is a manifest whose lock file could be looked for
+    locks_seen: bool = True  #: a manifest was found, so a lock file is expected
     health_tools: tuple[Health, ...] = ()
-    health_unsure: tuple[Health, ...] = ()  #: programs of which the Dockerfile does not show whether they are there
+    health_unsure: tuple[Health, ...] = ()  #: programs that may or may not be in the image
     platforms: tuple[str, ...] = ()  #: platforms the project builds for, if it names them
 
     @property
     def compose_unseen(self) -> str:
-        """Why nothing is known of what the compose file says; empty where it is."""
+        """Why the contents of the compose file are unknown; empty if they are known."""
         if self.compose_error:
             return "the compose file is not valid"
-        return "" if self.compose_read else "compose could not read the compose file yet"
+        return "" if self.compose_read else "compose could not read the compose file"

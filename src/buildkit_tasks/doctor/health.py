@@ -1,4 +1,4 @@
-"""Whether the programs that health checks call are in the images: said only where the Dockerfile shows it."""
+"""Finds health checks whose program is missing in the image, if the Dockerfile shows that clearly."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from buildkit_tasks.project import sources
 
 from .facts import Health
 
-#: Programs that slim images lack and health checks like to call.
+#: Programs that health checks often call and slim images lack.
 TOOLS = frozenset({"curl", "wget", "nc", "ncat", "netcat", "jq", "python", "python3", "grpc_health_probe", "ps"})
 
-#: Base images whose content is known: those of the tools that each has.
+#: Base images with known content, and the tools that each one has.
 _KNOWN: tuple[tuple[str, frozenset[str]], ...] = (
     (r"scratch", frozenset()),
     (r"(?:gcr\.io/distroless/(?:static|base|cc)[\w-]*)(?::.*)?", frozenset()),
@@ -27,7 +27,7 @@ _KNOWN: tuple[tuple[str, frozenset[str]], ...] = (
 
 
 def read(space: Workspace) -> tuple[tuple[Health, ...], tuple[Health, ...]]:
-    """The calls of programs that an image surely lacks, and those of which nothing is known."""
+    """The calls of programs that an image certainly lacks, and those for which it is unknown."""
     lacking: list[Health] = []
     unsure: list[Health] = []
     built = {service.name: service for service in space.services}
@@ -48,7 +48,7 @@ def _called(entry: dict[str, object]) -> list[str]:
 
 
 def _has(service: Service, tool: str) -> bool | None:
-    """True where a step of the image's stages names the program, False where the base image is known to lack it."""
+    """True if a step of the image's stages names the program, False if the base image is known to lack it."""
     file = sources.known(service)
     stages = dockerfile_stages.stages_of(file.items, service.args)
     if not stages:
@@ -60,7 +60,7 @@ def _has(service: Service, tool: str) -> bool | None:
         if any(re.search(rf"(?<![\w-]){re.escape(tool)}(?![\w-])", text) for text in texts):
             return True
         if any(re.search(r"--from=\S+\s+\S*/(?:s?bin|usr|local)?/?\s", text) for text in texts):
-            return None  # whole directories come from elsewhere
+            return None  # whole directories are copied from elsewhere
         base = stage.base
         below = by_name.get(base.lower())
         if below is None or below.number >= stage.number:

@@ -1,4 +1,4 @@
-"""What doctor asks the machine: docker command, engine, builder, kernel, shell. Each answers part of `Facts`."""
+"""Doctor's queries to the machine: docker command, engine, builder, kernel, shell. Each returns part of `Facts`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from buildkit_tasks.shells import rc as shellrc
 
 from . import Builder
 
-#: Seconds for one question; doctor as a whole has three.
+#: Seconds for one query; doctor as a whole has three.
 PATIENCE = 2.5
 
 DAEMON_JSON = Path("/etc/docker/daemon.json")
@@ -57,13 +57,13 @@ def client(session: Session) -> dict[str, Any]:
 
 
 def the_engine(session: Session) -> dict[str, Any]:
-    """Everything in one `docker info`, and why the engine does not answer if it does not."""
+    """Everything from one `docker info`, or why the engine does not respond."""
     here = Path("/")
     began = time.time()
     try:
         result = run.capture(session.world, docker.info(here), timeout=PATIENCE)
     except Problem:
-        return {}  # no docker command: another check reports that
+        return {}  # no docker command: another check reports it
     took = time.time() - began
     info = _json(result.stdout)
     found = engine_facts.parse(info) if isinstance(info, dict) else engine_facts.parse({})
@@ -88,7 +88,7 @@ def the_engine(session: Session) -> dict[str, Any]:
 
 
 def the_context(session: Session) -> dict[str, Any]:
-    """Where the context points, and whether it is dead while the default engine works."""
+    """Where the context points, and whether it is dead while the default engine responds."""
     try:
         address = engine_facts.host(session.world, Path("/"))
     except Problem:
@@ -119,7 +119,7 @@ def the_builder(session: Session) -> dict[str, Any]:
 
 
 def _wanted_builder(session: Session) -> str:
-    """The builder that this project's settings name; empty for none, and outside a project."""
+    """The builder named by this project's settings; empty if none, or outside a project."""
     try:
         name = session.settings.builders.name
     except Problem:
@@ -157,7 +157,7 @@ def machine(_session: Session) -> dict[str, Any]:
 
 
 def shell(session: Session) -> dict[str, Any]:
-    """The start-up files of the login shell, and its completion."""
+    """The login shell's start-up files and its completion."""
     from buildkit_tasks.shells.completion import state
 
     try:
@@ -181,7 +181,7 @@ def shell(session: Session) -> dict[str, Any]:
 
 
 def disk(root: Path) -> dict[str, Any]:
-    """Free space where the engine keeps its data, if that is on this machine."""
+    """Free space in the engine's data directory, if it is on this machine."""
     try:
         return {"disk_path": str(root), "disk_free": shutil.disk_usage(root).free}
     except OSError:
@@ -210,7 +210,7 @@ def _all_on(path: str, name: str) -> list[Path]:
 
 
 def _differ(session: Session, clis: list[Path]) -> str:
-    """The plugins in which two docker commands differ: each also searches its own directories."""
+    """The plugins that differ between two docker commands; each command also searches its own directories."""
     found = []
     for cli in clis[:2]:
         info = Command((str(cli), "info", "--format", "{{json .ClientInfo}}"), Path("/"))
@@ -234,7 +234,7 @@ def _is_podman(cli: Path) -> bool:
 
 
 def _stamp(text: str) -> float | None:
-    """RFC 3339 in seconds; nanoseconds are cut, Python before 3.11 reads neither them nor Z."""
+    """Parse RFC 3339 to seconds. Nanoseconds are cut off: Python before 3.11 supports neither them nor Z."""
     found = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?\d*(Z|[+-]\d\d:\d\d)", text)
     if not found:
         return None
@@ -250,7 +250,7 @@ def _json(text: str) -> Any:
 
 
 def _daemon_config() -> dict[str, Any] | None:
-    """The engine's configuration file, `{}` without one, None where it cannot be read."""
+    """The engine's configuration file, `{}` if there is none, None if it cannot be read."""
     return _json_file(DAEMON_JSON) if DAEMON_JSON.exists() else {}
 
 

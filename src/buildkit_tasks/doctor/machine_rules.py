@@ -9,18 +9,18 @@ from buildkit_tasks.engine.facts import MINIMUM
 from .facts import Facts
 from .rules import Rule, Verdict, fail, ok, unknown, warn
 
-#: Below these many programs that watch files (an editor, cargo watch) fail with "no space left on device".
+#: Below these values, programs that watch files (an editor, cargo watch) fail with "no space left on device".
 INOTIFY_LEAST = {"max_user_watches": 8192, "max_user_instances": 128}
 
 
 def disk(facts: Facts) -> Verdict:
     if facts.disk_free is None:
-        return unknown("the engine's disk is not on this machine")
+        return unknown("the engine's data is not on this machine")
     found = f"{facts.disk_free / 1e9:.1f} GB free on {facts.disk_path}"
     if facts.disk_free < 1_000_000_000:
-        return fail(found, "invoke prune    (shows what and how much first)")
+        return fail(found, "invoke prune    (lists what it deletes first)")
     if facts.disk_free < facts.min_disk:
-        return warn(found, "invoke prune    (shows what and how much first)")
+        return warn(found, "invoke prune    (lists what it deletes first)")
     return ok(found)
 
 
@@ -32,9 +32,9 @@ def binfmt(facts: Facts) -> Verdict:
         if not flags or "F" not in flags[1]:
             return warn(
                 f"{name} has no flag F: containers cannot see the emulator",
-                "install qemu-user-static again, or: docker run --privileged --rm tonistiigi/binfmt --install all",
+                "reinstall qemu-user-static, or run: docker run --privileged --rm tonistiigi/binfmt --install all",
             )
-    return ok(", ".join(facts.binfmt) or "none, and none is needed: arm64 is cross-compiled")
+    return ok(", ".join(facts.binfmt) or "none, and none needed: arm64 is cross-compiled")
 
 
 def inotify(facts: Facts) -> Verdict:
@@ -52,8 +52,8 @@ def wsl(facts: Facts) -> Verdict:
     if "microsoft" in facts.kernel.lower():
         if re.match(r"/mnt/[a-z](/|$)", facts.root):
             return warn(
-                f"{facts.root} lies on the Windows disk",
-                "clone it into the Linux file system: git clone … ~/src/…    (reading is about ten times faster there)",
+                f"{facts.root} is on the Windows disk",
+                "clone it into the Linux file system: git clone … ~/src/…    (reads are about ten times faster there)",
             )
         return ok("WSL2, on the Linux file system")
     return ok("not WSL2")
@@ -62,17 +62,17 @@ def wsl(facts: Facts) -> Verdict:
 def shell_rc(facts: Facts) -> Verdict:
     if facts.rc_broken:
         return warn(
-            f"{facts.rc_broken} has our line, but its env file is missing",
-            "invoke enable-buildkit    (or with --undo, to remove the line)",
+            f"{facts.rc_broken} has our line, but the env file is missing",
+            "invoke enable-buildkit    (add --undo to remove the line)",
             "enable",
         )
     if facts.rc_off:
-        return warn(f"BuildKit is switched off at {facts.rc_off[0]}", "remove that line, or: invoke enable-buildkit")
+        return warn(f"BuildKit is disabled at {facts.rc_off[0]}", "remove that line, or run `invoke enable-buildkit`")
     old = facts.engine and facts.engine.version and facts.engine.version < MINIMUM["engine"]
     if old and not facts.rc_set and not facts.podman_engine:
         return warn("not set, and this engine does not use BuildKit by default", "invoke enable-buildkit", "enable")
     if not facts.rc_set and not (facts.engine and facts.engine.version):
-        return unknown("whether it is needed depends on the engine")
+        return unknown("no engine responds, and it depends on the engine")
     return ok("set up" if facts.rc_set else "not set up, and not needed with this engine")
 
 
@@ -80,7 +80,7 @@ def completion(facts: Facts) -> Verdict:
     if facts.completion == "stale":
         return warn("written by another version", "invoke completion --install $(basename $SHELL)", "completion")
     if not facts.completion:
-        return unknown("the login shell is none of bash, zsh and fish")
+        return unknown("the login shell is not bash, zsh or fish")
     return ok("installed" if facts.completion == "current" else "not installed (invoke completion --install bash)")
 
 
@@ -91,13 +91,13 @@ def proxy(facts: Facts) -> Verdict:
         if upper and lower and upper != lower:
             return warn(
                 f"{name} and {name.lower()} differ",
-                f"export {name.lower()}=${name}    (programs read one or the other)",
+                f"export {name.lower()}=${name}    (some programs read only one of them)",
             )
         value = upper or lower
         if re.search(r"//(?:[^@/]*@)?(?:localhost|127\.|\[::1\])", value):
             return warn(
                 f"{name} points to localhost, which a build step cannot reach",
-                f"export {name}=http://<this machine's address>:<port>, and have the proxy listen there",
+                f"export {name}=http://<this machine's address>:<port>, and make the proxy listen there",
             )
     set_ = [n for n in ("HTTP_PROXY", "HTTPS_PROXY") if env.get(n) or env.get(n.lower())]
     bypass = env.get("NO_PROXY") or env.get("no_proxy") or ""
@@ -111,32 +111,32 @@ def proxy(facts: Facts) -> Verdict:
 
 def registry(facts: Facts) -> Verdict:
     if facts.silent:
-        return unknown("no engine answers, so its base images are not known")
+        return unknown("no engine responds, so its images are unknown")
     if not facts.registry_state and facts.compose_unseen:
         return unknown(facts.compose_unseen)
     if facts.registry_state == "unasked":
-        return unknown("docker does not say which images are here")
+        return unknown("docker did not list the local images")
     if not facts.registry_state:
-        return ok("every base image is here already")
+        return ok("every base image exists locally")
     if facts.registry_state == "closed" and facts.registry_lost:
         return fail(
-            f"{facts.registry} cannot be reached, and {', '.join(facts.registry_lost)} cannot be made from packages:"
+            f"{facts.registry} is unreachable, and {', '.join(facts.registry_lost)} cannot be built from packages:"
             f" {facts.registry_words}",
-            "set images.registry to your mirror, or docker load the images",
+            "set images.registry to your mirror, or load the images with `docker load`",
         )
     if facts.registry_state == "closed":
         return fail(
-            f"{facts.registry} cannot be reached and base images are missing: {facts.registry_words}",
-            "invoke images.build    (makes them from Debian packages), or set images.registry to your mirror",
+            f"{facts.registry} is unreachable and base images are missing: {facts.registry_words}",
+            "invoke images.build    (builds them from Debian packages), or set images.registry to your mirror",
             "images",
         )
-    return ok(f"{facts.registry} answers")
+    return ok(f"{facts.registry} responds")
 
 
 def ca(facts: Facts) -> Verdict:
     if facts.registry_state == "untrusted":
         return fail(
-            f"{facts.registry} has a certificate that is not trusted here: {facts.registry_words}",
+            f"{facts.registry} has a certificate that this machine does not trust: {facts.registry_words}",
             "set build.ca_bundle to your company's CA bundle (PEM), or BUILDKIT_TASKS_BUILD_CA_BUNDLE",
         )
     words = {
@@ -146,19 +146,29 @@ def ca(facts: Facts) -> Verdict:
     }.get(facts.ca_state)
     if words:
         return fail(
-            f"{facts.ca_bundle} {words}", "correct the setting build.ca_bundle (invoke settings shows where it is set)"
+            f"{facts.ca_bundle} {words}", "fix the setting build.ca_bundle (invoke settings shows where it is set)"
         )
-    return ok(f"{facts.ca_bundle}, a secret of each build" if facts.ca_bundle else "none is set")
+    return ok(f"{facts.ca_bundle}, passed to each build as a secret" if facts.ca_bundle else "not set")
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("disk", "free space on the engine's disk", "a build that runs out of space fails halfway", disk),
-    Rule("binfmt", "emulators that work inside containers", "running (not building) arm64 images needs them", binfmt),
-    Rule("inotify", "room for file watchers", "editors and watchers fail with a misleading `no space left`", inotify),
+    Rule("disk", "free space on the engine's disk", "a build fails halfway if it runs out of space", disk),
+    Rule("binfmt", "emulators that work inside containers", "needed to run (not to build) arm64 images", binfmt),
+    Rule(
+        "inotify",
+        "high enough limits for file watchers",
+        "editors and watchers fail with a misleading `no space left`",
+        inotify,
+    ),
     Rule("wsl", "the project on the Linux file system", "each build reads the whole source tree", wsl),
-    Rule("shell", "start-up files that agree with BuildKit", "plain docker commands inherit what they set", shell_rc),
-    Rule("completion", "a completion of this version", "Tab shows services, profiles and platforms", completion),
-    Rule("proxy", "proxy settings that work inside builds", "cargo and apt in a build use them", proxy),
-    Rule("registry", "base images, or a registry that has them", "a first build needs them", registry),
-    Rule("ca", "a CA bundle that builds can use", "TLS inside builds fails without your company's CA", ca),
+    Rule(
+        "shell",
+        "start-up files that do not disable BuildKit",
+        "plain docker commands inherit their variables",
+        shell_rc,
+    ),
+    Rule("completion", "a completion script of this version", "Tab shows services, profiles and platforms", completion),
+    Rule("proxy", "proxy settings that work inside builds", "cargo and apt use them inside builds", proxy),
+    Rule("registry", "base images, or a registry to pull them from", "the first build needs them", registry),
+    Rule("ca", "a CA bundle that builds can use", "without your company's CA, TLS fails inside builds", ca),
 )

@@ -1,4 +1,4 @@
-"""Doctor's questions to the project: compose file, ports, .env, sources, base images."""
+"""Doctor's queries to the project: compose file, ports, .env, sources, base images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from buildkit_tasks.registry import reachable
 
 from . import PortUse, health
 
-#: Values that somebody meant to replace, and names of which the values are secrets.
+#: Typical placeholder values, and names of variables that are secrets.
 _PLACEHOLDER = re.compile(
     r"change[-_ ]?(?:me|it|this)?|todo|fixme|secret|password|passw0rd|example|placeholder|admin"
     r"|x{3,}|\*{3,}|<.*>|12345\d*",
@@ -38,7 +38,7 @@ _SECRET = re.compile(r"PASS(?:WORD|WD)?|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDE
 
 
 def the_compose_file(session: Session) -> dict[str, Any]:
-    """The compose model, and what follows from it: ports, bind sources, health checks, base images."""
+    """The compose model, and the facts derived from it: ports, bind sources, health checks, base images."""
     try:
         space = read_workspace(session)
     except Problem as problem:
@@ -47,7 +47,7 @@ def the_compose_file(session: Session) -> dict[str, Any]:
             return {"compose_read": True, "compose_error": (" ".join(words), problem.hint)}
         if problem.code == "dotenv-incomplete":
             return {"compose_read": False, "dotenv_wanted": (problem.message, problem.hint)}
-        return {"compose_read": False}  # docker's or .env's fault: their own checks report it
+        return {"compose_read": False}  # caused by docker or .env: their own checks report it
     lacking, unsure = health.read(space)
     return {
         "compose_read": True,
@@ -62,7 +62,7 @@ def the_compose_file(session: Session) -> dict[str, Any]:
 
 
 def _dockerfiles(space: Workspace) -> Iterable[str]:
-    """What is wrong with the services' Dockerfiles and contexts."""
+    """Problems of the services' Dockerfiles and contexts."""
     for service in space.services:
         try:
             sources.read(service)
@@ -71,7 +71,7 @@ def _dockerfiles(space: Workspace) -> Iterable[str]:
 
 
 def _ports(session: Session, space: Workspace) -> dict[str, Any]:
-    """Published ports that somebody else holds, where the engine publishes on this machine."""
+    """Published ports in use by something else, if the engine publishes on this machine."""
     if not space.ports:
         return {}
     found = engine_facts.facts(session.world, session.root)
@@ -81,7 +81,7 @@ def _ports(session: Session, space: Workspace) -> dict[str, Any]:
 
 
 def _taken(session: Session, space: Workspace) -> tuple[PortUse, ...]:
-    """A service that runs holds its own."""
+    """Ports in use by others; a running service's own port does not count."""
     busy = [p for p in space.ports if ports.taken(p.host, p.published, p.protocol)]
     if not busy:
         return ()
@@ -105,7 +105,7 @@ def _taken(session: Session, space: Workspace) -> tuple[PortUse, ...]:
 
 
 def _sources(space: Workspace) -> tuple[str, ...]:
-    """Bind sources that are not there. Directories that compose may make are the short syntax's trap."""
+    """Missing bind sources. With the short syntax, compose creates a directory instead."""
     missing: dict[str, None] = {}
     for service in (space.config.get("services") or {}).values():
         for volume in service.get("volumes") or ():
@@ -115,7 +115,7 @@ def _sources(space: Workspace) -> tuple[str, ...]:
 
 
 def _base_images(session: Session, space: Workspace) -> dict[str, Any]:
-    """Whether a registry is needed at all, and then whether it answers."""
+    """Whether a registry is needed at all, and if so, whether it responds."""
     refs = image_flow.references(space)
     offline = {ref: recipe.image for ref in refs if (recipe := image_names.recipe_for(ref))}
     try:
@@ -132,7 +132,7 @@ def _base_images(session: Session, space: Workspace) -> dict[str, Any]:
 
 
 def dotenv(session: Session) -> dict[str, Any]:
-    """.env against .env.example; names and modes, never values."""
+    """Compare .env with .env.example: names and modes, never values."""
     example_path, path = session.root / ".env.example", session.root / ".env"
     try:
         values = session.dotenv
@@ -158,17 +158,17 @@ def dotenv(session: Session) -> dict[str, Any]:
 
 
 def placeholders(values: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of secrets whose value is one that somebody meant to replace."""
+    """Names of secrets whose value is still a placeholder."""
     return tuple(k for k, v in values.items() if _SECRET.search(k) and _PLACEHOLDER.fullmatch(v.strip()))
 
 
 def locks(session: Session) -> dict[str, Any]:
-    """Lock files that git ignores, and workspaces without one; at most two directories deep."""
+    """Lock files that git ignores, and workspaces without one, at most two directories deep."""
     root = session.root
     manifests = [p for pattern in ("Cargo.toml", "*/Cargo.toml") for p in sorted(root.glob(pattern))]
     texts = {p: p.read_text("utf-8", errors="replace") for p in manifests}
     spaces = [p for p, text in texts.items() if re.search(r"(?m)^\s*\[workspace", text)]
-    # a package by itself has a lock file of its own; one below a workspace belongs to that
+    # a standalone package has its own lock file; a workspace member uses the workspace's
     spaces += [p for p in manifests if p not in spaces and not any(s.parent in p.parents for s in spaces)]
     missing = [
         str(p.with_name("Cargo.lock").relative_to(root)) for p in spaces if not p.with_name("Cargo.lock").exists()
@@ -180,16 +180,16 @@ def locks(session: Session) -> dict[str, Any]:
             asked = run.capture(session.world, docker.git(root, "check-ignore", "--", *there))
             ignored = asked.stdout.split()
         except Problem:
-            pass  # no git here: nothing can be ignored by it
+            pass  # no git, so nothing is ignored
     return {"locks_seen": bool(spaces), "locks_missing": tuple(missing), "locks_ignored": tuple(ignored)}
 
 
 def settings(session: Session) -> dict[str, Any]:
-    """What the settings want: disk, cache budget, CA bundle."""
+    """The limits from the settings: disk, cache budget, CA bundle."""
     try:
         wanted = session.settings
     except Problem:
-        return {}  # a broken .env or pyproject: reported by the check of .env, or by every other task
+        return {}  # broken .env or pyproject.toml: the check of .env or any other task reports it
     return {
         "root": str(session.root),
         "min_disk": wanted.caches.min_free,
@@ -200,7 +200,7 @@ def settings(session: Session) -> dict[str, Any]:
 
 
 def ca_state(path: Path) -> str:
-    """ok, missing, broken (no PEM certificate in it) or expired (every one of them)."""
+    """ok, missing, broken (no PEM certificate in it) or expired (all of them)."""
     if not path.is_file():
         return "missing"
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

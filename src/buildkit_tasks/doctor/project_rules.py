@@ -13,8 +13,8 @@ def compose_file(facts: Facts) -> Verdict:
         return unknown(facts.compose_unseen)
     if facts.dockerfiles_missing:
         more = f" (and {len(facts.dockerfiles_missing) - 1} more)" if len(facts.dockerfiles_missing) > 1 else ""
-        return fail(f"{facts.dockerfiles_missing[0]}{more}", "correct `build:` of the service in the compose file")
-    return ok("valid, and its Dockerfiles are there")
+        return fail(f"{facts.dockerfiles_missing[0]}{more}", "fix `build:` of that service in the compose file")
+    return ok("valid, and its Dockerfiles exist")
 
 
 def ports(facts: Facts) -> Verdict:
@@ -22,28 +22,30 @@ def ports(facts: Facts) -> Verdict:
         use = facts.ports_taken[0]
         move = f"set {use.variable}=<a free port> in .env" if use.variable else "change `ports:` in the compose file"
         more = f" (and {len(facts.ports_taken) - 1} more)" if len(facts.ports_taken) > 1 else ""
-        return fail(f"port {use.port} of {use.service} is in use by {use.holder}{more}", f"{move}, or stop it")
+        return fail(
+            f"port {use.port} of {use.service} is in use by {use.holder}{more}", f"{move}, or stop that program"
+        )
     if facts.compose_unseen:
         return unknown(facts.compose_unseen)
     if facts.ports_elsewhere:
         return unknown("the engine publishes ports on another machine")
-    return ok("free or ours")
+    return ok("free, or used by this project")
 
 
 def dotenv(facts: Facts) -> Verdict:
     if facts.dotenv_error:
-        usual = "correct the line: NAME=value, in single quotes where it has spaces or quotes"
+        usual = "fix the line: NAME=value, with single quotes around a value with spaces or quotes"
         return fail(facts.dotenv_error, facts.dotenv_hint or usual)
     if facts.dotenv is None:
         return ok("the project has no .env.example")
     if not facts.dotenv:
-        return fail("there is no .env", "invoke dotenv", "dotenv")
+        return fail(".env does not exist", "invoke dotenv", "dotenv")
     return ok("there")
 
 
 def dotenv_complete(facts: Facts) -> Verdict:
     if facts.dotenv and facts.dotenv_missing:
-        return warn(f"without a value: {', '.join(facts.dotenv_missing)}", "invoke dotenv", "dotenv")
+        return warn(f"not set: {', '.join(facts.dotenv_missing)}", "invoke dotenv", "dotenv")
     if facts.dotenv_wanted and facts.dotenv is not False:
         return fail(*facts.dotenv_wanted)
     if not facts.dotenv_example:
@@ -51,18 +53,20 @@ def dotenv_complete(facts: Facts) -> Verdict:
             return unknown(facts.compose_unseen)
         return ok("every variable that compose requires is set")
     if not facts.dotenv:
-        return unknown("there is no .env")
-    return ok("every name of .env.example")
+        return unknown(".env does not exist")
+    return ok("every name of .env.example is set")
 
 
 def dotenv_private(facts: Facts) -> Verdict:
     if facts.dotenv_mode is None:
-        return unknown("there is no .env")
+        return unknown(".env does not exist")
     if facts.dotenv_tracked:
-        return warn(".env is committed to git", "git rm --cached .env, add it to .gitignore, change the secrets in it")
+        return warn(".env is committed to git", "git rm --cached .env, add it to .gitignore, and change its secrets")
     if facts.dotenv_mode & 0o077:
         return warn(
-            f"mode {facts.dotenv_mode & 0o777:o}: others on this machine can read it", "chmod 600 .env", "dotenv-mode"
+            f"mode {facts.dotenv_mode & 0o777:o}: other users on this machine can read it",
+            "chmod 600 .env",
+            "dotenv-mode",
         )
     return ok(f"mode {facts.dotenv_mode & 0o777:o}")
 
@@ -70,29 +74,31 @@ def dotenv_private(facts: Facts) -> Verdict:
 def dotenv_secrets(facts: Facts) -> Verdict:
     if facts.dotenv_placeholders:
         names = ", ".join(facts.dotenv_placeholders)
-        return warn(f"placeholders instead of secrets: {names}", "delete those values in .env, then: invoke dotenv")
-    return ok("no placeholder") if facts.dotenv else unknown("there is no .env")
+        return warn(
+            f"placeholders instead of secrets: {names}", "delete these values from .env, then run `invoke dotenv`"
+        )
+    return ok("no placeholders") if facts.dotenv else unknown(".env does not exist")
 
 
 def bind_sources(facts: Facts) -> Verdict:
     if facts.missing_sources:
         return warn(
             f"missing: {', '.join(facts.missing_sources)}",
-            "create it first; the short volume syntax creates an empty directory owned by root instead",
+            "create it first; otherwise the short volume syntax creates an empty directory owned by root",
         )
-    return unknown(facts.compose_unseen) if facts.compose_unseen else ok("all there")
+    return unknown(facts.compose_unseen) if facts.compose_unseen else ok("all exist")
 
 
 def lock_file(facts: Facts) -> Verdict:
     if facts.locks_missing:
-        return fail(f"{facts.locks_missing[0]} is missing", "cargo generate-lockfile, and commit it")
+        return fail(f"{facts.locks_missing[0]} is missing", "run `cargo generate-lockfile` and commit the file")
     if facts.locks_ignored:
         return warn(
             f"git ignores {facts.locks_ignored[0]}, but builds copy it: a fresh clone cannot build",
             f"remove it from .gitignore, then: git add {facts.locks_ignored[0]}",
         )
     if not facts.locks_seen:
-        return unknown("no Cargo.toml is at most two directories deep")
+        return unknown("there is no Cargo.toml at most two directories deep")
     return ok("present, and not ignored by git")
 
 
@@ -101,34 +107,39 @@ def health_tools(facts: Facts) -> Verdict:
         bad = facts.health_tools[0]
         return fail(
             f"the health check of {bad.service} calls {bad.tool}, which {bad.image} does not have",
-            f"let the program check itself, or install {bad.tool} in the image",
+            f"use a health check built into the program, or install {bad.tool} in the image",
         )
     if facts.compose_unseen:
         return unknown(facts.compose_unseen)
     if facts.health_unsure:
         calls = "; ".join(f"{h.tool} of {h.service}" for h in facts.health_unsure[:3])
-        return unknown(f"nothing shows here whether the image has it: {calls}")
-    return ok("no program that they call is known to be missing")
+        return unknown(f"the Dockerfile does not show whether the image has it: {calls}")
+    return ok("no missing programs found")
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("compose-file", "a compose file that compose can read", "it defines the services", compose_file),
-    Rule("ports", "all published ports free", "a container whose port is in use does not start", ports),
-    Rule("dotenv", "a .env that can be read", "compose takes ports and secrets from it", dotenv),
+    Rule("compose-file", "a valid compose file", "it defines the services", compose_file),
+    Rule("ports", "all published ports free", "a container does not start if its port is in use", ports),
+    Rule("dotenv", "a readable .env", "compose takes ports and secrets from it", dotenv),
     Rule(
         "dotenv-names",
-        "a value for every name that compose or .env.example requires",
+        "a value for every variable that compose or .env.example requires",
         "compose refuses to start without a required value",
         dotenv_complete,
     ),
     Rule("dotenv-private", "readable only by you, and not in git", "it holds secrets", dotenv_private),
     Rule("dotenv-secrets", "generated secrets", "anyone can look up a placeholder", dotenv_secrets),
-    Rule("bind-sources", "all sources of bind mounts", "a missing file becomes an empty directory", bind_sources),
+    Rule(
+        "bind-sources",
+        "all sources of bind mounts exist",
+        "docker creates an empty directory in place of a missing file",
+        bind_sources,
+    ),
     Rule("lock-file", "Cargo.lock in git", "builds use --locked", lock_file),
     Rule(
         "health-checks",
-        "only programs that the image has",
-        "a service whose check cannot run never becomes healthy",
+        "health checks that call only programs in the image",
+        "a service never becomes healthy if its check cannot run",
         health_tools,
     ),
 )

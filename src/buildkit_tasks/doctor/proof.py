@@ -1,4 +1,4 @@
-"""Three proofs: BuildKit works, cache mounts persist, and how long builds take."""
+"""The proofs of `doctor --verify`: BuildKit works, cache mounts persist, and how long builds take."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ def prove(session: Session) -> dict[str, Any]:
     """Run and report the proofs. Problems: verify-failed, those of discovery and of base images."""
     say = session.report.say
     seconds = new_shell.probe(session)
-    say(f"proved: BuildKit builds ({seconds:.1f} s)")
+    say(f"verified: BuildKit works ({seconds:.1f} s)")
     mounts = persist(session)
-    say(f"proved: a cache mount keeps its content for the next build ({mounts:.1f} s)")
+    say(f"verified: a cache mount keeps its content for the next build ({mounts:.1f} s)")
     proof: dict[str, Any] = {"buildkit_seconds": round(seconds, 2), "mounts_seconds": round(mounts, 2)}
     if session.report.json_only:
-        return proof  # the benchmark has its own document: invoke bench --quick --json
+        return proof  # the benchmark prints its own document: invoke bench --quick --json
     from buildkit_tasks.bench import run as bench_run
 
-    say("measuring build times; this takes a few minutes, and deletes its images and caches afterwards")
+    say("measuring build times: takes a few minutes, and deletes its images and caches afterwards")
     bench_run.quick(session, rounds=1, markdown=False)
     return proof
 
 
 def persist(session: Session) -> float:
-    """Seconds of two builds; the second reads what the first wrote into a mount. Raises verify-failed."""
+    """Time two builds; the second reads what the first wrote to a cache mount. Raises verify-failed."""
     project = discover(session)
     refs = base_images.references(project.workspace)[:1]
     if not refs:
-        raise Problem("verify-failed", "No service is built here, so doctor has no base image to test a mount with.")
+        raise Problem(
+            "verify-failed", "The project builds no service, so there is no base image to test a cache mount with."
+        )
     use = base_images.replacements(session, project.engine, refs).get(refs[0], refs[0])
     mount, word = f"{project.workspace.scope}-doctor-{secrets.token_hex(4)}", secrets.token_hex(8)
     began = session.world.clock()
@@ -61,14 +63,16 @@ def _step(session: Session, base: tuple[str, str], mount: str, what: str) -> Non
         raise Problem(
             "verify-failed",
             "A cache mount did not persist." if "grep" in what else "A build with a cache mount fails.",
-            causes=["another builder ran the second build, or garbage collection deletes the cache at once"],
+            causes=[
+                "another builder may have run the second build, or garbage collection deletes the cache immediately"
+            ],
             details=result.stderr.strip(),
-            hint="invoke doctor    (see builder and gc)",
+            hint="invoke doctor    (see the checks builder and gc)",
         )
 
 
 def _remove(session: Session, mount: str) -> None:
-    """Delete the proof's mount."""
+    """Delete the cache mount of the proof."""
     listed = run.capture(session.world, buildx.cache_records(session.root))
     for record in cache_records.parse(listed.stdout):
         if record.mount_id == mount:

@@ -1,4 +1,4 @@
-"""The form of a check: a rule is data with one pure judgement."""
+"""The data model of checks: a rule is data with one pure function that judges the facts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .facts import Facts
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a rule found. `fix` names a safe fix that `doctor --fix` can apply."""
+    """A rule's result. `fix` names a safe fix that `doctor --fix` can apply."""
 
     state: str
     found: str
@@ -20,7 +20,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Rule:
-    """One check: its name, what is wanted, why it matters, and how it judges."""
+    """One check: its name, what is expected, why it matters, and the function that judges it."""
 
     name: str
     wanted: str
@@ -30,7 +30,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Check:
-    """A judged rule. `state` is ok, warn (it works, less well), fail (it does not work) or unknown."""
+    """A judged rule. `state` is ok, warn (works, but not well), fail (does not work) or unknown."""
 
     name: str
     state: str
@@ -47,7 +47,7 @@ class Check:
 
 
 def ok(found: str) -> Verdict:
-    """All is well."""
+    """Everything is fine."""
     return Verdict("ok", found)
 
 
@@ -62,12 +62,12 @@ def fail(found: str, remedy: str, fix: str = "") -> Verdict:
 
 
 def unknown(why: str) -> Verdict:
-    """Not looked at, or reported by another check."""
+    """Not checked, or reported by another check."""
     return Verdict("unknown", f"not checked, because {why}")
 
 
 def examine(facts: Facts, rules: Iterable[Rule]) -> tuple[Check, ...]:
-    """Every rule judged, in order."""
+    """Judge every rule, in order."""
     checks = []
     for rule in rules:
         verdict = rule.judge(facts)

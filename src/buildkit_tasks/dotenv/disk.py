@@ -1,4 +1,4 @@
-"""The .env file itself: read with limits, replaced atomically, one writer at a time."""
+"""Reads and writes .env: with limits, atomically, one writer at a time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from buildkit_tasks.core.errors import Problem
 
 from .text import MAX_BYTES, Refused, decode, encode
 
-#: Seconds that another run may hold the lock.
+#: Seconds to wait for another run that holds the lock.
 PATIENCE = 30.0
 
 _HINTS = {
-    "unterminated": "close the quote; inside, write \\ in front of a quote of the same kind",
-    "Invalid template": "write $$ for each $ of the value, or put it in single quotes",
-    "": "write NAME=value, with the value in single quotes where it has spaces or quotes",
+    "unterminated": "close the quote; write \\ before a quote of the same kind inside the value",
+    "Invalid template": "write $$ for each $ in the value, or put the value in single quotes",
+    "": "write NAME=value, with single quotes around a value with spaces or quotes",
 }
 
 _KINDS = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"))
@@ -54,28 +54,28 @@ def _unreadable(path: Path, why: str) -> Problem:
     return Problem(
         "dotenv-unreadable",
         f"{path} cannot be read: {why}.",
-        hint=f"ls -l {path}; it should be a file that belongs to you and has mode 600",
+        hint=f"check `ls -l {path}`: it must be a file with mode 600 that belongs to you",
     )
 
 
 def invalid(path: Path, refused: Refused) -> Problem:
-    """Why the file's content is refused: the line, compose's words and a fix; never a value."""
+    """The problem of an invalid file: the line, compose's error and a fix; never a value."""
     if refused.variable:
-        hint = f"set {refused.variable} on a line before, or in the environment"
+        hint = f"set {refused.variable} on an earlier line, or in the environment"
     else:
         hint = next((h for words, h in _HINTS.items() if refused.words.startswith(words)), _HINTS[""])
     return Problem(
         "dotenv-invalid",
-        f"{path} cannot be read: line {refused.line}: {refused.words} (content not shown, it may be a secret).",
+        f"{path} cannot be read: line {refused.line}: {refused.words} (content hidden, it may be a secret).",
         hint=hint,
     )
 
 
 @contextlib.contextmanager
 def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Lock the directory that holds the file (not a link to it); leaves nothing behind.
+    """Lock the directory of the file (of its target, if it is a link); leaves nothing behind.
 
-    Problems: timed-out where another run holds it for `PATIENCE` seconds, dotenv-unreadable.
+    Problems: timed-out if another run holds it for `PATIENCE` seconds, dotenv-unreadable.
     """
     try:
         folder = path.resolve().parent
@@ -86,16 +86,16 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
         raise Problem(
             "timed-out",
             f"Another run has been changing {path} for {PATIENCE:.0f} s.",
-            hint=f"find it with fuser -v {path.resolve().parent}, stop it, then run the command again",
+            hint=f"find it with `fuser -v {path.resolve().parent}`, stop it, then rerun the command",
         ) from None
     except (OSError, RuntimeError) as error:
         raise _unreadable(path, getattr(error, "strerror", None) or "it is a dangling link") from None
 
 
 def write_private(path: Path, text: str, expected: str | None) -> None:
-    """Replace the file atomically: mode 0600 from the first byte, owner kept, a link stays a link.
+    """Replace the file atomically: mode 0600 from the start, same owner, a link stays a link.
 
-    Problems: dotenv-unreadable, also if the file has changed from `expected` (None: does not exist).
+    Problems: dotenv-unreadable, also if the file differs from `expected` (None: does not exist).
     """
 
     def unchanged() -> None:
@@ -103,7 +103,7 @@ def write_private(path: Path, text: str, expected: str | None) -> None:
             raise Problem(
                 "dotenv-unreadable",
                 f"{path} was changed by another program at the same time; nothing was written.",
-                hint="run the command again",
+                hint="rerun the command",
             )
 
     try:

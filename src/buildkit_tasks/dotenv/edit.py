@@ -1,4 +1,4 @@
-"""Complete .env from .env.example: text in, text out. Keeps every byte it does not need to change."""
+"""Completes .env from .env.example: text in, text out. Keeps every byte that does not need to change."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from itertools import zip_longest
 
 from .text import BOM, Assignment, DotEnv, Refused, parse
 
-#: What needs no quotes in .env, YAML, a shell or a URL.
+#: Values that need no quotes in .env, YAML, a shell or a URL.
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")
 
 
 @dataclass(frozen=True)
 class Completion:
-    """The new text, and the names that were added or whose empty value was filled."""
+    """The new text, and the names that were added or filled in."""
 
     text: str
     filled: tuple[str, ...] = ()
@@ -23,22 +23,22 @@ class Completion:
 
 
 def empty_names(example: str) -> tuple[str, ...]:
-    """Names whose counting value in an example is empty: secrets to generate. Raises `Refused`."""
+    """Names whose effective value in an example is empty: secrets to generate. Raises `Refused`."""
     return tuple(name for name, a in parse(example, expand=False).counting.items() if a.blank)
 
 
 def lacking(example: str, existing: str, generated: Iterable[str]) -> tuple[str, ...]:
-    """The names that `complete` would fill or add."""
+    """The names that `complete` would fill in or add."""
     have, made = parse(existing, expand=False).counting, set(generated)
     wanted = parse(example, expand=False).counting
     return tuple(n for n in wanted if n not in have or (have[n].blank and n in made))
 
 
 def complete(example: str, existing: str, generated: Mapping[str, str]) -> Completion:
-    """All of `existing`, then what only `example` has.
+    """All of `existing`, followed by what only `example` has.
 
-    `generated` gives values for names whose example value is empty. A name whose counting assignment is empty and that
-    has a generated value is filled in place. Raises `Refused`, for `example` as well: parse that first.
+    `generated`: values for names whose value in the example is empty. A name with a generated value whose effective
+    assignment is empty is filled in place. Raises `Refused`, also for `example`: parse that first.
     """
     for value in generated.values():
         if not _PLAIN.fullmatch(value):
@@ -73,7 +73,7 @@ def _fill(source: DotEnv, empty: Mapping[str, Assignment], generated: Mapping[st
 
 
 def _place(text: str, one: Assignment) -> tuple[int, str]:
-    """Where to insert the value of an empty assignment, and what to put after it: a comment needs a space before it."""
+    """Where to insert the value of an empty assignment, and what to put after it: a comment needs a preceding space."""
     if one.quote:
         return one.value_start + 1, ""
     if one.end > one.value_start and text[one.value_start - 1] != " ":
@@ -83,7 +83,7 @@ def _place(text: str, one: Assignment) -> tuple[int, str]:
 
 
 def _statement(model: DotEnv, one: Assignment, generated: Mapping[str, str]) -> str:
-    """One assignment exactly as the example has it: all its lines, and the comment on the last one."""
+    """One assignment exactly as in the example: all its lines, and the comment on the last one."""
     text = model.text
     line_end = text.find("\n", one.end)
     rest = text[one.end : len(text) if line_end < 0 else line_end].rstrip()
@@ -95,7 +95,7 @@ def _statement(model: DotEnv, one: Assignment, generated: Mapping[str, str]) -> 
 
 
 def _check(before: DotEnv, model: DotEnv, done: Completion, generated: Mapping[str, str]) -> None:
-    """Parse what would be written. Raises `Refused` if it does not mean what it should."""
+    """Parse the result. Raises `Refused` if its meaning differs from the intended one."""
     after = parse(done.text, expand=False)
     filled = set(done.filled)
     for old, new in zip_longest(before.assignments, after.assignments[: len(before.assignments)]):

@@ -1,7 +1,7 @@
-"""Expand `$NAME`, `${NAME:-default}` and so on in .env values, as compose-go's `template` package does.
+"""Expands `$NAME`, `${NAME:-default}` etc. in .env values, like compose-go's `template` package.
 
-Names are looked up in the environment first, then among earlier assignments. Time and size are bounded: a text is
-read once per level of nesting, and levels, input and output have limits.
+Names are looked up in the environment first, then in earlier assignments. Time and size are bounded: a text is read
+once per nesting level, and levels, input and output are limited.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 #: `${A:-${B:-${C}}}` has three levels.
 MAX_LEVELS = 32
 
-#: Maximum characters of all values of one file together: `B=$A$A`, `C=$B$B`, … doubles with each line.
+#: Maximum characters of all values of one file: `B=$A$A`, `C=$B$B`, … doubles with each line.
 MAX_EXPANDED = 4 * 1024 * 1024
 
-# compose's pattern ignores case the way Go does, which also matches the long s and the Kelvin sign.
+# compose's pattern ignores case like Go, which also matches the long s and the Kelvin sign.
 _FIRST, _REST = "A-Za-z_\u017f\u212a", "A-Za-z0-9_\u017f\u212a"
 _DOLLAR = re.compile(rf"\$(?:(\$)|([{_FIRST}][{_REST}]*)|\{{)")
 _BRACED = re.compile(rf"([{_FIRST}][{_REST}]*)(\}}|:?[-+?])")
@@ -24,17 +24,17 @@ _BRACE = re.compile(r"[{}]")
 
 
 class Unexpandable(ValueError):
-    """Compose refuses this value. `words` are compose's own where it has some; they hold nothing of the value."""
+    """Compose rejects this value. `words`: compose's own message, if there is one; never contains the value."""
 
     def __init__(self, words: str, variable: str = "") -> None:
         super().__init__(words)
         self.words = words
-        self.variable = variable  #: the one that is required and has no value
+        self.variable = variable  #: the required variable without a value
 
 
 @dataclass
 class Expander:
-    """Expands the values of one file, one after another. `lookup` answers None for a name that is not set."""
+    """Expands the values of one file, one after another. `lookup` returns None for a variable that is not set."""
 
     lookup: Callable[[str], str | None]
     unset: set[str] = field(default_factory=set)  #: names that compose warns about and treats as blank
@@ -64,7 +64,7 @@ class Expander:
             if inner[2] == "}":
                 out.append(self._plain(inner[1]))
                 continue
-            if at > line_end:  # looked up once per line: otherwise many variables on one line would take quadratic time
+            if at > line_end:  # once per line: otherwise many variables on one line take quadratic time
                 line_end = template.find("\n", at)
                 line_end = len(template) if line_end < 0 else line_end
                 last_brace = template.rfind("}", at, line_end)
@@ -84,8 +84,8 @@ class Expander:
         return self._count(value)
 
     def _operator(self, name: str, operator: str, rest: str, level: int) -> str:
-        self._count(rest)  # reading it takes time too, once per level
-        other = self.expand(rest, level + 1)  # compose expands it even where it is not used, and fails where that does
+        self._count(rest)  # reading takes time, too, once per level
+        other = self.expand(rest, level + 1)  # compose expands it even if unused, and fails if that fails
         value = self.lookup(name)
         filled = value is not None and not (operator.startswith(":") and value == "")
         if operator.endswith("-"):
@@ -104,7 +104,7 @@ class Expander:
 
 
 def _closing(text: str, start: int, end: int) -> int:
-    """Where the brace of the `${` at `start` closes, the way compose counts: it skips the character after a `{`.
+    """The closing brace of the `${` at `start`, as compose finds it: it skips the character after a `{`.
 
     If the braces do not balance, it is the last brace of the line.
     """

@@ -1,4 +1,4 @@
-"""Removes .env values from another program's output. Compose prints a value whole when it cannot parse it."""
+"""Masks .env values in another program's output. Compose prints a whole value if it cannot parse it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .text import MAX_BYTES, Refused, parse
 
 MASK = "***"
 
-#: Secrets are longer; masking shorter values ("1", "on") would make every sentence unreadable.
+#: Secrets are longer; masking shorter values ("1", "on") would make every message unreadable.
 _SHORTEST = 3
 
-#: From this length on, a value is masked inside words too.
+#: From this length on, a value is also masked inside words.
 _LONG = 8
 
-#: `failed to read /x/.env: line 2: unterminated quoted value "s3cr…`: keep the part that says what is wrong.
+#: `failed to read /x/.env: line 2: unterminated quoted value "s3cr…`: keep the part that describes the error.
 _READING = re.compile(r"(failed to read [^\n]*?: )((?:line \d+: )?)([^\n]*(?:\n(?!time=|failed ).*)*)")
 _KNOWN = re.compile(
     r"key cannot contain a space|zero length string|unexpected character (?:\"(?:\\.|[^\"\\])+\")(?= in variable name)"
@@ -27,9 +27,9 @@ _TEMPLATE = re.compile(r'(Invalid template: )"(?:[^"\\]|\\.)*"?', re.IGNORECASE)
 
 
 def mask(words: str, dotenv: str, public: str = "", environment: Mapping[str, str] | None = None) -> str:
-    """`words` without any value of the file `dotenv`, even if that file cannot be parsed.
+    """`words` with every value of the file `dotenv` masked, even if that file cannot be parsed.
 
-    Values in `public` (the text of .env.example), and values of one or two characters, stay.
+    Values in `public` (the text of .env.example), and values of one or two characters, are not masked.
     """
     words = _READING.sub(_reading, words)
     words = _TEMPLATE.sub(rf'\1"{MASK}"', words)
@@ -44,7 +44,7 @@ def mask(words: str, dotenv: str, public: str = "", environment: Mapping[str, st
 
 
 def _unset(words: str, dotenv: str, environment: Mapping[str, str]) -> str:
-    """`se$cret` makes compose warn about the variable `cret`: say where it is instead."""
+    """`se$cret` makes compose warn about the variable `cret`: replace that with its location."""
     with contextlib.suppress(Refused):
         for name, one in parse(dotenv[:MAX_BYTES], environment).unset.items():
             where = rf"\1{MASK}\2 (in the value of {one.name}, line {one.line} of .env)"
@@ -58,7 +58,7 @@ def _reading(found: re.Match[str]) -> str:
 
 
 def _pieces(text: str, environment: Mapping[str, str]) -> Iterator[str]:
-    """Every value as written and as parsed, whole and line by line; for an unreadable file, anything that may be."""
+    """Every value as written and as parsed, whole and line by line; for an unreadable file, any possible value."""
     for value in _values(text[:MAX_BYTES], environment):
         for line in (value, *value.splitlines()):
             for piece in (line.strip(), line.strip().strip("'\"")):
@@ -80,7 +80,7 @@ def _values(text: str, environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _forms(value: str) -> set[str]:
-    """The value as it is, as Go or JSON quote it, and with compose's doubled `$`."""
+    """The value as it is, as quoted by Go or JSON, and with compose's doubled `$`."""
     quoted = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
     shown = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return {form for v in ({value, shown} | quoted) for form in (v, v.replace("$", "$$"))}

@@ -1,7 +1,7 @@
-"""The grammar of .env: compose's own (compose-go's package `dotenv`, v2.0.2 to v2.9.1), for reading and for editing.
+"""The grammar of .env as implemented by compose (compose-go's package `dotenv`, v2.0.2 to v2.9.1), with positions.
 
-Text is UTF-8 with `surrogateescape`: other bytes are kept as they are. What compose refuses is `Refused`, with the line
-and without the content. docs/adr/0014 says why no library reads it, and where versions of compose differ.
+Text is UTF-8 with `surrogateescape`, so that other bytes are preserved. What compose rejects raises `Refused`, with
+the line but not the content. docs/adr/0014: why not a library, and how versions of compose differ.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cached_property
 
 from .expand import Expander, Unexpandable
 
-#: More than any .env in use; reading and completing such a file takes less than a second.
+#: Larger than any real .env; reading and completing such a file takes less than a second.
 MAX_BYTES = 1024 * 1024
 MAX_ASSIGNMENTS = 10_000
 
@@ -31,18 +31,18 @@ _MEANT = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v":
 
 
 class Refused(ValueError):
-    """Compose refuses the file because of this line (from 1). The words never contain a value."""
+    """Compose rejects the file because of this line (from 1). The words never contain a value."""
 
     def __init__(self, line: int, words: str, variable: str = "") -> None:
         super().__init__(f"line {line}: {words}")
         self.line = line
         self.words = words
-        self.variable = variable  #: the one that is required and has no value
+        self.variable = variable  #: the required variable without a value
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """One `NAME=value` and its place: `text[start:end]` is all of it, without what follows on its last line."""
+    """One `NAME=value` and its position: `text[start:end]` is all of it, without the rest of its last line."""
 
     name: str
     line: int
@@ -55,7 +55,7 @@ class Assignment:
 
     @property
     def blank(self) -> bool:
-        """True if the value is missing, or only what was meant as a comment: compose reads `A= # note` as a value."""
+        """True if the value is missing or was meant as a comment: compose reads `A= # note` as a value."""
         if self.value is None:
             return False
         if self.quote:
@@ -65,7 +65,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class DotEnv:
-    """A file as compose understands it."""
+    """A file as understood by compose."""
 
     text: str
     assignments: tuple[Assignment, ...]
@@ -74,24 +74,24 @@ class DotEnv:
 
     @cached_property
     def counting(self) -> dict[str, Assignment]:
-        """The assignment that counts for each name: the last one. A name without `=` assigns nothing."""
+        """The effective assignment of each name, which is the last one. A name without `=` assigns nothing."""
         return {a.name: a for a in self.assignments if a.value is not None}
 
 
 def decode(content: bytes) -> str:
-    """A file's bytes as the text that `parse` expects."""
+    """Decode a file's bytes for `parse`."""
     return content.decode("utf-8", "surrogateescape")
 
 
 def encode(text: str) -> bytes:
-    """The bytes that `decode` was given."""
+    """Reverse `decode`."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def parse(text: str, environment: Mapping[str, str] | None = None, *, expand: bool = True) -> DotEnv:
-    """Read a file; variables and names without a value are looked up in `environment` first.
+    """Parse a file; variables and names without a value are looked up in `environment` first.
 
-    With `expand=False` the values are as written, without their quotes and escapes, and `${…}` is not looked at.
+    With `expand=False`, values are returned as written, without quotes and escapes; `${…}` is not expanded.
     Raises `Refused`.
     """
     around = environment or {}
@@ -120,7 +120,7 @@ def parse(text: str, environment: Mapping[str, str] | None = None, *, expand: bo
         if len(found) > MAX_ASSIGNMENTS:
             raise Refused(line, f"more than {MAX_ASSIGNMENTS:,} assignments")
         at = one.end
-        if not one.quote:  # only a quoted value ends before its line does
+        if not one.quote:  # only a quoted value may end before its line
             at = _line_end(text, at)
     for name, value in values.items():
         if "\0" in value and name not in around:
@@ -130,12 +130,12 @@ def parse(text: str, environment: Mapping[str, str] | None = None, *, expand: bo
 
 
 def values(text: str, environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Name to value, the last one of equal names. Raises `Refused`."""
+    """Map names to values; of equal names, the last one wins. Raises `Refused`."""
     return dict(parse(text, environment).values)
 
 
 def _statement(text: str, at: int) -> int:
-    """Where the next statement starts, after white space and comments."""
+    """The start of the next statement, after white space and comments."""
     while True:
         gap = _GAP.match(text, at)
         at = gap.end() if gap else at
@@ -189,7 +189,7 @@ def _unquoted(inner: str, quote: str) -> str:
 
 
 def _meant(escape: re.Match[str]) -> str:
-    """As Go's strconv.UnquoteChar: octal needs three digits and at most 255; `\\c` is not an escape there and stays."""
+    """Like Go's strconv.UnquoteChar: octal needs three digits and at most 255; `\\c` is not an escape and is kept."""
     if escape[1]:
         return _MEANT.get(escape[1], escape[0])
     digits = escape[2]

@@ -1,6 +1,6 @@
-"""Questions to the engine over its own socket, where starting `docker` would take most of the time.
+"""Queries the engine over its own socket, because starting `docker` would take most of the time.
 
-Only for the proof that nothing changed (docs/adr/0018); everything else asks the docker command, which honours every
+Only used to check that nothing changed (docs/adr/0018); everything else uses the docker command, which supports every
 kind of context. https://docs.docker.com/reference/api/engine/
 """
 
@@ -20,17 +20,17 @@ from buildkit_tasks.core.world import World
 
 from .facts import DEFAULT_SOCKETS, local_socket
 
-#: An answer is a few kilobytes; a larger one is not an engine's.
+#: An answer has a few kilobytes; a larger one is not from an engine.
 LARGEST = 4_000_000
 PATIENCE = 5.0
 
-#: What an image may be called in a path of the API, without any quoting.
+#: Allowed image names in a path of the API, without quoting.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,400}")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The engine's id and version, and the ids of those images that it has."""
+    """The engine's id and version, and the ids of the requested images that it has."""
 
     engine: str
     version: str
@@ -38,7 +38,7 @@ class Answer:
 
 
 def context(world: World) -> str:
-    """The name of docker's context in force, empty where DOCKER_HOST counts. Raises `OSError`, `ValueError`."""
+    """The name of docker's current context, empty if DOCKER_HOST is used. Raises `OSError`, `ValueError`."""
     if world.env.get("DOCKER_HOST"):
         return ""
     if given := world.env.get("DOCKER_CONTEXT"):
@@ -51,13 +51,13 @@ def context(world: World) -> str:
 
 
 def context_file(world: World, name: str) -> Path:
-    """Where docker keeps a context."""
+    """The file in which docker stores a context."""
     folder = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
     return world.docker_config / "contexts" / "meta" / folder / "meta.json"
 
 
 def address(world: World) -> Path | None:
-    """The engine's socket on this machine; None for an engine elsewhere. Raises `OSError`, `ValueError`."""
+    """The engine's socket on this machine; None if the engine is elsewhere. Raises `OSError`, `ValueError`."""
     name = context(world)
     if not name:
         return local_socket(world.env["DOCKER_HOST"])
@@ -71,25 +71,25 @@ def address(world: World) -> Path | None:
 
 
 def images(path: Path, names: Iterable[str]) -> Answer:
-    """What the engine at a socket has under these names. Raises `OSError`, and `ValueError` for other answers."""
+    """The ids of these images in the engine at a socket. Raises `OSError`, and `ValueError` for unexpected answers."""
     end = time.monotonic() + PATIENCE
     status, info = _get(path, "/info", end)
     if status != 200 or not info.get("ID"):
-        raise ValueError("the engine gives no id")
+        raise ValueError("the engine did not report its id")
     found = {}
     for name in dict.fromkeys(names):
         if not _NAME.fullmatch(name) or ".." in name:
-            raise ValueError(f"{name!r} is not the name of an image")
+            raise ValueError(f"{name!r} is not a valid image name")
         status, image = _get(path, f"/images/{name}/json", end)
         if status == 200:
             found[name] = str(image["Id"]) if isinstance(image.get("Id"), str) else ""
         elif status != 404:
-            raise ValueError(f"the engine answers {status}")
+            raise ValueError(f"the engine answered {status}")
     return Answer(str(info["ID"]), str(info.get("ServerVersion") or ""), found)
 
 
 def _get(path: Path, what: str, end: float) -> tuple[int, dict[str, Any]]:
-    """One request in the oldest form of HTTP: the answer ends with the connection."""
+    """One HTTP/1.0 request: the answer ends with the connection."""
     data = b""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
         door.settimeout(PATIENCE)
@@ -103,5 +103,5 @@ def _get(path: Path, what: str, end: float) -> tuple[int, dict[str, Any]]:
     found = re.match(rb"HTTP/1\.[01] (\d{3})\b", head)
     content = json.loads(body) if found and body else None
     if found is None or not isinstance(content, dict):
-        raise ValueError("not an answer of an engine")
+        raise ValueError("not an answer from an engine")
     return int(found[1]), content

@@ -1,6 +1,6 @@
-"""Build cache records: what BuildKit keeps, whose it is, what may be deleted. Pure.
+"""Build cache records: what BuildKit keeps, which project it belongs to, what may be deleted. Pure.
 
-Reads both forms of `docker buildx du`: JSON lines (buildx >= 0.29) and the older `--verbose` text:
+Parses both formats of `docker buildx du`: JSON lines (buildx >= 0.29) and the older `--verbose` text:
 https://github.com/docker/buildx/blob/v0.13.1/commands/diskusage.go
 """
 
@@ -22,7 +22,7 @@ LAYERS = "layers"
 
 @dataclass(frozen=True)
 class Record:
-    """One record. `size` in bytes, as precise as buildx prints it (4 digits); `idle` seconds since its last use.
+    """One record. `size` in bytes, as precise as printed by buildx (4 digits); `idle`: seconds since its last use.
 
     `mount_id`, `mount_namespace` and `mount_target` are set for a cache mount (BuildKit >= 0.12 lists them).
     """
@@ -47,7 +47,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Mount:
-    """All records of one mount id: normally one; BuildKit makes another if two builds need the id at once."""
+    """All records of one mount id: normally one; BuildKit creates another if two builds need the id at once."""
 
     id: str
     namespace: str
@@ -59,7 +59,7 @@ class Mount:
 
     @property
     def name(self) -> str:
-        """Namespace and id, as BuildKit joins them."""
+        """Namespace and id, joined like in BuildKit."""
         return f"{self.namespace}/{self.id}" if self.namespace else self.id
 
     @property
@@ -69,37 +69,37 @@ class Mount:
 
     @property
     def measured(self) -> bool:
-        """False if BuildKit does not know the size right now: it reports 0 B during and shortly after a build.
+        """False if BuildKit does not currently know the size: it reports 0 B during and shortly after a build.
 
-        An empty mount takes the bytes of its directory.
+        An empty mount still has the size of its directory.
         """
         return all(r.size for r in self.records)
 
     @property
     def idle(self) -> float:
-        """Seconds since the last use of any of its records."""
+        """Seconds since any of its records was last used."""
         return min(r.idle for r in self.records)
 
     @property
     def usage(self) -> int:
-        """How often builds used it."""
+        """How many times builds used it."""
         return sum(r.usage for r in self.records)
 
     @property
     def in_use(self) -> bool:
-        """True while a running build holds one of its records."""
+        """True while a running build uses one of its records."""
         return any(not r.reclaimable for r in self.records)
 
 
 def parse(text: str) -> tuple[Record, ...]:
-    """The records in the output of `docker buildx du`, JSON lines or `--verbose` text."""
+    """Parse the output of `docker buildx du`, JSON lines or `--verbose` text."""
     if text.lstrip().startswith("{"):
         return tuple(_record(json.loads(line)) for line in text.splitlines() if line.startswith("{"))
     return tuple(_record(v) for v in _paragraphs(text) if "ID" in v and "Size" in v)
 
 
 def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
-    """The `key: value` paragraphs of the text form, with the keys of the JSON form."""
+    """The `key: value` paragraphs of the text format, with the keys of the JSON format."""
     names = {"UsageCount": "Usage count", "LastUsedAt": "Last used"}
     # a description may contain blank lines (here-documents): only a new record or the summary ends it
     for paragraph in re.split(r"\n\s*\n(?=ID:|Shared:|Private:|Reclaimable:|Total:)", text):
@@ -127,7 +127,7 @@ def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
         yield values
 
 
-#: A description may have many lines, and one may look like a key: only these keys, which follow it, end it.
+#: A description may have many lines, some of which look like keys: only these keys, which follow it, end it.
 _AFTER = {"Usage count", "Last used", "Type"}
 _KEYS = {"ID", "Parent", "Parents", "Created at", "Mutable", "Reclaimable", "Shared", "Size", "Description"} | _AFTER
 
@@ -152,7 +152,7 @@ def _record(values: Mapping[str, Any]) -> Record:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """BuildKit joins namespace and id with a slash; a mount without an id uses its target, which begins with one.
+    """Split what BuildKit joins with a slash; the id of a mount without one is its target, which starts with a slash.
 
     https://github.com/moby/buildkit/blob/v0.13.0/frontend/dockerfile/dockerfile2llb/convert_runmount.go
     """

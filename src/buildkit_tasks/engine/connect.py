@@ -1,4 +1,4 @@
-"""One connection to the engine through the Docker SDK, for commands that run long: events, health, logs.
+"""A connection to the engine through the Docker SDK, for long-running requests: events, health, logs.
 
 Short commands use the docker command line (ADR 1): importing the SDK takes 150 ms.
 """
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
-#: Seconds for one answer from the engine; a stream such as events waits as long as its caller.
+#: Timeout in seconds for one answer from the engine; a stream such as events waits as long as its caller.
 ANSWER_TIMEOUT = 30
 
 
 @contextlib.contextmanager
 def connected(world: World, cwd: Path) -> Iterator[DockerClient]:
-    """A client of the engine that the docker command would use: DOCKER_HOST, else the current context.
+    """A client for the engine that the docker command would use: DOCKER_HOST, else the current context.
 
-    Problems: engine-stopped if the engine does not answer.
+    Problems: engine-stopped if the engine does not respond.
     """
     import requests
 
@@ -47,7 +47,7 @@ def connected(world: World, cwd: Path) -> Iterator[DockerClient]:
     except (sdk.errors.DockerException, requests.RequestException, OSError) as error:
         raise Problem(
             "engine-stopped",
-            f"The engine at {address} does not answer.",
+            f"The engine at {address} does not respond.",
             causes=[str(error).splitlines()[0][:200]],
             hint="invoke doctor",
         ) from error
@@ -58,7 +58,7 @@ def connected(world: World, cwd: Path) -> Iterator[DockerClient]:
 
 
 def _tls(world: World, cwd: Path) -> TLSConfig | bool:
-    """The certificates of DOCKER_CERT_PATH or of the current context; False without any."""
+    """The certificates of DOCKER_CERT_PATH or the current context; False if there are none."""
     from docker.tls import TLSConfig
 
     if world.env.get("DOCKER_HOST"):

@@ -1,4 +1,4 @@
-"""A daemon's process and socket: whether it runs, listens and answers."""
+"""Checks a daemon's process and socket: whether it runs, listens and responds."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 
 def alive(pid: int) -> bool:
-    """True while the process runs; a zombie does not."""
+    """True while the process runs; false for a zombie."""
     return _stat(pid)[:1] not in ([], ["Z"])
 
 
 def name(pid: int) -> str:
-    """The program a process runs, as the kernel reports it (at most 15 characters)."""
+    """The program that a process runs, as reported by the kernel (at most 15 characters)."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
@@ -24,12 +24,12 @@ def name(pid: int) -> str:
 
 
 def born(pid: int) -> str:
-    """When the process started, in clock ticks since boot; empty without one."""
+    """The start time of a process in clock ticks since boot; empty if it does not exist."""
     return next(iter(_stat(pid)[19:20]), "")
 
 
 def _stat(pid: int) -> list[str]:
-    """/proc/PID/stat from the state on; the name before it may contain spaces and brackets. See proc(5)."""
+    """/proc/PID/stat from the state on; the preceding name may contain spaces and brackets. See proc(5)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -37,7 +37,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def listens(path: Path) -> bool:
-    """True if somebody accepts connections at the socket, or if we are not allowed to find out."""
+    """True if something accepts connections at the socket, or if we have no permission to find out."""
     with socket.socket(socket.AF_UNIX) as door:
         door.settimeout(2)
         try:
@@ -50,10 +50,10 @@ def listens(path: Path) -> bool:
 
 
 def answers(path: Path, seconds: float, running: Callable[[], bool] = lambda: True) -> bool:
-    """Wait until the engine behind the socket answers. False when time is up or `running` ends.
+    """Wait until the engine behind the socket responds. False at the timeout, or when `running` returns False.
 
-    The daemon listens before it is ready and holds an accepted request until then: most of the time goes there. For
-    the moment before it listens we have no event to wait for, so the pauses start short and grow.
+    The daemon listens before it is ready and delays the answer until then, so most of the time is spent in that
+    request. Before it listens, there is no event to wait for, so we poll with growing pauses.
     """
     end = time.monotonic() + seconds
     pause = 0.01
@@ -68,7 +68,7 @@ def answers(path: Path, seconds: float, running: Callable[[], bool] = lambda: Tr
 
 
 def ping(path: Path, seconds: float) -> bool:
-    """One request to the engine's health address. A socket that we may not open counts as up."""
+    """One request to the engine's health endpoint. A socket that we may not open counts as up."""
     with socket.socket(socket.AF_UNIX) as door:
         door.settimeout(max(0.1, seconds))
         try:
@@ -82,7 +82,7 @@ def ping(path: Path, seconds: float) -> bool:
 
 
 def ended(pid: int, seconds: float) -> bool:
-    """Wait for a process that is not our child to end; False if it still runs after that many seconds."""
+    """Wait for a process that is not our child to exit; False if it still runs after the timeout."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""The engine: use a running one, start an installed one, or install one."""
+"""Provides an engine: uses a running one, starts an installed one, or installs one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOME = Path("/")
 
 
 def ensure(session: Session) -> Engine:
-    """Get an engine of the full tier; asks before it changes the system.
+    """Provide an engine of the full tier; asks before changing the system.
 
     Problems: engine-denied, engine-start-failed, engine-install-unsupported, engine-install-failed, engine-too-old,
     root-needed, consent-missing; engine-stopped for another machine's engine.
@@ -39,7 +39,7 @@ def ensure(session: Session) -> Engine:
 
 
 def start(session: Session) -> Engine:
-    """Start the installed engine if none answers. Problems: those of `ensure`, and engine-missing."""
+    """Start the installed engine if none is running. Problems: those of `ensure`, and engine-missing."""
     try:
         found = engine_facts.facts(session.world, HOME)
         session.report.say(f"already running: {engine_facts.dotted(found.version)} (context {found.context})")
@@ -55,14 +55,16 @@ def start(session: Session) -> Engine:
 
 
 def stop(session: Session) -> None:
-    """Stop the engine that `start` started; asks where containers of other projects run.
+    """Stop the engine that `start` started; asks first if containers of other projects are running.
 
     Problems: engine-not-ours for another engine, consent-missing.
     """
     ours = engine_start.started(session.world)
     if ours:
         others = _others(session)
-        if others and not session.report.consent(f"the engine stops, and with it containers of others: {others}"):
+        if others and not session.report.consent(
+            f"stopping the engine also stops containers of other projects: {others}"
+        ):
             return
         host.rights(session.world, "stop the engine")
         engine_start.stop(session.world, ours)
@@ -75,7 +77,7 @@ def stop(session: Session) -> None:
 
 
 def _others(session: Session) -> str:
-    """Names of running containers that were not started from this directory or one above it; the first ten."""
+    """Names of running containers that were not started from this directory or one of its parents; the first ten."""
     result = run.capture(session.world, docker.running(HOME), timeout=10)
     here = {str(place) for place in (session.world.cwd, *session.world.cwd.parents)}
     pairs = (line.partition(" ") for line in result.stdout.splitlines())
@@ -84,7 +86,7 @@ def _others(session: Session) -> str:
 
 
 def install(session: Session) -> Engine:
-    """Install what the full tier needs and this machine lacks. Problems: those of `ensure`."""
+    """Install what the full tier needs and this machine is missing. Problems: those of `ensure`."""
     try:
         have: Engine | None = engine_facts.client(session.world, HOME)
     except Problem:
@@ -103,37 +105,37 @@ def install(session: Session) -> Engine:
 
 
 def undo(session: Session) -> None:
-    """Undo `install`: source and pins at once, packages with consent; images and volumes stay."""
+    """Undo `install`: remove the apt source and pins, and packages with consent; images and volumes are kept."""
     world, report = session.world, session.report
     files, packages = engine_install.ours(world), engine_install.recorded(world)
     installed = engine_install.installed(world) if files or packages else set()
     there = [p for p in packages if p in installed]
     if not files and not there:
-        report.say("nothing to undo: engine.install added no file and no package here")
+        report.say("nothing to undo: engine.install has not installed anything on this machine")
         return
     host.rights(world, "remove what engine.install added")
     remove = False
     if there and (report.yes or world.interactive):
-        remove = report.consent(f"remove the installed packages ({' '.join(there)}); images and volumes stay")
+        remove = report.consent(f"remove the installed packages ({' '.join(there)}); images and volumes are kept")
     if remove:
         if ours := engine_start.started(world):
             engine_start.stop(world, ours)
             report.say("stopped the engine")
         host.apt_get(world, ("remove", "-y", *there), "engine-install-failed")
-        report.say(f"removed {' '.join(there)}; images and volumes stay in /var/lib/docker")
+        report.say(f"removed {' '.join(there)}; images and volumes are kept in /var/lib/docker")
     for path in files:
-        # an engine that is there needs its settings: without them it would not find its images
+        # if the engine is kept, it needs its settings: without them it would not find its images
         if path != engine_install.DAEMON_FILE or remove or not installed & {"docker.io", "docker-ce"}:
             host.remove_as_root(world, path)
             report.say(f"removed {path}")
     if remove:
         engine_install.forget(world)
     elif there:
-        report.say(f"the packages stay; to remove them: sudo apt-get remove {' '.join(there)}")
+        report.say(f"the packages are kept; to remove them: sudo apt-get remove {' '.join(there)}")
 
 
 def status(session: Session) -> None:
-    """Print the result of `invoke engine.status`. Raises the `Problem` of an unusable engine."""
+    """Print the engine's status. Raises the `Problem` of an unusable engine."""
     found = engine_facts.facts(session.world, HOME)
     ours = engine_start.started(session.world)
     lacks = engine_facts.lacking(found)
@@ -175,14 +177,14 @@ def status(session: Session) -> None:
         ("address", f"{engine_facts.host(session.world, HOME)} (context {found.context})", ""),
         ("image store", "containerd" if found.containerd_store else "classic", ""),
         ("data", found.root_dir, ""),
-        ("started by", f"invoke engine.start (process {ours.pid})" if ours else "somebody else", ""),
+        ("started by", f"invoke engine.start (process {ours.pid})" if ours else "not buildkit-tasks", ""),
     ]
     session.report.table(("what", "found", "wanted"), rows)
     engine_facts.require_full(found)
 
 
 def _only_ours(session: Session, problem: Problem) -> None:
-    """Raise the problem again if starting or installing an engine here would not fix it."""
+    """Raise the problem again if starting or installing an engine here would not solve it."""
     if problem.code == "engine-stopped":
         address = engine_facts.local_socket(engine_facts.host(session.world, HOME))
         if address in engine_facts.DEFAULT_SOCKETS:
@@ -199,21 +201,21 @@ def _installed(session: Session) -> bool:
 def _start(session: Session) -> None:
     world, report = session.world, session.report
     if any(daemon.ping(path, 1) for path in engine_facts.DEFAULT_SOCKETS):
-        return  # the installation started it
+        return  # already started by the installation
     if host.release().id == "macos":
         raise Problem("engine-stopped", "Docker is not running.", hint="open -a Docker, or: colima start")
     if not report.consent("the Docker engine is installed but not running; start it"):
-        raise Problem("consent-missing", "Without a running engine nothing can be built.", hint="invoke engine.start")
+        raise Problem("consent-missing", "Nothing can be built without a running engine.", hint="invoke engine.start")
     host.rights(world, "start the Docker engine")
     began = world.clock()
     done = engine_start.start(world, lambda line: report.say(f"  {line}"))
     report.say(
-        f"  the engine answers after {world.clock() - began:.1f} s" + (f"; its log: {done.log}" if done.log else "")
+        f"  the engine is up after {world.clock() - began:.1f} s" + (f"; its log: {done.log}" if done.log else "")
     )
 
 
 def _lacks(session: Session, have: Engine) -> bool:
-    """Whether the full tier needs more; an installed but stopped engine is judged by its daemon's version."""
+    """Whether the full tier needs more; for an installed but stopped engine, checks the daemon's version."""
     missing = set(engine_facts.lacking(have))
     if not have.version and _installed(session) and missing == {"engine"}:
         return engine_start.daemon_version(session.world) < engine_facts.MINIMUM["engine"]
@@ -240,7 +242,7 @@ def _install(session: Session) -> None:
     if have and have.version:
         what += "\n  replacing an engine restarts it and its containers"
     if not report.consent(what):
-        raise Problem("consent-missing", "Without an engine nothing can be built.", hint="invoke engine.install")
+        raise Problem("consent-missing", "Nothing can be built without an engine.", hint="invoke engine.install")
     if report.yes:
         for words in plan.words:
             report.say(f"  {words}")
@@ -251,7 +253,7 @@ def _install(session: Session) -> None:
 
 
 def _renewed(session: Session) -> Engine:
-    """The facts after an installation; restarts our engine if it still runs the old program."""
+    """The facts after an installation; restarts our engine if it still runs the old version."""
     found = engine_facts.facts(session.world, HOME)
     ours = engine_start.started(session.world)
     if (

@@ -1,4 +1,4 @@
-"""Install an engine on Debian and Ubuntu: plan it as a value, do it, undo it."""
+"""Installs an engine on Debian and Ubuntu: plans it as a value, applies it, undoes it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from buildkit_tasks.core.world import World
 from .facts import MINIMUM, lacking, version
 
 #: A second source for releases whose own docker packages are too old: its name and the packages taken from it. They
-#: need nothing newer from the old release; its own runc and iptables stay.
+#: work with the old release's own libraries, runc and iptables.
 SECOND = {"bookworm": "trixie"}
 FROM_SECOND = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd")
 
 SOURCE_FILE = Path("/etc/apt/sources.list.d/buildkit-tasks.sources")
 PIN_FILE = Path("/etc/apt/preferences.d/buildkit-tasks.pref")
-#: User and password of the mirror, for root only: a sources file is for everybody to read. apt_auth.conf(5)
+#: User and password of the mirror, readable only by root, because a sources file is public. See apt_auth.conf(5).
 AUTH_FILE = Path("/etc/apt/auth.conf.d/buildkit-tasks.conf")
 DAEMON_FILE = Path("/etc/docker/daemon.json")
 
-#: The first line of the apt files we write; a file without it is not ours, whatever its name.
+#: The first line of the apt files that we write; a file without it is not ours, whatever its name.
 MARK = "# Made by buildkit-tasks; `invoke engine.install --undo` removes it.\n"
 
-#: Multi-platform images in the engine's own store, and faster exports. Only for an engine that we installed.
+#: Enables multi-platform images and faster exports. Only for an engine that we installed.
 DAEMON_JSON = '{\n  "features": {\n    "containerd-snapshotter": true\n  }\n}\n'
 
 INSTRUCTIONS = {
@@ -47,7 +47,7 @@ INSTRUCTIONS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What an installation changes: files (path, text), packages, and the `second` release they come from."""
+    """The changes of an installation: files (path, text), packages, and the `second` release that they come from."""
 
     files: tuple[tuple[Path, str], ...]
     packages: tuple[str, ...]
@@ -59,9 +59,9 @@ class Plan:
         lines = []
         for path, _ in self.files:
             why = {
-                SOURCE_FILE: f"the {self.second} release as a second source, with this machine's mirror and keyring",
+                SOURCE_FILE: f"adds {self.second} as a second source, with this machine's mirror and keyring",
                 PIN_FILE: "pins it to the docker packages",
-                AUTH_FILE: "the mirror's user and password, readable by root only",
+                AUTH_FILE: "contains the mirror's user and password, readable only by root",
                 DAEMON_FILE: "enables the containerd image store",
             }[path]
             lines.append(f"write {path}: {why}")
@@ -78,17 +78,17 @@ def decide(
     *,
     daemon_json: bool,
 ) -> Plan:
-    """What to install for the full tier. Pure.
+    """Decide what to install for the full tier. Pure.
 
-    `candidates`: versions apt would install now; `installed`: packages present; `have`: what docker reports, None
-    without a docker command; `daemon_json`: whether the engine already has a configuration, which we then leave alone.
+    `candidates`: versions that apt would install now; `installed`: installed packages; `have`: what docker reports,
+    None without a docker command; `daemon_json`: whether the engine has a configuration, which is then not changed.
     Raises `Problem` engine-install-unsupported with exact instructions.
     """
     if not release.apt:
         raise unsupported(release)
     there = set(installed)
     missing = lacking(have) if have else tuple(MINIMUM)
-    if "docker-ce" in there:  # this machine uses Docker's own packages; Debian's would replace them
+    if "docker-ce" in there:  # installed from Docker's own packages; Debian's would replace them
         names: dict[str, tuple[str, ...]] = {
             "engine": ("docker-ce",),
             "buildx": ("docker-buildx-plugin",),
@@ -126,20 +126,20 @@ def decide(
 
 
 def unsupported(release: Release) -> Problem:
-    """Exact instructions for a system on which we install nothing."""
+    """Exact instructions for a system on which we do not install anything."""
     kin = [release.id, *release.like]
     known = {"centos": "rhel", "opensuse": "suse", "archlinux": "arch"}
     key = next((k for name in kin if (k := known.get(name, name)) in INSTRUCTIONS), "")
     return Problem(
         "engine-install-unsupported",
-        f"buildkit-tasks does not install an engine on {release.name}.",
-        causes=["supported are Debian 12 and newer, and Ubuntu 22.04 and newer"],
+        f"buildkit-tasks cannot install an engine on {release.name}.",
+        causes=["supported: Debian 12 and newer, Ubuntu 22.04 and newer"],
         hint=INSTRUCTIONS.get(key, "follow https://docs.docker.com/engine/install/"),
     )
 
 
 def candidates(world: World) -> dict[str, Version]:
-    """Versions that apt would install now of all packages we may need; `{}` if its lists are empty."""
+    """Versions that apt would install now of all packages that we may need; `{}` if its lists are empty."""
     names = (
         *("docker.io", "docker-cli", "docker-buildx", "docker-compose", "docker-compose-v2"),
         *("docker-ce", "docker-buildx-plugin", "docker-compose-plugin"),
@@ -161,9 +161,9 @@ def installed(world: World) -> set[str]:
 
 
 def apply(world: World, plan: Plan, before: set[str]) -> None:
-    """Carry out the plan; the caller has root's rights. A failure removes the files it wrote."""
+    """Apply the plan; the caller has root's rights. On failure, removes the files that it wrote."""
     written: list[Path] = []
-    _record(world, recorded(world))  # first: should we be killed, `--undo` knows that the files are ours
+    _record(world, recorded(world))  # first, so that `--undo` knows our files even if we are killed
     try:
         for path, text in plan.files:
             host.write_as_root(world, path, text, mode="600" if path == AUTH_FILE else "644")
@@ -188,7 +188,7 @@ def _record_file(world: World) -> Path:
 
 
 def recorded(world: World) -> tuple[str, ...]:
-    """Packages that our installation added, dependencies included."""
+    """Packages added by our installation, including dependencies."""
     try:
         return tuple(json.loads(_record_file(world).read_text("utf-8"))["packages"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -196,13 +196,13 @@ def recorded(world: World) -> tuple[str, ...]:
 
 
 def ours(world: World, root: Path = Path("/")) -> tuple[Path, ...]:
-    """Files here that we made. daemon.json is ours only as long as nobody has changed it."""
+    """Files on this machine that we created. daemon.json counts as ours only if nobody has changed it."""
     found = []
     for path in (SOURCE_FILE, PIN_FILE, AUTH_FILE, DAEMON_FILE):
         try:
             text = (root / path.relative_to("/")).read_text("utf-8", errors="replace")
         except PermissionError:
-            text = MARK  # AUTH_FILE, by its name: only root reads it
+            text = MARK  # AUTH_FILE, recognized by name: only root can read it
         except OSError:
             continue
         if text == DAEMON_JSON and _record_file(world).exists() if path == DAEMON_FILE else text.startswith(MARK):

@@ -1,4 +1,4 @@
-"""Start an installed engine through systemd, sysvinit or the daemon itself, and stop what we started."""
+"""Starts an installed engine with systemd, sysvinit or as a plain process, and stops what it started."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from buildkit_tasks.core.world import World
 from .daemon import alive, answers, born, ended, listens, name
 from .facts import DEFAULT_SOCKETS, version
 
-#: Seconds a daemon may take to answer. One that was killed checks its layers and containers first.
+#: Timeout in seconds for a daemon to respond. One that was killed first checks its layers and containers.
 PATIENCE = 60.0
 
-#: Seconds a daemon may take to stop: it gives each container ten seconds.
+#: Timeout in seconds for a daemon to stop: it gives each container ten seconds.
 STOP_PATIENCE = 60.0
 
-#: Pid files and their programs. A daemon refuses to start if another process has that pid.
+#: Pid files and their programs. A daemon refuses to start if another process has the recorded pid.
 PID_FILES = (
     (Path("/var/run/docker.pid"), "dockerd"),
     (Path("/var/run/docker/containerd/containerd.pid"), "containerd"),
 )
 
-#: The system's containerd. The daemon waits for it if this file exists, even if nobody listens any more.
+#: The system's containerd. If this file exists, the daemon waits for it, even if nothing listens anymore.
 CONTAINERD_SOCKET = Path("/run/containerd/containerd.sock")
 
 LOG_LINES = 15
 
-#: How often we start a daemon that gives up by itself: BuildKit asks containerd about every cache record
-#: and its ancestors, one at a time, and 26.1.5 gives it ten seconds. Two processes answer each other faster on one
-#: processor: with 4,100 records it ended after 11 s on two (five times of five), and was up after 7.5 s on one.
+#: How often to start a daemon that exits by itself: BuildKit queries containerd about every cache record and its
+#: ancestors, one at a time, within ten seconds (26.1.5). Two processes respond to each other faster on a single CPU:
+#: with 4,100 records it failed after 11 s on two CPUs (five out of five times), and was up after 7.5 s on one.
 ATTEMPTS = 3
 OUT_OF_TIME = "context deadline exceeded"
 
@@ -52,7 +52,7 @@ class Started:
 
 
 def start(world: World, say: Callable[[str], None]) -> Started:
-    """Start this machine's engine and return when it answers. The caller has root's rights.
+    """Start this machine's engine and return when it responds. The caller has root's rights.
 
     Raises `Problem` engine-start-failed with the daemon's last log lines, or engine-missing if none is installed.
     """
@@ -63,7 +63,7 @@ def start(world: World, say: Callable[[str], None]) -> Started:
         result = run.capture(world, host.as_root(("systemctl", "start", "docker")))
         if result.code == 0 and answers(DEFAULT_SOCKETS[0], PATIENCE):
             return _remember(world, "systemctl stop docker")
-        causes.append(f"systemd: {_last(result.stderr) or 'the unit docker started, but nothing answers'}")
+        causes.append(f"systemd: {_last(result.stderr) or 'the unit docker started, but the engine does not respond'}")
     script = Path("/etc/init.d/docker")
     if not host.systemd() and script.exists():
         result = run.capture(world, host.as_root((str(script), "start")))
@@ -77,7 +77,7 @@ def start(world: World, say: Callable[[str], None]) -> Started:
             "engine-missing", "No engine is installed on this machine.", causes=causes, hint="invoke engine.install"
         )
     if causes and not host.systemd():
-        say(f"{causes[-1]}; starting dockerd itself")
+        say(f"{causes[-1]}; starting dockerd directly")
     return _start_daemon(world, daemon, causes, say)
 
 
@@ -93,38 +93,38 @@ def _start_daemon(world: World, daemon: str, causes: list[str], say: Callable[[s
         text = run.capture(world, host.as_root(("tail", "-n", str(LOG_LINES), str(log)))).stdout
         if alive(pid) or _last(text) != OUT_OF_TIME or attempt == ATTEMPTS:
             break
-        say("the daemon timed out reading its build cache; starting it again on one processor")
+        say("the daemon timed out reading its build cache; restarting it on one CPU")
         for words in clear_stale(world):
             say(words)
     if alive(pid):
         run.capture(world, host.as_root(("kill", str(pid))))
         ended(pid, STOP_PATIENCE)
-        why = f"it did not answer within {PATIENCE:.0f} s, so it was stopped"
+        why = f"it did not respond within {PATIENCE:.0f} s, so it was stopped"
     else:
-        why = "it exited at once"
+        why = "it exited immediately"
     raise Problem(
         "engine-start-failed",
         f"{daemon} could not be started: {why}.",
         causes=[*causes, _last(text)],
         details=text,
-        hint=f"fix what its log reports ({log}), then: invoke engine.start",
+        hint=f"fix the problem shown in its log ({log}), then run `invoke engine.start`",
     )
 
 
 def _spawn(world: World, daemon: str, log: Path, one_processor: bool) -> int:
-    """Start the daemon in its own session, to outlive us; returns its pid. Keeps the last log as .1."""
+    """Start the daemon in its own session, so that it outlives us; returns its pid. Keeps the last log as .1."""
     pin = ("taskset", "-c", str(min(os.sched_getaffinity(0)))) if one_processor and host.which(world, "taskset") else ()
     if log.exists():
         run.capture(world, host.as_root(("mv", "-f", str(log), f"{log}.1")))
-    # through a shell in the background: sudo returns before the daemon starts
+    # through a shell in the background, because sudo returns before the daemon starts
     line = 'log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!'
     return int(run.check(world, host.as_root(("sh", "-c", line, "sh", str(log), *pin, daemon))).stdout.strip())
 
 
 def _all_processors(world: World, daemon: int) -> None:
-    """Give every processor back to the daemon and its children (containerd, restarting containers).
+    """Allow the daemon and its children (containerd, restarted containers) to use all CPUs again.
 
-    A container's shim has no parent to go by: it has one processor and is younger than the daemon.
+    A container's shim is not a child of the daemon; it is recognized because it has one CPU and is younger.
     """
     ours = os.sched_getaffinity(0)
     for entry in Path("/proc").iterdir():
@@ -138,7 +138,7 @@ def _all_processors(world: World, daemon: int) -> None:
 def clear_stale(world: World) -> list[str]:
     """Remove pid files of dead or other processes, and a socket without a listener; returns what it did.
 
-    Leaves a containerd that outlived its killed daemon alone: the new daemon takes it over with its containers.
+    Keeps a containerd that outlived its killed daemon: the new daemon takes it over with its containers.
     """
     removed = []
     for path, program in PID_FILES:
@@ -151,7 +151,7 @@ def clear_stale(world: World) -> list[str]:
             removed.append(f"removed {path}: process {pid} is not {program}")
     if CONTAINERD_SOCKET.exists() and not listens(CONTAINERD_SOCKET):
         run.check(world, host.as_root(("rm", "-f", str(CONTAINERD_SOCKET))))
-        removed.append(f"removed {CONTAINERD_SOCKET}: nobody listens there")
+        removed.append(f"removed {CONTAINERD_SOCKET}: nothing is listening there")
     return removed
 
 
@@ -164,7 +164,7 @@ def daemon_version(world: World) -> Version:
     return version(said.partition("version")[2])
 
 
-# ---- we remember what we started, and stop nothing else ----
+# ---- the record of what we started; nothing else is ever stopped ----
 
 
 def _record_file(world: World) -> Path:
@@ -183,7 +183,7 @@ def _remember(world: World, how: str, pid: int = 0, log: str = "") -> Started:
 
 
 def started(world: World) -> Started | None:
-    """What we started, if that same process still runs."""
+    """What we started, if that same process is still running."""
     try:
         found = Started(**json.loads(_record_file(world).read_text("utf-8")))
     except (OSError, ValueError, TypeError):
@@ -193,7 +193,7 @@ def started(world: World) -> Started | None:
 
 
 def stop(world: World, what: Started) -> None:
-    """Stop what we started, containers first, and wait for it to end. Raises `Problem` engine-start-failed."""
+    """Stop what we started, containers first, and wait for its exit. Raises `Problem` engine-start-failed."""
     argv = tuple(what.how.split()) or ("kill", str(what.pid))
     run.check(world, host.as_root(argv))
     if not ended(what.pid, STOP_PATIENCE):

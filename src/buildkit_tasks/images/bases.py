@@ -1,4 +1,4 @@
-"""Base images: decided once per engine, remembered in the state directory, put in place without editing any file."""
+"""Base images: chosen once per engine, remembered in the state directory, replaced without editing any file."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from . import names as image_names
 from . import offline as image_offline
 from .names import Decision, Recipe
 
-#: What `init` leaves in a repository whose Dockerfile it wrote.
+#: The record that `init` leaves in a repository whose Dockerfile it wrote.
 ADOPTED = "docker/.buildkit-tasks.json"
 
 
 def replacements(
     session: Session, engine: Engine, refs: Sequence[str], *, services: Mapping[str, Collection[str]] | None = None
 ) -> dict[str, str]:
-    """For each public reference that needs another image in its place: that image. Nothing is built.
+    """Maps each public reference that must be replaced to the image to use instead. Builds nothing.
 
-    `services`: which of them each service needs, for the hint of a problem.
-    Raises `Problem` image-unavailable where an image can be had from nowhere, or has yet to be built.
+    `services`: the references that each service needs, for the hint of a problem.
+    Raises `Problem` image-unavailable if an image is not available anywhere, or has not been built yet.
     """
     decisions = image_choice.decide(session, engine, refs)
     _demand(session, decisions, services or {})
@@ -49,14 +49,14 @@ def ensure(
     check: bool = False,
     services: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, str]:
-    """Like `replacements`, and builds what has to be built. With `check` remembered images are looked for again."""
+    """Like `replacements`, but builds missing images. With `check`, remembered images are checked again."""
     decisions = image_choice.decide(session, engine, refs)
     _demand(session, decisions, services or {})
     absent = _absent(session, engine, decisions, check=check)
     if absent and session.settings.packs.repository:
         absent = _from_the_team(session, engine, absent)
     if absent:
-        session.report.say(f"  no registry gives {_and(d.reference for d in absent)}: built from Debian packages")
+        session.report.say(f"  no registry provides {_and(d.reference for d in absent)}: building from Debian packages")
         image_offline.build(session, engine, recipes([d.use for d in absent]))
         image_choice.remember(session, engine, built=[d.use for d in absent])
     return {d.reference: d.use for d in decisions.values() if d.replaced}
@@ -65,10 +65,10 @@ def ensure(
 def foreign(
     session: Session, engine: Engine, refs: Sequence[str], platform: str, *, build: bool, shared: bool = True
 ) -> dict[str, str]:
-    """For references that no registry gives here: images of another platform, built where they are not there yet.
+    """For references that no registry provides here: images for another platform, built if they do not exist yet.
 
-    `shared`: the builder sees the engine's images, and would take one of the wrong platform without a word.
-    Raises `Problem` image-unavailable for a reference that only this platform can have, or without `build`.
+    `shared`: the builder uses the engine's images, and would silently use one for the wrong platform. Raises `Problem`
+    image-unavailable for a reference that is only available for this platform, or without `build`.
     """
     decisions = image_choice.decide(session, engine, refs)
     offline = [d for d in decisions.values() if d.source == "offline"]
@@ -90,10 +90,12 @@ def foreign(
                 "image-unavailable",
                 f"{decision.reference} for {platform} cannot be pulled here"
                 + (" and has not been built from packages yet." if recipe and recipe.stage == "debian" else "."),
-                causes=["of other platforms only a minimal Debian is built from packages"],
-                hint=f"invoke build --platform {platform}, or name a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY)",
+                causes=["for other platforms, only a minimal Debian can be built from packages"],
+                hint=f"invoke build --platform {platform}, or set a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY)",
             )
-        session.report.say(f"  no registry gives {decision.reference} for {platform}: unpacked from Debian packages")
+        session.report.say(
+            f"  no registry provides {decision.reference} for {platform}: unpacking it from Debian packages"
+        )
         image_offline.build_foreign(session, engine, recipe, platform)
     return found
 
@@ -101,7 +103,7 @@ def foreign(
 def _only_of_another(
     session: Session, engine: Engine, decisions: Mapping[str, Decision], platform: str
 ) -> list[Decision]:
-    """What stands in for images that the engine has, but not for this platform, where no registry answers."""
+    """Replacements for images that the engine has, but not for this platform, if no registry responds."""
     taken = [d for d in decisions.values() if d.source != "offline"]
     there = image_choice.held(session, [d.use for d in taken])
     right = image_choice.local(session, engine, there, platform)
@@ -117,17 +119,17 @@ def _only_of_another(
         if recipe is None:
             raise Problem(
                 "image-unavailable",
-                f"{decision.use} is in the engine for {there[decision.use]} only, not for {platform},"
-                " and no registry answers.",
+                f"{decision.use} is in the engine only for {there[decision.use]}, not for {platform},"
+                " and no registry is reachable.",
                 causes=[f"BuildKit would put programs for {there[decision.use]} into images for {platform}"],
-                hint=f"docker load an image for {platform}, or name a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY)",
+                hint=f"docker load an image for {platform}, or set a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY)",
             )
         stand_ins.append(Decision(decision.reference, recipe.image, "offline"))
     return stand_ins
 
 
 def _from_the_team(session: Session, engine: Engine, absent: list[Decision]) -> list[Decision]:
-    """Those that the team's repository does not have either. Without it they are built: slower, never a failure."""
+    """Those that the team's repository does not have either. If it is unreachable, they are built: never a failure."""
     from . import fetch as image_fetch  # late: TLS alone takes 50 ms to import
 
     try:
@@ -142,7 +144,7 @@ def _from_the_team(session: Session, engine: Engine, absent: list[Decision]) -> 
 def _absent(
     session: Session, engine: Engine, decisions: Mapping[str, Decision], *, check: bool = False
 ) -> list[Decision]:
-    """Offline images that the engine has not; those it was seen to have once are believed, unless `check`."""
+    """Offline images that the engine does not have; those seen once are assumed to exist, unless `check`."""
     seen = set() if check else set(image_choice.load(session, engine)[1])
     unsure = [d for d in decisions.values() if d.source == "offline" and d.use not in seen]
     if not unsure:
@@ -153,9 +155,9 @@ def _absent(
 
 
 def references(space: Workspace) -> tuple[str, ...]:
-    """Every public reference the project uses: FROM lines of the built services, `image:` of the others.
+    """Every public reference that the project uses: FROM lines of the built services, `image:` of the others.
 
-    An image that another service of the project makes is not a public one.
+    Excludes images that another service of the project builds.
     """
     makers = {name: service.name for service in space.services for name in sources.image_names(service)}
     used = [(name, ref) for name, refs in _built(space).items() for ref in refs] + list(space.images.items())
@@ -167,9 +169,9 @@ def _built(space: Workspace) -> dict[str, tuple[str, ...]]:
 
 
 def override(session: Session, engine: Engine, space: Workspace) -> Path | None:
-    """The generated compose file that puts the replacements in place, None where none is needed.
+    """The generated compose file with the replacements, None if none are needed.
 
-    It also serves a plain `docker compose -f … -f OVERRIDE build`. It says what was decided and builds nothing.
+    Also works with plain `docker compose -f … -f OVERRIDE build`. Uses earlier decisions and builds nothing.
     """
     decisions = image_choice.decide(session, engine, references(space))
     use = {d.reference: d.use for d in decisions.values() if d.replaced}
@@ -187,16 +189,16 @@ def override(session: Session, engine: Engine, space: Workspace) -> Path | None:
 def _demand(session: Session, decisions: Mapping[str, Decision], services: Mapping[str, Collection[str]]) -> None:
     lost = [d.reference for d in decisions.values() if d.source == "none"]
     if lost:
-        hint = "name a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example), or docker load the image"
+        hint = "set a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example), or load the image with `docker load`"
         if fine := [name for name, refs in services.items() if not set(refs) & set(lost)]:
-            hint = f"invoke build --service {','.join(fine)}    (these need none of them); {hint}"
+            hint = f"invoke build --service {','.join(fine)}    (these services do not need it); {hint}"
         elif services and (session.root / ADOPTED).is_file():
-            hint = f"buildkit-tasks init --upgrade --images bookworm    (images that can be made here); {hint}"
+            hint = f"buildkit-tasks init --upgrade --images bookworm    (uses images that can be built here); {hint}"
         raise Problem(
             "image-unavailable",
-            f"Cannot get {_and(lost)}: not in the engine, and no registry answers.",
+            f"Cannot get {_and(lost)}: not in the engine, and no registry is reachable.",
             causes=[
-                "from Debian packages can be built: "
+                "can be built from Debian packages: "
                 + ", ".join(r.image.removeprefix(f"{image_names.OWN}/") for r in image_names.RECIPES)
             ],
             hint=hint,
@@ -208,7 +210,7 @@ def _and(names: Iterable[str]) -> str:
 
 
 def recipes(names: Sequence[str]) -> list[Recipe]:
-    """The recipes meant by the words; for no word all that projects start from. Raises `Problem` bad-argument."""
+    """The recipes that the names refer to; without names, those that projects start from. Problems: bad-argument."""
     found = []
     for name in names:
         recipe = image_names.named(name)
@@ -216,7 +218,7 @@ def recipes(names: Sequence[str]) -> list[Recipe]:
             raise Problem(
                 "bad-argument",
                 f"There is no recipe for {name!r}.",
-                hint=f"one of: {', '.join(r.stage for r in image_names.RECIPES)}",
+                hint=f"use one of: {', '.join(r.stage for r in image_names.RECIPES)}",
             )
         found.append(recipe)
     return list(dict.fromkeys(found)) or [r for r in image_names.RECIPES if not r.asked]

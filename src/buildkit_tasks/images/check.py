@@ -1,4 +1,4 @@
-"""Inspect built images: do they match their platform, and does the program start?"""
+"""Checks built images: whether they match their platform, and whether the program starts."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from buildkit_tasks.registry.archive import Image
 
 from . import emulator
 
-#: Seconds that a program may take for `--version`; one that does not know the flag runs on, and so it starts.
+#: Timeout in seconds for `--version`; a program that ignores the flag keeps running, which means that it starts.
 START_TIMEOUT = 20
 
-#: Exit codes that are not the program's own: it could not be run, or was killed by a signal at once.
+#: Exit codes that are not the program's own: it could not be executed, or was killed by a signal immediately.
 NOT_STARTED = range(126, 256)
 
 #: docker's own failure, before any program ran.
@@ -30,7 +30,7 @@ CONTAINER_FAILED = 125
 
 
 def check(session: Session, services: Sequence[str], wanted: Sequence[str] = (), *, start: bool = True) -> None:
-    """Check every image of the services, for these platforms (default: those that the engine holds).
+    """Check every image of the services, for these platforms (default: those in the engine).
 
     Problems: platform-wrong, command-missing (no emulator to start a foreign program with), unknown-service.
     """
@@ -43,7 +43,7 @@ def check(session: Session, services: Sequence[str], wanted: Sequence[str] = (),
     if session.report.json_only:
         session.report.envelope({"images": rows})
     for row in rows:
-        how = f"starts ({row['started']})" if row["started"] else "was not started"
+        how = f"starts ({row['started']})" if row["started"] else "not started"
         session.report.say(f"  {row['image']}  {row['platform']}: {row['programs']} programs, all match; {how}")
 
 
@@ -56,7 +56,7 @@ def _service(
         raise Problem(
             "platform-wrong",
             f"{service.image} has no image for {absent[0]}.",
-            causes=[f"it has {', '.join(i.platform for i in found) or 'nothing'}"],
+            causes=[f"available: {', '.join(i.platform for i in found) or 'nothing'}"],
             hint=f"invoke build --service {service.name} --platform {','.join(wanted)}",
         )
     rows: list[dict[str, object]] = []
@@ -66,7 +66,7 @@ def _service(
         if image.wrong:
             raise Problem(
                 "platform-wrong",
-                f"{service.image} for {image.platform} contains programs for another processor.",
+                f"{service.image} for {image.platform} contains programs for another architecture.",
                 causes=list(image.wrong[:5]),
                 hint=f"invoke build --service {service.name} --platform {image.platform} --no-cache",
             )
@@ -94,17 +94,17 @@ def _read(session: Session, service: Service) -> tuple[Image, ...]:
                 "platform-wrong",
                 f"{service.image} cannot be inspected: {error}.",
                 causes=[
-                    "docker saves OCI archives from version 25 on",
-                    "Python reads layers packed with gzip, not zstd",
+                    "docker saves OCI archives since version 25",
+                    "Python supports layers compressed with gzip, not with zstd",
                 ],
-                hint="a newer engine (invoke engine.install), or a base image whose layers are gzip",
+                hint="use a newer engine (invoke engine.install), or a base image with gzip layers",
             ) from error
 
 
 def _start(session: Session, project: Project, service: Service, image: Image) -> str:
     """How the program was started; empty if it cannot be, because an image may run a script.
 
-    Natively where the engine can, else under QEMU, which is mounted for this only.
+    Runs it natively if the engine can, else under QEMU, which is mounted only for this.
     """
     if image.start not in image.programs:
         return ""
@@ -121,7 +121,7 @@ def _start(session: Session, project: Project, service: Service, image: Image) -
             "command-failed",
             f"Docker could not create a container from {service.image}.",
             details=result.stderr.strip(),
-            hint="use --no-start if the engine is on another machine and cannot see the emulator",
+            hint="use --no-start if the engine is on another machine, where the emulator cannot be mounted",
         )
     if result.code in NOT_STARTED:
         lines = (result.stderr or result.stdout).strip().splitlines()
@@ -129,7 +129,7 @@ def _start(session: Session, project: Project, service: Service, image: Image) -
             "platform-wrong",
             f"The program of {service.image} does not start on {image.platform}.",
             causes=lines[-3:],
-            hint="build it without caches: invoke build --no-cache; then look at its shared libraries",
+            hint="rebuild it without caches (invoke build --no-cache), then check its shared libraries",
         )
     said = " ".join(result.stdout.split())[:60]
     return f"{said or 'runs'}{'' if native else ', under QEMU'}"

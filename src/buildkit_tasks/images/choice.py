@@ -1,4 +1,4 @@
-"""Which image to use for a reference: decided once per engine, remembered in the state directory."""
+"""Chooses the image for a reference: once per engine, remembered in the state directory."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .names import Decision
 
 
 def decide(session: Session, engine: Engine, refs: Sequence[str], *, again: bool = False) -> dict[str, Decision]:
-    """Where each reference's image comes from, in the order given. Only what was never decided costs a question.
+    """Where each reference's image comes from, in the given order. Queries only what was never decided.
 
-    A decision stays: changing a project's base image would invalidate its caches. `again` decides anew.
+    A decision is kept, because changing a project's base image would invalidate its caches. `again` discards it.
     """
     known = {} if again else _recall(session, engine)
     open_ = [r for r in dict.fromkeys(refs) if r not in known]
@@ -49,22 +49,22 @@ def _ask(session: Session, engine: Engine, refs: Sequence[str]) -> dict[str, Dec
         answers = answering(session)
         found.update({ref: image_names.decide(ref, base, answers=answers) for ref in pending})
     for ref in pending:
-        if ref in there and found[ref].source == "none":  # what was made for another processor may run emulated
-            session.report.warn(f"{ref} is only here for {there[ref]}, but this engine is {own}")
+        if ref in there and found[ref].source == "none":  # an image for another architecture may run emulated
+            session.report.warn(f"{ref} is only available for {there[ref]}, but this engine is {own}")
             found[ref] = Decision(ref, ref, "local")
     return found
 
 
 def answering(session: Session) -> bool:
-    """Whether the mirror or a registry answers; says so where none does."""
+    """Whether the mirror or a registry responds; prints a message if not."""
     answers, reason = _probe(session, session.settings.images.registry)
     if not answers:
-        session.report.say(f"  image registry not reachable: {reason}")
+        session.report.say(f"  image registry unreachable: {reason}")
     return answers
 
 
 def _probe(session: Session, base: str) -> tuple[bool, str]:
-    """Ask the mirror that is set, else the mirrors the engine itself is set to use and Docker Hub, all at once."""
+    """Query the configured mirror, else the engine's own mirrors and Docker Hub, all at once."""
     if base:
         hosts = [base.partition("/")[0]]
     else:
@@ -76,31 +76,32 @@ def _probe(session: Session, base: str) -> tuple[bool, str]:
 
 
 def local(session: Session, engine: Engine, refs: Iterable[str], platform: str = "") -> set[str]:
-    """The references that the engine has for a platform (default: its own), from one call if possible."""
+    """The references that the engine has for a platform (default: its own), in one call if possible."""
     wanted = platform or platforms.own(engine)
     there = held(session, refs)
     return {name for name, kind in there.items() if suits(kind, wanted) or _several(session, engine, name, wanted)}
 
 
 def held(session: Session, refs: Iterable[str]) -> dict[str, str]:
-    """Those of the references that the engine has for whatever platform, with the platform that it names first."""
+    """Those of the references that the engine has for any platform, with the first platform that it reports."""
     names = list(dict.fromkeys(refs))
     full = {image_names.parse(tag): kind for tag, (_, kind) in _inspect(session, names).items()} if names else {}
     return {name: full[image_names.parse(name)] for name in names if image_names.parse(name) in full}
 
 
 def suits(kind: str, platform: str) -> bool:
-    """Whether an image of a system and processor is one for a platform; one that does not name a processor is."""
+    """Whether an image for this OS and architecture suits a platform; if it has no architecture, it does."""
     return not kind.partition("/")[2] or kind.split("/")[:2] == platform.split("/")[:2]
 
 
 def _several(session: Session, engine: Engine, name: str, platform: str) -> bool:
-    """Whether the engine has an image for a platform besides the one that it names first.
+    """Whether the engine has an image for a platform other than the first one that it reports.
 
-    Only the containerd store holds several. Before engine 28 (API 1.49) it lists them nowhere, but makes a container.
+    Only the containerd store holds several. Before engine 28 (API 1.49) it does not list them, but a container can be
+    created from them.
     """
     if not engine.containerd_store or platform == platforms.own(engine):
-        return False  # the engine's own is the one that is named first
+        return False  # the engine reports its own platform first
     container = f"buildkit-tasks-look-{secrets.token_hex(4)}"
     try:
         return (
@@ -111,14 +112,14 @@ def _several(session: Session, engine: Engine, name: str, platform: str) -> bool
 
 
 def ids(session: Session, refs: Iterable[str]) -> dict[str, str]:
-    """Reference to image id of those that the engine has, from one call. The engine lists `app` as `app:latest`."""
+    """Maps references that the engine has to image ids, in one call. The engine lists `app` as `app:latest`."""
     names = list(dict.fromkeys(refs))
     full = {image_names.parse(tag): identity for tag, (identity, _) in _inspect(session, names).items()}
     return {name: full[image_names.parse(name)] for name in names if image_names.parse(name) in full}
 
 
 def _inspect(session: Session, refs: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Tag to image id and platform."""
+    """Maps tags to image id and platform."""
     result = run.capture(session.world, docker.image_ids(session.root, refs))
     found: dict[str, tuple[str, str]] = {}
     for line in result.stdout.splitlines():
@@ -129,11 +130,11 @@ def _inspect(session: Session, refs: Iterable[str]) -> dict[str, tuple[str, str]
     return found
 
 
-# ---- what is remembered: {"key": …, "refs": {reference: [use, source]}, "built": [image]} ----
+# ---- the remembered state: {"key": …, "refs": {reference: [use, source]}, "built": [image]} ----
 
 
 def _key(session: Session, engine: Engine) -> str:
-    """What a decision holds for: another engine, mirror or mode decides anew."""
+    """What a decision depends on: it is discarded for another engine, mirror or mode."""
     return "|".join((engine.id, session.settings.images.registry, session.settings.images.offline))
 
 
@@ -143,7 +144,7 @@ def load(session: Session, engine: Engine) -> tuple[dict[str, list[str]], list[s
         if kept["key"] == _key(session, engine):
             return dict(kept["refs"]), list(kept["built"])
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # a cache: if anything is wrong with it, make it again
+        pass  # invalid cache: recreate it
     return {}, []
 
 

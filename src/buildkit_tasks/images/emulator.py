@@ -1,4 +1,4 @@
-"""QEMU for one short check of a foreign program. Nothing is installed and nothing registered in the kernel."""
+"""QEMU for a short check of a foreign program. Installs nothing and registers nothing in the kernel."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from buildkit_tasks.core import files, host, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 
-#: Architectures as QEMU names them.
+#: Architectures as named by QEMU.
 NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def program(session: Session, platform: str) -> Path:
-    """A static emulator for a platform's programs: the machine's own, or the one of Debian's package, unpacked for us.
+    """A static emulator for a platform's programs: the machine's own, or unpacked from Debian's package.
 
     Raises `Problem` command-missing.
     """
@@ -34,18 +34,20 @@ def _fetch(session: Session, kept: Path) -> None:
     if not host.which(session.world, "apt-get"):
         raise Problem(
             "command-missing",
-            f"Starting a program of another platform needs {kept.name}, which is not installed.",
+            f"Starting a program for another platform needs {kept.name}, which is not installed.",
             hint="install qemu-user-static, or use --no-start",
         )
-    session.report.say("  fetching qemu-user-static (Debian's package, unpacked and not installed)")
+    session.report.say("  downloading qemu-user-static (Debian's package, unpacked but not installed)")
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
         place = Path(folder)
-        place.chmod(0o755)  # apt fetches as a user of its own
+        place.chmod(0o755)  # apt downloads as a separate user
         run.check(session.world, Command(("apt-get", "download", "-qq", "qemu-user-static"), place))
         for package in place.glob("*.deb"):
             run.check(session.world, Command(("dpkg-deb", "-x", str(package), "tree"), place))
         found = place / "tree/usr/bin" / kept.name
         if not found.exists():
-            raise Problem("command-missing", f"The package has no {kept.name}.", hint="--no-start")
+            raise Problem(
+                "command-missing", f"The package qemu-user-static does not contain {kept.name}.", hint="use --no-start"
+            )
         kept.parent.mkdir(parents=True, exist_ok=True)
         files.replace(kept, found.read_bytes(), mode=0o755)

@@ -1,4 +1,4 @@
-"""Base images from the team's repository, under the names that builds know them by."""
+"""Pulls base images from the team's repository, and tags them with the names that builds use."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def fetch(
     seconds: float | None = None,
     timeout: float | None = None,
 ) -> list[str]:
-    """Pull those of the images that the repository has, and give them the names that builds know them by.
+    """Pull those of the images that the repository has, and tag them with the names that builds use.
 
-    `seconds`: for what the repository says of them; `timeout`: for each that is pulled.
+    `seconds`: limit for queries to the repository; `timeout`: limit for each pull.
     """
     reference = registry_names.reference(place)
     client = Client(session.world, reference, session.settings.build.ca_bundle, seconds=seconds)
@@ -52,27 +52,27 @@ def fetch(
             run.check(session.world, docker.tag_image(session.root, remote, image.use))
             taken.append(image.use)
         else:
-            session.report.warn(f"skipping {remote}: it is not for {platforms.own(engine)}")
+            session.report.warn(f"skipping {remote}: not for {platforms.own(engine)}")
         run.capture(session.world, docker.remove_images(session.root, [remote]))
     remember(session, engine, built=taken)
     return taken
 
 
 def tag(engine: Engine, image: str) -> Tag:
-    """The tag of an image in the repository: its name here and the engine's architecture."""
+    """The tag of an image in the repository: its local name and the engine's architecture."""
     return Tag(f"base-{word(image)}-{re.sub('[^a-z0-9_]', '_', engine.arch)}")
 
 
 def word(image: str) -> str:
-    """An image's name without its repository, as tags and directories may be called."""
+    """An image's name without its repository, in a form allowed in tags and directory names."""
     return re.sub(r"[^a-z0-9_.]", "_", image.rpartition("/")[2].lower())
 
 
 def push(session: Session, image: str, remote: str) -> None:
-    """Push an image under another name, which it has here only as long as that takes. Problems: command-failed."""
+    """Push an image under another name, which it has locally only during the push. Problems: command-failed."""
     run.check(session.world, docker.tag_image(session.root, image, remote))
     try:
         run.check(session.world, docker.push_image(session.root, remote))
     finally:
-        with contextlib.suppress(Problem):  # what kept it from being pushed says more
+        with contextlib.suppress(Problem):  # the error of the push is more useful
             run.capture(session.world, docker.remove_images(session.root, [remote]))

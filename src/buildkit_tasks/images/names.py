@@ -1,4 +1,4 @@
-"""Base images: what a reference means, which ones can be built from Debian packages, and which image to use. Pure."""
+"""Base images: what a reference means, which ones can be built from Debian packages, and which to use. Pure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from buildkit_tasks.dockerfiles.document import lookup_name
 
 HUB = "docker.io"
 
-#: Registries that hold copies of Docker Hub's official images, and below which path.
+#: Registries with copies of Docker Hub's official images, and the paths below which they are.
 COPIES = {"public.ecr.aws": "docker/library/", "mirror.gcr.io": "library/"}
 
-#: The day that a tag of debian or rust may name: another build of the same image.
+#: The date in a tag of debian or rust: another build of the same image.
 _DATE = re.compile(r"20\d{6}")
 
-#: Where our own images live. The name cannot be pulled from anywhere, so nobody else's image is ever taken for it.
+#: The registry of our own images. It does not exist, so nobody else's image can ever be pulled under these names.
 OWN = "localhost/buildkit-tasks"
 
 
 @dataclass(frozen=True)
 class Reference:
-    """An image reference in full: Docker Hub's short names are spelled out (`rust` = docker.io/library/rust:latest)."""
+    """A full image reference: Docker Hub's short names are expanded (`rust` = docker.io/library/rust:latest)."""
 
     registry: str
     path: str
@@ -31,7 +31,7 @@ class Reference:
 
 
 def parse(text: str) -> Reference:
-    """Read a reference as docker does."""
+    """Parse a reference like docker."""
     name, _, digest = text.partition("@")
     first, slash, rest = name.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
@@ -50,9 +50,9 @@ def parse(text: str) -> Reference:
 class Recipe:
     """An image that can be built from Debian packages.
 
-    `stage` of the Dockerfile; `path` and `tag` of the public image it stands in for; `version` a pattern for the
-    version part of a tag; `words` the other parts a tag may have, `needs` those it must have; `what` is in it. `bare`:
-    a tag without a version means this image too. `asked`: built only where it is named, not among "all".
+    `stage` of the Dockerfile; `path` and `tag` of the public image it replaces; `version` a pattern for the version
+    part of a tag; `words` the other parts that a tag may have, `needs` those it must have; `what` it contains. `bare`:
+    a tag without a version also means this image. `asked`: built only if named explicitly, not as part of "all".
     """
 
     stage: str
@@ -105,10 +105,10 @@ RECIPES = (
 
 
 def recipe_for(reference: str) -> Recipe | None:
-    """The recipe that can stand in for a public reference, None where none honestly can.
+    """The recipe that can replace a public reference, None if there is none.
 
-    A tag is read word by word: another distribution (alpine), another release (trixie) or another major version has no
-    recipe; a digest names exactly one image, which nothing else is.
+    A tag is matched word by word: another distribution (alpine), release (trixie) or major version has no recipe; a
+    digest refers to exactly one image, which cannot be replaced.
     """
     wanted = parse(reference)
     if wanted.digest:
@@ -132,18 +132,18 @@ def recipe_for(reference: str) -> Recipe | None:
 
 
 def foreign(image: str, platform: str) -> str:
-    """The name of an image of ours for a platform that is not the engine's own."""
+    """The name of one of our images for a platform other than the engine's own."""
     return f"{image}-{platform.split('/')[1]}"
 
 
 def named(name: str) -> Recipe | None:
-    """The recipe that a user means by a word: its stage (rust), its tag in full (rust:1-bookworm) or our own name."""
+    """Find a recipe by its stage (rust), its full tag (rust:1-bookworm) or our own image name."""
     exact = next((r for r in RECIPES if name in (r.stage, r.image)), None)
     return exact or recipe_for(name)
 
 
 def mirrored(reference: str, base_registry: str) -> str:
-    """A Docker Hub reference on the mirror: `rust:1` is `MIRROR/library/rust:1`. Other registries' are left alone."""
+    """A Docker Hub reference on the mirror: `rust:1` becomes `MIRROR/library/rust:1`. Keeps other registries' names."""
     wanted = parse(reference)
     if wanted.registry != HUB or not base_registry:
         return reference
@@ -154,7 +154,7 @@ def mirrored(reference: str, base_registry: str) -> str:
 
 @dataclass(frozen=True)
 class Decision:
-    """Which image stands for `reference`: `use` it, coming from `source` (local, registry, mirror, offline, none)."""
+    """The image for `reference`: `use` it, coming from `source` (local, registry, mirror, offline, none)."""
 
     reference: str
     use: str
@@ -162,12 +162,12 @@ class Decision:
 
     @property
     def replaced(self) -> bool:
-        """True where a named context or an override has to put another image in place."""
+        """True if a named context or an override must replace the image."""
         return self.use != self.reference
 
 
 def without_asking(reference: str, local: Collection[str], mode: str, base_registry: str) -> Decision | None:
-    """The decision that needs no question to a registry, None where it does. `mode` is the setting images.offline."""
+    """The decision if it needs no query to a registry, else None. `mode` is the setting images.offline."""
     recipe = recipe_for(reference)
     if mode == "always" and recipe:
         return Decision(reference, recipe.image, "offline")
@@ -183,7 +183,7 @@ def without_asking(reference: str, local: Collection[str], mode: str, base_regis
 
 
 def decide(reference: str, base_registry: str, *, answers: bool) -> Decision:
-    """The decision for a Docker Hub reference once it is known whether the mirror or the registry `answers`."""
+    """The decision for a Docker Hub reference, given whether the mirror or registry `answers`."""
     if answers:
         return Decision(reference, mirrored(reference, base_registry), "mirror" if base_registry else "registry")
     recipe = recipe_for(reference)
@@ -193,10 +193,10 @@ def decide(reference: str, base_registry: str, *, answers: bool) -> Decision:
 def override(
     built: Mapping[str, Collection[str]], images: Mapping[str, str], use: Mapping[str, str], ca: str = ""
 ) -> dict[str, object]:
-    """A compose override that puts the replacements in place, `{}` where there are none.
+    """A compose override with the replacements, `{}` if there are none.
 
-    `built`: service to the references its Dockerfile starts from; `images`: service to its image; `use`: replacements;
-    `ca`: a PEM file that builds get as the secret `ca`, because images of ours do not know a company's authority.
+    `built`: service to its Dockerfile's base references; `images`: service to its image; `use`: replacements; `ca`: a
+    PEM file passed to builds as the secret `ca`, because our images do not contain a company's CA.
     """
     services: dict[str, object] = {}
     for name, references in built.items():
@@ -212,7 +212,7 @@ def override(
 
 
 def foreign_definition(recipe: Recipe, platform: str, recipe_hash: str) -> dict[str, object]:
-    """The bake definition of an image of another platform, in which nothing is run."""
+    """The bake definition of an image for another platform, which runs nothing."""
     target = {
         "context": ".",
         "target": f"{recipe.stage}-foreign",
@@ -223,7 +223,7 @@ def foreign_definition(recipe: Recipe, platform: str, recipe_hash: str) -> dict[
     return {"group": {"default": {"targets": [recipe.stage]}}, "target": {recipe.stage: target}}
 
 
-#: Labels our images carry: which recipe made them, so that an older one's image is recognised.
+#: Label of our images: the recipe that built them, to recognize images of older recipes.
 LABEL = "io.github.buildkit-tasks.recipe"
 
 
@@ -235,11 +235,11 @@ def definition(
     zstd: bool,
     base: str,
 ) -> dict[str, object]:
-    """The bake definition that makes these images in one solve; paths are relative to the working directory.
+    """The bake definition that builds these images in one solve; paths are relative to the working directory.
 
-    `recipes`: each with the hash of what makes it. `secrets`: ids, each a file secrets/ID. `zstd`: the engine keeps
-    images as it gets them, so compress them quickly (a third of gzip's time). `base`: our Debian image to start from;
-    empty = from rootfs.tar.
+    `recipes`: each with the hash of its inputs. `secrets`: ids, each a file secrets/ID. `zstd`: the engine stores
+    images unchanged, so compress them quickly (a third of gzip's time). `base`: our Debian image to start from; empty =
+    from rootfs.tar.
     """
     targets: dict[str, object] = {}
     for recipe, recipe_hash in recipes.items():
@@ -251,8 +251,8 @@ def definition(
             "args": dict(args),
             "secret": [f"id={name},src=secrets/{name}" for name in secrets],
         }
-        if zstd and recipe.stage != "debian":  # whose layer is in every image that is shipped: gzip is known everywhere
-            # With docker's own media types engine 26 does not list an image whose layers are all zstd.
+        if zstd and recipe.stage != "debian":  # its layer is in every shipped image: gzip is supported everywhere
+            # With docker's own media types, engine 26 does not list an image with only zstd layers.
             target["output"] = ["type=image,oci-mediatypes=true,compression=zstd,compression-level=3"]
         if base:
             target["contexts"] = {"rootfs": f"docker-image://{base}", "debian": f"docker-image://{base}"}

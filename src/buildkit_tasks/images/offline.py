@@ -1,4 +1,4 @@
-"""Base images from Debian packages: a minimal Debian (debootstrap), then all images in one solve of the engine."""
+"""Builds base images from Debian packages: a minimal Debian (debootstrap), then all images in one solve."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from .package_log import news, remedy
 
 SUITE = "bookworm"
 
-#: Seconds that a minimal Debian left by a killed run is good for.
+#: Seconds for which a minimal Debian left by a killed run may be reused.
 ROOTFS_AGE = 6 * 3600
 
-#: Packages that come from a newer Debian, because this one's are too old; the rest of an image stays with `SUITE`.
+#: Packages from a newer Debian, because this one's are too old; everything else in an image is from `SUITE`.
 FROM_SECOND = ("golang-1.24-go", "golang-1.24-src")
 
-#: Where Go modules come from and how they are checked, where that is set on this machine. See `go help environment`.
+#: Variables for the Go module proxy and checksum database, passed on if set. See `go help environment`.
 _GO = ("GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOPROXY", "GOPRIVATE", "GOINSECURE")
 
-#: What is said while a solve runs, and when steps end that do something else than to install packages.
+#: Announcement of a solve, and of steps that do more than install packages.
 PACKAGES = "packages for all images, in one go (one to two minutes)"
 
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 def build(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: bool = False) -> None:
-    """Build these images, under our own names, into the engine. Asks before it installs debootstrap or uses sudo.
+    """Build these images into the engine, under our own names. Asks before installing debootstrap or using sudo.
 
     Problems: image-unavailable (the packages are not available), consent-missing, root-needed.
     """
@@ -65,16 +65,16 @@ def build(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: 
             zstd=facts.containerd_store,
             base=base,
         )
-        usual = "BuildKit is compiled (two to four minutes)" if any(r.asked for r in recipes) else PACKAGES
+        usual = "compiling BuildKit (two to four minutes)" if any(r.asked for r in recipes) else PACKAGES
         _solve(session, facts, place, made, usual)
         (place / "rootfs.tar").unlink(missing_ok=True)
     session.report.say(
-        f"  {len(recipes)} base image{'s' if len(recipes) > 1 else ''} made in {session.world.clock() - began:.0f} s"
+        f"  {len(recipes)} base image{'s' if len(recipes) > 1 else ''} built in {session.world.clock() - began:.0f} s"
     )
 
 
 def build_foreign(session: Session, facts: Engine, recipe: Recipe, platform: str) -> None:
-    """Build the minimal Debian of another platform: packages are unpacked, nothing is run. Problems as for `build`."""
+    """Build a minimal Debian for another platform: unpacks packages, runs nothing. Same problems as `build`."""
     with _workplace(session) as place:
         main, security = apt.for_suite(host.apt_sources(), host.release().codename, SUITE)
         _lay_out(session, place, (main, security))
@@ -86,9 +86,9 @@ def build_foreign(session: Session, facts: Engine, recipe: Recipe, platform: str
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """Changes when any file of the recipe does; images carry it as a label.
+    """A hash that changes when any file of the recipe changes; stored as a label of the image.
 
-    A folder belongs to the recipe of its name alone: a newer BuildKit must not make a toolchain image look old.
+    A directory belongs only to the recipe with its name: a newer BuildKit must not make a toolchain image outdated.
     """
     digest = sha256()
     for name, content in sorted(_data().items()):
@@ -98,7 +98,7 @@ def recipe_hash(recipe: Recipe) -> str:
 
 
 def _data() -> dict[str, bytes]:
-    """The recipes' files, from inside the package wherever it is installed; one level of folders."""
+    """The recipes' files, read from the package wherever it is installed; one level of directories."""
     found = {}
     for item in (resources.files("buildkit_tasks") / "data" / "images").iterdir():
         inside = [(f"{item.name}/{i.name}", i) for i in item.iterdir()] if item.is_dir() else [(item.name, item)]
@@ -108,7 +108,7 @@ def _data() -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def _workplace(session: Session) -> Iterator[Path]:
-    """The build context, shared by this user's projects; one build at a time, secrets gone afterwards."""
+    """The build context, shared by the user's projects; one build at a time, secrets are removed afterwards."""
     place = session.world.state_home / "images"
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     waiting = "  waiting: base images are being built by another run"
@@ -133,7 +133,7 @@ def _lay_out(session: Session, place: Path, sources: Sequence[apt.Source]) -> li
     for folder in ("overlay", "second"):
         shutil.rmtree(place / folder, ignore_errors=True)
     newer = engine_install.SECOND[SUITE]
-    # Only the release itself: the pin does not hold for its updates and security, which would bring their libc.
+    # Only the release itself: the pin does not apply to its updates and security, which would install their libc.
     second = replace(bare[0], suites=(newer,))
     for name, text in {
         "overlay/etc/apt/sources.list.d/debian.sources": apt.render(bare),
@@ -162,7 +162,7 @@ def _lay_out(session: Session, place: Path, sources: Sequence[apt.Source]) -> li
 
 
 def _apt_settings(session: Session) -> str:
-    """The host's own apt settings that decide whether its mirror works: proxies, and whether old indexes are fine."""
+    """The host's own apt settings that its mirror may need: proxies, and whether outdated indexes are accepted."""
     if not host.which(session.world, "apt-config"):
         return ""
     dump = run.capture(session.world, Command(("apt-config", "dump", "Acquire"), session.root)).stdout
@@ -171,27 +171,27 @@ def _apt_settings(session: Session) -> str:
 
 
 def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source, arch: str = "") -> None:
-    """Make rootfs.tar (with `arch`, which is not this machine's: rootfs-ARCH.tar), unless a killed run left one."""
+    """Build rootfs.tar (with `arch`, for another machine: rootfs-ARCH.tar), unless a killed run left one."""
     world, report = session.world, session.report
     tar = place / (f"rootfs-{arch}.tar" if arch else "rootfs.tar")
     with contextlib.suppress(OSError):
         if time.time() - tar.stat().st_mtime < ROOTFS_AGE:
-            report.say("  Debian 12: an earlier run left it")
+            report.say("  Debian 12: reusing the one from an interrupted run")
             return
     here = engine_facts.parse({"Architecture": platform.machine()}).arch
     if facts.arch and facts.arch != here and not arch:
         raise Problem(
             "image-unavailable",
-            f"Base images for {facts.arch} cannot be made on this {here} machine.",
-            hint="make them on a machine of that kind and move them: docker save … | docker load",
+            f"Base images for {facts.arch} cannot be built on this {here} machine.",
+            hint=f"build them on a machine with {facts.arch}, and copy them: docker save … | docker load",
         )
     signed = main.options.get("Signed-By", "")
     keyring = signed if signed.startswith("/") and "\n" not in signed else apt.KEYRING
     if main.options.get("Trusted", "").lower() == "yes":
         keyring = "-"
     _debootstrap(session, keyring)
-    if not host.is_root() and not report.consent("run debootstrap as root through sudo, to make a minimal Debian"):
-        raise Problem("consent-missing", "Without debootstrap no base image can be made.", hint="run it again")
+    if not host.is_root() and not report.consent("run debootstrap with sudo, to build a minimal Debian"):
+        raise Problem("consent-missing", "Base images cannot be built without debootstrap.", hint="rerun the command")
     host.rights(world, "run debootstrap")
     report.say(f"  Debian 12 from {apt.without_credentials(main)[0].uri} (debootstrap, usually under a minute)")
     began, current, kept = world.clock(), "", b""
@@ -206,7 +206,7 @@ def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source, arch
 
     bare, login = apt.without_credentials(main)
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as netrc:
-        # debootstrap fetches with wget, which reads the password here; on a command line everybody could
+        # debootstrap downloads with wget, which reads the password from here; command lines are public
         files.replace(Path(netrc, ".netrc"), apt.netrc(login), mode=0o600)
         own = ("env", f"HOME={netrc}") if login else ()
         words = (*own, "sh", str(place / "rootfs.sh"), SUITE, bare.uri, keyring, str(tar), *((arch,) if arch else ()))
@@ -214,16 +214,16 @@ def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source, arch
     if result.code != 0:
         raise Problem(
             "image-unavailable",
-            "debootstrap could not make a minimal Debian.",
+            "debootstrap could not build a minimal Debian.",
             causes=[f"exit code {result.code}; mirror {apt.without_credentials(main)[0].uri}"],
             details="\n".join(kept.decode(errors="replace").splitlines()[-12:]),
-            hint="check that apt works on this machine: apt-get update",
+            hint="check that apt works on this machine (apt-get update)",
         )
     report.say(f"  Debian 12: done in {world.clock() - began:.0f} s")
 
 
 def _debootstrap(session: Session, keyring: str) -> None:
-    """Have debootstrap and the keys of Debian's archive; installed through apt with consent."""
+    """Make sure that debootstrap and Debian's archive keys exist; installs them through apt with consent."""
     wanted = [] if host.which(session.world, "debootstrap") else ["debootstrap"]
     if keyring == apt.KEYRING and not Path(keyring).exists():
         wanted.append("debian-archive-keyring")
@@ -232,11 +232,11 @@ def _debootstrap(session: Session, keyring: str) -> None:
     if not host.release().apt:
         raise Problem(
             "image-unavailable",
-            f"Base images are made with {' and '.join(wanted)}, which this machine has not.",
-            hint=f"install {' '.join(wanted)}, or name a mirror: BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example",
+            f"Building base images needs {' and '.join(wanted)}, which this machine does not have.",
+            hint=f"install {' '.join(wanted)}, or set a mirror: BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example",
         )
-    if not session.report.consent(f"apt-get install {' '.join(wanted)}, to make base images from packages"):
-        raise Problem("consent-missing", "Without debootstrap no base image can be made.", hint="run it again")
+    if not session.report.consent(f"apt-get install {' '.join(wanted)}, to build base images from packages"):
+        raise Problem("consent-missing", "Base images cannot be built without debootstrap.", hint="rerun the command")
     host.rights(session.world, f"install {' '.join(wanted)}")
     host.apt_install(session.world, wanted, "image-unavailable")
 
@@ -253,7 +253,7 @@ def _solve(session: Session, facts: Engine, place: Path, definition: Mapping[str
                 session.report.say(f"  {line} ({session.world.clock() - began:.0f} s)")
 
     bake = buildx.bake(place, definition, place / "metadata.json")
-    # The engine's own builder: an image made by another one would have to be loaded first.
+    # Use the engine's own builder: an image built by another one would have to be loaded first.
     own = Command(bake.argv, bake.cwd, (*bake.env, ("BUILDX_BUILDER", facts.context)), bake.stdin)
     session.report.say(f"  {usual}")
     result = run.stream(session.world, own, hear)
@@ -269,7 +269,7 @@ def _solve(session: Session, facts: Engine, place: Path, definition: Mapping[str
 
 
 def details(session: Session, names: Sequence[str]) -> dict[str, dict[str, object]]:
-    """Id, bytes and recipe of those images that the engine has, by the name that was asked for."""
+    """Id, bytes and recipe of those of the images that the engine has, by the requested name."""
     result = run.capture(session.world, docker.image_details(session.root, names))
     found: dict[str, dict[str, object]] = {}
     for line in result.stdout.splitlines():
@@ -283,7 +283,7 @@ def details(session: Session, names: Sequence[str]) -> dict[str, dict[str, objec
 
 
 def renew(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: bool = False) -> None:
-    """Build those that are absent or made by an older recipe; with `force` all of them."""
+    """Build those that are missing or from an older recipe; with `force`, all of them."""
     have = details(session, [r.image for r in recipes])
     right = local(session, facts, have)
     due = [r for r in recipes if force or r.image not in right or have[r.image].get("recipe") != recipe_hash(r)]

@@ -1,4 +1,4 @@
-"""What a build of base images prints, as lines worth a line of ours, and the hint for one that failed. Pure."""
+"""The output of a base image build, reduced to lines worth showing, and the hint for a failed one. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _DONE = {"lists": "package lists fetched", "buildkit-compile": "buildkit: compil
 
 
 def remedy(log: Sequence[str]) -> str:
-    """The hint for a build of base images that failed with these last lines. Pure."""
+    """The hint for a failed build of base images, from its last lines. Pure."""
     if any(line.startswith("go: ") for line in log) and not any(line.startswith("E: ") for line in log):
-        return "have a Go module proxy that answers, or name yours: export GOPROXY=https://…; then the same again"
-    return "check that apt works on this machine: apt-get update; then: invoke images.build"
+        return "set a reachable Go module proxy (export GOPROXY=https://…), then rerun the command"
+    return "check that apt works on this machine (apt-get update), then run `invoke images.build`"
 
 
 def news(progress: Progress, printed: set[str]) -> Iterator[str]:
-    """Steps worth a line that ended since the last call: installed packages, and images as they are stored."""
+    """Finished steps worth a line since the last call: installed packages, and stored images."""
     for digest, vertex in progress.vertexes.items():
         if vertex.completed is None or vertex.error or digest in printed:
             continue
@@ -27,5 +27,5 @@ def news(progress: Progress, printed: set[str]) -> Iterator[str]:
         if stage and not vertex.cached:
             yield _DONE.get(stage[1], f"{stage[1]}: packages installed")
         elif vertex.name.endswith("exporting to image"):
-            # With a single target BuildKit does not say whose export it is.
+            # With a single target, BuildKit does not name the target of the export.
             yield f"{vertex.name.partition(']')[0].lstrip('[').split()[0] if ']' in vertex.name else 'image'}: stored"

@@ -1,6 +1,6 @@
-"""Base images through the team's repository: machines with the same toolchain image can share their caches.
+"""Shares base images through the team's repository: machines with the same toolchain image can share caches.
 
-Only images built from packages are shared. Every machine gets the others from the same registry.
+Only images built from packages are shared. The others come from the same registry on every machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .names import Decision
 
 
 def push(session: Session, *, ref: str = "") -> None:
-    """Push the base images that were built here. Problems: bad-argument, image-unavailable, command-failed."""
+    """Push locally built base images. Problems: bad-argument, image-unavailable, command-failed."""
     project = discover(session, looking=True)
     place = client(session, ref).ref.name
     there = local(session, project.engine, [d.use for d in _offline(session, project)])
@@ -25,7 +25,7 @@ def push(session: Session, *, ref: str = "") -> None:
     if not going:
         raise Problem(
             "image-unavailable",
-            "Nothing to push: no base image was built from packages here.",
+            "Nothing to push: no base image was built from packages on this machine.",
             hint="invoke images    (shows where each base image comes from)",
         )
     for image in going:
@@ -36,7 +36,7 @@ def push(session: Session, *, ref: str = "") -> None:
 
 
 def pull(session: Session, *, ref: str = "") -> None:
-    """Use the team's base images instead of our own. Problems: bad-argument, image-unavailable, registry-…"""
+    """Pull the team's base images, to use instead of local ones. Problems: bad-argument, image-unavailable, …"""
     project = discover(session, looking=True)
     place = client(session, ref).ref.name
     wanted = _offline(session, project)
@@ -45,14 +45,14 @@ def pull(session: Session, *, ref: str = "") -> None:
         raise Problem(
             "image-unavailable",
             f"{place} has none of the base images that this machine would build from packages.",
-            causes=[f"wanted: {', '.join(d.use for d in wanted) or 'none, all come from a registry'}"],
-            hint="invoke images.push    (on a machine that has built them)",
+            causes=[f"needed: {', '.join(d.use for d in wanted) or 'none, all come from a registry'}"],
+            hint="invoke images.push    (on a machine where they were built)",
         )
     _answer(session, "pulled", taken)
 
 
 def _offline(session: Session, project: Project) -> list[Decision]:
-    """The project's base images that stand in for ones that no registry gives here; each once."""
+    """The project's base images that replace ones that no registry provides here; each once."""
     decided = decide(session, project.engine, references(project.workspace))
     return list({d.use: d for d in decided.values() if d.source == "offline"}.values())
 

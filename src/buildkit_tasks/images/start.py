@@ -1,7 +1,7 @@
-"""A short look at what a build for another platform made: can its program start there, and its shell, if it has one?
+"""Quickly checks what a build for another platform produced: can its program start there, and its shell, if any?
 
-`images.check` reads all files of an image. This one costs half a second: it follows what the kernel would do, from the
-program to its loader or interpreter, and so sees a base image of the wrong processor as well as a wrong program.
+`images.check` reads all files of an image. This check takes half a second: like the kernel, it follows a program to its
+loader or interpreter, so it detects a base image for the wrong architecture as well as a wrong program.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, Service
 from buildkit_tasks.registry import archive as image_archive
 
-#: What of a file is read: the headers, and the loader's name behind them.
+#: Bytes to read of a file: the headers, and the loader's name after them.
 HEAD = 65536
 
 #: Programs that start programs that start programs.
 DEPTH = 5
 
-#: Where a program without a path is looked for.
+#: Where a program without a path is looked up.
 PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
 def look(session: Session, decided: BuildPlan, platforms: Sequence[str]) -> None:
-    """Look at the images that a plan made for these platforms, in the engine or in archives; pushed ones are not here.
+    """Check the images that a plan built for these platforms, in the engine or in archives; pushed ones are skipped.
 
     Raises `Problem` platform-wrong.
     """
@@ -72,7 +72,7 @@ def _in_the_engine(session: Session, service: Service, platform: str) -> None:
 
 
 def _follow(session: Session, container: str, start: str, platform: str, folder: Path) -> str:
-    """Why a program cannot start on the platform; empty where it can, or is not there."""
+    """Why a program cannot start on the platform; empty if it can, or does not exist."""
     path = start
     for depth in range(DEPTH):
         copy = folder / secrets.token_hex(4)
@@ -96,5 +96,5 @@ def _wrong(service: Service, platform: str, causes: Sequence[str]) -> Problem:
         f"{service.image} was built for {platform}, but cannot start there.",
         causes=list(causes),
         hint=f"invoke images.check --service {service.name} --platform {platform}    (lists every program); a base"
-        " image or a file that is copied in is for another processor",
+        " image or a copied file is for another architecture",
     )

@@ -1,4 +1,4 @@
-"""What `invoke images` prints: which base images there are, where each came from, how large it is."""
+"""The output of `invoke images`: the base images, where each one came from, and its size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .choice import decide
 
 
 def table(session: Session, facts: Engine, refs: Sequence[str], *, again: bool = False) -> list[dict[str, object]]:
-    """A row per reference: what is used, where it comes from, its id and size (bytes) where the engine has it."""
+    """One row per reference: the image used, where it comes from, its id and size (bytes) if the engine has it."""
     decisions = decide(session, facts, refs, again=again)
     found_images = offline.details(session, [d.use for d in decisions.values()])
     rows: list[dict[str, object]] = []

@@ -1,1 +1,1 @@
-"""Builds without bake or without BuildKit: which of them an engine allows, and `docker build` one by one."""
+"""Builds without bake or without BuildKit: decides what an engine supports, and runs one `docker build` per service."""

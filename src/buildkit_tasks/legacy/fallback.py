@@ -1,4 +1,4 @@
-"""Builds on less than the full tier: service by service, with BuildKit or with what was before it."""
+"""Builds below the full tier: service by service, with BuildKit or with the legacy builder."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-#: Directories that hold no package of the workspace.
+#: Directories that never contain a package of the workspace.
 _SKIP = {"target", "node_modules", ".git"}
 
 
 def tier(session: Session, found: Engine) -> Tier:
-    """The tier for this engine. The common case costs no question; a lesser one up to two."""
+    """The tier for this engine. The common case needs no query; a lower one needs up to two."""
     full = not engine_facts.lacking(found)
     if full and session.settings.builders.name == "auto":
         return Tier("full")
@@ -51,9 +51,9 @@ def tier(session: Session, found: Engine) -> Tier:
 def execute(
     session: Session, decided: BuildPlan, chosen: Tier, before: Mapping[str, str], how: str = "auto"
 ) -> BuildOutcome:
-    """Build every target of the plan by itself. `before` gives the images' ids of before the build.
+    """Build every target of the plan separately. `before`: the images' ids before the build.
 
-    Problems: compile-failed, build-failed, disk-full; ca-needs-consent where a CA cannot be a secret.
+    Problems: compile-failed, build-failed, disk-full; consent-missing if a CA cannot be passed as a secret.
     """
 
     began = session.world.clock()
@@ -64,9 +64,9 @@ def execute(
     _check_keys(decided, targets, chosen)
     if chosen.name == "legacy" and decided.groups:
         prepared = _prepare(session, decided, targets)
-        why = {**decided.reasons, "incremental": "each build starts from the layer of the dependencies"}
+        why = {**decided.reasons, "incremental": "each build starts from the dependencies' layer"}
         decided = replace(decided, incremental=False, reasons=why)
-        # Arguments that differ between two builds would cost the layer of the dependencies.
+        # Arguments that differ between two builds would invalidate the dependencies' layer.
         same = ("BINS", "CARGO_INCREMENTAL")
         targets = {n: {**t, "args": _without(t.get("args", {}), same)} for n, t in targets.items()}
     with build_view.building(session.report, decided, progress, how) as view:
@@ -108,7 +108,7 @@ def execute(
 
 
 def _check_keys(decided: BuildPlan, targets: Mapping[str, Any], chosen: Tier) -> None:
-    """Refuse what only bake, or only BuildKit, can do. Raises `Problem` compose-key-unsupported."""
+    """Refuse what only bake or only BuildKit supports. Raises `Problem` compose-key-unsupported."""
     never = {"entitlements", "attest", "cache-to", "no-cache-filter"}
     never |= {"ssh", "platforms"} if chosen.name == "legacy" else set()
     for service in decided.services:
@@ -123,9 +123,9 @@ def _check_keys(decided: BuildPlan, targets: Mapping[str, Any], chosen: Tier) ->
         if keys:
             raise Problem(
                 "compose-key-unsupported",
-                f"The service {service.name!r} asks for what this engine cannot do: {', '.join(keys)}.",
+                f"The service {service.name!r} uses keys that this engine does not support: {', '.join(keys)}.",
                 causes=[chosen.reason],
-                hint="invoke engine.install; --service NAME leaves it out",
+                hint="invoke engine.install, or build the other services with --service",
             )
 
 
@@ -134,12 +134,12 @@ def _without(args: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
 
 
 def _id(ids: Mapping[str, str], image: str) -> str:
-    """An image's id; podman calls images by their whole names."""
+    """An image's id; podman lists images by their full names."""
     return next((ids[n] for n in (image, f"docker.io/{image}", f"docker.io/library/{image}") if n in ids), "")
 
 
 def _platform(session: Session) -> dict[str, str]:
-    """What an old frontend may not fill in inside mount options."""
+    """Values that an old frontend may not expand inside mount options."""
     found = engine_facts.client(session.world, session.root)
     return {"TARGETARCH": found.arch, "TARGETOS": found.os}
 
@@ -148,10 +148,10 @@ def _platform(session: Session) -> dict[str, str]:
 
 
 def _prepare(session: Session, decided: BuildPlan, targets: Mapping[str, Any]) -> LegacyBuild:
-    """Put manifests and stand-in sources (and, with consent, the CA) into an image that the build copies from.
+    """Put manifests and stub sources (and, with consent, the CA) into an image that the build copies from.
 
-    An image, not a list of COPY lines: layers are few before BuildKit, and what is copied out of one is compared by
-    content, so an edit of code leaves the layer of the dependencies alone.
+    This is an image rather than a list of COPY lines: the legacy builder limits the number of layers, and compares
+    copies between images by content, so an edit of code does not invalidate the dependencies' layer.
     """
     service = decided.groups[0][0]
     target = targets[service.key]
@@ -197,7 +197,7 @@ def _out(text: str, args: Mapping[str, str]) -> str:
 
 
 def _copy_manifests(root: Path, to: Path) -> tuple[str, ...]:
-    """Copy what decides on dependencies, write stand-in sources; returns the names of the workspace's packages."""
+    """Copy the files that define dependencies, write stub sources; returns the names of the workspace's packages."""
     names = []
     for manifest in sorted(root.rglob("Cargo.toml")):
         package = manifest.parent
@@ -207,9 +207,7 @@ def _copy_manifests(root: Path, to: Path) -> tuple[str, ...]:
         try:
             content = tomllib.loads(manifest.read_text("utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise Problem(
-                "compile-failed", f"{manifest} is not valid TOML: {error}.", hint="correct the file"
-            ) from error
+            raise Problem("compile-failed", f"{manifest} is not valid TOML: {error}.", hint="fix the file") from error
         place = to / inside
         place.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(manifest, place / "Cargo.toml")
@@ -231,9 +229,9 @@ def _copy_manifests(root: Path, to: Path) -> tuple[str, ...]:
 
 
 def _ca(session: Session, text: str) -> Path | None:
-    """The CA bundle if the build needs one and the user agreed to a layer; without secrets there is no other way.
+    """The CA bundle, if the build needs one and the user accepts a layer; the legacy builder has no secrets.
 
-    A bundle that is merely the system's is left out and said; one that was set by hand is needed: consent or refusal.
+    The system's default bundle is skipped with a message; one that was set explicitly requires consent.
     """
     bundle = session.settings.build.ca_bundle
     if not bundle or not any(m.options.get("id") == "ca" for m in mounts.mounts(text)):
@@ -243,18 +241,18 @@ def _ca(session: Session, text: str) -> Path | None:
     origin = next((o.origin for o in session.origins if o.name == "build.ca_bundle"), "")
     if origin.startswith(("default", "environment (SSL")):
         session.report.say(
-            f"  {bundle} is not passed on: this builder has no secrets (builders.legacy_ca = layer puts it into "
-            "a layer of the compile stage; shipped images never hold it)"
+            f"  {bundle} is not passed on: this builder has no secrets (set builders.legacy_ca = layer to put it into "
+            "a layer of the compile stage; it is never in shipped images)"
         )
         return None
-    what = f"{bundle} becomes a layer of the compile stage and of {tiers.PREPARED}; the shipped images do not hold it"
+    what = f"{bundle} becomes a layer of the compile stage and of {tiers.PREPARED}; it is not in the shipped images"
     try:
         agreed = session.report.consent(what)
     except Problem as problem:
         raise Problem(
             "consent-missing",
-            "Without BuildKit a CA bundle cannot be a secret of the build.",
+            "Without BuildKit, a CA bundle cannot be passed as a secret.",
             causes=[what],
-            hint="set builders.legacy_ca = layer (BUILDKIT_TASKS_BUILDERS_LEGACY_CA=layer), or: invoke engine.install",
+            hint="set builders.legacy_ca = layer (BUILDKIT_TASKS_BUILDERS_LEGACY_CA=layer), or invoke engine.install",
         ) from problem
     return Path(bundle) if agreed else None

@@ -1,7 +1,7 @@
-"""Services that are built as their Dockerfiles say, on builders without bake or without BuildKit.
+"""Builds services by their own Dockerfiles, on builders without bake or without BuildKit.
 
-The builder before BuildKit passes over some of what it does not know; then the image would be another one in silence.
-So what it cannot do is refused by name, and what it can do otherwise is done otherwise.
+The legacy builder silently ignores some features that it does not know, which would produce a different image. So
+unsupported features are refused by name, or replaced by an equivalent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from buildkit_tasks.dockerfiles.document import Dockerfile
 
 from . import tiers
 
-#: Flags that came with BuildKit, by instruction.
+#: Flags that need BuildKit, by instruction.
 _NEWER = {
     "RUN": {"mount", "network", "security", "device"},
     "COPY": {"link", "chmod", "parents", "exclude"},
@@ -28,7 +28,7 @@ _NEWER = {
 
 
 def in_order(services: Sequence[Service], targets: Mapping[str, Any]) -> list[Service]:
-    """The services, each after those whose images it starts from: they are built one by one."""
+    """The services in build order: each after those whose images it starts from."""
     done: list[Service] = []
 
     def place(service: Service) -> None:
@@ -45,7 +45,7 @@ def in_order(services: Sequence[Service], targets: Mapping[str, Any]) -> list[Se
 
 
 def images(target: Mapping[str, Any], targets: Mapping[str, Any]) -> dict[str, str]:
-    """The target's named contexts as images: those that are to be had, and those of services built before."""
+    """The target's named contexts as images: those that exist, and those of services built before."""
     found = {}
     for name, value in target.get("contexts", {}).items():
         kind, _, rest = str(value).partition("://" if "://" in str(value) else ":")
@@ -63,7 +63,7 @@ def dockerfile(
     replaced: Mapping[str, str],
     values: Mapping[str, str],
 ) -> str | Path:
-    """For BuildKit without bake: the file itself, or its text where other images have to stand in it."""
+    """For BuildKit without bake: the file itself, or its text with replaced images."""
     if not replaced and not any("$" in part for mount in file.mounts for part in mount.options.values()):
         return file.text if service.inline else Path(target["dockerfile"])
     return tiers.portable(file.text, {**values, **target.get("args", {})}, replaced)
@@ -76,23 +76,23 @@ def without_buildkit(
     replaced: Mapping[str, str],
     values: Mapping[str, str],
 ) -> tuple[str | Path, dict[str, str]]:
-    """For the builder before BuildKit: the file or its text, and the arguments, with those that only BuildKit knows.
+    """For the legacy builder: the file or its text, and the arguments, including those predefined by BuildKit.
 
-    Raises `Problem` build-failed for what it cannot do.
+    Raises `Problem` build-failed for unsupported features.
     """
     own = service.dockerfile.with_name(f"{service.dockerfile.name}.dockerignore")
     if not service.inline and own.is_file():
-        raise _refused(service, f"{own} counts only with BuildKit")
+        raise _refused(service, f"{own} is only used by BuildKit")
     for item in file.items:
         flags = syntax.flags(item)[0].keys() & _NEWER.get(item.keyword, set())
         what = f"--{min(flags)}" if flags else "a here-document" if item.body else ""
         if what:
-            raise _refused(service, f"line {item.line}, {item.keyword}, has {what}")
+            raise _refused(service, f"line {item.line}, {item.keyword}, uses {what}")
     known = {**_platform(values, "TARGET"), **_platform(values, "BUILD")}
     args = {n: v for n, v in known.items() if n in file.arguments} | dict(target.get("args", {}))
     turned = any("platform" in syntax.flags(item)[0] for item in file.items if item.keyword == "FROM")
     if not replaced and not turned:
-        # the text on stdin would stand in the context under another name, and in its .dockerignore
+        # text passed on stdin would have another name than in the context and in its .dockerignore
         inside = os.path.realpath(service.dockerfile).startswith(os.path.realpath(service.context) + os.sep)
         return (file.text if service.inline or not inside else Path(target["dockerfile"])), args
     text = tiers.portable(file.text, {**known, **args}, replaced)
@@ -109,5 +109,5 @@ def _refused(service: Service, what: str) -> Problem:
         "build-failed",
         f"The Dockerfile of the service {service.name!r} needs BuildKit, and this engine builds without it.",
         causes=[what],
-        hint="invoke engine.install; --service NAME leaves it out",
+        hint="invoke engine.install, or build the other services with --service",
     )

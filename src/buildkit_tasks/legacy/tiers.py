@@ -1,7 +1,7 @@
-"""How this engine and docker command can build, and the Dockerfiles for the lesser tiers. Pure.
+"""Determines how this engine and docker command can build, and generates Dockerfiles for the lower tiers. Pure.
 
-full: one bake solve. each: BuildKit without bake, one `docker build` per service. legacy: the builder before BuildKit,
-which refuses `RUN --mount` (it does not ignore it): a generated Dockerfile keeps dependencies in a layer instead.
+full: one bake solve. each: BuildKit without bake, one `docker build` per service. legacy: the legacy builder, which
+refuses `RUN --mount` (it does not ignore it): a generated Dockerfile keeps dependencies in a layer instead.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from buildkit_tasks.dockerfiles.document import lookup_name
 from buildkit_tasks.dockerfiles.syntax import Instruction
 from buildkit_tasks.engine.facts import MINIMUM, dotted
 
-#: The first engine with BuildKit, as an option: https://docs.docker.com/engine/release-notes/18.09/
+#: The first engine with optional BuildKit: https://docs.docker.com/engine/release-notes/18.09/
 BUILDKIT_SINCE: Version = (18, 9)
 
-#: From this version on the docker command has no BuildKit client of its own: https://docs.docker.com/engine/release-notes/23.0/
+#: Since this version, the docker command has no BuildKit client: https://docs.docker.com/engine/release-notes/23.0/
 PLUGIN_SINCE: Version = (23,)
 
-#: The marker in a stand-in source: shows that a program was built from it.
+#: The marker in a stub source: shows that a program was built from it.
 STUB = "buildkit-tasks-stub-of-a-program"
 
-#: The image in which the generated Dockerfile finds manifests, stand-in sources and, with consent, the CA.
+#: The image from which the generated Dockerfile copies manifests, stub sources and, with consent, the CA.
 PREPARED = "localhost/buildkit-tasks/legacy"
 
 
 @dataclass(frozen=True)
 class Tier:
-    """A way to build: `name` is full, each or legacy; `reason` and `remedy` are text for the user."""
+    """A way to build: `name` is full, each or legacy; `reason` and `remedy` are texts for the user."""
 
     name: str
     reason: str = ""
@@ -42,10 +42,10 @@ class Tier:
 
     @property
     def sentence(self) -> str:
-        """The line that a build prints for a lesser tier."""
+        """The line that a build prints for a lower tier."""
         how = {
             "each": "service by service, with BuildKit's cache mounts",
-            "legacy": "without BuildKit: dependencies stay in a layer, your code compiles from scratch",
+            "legacy": "without BuildKit: dependencies are kept in a layer, your code is compiled from scratch",
         }
         return f"building {how[self.name]}: {self.reason}. {self.remedy}".rstrip()
 
@@ -53,13 +53,13 @@ class Tier:
 def choose(engine: Engine, client: Version, builder: str, *, podman: bool = False) -> Tier:
     """The best tier for an engine, a docker command (its version, () = unknown) and the setting builders.name.
 
-    An inherited DOCKER_BUILDKIT=0 has no effect: our commands set it.
+    An inherited DOCKER_BUILDKIT=0 has no effect, because our commands override it.
     """
-    faster = "Faster: invoke engine.install"
+    faster = "For faster builds: invoke engine.install"
     if podman:
         return Tier("legacy", f"the engine is podman {dotted(engine.version)}", faster)
     if builder == "legacy":
-        return Tier("legacy", "the setting builders.name = legacy", "Faster: builders.name = auto")
+        return Tier("legacy", "the setting builders.name = legacy", "For faster builds, set builders.name = auto")
     if engine.version < BUILDKIT_SINCE:
         return Tier("legacy", f"Docker Engine {dotted(engine.version)} has no BuildKit", faster)
     if not engine.buildx and client >= PLUGIN_SINCE:
@@ -78,7 +78,7 @@ def choose(engine: Engine, client: Version, builder: str, *, podman: bool = Fals
 
 
 def portable(text: str, args: Mapping[str, str], images: Mapping[str, str]) -> str:
-    """The Dockerfile for an old BuildKit: replaces base images and expands variables in mount options.
+    """Convert the Dockerfile for an old BuildKit: replaces base images and expands variables in mount options.
 
     Old clients have no named contexts, and old frontends expand variables in few mount options.
     """
@@ -102,7 +102,7 @@ def portable(text: str, args: Mapping[str, str], images: Mapping[str, str]) -> s
 
 
 def _mount(option: str, values: Mapping[str, str]) -> str:
-    """Expand variables whose value is known; `${CARGO_HOME}` comes from the image and stays."""
+    """Expand variables whose value is known; `${CARGO_HOME}` comes from the image and is kept."""
     return syntax.expand(option, values, keep=True)
 
 
@@ -125,11 +125,11 @@ def _written(item: Instruction, rest: str) -> str:
 
 @dataclass(frozen=True)
 class LegacyBuild:
-    """What the generated compile stage needs to know.
+    """The inputs of the generated compile stage.
 
-    `source`: directory of the cargo workspace in the context. `binaries`: programs to make. `members`: names of its own
-    packages. `profile`: cargo profile. `prepared`: the image with manifests. `ca`: whether that image holds the CA.
-    `out`: where the file's last stage looks for the programs' directories.
+    `source`: directory of the cargo workspace in the context. `binaries`: programs to build. `members`: names of its
+    own packages. `profile`: cargo profile. `prepared`: the image with manifests. `ca`: whether that image contains the
+    CA. `out`: where the file's last stage expects the programs' directories.
     """
 
     source: str
@@ -142,10 +142,10 @@ class LegacyBuild:
 
 
 def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build: LegacyBuild) -> str:
-    """A Dockerfile without `--mount` for the same images: manifests and stand-in sources first, then the code.
+    """A Dockerfile without `--mount` for the same images: copies manifests and stub sources first, then the code.
 
-    The step with the cache mounts is replaced, our script's other step is left out, everything else stays. Raises
-    `Problem` build-failed for what only BuildKit can do.
+    Replaces the step with the cache mounts, drops our script's other step and keeps everything else. Raises `Problem`
+    build-failed for features that need BuildKit.
     """
     values = {**syntax.defaults(text), **args}
     out: list[str] = ["# Made by buildkit-tasks for a builder without BuildKit; changes are lost."]
@@ -180,15 +180,15 @@ def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build:
 
 
 def compile_steps(build: LegacyBuild) -> list[str]:
-    """The steps that replace the one with cache mounts. POSIX sh, without BuildKit's own arguments.
+    """The steps that replace the one with cache mounts. POSIX sh, without BuildKit's predefined arguments.
 
-    A stand-in never ships: cargo's record of every package of the workspace is deleted after the dependencies are
-    built, all sources are touched, and a program that holds the stand-in's word fails the build.
+    A stub never ships: after building the dependencies, cargo's record of every package of the workspace is deleted and
+    all sources are touched, and the build fails if a program contains the stub's marker.
     """
     source = f"/src/{build.source}".rstrip("/.")
     folder = {"dev": "debug", "test": "debug", "bench": "release"}.get(build.profile, build.profile)
     profile = shlex.quote(build.profile)
-    # cargo keeps a directory NAME-HASH (16 digits) for each unit; without it, cargo builds the unit again
+    # cargo keeps a directory NAME-HASH (16 digits) for each unit; if it is missing, cargo rebuilds the unit
     marks = " -o ".join(f"-name {shlex.quote(m + '-' + '?' * 16)}" for m in build.members)
     copies = [
         f"mkdir -p {build.out}/{b}/bin && cp {source}/target/{folder}/{b} {build.out}/{b}/bin/service"
@@ -215,9 +215,9 @@ def compile_steps(build: LegacyBuild) -> list[str]:
 
 
 def stubs(manifest: Mapping[str, object], files: Iterable[str]) -> dict[str, str]:
-    """Stand-in sources of one package by path: what cargo requires before it accepts the manifest.
+    """Stub sources of one package by path: the minimum that cargo requires to accept the manifest.
 
-    `files` are the package's real files (relative, with /), from which cargo guesses its targets.
+    `files` are the package's real files (relative, with /), from which cargo infers its targets.
     """
     found: dict[str, str] = {}
     for path in files:

@@ -1,1 +1,1 @@
-"""What is wrong with the cache mounts of a Dockerfile: text in, findings out. Pure; project.py reads the files."""
+"""Finds mistakes with cache mounts in a Dockerfile: text in, findings out. Pure; project.py reads the files."""

@@ -1,4 +1,4 @@
-"""Rules about ARG and ENV: what splits the compile step, what overrides cargo's settings, what must not be there."""
+"""Rules about ARG and ENV: what splits the compile step, what overrides cargo's settings, what leaks secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import shell
 from .mounts import Hit
 from .reading import File
 
-# Names that select one program of several; only trusted without a default, which would mean a single program.
+# Names that select one program of several; only relevant without a default, which would mean a single program.
 _PER_SERVICE = re.compile(
     r"(?:BIN|BINARY|SERVICE|APP|APPLICATION|PACKAGE|PKG|CRATE|COMPONENT|PROGRAM|EXECUTABLE)(?:_?NAME)?", re.IGNORECASE
 )
@@ -72,7 +72,7 @@ def _silencing(file: File) -> Iterator[Hit]:
             # the step already has an ARG's value; ENV values are computed here
             result = step.env.get(name) if step.keyword == "ARG" else _resolved(value or "", step.env)
             if result is not None and not result.strip():
-                tail = ": the rustflags of .cargo/config.toml are off." if in_settings else "."
+                tail = ", which disables the rustflags of .cargo/config.toml." if in_settings else "."
                 message = f"{step.keyword} {name} sets an empty value{tail}"
                 yield "BT013", step.item.line_of(name), message, "error" if in_settings else "warning"
 
@@ -90,18 +90,18 @@ def _resolved(value: str, env: Mapping[str, str]) -> str:
 def _secrets(file: File) -> Iterator[Hit]:
     for line, keyword, name, value in _values(file):
         if _SECRET_NAME.fullmatch(name):
-            yield "BT016", line, f"{keyword} {name} carries a credential."
+            yield "BT016", line, f"{keyword} {name} contains a credential."
         elif value and _SECRET_VALUE.search(value):
-            yield "BT016", line, f"The value of {keyword} {name} is an address with a password in it."
+            yield "BT016", line, f"The value of {keyword} {name} is a URL that contains a password."
     for step in file.steps:
         if not step.from_stage:
             for source in step.copied[0]:
                 if _SECRET_FILE.search(source):
-                    yield "BT016", step.item.line, f"{step.keyword} puts {source} into a layer."
+                    yield "BT016", step.item.line, f"{step.keyword} copies {source} into a layer."
 
 
 def _values(file: File) -> Iterator[tuple[int, str, str, str | None]]:
-    """Every ARG and ENV, the global ones before the first FROM too."""
+    """Every ARG and ENV, including those before the first FROM."""
     for item in syntax.instructions(file.source.text):
         if item.keyword in ("ARG", "ENV"):
             for name, value in pairs(item):

@@ -1,16 +1,16 @@
-"""The rules as data: code, severity, reason, sources, fix. docs/reference/lint.md has a heading for each."""
+"""The rules as data: code, severity, reason, sources, fix. docs/reference/lint.md has a section for each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Findings of these severities fail `invoke lint`; a note does not.
+#: Findings with these severities fail `invoke lint`; notes do not.
 FAILING = ("error", "warning")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule. `name` is its heading's second half; `sources` are issues or pages that describe the damage."""
+    """One rule. `name`: the second half of its heading; `sources`: issues or pages that describe the damage."""
 
     code: str
     name: str
@@ -58,7 +58,7 @@ _ALL = (
         "BT000",
         "suppression",
         "note",
-        "A suppression without a reason, or of something that is not there, hides the next finding on that line.",
+        "A suppression without a reason or without a finding may hide the next finding on that line.",
         (),
         "write `# buildkit-tasks: ignore=CODE reason` above the instruction, or remove the comment",
     ),
@@ -66,8 +66,8 @@ _ALL = (
         "BT001",
         "mount-without-id",
         "warning",
-        "BuildKit names such a mount by its path, so every project of this engine that mounts the same path shares it, "
-        "and a build with --no-cache empties it for all of them.",
+        "BuildKit identifies such a mount by its path, so all projects on this engine that use the same path share it, "
+        "and a build with --no-cache clears it for all of them.",
         ("moby/buildkit#4250", "0xMiden/node#2314", "docker/buildx#1922"),
         "add id=PROJECT-PURPOSE to the mount, for example id=shop-cargo-registry",
     ),
@@ -75,8 +75,8 @@ _ALL = (
         "BT002",
         "target-id-without-architecture",
         "warning",
-        "An id does not know the platform: builds for amd64 and arm64 write into one target directory, and build "
-        "scripts and proc macros of one are run by the other.",
+        "Ids are independent of the platform: builds for amd64 and arm64 write to the same target directory, and build "
+        "scripts and proc macros built for one are run by the other.",
         ("moby/buildkit#2598", "docker/buildx#549"),
         "declare ARG TARGETARCH in the stage and end the id in -${TARGETARCH}",
     ),
@@ -84,8 +84,8 @@ _ALL = (
         "BT003",
         "shared-target",
         "error",
-        "Shared is the default: two builds compile into one directory at once. cargo's lock ends with cargo, so the "
-        "copy after it may take the binary of the other build.",
+        "Shared is the default: two builds can compile to one directory at once. cargo's lock ends with cargo, so a "
+        "later copy may get the binary of the other build.",
         ("lambdaclass/ethrex#6789", "0xMiden/node#2365", _NEVER_STALE),
         "add sharing=locked to the mount",
     ),
@@ -93,25 +93,25 @@ _ALL = (
         "BT004",
         "one-id-several-toolchains",
         "error",
-        "cargo does not see that glibc or another system library changed under its objects: what one image compiled "
-        "is linked in the other.",
+        "cargo does not notice if glibc or another system library has changed: objects compiled in one image are "
+        "linked in the other.",
         ("bottlerocket-os/bottlerocket#3361", _NEVER_STALE),
-        "give each toolchain image its own id, for example with the version in it",
+        "give each toolchain image its own id, for example one with the version in it",
     ),
     Rule(
         "BT005",
         "read-out-of-mount",
         "error",
-        "A cache mount is there only while its RUN runs and is never part of the image: the path is empty afterwards.",
+        "A cache mount exists only during its RUN and is never part of the image: the path is empty afterwards.",
         ("docker/buildx#788", "mobilecoinofficial/full-service#914"),
-        "copy the file to a path outside of the mount in the same RUN, and read it there",
+        "copy the file to a path outside the mount in the same RUN, and read it from there",
     ),
     Rule(
         "BT006",
         "mount-owner",
         "error",
-        "A cache mount belongs to root (mode 0755) unless uid= says otherwise, also where the directory below it "
-        "belongs to somebody else: the build user may not write.",
+        "A cache mount belongs to root (mode 0755) unless uid= is set, even if the directory that it covers "
+        "belongs to another user: the build user cannot write to it.",
         ("moby/buildkit#1237", "moby/buildkit#724"),
         "add uid= and gid= of the build user to the mount",
     ),
@@ -119,8 +119,8 @@ _ALL = (
         "BT007",
         "argument-splits-compile",
         "warning",
-        "The value of every argument declared before a RUN is part of its cache key: services that differ in one do "
-        "not share the compile step, and N services compile N times.",
+        "The values of all arguments declared before a RUN are part of its cache key: services with different values "
+        "do not share the compile step, so N services are compiled N times.",
         ("moby/moby#20136",),
         "compile all binaries in one RUN and declare the argument after it, in the last stage",
     ),
@@ -128,51 +128,51 @@ _ALL = (
         "BT008",
         "mtimes-trusted",
         "error",
-        "cargo compares modification times. Those of COPY and bind mounts come from the host or an old layer: a "
-        "changed file that is older than the cached object is not compiled, and the image holds the old binary.",
+        "cargo compares modification times, and those of COPY and bind mounts come from the host or an old layer. A "
+        "changed file that is older than the cached object is not compiled, and the image contains the old binary.",
         ("0xMiden/node#2314", "tensorzero/tensorzero#1860", "rust-lang/cargo#9312", _NEVER_STALE),
-        "compare by content: rsync -c into a tree inside the mount; at least touch all sources in the same RUN",
+        "compare by content (rsync -c to a tree inside the mount), or at least touch all sources in the same RUN",
     ),
     Rule(
         "BT009",
         "stub-without-guard",
         "error",
-        "The stub's objects are newer than the real sources that are copied over it, so cargo takes the program as "
-        "built: an image with `fn main() {}` is shipped. `cargo clean -p` did not help either.",
+        "The stub's objects are newer than the real sources copied over it, so cargo considers the program up to "
+        "date, and an image with `fn main() {}` is shipped. `cargo clean -p` does not reliably help.",
         ("valnesfjord/tg-ws-proxy-rs#118", "MystenLabs/hashi#444", "rust-lang/cargo#7181"),
-        "touch the real sources before the second cargo build; better: a cache mount instead of the stub",
+        "touch the real sources before the second cargo build, or better, use a cache mount instead of the stub",
     ),
     Rule(
         "BT010",
         "target-in-context",
         "warning",
-        "The build directory of the host (gigabytes) is sent to the engine and copied over by every build; .git "
-        "changes with every commit, and with it the layer.",
+        "Every build sends the host's build directory (gigabytes) to the engine and copies it; .git "
+        "changes with every commit, which invalidates the layer.",
         ("InterCooperative-Network/icn#2492", "LukeMathWalker/zero-to-production#226"),
-        "add **/target and .git to .dockerignore, after the last line that begins with !",
+        "add **/target and .git to .dockerignore, after the last line that starts with !",
     ),
     Rule(
         "BT011",
         "wide-context",
         "warning",
-        "Everything in the context is part of the compile step's key: an edit of the README or of the compose file "
-        "compiles again.",
+        "Everything in the context is part of the compile step's cache key: editing the README or the compose file "
+        "triggers a recompile.",
         ("LukeMathWalker/cargo-chef#225",),
-        "make .dockerignore a list of what the build needs: first *, then !Cargo.toml, !Cargo.lock, !src",
+        "make .dockerignore an allowlist of what the build needs: first *, then !Cargo.toml, !Cargo.lock, !src",
     ),
     Rule(
         "BT012",
         "registry-locked",
         "warning",
-        "All builds that use the id wait for each other during the whole compile step, not only while cargo downloads.",
+        "All builds with this id wait for each other for the whole compile step, not only while cargo downloads.",
         ("paradigmxyz/reth#21451", "tensorzero/tensorzero#4826"),
-        "use sharing=shared with a lock inside the mount (BT014), taken only while crates are fetched",
+        "use sharing=shared with a lock inside the mount (BT014), held only while crates are fetched",
     ),
     Rule(
         "BT013",
         "empty-rustflags",
         "warning",
-        "An empty RUSTFLAGS is a value to cargo: it switches off the rustflags of .cargo/config.toml.",
+        "An empty RUSTFLAGS counts as a value: it disables the rustflags of .cargo/config.toml.",
         ("influxdata/influxdb_iox#8052", "cachix/devenv#1496"),
         "declare it without a value: ARG RUSTFLAGS",
     ),
@@ -180,8 +180,8 @@ _ALL = (
         "BT014",
         "registry-race",
         "error",
-        "cargo's lock lies in CARGO_HOME, outside of the mount: compile steps that run at the same time unpack into "
-        "one registry and fail with `File exists (os error 17)`.",
+        "cargo's lock is in CARGO_HOME, outside the mount: compile steps that run at the same time unpack to "
+        "the same registry and fail with `File exists (os error 17)`.",
         ("rust-lang/cargo#11376", "netflector/netflector#41", "base/base#851", "docker/docs#25597"),
         "take a lock inside the mount (flock, or $CARGO_HOME/.package-cache as a link into it) while cargo fetches",
     ),
@@ -189,37 +189,37 @@ _ALL = (
         "BT015",
         "cargo-home-mounted",
         "error",
-        "The mount hides what the image has there: bin/cargo and bin/rustup. Credentials and settings that are "
-        "written there stay in the mount for every later build.",
+        "The mount hides the image's own files, such as bin/cargo and bin/rustup. Credentials and settings "
+        "written there stay in the mount for all later builds.",
         ("clux/muslrust#56", "rust-lang/docker-rust#17", "docker/docs#25616"),
-        "mount CARGO_HOME/registry and CARGO_HOME/git instead, or set CARGO_HOME to a directory of its own",
+        "mount CARGO_HOME/registry and CARGO_HOME/git instead, or set CARGO_HOME to a separate directory",
     ),
     Rule(
         "BT016",
         "registry-secret",
         "error",
-        "Arguments, variables and copied files stay readable in the image's history and in the build cache.",
+        "Arguments, variables and copied files can be read from the image's history and from the build cache.",
         ("ever-co/ever-gauzy#9995", "buggregator/server#313"),
-        "RUN --mount=type=secret,id=NAME,env=CARGO_REGISTRIES_NAME_TOKEN (or a mounted credentials.toml), and revoke "
-        "what was built in",
+        "use RUN --mount=type=secret,id=NAME,env=CARGO_REGISTRIES_NAME_TOKEN (or a mounted credentials.toml); revoke "
+        "the leaked secret",
     ),
     Rule(
         "BT017",
         "mount-never-used",
         "warning",
-        "cargo writes somewhere else: nothing is ever cached here, without any warning.",
+        "cargo writes to another directory, so nothing is ever cached in this mount, without a warning.",
         ("softprops/serverless-rust#101",),
         "mount the directory that cargo uses: $CARGO_HOME/registry, $CARGO_HOME/git, $CARGO_TARGET_DIR or target "
-        "beside the workspace's Cargo.toml",
+        "next to the workspace's Cargo.toml",
     ),
     Rule(
         "BT018",
         "copied-in-another-run",
         "error",
         "A lock on the mount ends with its RUN: between the RUN that compiles and the one that copies, another build "
-        "may put its own binary there.",
+        "may replace the binary.",
         ("0xMiden/node#2365", _NEVER_STALE),
-        "copy the binary in the RUN that compiles it",
+        "copy the binary in the same RUN that compiles it",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Run all rules on all files, and apply the comments that suppress findings."""
+"""Runs all rules on all files, and applies the comments that suppress findings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SUPPRESSION = re.compile(r"buildkit-tasks:\s*ignore\s*=\s*([A-Z]+\d+(?:\s*,\s*[
 
 
 def check(given: Sequence[Source], others: Iterable[Finding] = ()) -> tuple[Finding, ...]:
-    """The findings by file and line; `others` come from another tool, and the same comments suppress them."""
+    """The findings, sorted by file and line; `others` come from another tool and can be suppressed the same way."""
     files = [File(source, service) for source in given for service in source.services or {"": {}}]
     found: dict[tuple[str, int, str, str], Finding] = {}
     for file in files:
@@ -47,7 +47,7 @@ def _add(found: dict[tuple[str, int, str, str], Finding], file: File, hit: Hit) 
         remedy=rule.remedy,
         docs=rule.docs,
     )
-    # Services of one file give the same findings; report a race or a toolchain once per line.
+    # Services that share a file produce the same findings; report a race or a toolchain once per line.
     key = (finding.file, line, code, "" if code in ("BT004", "BT014") else message)
     found.setdefault(key, finding)
 
@@ -62,7 +62,7 @@ class _Suppression:
 
 
 def _suppressions(text: str) -> list[_Suppression]:
-    """Each with the lines it applies to: those of the instruction that it is in or above."""
+    """Each suppression, with the lines it applies to: those of the instruction that it is in or above."""
     items = list(syntax.instructions(text))
     found = []
     for comment in syntax.comments(text):
@@ -90,9 +90,9 @@ def _suppress(source: Source, findings: list[Finding]) -> list[Finding]:
             for n in places:
                 findings[n] = replace(findings[n], reason=one.reason)
             if not places:
-                notes.append((one.line, f"Nothing to ignore: there is no {code} at the instruction below."))
+                notes.append((one.line, f"Unused suppression: there is no {code} at the instruction below."))
         if not one.reason:
-            notes.append((one.line, f"{', '.join(one.codes)} is ignored without a reason."))
+            notes.append((one.line, f"{', '.join(one.codes)} is suppressed without a reason."))
     rule = RULES["BT000"]
     return findings + [
         Finding(rule.code, rule.severity, source.name, line, text, rule.why, rule.sources, rule.remedy, rule.docs)

@@ -1,4 +1,4 @@
-"""What a .dockerignore excludes, by docker's rules: the last match wins, and a matching parent excludes all below.
+"""Evaluates .dockerignore by docker's rules: the last match wins, and a matching parent excludes all below it.
 
 Grammar: https://docs.docker.com/build/concepts/context/#dockerignore-files
 """
@@ -17,7 +17,7 @@ class _Pattern:
 
 
 class IgnoreFile:
-    """The patterns of one file; without a file, nothing is excluded."""
+    """The patterns of one file; a missing file excludes nothing."""
 
     def __init__(self, text: str | None) -> None:
         self._patterns = [p for p in map(_pattern, (text or "").splitlines()) if p]
@@ -46,11 +46,11 @@ def _pattern(line: str) -> _Pattern | None:
     try:
         return _Pattern(keeps, re.compile(_translate(cleaned)))
     except re.error:
-        return None  # docker refuses the file, and reports it itself
+        return None  # docker rejects the file and reports it itself
 
 
 def _translate(pattern: str) -> str:
-    """A glob as a regular expression: * and ? stop at /, ** does not."""
+    """Translate a glob to a regular expression: * and ? do not match /, ** does."""
     out, at = "", 0
     while at < len(pattern):
         char = pattern[at]
@@ -73,7 +73,7 @@ def _translate(pattern: str) -> str:
 
 
 def _class(inside: str) -> str:
-    """A character class: ranges and a leading ^ are special, everything else is literal."""
+    """Translate a character class: ranges and a leading ^ are special, everything else is literal."""
     negated, inside = inside.startswith("^"), inside.removeprefix("^")
     parts = re.sub(r"([^-])-([^-])|(.)", _range_or_character, inside, flags=re.DOTALL)
     return f"[{'^' if negated else ''}{parts}]" if parts else "(?!)"

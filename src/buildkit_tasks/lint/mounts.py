@@ -1,4 +1,4 @@
-"""Rules about a mount: its name, who shares it, who owns it, whether cargo uses it."""
+"""Rules about a mount: its id, its sharing, its owner, and whether cargo uses it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from buildkit_tasks.lint.steps import CacheMount, Step, inside
 from . import shell
 from .reading import PLATFORM, File
 
-#: code, line, message, and a severity if it differs from the rule's
+#: Code, line, message, and severity if it differs from the rule's.
 Hit = tuple[str, int, str] | tuple[str, int, str, str]
 
 _ARCHITECTURE = re.compile(r"amd64|arm64|armv\d|x86[-_]64|aarch64|riscv64|ppc64|s390x|i386")
@@ -26,16 +26,16 @@ def check(file: File) -> Iterator[Hit]:
             yield from _name(file, step, mount)
             if mount.kind == "target" and mount.sharing == "shared":
                 said = "is shared" if "sharing" in mount.options else "is shared (the default)"
-                yield "BT003", mount.line, f"The target mount {mount.path} {said} between builds that run at once."
+                yield "BT003", mount.line, f"The target mount {mount.path} {said} between concurrent builds."
             if mount.kind in _DOWNLOADS and mount.sharing == "locked":
-                yield "BT012", mount.line, f"The mount {mount.path} is locked by one build for all of its compile step."
+                yield "BT012", mount.line, f"The mount {mount.path} is locked by one build for its whole compile step."
             yield from _owner(file, step, mount)
             yield from _place(file, step, mount)
 
 
 def _name(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
     if not mount.raw_id:
-        # Other package managers handle shared mounts themselves; the objects of two projects mix.
+        # Other package managers support shared mounts; objects of two projects get mixed.
         severity = {"target": "error", "other": "note"}.get(mount.kind, "warning")
         yield "BT001", mount.line, f"The cache mount {mount.path} has no id.", severity
         return
@@ -51,7 +51,7 @@ def _name(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
         yield (
             "BT002",
             mount.line,
-            f"{undeclared[0]} in the id of {mount.path} is empty: the stage does not declare it with ARG.",
+            f"{undeclared[0]} in the id of {mount.path} is empty, because the stage does not declare it with ARG.",
             "error",
         )
         return
@@ -64,13 +64,13 @@ def _name(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
     yield (
         "BT002",
         mount.line,
-        f"The id {mount.id!r} of the target mount does not name the architecture.",
+        f"The id {mount.id!r} of the target mount does not contain the architecture.",
         "error" if several else "warning",
     )
 
 
 def _spelt_out(file: File, raw: str) -> str:
-    """The id, plus the values of the ARGs and ENVs that it names: their defaults may contain the architecture."""
+    """The id, plus the values of the ARGs and ENVs in it: their defaults may contain the architecture."""
     text = raw
     for name in re.findall(r"\$\{?(\w+)", raw):
         text += " ".join(re.findall(rf"\b{name}=(\S+)", file.source.text))
@@ -100,7 +100,7 @@ def _owner(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
 
 
 def _uid(file: File, step: Step, user: str) -> str | None:
-    """The uid that an earlier useradd or adduser in the file assigns to a name."""
+    """The uid that an earlier useradd or adduser in the file assigns to a user."""
     for earlier in file.history(step):
         if "user" in earlier.shell:
             for command in re.split(r"[;&|\n]", earlier.shell):
@@ -125,7 +125,7 @@ def _place(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
             "BT015",
             mount.line,
             f"All of CARGO_HOME ({mount.path}) is a cache mount"
-            + ("." if holds else "; cargo reads settings and credentials from it, and keeps them there."),
+            + ("." if holds else "; it also contains cargo's settings and credentials."),
             "error" if holds else "note",
         )
     if mount.kind == "target" and posixpath.basename(mount.path) == "target":
@@ -133,7 +133,7 @@ def _place(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
 
 
 def _unused_target(file: File, step: Step, mount: CacheMount, text: str) -> Iterator[Hit]:
-    # Only if the RUN itself calls cargo: a script may change directory.
+    # Only if the RUN itself calls cargo: a script may change the directory.
     if not shell.compiles_sources(step.shell) or "$" in mount.path + step.target_dir + step.workdir:
         return
     if step.target_dir:
@@ -155,11 +155,11 @@ def _unused_target(file: File, step: Step, mount: CacheMount, text: str) -> Iter
         yield "BT017", mount.line, f"Nothing uses the mount {mount.path}: cargo runs in {places[-1]}."
 
 
-# ---- rules that look at several steps, files and services at once
+# ---- rules that consider several steps, files and services
 
 
 def across(files: Sequence[File]) -> Iterator[tuple[File, Hit]]:
-    """BT004 and BT014: ids are global to the engine, so this looks at all files together."""
+    """BT004 and BT014: ids are global to the engine, so these rules consider all files together."""
     yield from _toolchains(files)
     yield from _races(files)
 
@@ -210,18 +210,18 @@ def _races(files: Sequence[File]) -> Iterator[tuple[File, Hit]]:
 
 
 def _race(mount: CacheMount, other: str) -> Hit:
-    return "BT014", mount.line, f"The mount {mount.path} is filled at the same time by this step and by {other}."
+    return "BT014", mount.line, f"The mount {mount.path} can be filled at the same time by this step and by {other}."
 
 
 def _guarded(file: File, step: Step, text: str) -> bool:
-    """A lock taken here or, as a link to cargo's own lock, in an earlier layer; or cargo's lock is in a mount."""
+    """True if a lock is taken here or in an earlier layer (a link to cargo's own), or if cargo's lock is in a mount."""
     if any(m.kind in ("home", "lock") for m in file.mounts(step)) or shell.locks(text):
         return True
     return any(shell.locks(file.text(s)) for s in file.history(step) if s.keyword == "RUN")
 
 
 def _serialised(one: File, first: Step, two: File, second: Step, *, platforms: bool = False) -> bool:
-    """True if both use another mount that only one build may have."""
+    """True if both use another mount that only one build at a time may use."""
     theirs = {m.id for m in two.mounts(second) if m.sharing == "locked"}
     mine = {m.id for m in one.mounts(first) if m.sharing == "locked" and not (platforms and PLATFORM.search(m.raw_id))}
     return bool(mine & theirs)

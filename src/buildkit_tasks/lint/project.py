@@ -1,4 +1,4 @@
-"""Lint: find the Dockerfiles and the files around them, apply the rules, report. Needs no engine."""
+"""Lint: finds the Dockerfiles and the files around them, applies the rules, reports. Needs no engine."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from .catalogue import Finding
 from .check import check
 from .reading import Source
 
-#: Bytes of a script that are looked at; larger files are no scripts.
+#: Maximum size of a script in bytes; larger files are not scripts.
 _SCRIPT_LIMIT = 256_000
-#: Directories below the context in which a Cargo.toml is looked for.
+#: Directory levels below the context in which to look for a Cargo.toml.
 _DEPTH = 3
 _LEVELS = {"error": "error", "warning": "warning", "info": "note", "style": "note"}
 
 
 @dataclass(frozen=True)
 class Linted:
-    """What was looked at and found. `hadolint` says whether it took part."""
+    """The checked files and the findings. `hadolint`: whether it ran, too."""
 
     files: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -39,13 +39,13 @@ class Linted:
 
     @property
     def failing(self) -> tuple[Finding, ...]:
-        """Errors and warnings that no comment suppresses."""
+        """Errors and warnings that are not suppressed."""
         return tuple(f for f in self.findings if f.failing)
 
 
 @dataclass(frozen=True)
 class _Build:
-    """A Dockerfile and the context it is built in, with the arguments of each service."""
+    """A Dockerfile and its build context, with the arguments of each service."""
 
     dockerfile: Path
     context: Path
@@ -56,7 +56,7 @@ class _Build:
 def lint(session: Session, files: Sequence[str] = (), context: str = "") -> Linted:
     """Apply the rules to the Dockerfiles of the compose services, or to `files`.
 
-    Problems: bad-argument for a file that cannot be read; without `files` those of discovery, and no-built-service.
+    Problems: bad-argument for an unreadable file; without `files`, those of discovery and no-built-service.
     """
     builds = _given(session, files, context) if files else _discovered(session)
     base = _base(session)
@@ -67,7 +67,7 @@ def lint(session: Session, files: Sequence[str] = (), context: str = "") -> Lint
 
 
 def print_result(session: Session, linted: Linted, *, as_sarif: bool = False) -> Problem | None:
-    """Print the answer in the form asked for; the `Problem` lint-failed where there is an error or a warning."""
+    """Print the result in the requested format; returns the `Problem` lint-failed if there is an error or a warning."""
     problem = _problem(linted)
     if as_sarif:
         from importlib.metadata import version
@@ -85,7 +85,7 @@ def print_result(session: Session, linted: Linted, *, as_sarif: bool = False) ->
 
 
 def _base(session: Session) -> Path:
-    """Where file names are relative to: the project, else the working directory."""
+    """The directory that file names are relative to: the project, else the working directory."""
     try:
         return session.root
     except Problem:
@@ -93,7 +93,7 @@ def _base(session: Session) -> Path:
 
 
 def _workspace(session: Session) -> Workspace:
-    # the name of the caches does not matter to the linter: with one given, compose is not asked for it
+    # the linter does not need the caches' scope; with a given one, compose is not queried for it
     named = Session(session.world, session.report, {**session.flags, "cache_scope": "lint"})
     return read_workspace(named, looking=True)
 
@@ -103,10 +103,10 @@ def _discovered(session: Session) -> list[_Build]:
     builds: dict[tuple[Path, Path], _Build] = {}
     for service in compose.select(space, ()):
         if service.inline:
-            session.report.warn(f"the service {service.name} has its Dockerfile inside the compose file: not looked at")
+            session.report.warn(f"skipping the service {service.name}: its Dockerfile is inside the compose file")
             continue
         if service.remote:
-            session.report.warn(f"the service {service.name} is built from {service.remote}: not looked at")
+            session.report.warn(f"skipping the service {service.name}: it is built from {service.remote}")
             continue
         key = (service.dockerfile.resolve(), service.context.resolve())
         old = builds.get(key, _Build(*key, {}))
@@ -122,7 +122,7 @@ def _given(session: Session, files: Sequence[str], context: str) -> list[_Build]
     try:
         known = _discovered(session)
     except Problem:
-        known = []  # any Dockerfile can be looked at, also where there is no project or no docker CLI
+        known = []  # Dockerfiles can be checked without a project or a docker command
     builds = []
     for name in files:
         path = (session.world.cwd / name).resolve()
@@ -136,7 +136,7 @@ def _given(session: Session, files: Sequence[str], context: str) -> list[_Build]
 
 
 def _likely_context(cwd: Path, dockerfile: Path) -> Path:
-    """The nearest directory at or above the Dockerfile that looks like a context, not above the working directory."""
+    """The nearest directory, from the Dockerfile up to the working directory, that looks like a context."""
     for folder in dockerfile.parents:
         if any((folder / name).exists() for name in (".dockerignore", "Cargo.toml", ".git")):
             return folder
@@ -145,11 +145,11 @@ def _likely_context(cwd: Path, dockerfile: Path) -> Path:
     return cwd if dockerfile.is_relative_to(cwd) else dockerfile.parent
 
 
-# ---- what lies around them
+# ---- the files around them
 
 
 def read_source(dockerfile: Path, context: Path) -> Source:
-    """A Dockerfile and what lies around it in its context. Problem bad-argument where it cannot be read."""
+    """A Dockerfile and the relevant files of its context. Raises `Problem` bad-argument if it cannot be read."""
     return _source(_Build(dockerfile, context, {}), context)
 
 
@@ -160,7 +160,7 @@ def _source(build: _Build, base: Path) -> Source:
         raise Problem(
             "bad-argument",
             f"The Dockerfile {build.dockerfile} cannot be read.",
-            hint="name an existing file with --file, or correct `dockerfile:` in the compose file",
+            hint="pass an existing file with --file, or fix `dockerfile:` in the compose file",
         )
     own = build.dockerfile.with_name(build.dockerfile.name + ".dockerignore")
     source = Source(
@@ -183,7 +183,7 @@ def _text(path: Path) -> str | None:
 
 
 def _script(context: Path, name: str) -> str | None:
-    """The text of a file of the context; None for what is none, is outside, or is too large to be a script."""
+    """The text of a file in the context; None if it does not exist, is outside, or is too large for a script."""
     try:
         path = (context / name).resolve()
         if not path.is_relative_to(context) or not path.is_file() or path.stat().st_size > _SCRIPT_LIMIT:
@@ -207,7 +207,7 @@ def _workspaces(context: Path) -> Iterator[str]:
 
 
 def _hadolint(session: Session, base: Path, names: Sequence[str]) -> list[Finding] | None:
-    """hadolint's findings with its own codes, None where it is not installed or does not answer."""
+    """hadolint's findings with its own codes; None if it is not installed or fails."""
     program = shutil.which("hadolint", path=session.world.env.get("PATH"))
     if not program:
         return None
@@ -218,7 +218,7 @@ def _hadolint(session: Session, base: Path, names: Sequence[str]) -> list[Findin
         return [_theirs(one) for one in listed if one.get("level") in _LEVELS]
     except (ValueError, KeyError, TypeError, AttributeError):
         said = (result.stderr or result.stdout).strip().split("\n")[0]
-        session.report.warn(f"hadolint did not answer (exit code {result.code}): {said}")
+        session.report.warn(f"hadolint failed (exit code {result.code}): {said}")
         return None
 
 
@@ -235,11 +235,11 @@ def _theirs(one: Mapping[str, Any]) -> Finding:
     )
 
 
-# ---- telling
+# ---- output
 
 
 def _counts(findings: Sequence[Finding]) -> str:
-    """`2 errors, 1 warning` of what is not suppressed."""
+    """`2 errors, 1 warning`, without suppressed findings."""
     parts = []
     for severity in ("error", "warning", "note"):
         count = sum(f.severity == severity and f.reason is None for f in findings)
@@ -287,11 +287,11 @@ def _print_findings(session: Session, linted: Linted) -> None:
             explained.add(finding.code)
             seen = f" ({', '.join(finding.sources)})" if finding.sources else ""
             lines += [f"    why:   {finding.why}{seen}"] if finding.why else []
-            lines += [f"    do:    {finding.remedy}"] if finding.remedy else []
+            lines += [f"    fix:   {finding.remedy}"] if finding.remedy else []
             lines += [f"    more:  {finding.docs}"] if finding.docs else []
     if lines:
         session.report.answer("\n".join(lines))
     suppressed = sum(f.reason is not None for f in linted.findings)
     tail = f"; {suppressed} suppressed by comments" if suppressed else ""
-    tail += "; with hadolint" if linted.hadolint else "; hadolint is not installed, only our rules were applied"
+    tail += "; with hadolint" if linted.hadolint else "; hadolint is not installed, so only our rules were applied"
     session.report.say(f"{', '.join(linted.files)}: {_counts(linted.findings)}{tail}")

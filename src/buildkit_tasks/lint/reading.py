@@ -1,4 +1,4 @@
-"""A Dockerfile as stages and steps, each with its environment, working directory and user."""
+"""Parses a Dockerfile into stages and steps, each with its environment, working directory and user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import shell
 from .ignorefile import IgnoreFile
 from .steps import CacheMount, Step, inside, pairs
 
-#: Where official images of this name keep CARGO_HOME (and the toolchain's programs in it).
+#: CARGO_HOME of official images with this name (the toolchain's programs are in it).
 RUST_IMAGE_HOME = "/usr/local/cargo"
 _RUST_IMAGE = re.compile(r"(?:^|/)(?:rust|cargo-chef)(?:[:@]|$)")
 _TARGET_ID = re.compile(r"(?:^|[-_/.])target(?:$|[-_/.])")
@@ -25,10 +25,10 @@ PLATFORM = re.compile(r"\$\{?(?:TARGET(?:ARCH|PLATFORM)|BUILD(?:ARCH|PLATFORM))\
 
 @dataclass(frozen=True)
 class Source:
-    """A Dockerfile to check, and what surrounds it.
+    """A Dockerfile to check, and the files around it.
 
-    `services` maps each service that builds it to its build arguments; `ignore` is the .dockerignore that applies;
-    `files` the scripts it runs, by their path in the context; `workspaces` the directories with a cargo workspace.
+    `services`: each service that builds it, with its build arguments; `ignore`: the applicable .dockerignore; `files`:
+    the scripts that it runs, by their path in the context; `workspaces`: the directories with a cargo workspace.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Stage:
-    """One FROM. `parent` is the index of the stage it starts from, None for an image; `image` has its ARGs filled."""
+    """One FROM. `parent`: index of the stage that it starts from, None for an image; `image`: with ARGs expanded."""
 
     index: int
     name: str
@@ -53,7 +53,7 @@ class Stage:
 
 
 class File:
-    """A Dockerfile read with one set of build arguments."""
+    """A Dockerfile parsed with one set of build arguments."""
 
     def __init__(self, source: Source, service: str = "") -> None:
         self.source = source
@@ -64,11 +64,11 @@ class File:
         self._mounts: dict[int, tuple[CacheMount, ...]] = {}
         self._read(source.services.get(service, {}))
 
-    # ---- questions
+    # ---- queries
 
     @cached_property
     def is_rust(self) -> bool:
-        """True if anything mentions cargo or rust: otherwise `target` may belong to another tool."""
+        """True if anything mentions cargo or rust; otherwise `target` may belong to another tool."""
         return bool(re.search(r"\b(?:cargo|rustc|rust)\b", self.source.text))
 
     @property
@@ -92,16 +92,16 @@ class File:
         return found
 
     def image(self, index: int) -> str:
-        """The image at the root of a stage."""
+        """The image that a stage is based on, directly or through other stages."""
         return self.stages[self.chain(index)[-1]].image
 
     def history(self, step: Step) -> list[Step]:
-        """The steps that made the file system that `step` finds, in order."""
+        """The steps that produced the file system of `step`, in order."""
         chain = self.chain(step.stage)
         return [s for s in self.steps if s.stage in chain and s.item.line < step.item.line]
 
     def needs(self, index: int) -> set[int]:
-        """All stages that must be built before this one, itself included."""
+        """All stages that must be built before this one, including itself."""
         found: set[int] = set()
         todo = [index]
         while todo:
@@ -118,15 +118,15 @@ class File:
         return found
 
     def text(self, step: Step) -> str:
-        """The shell text of a RUN and of the scripts it runs, without comments."""
+        """The shell text of a RUN and of the scripts that it runs, without comments."""
         texts = [(path, self.source.files.get(path, "")) for path in self.scripts(step)]
         read = (shell.of_rust(t) if path.endswith(".rs") else shell.without_comments(t) for path, t in texts)
         return "\n".join([step.shell, *read])
 
     def scripts(self, step: Step) -> list[str]:
-        """Paths in the context that words of the RUN may name as scripts: through bind mounts and COPY.
+        """Paths in the context of scripts that the RUN may call, through bind mounts and COPY.
 
-        A program that an earlier step compiled from one Rust file counts as a script.
+        A program that an earlier step compiled from a single Rust file counts as a script.
         """
         if not step.shell.strip():
             return []
@@ -155,13 +155,13 @@ class File:
         return list(found)
 
     def mounts(self, step: Step) -> tuple[CacheMount, ...]:
-        """The cache mounts of a RUN; BuildKit refuses one without a target."""
+        """The cache mounts of a RUN, except those without a target, which BuildKit rejects."""
         key = step.item.line
         if key not in self._mounts:
             self._mounts[key] = tuple(self._cache_mounts(step))
         return self._mounts[key]
 
-    # ---- reading
+    # ---- parsing
 
     def _cache_mounts(self, step: Step) -> Iterator[CacheMount]:
         for mount in mounts.run_mounts(step.item):
@@ -243,7 +243,7 @@ class File:
 
 
 def _in_context(path: str, source: str, into: str) -> Iterator[str]:
-    """Where in the context the file at `path` may come from if `source` was copied to `into`."""
+    """The path in the context of the file at `path`, if `source` was copied to `into`."""
     if not inside(path, (into,)):
         return
     rest = posixpath.relpath(path, into)
@@ -256,7 +256,7 @@ def _in_context(path: str, source: str, into: str) -> Iterator[str]:
 
 
 def wanted(source: Source) -> set[str]:
-    """Paths in the context worth reading: scripts that RUNs seem to start, and cargo's settings."""
+    """Paths in the context worth reading: scripts that RUNs seem to call, and cargo's settings."""
     found: set[str] = set()
     for service in source.services or {"": {}}:
         read = File(source, service)

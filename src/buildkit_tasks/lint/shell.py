@@ -1,10 +1,10 @@
-"""What the shell text of a RUN does with cargo, as far as the text shows."""
+"""Determines from the shell text of a RUN what it does with cargo."""
 
 from __future__ import annotations
 
 import re
 
-#: Maximum characters of a line to check: nobody writes longer ones, and it bounds the patterns' run time.
+#: Maximum characters of a line to check: real lines are shorter, and it bounds the patterns' run time.
 _LINE_LIMIT = 10_000
 
 _CARGO = re.compile(
@@ -17,8 +17,8 @@ _OTHER_BUILDERS = re.compile(
 )
 _NOT_LOCAL = ("fetch", "vendor", "chef")
 
-# Proof that the step does not rely on the times that the files came with. `cargo clean -p` is none: it leaves objects
-# of other profiles, and did let a stub through (MystenLabs/hashi#444).
+# Shows that the step does not rely on the original file times. `cargo clean -p` does not count: it leaves objects of
+# other profiles, and has let a stub through (MystenLabs/hashi#444).
 _GUARD = re.compile(
     r"\brsync\b[^\n;&|]*?[ \t](?:-[a-zA-Z]*c[a-zA-Z]*|--checksum)\b"
     r"|\btouch\b[^\n;&|]*\.rs\b|-exec(?:dir)?[ \t]+touch\b|\bxargs\b[^\n;&|]*\btouch\b"
@@ -36,7 +36,7 @@ _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
 
 
 def of_rust(code: str) -> str:
-    """What a Rust program does with cargo, in the words that a shell script would use: the rules look for those."""
+    """What a Rust program does with cargo, as equivalent shell commands, because the rules look for those."""
     lines = [line.partition("//")[0][:_LINE_LIMIT] for line in code.splitlines()]
     body = "\n".join(lines)
     said = [word for word in (".package-cache",) if word in body]
@@ -59,17 +59,17 @@ def compiled(text: str) -> dict[str, str]:
 
 
 def without_comments(script: str) -> str:
-    """A script without its comment lines: comments prove nothing. Only the beginning of very long lines."""
+    """A script without comment lines, which prove nothing. Very long lines are truncated."""
     return "\n".join(line[:_LINE_LIMIT] for line in script.splitlines() if not line.lstrip().startswith("#"))
 
 
 def runs_cargo(text: str) -> bool:
-    """True if crates are fetched or compiled."""
+    """True if it fetches or compiles crates."""
     return bool(_CARGO.search(text) or _OTHER_BUILDERS.search(text))
 
 
 def command(text: str) -> str:
-    """The first command that fetches or compiles crates, as written; empty if none does."""
+    """The first command that fetches or compiles crates, as written; empty if there is none."""
     found = _CARGO.search(text)
     if found:
         return text[found.start() : found.start("rest")]
@@ -78,14 +78,14 @@ def command(text: str) -> str:
 
 
 def compiles(text: str) -> bool:
-    """True if crates are compiled: dependencies or the project's own."""
+    """True if it compiles crates: dependencies or the project's own."""
     return any(m["verb"] not in ("fetch", "vendor") for m in _CARGO.finditer(text)) or bool(
         _OTHER_BUILDERS.search(text)
     )
 
 
 def compiles_sources(text: str) -> bool:
-    """True if the project's own sources are compiled, not only its dependencies or an installed tool."""
+    """True if it compiles the project's own sources, not only dependencies or an installed tool."""
     for found in _CARGO.finditer(text):
         verb = found["verb"].split()[0]
         if verb == "install":
@@ -97,20 +97,20 @@ def compiles_sources(text: str) -> bool:
 
 
 def distrusts_times(text: str) -> bool:
-    """True if the step makes changed sources newer, or compares contents."""
+    """True if it makes changed sources newer, or compares contents."""
     return bool(_GUARD.search(text))
 
 
 def removes_objects(text: str) -> bool:
-    """True if objects in a target directory are removed."""
+    """True if it removes objects in a target directory."""
     return bool(_REMOVED.search(text))
 
 
 def makes_stub(text: str) -> bool:
-    """True if stub source files are written."""
+    """True if it writes stub source files."""
     if _STUB.search(text):
         return True
-    # `fn main() { println!("…"); }` has the operators inside that end a command elsewhere
+    # `fn main() { println!("…"); }` contains operators that end a command elsewhere
     tails = (line.partition("fn main")[2] for line in text.splitlines())
     return any(
         re.search(r"(?:>|\btee\b)", tail) and ".rs" in re.split(r">|\btee\b", tail, maxsplit=1)[-1] for tail in tails
@@ -118,29 +118,29 @@ def makes_stub(text: str) -> bool:
 
 
 def after_cargo(text: str) -> str:
-    """What follows the first compilation."""
+    """The text after the first compilation."""
     found = _CARGO.search(text)
     return text[found.end() :] if found else ""
 
 
 def before_cargo(text: str) -> str:
-    """What precedes the last compilation; all of it without one."""
+    """The text before the last compilation; everything if there is none."""
     found = list(_CARGO.finditer(text))
     return text[: found[-1].start()] if found else text
 
 
 def locks(text: str) -> bool:
-    """True if a lock is taken or cargo's own lock is moved."""
+    """True if it takes a lock or moves cargo's own lock."""
     return bool(_LOCK.search(text))
 
 
 def copies_files(text: str) -> bool:
-    """True if files are copied or moved, outside of quotes."""
+    """True if it copies or moves files, outside of quotes."""
     return bool(_COPIES.search(_QUOTED.sub("''", text)))
 
 
 def links(text: str, what: str) -> bool:
-    """True if a symbolic link to or at a path with this text is created."""
+    """True if it creates a symbolic link to or at a path with this text."""
     return bool(re.search(rf"\bln[ \t]+-\w*s[^\n;&|]*{re.escape(what)}\b", text))
 
 
@@ -150,7 +150,7 @@ def names(text: str) -> list[str]:
 
 
 def assigned(text: str, variable: str) -> str | None:
-    """The last value that the text gives a variable (`NAME=value`), None where it gives none."""
+    """The last value assigned to a variable (`NAME=value`), None if there is none."""
     found = re.findall(rf"(?:^|[\s;&|]){variable}=[\"']?([^\s\"';&|]*)", text)
     return found[-1] if found else None
 
@@ -162,5 +162,5 @@ def option(text: str, name: str) -> str | None:
 
 
 def directories(text: str) -> list[str]:
-    """Where `cd` and `pushd` go, in order."""
+    """The directories that `cd` and `pushd` change to, in order."""
     return re.findall(r"(?:^|[\s;&|({])(?:cd|pushd)[ \t]+[\"']?([^\s\"';&|)]+)", text)

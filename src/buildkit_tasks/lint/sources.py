@@ -1,4 +1,4 @@
-"""Rules about sources and products: which sources come in with which times, and reads from mounts that are gone."""
+"""Rules about sources and products: sources with unreliable times, and reads from mounts that are gone."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def _read_out(file: File) -> Iterator[Hit]:
             stage = file.stage(stage_name)
             if stage and stage.index < step.stage and (mount := _only_a_mount(file, stage.index, path)):
                 line = step.item.line_of(posixpath.basename(path))
-                yield "BT005", line, f"{path} is read out of {mount.path}, which is only a cache mount in that stage."
+                yield "BT005", line, f"{path} is read from {mount.path}, which is only a cache mount in that stage."
         for path in _uses(step):
             mount = _only_a_mount(file, step.stage, path, before=step)
             if mount and not inside(path, [m.path for m in file.mounts(step)]):
                 line = step.item.line_of(posixpath.basename(path))
-                yield "BT005", line, f"{path} lies in {mount.path}, which was a cache mount of an earlier step only."
+                yield "BT005", line, f"{path} is in {mount.path}, which was only a cache mount of an earlier step."
 
 
 def _reads(step: Step) -> Iterator[tuple[str, str]]:
-    """Stages, and absolute paths in them, that an instruction copies files from."""
+    """Stages, and absolute paths in them, from which an instruction copies files."""
     if step.from_stage:
         for source in step.copied[0]:
             yield step.from_stage, posixpath.join("/", source)
@@ -71,7 +71,7 @@ def _only_a_mount(file: File, stage: int, path: str, before: Step | None = None)
         if found and (step.copied[1] and inside(step.copied[1], [found.path])):
             return None
         if found and step.keyword == "RUN" and not any(inside(path, [m.path]) for m in mounts):
-            # a step without the mount wrote there itself: cargo into its target directory, or a copy
+            # a step without the mount wrote there: cargo to its target directory, or a copy
             words = [step.absolute(w) for w in shell.names(step.shell) if "/" in w and "=" not in w]
             if found.kind == "target" and shell.compiles(step.shell):
                 return None
@@ -93,7 +93,9 @@ def _copied_later(file: File) -> Iterator[Hit]:
                 continue
             for earlier in file.history(step):
                 if mount.id in {m.id for m in file.mounts(earlier)} and shell.compiles_sources(file.text(earlier)):
-                    message = f"What line {earlier.item.line} compiled is copied out of {mount.path} by another RUN."
+                    message = (
+                        f"The output compiled in line {earlier.item.line} is copied from {mount.path} in another RUN."
+                    )
                     yield "BT018", step.item.line, message
                     break
 
@@ -116,7 +118,7 @@ def _times(file: File) -> Iterator[Hit]:
             yield (
                 "BT008",
                 step.item.line_of(shell.command(step.shell) or "cargo "),
-                f"Sources are {how} and compiled on the cached {target.path} by their modification times.",
+                f"Sources are {how} and compiled into the cached {target.path} by modification time.",
             )
 
 
@@ -181,7 +183,9 @@ def _taken(file: File, taker: Step, sources: list[str]) -> Iterator[Hit]:
     what = "copied" if taker.keyword != "RUN" else "bind-mounted"
     line = taker.item.line_of("type=bind") if taker.keyword == "RUN" else taker.item.line
     if "." in sources and not file.ignore.excludes("README.md"):
-        missing = "there is no .dockerignore" if file.source.ignore is None else ".dockerignore lets README.md in"
+        missing = (
+            "there is no .dockerignore" if file.source.ignore is None else ".dockerignore does not exclude README.md"
+        )
         yield "BT011", line, f"The whole context is {what} for the compile step, and {missing}."
     unwanted = [".git"] if "." in sources and not file.ignore.excludes(".git/HEAD") else []
     spaces = file.source.workspaces or (".",)
@@ -196,4 +200,4 @@ def _taken(file: File, taker: Step, sources: list[str]) -> Iterator[Hit]:
     if unwanted:
         names = list(dict.fromkeys(unwanted))
         them = "it" if len(names) == 1 else "them"
-        yield "BT010", line, f"{' and '.join(names)} would be {what} too: .dockerignore does not keep {them} out."
+        yield "BT010", line, f"{' and '.join(names)} would be {what}, too: .dockerignore does not exclude {them}."

@@ -1,4 +1,4 @@
-"""One instruction of a stage as the lint rules see it, and the cache mounts of a RUN."""
+"""One instruction of a stage, as needed by the lint rules, and the cache mounts of a RUN."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CacheMount:
 
 @dataclass(frozen=True)
 class Step:
-    """One instruction of a stage. `env` holds known ENV and ARG values; `declared` each ARG in scope with its line."""
+    """One instruction of a stage. `env`: known ENV and ARG values; `declared`: each ARG in scope with its line."""
 
     item: Instruction
     stage: int
@@ -46,7 +46,7 @@ class Step:
 
     @cached_property
     def shell(self) -> str:
-        """The command of a RUN, here-document included; of the exec form the joined words."""
+        """The command of a RUN, including a here-document; for the exec form, the joined words."""
         if self.keyword != "RUN":
             return ""
         text = syntax.flags(self.item)[1]
@@ -55,11 +55,11 @@ class Step:
         return shell.without_comments(f"{text}\n{self.item.body}")
 
     def expand(self, word: str) -> str:
-        """Expands variables; unknown ones stay as ${NAME}."""
+        """Expand variables; unknown ones stay as ${NAME}."""
         return syntax.expand(word, self.env, keep=True)
 
     def absolute(self, path: str) -> str:
-        """A path in the container, from the working directory."""
+        """An absolute path in the container, resolved from the working directory."""
         return posixpath.normpath(posixpath.join(self.workdir, self.expand(path)))
 
     @property
@@ -111,7 +111,7 @@ class Step:
 
 
 def pairs(item: Instruction) -> list[tuple[str, str | None]]:
-    """Names and values of an ARG or ENV; None without a value. `ENV NAME a value` is the old form."""
+    """Names and values of an ARG or ENV; None without a value. `ENV NAME a value` is the old syntax."""
     listed = syntax.words(item.rest)
     if item.keyword == "ENV" and listed and "=" not in item.rest.split()[0]:
         name, _, value = item.rest.partition(" ")

@@ -1,7 +1,7 @@
-"""Automatic use of the shared cache: a build with empty mounts pulls first, CI's main branch pushes afterwards.
+"""Uses packs automatically: a build with empty mounts pulls first, and CI builds of the main branch push afterwards.
 
-A build never fails because of it: whatever goes wrong, a defect of ours too, is one line, and the build goes on as it
-would without.
+This never fails a build: any error, including a bug of ours, is reported in one line, and the build continues without
+a pack.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from . import push as pack_push
 from .job import Trip, prepare
 from .pack import Wanted
 
-#: Maximum length of the line that says what went wrong.
+#: Maximum length of the line that describes an error.
 _LINE = 400
 
 
 def before(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> None:
-    """Pull if nothing was ever built here; a marker file saves a warm machine from asking the registry."""
+    """Pull if nothing was ever built here; a marker file avoids the registry query on a warm machine."""
     if session.settings.packs.pull == "never" or cache_mark.path(session, project, request).exists():
         return
     for place in request.platforms or ("",):
@@ -51,7 +51,7 @@ def _pull(session: Session, project: Project, request: BuildRequest, plan: Build
 
 
 def after(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> None:
-    """Remember that the mounts are filled; push if the policy lets this machine push automatically."""
+    """Remember that the mounts are filled; push if the policy allows this machine to push automatically."""
     mark = cache_mark.path(session, project, request)
     mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     mark.touch()
@@ -66,11 +66,11 @@ def after(session: Session, project: Project, request: BuildRequest, plan: Build
         for place in request.platforms or ("",):
             pack_push.send(_trip(session, project, request, plan, place, wait))
     except Exception as error:
-        session.report.warn(f"the shared cache was not pushed: {_reason(error)}")
+        session.report.warn(f"could not push to the shared cache: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:
-    """One line on what went wrong with the shared cache. Raises errors again that the user has to handle."""
+    """One line about an error of the shared cache. Re-raises errors that the user must handle."""
     if not isinstance(error, Problem):
         return printable(f"{type(error).__name__}: {error}", _LINE)
     if error.code in ("interrupted", "bad-argument", "settings-invalid"):

@@ -1,6 +1,6 @@
-"""The image of a pack: one layer per part, each a tar with the part as its only file.
+"""The image format of a pack: one layer per part, each a tar that contains only the part.
 
-The parts are compressed already, so the layers are not. An ordinary image: registries keep it, BuildKit mounts it.
+The parts are already compressed, so the layers are not. An ordinary image: registries store it, BuildKit mounts it.
 https://github.com/opencontainers/image-spec/blob/main/manifest.md
 """
 
@@ -26,7 +26,7 @@ _FRAME = 4 * tarfile.BLOCKSIZE
 
 
 def layer(part: Path) -> Blob:
-    """A part as a layer. The same part gives the same bytes, regardless of the file's owner and time."""
+    """Wrap a part as a layer. The same part gives the same bytes, regardless of the file's owner and time."""
     digest = hashlib.sha256()
     size = 0
     for piece in _read(part):
@@ -36,7 +36,7 @@ def layer(part: Path) -> Blob:
 
 
 def watched(blob: Blob, look: Callable[[], None]) -> Blob:
-    """The blob, calling `look` before every piece that is read; what it raises ends the sending."""
+    """The blob, calling `look` before every piece that is read; an exception from it aborts the upload."""
 
     def read() -> Iterator[bytes]:
         for piece in blob.read():
@@ -61,7 +61,7 @@ def config(platform: str, layers: Sequence[Blob], labels: Mapping[str, str]) -> 
 
 
 def manifest(about: Blob, layers: Sequence[Blob]) -> Blob:
-    """The image's manifest, of its configuration and its layers in their order."""
+    """The image's manifest, from its configuration and its layers in order."""
     return _json(
         {
             "schemaVersion": 2,
@@ -73,17 +73,17 @@ def manifest(about: Blob, layers: Sequence[Blob]) -> Blob:
 
 
 def objections(found: Manifest, about: Config, parts: int, limit: int) -> list[str]:
-    """Why not to fetch an image as a pack of `parts` parts and at most `limit` bytes, whatever its labels say.
+    """Reasons not to fetch an image as a pack with `parts` parts and at most `limit` bytes, regardless of its labels.
 
-    Refuses a compressed layer: nobody could check its size before unpacking it.
+    Rejects compressed layers, because their size cannot be checked before unpacking.
     """
     reasons = []
     if kinds := {layer.media_type for layer in found.layers} - {_LAYER}:
-        reasons.append(f"a layer is {printable(sorted(kinds)[0])}; those of a pack are tar, not compressed")
+        reasons.append(f"a layer is {printable(sorted(kinds)[0])}, but a pack has uncompressed tar layers")
     if len(found.layers) != parts:
         reasons.append(f"it has {len(found.layers)} layers for {parts} parts")
     if found.size > limit + parts * _FRAME:
-        reasons.append(f"its layers take {found.size / 1e9:.1f} GB, packs.limit allows {limit / 1e9:.1f} GB")
+        reasons.append(f"its layers have {found.size / 1e9:.1f} GB, but packs.limit is {limit / 1e9:.1f} GB")
     if about.diff_ids != tuple(layer.digest for layer in found.layers):
         reasons.append("its configuration and its manifest list different layers")
     return reasons
@@ -99,7 +99,7 @@ def _json(content: Mapping[str, object]) -> Blob:
 
 
 def _read(part: Path) -> Iterator[bytes]:
-    """The tar: a header, the file, zeros up to a full block and two blocks more."""
+    """Read the tar: a header, the file, zeros up to a full block, and two more blocks."""
     member = tarfile.TarInfo(part.name)
     member.size = part.stat().st_size
     yield member.tobuf(tarfile.GNU_FORMAT)

@@ -1,4 +1,4 @@
-"""Short builds in the place of the compile step that look into the mounts, pack them, or fill them from a pack."""
+"""Short builds that replace the compile step to inspect the mounts, pack them, or fill them from a pack."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from . import image as pack_image
 from . import pack as packs
 from .pack import Facts, Wanted
 
-#: Name of the only target in the definitions made here; the plan's own targets have services' names.
+#: Name of the only target in these definitions; the plan's own targets are named after services.
 TARGET = "caches"
 
-#: Parts on their way to the registry at the same time.
+#: Number of parts that are sent to the registry at the same time.
 AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of a pack: its digest, bytes of its layers, and bytes of those that the registry did not have."""
+    """The result of a push: digest, bytes of the layers, and bytes of those that the registry did not have."""
 
     digest: str
     stored: int
@@ -52,7 +52,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Trip:
-    """One pack's journey: whose mounts, which repository. All its builds end by `end` (of the clock)."""
+    """The transfer of one pack: which mounts, which repository. All of its builds end by `end` (of the clock)."""
 
     session: Session
     project: Project
@@ -69,25 +69,31 @@ class Trip:
 
     @property
     def arch(self) -> str:
-        """The platform as a pack's tag names it."""
+        """The platform in the form used in a pack's tag."""
         return self.platform.removeprefix("linux/") or self.project.engine.arch
 
     def tags(self, facts: Facts) -> tuple[Tag, Tag]:
-        """The tag of exactly these mounts' making, and the tag that moves with their toolchain."""
+        """The tag of exactly these mount contents, and the moving tag of their toolchain."""
         scope = self.wanted.scope
         return packs.exact_tag(scope, self.arch, facts), packs.newest_tag(scope, self.arch, facts)
 
     def facts(self) -> Facts:
-        """What a pack would have to be made with to be good here, and what the mounts hold."""
+        """What a pack must match to be useful here, and what the mounts contain."""
         with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
             return self._facts(("probe",), Path(folder))
 
     def pack(self, folder: Path) -> Facts:
-        """Pack the mounts; the parts come into an empty folder, as the facts name them."""
-        return self._facts(("pack", self.wanted.scope), folder)
+        """Pack the mounts; the parts are written to an empty directory, under the names in the facts.
+
+        Problems: pack-empty, and those of a build.
+        """
+        try:
+            return self._facts(("pack", self.wanted.scope), folder)
+        except Problem as problem:
+            raise _nothing_packed(problem) from problem
 
     def push(self, folder: Path, facts: Facts, tags: Sequence[Tag], labels: Mapping[str, str]) -> Sent:
-        """Send what `pack` packed, as an image of one layer per part; what the registry has stays here.
+        """Send the output of `pack` as an image with one layer per part; skips what the registry already has.
 
         Problems: registry-unreachable, registry-denied, registry-malformed, timed-out.
         """
@@ -107,7 +113,7 @@ class Trip:
                 try:
                     done = list(pool.map(send, facts.parts))
                 except BaseException:
-                    over.set()  # nobody waits for the rest of gigabytes after Ctrl-C
+                    over.set()  # do not wait for the remaining gigabytes after Ctrl-C
                     raise
             layers = [layer for layer, _ in done]
             about = pack_image.config(self.arch, layers, labels)
@@ -120,16 +126,16 @@ class Trip:
         return Sent(made.digest, sum(layer.size for layer in layers), sum(sent for _, sent in done))
 
     def unpack(self, digest: Digest, when: str, limit: int) -> tuple[bool, int]:
-        """Fill the mounts from a pack: whether that happened (not where they were found filled), bytes.
+        """Fill the mounts from a pack. Returns whether it was unpacked (not if the mounts were filled), and bytes.
 
-        Problems: pack-refused for what no pack of ours holds, disk-full, image-unavailable, build-failed.
+        Problems: pack-refused for unexpected content, disk-full, image-unavailable, build-failed.
         """
         words = ("unpack", when, str(limit), self.nonce)
         reference = self.client.ref.at(digest)
         try:
             log = self._solve(words, {"output": ["type=cacheonly"]}, {packs.PACK: f"docker-image://{reference}"})
         except Problem as problem:
-            raise _told(problem, reference) from problem
+            raise _explained(problem, reference) from problem
         done = re.search(r"^buildkit-tasks: unpacked (\d+)$", log, re.MULTILINE)
         return bool(done), int(done[1]) if done else 0
 
@@ -145,7 +151,7 @@ class Trip:
             return None
         left = self.end - self.session.world.clock()
         if left <= 0:
-            raise Problem("timed-out", "The time for the shared cache is over.", hint="try again later")
+            raise Problem("timed-out", "The time limit for the shared cache was reached.", hint="try again later")
         return left
 
     def _solve(self, words: Sequence[str], extra: Mapping[str, Any], contexts: Mapping[str, str] | None = None) -> str:
@@ -173,15 +179,17 @@ def prepare(
     timeout: float | None = None,
     wait: float | None = None,
 ) -> Trip:
-    """The trip for what is wanted, by the plan of a build that is to follow or was done, else one of its own.
+    """Prepare a transfer, based on the plan of a build that follows or is done, else on a new one.
 
-    All of it takes at most `timeout` seconds, its dialogue with the registry at most `wait`.
+    Everything takes at most `timeout` seconds, and the queries to the registry at most `wait`.
     Problems: bad-argument, those of planning.
     """
     wanted = replace(wanted, scope=wanted.scope or session.settings.packs.scope)
     if wanted.scope not in packs.SCOPES:
         raise Problem(
-            "bad-argument", f"There is no scope {wanted.scope!r}.", hint=f"--scope {' or '.join(packs.SCOPES)}"
+            "bad-argument",
+            f"The scope {wanted.scope!r} does not exist.",
+            hint=f"use --scope {' or '.join(packs.SCOPES)}",
         )
     client = remote.client(session, wanted.ref, seconds=wait)
     if plan is None:
@@ -195,14 +203,14 @@ def prepare(
 
 @contextlib.contextmanager
 def workplace(session: Session) -> Iterator[Path]:
-    """An empty folder for the parts of a pack, which may be large: on the disk of our state.
+    """An empty directory for the parts of a pack, which may be large; in the state directory.
 
-    One run of a checkout at a time, another waits; what a killed one left goes with the next.
+    One run per checkout at a time, others wait; leftovers of a killed run are removed.
     """
     place = session.state / "pack"
     waiting = "waiting: another run of this checkout is packing or unpacking"
     with files.locked(session.state / "pack.lock", lambda: session.report.say(waiting)):
-        shutil.rmtree(place, ignore_errors=True)  # of a run that was killed
+        shutil.rmtree(place, ignore_errors=True)  # left by a killed run
         place.mkdir(mode=0o700)
         try:
             yield place
@@ -210,26 +218,35 @@ def workplace(session: Session) -> Iterator[Path]:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def _told(problem: Problem, reference: str) -> Problem:
-    """The failure of an unpack in the words of its cause; the mounts are as they were."""
+def _nothing_packed(problem: Problem) -> Problem:
+    """A failure to pack, as its cause: the script says when the mounts have nothing that a pack could hold."""
+    why = re.findall(r"^buildkit-tasks: error: there is nothing to pack: (.*)$", problem.details, re.MULTILINE)
+    if not why:
+        return problem
+    hint = "invoke build, then invoke cache.push"
+    return Problem("pack-empty", "There is nothing to pack.", causes=why, hint=hint)
+
+
+def _explained(problem: Problem, reference: str) -> Problem:
+    """Convert a failed unpack to a problem with its cause; the mounts are unchanged."""
     text = problem.details
     refused = re.findall(r"^buildkit-tasks: refused: (.*)$", text, re.MULTILINE)
     if refused:
         return Problem(
             "pack-refused",
-            f"The pack {reference} was not unpacked: it holds what no pack of ours holds.",
+            f"The pack {reference} was rejected, because it contains unexpected files.",
             causes=refused,
-            hint="find out who can push to that repository; invoke cache.push makes a new pack",
+            hint="find out who can push to that repository; to create a new pack, run `invoke cache.push`",
         )
     full = re.findall(r"^buildkit-tasks: error: (the pack takes .*|could not unpack .*)$", text, re.MULTILINE)
     if full:
         return Problem(
             "disk-full",
-            "The pack could not be unpacked; the mounts are as they were.",
+            "The pack could not be unpacked; the mounts are unchanged.",
             causes=full,
             hint="invoke prune",
         )
-    if problem.code == "image-unavailable":  # the toolchain image was there for the look into the mounts
+    if problem.code == "image-unavailable":  # the toolchain image was available when the mounts were inspected
         return Problem(
             "registry-unreachable",
             f"The pack {reference} could not be fetched.",

@@ -1,8 +1,8 @@
-"""Shared caches: a pack's name, where it can be used, and whether it pays off. Pure.
+"""Packs: their names, where they can be used, and whether they pay off. Pure.
 
-A pack is an image of one layer per part. Nothing in it is trusted for being there: cargo compares every unit with its
-own fingerprint. What a pack is *called* only decides how useful it will be; what it *says* of its toolchain decides
-whether it may be unpacked at all, because cargo does not look at the system's libraries.
+A pack is an image with one layer per part. Its contents are not trusted: cargo checks every unit against its own
+fingerprint. A pack's *name* only predicts how useful it will be; its *description* of the toolchain decides whether
+it may be unpacked at all, because cargo does not check the system's libraries.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from buildkit_tasks.registry import reader as registry_reader
 from buildkit_tasks.registry.names import Digest, Malformed, Tag, printable
 
-#: Format of the pack's content; packs of another format are ignored.
+#: Format version of the pack's content; packs with another one are ignored.
 FORMAT = 3
 
 #: The label with the pack's description as JSON.
@@ -25,21 +25,21 @@ LABEL = "buildkit-tasks.pack"
 
 SCOPES = ("deps", "all")
 
-#: Kinds of parts in layer order: what changes least comes first. A kind may have several: deps-1, deps-2.
+#: Kinds of parts in layer order: what changes least comes first. A kind may have several parts: deps-1, deps-2.
 PARTS = ("registry", "git", "deps", "rest")
 
-#: Allowed text in a pack's description, and allowed names of its parts.
+#: Allowed characters in a pack's description, and allowed names of its parts.
 _WORDS = ("scope", "platform", "created", "toolchain", "rustc", "host", "profile", "rustflags", "lock", "form")
 _PART = re.compile(rf"({'|'.join(PARTS)})(-[0-9]{{1,3}})?\.tar\.(zst|gz)")
 
-#: Bytes a second (not compressed) at which a pack is fetched and unpacked, for the break-even. `nox -s bench_travel`
-#: saw 1,011 MB in 4.1 s, builds starting included, with a registry on the same machine.
+#: Estimated bytes per second (uncompressed) for fetching and unpacking a pack, to compute the break-even. `nox -s
+#: bench_travel` measured 1,011 MB in 4.1 s, including the start of builds, with a registry on the same machine.
 RESTORE_RATE = 150e6
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which mounts and which repository; the settings and the engine decide empty fields."""
+    """The mounts and repository to use; empty fields are filled from the settings and the engine."""
 
     ref: str = ""
     platform: str = ""
@@ -51,9 +51,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Facts:
-    """What travel.sh found. `toolchain` is the compile program's key; seconds of wall time.
+    """The facts reported by travel.sh. `toolchain` is the compile program's key; times in wall seconds.
 
-    `form`: how this image compresses, zst or gz. `parts`: bytes of each part's file, before compression.
+    `form`: the compression used by this image, zst or gz. `parts`: bytes of each part's file, before compression.
     """
 
     toolchain: str
@@ -78,7 +78,7 @@ class Facts:
 
 
 def read_facts(text: str, packages: str) -> Facts:
-    """Read the facts from travel.sh: `name=value` lines, and the system's packages as `name version` lines."""
+    """Parse the output of travel.sh: `name=value` lines, and the system's packages as `name version` lines."""
     values: dict[str, str] = {}
     parts: dict[str, int] = {}
     for line in text.splitlines():
@@ -100,22 +100,22 @@ def read_facts(text: str, packages: str) -> Facts:
 
 
 def _layer(file: str) -> tuple[int, str]:
-    """The position of a part's layer among the others."""
+    """The position of a part's layer."""
     return PARTS.index(file.partition(".")[0].partition("-")[0]), file
 
 
 def family(scope: str, platform: str, profile: str) -> str:
-    """The first half of a tag: what kind of pack, for which platform (`linux/arm64` or `arm64`) and profile."""
+    """The first half of a tag: kind of pack, platform (`linux/arm64` or `arm64`) and profile."""
     return "-".join((scope, _word(platform.removeprefix("linux/")), _word(profile)))
 
 
 def newest_tag(scope: str, platform: str, facts: Facts) -> Tag:
-    """The moving tag: a toolchain's newest pack."""
+    """The moving tag: the newest pack of a toolchain."""
     return Tag(f"{family(scope, platform, facts.profile)}-{_word(facts.toolchain)}")
 
 
 def exact_tag(scope: str, platform: str, facts: Facts) -> Tag:
-    """The tag of everything that makes the units valid: toolchain, lock file, manifests, compiler flags, format."""
+    """The tag of everything that determines the units: toolchain, lock file, manifests, compiler flags, format."""
     inputs = (FORMAT, facts.toolchain, facts.host, facts.profile, facts.rustflags, facts.lock, facts.manifests)
     digest = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
     return Tag(f"{newest_tag(scope, platform, facts)}-{digest}")
@@ -149,7 +149,7 @@ def label(facts: Facts, scope: str, platform: str, created: str) -> str:
 
 
 def read_label(labels: Mapping[str, str]) -> Mapping[str, Any] | None:
-    """A pack's description; None for an image that is not a pack, or has an unknown format.
+    """Parse a pack's description; None for an image that is not a pack or has an unknown format.
 
     Raises `Malformed` if the description is malformed.
     """
@@ -180,22 +180,22 @@ def read_label(labels: Mapping[str, str]) -> Mapping[str, Any] | None:
 
 
 def objections(said: Mapping[str, Any], facts: Facts, limit: int) -> list[str]:
-    """Why a pack must not be unpacked here, whatever its tag; `limit` in bytes."""
+    """Reasons why a pack must not be unpacked here, regardless of its tag; `limit` in bytes."""
     found = []
     if said.get("toolchain") != facts.toolchain:
-        found.append(f"it was made with another toolchain or other system libraries ({said.get('rustc')})")
+        found.append(f"it was built with another toolchain or other system libraries ({said.get('rustc')})")
     if said.get("profile") != facts.profile:
-        found.append(f"it was made for the profile {said.get('profile')}")
+        found.append(f"it was built for the profile {said.get('profile')}")
     if said.get("form") == "zst" and facts.form != "zst":
-        found.append("it is compressed with zstd, which the toolchain image here does not have")
+        found.append("it is compressed with zstd, which the local toolchain image does not have")
     size = sum(said["parts"].values())
     if size > limit:
-        found.append(f"it takes {size / 1e9:.1f} GB, the setting packs.limit allows {limit / 1e9:.1f} GB")
+        found.append(f"it has {size / 1e9:.1f} GB, but the setting packs.limit is {limit / 1e9:.1f} GB")
     return found
 
 
 def other_toolchains(tags: Iterable[Tag], scope: str, platform: str, facts: Facts) -> tuple[Tag, ...]:
-    """Moving tags of the same kind of pack made with other toolchains."""
+    """Moving tags of the same kind of pack from other toolchains."""
     start = f"{family(scope, platform, facts.profile)}-"
     return tuple(
         tag
@@ -216,7 +216,7 @@ def differences(theirs: Mapping[str, Any], ours: Facts, most: int = 5) -> list[s
     if len(names) > most:
         found.append(f"and {len(names) - most} more packages")
     if not found:
-        found.append("the same compiler and packages, but different files in /usr: the images were built separately")
+        found.append("same compiler and packages, but different files in /usr: the images were built separately")
     return found
 
 
@@ -231,23 +231,23 @@ class Economy:
 
     @property
     def pays(self) -> bool:
-        """True if the first use already makes up for the time that saving took."""
+        """True if the first use already makes up for the time spent saving it."""
         return self.save + self.restore < self.compile
 
     @property
     def words(self) -> str:
-        """One line with the three figures."""
-        return f"save {self.save:.1f} s + restore about {self.restore:.1f} s, against {self.compile:.1f} s of compiling"
+        """The three figures in one line."""
+        return f"save {self.save:.1f} s + restore about {self.restore:.1f} s, versus {self.compile:.1f} s to compile"
 
 
 def economy(facts: Facts, save: float) -> Economy:
-    """The break-even of a pack; a restore includes two seconds of builds starting."""
+    """The break-even of a pack; restoring includes two seconds to start builds."""
     return Economy(facts.bytes, save, 2 + facts.bytes / RESTORE_RATE, facts.compile_seconds)
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A listed pack: one manifest, all its tags. Bytes as stored, compressed."""
+    """One pack in the list: a manifest and all its tags. Bytes as stored, compressed."""
 
     digest: Digest
     tags: tuple[Tag, ...]
@@ -271,14 +271,14 @@ def expired(found: Sequence[Listed], keep: int, before: str) -> list[Listed]:
 # ---- the Dockerfiles of the three short builds
 
 
-#: Names of the build contexts, the scripts' and a pack's, and of the stage that holds what the script leaves.
-#: A pack is a build context: nothing from a registry gets into the Dockerfile.
+#: Names of the build contexts with the scripts and with a pack, and of the stage with the script's output. A pack is a
+#: build context: nothing from a registry is inserted into the Dockerfile.
 SCRIPTS = "buildkit-tasks-travel"
 PACK = "buildkit-tasks-pack"
 LEFT_STAGE = "buildkit-tasks-left"
 
-#: The program that travel.sh unpacks and judges with. Compiled in a step of its own: a layer, and made while a pack is
-#: still being fetched. Not optimized: that took 1.5 s more (rustc 1.95), and won 0.15 s per 10,000 files.
+#: The program that travel.sh uses to unpack and check. Compiled in a separate step: it is a cached layer, built while a
+#: pack is being fetched. Not optimized: that took 1.5 s longer (rustc 1.95) and saved 0.15 s per 10,000 files.
 _UNPACKER = f"rustc --edition 2021 -o /buildkit-tasks-unpack /run/{SCRIPTS}/unpack.rs"
 
 _OUT = "/buildkit-tasks-travel"

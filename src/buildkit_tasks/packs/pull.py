@@ -1,4 +1,4 @@
-"""Pull: fill this machine's mounts with what another machine compiled."""
+"""Pulls a pack: fills this machine's mounts with what another machine compiled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .pack import Facts, Wanted
 
 @dataclass(frozen=True)
 class Found:
-    """The closest pack: its tag, digest and description, and why it is the closest."""
+    """The best matching pack: its tag, digest and description, and why it was chosen."""
 
     tag: Tag
     digest: Digest
@@ -32,9 +32,9 @@ class Found:
 
 @dataclass(frozen=True)
 class Pulled:
-    """What a pull did. `found` None: there was no pack, or the mounts were already `filled`.
+    """The result of a pull. `found` None: there was no pack, or the mounts were already `filled`.
 
-    `unpacked` False with a pack: another run filled them meanwhile.
+    `unpacked` False although a pack was found: another run filled the mounts in the meantime.
     """
 
     found: Found | None
@@ -46,7 +46,7 @@ class Pulled:
 
 
 def pull(session: Session, wanted: Wanted, *, replace: bool = False) -> None:
-    """Pull the closest pack into empty mounts; with `replace`, also replace what they hold for the profile.
+    """Pull the best matching pack into empty mounts; with `replace`, replace existing contents for the profile.
 
     Problems: bad-argument, registry-unreachable, -denied, -malformed, pack-missing, pack-refused, and those of a build.
     """
@@ -63,7 +63,7 @@ def pull(session: Session, wanted: Wanted, *, replace: bool = False) -> None:
 
 
 def fetch(trip: Trip, *, replace: bool = False) -> Pulled:
-    """Find and unpack the closest pack. Problems: those of `pull` except pack-missing."""
+    """Find and unpack the best matching pack. Problems: those of `pull` except pack-missing."""
     session = trip.session
     began = session.world.clock()
     facts = trip.facts()
@@ -83,7 +83,7 @@ def fetch(trip: Trip, *, replace: bool = False) -> Pulled:
 
 
 def document(done: Pulled) -> dict[str, object]:
-    """What a pull did, for `--json`."""
+    """The result of a pull, for `--json`."""
     found = done.found
     return {
         "unpacked": done.unpacked,
@@ -109,15 +109,13 @@ def print_result(session: Session, done: Pulled) -> None:
             f"compiling them took {said.get('compile_seconds')} s"
         )
     elif done.filled:
-        session.report.say(
-            "nothing was pulled: the mounts are already filled; to replace them: invoke cache.pull --replace"
-        )
+        session.report.say("nothing to pull: the mounts are already filled (use --replace to replace their contents)")
     else:
-        session.report.say("nothing was changed: another pull or build filled the mounts meanwhile")
+        session.report.say("nothing was changed: another pull or build filled the mounts in the meantime")
 
 
 def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
-    """The pack made from exactly this, else this toolchain's newest, else none and what differs."""
+    """The pack with exactly the same inputs, else this toolchain's newest, else None and the differences."""
     reasons_for = (
         "the same lock file, manifests, toolchain and flags",
         "the newest of this toolchain; the lock file or flags differ",
@@ -136,29 +134,29 @@ def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
         if reasons := pack_image.objections(manifest, about, len(said["parts"]), limit):
             raise Problem(
                 "pack-refused",
-                f"The pack {trip.client.ref.name}:{tag} was not fetched: it is not a pack that buildkit-tasks made.",
+                f"The pack {trip.client.ref.name}:{tag} was rejected, because it was not created by buildkit-tasks.",
                 causes=reasons,
-                hint="check who can push to that repository; invoke cache.push makes a new pack",
+                hint="check who can push to that repository; to create a new pack, run `invoke cache.push`",
             )
         return Found(tag, manifest.digest, said, why, manifest.size), []
     return None, _why_none(trip, facts)
 
 
 def _why_none(trip: Trip, facts: Facts) -> list[str]:
-    """What differs, if there are packs of other toolchains."""
+    """The differences, if there are packs from other toolchains."""
     reasons: list[str] = []
     for tag in packs.other_toolchains(trip.client.tags(), trip.wanted.scope, trip.arch, facts)[:1]:
         manifest: Manifest | None = trip.client.manifest(tag)
         said = packs.read_label(trip.client.labels(manifest)) if manifest else None
         if said:
-            reasons.append(f"{tag} was made with a different toolchain image")
+            reasons.append(f"{tag} was built with a different toolchain image")
             reasons += packs.differences(said, facts)
-            reasons.append("share the base images to share the caches: invoke images.push, images.pull")
-    return reasons or ["it has none for this platform and profile"]
+            reasons.append("to share caches, share the base images, too: invoke images.push, invoke images.pull")
+    return reasons or ["there is none for this platform and profile"]
 
 
 def _verify_signature(session: Session, pinned: str) -> None:
-    """Verify with cosign if the setting names a key. Raises `Problem` pack-refused."""
+    """Verify the signature with cosign if packs.key is set. Raises `Problem` pack-refused."""
     key = session.settings.packs.key
     if not key:
         return

@@ -1,4 +1,4 @@
-"""Push: share what this machine compiled."""
+"""Pushes a pack: shares what this machine compiled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .pack import Economy, Facts, Wanted
 
 
 def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
-    """Pack the mounts and push them, unless that does not pay off or only the main branch may push; `force` overrides.
+    """Pack and push the mounts, unless it does not pay off or this machine may not push; `force` overrides both.
 
     Problems: bad-argument, push-refused, registry-unreachable, registry-denied, and those of a build.
     """
@@ -24,9 +24,9 @@ def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
     if not (may or force):
         raise Problem(
             "push-refused",
-            "This machine may not push caches.",
+            "This machine is not allowed to push caches.",
             causes=[why],
-            hint="use --force to push anyway; the setting packs.push decides who pushes",
+            hint="use --force to push anyway, or change the setting packs.push",
         )
     answer = send(prepare(session, discover(session), wanted), force=force)
     if session.report.json_only:
@@ -34,13 +34,13 @@ def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
 
 
 def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
-    """Like `push`, without checking whether this machine may; returns the result for `--json`."""
+    """Like `push`, without the permission check; returns the result for `--json`."""
     session = trip.session
     began = session.world.clock()
     with workplace(session) as folder:
         facts = trip.pack(folder)
         if facts.form != "zst":
-            session.report.say("the toolchain image has no zstd; with it, packs are half the size and faster")
+            session.report.say("the toolchain image has no zstd, which would make packs faster and half the size")
         economy = packs.economy(facts, session.world.clock() - began)
         exact, newest = trip.tags(facts)
         if not (economy.pays or force):

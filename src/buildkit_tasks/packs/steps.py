@@ -1,4 +1,4 @@
-"""The Dockerfiles of the short builds that fill a pack, open it and unpack it."""
+"""Generates the Dockerfiles of short builds that create a pack, inspect mounts and unpack a pack."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def command_for(compile_command: str, words: Sequence[str], nonce: str) -> str:
     if not found:
         raise Problem(
             "cache-missing",
-            "The compile step does not use the compile program, so its mount may hold incomplete units.",
-            hint="docs/how-to/adopt.md shows how to adopt the compile program",
+            "The compile step does not use the compile program, so its mount may contain incomplete units.",
+            hint="see docs/how-to/adopt.md for how to use the compile program",
         )
     verb, *rest = words
     if not all(re.fullmatch(r"[a-z0-9]+", word) for word in (nonce, *words)):
@@ -28,10 +28,10 @@ def command_for(compile_command: str, words: Sequence[str], nonce: str) -> str:
 
 
 def dockerfile(text: str, step: CompileStep, words: Sequence[str], nonce: str, *, pack: bool = False) -> str:
-    """The Dockerfile that runs the script in the compile step's place, on its mounts.
+    """The Dockerfile that runs the script instead of the compile step, with the step's mounts.
 
-    `pack`: the build has a pack as a context. It ends with a stage that holds what the script leaves, and nothing
-    else. Raises `Problem` cache-missing.
+    `pack`: the build has a pack as a context. The last stage contains only the output of the script. Raises `Problem`
+    cache-missing.
     """
     flags = f"--mount=type=bind,from={SCRIPTS},target=/run/{SCRIPTS} --mount=type=tmpfs,target=/tmp"
     if pack:

@@ -1,4 +1,4 @@
-"""The packs in the shared repository: list them, and delete old ones."""
+"""Lists the packs in the shared repository, and deletes old ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from buildkit_tasks.registry.remote import client
 from . import pack as packs
 from .pack import Listed
 
-#: Parallel requests: what public registries accept from one client without throttling it.
+#: Parallel requests: public registries accept this many from one client without throttling.
 AT_ONCE = 8
 
 
@@ -25,10 +25,10 @@ def show(session: Session, *, ref: str = "") -> None:
     repository = client(session, ref)
     found = _listed(repository)
     if session.report.json_only:
-        session.report.envelope({"packs": [_told(item) for item in found]})
+        session.report.envelope({"packs": [_json(item) for item in found]})
         return
     if not found:
-        session.report.answer(f"{repository.ref.name} holds no packs")
+        session.report.answer(f"{repository.ref.name} contains no packs")
         return
     rows = [
         (
@@ -42,16 +42,16 @@ def show(session: Session, *, ref: str = "") -> None:
         )
         for item in found
     ]
-    session.report.table(("pack", "scope", "platform", "rustc", "units", "stored", "made (UTC)"), rows)
+    session.report.table(("pack", "scope", "platform", "rustc", "units", "stored", "created (UTC)"), rows)
 
 
 def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d", dry_run: bool = False) -> None:
-    """Delete packs beyond the newest `keep` of their kind that are older than `older`; shows and asks first.
+    """Delete packs older than `older`, except the newest `keep` of each kind; lists them and asks first.
 
     Problems: bad-argument, consent-missing, registry-unreachable, registry-denied (also without support for deletion).
     """
     if keep < 1:
-        raise Problem("bad-argument", "--keep must be at least 1.", hint="--keep 3")
+        raise Problem("bad-argument", "--keep must be at least 1.", hint="use for example --keep 3")
     repository = client(session, ref)
     limit = datetime.now(timezone.utc) - timedelta(seconds=seconds(older, "older"))
     going = packs.expired(_listed(repository), keep, limit.isoformat(timespec="seconds"))
@@ -69,16 +69,16 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
             raise Problem(
                 "registry-denied",
                 f"{repository.ref.host} did not delete {len(kept)} of {len(going)} packs.",
-                causes=["deleting needs permission, and deletion must be enabled in the registry"],
+                causes=["deletion needs permission, and must be enabled in the registry"],
                 hint="use the registry's own clean-up rules, or enable deletion in its configuration",
             )
         session.report.say(f"deleted {len(going)} packs; the registry frees the space at its next garbage collection")
     if session.report.json_only:
-        session.report.envelope({"expired": [_told(item) for item in going], "dry_run": dry_run})
+        session.report.envelope({"expired": [_json(item) for item in going], "dry_run": dry_run})
 
 
 def _listed(repository: Client) -> list[Listed]:
-    """All packs of the repository by manifest: several tags may point to one."""
+    """All packs of the repository, one per manifest: several tags may refer to the same one."""
     try:
         tags = [tag for tag in repository.tags() if tag.startswith(tuple(f"{s}-" for s in packs.SCOPES))]
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -98,6 +98,6 @@ def _listed(repository: Client) -> list[Listed]:
     return sorted(found, key=lambda item: item.created, reverse=True)
 
 
-def _told(item: Listed) -> dict[str, object]:
+def _json(item: Listed) -> dict[str, object]:
     said = {name: value for name, value in item.said.items() if name != "packages"}
     return {"digest": item.digest, "tags": list(item.tags), "bytes_stored": item.bytes, **said}

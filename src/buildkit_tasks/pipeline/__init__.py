@@ -1,1 +1,1 @@
-"""`invoke build` from end to end: pull a pack, build, push, trim; several builders for several platforms."""
+"""`invoke build` from end to end: pull a pack, build, push, trim; uses several builders for several platforms."""

@@ -19,9 +19,9 @@ from . import spread
 
 
 def build(session: Session, request: BuildRequest, attempt: Attempt | None = None) -> BuildOutcome:
-    """Build what was asked for. Problems: those of discovery and planning; compile-failed, build-failed, disk-full.
+    """Build what was requested. Problems: those of discovery and planning; compile-failed, build-failed, disk-full.
 
-    With an `attempt` the next build can prove that nothing changed since.
+    With an `attempt`, the next build can prove that nothing changed since this one.
     """
     return build_project(session, discover(session, lesser=True, named=request.services), request, attempt)
 
@@ -29,7 +29,7 @@ def build(session: Session, request: BuildRequest, attempt: Attempt | None = Non
 def build_project(
     session: Session, project: Project, request: BuildRequest, attempt: Attempt | None = None
 ) -> BuildOutcome:
-    """Like `build`, for a project that was discovered: on the builder or builders that the platforms belong to."""
+    """Like `build`, for an already discovered project, on the builder or builders for the requested platforms."""
     groups = builder_choice.for_platforms(session, request.platforms)
     if len(groups) > 1:
         return spread.build(session, project, request, groups, build_here)
@@ -41,9 +41,9 @@ def build_project(
 def build_here(
     session: Session, project: Project, request: BuildRequest, attempt: Attempt | None = None
 ) -> BuildOutcome:
-    """Build on the session's builder: the shared cache before and after, the budget last.
+    """Build on the session's builder: pull and push packs before and after, then apply the cache budget.
 
-    If a node goes down, the build continues without it, once.
+    If a node goes down, retry once without it.
     """
     decided = prepare(session, project, request)
     try:
@@ -70,7 +70,7 @@ def _build(
     if watch:
         watch.keep(outcome)
         if watch.unknown and request.progress == "verbose":
-            session.report.say(f"the next build asks BuildKit again: {watch.unknown}")
+            session.report.say(f"the next build cannot skip BuildKit: {watch.unknown}")
     if shared:
         pack_auto.after(session, project, request, decided)
     if session.settings.caches.budget:
@@ -80,15 +80,15 @@ def _build(
     return outcome
 
 
-def tell_story(session: Session, outcome: BuildOutcome) -> None:
-    """The summary of a build that is a step of something larger."""
+def show_summary(session: Session, outcome: BuildOutcome) -> None:
+    """Print the summary of a build that is one step of a larger flow."""
     build_view.summary(session.report, outcome)
 
 
 def show_plan(session: Session, request: BuildRequest) -> None:
-    """Print the plan and stop; nothing is made or run but questions.
+    """Print the plan without creating or changing anything; only queries are run.
 
-    Raises `Problem` image-unavailable after a plan whose build would end with it.
+    Raises `Problem` image-unavailable after printing a plan whose build would fail with it.
     """
     project = discover(session, lesser=True, named=request.services)
     missing: list[Problem] = []

@@ -12,7 +12,7 @@ from buildkit_tasks.core.errors import Problem
 
 
 def add(session: Session, wanted: NewNode, *, plan: bool = False, use: bool = False) -> None:
-    """Create a builder or add a node to one, warm it, and show the builder. Problems: those of `create`."""
+    """Create a builder or add a node, warm it, and show the builder. Problems: those of `create`."""
     added = builder_create.create(session, wanted, plan=plan)
     if added is None:
         return
@@ -23,7 +23,7 @@ def add(session: Session, wanted: NewNode, *, plan: bool = False, use: bool = Fa
 
 
 def _warm(session: Session, added: NewNode) -> None:
-    """Fill a new node from the shared cache, if there is one. The node joins in any case."""
+    """Fill a new node from the shared cache, if there is one. The node is added in any case."""
     if not session.settings.packs.repository:
         return
     from buildkit_tasks.packs import job as pack_job
@@ -40,4 +40,4 @@ def _warm(session: Session, added: NewNode) -> None:
             result = f"{units.human(done.bytes)} in {done.seconds:.1f} s" if done.unpacked else "; ".join(done.why_not)
             session.report.say(f"  warmed{f' for {platform}' if platform else ''}: {result or 'nothing'}")
     except Problem as problem:
-        session.report.warn(f"{added.node} was not warmed: {'; '.join((problem.message, *problem.causes[:1]))}")
+        session.report.warn(f"could not warm {added.node}: {'; '.join((problem.message, *problem.causes[:1]))}")

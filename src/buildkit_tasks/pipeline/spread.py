@@ -22,14 +22,14 @@ def build(
     groups: Mapping[str, tuple[str, ...]],
     one: Build,
 ) -> BuildOutcome:
-    """Build each builder's platforms with `one`, join what came out.
+    """Build each builder's platforms with `one`, then join the results.
 
     `groups`: builder to platforms, "" = the session's. Raises `Problem` platform-unsupported without a registry.
     """
     if not request.push:
         raise Problem(
             "platform-unsupported",
-            "Images for these platforms come from several builders, and only a registry can join them.",
+            "These platforms are built by several builders, and only a registry can join their images.",
             causes=[f"{', '.join(places)}: {name or 'the current builder'}" for name, places in groups.items()],
             hint="use --push HOST/PATH, or one builder with several nodes: invoke builder.create NAME --append",
         )
@@ -45,7 +45,7 @@ def build(
         image = outputs.pushed_name(service, request.push)
         digests = [f"{outputs.repository(image)}@{result.digest}" for result in results]
         run.check(session.world, buildx.join_images(session.root, image, digests))
-        session.report.say(f"{image}: one list for {', '.join(request.platforms)}")
+        session.report.say(f"{image}: pushed the manifest list for {', '.join(request.platforms)}")
         joined.append(replace(results[0], image=image, digest=""))
     return replace(
         parts[0],

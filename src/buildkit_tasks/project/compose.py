@@ -1,4 +1,4 @@
-"""The resolved compose model turned into a `Workspace`. Services are discovered, never listed in our code."""
+"""Converts the resolved compose model to a `Workspace`. Services are discovered, never listed in our code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from . import ports
 def from_compose(
     config: Mapping[str, Any], settings: Settings, files: Sequence[Path], *, explicit: bool = True
 ) -> Workspace:
-    """Build the value from compose's resolved model; `explicit`: the project's name is more than its folder's."""
+    """Build the value from compose's resolved model; `explicit`: the project's name is not just that of its folder."""
     built: list[Service] = []
     keys = _keys(config.get("services") or {})
     images: dict[str, str] = {}
@@ -44,7 +44,7 @@ def from_compose(
 
 def _service(project: str, name: str, entry: Mapping[str, Any], settings: Settings, key: str) -> Service:
     build = entry["build"] if isinstance(entry["build"], Mapping) else {"context": entry["build"]}
-    # an argument without a value that the environment does not have either is not passed: BuildKit takes the default
+    # an argument without a value that is not in the environment either is omitted: BuildKit uses the default
     args = {str(k): str(v) for k, v in (build.get("args") or {}).items() if v is not None}
     context = str(build.get("context") or ".")
     remote = "" if context.startswith("/") else context
@@ -70,7 +70,7 @@ def _service(project: str, name: str, entry: Mapping[str, Any], settings: Settin
 
 
 def _dockerfile(path: Path) -> Path:
-    """The file itself, or `dockerfile` where there is no `Dockerfile` beside it: buildx takes that one, too.
+    """The file itself, or `dockerfile` if there is no `Dockerfile` next to it, because buildx accepts both.
 
     https://github.com/docker/buildx/blob/master/build/opt.go (handleLowercaseDockerfile)
     """
@@ -79,7 +79,7 @@ def _dockerfile(path: Path) -> Path:
 
 
 def _keys(names: Iterable[str]) -> dict[str, str]:
-    """Each service's name as a bake target, which takes no dots; two that would be one are kept apart."""
+    """Each service's name as a bake target, which must not contain dots; keeps the results distinct."""
     found: dict[str, str] = {}
     for name in sorted(names):
         key = name.replace(".", "_")
@@ -90,10 +90,10 @@ def _keys(names: Iterable[str]) -> dict[str, str]:
 
 
 def _scope(config: Mapping[str, Any], built: Sequence[Service], settings: Settings, *, explicit: bool) -> str:
-    """What the cache mounts' ids begin with.
+    """The prefix of the cache mounts' ids.
 
-    Where nobody named the project, compose names it after its folder. Two projects in folders of one name must not
-    share their caches, so then the folder's whole path counts.
+    If the project has no explicit name, compose uses the folder's name. Two projects in folders with the same name must
+    not share their caches, so in this case the folder's whole path is included.
     """
     if settings.caches.scope:
         return settings.caches.scope
@@ -107,37 +107,39 @@ def _scope(config: Mapping[str, Any], built: Sequence[Service], settings: Settin
 
 
 def select(workspace: Workspace, wanted: Sequence[str]) -> tuple[Service, ...]:
-    """The services asked for, in compose order; none asked = all. Comma lists are taken apart.
+    """The requested services, in compose order; none requested = all. Splits comma lists.
 
-    Problems: unknown-service (near matches listed), duplicate-service, no-built-service.
+    Problems: unknown-service (with suggestions), duplicate-service, no-built-service.
     """
     names = lists.names(wanted, "service")
     if not workspace.services:
         raise Problem(
             "no-built-service",
             "The compose file has no service with a `build:` section.",
-            hint="add `build:` to a service; docs/how-to/adopt.md shows one",
+            hint="add `build:` to a service (see docs/how-to/adopt.md)",
         )
     for name in names:
         check_name(name, workspace.names, others=tuple(workspace.images))
         if names.count(name) > 1:
-            raise Problem("duplicate-service", f"The service {name!r} is named twice.", hint="name each service once")
+            raise Problem(
+                "duplicate-service", f"The service {name!r} was given twice.", hint="pass each service only once"
+            )
     return tuple(s for s in workspace.services if not names or s.name in names)
 
 
 def check_name(name: str, known: Sequence[str], others: Sequence[str] = ()) -> None:
-    """Raise `Problem` unknown-service unless `name` is known; `others` exist but are not built here."""
+    """Raise `Problem` unknown-service unless `name` is known; `others` exist, but are not built here."""
     if name in known:
         return
     if name in others:
         raise Problem(
             "unknown-service",
-            f"The service {name!r} is not built here: it uses a ready image.",
-            hint=f"services that are built: {', '.join(known)}",
+            f"The service {name!r} is not built here, it uses an existing image.",
+            hint=f"services with a build: {', '.join(known)}",
         )
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     raise Problem(
         "unknown-service",
-        f"There is no service {name!r}." + (f" Did you mean {' or '.join(near)}?" if near else ""),
-        hint=f"services: {', '.join(known)}",
+        f"The service {name!r} does not exist." + (f" Did you mean {' or '.join(near)}?" if near else ""),
+        hint=f"available services: {', '.join(known)}",
     )

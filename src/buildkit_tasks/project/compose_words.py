@@ -1,4 +1,4 @@
-"""Compose's errors as a `Problem`: its own words with .env values masked, and how to fix it."""
+"""Converts compose's errors to a `Problem`: its own words with .env values masked, and a fix."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _WANTED = re.compile(r"required variable (\w+) is missing a value(?:: *([^\n]*))
 
 
 def about_dotenv(session: Session, said: str) -> Problem | None:
-    """The problem if compose needs a variable or cannot read .env; None for any other failure."""
+    """The problem if compose needs a variable or cannot read .env; None for all other failures."""
     unread = re.search(r"failed to read ([^\n]*?): ", said)
     if unread:
         return Problem(
             "dotenv-invalid",
-            f"compose cannot read {unread[1]}.",
+            f"Compose cannot read {unread[1]}.",
             details=session.masked(said),
-            hint="correct the line; values are not shown, they may be secrets",
+            hint="fix the line (values are hidden, because they may be secrets)",
         )
     wanted = _WANTED.search(said)
     return _wanted(session, wanted[1], wanted[2] or "") if wanted else None
@@ -29,7 +29,7 @@ def about_dotenv(session: Session, said: str) -> Problem | None:
 
 def _wanted(session: Session, name: str, reason: str) -> Problem:
     path = session.root / ".env"
-    causes = [f"compose says: required variable {name} is missing a value"]
+    causes = [f"compose: required variable {name} is missing a value"]
     if reason:
         causes[0] += f": {session.masked(reason)}"
     text = dotenv_disk.read(path)
@@ -38,10 +38,10 @@ def _wanted(session: Session, name: str, reason: str) -> Problem:
         hint = f"unset {name}"
     elif name in session.dotenv:
         causes.append(f"{path} sets it to an empty value")
-        hint = f"give {name} a value there"
+        hint = f"set {name} to a value there"
     else:
         causes.append(f"{path} does not set it" + (" (the file does not exist)" if text is None else ""))
-        hint = f"write {name}=VALUE into {path}, or set it in the environment"
+        hint = f"add {name}=VALUE to {path}, or set it in the environment"
     if _completes(session, name, text or ""):
         hint = "invoke dotenv    (creates .env from .env.example, with generated secrets; keeps existing values)"
     return Problem("dotenv-incomplete", f"The variable {name} has no value.", causes=causes, hint=hint)

@@ -1,6 +1,6 @@
-"""Discovery: the engine's facts and the resolved compose model, asked for at the same time.
+"""Discovery: queries the engine's facts and the resolved compose model at the same time.
 
-compose decides which files it reads and what they mean; nothing here is parsed by us. See docs/explanation/compose.md.
+Compose decides which files it reads and what they mean; we parse none of them. See docs/explanation/compose.md.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from . import compose, compose_words, known_files, stand_ins
 
 @dataclass(frozen=True)
 class Project:
-    """What discovery found."""
+    """The result of discovery."""
 
     engine: Engine
     workspace: Workspace
 
 
 def discover(session: Session, *, lesser: bool = False, named: Sequence[str] = (), looking: bool = False) -> Project:
-    """Engine and workspace in the time of the slower of two questions. Problems of both; the engine's come first.
+    """Query engine and workspace in parallel. Raises the problems of both; the engine's take precedence.
 
-    `lesser` is for flows that also work with an old engine or without buildx; compose they all need. `named` are the
-    services that the user asks for: one that belongs to a profile is active then, as it is for compose. `looking`: the
-    flow neither builds nor starts anything, and works where .env is not there yet.
+    `lesser`: for flows that also support an old engine or an engine without buildx; all of them need compose. `named`:
+    the services that the user asked for; like in compose, this activates a service that belongs to a profile.
+    `looking`: the flow neither builds nor starts anything, so it also works before .env exists.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
         facts = pool.submit(engine_facts.facts, session.world, session.root)
@@ -53,7 +53,7 @@ def discover(session: Session, *, lesser: bool = False, named: Sequence[str] = (
 
 
 def read_workspace(session: Session, *, named: Sequence[str] = (), looking: bool = False) -> Workspace:
-    """The workspace alone, where no engine is needed. `looking` as for `discover`."""
+    """Query only the workspace, without an engine. `looking` as for `discover`."""
     return _workspace(session, named, looking=looking)
 
 
@@ -69,7 +69,7 @@ def _workspace(session: Session, named: Sequence[str], *, looking: bool) -> Work
 def _read(session: Session, named: Sequence[str]) -> Workspace:
     dotenv = session.root / ".env"
     if dotenv.exists() and not dotenv.is_file() and not stand_ins.WITHOUT_DOTENV.keys() <= session.world.env.keys():
-        dotenv_disk.read(dotenv)  # compose would wait for ever for what comes out of a FIFO
+        dotenv_disk.read(dotenv)  # compose would wait forever for input from a FIFO
     files = compose_files(session)
     config = _model(session, files)
     names = lists.names(named, "service")
@@ -80,9 +80,9 @@ def _read(session: Session, named: Sequence[str]) -> Workspace:
 
 
 def compose_files(session: Session) -> tuple[Path, ...]:
-    """The compose files to name to compose: none, where it is to find them by its own rules.
+    """The compose files to pass to compose; none if it should find them by its own rules.
 
-    COMPOSE_FILE is relative to where the user stands, and compose is started in the project's directory.
+    COMPOSE_FILE is relative to the user's working directory, but compose is started in the project's directory.
     """
     if given := session.settings.project.compose_file:
         return tuple(session.root / part for part in given.split(_separator(session)) if part)
@@ -93,7 +93,7 @@ def compose_files(session: Session) -> tuple[Path, ...]:
 
 
 def files_found(session: Session) -> tuple[Path, ...]:
-    """The names of the files that compose reads, for what has to name them all: compose itself does not print them."""
+    """The files that compose reads, for commands that must list all of them; compose itself does not print them."""
     if files := compose_files(session):
         return files
     given = session.world.env.get("COMPOSE_FILE") or session.dotenv.get("COMPOSE_FILE", "")
@@ -103,13 +103,13 @@ def files_found(session: Session) -> tuple[Path, ...]:
 
 
 def variables(session: Session, names: Sequence[str]) -> dict[str, str]:
-    """The values of variables that are not in the environment but in what compose fills in: .env, as a rule."""
+    """The values of variables that are not in the environment but that compose takes from elsewhere, usually .env."""
     missing = [name for name in names if name not in session.world.env]
     if not missing:
         return {}
     known = dict(session.dotenv)
     asked = run.capture(session.world, compose_cli.environment(session.root, compose_files(session)))
-    if asked.code == 0:  # compose >= 2.31; a value of several lines goes on until the next name
+    if asked.code == 0:  # compose >= 2.31; a multi-line value continues until the next name
         lines = re.findall(r"^([A-Za-z_]\w*)=(.*(?:\n(?![A-Za-z_]\w*=).*)*)", asked.stdout, re.MULTILINE)
         known |= {name: value.rstrip("\n") for name, value in lines}
     return {name: known[name] for name in missing if name in known}
@@ -121,13 +121,13 @@ def _separator(session: Session) -> str:
 
 
 def _model(session: Session, files: Sequence[Path]) -> dict[str, Any]:
-    """The resolved model of what is active by itself. Problems: of `_unreadable`."""
+    """The resolved model with the default profiles. Problems: those of `_unreadable`."""
     config, result = _asked(session, files)
     if config is None and (missing := _MISSING_ENV_FILE.search(result.stderr)):
         config, result = _without_env_files(session, files, result)
         if config is not None:
             words = (
-                f"the env file {missing[1]} is missing: builds do not need it, but the stack does not start without it"
+                f"the env file {missing[1]} is missing: builds do not need it, but the stack cannot start without it"
             )
             session.report.warn(session.masked(words))
     if config is None:
@@ -138,9 +138,9 @@ def _model(session: Session, files: Sequence[Path]) -> dict[str, Any]:
 
 
 def _asked(session: Session, files: Sequence[Path], *profiles: str) -> tuple[dict[str, Any] | None, Result]:
-    """compose's resolved model, None where it has none, and what it printed.
+    """Compose's resolved model, None if it cannot be resolved, and the output.
 
-    `x-bake`, which its JSON leaves out, comes from its YAML: both are asked for at once, where a file may have any.
+    Its JSON omits `x-bake`, so if a file may contain that, the YAML is queried at the same time.
     """
     more = known_files.may_have(session, lambda: files or files_found(session), b"x-bake")
     yaml = compose_cli.config_yaml(session.root, files, profiles=profiles)
@@ -161,14 +161,14 @@ def _asked(session: Session, files: Sequence[Path], *profiles: str) -> tuple[dic
     return config, result
 
 
-#: What compose says of an `env_file` that is not there, when it is asked for its model; a build of its own needs none.
+#: Compose's error for a missing `env_file` when printing its model; its own builds do not need the file.
 _MISSING_ENV_FILE = re.compile(r"env file (\S.*?) not found: ")
 
 
 def _without_env_files(session: Session, files: Sequence[Path], before: Result) -> tuple[dict[str, Any] | None, Result]:
-    """The model with the `env_file` of every service taken out, as `docker compose build` reads the files.
+    """The model without any service's `env_file`, which is how `docker compose build` reads the files.
 
-    Where compose does not take an override of that kind, its first answer stands.
+    If compose does not support such an override, the first result is used.
     """
     listed = run.capture(session.world, compose_cli.services(session.root, files))
     if listed.code != 0:
@@ -193,29 +193,29 @@ def _add_extensions(config: Mapping[str, Any], whole: Mapping[str, Any]) -> None
 def _with_profiles(
     session: Session, files: Sequence[Path], config: dict[str, Any], names: Sequence[str]
 ) -> dict[str, Any]:
-    """The model with the services of those names, where they belong to a profile that is not active by itself."""
+    """The model including the named services that belong to an inactive profile."""
     more, _ = _asked(session, files, "*")
     if more is None:
-        return config  # who looks for the name has the near matches
+        return config  # the caller will suggest near matches
     wanted = {n: s for n, s in (more.get("services") or {}).items() if n in names}
     secrets_known = {**(more.get("secrets") or {}), **(config.get("secrets") or {})}
     return {**config, "services": {**(config.get("services") or {}), **wanted}, "secrets": secrets_known}
 
 
-#: A folder's name that no project has.
+#: A folder name that no project has.
 _PROBE = "buildkit-tasks-unnamed"
 
 
 def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -> bool:
-    """Whether the project's name stands in a compose file or a variable, and is not merely that of the folder.
+    """Whether the project's name is set in a compose file or a variable, and is not just the folder's name.
 
-    Where both are the same, compose is asked once more through a link with another name; a yes is remembered.
+    If both are equal, compose is queried again through a link with another name; the answer is remembered if it is yes.
     """
     builds = (entry.get("build") for entry in (config.get("services") or {}).values())
     if session.settings.caches.scope or any(
         isinstance(build, Mapping) and (build.get("args") or {}).get("CACHE_SCOPE") for build in builds
     ):
-        return True  # the caches have a name that depends on neither
+        return True  # the caches' scope depends on neither
     name = str(config.get("name", ""))
     folder = (files[0].parent if files else session.root).name
     if name != re.sub(r"[^a-z0-9_-]", "", folder.lower()).lstrip("_-") or session.world.env.get("COMPOSE_PROJECT_NAME"):
@@ -241,7 +241,7 @@ def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -
 
 
 def _warnings(said: str) -> list[str]:
-    """The messages of compose's warnings, one a line."""
+    """The messages of compose's warnings, one per line."""
     found = []
     for line in said.splitlines():
         match = re.search(r'level=warning msg=("(?:[^"\\]|\\.)*")', line)
@@ -259,7 +259,7 @@ def _unreadable(session: Session, files: Sequence[Path], result: Result) -> Prob
     if "unknown command" in said or "is not a docker command" in said:
         return Problem(
             "compose-missing",
-            "docker has no compose plugin.",
+            "The compose plugin is not installed.",
             causes=[session.masked(said)],
             hint="invoke engine.install",
         )
@@ -267,7 +267,7 @@ def _unreadable(session: Session, files: Sequence[Path], result: Result) -> Prob
     line = re.search(r"line (\d+)", said)
     return Problem(
         "compose-invalid",
-        f"compose cannot read {where}" + (f", line {line[1]}." if line else "."),
+        f"Compose cannot read {where}" + (f", line {line[1]}." if line else "."),
         details=session.masked(said),
-        hint="correct the file; `docker compose config` checks it",
+        hint="fix the file (check it with `docker compose config`)",
     )

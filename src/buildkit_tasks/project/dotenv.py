@@ -1,4 +1,4 @@
-"""Create or complete .env: add what only the example has, generate secrets, never change the user's values."""
+"""Creates or completes .env: adds what only the example has, generates secrets, never changes the user's values."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from buildkit_tasks.dotenv.edit import Completion
 from . import compose_words
 from .discover import compose_files
 
-#: Bytes of randomness in a generated secret; urlsafe text needs no quoting in .env, YAML or a URL.
+#: Bytes of randomness in a generated secret; URL-safe text needs no quoting in .env, YAML or a URL.
 SECRET_BYTES = 24
 
 
 def ensure(session: Session) -> Completion | None:
-    """Complete .env from .env.example; None if nothing was missing. Sets the file's mode to 0600.
+    """Complete .env from .env.example and set its mode to 0600; returns None if nothing was missing.
 
-    Two runs at once wait for each other. Problems: dotenv-unreadable, dotenv-invalid, timed-out. Without an example
-    there is nothing to do.
+    Concurrent runs wait for each other. Does nothing without an example. Problems: dotenv-unreadable, dotenv-invalid,
+    timed-out.
     """
     example_path, path = session.root / ".env.example", session.root / ".env"
     example = dotenv_disk.read(example_path)
@@ -52,7 +52,7 @@ def ensure(session: Session) -> Completion | None:
 
 
 def _read_back(session: Session, done: Completion, existing: str) -> None:
-    """Compose must be able to read the new file, variables in values included. Raises `Problem` dotenv-invalid."""
+    """Check that compose can read the new file, including variables in values. Raises `Problem` dotenv-invalid."""
     path = session.root / ".env"
     try:
         dotenv_text.parse(done.text, session.world.env)
@@ -62,15 +62,15 @@ def _read_back(session: Session, done: Completion, existing: str) -> None:
         problem = dotenv_disk.invalid(session.root / ".env.example", refused)
         raise Problem(
             "dotenv-invalid",
-            f"{path} would be unreadable with the additions from .env.example: {refused.words}; nothing was written.",
+            f"{path} would become invalid with the additions from .env.example: {refused.words}; nothing was written.",
             hint=problem.hint,
         ) from None
 
 
 def check(session: Session) -> bool:
-    """Ask compose whether it has every variable it requires; False without compose.
+    """Ask compose whether every required variable is set; False without compose.
 
-    Problems: dotenv-incomplete, dotenv-invalid. Does not report other errors of compose.
+    Problems: dotenv-incomplete, dotenv-invalid. Other errors of compose are not reported.
     """
     files = compose_files(session)
     try:
@@ -86,12 +86,12 @@ def check(session: Session) -> bool:
 
 
 def words(session: Session, done: Completion | None) -> str:
-    """What `ensure` did, in a line; names, never values."""
+    """What `ensure` did, in one line; names, never values."""
     path = session.root / ".env"
     if done:
         changes = (("added", done.added), ("filled", done.filled))
         parts = [f"{what} {', '.join(names)}" for what, names in changes if names]
         return f"{path}: completed; {'; '.join(parts)}"
     if not (session.root / ".env.example").exists():
-        return f"{path}: nothing changed, because there is no .env.example"
-    return f"{path}: already complete, nothing changed"
+        return f"{path}: not changed, because .env.example does not exist"
+    return f"{path}: up to date"

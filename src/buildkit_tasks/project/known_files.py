@@ -1,6 +1,6 @@
-"""Whether it is known without compose which files compose reads, and what cannot be in them.
+"""Determines without compose whether the files that compose reads are known, and what they cannot contain.
 
-Nothing is parsed: a word that may bring in another file, or hide such a word, is enough to leave it to compose.
+Parses nothing: if a word may include another file, or hide such a word, only compose knows the answer.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 
-#: Words of compose files that bring other files in, or hide such a word. Then compose alone knows what it reads.
+#: Words in compose files that include other files, or may hide such a word. Then only compose knows what it reads.
 _BRINGS_FILES = re.compile(rb"\b(?:include|extends|env_file|label_file)\b|\\|!!|\0")
 
-#: Variables of compose that do not choose other files. With any other one compose alone knows.
+#: Variables of compose that do not select other files. With any other one, only compose knows.
 _COMPOSE_KNOWN = frozenset(
     {
         *("COMPOSE_ANSI", "COMPOSE_BAKE", "COMPOSE_DOCKER_CLI_BUILD", "COMPOSE_EXPERIMENTAL", "COMPOSE_FILE"),
@@ -29,21 +29,21 @@ _COMPOSE_KNOWN = frozenset(
 def unsure(session: Session, files: Sequence[Path]) -> str:
     """Why compose may read more than these compose files and .env, in words; empty if it does not.
 
-    Raises `OSError` for a file that cannot be read. Problems: those of .env.
+    Raises `OSError` for an unreadable file. Problems: those of .env.
     """
     for name in (*session.world.env, *session.dotenv):
         if name.startswith("COMPOSE_") and name not in _COMPOSE_KNOWN:
             return f"{name} is set"
     if not files or not all(file.is_file() for file in files):
-        return "compose looks for its files elsewhere"
+        return "compose finds its files elsewhere"
     for file in files:
         if word := _BRINGS_FILES.search(file.read_bytes()):
-            return f"{file.name} may bring in other files ({word[0].decode('ascii', 'replace')!r})"
+            return f"{file.name} may include other files ({word[0].decode('ascii', 'replace')!r})"
     return ""
 
 
 def may_have(session: Session, found: Callable[[], Sequence[Path]], word: bytes) -> bool:
-    """Whether a word may be in what compose reads; a .env that we refuse is left to compose."""
+    """Whether a word may be in the files that compose reads; an invalid .env is left to compose."""
     try:
         files = found()
         return bool(unsure(session, files)) or any(word in file.read_bytes() for file in files)

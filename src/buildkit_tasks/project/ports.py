@@ -1,4 +1,4 @@
-"""Who holds a port on this machine: checked before `up` to name the program and the variable."""
+"""Finds out who uses a port on this machine, to report the program and the variable before `up`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from buildkit_tasks.core.model import Port
 
 
 def published(config: Mapping[str, Any], services: Collection[str]) -> Iterator[Port]:
-    """The host ports that these services of a resolved compose model publish; without ranges and random ports."""
+    """The host ports that these services of a resolved compose model publish, without ranges and random ports."""
     for name, service in (config.get("services") or {}).items():
         for port in (service.get("ports") or ()) if name in services else ():
             number = str(port.get("published") or "")
@@ -22,9 +22,9 @@ def published(config: Mapping[str, Any], services: Collection[str]) -> Iterator[
 
 
 def shared_network(engine_host: str, address: str) -> bool:
-    """Whether the engine publishes ports on this machine: a local socket, and an engine that has our host name.
+    """Whether the engine publishes ports on this machine: it has a local socket and our host name.
 
-    The engine of Docker Desktop, of another machine, or of the host of the container we run in has another one.
+    The engine has another host name if it is Docker Desktop's, on another machine, or outside the container we run in.
     """
     return address.startswith("unix://") and engine_host == socket.gethostname()
 
@@ -33,19 +33,19 @@ def taken(host: str, port: int, protocol: str = "tcp") -> bool:
     """True if the port is in use; an address that is not ours counts as free."""
     kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
-        if kind == socket.SOCK_STREAM:  # as the engine's proxy does: a port in TIME_WAIT is free
+        if kind == socket.SOCK_STREAM:  # like the engine's proxy: a port in TIME_WAIT is free
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except PermissionError:
-            return False  # a low port: the engine may bind it, we may not
+            return False  # a low port: the engine may bind it, but we may not
         except OSError as error:
             return error.errno == 98 or "in use" in str(error).lower()
     return False
 
 
 def holder(port: int, protocol: str = "tcp", proc: Path = Path("/proc")) -> str:
-    """`name (pid N)` of the process that listens on a port; empty if we cannot see it (other users, macOS)."""
+    """`name (pid N)` of the process listening on a port; empty if we cannot see it (other users, macOS)."""
     wanted = set()
     for table in (protocol, f"{protocol}6"):
         try:
@@ -61,12 +61,12 @@ def holder(port: int, protocol: str = "tcp", proc: Path = Path("/proc")) -> str:
             if any(str(fd.readlink()) in wanted for fd in (entry / "fd").iterdir()):
                 return f"{(entry / 'comm').read_text().strip()} (pid {entry.name})"
         except OSError:
-            continue  # it ended, or is another user's
+            continue  # it exited, or belongs to another user
     return ""
 
 
 def variable(raw: Mapping[str, Any], service: str, target: int) -> str:
-    """The variable that gives a service's published port, from the compose model with variables unresolved."""
+    """The variable that sets a service's published port, from the compose model with unresolved variables."""
     for port in (raw.get("services", {}).get(service) or {}).get("ports") or ():
         text = port if isinstance(port, str) else str(port.get("published", ""))
         inner = str(port.get("target", "")) if isinstance(port, dict) else text.rsplit(":", 1)[-1].split("/")[0]

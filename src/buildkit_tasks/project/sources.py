@@ -1,4 +1,4 @@
-"""The Dockerfiles of services, read from where the compose file says they are."""
+"""Reads the Dockerfiles of services from the locations in the compose file."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from buildkit_tasks.core.model import Service
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.document import Dockerfile, lookup_name
 
-#: Where a compile step of ours finds the sources.
+#: The path where our compile step finds the sources.
 CONTEXT = "/context"
 
-#: BuildKit itself reads no longer one: https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go
+#: BuildKit does not read larger ones: https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go
 LARGEST = 8 * 1024 * 1024
 
 
 def read(service: Service) -> Dockerfile | None:
-    """A service's Dockerfile; None where it lies behind a URL, which BuildKit alone reads.
+    """A service's Dockerfile; None if it is behind a URL, which only BuildKit reads.
 
     Problems: dockerfile-unreadable, context-unreadable.
     """
@@ -32,7 +32,7 @@ def read(service: Service) -> Dockerfile | None:
             "context-unreadable",
             f"The build context of the service {service.name!r} cannot be read: {service.context}.",
             causes=[why],
-            hint="correct `build.context` in the compose file",
+            hint="fix `build.context` in the compose file",
         )
     try:
         if path.is_file() and path.stat().st_size > LARGEST:
@@ -45,12 +45,12 @@ def read(service: Service) -> Dockerfile | None:
             "dockerfile-unreadable",
             f"The Dockerfile of the service {service.name!r} cannot be read: {path}.",
             causes=[str(error.strerror)],
-            hint="correct `build.dockerfile` in the compose file",
+            hint="fix `build.dockerfile` in the compose file",
         ) from error
 
 
 def known(service: Service) -> Dockerfile:
-    """Like `read`, for who only looks: an empty Dockerfile where there is none to read."""
+    """Like `read`, for callers that only inspect: an empty Dockerfile if there is none to read."""
     try:
         return read(service) or Dockerfile.read("")
     except Problem:
@@ -58,23 +58,23 @@ def known(service: Service) -> Dockerfile:
 
 
 def image_names(service: Service) -> tuple[str, ...]:
-    """The names of the image that a service makes, as BuildKit looks them up."""
+    """The names of a service's image, as BuildKit looks them up."""
     return tuple(map(lookup_name, (service.image, *map(str, service.build.get("tags") or ()))))
 
 
 def needed_images(service: Service) -> tuple[str, ...]:
-    """References of the images that a build of the service takes, on any platform."""
+    """References of the images that a build of the service uses, on any platform."""
     return known(service).needs(service.args, service.target, tuple(service.contexts)).images
 
 
 def compiles(service: Service) -> bool:
-    """Whether a service's program is made by a compile step of ours."""
+    """Whether a service's program is built by our compile step."""
     file = known(service)
     return file.compile_arguments(file.needs(service.args, service.target, tuple(service.contexts))) is not None
 
 
 def generated(service: Service) -> tuple[str, ...]:
-    """Paths of the compile step's sources that other stages make: the tree on the disk does not have them."""
+    """Paths of the compile step's sources that other stages generate; they are not in the tree on disk."""
     stage, made, mounted = "", dict[str, list[str]](), set[str]()
     for item in known(service).items:
         options, rest = syntax.flags(item)
@@ -90,5 +90,5 @@ def generated(service: Service) -> tuple[str, ...]:
 
 
 def same_build(one: Service, other: Service) -> bool:
-    """Whether two services are built from one context with one Dockerfile."""
+    """Whether two services are built from the same context and Dockerfile."""
     return (one.context, one.dockerfile, one.inline) == (other.context, other.dockerfile, other.inline)

@@ -1,1 +1,1 @@
-"""The Dockerfile and ignore file that `init` writes, made from what the survey found. Pure."""
+"""Generates the Dockerfile and ignore file that `init` writes, from the survey of the repository. Pure."""

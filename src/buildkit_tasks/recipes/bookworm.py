@@ -1,7 +1,7 @@
-"""`init --images bookworm`: the same services from rust:1-bookworm and debian:bookworm-slim, whatever they had.
+"""`init --images bookworm`: converts services to rust:1-bookworm and debian:bookworm-slim, whatever they used before.
 
-These two can be made from Debian packages where no registry answers. Commands that install packages are rewritten for
-Debian 12; a name that has no counterpart is a note.
+These two images can be built from Debian packages if no registry is reachable. Commands that install packages are
+rewritten for Debian 12; package names without an equivalent become notes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from buildkit_tasks.survey.finding import Finding, Note, Service
 from buildkit_tasks.survey.recipe import Recipe, Stage
 
 RUST, DEBIAN = "rust:1-bookworm", "debian:bookworm-slim"
-#: Alpine's packages by Debian's names; empty: Debian needs nothing for it.
+#: Alpine packages and their Debian names; empty: not needed on Debian.
 ALPINE = {
     "ca-certificates-bundle": "ca-certificates",
     "libgcc": "",
@@ -110,7 +110,7 @@ _SAME = frozenset(
 
 
 def apply(finding: Finding) -> Finding:
-    """The finding with every recipe on Debian 12's images."""
+    """The finding with every recipe converted to Debian 12's images."""
     notes: list[Note] = list(finding.notes)
     shared = {w.cargo.directory for w in finding.workspaces if set(w.packages.run) - {"ca-certificates"}}
     services = tuple(_service(service, notes, service.workspace in shared) for service in finding.services)
@@ -118,13 +118,13 @@ def apply(finding: Finding) -> Finding:
 
 
 def _service(service: Service, notes: list[Note], shared: bool) -> Service:
-    """`shared`: its programs need shared libraries, so that an image without any does not do."""
+    """`shared`: its programs need shared libraries, so an image without any does not work."""
     taken = service.recipe
     if taken is None:
         return service
     target = service.target
     if taken.runtime == "scratch" and not shared:
-        target = "gnu"  # it holds no C library
+        target = "gnu"  # it has no C library
     elif "musl" in target:
         target = ""
     return replace(service, recipe=_recipe(taken, notes, shared), target=target)
@@ -142,7 +142,7 @@ def _alpine(image: str) -> bool:
 
 
 def _small(image: str) -> bool:
-    """Whether an image holds a C library and hardly more: distroless, wolfi, chainguard's, busybox."""
+    """Whether an image has a C library and little else: distroless, wolfi, chainguard's, busybox."""
     return re.search(r"(?:^|/)(?:distroless|chainguard|wolfi|busybox)(?:[/:@-]|$)", image) is not None
 
 
@@ -171,12 +171,12 @@ def _recipe(taken: Recipe, notes: list[Note], shared: bool) -> Recipe:
     )
 
 
-#: The user that small images have and Debian has not.
+#: The user that small images have and Debian does not.
 _NONROOT = "65532"
 
 
 def _with_nonroot(final: tuple[Stage, ...], image: str) -> tuple[Stage, ...]:
-    """Stages with the number of the user `nonroot`, which their images know by name, or run as without being asked."""
+    """Use the user id of `nonroot`, which their images know by name, or use as the default user."""
     found = []
     for number, stage in enumerate(final):
         items = [_numbered(item) for item in stage.items]
@@ -214,13 +214,13 @@ def _item(item: Instruction, note: Callable[[str], None]) -> Instruction | None:
 
 
 def _debian_names(text: str) -> str:
-    """Without versions, and with Debian 12's names for libraries that were renamed for 64-bit time."""
+    """Remove versions, and use Debian 12's names for libraries that were renamed for 64-bit time."""
     text = re.sub(r"(?<=[a-z0-9+])=[0-9*~][\w.:*+~-]*(?=[\s\\;&]|$)", "", text)
     return re.sub(r"\b(lib[a-z0-9.+-]+?)t64\b", r"\1", text)
 
 
 def _without_apk(text: str, note: Callable[[str], None]) -> str:
-    """A RUN with `apt-get install` in the place of `apk add`."""
+    """A RUN with `apt-get install` instead of `apk add`."""
     parts = []
     for part in (p.strip() for p in re.split(r"&&|;", " ".join(text.split()))):
         words = part.split()
@@ -235,7 +235,7 @@ def _without_apk(text: str, note: Callable[[str], None]) -> str:
             if name.startswith("-") or not name:
                 continue
             if name not in ALPINE and name not in _SAME:
-                note(f"the Alpine package {name} was left out: name its counterpart in Debian")
+                note(f"the Alpine package {name} was omitted: add its Debian equivalent")
             names += ALPINE.get(name, name if name in _SAME else "").split()
         if names:
             parts.append(
@@ -245,7 +245,7 @@ def _without_apk(text: str, note: Callable[[str], None]) -> str:
 
 
 def _users(text: str) -> str:
-    """busybox's addgroup and adduser in Debian's words."""
+    """Convert busybox's addgroup and adduser to Debian's commands."""
 
     def group(match: re.Match[str]) -> str:
         number = re.search(r"-g\s+(\S+)", match[1])

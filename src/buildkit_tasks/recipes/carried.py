@@ -1,4 +1,4 @@
-"""The files that the package carries for other repositories: one source of truth, this repository's own `docker/`."""
+"""The files that the package ships for other repositories. Their single source is this repository's own `docker/`."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-#: Files of `docker/` that the compile step needs, in whichever of them this version has.
+#: Files in `docker/` that the compile step needs; those that exist in this version.
 COMPILE_FILES = ("compile.sh", "compile.rs", "cross.sh")
 
 
 def place() -> Path:
-    """Where they lie: in the wheel (pyproject.toml puts them there), else in the checkout."""
+    """Their directory: in the wheel (pyproject.toml puts them there), else in the checkout."""
     inside = Path(__file__).parents[1] / "data" / "adopt"
     return inside if (inside / "Dockerfile").is_file() else Path(__file__).parents[3] / "docker"
 
 
 @cache
 def template() -> str:
-    """Our own Dockerfile, from which every other is derived."""
+    """Our own Dockerfile, from which all others are derived."""
     return (place() / "Dockerfile").read_text("utf-8")
 
 
 @cache
 def compile_files() -> Mapping[str, str]:
-    """Name to text of what the compile step needs beside the Dockerfile."""
+    """Names and texts of the files that the compile step needs besides the Dockerfile."""
     folder = place()
     return {name: (folder / name).read_text("utf-8") for name in COMPILE_FILES if (folder / name).is_file()}

@@ -1,6 +1,6 @@
 """What the compile stages of a repository's own Dockerfile contribute to ours: packages, environment, tools, files.
 
-Compiling itself is not among it: that is our step's. A line that has no place in ours is a note with its number.
+Not the compilation itself, which our own step does. A line that does not fit into ours becomes a note with its number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from buildkit_tasks.survey import install, recipe
 from buildkit_tasks.survey.finding import Note
 from buildkit_tasks.survey.recipe import Recipe, Stage
 
-#: Variables of a compile stage that our step sets itself, or that belong to another way of caching.
+#: Variables of a compile stage that our step sets itself, or that belong to another caching method.
 OURS = frozenset(
     (
         *("CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR", "CARGO_INCREMENTAL", "CARGO_BUILD_TARGET"),
@@ -40,11 +40,11 @@ _TOOL = re.compile(r"cargo\s+(?:\+\S+\s+)?(?:b?install)\b(?!.*--path)")
 
 @dataclass(frozen=True)
 class Kept:
-    """What goes into our Dockerfile.
+    """The lines that go into our Dockerfile.
 
     `toolchain`: lines for the toolchain stage; `compile`: for the compile stage; `tools`: RUN lines that install
-    programs; `generated`: (stage, path there, path in the context) that must be there before cargo runs; `mounts`:
-    flags of the compile command; `context`: paths that the context must hold.
+    programs; `generated`: (stage, path in it, path in the context) needed before cargo runs; `mounts`: flags of the
+    compile command; `context`: paths that the context must contain.
     """
 
     packages: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ class _Reader:
                 continue
             if item.keyword == "ARG" and name != "RUSTFLAGS" and not self.reads(name):
                 if not re.search(rf"\$\{{?{name}\b", f"{commands}\n{stage.base}") and value is None:
-                    self.note(item, f"no source reads {name}, the argument is not handed to cargo", open_=False)
+                    self.note(item, f"no source uses {name}, so the argument is not passed to cargo", open_=False)
                 continue
             text = name if value is None else f'{name}="{value}"'
             if re.search(r"\$\{?(?:PATH|HOME|PWD)\b", text):
@@ -129,16 +129,16 @@ class _Reader:
 
     def _command(self, item: Instruction, part: str, sources_there: bool) -> None:
         if re.fullmatch(r"rustup\s+(?:show|toolchain\s+install|update)(?:\s+-\S+)*", part):
-            return  # what the toolchain file asks for is fetched by a line of its own
+            return  # a separate line installs the toolchain from the toolchain file
         if _RUSTUP.match(part):
-            # the stand-in toolchain image has no rustup and one toolchain
+            # the toolchain image from Debian packages has no rustup and only one toolchain
             self.add("toolchain", f"RUN if command -v rustup > /dev/null; then {part}; fi")
         elif _TOOL.search(part) and not re.search(r"cargo-chef|sccache|cargo-auditable", part):
             self.add("tools", f"RUN {part}")
         elif _REPLACED.search(part):
             return
         elif sources_there:
-            self.note(item, "this command of a compile stage has no place in ours")
+            self.note(item, "this command of the compile stage was not converted")
         elif "\n" in part:
             self.add("toolchain", _whole(item))
         else:
@@ -167,7 +167,7 @@ class _Reader:
         return False
 
     def _in_context(self, target: str) -> str | None:
-        """Where in the context a place of the compile stage comes from; None for one that no COPY of it made."""
+        """The path in the context of a path in the compile stage; None if no COPY created it."""
         for place, origin in self.placed:
             if target == place or target.startswith(place.rstrip("/") + "/"):
                 rest = posixpath.relpath(target, place)
@@ -175,7 +175,7 @@ class _Reader:
         return None
 
     def _placed(self, stage: Stage) -> list[tuple[str, str]]:
-        """Directories of a stage and what of the context was copied there, the deepest first."""
+        """Directories of a stage and what was copied there from the context, deepest first."""
         workdir, found = "/", []
         for item in stage.items:
             if item.keyword == "WORKDIR":
@@ -188,7 +188,7 @@ class _Reader:
 
 
 def read(taken: Recipe, context: str, reads: Callable[[str], bool], exists: Callable[[str], bool]) -> Kept:
-    """Take the compile stages apart. `reads`: whether a source names a variable; `exists`: a path of the repository."""
+    """Analyse the compile stages. `reads`: whether a source uses a variable; `exists`: a path in the repository."""
     reader = _Reader(taken, context, reads, exists)
     for stage in taken.compiling:
         reader.stage(stage)
@@ -196,7 +196,7 @@ def read(taken: Recipe, context: str, reads: Callable[[str], bool], exists: Call
 
 
 def join(several: Sequence[Kept]) -> Kept:
-    """What several Dockerfiles of one workspace contribute together."""
+    """The combined contributions of several Dockerfiles of one workspace."""
     names = ("packages", "toolchain", "compile", "tools", "generated", "mounts", "context", "notes")
     return Kept(**{n: tuple(dict.fromkeys(v for kept in several for v in getattr(kept, n))) for n in names})
 

@@ -1,6 +1,6 @@
-"""The Dockerfile of a workspace: our own, with what the repository needs put into it. Text in, text out.
+"""Generates the Dockerfile of a workspace: our own, plus what the repository needs. Text in, text out.
 
-One file for all services: one compile step, and a runtime stage for each kind of image.
+One file for all services: a single compile step, and a runtime stage for each kind of image.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RUST, DEBIAN = "rust:1-bookworm", "debian:bookworm-slim"
 @dataclass(frozen=True)
 class Derived:
     """`text` of the Dockerfile; `targets`: service to its runtime stage; `arguments`: service to build arguments that
-    only it has; `context`: paths that images copy; `compiled`: those that the old compile stages did."""
+    only it has; `context`: paths that images copy; `compiled`: paths that the old compile stages copied."""
 
     text: str
     targets: Mapping[str, str]
@@ -35,7 +35,7 @@ class Derived:
 
 
 def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> Derived:
-    """The Dockerfile `file` for the services of one workspace that are not adopted yet."""
+    """The Dockerfile `file` for those services of one workspace that are not adopted yet."""
     services = [s for s in finding.services if s.workspace == workspace.cargo.directory and not s.adopted]
     sources = "".join(files.text(p) for p in files.files if p.endswith(".rs") and _is_in(p, workspace))
     reads = frozenset(re.findall(r"\b[A-Z][A-Z0-9_]{2,}\b", sources)).__contains__
@@ -68,14 +68,14 @@ def _is_in(path: str, workspace: Workspace) -> bool:
 
 
 def _toolchain(services: Sequence[Service]) -> tuple[str, list[Note]]:
-    """The image to compile in: the one that most services had."""
+    """The image to compile in: the one that most services used."""
     services = [s for s in services if s.recipe and s.recipe.toolchain]
     wanted = [rust_image(s.recipe.toolchain) for s in services if s.recipe]
     if not wanted:
         return RUST, []
     chosen = max(dict.fromkeys(wanted), key=wanted.count)
     notes = [
-        Note(s.recipe.path, f"{s.name} was compiled in {s.recipe.toolchain}; all services share {chosen} now", True)
+        Note(s.recipe.path, f"{s.name} was compiled in {s.recipe.toolchain}; all services now share {chosen}", True)
         for s in services
         if s.recipe and rust_image(s.recipe.toolchain) != chosen
     ]
@@ -83,7 +83,7 @@ def _toolchain(services: Sequence[Service]) -> tuple[str, list[Note]]:
 
 
 def rust_image(name: str) -> str:
-    """The official image behind cargo-chef's, which brings a program that is not needed any more."""
+    """The official image behind cargo-chef's, whose extra program is no longer needed."""
     match = re.match(r"(?:docker\.io/)?lukemathwalker/cargo-chef(?::(.*))?$", name)
     if not match:
         return name
@@ -97,7 +97,7 @@ def _runtime_image(services: Sequence[Service]) -> str:
 
 
 def _stage_names(stages: Mapping[str, Runtime]) -> dict[str, str]:
-    """Service to stage: one for all that are alike."""
+    """Maps each service to its stage; identical stages are shared."""
     kinds: dict[object, list[str]] = {}
     for name, stage in stages.items():
         kinds.setdefault((stage.image, stage.platform, stage.lines), []).append(name)
@@ -126,7 +126,7 @@ def _head(
 
 
 def _header_arguments(services: Sequence[Service], stages: Mapping[str, Runtime]) -> list[str]:
-    """ARGs before the first FROM that kept stages use: a stage declares them again without a value."""
+    """ARGs before the first FROM that kept stages use; a stage redeclares them without a value."""
     kept: list[str] = []
     for service in services:
         if service.recipe:
@@ -149,7 +149,7 @@ def _insert_before(text: str, pattern: str, lines: Iterable[str]) -> str:
 
 
 def _toolchain_stage(text: str, workspace: Workspace, kept: Kept, toolchain: str, services: Sequence[Service]) -> str:
-    """Packages, toolchain file and kept commands, before the step that takes the toolchain's identity."""
+    """Packages, toolchain file and kept commands, inserted before the step that records the toolchain's identity."""
     alpine = stage_lines.is_alpine(toolchain)
     table = () if alpine else workspace.packages.build
     musl = any("musl" in s.target for s in services) and not alpine
@@ -234,7 +234,7 @@ def _quoted(path: str) -> str:
 
 
 def _arguments(services: Sequence[Service], text: str) -> tuple[dict[str, dict[str, str]], list[Note]]:
-    """Features per service, where our Dockerfile knows them; a note where it does not."""
+    """Features per service, if our Dockerfile supports them; otherwise a note."""
     found: dict[str, dict[str, str]] = {}
     notes: list[Note] = []
     known = re.search(r"(?m)^ARG FEATURES$", text) is not None
@@ -245,7 +245,7 @@ def _arguments(services: Sequence[Service], text: str) -> tuple[dict[str, dict[s
         if not service.default_features:
             args["NO_DEFAULT_FEATURES"] = "1"
         if args and not known and service.recipe:
-            notes.append(Note(service.recipe.path, f"{service.name} is built with {args}: not yet carried over", True))
+            notes.append(Note(service.recipe.path, f"{service.name} is built with {args}: not converted", True))
             args = {}
         if service.profile != "release":
             args["PROFILE"] = service.profile

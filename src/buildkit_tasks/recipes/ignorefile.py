@@ -1,6 +1,6 @@
-"""`DOCKERFILE.dockerignore`: the build context of our Dockerfile alone, so that no other service loses a file.
+"""`DOCKERFILE.dockerignore`: the build context of our Dockerfile only, so that other services are not affected.
 
-A list of what is let in: an edit of anything else is not even seen by a build.
+An allowlist: edits of all other files do not affect a build.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from buildkit_tasks.survey.tree import Tree
 
 from . import carried
 
-#: What build tools and editors leave inside directories that are let in.
-#: What a workspace's directory may hold one day: a build script that comes later must not be overlooked in silence.
+#: Artifacts of build tools and editors inside included directories.
+#: Files that a workspace's directory may get later: a new build script must not be silently excluded.
 ALWAYS = (
     *("Cargo.toml", "Cargo.lock", ".cargo", "rust-toolchain", "rust-toolchain.toml"),
     *(".sqlx", "sqlx-data.json", "sqlx.toml"),
 )
-#: The same of a directory that is a crate itself.
+#: The same for a directory that is a crate itself.
 CRATE = ("build.rs", "src", "migrations", "templates", "proto")
 NOISE = ("**/target", "**/node_modules", "**/.git", "**/.env", "**/.DS_Store", "**/*.swp", "**/*~")
 
@@ -43,7 +43,7 @@ def derive(files: Tree, workspace: Workspace, copied: Sequence[str], compiled: S
     head = ["# The build context of this Dockerfile, and of no other: what compiling reads and what images copy."]
     if whole:
         head += [
-            "# A stage copies the whole context, so it is all here but for what the repository's own list keeps out."
+            "# A stage copies the whole context, so all of it is included but what the repository's own list excludes."
         ]
         theirs = [line for line in files.text(".dockerignore").splitlines() if line.strip()]
         return "\n".join([*head, *theirs, *NOISE, *(f"!{p}" for p in sorted({*own, *code, *texts, *wanted}))]) + "\n"
@@ -54,17 +54,17 @@ def derive(files: Tree, workspace: Workspace, copied: Sequence[str], compiled: S
 
 
 def _has_texts(files: Tree, path: str) -> bool:
-    """Whether an image copies Markdown files, which a compilation does not care for."""
+    """Whether an image copies Markdown files, which a compilation does not need."""
     return path.endswith(".md") or any(p.endswith(".md") for p in files.below(path))
 
 
 def _escaped(path: str) -> str:
-    """A path as a pattern that matches it alone."""
+    """A path as a pattern that matches only this path."""
     return re.sub(r"([*?\[\]\\])", r"\\\1", posixpath.normpath(path))
 
 
 def _shortest(paths: Iterable[str]) -> list[str]:
-    """Sorted, without what lies below another of them."""
+    """Sorted, without paths below another one of them."""
     found: list[str] = []
     for path in sorted(set(paths)):
         if not any(path.startswith(f"{other}/") for other in found):
@@ -73,7 +73,7 @@ def _shortest(paths: Iterable[str]) -> list[str]:
 
 
 def missing(text: str, paths: Iterable[str]) -> list[str]:
-    """Files that a list keeps out although they are read."""
+    """Files that a list excludes although they are needed."""
     ignore = Ignore.parse(text)
     found = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""The runtime stage of a service: the user's own, line by line, with our program in the place of theirs."""
+"""The runtime stage of a service: the user's own, line by line, with our program instead of theirs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DIRECTORIES = (
 
 
 class _Writer:
-    """One pass over the user's final stages."""
+    """Converts the user's final stages in one pass."""
 
     def __init__(self, files: Tree, service: Service, taken: Recipe, binaries: Collection[str]) -> None:
         self.files, self.service, self.taken, self.binaries = files, service, taken, binaries
@@ -70,7 +70,7 @@ class _Writer:
         whole = recipe.line(item).text
         for mount in mounts.run_mounts(item):
             if mount.options.get("from", "").lower() in self.compiling:
-                self.note(item, "it mounts a stage that our compile step replaces")
+                self.note(item, "mounts a stage that our compile step replaces")
         split = None if mounts.run_mounts(item) and "cache" not in whole else install.split(item)
         if split is None:
             if _NETWORK.search(whole) and not re.search(r"install.*ca-certificates|id=ca\b", whole, re.S):
@@ -109,7 +109,7 @@ class _Writer:
         for source in sources:
             plain = re.split(r"[$*?\[]", source, maxsplit=1)[0]
             if self.taken.kind == prebuilt.KIND and plain == source and not self.files.exists(source):
-                self.note(item, f"{source} is not in the repository: it has to be there before this is built")
+                self.note(item, f"{source} is not in the repository: it must exist before this is built")
             if source not in remote:
                 self.context.setdefault(re.split(r"[$*?\[]", source, maxsplit=1)[0].rstrip("/") or ".", None)
         if base == ".":
@@ -131,7 +131,7 @@ class _Writer:
         if known:
             self._program(copy, known, source)
         elif whole:
-            # the directory that programs were put into: the one that this service starts
+            # the directory for programs: the one from which this service starts its own
             end = posixpath.join(copy.destination, self.service.binary)
             self._program(replace(copy, destination=end), self.service.binary, source)
         elif where and where != ".":
@@ -145,7 +145,7 @@ class _Writer:
         elif re.match(r"/(?:etc|usr|lib|lib64|opt)/", source):
             self.lines.append(_copy_line("COPY", copy.flags, "toolchain", [source], copy.destination))
         else:
-            self.note(item, "made by a stage that our compile step replaces, not in the image any more")
+            self.note(item, "created by a stage that our compile step replaces, so it is no longer in the image")
 
     def _program(self, copy: Copy, name: str, source: str) -> None:
         folder = "${BIN}" if name == self.service.binary else name
@@ -162,7 +162,7 @@ class _Writer:
         self.lines.append(_copy_line("COPY", copy.flags, "compile", [f"{BUILT}/{folder}/bin/service"], end))
 
     def _in_context(self, stage: Stage, source: str) -> str:
-        """The path of the repository that a file of a compile stage was copied from; empty where it is none."""
+        """The repository path from which a file of a compile stage was copied; empty if it was not."""
         workdir, found = "/", ""
         copies: list[tuple[str, str]] = []
         chain = [s for s in self.taken.compiling if s.number <= stage.number]
@@ -185,7 +185,7 @@ class _Writer:
 
 
 def _started(lines: Sequence[str], binary: str) -> str:
-    """Where a start command looks for a program; a directory of PATH where no command says."""
+    """The path from which a start command runs a program; a directory in PATH if no command does."""
     for text in lines:
         keyword, _, rest = text.strip().partition(" ")
         if keyword.upper() in ("ENTRYPOINT", "CMD"):
@@ -207,7 +207,7 @@ def _copy_line(keyword: str, flags: Sequence[str], stage: str, sources: Sequence
 def derive(
     files: Tree, service: Service, binaries: Mapping[str, object], run_packages: Sequence[str], image: str
 ) -> Runtime:
-    """The stage of a service: taken over where it had one, ours where it had none. `image` is ours to start from."""
+    """The stage of a service: converted if it had one, else ours. `image`: our image to start from."""
     taken = service.recipe
     if taken is None:
         return plain(image, run_packages)
@@ -225,7 +225,7 @@ def derive(
         at = max((i for i, text in enumerate(writer.lines) if text.startswith("USER")), default=len(writer.lines))
         head += [share]
         share = f"COPY --from=compile {BUILT}/${{BIN}}/bin/service {end}"
-        text = f"no COPY of the program {service.binary} was found: it is put at {end}"
+        text = f"no COPY of the program {service.binary} was found, so it is copied to {end}"
         writer.notes.append(Note(taken.path, text, True))
     lines = [*writer.lines[:at], *head, share, *writer.lines[at:]]
     return Runtime(

@@ -1,4 +1,4 @@
-"""A Dockerfile of one stage, whose image is the toolchain itself: what the program needs of it, in a slim image."""
+"""Converts a single-stage Dockerfile, whose image is the toolchain itself, to a slim image with what is needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from buildkit_tasks.survey.tree import Tree
 
 from .stage_lines import BUILT, Runtime, is_alpine, labels, packages_step
 
-#: What a program that ran in its own source tree may read there.
+#: Directories that a program running in its own source tree may read.
 ASSETS = (
     *("templates", "static", "public", "assets", "config", "configs", "migrations", "locales", "views", "resources"),
     *(
@@ -33,7 +33,7 @@ ASSETS = (
 
 
 def derive(files: Tree, service: Service, taken: Recipe, packages: Sequence[str], image: str) -> Runtime:
-    """A Dockerfile whose image was the toolchain itself: a slim image with what the program may need of it."""
+    """Replace an image that was the toolchain itself by a slim one with everything that the program may need."""
     stage = taken.stages[-1]
     workdir, notes = "/", list[Note]()
     lines: list[str] = []
@@ -71,7 +71,7 @@ def derive(files: Tree, service: Service, taken: Recipe, packages: Sequence[str]
     notes.append(
         Note(
             taken.path,
-            f"the image was the toolchain with all sources; it is {image} now{held}. Add what else the program reads",
+            f"the image was the toolchain with all sources; it is now {image}{held}. Add all other files that it reads",
             True,
         )
     )
@@ -79,7 +79,7 @@ def derive(files: Tree, service: Service, taken: Recipe, packages: Sequence[str]
 
 
 def _started(text: str, binary: str) -> str:
-    """A line that starts the program out of cargo's target directory, or with cargo: our path instead."""
+    """A line that runs the program from cargo's target directory, or with cargo: changed to our path."""
     text = re.sub(
         r'"cargo"(?:\s*,\s*"[^"]*")*?\s*,\s*"run"(?:\s*,\s*"(?!--")[^"]*")*(?:\s*,\s*"--")?',
         '"/usr/local/bin/service"',
@@ -92,6 +92,6 @@ def _started(text: str, binary: str) -> str:
 
 
 def _ordered(lines: Sequence[str]) -> list[str]:
-    """COPYs after WORKDIR and before USER, so that they need no rights of the user."""
+    """COPYs after WORKDIR and before USER, so that they do not need the user's permissions."""
     rank = {"ENV": 0, "LABEL": 0, "WORKDIR": 1, "COPY": 2, "VOLUME": 3, "EXPOSE": 3, "USER": 4}
     return sorted(lines, key=lambda text: rank.get(text.split()[0].upper(), 5))

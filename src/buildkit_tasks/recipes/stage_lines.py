@@ -1,4 +1,4 @@
-"""Lines that runtime and toolchain stages have in common, and a runtime stage as a value."""
+"""Lines shared by runtime and toolchain stages, and a runtime stage as a value."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from buildkit_tasks.survey.finding import Note
 
-#: Where the compile step leaves a program.
+#: Directory of the compile step's programs.
 BUILT = "/out/${CACHE_SCOPE}"
-#: The host's CA bundle for commands that reach out; nothing where none is given.
+#: The host's CA bundle for commands that use the network; nothing if there is none.
 CA = "--mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=0444"
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """`image` it starts from with the flags of FROM, the lines below it, what they copy of the context, the other
-    programs they hold, and what a person should look at."""
+    """The base `image` with the flags of FROM, the lines below it, what they copy from the context, the other programs
+    they contain, and notes for the user."""
 
     image: str
     platform: str
@@ -28,7 +28,7 @@ class Runtime:
 
 
 def packages_step(names: Sequence[str], *, argument: str, alpine: bool, recommends: bool = False) -> tuple[str, ...]:
-    """An argument with packages, perhaps none yet, and the command that installs them."""
+    """An argument with packages, possibly none yet, and the command that installs them."""
     head = f'ARG {argument}="{" ".join(names)}"'
     if alpine:
         return (head, f"RUN {CA} \\", f'    [ -z "${argument}" ] || apk add --no-cache ${argument}')
@@ -44,12 +44,12 @@ def packages_step(names: Sequence[str], *, argument: str, alpine: bool, recommen
 
 
 def is_alpine(image: str) -> bool:
-    """Whether an image is one of Alpine's, by its name."""
+    """Whether an image is based on Alpine, judging by its name."""
     return "alpine" in image
 
 
 def plain(image: str, packages: Sequence[str]) -> Runtime:
-    """The stage of a service that had no Dockerfile: the program, nothing else."""
+    """The stage of a service that had no Dockerfile: only the program."""
     lines = [*packages_step(packages, argument="RUNTIME_PACKAGES", alpine=is_alpine(image))] if packages else []
     lines += ["ARG CACHE_SCOPE", "ARG BIN", *labels(), f"COPY --from=compile {BUILT}/${{BIN}}/ /usr/local/"]
     lines += ["USER 65532:65532", 'ENTRYPOINT ["/usr/local/bin/service"]']
@@ -57,6 +57,6 @@ def plain(image: str, packages: Sequence[str]) -> Runtime:
 
 
 def labels() -> tuple[str, ...]:
-    """The labels by which `verify` finds what an image was made of."""
+    """The labels that `verify` uses to find out what an image was built from."""
     manifest = "/usr/local/share/buildkit-tasks/manifest.json"
     return (f"LABEL buildkit-tasks.binary=${{BIN}} buildkit-tasks.manifest={manifest}",)

@@ -1,4 +1,4 @@
-"""Stages put into the text of a Dockerfile: those of the images, and those that others take files from."""
+"""Inserts stages into the text of a Dockerfile: those of the images, and those that others copy files from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def append(
     tools: bool,
     image: str,
 ) -> str:
-    """Our runtime stages in the place of the template\'s, one for each name, and the stage with installed tools."""
+    """Replace the template\'s runtime stages by one for each name, and add the stage with installed tools."""
     cut = text.index("\n# ---- one image per service")
     head = text[:cut].rstrip("\n")
     parts: list[str] = []
@@ -49,7 +49,7 @@ def append(
 
 
 def insert(text: str, side: str, kept: Kept) -> str:
-    """Stages that others take files from, before them; where cargo is one of these, its sources are a stage as well."""
+    """Insert stages that others copy files from; if cargo is one of these, its sources become a stage as well."""
     text = text.replace("# ---- the toolchain", f"{side}# ---- the toolchain", 1)
     if kept.generated:
         copies = "".join(f"COPY --from={stage} {source} /{target}\n" for stage, source, target in kept.generated)
@@ -59,7 +59,7 @@ def insert(text: str, side: str, kept: Kept) -> str:
 
 
 def side(services: Sequence[Service]) -> str:
-    """Stages of the old Dockerfiles that images or cargo take files from and that compile nothing: as they stand."""
+    """Stages of the old Dockerfiles that images or cargo copy files from and that compile nothing; unchanged."""
     found: dict[str, str] = {}
     for service in services:
         for stage in service.recipe.side if service.recipe else ():
@@ -83,7 +83,7 @@ def _rebased(service: Service, item: Instruction) -> str:
 
 
 def side_context(service: Service) -> list[str]:
-    """Paths of the context that the kept stages of a service copy."""
+    """Paths in the context that the kept stages of a service copy."""
     assert service.recipe is not None  # noqa: S101 - as above
     found = []
     for stage in service.recipe.side:
@@ -97,7 +97,7 @@ def side_context(service: Service) -> list[str]:
 
 
 def with_ca(line: str) -> str:
-    """A command that reaches out gets the host's CA bundle, where one is given."""
+    """Pass the host's CA bundle, if there is one, to a command that uses the network."""
     if (
         re.match(r"RUN\b", line)
         and "id=ca" not in line

@@ -1,4 +1,4 @@
-"""What a saved image contains: its platforms, and the processor of each program. Reads OCI archives.
+"""The contents of a saved image: its platforms, and the architecture of each program. Reads OCI archives.
 
 Formats: https://github.com/opencontainers/image-spec/blob/main/image-layout.md, elf(5).
 """
@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-#: e_machine of an ELF header, as platforms name it.
+#: e_machine of an ELF header, by the architecture names of platforms.
 MACHINES = {3: "386", 21: "ppc64le", 22: "s390x", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
 
-#: The program header type that names the dynamic loader.
+#: The type of the program header with the dynamic loader.
 _INTERPRETER = 3
 
 
 @dataclass(frozen=True)
 class Image:
-    """One platform's image. `start`: the first word of what it runs; `programs`: architecture of each ELF file."""
+    """One platform's image. `start`: the first word of its command; `programs`: architecture of each ELF file."""
 
     platform: str
     start: str
@@ -32,13 +32,13 @@ class Image:
 
     @property
     def foreign(self) -> bool:
-        """Whether its main program, or most of its programs, are for a different processor than the platform's."""
+        """Whether its main program, or most of its programs, are for a different architecture than the platform's."""
         arch = self.platform.split("/")[1]
         return self.programs.get(self.start, arch) != arch or len(self.wrong) * 2 > len(self.programs)
 
     @property
     def wrong(self) -> tuple[str, ...]:
-        """Programs for another processor than the platform's."""
+        """Programs for a different architecture than the platform's."""
         arch = self.platform.split("/")[1]
         return tuple(f"{path} is for {machine}" for path, machine in self.programs.items() if machine != arch)
 
@@ -46,7 +46,7 @@ class Image:
 def read(path: Path) -> tuple[Image, ...]:
     """The images of an archive (`docker save`, or an OCI layout as tar).
 
-    Raises ValueError for anything else, also for layers in a compression that Python does not know (zstd before 3.14).
+    Raises ValueError for other files, or layers with a compression that Python does not support (zstd before 3.14).
     """
     try:
         with tarfile.open(path) as archive:
@@ -55,7 +55,7 @@ def read(path: Path) -> tuple[Image, ...]:
     except (KeyError, TypeError) as error:
         raise ValueError(f"not an OCI archive: {error}") from error
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise ValueError(f"a layer cannot be read: {error}") from error
+        raise ValueError(f"cannot read a layer: {error}") from error
 
 
 def _manifests(archive: tarfile.TarFile, index: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -93,7 +93,7 @@ def _machine(head: bytes) -> str:
 
 
 def starts_by(head: bytes) -> tuple[str, str]:
-    """Of the first bytes of a program: its architecture ("" for a script), and the program that starts it, if any."""
+    """From the first bytes of a program: its architecture ("" for a script), and its loader or interpreter, if any."""
     if head[:2] == b"#!":
         words = head[2:256].split(b"\n")[0].split()
         return "", words[0].decode(errors="replace") if words else ""

@@ -1,8 +1,8 @@
-"""A small client for the OCI distribution API, for what docker cannot do: list tags, look at a manifest, delete,
-and send missing blobs without an engine.
+"""A small client for the OCI distribution API, for what docker cannot do: list tags, read a manifest, delete, and
+upload missing blobs without an engine.
 
-https://github.com/opencontainers/distribution-spec/blob/main/spec.md. Trusts nothing from a registry:
-`http` limits it, `reader` checks its form, `login` decides who gets a password.
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md. Does not trust the registry: `http` limits it,
+`reader` validates its answers, `login` decides who gets a password.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from .names import (
 if TYPE_CHECKING:
     from .http import Answer, Wire
 
-#: Seconds for one question, with all its tries, redirects and log-ins. Blobs that are sent have their own limit.
+#: Timeout in seconds for one query, including retries, redirects and log-ins. Uploads of blobs have their own limit.
 QUESTION = 30.0
 
-#: Pages of a tag list that are read.
+#: Maximum number of pages of a tag list.
 PAGES = 100
 
 
@@ -50,8 +50,8 @@ PAGES = 100
 class Client:
     """One repository of a registry. Raises only `RegistryError`s; returns None for what does not exist.
 
-    `seconds`: for the whole dialogue from its first question on, everything that is sent included; None = no limit but
-    each question's own.
+    `seconds`: limit for the whole exchange from its first query on, including all uploads; None = only the limit of
+    each query.
     """
 
     world: World
@@ -72,7 +72,7 @@ class Client:
         self._wire = Wire(self.world.env, self.ca_bundle, Patience(self.world.clock), self.sleep)
 
     def tags(self) -> tuple[Tag, ...]:
-        """All tags of the repository, none where it does not exist."""
+        """All tags of the repository, empty if it does not exist."""
         found: list[Tag] = []
         start = f"{self.ref.repository}/tags/list"
         path, seen = f"{start}?n=1000", set[str]()
@@ -87,29 +87,29 @@ class Client:
             after = re.search(r'<[^>]*/v2/([^>]+)>;\s*rel="?next"?', answer.headers.get("link", "")[:4096])
             path = after[1] if after else ""
             if path and not (path.startswith(f"{start}?") and re.fullmatch(r"[\x21-\x7e]+", path)):
-                raise Malformed(f"the tag list goes on at {printable(path)}")
+                raise Malformed(f"the tag list continues at {printable(path)}")
         return tuple(found)
 
     def manifest(self, name: str) -> Manifest | None:
-        """The manifest behind a tag or digest, None where there is none. An index counts as its first image."""
+        """The manifest of a tag or digest, None if it does not exist. For an index, its first image."""
         found = self._manifest(Digest(name) if ":" in name else Tag(name))
         if not isinstance(found, Descriptor):
             return found
         image = self._manifest(found.digest, found.size)
         if isinstance(image, Descriptor):
-            raise Malformed("index: it names an index as an image")
+            raise Malformed("index: it lists an index as an image")
         return image
 
     def config(self, manifest: Manifest) -> Config:
-        """An image's configuration. Raises `Malformed` where its bytes are not those that the manifest names."""
+        """An image's configuration. Raises `Malformed` if its bytes do not match the manifest."""
         wanted = manifest.config
         if wanted.size > reader.LIMIT:
-            raise Malformed(f"the configuration is said to have {wanted.size} bytes")
+            raise Malformed(f"the manifest claims that the configuration has {wanted.size} bytes")
         answer = self._ask("GET", f"{self.ref.repository}/blobs/{wanted.digest}")
         if answer is None:
-            raise Malformed("the configuration that the manifest names is not there")
+            raise Malformed("the configuration listed in the manifest does not exist")
         if len(answer.body) != wanted.size or Digest.of(answer.body) != wanted.digest:
-            raise Malformed("the configuration is not the one that the manifest names")
+            raise Malformed("the configuration does not match the manifest")
         return reader.config(answer.body)
 
     def labels(self, manifest: Manifest) -> Mapping[str, str]:
@@ -117,7 +117,7 @@ class Client:
         return self.config(manifest).labels
 
     def send(self, blob: Blob) -> bool:
-        """Send a blob unless the registry has it; True if it was sent. The registry checks its digest."""
+        """Upload a blob unless the registry has it; True if it was uploaded. The registry checks its digest."""
         path = f"{self.ref.repository}/blobs"
         if self._ask("HEAD", f"{path}/{blob.digest}") is not None:
             return False
@@ -126,29 +126,29 @@ class Client:
         return True
 
     def tag(self, tag: Tag, manifest: Blob, media_type: str) -> None:
-        """Name a manifest, whose blobs are there, by a tag."""
+        """Tag a manifest whose blobs are already uploaded."""
         path = f"{self.ref.repository}/manifests/{tag}"
         with self._within(QUESTION):
             self._tried("PUT", lambda: self._once("PUT", path, {"Content-Type": media_type}, manifest))
 
     def delete(self, digest: Digest) -> bool:
-        """Delete a manifest with all its tags; False if the registry does not support that."""
+        """Delete a manifest and all its tags; False if the registry does not support that."""
         try:
             return self._ask("DELETE", f"{self.ref.repository}/manifests/{digest}") is not None
         except Denied:
             return False
 
     def problem(self, error: RegistryError) -> Problem:
-        """How a dialogue ended as a problem: registry-denied, -malformed or -unreachable."""
+        """Convert the error of an exchange to a problem: registry-denied, -malformed or -unreachable."""
         host, causes = self.ref.host, [printable(error)]
         if isinstance(error, Denied):
             return Problem("registry-denied", f"{host} denies access.", causes=causes, hint=f"docker login {host}")
-        look = f"curl -sS https://{self.ref.api_host}/v2/   (name, network, proxy, certificate: build.ca_bundle)"
+        look = f"curl -sS https://{self.ref.api_host}/v2/   (check name, network, proxy, and build.ca_bundle)"
         if isinstance(error, Malformed):
             return Problem("registry-malformed", f"{host} sent an invalid answer.", causes=causes, hint=look)
-        return Problem("registry-unreachable", f"The registry {host} does not answer.", causes=causes, hint=look)
+        return Problem("registry-unreachable", f"The registry {host} is unreachable.", causes=causes, hint=look)
 
-    # ---- questions
+    # ---- queries
 
     def _manifest(self, name: Tag | Digest, size: int | None = None) -> Manifest | Descriptor | None:
         accept = ", ".join((*reader.MANIFESTS, *reader.INDEXES))
@@ -156,9 +156,9 @@ class Client:
         if answer is None:
             return None
         if isinstance(name, Digest) and Digest.of(answer.body) != name:
-            raise Malformed("the manifest is not the one that was asked for by its digest")
+            raise Malformed("the manifest does not match the requested digest")
         if size is not None and len(answer.body) != size:
-            raise Malformed("the manifest has another size than the index says")
+            raise Malformed("the size of the manifest does not match the index")
         return reader.manifest(answer.body, answer.headers.get("content-type", ""))
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer | None:
@@ -185,7 +185,7 @@ class Client:
             yield
 
     def _upload(self, path: str, blob: Blob) -> Answer:
-        """Ask where to, then send all in one request, as the specification calls it: POST then PUT."""
+        """Ask for the upload location, then send everything in one request: POST, then PUT in the specification."""
         begun = self._once("POST", f"{path}/uploads/", {}, Blob("", 0, lambda: ()))
         if begun.status >= 400:
             return begun
@@ -202,10 +202,10 @@ class Client:
         return self._wire.request("PUT", address, headers, blob)
 
     def _once(self, method: str, path: str, headers: Mapping[str, str], body: Blob | None = None) -> Answer:
-        """One request, after a log-in where the registry asks for one."""
-        before = self._authorization  # what is sent: another thread may log in meanwhile
+        """One request, with a log-in if the registry asks for it."""
+        before = self._authorization  # what we send: another thread may log in meanwhile
         answer = self._request(method, path, headers, body)
-        # who may read need not be let in to write with the same token: what is asked for now counts
+        # a token for reading need not be good for writing, so the current challenge decides
         if answer.status == 401:
             trouble = self._log_in(answer.headers.get("www-authenticate", ""), method)
             if trouble:
@@ -234,7 +234,7 @@ class Client:
     # ---- log-in
 
     def _log_in(self, header: str, method: str) -> Answer | None:
-        """Do what the registry asks for; the answer of a token server that is in trouble, to be tried again."""
+        """Do what the registry's challenge asks for; returns the answer of a failing token server, for a retry."""
         wanted = challenge(header, self.ref.repository, method)
         given = credentials(self.world, self.ref.host)
         if wanted is None:
@@ -253,7 +253,7 @@ class Client:
         return None
 
     def _token(self, wanted: Challenge, given: Credentials | None) -> Answer:
-        """A token from the realm, over https only; a redirect does not get the credentials."""
+        """A token from the realm, only over https; credentials are not sent to a redirect."""
         realm = self._wire.checked(wanted.realm, f"{self._base}://{self.ref.api_host}/")
         query = {name: value for name, value in (("service", wanted.service), ("scope", wanted.scope)) if value}
         if given and given.identity:

@@ -1,4 +1,4 @@
-"""Requests to registries on urllib3: a deadline for the whole, a limit for every answer, credentials for one host only.
+"""Requests to registries with urllib3: one deadline for all, a size limit per answer, credentials for one host only.
 
 Import this late: TLS takes 50 ms to import.
 """
@@ -27,11 +27,11 @@ from .names import Blob, Denied, Malformed, Unreachable, is_loopback, printable,
 from .patience import TIMEOUT, UPLOAD_TIMEOUT, Patience, timed
 from .reader import LIMIT
 
-#: How often a request is tried where the registry, not the request, is at fault; how many redirects it may take.
+#: How often to try a request if the registry, not the request, is at fault; maximum number of redirects.
 TRIES = 3
 REDIRECTS = 5
 
-#: Maximum pause in seconds that a registry may ask for.
+#: Maximum pause in seconds that a registry may request.
 LONGEST_PAUSE = 60.0
 
 _PIECE = 1 << 16
@@ -40,7 +40,7 @@ _BUSY = (408, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer: status, headers in small letters, body."""
+    """A complete answer: status, headers in lower case, body."""
 
     status: int
     headers: Mapping[str, str]
@@ -49,7 +49,7 @@ class Answer:
 
 @dataclass
 class Wire:
-    """Requests with a deadline. `env` has the proxies; `sleep` waits between tries."""
+    """Sends requests with a deadline. `env` contains the proxies; `sleep` waits between tries."""
 
     env: Mapping[str, str]
     ca_bundle: str
@@ -59,9 +59,9 @@ class Wire:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def tried(self, method: str, host: str, work: Callable[[], Answer]) -> Answer:
-        """The answer of work that is tried again where that can help, after the pause that the registry asks for.
+        """The answer of `work`, retried if that may help, after the pause that the registry requests.
 
-        Raises `Unreachable`, `Denied`, `Malformed`; statuses below 400 and 401, 404 are the caller's to judge.
+        Raises `Unreachable`, `Denied`, `Malformed`; the caller handles statuses below 400 and 401, 404.
         """
         last = "no answer"
         for attempt in range(TRIES):
@@ -83,7 +83,7 @@ class Wire:
     def request(
         self, method: str, address: str, headers: Mapping[str, str], body: Blob | bytes | None = None, most: int = LIMIT
     ) -> Answer:
-        """One request, following redirects of GET and HEAD, on which no credentials go along."""
+        """One request, following redirects of GET and HEAD, to which no credentials are sent."""
         sent = dict(headers)
         for _ in range(REDIRECTS + 1):
             answer = self._once(method, address, sent, body, most)
@@ -91,24 +91,24 @@ class Wire:
             if answer.status not in (301, 302, 303, 307, 308) or not place:
                 return answer
             if method not in ("GET", "HEAD"):
-                raise Malformed(f"a redirect of {method}")
+                raise Malformed(f"{method} was redirected")
             address = self._next(address, place)
             sent = {name: value for name, value in sent.items() if name.lower() != "authorization"}
         raise Malformed(f"more than {REDIRECTS} redirects")
 
     def checked(self, address: str, base: str) -> str:
-        """An untrusted address, if we may use it: https, or http from this machine to itself."""
+        """An untrusted URL, if it is allowed: https, or http from this machine to itself."""
         try:
             parts = urllib.parse.urlsplit(address)
             host, _ = parts.hostname, parts.port
         except ValueError:
-            raise Malformed(f"{printable(address)!r} is not an address") from None
+            raise Malformed(f"{printable(address)!r} is not a URL") from None
         ours = is_loopback(urllib.parse.urlsplit(base).netloc)
         fine = parts.scheme == "https" or (parts.scheme == "http" and ours and is_loopback(parts.netloc))
         if not fine or not host or "@" in parts.netloc or not address.isprintable() or " " in address:
-            raise Malformed(f"{printable(parts.scheme)}://{printable(host)} is not allowed: only https is")
+            raise Malformed(f"{printable(parts.scheme)}://{printable(host)} is not allowed, only https")
         if is_loopback(parts.netloc) and not ours:
-            raise Malformed("another host points to an address on this machine")
+            raise Malformed("another host redirects to an address on this machine")
         return urllib.parse.urlunsplit(parts._replace(fragment=""))
 
     def _next(self, address: str, place: str) -> str:
@@ -151,7 +151,7 @@ class Wire:
         while piece := reply.read(_PIECE):
             kept += piece
             if len(kept) > most:
-                raise Malformed(f"an answer of more than {most} bytes")
+                raise Malformed(f"the answer has more than {most} bytes")
         return bytes(kept)
 
     def _judged(self, method: str, host: str, answer: Answer) -> Answer:
@@ -163,7 +163,7 @@ class Wire:
 
     def _pause(self, asked: float, usual: float, why: str) -> None:
         if asked > LONGEST_PAUSE or asked >= self.patience.left:
-            raise Unreachable(f"{why} and asks to wait {asked:.0f} s")
+            raise Unreachable(f"{why} and requests a pause of {asked:.0f} s")
         self.sleep(min(max(asked, usual), self.patience.left))
 
     # ---- connections
@@ -178,7 +178,7 @@ class Wire:
 
     def _manager(self, proxy: str) -> urllib3.PoolManager:
         pools = {"http": self._kinds[0], "https": self._kinds[1]}
-        # asked from several threads at once; a pool that is full would close and open connections
+        # used from several threads at once; a full pool would close and reopen connections
         more: dict[str, Any] = {"maxsize": 8, "ssl_context": self._trust}
         if proxy:
             parts = urllib.parse.urlsplit(proxy)
@@ -224,7 +224,7 @@ class Wire:
 
 
 def _retry_after(value: str) -> float:
-    """Seconds that an answer asks to wait, as a number or a date; 0 where it asks for nothing that can be read."""
+    """Seconds of a Retry-After header, as a number or a date; 0 if missing or invalid."""
     if value.isascii() and value.isdigit():
         return float(value[:9])
     try:
@@ -235,7 +235,7 @@ def _retry_after(value: str) -> float:
 
 
 def _words(error: Exception) -> str:
-    """What went wrong, without the name of our classes and the addresses of their objects."""
+    """The error message, without our class names and object addresses."""
     inner = error.__cause__ or error
     if isinstance(inner, OSError) and inner.strerror:
         return str(inner.strerror)

@@ -1,6 +1,6 @@
-"""Credentials for a registry: docker's own, and what a registry's challenge asks for.
+"""Credentials for a registry: docker's own, and the answer to a registry's challenge.
 
-The files and their helpers: https://docs.docker.com/reference/cli/docker/login/; the token dialogue:
+The files and their helpers: https://docs.docker.com/reference/cli/docker/login/; the token protocol:
 https://distribution.github.io/distribution/spec/auth/token/ and oauth/.
 """
 
@@ -21,16 +21,16 @@ from buildkit_tasks.core.world import World
 from . import reader
 from .names import HUB, HUB_LOGIN, HUB_NAMES, Denied, Malformed, printable
 
-#: Seconds that a credential helper may take.
+#: Timeout of a credential helper in seconds.
 HELPER_SECONDS = 10.0
 
-#: What a helper calls a user that has no name, only a token for the token server.
+#: The user name in a helper's answer if it has only an identity token.
 _TOKEN_USER = "<token>"  # noqa: S105  # a name, not a token
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """A user with a password; or an identity token, good for the token server; or a token, good for the registry."""
+    """A user with a password; or an identity token, for the token server; or a token, for the registry itself."""
 
     user: str = ""
     password: str = field(default="", repr=False)
@@ -39,7 +39,7 @@ class Credentials:
 
     @property
     def basic(self) -> str:
-        """The header of the user and password, empty without them."""
+        """The header for user and password, empty without them."""
         if not self.user:
             return ""
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
@@ -47,7 +47,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Challenge:
-    """What a registry wants: kind (basic or bearer); for bearer where tokens are given, for which service and scope."""
+    """A registry's challenge: kind (basic or bearer); for bearer, where to get tokens, for which service and scope."""
 
     kind: str
     realm: str = ""
@@ -56,9 +56,9 @@ class Challenge:
 
 
 def challenge(header: str, repository: str, method: str) -> Challenge | None:
-    """Read WWW-Authenticate, None where it asks for nothing that we can give.
+    """Parse WWW-Authenticate; None if we cannot provide what it asks for.
 
-    Only accepts a scope for our repository: nobody may ask for a token for another one.
+    Only accepts a scope for our repository: nobody may request a token for another one.
     """
     header = header[:4096]
     bearer = re.search(r"\bbearer\s+(.*)", header, re.IGNORECASE)
@@ -73,9 +73,9 @@ def challenge(header: str, repository: str, method: str) -> Challenge | None:
 
 
 def credentials(world: World, host: str) -> Credentials | None:
-    """Docker's credentials for a registry; its helpers are asked where the configuration names one.
+    """Docker's credentials for a registry, from a credential helper if the configuration names one.
 
-    None without any. Raises `Denied` if a helper fails: a logged-in user does not want to be anonymous.
+    None if there are none. Raises `Denied` if a helper fails: a logged-in user should not silently become anonymous.
     """
     try:
         config = reader.document((world.docker_config / "config.json").read_bytes(), "docker's config.json")
@@ -99,12 +99,12 @@ def credentials(world: World, host: str) -> Credentials | None:
 
 
 def _asked(host: str) -> str:
-    """What docker calls a registry when it asks a credential store."""
+    """The name that docker uses for a registry in a credential store."""
     return HUB_LOGIN if host == HUB or host in HUB_NAMES else host
 
 
 def _host(name: str) -> str:
-    """The host of an entry, which may be an address: https://host/v1/."""
+    """The host of an entry, which may be a URL: https://host/v1/."""
     return re.sub(r"^https?://", "", name).partition("/")[0]
 
 
@@ -123,7 +123,7 @@ def _stored(entry: dict[str, Any]) -> Credentials | None:
 
 def _helped(world: World, folder: Path, helper: object, name: str) -> Credentials | None:
     if not (isinstance(helper, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]*", helper)):
-        raise Denied(f"docker's config.json names {printable(helper, 40)!r} as a credential helper")
+        raise Denied(f"docker's config.json contains an invalid credential helper: {printable(helper, 40)!r}")
     asked = Command((f"docker-credential-{helper}", "get"), folder, stdin=name)
     try:
         result = run.capture(world, asked, timeout=HELPER_SECONDS)
@@ -133,7 +133,7 @@ def _helped(world: World, folder: Path, helper: object, name: str) -> Credential
         if "not found" in result.stdout.lower():  # the protocol's text for "not logged in"
             return None
         said = printable((result.stdout or result.stderr).strip(), 80)
-        raise Denied(f"docker-credential-{helper} ended with {result.code}: {said}")
+        raise Denied(f"docker-credential-{helper} failed with exit code {result.code}: {said}")
     said_all = reader.document(result.stdout.encode(), f"docker-credential-{helper}")
     user = reader.text(said_all.get("Username"), "Username")
     secret = reader.text(said_all.get("Secret"), "Secret")

@@ -1,7 +1,7 @@
-"""What comes from a registry, as values that are known to be well formed: digests, tags, names, descriptors. Pure.
+"""Validated values from a registry: digests, tags, names, descriptors. Pure.
 
-A digest or tag that was made by one of these types may stand in a Dockerfile, a bake file or an argv; text that was
-not may not. The grammar is the distribution's own:
+A digest or tag of one of these types may be used in a Dockerfile, a bake file or an argv; unvalidated text may not. The
+grammar is the distribution's own:
 https://github.com/distribution/reference/blob/main/reference.go
 """
 
@@ -15,27 +15,27 @@ from dataclasses import dataclass, field
 
 from buildkit_tasks.core.errors import Problem
 
-#: Maximum bytes to show of untrusted text.
+#: Maximum number of bytes of untrusted text to show.
 SHOWN = 200
 
-_LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.ASCII)  # \d has many alphabets
+_LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.ASCII)  # \d matches other alphabets
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::\d{{1,5}})?", re.ASCII)
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_PART}(?:/{_PART})*")
 
-#: Docker Hub has several names; it answers under one, and docker keeps its password under another.
+#: Docker Hub has several names; it responds under one, and docker stores its password under another.
 HUB = "registry-1.docker.io"
 HUB_NAMES = frozenset({"docker.io", "index.docker.io", "registry.hub.docker.com", HUB})
 HUB_LOGIN = "https://index.docker.io/v1/"
 
 
 class RegistryError(Exception):
-    """How a dialogue with a registry can fail: exactly the three kinds below."""
+    """A failed exchange with a registry: exactly the three kinds below."""
 
 
 class Unreachable(RegistryError):
-    """No answer, not in time, or one that says that the registry itself is in trouble."""
+    """No answer, not in time, or a server error of the registry."""
 
 
 class Denied(RegistryError):
@@ -43,7 +43,7 @@ class Denied(RegistryError):
 
 
 class Malformed(RegistryError):
-    """An answer that no registry gives: another shape, too large, or bytes that are not what their digest says."""
+    """An invalid answer: wrong structure, too large, or bytes that do not match their digest."""
 
 
 class Digest(str):
@@ -75,7 +75,7 @@ class Tag(str):
 
 @dataclass(frozen=True)
 class Descriptor:
-    """What a manifest says of a blob: its media type, digest and size in bytes."""
+    """A manifest's entry for a blob: media type, digest and size in bytes."""
 
     media_type: str
     digest: Digest
@@ -84,7 +84,7 @@ class Descriptor:
 
 @dataclass(frozen=True)
 class Manifest:
-    """An image's manifest. `digest` is that of the bytes received; `layers` stand in their order."""
+    """An image's manifest. `digest` is that of the received bytes; `layers` are in order."""
 
     digest: Digest
     layers: tuple[Descriptor, ...]
@@ -106,7 +106,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Blob:
-    """What is sent: its digest, its size in bytes, and its content, read anew for each try."""
+    """Something to upload: its digest, its size in bytes, and its content, read again for each try."""
 
     digest: str
     size: int
@@ -115,7 +115,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class Reference:
-    """`host/repository`; `host` with its port. Raises `Problem` bad-argument for what is none."""
+    """`host/repository`; `host` with its port. Raises `Problem` bad-argument if invalid."""
 
     host: str
     repository: str
@@ -127,21 +127,21 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """As docker spells it."""
+        """As written by docker."""
         return f"{self.host}/{self.repository}"
 
     @property
     def api_host(self) -> str:
-        """The host that answers: Docker Hub's is not the one that it is called by."""
+        """The host that serves the API; Docker Hub's differs from its name."""
         return HUB if self.host in HUB_NAMES else self.host
 
     def at(self, digest: Digest) -> str:
-        """The image of exactly this digest, as docker spells it."""
+        """The image with exactly this digest, as written by docker."""
         return f"{self.name}@{digest}"
 
 
 def reference(text: str) -> Reference:
-    """Read `host[:port]/path`. Raises `Problem` bad-argument for a tag, a digest, a user or a name without a host."""
+    """Parse `host[:port]/path`. Raises `Problem` bad-argument for a tag, a digest, a user or a name without a host."""
     host, _, path = text.partition("/")
     if not ("." in host or ":" in host or host == "localhost"):
         raise _no_reference(text)
@@ -152,24 +152,24 @@ def reference(text: str) -> Reference:
 
 def _no_reference(text: str) -> Problem:
     shown = re.sub(r"^[^/]*@", "***@", text)  # a password may precede an @
-    causes = ["wanted: host/path, in small letters, without tag or digest"]
+    causes = ["expected: host/path in lower case, without tag or digest"]
     if shown != text:
-        causes.append("do not put a user and password into the name: use docker login")
+        causes.append("do not include a user and password, use docker login")
     return Problem(
         "bad-argument",
-        f"{printable(shown)!r} does not name a repository of a registry.",
+        f"{printable(shown)!r} is not a valid repository name.",
         causes=causes,
-        hint="for example --ref ghcr.io/OWNER/PROJECT-cache",
+        hint="use for example --ref ghcr.io/OWNER/PROJECT-cache",
     )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host (with or without its port) is this machine: only such a one is spoken to without TLS."""
+    """Whether a host (with or without its port) is this machine; only then is TLS not required."""
     return bool(_LOOPBACK.fullmatch(host))
 
 
 def proxy_for(env: Mapping[str, str], scheme: str, host: str) -> str:
-    """The proxy to a host (with or without its port), empty for none; this machine is always asked directly."""
+    """The proxy for a host (with or without its port), empty for none; this machine is never accessed through one."""
     if is_loopback(host):
         return ""
     found: dict[str, str] = {}

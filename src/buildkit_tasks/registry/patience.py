@@ -1,4 +1,4 @@
-"""One deadline for a whole exchange with a registry, also while a socket waits."""
+"""One deadline for a whole exchange with a registry, enforced even while a socket waits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-#: Seconds without a byte: while answers come, and while a blob is sent, about which large registries think for a while.
+#: Timeout in seconds between bytes: of answers, and of uploads, because large registries pause before answering these.
 TIMEOUT = 5.0
 UPLOAD_TIMEOUT = 60.0
 
@@ -16,7 +16,7 @@ Socket = TypeVar("Socket", bound=socket.socket)
 
 
 class Patience(threading.local):
-    """Until when (by the clock) this thread may wait, and how long for the next byte. Nested waits only shorten."""
+    """How long this thread may wait: until a time (by the clock), and per byte. Nesting can only shorten it."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
@@ -25,7 +25,7 @@ class Patience(threading.local):
 
     @contextmanager
     def until(self, end: float) -> Iterator[None]:
-        """Nothing in the block waits past `end`."""
+        """Limit all waits in the block to this time."""
         before, self.end = self.end, min(self.end, end)
         try:
             yield
@@ -39,21 +39,21 @@ class Patience(threading.local):
 
     @property
     def left(self) -> float:
-        """Seconds left. Raises `TimeoutError` when there are none."""
+        """Seconds left. Raises `TimeoutError` if there are none."""
         left = self.end - self.clock()
         if left <= 0:
             raise TimeoutError("not in time")
         return left
 
     def wait(self) -> float:
-        """Seconds to wait for the next byte. Raises `TimeoutError` at the deadline."""
+        """Seconds to wait for the next byte. Raises `TimeoutError` after the deadline."""
         return min(self.idle, self.left)
 
 
 def timed(kind: type[Socket], patience: Patience) -> type[Socket]:
-    """The socket type that looks at the deadline before it waits: a byte now and then does not put it off.
+    """A socket type that checks the deadline before it waits, so that single bytes cannot delay it.
 
-    It lies below the parsers of headers and chunks, so that no part of an answer can take longer.
+    It is below the parsers of headers and chunks, so that no part of an answer can take longer.
     """
 
     class Timed(kind):  # type: ignore[valid-type, misc]

@@ -1,4 +1,4 @@
-"""One bounded question: does an image registry answer from here?"""
+"""Checks within a few seconds whether an image registry is reachable."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from buildkit_tasks.core.world import World
 
 from .names import is_loopback, printable, proxy_for
 
-#: Seconds the question may take in all, however many registries are asked.
+#: Timeout in seconds for the whole check, regardless of the number of registries.
 PATIENCE = 2.0
 
 
 def reachable(world: World, hosts: Sequence[str], ca_bundle: str) -> tuple[bool, str]:
-    """Whether any of the registries answers, and the reason if none does.
+    """Whether any of the registries responds, and the reason if none does.
 
-    Any HTTP answer counts, also "log in first"; a gateway's error (5xx, 407) does not. Asked in threads that nobody
-    waits for: a name lookup has no time-out of its own.
+    Any HTTP answer counts, including "log in first", but not a gateway's error (5xx, 407). Runs in threads that are not
+    joined, because name lookups have no timeout of their own.
     """
     answers: queue.Queue[tuple[bool, str]] = queue.Queue()
     began = world.clock()
@@ -57,10 +57,10 @@ def _ask(world: World, host: str, ca_bundle: str) -> tuple[bool, str]:
             if error.code < 500 and error.code != 407:
                 return True, ""
             reason = f"{host}: HTTP {error.code}"
-        except Exception as error:  # untrusted: an invalid answer counts as none
+        except Exception as error:  # untrusted: an invalid answer counts as no answer
             reason = f"{host}: {_words(error)}"
             if isinstance(getattr(error, "reason", error), ssl.SSLCertVerificationError):
-                break  # it does speak TLS: plain HTTP would only hide why it is not trusted
+                break  # it uses TLS: a try with plain HTTP would only hide why it is not trusted
     return False, reason
 
 

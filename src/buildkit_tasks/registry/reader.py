@@ -1,4 +1,4 @@
-"""The typed reader: bytes from a registry in, values out. Whatever does not fit ends in `Malformed`. Pure.
+"""The typed reader: bytes from a registry in, values out. Anything invalid raises `Malformed`. Pure.
 
 https://github.com/opencontainers/image-spec: manifest.md, image-index.md, config.md, descriptor.md
 """
@@ -12,13 +12,13 @@ from typing import Any, NoReturn, TypeVar
 
 from .names import Config, Descriptor, Digest, Malformed, Manifest, Tag, printable
 
-#: The most bytes of an answer that is read as JSON: as objects of Python they may take thirty times as many.
+#: Maximum size in bytes of a JSON answer: Python objects may take thirty times as much memory.
 LIMIT = 1 << 20
 
-#: The most layers of an image, images of an index, labels of a configuration: far beyond what anybody has.
+#: Maximum number of layers of an image, images of an index, labels of a configuration: far beyond real ones.
 MANY = 1000
 
-#: The largest number taken for a size.
+#: The largest number accepted as a size.
 HUGE = 1 << 50
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 def document(body: bytes, what: str) -> dict[str, Any]:
-    """A JSON object, read strictly: UTF-8, no name twice, no number beyond `HUGE`'s digits, no NaN."""
+    """Parse a JSON object strictly: UTF-8, no duplicate names, no number with more digits than `HUGE`, no NaN."""
     if len(body) > LIMIT:
         raise Malformed(f"{what}: more than {LIMIT} bytes")
     try:
@@ -43,12 +43,12 @@ def document(body: bytes, what: str) -> dict[str, Any]:
             body.decode("utf-8"), object_pairs_hook=_unique, parse_int=_number, parse_constant=_no_constant
         )
     except (ValueError, RecursionError) as error:
-        raise Malformed(f"{what}: not the JSON of a registry ({printable(error, 80)})") from None
+        raise Malformed(f"{what}: invalid JSON ({printable(error, 80)})") from None
     return mapping(content, what)
 
 
 def manifest(body: bytes, content_type: str = "") -> Manifest | Descriptor:
-    """An image's manifest, or of an index the descriptor of its first image. The digest is that of the bytes."""
+    """An image's manifest, or for an index the descriptor of its first image. The digest is that of the bytes."""
     content = document(body, "manifest")
     _version(content)
     kind = _kind(content, content_type)
@@ -56,17 +56,17 @@ def manifest(body: bytes, content_type: str = "") -> Manifest | Descriptor:
         images = [_descriptor(item, "index") for item in sequence(content.get("manifests"), "index: manifests")]
         found = next((image for image in images if image.media_type in MANIFESTS), None)
         if found is None:
-            raise Malformed("index: it names no image")
+            raise Malformed("index: it contains no image")
         return found
     config = _descriptor(content.get("config"), "manifest: config")
     if config.media_type not in _CONFIGS:
-        raise Malformed(f"manifest: {printable(config.media_type)!r} is not the configuration of an image")
+        raise Malformed(f"manifest: {printable(config.media_type)!r} is not an image configuration")
     layers = tuple(_descriptor(item, "manifest: layer") for item in sequence(content.get("layers"), "manifest: layers"))
     return Manifest(Digest.of(body), layers, config)
 
 
 def config(body: bytes) -> Config:
-    """An image's configuration: labels, and the digests of its layers as they are unpacked."""
+    """An image's configuration: labels, and the digests of its uncompressed layers."""
     content = document(body, "configuration")
     inner = mapping(content.get("config") or {}, "configuration: config")
     labels = mapping(inner.get("Labels") or {}, "configuration: Labels")
@@ -76,21 +76,21 @@ def config(body: bytes) -> Config:
 
 
 def tags(body: bytes) -> tuple[Tag, ...]:
-    """One page of a tag list; `null` is what some registries send for none."""
+    """One page of a tag list; some registries send `null` for an empty one."""
     content = document(body, "tag list")
     return tuple(Tag(item) for item in sequence(content.get("tags") or [], "tag list: tags", most=LIMIT))
 
 
 def token(body: bytes) -> str:
-    """The token of a token server's answer; it goes into a header, so it has the form of one."""
+    """The token in a token server's answer, validated because it is used in a header."""
     content = document(body, "token")
     found = content.get("token") or content.get("access_token")
     if not (isinstance(found, str) and re.fullmatch(r"[\x21-\x7e]{1,65536}", found)):
-        raise Malformed("token: the answer holds none")
+        raise Malformed("token: the answer contains no token")
     return found
 
 
-# ---- shapes
+# ---- structure
 
 
 def mapping(value: object, what: str) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def mapping(value: object, what: str) -> dict[str, Any]:
 
 
 def sequence(value: object, what: str, most: int = MANY) -> Sequence[Any]:
-    """The value, if it is a list of at most so many items."""
+    """The value, if it is a list with at most this many items."""
     found: list[Any] = _of(list, value, what)
     if len(found) > most:
         raise Malformed(f"{what}: more than {most}")
@@ -107,7 +107,7 @@ def sequence(value: object, what: str, most: int = MANY) -> Sequence[Any]:
 
 
 def text(value: object, what: str) -> str:
-    """The value, if it is a string that can be written down: no half of a surrogate pair."""
+    """The value, if it is a valid Unicode string: no lone surrogates."""
     found: str = _of(str, value, what)
     if any("\ud800" <= char <= "\udfff" for char in found):
         raise Malformed(f"{what}: not Unicode")
@@ -115,7 +115,7 @@ def text(value: object, what: str) -> str:
 
 
 def size(value: object, what: str) -> int:
-    """The value, if it is a whole number of bytes; true and false are none."""
+    """The value, if it is a whole number of bytes; rejects true and false."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= HUGE:
         raise Malformed(f"{what}: {printable(value, 40)!r} is not a size")
     return value
@@ -123,7 +123,7 @@ def size(value: object, what: str) -> int:
 
 def _of(kind: type[T], value: object, what: str) -> T:
     if not isinstance(value, kind):
-        raise Malformed(f"{what}: {type(value).__name__} where {kind.__name__} belongs")
+        raise Malformed(f"{what}: expected {kind.__name__}, found {type(value).__name__}")
     return value
 
 
@@ -141,7 +141,7 @@ def _version(content: Mapping[str, Any]) -> None:
 
 
 def _kind(content: Mapping[str, Any], content_type: str) -> str:
-    """Its media type. Where the header and the document say different things, or it is both, one of them lies.
+    """Its media type. Rejects a header and a document that contradict each other, and a document that is both kinds.
 
     https://github.com/opencontainers/distribution-spec/security/advisories/GHSA-mc8v-mgrf-8f4m
     """
@@ -149,13 +149,13 @@ def _kind(content: Mapping[str, Any], content_type: str) -> str:
     inside = content.get("mediaType", "")
     known = {kind for kind in (header, inside) if kind in MANIFESTS or kind in INDEXES}
     if inside not in ("", *MANIFESTS, *INDEXES) or len(known) > 1:
-        raise Malformed(f"manifest: it is called {printable(inside)!r} and {printable(header)!r}")
+        raise Malformed(f"manifest: contradictory media types {printable(inside)!r} and {printable(header)!r}")
     shape = OCI_INDEX if "manifests" in content else OCI_MANIFEST
     if "manifests" in content and ("layers" in content or "config" in content):
-        raise Malformed("manifest: an image and an index in one")
+        raise Malformed("manifest: both an image and an index")
     kind = next(iter(known), shape)
     if (kind in INDEXES) != (shape in INDEXES):
-        raise Malformed(f"manifest: it is called {printable(kind)!r} and is none")
+        raise Malformed(f"manifest: not a {printable(kind)!r}")
     return kind
 
 
@@ -163,7 +163,7 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     items = list(pairs)
     found = dict(items)
     if len(found) != len(items):
-        raise ValueError("a name stands in it twice")
+        raise ValueError("a name is used twice")
     return found
 
 

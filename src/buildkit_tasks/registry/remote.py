@@ -1,4 +1,4 @@
-"""The team's shared repository: which one, and how to talk to it."""
+"""The team's shared repository: which one it is, and how to access it."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from .names import Unreachable
 
 T = TypeVar("T")
 
-#: Seconds that a dialogue may miss its deadline by before we stop waiting for it.
+#: Seconds by which an exchange may miss its deadline before we stop waiting for it.
 GRACE = 2.0
 
 
 def client(session: Session, ref: str = "", *, seconds: float | None = None) -> Client:
-    """For the repository named on the command line, else the setting's; `seconds` for the whole dialogue.
+    """A client for the repository from the command line, else from the setting; `seconds` for the whole exchange.
 
-    Raises `Problem` bad-argument without one.
+    Raises `Problem` bad-argument if there is none.
     """
     place = ref or session.settings.packs.repository
     if not place:
         raise Problem(
             "bad-argument",
             "No repository is configured.",
-            hint='--ref HOST/PATH, or repository = "HOST/PATH" under [tool.buildkit-tasks.packs]',
+            hint='pass --ref HOST/PATH, or set repository = "HOST/PATH" under [tool.buildkit-tasks.packs]',
         )
     return Client(session.world, registry_names.reference(place), session.settings.build.ca_bundle, seconds=seconds)
 
 
 def bounded(seconds: float | None, work: Callable[[], T]) -> T:
-    """What the work returns or raises; `Unreachable` if that takes longer than `seconds` and a grace.
+    """The result or exception of the work; `Unreachable` if that takes longer than `seconds` plus a grace period.
 
-    The client looks at its deadline by itself, but not while the system looks up a name. Then the work goes on in a
-    thread that nobody waits for.
+    The client checks its deadline itself, but not during a name lookup. In that case the work continues in a thread
+    that is not joined.
     """
     if seconds is None:
         return work()
@@ -48,7 +48,7 @@ def bounded(seconds: float | None, work: Callable[[], T]) -> T:
     def run() -> None:
         try:
             answers.put((work(), None))
-        except BaseException as error:  # raised again where somebody waits for it
+        except BaseException as error:  # re-raised in the waiting thread
             answers.put((None, error))
 
     threading.Thread(target=run, daemon=True).start()
@@ -58,4 +58,4 @@ def bounded(seconds: float | None, work: Callable[[], T]) -> T:
         raise Unreachable(f"no answer within {seconds:.0f} s") from None
     if error is not None:
         raise error
-    return value  # type: ignore[return-value]  # what the work returned
+    return value  # type: ignore[return-value]  # the result of the work

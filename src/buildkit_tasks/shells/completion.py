@@ -1,4 +1,4 @@
-"""Shell completion: Invoke completes tasks and flags, we complete services, platforms, profiles and mounts."""
+"""Shell completion: Invoke completes tasks and flags, this module services, platforms, profiles and mounts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from buildkit_tasks.core.world import World
 from . import rc as shellrc
 from .enable import chosen_shell
 
-#: Options with values that we know, and the kind of each.
+#: Options whose values we can complete, and the kind of each.
 KINDS = {
     "--service": "service",
     "--platform": "platform",
@@ -37,7 +37,7 @@ def script(shell: str) -> str:
 
 
 def place(world: World, shell: str) -> Path:
-    """Where the shell loads completions from (fish, bash-completion), or a place to add to zsh's fpath."""
+    """Where the shell loads completions from (fish, bash-completion), or a directory to add to zsh's fpath."""
     data = world.env.get("XDG_DATA_HOME", "")
     share = Path(data) if data.startswith("/") else world.home / ".local" / "share"
     if shell == "fish":
@@ -73,11 +73,11 @@ def install(session: Session, wanted: str) -> None:
             "rc-unwritable", f"{path} cannot be written: {error.strerror}.", hint=f"ls -ld {path.parent}"
         ) from error
     more = f'; zsh needs, before compinit in ~/.zshrc: fpath=("{path.parent}" $fpath)' if shell == "zsh" else ""
-    session.report.say(f"wrote {path}; new shells complete invoke{more}")
+    session.report.say(f"wrote {path}; new shells will complete invoke{more}")
 
 
 def values(session: Session, kind: str) -> list[str]:
-    """The values of an option, cached if possible: Tab has to be fast. Never raises `Problem`."""
+    """The values of an option, cached if possible, because Tab must be fast. Never raises `Problem`."""
     kind = KINDS.get(kind, kind)
     if kind in _FIXED:
         return _FIXED[kind]
@@ -92,7 +92,7 @@ def values(session: Session, kind: str) -> list[str]:
 
 
 def _remembered(session: Session, root: Path) -> dict[str, list[str]]:
-    """The cached values; found again when a file they came from has changed."""
+    """The cached values; recomputed if one of their source files has changed."""
     sources = [*compose_files(root), root / ".env", *root.glob("Cargo.toml"), *root.glob("*/Cargo.toml")]
     stamp = [[str(p), s.st_mtime_ns, s.st_size] for p in sources if p.is_file() and (s := p.stat())]
     memory = session.state / "completion.json"
@@ -101,7 +101,7 @@ def _remembered(session: Session, root: Path) -> dict[str, list[str]]:
         if kept["stamp"] == stamp:
             return dict(kept["values"])
     except (OSError, ValueError, KeyError):
-        pass  # a cache: if anything is wrong with it, make it again
+        pass  # invalid cache: recreate it
     from buildkit_tasks.project.discover import read_workspace
 
     space = read_workspace(session, looking=True)
@@ -116,7 +116,7 @@ def _remembered(session: Session, root: Path) -> dict[str, list[str]]:
 
 
 def _profiles(sources: list[Path]) -> set[str]:
-    """Profiles that the manifests define, besides cargo's own."""
+    """Profiles defined by the manifests, in addition to cargo's own."""
     import re
 
     texts = [p.read_text("utf-8", errors="replace") for p in sources if p.name == "Cargo.toml" and p.is_file()]

@@ -1,4 +1,4 @@
-"""BuildKit for every shell of the user: show the edit, ask, write, then test it with a real shell and build."""
+"""Enables BuildKit in the user's shells: shows the edit, asks, writes, then tests it with a real shell and build."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from . import rc as shellrc
 from .new_shell import SHELL_TIMEOUT, prove
 from .rcfile import Edit, read, write
 
-#: What a bash login shell looks for; it reads the first that exists.
+#: The profile files of a bash login shell, which reads the first one that exists.
 PROFILES = (".bash_profile", ".bash_login", ".profile")
 
-_HINT = "name one: invoke enable-buildkit --shell bash|zsh|fish"
+_HINT = "choose one: invoke enable-buildkit --shell bash|zsh|fish"
 
 
 def login_shell(world: World) -> str:
@@ -36,7 +36,7 @@ def login_shell(world: World) -> str:
             "shell-unsupported",
             f"The login shell {path or '(none)'} is not supported.",
             causes=[f"supported shells: {', '.join(shellrc.SHELLS)}"],
-            hint=f"{_HINT}, or by hand: have it set " + " and ".join(f"{k}={v}" for k, v in shellrc.VARIABLES.items()),
+            hint=f"{_HINT}, or set manually: " + " and ".join(f"{k}={v}" for k, v in shellrc.VARIABLES.items()),
         )
     return name
 
@@ -57,7 +57,7 @@ def print_env(session: Session, shell: str) -> None:
     name = chosen_shell(session, shell)
     if sys.stdout.isatty():
         use = "invoke env --shell fish | source" if name == "fish" else 'eval "$(invoke env)"'
-        session.report.say(f"for this shell session: {use}")
+        session.report.say(f"for this session: {use}")
     session.report.answer(shellrc.exports(name))
 
 
@@ -70,7 +70,7 @@ def enable(session: Session, wanted: str, *, dry_run: bool, undo: bool) -> None:
     else:
         shells = (chosen_shell(session, wanted),)
         edits = [e for e in add_edits(world, shells[0]) if e.changes]
-        tell_need(session)
+        show_need(session)
     say = session.report.say
     if not edits:
         say("nothing to undo" if undo else f"{shells[0]} is already set up; nothing changed")
@@ -81,7 +81,7 @@ def enable(session: Session, wanted: str, *, dry_run: bool, undo: bool) -> None:
             say("dry run: nothing was changed")
             return
         names = ", ".join(str(e.path) for e in edits)
-        if not session.report.consent(f"{'undo' if undo else 'write'} this in {names}"):
+        if not session.report.consent(f"{'undo' if undo else 'make'} this change in {names}"):
             say("nothing was changed")
             return
         for edit in edits:
@@ -89,15 +89,15 @@ def enable(session: Session, wanted: str, *, dry_run: bool, undo: bool) -> None:
             words = "deleted" if edit.after is None else "made" if edit.before is None else "changed"
             say(f"{words} {edit.path}" + (f" (before: {kept})" if kept else ""))
     if undo:
-        say("new shells start without it; in this shell: unset " + " ".join(shellrc.VARIABLES))
+        say("new shells start without it; for this shell, run: unset " + " ".join(shellrc.VARIABLES))
     elif not dry_run:
         prove(session, shells[0])
 
 
-def tell_need(session: Session) -> None:
-    """Whether the user needs this at all: current docker commands use BuildKit by default."""
+def show_need(session: Session) -> None:
+    """Print whether this is needed at all: current docker commands use BuildKit by default."""
     if session.world.env.get("DOCKER_BUILDKIT", "").lower() in ("0", "false"):
-        session.report.say("DOCKER_BUILDKIT=0 is set in this session: BuildKit is switched off by hand")
+        session.report.say("DOCKER_BUILDKIT=0 is set in this session, which disables BuildKit")
     try:
         found = engine_facts.client(session.world, session.world.cwd)
     except Problem:
@@ -105,12 +105,12 @@ def tell_need(session: Session) -> None:
     if found.version >= (23,) and found.buildx:
         session.report.say(
             f"this engine ({engine_facts.dotted(found.version)}, buildx {engine_facts.dotted(found.buildx)}) "
-            "uses BuildKit by default and our tasks always do: the edit only helps docker commands that you type on "
-            "older engines, or where something sets DOCKER_BUILDKIT=0"
+            "uses BuildKit by default, and these tasks always do; the edit only affects docker commands run on "
+            "older engines, or if something sets DOCKER_BUILDKIT=0"
         )
     elif found.version:
         session.report.say(
-            f"this engine ({engine_facts.dotted(found.version)}) uses BuildKit only on request: recommended"
+            f"this engine ({engine_facts.dotted(found.version)}) uses BuildKit only if enabled: recommended"
         )
 
 
@@ -118,7 +118,7 @@ def tell_need(session: Session) -> None:
 
 
 def add_edits(world: World, shell: str) -> list[Edit]:
-    """The env file and the line in each start-up file that this shell reads."""
+    """Edits that create the env file and add the line to each start-up file that this shell reads."""
     config = shellrc.config_dir(world.env, world.home)
     file = shellrc.env_file(shell, config)
     wanted = shellrc.line(shell, file, world.home)
@@ -132,7 +132,7 @@ def add_edits(world: World, shell: str) -> list[Edit]:
 
 
 def undo_edits(world: World, shells: Sequence[str]) -> list[Edit]:
-    """Remove our line from every file that has it, and the env file once no shell reads it."""
+    """Edits that remove our line from every file that has it, and the env file once no shell reads it."""
     config = shellrc.config_dir(world.env, world.home)
     edits: dict[Path, Edit] = {}
     still: set[str] = set()
@@ -154,7 +154,7 @@ def undo_edits(world: World, shells: Sequence[str]) -> list[Edit]:
 
 
 def start_files(world: World, shell: str) -> tuple[Path, ...]:
-    """The start-up files of a shell for this user, as the shell itself would look for them."""
+    """The user's start-up files of a shell, found like the shell itself finds them."""
     return shellrc.rc_files(
         shell,
         world.home,
@@ -166,7 +166,7 @@ def start_files(world: World, shell: str) -> tuple[Path, ...]:
 
 
 def _zdotdir(world: World) -> Path | None:
-    """ZDOTDIR as zsh sees it: usually set in ~/.zshenv without export, so only zsh knows it."""
+    """ZDOTDIR as seen by zsh: usually set in ~/.zshenv without export, so only zsh knows it."""
     given = world.env.get("ZDOTDIR", "")
     zsh = shutil.which("zsh", path=world.env.get("PATH"))
     if not given and zsh:
@@ -176,7 +176,7 @@ def _zdotdir(world: World) -> Path | None:
 
 
 def show(session: Session, edits: Iterable[Edit]) -> None:
-    """The edits as a unified diff."""
+    """Print the edits as a unified diff."""
     for edit in edits:
         before, after = (edit.before or "").split("\n"), (edit.after or "").split("\n")
         old = str(edit.path) if edit.before is not None else "/dev/null"
@@ -186,7 +186,7 @@ def show(session: Session, edits: Iterable[Edit]) -> None:
 
 
 def notices(session: Session, edits: Iterable[Edit]) -> None:
-    """What to know before saying yes: files in a git repository, lines that do the opposite."""
+    """Print what to know before consenting: files in a git repository, lines that disable BuildKit."""
     for edit in edits:
         place = edit.path.resolve()
         repository = next((p for p in place.parents if (p / ".git").exists()), None)
@@ -194,11 +194,11 @@ def notices(session: Session, edits: Iterable[Edit]) -> None:
             link = f" is a link to {place}, which" if place != edit.path else ""
             session.report.say(
                 f"note: {edit.path}{link} is in the git repository {repository}: git will show the edit as a change; "
-                "on a machine without our env file the line does nothing"
+                "the line does nothing on machines without our env file"
             )
         for number in shellrc.overruled(edit.before or ""):
             session.report.say(
-                f"note: line {number} of {edit.path} switches BuildKit off; our line comes later and wins"
+                f"note: line {number} of {edit.path} disables BuildKit; our line comes later and overrides it"
             )
 
 

@@ -1,4 +1,4 @@
-"""Proof that a new shell sees what `enable-buildkit` wrote: a real one is started and asked."""
+"""Verifies `enable-buildkit`: starts a real shell and checks its variables."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from buildkit_tasks.shells.rcfile import read
 
 from . import rc as shellrc
 
-#: Seconds a freshly started interactive shell may take to read its files.
+#: Timeout in seconds for a new interactive shell to read its files.
 SHELL_TIMEOUT = 15.0
 
 
 def prove(session: Session, shell: str) -> None:
-    """Start a real shell, run a real build, and report the results. Problems: verify-failed."""
+    """Start a real shell, run a real build, and print the results. Problems: verify-failed."""
     say = session.report.say
     seen = fresh_values(session.world, shell)
     if seen is None:
-        say(f"not tested: {shell} is not on PATH")
+        say(f"not verified: {shell} is not on PATH")
     elif seen == dict(shellrc.VARIABLES):
-        say(f"tested: a new {shell} has " + " ".join(f"{k}={v}" for k, v in seen.items()))
+        say(f"verified: a new {shell} has " + " ".join(f"{k}={v}" for k, v in seen.items()))
     else:
         raise Problem(
             "verify-failed",
             f"A new interactive {shell} does not set the BuildKit variables.",
-            causes=["something earlier in its start-up file ends or replaces the shell (exec, return, exit)"]
+            causes=["an earlier line in its start-up file ends or replaces the shell (exec, return, exit)"]
             + [f"{k} is {v!r}" for k, v in seen.items()],
-            hint="move our line to the top of the file; it is marked `added by buildkit-tasks`",
+            hint="move the line marked `added by buildkit-tasks` to the top of the file",
         )
     try:
         seconds = probe(session)
-        say(f"tested: BuildKit builds ({seconds:.1f} s, one label, no registry needed)")
+        say(f"verified: BuildKit works ({seconds:.1f} s)")
     except Problem as problem:
         if not problem.code.startswith("engine-"):
             raise
-        say(f"BuildKit itself is not tested: {problem.message} Hint: {problem.hint}")
+        say(f"not verified with a build: {problem.message} Hint: {problem.hint}")
     once = "invoke env --shell fish | source" if shell == "fish" else 'eval "$(invoke env)"'
-    say(f"this session: {once}    undo: invoke enable-buildkit --undo")
+    say(f"for this session: {once}    to undo: invoke enable-buildkit --undo")
 
 
 def fresh_values(world: World, shell: str) -> dict[str, str] | None:
     """The variables in a new interactive shell; None if the shell is not installed.
 
-    The answer comes through a file: a start-up file may leave programs running that hold our pipe open.
+    The result is passed through a file: a start-up file may leave programs running that keep our pipe open.
     """
     program = shutil.which(shell, path=world.env.get("PATH"))
     if not program:
@@ -68,14 +68,14 @@ def fresh_values(world: World, shell: str) -> dict[str, str] | None:
 
 
 def probe(session: Session) -> float:
-    """Seconds of the smallest real BuildKit build. Problems: those of an unreachable engine, verify-failed."""
+    """Time the smallest real BuildKit build in seconds. Problems: those of an unreachable engine, verify-failed."""
     result = run.capture(session.world, docker.probe_build(session.world.cwd), timeout=120)
     if result.code == 0:
         return result.seconds
-    engine_facts.facts(session.world, session.world.cwd)  # the engine's own error is more useful
+    engine_facts.facts(session.world, session.world.cwd)  # raises the engine's own error, which is more useful
     raise Problem(
         "verify-failed",
-        "The smallest possible BuildKit build fails.",
+        "The smallest possible BuildKit build failed.",
         details=result.stderr.strip(),
         hint="invoke doctor",
     )

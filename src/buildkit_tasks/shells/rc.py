@@ -1,6 +1,6 @@
-"""The line that enables BuildKit in a shell's start-up file: text in, text out. Pure; bash, zsh and fish.
+"""Edits the line that enables BuildKit in a shell's start-up file: text in, text out. Pure; bash, zsh and fish.
 
-Which file a shell reads: bash(1) INVOCATION, zsh(1) STARTUP/SHUTDOWN FILES, fish(1) "Initialization files".
+Which files a shell reads: bash(1) INVOCATION, zsh(1) STARTUP/SHUTDOWN FILES, fish(1) "Initialization files".
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 SHELLS = ("bash", "zsh", "fish")
 
-#: What we enable: docker itself, and compose v1 and early v2, which only used BuildKit on request.
+#: Enables BuildKit in docker itself, and in compose v1 and early v2, which did not use it by default.
 VARIABLES: Mapping[str, str] = {"DOCKER_BUILDKIT": "1", "COMPOSE_DOCKER_CLI_BUILD": "1"}
 
 _MARK = "# added by buildkit-tasks"
@@ -25,26 +25,26 @@ _OURS = re.compile(
 
 @dataclass(frozen=True)
 class Removed:
-    """What `remove` left. `delete` is True if the file is now empty and `add` made it."""
+    """The result of `remove`. `delete`: the file is now empty and was created by `add`."""
 
     text: str
     delete: bool = False
 
 
 def config_dir(env: Mapping[str, str], home: Path) -> Path:
-    """Where our env file lives (XDG base directories). A relative or multi-line value counts as unset."""
+    """The directory of our env file (XDG base directories). A relative or multi-line value counts as unset."""
     given = env.get("XDG_CONFIG_HOME", "")
     usable = given.startswith("/") and "\n" not in given
     return (Path(given) if usable else home / ".config") / "buildkit-tasks"
 
 
 def env_file(shell: str, config: Path) -> Path:
-    """The env file that the line reads: one text for bash and zsh, one for fish."""
+    """The env file that the line sources: one for bash and zsh, one for fish."""
     return config / ("env.fish" if shell == "fish" else "env.sh")
 
 
 def exports(shell: str, variables: Mapping[str, str] = VARIABLES) -> str:
-    """The statements that set the variables in a shell; what `eval "$(invoke env)"` and the env file contain."""
+    """Statements that set the variables in a shell; the output of `invoke env` and the content of the env file."""
     if shell == "fish":
         return "".join(f"set -gx {name} {_quoted(value, shell)}\n" for name, value in variables.items())
     return "".join(f"export {name}={_quoted(value, shell)}\n" for name, value in variables.items())
@@ -65,9 +65,9 @@ def _quoted(word: str, shell: str) -> str:
 
 
 def line(shell: str, file: Path, home: Path) -> str:
-    """The guarded line without its mark. `$HOME` stays a variable: a rc file may be shared between machines.
+    """The guarded line without its mark. `$HOME` stays a variable, because rc files may be shared between machines.
 
-    The guard keeps a machine without our file silent, and leaves `$?` alone.
+    The guard avoids errors on machines without our file, and preserves `$?`.
     """
     if file.is_relative_to(home):
         path = f'"$HOME"/{_quoted(str(file.relative_to(home)), shell)}'
@@ -84,10 +84,10 @@ def present(text: str) -> bool:
 
 
 def add(text: str, wanted: str, *, new_file: bool = False) -> str:
-    """The rc text with our line at the end; replaces an older line of ours in place.
+    """The rc text with our line at the end; replaces an older version of the line in place.
 
-    Nothing else changes: line ends stay as they are, and what has to be added before the line (a missing last line
-    end, a break after a line that continues) is counted in the mark, so that `remove` gives the same bytes back.
+    Nothing else changes: line ends are kept, and anything inserted before the line (a missing final newline, a break
+    after a continued line) is counted in the mark, so that `remove` restores the same bytes.
     """
     end = "\r\n" if re.search(r"\r\n[^\n]*\Z", text) else "\n"
     found = _OURS.search(text)
@@ -118,11 +118,11 @@ def remove(text: str) -> Removed:
 def rc_files(
     shell: str, home: Path, *, exists: Collection[Path], zdotdir: Path | None, config_home: Path, macos: bool
 ) -> tuple[Path, ...]:
-    """The start-up files that need the line: those that the shell reads, never one that would hide another.
+    """The start-up files that need the line: those that the shell reads, without creating one that hides another.
 
-    bash reads ~/.bashrc where it is interactive, and as a login shell only the first of three profile files: a new
-    ~/.bash_profile would hide an existing ~/.profile, so none is made unless there is none at all (macOS, whose
-    terminals open login shells).
+    bash reads ~/.bashrc if it is interactive, and as a login shell only the first of three profile files. A new
+    ~/.bash_profile would hide an existing ~/.profile, so one is only created if none exists (macOS, where terminals
+    open login shells).
     """
     if shell == "zsh":
         return ((zdotdir or home) / ".zshrc",)
@@ -134,12 +134,12 @@ def rc_files(
 
 
 def reads_bashrc(profile: str) -> bool:
-    """True where a bash profile text reads ~/.bashrc itself, so that a line in the latter is enough."""
+    """True if a bash profile sources ~/.bashrc itself, so that a line in the latter is enough."""
     return any("bashrc" in row and not row.lstrip().startswith("#") for row in profile.splitlines())
 
 
 def overruled(text: str) -> tuple[int, ...]:
-    """Numbers (from 1) of the lines that set one of our variables to something else."""
+    """Numbers (from 1) of the lines that set one of our variables to a different value."""
     names = "|".join(VARIABLES)
     pattern = re.compile(rf"^\s*(?:export\s+|set\s+-\S+\s+)?(?:{names})(?:=|\s+)[\"']?(?!1\b)")
     return tuple(n for n, row in enumerate(text.split("\n"), 1) if pattern.match(row))

@@ -1,4 +1,4 @@
-"""Start files of shells: an edit as a value, read and written with the old text kept."""
+"""Shell start-up files: an edit as a value, read and written with the old text kept."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Edit:
 
 
 def read(path: Path) -> str | None:
-    """The file's text with every byte kept (surrogates for bytes that are not UTF-8); None if it does not exist."""
+    """The file's text, preserving every byte (surrogates for bytes that are not UTF-8); None if it does not exist."""
     try:
         return path.read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError:
@@ -40,8 +40,8 @@ def read(path: Path) -> str | None:
 def write(world: World, edit: Edit) -> Path | None:
     """Write, create or delete one file atomically; returns where the old text is kept.
 
-    A link stays a link, the mode stays, and a file with several hard links is written in place, for all of them.
-    Problems: rc-unwritable, also for a file that has changed since the edit was made.
+    A link stays a link, the mode is kept, and a file with several hard links is written in place, for all of them.
+    Problems: rc-unwritable, also if the file has changed since the edit was created.
     """
     place = edit.path.resolve()
     kept = None
@@ -51,10 +51,10 @@ def write(world: World, edit: Edit) -> Path | None:
             raise Problem(
                 "rc-unwritable",
                 f"{edit.path} was changed by another program at the same time; it was not written.",
-                hint="run the command again",
+                hint="rerun the command",
             )
 
-    unchanged()  # the question may have waited for hours
+    unchanged()  # the user may have taken hours to answer
     try:
         if edit.before is not None:
             kept = _keep(world, place)
@@ -74,7 +74,7 @@ def write(world: World, edit: Edit) -> Path | None:
             "rc-unwritable",
             f"{edit.path} cannot be written: {error.strerror}.",
             causes=[f"it is a link to {place}"] if place != edit.path else [],
-            hint="make it writable; if a tool manages it, add the line above to that tool's source",
+            hint="make it writable; if a tool manages it, add the line above to the tool's source file",
         ) from error
     return kept
 

@@ -1,4 +1,4 @@
-"""From a bare machine to a running, healthy stack. Every step looks first and does only what is missing."""
+"""From a bare machine to a running, healthy stack. Every step checks first and does only what is missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from . import smoke, stack
 
 
 def quickstart(session: Session) -> None:
-    """Run the steps in order. Killed at any step, the next run continues: no step trusts what an earlier run said."""
+    """Run the steps in order. Safe to rerun after an interrupt: no step relies on the result of an earlier run."""
     steps: list[tuple[str, Callable[[Session], None]]] = [
         ("prerequisites", prerequisites),
         ("engine", _engine),
@@ -32,21 +32,21 @@ def quickstart(session: Session) -> None:
         steps.pop()
     began = session.world.clock()
     for number, (what, do) in enumerate(steps, 1):
-        coming = steps[number][0] if number < len(steps) else "what runs where"
+        coming = steps[number][0] if number < len(steps) else "summary"
         with session.report.step(number, len(steps), what, coming):
             do(session)
     session.report.say(f"ready in {session.world.clock() - began:.0f} s", style="bold green")
-    farewell(session)
+    show_next_steps(session)
 
 
 def prerequisites(session: Session) -> None:
-    """What no later step can make: a compose file and some disk."""
+    """Check what no later step can provide: a compose file and free disk space."""
     free = shutil.disk_usage(session.root).free / 1e9
     if free < 1:
         raise Problem(
             "disk-full",
-            f"Only {free:.1f} GB are free on {session.root}.",
-            hint="free some disk; a first build takes 5 GB",
+            f"Only {free:.1f} GB of disk space are free in {session.root}.",
+            hint="free some disk space; the first build needs 5 GB",
         )
     session.report.say(f"  {session.root}, {free:.0f} GB free")
 
@@ -69,23 +69,23 @@ def _base_images(session: Session) -> None:
 
 
 def _build(session: Session) -> None:
-    pipeline.tell_story(session, pipeline.build(session, BuildRequest()))
+    pipeline.show_summary(session, pipeline.build(session, BuildRequest()))
 
 
 def _up(session: Session) -> None:
     stack.up(session, BuildRequest(), with_build=False)
 
 
-def farewell(session: Session) -> None:
-    """What runs where, where the credentials are, what to do next."""
+def show_next_steps(session: Session) -> None:
+    """Print what runs where, where the credentials are, and what to do next."""
     project = discover(session)
     say = session.report.say
     for port in project.workspace.ports:
         host = "localhost" if port.host in ("0.0.0.0", "127.0.0.1", "::") else port.host  # noqa: S104
         say(f"  {port.service:<12} http://{host}:{port.published}  (container port {port.target})")
-    say(f"  credentials: {session.root / '.env'} (readable by you alone)")
+    say(f"  credentials: {session.root / '.env'} (readable only by you)")
     override = base_images.override(session, project.engine, project.workspace)
     if override:
         files = " ".join(f"-f {f}" for f in (*files_found(session), override))
-        say(f"  without these tasks: docker compose {files} build")
-    say("  next: edit a line under services/, then `invoke build` and `invoke up`; `invoke --list` shows the rest")
+        say(f"  with plain docker: docker compose {files} build")
+    say("  next: edit a file under services/, then run `invoke up`; `invoke --list` shows all tasks")

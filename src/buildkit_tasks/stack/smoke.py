@@ -1,6 +1,6 @@
-"""Smoke test of the sample stack: post an action, wait for its event, check that every service took part.
+"""Smoke test of the sample stack: posts an action, waits for its event, checks that every service took part.
 
-No polling: the notifier's event stream (server-sent events) says when an action is completed.
+No polling: the notifier's event stream (server-sent events) reports when an action is completed.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
 from buildkit_tasks.project.discover import discover
 
-#: Seconds an action may take; it takes tens of milliseconds.
+#: Timeout of an action in seconds; it normally takes tens of milliseconds.
 PATIENCE = 20.0
 
-#: Services that an action's history must name.
+#: Services that must appear in an action's history.
 TAKE_PART = ("api", "executor", "worker", "notifier")
 
-#: Asks for the sensor's own actions of the last two minutes; it posts one when it starts and every half minute.
+#: Queries the sensor's own actions of the last two minutes; it posts one at start and every 30 seconds.
 HEARTBEATS = "/actions?source=sensor&state=completed&max_age_seconds=120&limit=1"
 
 
 def smoke(session: Session) -> None:
-    """Problems: smoke-failed (what did not happen), not-running."""
+    """Run the smoke test. Problems: smoke-failed (with what is missing), not-running."""
     space = discover(session, lesser=True).workspace
     api, events = session.settings.stack.smoke_service, session.settings.stack.smoke_events
     if not api:
         raise Problem(
             "bad-argument",
             "This project has no smoke test.",
-            hint="set smoke_service (and smoke_events) under [tool.buildkit-tasks.stack]; docs/explanation/sample.md",
+            hint="set smoke_service and smoke_events under [tool.buildkit-tasks.stack]; see docs/explanation/sample.md",
         )
     began = session.world.clock()
     try:
@@ -74,7 +74,7 @@ def _address(space: Workspace, service: str) -> tuple[str, int]:
 
 
 def _round_trip(api: tuple[str, int], events: tuple[str, int]) -> dict[str, Any]:
-    """Listen first, then post: the event cannot be missed."""
+    """Subscribe before posting, so that the event cannot be missed."""
     with closing(http.client.HTTPConnection(*events, timeout=PATIENCE)) as feed:
         feed.request("GET", "/events", headers={"Accept": "text/event-stream"})
         stream = feed.getresponse()

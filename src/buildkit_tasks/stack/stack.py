@@ -1,10 +1,10 @@
-"""The running stack: up until healthy, down, restart, ps, logs, shell."""
+"""Operations on the running stack: up, down, restart, ps, logs, shell."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,19 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import compose_cli, docker, lists, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Command, Result, Workspace
-from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.pipeline import build as pipeline
-from buildkit_tasks.project import compose, ports
+from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import Project, discover, files_found
 
-from . import state, wait
+from . import ports, state, wait
 
 
 def up(session: Session, request: BuildRequest, *, with_build: bool = True, orphans: bool = False) -> None:
-    """Build what is needed, start it, return when all of it is ready.
+    """Build what changed, start it, and return when everything is ready.
 
-    Any service of the compose file may be asked for, built or not; compose starts what it depends on, too. `orphans`:
-    remove containers of services that the compose file no longer has. Problems: port-in-use, unhealthy, build's.
+    Accepts any service of the compose file, built or not; compose also starts their dependencies. `orphans`: remove
+    containers of services that are no longer in the compose file. Problems: port-in-use, unhealthy, those of a build.
     """
     project = discover(session, lesser=True, named=request.services)
     space = project.workspace
@@ -35,15 +34,15 @@ def up(session: Session, request: BuildRequest, *, with_build: bool = True, orph
     built = tuple(name for name in space.names if name in started)
     if with_build and built:
         outcome = pipeline.build_project(session, project, replace(request, services=built if chosen else ()))
-        pipeline.tell_story(session, outcome)
+        pipeline.show_summary(session, outcome)
     files = files_in_force(session, project)
     running = {c["Service"] for c in containers(session, files) if c.get("State") == "running"}
-    check_ports(session, project, files, started - running)
+    ports.check(session, project, files, started - running)
     start(session, space, files, chosen, orphans=orphans)
 
 
 def files_in_force(session: Session, project: Project) -> tuple[Path, ...]:
-    """The compose files to name to compose: where base images are offline ones, all of them and the override."""
+    """The compose files to pass to compose: if offline base images are used, all files and the override."""
     override = base_images.override(session, project.engine, project.workspace)
     return (*files_found(session), override) if override else project.workspace.compose_files
 
@@ -51,16 +50,16 @@ def files_in_force(session: Session, project: Project) -> tuple[Path, ...]:
 def start(
     session: Session, space: Workspace, files: Sequence[Path], chosen: Sequence[str], *, orphans: bool = False
 ) -> None:
-    """Start and wait, reporting each service as its container becomes ready. Problems: unhealthy, port-in-use."""
+    """Start and wait, reporting each service once its container is ready. Problems: unhealthy, port-in-use."""
     wanted = wait.Wanted(
         space.project, state.with_dependencies(space.config, chosen), session.settings.stack.health_timeout
     )
     command = compose_cli.up(session.root, files, chosen, orphans=orphans)
-    wait.until_ready(session, wanted, files, lambda: _heard(session, command))
+    wait.until_ready(session, wanted, files, lambda: _run_compose(session, command))
 
 
-def _heard(session: Session, command: Command) -> Result:
-    """Run compose; its warnings and pulls are shown as they come, all it says is kept."""
+def _run_compose(session: Session, command: Command) -> Result:
+    """Run compose; show its warnings and pulls as they arrive, and keep all of its output."""
     heard: list[str] = []
     partial = b""
 
@@ -77,32 +76,8 @@ def _heard(session: Session, command: Command) -> Result:
     return replace(result, stderr="\n".join([*heard, partial.decode(errors="replace")]))
 
 
-def check_ports(session: Session, project: Project, files: Sequence[Path], starting: Collection[str]) -> None:
-    """Raise `Problem` port-in-use, with who holds it and the variable that moves it, before anything is started.
-
-    Only where the engine shares this machine's network: elsewhere a free port here says nothing.
-    """
-    if not ports.shared_network(project.engine.host_name, engine_facts.host(session.world, session.root)):
-        return
-    for port in (p for p in project.workspace.ports if p.service in starting):
-        if not ports.taken(port.host, port.published, port.protocol):
-            continue
-        asked = docker.publishing(session.root, port.published, port.protocol)
-        other = run.capture(session.world, asked).stdout.split()
-        who = f"container {other[0]}" if other else ports.holder(port.published, port.protocol) or "another program"
-        raw = run.capture(session.world, compose_cli.raw_config(session.root, files)).stdout
-        name = ports.variable(json.loads(raw or "{}"), port.service, port.target)
-        move = f"set {name}=<a free port> in {session.root / '.env'}" if name else "change `ports:` in the compose file"
-        raise Problem(
-            "port-in-use",
-            f"Port {port.published}/{port.protocol} of {port.service} is already in use.",
-            causes=[f"{who} listens on {port.host}:{port.published}"],
-            hint=f"{move}, or end {who}",
-        )
-
-
 def containers(session: Session, files: Sequence[Path]) -> list[dict[str, Any]]:
-    """The project's containers as compose lists them."""
+    """The project's containers as listed by compose."""
     text = run.check(session.world, compose_cli.containers(session.root, files)).stdout.strip()
     if text.startswith("["):  # compose before 2.21 prints one array
         return list(json.loads(text))
@@ -110,7 +85,7 @@ def containers(session: Session, files: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
-    """Stop and remove containers and networks. Volumes hold data: they go only when asked and confirmed."""
+    """Stop and remove containers and networks. Volumes contain data: they are removed only if asked and confirmed."""
     project = discover(session, lesser=True)
     if volumes:
         names = ", ".join(sorted(v.get("name", k) for k, v in (project.workspace.config.get("volumes") or {}).items()))
@@ -126,7 +101,7 @@ def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
     for line in filter(None, left):
         container, _, service = line.partition(" ")
         session.report.warn(
-            f"{container} stays: the service {service} is not in the compose file, or its profile is not active "
+            f"{container} was kept: the service {service} is not in the compose file, or its profile is not active "
             f"(invoke down --remove-orphans; COMPOSE_PROFILES='*' invoke down)"
         )
 
@@ -139,7 +114,7 @@ def restart(session: Session, services: Sequence[str]) -> None:
 
 
 def ps(session: Session) -> None:
-    """What runs where."""
+    """Show what runs where."""
     project = discover(session, lesser=True)
     found = containers(session, files_in_force(session, project))
     rows = [
@@ -162,7 +137,7 @@ def _published(container: dict[str, Any]) -> str:
 
 
 def logs(session: Session, services: Sequence[str], *, follow: bool, since: str, tail: str) -> None:
-    """The services' log lines, on our own streams; Ctrl-C ends following."""
+    """Print the services' logs on our own streams; Ctrl-C stops following."""
     project = discover(session, lesser=True)
     files, names = files_in_force(session, project), _named(project, services)
     try:
@@ -184,7 +159,7 @@ def shell(session: Session, service: str, what: str) -> int:
 
 
 def _named(project: Project, services: Sequence[str]) -> list[str]:
-    """The services named, each known to the compose file. Raises `Problem` service-unknown with near matches."""
+    """The given services, checked against the compose file. Raises `Problem` service-unknown with suggestions."""
     known = tuple(project.workspace.config.get("services") or ())
     names = lists.names(services, "service")
     for name in names:

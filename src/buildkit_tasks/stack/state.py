@@ -1,6 +1,6 @@
-"""The state of a container in the stack, and whether it is the wanted one. Pure.
+"""The state of a container in the stack, and whether it is ready. Pure.
 
-The rules are compose's own for `up --wait`, and one more: a job that ended with exit code 0 is done, not missing.
+The rules are those of compose's `up --wait`, plus one: a job that ended with exit code 0 is done, not missing.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ ONE_OFF = "com.docker.compose.oneoff"
 
 @dataclass(frozen=True)
 class Container:
-    """One container, as the engine's inspect describes it.
+    """One container, as reported by the engine.
 
-    `health` is starting, healthy or unhealthy; empty without a health check. `start_period` in seconds: failures of the
-    check do not count before. `restart` is the restart policy; `restarts` how often the engine restarted it.
+    `health` is starting, healthy or unhealthy; empty without a health check. `start_period` in seconds: failed checks
+    do not count before. `restart` is the restart policy; `restarts` counts the engine's restarts.
     """
 
     id: str
@@ -47,7 +47,7 @@ class Container:
 
     @property
     def failed(self) -> bool:
-        """Will not become ready: unhealthy, or exited with an error and does not restart."""
+        """Will not become ready: unhealthy, or exited with an error and will not be restarted."""
         if self.health == "unhealthy" and self.status == "running":
             return True
         if self.status == "dead" or (self.status == "created" and self.error):
@@ -68,7 +68,7 @@ class Container:
 
 
 def container(inspected: Mapping[str, Any]) -> Container:
-    """A container from the document of `GET /containers/ID/json`."""
+    """Parse the document of `GET /containers/ID/json`."""
     state = inspected.get("State") or {}
     config = inspected.get("Config") or {}
     host = inspected.get("HostConfig") or {}
@@ -89,7 +89,7 @@ def container(inspected: Mapping[str, Any]) -> Container:
 
 
 def with_dependencies(config: Mapping[str, Any], chosen: Iterable[str]) -> set[str]:
-    """The services that compose starts when these are named: themselves and what they depend on; none named = all."""
+    """The named services and their dependencies, which compose starts too; none named = all."""
     services: Mapping[str, Any] = config.get("services") or {}
     todo = list(chosen) or list(services)
     found: set[str] = set()

@@ -1,4 +1,4 @@
-"""Verify: do an image, and the container that runs, correspond to the tree on the disk, and what differs if not."""
+"""Checks whether an image and its running container match the sources on disk, and lists the differences."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from buildkit_tasks.project.discover import discover
 
 from . import stack
 
-#: Differences named per service; the rest is counted.
+#: Differences listed per service; the rest is counted.
 NAMED = 8
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found of one service.
+    """The result for one service.
 
     `state`: same, differs, no-image, no-manifest or other; `running`: same, old or not.
     """
@@ -37,7 +37,7 @@ class Verdict:
 
 
 def verify(session: Session, services: Sequence[str]) -> None:
-    """Compare and report. Raises `Problem` verify-failed when an image or a running container is not of this tree."""
+    """Compare and report. Raises `Problem` verify-failed if an image or container does not match the sources."""
     project = discover(session, named=services)
     chosen = compose.select(project.workspace, services)
     files = stack.files_in_force(session, project)
@@ -49,7 +49,7 @@ def verify(session: Session, services: Sequence[str]) -> None:
     else:
         session.report.table(
             ("service", "image", "running", "what differs"),
-            [(v.service, v.state, v.running, _told(v)) for v in verdicts],
+            [(v.service, v.state, v.running, _details(v)) for v in verdicts],
         )
     wrong = [v.service for v in verdicts if v.state not in ("same", "other") or v.running == "old"]
     if wrong:
@@ -62,7 +62,7 @@ def verify(session: Session, services: Sequence[str]) -> None:
 
 def _of(session: Session, service: Service, container: str) -> Verdict:
     if not sources.compiles(service):
-        return Verdict(service.name, "other", "-", (), "no program of ours: its Dockerfile compiles in no cache mount")
+        return Verdict(service.name, "other", "-", (), "not checked: its Dockerfile does not compile in a cache mount")
     read = run.capture(session.world, docker.read_manifest(session.root, service.image))
     image = next(iter(image_choice.ids(session, [service.image]).values()), "")
     current = (
@@ -71,7 +71,7 @@ def _of(session: Session, service: Service, container: str) -> Verdict:
     running = "not" if not container else "same" if current == image else "old"
     if read.code != 0:
         state = "no-manifest" if image else "no-image"
-        words = "not built with this Dockerfile" if image else f"invoke build --service {service.name}"
+        words = "not built by this Dockerfile" if image else f"invoke build --service {service.name}"
         return Verdict(service.name, state, running, (), words)
     try:
         made = manifest.parse(read.stdout)
@@ -85,7 +85,7 @@ def _of(session: Session, service: Service, container: str) -> Verdict:
     return Verdict(service.name, "differs" if found else "same", running, found, words)
 
 
-def _told(verdict: Verdict) -> str:
+def _details(verdict: Verdict) -> str:
     if not verdict.differences:
         return verdict.words
     named = "; ".join(str(d) for d in verdict.differences[:NAMED])

@@ -1,4 +1,4 @@
-"""Start services and wait until each is ready, using the engine's events instead of polling."""
+"""Starts services and waits until each is ready, using the engine's events instead of polling."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Result
 from buildkit_tasks.engine.connect import connected
 
-from . import state
+from . import ports, state
 from .state import Container
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-#: Log lines to show for a failing service.
+#: Log lines shown for a failing service.
 LAST_LINES = 25
 
-#: Seconds that a container without a health check must have run to count as ready; longer where it was restarted.
+#: Seconds that a container without a health check must run to count as ready; longer if it was restarted.
 SETTLED, SETTLED_AFTER_RESTART = 1.0, 5.0
 
-#: Seconds until a wait prints what it is waiting for.
+#: Seconds until we print what we are waiting for.
 PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be ready: services of a compose project; `limit` in seconds, beyond each one's start period."""
+    """What to wait for: services of a compose project; `limit` in seconds, in addition to each one's start period."""
 
     project: str
     services: Collection[str]
@@ -44,7 +44,7 @@ class Wanted:
 def until_ready(session: Session, wanted: Wanted, files: Sequence[Path], start: Callable[[], Result]) -> None:
     """Run `start` and return when every container of the wanted services is ready.
 
-    Problems: unhealthy, with what each container does, the seconds waited and its last log lines; port-in-use.
+    Problems: unhealthy, with each container's state, the seconds waited and its last log lines; port-in-use.
     """
     with connected(session.world, session.root) as client, ThreadPoolExecutor(1) as pool:
         watch = _Watch(session, client, wanted)
@@ -60,7 +60,7 @@ def until_ready(session: Session, wanted: Wanted, files: Sequence[Path], start: 
 
 
 class _Watch:
-    """The project's containers, kept up to date by events while the block runs."""
+    """The project's containers, kept up to date from events while the context is open."""
 
     def __init__(self, session: Session, client: DockerClient, wanted: Wanted) -> None:
         self.session, self.client, self.wanted = session, client, wanted
@@ -80,7 +80,7 @@ class _Watch:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self._look_all()
-        for identity, container in self.containers.items():  # these ran before anything was started
+        for identity, container in self.containers.items():  # these were already running
             self._since[identity] = (container.restarts, float("-inf"))
 
     def __exit__(self, *_: object) -> None:
@@ -90,15 +90,15 @@ class _Watch:
         try:
             for event in self._stream:
                 self._wake.put(str(event.get("id") or ""))
-        except Exception:  # noqa: S110 - closed from the other thread; whatever ends the stream ends waiting for it
+        except Exception:  # noqa: S110 - closed by the other thread; any error ends the stream
             pass
 
     def wake(self, _: Future[Result]) -> None:
-        """The command that starts the containers has ended."""
+        """Called when the command that starts the containers has ended."""
         self._wake.put("")
 
     def follow(self, started: Future[Result]) -> tuple[list[Container], Result]:
-        """The containers that failed, and how the command ended. Returns when all is decided or the time is up."""
+        """The failed containers, and the result of the command. Returns when everything is decided or timed out."""
         said = self.elapsed
         while True:
             mine = [c for c in self.containers.values() if c.service in self.wanted.services]
@@ -123,11 +123,11 @@ class _Watch:
             self._look(identity) if identity else self._look_all()
 
     def _limit(self, container: Container) -> float:
-        """Seconds a container may take. Its start period forgives failed health checks, not a program that ends."""
+        """Timeout for a container in seconds. Its start period tolerates failed health checks, but not an exit."""
         return self.wanted.limit + (container.start_period if not container.restarts else 0)
 
     def _ready(self, container: Container) -> bool:
-        """Ready, and not only in between two restarts: without a health check, running for a moment proves nothing."""
+        """Ready, and not just between two restarts: without a health check, running for a moment proves nothing."""
         if not container.ready or container.health or container.done:
             return container.ready
         restarts, since = self._since[container.id]
@@ -162,15 +162,10 @@ def _failure(
     session: Session, files: Sequence[Path], watch: _Watch, bad: Sequence[Container], result: Result
 ) -> Problem:
     said = result.stderr.strip()
-    if any(words in said for words in ("port is already allocated", "address already in use")):
-        return Problem(
-            "port-in-use",
-            "The engine could not publish a port: it is in use on the engine's machine.",
-            causes=[said.splitlines()[-1].strip()],
-            hint="change the port in .env or the compose file, or stop the program that holds it",
-        )
+    if taken := ports.taken_on_start(said):
+        return taken
     if not bad:
-        return Problem("unhealthy", "compose could not start the stack.", details=said, hint="invoke ps; invoke logs")
+        return Problem("unhealthy", "Compose could not start the stack.", details=said, hint="invoke ps; invoke logs")
     names = list(dict.fromkeys(c.service for c in bad))
     log = run.capture(session.world, compose_cli.logs(session.root, files, names, tail=str(LAST_LINES)), timeout=30)
     return Problem(

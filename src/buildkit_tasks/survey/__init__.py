@@ -1,1 +1,1 @@
-"""Read a repository that is to be adopted: crates, Dockerfiles, compose model; nothing is run or written."""
+"""Reads a repository to adopt: crates, Dockerfiles, compose model; runs and writes nothing."""

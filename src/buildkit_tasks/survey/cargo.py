@@ -1,4 +1,4 @@
-"""Cargo manifests, lock file and toolchain file as values. Nothing of the repository is run, cargo neither.
+"""Parses cargo manifests, lock file and toolchain file. Runs nothing of the repository, not even cargo.
 
 Rules: https://doc.rust-lang.org/cargo/reference/workspaces.html and cargo-targets.html
 """
@@ -26,10 +26,10 @@ else:
 
 @dataclass(frozen=True)
 class Package:
-    """A crate of the repository. `directory` is relative to the root, `.` for it; `paths`: path dependencies.
+    """A crate of the repository. `directory`: relative to the root, `.` for the root; `paths`: path dependencies.
 
-    `built`: what a build of it takes, those of its tests left out: the package's own name, and its directory for one of
-    the repository, else nothing.
+    `built`: what a build needs, without dependencies of tests: the name of each package, and its directory if it is in
+    the repository.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Locked:
-    """One package of a lock file."""
+    """One package in a lock file."""
 
     name: str
     version: str
@@ -54,8 +54,8 @@ class Locked:
 
 @dataclass(frozen=True)
 class CargoWorkspace:
-    """A Cargo.lock's worth of crates. `extra`: crates beside it that its crates depend on by path; `globs`: patterns
-    of its members."""
+    """The crates of one Cargo.lock. `extra`: other crates that they depend on by path; `globs`: patterns of its
+    members."""
 
     directory: str
     packages: tuple[Package, ...]
@@ -72,21 +72,21 @@ class CargoWorkspace:
 
     @property
     def binaries(self) -> dict[str, Package]:
-        """Program name to its crate."""
+        """Maps program names to crates."""
         return {name: package for package in self.packages for name in package.binaries}
 
     @property
     def names(self) -> frozenset[str]:
-        """Names of all locked packages."""
+        """Names of all packages in the lock file."""
         return frozenset(package.name for package in self.locked)
 
     def path(self, inside: str) -> str:
-        """A path of the workspace, from the root of the repository."""
+        """A path in the workspace, relative to the root of the repository."""
         return tree.join(self.directory, inside)
 
 
 def toml(files: Tree, path: str) -> dict[str, Any]:
-    """A TOML file as a table. Raises `Problem` manifest-invalid with file and line."""
+    """Parse a TOML file. Raises `Problem` manifest-invalid with file and line."""
     try:
         return dict(tomllib.loads(files.text(path)))
     except tomllib.TOMLDecodeError as error:
@@ -95,12 +95,12 @@ def toml(files: Tree, path: str) -> dict[str, Any]:
             "manifest-invalid",
             f"{path}{f', line {line[1]}' if line else ''} is not valid TOML.",
             causes=[str(error)],
-            hint=f"correct {path}; `cargo metadata` checks it",
+            hint=f"fix {path} (check it with `cargo metadata`)",
         ) from None
 
 
 def workspaces(files: Tree) -> tuple[CargoWorkspace, ...]:
-    """Every workspace and every crate outside of one, the ones nearest to the root first."""
+    """Every workspace and every standalone crate, those closest to the root first."""
     manifests = {posixpath.dirname(p) or ".": toml(files, p) for p in files.named("Cargo.toml")}
     heads = {d: t["workspace"] for d, t in manifests.items() if isinstance(t.get("workspace"), dict)}
     members: dict[str, list[str]] = {d: [] for d in heads}
@@ -114,7 +114,7 @@ def workspaces(files: Tree) -> tuple[CargoWorkspace, ...]:
 
 
 def _head(directory: str, manifest: Mapping[str, Any], manifests: Mapping[str, Any], heads: Mapping[str, Any]) -> str:
-    """The directory of the workspace that a crate belongs to, its own where it stands alone."""
+    """The directory of the workspace that a crate belongs to, its own if it is standalone."""
     given = manifest["package"].get("workspace")
     if isinstance(given, str):
         return tree.join(directory, given)
@@ -131,7 +131,7 @@ def _head(directory: str, manifest: Mapping[str, Any], manifests: Mapping[str, A
 
 
 def _reachable(head: str, manifests: Mapping[str, Any], section: Mapping[str, Any]) -> set[str]:
-    """Crates below a workspace that its members depend on by path: members without being listed."""
+    """Crates below a workspace that its members depend on by path, which makes them members without being listed."""
     found: set[str] = set()
     patterns = [posixpath.normpath(m) for m in _texts(section.get("members"))]
     todo = [
@@ -159,7 +159,7 @@ def _texts(value: object) -> list[str]:
 
 
 def _tables(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every dependency table, those per target, of the workspace and of patches included, with its kind."""
+    """Every dependency table with its kind, including those per target, of the workspace and of patches."""
     for kind in ("dependencies", "build-dependencies", "dev-dependencies"):
         yield kind, manifest.get(kind) or {}
         for table in (manifest.get("target") or {}).values():
@@ -180,7 +180,7 @@ def _path_dependencies(directory: str, manifest: Mapping[str, Any]) -> list[str]
 
 
 def package(files: Tree, directory: str, manifest: Mapping[str, Any], head: str, above: Mapping[str, Any]) -> Package:
-    """A manifest with a `[package]` as a value; `above` is the manifest of its workspace, in the directory `head`."""
+    """Convert a manifest with a `[package]` to a value. `above`: the manifest of its workspace, in `head`."""
     section = manifest["package"]
     name = str(section.get("name", directory))
     script = section.get("build", "build.rs")
@@ -281,7 +281,7 @@ def _locked(files: Tree, path: str) -> tuple[Locked, ...]:
 
 
 def _toolchain(files: Tree, head: str) -> tuple[str, str]:
-    """The toolchain file that rustup obeys in a directory, and its channel."""
+    """The toolchain file that rustup uses in a directory, and its channel."""
     for directory in (head, *_parents(head)):
         for name in ("rust-toolchain", "rust-toolchain.toml"):
             path = tree.join(directory, name)
@@ -296,7 +296,7 @@ def _toolchain(files: Tree, head: str) -> tuple[str, str]:
 
 
 def _config(files: Tree, head: str) -> tuple[tuple[str, ...], tuple[str, ...], str]:
-    """cargo's configuration files in force, vendored directories that they name, and `build.target`."""
+    """Cargo's effective configuration files, vendored directories in them, and `build.target`."""
     paths, vendored, target = [], [], ""
     for directory in (head, *_parents(head)):
         for name in (".cargo/config.toml", ".cargo/config"):

@@ -1,4 +1,4 @@
-"""The commands of a Dockerfile that run cargo: whether they build this repository, and what they ask for."""
+"""The cargo commands in a Dockerfile: whether they build this repository, and with which options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CARGO = re.compile(
 
 @dataclass(frozen=True)
 class Cargo:
-    """What the compile commands of a Dockerfile ask of cargo."""
+    """The options of the compile commands in a Dockerfile."""
 
     profile: str = ""
     features: tuple[str, ...] = ()
@@ -39,13 +39,13 @@ def compiles(items: Sequence[Instruction]) -> bool:
 
 
 def _only_tools(text: str) -> bool:
-    """`cargo install TOOL` from the registry is not a build of this repository."""
+    """Ignore `cargo install TOOL` from the registry, which does not build this repository."""
     found = re.findall(r"cargo(?:\s+\+\S+)?\s+(build|b|install|rustc|zigbuild|leptos|run|r|xtask)\b([^;&|\n]*)", text)
     return bool(found) and all(word == "install" and "--path" not in rest for word, rest in found)
 
 
 def asked(items: Sequence[Instruction], values: Mapping[str, str]) -> Cargo:
-    """The options of the last `cargo build`; those of `cargo chef cook` are the same ones."""
+    """The options of the last `cargo build`; those of `cargo chef cook` are the same."""
     found = Cargo()
     for item in (i for i in items if i.keyword == "RUN"):
         text = branches_taken(syntax.expand(f"{item.rest}\n{item.body}", values, keep=True))
@@ -53,7 +53,7 @@ def asked(items: Sequence[Instruction], values: Mapping[str, str]) -> Cargo:
             if match[1] in ("build", "b", "install", "rustc", "zigbuild", "run", "r", "leptos", "xtask"):
                 found = _options(match[1], syntax.words(match[2]))
                 if found.profile == "dev" and re.search(r"\$\([^)]*--release", text[match.start() :]):
-                    found = replace(found, profile="release")  # as `$(test ... && echo --release)` says
+                    found = replace(found, profile="release")  # for `$(test ... && echo --release)`
     return found
 
 
@@ -65,7 +65,7 @@ _IF = re.compile(
 
 
 def branches_taken(text: str) -> str:
-    """A shell script in which an `if` that the text itself decides is replaced by the branch that runs."""
+    """Replace each `if` whose test is known from the text itself by the branch that runs."""
 
     def taken(match: re.Match[str]) -> str:
         holds = _holds(syntax.words(match["test"]))
@@ -82,7 +82,7 @@ def branches_taken(text: str) -> str:
 
 
 def _holds(words: Sequence[str]) -> bool | None:
-    """Whether a test of strings holds; None if a variable in it is unknown or it tests something else."""
+    """Whether a string test is true; None if it uses an unknown variable or tests something else."""
     if any("$" in word or "`" in word for word in words):
         return None
     match words:

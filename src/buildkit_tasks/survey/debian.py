@@ -1,6 +1,6 @@
-"""Which Debian packages a crate needs: to compile, and in the image that runs the program. A table, and its reading.
+"""Which Debian packages a crate needs, to compile and at run time: a table, and its lookup.
 
-Names are Debian 12's; newer releases provide them under the same names. What the crate brings itself is not listed.
+Names are those of Debian 12; newer releases provide them, too. Libraries that a crate bundles are not listed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from .cargo import Locked
 class Need:
     """Packages for the toolchain stage and for the runtime stage.
 
-    `unless`: packages of the lock file with which the crate brings its own copy. `bundled`: a dependency of the crate
-    itself that says the same (cargo locks a build script's `cc` only where it compiles C).
+    `unless`: packages in the lock file with which the crate bundles its own copy. `bundled`: a dependency of the crate
+    itself that shows the same (cargo only locks a build script's `cc` if it compiles C).
     """
 
     build: str = ""
@@ -28,7 +28,7 @@ class Need:
 _PROTOC = Need("protobuf-compiler libprotobuf-dev", unless="protoc-bin-vendored protobuf-src")
 _CLANG = Need("clang libclang-dev")
 
-#: Crate to what it needs.
+#: Maps crates to what they need.
 TABLE: Mapping[str, Need] = {
     "openssl-sys": Need("pkg-config libssl-dev", "libssl3", unless="openssl-src"),
     "pq-sys": Need("libpq-dev", "libpq5", unless="pq-src"),
@@ -94,7 +94,7 @@ TABLE: Mapping[str, Need] = {
     "vergen-git2": Need(),
     "git-version": Need("git"),
     "git-version-macro": Need("git"),
-    # a client that trusts what the system trusts
+    # a client that trusts the system's CA certificates
     "openssl-probe": Need("", "ca-certificates"),
     "rustls-native-certs": Need("", "ca-certificates"),
     "rustls-platform-verifier": Need("", "ca-certificates"),
@@ -104,7 +104,7 @@ TABLE: Mapping[str, Need] = {
 
 @dataclass(frozen=True)
 class Packages:
-    """Debian packages of both stages, sorted, and the crate that asks for each."""
+    """Debian packages for both stages, sorted, and the crate that needs each."""
 
     build: tuple[str, ...] = ()
     run: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ class Packages:
 
 
 def needs(locked: Sequence[Locked]) -> Packages:
-    """What the crates of a lock file need, by the table."""
+    """Look up what the crates of a lock file need."""
     names = {package.name for package in locked}
     build: dict[str, str] = {}
     run: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What `init` understood of a repository: frozen values, no reading, no writing."""
+"""What `init` found in a repository: frozen values, no reading, no writing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .recipe import Recipe
 
 @dataclass(frozen=True)
 class Note:
-    """Something a person should know: `where` it stands (FILE:LINE, or a service). `open`: to be looked at."""
+    """Something that the user should know: `where` it is (FILE:LINE, or a service). `open`: needs attention."""
 
     where: str
     text: str
@@ -22,7 +22,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Program:
-    """A program of the workspace that a service's image holds, at its path there (empty: ours to choose)."""
+    """A program of the workspace in a service's image, with its path there (empty: we choose one)."""
 
     name: str
     path: str = ""
@@ -30,12 +30,12 @@ class Program:
 
 @dataclass(frozen=True)
 class Service:
-    """A compose service whose program comes out of a workspace of the repository.
+    """A compose service whose program is built from a workspace of the repository.
 
-    `target`: what cargo compiles for where that was named; `gnu`: a program without shared libraries. `profiles`: of
-    compose, it is not started without one of them. `added`: the compose file does not have it yet.
+    `target`: cargo's target, if specified; `gnu`: a program without shared libraries. `profiles`: of compose; without
+    one of them it is not started. `added`: the compose file does not have it yet.
 
-    `context` is what it was built in, relative to the root. `adopted`: it builds with our Dockerfile already.
+    `context`: its old build context, relative to the root. `adopted`: it already builds with our Dockerfile.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Service:
 
 @dataclass(frozen=True)
 class LeftAlone:
-    """A service that is built as it was, and why."""
+    """A service that is not adopted, and why."""
 
     name: str
     why: str
@@ -65,7 +65,7 @@ class LeftAlone:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A cargo workspace that services are built from."""
+    """A cargo workspace from which services are built."""
 
     cargo: CargoWorkspace
     reach: Reach
@@ -74,8 +74,8 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Finding:
-    """Everything. `compose`: the compose files in force, relative to the root, none where there are none; `listed`:
-    they are more than what compose finds by itself in the root; `existing`: texts of the files that we may add to.
+    """The whole finding. `compose`: the effective compose files, relative to the root, possibly none; `listed`: they
+    include files that compose does not find by itself; `existing`: texts of the files that we may add to.
     """
 
     project: str
@@ -88,5 +88,5 @@ class Finding:
     existing: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def workspace(self, directory: str) -> Workspace:
-        """The workspace of a directory."""
+        """The workspace in a directory."""
         return next(w for w in self.workspaces if w.cargo.directory == directory)

@@ -1,4 +1,4 @@
-"""`apt-get install` and `apk add` lines of a Dockerfile: the packages they name, and the rest of such a line."""
+"""`apt-get install` and `apk add` lines of a Dockerfile: the packages that they install, and their other commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPTION_WITH_VALUE = ("-t", "--target-release", "-o", "--repository", "-X", "--v
 
 @dataclass(frozen=True)
 class Installed:
-    """A RUN that installs packages: which, whether with those that they recommend, and its other commands."""
+    """A RUN that installs packages: which ones, whether with recommended ones, and its other commands."""
 
     packages: tuple[str, ...]
     rest: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Installed:
 
 
 def split(item: Instruction) -> Installed | None:
-    """Take a RUN apart at its `&&`; None where it installs nothing or is more than a chain of commands."""
+    """Split a RUN at its `&&`; None if it installs nothing or is more than a chain of commands."""
     if item.keyword != "RUN" or item.body or "<<" in item.rest:
         return None
     text = " ".join(syntax.flags(item)[1].split())

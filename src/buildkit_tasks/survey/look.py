@@ -1,4 +1,4 @@
-"""The compose model and the repository's files to a `Finding`: which services are Rust, and from where. Pure."""
+"""Turns the compose model and the repository's files into a `Finding`: which services are Rust. Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .finding import Finding, LeftAlone, Note, Program, Service, Workspace
 from .tree import Tree
 from .workspace_notes import notes_of
 
-#: A Dockerfile of ours says so in its first line.
+#: The start of the first line of our Dockerfiles.
 MARK = "# buildkit-tasks:"
-#: Files of the repository that we add to where they exist.
+#: Files of the repository that we add to if they exist.
 ADDED_TO = ("tasks.py", "noxfile.py", "pyproject.toml", ".env.example")
 
 
@@ -32,8 +32,8 @@ def find(
     listed: bool = False,
     add: Sequence[str] = (),
 ) -> Finding:
-    """Understand a repository. `config` is the resolved compose model, `{}` without a compose file; `add` names
-    programs that get a service although the compose file has none for them.
+    """Analyse a repository. `config` is the resolved compose model, `{}` without a compose file; `add`: programs that
+    get a service although the compose file has none for them.
 
     Raises `Problem` manifest-invalid.
     """
@@ -62,7 +62,7 @@ def find(
         notes += notes_of(files, workspace)
     texts = {path: files.text(path) for path in (*ADDED_TO, *compose) if files.has(path)}
     named = not listed or any(re.search(r"(?m)^name\s*:", files.text(path)) for path in compose)
-    # a folder called `deploy` is in many repositories: its name would be shared by their caches
+    # many repositories have a folder `deploy`: their caches would share its name
     project = str(config.get("name") or "") if named else ""
     project = project or propose.word(files.root.name)
     return Finding(project, tuple(compose), tuple(services), tuple(left), workspaces, tuple(notes), listed, texts)
@@ -82,13 +82,13 @@ def _service(files: Tree, spaces: Sequence[CargoWorkspace], name: str, entry: Ma
         return _adopted(spaces, name, context, path, text, build, args)
     if not text:
         guess = _without_dockerfile(spaces, name, context)
-        return guess or LeftAlone(name, f"it has no Dockerfile: {path} is not there")
+        return guess or LeftAlone(name, f"its Dockerfile {path} does not exist")
     taken = recipe.read(path, text, args, str(build.get("target") or ""))
     if taken is None:
         binaries = {b for space in spaces for b in space.binaries}
         taken = prebuilt.read(path, text, args, str(build.get("target") or ""), binaries)
     if taken is None:
-        return LeftAlone(name, f"{path} compiles no Rust of this repository")
+        return LeftAlone(name, f"{path} does not compile Rust code of this repository")
     if taken.cargo.tool != "cargo":
         return LeftAlone(name, f"{path} builds with cargo {taken.cargo.tool}, which does more than compile")
     if "wasm" in taken.cargo.target:
@@ -108,7 +108,7 @@ def _adopted(
     source = recipe.syntax_defaults(text).get("SOURCE", ".")
     directory = posixpath.normpath(posixpath.join(context, args.get("SOURCE") or source))
     if not any(space.directory == directory for space in spaces):
-        return LeftAlone(name, f"{path} is ours, and its SOURCE {directory} holds no workspace any more")
+        return LeftAlone(name, f"{path} is ours, but its SOURCE {directory} is no longer a workspace")
     binary = args.get("BIN") or name
     return Service(name, directory, binary, context, None, args, (Program(binary),), build=build, adopted=path)
 
@@ -131,7 +131,7 @@ def _dockerfile(files: Tree, context: str, build: Mapping[str, Any]) -> tuple[st
 
 
 def _without_dockerfile(spaces: Sequence[CargoWorkspace], name: str, context: str) -> Service | None:
-    """A service whose context holds a crate and no Dockerfile yet."""
+    """A service whose context contains a crate and no Dockerfile yet."""
     for space in spaces:
         for package in space.packages:
             if package.directory == context and len(package.binaries) == 1:
@@ -173,13 +173,13 @@ def _compiled(
             entry["build"],
         )
     if not candidates:
-        return LeftAlone(name, f"no Cargo.toml of a workspace is in its context {context}")
+        return LeftAlone(name, f"its context {context} contains no workspace")
     names = ", ".join(n for s in candidates for n in s.binaries) or "none"
-    return LeftAlone(name, f"{taken.path} does not say which program it ships (programs: {names})")
+    return LeftAlone(name, f"{taken.path} does not show which program it ships (programs: {names})")
 
 
 def _candidates(spaces: Sequence[CargoWorkspace], context: str, taken: recipe.Recipe) -> list[CargoWorkspace]:
-    """Workspaces that a context may mean: those with crates inside it or that it is inside of; the best first."""
+    """Workspaces that a context may refer to: those with crates in it, or those that contain it; the best first."""
     copied = [
         posixpath.normpath(posixpath.join(context, source.strip("/") or "."))
         for stage in taken.compiling
@@ -219,7 +219,7 @@ def _programs(space: CargoWorkspace, taken: recipe.Recipe) -> tuple[Program, ...
 def _main(
     space: CargoWorkspace, programs: Sequence[Program], taken: recipe.Recipe, service: str, entry: Mapping[str, Any]
 ) -> str:
-    """The program that a service is about: shipped, asked for by `--bin` or `-p`, started, or of its name."""
+    """The main program of a service: shipped, selected by `--bin` or `-p`, started, or with the service's name."""
     names = [p.name for p in programs]
     started = [posixpath.basename(w) for w in _started(taken, entry)]
     asked = [*taken.cargo.binaries, *taken.cargo.packages]
@@ -257,5 +257,5 @@ def _started(taken: recipe.Recipe, entry: Mapping[str, Any]) -> list[str]:
 
 
 def with_notes(finding: Finding, notes: Sequence[Note]) -> Finding:
-    """The same finding with more notes, each once."""
+    """The same finding with additional notes, without duplicates."""
     return replace(finding, notes=tuple(dict.fromkeys((*finding.notes, *notes))))

@@ -1,4 +1,4 @@
-"""Where a repository is, which compose files it has, and what compose makes of them, before anything is set up."""
+"""Finds a repository's root and compose files, and asks compose to resolve them, before anything is set up."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from buildkit_tasks.dotenv import text as dotenv_text
 from . import propose
 from .tree import Tree
 
-#: Levels below the root in which a compose file is looked for, where the root has none.
+#: Levels below the root in which to look for a compose file if the root has none.
 DEPTH = 3
 _NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
 @dataclass(frozen=True)
 class Model:
-    """The resolved compose model. `wanted`: variables that have no value yet; `env_files`: files that are missing."""
+    """The resolved compose model. `wanted`: variables without a value; `env_files`: missing files."""
 
     files: tuple[str, ...]
     listed: bool
@@ -38,7 +38,7 @@ class Model:
 
 
 def root(world: World) -> Path:
-    """The repository around the working directory: git's, else the nearest with a compose file, else the directory."""
+    """The root of the repository: git's, else the nearest parent with a compose file, else the working directory."""
     above = (world.cwd, *world.cwd.parents)
     for place in above:
         if (place / ".git").exists():
@@ -50,7 +50,7 @@ def root(world: World) -> Path:
 
 
 def compose_files(world: World, files: Tree) -> tuple[tuple[str, ...], bool, tuple[str, ...]]:
-    """The compose files in force, whether they have to be listed, and others that were passed over."""
+    """The effective compose files, whether they must be listed explicitly, and other files that were ignored."""
     given = _setting(files.root) or world.env.get("COMPOSE_FILE", "")
     if not given and files.has(".env"):
         given = dotenv_text.values(files.text(".env")).get("COMPOSE_FILE", "")
@@ -80,13 +80,13 @@ def _setting(root: Path) -> str:
 
 
 def resolve(world: World, files: Tree, names: Sequence[str], texts: Mapping[str, str] | None = None) -> Model:
-    """Ask compose what the files say. `texts`: other contents of them, for a repository as it was.
+    """Let compose resolve the files. `texts`: replaces their contents, for a repository in an earlier state.
 
     Problems: engine-missing, compose-missing, compose-invalid.
     """
     contents = {name: (texts or {}).get(name, files.text(name)) for name in names}
     wanted = _required(contents, world, files)
-    # services of every profile: what is not started by default is built all the same
+    # services of every profile, because those not started by default are built as well
     env = {**world.env, "COMPOSE_PROFILES": "*", **dict.fromkeys(wanted, "1")}
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
         paths = [files.root / name for name in names]
@@ -132,14 +132,14 @@ def _written(folder: Path, texts: Mapping[str, str]) -> list[Path]:
 
 
 def _required(texts: Mapping[str, str], world: World, files: Tree) -> list[str]:
-    """Names that the files want a value of and that have none: compose would stop at each."""
+    """Names of required variables without a value: compose would stop at each."""
     known = {**dotenv_text.values(files.text(".env")), **world.env}
     found = [n for text in texts.values() for n in re.findall(r"(?<!\$)\$\{(\w+):?\?", text)]
     return [name for name in dict.fromkeys(found) if not known.get(name)]
 
 
 def _env_files(files: Tree, names: Sequence[str], texts: Mapping[str, str]) -> list[str]:
-    """Files that services take variables from and that are not there."""
+    """Missing env files of services."""
     found = []
     for name in names:
         folder = Path(name).parent
@@ -153,7 +153,7 @@ def _env_files(files: Tree, names: Sequence[str], texts: Mapping[str, str]) -> l
 
 
 def _without_env_files(name: str, text: str) -> str:
-    """The file with anchors resolved and without `env_file`, in the JSON that YAML is a superset of."""
+    """The file with resolved anchors and without `env_file`, as JSON, which is also YAML."""
     from . import yaml_text
 
     document = yaml_text.load(name, text, plain=True)
@@ -167,16 +167,16 @@ def _refused(names: Sequence[str], said: str) -> Problem:
     if "unknown command" in said or "is not a docker command" in said or "unknown shorthand flag: 'f'" in said:
         return Problem(
             "compose-missing",
-            "docker has no compose plugin, which `init` asks what the compose file says.",
+            "The compose plugin is not installed; `init` needs it to read the compose file.",
             causes=[said.split("\n", maxsplit=1)[0]],
             hint="buildkit-tasks engine.install    (Debian and Ubuntu: apt install docker-compose-plugin)",
         )
     line = re.search(r"line (\d+)", said)
     return Problem(
         "compose-invalid",
-        f"compose cannot read {', '.join(names)}{f', line {line[1]}' if line else ''}.",
+        f"Compose cannot read {', '.join(names)}{f', line {line[1]}' if line else ''}.",
         details=said,
-        hint="install a newer compose, or leave the key out"
+        hint="install a newer compose, or remove the key"
         if "dditional property" in said
-        else "correct the file; `docker compose config` checks it",
+        else "fix the file (check it with `docker compose config`)",
     )

@@ -1,4 +1,4 @@
-"""Dockerfiles that copy a program which something else compiled (CI, a script): everything but that line is kept."""
+"""Dockerfiles that copy a program compiled elsewhere (CI, a script): everything except that line is kept."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from . import recipe
 from .recipe import Copy, Recipe
 
 KIND = "prebuilt"
-#: What the file names of programs have beside the program's name.
+#: Affixes of program file names.
 _PLATFORM = re.compile(
     r"[-_.]?(?:\$\{?\w+\}?|linux|unknown|gnu|musl|x86_64|amd64|aarch64|arm64|release|v?\d+(?:\.\d+)+)(?=[-_.]|$|\$)"
 )
 
 
 def read(path: str, text: str, args: Mapping[str, str], target: str, binaries: Collection[str]) -> Recipe | None:
-    """Take a Dockerfile apart that compiles nothing; None where it copies no program of the repository."""
+    """Analyse a Dockerfile that compiles nothing; None if it does not copy a program of the repository."""
     found = recipe.stages_of(path, text, args, target, KIND)
     if found is None or not any(program(copy, binaries) for copy in _copies(found)):
         return None
@@ -30,13 +30,13 @@ def _copies(taken: Recipe) -> list[Copy]:
 
 
 def programs(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
-    """Program to where the image has it."""
+    """Maps programs to their paths in the image."""
     named = ((program(copy, binaries), copy.destination) for copy in _copies(taken))
     return {name: place for name, place in named if name}
 
 
 def program(copy: Copy, binaries: Collection[str]) -> str:
-    """The program that a COPY out of the context brings, by the name that it has there or gets; empty for others."""
+    """The program that a COPY from the context copies, by its old or new name; empty for other files."""
     if copy.stage or len(copy.sources) != 1:
         return ""
     source = posixpath.basename(copy.sources[0].rstrip("/"))

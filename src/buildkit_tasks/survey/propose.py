@@ -1,4 +1,4 @@
-"""Services for a repository whose compose file has none: what its Dockerfiles ship, else what its workspace makes."""
+"""Proposes services if the compose file has none: what the Dockerfiles ship, else the workspace's programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .cargo import CargoWorkspace
 from .finding import LeftAlone, Note, Service
 from .tree import Tree
 
-#: Folders whose programs and Dockerfiles are not what a repository ships.
+#: Folders whose programs and Dockerfiles are not shipped.
 ASIDE = re.compile(
     r"(?:^|/)(?:\.[^/]+|tests?|examples?|e2e|bench(?:es|marks?)?|fixtures|fuzz|vendor|third_party|xtask|playwright|cypress|testing|integration[_-]?tests?)(?:/|$)"
 )
@@ -24,15 +24,15 @@ Look = Callable[[Tree, Sequence[CargoWorkspace], str, Mapping[str, Any]], Servic
 
 
 def word(text: str) -> str:
-    """A project or service name as compose makes it of a directory's."""
+    """A project or service name, derived from a directory's name like in compose."""
     return re.sub(r"[^a-z0-9_-]", "", text.lower()).lstrip("_-") or "project"
 
 
 def services(files: Tree, spaces: Sequence[CargoWorkspace], look: Look, add: Sequence[str]) -> list[Service]:
-    """A service for every Dockerfile that compiles a program here; without one, for every program of the outermost
-    workspace that has some. `add`: for these programs alone, as PROGRAM or SERVICE=PROGRAM.
+    """A service for every Dockerfile that compiles a program here; if there is none, for every program of the outermost
+    workspace with programs. `add`: only for these programs, as PROGRAM or SERVICE=PROGRAM.
 
-    Raises `Problem` bad-argument for a program that no workspace has.
+    Raises `Problem` bad-argument for an unknown program.
     """
     found = _of_dockerfiles(files, spaces, look)
     if add:
@@ -41,7 +41,7 @@ def services(files: Tree, spaces: Sequence[CargoWorkspace], look: Look, add: Seq
         return found
     for space in (s for s in spaces if s.binaries and not ASIDE.search(s.directory)):
         own = next((p.binaries for p in space.packages if p.directory == space.directory and p.binaries), None)
-        # where the root is a crate, cargo builds that one unless it is asked for more
+        # if the root is a crate, cargo builds only that one by default
         names = own or [b for p in space.packages if not ASIDE.search(p.directory) for b in p.binaries]
         if names:
             return [Service(word(name), space.directory, name) for name in names]
@@ -51,9 +51,9 @@ def services(files: Tree, spaces: Sequence[CargoWorkspace], look: Look, add: Seq
 def beside(
     files: Tree, spaces: Sequence[CargoWorkspace], look: Look, there: Mapping[str, Any]
 ) -> tuple[list[Service], list[Note]]:
-    """Services for the programs that the Dockerfiles ship, beside a compose file that builds none of them.
+    """Services for the programs that the Dockerfiles ship, if the compose file builds none of them.
 
-    A service that starts the published image of a program is built from then on; for others a service is added.
+    A service that starts a program's published image is built from now on; for other programs a service is added.
     """
     found: list[Service] = []
     notes: list[Note] = []
@@ -64,20 +64,22 @@ def beside(
         if published and not any(s.name == published for s in found):
             image = there[published]["image"]
             found.append(replace(service, name=published))
-            notes.append(Note(f"service {published}", f"started {image} as published; it is built from {path} now"))
+            notes.append(
+                Note(f"service {published}", f"started the published image {image}; it is now built from {path}")
+            )
             continue
         taken = service.name in there or any(s.name == service.name for s in found)
         name = word(f"{service.binary}-app") if taken else service.name
         if name not in there:
             found.append(replace(service, name=name, added=True))
-            text = f"added for {path}: no service was built from it. `docker compose up` starts it as well now"
+            text = f"added for {path}, from which no service was built. `docker compose up` now starts it, too"
             notes.append(Note(f"service {name}", text))
     return found, notes
 
 
 def _published(binary: str, files: Tree | None, there: Mapping[str, Any]) -> str:
-    """The one service that starts an image of the program's name, or of the repository's where that ships one program;
-    empty where that is not clear."""
+    """The only service that starts an image with the program's name, or with the repository's if it ships one program;
+    empty if that is ambiguous."""
     names = {word(binary), *([word(files.root.name)] if files else [])}
     found = [
         str(name)
@@ -88,7 +90,7 @@ def _published(binary: str, files: Tree | None, there: Mapping[str, Any]) -> str
 
 
 def _last(image: str) -> str:
-    """The last word of an image's path, without tag and digest."""
+    """The last component of an image's path, without tag and digest."""
     return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
@@ -111,13 +113,13 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
 
 
 def _copies_a_program(files: Tree, spaces: Sequence[CargoWorkspace], path: str) -> bool:
-    """Whether a Dockerfile copies a program that was compiled before: what it copies need not be there."""
+    """Whether a Dockerfile copies a program compiled elsewhere; the copied file need not exist."""
     binaries = {name for space in spaces for name in space.binaries}
     return prebuilt.read(path, files.text(path), {}, "", binaries) is not None
 
 
 def _fits(files: Tree, path: str, context: str) -> bool:
-    """Whether everything that a Dockerfile copies of its context is there."""
+    """Whether everything that a Dockerfile copies from its context exists."""
     taken = recipe.read(path, files.text(path), {})
     if taken is None:
         return False
@@ -142,4 +144,6 @@ def _added(item: str, spaces: Sequence[CargoWorkspace], found: Sequence[Service]
         if program in space.binaries:
             return Service(name or word(program), space.directory, program)
     names = ", ".join(n for s in spaces for n in s.binaries) or "none"
-    raise Problem("bad-argument", f"No workspace has a program {program!r}.", hint=f"programs: {names}")
+    raise Problem(
+        "bad-argument", f"The program {program!r} does not exist in any workspace.", hint=f"available programs: {names}"
+    )

@@ -1,4 +1,4 @@
-"""Which files of the repository a compilation reads beside the crates themselves: what the build context must hold."""
+"""Finds files that a compilation reads besides the crates themselves and that the build context must contain."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from . import tree
 from .cargo import CargoWorkspace, Package
 from .tree import Tree
 
-#: Where a string of a Rust source may name a file that the compiler reads: behind these macros and attributes.
+#: Macros and attributes in Rust sources after which a string may name a file that the compiler reads.
 _READS = re.compile(
     r"(?:\binclude(?:_str|_bytes|_dir|_proto|_flate\w*)?!|_file\w*!|migrat\w*!|\bquery_file|"
     r"\b(?:schema_path|query_path|response_derives|folder|path|dir|directory|file|template|grammar|embed\w*|i18n|locales?|load_\w+|wit|idl|abi\w*)"
     r"\s*[!=(]|\bcompile(?:_protos|_fds)?\s*\()"
 )
 _LITERAL = re.compile(r'"((?:[^"\\\n]|\\.){1,300})"')
-_AFTER = 300  # characters that are looked at behind such a word
+_AFTER = 300  # number of characters to check after such a word
 
-#: Crates that read a directory of the crate (or the workspace) without its being named.
+#: Crates that read a directory of the crate (or the workspace) without naming it.
 _IMPLICIT = {
     "askama": "templates",
     "askama_derive": "templates",
@@ -35,7 +35,7 @@ _IMPLICIT = {
     "dioxus": "assets",
 }
 
-#: Files of a crate's or workspace's directory that tools of the compilation read.
+#: Files in a crate's or workspace's directory that tools of the compilation read.
 CONFIGURATION = (
     ".sqlx",
     "sqlx-data.json",
@@ -55,8 +55,8 @@ CONFIGURATION = (
 
 @dataclass(frozen=True)
 class Reach:
-    """`paths`: files and directories that have to be in the context, shortest form, sorted. `offline`: sqlx's
-    prepared queries are there. `database`: a macro asks a database while it compiles. `git`: a macro asks git.
+    """`paths`: files and directories needed in the context, in the shortest form, sorted. `offline`: sqlx's prepared
+    queries exist. `database`: a macro queries a database at compile time. `git`: a macro runs git.
     """
 
     paths: tuple[str, ...]
@@ -66,7 +66,7 @@ class Reach:
 
 
 def find(files: Tree, workspace: CargoWorkspace) -> Reach:
-    """Everything that compiling a workspace reads, from its manifests, sources and build scripts."""
+    """Everything that compiling a workspace reads, according to its manifests, sources and build scripts."""
     found: set[str] = {workspace.path("Cargo.toml"), workspace.path("Cargo.lock")}
     found.update(p for p in (workspace.toolchain, *workspace.config, *workspace.vendored) if p)
     found.update(workspace.path(name) for name in CONFIGURATION if files.exists(workspace.path(name)))
@@ -78,7 +78,7 @@ def find(files: Tree, workspace: CargoWorkspace) -> Reach:
         found.update(_implicit(files, workspace, p))
         for path in _sources(files, p, inner):
             found.update(_named(files, workspace, p, path))
-    # an edited README must not make every crate new, unless a crate reads it
+    # editing a README must not rebuild every crate, unless a crate reads it
     texts = {path for path in found if path.lower().endswith(".md")}
     kept = _shortest({p for p in found if not p.startswith("../") and p not in (".", "..")} - texts)
     prepared = any(posixpath.basename(p) in (".sqlx", "sqlx-data.json") for p in found) or any(
@@ -106,7 +106,7 @@ def beyond(files: Tree, workspace: CargoWorkspace, package: Package) -> frozense
 
 
 def _sources(files: Tree, package: Package, others: list[Package]) -> Iterator[str]:
-    """Rust files of a crate, not those of crates inside it."""
+    """Rust files of a crate, without those of nested crates."""
     deeper = tuple(f"{o.directory}/" for o in others if o.directory != package.directory)
     mine = "" if package.directory == "." else f"{package.directory}/"
     deeper = tuple(d for d in deeper if d.startswith(mine))
@@ -123,7 +123,7 @@ def _implicit(files: Tree, workspace: CargoWorkspace, package: Package) -> Itera
 
 
 def _named(files: Tree, workspace: CargoWorkspace, package: Package, source: str) -> Iterator[str]:
-    """Paths that strings of a source name and that exist; of a build script every string counts."""
+    """Existing paths that are named in strings of a source; in a build script, every string is checked."""
     text = files.text(source)
     script = source == package.build_script or posixpath.basename(source) == "build.rs"
     spans = [text] if script else [text[m.start() : m.end() + _AFTER] for m in _READS.finditer(text)]
@@ -144,7 +144,7 @@ def _named(files: Tree, workspace: CargoWorkspace, package: Package, source: str
 
 
 def _query_macros(files: Tree, crates: list[Package], inner: list[Package]) -> bool:
-    """Whether a crate uses the macros of sqlx that check their queries against a database."""
+    """Whether a crate uses sqlx's macros, which check their queries against a database."""
     used = re.compile(r"\b(?:query|query_as|query_scalar|query_file|query_file_as)!\s*\(")
     return any(
         used.search(files.text(path)) for p in crates if "sqlx" in p.dependencies for path in _sources(files, p, inner)
@@ -152,5 +152,5 @@ def _query_macros(files: Tree, crates: list[Package], inner: list[Package]) -> b
 
 
 def _shortest(paths: set[str]) -> set[str]:
-    """Without what lies below another of them."""
+    """Without paths that are below another one of them."""
     return {p for p in paths if not any(p.startswith(f"{other}/") for other in paths)}

@@ -1,7 +1,7 @@
-"""A repository's own Dockerfile of a Rust service, taken apart: what is kept, what our compile step replaces, the rest.
+"""Analyses a repository's own Dockerfile of a Rust service: what is kept, and what our compile step replaces.
 
-The stages that compile are ours from then on. Every other line of the stages that the image is made of is kept as it
-stands; a line that cannot be kept is listed with its number. Nothing is dropped without being named.
+Our step replaces the stages that compile. Every other line of the image's stages is kept unchanged; a line that cannot
+be kept is reported with its number. Nothing is dropped silently.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from . import cargo_command, install
 from .cargo_command import Cargo
 
 _HELPER = re.compile(r"cargo-chef|cargo\s+chef|sccache|cargo-binstall|cargo-auditable")
-#: Images that only help to compile, which is our step's from then on: cargo-chef, and xx for cross builds.
+#: Images that only help to compile, and are replaced by our step: cargo-chef, and xx for cross builds.
 _HELPER_IMAGE = re.compile(r"cargo-chef|(?:^|/)tonistiigi/xx(?:[:@]|$)")
-#: BuildKit's own arguments, to find the stage that `FROM build-$TARGETARCH` means.
+#: BuildKit's predefined arguments, to find the stage that `FROM build-$TARGETARCH` refers to.
 _PLATFORM = {
     **dict.fromkeys(("TARGETARCH", "BUILDARCH"), "amd64"),
     **dict.fromkeys(("TARGETOS", "BUILDOS"), "linux"),
@@ -40,7 +40,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Copy:
-    """A COPY out of a compile stage: a program of the workspace (`binary`), or a file that the stage had."""
+    """A COPY from a compile stage: a program of the workspace (`binary`), or another file of the stage."""
 
     line: Line
     sources: tuple[str, ...]
@@ -51,7 +51,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Stage:
-    """One FROM with its instructions; `compiles` where the program comes from."""
+    """One FROM with its instructions; `compiles`: it builds the program."""
 
     name: str
     base: str
@@ -63,10 +63,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A Dockerfile taken apart. `kind`: mounts, chef, plain or single-stage, as it is commonly called.
+    """An analysed Dockerfile. `kind`: mounts, chef, plain or single-stage, as commonly called.
 
     `final`: the stages of the image, the outermost base first, without their FROM lines; `side`: other stages that it
-    copies from; `toolchain`: what the compile stage starts from; `context`: paths of the context that kept lines name.
+    copies from; `toolchain`: base image of the compile stage; `context`: paths in the context that kept lines use.
     """
 
     path: str
@@ -84,7 +84,7 @@ class Recipe:
 
 
 def read(path: str, text: str, args: Mapping[str, str], target: str = "") -> Recipe | None:
-    """Take a Dockerfile apart; None where no stage of it compiles Rust."""
+    """Analyse a Dockerfile; None if no stage compiles Rust."""
     header, found = _stages(text, args)
     if not found:
         return None
@@ -96,7 +96,7 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "") -> Rec
     inputs = _inputs(final, by_name)
     if not compiling & (inputs | {s.name for s in final}):
         return None
-    # what the compile stages are made of, unless another stage that is kept needs it
+    # the bases of the compile stages, unless another kept stage needs them
     replaced = {a.name for s in found if s.name in compiling for a in _chain(s, by_name)}
     replaced |= {s.name for s in found if _HELPER_IMAGE.search(s.base)}
     replaced |= {
@@ -135,7 +135,7 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "") -> Rec
 
 
 def stages_of(path: str, text: str, args: Mapping[str, str], target: str, kind: str) -> Recipe | None:
-    """A Dockerfile that compiles nothing, as a recipe: its final stages, and those that they copy from."""
+    """Analyse a Dockerfile that compiles nothing: its final stages, and those that they copy from."""
     header, found = _stages(text, args)
     if not found or any(s.compiles for s in found):
         return None
@@ -150,7 +150,7 @@ def stages_of(path: str, text: str, args: Mapping[str, str], target: str, kind: 
 
 
 def syntax_defaults(text: str) -> dict[str, str]:
-    """Defaults of the ARGs of a Dockerfile and plain values of its ENVs, the first of a name."""
+    """Defaults of ARGs and plain values of ENVs in a Dockerfile; the first value of a name wins."""
     found: dict[str, str] = {}
     for item in syntax.instructions(text):
         if item.keyword in ("ARG", "ENV"):
@@ -170,7 +170,7 @@ def assignments(item: Instruction) -> list[tuple[str, str | None]]:
 
 
 def line(item: Instruction) -> Line:
-    """An instruction as the user wrote it."""
+    """An instruction as written by the user."""
     return Line(item.line, item.keyword, "\n".join(part for _, part in item.parts))
 
 
@@ -200,7 +200,7 @@ def is_helper(name: str, taken: Recipe) -> bool:
 
 
 def _chain(stage: Stage, by_name: Mapping[str, Stage]) -> Iterator[Stage]:
-    """A stage and those it starts from, itself first."""
+    """A stage and those it starts from, starting with itself."""
     seen: set[str] = set()
     current: Stage | None = stage
     while current and current.name not in seen:
@@ -223,7 +223,7 @@ def sources(stage: Stage) -> Iterator[str]:
 
 
 def _inputs(stages: Sequence[Stage], by_name: Mapping[str, Stage]) -> set[str]:
-    """Names of all stages that some stages copy from, theirs included."""
+    """Names of all stages that these stages copy from, directly or indirectly."""
     found: set[str] = set()
     todo = [name for s in stages for name in sources(s)]
     while todo:
@@ -236,7 +236,7 @@ def _inputs(stages: Sequence[Stage], by_name: Mapping[str, Stage]) -> set[str]:
 
 
 def copies(recipe: Recipe) -> Iterator[Copy]:
-    """Every COPY of the kept stages out of a stage that compiles."""
+    """Every COPY in the kept stages from a stage that compiles."""
     names = {s.name for s in recipe.compiling}
     for stage in (*recipe.side, *recipe.final):
         for item in stage.items:
@@ -246,7 +246,7 @@ def copies(recipe: Recipe) -> Iterator[Copy]:
 
 
 def copied(item: Instruction, values: Mapping[str, str]) -> Copy | None:
-    """A COPY or ADD as a value, variables filled in where they are known; None for other instructions."""
+    """A COPY or ADD as a value, with known variables expanded; None for other instructions."""
     if item.keyword not in ("COPY", "ADD"):
         return None
     options, rest = syntax.flags(item)
@@ -259,7 +259,7 @@ def copied(item: Instruction, values: Mapping[str, str]) -> Copy | None:
 
 
 def json_words(text: str) -> list[str]:
-    """The words of a JSON form; none where it is not one."""
+    """The words of a JSON form; none if it is not one."""
     if not text.startswith("["):
         return []
     try:

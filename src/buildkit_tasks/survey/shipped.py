@@ -12,7 +12,7 @@ from .recipe import _OUTPUT, Recipe
 
 
 def program(source: str, binaries: Collection[str]) -> str:
-    """The workspace's program that a path inside a compile stage is; empty where it is something else."""
+    """The workspace's program at a path in a compile stage; empty if it is another file."""
     name = posixpath.basename(source.rstrip("/"))
     built = _OUTPUT.search(source)
     if built and built[1] in binaries:
@@ -25,7 +25,7 @@ def program(source: str, binaries: Collection[str]) -> str:
 
 
 def installed(taken: Recipe) -> frozenset[str]:
-    """Directories of compile stages that hold the programs: of `cargo install --root`, and of the target directory."""
+    """Directories in compile stages with the programs: of `cargo install --root`, and of the target directory."""
     found: set[str] = set()
     for stage in taken.compiling:
         workdir = "/"
@@ -45,7 +45,7 @@ def installed(taken: Recipe) -> frozenset[str]:
 
 
 def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
-    """New base name to program, for `cp target/release/api /app/server` in a compile stage."""
+    """Maps new base names to programs, for `cp target/release/api /app/server` in a compile stage."""
     found: dict[str, str] = {}
     for stage in taken.compiling:
         for item in stage.items:

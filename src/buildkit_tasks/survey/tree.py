@@ -1,4 +1,4 @@
-"""A repository as a list of paths and a bounded reader of texts: all that `init` looks at comes through here."""
+"""A repository as a list of paths and a bounded reader of texts: `init` reads files only through this module."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 
 from buildkit_tasks.core.errors import Problem
 
-#: Directories that hold what builds and tools make, never what a repository is made of.
+#: Directories with the output of builds and tools, which are never sources.
 SKIPPED = frozenset({".git", ".hg", ".jj", "target", "node_modules", ".venv", "venv", "__pycache__", ".nox", ".tox"})
-#: Paths that are listed; a larger tree is not a repository of sources.
+#: Maximum number of files; a larger tree is not a source repository.
 MOST_FILES = 200_000
-#: Bytes of a file that are read.
+#: Maximum number of bytes read from a file.
 MOST_BYTES = 2_000_000
 
 
 @dataclass(frozen=True)
 class Tree:
-    """Files of a directory as sorted POSIX paths; links are listed and not followed."""
+    """Files of a directory as sorted POSIX paths; lists links without following them."""
 
     root: Path
     files: tuple[str, ...]
@@ -33,7 +33,7 @@ class Tree:
         return path in self._set
 
     def is_dir(self, path: str) -> bool:
-        """True for a directory that holds a file; the root is one."""
+        """True for a directory that contains a file; also for the root."""
         return path in ("", ".") or path in self._dirs
 
     def exists(self, path: str) -> bool:
@@ -50,14 +50,14 @@ class Tree:
         return (path for path in self.files if posixpath.basename(path) == name)
 
     def text(self, path: str) -> str:
-        """A file's text, at most `MOST_BYTES` of it; empty where it cannot be read or is not in the tree."""
+        """A file's text, at most `MOST_BYTES` of it; empty if it cannot be read or is not in the tree."""
         if path in self.overlay:
             return self.overlay[path]
         if path not in self._set:
             return ""
         place = self.root / path
         try:
-            if not place.is_file():  # a pipe or device would block, a link may lead nowhere
+            if not place.is_file():  # a pipe or device would block, a link may be broken
                 return ""
             with place.open("rb") as file:
                 return file.read(MOST_BYTES).decode("utf-8", errors="replace").removeprefix("\ufeff")
@@ -66,7 +66,7 @@ class Tree:
 
 
 def make(root: Path, files: tuple[str, ...], overlay: Mapping[str, str] | None = None) -> Tree:
-    """A tree of these paths; texts of `overlay` are there, or count in the place of those on the disk."""
+    """A tree of these paths; texts in `overlay` are added, or replace those on disk."""
     files = tuple(sorted({*files, *(overlay or {})}))
     directories: set[str] = set()
     for path in files:
@@ -78,7 +78,7 @@ def make(root: Path, files: tuple[str, ...], overlay: Mapping[str, str] | None =
 
 
 def read(root: Path) -> Tree:
-    """List a repository. Raises `Problem` tree-unreadable for one that cannot be listed or is too large."""
+    """List a repository. Raises `Problem` tree-unreadable if it cannot be listed or is too large."""
     found: list[str] = []
 
     def refuse(error: OSError) -> None:
@@ -95,12 +95,12 @@ def read(root: Path) -> Tree:
         if len(found) > MOST_FILES:
             raise Problem(
                 "tree-unreadable",
-                f"{root} holds more than {MOST_FILES} files.",
+                f"{root} contains more than {MOST_FILES} files.",
                 hint="run `buildkit-tasks init` in the directory of the repository",
             )
     return make(root, tuple(sorted(found)))
 
 
 def join(directory: str, path: str) -> str:
-    """A path below the root, normalised; one that leads out of it begins with `..`."""
+    """A normalized path below the root; one that is outside starts with `..`."""
     return posixpath.normpath(posixpath.join(directory or ".", path))

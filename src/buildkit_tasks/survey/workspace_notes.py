@@ -1,4 +1,4 @@
-"""What stands out in a workspace: no lock file, a toolchain, private sources, features; notes for the maintainer."""
+"""Notes for the maintainer of a workspace: no lock file, a toolchain, private sources, features."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .tree import Tree
 
 
 def notes_of(files: Tree, workspace: Workspace) -> list[Note]:
-    """What a maintainer should know of the workspace before its first build, most important first."""
+    """What a maintainer should know before the first build of the workspace, most important first."""
     space, found = workspace.cargo, []
     where = space.path("Cargo.toml")
     if not space.has_lock:
         found.append(
             Note(
                 where,
-                "there is no Cargo.lock: builds are made with --locked. Run `cargo generate-lockfile`, commit it",
+                "Cargo.lock is missing, but builds use --locked: run `cargo generate-lockfile` and commit it",
                 True,
             )
         )
@@ -25,21 +25,19 @@ def notes_of(files: Tree, workspace: Workspace) -> list[Note]:
         found.append(
             Note(
                 where,
-                "sqlx wants a database and there is no .sqlx: run `cargo sqlx prepare --workspace`, commit .sqlx",
+                "sqlx needs a database, as .sqlx is missing: run `cargo sqlx prepare --workspace` and commit .sqlx",
                 True,
             )
         )
     ssh = sorted({p.name for p in space.locked if p.source.startswith("git+ssh")})
     if ssh:
-        found.append(
-            Note(space.path("Cargo.lock"), f"fetched over ssh: {_few(ssh)}; the build is given your ssh agent")
-        )
+        found.append(Note(space.path("Cargo.lock"), f"fetched over ssh: {_few(ssh)}; the build uses your ssh agent"))
     git = sorted({p.name for p in space.locked if re.match(r"git\+https?:", p.source)})
     if git:
         found.append(
             Note(
                 space.path("Cargo.lock"),
-                f"git dependencies: {_few(git)}; private ones need `cargo_config`",
+                f"git dependencies: {_few(git)}; private ones need the setting build.cargo_config",
             )
         )
     outside = sorted(p.directory for p in (*space.packages, *space.extra) if p.directory.startswith(".."))
@@ -49,13 +47,11 @@ def notes_of(files: Tree, workspace: Workspace) -> list[Note]:
     for package in (*space.packages, *space.extra):
         script = files.text(package.build_script) if package.build_script else ""
         if re.search(r"Command::new\(\s*\"git\"", script):
-            found.append(
-                Note(package.build_script, "runs git, and finds no repository: .git is not in the build context")
-            )
+            found.append(Note(package.build_script, "runs git, but .git is not in the build context"))
     return found
 
 
 def _few(names: Sequence[str]) -> str:
-    """The first of many names, and how many more there are."""
+    """The first of many names, and the number of the others."""
     more = f" and {len(names) - 4} more" if len(names) > 5 else ""
     return ", ".join(names[: 4 if more else 5]) + more

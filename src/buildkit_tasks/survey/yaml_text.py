@@ -1,4 +1,4 @@
-"""YAML files read with their anchors resolved, or so that they can be written again with comments and order kept."""
+"""Loads YAML files, either with anchors resolved, or so that comments and order are kept when writing."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def mapping(values: Mapping[str, Any]) -> Any:
 
 
 def editor(text: str) -> Any:
-    """A reader and writer that keeps what it reads, with the indentation that `text` has."""
+    """A reader and writer that preserves the formatting, with the indentation of `text`."""
     from ruamel.yaml import YAML
 
     made = YAML()
     made.preserve_quotes = True
-    made.width = 1 << 16  # no line is folded that was not
+    made.width = 1 << 16  # do not fold lines
     maps, sequence, offset = _indents(text)
     made.indent(mapping=maps, sequence=sequence, offset=offset)
     return made
 
 
 def _indents(text: str) -> tuple[int, int, int]:
-    """The indentation that a file uses: of mappings, and of sequences with the dash's place in it."""
+    """The indentation of a file: for mappings, for sequences, and the offset of the dash."""
     mapping, offset = 2, None
     previous = 0
     lines = [line for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")]
@@ -48,9 +48,9 @@ def _indents(text: str) -> tuple[int, int, int]:
 
 
 def load(path: str, text: str, *, plain: bool = False) -> Any:
-    """A compose file as a document that can be written again, or `plain`, with its anchors and merges resolved.
+    """Load a compose file for editing, or with `plain`, with anchors and merges resolved.
 
-    Raises `Problem` compose-invalid with its line where it is not YAML.
+    Raises `Problem` compose-invalid with the line if it is not valid YAML.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -63,13 +63,13 @@ def load(path: str, text: str, *, plain: bool = False) -> Any:
             "compose-invalid",
             f"{path}{f', line {mark.line + 1}' if mark else ''} is not valid YAML.",
             causes=[getattr(error, "problem", None) or str(error).split("\n", maxsplit=1)[0]],
-            hint="correct the file; `docker compose config` checks it",
+            hint="fix the file (check it with `docker compose config`)",
         ) from None
     return found if isinstance(found, dict) else mapping({})
 
 
 def dump(document: Any, before: str, *, whole: bool = True) -> str:
-    """A document as text in the manner of `before`; with `whole` it takes its place, else it becomes a part of it."""
+    """Format a document like `before`; with `whole` as its replacement, else as a part of it."""
     stream = io.StringIO()
     writer = editor(before)
     writer.explicit_start = whole and before.startswith("---")

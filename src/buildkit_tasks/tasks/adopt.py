@@ -1,4 +1,4 @@
-"""The task that brings a repository under our tasks, and lets it leave."""
+"""The task `init`: adopts a repository, upgrades what it wrote, undoes it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .edge import reported, task
     iterable=["add"],
     help={
         "add": "add a service for this program, as PROGRAM or SERVICE=PROGRAM; repeatable",
-        "compose": "edit (the compose file in place) or override (leave it alone, complete it by an override file)",
-        "images": "keep (those of your Dockerfiles), bookworm (rust and debian that need no registry), "
-        "auto (bookworm only where yours are not available)",
-        "dry_run": "print what would be written as a diff, and write nothing",
-        "check": "say what a build would lack, and write nothing",
-        "undo": "put every file back as it was before",
-        "upgrade": "bring what was written to this version; your edits survive or are shown as a conflict",
+        "compose": "edit (change the compose file in place) or override (leave it alone and write an override file)",
+        "images": "keep (your Dockerfiles' own), bookworm (rust and debian built without a registry), "
+        "auto (bookworm only if yours are not available)",
+        "dry_run": "print the changes as a diff without writing anything",
+        "check": "report what a build would be missing without writing anything",
+        "undo": "restore every file",
+        "upgrade": "upgrade the generated files to this version; your edits are kept, or shown as conflicts",
         "yes": "write without asking",
         "json": "print one JSON document",
     },

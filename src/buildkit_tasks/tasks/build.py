@@ -17,15 +17,15 @@ SERVICE = "service to build, for example api,worker; repeatable (default: all)"
         "service": SERVICE,
         "platform": "target platform, for example linux/amd64,linux/arm64; repeatable (default: the engine's own)",
         "push": "push the images to this registry and path, for example ghcr.io/owner",
-        "oci": "write an OCI archive SERVICE.tar per service into this directory, for example out/",
+        "oci": "write one OCI archive per service (SERVICE.tar) to this directory, for example out/",
         "builder": "buildx builder to use (default: the setting builders.name, else docker's current builder)",
-        "allow_emulation": "run cargo under QEMU if the Dockerfile cannot cross-compile",
+        "allow_emulation": "compile under QEMU if the Dockerfile cannot cross-compile",
         "profile": "cargo profile, for example dev (default: the setting build.profile)",
-        "no_incremental": "compile without incremental objects, for images that ship",
+        "no_incremental": "compile without incremental objects, for release images",
         "no_cache": "run every step again, but keep the cache mounts",
-        "plan": "print what the build would do, and stop",
+        "plan": "print the build plan without building",
         "yes": "answer yes to every question (installing the tools for base images that no registry provides)",
-        "json": "print one JSON document on stdout, and nothing else",
+        "json": "print only one JSON document on stdout",
         "progress": "auto, plain, verbose (every line of every step) or quiet",
     },
 )
@@ -46,7 +46,7 @@ def build(
     json: bool = False,
     progress: str = "auto",
 ) -> None:
-    """Build the services' images with one cargo run for all of them."""
+    """Build the images of all services, or of some, with a single cargo run."""
     from buildkit_tasks.buildlog import view
     from buildkit_tasks.core.model import BuildRequest
     from buildkit_tasks.unchanged import proof
@@ -77,7 +77,7 @@ def build(
 
 
 def _platforms(words: Sequence[str]) -> tuple[str, ...]:
-    """The platforms that were named; without any nothing is imported."""
+    """Parse the platforms that were named; imports nothing if there are none."""
     if not words:
         return ()
     from buildkit_tasks.dockerfiles.platforms import named
@@ -87,15 +87,15 @@ def _platforms(words: Sequence[str]) -> tuple[str, ...]:
 
 @task(
     help={
-        "quick": "the four classic cases (the only benchmark so far)",
-        "rounds": "how often each edit is timed",
+        "quick": "run the four standard cases (the only benchmark so far)",
+        "rounds": "how many times to time each edit",
         "markdown": "print a Markdown table for a README",
         "json": "print one JSON document with every sample",
     }
 )
 @reported
 def bench(session: Session, quick: bool = False, rounds: int = 3, markdown: bool = False, json: bool = False) -> None:
-    """Benchmark against the classic Dockerfile, side by side on a scratch copy; about 25 minutes for the sample."""
+    """Benchmark against a classic Dockerfile, side by side on a scratch copy; about 25 minutes for the sample."""
     from buildkit_tasks.bench import run as flow
 
     flow.quick(session, rounds=rounds, markdown=markdown)
@@ -104,7 +104,7 @@ def bench(session: Session, quick: bool = False, rounds: int = 3, markdown: bool
 @task(iterable=["service"], help={"service": "service to check, for example api; repeatable", "json": "one document"})
 @reported
 def verify(session: Session, service: Sequence[str] | None = None, json: bool = False) -> None:
-    """Check whether images and running containers match the sources on disk, and list what differs."""
+    """Check that images and running containers match the sources on disk, and list the differences."""
     from buildkit_tasks.stack import verify as flow
 
     flow.verify(session, service or ())

@@ -1,4 +1,4 @@
-"""Tasks for builders beyond the engine's own."""
+"""Tasks for buildx builders other than the engine's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from buildkit_tasks.config.session import Session
 
 from .edge import reported, task
 
-YES = "answer every question with yes"
+YES = "answer yes to every question"
 JSON = "print one JSON document"
 NAME = "the builder's name"
 
@@ -36,16 +36,16 @@ def inspect(session: Session, name: str, json: bool = False) -> None:
     help={
         "name": NAME,
         "driver": "docker-container (starts a daemon), remote (a running daemon) or kubernetes (starts pods)",
-        "endpoint": "its address: tcp://HOST:PORT, ssh://USER@HOST, or a docker context",
-        "node": "the node's name (default: NAME0, NAME1, …)",
+        "endpoint": "address: tcp://HOST:PORT, ssh://USER@HOST, or a docker context",
+        "node": "name of the node (default: NAME0, NAME1, …)",
         "append": "add a node to an existing builder",
-        "platform": "platform that this node builds, for example arm64; repeatable (default: what the node reports)",
-        "certificates": "directory with ca.pem, cert.pem and key.pem, as builder.certificates makes it",
-        "server_name": "the name in the node's certificate, if it differs from the endpoint",
+        "platform": "platform to build on this node, for example arm64; repeatable (default: what the node reports)",
+        "certificates": "directory with ca.pem, cert.pem and key.pem, as written by builder.certificates",
+        "server_name": "name in the node's certificate, if it differs from the endpoint",
         "opt": "driver option, for example network=host or replicas=3; repeatable",
-        "config": "buildkitd.toml for the daemons that buildx starts",
-        "use": "make it docker's current builder",
-        "plan": "print the commands (and the manifest for kubernetes), and stop",
+        "config": "buildkitd.toml for daemons that buildx starts",
+        "use": "make this docker's current builder",
+        "plan": "print the commands (and the Kubernetes manifest) without running them",
         "json": JSON,
     },
 )
@@ -66,7 +66,7 @@ def create(
     plan: bool = False,
     json: bool = False,
 ) -> None:
-    """Create a builder or add a node to one, check that it answers, and warm it from the shared cache."""
+    """Create a builder or add a node to one, check that it responds, and warm it from the shared cache."""
     from buildkit_tasks.builders import create as builder_create
     from buildkit_tasks.dockerfiles.platforms import named
     from buildkit_tasks.pipeline import new_node
@@ -89,16 +89,16 @@ def create(
 @task(help={"name": NAME})
 @reported
 def use(session: Session, name: str) -> None:
-    """Make a builder docker's current one; prints how to switch back."""
+    """Make a builder docker's current one, and print how to switch back."""
     from buildkit_tasks.builders import show as builder_show
 
     builder_show.choose(session, name)
 
 
-@task(help={"name": NAME, "keep_state": "keep the caches of the daemons that buildx started", "yes": YES})
+@task(help={"name": NAME, "keep_state": "keep the state of daemons that buildx started", "yes": YES})
 @reported
 def remove(session: Session, name: str, keep_state: bool = False, yes: bool = False) -> None:
-    """Remove a builder, and after asking the daemons and caches that buildx made for it. Never a remote daemon."""
+    """Remove a builder; asks before deleting daemons and caches that buildx created. Never stops a remote daemon."""
     from buildkit_tasks.builders import show as builder_show
 
     builder_show.remove(session, name, keep_state=keep_state)
@@ -107,8 +107,8 @@ def remove(session: Session, name: str, keep_state: bool = False, yes: bool = Fa
 @task(
     iterable=["host"],
     help={
-        "host": "name or address of a node, for example 10.0.0.1; repeatable",
-        "out": "directory to write into (default: builder-certificates in the working directory)",
+        "host": "host name or address of a node, for example 10.0.0.1; repeatable",
+        "out": "output directory (default: builder-certificates in the working directory)",
         "json": JSON,
     },
 )
@@ -116,7 +116,7 @@ def remove(session: Session, name: str, keep_state: bool = False, yes: bool = Fa
 def certificates(
     session: Session, host: Sequence[str] | None = None, out: str = "builder-certificates", json: bool = False
 ) -> None:
-    """Make certificates for mutual TLS: an authority, one per node, and one for clients."""
+    """Create certificates for mutual TLS: a CA, one certificate per node and one for clients."""
     from buildkit_tasks.builders import certificates as builder_certificates
 
     builder_certificates.make(session, tuple(host or ()), out)

@@ -9,17 +9,17 @@ from buildkit_tasks.config.session import Session
 from .edge import reported, task
 
 BUILDER = "buildx builder to use (default: the current one)"
-YES = "answer the question with yes"
+YES = "answer yes to every question"
 JSON = "print one JSON document"
 
 
 @task(
     default=True,
     help={
-        "inside": "open this project's mounts and show what takes space in them",
-        "advice": "recommend what to clear, with the command and its cost",
-        "gc": "explain what the builder's own garbage collection does to the mounts",
-        "older": "flag mounts not used for this long, for example 14d or 12h",
+        "inside": "look inside this project's mounts and show what takes up space",
+        "advice": "recommend what to clear, with the command and what it costs",
+        "gc": "show how the builder's garbage collection affects the mounts",
+        "older": "flag mounts unused for this long, for example 14d or 12h",
         "builder": BUILDER,
         "json": JSON,
     },
@@ -34,7 +34,7 @@ def view(
     builder: str = "",
     json: bool = False,
 ) -> None:
-    """Show every cache mount with kind, project, platform, size and last use; then layers, images and totals."""
+    """Show every cache mount with kind, project, platform, size and last use, then layers, images and totals."""
     from buildkit_tasks.caches import advise as cache_advise
     from buildkit_tasks.caches import gc as engine_gc
     from buildkit_tasks.caches import nodes as cache_nodes
@@ -51,11 +51,11 @@ def view(
     iterable=["mount", "service"],
     help={
         "mount": "id, or kind: target, cargo-registry, cargo-git, apt, npm, other, layers; repeatable",
-        "service": "only mounts that this service's build uses, for example api; repeatable",
+        "service": "only mounts used by this service's build, for example api; repeatable",
         "platform": "only mounts of this platform, for example linux/arm64",
         "project": "only mounts of this project (default: the current one)",
-        "older": "only mounts not used for this long, for example 14d",
-        "everything": "clear the whole build cache of every project; asks you to type the word `everything`",
+        "older": "only mounts unused for this long, for example 14d",
+        "everything": "clear the whole build cache of every project; asks you to type `everything`",
         "confirm": "the word that --everything asks for, for scripts",
         "dry_run": "only show what would be deleted",
         "builder": BUILDER,
@@ -78,7 +78,7 @@ def clear(
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Clear exactly the chosen mounts (default: all of this project); shows what and how much first."""
+    """Clear the selected mounts (default: all of this project); lists them with their sizes first."""
     from buildkit_tasks.caches import clear as cache_clear
     from buildkit_tasks.caches.selection import Selection
 
@@ -90,7 +90,7 @@ def clear(
 
 @task(
     help={
-        "keep": "shrink to this size, for example 10GB (default: caches.budget; without it only delete leftovers)",
+        "keep": "shrink to this size, for example 10GB (default: caches.budget; if unset, delete only leftovers)",
         "dry_run": "only show what would be deleted",
         "builder": BUILDER,
         "yes": YES,
@@ -101,7 +101,7 @@ def clear(
 def trim(
     session: Session, keep: str = "", dry_run: bool = False, builder: str = "", yes: bool = False, json: bool = False
 ) -> None:
-    """Delete what no build needs from the mounts, then shrink this project's caches to a size."""
+    """Delete leftovers from the mounts, then shrink this project's caches to a size."""
     from buildkit_tasks.caches import trim as cache_trim
 
     cache_trim.trim(session, keep=keep, builder=builder, dry_run=dry_run)
@@ -110,7 +110,7 @@ def trim(
 REF = "repository, for example ghcr.io/owner/project-cache (default: the setting packs.repository)"
 PLATFORM = "platform of the mounts, for example linux/arm64 (default: the engine's own)"
 PROFILE = "cargo profile, for example dev (default: the setting build.profile)"
-SCOPE = "all, or deps for only what the lock file names (default: the setting packs.scope)"
+SCOPE = "all, or deps for only the crates in Cargo.lock (default: the setting packs.scope)"
 PROGRESS = "auto, plain, verbose or quiet"
 
 
@@ -120,7 +120,7 @@ PROGRESS = "auto, plain, verbose or quiet"
         "platform": PLATFORM,
         "profile": PROFILE,
         "scope": SCOPE,
-        "force": "push even if it does not pay off or the setting packs.push forbids it",
+        "force": "push even if it is not worth the upload or the setting packs.push forbids it",
         "builder": BUILDER,
         "progress": PROGRESS,
         "json": JSON,
@@ -151,7 +151,7 @@ def push(
         "platform": PLATFORM,
         "profile": PROFILE,
         "scope": SCOPE,
-        "replace": "replace what the mounts hold for the profile",
+        "replace": "replace the profile's current mount contents",
         "builder": BUILDER,
         "progress": PROGRESS,
         "json": JSON,
@@ -169,7 +169,7 @@ def pull(
     progress: str = "auto",
     json: bool = False,
 ) -> None:
-    """Fill the mounts from the closest pack in a registry: the first build compiles only the workspace's crates."""
+    """Fill the mounts from the best matching pack, so that the first build compiles only the workspace's crates."""
     from buildkit_tasks.packs import pull as pack_pull
     from buildkit_tasks.packs.pack import Wanted
 
@@ -188,7 +188,7 @@ def list_(session: Session, ref: str = "", json: bool = False) -> None:
 @task(
     help={
         "ref": REF,
-        "keep": "always keep the newest N of each kind",
+        "keep": "keep the newest N of each kind",
         "older": "only packs older than this, for example 30d",
         "dry_run": "only show what would be deleted",
         "yes": YES,
@@ -205,7 +205,7 @@ def expire(
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Delete old packs, if the registry supports deletion."""
+    """Delete old packs, if the registry supports it."""
     from buildkit_tasks.packs import stored as pack_stored
 
     pack_stored.expire(session, ref=ref, keep=keep, older=older, dry_run=dry_run)
@@ -230,7 +230,7 @@ def warm(
     progress: str = "auto",
     json: bool = False,
 ) -> None:
-    """Fetch and compile all dependencies, but none of the workspace's own crates."""
+    """Download and compile all dependencies, but none of the workspace's crates."""
     from buildkit_tasks.caches import warm as cache_warm
 
     cache_warm.warm(session, profiles=profile or (), platforms=platform or (), builder=builder, progress=progress)

@@ -1,4 +1,4 @@
-"""The task that finds problems."""
+"""The task `doctor`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from .edge import reported, task
 
 @task(
     help={
-        "fix": "apply the safe fixes, asking before each",
-        "verify": "test with a real BuildKit build and a persistent mount, and measure build times",
+        "fix": "apply the safe fixes, asking before each one",
+        "verify": "run a real BuildKit build, check that cache mounts persist, and measure build times",
         "json": "print one JSON document",
-        "yes": "answer every question with yes",
+        "yes": "answer yes to every question",
     }
 )
 @reported
 def doctor(session: Session, fix: bool = False, verify: bool = False, json: bool = False, yes: bool = False) -> None:
-    """Check this machine and project: what was found, what is wanted, why it matters, how to fix it."""
+    """Check this machine and project: what was found, what was expected, why it matters, how to fix it."""
     from buildkit_tasks.adopt import health
     from buildkit_tasks.doctor import diagnose as flow
 

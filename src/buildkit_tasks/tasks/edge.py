@@ -1,4 +1,4 @@
-"""Between Invoke and our code: makes the session, turns a `Problem` into an exit code."""
+"""Adapter between Invoke and our code: creates the session, turns a `Problem` into an exit code."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.report import Report
 from buildkit_tasks.core.world import World
 
-#: What a letter means, in every task that has the flag. Invoke would take the first free letter of each flag, so that
-#: `-p` is a platform here and a profile there.
+#: The short flags, the same in every task. Invoke would assign the first free letter to each flag, so that `-p` is a
+#: platform in one task and a profile in another.
 LETTERS = {"service": "s", "platform": "p", "builder": "b", "follow": "f", "yes": "y", "json": "j", "dry_run": "n"}
 
 
 class Task(invoke.tasks.Task):  # type: ignore[type-arg]
-    """A task whose flags have the letters above, and no others."""
+    """A task with only the short flags above."""
 
     def arg_opts(self, name: str, default: str, taken_names: set[str]) -> dict[str, Any]:
-        """What Invoke makes of a parameter."""
+        """The arguments that Invoke derives from a parameter."""
         opts = super().arg_opts(name, default, taken_names)
         opts["names"] = [opts["names"][0], *filter(None, [LETTERS.get(name, "")])]
         return opts
 
 
 def task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Invoke's decorator, for tasks of ours."""
+    """Invoke's decorator, for our tasks."""
     made: Callable[[Callable[..., Any]], Any] = invoke.tasks.task(klass=Task, **options)
     return made
 
 
 def reported(body: Callable[..., None]) -> Callable[..., Any]:
-    """Wrap a task body to receive a `Session` in place of Invoke's context.
+    """Wrap a task body so that it receives a `Session` instead of Invoke's context.
 
-    A `Problem` is printed and becomes its exit code; anything else is a bug: traceback, versions, exit 70.
-    A task's flags `json` and `yes` configure the report.
+    A `Problem` is printed and becomes its exit code. Anything else is a bug: traceback, versions, exit code 70.
+    The flags `json` and `yes` of a task configure the report.
     """
 
     @functools.wraps(body)
@@ -57,7 +57,7 @@ def reported(body: Callable[..., None]) -> Callable[..., Any]:
             raise Exit(code=problem.exit_code) from None
         report = Report(world, json_only=bool(kwargs.get("json")), yes=bool(kwargs.get("yes")))
         code = _guarded(lambda: body(Session(world, report), *args, **kwargs), report)
-        code = _guarded(report.finish, report) or code  # the document of a call that failed is printed too
+        code = _guarded(report.finish, report) or code  # also print the document of a failed call
         if code:
             raise Exit(code=code)
 
@@ -65,12 +65,12 @@ def reported(body: Callable[..., None]) -> Callable[..., Any]:
 
 
 def _guarded(work: Callable[[], None], report: Report) -> int:
-    """Do it; the exit code, 0 for success. The only place where an error ends."""
+    """Run it and return the exit code, 0 for success. The only place that handles errors."""
     try:
         work()
     except Exit as done:
         return done.code or 0
-    except BrokenPipeError:  # `invoke settings | head -1`: the reader has what it wanted
+    except BrokenPipeError:  # `invoke settings | head -1`: the reader has seen enough
         silence(sys.stdout)
         return 141
     except KeyboardInterrupt as interrupt:
@@ -104,6 +104,6 @@ def _bug() -> int:
 
 
 def silence(stream: TextIO | None) -> None:
-    """Nothing more is written to a stream that nobody reads: Python would try once more when it ends, and complain."""
+    """Redirect a stream that nobody reads: Python would try to flush it at exit, and complain."""
     if stream is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -6,22 +6,22 @@ from buildkit_tasks.config.session import Session
 
 from .edge import reported, task
 
-YES = "answer every question with yes"
+YES = "answer yes to every question"
 
 
 @task(default=True, help={"json": "print one JSON document"})
 @reported
 def status(session: Session, json: bool = False) -> None:
-    """Show the current engine: versions, address, image store, and what is missing."""
+    """Show the current engine: versions, address, image store, and missing parts."""
     from buildkit_tasks.engine import ensure as engine_ensure
 
     engine_ensure.status(session)
 
 
-@task(help={"undo": "remove what an earlier install added", "yes": YES})
+@task(help={"undo": "remove what an earlier run installed", "yes": YES})
 @reported
 def install(session: Session, undo: bool = False, yes: bool = False) -> None:
-    """Install an engine, buildx and compose (Debian, Ubuntu); elsewhere print exact instructions."""
+    """Install an engine, buildx and compose (Debian, Ubuntu); on other systems print exact instructions."""
     from buildkit_tasks.engine import ensure as engine_ensure
 
     if undo:
@@ -33,7 +33,7 @@ def install(session: Session, undo: bool = False, yes: bool = False) -> None:
 @task(help={"yes": YES})
 @reported
 def start(session: Session, yes: bool = False) -> None:
-    """Start the installed engine: through systemd, sysvinit, or the daemon itself."""
+    """Start the installed engine with systemd, sysvinit, or as a plain process."""
     from buildkit_tasks.engine import ensure as engine_ensure
 
     engine_ensure.start(session)
@@ -42,7 +42,7 @@ def start(session: Session, yes: bool = False) -> None:
 @task(help={"yes": YES})
 @reported
 def stop(session: Session, yes: bool = False) -> None:
-    """Stop the engine that `engine.start` started, and no other."""
+    """Stop the engine that `engine.start` started; never stops any other."""
     from buildkit_tasks.engine import ensure as engine_ensure
 
     engine_ensure.stop(session)
@@ -51,7 +51,7 @@ def stop(session: Session, yes: bool = False) -> None:
 @task(
     help={
         "keep": "size of the whole build cache, for example 40GB (default: twice the current size, at least 20GB)",
-        "write": "ask, then write the policy; without this flag it only prints the diff",
+        "write": "write the policy after asking (default: only print the diff)",
         "builder": "buildx builder (default: the current one)",
         "yes": YES,
     }

@@ -8,13 +8,13 @@ from buildkit_tasks.config.session import Session
 
 from .edge import reported, task
 
-YES = "answer every question with yes"
+YES = "answer yes to every question"
 
 
 @task(default=True, help={"again": "forget earlier decisions and ask the registry again", "json": "print one document"})
 @reported
 def show(session: Session, again: bool = False, json: bool = False) -> None:
-    """Show the base images that the project uses and where each comes from."""
+    """Show the project's base images and where each one comes from."""
     from buildkit_tasks.images import table
     from buildkit_tasks.images.bases import references
     from buildkit_tasks.project.discover import discover
@@ -28,13 +28,13 @@ def show(session: Session, again: bool = False, json: bool = False) -> None:
     iterable=["only"],
     help={
         "only": "debian, rust, postgres, rabbitmq, rabbitmq-management, buildkit, or a reference (rust:1); repeatable",
-        "force": "rebuild images that exist, to include Debian's updates",
+        "force": "rebuild existing images to pick up Debian updates",
         "yes": YES,
     },
 )
 @reported
 def build(session: Session, only: Sequence[str] | None = None, force: bool = False, yes: bool = False) -> None:
-    """Build base images from Debian packages, for networks that cannot reach a registry."""
+    """Build base images from Debian packages, for networks without access to a registry."""
     from buildkit_tasks.engine import ensure as engine_ensure
     from buildkit_tasks.images import bases as base_images
     from buildkit_tasks.images import offline as image_offline
@@ -46,8 +46,8 @@ def build(session: Session, only: Sequence[str] | None = None, force: bool = Fal
     iterable=["service", "platform"],
     help={
         "service": "service to check, for example api,worker; repeatable (default: all)",
-        "platform": "platform that must be present, for example linux/arm64 (default: every one that is)",
-        "no_start": "only inspect the files, do not start the program",
+        "platform": "platform that must be present, for example linux/arm64 (default: check those that are)",
+        "no_start": "only inspect the files; do not start the program",
         "json": "print one document",
     },
 )
@@ -69,7 +69,7 @@ def check(
 @task()
 @reported
 def override(session: Session) -> None:
-    """Print the path of the compose override with the offline images, for a plain `docker compose -f … build`."""
+    """Print the path of the compose override with the offline images, to use with plain `docker compose -f … build`."""
     from buildkit_tasks.images.bases import override
     from buildkit_tasks.project.discover import discover
 
@@ -95,7 +95,7 @@ def push(session: Session, ref: str = "", json: bool = False) -> None:
 @task(help={"ref": REF, "json": "print one document"})
 @reported
 def pull(session: Session, ref: str = "", json: bool = False) -> None:
-    """Use the team's base images instead of ones built here."""
+    """Pull the team's base images, to use instead of locally built ones."""
     from buildkit_tasks.images import share as image_share
 
     image_share.pull(session, ref=ref)

@@ -1,4 +1,4 @@
-"""The task that reads Dockerfiles."""
+"""The task `lint`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .edge import reported, task
 @task(
     iterable=["file"],
     help={
-        "file": "Dockerfile to check, for example docker/Dockerfile; repeatable (default: the compose services' own)",
-        "context": "its build context (default: the compose file's; else the nearest directory with a .dockerignore)",
+        "file": "Dockerfile to check, for example docker/Dockerfile; repeatable (default: those of the compose file)",
+        "context": "build context (default: from the compose file, else the nearest directory with a .dockerignore)",
         "json": "print one JSON document",
         "sarif": "print SARIF 2.1.0, for code scanning",
     },
@@ -25,7 +25,7 @@ from .edge import reported, task
 def lint(
     session: Session, file: Sequence[str] | None = None, context: str = "", json: bool = False, sarif: bool = False
 ) -> None:
-    """Find mistakes with cache mounts in Dockerfiles; runs hadolint too, if it is installed."""
+    """Find cache mount mistakes in Dockerfiles; also runs hadolint if it is installed."""
     from buildkit_tasks.lint import project as flow
 
     if json and sarif:

@@ -1,4 +1,4 @@
-"""Tasks about the project itself."""
+"""The tasks `settings`, `dotenv` and `quickstart`."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def dotenv(session: Session) -> None:
     flow.check(session)
 
 
-@task(help={"yes": "allow every change to the system (installing and starting the engine)"})
+@task(help={"yes": "allow all changes to the system (installing and starting the engine)"})
 @reported
 def quickstart(session: Session, yes: bool = False) -> None:
-    """Go from a bare machine to a running, healthy stack; safe to run again at any time."""
+    """Go from a bare machine to a running, healthy stack; safe to run again."""
     from buildkit_tasks.stack import quickstart as flow
 
     flow.quickstart(session)

@@ -13,16 +13,16 @@ SHELL = "bash, zsh or fish (default: the login shell)"
     name="enable-buildkit",
     help={
         "shell": SHELL,
-        "dry_run": "show the edit, and stop",
-        "undo": "undo the edit, byte for byte",
-        "yes": "answer every question with yes",
+        "dry_run": "show the edit without applying it",
+        "undo": "revert the edit, byte for byte",
+        "yes": "answer yes to every question",
     },
 )
 @reported
 def enable_buildkit(
     session: Session, shell: str = "", dry_run: bool = False, undo: bool = False, yes: bool = False
 ) -> None:
-    """Enable BuildKit in your shell's start-up file; tests the edit and can undo it."""
+    """Enable BuildKit in your shell's start-up file; checks the edit, and can undo it."""
     from buildkit_tasks.shells import enable as flow
 
     flow.enable(session, shell, dry_run=dry_run, undo=undo)
@@ -31,7 +31,7 @@ def enable_buildkit(
 @task(name="env", help={"shell": SHELL})
 @reported
 def env(session: Session, shell: str = "") -> None:
-    """Print what enables BuildKit in one session: eval "$(invoke env)"."""
+    """Print the variables that enable BuildKit in one session: eval "$(invoke env)"."""
     from buildkit_tasks.shells import enable as flow
 
     flow.print_env(session, shell)
@@ -41,8 +41,8 @@ def env(session: Session, shell: str = "") -> None:
     positional=["shell"],
     help={
         "shell": "bash, zsh or fish",
-        "install": "install it where the shell finds it",
-        "values": "print the values of an option; used by the completion scripts",
+        "install": "install the script where the shell finds it",
+        "values": "print the possible values of an option (used by the completion scripts)",
     },
 )
 @reported

@@ -11,8 +11,8 @@ from buildkit_tasks.config.session import Session
 from .edge import reported, task
 
 SERVICE = "service, for example api,worker; repeatable (default: all)"
-YES = "answer every question with yes"
-ORPHANS = "remove containers of services that the compose file no longer has"
+YES = "answer yes to every question"
+ORPHANS = "remove containers of services that are no longer in the compose file"
 JSON = "print one JSON document"
 
 
@@ -33,7 +33,7 @@ def up(
     remove_orphans: bool = False,
     progress: str = "auto",
 ) -> None:
-    """Build what changed, start the stack, wait until every service is healthy or exits with 0."""
+    """Build what changed, start the stack, and wait until every service is healthy or has exited with 0."""
     from buildkit_tasks.core.model import BuildRequest
     from buildkit_tasks.stack import stack
 
@@ -44,7 +44,7 @@ def up(
 @task(help={"volumes": "also delete the volumes and the data in them", "remove_orphans": ORPHANS, "yes": YES})
 @reported
 def down(session: Session, volumes: bool = False, remove_orphans: bool = False, yes: bool = False) -> None:
-    """Stop and remove containers and networks, and volumes with --volumes."""
+    """Stop and remove containers and networks; volumes only with --volumes."""
     from buildkit_tasks.stack import stack
 
     stack.down(session, volumes=volumes, orphans=remove_orphans)
@@ -62,7 +62,7 @@ def restart(session: Session, service: Sequence[str] | None = None) -> None:
 @task(help={"json": JSON})
 @reported
 def ps(session: Session, json: bool = False) -> None:
-    """Show the containers, their ports and whether they are healthy."""
+    """List the containers with their ports and health."""
     from buildkit_tasks.stack import stack
 
     stack.ps(session)
@@ -72,7 +72,7 @@ def ps(session: Session, json: bool = False) -> None:
     iterable=["service"],
     help={
         "service": SERVICE,
-        "follow": "keep printing new lines until Ctrl-C",
+        "follow": "follow the output until Ctrl-C",
         "since": "only lines since this time or age, for example 10m",
         "tail": "only the last N lines of each service",
     },
@@ -81,13 +81,18 @@ def ps(session: Session, json: bool = False) -> None:
 def logs(
     session: Session, service: Sequence[str] | None = None, follow: bool = False, since: str = "", tail: str = "all"
 ) -> None:
-    """Print the services' log lines."""
+    """Print the logs of the services."""
     from buildkit_tasks.stack import stack
 
     stack.logs(session, service or (), follow=follow, since=since, tail=tail)
 
 
-@task(help={"service": "the running service to enter", "command": "what to run instead of an interactive shell"})
+@task(
+    help={
+        "service": "running service to open the shell in",
+        "command": "command to run instead of an interactive shell",
+    }
+)
 @reported
 def shell(session: Session, service: str, command: str = "exec bash || exec sh") -> None:
     """Open a shell inside a running service."""
@@ -109,7 +114,7 @@ def smoke(session: Session, json: bool = False) -> None:
 
 @task(
     help={
-        "older": "delete what was not used for this long, for example 14d or 12h",
+        "older": "delete what was unused for this long, for example 14d or 12h",
         "keep": "also delete the least recently used beyond this size, for example 10GB",
         "dry_run": "only show what would be deleted",
         "yes": YES,
@@ -117,7 +122,7 @@ def smoke(session: Session, json: bool = False) -> None:
 )
 @reported
 def prune(session: Session, older: str = "14d", keep: str = "", dry_run: bool = False, yes: bool = False) -> None:
-    """Show, then delete this project's untagged images and old build cache. Never volumes or other projects."""
+    """Delete this project's untagged images and old build cache, listed first. Never volumes or other projects."""
     from buildkit_tasks.caches import prune as flow
 
     flow.prune(session, older=older, keep=keep, dry_run=dry_run)

@@ -1,4 +1,4 @@
-"""Words as people type them, for Invoke's parser: services by position, near matches for typos. Pure."""
+"""Rewrites the command line before Invoke parses it: services by position, suggestions for typos. Pure."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from buildkit_tasks.core.errors import Problem
 
 @dataclass(frozen=True)
 class Flags:
-    """A task's flags, as typed, and whether each takes a value; the one that words without a flag belong to.
+    """A task's flags as typed, whether each takes a value, and the flag that positional arguments belong to.
 
-    `positions`: how many words it takes by position, as Invoke counts them. `foreign`: the task is not ours, what
-    follows it is handed on as it is.
+    `positions`: how many positional arguments Invoke itself accepts. `foreign`: the task is not ours; its arguments are
+    passed through unchanged.
     """
 
     takes_value: Mapping[str, bool]
@@ -28,12 +28,12 @@ class Flags:
     foreign: bool = False
 
 
-#: Flags of Invoke that make sense behind a task's name.
+#: Flags of Invoke that make sense after a task's name.
 _HELP = ("--help", "-h")
 
 
 def tasks(namespace: Collection) -> dict[str, Flags]:
-    """Every task's flags, by each name that it can be called."""
+    """Every task's flags, by each of its names and aliases."""
     found: dict[str, Flags] = {}
     for context in namespace.to_contexts():
         takes = {flag: arg.takes_value for flag, arg in context.flags.items()}
@@ -50,7 +50,7 @@ def tasks(namespace: Collection) -> dict[str, Flags]:
 
 
 def attach(program: Program) -> None:
-    """Have `invoke` understand words as `buildkit-tasks` does: it reads tasks.py, and so us, before it parses them."""
+    """Make `invoke` rewrite arguments like `buildkit-tasks`: it imports this module through tasks.py before parsing."""
     parse = program.parse_tasks
 
     def parse_tasks() -> None:
@@ -66,7 +66,7 @@ def attach(program: Program) -> None:
 
 
 def rewrite(words: Sequence[str], known: Mapping[str, Flags], command: str = "buildkit-tasks") -> list[str]:
-    """The words for Invoke. Raises `Problem` bad-argument for a task or flag that does not exist, with near matches."""
+    """The arguments for Invoke. Raises `Problem` bad-argument for an unknown task or flag, with suggestions."""
     at = next((i for i, word in enumerate(words) if word in known), None)
     if at is None:
         first = next((w for w in words if not w.startswith("-")), None)
@@ -97,7 +97,7 @@ def rewrite(words: Sequence[str], known: Mapping[str, Flags], command: str = "bu
         elif word.startswith("-") and len(word) > 1:
             short = word[:2]
             if short == "-d" and name == "up":
-                continue  # it always returns when the services are healthy
+                continue  # `up` always returns once the services are healthy
             if short not in current.takes_value:
                 raise _unknown("flag", short, current.takes_value, f"{command} {name} --help")
             done.append(word)
@@ -109,12 +109,12 @@ def rewrite(words: Sequence[str], known: Mapping[str, Flags], command: str = "bu
         elif current.word:
             done += [current.word, word]
         else:
-            raise _unknown("task", word, known, f"{name} takes no words without a flag: {command} {name} --help")
+            raise _unknown("task", word, known, f"{name} takes no positional arguments: {command} {name} --help")
     return done
 
 
 def _value(rest: list[str], flag: str, flags: Flags, task: str) -> str:
-    """The value of a flag: the next word, which is not another flag of the task."""
+    """The value of a flag: the next word, unless that is another flag of the task."""
     if not rest or rest[0].partition("=")[0] in flags.takes_value:
         raise Problem("bad-argument", f"{task} {flag} needs a value.", hint=f"{task} --help")
     return rest.pop(0)

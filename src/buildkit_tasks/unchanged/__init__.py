@@ -1,1 +1,1 @@
-"""The proof that nothing changed since a build: what is recorded after it, and the decision of the next one."""
+"""Skips a build if nothing has changed: records each build, and compares the record with the current state."""

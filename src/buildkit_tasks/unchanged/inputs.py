@@ -1,4 +1,4 @@
-"""What a build depends on beside its context: the request, the environment, the files that decide. Nothing is run."""
+"""The inputs of a build besides its context: the request, the environment, configuration files. Runs nothing."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from buildkit_tasks.engine import ask
 from .look import content
 from .record import FOLDER, Moment
 
-#: This package's own files count: a newer version may build otherwise.
+#: This package's own files are inputs too: a newer version may build differently.
 PACKAGE = Path(__file__).parents[1]
 
-#: ns that a clock may seem to go back between two readings of two clocks.
+#: Tolerance in ns for a clock that seems to go backwards between readings of two clocks.
 _JITTER = 2_000_000
 
-#: Variables that differ between terminals, and that neither docker nor we read. One that a compose file or a .env
-#: names counts all the same. Every other variable counts.
+#: Variables that differ between terminals and that neither docker nor we read. All other variables are inputs, and so
+#: are these if a compose file or a .env mentions them.
 HARMLESS = frozenset(
     {
         *("_", "ALACRITTY_LOG", "ALACRITTY_SOCKET", "ALACRITTY_WINDOW_ID", "COLORTERM", "COLUMNS", "GPG_TTY"),
@@ -50,7 +50,7 @@ _PLUGIN_DIRECTORIES = ("/usr/local/lib", "/usr/local/libexec", "/usr/lib", "/usr
 
 @dataclass(frozen=True)
 class Attempt:
-    """A build that begins: its record's file, and what was so before anything of the project was read."""
+    """A starting build: the file of its record, and the state before anything of the project was read."""
 
     file: Path
     request: str
@@ -60,7 +60,7 @@ class Attempt:
 
 
 def begin(session: Session, request: BuildRequest) -> Attempt | None:
-    """An attempt; None for a request that has to ask BuildKit. Problems: no-project."""
+    """Begin an attempt; None for a request that must ask BuildKit. Problems: no-project."""
     if request.no_cache or request.push or request.oci or request.platforms or request.by_digest:
         return None
     began = now()
@@ -75,7 +75,7 @@ def begin(session: Session, request: BuildRequest) -> Attempt | None:
 
 
 def now() -> Moment:
-    """The present. Where the system names no boot, only the clock counts."""
+    """The current time. If the system reports no boot id, only the wall clock is used."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         running = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -85,14 +85,14 @@ def now() -> Moment:
 
 
 def forward(before: Moment, after: Moment) -> bool:
-    """Whether the clock was not set back between two moments, as far as can be known."""
+    """Whether the clock was not set back between two moments, as far as that can be determined."""
     same = before.boot == after.boot
     drift = (after.wall - before.wall) - (after.running - before.running) if same and before.boot else 0
     return after.wall >= before.wall and drift >= -_JITTER
 
 
 def digest(environment: Mapping[str, str], harmless: Collection[str], salt: str) -> str:
-    """Names and values of all variables but the harmless ones; the salt keeps a value from being recognised."""
+    """Digest of all variables except the harmless ones; the salt prevents guessing values from it."""
     found = hashlib.blake2b(key=bytes.fromhex(salt)[:32], digest_size=32)
     for name, value in sorted(environment.items()):
         if name not in harmless:
@@ -101,14 +101,14 @@ def digest(environment: Mapping[str, str], harmless: Collection[str], salt: str)
 
 
 def contents(session: Session) -> str:
-    """Small files that are written anew without a change: the builder in force, and which base images were chosen."""
+    """Small files that may be rewritten without a change: the current builder, and the chosen base images."""
     home = session.world.buildx_config
     files = (home / "current", home / "defaults", session.state / "images.json")
     return "-".join(content(file) or "none" for file in files)
 
 
 def compose_candidates(session: Session, named: Iterable[Path]) -> Iterator[Path]:
-    """Every compose file and .env that compose may read for this project, there or not."""
+    """Every compose file and .env that compose may read for this project, existing or not."""
     folders = dict.fromkeys([session.root, session.world.cwd, *(file.parent for file in named)])
     yield from named
     yield from (session.root / name for name in _COMPOSE_NAMES)
@@ -116,7 +116,7 @@ def compose_candidates(session: Session, named: Iterable[Path]) -> Iterator[Path
 
 
 def harmless(texts: Iterable[bytes]) -> tuple[str, ...]:
-    """The harmless variables that no text names."""
+    """The harmless variables that no text mentions."""
     words = {word for text in texts for word in re.findall(rb"[A-Za-z_][A-Za-z0-9_]*", text)}
     return tuple(sorted(name for name in HARMLESS if name.encode() not in words))
 
@@ -129,6 +129,6 @@ def machine_places(world: World) -> Iterator[Path]:
     if name not in ("", "default"):
         yield ask.context_file(world, name)
     for folder in filter(None, world.env.get("PATH", os.defpath).split(os.pathsep)):
-        yield Path(os.path.abspath(folder), "docker")  # noqa: PTH100 - links and `..` as the system reads them
+        yield Path(os.path.abspath(folder), "docker")  # noqa: PTH100 - keep links and `..` for the system to resolve
     for place in (config / "cli-plugins", *(Path(p, "docker", "cli-plugins") for p in _PLUGIN_DIRECTORIES)):
         yield from (place / f"docker-{plugin}" for plugin in ("buildx", "compose"))

@@ -1,4 +1,4 @@
-"""After a build: whether everything that it depended on is known, and the record that says so."""
+"""After a build: checks whether all of its inputs are known, and writes the record if so."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from . import inputs, look, record
 from .inputs import Attempt
 from .look import Tree
 
-#: Keys of a bake target whose effect on an image is known from their values and the files that are looked at.
+#: Keys of a bake target whose effect on an image depends only on their values and on files that we check.
 _KNOWN_KEYS = frozenset(
     {
         *("args", "context", "contexts", "dockerfile", "dockerfile-inline", "extra-hosts", "labels", "network"),
@@ -33,16 +33,16 @@ _KNOWN_KEYS = frozenset(
 )
 _LOCAL_OUTPUTS = (["type=docker"], ["type=image,compression=uncompressed"])
 _PINNED = re.compile(r"@sha256:[0-9a-f]{64}$")
-#: A step that fetches something by itself, as BuildKit names it; a base image may bring one in (ONBUILD).
+#: A step that fetches something itself, as BuildKit names it; base images may add such a step (ONBUILD).
 _FETCHES = re.compile(r"\[[^\]]*\] ADD\b.*(?:://|@)")
 
 
 class Unknown(Exception):
-    """Why a build cannot be proven to have nothing to do, in words."""
+    """The reason why a build cannot be recorded as up to date."""
 
 
 class Watch:
-    """Looks at the files while BuildKit builds, and keeps the record once it has built."""
+    """Inspects the files while BuildKit builds, and writes the record after a successful build."""
 
     def __init__(self, session: Session, project: Project, plan: BuildPlan, attempt: Attempt) -> None:
         self._session, self._plan, self._attempt = session, plan, attempt
@@ -50,7 +50,7 @@ class Watch:
         self._pool = ThreadPoolExecutor(1)
         try:
             if attempt.contents != inputs.contents(session):
-                raise Unknown("the builder or a base image was chosen meanwhile")
+                raise Unknown("the builder or a base image changed during the build")
             keys = {service.key for service in plan.services}
             for service in plan.services:
                 _check(service, plan.definition["target"][service.key], keys)
@@ -59,11 +59,11 @@ class Watch:
             if why := known_files.unsure(session, files):
                 raise Unknown(why)
             if any(name.startswith("BUILDX_GIT") for name in session.world.env):
-                raise Unknown("buildx writes git's state into the images")
+                raise Unknown("buildx writes git metadata into the images")
             path = ask.address(session.world)
             if path is None:
                 raise Unknown("the engine is on another machine")
-            # before the build: a base image that moves meanwhile is not the one that is recorded
+            # before the build: if a base image changes meanwhile, the record must not match
             bases = _bases(project, plan)
             self._answer = ask.images(path, bases)
             if lost := next((image for image in bases if not self._answer.images.get(image)), ""):
@@ -79,7 +79,7 @@ class Watch:
             self.unknown = str(error)
 
     def keep(self, outcome: BuildOutcome) -> None:
-        """Record a build that succeeded. Without a word: a build that is not recorded asks BuildKit next time."""
+        """Record a successful build. Fails silently: without a record, the next build asks BuildKit."""
         try:
             if self.unknown:
                 raise Unknown(self.unknown)
@@ -94,13 +94,13 @@ class Watch:
         seen, began = self._look.result(), self._attempt.began
         written = inputs.now()
         if seen.newest >= began.wall:
-            raise Unknown("a file changed while the build began")
+            raise Unknown("a file changed while the build was starting")
         if kind := look.untrusted(seen.devices):
-            raise Unknown(f"files on a filesystem whose times prove nothing ({kind})")
+            raise Unknown(f"files are on a filesystem with unreliable timestamps ({kind})")
         if not inputs.forward(began, written):
             raise Unknown("the clock was set back")
         if fetched := next((s.name for s in outcome.steps if _FETCHES.match(s.name)), ""):
-            raise Unknown(f"a step fetches something: {fetched}")
+            raise Unknown(f"a step downloads something: {fetched}")
         harmless = inputs.harmless(file.read_bytes() for file in self._compose_files if file.is_file())
         salt = secrets.token_hex(16)
         record.save(
@@ -129,15 +129,15 @@ class Watch:
             tags = tuple(self._plan.definition["target"][keys[target.service]]["tags"])
             ids = tuple(filter(None, (target.digest, target.config)))
             if not ids or not tags:
-                raise Unknown("the builder does not name the images that it made")
+                raise Unknown("the builder did not report the ids of the images")
             yield record.Target(target.service, target.image, target.digest, tags, ids)
 
     def _check_settings(self) -> None:
         packs = self._session.settings.packs
         if packs.repository and (packs.push == "always" or self._session.world.ci):
-            raise Unknown("builds push a pack")
+            raise Unknown("each build pushes a pack")
         if self._plan.builder:
-            raise Unknown("another builder than the engine's own")
+            raise Unknown("the build does not use the engine's own builder")
 
     def _all_places(self) -> Iterator[Path]:
         session, build = self._session, self._session.settings.build
@@ -148,7 +148,7 @@ class Watch:
         yield from (session.root / name for name in given if name)
         config = session.world.docker_config / "config.json"
         if config.is_file() and b"cliPluginsExtraDirs" in config.read_bytes():
-            raise Unknown("docker's plugins are in more directories")
+            raise Unknown("docker searches additional plugin directories")
         yield from inputs.machine_places(session.world)
         for service in self._plan.services:
             yield service.context / ".dockerignore"
@@ -161,27 +161,27 @@ class Watch:
 
 
 def _check(service: Service, target: Mapping[str, Any], built: Collection[str]) -> None:
-    """Raise `Unknown` for a target whose image depends on more than files here, images here and values."""
+    """Raise `Unknown` if a target's image depends on more than local files, local images and plain values."""
     for key in target.keys() - _KNOWN_KEYS:
-        raise Unknown(f"{service.name} has {key}")
+        raise Unknown(f"{service.name} uses the key {key}")
     if service.remote or service.contexts or "x-bake" in service.build:
         raise Unknown(f"{service.name} is built from more than its context")
     if target.get("output") not in _LOCAL_OUTPUTS:
-        raise Unknown(f"the image of {service.name} goes elsewhere")
+        raise Unknown(f"the image of {service.name} is not stored in the engine")
     for value in target.get("contexts", {}).values():
         own = value.startswith(f"docker-image://{image_names.OWN}/")
-        if not own and value.removeprefix("target:") not in built:  # what another target makes is part of this build
+        if not own and value.removeprefix("target:") not in built:  # the result of another target is part of this build
             raise Unknown(f"{service.name} is built from {value}")
 
 
 def _bases(project: Project, plan: BuildPlan) -> list[str]:
-    """The engine's own images that the build takes; raises `Unknown` for one that a registry may move."""
+    """The engine's images that the build uses; raises `Unknown` if the registry may have a newer one."""
     found: dict[str, None] = {}
     for service in plan.services:
         target = plan.definition["target"][service.key]
         file = sources.read(service) or Dockerfile.read("")
         if any(item.keyword == "ADD" and re.search(r"[$:@]", item.rest) for item in file.items):
-            raise Unknown(f"the Dockerfile of {service.name} adds what is not a file")
+            raise Unknown(f"the Dockerfile of {service.name} uses ADD with a URL or variable")
         args = {**platforms.arguments(project.engine, platforms.own(project.engine)), **target.get("args", {})}
         contexts: Sequence[str] = tuple(target.get("contexts", ()))
         syntax = target.get("args", {}).get("BUILDKIT_SYNTAX") or file.syntax
@@ -189,7 +189,7 @@ def _bases(project: Project, plan: BuildPlan) -> list[str]:
             if image.startswith(f"{image_names.OWN}/"):
                 found[image] = None
             elif not _PINNED.search(image):
-                raise Unknown(f"a registry may have another {image}")
+                raise Unknown(f"the registry may have a newer {image}")
         for value in target.get("contexts", {}).values():
             if not value.startswith("target:"):
                 found[value.removeprefix("docker-image://")] = None
@@ -203,7 +203,7 @@ def _trees(services: Sequence[Service]) -> Iterator[Tree]:
 
 
 def _secret_file(entry: str, root: Path) -> Path:
-    """The file of a secret, as BuildKit's option names it. Raises `Unknown` for a secret from elsewhere."""
+    """The file of a secret, from BuildKit's option. Raises `Unknown` if the secret is not a file."""
     fields = dict(part.partition("=")[::2] for part in next(csv.reader([entry])))
     if fields.get("type", "file") != "file" or not (fields.get("src") or fields.get("source")):
         raise Unknown("a secret is not a file")

@@ -1,8 +1,8 @@
-"""What identifies files and trees without reading them: device, inode, size, mode and time of change (ctime).
+"""Identifies files and trees without reading them: by device, inode, size, mode and change time (ctime).
 
-No program can set a ctime. So a file whose device, inode and ctime are the same holds the same bytes, but for one case,
-git's racy one: it was written twice within one tick of the clock, and looked at in between. `newest` is for that: what
-was looked at is known only if its newest ctime lies clearly before the look.
+Programs cannot set a ctime. So a file with the same device, inode and ctime has the same bytes, with one exception,
+known from git as racy: it was written twice within one clock tick and inspected in between. `newest` covers that case:
+an inspection is reliable only if the newest ctime is clearly older than it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pathlib import Path
 
 from buildkit_tasks.dockerfiles.ignore import Ignore, walk
 
-#: ns that a ctime must lie before the look: more than a tick of any kernel's clock.
+#: ns by which a ctime must be older than the inspection: more than one tick of any kernel's clock.
 MARGIN = 50_000_000
-#: A ctime without a fraction may come from a filesystem that counts whole seconds, or every second one.
+#: A ctime without a fraction may come from a filesystem with a resolution of one or two seconds.
 COARSE = 2_000_000_000
 
-#: Local filesystems with an inode number that stays and a ctime in nanoseconds.
+#: Local filesystems with stable inode numbers and ctimes in nanoseconds.
 TRUSTED = frozenset({"bcachefs", "btrfs", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A build context: its directory, and the Dockerfiles whose ignore files say what of it is sent."""
+    """A build context: its directory, and the Dockerfiles whose ignore files select what is sent."""
 
     context: Path
     dockerfiles: tuple[Path, ...] = ()
@@ -36,7 +36,7 @@ class Tree:
 
 @dataclass
 class Look:
-    """What was seen, as a digest; the newest ctime in it, in ns; and a path on each device."""
+    """The result of an inspection, as a digest; its newest ctime in ns; and a path on each device."""
 
     newest: int = 0
     devices: dict[int, Path] = field(default_factory=dict)
@@ -44,11 +44,11 @@ class Look:
 
     @property
     def digest(self) -> str:
-        """The same for the same files, in whatever order they were seen."""
+        """The same for the same files, regardless of their order."""
         return hashlib.blake2b(b"\0".join(sorted(self._lines)), digest_size=32).hexdigest()
 
     def place(self, path: Path) -> None:
-        """One path, and what it leads to if it is a link; one that is not there counts as well. Raises `OSError`."""
+        """Add one path, and its target if it is a link; also records that a path does not exist. Raises `OSError`."""
         try:
             itself = path.lstat()
             self._add(b"place", path, itself)
@@ -60,14 +60,14 @@ class Look:
             self._age(above, above.stat())  # deleting it changed that directory
 
     def tree(self, tree: Tree) -> None:
-        """All of a context that BuildKit may be sent, its directories too. Raises `OSError`, `ValueError`."""
+        """Add all of a context that BuildKit may be sent, including directories. Raises `OSError`, `ValueError`."""
         ignores = [Ignore.of(tree.context, file) for file in tree.dockerfiles] + [Ignore.of(tree.context)]
         self._add(b"context", tree.context, tree.context.stat())
         for path, entry in walk(tree.context, *ignores, directories=True):
             self._add(b"in", tree.context / path, entry.stat(follow_symlinks=False))
 
     def code(self, package: Path) -> None:
-        """The files of a Python package, without what Python writes there."""
+        """Add the files of a Python package, except caches that Python writes there."""
         for path, entry in walk(package, Ignore.parse("**/__pycache__\n")):
             self._add(b"code", package / path, entry.stat(follow_symlinks=False))
 
@@ -83,12 +83,12 @@ class Look:
 
 
 def settled(ctime: int) -> int:
-    """From when on a file with this ctime can only change to another one; ns."""
+    """The time from which any further change of a file will get a later ctime than this; ns."""
     return ctime + (COARSE if ctime % 1_000_000_000 == 0 else MARGIN)
 
 
 def everything(places: Iterable[Path], trees: Sequence[Tree], package: Path) -> Look:
-    """All of it in one look. Raises `OSError` for what cannot be read, `ValueError` for an illegal ignore file."""
+    """Inspect everything at once. Raises `OSError` for unreadable files, `ValueError` for an invalid ignore file."""
     found = Look()
     for path in places:
         found.place(path)
@@ -99,8 +99,8 @@ def everything(places: Iterable[Path], trees: Sequence[Tree], package: Path) -> 
 
 
 def content(path: Path) -> str:
-    """The digest of a small file's bytes, or of those in a directory, empty without one: for what others write anew
-    without a change. Raises `OSError`."""
+    """The digest of a small file's bytes, or of all files in a directory; empty if it does not exist. For files that
+    may be rewritten without a change. Raises `OSError`."""
     try:
         files = sorted(path.iterdir())[:100] if path.is_dir() else [path]
         found = hashlib.blake2b(digest_size=16)
@@ -115,7 +115,7 @@ def content(path: Path) -> str:
 
 
 def untrusted(devices: Mapping[int, Path]) -> str:
-    """The type of a filesystem among these whose ctimes prove nothing; "unknown" where the system lists none."""
+    """The type of a filesystem among these with unreliable ctimes; "unknown" if the system does not list it."""
     try:
         mounts = list(_mounts(Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")))
     except OSError:
@@ -130,7 +130,7 @@ def untrusted(devices: Mapping[int, Path]) -> str:
 
 
 def _mounts(text: str) -> Iterator[tuple[str, str]]:
-    """Where each filesystem is mounted, and its type, in the order of mounting: proc(5)."""
+    """The mount point and type of each filesystem, in mount order: proc(5)."""
     for line in text.splitlines():
         left, _, right = line.partition(" - ")
         point = left.split(" ")[4]

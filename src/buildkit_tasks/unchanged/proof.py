@@ -1,6 +1,6 @@
-"""Whether a build would do nothing: the record of the last one compared with what is there now.
+"""Decides whether a build would do nothing, by comparing the record of the last build with the current state.
 
-Every doubt means no: then the build asks BuildKit, as always. Imports little: this is all that such a call does.
+If in doubt, the build asks BuildKit as usual. Imports little, because an up-to-date build runs only this.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from .record import Record
 
 
 def begin(session: Session, request: BuildRequest) -> Attempt | None:
-    """Call it before anything of the project is read; None where no proof is possible."""
+    """Call this before reading anything of the project; None if no proof is possible."""
     try:
         return inputs.begin(session, request)
     except Problem:
-        return None  # the build reports it
+        return None  # the build will report it
 
 
 def holds(session: Session, attempt: Attempt) -> BuildOutcome | None:
-    """The outcome of a build that has nothing to do; None if anything changed, or might have."""
+    """The outcome of an up-to-date build; None if anything has changed or might have."""
     found = record.load(attempt.file)
     try:
         if found is None or not _same(found, attempt):
             return None
-    except ValueError:  # a salt that is not ours
+    except ValueError:  # a salt not written by us
         return None
     asked = _Question(session, found)
     asked.start()
@@ -56,7 +56,7 @@ def holds(session: Session, attempt: Attempt) -> BuildOutcome | None:
 
 
 def _same(found: Record, attempt: Attempt) -> bool:
-    """What costs nothing to compare: request, environment, small files, clock."""
+    """Compare what is cheap to compare: request, environment, small files, clock."""
     return (
         found.request == attempt.request
         and set(found.harmless) <= inputs.HARMLESS
@@ -67,7 +67,7 @@ def _same(found: Record, attempt: Attempt) -> bool:
 
 
 class _Question(threading.Thread):
-    """Asks the engine while the files are looked at."""
+    """Queries the engine while the files are inspected."""
 
     def __init__(self, session: Session, found: Record) -> None:
         super().__init__(daemon=True)
@@ -75,7 +75,7 @@ class _Question(threading.Thread):
         self.same = False
 
     def run(self) -> None:
-        """Whether it is the same engine, with the same images under the same names."""
+        """Check for the same engine, with the same images under the same names."""
         found = self._found
         try:
             path = ask.address(self._world)

@@ -1,4 +1,4 @@
-"""The record of a finished build: a value, read with its shape checked, replaced in one step. Safe to delete."""
+"""The record of a finished build: parsed strictly, replaced atomically. Safe to delete."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 from .look import Tree
 
 _VERSION = 1
-#: Where the records lie in a checkout's state directory.
+#: Directory of the records in a checkout's state directory.
 FOLDER = "unchanged"
-#: Bytes; the paths of a large project's compose files and Dockerfiles take a few thousand.
+#: Maximum size in bytes; the paths of a large project's compose files and Dockerfiles take a few thousand.
 LARGEST = 1_000_000
-#: One for each request and working directory; the oldest go first.
+#: Maximum number of records, one per request and working directory; the oldest are deleted.
 KEPT = 16
 
 
 @dataclass(frozen=True)
 class Target:
-    """One image: its service, the digest that the build reported, its names, and the ids an engine may give it."""
+    """One image: its service, the digest reported by the build, its names, and the ids an engine may use for it."""
 
     service: str
     image: str
@@ -34,7 +34,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Moment:
-    """A time: nanoseconds since the epoch, the machine's boot, and nanoseconds since then, which no clock sets back."""
+    """A point in time: ns since the epoch, the machine's boot id, and ns since boot, which cannot be set back."""
 
     wall: int
     boot: str
@@ -43,7 +43,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a build that succeeded. Values of the environment are in a salted digest only."""
+    """The inputs and results of a successful build. Values of the environment are stored only as a salted digest."""
 
     request: str
     salt: str
@@ -62,7 +62,7 @@ class Record:
 
 
 def load(path: Path) -> Record | None:
-    """The record in a file; None if there is none, or anything about it is not as we write it."""
+    """Load a record; None if it does not exist or is not exactly in our format."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
@@ -88,7 +88,7 @@ def load(path: Path) -> Record | None:
                 for tree in _list(fields["trees"])
             ),
             bases=dict(zip(_texts(list(fields["bases"])), _texts(list(fields["bases"].values())), strict=True)),
-            targets=tuple(map(_target, _list(fields["targets"]) or [None])),  # of no images nothing is proven
+            targets=tuple(map(_target, _list(fields["targets"]) or [None])),  # a record without images proves nothing
             incremental=fields["incremental"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -96,10 +96,10 @@ def load(path: Path) -> Record | None:
 
 
 def save(path: Path, record: Record) -> None:
-    """Write a record in the place of another; the oldest of many go. Raises `OSError`."""
+    """Replace a record, and delete the oldest if there are many. Raises `OSError`."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     content = {"version": _VERSION, **asdict(record)}
-    from buildkit_tasks.core import files  # late: a build with nothing to do writes nothing
+    from buildkit_tasks.core import files  # late: an up-to-date build writes nothing
 
     files.replace(path, json.dumps(content, default=os.fspath), mode=0o600, durable=False)
     with contextlib.suppress(OSError):
@@ -113,7 +113,7 @@ def _target(content: Mapping[str, Any]) -> Target:
 
 
 def forget(state: Path) -> None:
-    """Remove every record of a checkout: its next builds ask BuildKit."""
+    """Remove every record of a checkout, so that its next builds ask BuildKit."""
     with contextlib.suppress(OSError):
         for path in (state / FOLDER).iterdir():
             path.unlink(missing_ok=True)
@@ -132,7 +132,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _some(value: Any) -> tuple[str, ...]:
-    """Texts, at least one, none of them empty: a proof of nothing is none."""
+    """A non-empty list of non-empty texts: an empty one would prove nothing."""
     texts = _texts(value)
     if not texts or not all(texts):
         raise ValueError

@@ -1,16 +1,16 @@
 #!/bin/sh
-# travel.sh: runs in the place of a compile step, with its mounts, and packs what is in them or unpacks a pack into them.
+# travel.sh: runs instead of a compile step, with its mounts; packs their contents, or unpacks a pack into them.
 #
-#   travel.sh probe  COMPILE                what a pack would be good for, and what the mounts hold
+#   travel.sh probe  COMPILE                what a pack must match, and what the mounts contain
 #   travel.sh pack   COMPILE SCOPE          the parts as NAME.tar.FORM: registry git deps-1 deps-2 …, and rest for SCOPE all
 #   travel.sh unpack COMPILE WHEN LIMIT ID  a pack into the mounts; WHEN: empty or replace; LIMIT in bytes
 #
-# COMPILE is the compile program: it alone knows where a toolchain's tree lies. Packing needs GNU tar and find. FORM is zst
-# where the image has zstd, else gz; every part is a job of its own, so that all cores have something to do.
+# COMPILE is the compile program, which knows the location of a toolchain's tree. Packing needs GNU tar and find. FORM is
+# zst if the image has zstd, else gz; every part is a separate job, to use all cores.
 #
-# A pack of dependencies holds no unit of a crate that lies in the repository, and no path but those named here: what
-# else lies in a mount (credentials, say) does not travel. An unpack is seen by cargo whole or not at all: unpack.rs writes
-# into a directory beside, under the mount's lock, and what it found sound comes into its place by a rename.
+# A pack of dependencies contains no units of crates in the repository, and only the paths listed here: other files in a
+# mount (such as credentials) are never included. To cargo, an unpack is atomic: unpack.rs writes to a directory next to
+# the mount's own, under its lock, and renames validated contents into place.
 set -eu
 OUT=/buildkit-tasks-travel
 PACK=/run/buildkit-tasks-pack
@@ -20,7 +20,7 @@ WORK=/tmp/travel
 DEPS=4       # parts of the dependencies' units
 RECORD=65536 # bytes that tar reads or writes at once: what a pipe holds, where its own 10 KiB make it wait six times as often
 STATE='env now synced pending built-*'   # of the compile script's state, what means something elsewhere; unpack.rs has these too
-# Files and directories that may hold a secret: an expression of find.
+# Files and directories that may contain a secret, as a find expression.
 SECRET_NAMES='! -name *.rs ( -name .git -o -name .env* -o -name *.env -o -name .ssh -o -name .gnupg -o -name .aws -o -name .azure -o -name .kube -o -name .docker
     -o -name .netrc -o -name _netrc -o -name .npmrc -o -name .yarnrc* -o -name .pypirc -o -name .git-credentials -o -name .pgpass -o -name .my.cnf
     -o -name .htpasswd -o -name .dockercfg -o -name .vault* -o -name credentials -type f -o -name credentials.* -o -name secrets.* -o -name .secrets
@@ -47,7 +47,7 @@ learn() {
     jobs=
 }
 
-# Runs a function beside what follows; `finish` waits for all of these, and fails as the first did that failed.
+# Runs a function in the background; `finish` waits for all of them, and fails with the first failure.
 begin() { "$@" & jobs="$jobs $!"; }
 
 finish() {
@@ -63,7 +63,7 @@ finish() {
 
 digest() { sha256sum | cut -c 1-64; }
 
-# Directories of the profile, relative to target: one, and one more for each target triple.
+# Directories of the profile, relative to target: one, plus one for each target triple.
 places() {
     [ -d "$base/target" ] || return 0
     (cd "$base/target" && for place in "$dir" */"$dir"; do if [ -d "$place/.fingerprint" ]; then echo "$place"; fi; done)
@@ -106,11 +106,11 @@ probe() {
 
 # --------------------------------------------------------------------------------------------------------------- pack
 
-# The same files give the same bytes, whoever packs them: sorted names, one thread, no time in gzip's header. A library holds
-# the metadata that also lies beside it: zstd finds that with a window of 32 MB, which saves a third of the bytes, and time.
+# The same files always give the same bytes: sorted names, one thread, no time in gzip's header. A library contains the
+# metadata that is also next to it: zstd finds it with a window of 32 MB, which saves a third of the bytes, and time.
 compress() { case $form in zst) zstd -q -c -2 -T1 --long=25 ;; gz) gzip -1 -n -c ;; esac; }
 
-# The files named in WORK/NAME, from a directory.
+# The files listed in WORK/NAME, from a directory.
 pack_part() (   # NAME DIRECTORY [OPTION…]
     from=$2 names=$WORK/$1 file=$OUT/$1.tar.$form
     shift 2
@@ -124,11 +124,11 @@ pack_part() (   # NAME DIRECTORY [OPTION…]
     echo "part=${file##*/} $size $(wc -l < "$names")" > "$names.fact"
 )
 
-# Everything else that cargo and the compile script need, but no secret of the sources. What whoever pulls would refuse is
-# better left out than pushed.
+# Everything else that cargo and the compile script need, without secrets in the sources. Also omits what a pull would
+# reject.
 pack_rest() (
     rest_names
-    # the record of the sources comes from beside, without what is left out of them
+    # the record of the sources is generated separately, without the omitted files
     pack_part rest "$base" --directory "$WORK" --add-file state/tree
     [ -e $WORK/rest.fact ] || exit 0
     size=$(sed 's/^[^ ]* \([0-9]*\) .*/\1/' $WORK/rest.fact)
@@ -153,7 +153,7 @@ rest_names() {
         if [ ! -d "$place/.fingerprint" ]; then continue; fi
         for kind in .fingerprint build deps; do if [ -d "$place/$kind" ]; then find "$place/$kind" -mindepth 1; fi; done
     done > $WORK/objects
-    # of what a build script has copied: cargo has to run it again
+    # files copied by a build script: cargo must run it again
     # shellcheck disable=SC2086  # an expression
     (set -f && find target -path '*/build/*/out/*' $SECRET_NAMES) > $WORK/copied
     for name in target/CACHEDIR.TAG target/.rustc_info.json; do if [ -f $name ]; then echo $name; fi; done > $WORK/others
@@ -182,8 +182,8 @@ rest_names() {
     )
 }
 
-# What may hold a secret, by its name or by a private key in it. A repository without .dockerignore has all of it in its
-# build context. Whoever pulls takes these files from their own context, as if they were new.
+# Files that may contain a secret, by name or because they contain a private key. Without a .dockerignore, the build
+# context of a repository includes all of them. A pull takes these files from its own context, as if they were new.
 secrets() (   # DIRECTORY
     set -f
     # shellcheck disable=SC2086  # an expression
@@ -193,7 +193,7 @@ secrets() (   # DIRECTORY
         grep -lE -e "^-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY" -- "$@" || [ $? = 1 ]' sh {} +
 )
 
-# Files of the registry that the lock file asks for: crates, and their entries in the index. Unpacked sources are made anew.
+# Files of the registry that the lock file needs: crates and their index entries. Unpacked sources are recreated.
 registry_names() {
     packages > /tmp/packages
     (cd "$CARGO_HOME/registry" && find . \( -path './cache/*/*.crate' -o -path './index/*/.cache/*' -o -path './index/*/config.json' \) -type f) |
@@ -207,7 +207,7 @@ registry_names() {
 
 git_names() {
     [ -d "$CARGO_HOME/git/db" ] && packages | grep -q '^G' || return 0
-    # an address may hold a password: such a repository is fetched again by whoever needs it
+    # a URL may contain a password: such a repository must be fetched again by each machine
     (
         cd "$CARGO_HOME/git"
         for repository in db/*; do
@@ -221,8 +221,8 @@ git_names() {
     )
 }
 
-# What cargo made of packages that do not lie in the repository, by the hash in every name; the hash also says in which part
-# (deps-1 …) a unit travels: what did not change keeps its part, and a part that did not change is not sent again.
+# What cargo built from packages outside the repository, by the hash in every name. The hash also selects the part (deps-1
+# …) of a unit: an unchanged unit stays in its part, and an unchanged part is not sent again.
 unit_names() {
     packages > /tmp/packages
     for place in $(places); do
@@ -240,7 +240,7 @@ unit_names() {
                 hash = substr(hash, RSTART + 1)
             }
             if (length(found) != 16) next
-            # ".fingerprint" sorts before the others: by then every hash is known
+            # ".fingerprint" sorts before the others, so every hash is already known here
             if (parts[at] == ".fingerprint") {
                 package = unit; sub(/-[^-]*$/, "", package)
                 if (package in theirs && !(package in own)) known[found]
@@ -254,7 +254,7 @@ unit_names() {
     rm /tmp/packages
 }
 
-# Seconds in which at least one of these units was being compiled: cargo leaves the time of its start in every unit.
+# Seconds during which at least one of these units was compiling: cargo stores the start time in every unit.
 compile_seconds() {   # NAMES
     for place in $(places); do
         find "$base/target/$place/.fingerprint" -mindepth 2 -maxdepth 2 -type f -printf '%T@ %P\n'
@@ -322,15 +322,15 @@ unpack() {
     say "unpacked $all"
 }
 
-# The whole tree, as it was on the machine that packed it.
+# The whole tree, as on the machine that packed it.
 place_all() {
     if [ -e "$base" ]; then mv "$base" "$new/old"; fi
     mv "$new/tree" "$base"
 }
 
-# The profile's directories only. With them goes what the workspace's own crates had there: cargo compiles those again.
-# The record of the last sync goes first: what the pack holds of vendored crates was made of sources that nobody here saw,
-# and a compile program without a record believes none of it.
+# Only the profile's directories, including the output of the workspace's own crates, which cargo then recompiles. The
+# record of the last sync is removed first: vendored crates in the pack were built from sources unknown to this machine,
+# and without a record the compile program does not trust them.
 place_units() {
     rm -rf "$base/src" "$base/state"
     mkdir -p "$base/target" "$base/src" "$base/state"

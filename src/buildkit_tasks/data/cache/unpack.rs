@@ -1,29 +1,29 @@
-//! Unpacks the parts of a pack into staging directories, judging every entry before it writes it.
+//! Unpacks the parts of a pack into staging directories; validates every entry before writing it.
 //!
 //! ```text
 //! unpack judge LIMIT PROFILE FILE                       judges one part, writes nothing
 //! unpack write LIMIT FREE PROFILE PACK TREE REGISTRY GIT  unpacks the parts that lie in PACK
 //! ```
 //!
-//! LIMIT and FREE are bytes, PROFILE is the name of cargo's directory for the profile. TREE is an empty directory that
-//! nobody else writes; it receives `target`, `src` and `state`. REGISTRY and GIT are cargo's directories, which other
-//! builds may be using: parts for them are staged beside, under a lock, and linked or renamed into place when every part
-//! has been read to its end and found sound. Exit codes: 65 refused, 74 no room, 2 anything else.
+//! LIMIT and FREE are bytes, PROFILE is the name of cargo's directory for the profile. TREE is an empty directory used by
+//! nobody else; it receives `target`, `src` and `state`. REGISTRY and GIT are cargo's directories, which other builds may
+//! be using: their parts are staged next to them, under a lock, and linked or renamed into place once every part was read
+//! to its end and is valid. Exit codes: 65 rejected, 74 disk full, 2 anything else.
 //!
-//! # What is believed
-//! Nothing. A pack comes from whoever can push to a repository. A part is a tar stream, read here and nowhere else:
-//! - The kinds of entries are directories, regular files, symbolic links and hard links (cargo makes hard links, of build
-//!   scripts). Every other type is refused, and so are set-user-id bits, GNU's own long names and sparse files.
-//! - Every path has to name a place that the part's kind has ([`Kind::allows`]), and names, depth, number of entries,
-//!   number of directories and bytes are limited. A longer path than [`MAX_PATH`] would make `docker buildx du` fail for
-//!   the whole engine as soon as it lies in a mount.
-//! - A symbolic link may lead to another place of its part only ([`leads_out`]), a hard link to a regular file that has
-//!   been written already.
-//! - Nothing is written through a link, whoever made it: each parent is opened from the one above it, as a directory, not
-//!   following links ([`Tree`]). Files are only ever created anew: an entry that comes twice is refused. This holds with
-//!   parts unpacked side by side, so they can be, in any order.
+//! # What is trusted
+//! Nothing: anyone who can push to the repository can create a pack. A part is a tar stream, read only here:
+//! - Allowed entry types are directories, regular files, symbolic links and hard links (cargo hard-links build scripts).
+//!   All other types are rejected, as are set-user-id bits, GNU's own long names and sparse files.
+//! - Every path must be allowed for the part's kind ([`Kind::allows`]); names, depth, number of entries, number of
+//!   directories and bytes are limited. A path longer than [`MAX_PATH`] in a mount would make `docker buildx du` fail for
+//!   the whole engine.
+//! - A symbolic link may only point inside its part ([`leads_out`]), a hard link only to a regular file that was
+//!   already written.
+//! - Nothing is written through a link: each parent is opened from the one above it, as a directory, without following
+//!   links ([`Tree`]). Files are only created, never overwritten: a duplicate entry is rejected. This also holds for parts
+//!   that are unpacked in parallel, so the order does not matter.
 //!
-//! Only `std` and libc, which `std` links anyway; compiled by the toolchain image's own rustc, 1.63 or newer.
+//! Uses only `std` and libc, which `std` links anyway; compiled by the toolchain image's own rustc, 1.63 or newer.
 
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
@@ -37,21 +37,21 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Mutex;
 
-/// Bytes of a path within its part, of one name, and names in a path. cargo's own stay below 300, 130 and 20.
+/// Maximum length of a path in its part, of a name, and number of names in a path. cargo's stay below 300, 130 and 20.
 const MAX_PATH: usize = 1024;
 const MAX_NAME: usize = 255;
 const MAX_DEPTH: usize = 64;
-/// Entries and directories of all parts together: a workspace of 374 packages has 9,000 and 2,500.
+/// Maximum number of entries and directories in all parts: a workspace of 374 packages has 9,000 and 2,500.
 const MAX_ENTRIES: u64 = 500_000;
 const MAX_DIRECTORIES: u64 = 100_000;
-/// Bytes of an extended header, which holds a path, a link's destination and times.
+/// Maximum size of an extended header, which contains a path, a link's target and times.
 const MAX_HEADER: u64 = 8192;
-/// Zeros behind the end of an archive: GNU tar fills its last record.
+/// Maximum number of zeros after the end of an archive: GNU tar pads its last record.
 const MAX_PADDING: u64 = 1 << 20;
 const MAX_PARTS: usize = 32;
-/// Bytes that stay free on the disk.
+/// Bytes to keep free on the disk.
 const RESERVE: u64 = 64 << 20;
-/// Files of the compile script's state that mean something elsewhere, and the start of those that name a profile.
+/// Machine-specific files in the compile script's state, and the prefix of those that contain a profile's name.
 const STATE: [&str; 5] = ["tree", "env", "now", "synced", "pending"];
 const STATE_BUILT: &str = "built-";
 
@@ -63,13 +63,13 @@ const STAGING: &str = ".incoming";
 /// Why nothing was unpacked.
 #[derive(Debug, PartialEq)]
 enum Failure {
-    /// The pack holds what none of ours holds.
+    /// The pack contains something that our packs never contain.
     Refused(String),
-    /// The pack may be sound, but the disk is full or failed.
+    /// The pack may be valid, but the disk is full or failed.
     NoRoom(String),
-    /// Neither: a decompressor that is missing, say.
+    /// Other errors, for example a missing decompressor.
     Broken(String),
-    /// Another part has failed; its reason is the one to report.
+    /// Another part failed, and its error is the one to report.
     Stopped,
 }
 
@@ -79,7 +79,7 @@ fn refuse<T>(why: impl Into<String>) -> Outcome<T> {
     Err(Failure::Refused(why.into()))
 }
 
-/// A path from outside, safe to print: ASCII, bounded.
+/// An untrusted path, made safe to print: ASCII, limited length.
 fn shown(path: &[u8]) -> String {
     let text = path[..path.len().min(120)].escape_ascii().to_string();
     if path.len() > 120 {
@@ -89,22 +89,22 @@ fn shown(path: &[u8]) -> String {
     }
 }
 
-// ----------------------------------------------------------------------------------------------- what a part may hold
+// ------------------------------------------------------------------------------------------ allowed contents of a part
 
-/// What a part is for; its file is called `KIND.tar.FORM` or `KIND-NUMBER.tar.FORM`.
+/// The kind of a part; its file is called `KIND.tar.FORM` or `KIND-NUMBER.tar.FORM`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     /// Crates as downloaded, and their index entries.
     Registry,
     /// Git dependencies.
     Git,
-    /// What cargo made of packages that do not lie in the repository.
+    /// What cargo built from packages outside the repository.
     Deps,
-    /// Everything else of the tree: objects, sources, state.
+    /// The rest of the tree: objects, sources, state.
     Rest,
 }
 
-/// Types of entries that a pack may hold.
+/// Allowed entry types.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Type {
     Directory,
@@ -114,7 +114,7 @@ enum Type {
 }
 
 impl Kind {
-    /// The kind and whether zstd is needed, by the file's name; None for a file that is not a part.
+    /// The kind and whether zstd is needed, from the file name; None if the file is not a part.
     fn of(file: &str) -> Option<(Kind, bool)> {
         let (name, zstd) = match file.strip_suffix(".tar.zst") {
             Some(name) => (name, true),
@@ -135,7 +135,7 @@ impl Kind {
         Some((kind, zstd))
     }
 
-    /// Whether an entry of this type may lie at this place. `profile`: the name of cargo's directory for it.
+    /// Whether an entry of this type is allowed at this path. `profile`: the name of cargo's directory for it.
     fn allows(self, path: &[&[u8]], what: Type, profile: &[u8]) -> bool {
         match self {
             Kind::Registry => what == Type::File && in_registry(path),
@@ -156,7 +156,7 @@ impl Kind {
         }
     }
 
-    /// Whether a link may lead there: any place of the part, whatever lies in it.
+    /// Whether a link may point there: to any allowed path of the part.
     fn allows_destination(self, path: &[&[u8]], profile: &[u8]) -> bool {
         !path.is_empty() && (self.allows(path, Type::Directory, profile) || self.allows(path, Type::File, profile))
     }
@@ -177,7 +177,7 @@ fn is_state(name: &[u8]) -> bool {
     STATE.iter().any(|known| known.as_bytes() == name) || built.map_or(false, profile)
 }
 
-/// The names of a path from outside. Refuses what leads out, what cannot be a name, and what is too long or too deep.
+/// The names in an untrusted path. Rejects paths that lead out, invalid names, and paths that are too long or too deep.
 fn names(path: &[u8]) -> Outcome<Vec<&[u8]>> {
     if path.len() > MAX_PATH {
         return refuse(format!("a path longer than {MAX_PATH} bytes: {}", shown(path)));
@@ -203,8 +203,8 @@ fn names(path: &[u8]) -> Outcome<Vec<&[u8]>> {
     Ok(names)
 }
 
-/// Whether a symbolic link leads out of its part. `..` is fine at the start only: behind a name, which may be a link
-/// itself, nobody can see where it leads by reading.
+/// Whether a symbolic link leads out of its part. `..` is only allowed at the start: after a name, which may be a link
+/// itself, the target cannot be determined from the text.
 fn leads_out(kind: Kind, path: &[&[u8]], to: &[u8], profile: &[u8]) -> bool {
     if to.is_empty() || to.len() > MAX_PATH || to[0] == b'/' || to.iter().any(|b| b.is_ascii_control()) {
         return true;
@@ -227,7 +227,7 @@ fn leads_out(kind: Kind, path: &[&[u8]], to: &[u8], profile: &[u8]) -> bool {
 
 // ----------------------------------------------------------------------------------------------------- reading a tar
 
-/// One entry as the archive describes it. `time`: seconds and nanoseconds since 1970.
+/// One entry as described by the archive. `time`: seconds and nanoseconds since 1970.
 #[derive(Debug, PartialEq)]
 struct Entry {
     path: Vec<u8>,
@@ -238,7 +238,7 @@ struct Entry {
     link: Vec<u8>,
 }
 
-/// What an extended header says of the entry behind it.
+/// The fields of an extended header for the following entry.
 #[derive(Debug, Default, PartialEq)]
 struct Extended {
     path: Option<Vec<u8>>,
@@ -247,14 +247,14 @@ struct Extended {
     time: Option<(i64, i64)>,
 }
 
-/// A tar stream in the pax format, as GNU tar's `--format=posix` and Python's tarfile write it.
+/// A tar stream in the pax format, as written by GNU tar's `--format=posix` and Python's tarfile.
 /// <https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html>
 struct Archive<R> {
     input: R,
 }
 
 impl<R: BufRead> Archive<R> {
-    /// The next entry; None at the end of the archive, behind which nothing but zeros may follow.
+    /// The next entry; None at the end of the archive, which may only be followed by zeros.
     fn next(&mut self, count: &mut dyn FnMut() -> Outcome<()>) -> Outcome<Option<Entry>> {
         let mut extended: Option<Extended> = None;
         loop {
@@ -283,7 +283,7 @@ impl<R: BufRead> Archive<R> {
         }
     }
 
-    /// Hands the content of an entry on, in pieces.
+    /// Passes on the content of an entry, in pieces.
     fn content(&mut self, size: u64, sink: &mut dyn FnMut(&[u8]) -> Outcome<()>) -> Outcome<()> {
         let mut left = size;
         while left > 0 {
@@ -333,14 +333,14 @@ fn unreadable(error: io::Error) -> Failure {
     Failure::Broken(format!("could not be read: {error}"))
 }
 
-/// What is read of a header before its type is known.
+/// The fields of a header that are parsed before its type is known.
 struct Head {
     mode: u32,
     size: u64,
     time: u64,
 }
 
-/// Checks a header's sum and form, and reads its numbers.
+/// Checks a header's checksum and format, and parses its numbers.
 fn header(block: &[u8; BLOCK]) -> Outcome<Head> {
     if number(&block[148..156]) != Some(sum(block)) || &block[257..262] != b"ustar" {
         return refuse("damaged: a header that is none");
@@ -351,8 +351,8 @@ fn header(block: &[u8; BLOCK]) -> Outcome<Head> {
     }
 }
 
-/// The sum of a header's bytes, its own field taken for spaces. Eight bytes at a time, in lanes of 16 bits: the program is
-/// compiled without optimization, which takes longer than it saves.
+/// The sum of a header's bytes, counting its own field as spaces. Adds eight bytes at a time, in 16-bit lanes: the program
+/// is compiled without optimization, which would take longer than it saves.
 fn sum(block: &[u8; BLOCK]) -> u64 {
     const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
     let mut filled = *block;
@@ -365,7 +365,7 @@ fn sum(block: &[u8; BLOCK]) -> u64 {
     (0..4).map(|lane| lanes >> (16 * lane) & 0xffff).sum()
 }
 
-/// An octal number, padded with spaces or zero bytes. GNU's binary form is not one: pax has its own way for large numbers.
+/// An octal number, padded with spaces or zero bytes. Not GNU's binary form: pax has another way to store large numbers.
 fn number(field: &[u8]) -> Option<u64> {
     let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
     let text = std::str::from_utf8(&field[..end]).ok()?.trim_matches(' ');
@@ -378,7 +378,7 @@ fn number(field: &[u8]) -> Option<u64> {
     u64::from_str_radix(text, 8).ok()
 }
 
-/// A field that ends with a zero byte or with its room.
+/// A field that ends with a zero byte or fills its space.
 fn text(field: &[u8]) -> &[u8] {
     &field[..field.iter().position(|&b| b == 0).unwrap_or(field.len())]
 }
@@ -434,7 +434,7 @@ fn records_of(mut bytes: &[u8]) -> Outcome<Extended> {
             b"linkpath" => found.link = Some(value.to_vec()),
             b"size" => found.size = Some(decimal(value).ok_or_else(damaged)?),
             b"mtime" => found.time = Some(time(value).ok_or_else(damaged)?),
-            // everything belongs to whoever unpacks
+            // all files belong to the user who unpacks
             b"atime" | b"ctime" | b"uid" | b"gid" | b"uname" | b"gname" => {}
             _ => return refuse(format!("an attribute that no pack of ours has: {}", shown(key))),
         }
@@ -449,7 +449,7 @@ fn decimal(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// `SECONDS` or `SECONDS.FRACTION`, of which nine digits count.
+/// `SECONDS` or `SECONDS.FRACTION`, with nine significant fraction digits.
 fn time(value: &[u8]) -> Option<(i64, i64)> {
     let mut halves = value.splitn(2, |&b| b == b'.');
     let seconds = decimal(halves.next()?).filter(|&s| s < 1 << 40)?;
@@ -463,7 +463,7 @@ fn time(value: &[u8]) -> Option<(i64, i64)> {
 
 // ------------------------------------------------------------------------------------------------------------ limits
 
-/// What all parts have used together, and whether one of them has failed.
+/// The total usage of all parts, and whether one of them has failed.
 struct Budget {
     limit: u64,
     free: u64,
@@ -490,9 +490,9 @@ impl Budget {
         take(&self.directories, 1, MAX_DIRECTORIES, "directories")
     }
 
-    /// Asked before the bytes are written: a few compressed ones can become more than any disk holds.
+    /// Called before writing: a few compressed bytes can expand to more than any disk can store.
     fn bytes(&self, size: u64) -> Outcome<()> {
-        // what overflows is over the limit too
+        // an overflow is over the limit, too
         take(&self.bytes, size.min(1 << 60), self.limit, "bytes")?;
         if self.bytes.load(Ordering::Relaxed) > self.free.saturating_sub(RESERVE) {
             let (takes, free) = (self.bytes.load(Ordering::Relaxed) / 1_000_000, self.free / 1_000_000);
@@ -553,10 +553,10 @@ fn checked(code: c_int) -> io::Result<c_int> {
     Ok(code)
 }
 
-/// Opens a name in a directory, never following a link.
+/// Opens a name in a directory, without following links.
 fn open_at(directory: &File, name: &[u8], flags: c_int) -> io::Result<File> {
     let name = c_string(name)?;
-    // SAFETY: the string outlives the call, and the descriptor is ours alone.
+    // SAFETY: the string outlives the call, and nobody else owns the descriptor.
     unsafe {
         let opened = openat(directory.as_raw_fd(), name.as_ptr(), flags | O_NOFOLLOW | O_CLOEXEC, 0o600 as c_uint);
         Ok(File::from_raw_fd(checked(opened)?))
@@ -571,7 +571,7 @@ fn make_directory_at(directory: &File, name: &[u8]) -> io::Result<()> {
 
 fn link_at(from: &File, old: &[u8], to: &File, new: &[u8]) -> io::Result<()> {
     let (old, new) = (c_string(old)?, c_string(new)?);
-    // SAFETY: the strings outlive the call. Without flags a symbolic link is not followed.
+    // SAFETY: the strings outlive the call. Without flags, symbolic links are not followed.
     checked(unsafe { linkat(from.as_raw_fd(), old.as_ptr(), to.as_raw_fd(), new.as_ptr(), 0) }).map(drop)
 }
 
@@ -583,11 +583,11 @@ fn symbolic_link_at(to: &[u8], directory: &File, name: &[u8]) -> io::Result<()> 
 
 fn set_times(file: &File, time: (i64, i64)) -> io::Result<()> {
     let stamp = || Timespec { seconds: time.0 as c_long, nanoseconds: time.1 as c_long };
-    // SAFETY: two values, as the call wants them.
+    // SAFETY: two values, as required by the call.
     checked(unsafe { futimens(file.as_raw_fd(), [stamp(), stamp()].as_ptr()) }).map(drop)
 }
 
-/// Waits until nobody else holds the file or directory. Held until the file is dropped.
+/// Waits for an exclusive lock on the file or directory; it is held until the file is dropped.
 fn lock(file: File) -> io::Result<File> {
     loop {
         // SAFETY: an open descriptor.
@@ -599,7 +599,7 @@ fn lock(file: File) -> io::Result<File> {
     }
 }
 
-/// A directory and the open directories on the way to where something was written last.
+/// A directory, with the open directories on the path of the last write.
 struct Tree {
     root: File,
     open: Vec<(Vec<u8>, File)>,
@@ -610,8 +610,8 @@ impl Tree {
         Ok(Tree { root: File::open(root)?, open: Vec::new() })
     }
 
-    /// The directory of these names, opened one by one and made where missing; `made` is called for each of those.
-    /// Fails where something on the way is a link or a file.
+    /// The directory with these names, opened one by one and created if missing; calls `made` for each new one. Fails if a
+    /// link or a file is on the path.
     fn directory(&mut self, names: &[&[u8]], made: &mut dyn FnMut() -> Outcome<()>) -> Outcome<&File> {
         let same = self.open.iter().zip(names).take_while(|(have, want)| have.0 == **want).count();
         self.open.truncate(same);
@@ -638,11 +638,11 @@ fn no_room(error: &io::Error) -> Failure {
     Failure::NoRoom(error.to_string())
 }
 
-/// What becomes of judged entries.
+/// Writes validated entries.
 struct Writer<'a> {
     tree: Tree,
     budget: &'a Budget,
-    /// Directories that the part names: they get their modes and times when everything is written.
+    /// Directories in the part: their modes and times are set after everything is written.
     directories: Vec<(Vec<u8>, u32, (i64, i64))>,
 }
 
@@ -673,7 +673,7 @@ impl Writer<'_> {
         symbolic_link_at(&entry.link, parent, name).map_err(|error| twice(&error, &entry.path))
     }
 
-    /// Only to a regular file that is there already: what has been judged, written and closed.
+    /// Only to an existing regular file, which was validated, written and closed.
     fn hard(&mut self, entry: &Entry, path: &[&[u8]], to: &[&[u8]]) -> Outcome<()> {
         let nothing = || Failure::Refused(format!("a hard link to nothing: {}", shown(&entry.path)));
         let (place, old) = self.place(to)?;
@@ -692,7 +692,7 @@ impl Writer<'_> {
         Ok((self.tree.directory(parents, &mut || budget.directory())?, name))
     }
 
-    /// Modes and times of directories, deepest first: a parent's time changes while its children are written.
+    /// Sets modes and times of directories, deepest first: writing children changes the parent's time.
     fn finish(mut self) -> Outcome<()> {
         let mut directories = std::mem::take(&mut self.directories);
         directories.sort_unstable();
@@ -716,7 +716,7 @@ fn twice(error: &io::Error, path: &[u8]) -> Failure {
     }
 }
 
-/// Reads a part to its end; every entry is judged, then written where there is a writer.
+/// Reads a part to its end; validates every entry, then writes it if there is a writer.
 fn unpack(
     input: impl BufRead,
     kind: Kind,
@@ -769,7 +769,7 @@ struct Part {
 impl Part {
     fn at(file: &Path) -> Option<Part> {
         let (kind, zstd) = Kind::of(file.file_name()?.to_str()?)?;
-        // not through a link, and nothing that would keep us waiting
+        // do not follow a link or block on a special file
         fs::symlink_metadata(file).ok()?.is_file().then(|| Part { file: file.to_path_buf(), kind, zstd })
     }
 
@@ -777,7 +777,7 @@ impl Part {
         self.file.file_name().unwrap_or_else(|| OsStr::new("")).to_string_lossy()
     }
 
-    /// Starts the decompressor. zstd gets room for the window that packs are made with, 32 MB, and little more.
+    /// Starts the decompressor. zstd may use the window that packs are created with, 32 MB, and little more.
     fn expand(&self) -> Outcome<Child> {
         let (program, args): (_, &[&str]) =
             if self.zstd { ("zstd", &["-q", "-d", "-c", "--memory=64MB"]) } else { ("gzip", &["-d", "-c"]) };
@@ -786,7 +786,7 @@ impl Part {
         child.map_err(|error| Failure::Broken(format!("{program}: {error}")))
     }
 
-    /// Unpacks or judges this part; what it says names the part.
+    /// Unpacks or validates this part; errors include the part's name.
     fn read(&self, profile: &[u8], budget: &Budget, writer: Option<&mut Writer>) -> Outcome<()> {
         let mut child = self.expand()?;
         let output = child.stdout.take().expect("piped");
@@ -800,7 +800,7 @@ impl Part {
         }
         let ended = child.wait().map_err(unreadable)?;
         let done = match done {
-            // the decompressor has seen a checksum that is wrong, or a part that was cut
+            // the decompressor has detected a wrong checksum or a truncated part
             Ok(()) if !ended.success() => refuse(format!("damaged: {}", shown(said.trim().as_bytes()))),
             done => done,
         };
@@ -815,7 +815,7 @@ impl Part {
     }
 }
 
-/// The parts of a pack; other files in it are nobody's business.
+/// The parts of a pack; ignores its other files.
 fn parts(pack: &Path) -> Outcome<Vec<Part>> {
     let listed = fs::read_dir(pack).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(unreadable)?;
     let mut found: Vec<Part> = listed.iter().filter_map(|entry| Part::at(&entry.path())).collect();
@@ -826,7 +826,7 @@ fn parts(pack: &Path) -> Outcome<Vec<Part>> {
     Ok(found)
 }
 
-/// Where the parts of each kind are staged.
+/// The staging directory of each kind.
 struct Staging {
     tree: PathBuf,
     registry: PathBuf,
@@ -844,7 +844,7 @@ impl Staging {
     }
 }
 
-/// Unpacks all parts into their staging directories, as many at once as there are cores.
+/// Unpacks all parts into their staging directories, in parallel on all cores.
 fn write_all(parts: &[Part], profile: &[u8], budget: &Budget, staging: &Staging) -> Outcome<()> {
     let queue = Mutex::new(parts.iter());
     let first: Mutex<Option<Failure>> = Mutex::new(None);
@@ -882,7 +882,7 @@ fn write_all(parts: &[Part], profile: &[u8], budget: &Budget, staging: &Staging)
 
 // ------------------------------------------------------------------------------------------------- into cargo's own
 
-/// Removes what a killed unpack left beside. Only under the lock.
+/// Removes leftovers of a killed unpack. Requires the lock.
 fn remove_stale(place: &Path) {
     for entry in fs::read_dir(place).into_iter().flatten().flatten() {
         if entry.file_name().as_bytes().starts_with(STAGING.as_bytes()) {
@@ -891,8 +891,8 @@ fn remove_stale(place: &Path) {
     }
 }
 
-/// Links every staged file to its place, where there is none yet: what is there may be in use. Directories on the way
-/// that are links are left alone.
+/// Links every staged file to its destination unless it exists, because existing files may be in use. Skips directories
+/// that are links.
 fn link_into_registry(staged: &Path, registry: &Path) -> io::Result<()> {
     let mut tree = Tree::new(registry)?;
     let mut todo = vec![Vec::new()];
@@ -922,7 +922,7 @@ fn link_into_registry(staged: &Path, registry: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Renames whole repositories to their places, where there is none yet.
+/// Renames whole repositories to their destinations unless these exist.
 fn move_into_git(staged: &Path, git: &Path) -> io::Result<()> {
     for kind in ["db", "checkouts"] {
         if !staged.join(kind).is_dir() {
@@ -940,19 +940,19 @@ fn move_into_git(staged: &Path, git: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// cargo's own lock of its downloads. The Dockerfile keeps it in the registry mount, for builds in other containers.
+/// cargo's own lock for downloads. The Dockerfile keeps it in the registry mount, for builds in other containers.
 fn cargo_lock(registry: &Path) -> io::Result<File> {
     let path = registry.join(".package-cache");
     lock(fs::OpenOptions::new().write(true).create(true).custom_flags(O_NOFOLLOW).open(path)?)
 }
 
-/// The whole way: staging under the lock of the registry's directory, all parts, then into place.
+/// Everything: stage all parts under the lock of the registry's directory, then move them into place.
 fn write(pack: &Path, profile: &[u8], budget: &Budget, tree: &Path, registry: &Path, git: &Path) -> Outcome<()> {
     let parts = parts(pack)?;
     for place in [registry, git, &tree.join("target")] {
         fs::create_dir_all(place).map_err(|error| no_room(&error))?;
     }
-    // Pulls for other platforms use the same registry at the same time: one of them at a time stages and tidies up here.
+    // Pulls for other platforms may use the same registry at the same time; only one may stage and clean up here.
     let held = File::open(registry).and_then(lock).map_err(|error| no_room(&error))?;
     remove_stale(registry);
     remove_stale(git);
@@ -1029,7 +1029,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
 
-    /// An entry with its content, as tar writes it.
+    /// An entry with its content, as written by tar.
     fn packed(path: &str, what: u8, mode: u32, link: &str, content: &[u8]) -> Vec<u8> {
         let mut block = [0; BLOCK];
         block[..path.len()].copy_from_slice(path.as_bytes());
@@ -1195,7 +1195,7 @@ mod tests {
         let root = scratch("through");
         let link = packed("src/l", b'2', 0o777, "a", b"");
         assert!(why(run(Kind::Rest, &[file("src/a/b"), link.clone(), file("src/l/c")], Some(&root))).contains("not a directory"));
-        // made by another part
+        // created by another part
         assert!(why(run(Kind::Rest, &[file("src/l/d")], Some(&root))).contains("not a directory"));
         assert!(why(run(Kind::Rest, &[file("src/a/b/c")], Some(&root))).contains("not a directory"));
         for entry in [file("src/a/b"), file("src/l"), link, packed("src/a/b", b'1', 0o644, "src/a/b", b"")] {

@@ -1,13 +1,13 @@
 #!/bin/sh
-# warm.sh: runs around the command of a compile step so that it compiles the dependencies and nothing else.
+# warm.sh: wraps the command of a compile step so that it compiles only the dependencies.
 #
-#   warm.sh prepare   puts a script in cargo's place, in this step's container only
+#   warm.sh prepare   replaces cargo by a script, only in this step's container
 #   warm.sh judge     succeeds if every dependency is compiled
 #
-# There are no stub sources. `cargo build` runs on the real ones, with the workspace's own crates handed to a wrapper
-# that refuses to compile them; --keep-going makes cargo compile all that does not need a refused crate, which is every
-# dependency. cargo gives what a workspace wrapper makes names of its own, so even the traces of a refused crate never
-# mix with those of a real build. What never existed cannot be shipped.
+# There are no stub sources. `cargo build` runs on the real ones, but passes the workspace's own crates to a wrapper that
+# refuses to compile them; with --keep-going, cargo compiles everything that does not need a refused crate, which is every
+# dependency. cargo uses separate names for the output of a workspace wrapper, so even traces of a refused crate never mix
+# with a real build. A stub that does not exist cannot be shipped.
 set -eu
 place=/.buildkit-tasks-warm
 
@@ -15,11 +15,11 @@ prepare() {
     real=$(command -v cargo) || { echo "buildkit-tasks: error: there is no cargo in this image" >&2; exit 2; }
     mkdir -p "$place/real"
     : > "$place/refused"
-    # rustup's cargo goes by its name: it must still be called so where it is moved to
+    # rustup's cargo depends on its name, so it must keep it where it is moved to
     if [ -L "$real" ]; then ln -s "$(readlink -f "$real")" "$place/real/cargo"; rm "$real"; else mv "$real" "$place/real/cargo"; fi
     cat > "$place/wrapper" << 'END'
 #!/bin/sh
-# cargo asks the compiler for its version and its targets through the wrapper as well: those questions are answered
+# cargo also queries the compiler's version and targets through the wrapper: answer these queries
 for word do
     case $word in -vV | --version | --print | --print=* | ___) exec "$@" ;; esac
 done
@@ -34,7 +34,7 @@ case ${1:-} in
     *) exec "$place/real/cargo" "$@" ;;
 esac
 mkfifo "$place/stderr"
-# refusals are no news; everything is kept for `judge`
+# refusals are expected; keep everything for `judge`
 tee "$place/said" < "$place/stderr" | awk '
     /^error: could not compile/ || /^warning: build failed/ { quiet = 1; next }
     quiet && (/^$/ || /^Caused by:/ || /^  process didn/) { next }

@@ -1,0 +1,52 @@
+"""The problem port-in-use: found before the stack is started, or in compose's output when it starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import compose_cli, docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.engine import facts as engine_facts
+from buildkit_tasks.project import ports as host_ports
+from buildkit_tasks.project.discover import Project
+
+
+def check(session: Session, project: Project, files: Sequence[Path], starting: Collection[str]) -> None:
+    """Raise `Problem` port-in-use before anything is started, with the port's user and the variable that changes it.
+
+    Only checks if the engine publishes ports on this machine: otherwise our own ports are irrelevant.
+    """
+    if not host_ports.shared_network(project.engine.host_name, engine_facts.host(session.world, session.root)):
+        return
+    for port in (p for p in project.workspace.ports if p.service in starting):
+        if not host_ports.taken(port.host, port.published, port.protocol):
+            continue
+        asked = docker.publishing(session.root, port.published, port.protocol)
+        other = run.capture(session.world, asked).stdout.split()
+        who = (
+            f"container {other[0]}" if other else host_ports.holder(port.published, port.protocol) or "another program"
+        )
+        raw = run.capture(session.world, compose_cli.raw_config(session.root, files)).stdout
+        name = host_ports.variable(json.loads(raw or "{}"), port.service, port.target)
+        move = f"set {name}=<a free port> in {session.root / '.env'}" if name else "change `ports:` in the compose file"
+        raise Problem(
+            "port-in-use",
+            f"Port {port.published}/{port.protocol} of {port.service} is already in use.",
+            causes=[f"{who} is listening on {port.host}:{port.published}"],
+            hint=f"{move}, or stop {who}",
+        )
+
+
+def taken_on_start(said: str) -> Problem | None:
+    """The problem, if compose's output shows that the engine could not publish a port; else None."""
+    if not any(words in said for words in ("port is already allocated", "address already in use")):
+        return None
+    return Problem(
+        "port-in-use",
+        "The engine could not publish a port, because it is in use on the engine's machine.",
+        causes=[said.splitlines()[-1].strip()],
+        hint="change the port in .env or the compose file, or stop the program that uses it",
+    )
