@@ -1,1 +1,1 @@
-"""Continuous integration: where a run comes from, what it may write, which services changed, what its jobs run."""
+"""CI: identifies a run and what it may push, finds the services that changed, runs the jobs, writes workflows."""

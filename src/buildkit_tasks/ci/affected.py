@@ -1,4 +1,4 @@
-"""Changed files to the services whose images they go into. Pure; the tree and the old lock files are given."""
+"""Find the services affected by changed files. Pure; callers pass the tree and the old lock files."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _COMPOSE = re.compile(r"(?:^|/)[^/]*compose[^/]*\.ya?ml$")
 
 @dataclass(frozen=True)
 class _Image:
-    """What one service's image is made from. Paths are relative to the tree; no `context`: a URL, nothing of ours.
+    """The inputs of one service's image. Paths are relative to the tree. `context` is None for a remote context.
 
-    `crates`: the directories of its program's crates; None where that is unknown, and all of the context counts.
+    `crates`: directories of the program's crates. If None, any file of the context affects the image.
     """
 
     service: Service
@@ -39,7 +39,7 @@ class _Image:
     services: frozenset[str] = field(default=frozenset())
 
     def why(self, path: str, crates: Crates) -> str:
-        """Why a changed file counts; empty where it does not. Lock files are looked at elsewhere."""
+        """Why a changed file affects the image, or an empty string. `find` handles lock files."""
         if path in self.files:
             return path
         for place, ignore in self.directories:
@@ -65,7 +65,7 @@ class _Image:
         return f"{path} (read by a source)" if crates.reads(self.crates, path) else ""
 
     def copied(self, path: str) -> bool:
-        """Whether a step beside the compile step takes a file of the context."""
+        """Whether a step other than the compile step copies or mounts this file."""
         below = _below(path, self.context or "")
         return any(one.takes(below) for one in self.takes)
 
@@ -78,10 +78,10 @@ def find(
     before: Callable[[str], str | None],
     compose_files: Sequence[Path] = (),
 ) -> dict[str, tuple[str, ...]]:
-    """The services that a build would make differently, each with the reasons.
+    """The affected services, each with its reasons.
 
-    `paths` are relative to `root`, the directory of the tree; `before`: the text of a file at the other end of the
-    difference, None where it was not there.
+    `paths` are relative to `root`, the directory of the tree. `before` returns the text of a file at the base, or None
+    if it did not exist.
     """
     images = [_image(root, service, crates) for service in workspace.services]
     compose = {_relative(root, path) for path in compose_files}
@@ -106,7 +106,7 @@ def find(
 
 
 def _spread(images: Sequence[_Image], reasons: Mapping[str, dict[str, None]]) -> None:
-    """Services that are made from another service's image change with it."""
+    """Add services that are built from the image of an affected service."""
     again = True
     while again:
         again = False
@@ -154,7 +154,7 @@ def _image(root: Path, service: Service, crates: Crates) -> _Image:
 
 
 def _ignore_files(context: Path, dockerfile: Path | None) -> list[Path]:
-    """The file that counts, and the one that would where the first is deleted."""
+    """The ignore file in use, and the one that BuildKit would use without it."""
     more = [dockerfile.with_name(f"{dockerfile.name}.dockerignore")] if dockerfile is not None else []
     return [*more, context / ".dockerignore"] if not more or not more[0].exists() else more
 

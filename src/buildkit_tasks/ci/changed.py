@@ -1,4 +1,4 @@
-"""`ci.changed`: the difference to a base as git sees it, and the services that it concerns."""
+"""`ci.changed`: ask git what changed since a base, and list the affected services."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .crates import Crates
 
 @dataclass(frozen=True)
 class Changed:
-    """`base`: the commit compared with; `services`: those concerned, with the reasons; `every`: all built services."""
+    """`base`: the commit compared with; `services`: affected services and reasons; `every`: all built services."""
 
     base: str
     files: tuple[str, ...]
@@ -30,7 +30,7 @@ class Changed:
 
 
 def find(session: Session, base: str = "") -> Changed:
-    """What changed since `base`, uncommitted changes included. Problems: base-missing, those of discovery."""
+    """Find what changed since `base`, including uncommitted changes. Problems: base-missing, those of discovery."""
     session.settings  # noqa: B018 - read once, before two threads need them
     with ThreadPoolExecutor(max_workers=1) as pool:  # compose and git answer at the same time
         asked = pool.submit(read_workspace, session, looking=True)
@@ -49,7 +49,7 @@ def find(session: Session, base: str = "") -> Changed:
 
 
 def show(session: Session, base: str = "") -> None:
-    """Print the services, one a line, the reasons on stderr."""
+    """Print one service per line, and the reasons on stderr."""
     began = time.perf_counter()
     changed = find(session, base)
     if session.report.json_only:
@@ -82,15 +82,15 @@ def _toplevel(session: Session) -> Path:
     if asked.code != 0:
         raise Problem(
             "base-missing",
-            f"git does not know the directory {session.root}.",
+            f"{session.root} is not in a git repository.",
             details=asked.stderr.strip(),
-            hint="run it in a git checkout; git config --global --add safe.directory DIRECTORY for one of another user",
+            hint="run it in a git checkout; one of another user: git config --global --add safe.directory DIRECTORY",
         )
     return Path(asked.stdout.rstrip("\n"))
 
 
 def _base(session: Session, top: Path, given: str) -> str:
-    """The commit to compare with: the newest one that the base and we have in common."""
+    """The merge base of HEAD and the given or usual base."""
     if given.startswith("-"):
         raise Problem("bad-argument", f"--base {given} is not a commit.", hint="name a branch, a tag or a commit")
     candidates = [given] if given else list(_usual(session))
@@ -101,14 +101,14 @@ def _base(session: Session, top: Path, given: str) -> str:
     shallow = run.capture(session.world, docker.git(top, "rev-parse", "--is-shallow-repository"))
     raise Problem(
         "base-missing",
-        f"There is no commit to compare with: {', '.join(candidates)} and HEAD have none in common here.",
+        f"No merge base of HEAD and any of {', '.join(candidates)}.",
         causes=["this checkout is shallow"] if shallow.stdout.strip() == "true" else [],
-        hint="fetch the history (GitHub: fetch-depth: 0; GitLab: GIT_DEPTH: 0; git fetch --unshallow), or name --base",
+        hint="fetch the history (GitHub: fetch-depth: 0; GitLab: GIT_DEPTH: 0; git fetch --unshallow), or pass --base",
     )
 
 
 def _usual(session: Session) -> Iterator[str]:
-    """What a run is compared with: what its context names, else the default branch, else the commit before."""
+    """Candidates for the base: that of the CI run, on the default branch its last commit, the default branch."""
     context = ci_context.read(session.world, session.settings.ci.default_branch)
     if context.base and not context.base.startswith("-"):
         yield from (f"origin/{context.base}", context.base)
@@ -121,7 +121,7 @@ def _usual(session: Session) -> Iterator[str]:
 
 
 def _paths(session: Session, top: Path, commit: str) -> Iterator[str]:
-    """Paths that differ between a commit and the working tree, new files that git does not ignore included."""
+    """Paths that differ between a commit and the working tree, including untracked files."""
     for words in (
         ("diff", "--name-only", "--no-renames", "-z", commit),
         ("ls-files", "--others", "--exclude-standard", "-z"),

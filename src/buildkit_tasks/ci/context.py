@@ -1,4 +1,4 @@
-"""Which CI system runs us, for what, and whether this run may write to a registry. Pure; all that knows providers.
+"""Identify the CI system and event, and decide whether the run may push. The only provider-specific code.
 
 GitHub: https://docs.github.com/en/actions/reference/workflows-and-actions/variables
 GitLab: https://docs.gitlab.com/ci/variables/predefined_variables/
@@ -19,8 +19,8 @@ from buildkit_tasks.core.world import World
 #: Bytes of an event's description that are read; GitHub's own limit for a webhook.
 _LARGEST_EVENT = 25 * 1024 * 1024
 
-#: What may write, by provider and by the name it has there, and what we call it. An event that is not listed may not:
-#: `workflow_run`, `issue_comment` and `pull_request_target` run on the default branch for what somebody else wrote.
+#: By provider and its own event name: our name, and whether the event may push. Unlisted events may not:
+#: `workflow_run`, `issue_comment` and `pull_request_target` run on the default branch on behalf of other people's code.
 EVENTS: Mapping[str, Mapping[str, tuple[str, bool]]] = {
     "github": {
         "push": ("push", True),
@@ -39,15 +39,15 @@ EVENTS: Mapping[str, Mapping[str, tuple[str, bool]]] = {
     "jenkins": {"branch": ("push", True), "change": ("pull-request", False)},
 }
 
-#: The default branch where the provider does not name it.
+#: Default branches to assume if the provider does not name one.
 _USUAL = ("main", "master")
 
 
 @dataclass(frozen=True)
 class Context:
-    """One run. `raw_event`: the event as the provider calls it; `base`: the branch or commit that a change is against.
+    """One run. `raw_event`: the provider's own name of the event; `base`: the branch or commit to compare with.
 
-    `why_not`: the reason why it may not push. `groups`: whose syntax folds the lines of a step, empty for none.
+    `why_not`: why it may not push. `groups`: the provider whose syntax folds log lines, or empty.
     """
 
     provider: str = "none"
@@ -67,7 +67,7 @@ class Context:
 
     @property
     def trusted(self) -> bool:
-        """Whether the job may have passwords: it runs what people who may write to the repository wrote."""
+        """Whether the job may use passwords: not for forks and unknown events."""
         return not self.from_fork and self.event != "other"
 
 
@@ -78,7 +78,7 @@ SECRETS = (PASSWORD, "CI_REGISTRY_PASSWORD", "CI_JOB_TOKEN", "GITHUB_TOKEN")
 
 
 def credentials(env: Mapping[str, str], host: str) -> tuple[str, str] | None:
-    """User and password for a registry: the job's own, or those that GitLab gives for its registry."""
+    """User and password for a registry: REGISTRY_USER and REGISTRY_PASSWORD, or GitLab's for its own registry."""
     if env.get(USER) and env.get(PASSWORD):
         return env[USER], env[PASSWORD]
     if env.get("CI_REGISTRY") == host and env.get("CI_REGISTRY_USER") and env.get("CI_REGISTRY_PASSWORD"):
@@ -87,7 +87,7 @@ def credentials(env: Mapping[str, str], host: str) -> tuple[str, str] | None:
 
 
 def group(context: Context, title: str, at: float, *, end: bool = False) -> str:
-    """The line that begins or ends a part of the log which can be folded. `at`: seconds since 1970."""
+    """The line that starts or ends a foldable section of the log. `at`: seconds since 1970."""
     if context.groups == "github":
         return "::endgroup::" if end else f"::group::{title}"
     if context.groups == "gitlab":
@@ -98,12 +98,12 @@ def group(context: Context, title: str, at: float, *, end: bool = False) -> str:
 
 
 def fenced(context: Context, token: str) -> tuple[str, str]:
-    """Lines between which nothing that a program prints is taken for a command of the CI system."""
+    """Lines around a program's output that stop the CI system from interpreting it as commands."""
     return (f"::stop-commands::{token}", f"::{token}::") if context.groups == "github" else ("", "")
 
 
 def read(world: World, default_branch: str = "") -> Context:
-    """The run that we are in; on GitHub the description of the event is a file."""
+    """Identify the current run. On GitHub this reads the event's JSON file."""
     payload: Any = {}
     path = world.env.get("GITHUB_EVENT_PATH", "")
     if path and _is_github(world.env):
@@ -116,7 +116,7 @@ def read(world: World, default_branch: str = "") -> Context:
 
 
 def context(env: Mapping[str, str], payload: Any = None, default_branch: str = "") -> Context:
-    """The run that this environment describes. `default_branch`: its name where the provider does not say it."""
+    """Identify the run from its environment. `default_branch`: for providers that do not name it."""
     if _is_github(env):
         return _github(env, payload, default_branch)
     if env.get("GITLAB_CI") == "true" or env.get("CI_PIPELINE_SOURCE"):
@@ -124,12 +124,12 @@ def context(env: Mapping[str, str], payload: Any = None, default_branch: str = "
     if env.get("JENKINS_URL"):
         return _jenkins(env, default_branch)
     if World(env, Path("/"), Path("/")).ci:
-        return Context("generic", "other", why_not="which CI system runs this, and for what, is unknown")
+        return Context("generic", "other", why_not="unknown CI system")
     return Context()
 
 
 def allowed(world: World, policy: str, default_branch: str = "") -> tuple[bool, str]:
-    """Whether the setting packs.push lets this run push, and why not. Outside of CI everyone who asks may."""
+    """Whether packs.push allows this run to push, and why not. Outside CI, everyone may."""
     if policy == "always":
         return True, ""
     if policy == "never":
@@ -143,20 +143,20 @@ def _is_github(env: Mapping[str, str]) -> bool:
 
 
 def _decided(provider: str, raw: str, *, refusal: str = "", usual: str = "other", **facts: Any) -> Context:
-    """The context, with the table's verdict; a `refusal` stands for itself."""
+    """Apply the table; `refusal` is a reason found by the caller."""
     event, may = EVENTS[provider].get(raw, (usual, False))
     if facts.get("tag") and event == "push":
         event = "tag"
     why = refusal
     if event == "pull-request":
-        why = "this is a run of a pull request: what it builds is not trusted"
+        why = "this is a pull request, whose code is not trusted"
     elif facts.get("tag"):
-        why = "this is a run of a tag: only the default branch pushes"
+        why = "this is a tag; only the default branch may push"
     elif not may:
-        why = f"a run for the event {raw or '(none)'} never pushes"
+        why = f"the event {raw or '(none)'} may not push"
     elif not why and not facts.get("is_default_branch"):
-        branch = facts.get("branch") or "a run on an unknown branch"
-        why = f"only the default branch pushes, this is {branch}"
+        branch = facts.get("branch") or "an unknown branch"
+        why = f"only the default branch may push, but this is {branch}"
     return Context(provider, event, raw, may_push=not why, why_not=why, **facts)
 
 
@@ -204,7 +204,7 @@ def _gitlab(env: Mapping[str, str], default_branch: str) -> Context:
     branch, tag = env.get("CI_COMMIT_BRANCH", ""), env.get("CI_COMMIT_TAG", "")
     refusal = ""
     if env.get("CI_COMMIT_REF_PROTECTED") == "false" and not number:
-        refusal = f"the branch {branch} is not protected: everybody can push to it"
+        refusal = f"the branch {branch} is not protected"
     found = _decided(
         "gitlab",
         raw,
@@ -234,7 +234,7 @@ def _jenkins(env: Mapping[str, str], default_branch: str) -> Context:
     refusal = ""
     if not change and not tag and not branch:
         branch = env.get("GIT_BRANCH", "").removeprefix("origin/")
-        refusal = "only multibranch jobs say what they are run for; this one may be a pull request"
+        refusal = "this is not a multibranch job, so it may be a pull request"
     return _decided(
         "jenkins",
         "change" if change else "branch",
@@ -251,7 +251,7 @@ def _jenkins(env: Mapping[str, str], default_branch: str) -> Context:
 
 
 def _commit(text: str) -> str:
-    """A commit's full name; the one of zeros stands for none."""
+    """A full commit id, or empty: providers send zeros for a missing commit."""
     return text if re.fullmatch(r"[0-9a-f]{40}", text) and text.strip("0") else ""
 
 

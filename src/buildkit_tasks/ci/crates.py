@@ -1,6 +1,6 @@
-"""The crates of a repository as a graph: who owns a file, what a program is built from, what a lock file changes. Pure.
+"""The crate graph of a repository: which crate owns a file, which crates and packages a program needs. Pure.
 
-Read from manifests and lock files, as cargo documents them; cargo is not needed.
+Read from manifests and lock files; does not run cargo.
 https://doc.rust-lang.org/cargo/reference/specifying-dependencies.html
 """
 
@@ -21,20 +21,20 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-#: What a crate with crates below it surely has for itself; its other files may be anybody's.
+#: Directories that belong to a crate that contains other crates; other crates may use the rest of its files.
 _OWN = ("src/", "tests/", "benches/", "examples/")
 
 
 @dataclass(frozen=True)
 class Locked:
-    """A lock file: each package's identity, and the keys of those it depends on. A key is `name version source`."""
+    """A lock file: dependencies and identity (with checksum) of each package. Keys are `name version source`."""
 
     edges: Mapping[str, tuple[str, ...]]
     identity: Mapping[str, str]
 
     @classmethod
     def read(cls, text: str) -> Locked | None:
-        """None for a text that is not a lock file."""
+        """Parse a lock file; None if it is not valid."""
         try:
             listed = tomllib.loads(text)["package"]
             found = {(str(p["name"]), str(p["version"]), str(p.get("source", ""))): p for p in listed}
@@ -53,7 +53,7 @@ class Locked:
         return cls(edges, identity)
 
     def closure(self, start: Package, built: Mapping[str, frozenset[str]]) -> frozenset[str]:
-        """Keys of what a crate is built from. `built`: by name of a crate of the repository what its builds take."""
+        """Keys of all packages a crate needs. `built`: for the repository's own crates, their non-test dependencies."""
         todo = [key for key in self.edges if key.split(" ")[0] == start.name and key.endswith(" ")]
         seen: set[str] = set()
         while todo:
@@ -68,7 +68,7 @@ class Locked:
 
 
 def _meant(word: object, by_name: Mapping[str, list[tuple[str, str, str]]]) -> list[tuple[str, str, str]]:
-    """The packages that `name`, `name version` or `name version (source)` stands for: one, if cargo wrote it."""
+    """Resolve `name`, `name version` or `name version (source)` to packages."""
     parts = str(word).split(" ")
     found = by_name.get(parts[0], [])
     if len(parts) > 1:
@@ -114,7 +114,7 @@ class Crates:
         return frozenset(inner & self.packages.keys())
 
     def program(self, name: str, below: str, workspace: str | None = None) -> Package | None:
-        """The crate of a program in the directory `below`; None where there is not exactly one."""
+        """The crate of a program in the directory `below`, or None unless there is exactly one."""
         found = [
             w.binaries[name]
             for w in self.workspaces
@@ -123,7 +123,7 @@ class Crates:
         return found[0] if len(found) == 1 else None
 
     def owner(self, path: str) -> str | None:
-        """The directory of the crate that a file belongs to; None for one that may be anybody's."""
+        """The directory of the crate that owns a file, or None if other crates may use it too."""
         directory = path
         while directory not in (".", ""):
             directory = posixpath.dirname(directory) or "."
@@ -137,11 +137,11 @@ class Crates:
         return None
 
     def ruled(self, path: str) -> frozenset[str]:
-        """The directories of the workspaces for all of whose crates a file counts: manifest, toolchain, settings."""
+        """Directories of the workspaces that use this file as manifest, toolchain file or cargo configuration."""
         return frozenset(w.directory for w in self.workspaces if path in (w.path("Cargo.toml"), w.toolchain, *w.config))
 
     def closure(self, start: Package) -> frozenset[str]:
-        """Directories of the crates that a program is built from, also through packages that are patched."""
+        """Directories of all crates a program needs, including patched packages."""
         workspace = self.of[start.directory]
         by_name = {p.name: p.directory for p in (*workspace.packages, *workspace.extra)}
         lock = self.lock(workspace.path("Cargo.lock"))
@@ -159,7 +159,7 @@ class Crates:
         return frozenset(seen)
 
     def lock(self, path: str) -> Locked | None:
-        """A lock file of the tree."""
+        """The parsed lock file at `path`."""
         if path not in self._locks:
             self._locks[path] = Locked.read(self.files.text(path)) if self.files.has(path) else None
         return self._locks[path]
@@ -169,7 +169,7 @@ class Crates:
         return {}
 
     def relocked(self, start: Package, then: Locked | None) -> bool:
-        """Whether what a program is built from differs between the lock file as it was (None: unknown) and as it is."""
+        """Whether any package a program needs differs from the old lock file (None: assume so)."""
         now = self.lock(self.of[start.directory].path("Cargo.lock"))
         if now is None or then is None:
             return True
@@ -180,7 +180,7 @@ class Crates:
         return new != old
 
     def reads(self, directories: Iterable[str], path: str) -> bool:
-        """Whether a source of one of these crates names a file outside of its crate, or a directory that holds it."""
+        """Whether a source in one of these crates refers to this file outside its own crate."""
         for directory in directories:
             if directory not in self._beyond:
                 self._beyond[directory] = reach.beyond(self.files, self.of[directory], self.packages[directory])
@@ -190,5 +190,5 @@ class Crates:
 
 
 def inside(path: str, directory: str) -> bool:
-    """Whether a path is a directory or below it; `.` holds everything."""
+    """Whether a path equals a directory or is below it; `.` contains everything."""
     return directory in (".", "") or path == directory or path.startswith(f"{directory}/")

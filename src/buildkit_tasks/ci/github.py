@@ -9,11 +9,11 @@ from .workflow import CHANGE, DEFAULT, NIGHT, REPORT, Job, Workflow
 
 PATH = ".github/workflows/buildkit-tasks.yml"
 
-#: Actions by the commit of a release, read from the tags of their repositories.
+#: Actions pinned to the commit of a release tag.
 CHECKOUT = "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1"
 UPLOAD = "actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0"
 
-#: A pull request of a fork gets no password: its token could only read, and with this it has none at all.
+#: Pull requests from forks get no password at all.
 _OWN = "github.event_name != 'pull_request' || github.event.pull_request.head.repo.full_name == github.repository"
 
 _HEAD = """\
@@ -27,7 +27,7 @@ on:
 {schedule}
 permissions: {{}}
 
-# A newer commit of a pull request ends the older run; the default branch finishes what it began.
+# A new commit cancels older runs of its pull request. Runs of the default branch always finish.
 concurrency:
   group: ${{{{ github.workflow }}}}-${{{{ github.event_name }}}}-${{{{ github.ref }}}}
   cancel-in-progress: ${{{{ github.event_name == 'pull_request' }}}}
@@ -61,7 +61,7 @@ _KEEP = """\
 
 
 def render(flow: Workflow) -> str:
-    """The file."""
+    """Render the workflow file."""
     schedule = _SCHEDULE if any(job.when == NIGHT for job in flow.jobs) else ""
     head = _HEAD.format(branch=flow.default_branch, schedule=schedule)
     return head + "\n".join(_job(flow, job) for job in flow.jobs)
@@ -120,11 +120,11 @@ def _environment(host: str, job: Job) -> str:
 
 
 def _quoted(requirement: str) -> str:
-    """For a shell; `-r FILE` is two words."""
+    """Quote a requirement for the shell; `-r FILE` is two words."""
     return requirement if requirement.startswith("-r ") else f"'{requirement}'"
 
 
 def _scalar(text: str) -> str:
-    """A YAML scalar."""
+    """Quote a YAML scalar if needed."""
     plain = text.replace(" ", "").replace("(", "").replace(")", "").isalnum()
     return text if plain else "'" + text.replace("'", "''") + "'"

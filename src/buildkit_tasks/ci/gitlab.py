@@ -22,8 +22,8 @@ workflow:
 stages: [check, push]
 
 variables:
-  # An engine of the job's own. Runners with an engine that stays (a shell or socket runner) need none of this, and
-  # their caches survive: take `services` and the four variables away.
+  # Docker-in-Docker. Remove `services` and these four variables on runners with a persistent engine
+  # (shell executor or mounted socket): their caches survive between jobs.
   DOCKER_HOST: tcp://docker:2376
   DOCKER_TLS_CERTDIR: /certs
   DOCKER_TLS_VERIFY: "1"
@@ -61,7 +61,7 @@ _RULES = {
 
 
 def render(flow: Workflow) -> str:
-    """The file."""
+    """Render the pipeline file."""
     before = _BEFORE.format(what=shlex.quote(flow.install)) if flow.install else _OWN
     if flow.install.startswith("-r "):
         before = _BEFORE.format(what=flow.install)
@@ -102,6 +102,6 @@ def _job(job: Job, *, night: bool) -> str:
 
 
 def _scalar(text: str) -> str:
-    """A YAML scalar; a shell command may hold anything."""
+    """Quote a YAML scalar if needed."""
     plain = text.replace(" ", "").replace(".", "").replace("-", "").replace("/", "").isalnum()
     return text if plain and text[0].isalnum() else "'" + text.replace("'", "''") + "'"

@@ -1,4 +1,4 @@
-"""`ci.init`: write the workflow of a CI system into the repository, and never over anybody's edits."""
+"""`ci.init`: write a CI workflow into the repository. Never overwrites edited or foreign files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LARGEST = 1_000_000
 
 
 def init(session: Session, provider: str, *, file: str = "", dry_run: bool = False) -> None:
-    """Show the workflow as a diff, ask, and write it. Problems: bad-argument, settings-invalid, ci-conflict."""
+    """Show the workflow as a diff, ask, write it. Problems: bad-argument, settings-invalid, ci-conflict."""
     if provider not in PROVIDERS:
         raise Problem(
             "bad-argument",
@@ -39,9 +39,8 @@ def init(session: Session, provider: str, *, file: str = "", dry_run: bool = Fal
     if changed and before is not None and not workflow.ours(before):
         raise Problem(
             "ci-conflict",
-            f"{path} is not as `ci.init` wrote it, and stays as it is.",
-            causes=["it was written by somebody else, or edited since"],
-            hint=f"--file PATH writes to another file; or move {path} away, run this again, and take your changes over",
+            f"{path} was not written by `ci.init`, or was edited since. It is unchanged.",
+            hint=f"use --file PATH, or rename {path}, run `ci.init` and re-apply your changes",
         )
     written = changed and not dry_run and session.report.consent(f"Write {path}?")
     if written:
@@ -54,7 +53,7 @@ def init(session: Session, provider: str, *, file: str = "", dry_run: bool = Fal
 
 
 def model(session: Session) -> Workflow:
-    """The workflow of this repository."""
+    """The workflow model of this repository."""
     _check_top(session)
     tasks = _read(session.root / "tasks.py") or ""
     own = version("buildkit-tasks")
@@ -62,7 +61,7 @@ def model(session: Session) -> Workflow:
 
 
 def render(flow: Workflow, provider: str) -> str:
-    """The file's whole text."""
+    """The complete text of the file."""
     return workflow.sealed(PROVIDERS[provider].render(flow), "//" if provider == "jenkins" else "#")
 
 
@@ -71,8 +70,8 @@ def _check_top(session: Session) -> None:
     if asked.code == 0 and asked.stdout.strip():
         raise Problem(
             "bad-argument",
-            f"The project lies in {asked.stdout.strip()} of its repository: CI systems start jobs at the top of it.",
-            hint="copy the jobs of `ci.init --dry-run` from a copy at the top, and add the directory to each",
+            f"The project is in {asked.stdout.strip()} of its repository, but CI jobs start at the top.",
+            hint="write the workflow by hand, with that working directory in each job",
         )
 
 
@@ -84,7 +83,9 @@ def _default_branch(session: Session) -> str:
 def _path(given: str) -> str:
     path = PurePosixPath(given)
     if path.is_absolute() or {"..", ".git"} & set(path.parts) or path.name in ("", "."):
-        raise Problem("bad-argument", f"--file {given} is not a file of the repository.", hint="--file ci/build.yml")
+        raise Problem(
+            "bad-argument", f"--file {given} is not a valid path in the repository.", hint="--file ci/build.yml"
+        )
     return path.as_posix()
 
 
@@ -117,19 +118,19 @@ def _diff(path: str, before: str | None, after: str) -> str:
 
 
 def _next(flow: Workflow, provider: str) -> list[str]:
-    """What only a person can do."""
+    """Manual steps that remain."""
     lines = []
     if flow.host and provider == "github" and flow.host != "ghcr.io":
         lines.append(f"add the secrets REGISTRY_USER and REGISTRY_PASSWORD for {flow.host}")
     if provider == "gitlab":
-        lines.append("jobs need runners that may start privileged containers (docker:dind), or an engine of their own")
+        lines.append("use runners that allow privileged containers (docker:dind), or runners with an engine")
         if flow.host:
             lines.append(
-                f"if {flow.host} is not the project's own registry: add the protected, masked variables REGISTRY_USER "
+                f"unless {flow.host} is the project's own registry, add the protected, masked variables REGISTRY_USER "
                 "and REGISTRY_PASSWORD"
             )
         if any(job.when == workflow.NIGHT for job in flow.jobs):
-            lines.append("add a pipeline schedule of the default branch for the job `nightly`")
+            lines.append("create a pipeline schedule on the default branch for the job `nightly`")
     if provider == "jenkins":
-        lines.append("make a multibranch job; build pull requests of forks with the trusted Jenkinsfile only")
+        lines.append("create a multibranch job; for forks, only trust the Jenkinsfile of the target branch")
     return lines

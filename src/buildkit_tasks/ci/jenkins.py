@@ -1,4 +1,4 @@
-"""The pipeline for Jenkins: declarative, without plugins beyond those of a multibranch job. Pure.
+"""The declarative pipeline for Jenkins multibranch jobs. Pure.
 
 https://www.jenkins.io/doc/book/pipeline/syntax/
 """
@@ -30,7 +30,7 @@ sh '''
 
 _POST = """\
 always {
-  // Reports lie beside the workspace until here: a build context must not change with them.
+  // Stages write reports outside the workspace, to keep them out of the build context.
   sh 'rm -rf REPORT && mkdir -p "$WORKSPACE_TMP/report" && cp -R "$WORKSPACE_TMP/report" REPORT'
   archiveArtifacts artifacts: 'REPORT/**', allowEmptyArchive: true
 }
@@ -40,7 +40,7 @@ cleanup {
 
 
 def render(flow: Workflow) -> str:
-    """The file."""
+    """Render the Jenkinsfile."""
     credentials = ",\n// and credentials `registry` (user and password)" if flow.host else ""
     night = any(job.when == NIGHT for job in flow.jobs)
     triggers = (
@@ -65,7 +65,7 @@ def _stage(flow: Workflow, job: Job, *, night: bool) -> str:
         given = "credentialsId: 'registry', usernameVariable: 'REGISTRY_USER', passwordVariable: 'REGISTRY_PASSWORD'"
         inner = [f"withCredentials([usernamePassword({given})]) {{", f"  {inner[0]}", "}"]
     lines = [f"stage({_string(job.title)}) {{"]
-    if alone:  # on a machine of its own, with a workspace of its own
+    if alone:  # another agent has another workspace
         lines.append(f"  agent {{ label '{job.label('arm64')}' }}")
         inner = [*_setup(flow), *inner]
     if when := _when(flow, job, night=night):
@@ -96,5 +96,5 @@ def _command(flow: Workflow, job: Job) -> str:
 
 
 def _string(text: str) -> str:
-    """A string of Groovy's in which nothing is replaced."""
+    """A Groovy string without interpolation."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

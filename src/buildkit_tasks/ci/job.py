@@ -1,4 +1,4 @@
-"""Run the steps of a CI job one after another, and report them as the CI system wants it."""
+"""Run the steps of a CI job, and report them in the CI system's own format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .steps import Step
 
 
 class Job:
-    """One call of `ci.build` and its like. `known`: the tasks there are; `report`: a directory for its files."""
+    """One run of a `ci.*` job. `known`: names of all tasks; `report`: directory for report files."""
 
     def __init__(self, session: Session, name: str, known: Collection[str], report: str = "") -> None:
         self.session = session
@@ -32,24 +32,24 @@ class Job:
         self.began = session.world.clock()
 
     def run(self, steps: Sequence[Step], *, keep_going: bool = False) -> None:
-        """Run steps, all of them with `keep_going`, else up to the first that fails."""
+        """Run steps up to the first failure, or all of them with `keep_going`."""
         settings = self.session.settings
         with logged_in(self.session, self.context, (settings.packs.repository, settings.ci.images)) as env:
             for step in steps:
                 if step.words[0] not in self.known:
                     self.skip(step, f"this version has no task {step.words[0]}")
                 elif not keep_going and self.outcome.failed:
-                    self.skip(step, "a step before it failed")
+                    self.skip(step, "an earlier step failed")
                 else:
                     self._run(step, env)
 
     def skip(self, step: Step, why: str) -> None:
-        """Note that a step does not run."""
+        """Record that a step does not run."""
         self.outcome.done.append(Done(step, None, 0.0, why))
         self.session.report.warn(f"not run: {step.line} ({why})")
 
     def here(self, step: Step, work: Callable[[], bool]) -> None:
-        """Do a step in this process; it returns whether it passed."""
+        """Run a step in this process. `work` returns whether it passed."""
         began = self._begin(step)
         passed = False
         try:
@@ -59,7 +59,7 @@ class Job:
         self._end(step, 0 if passed else 1, began)
 
     def finish(self) -> None:
-        """Annotate, write the summary and the report. Problems: ci-failed, ci-nothing-ran."""
+        """Print annotations, write summary and report. Problems: ci-failed, ci-nothing-ran."""
         report, outcome = self.session.report, self.outcome
         outcome.seconds = self.session.world.clock() - self.began
         for line in remarks.github(outcome.noted) if self.context.groups == "github" else ():
@@ -77,14 +77,14 @@ class Job:
                 "ci-failed",
                 f"{first.step.title} failed: `{first.step.line}` exited with code {first.code}.",
                 causes=[f"`{done.step.line}` exited with code {done.code}" for done in more],
-                hint=f"{first.step.line}    (the same at home)",
+                hint=f"{first.step.line}    (reproduces it locally)",
             )
         if not outcome.checked:
             raise Problem(
                 "ci-nothing-ran",
-                f"{outcome.name} checked nothing.",
+                f"{outcome.name} ran no checks.",
                 causes=[f"{done.step.line}: {done.why}" for done in outcome.done if done.why],
-                hint="leave the job out, or install a version of buildkit-tasks that has the task",
+                hint="remove the job, or install a version of buildkit-tasks that has the task",
             )
 
     def _begin(self, step: Step) -> float:
@@ -98,7 +98,7 @@ class Job:
         if line := ci_context.group(self.context, step.title, time.time(), end=True):
             self.session.report.say(line)
         if code:
-            word = "failed, and is not needed" if step.may_fail else "failed"
+            word = "failed; continuing without it" if step.may_fail else "failed"
             self.session.report.say(f"{step.title}: {word} ({step.line}: exit code {code})")
 
     def _run(self, step: Step, env: Sequence[tuple[str, str]]) -> None:
@@ -126,7 +126,7 @@ class Job:
 
 
 class _Lines:
-    """Bytes to lines, as they come."""
+    """Splits incoming bytes into lines."""
 
     def __init__(self, *readers: Callable[[str], None]) -> None:
         self._readers = readers
@@ -149,5 +149,5 @@ class _Lines:
 
 
 def _manifests(root: Path) -> list[Path]:
-    """Lock files of workspaces near the root: cargo prints paths relative to where they are."""
+    """Lock files near the root; cargo prints paths relative to their directories."""
     return [path for depth in ("*", "*/*") for path in sorted(root.glob(f"{depth}/Cargo.lock"))][:20]

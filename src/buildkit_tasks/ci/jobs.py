@@ -1,4 +1,4 @@
-"""The jobs of CI: what each runs, with which services and platforms, and who may."""
+"""The CI jobs: which steps, services and platforms, and which runs may push."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .steps import Step
 
 
 def build(session: Session, known: Collection[str], *, only_changed: bool = False, report: str = "") -> None:
-    """Build the images, or those that the change concerns. Problems: ci-failed."""
+    """Build all images, or only those affected by the change. Problems: ci-failed."""
     job = Job(session, "ci.build", known, report)
     services = _services(session) if only_changed else None
     if services == ():
-        session.report.say("ci.build: the change concerns no service")
+        session.report.say("ci.build: no service is affected by the change")
         return
     job.run([*_ready(session), *steps.build(services or ())])
     job.finish()
@@ -54,7 +54,7 @@ def push(session: Session, known: Collection[str], *, force: bool = False, repor
     if not session.settings.ci.images and not session.settings.packs.repository:
         raise Problem(
             "settings-invalid",
-            "Nothing says where to push to.",
+            "There is nowhere to push to.",
             hint="[tool.buildkit-tasks]  ci.images (for images) or packs.repository (for compiled dependencies)",
         )
     job.run([*_ready(session), *steps.push(session.settings, _platforms(session))])
@@ -62,12 +62,12 @@ def push(session: Session, known: Collection[str], *, force: bool = False, repor
 
 
 def nightly(session: Session, known: Collection[str], *, force: bool = False, report: str = "") -> None:
-    """Make the shared cache from nothing, delete what is old. Problems: push-refused, settings-invalid, ci-failed."""
+    """Rebuild the shared cache from nothing, delete old packs. Problems: push-refused, settings-invalid, ci-failed."""
     job = _writer(session, "ci.nightly", known, force=force, report=report)
     if not session.settings.packs.repository:
         raise Problem(
             "settings-invalid",
-            "There is no shared cache to keep.",
+            "There is no shared cache.",
             hint='[tool.buildkit-tasks.packs]  repository = "HOST/PATH"',
         )
     job.run([*_ready(session), *steps.nightly(session.settings, _platforms(session))])
@@ -81,31 +81,31 @@ def _writer(session: Session, name: str, known: Collection[str], *, force: bool,
             "push-refused",
             f"This run may not push: {job.context.why_not}.",
             causes=[f"provider {job.context.provider}, event {job.context.raw_event or job.context.event}"],
-            hint="invoke ci.context shows the decision; --force pushes anyway, with your own log-in",
+            hint="invoke ci.context shows why; --force pushes anyway, with your own login",
         )
     return job
 
 
 def _ready(session: Session) -> list[Step]:
-    """What a checkout lacks."""
+    """Steps that a fresh checkout needs first."""
     missing = (session.root / ".env.example").is_file() and not (session.root / ".env").exists()
     return [steps.DOTENV] if missing else []
 
 
 def _services(session: Session) -> tuple[str, ...] | None:
-    """The services that the change concerns; None for all, also where git does not know."""
+    """The services affected by the change; None for all, also if there is no base to compare with."""
     try:
         found = changed.find(session)
     except Problem as problem:
         if problem.code != "base-missing":
             raise
-        session.report.warn(f"all services are built: {problem.message}")
+        session.report.warn(f"building all services: {problem.message}")
         return None
     return None if set(found.services) == set(found.every) else tuple(found.services)
 
 
 def _platforms(session: Session, given: Sequence[str] = ()) -> tuple[str, ...]:
-    """The platforms, in short. Raises `Problem` settings-invalid or bad-argument for one that is none."""
+    """The platforms without `linux/`. Raises `Problem` bad-argument for an invalid one."""
     return tuple(p.removeprefix("linux/") for p in platform_words.named(tuple(given or session.settings.ci.platforms)))
 
 

@@ -1,4 +1,4 @@
-"""Log in to the registries of a job, in a directory that is deleted when the job ends."""
+"""Log in to a job's registries with a temporary docker configuration."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .context import Context, credentials
 
 @contextlib.contextmanager
 def logged_in(session: Session, context: Context, places: Sequence[str]) -> Iterator[tuple[tuple[str, str], ...]]:
-    """Variables for programs that are to be logged in to the registries of these repositories.
+    """Yield environment variables for programs that need to be logged in to the registries of these repositories.
 
-    Nothing happens without credentials in the environment, and never for a pull request of a fork. The engine's
-    context, its plugins and builders stay those of the user's own configuration. Problems: registry-denied.
+    Does nothing without credentials in the environment, or for pull requests from forks. Contexts, plugins and
+    builders remain those of the user's configuration. Problems: registry-denied.
     """
     hosts = dict.fromkeys(names.reference(place).host for place in places if place)
     given = {host: credentials(session.world.env, host) for host in hosts}
@@ -43,16 +43,16 @@ def logged_in(session: Session, context: Context, places: Sequence[str]) -> Iter
             if done.code != 0:
                 raise Problem(
                     "registry-denied",
-                    f"The registry {host} does not accept the log-in of {names.printable(pair[0])}.",
+                    f"The registry {host} rejected the login of {names.printable(pair[0])}.",
                     details=done.stderr.strip().replace(pair[1], "***"),
-                    hint="check the user and the token that the job gets",
+                    hint="check the user and the token of the job",
                 )
             session.report.say(f"logged in to {host}")
         yield env
 
 
 def _configuration(own: Path, hosts: Iterable[str]) -> str:
-    """The user's configuration of docker, where passwords for these hosts go into the file and no keychain."""
+    """The user's docker configuration, changed to store passwords for these hosts in the file, not in a keychain."""
     found: object = {}
     with contextlib.suppress(OSError, ValueError):
         found = json.loads(own.read_bytes())

@@ -1,4 +1,4 @@
-"""What became of a CI job: its steps, and what was noted. Small and dumb."""
+"""The results of a CI job: steps and remarks. Small and dumb."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .steps import Step
 
 @dataclass(frozen=True)
 class Done:
-    """A step that ran, or did not: then `code` is None and `why` says why."""
+    """The result of a step. `code` is None if it did not run; `why` is the reason."""
 
     step: Step
     code: int | None
@@ -25,17 +25,17 @@ class Done:
 
     @property
     def verdict(self) -> str:
-        """In a word or two."""
+        """The result in words."""
         if self.code is None:
             return "not run"
         if not self.code:
             return "passed"
-        return "failed, not needed" if self.step.may_fail else "failed"
+        return "failed (optional)" if self.step.may_fail else "failed"
 
 
 @dataclass
 class Outcome:
-    """A job on its way: grows with every step."""
+    """The results so far."""
 
     name: str
     context: Context
@@ -50,5 +50,5 @@ class Outcome:
 
     @property
     def checked(self) -> bool:
-        """Whether any step that counts has run."""
+        """Whether any required step has run."""
         return any(done.code is not None and not done.step.may_fail for done in self.done)

@@ -1,7 +1,7 @@
-"""Errors and warnings in what a step printed, with file and line, and how each CI system wants to be shown them. Pure.
+"""Find errors and warnings in a step's output, and format them for each CI system. Pure.
 
-rustc, clippy, rustfmt and failed tests are known; the lines are those that people read, since a build in a container
-has no others. GitHub: https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
+Understands rustc, clippy, rustfmt and failed tests in their human-readable form: builds in containers have no other.
+GitHub: https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
 GitLab: https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format
 """
 
@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-#: Remarks that are kept of one job; GitHub shows ten of a kind, and a summary has to be readable.
+#: Maximum number of remarks per job. GitHub shows ten of each severity.
 MOST = 50
 #: Characters of a message, and of a line that is looked at.
 _MESSAGE, _LINE = 500, 2000
@@ -26,15 +26,15 @@ _FORMAT = re.compile(r"^Diff in (.+?)(?: at line |:)(\d+):?$")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
-#: Where a compile step has the sources.
+#: Source directories inside a compile step.
 _CONTAINER = re.compile(r"^(?:/build/[^/]+/src/|/context/)")
-#: Sources of other people.
+#: Sources that are not part of the project.
 _FOREIGN = re.compile(r"/registry/src/|/git/checkouts/|^/rustc/|/rustlib/")
 
 
 @dataclass(frozen=True)
 class Remark:
-    """One error or warning. `file` is relative to the project, empty where it is not one of its files."""
+    """One error or warning. `file` is relative to the project."""
 
     severity: str
     message: str
@@ -45,7 +45,7 @@ class Remark:
 
 
 class Reader:
-    """Finds remarks in lines as they come. `place`: a path as a tool prints it to one of the project, or nothing."""
+    """Finds remarks in lines. `place` converts a printed path to one in the project, or to an empty string."""
 
     def __init__(self, place: Callable[[str], str]) -> None:
         self._place = place
@@ -80,13 +80,13 @@ class Reader:
 
 
 def clean(text: str) -> str:
-    """One line without control characters, of a length that can be shown."""
+    """Return one line without control characters, shortened if needed."""
     text = _CONTROL.sub(" ", text).strip()
     return text if len(text) <= _MESSAGE else text[: _MESSAGE - 1] + "…"
 
 
 def placer(bases: Sequence[str], exists: Callable[[str], bool]) -> Callable[[str], str]:
-    """Finds the file of the project that a tool means. `bases`: directories it may have run in, the project's first."""
+    """Make the `place` of a Reader. `bases`: directories that the tool may have run in."""
 
     def place(path: str) -> str:
         if _FOREIGN.search(path):
@@ -102,7 +102,7 @@ def placer(bases: Sequence[str], exists: Callable[[str], bool]) -> Callable[[str
 
 
 def github(remarks: Iterable[Remark]) -> list[str]:
-    """Workflow commands, one a remark."""
+    """Workflow commands, one per remark."""
     lines = []
     for remark in remarks:
         facts = {"file": remark.file, "line": remark.line, "col": remark.column, "title": remark.check}
@@ -120,7 +120,7 @@ def _property(text: str) -> str:
 
 
 def code_quality(remarks: Iterable[Remark]) -> str:
-    """GitLab's report."""
+    """GitLab's code quality report."""
     grades = {"error": "major", "warning": "minor"}
     return json.dumps(
         [
@@ -138,5 +138,5 @@ def code_quality(remarks: Iterable[Remark]) -> str:
 
 
 def markdown(text: str) -> str:
-    """Text that is only text in Markdown, in a table too."""
+    """Escape text for Markdown, including table cells."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~&@-])", r"\\\1", clean(text))

@@ -1,4 +1,4 @@
-"""What `ci.context` prints."""
+"""The output of `ci.context`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import context as ci_context
 
 
 def context(session: Session) -> None:
-    """Print the run that we are in."""
+    """Print the current run."""
     facts = asdict(ci_context.read(session.world, session.settings.ci.default_branch))
     if session.report.json_only:
         session.report.envelope({"context": facts})

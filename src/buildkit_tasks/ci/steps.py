@@ -1,4 +1,4 @@
-"""What each CI job runs: tasks of ours, in order, with the reason for each flag. Pure."""
+"""The steps of each CI job: tasks and their arguments. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from buildkit_tasks.config.settings import Settings
 
-#: Jobs that only look, or whose caches are written by the job `push`, do not push packs whoever runs them.
+#: Only the jobs `push` and `nightly` push packs.
 READING = (("BUILDKIT_TASKS_PACKS_PUSH", "never"),)
 
 
 @dataclass(frozen=True)
 class Step:
-    """A task and its words. `may_fail`: it saves time, and the job goes on without it."""
+    """A task with its arguments. `may_fail`: optional; the job continues without it."""
 
     title: str
     words: tuple[str, ...]
@@ -22,31 +22,31 @@ class Step:
 
     @property
     def line(self) -> str:
-        """What reproduces it."""
+        """The command that reproduces it."""
         return " ".join(("invoke", *self.words))
 
 
-#: Makes `.env` from `.env.example`, where compose needs one.
+#: Creates `.env` from `.env.example`.
 DOTENV = Step("Make .env", ("dotenv",))
 
 
 def build(services: Sequence[str] = ()) -> list[Step]:
-    """The images, as they would ship. A build with empty mounts pulls a pack first, by itself."""
+    """Build the images as they would ship. With empty mounts, `build` pulls a pack first."""
     return [Step("Build", ("build", "--yes", "--no-incremental", *_services(services)))]
 
 
 def test(settings: Settings) -> list[Step]:
-    """The workspace's tests."""
+    """Run the workspace's tests."""
     return [*_warm(settings), Step("Test", ("cargo.test",))]
 
 
 def lint(settings: Settings) -> list[Step]:
-    """Format and clippy; Dockerfiles are checked by the job itself."""
+    """Run cargo fmt and clippy. The job itself checks Dockerfiles."""
     return [Step("Format", ("cargo.fmt", "--check")), *_warm(settings), Step("Clippy", ("cargo.clippy",))]
 
 
 def multiarch(platforms: Sequence[str], services: Sequence[str] = ()) -> list[Step]:
-    """The images of each platform, inspected and started."""
+    """Build, inspect and start the images of each platform."""
     found = []
     for platform in platforms:
         more = ("--platform", platform, *_services(services))
@@ -58,7 +58,7 @@ def multiarch(platforms: Sequence[str], services: Sequence[str] = ()) -> list[St
 
 
 def push(settings: Settings, platforms: Sequence[str]) -> list[Step]:
-    """Images and packs, to where the settings say."""
+    """Push images and packs."""
     found = []
     if settings.ci.images:
         words = ("build", "--yes", "--platform", ",".join(platforms), "--push", settings.ci.images)
@@ -69,7 +69,7 @@ def push(settings: Settings, platforms: Sequence[str]) -> list[Step]:
 
 
 def nightly(settings: Settings, platforms: Sequence[str]) -> list[Step]:
-    """Compile the dependencies on a machine that has nothing, push them, delete old packs."""
+    """Compile the dependencies from nothing, push a pack, delete old packs."""
     if not settings.packs.repository:
         return []
     words = ("cache.warm", "--platform", ",".join(platforms))

@@ -1,4 +1,4 @@
-"""What is left of a CI job: a summary in Markdown, and the files of its report."""
+"""The summary of a CI job in Markdown, and its report files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from buildkit_tasks.core.errors import Problem
 from . import remarks
 from .outcome import Outcome
 
-#: The file that GitHub shows on the page of a run; at most 1 MiB of it.
+#: GitHub's job summary file, limited to 1 MiB.
 VARIABLE = "GITHUB_STEP_SUMMARY"
 _MOST = 200_000
 
 
 def markdown(job: Outcome) -> str:
-    """The summary."""
+    """The summary in Markdown."""
     context = job.context
     rows = [
         f"| {remarks.markdown(done.step.title)} | {done.verdict} | {done.seconds:.0f} s | `{done.step.line}` |"
@@ -28,12 +28,12 @@ def markdown(job: Outcome) -> str:
     lines = [
         f"### {job.name}: {'failed' if job.failed else 'passed'}",
         "",
-        "| step | | time | the same at home |",
+        "| step | | time | reproduce locally |",
         "|---|---|---|---|",
         *rows,
         "",
         f"{context.provider}, {context.event}; "
-        + ("this run may push" if context.may_push else f"this run does not push: {remarks.markdown(context.why_not)}"),
+        + ("this run may push" if context.may_push else f"this run may not push: {remarks.markdown(context.why_not)}"),
     ]
     if job.noted:
         lines += ["", "| where | what |", "|---|---|"]
@@ -45,13 +45,13 @@ def markdown(job: Outcome) -> str:
 
 
 def plain(job: Outcome) -> str:
-    """The last line of a job."""
+    """The summary in one line."""
     words = [f"{done.step.title} {done.verdict}" for done in job.done]
     return f"{job.name}: {', '.join(words)} ({job.seconds:.0f} s)"
 
 
 def document(job: Outcome) -> dict[str, Any]:
-    """The job for `--json` and the report."""
+    """The results as a JSON document."""
     return {
         "name": job.name,
         "passed": not job.failed,
@@ -72,7 +72,7 @@ def document(job: Outcome) -> dict[str, Any]:
 
 
 def append(session: Session, text: str) -> None:
-    """Add the summary to the page of the run, where there is one."""
+    """Append to GitHub's job summary, if there is one."""
     path = session.world.env.get(VARIABLE, "")
     if not path:
         return
@@ -84,7 +84,7 @@ def append(session: Session, text: str) -> None:
 
 
 def write(folder: Path, job: Outcome, text: str) -> None:
-    """The files of the report: for people, for programs, for GitLab. Problems: tree-unwritable."""
+    """Write the report files. Problems: tree-unwritable."""
     texts = {
         "summary.md": text,
         "job.json": json.dumps({"schema": 1, **document(job)}, indent=1) + "\n",

@@ -1,4 +1,4 @@
-"""What the steps of a Dockerfile take from the build context, beside the sources that a compile step mounts. Pure."""
+"""Find what a Dockerfile's steps use from the build context, other than the compile step's sources. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from buildkit_tasks.project.sources import CONTEXT
 
 
 def patterns(file: Dockerfile, args: Mapping[str, str], target: str, contexts: Sequence[str]) -> tuple[str, ...]:
-    """Paths and globs, relative to the context, that the stages of a target copy or mount; `.` for all of it.
+    """Paths and globs that the stages of a target copy or mount, relative to the context; `.` for all of it.
 
-    The compile step's mount of the whole context is left out: which of those files count is for cargo's manifests.
+    Omits the compile step's mount of the whole context: manifests decide which of those files matter.
     """
     needed = {stage.number for stage in file.needs(args, target, contexts).stages}
     values = {**syntax.defaults(file.text), **args}
@@ -54,25 +54,25 @@ def _sources(item: Instruction, values: Mapping[str, str]) -> Iterator[str]:
 
 
 def _path(word: str, values: Mapping[str, str]) -> str:
-    """A path below the context; one that a variable without a value makes unknown is all of it."""
+    """A path in the context; `.` if it contains an unknown variable."""
     expanded = syntax.expand(word, values, keep=True)
     return "." if "$" in expanded else posixpath.normpath(expanded.lstrip("/") or ".")
 
 
 @dataclass(frozen=True)
 class Matcher:
-    """A pattern of a COPY: a glob's `*` and `?` stay inside a name; a directory takes what is below it."""
+    """A source of COPY. `*` and `?` do not match `/`; a directory includes everything below it."""
 
     parts: tuple[re.Pattern[str], ...]
 
     @classmethod
     def of(cls, pattern: str) -> Matcher:
-        """Reads a pattern."""
+        """Parse a pattern."""
         names = () if pattern == "." else pattern.split("/")
         return cls(tuple(re.compile(_glob(name), re.DOTALL) for name in names))
 
     def takes(self, path: str) -> bool:
-        """Whether a path is taken."""
+        """Whether the pattern includes this path."""
         names = path.split("/")
         return len(names) >= len(self.parts) and all(p.fullmatch(n) for p, n in zip(self.parts, names, strict=False))
 
@@ -93,7 +93,7 @@ def sent(ignore: Ignore, path: str) -> bool:
 
 
 def named_contexts(contexts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The named contexts of a service that are directories or other services: (`service`, NAME) or (`path`, PATH)."""
+    """Named contexts that are services or directories, as (`service`, NAME) or (`path`, PATH)."""
     for value in contexts.values():
         kind, colon, rest = value.partition(":")
         if kind in ("service", "target") and colon:

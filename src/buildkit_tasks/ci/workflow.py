@@ -1,4 +1,4 @@
-"""One model of all jobs, from the settings; github, gitlab and jenkins only write it down. Pure."""
+"""The model of all jobs, made from the settings. github, gitlab and jenkins render it. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from buildkit_tasks.config.settings import Settings
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.registry import names
 
-#: What a text of the settings may be, before it stands in a workflow: nothing that YAML, a shell or Groovy would read.
+#: Allowed values of settings in a workflow: nothing with a meaning in YAML, shell or Groovy.
 _WORDS = {
     "ci.default_branch": r"[A-Za-z0-9][A-Za-z0-9._/-]*",
     "ci.runner": r"[A-Za-z0-9][A-Za-z0-9._-]*",
@@ -19,18 +19,18 @@ _WORDS = {
     "ci.install": r"\./dev|[A-Za-z0-9][A-Za-z0-9._+~:/@=<>!\[\],-]*|-r [A-Za-z0-9][A-Za-z0-9._/-]*( --require-hashes)?",
 }
 
-#: When a job runs: for every change, for the default branch only, in the night.
+#: When a job runs: on every change, only on the default branch, at night.
 CHANGE, DEFAULT, NIGHT = "change", "default", "night"
 
-#: Where a job leaves its report.
+#: The directory of a job's report.
 REPORT = "ci-report"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job: a command, when it runs and on what. `writes`: it gets the right to push; `report`: it leaves one.
+    """One job. `writes`: it has permission to push; `report`: it writes a report.
 
-    `history`: it compares commits, and needs all of them.
+    `history`: it needs the whole history.
     """
 
     name: str
@@ -45,13 +45,13 @@ class Job:
     history: bool = False
 
     def label(self, usual: str) -> str:
-        """The label of its runners, where one of GitHub's own means `usual`."""
+        """Its runner label; `usual` replaces labels of GitHub-hosted runners."""
         return usual if self.runner.startswith("ubuntu-") else self.runner
 
 
 @dataclass(frozen=True)
 class Workflow:
-    """The whole of it. `install`: what pip gets, empty where ./dev makes its own; `host`: the registry, if any."""
+    """A workflow. `install`: pip's argument, or empty if ./dev installs the tasks; `host`: the registry, if any."""
 
     default_branch: str
     install: str
@@ -60,12 +60,12 @@ class Workflow:
 
     @property
     def changes(self) -> tuple[Job, ...]:
-        """The jobs of every change."""
+        """Jobs that run on every change."""
         return tuple(job for job in self.jobs if job.when == CHANGE)
 
 
 def make(settings: Settings, version: str, branch: str, *, tasks: bool) -> Workflow:
-    """The workflow of a repository. `branch`: its default branch; `tasks`: it has a tasks.py, so that `invoke` works.
+    """Make the workflow. `branch`: the default branch; `tasks`: whether a tasks.py makes `invoke` work.
 
     Problems: settings-invalid, bad-argument.
     """
@@ -81,9 +81,9 @@ def make(settings: Settings, version: str, branch: str, *, tasks: bool) -> Workf
         if not re.fullmatch(_WORDS[name], value):
             raise Problem(
                 "settings-invalid",
-                f"{name} = {value!r} cannot stand in a workflow.",
-                causes=[f"wanted: {_WORDS[name]}"],
-                hint="correct it under [tool.buildkit-tasks.ci]; `invoke settings` shows where it comes from",
+                f"{name} = {value!r} is not allowed in a workflow.",
+                causes=[f"it must match {_WORDS[name]}"],
+                hint="fix it under [tool.buildkit-tasks.ci]; `invoke settings` shows where it comes from",
             )
     places = [place for place in (ci.images, settings.packs.repository) if place]
     hosts = list(dict.fromkeys(names.reference(place).host for place in places))
@@ -110,7 +110,7 @@ def _job(name: str, title: str, call: str, runner: str, **more: object) -> Job:
 
 
 def _multiarch(settings: Settings, call: str) -> list[Job]:
-    """One job for all platforms, or one for each kind of machine."""
+    """One job for all platforms, or one per architecture."""
     platforms, ci = settings.ci.platforms, settings.ci
     if ci.arm64 == "crossed" or not any("arm64" in p for p in platforms):
         return [_job("multiarch", "Platforms", call, ci.runner, minutes=90)]
@@ -122,19 +122,19 @@ def _multiarch(settings: Settings, call: str) -> list[Job]:
             command = f"{call} ci.multiarch {words}"
             found.append(Job(f"multiarch-{kind}", f"Platforms ({kind})", command, runner=runner, minutes=90))
     if not all(re.fullmatch(r"[a-z0-9_/]+", p) for p in platforms):
-        raise Problem("settings-invalid", "ci.platforms names something that is not a platform.", hint="amd64 arm64")
+        raise Problem("settings-invalid", "ci.platforms contains an invalid platform.", hint="amd64 arm64")
     return found
 
 
 def _extra(commands: Sequence[str], runner: str) -> list[Job]:
-    """The user's own commands, one job each, called after their first words."""
+    """The user's own commands, one job each, named after their first words."""
     found: dict[str, Job] = {}
     for command in commands:
         if not command.strip() or not command.isprintable() or "${{" in command:
             raise Problem(
                 "settings-invalid",
-                f"ci.extra has a command that cannot stand in a workflow: {command!r}.",
-                hint="one line; put more into a script, and name that",
+                f"ci.extra has a command that is not allowed in a workflow: {command!r}.",
+                hint="use a single line, or call a script",
             )
         words = re.findall(r"[A-Za-z0-9]+", command)[:3]
         name = "-".join(word.lower() for word in words) or "extra"
@@ -150,13 +150,13 @@ def _extra(commands: Sequence[str], runner: str) -> list[Job]:
 
 
 def sealed(text: str, comment: str) -> str:
-    """The text under a line that says who wrote it, with a checksum: an edited file is never replaced."""
-    head = f"{comment} Written by `ci.init` of buildkit-tasks, which replaces it as long as nobody edits it."
+    """Add a header with a checksum, which detects edits."""
+    head = f"{comment} Written by `ci.init` of buildkit-tasks. It never replaces this file once edited."
     return f"{head}\n{comment} sha256:{_sum(text)}\n{text}"
 
 
 def ours(text: str) -> bool:
-    """Whether a file is as `ci.init` wrote it."""
+    """Whether `ci.init` wrote this file and nobody edited it."""
     found = re.match(r"(?:#|//) Written by `ci\.init` [^\n]*\n(?:#|//) sha256:([0-9a-f]{64})\n", text)
     return bool(found and _sum(text[found.end() :]) == found[1])
 

@@ -258,18 +258,18 @@ class Ci:
     """What `ci.init` writes into a workflow, and what its jobs do."""
 
     default_branch: str = _setting(
-        "", "The default branch, where the CI system does not name it. Empty: main or master.", example="trunk"
+        "", "The default branch, if the CI system does not name it. Empty: main or master.", example="trunk"
     )
     images: str = _setting(
         "", "The registry and path that `ci.push` pushes images to. Empty: none.", example="ghcr.io/OWNER"
     )
     install: str = _setting(
         "",
-        "What a job gives pip to install the tasks; `./dev` for a repository that has its own. Empty: this version.",
+        "What jobs pass to pip to install the tasks, or `./dev` to use that script. Empty: this version.",
         example="buildkit-tasks==0.1.0",
     )
     builds: str = _choice(
-        "all", ("all", "changed"), "Which images the job `build` builds: all, or those that the change concerns."
+        "all", ("all", "changed"), "Which images the job `build` builds: all, or only those affected by the change."
     )
     platforms: tuple[str, ...] = _setting(
         ("amd64", "arm64"), "The platforms of `ci.multiarch` and `ci.push`.", "list", example="amd64 arm64"
@@ -277,19 +277,19 @@ class Ci:
     arm64: str = _choice(
         "crossed",
         ("crossed", "native"),
-        "`crossed`: one runner builds all platforms; `native`: arm64 is built and started on a runner of its own.",
+        "`crossed`: one runner builds all platforms; `native`: arm64 images are built and started on an arm64 runner.",
     )
     runner: str = _setting(
         "ubuntu-24.04",
-        "The label of the runners. One of GitHub's own means `docker` for Jenkins, and none for GitLab.",
+        "The runner label. Labels of GitHub-hosted runners become `docker` for Jenkins, and none for GitLab.",
         example="ubuntu-24.04",
     )
     runner_arm64: str = _setting(
         "ubuntu-24.04-arm",
-        "The label of the runners for arm64. One of GitHub's own means `arm64` elsewhere.",
+        "The runner label for arm64. Labels of GitHub-hosted runners become `arm64` elsewhere.",
         example="arm64",
     )
-    extra: tuple[str, ...] = _setting((), "Further commands, one job each.", "list", example="cargo deny check")
+    extra: tuple[str, ...] = _setting((), "Additional commands, one job each.", "list", example="cargo deny check")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Tasks that a CI system calls, and that reproduce its jobs at home."""
+"""CI tasks; the same commands reproduce the jobs locally."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .edge import reported, task
 
 JSON = "print one JSON document"
 REPORT = "write summary.md, job.json and codequality.json into this directory"
-FORCE = "push from a run that may not, with your own log-in"
+FORCE = "push even if this run may not, with your own login"
 
 
 def _known() -> Collection[str]:
-    """The names of all tasks: a job says which of its steps this version does not have."""
+    """The names of all tasks, to detect steps that this version does not have."""
     from . import namespace
 
     return namespace.task_names
@@ -23,7 +23,7 @@ def _known() -> Collection[str]:
 @task(help={"json": JSON})
 @reported
 def context(session: Session, json: bool = False) -> None:
-    """Show which CI system runs this, for what, and whether the run may push, and why not."""
+    """Show the CI system, the event, and whether this run may push, with the reason."""
     from buildkit_tasks.ci import show
 
     show.context(session)
@@ -31,13 +31,13 @@ def context(session: Session, json: bool = False) -> None:
 
 @task(
     help={
-        "base": "compare with this branch, tag or commit (default: what the CI run says, else the default branch)",
+        "base": "compare with this branch, tag or commit (default: the base of the CI run, else the default branch)",
         "json": JSON,
     }
 )
 @reported
 def changed(session: Session, base: str = "", json: bool = False) -> None:
-    """List the services whose images a change concerns, by crates, lock files, Dockerfiles and build contexts."""
+    """List the services affected by a change, from crates, lock files, Dockerfiles and build contexts."""
     from buildkit_tasks.ci import changed as flow
 
     flow.show(session, base)
@@ -45,7 +45,7 @@ def changed(session: Session, base: str = "", json: bool = False) -> None:
 
 @task(
     help={
-        "changed": "only the services that the change concerns (default: all)",
+        "changed": "build only services affected by the change (default: all)",
         "report": REPORT,
         "json": JSON,
     }
@@ -123,7 +123,7 @@ def nightly(session: Session, force: bool = False, report: str = "", json: bool 
 def init(
     session: Session, provider: str = "", file: str = "", dry_run: bool = False, yes: bool = False, json: bool = False
 ) -> None:
-    """Write the workflow of a CI system: every job is one of these tasks. Shows a diff first; keeps edited files."""
+    """Write a CI workflow whose jobs call these tasks. Shows a diff first; never overwrites edited files."""
     from buildkit_tasks.ci import init as flow
 
     flow.init(session, provider, file=file, dry_run=dry_run)
