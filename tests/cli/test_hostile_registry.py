@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import Bench
 from tests.support import hostile_registry, process
-from tests.support.hostile_registry import BEHAVIOURS, PACKS, Behaviour, Pack
+from tests.support.hostile_registry import BEHAVIORS, PACKS, Behavior, Pack
 
 #: Seconds that the build may wait for the registry, and for all else that it does on a very busy machine.
 #: A registry that keeps a client waiting does so for far longer.
@@ -70,9 +70,9 @@ def warning(done: process.Done) -> str:
     return lines[0]
 
 
-@pytest.mark.parametrize(("behaviour", "words"), BEHAVIOURS.values(), ids=BEHAVIOURS)
-def test_a_build_survives_whatever_a_registry_answers(shop: Bench, behaviour: Behaviour, words: str) -> None:
-    with hostile_registry.running(behaviour) as server:
+@pytest.mark.parametrize(("behavior", "words"), BEHAVIORS.values(), ids=BEHAVIORS)
+def test_a_build_survives_whatever_a_registry_answers(shop: Bench, behavior: Behavior, words: str) -> None:
+    with hostile_registry.running(behavior) as server:
         done = build(shop, server)
         assert server.asked
     # a machine that is too busy for the whole dialogue ends it at its deadline
@@ -125,7 +125,7 @@ def test_a_redirect_takes_no_password_along(shop: Bench) -> None:
 
 
 def test_an_answer_in_json_has_the_reason_too(shop: Bench) -> None:
-    with hostile_registry.running(BEHAVIOURS["html"][0]) as server:
+    with hostile_registry.running(BEHAVIORS["html"][0]) as server:
         done = build(shop, server, "--json")
     answer = json.loads(done.out)["pull"]
     assert answer["unpacked"] is False
@@ -143,7 +143,7 @@ def test_a_defect_of_ours_does_not_end_a_build_either(shop: Bench) -> None:
 @pytest.mark.parametrize("task", ["cache.pull", "cache.list", "cache.expire", "images.pull"])
 def test_tasks_end_with_one_error(shop: Bench, task: str) -> None:
     code = 52
-    with hostile_registry.running(BEHAVIOURS["html"][0]) as server:
+    with hostile_registry.running(BEHAVIORS["html"][0]) as server:
         done = shop.invoke(task, "--ref", f"{server.host}/team/cache")
     if task == "images.pull" and done.code != code:  # every image is here: nobody is asked
         assert re.search(r"error\[image-unavailable\]", done.err), done.err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.caches.clear import AT_ONCE
+from buildkit_tasks.caches.delete import AT_ONCE
 from buildkit_tasks.caches.look import records
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import buildx, run

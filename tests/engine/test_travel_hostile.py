@@ -12,7 +12,7 @@ from tests.engine import cache_site
 from tests.engine.cache_site import Site
 from tests.engine.machines import Machine
 from tests.support import hostile_registry, process
-from tests.support.hostile_registry import Behaviour, Request
+from tests.support.hostile_registry import Behavior, Request
 
 pytestmark = pytest.mark.engine
 
@@ -95,8 +95,8 @@ def _without_end(request: Request) -> bool:
     return _layers(request) and hostile_registry.drips(start, b"10000\r\n" + bytes(65536) + b"\r\n", 0.01)(request)
 
 
-@pytest.mark.parametrize("behaviour", [_other_bytes, _slowly, _without_end], ids=lambda b: b.__name__.strip("_"))
-def test_layers_that_are_not_what_they_should_be_do_not_keep_a_build(machine: Machine, behaviour: Behaviour) -> None:
-    with hostile_registry.running(behaviour) as server:
+@pytest.mark.parametrize("behavior", [_other_bytes, _slowly, _without_end], ids=lambda b: b.__name__.strip("_"))
+def test_layers_that_are_not_what_they_should_be_do_not_keep_a_build(machine: Machine, behavior: Behavior) -> None:
+    with hostile_registry.running(behavior) as server:
         said = builds(machine, server)
         assert any(_layers(request) for request in server.asked), said

@@ -48,7 +48,7 @@ def layer() -> bytes:
 
 @dataclass
 class Pack:
-    """The pack as JSON values, which a behaviour spoils before they are served."""
+    """The pack as JSON values, which a behavior spoils before they are served."""
 
     label: dict[str, Any]
     layers: list[bytes] = field(default_factory=lambda: [layer()])
@@ -127,7 +127,7 @@ class Request:
 
 
 #: Answers a request, or returns False to serve the valid pack.
-Behaviour = Callable[[Request], bool]
+Behavior = Callable[[Request], bool]
 
 
 class Hostile(socketserver.ThreadingTCPServer):
@@ -137,9 +137,9 @@ class Hostile(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 64
 
-    def __init__(self, behaviour: Behaviour, spoil: Callable[[Pack], None]) -> None:
+    def __init__(self, behavior: Behavior, spoil: Callable[[Pack], None]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.behaviour, self.spoil = behaviour, spoil
+        self.behavior, self.spoil = behavior, spoil
         self.asked: list[Request] = []
         self.pack: Pack | None = None
 
@@ -161,7 +161,7 @@ class Handler(socketserver.BaseRequestHandler):
             piece = self.request.recv(65536)
             if not piece:
                 return
-            if not got and piece[0] == 0x16:  # a TLS hello: we have no TLS, and clients recognise this answer
+            if not got and piece[0] == 0x16:  # a TLS hello: we have no TLS, and clients recognize this answer
                 self.request.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
                 return
             got += piece
@@ -173,7 +173,7 @@ class Handler(socketserver.BaseRequestHandler):
             body += self.request.recv(65536) or bytes(1 << 20)
         request = Request(method, path, headers, body.decode("latin-1"), self.request, self.server)
         self.server.asked.append(request)
-        if not self.server.behaviour(request):
+        if not self.server.behavior(request):
             sound(request)
 
 
@@ -199,8 +199,8 @@ def sound(request: Request) -> None:
 
 
 @contextmanager
-def running(behaviour: Behaviour, spoil: Callable[[Pack], None] = lambda _: None) -> Iterator[Hostile]:
-    server = Hostile(behaviour, spoil)
+def running(behavior: Behavior, spoil: Callable[[Pack], None] = lambda _: None) -> Iterator[Hostile]:
+    server = Hostile(behavior, spoil)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -211,11 +211,11 @@ def running(behaviour: Behaviour, spoil: Callable[[Pack], None] = lambda _: None
         thread.join()
 
 
-# ---- behaviours
+# ---- behaviors
 
 
-def _at(place: str, answer: Callable[[Request], None]) -> Behaviour:
-    """A behaviour for addresses that contain this text."""
+def _at(place: str, answer: Callable[[Request], None]) -> Behavior:
+    """A behavior for addresses that contain this text."""
 
     def behave(request: Request) -> bool:
         if place in request.path:
@@ -226,11 +226,11 @@ def _at(place: str, answer: Callable[[Request], None]) -> Behaviour:
     return behave
 
 
-def says(body: bytes, kind: str = "application/json", place: str = "/v2/") -> Behaviour:
+def says(body: bytes, kind: str = "application/json", place: str = "/v2/") -> Behavior:
     return _at(place, lambda request: request.answer(body, kind))
 
 
-def drips(start: bytes, drop: bytes, pause: float = 0.5, place: str = "/v2/") -> Behaviour:
+def drips(start: bytes, drop: bytes, pause: float = 0.5, place: str = "/v2/") -> Behavior:
     """Send a start, then small pieces for as long as the client listens."""
 
     def answer(request: Request) -> None:
@@ -245,19 +245,19 @@ def drips(start: bytes, drop: bytes, pause: float = 0.5, place: str = "/v2/") ->
     return _at(place, answer)
 
 
-def moves(address: str) -> Behaviour:
+def moves(address: str) -> Behavior:
     return _at("/v2/", lambda r: r.answer(b"", status="307 Temporary Redirect", more={"Location": address}))
 
 
-def asks_for_login(challenge: str) -> Behaviour:
+def asks_for_login(challenge: str) -> Behavior:
     return _at("/v2/", lambda r: r.answer(b"", status="401 Unauthorized", more={"WWW-Authenticate": challenge}))
 
 
-def fails(status: str, more: Mapping[str, str] | None = None) -> Behaviour:
+def fails(status: str, more: Mapping[str, str] | None = None) -> Behavior:
     return _at("/v2/", lambda r: r.answer(b"", status=status, more=more))
 
 
-def injects(header: str) -> Behaviour:
+def injects(header: str) -> Behavior:
     """The valid manifest, with a digest header that continues with attacker-controlled text."""
 
     def answer(request: Request) -> bool:
@@ -326,7 +326,7 @@ def _swapped(request: Request) -> bool:
 
 
 #: Attacks before any byte of a pack is downloaded, with the words that the build's message must contain.
-BEHAVIOURS: dict[str, tuple[Behaviour, str]] = {
+BEHAVIORS: dict[str, tuple[Behavior, str]] = {
     "html": (says(b"<!doctype html><title>Welcome to the proxy</title>", "text/html"), "invalid JSON"),
     "empty": (says(b""), "invalid JSON"),
     "null": (says(b"null"), "expected dict, found NoneType"),
@@ -377,8 +377,8 @@ BEHAVIOURS: dict[str, tuple[Behaviour, str]] = {
         "token",
     ),
     "wants a pause": (fails("429 Too Many Requests", {"Retry-After": "3600"}), "requests a pause of 3600 s"),
-    "wants nonsense": (fails("503 Service Unavailable", {"Retry-After": "9" * 400}), "answered 503"),
-    "in trouble": (fails("500 Internal Server Error"), "answered 500"),
+    "wants nonsense": (fails("503 Service Unavailable", {"Retry-After": "9" * 400}), "returned 503"),
+    "in trouble": (fails("500 Internal Server Error"), "returned 500"),
     "index of itself": (names_itself, "the requested digest"),
     "another configuration": (_swapped, "does not match the manifest"),
     "endless tag list": (goes_on, "the tag list does not end"),

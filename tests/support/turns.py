@@ -62,7 +62,7 @@ EVERYBODY = ("tests/engine/conftest.py", "tests/support/process.py")
 
 _SRC = "src/buildkit_tasks/"
 
-#: Neighbours take about the same time, and a run's turn is every third session.
+#: Neighbors take about the same time, and a run's turn is every third session.
 SESSIONS = (
     Slow(
         "travel",
@@ -86,7 +86,7 @@ SESSIONS = (
         "adopt",
         12,
         (
-            *(_SRC + place for place in ("adopt", "survey", "recipes", "buildlog/causes.py")),
+            *(_SRC + place for place in ("adopt", "survey", "recipes", "buildlog/lacks.py")),
             *(f"tests/engine/{name}.py" for name in ("test_adopt", "test_adopt_remedies", "test_adopt_wheel")),
             *("tests/support/repositories.py", "tests/support/repositories_served.py", "docker"),
         ),

@@ -14,7 +14,7 @@ from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest, Eng
 from buildkit_tasks.core.report import Report
 from buildkit_tasks.core.world import World
 from buildkit_tasks.project.discover import Project
-from buildkit_tasks.unchanged import proof
+from buildkit_tasks.unchanged import decide
 from buildkit_tasks.unchanged.keep import Watch
 from tests.support.engine_socket import EngineSocket
 
@@ -59,8 +59,8 @@ class Site:
     def holds(self, request: BuildRequest | None = None) -> BuildOutcome | None:
         """Whether the next build reports that nothing changed."""
         session = self.session()
-        attempt = proof.begin(session, request or BuildRequest())
-        return proof.holds(session, attempt) if attempt else None
+        attempt = decide.begin(session, request or BuildRequest())
+        return decide.holds(session, attempt) if attempt else None
 
     def build(
         self,
@@ -70,7 +70,7 @@ class Site:
     ) -> str:
         """Build the current state while other things happen. Return why the build is not recorded."""
         session = self.session()
-        attempt = proof.begin(session, BuildRequest())
+        attempt = decide.begin(session, BuildRequest())
         assert attempt
         first()
         plan = self.plan()

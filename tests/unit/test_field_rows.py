@@ -58,7 +58,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     # errors that say the wrong thing
     ("`error:` that is not rustc's", "engine/test_compose_shapes.py::words"),
     ("a program that an image of Node lacks", "engine/test_compose_shapes.py::no-program"),
-    ("stale lock, protoc, .sqlx, a database", "unit/test_build_causes.py::what_is_said_and_what_to_do"),
+    ("stale lock, protoc, .sqlx, a database", "unit/test_build_lacks.py::what_is_said_and_what_to_do"),
     ("an engine that says already exists", "engine/test_build_races.py::twelve_first_builds"),
     ("a context or Dockerfile that is not there", "engine/test_compose_shapes.py::context-missing"),
     # doctor's false words

@@ -43,7 +43,7 @@ def test_steps_have_seconds_and_crates_have_names() -> None:
     assert [(s.name, s.cached, s.seconds) for s in progress.steps()] == [("[api 1/2] RUN x", False, 1.5)]
 
 
-def test_a_cancelled_neighbour_is_not_the_culprit() -> None:
+def test_a_canceled_neighbor_is_not_the_culprit() -> None:
     progress = fold(
         {"vertexes": [{"digest": "n", "name": "[b] RUN", "error": "process did not complete: context canceled"}]},
         {"vertexes": [{"digest": "c", "name": "[a] RUN", "error": "exit code: 101"}]},

@@ -14,7 +14,7 @@ import pytest
 
 from buildkit_tasks.core.model import BuildRequest
 from buildkit_tasks.engine import ask
-from buildkit_tasks.unchanged import inputs, look, record
+from buildkit_tasks.unchanged import fingerprint, inputs, record
 from buildkit_tasks.unchanged.record import Moment
 from tests.support.engine_socket import EngineSocket, listening
 from tests.support.unchanged_site import BASE, Site
@@ -30,7 +30,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 def _settle() -> None:
     """Let the files be older than the margin."""
-    time.sleep(look.MARGIN / 1e9 + 0.01)
+    time.sleep(fingerprint.MARGIN / 1e9 + 0.01)
 
 
 def _kept(path: Path, text: str) -> None:
@@ -238,8 +238,8 @@ def test_a_file_written_during_the_build_is_not_what_was_built(site: Site, when:
 
 
 def test_whole_seconds_are_not_trusted_as_far() -> None:
-    assert look.settled(5 * 10**9) == 5 * 10**9 + look.COARSE
-    assert look.settled(5 * 10**9 + 1) == 5 * 10**9 + 1 + look.MARGIN
+    assert fingerprint.settled(5 * 10**9) == 5 * 10**9 + fingerprint.COARSE
+    assert fingerprint.settled(5 * 10**9 + 1) == 5 * 10**9 + 1 + fingerprint.MARGIN
 
 
 @pytest.mark.parametrize(
@@ -343,8 +343,8 @@ def test_builds_at_once_leave_a_whole_record(site: Site) -> None:
 
 
 def test_what_lies_on_other_filesystems_is_not_believed(tmp_path: Path) -> None:
-    assert look.untrusted({tmp_path.stat().st_dev: tmp_path}) == ""
-    assert look.untrusted({1: Path("/proc/self")}) == "proc"
+    assert fingerprint.untrusted({tmp_path.stat().st_dev: tmp_path}) == ""
+    assert fingerprint.untrusted({1: Path("/proc/self")}) == "proc"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.recipes import carried, dockerfile, ignorefile
+from buildkit_tasks.recipes import dockerfile, ignorefile, package_files
 from buildkit_tasks.survey import look
 from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.survey.tree import Tree
@@ -55,7 +55,7 @@ def write(files: Tree, finding: Finding, *, compose: str = "edit") -> Files:
         scope = _scope(finding, workspace)
         builds += [_build(finding, s, file, scope, derived) for s in services]
     if builds:
-        for name, text in carried.compile_files().items():
+        for name, text in package_files.compile_files().items():
             texts[f"docker/{name}"] = text
         for path, mode in _compose(finding, builds, compose, notes).items():
             texts[path] = mode
@@ -166,7 +166,7 @@ def _settings(finding: Finding, texts: Mapping[str, str]) -> dict[str, str]:
 
 def _refuse_foreign(files: Tree, texts: Mapping[str, str]) -> None:
     """Refuse to overwrite a file of another origin at the path of one of our compile files."""
-    for name, text in carried.compile_files().items():
+    for name, text in package_files.compile_files().items():
         path = f"docker/{name}"
         if path in texts and files.has(path) and "buildkit-tasks" not in files.text(path) and files.text(path) != text:
             raise Problem(

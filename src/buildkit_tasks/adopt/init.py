@@ -10,7 +10,7 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.project import dotenv
-from buildkit_tasks.recipes import carried
+from buildkit_tasks.recipes import package_files
 from buildkit_tasks.survey import cargo, look, model, tree
 from buildkit_tasks.survey.finding import Finding, Note
 
@@ -62,7 +62,7 @@ def init(
     sources = {
         s.recipe.path: files.text(s.recipe.path) for s in finding.services if s.recipe and files.has(s.recipe.path)
     }
-    texts = {p: t for p, t in written.texts.items() if Path(p).name not in carried.COMPILE_FILES}
+    texts = {p: t for p, t in written.texts.items() if Path(p).name not in package_files.COMPILE_FILES}
     new = replace(
         old,
         files={**old.files, **_entries(old, changed, texts)},
@@ -193,7 +193,7 @@ def upgrade(session: Session, *, images: str = "auto", dry_run: bool = False) ->
     present.show(session, outcome)
     if not session.report.consent(_question(session, root, changed)):
         return outcome
-    texts = {p: t for p, t in written.texts.items() if Path(p).name not in carried.COMPILE_FILES}
+    texts = {p: t for p, t in written.texts.items() if Path(p).name not in package_files.COMPILE_FILES}
     new = replace(old, files={**old.files, **_entries(old, changed, texts)}, images=images)
     _write(session, root, changed, new)
     return replace(outcome, written=True)

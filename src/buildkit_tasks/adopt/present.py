@@ -9,7 +9,7 @@ from pathlib import Path
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.recipes import carried
+from buildkit_tasks.recipes import package_files
 from buildkit_tasks.survey.finding import Finding, Note
 from buildkit_tasks.survey.recipe import Recipe
 
@@ -96,7 +96,7 @@ def diff(changes: Sequence[Change]) -> str:
             [] if text is None else text.decode("utf-8", errors="replace").splitlines(keepends=False)
             for text in (change.before, change.after)
         )
-        if Path(name).name in carried.COMPILE_FILES and change.before is None:
+        if Path(name).name in package_files.COMPILE_FILES and change.before is None:
             parts.append(f"--- /dev/null\n+++ b/{name}\n@@ the compile step of buildkit-tasks, {len(after)} lines @@")
             continue
         old, new = f"a/{name}" if change.before is not None else "/dev/null", f"b/{name}"

@@ -8,14 +8,14 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan
 from buildkit_tasks.core.progress import Progress, Vertex
 
-from . import causes
+from .lacks import find as find_lacks
 
 #: Patterns that only rustc and cargo print, for code that does not compile. A bare `error:` could come from any tool.
 _COMPILER = re.compile(
     r"(?m)^(?:\x1b\[[\d;]*m)*error(?:\x1b\[[\d;]*m)*(?:\[E\d+\]|: could not compile |: aborting due to )"
 )
 
-#: The tool whose messages `causes` recognizes.
+#: The tool whose messages `find_lacks` recognizes.
 _CARGO = re.compile(r"\b(?:cargo|rustc)\b")
 
 #: The engine's error if two builds write a new image name at the same moment (26.1.5), and its error if it is too busy
@@ -32,7 +32,7 @@ def explain(progress: Progress, rest: str, code: int, plan: BuildPlan | None = N
     log = "\n".join(vertex.log + ([vertex.partial] if vertex.partial else [])) if vertex else rest
     reason = (vertex.error if vertex else rest).strip().split("\n")[-1]
     if code in (130, -2):
-        return Problem("interrupted", "Interrupted; the build was cancelled.", hint="rerun the command")
+        return Problem("interrupted", "Interrupted; the build was canceled.", hint="rerun the command")
     if "no space left on device" in (log + reason).lower():
         return Problem("disk-full", "The disk is full.", causes=[reason], details=log, hint="invoke prune")
     if "signal: killed" in reason or "exit code: 137" in reason:
@@ -44,7 +44,7 @@ def explain(progress: Progress, rest: str, code: int, plan: BuildPlan | None = N
             hint="give the engine more memory, or build fewer services at once: invoke build --service NAME",
         )
     grouped = vertex is not None and _grouped(vertex.name, plan)
-    lacks = causes.find(vertex.log) if vertex and (grouped or _CARGO.search(vertex.name)) else ()
+    lacks = find_lacks(vertex.log) if vertex and (grouped or _CARGO.search(vertex.name)) else ()
     if not grouped:  # for other Dockerfiles we do not know what to add
         lacks = tuple(lack for lack in lacks if "BUILD_PACKAGES" not in lack.hint)
     if vertex and lacks:
@@ -82,7 +82,7 @@ def passing(progress: Progress, rest: str) -> bool:
 
 
 def _failed(progress: Progress, rest: str) -> Vertex | None:
-    """The step that failed; None if all were only cancelled, because of the error that buildx prints at the end."""
+    """The step that failed; None if all were only canceled, because of the error that buildx prints at the end."""
     vertex = progress.failed()
     return None if vertex and vertex.cancelled and "ERROR: " in rest else vertex
 

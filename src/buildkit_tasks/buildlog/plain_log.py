@@ -17,7 +17,7 @@ _STEP = re.compile(r"^#(\d+) (.+)$")
 _LOG = re.compile(r"^#(\d+) \d+\.\d+ ?(.*)$")
 _STATE = re.compile(r"^#(\d+) (CACHED|DONE|ERROR|CANCELED)\b:? ?(.*)$")
 _LEGACY = re.compile(r"^(?:\[\d+/\d+\] )?(?:Step|STEP) (\d+)/(\d+) ?: (.+)$")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the legacy builder colours the stderr of steps
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")  # the legacy builder colors the stderr of steps
 _QUIET = re.compile(
     r"^ ?---?> |^(?:\[\d+/\d+\] )?COMMIT "
     r"|^Removing intermediate container |^Sending build context |^Successfully |^DEPRECATED|^\s*$"
@@ -38,7 +38,7 @@ class PlainLog:
         """Status objects of the lines completed so far. A carriage return also ends a line."""
         *whole, self._partial = (self._partial + chunk.decode("utf-8", errors="replace")).split("\n")
         for line in whole:
-            text = _COLOUR.sub("", line).rstrip("\r").rsplit("\r", 1)[-1]
+            text = _COLOR.sub("", line).rstrip("\r").rsplit("\r", 1)[-1]
             self.lines.append(text)
             if status := self._status(text):
                 yield status

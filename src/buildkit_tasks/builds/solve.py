@@ -69,7 +69,7 @@ def solve(
                 given = replace(build, env=(*build.env, *(variables or {}).items()))
                 result = run.stream(session.world, given, hear, timeout=timeout)
                 if result.code == 124 and timeout:
-                    words = f"The build took more than {timeout:.0f} s and was cancelled."
+                    words = f"The build took more than {timeout:.0f} s and was canceled."
                     raise Problem("timed-out", words, hint="try again later")
                 if result.code != 0:
                     rest = decoder.close()

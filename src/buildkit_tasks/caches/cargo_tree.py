@@ -90,7 +90,7 @@ class _Unit:
 
 
 def _tree(root: str, entries: Sequence[Entry], texts: Mapping[str, str], members: frozenset[str]) -> Tree:
-    """Analyse one profile directory."""
+    """Analyze one profile directory."""
     units: dict[str, _Unit] = {}
     sessions: dict[str, list[Entry]] = {}
     programs: dict[int, str] = {}

@@ -19,10 +19,8 @@ from buildkit_tasks.unchanged import record as unchanged
 
 from . import mark as cache_mark
 from . import rescue
+from .delete import delete
 from .look import declared, records, seconds
-
-#: Records per prune call: their ids form one filter, which must fit on the command line.
-AT_ONCE = 200
 
 
 def clear(
@@ -120,26 +118,6 @@ def choose(session: Session, project: Project, selection: Selection, builder: st
             hint=f"invoke cache    (lists all mounts; kinds: {', '.join((*mount_ids.KINDS, cache_records.LAYERS))})",
         )
     return chosen
-
-
-def delete(
-    session: Session, project: Project, going: Sequence[Record], builder: str
-) -> tuple[list[Record], list[Record]]:
-    """Delete records; lists the cache again and returns the deleted and the kept ones.
-
-    Keeps layers while any build runs on the builder: all projects share layers by content, and a running build fails if
-    it loses one (`failed to solve: not found`, seen with engine 26.1). Mounts do not have this problem.
-    """
-    asked = list(going)
-    if any(not r.is_mount for r in going) and any(not r.reclaimable for r in records(session, project.engine, builder)):
-        session.report.warn("a build is running: keeping the layers, because it could fail without them")
-        going = [r for r in going if r.is_mount]
-    unchanged.forget(session.state)  # a user who clears a cache expects the next build to build
-    for at in range(0, len(going), AT_ONCE):
-        ids = [r.id for r in going[at : at + AT_ONCE]]
-        run.check(session.world, buildx.remove_cache_record(session.root, *ids, builder=builder))
-    left = {r.id for r in records(session, project.engine, builder)}
-    return [r for r in asked if r.id not in left], [r for r in asked if r.id in left]
 
 
 def _ids(project: Project, services: Sequence[str]) -> tuple[str, ...]:

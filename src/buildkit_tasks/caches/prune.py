@@ -9,7 +9,7 @@ from buildkit_tasks.engine.cache_records import Record
 from buildkit_tasks.project.discover import discover
 
 from . import rescue
-from .clear import delete
+from .delete import delete
 from .look import records, seconds, size
 
 

@@ -10,7 +10,7 @@ from buildkit_tasks.project.discover import Project, discover
 
 from . import mount_open, rescue
 from . import sweep as cache_sweep
-from .clear import delete
+from .delete import delete
 from .inside import own
 from .look import look, size
 from .sweep import Decision

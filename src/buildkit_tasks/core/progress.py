@@ -73,7 +73,7 @@ class Vertex:
 
     @property
     def cancelled(self) -> bool:
-        """True if it was cancelled without failing itself: another step failed, or two targets share the step."""
+        """True if it was canceled without failing itself: another step failed, or two targets share the step."""
         return "context canceled" in self.error or "CANCELED" in self.error.upper()
 
     @property
@@ -141,7 +141,7 @@ class Progress:
         return next((n for n in running if "RUN" in n), running[-1] if running else "")
 
     def failed(self) -> Vertex | None:
-        """The step that failed the build, not one that was cancelled because of it."""
+        """The step that failed the build, not one that was canceled because of it."""
         broken = [v for v in self.vertexes.values() if v.error]
         real = [v for v in broken if not v.cancelled]
         return max(real or broken, key=lambda v: len(v.log), default=None)

@@ -147,7 +147,7 @@ def arguments(text: str) -> frozenset[str]:
 
 
 def defaults(text: str) -> dict[str, str]:
-    """Values of ARGs with a default; the first one of a name (the global one, if any) wins."""
+    """Default values of ARGs. If a name is declared twice, the first default (the global one, if any) wins."""
     found: dict[str, str] = {}
     for item in instructions(text):
         if item.keyword == "ARG":

@@ -125,7 +125,7 @@ def builder(facts: Facts) -> Verdict:
             f"invoke builder    (lists them; invoke builder.create {found.name} …)",
         )
     if not found or not found.driver or facts.silent or facts.podman_engine:
-        return unknown("no builder answered")
+        return unknown("no builder responded")
     if found.driver != "docker" and not found.wanted:
         return warn(
             f"{found.name} ({found.driver}): it has separate cache mounts, and copies every image to the engine",

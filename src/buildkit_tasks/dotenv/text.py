@@ -130,7 +130,7 @@ def parse(text: str, environment: Mapping[str, str] | None = None, *, expand: bo
 
 
 def values(text: str, environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Map names to values; of equal names, the last one wins. Raises `Refused`."""
+    """Map names to values; if a name is repeated, the last value wins. Raises `Refused`."""
     return dict(parse(text, environment).values)
 
 

@@ -84,7 +84,7 @@ def images(path: Path, names: Iterable[str]) -> Answer:
         if status == 200:
             found[name] = str(image["Id"]) if isinstance(image.get("Id"), str) else ""
         elif status != 404:
-            raise ValueError(f"the engine answered {status}")
+            raise ValueError(f"the engine returned {status}")
     return Answer(str(info["ID"]), str(info.get("ServerVersion") or ""), found)
 
 

@@ -36,7 +36,7 @@ def layer(part: Path) -> Blob:
 
 
 def watched(blob: Blob, look: Callable[[], None]) -> Blob:
-    """The blob, calling `look` before every piece that is read; an exception from it aborts the upload."""
+    """Wrap the blob so that `look` is called before each piece is read. If it raises, the upload is aborted."""
 
     def read() -> Iterator[bytes]:
         for piece in blob.read():

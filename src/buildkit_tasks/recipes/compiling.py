@@ -188,7 +188,7 @@ class _Reader:
 
 
 def read(taken: Recipe, context: str, reads: Callable[[str], bool], exists: Callable[[str], bool]) -> Kept:
-    """Analyse the compile stages. `reads`: whether a source uses a variable; `exists`: a path in the repository."""
+    """Analyze the compile stages. `reads`: whether a source uses a variable; `exists`: a path in the repository."""
     reader = _Reader(taken, context, reads, exists)
     for stage in taken.compiling:
         reader.stage(stage)

@@ -13,7 +13,7 @@ from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.survey.look import MARK
 from buildkit_tasks.survey.tree import Tree
 
-from . import carried, compiling, runtime, stage_lines, stages_text
+from . import compiling, package_files, runtime, stage_lines, stages_text
 from .compiling import Kept
 from .stage_lines import Runtime
 
@@ -47,7 +47,7 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     }
     names = _stage_names(stages)
     also = tuple(dict.fromkeys(n for r in stages.values() for n in r.also))
-    text = carried.template()
+    text = package_files.template()
     text = _head(text, file, toolchain, stages, image, services)
     text = _toolchain_stage(text, workspace, kept, toolchain, services)
     text = _compile_stage(text, workspace, kept, services, also)

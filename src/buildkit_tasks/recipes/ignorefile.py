@@ -14,7 +14,7 @@ from buildkit_tasks.dockerfiles.ignore import Ignore
 from buildkit_tasks.survey.finding import Workspace
 from buildkit_tasks.survey.tree import Tree
 
-from . import carried
+from . import package_files
 
 #: Artifacts of build tools and editors inside included directories.
 #: Files that a workspace's directory may get later: a new build script must not be silently excluded.
@@ -39,7 +39,7 @@ def derive(files: Tree, workspace: Workspace, copied: Sequence[str], compiled: S
     code = (reached - texts) | {_escaped(p) for p in compiled if not p.lower().endswith(".md")}
     globs = [posixpath.normpath(space.path(glob)) for glob in space.globs]
     code = {p for p in code if not any(fnmatch.fnmatchcase(p, glob) for glob in globs)} | set(globs)
-    own = [f"docker/{name}" for name in carried.compile_files()]
+    own = [f"docker/{name}" for name in package_files.compile_files()]
     head = ["# The build context of this Dockerfile, and of no other: what compiling reads and what images copy."]
     if whole:
         head += [

@@ -170,9 +170,9 @@ class Client:
     def _tried(self, method: str, work: Callable[[], Answer]) -> Answer:
         answer = self._wire.tried(method, self.ref.host, work)
         if answer.status == 401:
-            raise Denied(f"{self.ref.host} answered 401 to {method}")
+            raise Denied(f"{self.ref.host} returned 401 for {method}")
         if answer.status == 404 and method == "PUT":
-            raise Unreachable(f"{self.ref.host} answered 404 to {method}")
+            raise Unreachable(f"{self.ref.host} returned 404 for {method}")
         return answer
 
     @contextmanager
@@ -246,7 +246,7 @@ class Client:
         else:
             answer = self._token(wanted, given)
             if answer.status in (400, 401, 403):
-                raise Denied(f"the token server of {self.ref.host} answered {answer.status}")
+                raise Denied(f"the token server for {self.ref.host} returned {answer.status}")
             if answer.status >= 300:
                 return answer
             self._authorization = f"Bearer {reader.token(answer.body)}"

@@ -70,7 +70,7 @@ class Wire:
                 answer = work()
                 if answer.status not in _BUSY:
                     return self._judged(method, host, answer)
-                last = f"{host} answered {answer.status}"
+                last = f"{host} returned {answer.status}"
                 asked = _retry_after(answer.headers.get("retry-after", ""))
             except (HTTPError, OSError, ValueError) as error:
                 last = f"{host}: {_words(error)}"
@@ -158,8 +158,8 @@ class Wire:
         if answer.status < 400 or answer.status in (401, 404):
             return answer
         if answer.status in (403, 405):
-            raise Denied(f"{host} answered {answer.status} to {method}")
-        raise Unreachable(f"{host} answered {answer.status} to {method}")
+            raise Denied(f"{host} returned {answer.status} for {method}")
+        raise Unreachable(f"{host} returned {answer.status} for {method}")
 
     def _pause(self, asked: float, usual: float, why: str) -> None:
         if asked > LONGEST_PAUSE or asked >= self.patience.left:

@@ -110,7 +110,7 @@ def show_need(session: Session) -> None:
         )
     elif found.version:
         session.report.say(
-            f"this engine ({engine_facts.dotted(found.version)}) uses BuildKit only if enabled: recommended"
+            f"this engine ({engine_facts.dotted(found.version)}) does not use BuildKit by default: enable it"
         )
 
 

@@ -70,7 +70,7 @@ def _address(space: Workspace, service: str) -> tuple[str, int]:
     for port in space.ports:
         if port.service == service:
             return ("127.0.0.1" if port.host in ("0.0.0.0", "::") else port.host), port.published  # noqa: S104
-    raise Problem("not-running", f"The service {service!r} publishes no port.", hint="invoke ps")
+    raise Problem("not-running", f"The service {service!r} does not publish any ports.", hint="invoke ps")
 
 
 def _round_trip(api: tuple[str, int], events: tuple[str, int]) -> dict[str, Any]:
@@ -104,5 +104,5 @@ def _json(address: tuple[str, int], method: str, path: str, body: object = None)
         answer = connection.getresponse()
         text = answer.read().decode("utf-8", errors="replace")
         if answer.status >= 400:
-            raise ValueError(f"{method} {path} answered {answer.status}: {text[:300]}")
+            raise ValueError(f"{method} {path} returned {answer.status}: {text[:300]}")
         return dict(json.loads(text))

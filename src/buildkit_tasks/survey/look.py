@@ -32,7 +32,7 @@ def find(
     listed: bool = False,
     add: Sequence[str] = (),
 ) -> Finding:
-    """Analyse a repository. `config` is the resolved compose model, `{}` without a compose file; `add`: programs that
+    """Analyze a repository. `config` is the resolved compose model, `{}` without a compose file; `add`: programs that
     get a service although the compose file has none for them.
 
     Raises `Problem` manifest-invalid.

@@ -17,7 +17,7 @@ _PLATFORM = re.compile(
 
 
 def read(path: str, text: str, args: Mapping[str, str], target: str, binaries: Collection[str]) -> Recipe | None:
-    """Analyse a Dockerfile that compiles nothing; None if it does not copy a program of the repository."""
+    """Analyze a Dockerfile that compiles nothing; None if it does not copy a program of the repository."""
     found = recipe.stages_of(path, text, args, target, KIND)
     if found is None or not any(program(copy, binaries) for copy in _copies(found)):
         return None

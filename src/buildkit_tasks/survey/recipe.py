@@ -63,7 +63,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """An analysed Dockerfile. `kind`: mounts, chef, plain or single-stage, as commonly called.
+    """An analyzed Dockerfile. `kind`: mounts, chef, plain or single-stage, as commonly called.
 
     `final`: the stages of the image, the outermost base first, without their FROM lines; `side`: other stages that it
     copies from; `toolchain`: base image of the compile stage; `context`: paths in the context that kept lines use.
@@ -84,7 +84,7 @@ class Recipe:
 
 
 def read(path: str, text: str, args: Mapping[str, str], target: str = "") -> Recipe | None:
-    """Analyse a Dockerfile; None if no stage compiles Rust."""
+    """Analyze a Dockerfile; None if no stage compiles Rust."""
     header, found = _stages(text, args)
     if not found:
         return None
@@ -135,7 +135,7 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "") -> Rec
 
 
 def stages_of(path: str, text: str, args: Mapping[str, str], target: str, kind: str) -> Recipe | None:
-    """Analyse a Dockerfile that compiles nothing: its final stages, and those that they copy from."""
+    """Analyze a Dockerfile that compiles nothing: its final stages, and those that they copy from."""
     header, found = _stages(text, args)
     if not found or any(s.compiles for s in found):
         return None

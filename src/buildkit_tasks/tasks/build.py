@@ -49,7 +49,7 @@ def build(
     """Build the images of all services, or of some, with a single cargo run."""
     from buildkit_tasks.buildlog import view
     from buildkit_tasks.core.model import BuildRequest
-    from buildkit_tasks.unchanged import proof
+    from buildkit_tasks.unchanged import decide
 
     request = BuildRequest(
         services=tuple(service or ()),
@@ -64,8 +64,8 @@ def build(
     )
     if builder:
         session.flags["builders.name"] = builder
-    attempt = None if plan else proof.begin(session, request)
-    outcome = proof.holds(session, attempt) if attempt else None
+    attempt = None if plan else decide.begin(session, request)
+    outcome = decide.holds(session, attempt) if attempt else None
     if outcome is None:
         from buildkit_tasks.pipeline import build as flow  # late: a build with nothing to do needs little of it
 

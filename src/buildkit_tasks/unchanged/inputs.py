@@ -17,7 +17,7 @@ from buildkit_tasks.core.model import BuildRequest
 from buildkit_tasks.core.world import World
 from buildkit_tasks.engine import ask
 
-from .look import content
+from .fingerprint import content
 from .record import FOLDER, Moment
 
 #: This package's own files are inputs too: a newer version may build differently.

@@ -20,9 +20,9 @@ from buildkit_tasks.images import names as image_names
 from buildkit_tasks.project import known_files, sources
 from buildkit_tasks.project.discover import Project, files_found
 
-from . import inputs, look, record
+from . import fingerprint, inputs, record
+from .fingerprint import Tree
 from .inputs import Attempt
-from .look import Tree
 
 #: Keys of a bake target whose effect on an image depends only on their values and on files that we check.
 _KNOWN_KEYS = frozenset(
@@ -74,7 +74,9 @@ class Watch:
             self._trees = tuple(dict.fromkeys(_trees(plan.services)))
             self._places = tuple(dict.fromkeys(self._all_places()))
             package = inputs.PACKAGE
-            self._look: Future[look.Look] = self._pool.submit(look.everything, self._places, self._trees, package)
+            self._look: Future[fingerprint.Look] = self._pool.submit(
+                fingerprint.everything, self._places, self._trees, package
+            )
         except (Unknown, Problem, OSError, ValueError) as error:
             self.unknown = str(error)
 
@@ -95,7 +97,7 @@ class Watch:
         written = inputs.now()
         if seen.newest >= began.wall:
             raise Unknown("a file changed while the build was starting")
-        if kind := look.untrusted(seen.devices):
+        if kind := fingerprint.untrusted(seen.devices):
             raise Unknown(f"files are on a filesystem with unreliable timestamps ({kind})")
         if not inputs.forward(began, written):
             raise Unknown("the clock was set back")

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .look import Tree
+from .fingerprint import Tree
 
 _VERSION = 1
 #: Directory of the records in a checkout's state directory.

@@ -13,7 +13,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildRequest, TargetResult
 from buildkit_tasks.engine import ask
 
-from . import inputs, look, record
+from . import fingerprint, inputs, record
 from .inputs import Attempt
 from .record import Record
 
@@ -38,7 +38,7 @@ def holds(session: Session, attempt: Attempt) -> BuildOutcome | None:
     asked.start()
     try:
         places = map(Path, found.places)
-        seen = look.everything(places, found.trees, inputs.PACKAGE).digest == found.look
+        seen = fingerprint.everything(places, found.trees, inputs.PACKAGE).digest == found.look
     except (OSError, ValueError):
         seen = False
     asked.join()

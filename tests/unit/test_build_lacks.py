@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildkit_tasks.buildlog import causes
+from buildkit_tasks.buildlog import lacks
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ from buildkit_tasks.buildlog import causes
     ],
 )
 def test_what_is_said_and_what_to_do(line: str, message: str, remedy: str) -> None:
-    (found,) = causes.find(line.split("\n"))
+    (found,) = lacks.find(line.split("\n"))
     assert message in found.message
     assert remedy in found.hint
 
@@ -121,12 +121,12 @@ def test_what_is_said_and_what_to_do(line: str, message: str, remedy: str) -> No
     ],
 )
 def test_errors_of_the_code_are_not_taken_for_something_missing(line: str) -> None:
-    assert causes.find([line]) == ()
+    assert lacks.find([line]) == ()
 
 
 def test_each_thing_once() -> None:
     line = "  The system library `alsa` required by crate `alsa-sys` was not found."
-    assert len(causes.find([line, line, "  is `cmake` not installed?"])) == 2
+    assert len(lacks.find([line, line, "  is `cmake` not installed?"])) == 2
 
 
 TOO_OLD = (
@@ -137,11 +137,11 @@ TOO_OLD = (
 
 
 def test_a_dependency_that_the_compiler_rejects_is_not_the_user_s_code() -> None:
-    (found,) = causes.find(TOO_OLD)
+    (found,) = lacks.find(TOO_OLD)
     assert found.message == "The dependency time 0.3.22 does not compile with the toolchain image's compiler."
     assert found.hint.startswith("run `cargo update -p time` ")
 
 
 def test_an_error_of_the_user_s_code_may_point_into_a_dependency() -> None:
     log = ["error[E0277]: the trait bound is not satisfied", "  --> src/main.rs:3:5", TOO_OLD[1]]
-    assert causes.find([*log, 'error: could not compile `app` (bin "app") due to 1 previous error']) == ()
+    assert lacks.find([*log, 'error: could not compile `app` (bin "app") due to 1 previous error']) == ()

@@ -1,0 +1,36 @@
+"""Deletes cache records: the one place where a cache mount or a layer goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import buildx, run
+from buildkit_tasks.engine.cache_records import Record
+from buildkit_tasks.project.discover import Project
+from buildkit_tasks.unchanged import record as unchanged
+
+from .look import records
+
+#: Records per prune call: their ids form one filter, which must fit on the command line.
+AT_ONCE = 200
+
+
+def delete(
+    session: Session, project: Project, going: Sequence[Record], builder: str
+) -> tuple[list[Record], list[Record]]:
+    """Delete records; lists the cache again and returns the deleted and the kept ones.
+
+    Keeps layers while any build runs on the builder: all projects share layers by content, and a running build fails if
+    it loses one (`failed to solve: not found`, seen with engine 26.1). Mounts do not have this problem.
+    """
+    asked = list(going)
+    if any(not r.is_mount for r in going) and any(not r.reclaimable for r in records(session, project.engine, builder)):
+        session.report.warn("a build is running: keeping the layers, because it could fail without them")
+        going = [r for r in going if r.is_mount]
+    unchanged.forget(session.state)  # a user who clears a cache expects the next build to build
+    for at in range(0, len(going), AT_ONCE):
+        ids = [r.id for r in going[at : at + AT_ONCE]]
+        run.check(session.world, buildx.remove_cache_record(session.root, *ids, builder=builder))
+    left = {r.id for r in records(session, project.engine, builder)}
+    return [r for r in asked if r.id not in left], [r for r in asked if r.id in left]
