@@ -226,6 +226,7 @@ CASES: tuple[tuple[Command, str], ...] = (
     (docker.tag_image(ROOT, "a", "b"), "docker image tag a b"),
     (docker.push_image(ROOT, "a"), "docker image push --quiet a"),
     (docker.pull_image(ROOT, "a"), "docker image pull --quiet a"),
+    (docker.login(ROOT, "r.example", "me", "pw"), "docker login --username me --password-stdin r.example"),
     (docker.cosign_verify(ROOT, "/k.pub", "a"), "cosign verify --key /k.pub a"),
     (
         docker.read_manifest(ROOT, "api"),
@@ -337,3 +338,9 @@ def test_text_of_ours_means_what_it_says_to_compose_and_bake() -> None:
     assert compose_cli.read_model('{"a": "$$x"}') == {"a": "$x"}
     assert compose_cli.read_model("a: $$x\nb: [1]", yaml=True) == {"a": "$x", "b": [1]}
     assert buildx.for_bake({"a": "${x} %{y} $z"}) == '{"a": "$${x} %%{y} $z"}'
+
+
+def test_a_password_is_on_no_command_line() -> None:
+    command = docker.login(ROOT, "r.example", "me", "hunter2")
+    assert (command.stdin, command.secrets) == ("hunter2", ("hunter2",))
+    assert "hunter2" not in " ".join(command.argv)

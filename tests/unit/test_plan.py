@@ -203,3 +203,21 @@ def test_several_platforms_of_the_compose_file_make_one_image_where_the_engine_c
     with pytest.raises(Problem) as caught:
         plan.make(Settings(root=Path("/p")), space, replace(ENGINE, containerd_store=False), BuildRequest(), around)
     assert caught.value.code == "platform-unsupported"
+
+
+@pytest.mark.parametrize(
+    ("settings", "push", "given", "expected"),
+    [
+        ({}, "r.example/x", {}, None),
+        ({"provenance": "max", "sbom": "on"}, "", {}, None),
+        ({"provenance": "max", "sbom": "on"}, "r.example/x", {}, ["type=provenance,mode=max", "type=sbom"]),
+        ({"provenance": "min"}, "r.example/x", {"provenance": "mode=max"}, ["type=provenance,mode=max"]),
+        ({"sbom": "on"}, "r.example/x", {"provenance": "mode=max"}, ["type=provenance,mode=max", "type=sbom"]),
+    ],
+)
+def test_what_is_attached_to_images_that_are_pushed(
+    settings: dict[str, Any], push: str, given: dict[str, Any], expected: list[str] | None
+) -> None:
+    services = {"web": {"build": {**SERVICES["web"]["build"], **given}}}
+    made = make(BuildRequest(push=push), services, settings)
+    assert made.definition["target"]["web"].get("attest") == expected

@@ -299,3 +299,9 @@ def test_nobody_waits_for_work_that_cannot_be_ended(monkeypatch: pytest.MonkeyPa
     assert registry_remote.bounded(None, lambda: 7) == 7
     with pytest.raises(Malformed):
         registry_remote.bounded(5.0, lambda: Tag("not a tag"))
+
+
+def test_an_empty_helper_means_docker_s_own_file(tmp_path: Path) -> None:
+    auths = {"r.example": {"auth": base64.b64encode(b"me:s").decode()}}
+    config = {"credsStore": "absent", "credHelpers": {"r.example": ""}, "auths": auths}
+    assert registry_login.credentials(world(tmp_path, config), "r.example") == Credentials("me", "s")

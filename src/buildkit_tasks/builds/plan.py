@@ -100,6 +100,7 @@ def make(
             target["contexts"] = {lookup_name(reference): f"target:{other.key}", **target.get("contexts", {})}
         target.setdefault("output", [compression if service.name in groups else "type=docker"])
         target |= outputs.destination(service, request, target, places[service.name])
+        target |= outputs.attestations(settings, request, target)
         for platform in places[service.name] or (platforms.own(engine),):
             known = platforms.arguments(at(engine, around.builder, platform), platform)
             mounts.update(dict.fromkeys(file.cache_ids({**known, **target["args"]}) if file else ()))

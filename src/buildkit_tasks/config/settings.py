@@ -87,6 +87,14 @@ class Build:
         example="/home/me/mirror.toml",
         was="cargo_config",
     )
+    provenance: str = _choice(
+        "off",
+        ("off", "min", "max"),
+        "Provenance attached to images that are pushed; `max` holds the build arguments too.",
+    )
+    sbom: str = _choice(
+        "off", ("off", "on"), "Whether a list of packages (SBOM) is attached to images that are pushed."
+    )
 
 
 @dataclass(frozen=True)
@@ -295,6 +303,45 @@ class Cargo:
 
 
 @dataclass(frozen=True)
+class Ci:
+    """What `ci.init` writes into a workflow, and what its jobs do."""
+
+    default_branch: str = _setting(
+        "", "The default branch, if the CI system does not name it. Empty: main or master.", example="trunk"
+    )
+    images: str = _setting(
+        "", "The registry and path that `ci.push` pushes images to. Empty: none.", example="ghcr.io/OWNER"
+    )
+    install: str = _setting(
+        "",
+        "What jobs pass to pip to install the tasks, or `./dev` to use that script. Empty: this version.",
+        example="buildkit-tasks==0.1.0",
+    )
+    builds: str = _choice(
+        "all", ("all", "changed"), "Which images the job `build` builds: all, or only those affected by the change."
+    )
+    platforms: tuple[str, ...] = _setting(
+        ("amd64", "arm64"), "The platforms of `ci.multiarch` and `ci.push`.", "list", example="amd64 arm64"
+    )
+    arm64: str = _choice(
+        "crossed",
+        ("crossed", "native"),
+        "`crossed`: one runner builds all platforms; `native`: arm64 images are built and started on an arm64 runner.",
+    )
+    runner: str = _setting(
+        "ubuntu-24.04",
+        "The runner label. Labels of GitHub-hosted runners become `docker` for Jenkins, and none for GitLab.",
+        example="ubuntu-24.04",
+    )
+    runner_arm64: str = _setting(
+        "ubuntu-24.04-arm",
+        "The runner label for arm64. Labels of GitHub-hosted runners become `arm64` elsewhere.",
+        example="arm64",
+    )
+    extra: tuple[str, ...] = _setting((), "Additional commands, one job each.", "list", example="cargo deny check")
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of the project in directory `root`, by group."""
 
@@ -308,6 +355,7 @@ class Settings:
     stack: Stack = field(default_factory=Stack)
     cargo: Cargo = field(default_factory=Cargo)
     database: Database = field(default_factory=Database)
+    ci: Ci = field(default_factory=Ci)
 
 
 #: The groups and their classes, in the order of the reference.
@@ -321,6 +369,7 @@ GROUPS: dict[str, type[Any]] = {
     "stack": Stack,
     "cargo": Cargo,
     "database": Database,
+    "ci": Ci,
 }
 
 

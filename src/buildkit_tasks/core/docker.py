@@ -6,6 +6,7 @@ Only this module, `docker_run`, `compose_cli` and `buildx` know docker's command
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,12 @@ def tag_image(cwd: Path, image: str, name: str) -> Command:
 def push_image(cwd: Path, image: str) -> Command:
     """Push an image to the registry in its name."""
     return docker(cwd, "image", "push", "--quiet", image)
+
+
+def login(cwd: Path, host: str, user: str, password: str) -> Command:
+    """Log in to a registry; the password is never on a command line."""
+    words = docker(cwd, "login", "--username", user, "--password-stdin", host, stdin=password)
+    return replace(words, secrets=(password,))
 
 
 def pull_image(cwd: Path, image: str) -> Command:

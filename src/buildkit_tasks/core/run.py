@@ -7,7 +7,8 @@ import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import IO
 
 from .errors import Problem
@@ -205,6 +206,26 @@ def stream(
         "",
         world.clock() - began,
     )
+
+
+def follow(world: World, command: Command, on_output: Callable[[bytes], None], *, without: Collection[str] = ()) -> int:
+    """Run and hand over both streams as one, as they come; the exit code.
+
+    `without`: variables of ours that the program does not get.
+    """
+    env = {name: value for name, value in world.env.items() if name not in without}
+    process = _start(
+        replace(world, env=env), command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
+    try:
+        with process.stdout:
+            while chunk := os.read(process.stdout.fileno(), 65536):
+                on_output(chunk)
+        return process.wait()
+    except BaseException:
+        _wait_interrupted(process)
+        raise
 
 
 def detach(world: World, command: Command, log: str) -> int:

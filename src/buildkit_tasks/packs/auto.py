@@ -7,6 +7,7 @@ a pack.
 from __future__ import annotations
 
 from buildkit_tasks.caches import mark as cache_mark
+from buildkit_tasks.ci import context as ci_context
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, BuildRequest
@@ -54,7 +55,11 @@ def after(session: Session, project: Project, request: BuildRequest, plan: Build
     mark = cache_mark.path(session, project, request)
     mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     mark.touch()
-    if not session.world.ci or not pack_push.allowed(session.world, session.settings.packs.push)[0]:
+    settings = session.settings
+    if (
+        not session.world.ci
+        or not ci_context.allowed(session.world, settings.packs.push, settings.ci.default_branch)[0]
+    ):
         return
     try:
         wait = session.settings.packs.timeout

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+from buildkit_tasks.ci import context as ci_context
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import units
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.world import World
 from buildkit_tasks.project.discover import discover
 
 from . import pack as packs
@@ -20,7 +20,7 @@ def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
 
     Problems: bad-argument, push-refused, registry-unreachable, registry-denied, and those of a build.
     """
-    may, why = allowed(session.world, session.settings.packs.push)
+    may, why = ci_context.allowed(session.world, session.settings.packs.push, session.settings.ci.default_branch)
     if not (may or force):
         raise Problem(
             "push-refused",
@@ -57,26 +57,6 @@ def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
     )
     session.report.say(economy.words)
     return _answer(facts, economy, done, tag=exact, seconds=seconds)
-
-
-def allowed(world: World, policy: str) -> tuple[bool, str]:
-    """Whether this machine may push, and why not. In CI, only the main branch may; elsewhere, everyone may."""
-    if policy == "always" or (policy != "never" and not world.ci):
-        return True, ""
-    if policy == "never":
-        return False, "the setting packs.push is never"
-    env = world.env
-    if (
-        env.get("GITHUB_EVENT_NAME", "").startswith("pull_request")
-        or env.get("CI_MERGE_REQUEST_IID")
-        or env.get("CHANGE_ID")
-    ):
-        return False, "this is a pull request, whose caches are not trusted"
-    branch = env.get("GITHUB_REF_NAME") or env.get("CI_COMMIT_BRANCH") or env.get("BRANCH_NAME") or ""
-    main = env.get("CI_DEFAULT_BRANCH") or ""
-    if branch and branch in ({main} if main else {"main", "master"}):
-        return True, ""
-    return False, f"only the main branch may push, but this is {branch or 'an unknown branch'}"
 
 
 def _answer(

@@ -88,6 +88,8 @@ def credentials(world: World, host: str) -> Credentials | None:
         *helpers.items(),
         *([(_asked(host), config["credsStore"])] if config.get("credsStore") else []),
     ]:
+        if name in names and not helper:
+            break  # docker keeps this one in its file
         if name in names:
             return _helped(world, world.docker_config, helper, name)
     for name, entry in auths.items():

@@ -26,7 +26,11 @@ else:
 
 @dataclass(frozen=True)
 class Package:
-    """A crate of the repository. `directory`: relative to the root, `.` for the root; `outside`: path dependencies."""
+    """A crate of the repository. `directory`: relative to the root, `.` for the root; `paths`: path dependencies.
+
+    `built`: what a build needs, without dependencies of tests: the name of each package, and its directory if it is in
+    the repository.
+    """
 
     name: str
     directory: str
@@ -35,6 +39,7 @@ class Package:
     build_script: str = ""
     paths: tuple[str, ...] = ()
     dependencies: frozenset[str] = frozenset()
+    built: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -174,8 +179,8 @@ def _path_dependencies(directory: str, manifest: Mapping[str, Any]) -> list[str]
     return list(dict.fromkeys(found))
 
 
-def package(files: Tree, directory: str, manifest: Mapping[str, Any]) -> Package:
-    """Convert a manifest with a `[package]` to a value."""
+def package(files: Tree, directory: str, manifest: Mapping[str, Any], head: str, above: Mapping[str, Any]) -> Package:
+    """Convert a manifest with a `[package]` to a value. `above`: the manifest of its workspace, in `head`."""
     section = manifest["package"]
     name = str(section.get("name", directory))
     script = section.get("build", "build.rs")
@@ -189,7 +194,24 @@ def package(files: Tree, directory: str, manifest: Mapping[str, Any]) -> Package
         path if path and files.has(path) else "",
         tuple(_path_dependencies(directory, manifest)),
         frozenset(n for kind, table in _tables(manifest) if kind not in ("workspace", "patch") for n in table),
+        frozenset(_built(directory, manifest, head, above)),
     )
+
+
+def _built(
+    directory: str, manifest: Mapping[str, Any], head: str, above: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Package name and directory of each dependency of a build; renamed and inherited ones under their own names."""
+    shared = (above.get("workspace") or {}).get("dependencies") or {}
+    for kind, table in _tables(manifest):
+        if kind not in ("dependencies", "build-dependencies"):
+            continue
+        for name, given in table.items():
+            value, base = (given if isinstance(given, dict) else {}), directory
+            if value.get("workspace") is True:
+                value, base = (shared[name] if isinstance(shared.get(name), dict) else {}), head
+            path = value.get("path")
+            yield str(value.get("package", name)), tree.join(base, path) if isinstance(path, str) else ""
 
 
 def _binaries(files: Tree, directory: str, name: str, manifest: Mapping[str, Any]) -> tuple[str, ...]:
@@ -211,7 +233,8 @@ def _binaries(files: Tree, directory: str, name: str, manifest: Mapping[str, Any
 
 
 def _workspace(files: Tree, head: str, inside: Sequence[str], manifests: Mapping[str, Any]) -> CargoWorkspace:
-    packages = tuple(package(files, d, manifests[d]) for d in inside)
+    above = manifests.get(head, {})
+    packages = tuple(package(files, d, manifests[d], head, above) for d in inside)
     todo = [path for p in packages for path in p.paths]
     if head in manifests:
         todo += _path_dependencies(head, manifests[head])
@@ -220,7 +243,7 @@ def _workspace(files: Tree, head: str, inside: Sequence[str], manifests: Mapping
         directory = todo.pop()
         if directory in inside or directory in extra or "package" not in manifests.get(directory, {}):
             continue
-        extra[directory] = package(files, directory, manifests[directory])
+        extra[directory] = package(files, directory, manifests[directory], head, above)
         todo += extra[directory].paths
     toolchain, channel = _toolchain(files, head)
     config, vendored, target = _config(files, head)

@@ -93,6 +93,18 @@ def find(files: Tree, workspace: CargoWorkspace) -> Reach:
     )
 
 
+def beyond(files: Tree, workspace: CargoWorkspace, package: Package) -> frozenset[str]:
+    """Files and directories outside of a crate that its sources and build script name."""
+    crates = [*workspace.packages, *workspace.extra]
+    found: set[str] = set()
+    for path in _sources(files, package, crates):
+        text = files.text(path)
+        if '"..' in text or "/../" in text or path == package.build_script:  # of no other it leads out of the crate
+            found.update(_named(files, workspace, package, path))
+    inside = f"{package.directory}/"
+    return frozenset(p for p in found if p != package.directory and not p.startswith(inside))
+
+
 def _sources(files: Tree, package: Package, others: list[Package]) -> Iterator[str]:
     """Rust files of a crate, without those of nested crates."""
     deeper = tuple(f"{o.directory}/" for o in others if o.directory != package.directory)

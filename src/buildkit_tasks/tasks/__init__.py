@@ -11,6 +11,7 @@ from . import (
     builder,
     cache,
     cargo,
+    ci,
     database,
     doctor,
     engine,
@@ -40,5 +41,6 @@ namespace.add_collection(Collection.from_module(cargo))
 namespace.add_collection(Collection.from_module(database, name="db"))
 namespace.add_collection(Collection.from_module(services))
 namespace.add_collection(Collection.from_module(hooks))
+namespace.add_collection(Collection.from_module(ci))
 
 typed.attach(invoke_command)

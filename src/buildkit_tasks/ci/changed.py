@@ -1,0 +1,130 @@
+"""`ci.changed`: ask git what changed since a base, and list the affected services."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.project.discover import files_found, read_workspace
+from buildkit_tasks.survey import tree
+
+from . import affected
+from . import context as ci_context
+from .crates import Crates
+
+
+@dataclass(frozen=True)
+class Changed:
+    """`base`: the commit compared with; `services`: affected services and reasons; `every`: all built services."""
+
+    base: str
+    files: tuple[str, ...]
+    services: dict[str, tuple[str, ...]]
+    every: tuple[str, ...]
+
+
+def find(session: Session, base: str = "") -> Changed:
+    """Find what changed since `base`, including uncommitted changes. Problems: base-missing, those of discovery."""
+    session.settings  # noqa: B018 - read once, before two threads need them
+    with ThreadPoolExecutor(max_workers=1) as pool:  # compose and git answer at the same time
+        asked = pool.submit(read_workspace, session, looking=True)
+        top = _toplevel(session)
+        commit = _base(session, top, base)
+        paths = tuple(_paths(session, top, commit))
+        crates = Crates(tree.read(top))
+        workspace = asked.result()
+
+    def before(path: str) -> str | None:
+        shown = run.capture(session.world, docker.git(top, "show", f"{commit}:{path}"))
+        return shown.stdout if shown.code == 0 else None
+
+    found = affected.find(top, workspace, crates, paths, before, files_found(session))
+    return Changed(commit, paths, found, workspace.names)
+
+
+def show(session: Session, base: str = "") -> None:
+    """Print one service per line, and the reasons on stderr."""
+    began = time.perf_counter()
+    changed = find(session, base)
+    if session.report.json_only:
+        session.report.envelope(
+            {
+                "changed": {
+                    "base": changed.base,
+                    "files": list(changed.files),
+                    "services": list(changed.services),
+                    "all": set(changed.services) == set(changed.every),
+                    "reasons": {name: list(why) for name, why in changed.services.items()},
+                }
+            }
+        )
+        return
+    for name, why in changed.services.items():
+        more = f" and {len(why) - 1} more" if len(why) > 1 else ""
+        session.report.say(f"{name}: {why[0]}{more}")
+    total, seconds = len(changed.every), time.perf_counter() - began
+    session.report.say(
+        f"{len(changed.files)} files changed since {changed.base[:12]}: "
+        f"{len(changed.services)} of {total} services ({seconds:.2f} s)"
+    )
+    if changed.services:
+        session.report.answer("\n".join(changed.services))
+
+
+def _toplevel(session: Session) -> Path:
+    asked = run.capture(session.world, docker.git(session.root, "rev-parse", "--show-toplevel"))
+    if asked.code != 0:
+        raise Problem(
+            "base-missing",
+            f"{session.root} is not in a git repository.",
+            details=asked.stderr.strip(),
+            hint="run it in a git checkout; one of another user: git config --global --add safe.directory DIRECTORY",
+        )
+    return Path(asked.stdout.rstrip("\n"))
+
+
+def _base(session: Session, top: Path, given: str) -> str:
+    """The merge base of HEAD and the given or usual base."""
+    if given.startswith("-"):
+        raise Problem("bad-argument", f"--base {given} is not a commit.", hint="name a branch, a tag or a commit")
+    candidates = [given] if given else list(_usual(session))
+    for name in candidates:
+        common = run.capture(session.world, docker.git(top, "merge-base", "HEAD", name))
+        if common.code == 0:
+            return common.stdout.strip()
+    shallow = run.capture(session.world, docker.git(top, "rev-parse", "--is-shallow-repository"))
+    raise Problem(
+        "base-missing",
+        f"No merge base of HEAD and any of {', '.join(candidates)}.",
+        causes=["this checkout is shallow"] if shallow.stdout.strip() == "true" else [],
+        hint="fetch the history (GitHub: fetch-depth: 0; GitLab: GIT_DEPTH: 0; git fetch --unshallow), or pass --base",
+    )
+
+
+def _usual(session: Session) -> Iterator[str]:
+    """Candidates for the base: that of the CI run, on the default branch its last commit, the default branch."""
+    context = ci_context.read(session.world, session.settings.ci.default_branch)
+    if context.base and not context.base.startswith("-"):
+        yield from (f"origin/{context.base}", context.base)
+    if context.is_default_branch:
+        yield "HEAD^"
+    default = session.settings.ci.default_branch
+    yield from (
+        ("origin/" + default, default) if default else ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+    )
+
+
+def _paths(session: Session, top: Path, commit: str) -> Iterator[str]:
+    """Paths that differ between a commit and the working tree, including untracked files."""
+    for words in (
+        ("diff", "--name-only", "--no-renames", "-z", commit),
+        ("ls-files", "--others", "--exclude-standard", "-z"),
+    ):
+        listed = run.check(session.world, docker.git(top, *words))
+        yield from filter(None, listed.stdout.split("\0"))

@@ -1,0 +1,136 @@
+"""`ci.init`: write a CI workflow into the repository. Never overwrites edited or foreign files."""
+
+from __future__ import annotations
+
+import difflib
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import docker, files, run
+from buildkit_tasks.core.errors import Problem
+
+from . import github, gitlab, jenkins, workflow
+from .workflow import Workflow
+
+PROVIDERS = {"github": github, "gitlab": gitlab, "jenkins": jenkins}
+_LARGEST = 1_000_000
+
+
+def init(session: Session, provider: str, *, file: str = "", dry_run: bool = False) -> None:
+    """Show the workflow as a diff, ask, write it. Problems: bad-argument, settings-invalid, ci-conflict."""
+    if provider not in PROVIDERS:
+        raise Problem(
+            "bad-argument",
+            f"--provider {provider!r} is not one of {', '.join(PROVIDERS)}." if provider else "--provider is missing.",
+            hint=f"invoke ci.init --provider {next(iter(PROVIDERS))}",
+        )
+    path = _path(file or PROVIDERS[provider].PATH)
+    flow = model(session)
+    text = render(flow, provider)
+    before = _read(session.root / path)
+    changed = before != text
+    if changed:
+        session.report.say(f"{'edit' if before is not None else 'add'}: {path}")
+        if not session.report.json_only:
+            session.report.answer(_diff(path, before, text))
+    else:
+        session.report.say(f"{path} is up to date")
+    if changed and before is not None and not workflow.ours(before):
+        raise Problem(
+            "ci-conflict",
+            f"{path} was not written by `ci.init`, or was edited since. It is unchanged.",
+            hint=f"use --file PATH, or rename {path}, run `ci.init` and re-apply your changes",
+        )
+    written = changed and not dry_run and session.report.consent(f"Write {path}?")
+    if written:
+        _write(session.root / path, text)
+        session.report.say(f"wrote {path}")
+        for line in _next(flow, provider):
+            session.report.say(f"next: {line}")
+    if session.report.json_only:
+        session.report.envelope({"ci": {"path": path, "changed": changed, "written": written, "text": text}})
+
+
+def model(session: Session) -> Workflow:
+    """The workflow model of this repository."""
+    _check_top(session)
+    tasks = _read(session.root / "tasks.py") or ""
+    own = version("buildkit-tasks")
+    return workflow.make(session.settings, own, _default_branch(session), tasks="buildkit_tasks" in tasks)
+
+
+def render(flow: Workflow, provider: str) -> str:
+    """The complete text of the file."""
+    return workflow.sealed(PROVIDERS[provider].render(flow), "//" if provider == "jenkins" else "#")
+
+
+def _check_top(session: Session) -> None:
+    asked = run.capture(session.world, docker.git(session.root, "rev-parse", "--show-prefix"))
+    if asked.code == 0 and asked.stdout.strip():
+        raise Problem(
+            "bad-argument",
+            f"The project is in {asked.stdout.strip()} of its repository, but CI jobs start at the top.",
+            hint="write the workflow by hand, with that working directory in each job",
+        )
+
+
+def _default_branch(session: Session) -> str:
+    asked = run.capture(session.world, docker.git(session.root, "symbolic-ref", "--short", "refs/remotes/origin/HEAD"))
+    return asked.stdout.strip().removeprefix("origin/") if asked.code == 0 else "main"
+
+
+def _path(given: str) -> str:
+    path = PurePosixPath(given)
+    if path.is_absolute() or {"..", ".git"} & set(path.parts) or path.name in ("", "."):
+        raise Problem(
+            "bad-argument", f"--file {given} is not a valid path in the repository.", hint="--file ci/build.yml"
+        )
+    return path.as_posix()
+
+
+def _read(path: Path) -> str | None:
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise Problem("ci-conflict", f"{path.name} is not a plain file.", hint=f"ls -l {path}")
+        with path.open("rb") as file:
+            return file.read(_LARGEST).decode("utf-8", "surrogateescape")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise Problem("tree-unreadable", f"{path} cannot be read: {error.strerror}.", hint=f"ls -l {path}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(path, text)
+    except OSError as error:
+        raise Problem(
+            "tree-unwritable", f"{path} cannot be written: {error.strerror}.", hint=f"ls -ld {path.parent}"
+        ) from error
+
+
+def _diff(path: str, before: str | None, after: str) -> str:
+    old = (before or "").splitlines()
+    name = f"a/{path}" if before is not None else "/dev/null"
+    return "\n".join(difflib.unified_diff(old, after.splitlines(), name, f"b/{path}", lineterm=""))
+
+
+def _next(flow: Workflow, provider: str) -> list[str]:
+    """Manual steps that remain."""
+    lines = []
+    if flow.host and provider == "github" and flow.host != "ghcr.io":
+        lines.append(f"add the secrets REGISTRY_USER and REGISTRY_PASSWORD for {flow.host}")
+    if provider == "gitlab":
+        lines.append("use runners that allow privileged containers (docker:dind), or runners with an engine")
+        if flow.host:
+            lines.append(
+                f"unless {flow.host} is the project's own registry, add the protected, masked variables REGISTRY_USER "
+                "and REGISTRY_PASSWORD"
+            )
+        if any(job.when == workflow.NIGHT for job in flow.jobs):
+            lines.append("create a pipeline schedule on the default branch for the job `nightly`")
+    if provider == "jenkins":
+        lines.append("create a multibranch job; for forks, only trust the Jenkinsfile of the target branch")
+    return lines

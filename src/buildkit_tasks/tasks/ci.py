@@ -1,0 +1,129 @@
+"""CI tasks; the same commands reproduce the jobs locally."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from buildkit_tasks.config.session import Session
+
+from .edge import reported, task
+
+JSON = "print one JSON document"
+REPORT = "write summary.md, job.json and codequality.json into this directory"
+FORCE = "push even if this run may not, with your own login"
+
+
+def _known() -> Collection[str]:
+    """The names of all tasks, to detect steps that this version does not have."""
+    from . import namespace
+
+    return namespace.task_names
+
+
+@task(help={"json": JSON})
+@reported
+def context(session: Session, json: bool = False) -> None:
+    """Show the CI system, the event, and whether this run may push, with the reason."""
+    from buildkit_tasks.ci import show
+
+    show.context(session)
+
+
+@task(
+    help={
+        "base": "compare with this branch, tag or commit (default: the base of the CI run, else the default branch)",
+        "json": JSON,
+    }
+)
+@reported
+def changed(session: Session, base: str = "", json: bool = False) -> None:
+    """List the services affected by a change, from crates, lock files, Dockerfiles and build contexts."""
+    from buildkit_tasks.ci import changed as flow
+
+    flow.show(session, base)
+
+
+@task(
+    help={
+        "changed": "build only services affected by the change (default: all)",
+        "report": REPORT,
+        "json": JSON,
+    }
+)
+@reported
+def build(session: Session, changed: bool = False, report: str = "", json: bool = False) -> None:
+    """CI job: build the images as they would ship; never pushes."""
+    from buildkit_tasks.ci import jobs
+
+    jobs.build(session, _known(), only_changed=changed, report=report)
+
+
+@task(name="test", help={"report": REPORT, "json": JSON})
+@reported
+def run_tests(session: Session, report: str = "", json: bool = False) -> None:
+    """CI job: run the workspace's tests."""
+    from buildkit_tasks.ci import jobs
+
+    jobs.run_tests(session, _known(), report=report)
+
+
+@task(help={"report": REPORT, "json": JSON})
+@reported
+def lint(session: Session, report: str = "", json: bool = False) -> None:
+    """CI job: check Dockerfiles, format and code, all of them before it fails."""
+    from buildkit_tasks.ci import jobs
+
+    jobs.lint(session, _known(), report=report)
+
+
+@task(
+    iterable=["platform"],
+    help={
+        "platform": "platform, for example arm64; repeatable (default: the setting ci.platforms)",
+        "report": REPORT,
+        "json": JSON,
+    },
+)
+@reported
+def multiarch(session: Session, platform: Sequence[str] | None = None, report: str = "", json: bool = False) -> None:
+    """CI job: build the images of every platform, inspect and start them."""
+    from buildkit_tasks.ci import jobs
+
+    jobs.multiarch(session, _known(), platform or (), report=report)
+
+
+@task(help={"force": FORCE, "report": REPORT, "json": JSON})
+@reported
+def push(session: Session, force: bool = False, report: str = "", json: bool = False) -> None:
+    """CI job: push images (ci.images) and packs (packs.repository); only on the default branch."""
+    from buildkit_tasks.ci import jobs
+
+    jobs.push(session, _known(), force=force, report=report)
+
+
+@task(help={"force": FORCE, "report": REPORT, "json": JSON})
+@reported
+def nightly(session: Session, force: bool = False, report: str = "", json: bool = False) -> None:
+    """CI job: compile the dependencies from nothing, push the pack, delete old packs; only on the default branch."""
+    from buildkit_tasks.ci import jobs
+
+    jobs.nightly(session, _known(), force=force, report=report)
+
+
+@task(
+    help={
+        "provider": "github, gitlab or jenkins",
+        "file": "write to this file (default: .github/workflows/buildkit-tasks.yml, .gitlab-ci.yml or Jenkinsfile)",
+        "dry_run": "print the diff, and write nothing",
+        "yes": "write without asking",
+        "json": JSON,
+    }
+)
+@reported
+def init(
+    session: Session, provider: str = "", file: str = "", dry_run: bool = False, yes: bool = False, json: bool = False
+) -> None:
+    """Write a CI workflow whose jobs call these tasks. Shows a diff first; never overwrites edited files."""
+    from buildkit_tasks.ci import init as flow
+
+    flow.init(session, provider, file=file, dry_run=dry_run)

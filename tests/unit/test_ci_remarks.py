@@ -1,0 +1,99 @@
+"""Errors and warnings found in what tools print, and the forms that CI systems take them in."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildkit_tasks.ci import remarks
+from buildkit_tasks.ci.remarks import Remark
+
+FILES = {"services/crates/api/src/main.rs", "src/main.rs", "docker/Dockerfile"}
+PLACE = remarks.placer([".", "services"], FILES.__contains__)
+
+
+def read(text: str) -> list[Remark]:
+    reader = remarks.Reader(PLACE)
+    for line in text.splitlines():
+        reader.line(line)
+    return list(reader.found)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "error[E0425]: cannot find value `x` in this scope\n --> crates/api/src/main.rs:3:5\n  |\n3 | x\n",
+            Remark("error", "cannot find value `x` in this scope", "services/crates/api/src/main.rs", 3, 5),
+        ),
+        (
+            "\x1b[1m\x1b[33mwarning\x1b[0m\x1b[1m: unused variable: `y`\x1b[0m\n  \x1b[34m--> \x1b[0msrc/main.rs:7:9\n",
+            Remark("warning", "unused variable: `y`", "src/main.rs", 7, 9),
+        ),
+        (
+            "error: this `if` has identical blocks\n   --> /build/shop/src/services/crates/api/src/main.rs:12:1",
+            Remark("error", "this `if` has identical blocks", "services/crates/api/src/main.rs", 12, 1),
+        ),
+        (
+            "thread 'tests::adds' panicked at crates/api/src/main.rs:4:9:\nassertion `left == right` failed",
+            Remark(
+                "error",
+                "tests::adds: assertion `left == right` failed",
+                "services/crates/api/src/main.rs",
+                4,
+                9,
+                "test",
+            ),
+        ),
+        (
+            "thread 'main' (17) panicked at src/main.rs:4:9:\nno",
+            Remark("error", "main: no", "src/main.rs", 4, 9, "test"),
+        ),
+        (
+            "Diff in src/main.rs:3:",
+            Remark("error", "not formatted as `cargo fmt` does", "src/main.rs", 3, 0, "rustfmt"),
+        ),
+        ("error[E1]: x\n --> /usr/local/cargo/registry/src/index/serde-1.0.0/src/main.rs:1:1", None),
+        ("error[E1]: x\n --> ../../../etc/passwd:1:1", None),
+        ("error[E1]: x\n --> /etc/passwd:1:1", None),
+        ("error: could not compile `api` (bin) due to 1 previous error", None),
+        (" --> src/main.rs:1:1", None),
+    ],
+)
+def test_what_tools_say(text: str, expected: Remark | None) -> None:
+    assert read(text) == ([expected] if expected else [])
+
+
+def test_there_is_a_limit() -> None:
+    many = "".join(f"error: {n}\n --> src/main.rs:{n}:1\n" for n in range(500))
+    assert len(read(many)) == remarks.MOST
+
+
+def test_github() -> None:
+    nasty = Remark("error", "100% wrong\n::add-mask::x", "a,b:c.rs", 3, 5)
+    assert remarks.github([nasty]) == [
+        "::error file=a%2Cb%3Ac.rs,line=3,col=5,title=rustc::100%25 wrong%0A::add-mask::x"
+    ]
+
+
+def test_code_quality() -> None:
+    found = json.loads(remarks.code_quality([Remark("warning", "m", "src/main.rs", 3, 5)]))[0]
+    assert found["location"] == {"path": "src/main.rs", "lines": {"begin": 3}}
+    assert (found["severity"], found["check_name"], len(found["fingerprint"])) == ("minor", "rustc", 64)
+
+
+@given(st.text())
+def test_no_text_leaves_its_line_or_its_cell(text: str) -> None:
+    for line in remarks.github([Remark("error", remarks.clean(text), text)]):
+        assert len(line.splitlines()) == 1
+    cell = remarks.markdown(text)
+    assert "|" not in cell.replace("\\|", "")
+    assert len(f"x{cell}".splitlines()) == 1
+
+
+@given(st.lists(st.text()))
+def test_any_output_is_read(lines: list[str]) -> None:
+    assert len(read("\n".join(lines))) <= remarks.MOST
