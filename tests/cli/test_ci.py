@@ -65,13 +65,13 @@ def test_a_pull_request_is_compared_with_its_branch(shop: Bench) -> None:
 @pytest.mark.parametrize("base", ["nowhere", "--output=x"])
 def test_a_base_that_is_not_there(shop: Bench, base: str) -> None:
     done = shop.invoke("ci.changed", f"--base={base}")
-    assert done.code in (33, 81), done.all
+    assert done.code in (33, 91), done.all
     assert not (shop.root / "x").exists()
 
 
 def test_outside_of_git(bench: Bench) -> None:
     done = bench.invoke("ci.changed")
-    assert done.code == 81, done.all
+    assert done.code == 91, done.all
     assert "error[base-missing]" in done.err
 
 
@@ -140,7 +140,7 @@ def test_a_compile_error_is_annotated(shop: Bench) -> None:
     failing(shop)
     summary = github(shop)
     done = shop.invoke("ci.build", "--report", "out")
-    assert done.code == 83, done.all
+    assert done.code == 93, done.all
     lines = done.err.splitlines()
     fence = next(n for n, line in enumerate(lines) if line.startswith("::stop-commands::"))
     end = lines.index(f"::{lines[fence].removeprefix('::stop-commands::')}::")
@@ -165,7 +165,7 @@ def test_only_what_changed_is_built(shop: Bench) -> None:
 def test_findings_in_dockerfiles_are_annotated(bench: Bench) -> None:
     github(bench)
     done = bench.invoke("ci.lint")
-    assert done.code == 83, done.all
+    assert done.code == 93, done.all
     assert "::error file=docker/Dockerfile,line=10,title=BT003::The target mount /target is shared" in done.err
     (bench.root / "docker" / "Dockerfile").write_text("FROM scratch\n")
     if "cargo.fmt" not in bench.invoke("--list").out:
@@ -175,7 +175,7 @@ def test_findings_in_dockerfiles_are_annotated(bench: Bench) -> None:
 def test_a_job_that_checks_nothing_does_not_pass(bench: Bench) -> None:
     if "cargo.test" not in bench.invoke("--list").out:
         done = bench.invoke("ci.test")
-        assert done.code == 84, done.all
+        assert done.code == 94, done.all
         assert "invoke cargo.test: this version has no task cargo.test" in done.err
 
 
@@ -263,7 +263,7 @@ def test_init_shows_asks_writes_and_does_nothing_twice(shop: Bench, provider: st
     path.write_text(edited)
     del shop.env["BUILDKIT_TASKS_CI_INSTALL"]
     done = shop.invoke(*words, "--yes")
-    assert done.code == 82, done.all
+    assert done.code == 92, done.all
     assert path.read_text() == edited
     assert shop.invoke(*words, "--yes", "--file", "ci/other.yml").code == 0
     assert path.read_text() == edited
@@ -280,7 +280,7 @@ def test_init_does_not_follow_a_link(shop: Bench) -> None:
     target = shop.place / "elsewhere"
     target.write_text("mine")
     (shop.root / "Jenkinsfile").symlink_to(target)
-    assert shop.invoke("ci.init", "--provider", "jenkins", "--yes").code == 82
+    assert shop.invoke("ci.init", "--provider", "jenkins", "--yes").code == 92
     assert target.read_text() == "mine"
     assert shop.invoke("ci.init", "--provider", "travis").code == 33
 
@@ -367,7 +367,7 @@ def test_a_failing_build_fails_the_job_and_leaves_its_report(shop: Bench, provid
     played = Played(shop, provider)
     failing(shop)
     done = played.play("build")
-    assert done.code == 83, done.all
+    assert done.code == 93, done.all
     place = shop.place / "workspace-temp" / "report" / "build" if provider == "jenkins" else shop.root / "ci-report"
     assert json.loads((place / "job.json").read_text())["passed"] is False
 

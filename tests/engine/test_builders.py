@@ -187,7 +187,7 @@ def test_a_node_killed_in_the_middle_of_a_build(farm: Farm) -> None:
             one.start()
         shown = "".join(said) + rest
         assert building.returncode == 0, shown + out
-        assert f"the builder {name} lost {name}0 ({one.address}): building on the node {name}1" in shown
+        assert f"builder {name}: {name}0 ({one.address}) is down; building on the node {name}1" in shown
         assert machine.says() == "worker 8! 1.5\n"
 
 
