@@ -26,9 +26,12 @@ def test_a_result_that_cannot_be_written_is_one_error(bench: Bench, command: str
     assert "Traceback" not in done.all
 
 
-def test_a_reader_that_has_enough_ends_the_command_in_silence(bench: Bench) -> None:
-    done = _shell(bench, "invoke settings | true; exit ${PIPESTATUS[0]}")
-    assert done.code in (0, 141)  # 0 where the pipe took it all before its reader ended
+@pytest.mark.parametrize(
+    "command", ["invoke settings", "invoke --list", "buildkit-tasks --list", "invoke --help build"]
+)
+def test_a_reader_that_has_enough_ends_the_command_in_silence(bench: Bench, command: str) -> None:
+    done = _shell(bench, f"{command} | true; exit ${{PIPESTATUS[0]}}")
+    assert done.code in (0, 141)  # 0 if the pipe took it all before its reader ended
     assert done.err == ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ def tasks(namespace: Collection) -> dict[str, Flags]:
 
 def attach(program: Program) -> None:
     """Make `invoke` rewrite arguments like `buildkit-tasks`: it imports this module through tasks.py before parsing."""
-    parse = program.parse_tasks
+    parse, print_what_was_asked = program.parse_tasks, program.parse_cleanup
 
     def parse_tasks() -> None:
         words = program.core.unparsed
@@ -62,7 +63,17 @@ def attach(program: Program) -> None:
                 raise Exit(problem.text(), code=problem.exit_code) from None
         parse()
 
+    def parse_cleanup() -> None:
+        try:
+            print_what_was_asked()
+        except BrokenPipeError:  # `invoke --list | head`
+            from .edge import silence
+
+            silence(sys.stdout)
+            raise Exit(code=141) from None
+
     program.parse_tasks = parse_tasks  # type: ignore[method-assign]
+    program.parse_cleanup = parse_cleanup  # type: ignore[method-assign]
 
 
 def rewrite(words: Sequence[str], known: Mapping[str, Flags], command: str = "buildkit-tasks") -> list[str]:
