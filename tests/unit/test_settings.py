@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from buildkit_tasks.config import settings_reference
-from buildkit_tasks.config.settings import KINDS, Settings, known
+from buildkit_tasks.config.setting import KINDS
+from buildkit_tasks.config.settings import Settings, known
 from buildkit_tasks.config.settings_load import Loaded, load
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from buildkit_tasks.config.settings import Build, Settings
+from buildkit_tasks.config.groups_build import Build
+from buildkit_tasks.config.settings import Settings
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Service
 from buildkit_tasks.dockerfiles.document import BINARIES, PROGRAMS, Dockerfile, Needs

@@ -13,7 +13,8 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 
 from . import root as project_root
-from .settings import GROUPS, KINDS, Doc, Known, Settings, known
+from .setting import KINDS, Doc
+from .settings import GROUPS, Known, Settings, known
 
 PREFIX = "BUILDKIT_TASKS_"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .settings import GROUPS, KINDS, Known, known
+from .setting import KINDS
+from .settings import GROUPS, Known, known
 from .settings_load import PREFIX, text
 
 

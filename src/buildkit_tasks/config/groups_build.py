@@ -1,0 +1,198 @@
+"""Settings of builds, images, caches, packs and builders, one class per group. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .setting import choice, setting
+
+
+@dataclass(frozen=True)
+class Project:
+    """Which compose files to use."""
+
+    compose_file: str = setting(
+        "",
+        "Compose files to use instead of the default ones, separated as in COMPOSE_FILE.",
+        example="compose.yaml:compose.dev.yaml",
+        was="compose_file",
+    )
+
+
+@dataclass(frozen=True)
+class Build:
+    """How Rust code is compiled."""
+
+    profile: str = setting("release", "The cargo profile to build with.", example="release", was="profile")
+    incremental: str = choice(
+        "auto",
+        ("auto", "on", "off"),
+        "Incremental compilation. `auto`: on for local builds, off in CI and for release images.",
+        was="incremental",
+    )
+    static: str = choice("", ("", "gnu", "musl"), "Link programs statically against this C library.", was="static")
+    toolchain: str = choice(
+        "warn",
+        ("warn", "error"),
+        "What to do if a `rust-toolchain` file cannot be followed because the toolchain image has no rustup.",
+    )
+    binary_arg: str = setting("BIN", "The build argument with the name of a service's program.", was="binary_arg")
+    ca_bundle: str = setting(
+        "",
+        "A PEM file passed to builds as a secret. Default: SSL_CERT_FILE or the system's bundle.",
+        example="/etc/ssl/company.pem",
+        was="ca_bundle",
+    )
+    cargo_config: str = setting(
+        "",
+        "A cargo config.toml passed to builds as a secret, for a crates.io mirror or registry tokens.",
+        example="/home/me/mirror.toml",
+        was="cargo_config",
+    )
+    provenance: str = choice(
+        "off",
+        ("off", "min", "max"),
+        "Provenance attached to images that are pushed; `max` holds the build arguments too.",
+    )
+    sbom: str = choice("off", ("off", "on"), "Whether a list of packages (SBOM) is attached to images that are pushed.")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Where base images come from."""
+
+    registry: str = setting(
+        "", "A mirror (host and path) that replaces Docker Hub.", example="mirror.example.com/hub", was="base_registry"
+    )
+    offline: str = choice(
+        "auto",
+        ("auto", "always", "never"),
+        "Build base images from Debian packages. `auto`: if the registry is unreachable.",
+        was="offline_images",
+    )
+
+
+@dataclass(frozen=True)
+class Caches:
+    """Cache mounts and layer caches on this machine."""
+
+    scope: str = setting(
+        "", "Prefix of all cache mount ids. Default: the compose file's `name:`.", example="shop", was="cache_scope"
+    )
+    namespace: str = setting(
+        "",
+        "Use a separate set of cache mounts, for example for a branch or a benchmark.",
+        example="branch-7",
+        was="cache_namespace",
+    )
+    budget: int = setting(
+        0, "Maximum disk usage of this project's caches; 0 means no limit.", "size", example="20GB", was="cache_budget"
+    )
+    over_budget: str = choice(
+        "warn", ("warn", "trim"), "What to do when the caches exceed the budget.", was="cache_trim"
+    )
+    min_free: int = setting(
+        5 * 10**9,
+        "Warn before a build if less disk space is free.",
+        "size",
+        example="5GB",
+        was="min_disk_gb",
+        unit="GB",
+    )
+    layers_from: tuple[str, ...] = setting(
+        (),
+        "BuildKit layer caches to import, as in `buildx build --cache-from`.",
+        "list",
+        example="type=registry,ref=HOST/PATH:layers",
+        was="layer_cache_from",
+    )
+    layers_to: tuple[str, ...] = setting(
+        (),
+        "BuildKit layer caches to export, as in `buildx build --cache-to`.",
+        "list",
+        example="type=registry,ref=HOST/PATH:layers,mode=max",
+        was="layer_cache_to",
+    )
+
+
+@dataclass(frozen=True)
+class Packs:
+    """Compiled dependencies, shared through a registry."""
+
+    repository: str = setting(
+        "",
+        "The repository for packs (HOST/PATH). Empty: packs are not used.",
+        example="ghcr.io/OWNER/PROJECT-cache",
+        was="remote_cache",
+    )
+    pull: str = choice(
+        "when-empty",
+        ("when-empty", "never"),
+        "When to pull a pack. `when-empty`: before a build with empty cache mounts.",
+        was="remote_cache_pull",
+    )
+    push: str = choice(
+        "ci-main",
+        ("ci-main", "always", "never"),
+        "When to push. `ci-main`: automatically after CI builds of the main branch; other CI builds never push.",
+        was="remote_cache_push",
+    )
+    scope: str = choice(
+        "all",
+        ("all", "deps"),
+        "What to include in a pack. `all`: also the workspace's own crates; `deps`: only the crates in Cargo.lock.",
+        was="remote_cache_scope",
+    )
+    limit: int = setting(
+        8 * 10**9,
+        "Reject packs that are larger than this when unpacked.",
+        "size",
+        example="8GB",
+        was="remote_cache_limit",
+    )
+    timeout: float = setting(
+        300.0,
+        "How long a build may spend pulling or pushing a pack before it continues without one.",
+        "duration",
+        example="5m",
+        was="remote_cache_timeout",
+    )
+    wait: float = setting(
+        30.0,
+        "How long a build waits for the registry's list of packs before it continues without one.",
+        "duration",
+        example="10s",
+    )
+    key: str = setting(
+        "",
+        "The cosign public key that verifies the signatures of packs. If set, unsigned packs are rejected.",
+        example="cosign.pub",
+        was="remote_cache_key",
+    )
+
+
+@dataclass(frozen=True)
+class Builders:
+    """Which BuildKit runs the builds."""
+
+    name: str = setting(
+        "auto",
+        "`auto`: docker's current builder; `legacy`: the builder from before BuildKit; else a buildx builder's name.",
+        example="farm",
+        was="builder",
+    )
+    platforms: tuple[str, ...] = setting(
+        (), "Builders to use for specific platforms.", "list", example="arm64=mac-mini", was="platform_builders"
+    )
+    repository: str = setting(
+        "",
+        "A repository (HOST/PATH) from which other builders pull base images. Empty: send them with each build.",
+        example="registry.example.com/bases",
+        was="builder_registry",
+    )
+    legacy_ca: str = choice(
+        "refuse",
+        ("refuse", "layer"),
+        "`layer`: pass the CA bundle to the legacy builder in a layer of the compile stage.",
+        was="legacy_ca",
+    )

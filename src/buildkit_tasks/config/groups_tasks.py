@@ -1,0 +1,110 @@
+"""Settings of what runs beside builds: the stack, databases, cargo, CI; one class per group. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .setting import choice, setting
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running stack."""
+
+    health_timeout: float = setting(
+        180.0, "How long `up` waits for services to become healthy.", "duration", example="3m", was="health_timeout"
+    )
+    smoke: tuple[str, ...] = setting(
+        (),
+        "What `smoke` asks: a list of `SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...]`.",
+        "list",
+        example="api /health status=ok",
+    )
+    smoke_command: tuple[str, ...] = setting(
+        (),
+        "A program of the project that `smoke` runs, with API_URL for a service `api` and so on.",
+        "list",
+        example="python3 smoke.py",
+    )
+
+
+@dataclass(frozen=True)
+class Database:
+    """The project's database and its migrations."""
+
+    service: str = setting(
+        "", "The service that runs the database. Default: the only one that does.", example="postgres"
+    )
+    url: str = setting(
+        "",
+        "A SQLite file of the project. Default: DATABASE_URL, where it names one.",
+        example="sqlite:app.db",
+    )
+    migrations: str = setting(
+        "", "The directory of migrations. Default: the only one called `migrations`.", example="crates/db/migrations"
+    )
+    tool: str = choice(
+        "auto",
+        ("auto", "sqlx", "refinery", "diesel", "sql"),
+        "Whose migrations they are. `sql`: plain files, in a table of ours. `auto`: by names and dependencies.",
+    )
+    seeds: str = setting(
+        "", "A file of SQL, or a directory of them, for `db.seed`. Default: `seeds` or `db/seeds`.", example="db/seeds"
+    )
+
+
+@dataclass(frozen=True)
+class Cargo:
+    """The cargo tasks."""
+
+    services: tuple[str, ...] = setting(
+        (),
+        "Services that `cargo.test --integration` starts. Default: all active ones with a ready image.",
+        "list",
+        example="postgres redis",
+    )
+    env: tuple[str, ...] = setting(
+        (),
+        "Variables for the container of every cargo task, NAME=value, or NAME for the value it has on the host.",
+        "list",
+        example="SQLX_OFFLINE=true",
+    )
+
+
+@dataclass(frozen=True)
+class Ci:
+    """What `ci.init` writes into a workflow, and what its jobs do."""
+
+    default_branch: str = setting(
+        "", "The default branch, if the CI system does not name it. Empty: main or master.", example="trunk"
+    )
+    images: str = setting(
+        "", "The registry and path that `ci.push` pushes images to. Empty: none.", example="ghcr.io/OWNER"
+    )
+    install: str = setting(
+        "",
+        "What jobs pass to pip to install the tasks, or `./dev` to use that script. Empty: this version.",
+        example="buildkit-tasks==0.1.0",
+    )
+    builds: str = choice(
+        "all", ("all", "changed"), "Which images the job `build` builds: all, or only those affected by the change."
+    )
+    platforms: tuple[str, ...] = setting(
+        ("amd64", "arm64"), "The platforms of `ci.multiarch` and `ci.push`.", "list", example="amd64 arm64"
+    )
+    arm64: str = choice(
+        "crossed",
+        ("crossed", "native"),
+        "`crossed`: one runner builds all platforms; `native`: arm64 images are built and started on an arm64 runner.",
+    )
+    runner: str = setting(
+        "ubuntu-24.04",
+        "The runner label. Labels of GitHub-hosted runners become `docker` for Jenkins, and none for GitLab.",
+        example="ubuntu-24.04",
+    )
+    runner_arm64: str = setting(
+        "ubuntu-24.04-arm",
+        "The runner label for arm64. Labels of GitHub-hosted runners become `arm64` elsewhere.",
+        example="arm64",
+    )
+    extra: tuple[str, ...] = setting((), "Additional commands, one job each.", "list", example="cargo deny check")

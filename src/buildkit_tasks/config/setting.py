@@ -1,0 +1,40 @@
+"""One setting: its kind of value and its documentation, kept with the field that holds it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Kinds of values, each with the form that the user writes.
+KINDS = {
+    "text": "a string",
+    "choice": "one of a few words",
+    "size": "a size such as 10GB or 512MiB; an integer is bytes",
+    "duration": "a duration such as 90s, 3m or 1h; an integer is seconds",
+    "list": "a list of strings, or one string separated by blanks",
+}
+
+
+@dataclass(frozen=True)
+class Doc:
+    """The documentation of a setting.
+
+    `was`: its name in 0.1, if it had one; `unit`: the unit of a bare integer under that name.
+    """
+
+    text: str
+    kind: str = "text"
+    choices: tuple[str, ...] = ()
+    example: str = ""
+    was: str = ""
+    unit: str = ""
+
+
+def setting(default: Any, text: str, kind: str = "text", **more: Any) -> Any:
+    """A field with its documentation."""
+    return field(default=default, metadata={"doc": Doc(text, kind, **more)})
+
+
+def choice(default: str, choices: tuple[str, ...], text: str, **more: Any) -> Any:
+    """A field whose value is one of a few words."""
+    return setting(default, text, "choice", choices=choices, **more)
