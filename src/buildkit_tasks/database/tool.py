@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.survey import cargo
+from buildkit_tasks.survey import cargo_config
 from buildkit_tasks.survey.tree import Tree
 
 #: What a file's path below its directory looks like, for each tool; the first that matches counts.
@@ -124,7 +124,7 @@ def _dependencies(tree: Tree) -> dict[str, frozenset[str]]:
     for path in tree.named("Cargo.toml"):
         if _OTHERS.search(posixpath.dirname(path)):
             continue
-        for name, entry in _entries(cargo.toml(tree, path)):
+        for name, entry in _entries(cargo_config.toml(tree, path)):
             table = entry if isinstance(entry, Mapping) else {}
             features = table.get("features")
             more = [str(f) for f in features] if isinstance(features, list) else []
@@ -147,7 +147,7 @@ def _check_sqlx(tree: Tree, directory: str) -> None:
     while True:
         path = posixpath.join(parent, "sqlx.toml")
         if tree.has(path):
-            settings = cargo.toml(tree, path).get("migrate") or {}
+            settings = cargo_config.toml(tree, path).get("migrate") or {}
             odd = [k for k in ("table-name", "create-schemas", "ignored-chars") if settings.get(k)]
             if odd:
                 raise Problem(

@@ -7,21 +7,13 @@ from __future__ import annotations
 
 import fnmatch
 import posixpath
-import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from buildkit_tasks.core.errors import Problem
-
-from . import tree
+from . import cargo_config, tree
+from .cargo_config import parents, toml
 from .tree import Tree
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -85,20 +77,6 @@ class CargoWorkspace:
         return tree.join(self.directory, inside)
 
 
-def toml(files: Tree, path: str) -> dict[str, Any]:
-    """Parse a TOML file. Raises `Problem` manifest-invalid with file and line."""
-    try:
-        return dict(tomllib.loads(files.text(path)))
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"line (\d+)", str(error))
-        raise Problem(
-            "manifest-invalid",
-            f"{path}{f', line {line[1]}' if line else ''} is not valid TOML.",
-            causes=[str(error)],
-            hint=f"fix {path} (check it with `cargo metadata`)",
-        ) from None
-
-
 def workspaces(files: Tree) -> tuple[CargoWorkspace, ...]:
     """Every workspace and every standalone crate, those closest to the root first."""
     manifests = {posixpath.dirname(p) or ".": toml(files, p) for p in files.named("Cargo.toml")}
@@ -118,7 +96,7 @@ def _head(directory: str, manifest: Mapping[str, Any], manifests: Mapping[str, A
     given = manifest["package"].get("workspace")
     if isinstance(given, str):
         return tree.join(directory, given)
-    for head in _parents(directory):
+    for head in parents(directory):
         if head not in heads:
             continue
         inside = posixpath.relpath(directory, head)
@@ -146,12 +124,6 @@ def _reachable(head: str, manifests: Mapping[str, Any], section: Mapping[str, An
         found.add(directory)
         todo += _path_dependencies(directory, manifests[directory])
     return found
-
-
-def _parents(directory: str) -> Iterator[str]:
-    while directory not in (".", ""):
-        directory = posixpath.dirname(directory) or "."
-        yield directory
 
 
 def _texts(value: object) -> list[str]:
@@ -245,8 +217,8 @@ def _workspace(files: Tree, head: str, inside: Sequence[str], manifests: Mapping
             continue
         extra[directory] = package(files, directory, manifests[directory], head, above)
         todo += extra[directory].paths
-    toolchain, channel = _toolchain(files, head)
-    config, vendored, target = _config(files, head)
+    toolchain, channel = cargo_config.toolchain(files, head)
+    config, vendored, target = cargo_config.config(files, head)
     lock = tree.join(head, "Cargo.lock")
     return CargoWorkspace(
         head,
@@ -278,36 +250,3 @@ def _locked(files: Tree, path: str) -> tuple[Locked, ...]:
         for p in found
         if isinstance(p, dict)
     )
-
-
-def _toolchain(files: Tree, head: str) -> tuple[str, str]:
-    """The toolchain file that rustup uses in a directory, and its channel."""
-    for directory in (head, *_parents(head)):
-        for name in ("rust-toolchain", "rust-toolchain.toml"):
-            path = tree.join(directory, name)
-            text = files.text(path)
-            if not text.strip():
-                continue
-            if "[" not in text:
-                return path, text.strip()
-            section = toml(files, path).get("toolchain") or {}
-            return path, str(section.get("channel", "")) if isinstance(section, dict) else ""
-    return "", ""
-
-
-def _config(files: Tree, head: str) -> tuple[tuple[str, ...], tuple[str, ...], str]:
-    """Cargo's effective configuration files, vendored directories in them, and `build.target`."""
-    paths, vendored, target = [], [], ""
-    for directory in (head, *_parents(head)):
-        for name in (".cargo/config.toml", ".cargo/config"):
-            path = tree.join(directory, name)
-            if not files.has(path):
-                continue
-            paths.append(path)
-            config = toml(files, path)
-            for source in (config.get("source") or {}).values():
-                if isinstance(source, dict) and isinstance(source.get("directory"), str):
-                    vendored.append(tree.join(directory, source["directory"]))
-            given = (config.get("build") or {}).get("target")
-            target = target or (given if isinstance(given, str) else "")
-    return tuple(paths), tuple(vendored), target

@@ -1,4 +1,7 @@
-"""Tasks that run cargo in the project's toolchain image. Words after `--` go to cargo as they are."""
+"""Tasks that run cargo in the project's toolchain image. Words after `--` go to cargo as they are.
+
+Longer than other files of tasks: fourteen signatures, each with one call.
+"""
 
 from __future__ import annotations
 

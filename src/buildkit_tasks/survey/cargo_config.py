@@ -1,0 +1,73 @@
+"""What cargo and rustup obey in a directory: the toolchain file and the configuration files, those above included."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from buildkit_tasks.core.errors import Problem
+
+from . import tree
+from .tree import Tree
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def toml(files: Tree, path: str) -> dict[str, Any]:
+    """Parse a TOML file. Raises `Problem` manifest-invalid with file and line."""
+    try:
+        return dict(tomllib.loads(files.text(path)))
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"line (\d+)", str(error))
+        raise Problem(
+            "manifest-invalid",
+            f"{path}{f', line {line[1]}' if line else ''} is not valid TOML.",
+            causes=[str(error)],
+            hint=f"fix {path} (check it with `cargo metadata`)",
+        ) from None
+
+
+def parents(directory: str) -> Iterator[str]:
+    """The directories above, up to the root of the repository."""
+    while directory not in (".", ""):
+        directory = posixpath.dirname(directory) or "."
+        yield directory
+
+
+def toolchain(files: Tree, head: str) -> tuple[str, str]:
+    """The toolchain file that rustup uses in a directory, and its channel."""
+    for directory in (head, *parents(head)):
+        for name in ("rust-toolchain", "rust-toolchain.toml"):
+            path = tree.join(directory, name)
+            text = files.text(path)
+            if not text.strip():
+                continue
+            if "[" not in text:
+                return path, text.strip()
+            section = toml(files, path).get("toolchain") or {}
+            return path, str(section.get("channel", "")) if isinstance(section, dict) else ""
+    return "", ""
+
+
+def config(files: Tree, head: str) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Cargo's effective configuration files, vendored directories in them, and `build.target`."""
+    paths, vendored, target = [], [], ""
+    for directory in (head, *parents(head)):
+        for name in (".cargo/config.toml", ".cargo/config"):
+            path = tree.join(directory, name)
+            if not files.has(path):
+                continue
+            paths.append(path)
+            content = toml(files, path)
+            for source in (content.get("source") or {}).values():
+                if isinstance(source, dict) and isinstance(source.get("directory"), str):
+                    vendored.append(tree.join(directory, source["directory"]))
+            given = (content.get("build") or {}).get("target")
+            target = target or (given if isinstance(given, str) else "")
+    return tuple(paths), tuple(vendored), target
