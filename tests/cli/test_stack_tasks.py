@@ -71,11 +71,18 @@ def test_an_overlay_is_read_after_the_files_that_compose_finds(bench: Bench) -> 
     assert f"There is no compose file {bench.root}/nothing.yaml." in wrong.err
 
 
-def left(bench: Bench) -> None:
+def left(bench: Bench, place: str = "") -> None:
     """What the engine holds: this project's, and an image that somebody made from one of ours."""
+    config = {
+        "name": "shop",
+        "services": {name: service(bench.root, name) for name in ("api", "worker")},
+        "volumes": {"data": {"name": "shop_data"}, "shared": {"name": "shop_shared", "external": True}},
+    }
+    bench.reply("config --format json", stdout=json.dumps(config))
     bench.reply("ps --all --filter", stdout="shop-api-1 api\n")
+    bench.reply("container inspect", stdout=f"/shop-api-1\tshop/api:dev\tshop\t{place or bench.root}\n")
     bench.reply("network ls", stdout="shop_default\n")
-    bench.reply("volume ls", stdout="shop_data\n")
+    bench.reply("volume ls", stdout="shop_data\nshop_shared\nshop_elsewhere\n")
     listed = ("sha256:1 shop/api:dev 9MB", "sha256:2 <none>:<none> 1MB", "sha256:3 others/tool:1 5MB")
     bench.reply("image ls --no-trunc --filter label", stdout="\n".join(listed) + "\n")
     for match in ("down", "volume rm", "image rm"):
@@ -110,6 +117,21 @@ def test_clean_keeps_volumes_unless_they_are_named(bench: Bench) -> None:
     assert not [a for a in removed(bench) if "volume" in a or ("--volumes" in a and "down" in a)]
     assert bench.invoke("clean", "--volumes", "--confirm", "shop").code == 0
     assert ["volume", "rm", "shop_data"] in removed(bench)
+
+
+def test_clean_removes_no_volume_that_the_compose_file_does_not_declare(bench: Bench) -> None:
+    left(bench)
+    assert bench.invoke("clean", "--volumes", "--confirm", "shop").code == 0
+    assert [a for a in removed(bench) if "volume" in a] == [["volume", "rm", "shop_data"]]
+    assert ["network", "rm", "shop_default"] in removed(bench)
+
+
+def test_clean_refuses_a_name_that_another_directory_uses_as_well(bench: Bench) -> None:
+    left(bench, "/elsewhere/shop")
+    done = bench.invoke("clean", "--volumes", "--confirm", "shop")
+    assert done.code == 33, done.all
+    assert "Another project has the name shop too: /elsewhere/shop." in done.err
+    assert removed(bench) == []
 
 
 def test_extract_names_an_image_that_is_not_there(bench: Bench) -> None:

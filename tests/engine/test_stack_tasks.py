@@ -87,8 +87,11 @@ def test_run_extract_and_clean(shops: tuple[Shop, Shop]) -> None:
     assert done.code == 0, done.all
     assert (shop.root / "out" / "api-server").read_text() == (shop.root / "program").read_text()
     assert (shop.root / "out" / "api-server").stat().st_mode & 0o111
-    for _ in range(2):
-        assert shop.invoke("extract", "api", "--to", "out", "--path", "/data").code == 0
+    assert shop.invoke("extract", "api", "--to", "out", "--path", "/data").code == 0
+    (shop.root / "out/data/mine").write_text("kept")
+    for path in ("/data", "/data/.", "/"):
+        assert shop.invoke("extract", "api", "--to", "out", "--path", path).code == 33
+    assert (shop.root / "out/data/mine").read_text() == "kept"
     assert (shop.root / "out" / "data" / "sub" / "tasks.py").is_file()
     assert sorted(p.name for p in (shop.root / "out").iterdir()) == ["api-server", "data"]
 

@@ -364,3 +364,14 @@ def test_the_environment_of_tests(
 ) -> None:
     space = _space({"db": DB, **{f"api{n}": _built(env) for n, env in enumerate(programs)}})
     assert integration.environment(space, ("db",), dotenv) == expected
+
+
+def test_a_published_port_wins_over_the_same_port_inside_another_service() -> None:
+    def database(published: str) -> dict[str, Any]:
+        return {**DB, "ports": [{"target": 5432, "published": published}]}
+
+    space = _space({"users": database("5432"), "orders": database("5433")})
+    found = integration.environment(
+        space, ("users", "orders"), {"U": "pg://localhost:5432/u", "O": "pg://localhost:5433/o"}
+    )
+    assert found == {"U": "pg://users:5432/u", "O": "pg://orders:5432/o"}

@@ -201,3 +201,9 @@ def test_no_environment_of_a_change_or_a_tag_may_push(env: dict[str, str]) -> No
         assert found.is_default_branch
         assert found.event in ("push", "schedule", "manual")
         assert (found.pull_request, found.tag, found.from_fork) == ("", "", False)
+
+
+def test_a_password_goes_to_its_own_registry_only() -> None:
+    env = {"REGISTRY_USER": "u", "REGISTRY_PASSWORD": "p", "REGISTRY_HOST": "ghcr.io"}
+    assert ci_context.credentials(env, "ghcr.io") == ("u", "p")
+    assert ci_context.credentials(env, "registry.example") is None

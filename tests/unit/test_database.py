@@ -411,3 +411,18 @@ def test_the_client_of_mysql_is_whichever_is_there(tmp_path: Path) -> None:
     assert process.ok(inside.mysqldump("shop"), tmp_path, env).out == "r --user=root shop\n"
     env |= {"MYSQL_ROOT_PASSWORD": "", "MYSQL_USER": "u", "MYSQL_PASSWORD": "p"}
     assert process.ok(inside.mysqldump("shop"), tmp_path, env).out == "p --user=u shop\n"
+
+
+def test_a_database_may_be_set_up_with_the_hosts_that_its_root_comes_from() -> None:
+    mysql = {"image": "mysql:8", "environment": {"MYSQL_RANDOM_ROOT_PASSWORD": "1", "MYSQL_ROOT_HOST": "%"}}
+    postgres = {"image": "postgres:15", "environment": {"POSTGRES_PASSWORD": "x"}}
+    assert {s.service for s in find.servers({"services": {"one": mysql, "two": postgres}})} == {"one", "two"}
+
+
+@pytest.mark.parametrize("tool_name", ["sqlx", "sql"])
+@pytest.mark.parametrize("mark", ["-- migrate:down", "-- +goose Down", "--migrate:down transaction:false"])
+def test_a_file_that_holds_the_way_back_as_well_is_refused(tmp_path: Path, tool_name: str, mark: str) -> None:
+    text = f"-- migrate:up\nCREATE TABLE t (id int);\n{mark}\nDROP TABLE t;\n"
+    with pytest.raises(Problem, match="way back") as caught:
+        list(reading.read(tool_name, write(tmp_path, **{"1_a.sql": text})))
+    assert caught.value.code == "database-unsupported"

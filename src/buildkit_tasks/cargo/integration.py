@@ -84,7 +84,13 @@ def environment(space: Workspace, names: Sequence[str], dotenv: Mapping[str, str
 
     A variable that two programs have different values for is left out.
     """
-    ports = {port: (n, inside) for n in names for port, inside in _ports(space.config["services"][n])}
+    # a published port is what .env means; a service's own port counts where nobody publishes that number
+    ports = {
+        port: (n, inside)
+        for key in ("target", "published")
+        for n in names
+        for port, inside in _ports(space.config["services"][n], key)
+    }
     found = {name: _reach(name, value, names, ports) for name, value in dotenv.items()}
     for name, value in dotenv.items():
         if name.endswith("PORT") and dotenv.get(f"{name[:-4]}HOST") in _LOCAL and value.isdecimal():
@@ -100,13 +106,11 @@ def environment(space: Workspace, names: Sequence[str], dotenv: Mapping[str, str
     return {**found, **{name: agreed[name] for name in sorted(hosts | near)}}
 
 
-def _ports(service: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
-    """Ports of a service as the host sees them and as its own network does."""
+def _ports(service: Mapping[str, Any], key: str) -> Iterator[tuple[int, int]]:
+    """Ports of a service, `published` or `target`, and the port in its own network."""
     for port in service.get("ports") or ():
-        if isinstance(port, Mapping) and re.fullmatch(r"\d+", str(port.get("target"))):
-            for key in ("target", "published"):
-                if re.fullmatch(r"\d+", str(port.get(key) or "")):
-                    yield int(port[key]), int(port["target"])
+        if isinstance(port, Mapping) and all(re.fullmatch(r"\d+", str(port.get(k) or "")) for k in ("target", key)):
+            yield int(port[key]), int(port["target"])
 
 
 def _host(value: str) -> str:

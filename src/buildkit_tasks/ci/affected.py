@@ -6,10 +6,11 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from buildkit_tasks.core.model import Service, Workspace
+from buildkit_tasks.dockerfiles.document import lookup_name
 from buildkit_tasks.dockerfiles.ignore import Ignore
 from buildkit_tasks.project import sources
 from buildkit_tasks.survey.cargo import Package
@@ -93,6 +94,8 @@ def find(
         for image in images:
             if path in compose or _COMPOSE.search(path):
                 why = f"{path} (compose file)"
+            elif posixpath.basename(path) in (".env", ".env.example"):
+                why = f"{path} (variables of the compose file)"
             elif lock is not None and image.program is not None:
                 mine = crates.of[image.program.directory] is lock
                 why = f"{path} (packages)" if mine and crates.relocked(image.program, old) else ""
@@ -101,8 +104,17 @@ def find(
                 why = image.why(path, crates)
             if why:
                 reasons[image.service.name][why] = None
-    _spread(images, reasons)
+    _spread([_with_makers(image, workspace.services) for image in images], reasons)
     return {name: tuple(why) for name, why in reasons.items() if why}
+
+
+def _with_makers(image: _Image, services: Sequence[Service]) -> _Image:
+    """Also built from the services whose images its Dockerfile names."""
+    if image.service.remote:
+        return image
+    needed = {lookup_name(name) for name in sources.needed_images(image.service)}
+    makers = {s.name for s in services if s.name != image.service.name and needed & set(sources.image_names(s))}
+    return replace(image, services=image.services | makers) if makers else image
 
 
 def _spread(images: Sequence[_Image], reasons: Mapping[str, dict[str, None]]) -> None:

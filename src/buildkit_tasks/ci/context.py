@@ -72,14 +72,17 @@ class Context:
 
 
 #: Variables of a job's own: the user and the password of a registry.
-USER, PASSWORD = "REGISTRY_USER", "REGISTRY_PASSWORD"
+USER, PASSWORD, HOST = "REGISTRY_USER", "REGISTRY_PASSWORD", "REGISTRY_HOST"
 #: Variables that hold passwords; programs that a job starts do not get them.
 SECRETS = (PASSWORD, "CI_REGISTRY_PASSWORD", "CI_JOB_TOKEN", "GITHUB_TOKEN")
 
 
 def credentials(env: Mapping[str, str], host: str) -> tuple[str, str] | None:
-    """User and password for a registry: REGISTRY_USER and REGISTRY_PASSWORD, or GitLab's for its own registry."""
-    if env.get(USER) and env.get(PASSWORD):
+    """User and password for a registry: REGISTRY_USER and REGISTRY_PASSWORD, or GitLab's for its own registry.
+
+    The first pair belongs to REGISTRY_HOST if that is set.
+    """
+    if env.get(USER) and env.get(PASSWORD) and (env.get(HOST) or host) == host:
         return env[USER], env[PASSWORD]
     if env.get("CI_REGISTRY") == host and env.get("CI_REGISTRY_USER") and env.get("CI_REGISTRY_PASSWORD"):
         return env["CI_REGISTRY_USER"], env["CI_REGISTRY_PASSWORD"]

@@ -115,7 +115,8 @@ def _environment(host: str, job: Job) -> str:
         user, password = "secrets.REGISTRY_USER", "secrets.REGISTRY_PASSWORD"
     given = f"({_OWN}) && {password} || ''" if job.when == CHANGE else password
     return (
-        f"        env:\n          REGISTRY_USER: ${{{{ {user} }}}}\n          REGISTRY_PASSWORD: ${{{{ {given} }}}}\n"
+        f"        env:\n          REGISTRY_HOST: {host}\n"
+        f"          REGISTRY_USER: ${{{{ {user} }}}}\n          REGISTRY_PASSWORD: ${{{{ {given} }}}}\n"
     )
 
 

@@ -13,7 +13,7 @@ from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.registry import names
 
-from .context import Context, credentials
+from .context import HOST, PASSWORD, USER, Context, credentials
 
 
 @contextlib.contextmanager
@@ -21,10 +21,17 @@ def logged_in(session: Session, context: Context, places: Sequence[str]) -> Iter
     """Yield environment variables for programs that need to be logged in to the registries of these repositories.
 
     Does nothing without credentials in the environment, or for pull requests from forks. Contexts, plugins and
-    builders remain those of the user's configuration. Problems: registry-denied.
+    builders remain those of the user's configuration. Problems: registry-denied, settings-invalid.
     """
     hosts = dict.fromkeys(names.reference(place).host for place in places if place)
-    given = {host: credentials(session.world.env, host) for host in hosts}
+    env = session.world.env
+    if len(hosts) > 1 and env.get(PASSWORD) and not env.get(HOST) and context.trusted:
+        raise Problem(
+            "settings-invalid",
+            f"It is unclear which registry {USER} and {PASSWORD} belong to: {' or '.join(hosts)}.",
+            hint=f"set {HOST} to one of them",
+        )
+    given = {host: credentials(env, host) for host in hosts}
     known = {host: pair for host, pair in given.items() if pair and context.trusted}
     if not known:
         yield ()
@@ -36,8 +43,8 @@ def logged_in(session: Session, context: Context, places: Sequence[str]) -> Iter
             if entry.name != "config.json":
                 (place / entry.name).symlink_to(entry)
         (place / "config.json").write_text(_configuration(own / "config.json", known))
-        env = (("DOCKER_CONFIG", folder), ("BUILDX_CONFIG", str(session.world.buildx_config)))
-        within = session.within({**session.world.env, **dict(env)})
+        more = (("DOCKER_CONFIG", folder), ("BUILDX_CONFIG", str(session.world.buildx_config)))
+        within = session.within({**session.world.env, **dict(more)})
         for host, pair in known.items():
             done = run.capture(within.world, docker.login(session.world.cwd, host, *pair))
             if done.code != 0:
@@ -48,7 +55,7 @@ def logged_in(session: Session, context: Context, places: Sequence[str]) -> Iter
                     hint="check the user and the token of the job",
                 )
             session.report.say(f"logged in to {host}")
-        yield env
+        yield more
 
 
 def _configuration(own: Path, hosts: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from buildkit_tasks.core import files, units
 from buildkit_tasks.core.errors import Problem
 
 from .model import RESTORING
-from .opened import Database, Wanted, consents, existing, opened
+from .opened import Database, Wanted, consents, described, existing, opened
 
 
 def dump(session: Session, wanted: Wanted, to: str) -> None:
@@ -51,7 +51,7 @@ def restore(session: Session, wanted: Wanted, source: str, *, name: str, no_owne
                 problem.code, f"{path}: {problem.message}", causes=problem.causes, hint="name a file that db.dump wrote"
             ) from None
         full = database.exists() and not database.empty()
-        what = f"the database {database.name} is replaced by what {path.name} holds"
+        what = f"the database {described(database)} is replaced by what {path.name} holds"
         if full and not consents(session, what, database.name, name):
             return
         new = database.named(f"{database.name}{RESTORING}")
@@ -59,16 +59,18 @@ def restore(session: Session, wanted: Wanted, source: str, *, name: str, no_owne
         new.create(pristine=True)
         try:
             new.restore(file, no_owner=no_owner)
-            _take_place(database, new)
         except Problem as problem:
-            if new.exists() and problem.code == "database-refused":
-                new.drop()
+            new.drop()
             raise Problem(
                 problem.code,
-                f"{path} could not be restored; {database.name} is as it was.",
+                f"{path} could not be restored; {database.name} is unchanged.",
                 causes=problem.causes,
                 hint="a role is missing? add --no-owner" if "role" in str(problem.causes) else "",
             ) from None
+        except BaseException:  # Ctrl-C
+            new.drop()
+            raise
+        _take_place(database, new)  # if this fails, the restored copy is kept, and the message names it
     session.report.say(f"{database.name} restored from {path}")
 
 

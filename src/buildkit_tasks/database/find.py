@@ -26,8 +26,18 @@ _BESIDE = re.compile(r"exporter|backup|bouncer|pgpool|pgadmin|operator|router|cl
 #: Variables that set up a new database, by kind. A program that uses one has them as well, and the server's address.
 _SET_UP = {
     "postgres": ("POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE", "POSTGRES_HOST_AUTH_METHOD", "POSTGRESQL_PASSWORD"),
-    "mariadb": ("MARIADB_ROOT_PASSWORD", "MARIADB_ROOT_PASSWORD_FILE", "MARIADB_ALLOW_EMPTY_ROOT_PASSWORD"),
-    "mysql": ("MYSQL_ROOT_PASSWORD", "MYSQL_ROOT_PASSWORD_FILE", "MYSQL_ALLOW_EMPTY_PASSWORD"),
+    "mariadb": (
+        "MARIADB_ROOT_PASSWORD",
+        "MARIADB_ROOT_PASSWORD_FILE",
+        "MARIADB_ALLOW_EMPTY_ROOT_PASSWORD",
+        "MARIADB_RANDOM_ROOT_PASSWORD",
+    ),
+    "mysql": (
+        "MYSQL_ROOT_PASSWORD",
+        "MYSQL_ROOT_PASSWORD_FILE",
+        "MYSQL_ALLOW_EMPTY_PASSWORD",
+        "MYSQL_RANDOM_ROOT_PASSWORD",
+    ),
 }
 
 
@@ -84,7 +94,7 @@ def _by_image(entry: Mapping[str, Any]) -> str:
 
 def _by_environment(entry: Mapping[str, Any]) -> str:
     environment = entry.get("environment") or {}
-    if any(name.endswith(("_HOST", "DATABASE_URL")) for name in environment):
+    if any(name.endswith(("_HOST", "DATABASE_URL")) and not name.endswith("_ROOT_HOST") for name in environment):
         return ""  # a program that uses a database, not the database
     return next((kind for kind, names in _SET_UP.items() if any(n in environment for n in names)), "")
 

@@ -22,6 +22,8 @@ from .script import Script
 
 #: What the first lines of a dump say.
 MARKS = (b"MySQL dump", b"MariaDB dump", b"mariadb-dump")
+#: A statement that leaves the database that a dump is restored into.
+_NAMES_A_DATABASE = re.compile(rb"(?:USE\s|CREATE DATABASE\b)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,12 @@ class Mysql:
             raise Problem("dump-invalid", f"The file is not a dump of {NAMES[self.kind]}.")
         if b"-- Dump completed" not in end:
             raise Problem("dump-invalid", "The dump is not whole: its last line is missing.")
+        if any(_NAMES_A_DATABASE.match(line) for line in source):
+            source.seek(0)
+            raise Problem(
+                "dump-invalid", "The dump selects databases itself (mysqldump --databases): it could overwrite others."
+            )
+        source.seek(0)
 
     def restore(self, source: IO[bytes], *, no_owner: bool) -> None:
         """Fill this database, which is new and empty, from a dump."""

@@ -130,6 +130,12 @@ def existing(session: Session, wanted: Wanted) -> Database:
     return database
 
 
+def described(database: Database) -> str:
+    """The database in a question: a file with its path, since several may have one name."""
+    path = getattr(database, "path", None)
+    return f"{database.name} ({path})" if path else database.name
+
+
 def consents(session: Session, what: str, name: str, given: str) -> bool:
     """Whether the user typed the database's name, or passed it with `--yes`. Problems: consent-missing."""
     if given and given != name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import sys
@@ -21,7 +22,7 @@ from .model import REPLACED, Applied, Login, Migration, checked_name
 from .script import Script
 
 #: What pg_dump's custom format begins with, and what its plain one says in its first lines.
-CUSTOM, PLAIN = b"PGDMP", b"PostgreSQL database dump"
+CUSTOM, PLAIN, COMPLETE = b"PGDMP", b"PostgreSQL database dump", b"PostgreSQL database dump complete"
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ class Postgres:
     def check_dump(self, source: IO[bytes]) -> None:
         """Raise `Problem` dump-invalid for what no client of PostgreSQL wrote, or only the beginning of it."""
         start = source.read(4096)
+        source.seek(max(0, os.fstat(source.fileno()).st_size - 4096))
+        end = source.read()
         source.seek(0)
         if start.startswith(CUSTOM):
             result = run.piped(
@@ -119,6 +122,8 @@ class Postgres:
             why = _said(result) if result.code else ""
         else:
             why = "" if PLAIN in start else "it is neither pg_dump's custom format nor its plain SQL"
+            if not why and COMPLETE not in end:
+                why = f"its last line is missing: {COMPLETE.decode()}"
         if why:
             raise Problem("dump-invalid", "The file is not a dump of PostgreSQL.", causes=[why])
 

@@ -64,6 +64,22 @@ def sql_text(path: Path) -> str:
     return text
 
 
+#: Files in which dbmate and goose keep both directions: applied whole, the way back would run right after.
+_BOTH_WAYS = re.compile(r"^--\s*(?:migrate:down|\+goose\s+Down)\b", re.MULTILINE | re.IGNORECASE)
+
+
+def _one_way(path: Path) -> str:
+    """The text of a migration that has no way back in the same file. Problems: database-unsupported."""
+    text = sql_text(path)
+    if _BOTH_WAYS.search(text):
+        raise Problem(
+            "database-unsupported",
+            f"{path} contains the way back as well, as dbmate and goose write it.",
+            hint="run that tool: invoke run --service SERVICE -- ARGUMENTS",
+        )
+    return text
+
+
 def _refused(path: Path, why: str) -> Problem:
     return Problem("migrations-unknown", f"{path} {why}.", hint="docs/how-to/database.md has the names each tool reads")
 
@@ -81,7 +97,7 @@ def _sqlx(directory: Path) -> Iterable[Migration]:
             continue
         while rest.endswith(suffix):  # sqlx trims every one
             rest = rest.removesuffix(suffix)
-        text, version = sql_text(path), int(head)
+        text, version = _one_way(path), int(head)
         yield Migration(
             key=str(version),
             label=path.name,
@@ -159,7 +175,7 @@ def _plain(directory: Path) -> Iterable[Migration]:
     for path in sorted(directory.iterdir()):
         if not path.name.endswith(".sql") or path.name.endswith(".down.sql") or not path.is_file():
             continue
-        text = sql_text(path)
+        text = _one_way(path)
         yield Migration(
             key=path.name,
             label=path.name,

@@ -84,6 +84,8 @@ class Sqlite:
         table = history.TABLES[tool]
         done: list[Migration] = []
         with self._open() as connection:
+            if tool == "sqlx":
+                connection.execute("PRAGMA foreign_keys = ON")  # as sqlx opens it
             connection.execute(table.create["sqlite"])
             if connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0] != known:
                 raise history.Overtaken

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from buildkit_tasks.caches import mark as cache_mark
 from buildkit_tasks.caches import selection as cache_selection
 from buildkit_tasks.caches.delete import delete as delete_records
 from buildkit_tasks.caches.look import records
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, docker, run, units
+from buildkit_tasks.core import compose_cli, docker, docker_run, run, units
+from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Workspace
 from buildkit_tasks.dockerfiles.document import lookup_name
 from buildkit_tasks.engine.cache_records import Record
-from buildkit_tasks.project.discover import Project, discover
+from buildkit_tasks.project.discover import Project, discover, files_found
 
 from . import stack
 
@@ -20,7 +24,7 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
     """Show what goes, ask, remove. Another project's containers, images, caches and volumes are never touched.
 
     Volumes hold data: `confirm` is the project's name, asked for where it is empty; `--yes` is not enough for them.
-    Problems: consent-missing.
+    Problems: consent-missing, bad-argument if another directory has a project of this name.
     """
     project = discover(session, looking=True)
     name = project.workspace.project
@@ -28,7 +32,10 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
     networks = _lines(session, docker.project_networks(session.root, name))
     labelled = [line.split(" ", 2) for line in _lines(session, docker.project_images(session.root, name))]
     images = [image for image in labelled if "<none>" in image[1] or _ours(image[1], project.workspace)]
-    found = _lines(session, docker.project_volumes(session.root, name))
+    _refuse_foreign(session, name, containers)
+    declared = _declared_volumes(project.workspace)
+    labeled_volumes = _lines(session, docker.project_volumes(session.root, name))
+    found = [volume for volume in labeled_volumes if volume in declared]
     mounts = _caches(session, project) if caches else []
     rows = [("container", c, "") for c in containers] + [("network", n, "") for n in networks]
     rows += [("image", image[1], image[2]) for image in images]
@@ -53,6 +60,8 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
     run.check(session.world, compose_cli.down(session.root, files, orphans=True))
     for container in _lines(session, docker.project_containers(session.root, name)):  # of one-off commands
         run.capture(session.world, docker.remove_container(session.root, container.split(" ")[0]))
+    for network in _lines(session, docker.project_networks(session.root, name)):  # the compose file had it once
+        run.capture(session.world, docker_run.remove_networks(session.root, [network]))
     kept = _remove(session, images)
     if volumes and found:
         run.check(session.world, docker.remove_volumes(session.root, found))
@@ -62,6 +71,32 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
     for image, why in kept:
         session.report.warn(f"{image} stays: {why}")
     session.report.say(f"{name} is cleaned" + ("" if volumes or not found else "; its volumes are kept"))
+
+
+def _refuse_foreign(session: Session, name: str, containers: Sequence[str]) -> None:
+    """Raise `Problem` bad-argument if another directory's compose project has the same name."""
+    if not containers:
+        return
+    ours = {session.root.resolve(), *(file.parent.resolve() for file in files_found(session))}
+    facts = [line.split("\t") for line in _lines(session, docker.container_facts(session.root, containers))]
+    others = sorted({fact[3] for fact in facts if len(fact) > 3 and fact[3] and Path(fact[3]).resolve() not in ours})
+    if others:
+        raise Problem(
+            "bad-argument",
+            f"Another project has the name {name} too: {', '.join(others)}.",
+            causes=["docker cannot tell their containers, networks and volumes apart"],
+            hint="give this project a name of its own (`name:` in the compose file), or clean the other one first",
+        )
+
+
+def _declared_volumes(space: Workspace) -> frozenset[str]:
+    """Names of the volumes that the compose file declares, as compose creates them. External ones are not ours."""
+    declared = space.config.get("volumes") or {}
+    return frozenset(
+        str((entry or {}).get("name") or f"{space.project}_{key}")
+        for key, entry in declared.items()
+        if not (entry or {}).get("external")
+    )
 
 
 def _ours(image: str, space: Workspace) -> bool:

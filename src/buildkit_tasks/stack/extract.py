@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import secrets
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +29,8 @@ def extract(session: Session, services: Sequence[str], to: str, paths: Sequence[
     for path in paths:
         if not path.startswith("/") or ".." in path.split("/"):
             raise Problem("bad-argument", f"--path {path} is not an absolute path.", hint="--path /usr/local/bin/tool")
+        if posixpath.basename(path.rstrip("/")) in ("", "."):
+            raise Problem("bad-argument", f"--path {path} has no name to copy to.", hint="--path /usr/local/bin")
     target = session.world.cwd / to
     target.mkdir(parents=True, exist_ok=True)
     platform = f"{project.engine.os}/{project.engine.arch}"
@@ -92,7 +93,13 @@ def _program(session: Session, service: Service, container: str, folder: Path) -
 
 
 def _copy(session: Session, service: Service, container: str, path: str, target: Path, folder: Path) -> Path:
-    """Copy beside the target, then put it in place; a directory takes the place of one."""
+    """Copy beside the target, then put it in place. A directory that already exists is never replaced."""
+    if target.is_dir():
+        raise Problem(
+            "bad-argument",
+            f"{target} already exists and is a directory.",
+            hint="use another directory for --to, or remove this one yourself",
+        )
     copy = folder / secrets.token_hex(4)
     copied = run.capture(session.world, docker.copy_out(session.root, container, path, copy))
     if copied.code != 0:
@@ -101,7 +108,5 @@ def _copy(session: Session, service: Service, container: str, path: str, target:
             f"The image of {service.name} has no {path}.",
             causes=copied.stderr.strip().splitlines()[-1:],
         )
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
     copy.replace(target)
     return target

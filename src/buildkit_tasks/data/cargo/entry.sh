@@ -81,6 +81,7 @@ copy=${BT_COPY:-}
 unset BT_GIVEN BT_QUIET BT_TOOL BT_COPY BT_PLACE BT_FREE
 [ -n "$copy" ] || exec cargo "$@"
 code=0
+[ ! -f "$CARGO_TARGET_DIR/$copy" ] || rm -f "$CARGO_TARGET_DIR/$copy" # the report of an earlier run
 cargo "$@" || code=$?
 [ ! -e "$CARGO_TARGET_DIR/$copy" ] || cp -R "$CARGO_TARGET_DIR/$copy" /out/
 exit "$code"
