@@ -84,7 +84,7 @@ def _refuse_foreign(session: Session, name: str, containers: Sequence[str]) -> N
         raise Problem(
             "bad-argument",
             f"Another project has the name {name} too: {', '.join(others)}.",
-            causes=["docker cannot tell their containers, networks and volumes apart"],
+            causes=["docker does not distinguish their containers, networks and volumes"],
             hint="give this project a name of its own (`name:` in the compose file), or clean the other one first",
         )
 
