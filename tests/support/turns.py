@@ -66,7 +66,7 @@ _SRC = "src/buildkit_tasks/"
 SESSIONS = (
     Slow(
         "travel",
-        4,
+        6,
         (
             *(_SRC + place for place in ("packs", "registry", "data/cache")),
             *(f"tests/engine/{name}.py" for name in ("test_travel_machines", "machines", "cache_site")),
@@ -84,7 +84,7 @@ SESSIONS = (
     ),
     Slow(
         "adopt",
-        12,
+        9,
         (
             *(_SRC + place for place in ("adopt", "survey", "recipes", "buildlog/lacks.py")),
             *(f"tests/engine/{name}.py" for name in ("test_adopt", "test_adopt_remedies", "test_adopt_wheel")),
@@ -93,7 +93,7 @@ SESSIONS = (
     ),
     Slow(
         "degraded",
-        6,
+        3,
         (
             *(_SRC + place for place in ("legacy/tiers.py", "legacy/fallback.py", "doctor")),
             *("tests/engine/test_old_engine.py", "tests/support/old_engine.py", "docker"),
@@ -111,7 +111,7 @@ SESSIONS = (
     ),
     Slow(
         "cache-long",
-        6,
+        5,
         (_SRC + "caches", "tests/engine/test_cache_rust.py", "tests/engine/cache_site.py", "docker"),
     ),
     Slow(
@@ -179,7 +179,8 @@ def fits(choice: Choice, used: float) -> bool:
 
 
 def _covered(file: str, covers: Sequence[str]) -> bool:
-    return any(file == one or file.startswith(f"{one}/") for one in covers)
+    """Whether a session covers a changed file; pages are read by people only."""
+    return not file.endswith(".md") and any(file == one or file.startswith(f"{one}/") for one in covers)
 
 
 def look(repository: Path, memory: Path, sessions: Sequence[Slow] = SESSIONS) -> Past:
