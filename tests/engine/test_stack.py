@@ -135,7 +135,7 @@ def test_containers_that_the_file_no_longer_has_stay_unless_asked(stack: Stack) 
     assert "orphan" in done.err
     assert stack.running() == {"old", "web"}
     down = stack.invoke("down")
-    assert f"{stack.project}-old-1 stays" in down.err
+    assert f"{stack.project}-old-1 was kept" in down.err
     assert stack.running() == {"old"}
     assert stack.invoke("down", "--remove-orphans").code == 0
     assert stack.running() == set()
