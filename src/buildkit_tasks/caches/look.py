@@ -152,7 +152,7 @@ def _form(session: Session, engine: Engine) -> bool:
 
 
 def declared(services: Sequence[Service]) -> tuple[str, ...]:
-    """Ids of the cache mounts that the services' Dockerfiles declare, with `*` for values only known in a build."""
+    """Ids of the cache mounts that the services' Dockerfiles declare, with `*` for values known only at build time."""
     found: dict[str, None] = {}
     for service in services:
         values = {**cache_view.unknown_arguments(), **service.args}

@@ -64,7 +64,7 @@ def cargo(session: Session, work: Work, options: Options, project: Project | Non
     project = project or discover(session)
     service = toolchain.service_of(project, options.service)
     if made := sources.generated(service):
-        session.report.warn(f"{', '.join(made)}: made by other stages of the Dockerfile, and missing in the container")
+        session.report.warn(f"{', '.join(made)}: made by other stages of the Dockerfile, so missing from the container")
     if options.in_place:
         work = replace(work, in_place=True)
     given = toolchain.environment(sources.known(service), service.args)
@@ -97,7 +97,7 @@ def cargo(session: Session, work: Work, options: Options, project: Project | Non
     if code == CARGO_FAILED and work.locked and _lock_is_old(site) and _fits_not(session, site):
         raise Problem(
             "cargo-lock-outdated",
-            "Cargo.lock does not fit the manifests, and these tasks do not change it on the way.",
+            "Cargo.lock does not match the manifests, and these tasks do not update it on their own.",
             hint=f"invoke cargo.update --lock    (changes only what it must), then invoke {options.task}",
         )
     return code
@@ -191,7 +191,7 @@ def _refused(reason: str, site: Site, work: Work, options: Options) -> Problem:
         return Problem(
             "cargo-no-toolchain",
             "The toolchain stage of the Dockerfile does not make /compile.",
-            causes=["it is older than these tasks, or not of our recipe"],
+            causes=["it is older than these tasks, or was not written by `init`"],
             hint="buildkit-tasks init --upgrade, or the same task with --in-place",
         )
     return Problem(

@@ -84,7 +84,7 @@ def _toplevel(session: Session) -> Path:
             "base-missing",
             f"{session.root} is not in a git repository.",
             details=asked.stderr.strip(),
-            hint="run it in a git checkout; one of another user: git config --global --add safe.directory DIRECTORY",
+            hint="run it in a git checkout; if it is not yours: git config --global --add safe.directory DIRECTORY",
         )
     return Path(asked.stdout.rstrip("\n"))
 

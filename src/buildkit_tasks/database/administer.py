@@ -12,7 +12,7 @@ def create(session: Session, wanted: Wanted) -> None:
     """Make the database, if it is not there."""
     database = opened(session, wanted)
     if database.exists():
-        session.report.say(f"{database.name} exists already")
+        session.report.say(f"{database.name} already exists")
         return
     database.create()
     session.report.say(f"{database.name} created")
@@ -24,7 +24,7 @@ def drop(session: Session, wanted: Wanted, *, name: str) -> None:
     if not database.exists():
         session.report.say(f"there is no database {database.name}")
         return
-    if consents(session, f"the database {described(database)} is deleted with all data in it", database.name, name):
+    if consents(session, f"the database {described(database)} will be deleted with all its data", database.name, name):
         database.drop()
         session.report.say(f"{database.name} dropped")
 
@@ -35,7 +35,7 @@ def reset(session: Session, wanted: Wanted, *, name: str) -> None:
     tool, found = migrate.directory(session)
     migrate.check_support(database, tool)
     what = (
-        f"the database {described(database)} is deleted with all data in it, and made again by {len(found)} migrations"
+        f"the database {described(database)} will be deleted with all its data and recreated by {len(found)} migrations"
     )
     if database.exists() and not consents(session, what, database.name, name):
         return

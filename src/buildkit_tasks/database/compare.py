@@ -54,7 +54,7 @@ def require_sound(tool: str, now: Status, *, ignore_missing: bool = False) -> No
         raise Problem(
             "migration-changed",
             f"The database has {_counted(now.missing)} that the directory does not have: {', '.join(now.missing[:5])}.",
-            causes=["another branch applied it, or the file was deleted or renamed"],
+            causes=["applied from another branch, or the file was deleted or renamed"],
             hint="bring the file back; or add --ignore-missing; or start over: invoke db.reset",
         )
     if now.changed:

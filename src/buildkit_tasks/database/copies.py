@@ -51,7 +51,7 @@ def restore(session: Session, wanted: Wanted, source: str, *, name: str, no_owne
                 problem.code, f"{path}: {problem.message}", causes=problem.causes, hint="name a file that db.dump wrote"
             ) from None
         full = database.exists() and not database.empty()
-        what = f"the database {described(database)} is replaced by what {path.name} holds"
+        what = f"the database {described(database)} will be replaced with the contents of {path.name}"
         if full and not consents(session, what, database.name, name):
             return
         new = database.named(f"{database.name}{RESTORING}")

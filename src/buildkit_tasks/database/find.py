@@ -61,7 +61,7 @@ def server(config: Mapping[str, Any], wanted: str) -> Server:
         if not kind:
             raise Problem(
                 "database-unknown",
-                f"The service {wanted!r} does not look like a database that is known here.",
+                f"The service {wanted!r} does not look like a supported database.",
                 causes=[f"its image is {services[wanted].get('image') or 'built here'}"],
                 hint=f"databases: {', '.join(s.service for s in found) or 'none in the compose file'}",
             )
@@ -76,7 +76,7 @@ def server(config: Mapping[str, Any], wanted: str) -> Server:
     if not found:
         raise Problem(
             "database-unknown",
-            "The compose file runs no database that is known here.",
+            "The compose file has no supported database.",
             causes=["looked for images of PostgreSQL, MySQL and MariaDB, and for the variables that set them up"],
             hint="name the service with --service, or a SQLite file: url under [tool.buildkit-tasks.database]",
         )
@@ -109,6 +109,6 @@ def sqlite_file(url: str, root: Path) -> Path | None:
         return None
     if match[1] in ("", ":memory:"):
         raise Problem(
-            "database-unsupported", "A SQLite database in memory ends with its program.", hint="name a file in the URL"
+            "database-unsupported", "An in-memory SQLite database does not persist.", hint="name a file in the URL"
         )
     return root / match[1]

@@ -187,7 +187,7 @@ class Overtaken(Exception):
 def failed(migration: Migration, done: Sequence[Migration], said: str, line: int = 0) -> Problem:
     """The problem for a migration that the database refused."""
     kept = f"{len(done)} before it are applied" if done else "nothing was applied"
-    half = "" if migration.transaction else "; it ran outside a transaction, and a part of it may be applied"
+    half = "" if migration.transaction else "; it ran outside a transaction, so part of it may have been applied"
     shown = re.search(r"^LINE (\d+): ", said, re.MULTILINE)
     line = line or (int(shown[1]) if shown else 0)
     return Problem(

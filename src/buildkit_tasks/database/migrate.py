@@ -64,7 +64,7 @@ def apply(session: Session, database: Database, name: str, found: Sequence[Migra
                     hint="retry; pg_locks shows who holds the advisory lock",
                 ) from None
         if not waiting:
-            session.report.say("  another program migrates this database; waiting for it")
+            session.report.say("  another program is migrating this database; waiting for it")
         waiting = True
         time.sleep(LOOK_EVERY)
     for migration in done:
@@ -81,7 +81,7 @@ def show(session: Session, wanted: Wanted) -> None:
     database = existing(session, wanted)
     now = compare.status(name, found, database.applied(name))
     rows = [(m.key, m.label, _state(now, m)) for m in found]
-    rows += [(key, "-", "missing in the directory") for key in now.missing]
+    rows += [(key, "-", "missing from the directory") for key in now.missing]
     if session.report.json_only:
         keys = ("version", "file", "state")
         session.report.envelope(

@@ -95,7 +95,7 @@ class Mysql:
         if not any(mark in start for mark in MARKS):
             raise Problem("dump-invalid", f"The file is not a dump of {NAMES[self.kind]}.")
         if b"-- Dump completed" not in end:
-            raise Problem("dump-invalid", "The dump is not whole: its last line is missing.")
+            raise Problem("dump-invalid", "The dump is incomplete: its last line is missing.")
         if any(_NAMES_A_DATABASE.match(line) for line in source):
             source.seek(0)
             raise Problem(
@@ -115,7 +115,7 @@ class Mysql:
         if result.code != 0:
             raise Problem(
                 "database-refused",
-                f"{self.name} could not be filled; what was restored stays in {other.name}.",
+                f"{self.name} could not be filled; the restored data is still in {other.name}.",
                 causes=[_said(result)],
             )
         other.drop()

@@ -71,7 +71,7 @@ def opened(session: Session, wanted: Wanted) -> Database:
         if path is None:
             raise Problem(
                 "database-unsupported",
-                "The setting database.url is not that of a SQLite file.",
+                "The setting database.url does not point to a SQLite file.",
                 causes=["a server is found by the service that runs it: a URL would hold its password"],
                 hint='url = "sqlite:data/app.db" under [tool.buildkit-tasks.database], or name the service',
             )
@@ -110,7 +110,7 @@ def _login(session: Session, files: tuple[Path, ...], service: str, kind: str) -
     if result.code != 0 or len(lines) < 2:
         raise Problem(
             "database-refused",
-            f"The database in {service} does not answer.",
+            f"The database in {service} is not responding.",
             causes=[(result.stderr.strip() or result.stdout.strip() or f"exit code {result.code}")[-500:]],
             hint=f"invoke logs --service {service} --tail 20",
         )

@@ -74,7 +74,7 @@ def _one_way(path: Path) -> str:
     if _BOTH_WAYS.search(text):
         raise Problem(
             "database-unsupported",
-            f"{path} contains the way back as well, as dbmate and goose write it.",
+            f"{path} also contains the rollback, as dbmate and goose write it.",
             hint="run that tool: invoke run --service SERVICE -- ARGUMENTS",
         )
     return text

@@ -26,9 +26,9 @@ class Script:
         path, number = self.place(line) if line else (self.starts[0][0], 0)
         return Problem(
             "sql-failed",
-            f"{path}, line {number}: the database refused the statement that ends here; nothing of the seed was kept."
+            f"{path}, line {number}: the database refused the statement that ends here; none of the seed was kept."
             if number
-            else "The database refused the seed; nothing of it was kept.",
+            else "The database refused the seed; none of it was kept.",
             causes=[said],
             hint="fix the file and retry",
         )

@@ -48,7 +48,7 @@ def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
         if relative.startswith(("/", "..")) or not tree.is_dir(relative):
             raise Problem(
                 "migrations-unknown",
-                f"The setting database.migrations names {directory}: not a directory of the project with files.",
+                f"The setting database.migrations names {directory}, which is not a project directory with files.",
                 hint="name it relative to the compose file, for example migrations",
             )
         candidates = [relative]
@@ -76,7 +76,7 @@ def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
     if chosen == "refinery" and "int8-versions" in crates.get("refinery", frozenset()):
         raise Problem(
             "database-unsupported",
-            "refinery with the feature int8-versions keeps other checksums, which are not known here.",
+            "refinery with the feature int8-versions uses different checksums, which are not supported.",
             hint="invoke run --service SERVICE -- ARGUMENTS    (the program that calls its runner)",
         )
     return Found(chosen, tree.root / found, reason)
@@ -94,7 +94,7 @@ def _none(crates: Mapping[str, object], directory: str = "") -> Problem:
     return Problem(
         "migrations-unknown",
         f"{where}.",
-        causes=["known are those of sqlx, refinery and diesel, and a directory of .sql files"],
+        causes=["supported are migrations of sqlx, refinery and diesel, and plain .sql files"],
         hint='set migrations = "DIRECTORY" under [tool.buildkit-tasks.database]',
     )
 

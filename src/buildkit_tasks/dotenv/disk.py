@@ -59,7 +59,7 @@ def _unreadable(path: Path, why: str) -> Problem:
 
 
 def invalid(path: Path, refused: Refused) -> Problem:
-    """The problem of an invalid file: the line, compose's error and a fix; never a value."""
+    """The problem for an invalid file: the line, compose's error and a fix; never a value."""
     if refused.variable:
         hint = f"set {refused.variable} on an earlier line, or in the environment"
     else:

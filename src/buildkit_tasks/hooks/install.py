@@ -41,7 +41,7 @@ def install(session: Session, checks: Sequence[Sequence[str]]) -> None:
         if before.exists():
             raise Problem(
                 "hook-conflict",
-                f"{hook} is not ours, and {before.name} from an earlier time is there as well.",
+                f"{hook} is not ours, and an earlier {before.name} already exists.",
                 hint=f"keep one of them as {before}, remove the other, then retry",
             )
         hook.rename(before)

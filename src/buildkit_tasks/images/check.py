@@ -127,7 +127,7 @@ def _start(session: Session, project: Project, service: Service, image: Image) -
         lines = (result.stderr or result.stdout).strip().splitlines()
         raise Problem(
             "platform-wrong",
-            f"The program of {service.image} does not start on {image.platform}.",
+            f"The program in {service.image} does not start on {image.platform}.",
             causes=lines[-3:],
             hint="rebuild it without caches (invoke build --no-cache), then check its shared libraries",
         )

@@ -24,7 +24,7 @@ def published(config: Mapping[str, Any], services: Collection[str]) -> Iterator[
 def shared_network(engine_host: str, address: str) -> bool:
     """Whether the engine publishes ports on this machine: it has a local socket and our host name.
 
-    The engine has another host name if it is Docker Desktop's, on another machine, or outside the container we run in.
+    The engine has a different host name if it is Docker Desktop's, on another machine, or outside our container.
     """
     return address.startswith("unix://") and engine_host == socket.gethostname()
 

@@ -43,7 +43,7 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
     rows += [("volume", v, "all data in it") for v in found] if volumes else []
     if not rows:
         session.report.say(
-            f"{name} has left nothing" + ("" if volumes or not found else f" but {_counted(len(found), 'volume')}")
+            f"nothing is left of {name}" + ("" if volumes or not found else f" but {_counted(len(found), 'volume')}")
         )
         return
     session.report.table(("what", "name", "size"), rows)

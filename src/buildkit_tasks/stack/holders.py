@@ -42,7 +42,7 @@ def stop(session: Session) -> None:
     if not ports.shared_network(project.engine.host_name, engine_facts.host(session.world, session.root)):
         raise Problem(
             "engine-not-ours",
-            "The engine is on another machine: who holds ports there cannot be seen from here.",
+            "The engine is on another machine, so what is using its ports cannot be seen from here.",
             hint="run the command on that machine",
         )
     held = holders(session, project.workspace.project, project.workspace.ports)
@@ -67,7 +67,7 @@ def stop(session: Session) -> None:
     if others := [h for h in held if h.kind not in ("container", "service")]:
         raise Problem(
             "port-in-use",
-            f"Ports are held by what is not stopped here: {', '.join(h.name for h in others)}.",
+            f"Ports are in use by processes that this task does not stop: {', '.join(h.name for h in others)}.",
             hint="end it yourself, or move the port: invoke up names the variable",
         )
 

@@ -74,7 +74,7 @@ def run_tests(
     env: Sequence[str] | None = None,
     host: bool = False,
 ) -> None:
-    """Run the tests, never of stale code: `cargo.test -- NAME`, `cargo.test -- -- --nocapture`."""
+    """Run the tests, never on stale code: `cargo.test -- NAME`, `cargo.test -- -- --nocapture`."""
     from buildkit_tasks.cargo import flow
 
     options = _options("test", host=host, env=env, install=install, in_place=in_place)
@@ -92,7 +92,7 @@ def check(
     env: Sequence[str] | None = None,
     host: bool = False,
 ) -> None:
-    """Check that everything compiles, tests and benches too, without making programs."""
+    """Check that everything compiles, including tests and benches, without building executables."""
     from buildkit_tasks.cargo import commands, work
 
     request = _request(session, crate, release=release)
@@ -120,7 +120,7 @@ def clippy(
     env: Sequence[str] | None = None,
     host: bool = False,
 ) -> None:
-    """Lint the Rust code, warnings are errors. (The task `lint` reads Dockerfiles instead.)"""
+    """Lint the Rust code; warnings are errors. (The task `lint` reads Dockerfiles instead.)"""
     from buildkit_tasks.cargo import commands, work
 
     options = _options("clippy", host=host, env=env, in_place=in_place, install=install)
@@ -158,7 +158,7 @@ def fmt(
     help={
         "crate": CRATE,
         "dependencies": "document the dependencies, too",
-        "to": "directory that gets the folder `doc`, for example public (default: outside of the tree, printed)",
+        "to": "directory to put the folder `doc` in, for example public (default: outside the tree; prints the path)",
         **BASE,
     },
 )
@@ -270,13 +270,13 @@ def licenses(session: Session, install: bool = False, yes: bool = False, host: b
     iterable=["crate"],
     help={
         "crate": "remove the objects of this crate only; repeatable",
-        "all": "also remove downloads, installed tools, and services for tests that a killed run left",
+        "all": "also remove downloads, installed tools, and test services left behind by a killed run",
         "host": HOST,
     },
 )
 @reported
 def clean(session: Session, crate: Sequence[str] | None = None, all: bool = False, host: bool = False) -> None:
-    """Remove what the cargo tasks compiled. Image builds and the host's target directory keep theirs."""
+    """Remove what the cargo tasks compiled. Image builds and the host's target directory are not affected."""
     from buildkit_tasks.cargo import flow
 
     _ended(flow.clean(session, _request(session, crate), _options("clean", host=host), everything=all))

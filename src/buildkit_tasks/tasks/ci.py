@@ -70,7 +70,7 @@ def run_tests(session: Session, report: str = "", json: bool = False) -> None:
 @task(help={"report": REPORT, "json": JSON})
 @reported
 def lint(session: Session, report: str = "", json: bool = False) -> None:
-    """CI job: check Dockerfiles, format and code, all of them before it fails."""
+    """CI job: check Dockerfiles, formatting and code; runs all checks before it fails."""
     from buildkit_tasks.ci import jobs
 
     jobs.lint(session, _known(), report=report)

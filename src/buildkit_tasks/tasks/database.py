@@ -107,7 +107,7 @@ def seed(session: Session, service: str = "", test: bool = False, start: bool = 
     flow.seed(session, _wanted(service, test, start), from_)
 
 
-@task(help={**HELP, "to": "the file to write, mode 0600 (default: stdout, where it is piped)"})
+@task(help={**HELP, "to": "the file to write, mode 0600 (default: stdout, if it is piped)"})
 @reported
 def dump(session: Session, service: str = "", test: bool = False, start: bool = False, to: str = "") -> None:
     """Dump the database into a file."""
@@ -121,7 +121,7 @@ def dump(session: Session, service: str = "", test: bool = False, start: bool = 
         **HELP,
         **CONSENT,
         "from_": "the file to restore, as db.dump writes it",
-        "no_owner": "give everything to the user who restores, where the dump's roles do not exist",
+        "no_owner": "make the restoring user the owner of everything, if the dump's roles do not exist",
     }
 )
 @reported
@@ -135,7 +135,7 @@ def restore(
     yes: bool = False,
     name: str = "",
 ) -> None:
-    """Replace the database by a dump, whole or not at all."""
+    """Replace the database with a dump, all or nothing."""
     from buildkit_tasks.database import copies
 
     copies.restore(session, _wanted(service, test, start), from_, name=name, no_owner=no_owner)

@@ -10,7 +10,7 @@ from .edge import reported, task
 @task(help={"yes": "stop what is listed without asking", "json": "print one JSON document"})
 @reported
 def stop(session: Session, yes: bool = False, json: bool = False) -> None:
-    """List who holds the ports that the stack publishes; stop containers and system services with your consent."""
+    """List what is using the stack's published ports; with your consent, stop containers and system services."""
     from buildkit_tasks.stack import holders
 
     holders.stop(session)
