@@ -33,7 +33,7 @@ LOCK = Path.home() / ".cache/buildkit-tasks-tests/engine.lock"
 MANY_RECORDS = int(os.environ.get("BT_MANY_RECORDS", "2000"))
 
 #: Seconds that deleting them may take: after the whole never-stale matrix it would take half an hour.
-TIDYING = 120.0
+TIDYING = 45.0
 
 #: What the Dockerfiles and the stack of the tests start from: made together, which costs less than one by one.
 BASES = ("rust:1-bookworm", "debian:bookworm-slim", "postgres:15-bookworm", "rabbitmq:3")
