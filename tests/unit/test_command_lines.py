@@ -182,16 +182,16 @@ CASES: tuple[tuple[Command, str], ...] = (
     ),
     (docker.registry_mirrors(ROOT), "docker info --format '{{json .RegistryConfig.Mirrors}}'"),
     (
-        docker.program_contains(ROOT, "api", "-text"),
+        docker_run.program_contains(ROOT, "api", "-text"),
         "docker run --rm --network none --entrypoint grep api -q -a -F -e -text /usr/local/bin/service",
     ),
     (docker.save_image(ROOT, "api", Path("/a.tar")), "docker image save --output /a.tar api"),
     (
-        docker.start_check(ROOT, "n", "api", "linux/amd64", "/usr/local/bin/service", None),
+        docker_run.start_check(ROOT, "n", "api", "linux/amd64", "/usr/local/bin/service", None),
         "docker run --name n --network none --platform linux/amd64 --entrypoint /usr/local/bin/service api --version",
     ),
     (
-        docker.start_check(ROOT, "n", "api", "linux/arm64", "/usr/local/bin/service", Path("/qemu")),
+        docker_run.start_check(ROOT, "n", "api", "linux/arm64", "/usr/local/bin/service", Path("/qemu")),
         "docker run --name n --network none --platform linux/arm64 --mount "
         "type=bind,source=/qemu,target=/run/emulator,readonly --entrypoint /run/emulator api "
         "/usr/local/bin/service --version",
@@ -229,7 +229,7 @@ CASES: tuple[tuple[Command, str], ...] = (
     (docker.login(ROOT, "r.example", "me", "pw"), "docker login --username me --password-stdin r.example"),
     (docker.cosign_verify(ROOT, "/k.pub", "a"), "cosign verify --key /k.pub a"),
     (
-        docker.read_manifest(ROOT, "api"),
+        docker_run.read_manifest(ROOT, "api"),
         "docker run --rm --network none --entrypoint cat api /usr/local/share/buildkit-tasks/manifest.json",
     ),
     (docker.container_image(ROOT, "n"), "docker container inspect --format '{{.Image}}' n"),

@@ -21,7 +21,7 @@ from typing import Any
 
 from buildkit_tasks.config import root as project_root
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, compose_cli, docker, run
+from buildkit_tasks.core import buildx, compose_cli, docker, docker_run, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.dockerfiles import stages
@@ -157,7 +157,7 @@ def _timed(arena: Arena, contender: str, services: Sequence[str], case: str, num
 
 def _contains(arena: Arena, image: str, marker: str) -> bool:
     """Whether the program in an image contains a text."""
-    seek = docker.program_contains(arena.tree, image, marker)
+    seek = docker_run.program_contains(arena.tree, image, marker)
     return run.capture(arena.session.world, seek).code == 0
 
 

@@ -6,7 +6,7 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from buildkit_tasks.core.model import Service, Workspace
@@ -84,7 +84,8 @@ def find(
     `paths` are relative to `root`, the directory of the tree. `before` returns the text of a file at the base, or None
     if it did not exist.
     """
-    images = [_image(root, service, crates) for service in workspace.services]
+    makers = {name: s.name for s in workspace.services for name in sources.image_names(s)}
+    images = [_image(root, service, crates, makers) for service in workspace.services]
     compose = {_relative(root, path) for path in compose_files}
     reasons: dict[str, dict[str, None]] = {service.name: {} for service in workspace.services}
     locks = {w.path("Cargo.lock"): w for w in crates.workspaces}
@@ -104,17 +105,8 @@ def find(
                 why = image.why(path, crates)
             if why:
                 reasons[image.service.name][why] = None
-    _spread([_with_makers(image, workspace.services) for image in images], reasons)
+    _spread(images, reasons)
     return {name: tuple(why) for name, why in reasons.items() if why}
-
-
-def _with_makers(image: _Image, services: Sequence[Service]) -> _Image:
-    """Also built from the services whose images its Dockerfile names."""
-    if image.service.remote:
-        return image
-    needed = {lookup_name(name) for name in sources.needed_images(image.service)}
-    makers = {s.name for s in services if s.name != image.service.name and needed & set(sources.image_names(s))}
-    return replace(image, services=image.services | makers) if makers else image
 
 
 def _spread(images: Sequence[_Image], reasons: Mapping[str, dict[str, None]]) -> None:
@@ -131,7 +123,8 @@ def _spread(images: Sequence[_Image], reasons: Mapping[str, dict[str, None]]) ->
                     again = True
 
 
-def _image(root: Path, service: Service, crates: Crates) -> _Image:
+def _image(root: Path, service: Service, crates: Crates, makers: Mapping[str, str]) -> _Image:
+    """`makers` maps the names of the project's own images to the services that build them."""
     file = sources.known(service)
     kinds = list(taken.named_contexts(service.contexts))
     places = [Path(value) for kind, value in kinds if kind == "path"]
@@ -143,6 +136,8 @@ def _image(root: Path, service: Service, crates: Crates) -> _Image:
     named = None if service.inline else service.dockerfile
     files = set() if named is None else {_relative(root, named)}
     files |= {_relative(root, path) for path in _ignore_files(service.context, named)}
+    needs = file.needs(service.args, service.target, tuple(service.contexts))
+    services |= {makers[name] for name in map(lookup_name, needs.images) if name in makers} - {service.name}
     found = _Image(
         service,
         context,
@@ -151,7 +146,6 @@ def _image(root: Path, service: Service, crates: Crates) -> _Image:
         directories=directories,
         services=services,
     )
-    needs = file.needs(service.args, service.target, tuple(service.contexts))
     if file.compile_arguments(needs) is None:
         return found
     given = service.args.get("SOURCE")

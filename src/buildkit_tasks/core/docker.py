@@ -131,24 +131,9 @@ def registry_mirrors(cwd: Path) -> Command:
     return docker(cwd, "info", "--format", "{{json .RegistryConfig.Mirrors}}")
 
 
-def program_contains(cwd: Path, image: str, text: str) -> Command:
-    """Exit code 0 if the program in an image contains a text; runs only grep, without network."""
-    how = ("run", "--rm", "--network", "none", "--entrypoint", "grep", image)
-    return docker(cwd, *how, "-q", "-a", "-F", "-e", text, "/usr/local/bin/service")
-
-
 def save_image(cwd: Path, image: str, archive: Path) -> Command:
     """Save an image, with all its platforms in the engine, as an OCI archive."""
     return docker(cwd, "image", "save", "--output", str(archive), image)
-
-
-def start_check(cwd: Path, name: str, image: str, platform: str, program: str, emulator: Path | None) -> Command:
-    """Start an image's program with `--version` and without network, optionally under a mounted emulator."""
-    how = ["run", "--name", name, "--network", "none", "--platform", platform]
-    if emulator:
-        how += ["--mount", f"type=bind,source={emulator},target=/run/emulator,readonly"]
-    how += ["--entrypoint", "/run/emulator" if emulator else program]
-    return docker(cwd, *how, image, *([program] if emulator else []), "--version")
 
 
 def remove_container(cwd: Path, name: str) -> Command:
@@ -274,12 +259,6 @@ def pull_image(cwd: Path, image: str) -> Command:
 def cosign_verify(cwd: Path, key: str, image: str) -> Command:
     """Exit code 0 if an image's signature matches a public key."""
     return Command(("cosign", "verify", "--key", key, image), cwd)
-
-
-def read_manifest(cwd: Path, image: str) -> Command:
-    """Print the manifest that the compile step wrote into an image; runs nothing from the image."""
-    how = ("run", "--rm", "--network", "none", "--entrypoint", "cat", image)
-    return docker(cwd, *how, "/usr/local/share/buildkit-tasks/manifest.json")
 
 
 def container_image(cwd: Path, container: str) -> Command:

@@ -70,6 +70,27 @@ def run_container(cwd: Path, container: Container) -> Command:
     return docker(cwd, *argv, env=tuple(container.private.items()))
 
 
+def program_contains(cwd: Path, image: str, text: str) -> Command:
+    """Exit code 0 if the program in an image contains a text; runs only grep, without network."""
+    how = ("run", "--rm", "--network", "none", "--entrypoint", "grep", image)
+    return docker(cwd, *how, "-q", "-a", "-F", "-e", text, "/usr/local/bin/service")
+
+
+def start_check(cwd: Path, name: str, image: str, platform: str, program: str, emulator: Path | None) -> Command:
+    """Start an image's program with `--version` and without network, optionally under a mounted emulator."""
+    how = ["run", "--name", name, "--network", "none", "--platform", platform]
+    if emulator:
+        how += ["--mount", f"type=bind,source={emulator},target=/run/emulator,readonly"]
+    how += ["--entrypoint", "/run/emulator" if emulator else program]
+    return docker(cwd, *how, image, *([program] if emulator else []), "--version")
+
+
+def read_manifest(cwd: Path, image: str) -> Command:
+    """Print the manifest that the compile step wrote into an image; runs nothing from the image."""
+    how = ("run", "--rm", "--network", "none", "--entrypoint", "cat", image)
+    return docker(cwd, *how, "/usr/local/share/buildkit-tasks/manifest.json")
+
+
 def image_configuration(cwd: Path, image: str) -> Command:
     """The id of an image and its environment, a JSON list; exit code 1 where it is not there."""
     return docker(cwd, "image", "inspect", "--format", "[{{json .Id}},{{json .Config.Env}}]", image)

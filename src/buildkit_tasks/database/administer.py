@@ -5,7 +5,7 @@ from __future__ import annotations
 from buildkit_tasks.config.session import Session
 
 from . import migrate
-from .opened import Wanted, consents, described, existing, opened
+from .opened import Wanted, consents, existing, opened
 
 
 def create(session: Session, wanted: Wanted) -> None:
@@ -24,7 +24,7 @@ def drop(session: Session, wanted: Wanted, *, name: str) -> None:
     if not database.exists():
         session.report.say(f"there is no database {database.name}")
         return
-    if consents(session, f"the database {described(database)} will be deleted with all its data", database.name, name):
+    if consents(session, f"the database {database.described} will be deleted with all its data", database.name, name):
         database.drop()
         session.report.say(f"{database.name} dropped")
 
@@ -35,7 +35,7 @@ def reset(session: Session, wanted: Wanted, *, name: str) -> None:
     tool, found = migrate.directory(session)
     migrate.check_support(database, tool)
     what = (
-        f"the database {described(database)} will be deleted with all its data and recreated by {len(found)} migrations"
+        f"the database {database.described} will be deleted with all its data and recreated by {len(found)} migrations"
     )
     if database.exists() and not consents(session, what, database.name, name):
         return

@@ -10,7 +10,7 @@ from buildkit_tasks.core import files, units
 from buildkit_tasks.core.errors import Problem
 
 from .model import RESTORING
-from .opened import Database, Wanted, consents, described, existing, opened
+from .opened import Database, Wanted, consents, existing, opened
 
 
 def dump(session: Session, wanted: Wanted, to: str) -> None:
@@ -51,7 +51,7 @@ def restore(session: Session, wanted: Wanted, source: str, *, name: str, no_owne
                 problem.code, f"{path}: {problem.message}", causes=problem.causes, hint="name a file that db.dump wrote"
             ) from None
         full = database.exists() and not database.empty()
-        what = f"the database {described(database)} will be replaced with the contents of {path.name}"
+        what = f"the database {database.described} will be replaced with the contents of {path.name}"
         if full and not consents(session, what, database.name, name):
             return
         new = database.named(f"{database.name}{RESTORING}")

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import IO
 
-from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.model import Command, Result
+from buildkit_tasks.core.model import Result
 
 from . import inside
 from .history import literal
-from .model import NAMES, Applied, Login, Migration, checked_name
+from .model import NAMES, Applied, Migration
 from .script import Script
+from .served import Served
 
 #: What the first lines of a dump say.
 MARKS = (b"MySQL dump", b"MariaDB dump", b"mariadb-dump")
@@ -27,20 +25,11 @@ _NAMES_A_DATABASE = re.compile(rb"(?:USE\s|CREATE DATABASE\b)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Mysql:
+class Mysql(Served):
     """One database of a server. `name` may not exist yet."""
 
-    session: Session
-    files: tuple[Path, ...]
-    service: str
-    login: Login
-    name: str
     kind: str = "mysql"
     ending: str = ".sql"
-
-    def named(self, name: str) -> Mysql:
-        """Another database of the same server."""
-        return replace(self, name=checked_name(name))
 
     def exists(self) -> bool:
         """Whether the server has it."""
@@ -79,7 +68,7 @@ class Mysql:
         result = self._run(self.name, f"START TRANSACTION;\n{script.text}COMMIT;\n")
         if result.code != 0:
             line = re.search(r"at line (\d+)", result.stderr)
-            raise script.failed(max(0, int(line[1]) - 1) if line else 0, _said(result))
+            raise script.failed(max(0, int(line[1]) - 1) if line else 0, self._said(result))
 
     def dump(self, target: IO[bytes]) -> None:
         """Write it as SQL, with its triggers, routines and events."""
@@ -116,41 +105,20 @@ class Mysql:
             raise Problem(
                 "database-refused",
                 f"{self.name} could not be filled; the restored data is still in {other.name}.",
-                causes=[_said(result)],
+                causes=[self._said(result)],
             )
         other.drop()
 
     def shell(self) -> int:
         """The client on the terminal, or on what is piped to us."""
-        tty = self.session.world.interactive and sys.stdout.isatty()
-        argv = inside.mysql(f"--database={self.name}")
-        return run.foreground(self.session.world, self._command(argv, tty=tty))
+        return self._on_terminal(inside.mysql(f"--database={self.name}"))
 
     def _ask(self, script: str) -> list[str]:
-        result = self._run("", script)
-        if result.code != 0:
-            raise self._refused(result)
-        return [line for line in result.stdout.splitlines() if line]
+        return self._lines(self._run("", script))
 
     def _run(self, database: str, script: str) -> Result:
         how = ("--batch", "--skip-column-names", *([f"--database={database}"] if database else []))
-        return run.capture(self.session.world, replace(self._command(inside.mysql(*how)), stdin=script))
+        return self._feed(inside.mysql(*how), script)
 
-    def _pipe(self, argv: Sequence[str], *, source: IO[bytes] | None = None, target: IO[bytes] | None = None) -> None:
-        result = run.piped(self.session.world, self._command(argv), source=source, target=target)
-        if result.code != 0:
-            raise self._refused(result)
-
-    def _refused(self, result: Result) -> Problem:
-        said = _said(result)
-        hint = "invoke db.create" if "Unknown database" in said else f"invoke logs --service {self.service} --tail 20"
-        return Problem(
-            "database-refused", f"{self.service} refused the command on {self.name}.", causes=[said], hint=hint
-        )
-
-    def _command(self, argv: Sequence[str], *, tty: bool = False) -> Command:
-        return compose_cli.execute(self.session.root, self.files, self.service, argv, tty=tty)
-
-
-def _said(result: Result) -> str:
-    return result.stderr.strip() or f"exit code {result.code}"
+    def _how_to_create(self, said: str) -> str:
+        return "invoke db.create" if "Unknown database" in said else ""

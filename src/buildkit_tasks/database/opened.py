@@ -32,6 +32,8 @@ class Database(Protocol):
     @property
     def name(self) -> str: ...
     @property
+    def described(self) -> str: ...
+    @property
     def service(self) -> str: ...
     @property
     def ending(self) -> str: ...
@@ -128,12 +130,6 @@ def existing(session: Session, wanted: Wanted) -> Database:
             hint="invoke db.create" + (" --test" if wanted.test else ""),
         )
     return database
-
-
-def described(database: Database) -> str:
-    """The database in a question: a file with its path, since several may have one name."""
-    path = getattr(database, "path", None)
-    return f"{database.name} ({path})" if path else database.name
 
 
 def consents(session: Session, what: str, name: str, given: str) -> bool:

@@ -5,41 +5,30 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import IO
 
-from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.model import Command, Result
+from buildkit_tasks.core.model import Result
 
 from . import history, inside
 from .history import identifier, literal
-from .model import REPLACED, Applied, Login, Migration, checked_name
+from .model import REPLACED, Applied, Migration, checked_name
 from .script import Script
+from .served import Served
 
 #: What pg_dump's custom format begins with, and what its plain one says in its first lines.
 CUSTOM, PLAIN, COMPLETE = b"PGDMP", b"PostgreSQL database dump", b"PostgreSQL database dump complete"
 
 
 @dataclass(frozen=True)
-class Postgres:
+class Postgres(Served):
     """One database of a server. `name` may not exist yet."""
 
-    session: Session
-    files: tuple[Path, ...]
-    service: str
-    login: Login
-    name: str
     kind: str = "postgres"
     ending: str = ".dump"
-
-    def named(self, name: str) -> Postgres:
-        """Another database of the same server."""
-        return replace(self, name=checked_name(name))
 
     def exists(self) -> bool:
         """Whether the server has it."""
@@ -68,13 +57,13 @@ class Postgres:
     def apply(self, tool: str, pending: Sequence[Migration], known: int) -> tuple[Migration, ...]:
         """Apply them in order, each with its record. Problems: sql-failed with the file; history.Overtaken."""
         script = history.apply_script(tool, self.name, pending, known)
-        result = self._run(inside.psql(self.name), script)
+        result = self._feed(inside.psql(self.name), script)
         if history.BUSY in result.stdout.splitlines():
             raise history.Overtaken
         done, failing = history.ran(result.stdout, pending)
         if len(done) == len(pending) and result.code == 0:
             return done
-        said = _said(result)
+        said = self._said(result)
         if history.OVERTAKEN in said:
             raise history.Overtaken
         if failing is None:
@@ -84,11 +73,11 @@ class Postgres:
     def seed(self, script: Script) -> None:
         """Run it in one transaction. Raises `Problem` sql-failed with file and line."""
         end = f"seeded-{secrets.token_hex(8)}"
-        result = self._run(inside.psql(self.name), f"BEGIN;\n{script.text}COMMIT;\n\\echo {end}\n")
+        result = self._feed(inside.psql(self.name), f"BEGIN;\n{script.text}COMMIT;\n\\echo {end}\n")
         if result.code == 0 and end in result.stdout.splitlines():  # only then psql has read all of it
             return
         line = re.search(r"psql:<stdin>:(\d+): ", result.stderr)
-        raise script.failed(max(0, int(line[1]) - 1) if line else 0, _said(result))
+        raise script.failed(max(0, int(line[1]) - 1) if line else 0, self._said(result))
 
     def dump(self, target: IO[bytes]) -> None:
         """Write it in pg_dump's custom format."""
@@ -119,7 +108,7 @@ class Postgres:
                 source=source,
             )
             source.seek(0)
-            why = _said(result) if result.code else ""
+            why = self._said(result) if result.code else ""
         else:
             why = "" if PLAIN in start else "it is neither pg_dump's custom format nor its plain SQL"
             if not why and COMPLETE not in end:
@@ -144,14 +133,12 @@ class Postgres:
             self._ask("\n".join(steps), self._elsewhere)
         except Problem:
             reopen = f"ALTER DATABASE {identifier(self.name)} WITH ALLOW_CONNECTIONS true;"
-            self._run(inside.psql(self._elsewhere), reopen)
+            self._feed(inside.psql(self._elsewhere), reopen)
             raise
 
     def shell(self) -> int:
         """psql on the terminal, or on what is piped to us."""
-        argv = inside.postgres(self.name, "psql", "--no-password")
-        tty = self.session.world.interactive and sys.stdout.isatty()
-        return run.foreground(self.session.world, self._command(argv, tty=tty))
+        return self._on_terminal(inside.postgres(self.name, "psql", "--no-password"))
 
     @property
     def _elsewhere(self) -> str:
@@ -159,30 +146,17 @@ class Postgres:
         return "template1" if self.name == "postgres" else "postgres"
 
     def _ask(self, script: str, database: str = "") -> list[str]:
-        result = self._run(inside.psql(database or self.name), script)
-        if result.code != 0:
-            raise self._refused(result)
-        return [line for line in result.stdout.splitlines() if line]
+        return self._lines(self._feed(inside.psql(database or self.name), script))
 
-    def _refused(self, result: Result) -> Problem:
-        said = _said(result)
-        hint = f"invoke logs --service {self.service} --tail 20"
-        if f'database "{self.name}" does not exist' in said:
-            hint = "invoke db.create" + (" --test" if self.name != self.login.database else "")
-        return Problem(
-            "database-refused", f"{self.service} refused the command on {self.name}.", causes=[said], hint=hint
-        )
+    def _how_to_create(self, said: str) -> str:
+        if f'database "{self.name}" does not exist' not in said:
+            return ""
+        return "invoke db.create" + (" --test" if self.name != self.login.database else "")
 
-    def _run(self, argv: Sequence[str], script: str) -> Result:
-        return run.capture(self.session.world, replace(self._command(argv), stdin=script))
-
-    def _pipe(self, argv: Sequence[str], *, source: IO[bytes] | None = None, target: IO[bytes] | None = None) -> None:
-        result = run.piped(self.session.world, self._command(argv), source=source, target=target)
-        if result.code != 0:
-            raise self._refused(result)
-
-    def _command(self, argv: Sequence[str], *, tty: bool = False) -> Command:
-        return compose_cli.execute(self.session.root, self.files, self.service, argv, tty=tty)
+    def _said(self, result: Result) -> str:
+        """What the client said, without the name it has for our script."""
+        said = "\n".join(re.sub(r"^psql:<stdin>:\d+: ", "", line) for line in result.stderr.splitlines())
+        return said.strip() or result.stdout.strip()[-500:] or f"exit code {result.code}"
 
 
 def _disconnect(name: str) -> str:
@@ -198,9 +172,3 @@ def _drop(name: str) -> str:
         f"\\if :force\nDROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE);\n"
         f"\\else\n{_disconnect(name)}\nDROP DATABASE IF EXISTS {identifier(name)};\n\\endif\n"
     )
-
-
-def _said(result: Result) -> str:
-    """What the client said, without the name it has for our script."""
-    said = "\n".join(re.sub(r"^psql:<stdin>:\d+: ", "", line) for line in result.stderr.splitlines())
-    return said.strip() or result.stdout.strip()[-500:] or f"exit code {result.code}"

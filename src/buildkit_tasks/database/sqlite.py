@@ -46,6 +46,11 @@ class Sqlite:
         """The file's name."""
         return self.path.name
 
+    @property
+    def described(self) -> str:
+        """The file in a question, with its path: several may have one name."""
+        return f"{self.name} ({self.path})"
+
     def named(self, name: str) -> Sqlite:
         """Another file beside this one."""
         return replace(self, path=self.path.with_name(name))

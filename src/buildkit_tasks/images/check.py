@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import docker, docker_run, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
 from buildkit_tasks.dockerfiles import platforms
@@ -111,7 +111,7 @@ def _start(session: Session, project: Project, service: Service, image: Image) -
     native = image.platform == platforms.own(project.engine)
     qemu = None if native else emulator.program(session, image.platform)
     name = f"buildkit-tasks-check-{secrets.token_hex(4)}"
-    argv = docker.start_check(session.root, name, service.image, image.platform, image.start, qemu)
+    argv = docker_run.start_check(session.root, name, service.image, image.platform, image.start, qemu)
     try:
         result = run.capture(session.world, argv, timeout=START_TIMEOUT)
     finally:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from buildkit_tasks.builds import compile_groups, manifest
 from buildkit_tasks.builds.manifest import Difference
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import docker, docker_run, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Service
 from buildkit_tasks.images import choice as image_choice
@@ -63,7 +63,7 @@ def verify(session: Session, services: Sequence[str]) -> None:
 def _of(session: Session, service: Service, container: str) -> Verdict:
     if not sources.compiles(service):
         return Verdict(service.name, "other", "-", (), "not checked: its Dockerfile does not compile in a cache mount")
-    read = run.capture(session.world, docker.read_manifest(session.root, service.image))
+    read = run.capture(session.world, docker_run.read_manifest(session.root, service.image))
     image = next(iter(image_choice.ids(session, [service.image]).values()), "")
     current = (
         run.capture(session.world, docker.container_image(session.root, container)).stdout.strip() if container else ""

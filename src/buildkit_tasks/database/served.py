@@ -1,0 +1,77 @@
+"""A database on a server that a service of the compose file runs: what PostgreSQL and MySQL have in common."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command, Result
+
+from .model import Login, checked_name
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True)
+class Served:
+    """One database of a server. `name` may not exist yet. The clients run in the service's container."""
+
+    session: Session
+    files: tuple[Path, ...]
+    service: str
+    login: Login
+    name: str
+
+    @property
+    def described(self) -> str:
+        """The database in a question."""
+        return self.name
+
+    def named(self, name: str) -> Self:
+        """Another database of the same server."""
+        return replace(self, name=checked_name(name))
+
+    def _said(self, result: Result) -> str:
+        """What the client said."""
+        return result.stderr.strip() or f"exit code {result.code}"
+
+    def _how_to_create(self, said: str) -> str:
+        """The command that creates the database, if the client said that it is missing."""
+        raise NotImplementedError
+
+    def _refused(self, result: Result) -> Problem:
+        said = self._said(result)
+        hint = self._how_to_create(said) or f"invoke logs --service {self.service} --tail 20"
+        return Problem(
+            "database-refused", f"{self.service} refused the command on {self.name}.", causes=[said], hint=hint
+        )
+
+    def _lines(self, result: Result) -> list[str]:
+        """The lines of a successful client. Problems: database-refused."""
+        if result.code != 0:
+            raise self._refused(result)
+        return [line for line in result.stdout.splitlines() if line]
+
+    def _on_terminal(self, argv: Sequence[str]) -> int:
+        """Run a client on the terminal, or on what is piped to us."""
+        tty = self.session.world.interactive and sys.stdout.isatty()
+        return run.foreground(self.session.world, self._command(argv, tty=tty))
+
+    def _feed(self, argv: Sequence[str], script: str) -> Result:
+        """Run a client with a script on its standard input."""
+        return run.capture(self.session.world, replace(self._command(argv), stdin=script))
+
+    def _pipe(self, argv: Sequence[str], *, source: IO[bytes] | None = None, target: IO[bytes] | None = None) -> None:
+        result = run.piped(self.session.world, self._command(argv), source=source, target=target)
+        if result.code != 0:
+            raise self._refused(result)
+
+    def _command(self, argv: Sequence[str], *, tty: bool = False) -> Command:
+        return compose_cli.execute(self.session.root, self.files, self.service, argv, tty=tty)
