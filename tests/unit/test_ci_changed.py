@@ -111,10 +111,11 @@ def small(tmp_path: Path) -> Path:
         ("other/out/src/lib.rs", "top child"),
         ("other/Cargo.toml", "top child"),  # the workspace of a crate that top takes
         ("Dockerfile", "a b top child"),
-        ("compose.yaml", "a b child far plain top"),
-        ("dev/compose.more.yml", "a b child far plain top"),
+        ("compose.yaml", "a b child far on plain top"),
+        ("dev/compose.more.yml", "a b child far on plain top"),
+        (".env.example", "a b child far on plain top"),
         ("child/x", "a b child top"),
-        ("assets/y", "a b child plain top"),
+        ("assets/y", "a b child on plain top"),
         ("docker/compile.rs", "a b child top"),
     ],
 )
@@ -126,12 +127,14 @@ def test_rules(small: Path, path: str, expected: str) -> None:
     (small / "child").mkdir()
     (small / "child" / "Dockerfile").write_text("FROM base\n")
     (small / "assets").mkdir()
+    (small / "apart").mkdir()
     (small / "assets" / "Dockerfile").write_text("FROM scratch\nCOPY y /\n")
     child = {"context": str(small / "child"), "additional_contexts": {"base": "service:top"}}
     services = {
         **{name: build(name) for name in ("top", "a", "b")},
         "child": {"build": child},
-        "plain": {"build": {"context": str(small / "assets")}},
+        "plain": {"image": "small/plain:dev", "build": {"context": str(small / "assets")}},
+        "on": {"build": {"context": str(small / "apart"), "dockerfile_inline": "FROM small/plain:dev\n"}},
         "far": {"build": {"context": "https://example.org/x.git"}},
     }
     workspace = compose.from_compose({"name": "small", "services": services}, Settings(small), ())
