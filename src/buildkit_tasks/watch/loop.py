@@ -1,0 +1,105 @@
+"""Watches the files of a project until it is interrupted: events, looks at the files, and the decisions between."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Sequence
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core.errors import Problem
+
+from . import machine
+from .events import Ear
+from .keeper import Keeper
+from .look import Look, changed, look
+from .machine import Do, Done, Looked, Noise, State, Tick, Wait
+from .rules import Work, work
+
+#: Looks until the watched directories have to be those that are there.
+TRIES = 10
+
+
+def watch(
+    session: Session, services: Sequence[str], *, progress: str = "auto", after: Callable[[], None] = lambda: None
+) -> None:
+    """Build and start these services (none: all), then keep them equal to their files. Ends with an interrupt.
+
+    `after`: called whenever containers may have been started. Problems: those of discovery, and what keeps the stack
+    from starting, except what a save can repair.
+    """
+    _Loop(session, Keeper(session, services, progress=progress), after).run()
+
+
+class _Loop:
+    def __init__(self, session: Session, keeper: Keeper, after: Callable[[], None]) -> None:
+        self.session, self.keeper, self.after = session, keeper, after
+        self.ear = Ear(session.world.env, lambda path: self.keeper.targets.concerns(path))
+        self.keeper.interrupted = lambda: not self.ear.heard.empty()
+        self.seen = Look({}, frozenset())
+
+    def run(self) -> None:
+        with self.ear:
+            self.seen = self._look()  # before the first build reads anything
+            failed = self.keeper.begin(self.seen.paths)
+            state = State(phase=machine.Phase.WORKING)
+            event: machine.Event = self._done(failed)
+            while True:
+                state, decision = machine.step(state, event)
+                if isinstance(decision, Wait):
+                    event = self._wait(decision.until)
+                elif isinstance(decision, Do):
+                    event = self._do(decision.work)
+                    if self._drain():
+                        state, _ = machine.step(state, Noise(self._now()))
+                else:
+                    before, self.seen = self.seen, self._look()
+                    event = Looked(work(self.keeper.targets.rules, changed(before, self.seen)))
+
+    def _do(self, found: Work) -> Done:
+        """Do the work. If the rules changed, whatever else changed until a look by the new ones is part of it."""
+        try:
+            if self.keeper.read_again(found):
+                before, self.seen = self.seen, self._look()
+                found = found.and_also(work(self.keeper.targets.rules, changed(before, self.seen)))
+        except Problem as problem:
+            self.keeper.report(problem, "nothing was built")
+            return self._done(found.rebuild, reload=found.reload)
+        return self._done(self.keeper.do(found, self.seen.paths))
+
+    def _done(self, owed: frozenset[str], *, reload: bool = False) -> Done:
+        if self.keeper.started:
+            self.after()
+        return Done(self._now(), owed, reload)
+
+    def _now(self) -> float:
+        return self.session.world.clock()
+
+    def _wait(self, until: float | None) -> machine.Event:
+        try:
+            self.ear.heard.get(timeout=None if until is None else max(0.0, until - self._now()))
+        except queue.Empty:
+            return Tick(self._now())
+        self._drain()
+        return Noise(self._now())
+
+    def _drain(self) -> bool:
+        """Forget the events so far; whether there were any."""
+        some = False
+        while True:
+            try:
+                some = self.ear.heard.get_nowait() or some
+            except queue.Empty:
+                return some
+
+    def _look(self) -> Look:
+        """Look at the files, with every directory that was seen being watched since before."""
+        found = look(self.keeper.targets.roots)
+        for _ in range(TRIES):
+            try:
+                if not self.ear.cover(found.directories):
+                    return found
+            except FileNotFoundError:  # removed between the look and the watch
+                pass
+            found = look(self.keeper.targets.roots)
+        self.ear.heard.put(True)
+        return found
