@@ -17,6 +17,13 @@ from buildkit_tasks.stack import stack
 from . import containers, loop
 
 
+#: What an interrupt does, in words.
+ENDING = "Ctrl-C stops what was started"
+
+#: Seconds in which the logs end by themselves once the last container has stopped.
+LAST_WORDS = 2.0
+
+
 def dev(
     session: Session,
     services: Sequence[str],
@@ -34,7 +41,8 @@ def dev(
     with _Logs(session, project, stack.named(project, services)) as logs, _stopping(session, project, before):
         if watching:
             # a live view and the logs would overwrite each other
-            loop.watch(session, services, progress="plain" if progress == "auto" else progress, after=logs.follow)
+            plain = "plain" if progress == "auto" else progress
+            loop.watch(session, services, progress=plain, after=logs.follow, ending=ENDING)
             return
         try:
             request = BuildRequest(services=tuple(services), progress=progress)
@@ -44,7 +52,7 @@ def dev(
                 raise
             session.report.problem(problem)
         logs.follow()
-        session.report.say("following the logs; Ctrl-C stops what was started", style="bold")
+        session.report.say(f"following the logs; {ENDING}", style="bold")
         logs.wait()
         session.report.say("every container has stopped")
 
@@ -62,6 +70,8 @@ class _Logs:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._thread is not None:
+            self._thread.join(LAST_WORDS)
         self._running.close()
         self.wait()
 

@@ -35,7 +35,8 @@ class Keeper:
     `interrupted`: whether another change is waiting, so that nothing else should be waited for.
     """
 
-    def __init__(self, session: Session, services: Sequence[str], *, progress: str = "auto") -> None:
+    def __init__(self, session: Session, services: Sequence[str], *, progress: str, ending: str) -> None:
+        self.ending = ending
         self.session, self.services, self.progress = session, tuple(services), progress
         self.interrupted: Callable[[], bool] = lambda: False
         self.started = False
@@ -58,7 +59,7 @@ class Keeper:
         if self.started:
             self._copy_initial(present)
         names = ", ".join(dict.fromkeys(rule.service for rule in self.targets.rules if rule.service))
-        self.say(f"watching {names}; Ctrl-C ends this, and the containers keep running", style="bold")
+        self.say(f"watching {names}; {self.ending}", style="bold")
         return NONE
 
     def read_again(self, found: Work) -> bool:

@@ -20,14 +20,19 @@ TRIES = 10
 
 
 def watch(
-    session: Session, services: Sequence[str], *, progress: str = "auto", after: Callable[[], None] = lambda: None
+    session: Session,
+    services: Sequence[str],
+    *,
+    progress: str = "auto",
+    after: Callable[[], None] = lambda: None,
+    ending: str = "Ctrl-C ends this, and the containers keep running",
 ) -> None:
     """Build and start these services (none: all), then keep them equal to their files. Ends with an interrupt.
 
-    `after`: called whenever containers may have been started. Problems: those of discovery, and what keeps the stack
+    `after`: called whenever containers may have been started; `ending`: what an interrupt does, in words. Problems: those of discovery, and what keeps the stack
     from starting, except what a save can repair.
     """
-    _Loop(session, Keeper(session, services, progress=progress), after).run()
+    _Loop(session, Keeper(session, services, progress=progress, ending=ending), after).run()
 
 
 class _Loop:
