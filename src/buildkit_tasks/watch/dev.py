@@ -16,7 +16,6 @@ from buildkit_tasks.stack import stack
 
 from . import containers, loop
 
-
 #: What an interrupt does, in words.
 ENDING = "Ctrl-C stops what was started"
 

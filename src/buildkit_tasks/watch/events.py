@@ -45,10 +45,11 @@ class Ear:
         self._close()
 
     def cover(self, directories: frozenset[str]) -> bool:
-        """Watch exactly these directories from now on; whether that is new. Raises FileNotFoundError for a lost one.
+        """Watch exactly these directories from now on; whether that is new.
 
         A directory that was removed and made again needs a new watch. What happens between the old and the new watch
-        is not heard: look at the files afterwards.
+        is not heard: look at the files afterwards. For a directory that is gone, watchfiles raises FileNotFoundError or
+        leaves it out; its parents are watched before it, so that its return is heard. Problems: system-refused.
         """
         alive = self._thread is not None and self._thread.is_alive()
         if directories == self._covered and alive and not self._lost:

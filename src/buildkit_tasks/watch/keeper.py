@@ -62,10 +62,9 @@ class Keeper:
         self.say(f"watching {names}; {self.ending}", style="bold")
         return NONE
 
-    def read_again(self, found: Work) -> bool:
-        """Read the project again if one of its own files changed; whether it is watched by other rules from now on."""
-        self.say(f"{_few(found.causes, str(self.session.root))} changed", style="bold")
-        if found.reload:
+    def read_again(self, *, reload: bool) -> bool:
+        """Read the rules again, and with `reload` the compose files; whether the rules are others from now on."""
+        if reload:
             self.session.forget()
             self.project = discover(self.session, lesser=True, named=self.services)
         fresh = self._targets()
@@ -229,10 +228,3 @@ def alike(services: Sequence[Service]) -> list[list[Service]]:
         else:
             same.append(service)
     return groups
-
-
-def _few(paths: Sequence[str], root: str) -> str:
-    """The first of the paths, relative to the project, and the number of the others."""
-    names = [path.removeprefix(f"{root}/") for path in paths]
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more or "something"

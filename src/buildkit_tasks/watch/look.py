@@ -19,7 +19,7 @@ from .rules import under
 #: Directories with this file are caches, for example cargo's `target`: https://bford.info/cachedir/
 CACHE_TAG = "CACHEDIR.TAG"
 
-#: A path's state: type and mode, size, inode, change time and modification time in ns.
+#: A path's state: type and mode, size, inode, modification time and, last, change time in ns.
 Signature = tuple[int, ...]
 
 
@@ -93,7 +93,7 @@ def _entries(path: str, roots: list[Root]) -> Iterator[tuple[str, os.DirEntry[st
 def _signature(found: os.stat_result) -> Signature:
     if stat.S_ISDIR(found.st_mode):  # its times change with every entry
         return (found.st_mode,)
-    return (found.st_mode, found.st_size, found.st_ino, found.st_ctime_ns, found.st_mtime_ns)
+    return (found.st_mode, found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _existing(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Sequence
 
 from buildkit_tasks.config.session import Session
@@ -18,6 +19,9 @@ from .rules import Work, work
 #: Looks until the watched directories have to be those that are there.
 TRIES = 10
 
+#: ns by which the time of a file may be older than its change: more than one tick of any kernel's clock.
+TICK = 50_000_000
+
 
 def watch(
     session: Session,
@@ -29,10 +33,11 @@ def watch(
 ) -> None:
     """Build and start these services (none: all), then keep them equal to their files. Ends with an interrupt.
 
-    `after`: called whenever containers may have been started; `ending`: what an interrupt does, in words. Problems: those of discovery, and what keeps the stack
-    from starting, except what a save can repair.
+    `after`: called whenever containers may have been started; `ending`: what an interrupt does, in words. Problems:
+    those of discovery, and what keeps the stack from starting, except what a save can repair.
     """
-    _Loop(session, Keeper(session, services, progress=progress, ending=ending), after).run()
+    began = time.time_ns()
+    _Loop(session, Keeper(session, services, progress=progress, ending=ending), after).run(began)
 
 
 class _Loop:
@@ -42,9 +47,12 @@ class _Loop:
         self.keeper.interrupted = lambda: not self.ear.heard.empty()
         self.seen = Look({}, frozenset())
 
-    def run(self) -> None:
+    def run(self, began: int) -> None:
+        """Until it is interrupted. `began`: the time in ns before the compose files were read."""
         with self.ear:
             self.seen = self._look()  # before the first build reads anything
+            if any(self._changed_since(rule.path, began) for rule in self.keeper.targets.rules if not rule.service):
+                self._read(Work(reload=True))
             failed = self.keeper.begin(self.seen.paths)
             state = State(phase=machine.Phase.WORKING)
             event: machine.Event = self._done(failed)
@@ -61,15 +69,29 @@ class _Loop:
                     event = Looked(work(self.keeper.targets.rules, changed(before, self.seen)))
 
     def _do(self, found: Work) -> Done:
-        """Do the work. If the rules changed, whatever else changed until a look by the new ones is part of it."""
+        self.keeper.say(f"{found.words(str(self.session.root))} changed", style="bold")
         try:
-            if self.keeper.read_again(found):
-                before, self.seen = self.seen, self._look()
-                found = found.and_also(work(self.keeper.targets.rules, changed(before, self.seen)))
+            found = self._read(found)
         except Problem as problem:
             self.keeper.report(problem, "nothing was built")
             return self._done(found.rebuild, reload=found.reload)
         return self._done(self.keeper.do(found, self.seen.paths))
+
+    def _read(self, found: Work) -> Work:
+        """Read the project as far as it changed. If the rules did, what else changed until a look by them is added."""
+        news = found
+        for _ in range(TRIES):
+            if not self.keeper.read_again(reload=news.reload):
+                break
+            before, self.seen = self.seen, self._look()
+            news = work(self.keeper.targets.rules, changed(before, self.seen))
+            found = found.and_also(news)
+        return found
+
+    def _changed_since(self, path: str, moment: int) -> bool:
+        """Whether a file changed after a time in ns; its own times are rounded."""
+        seen = self.seen.paths.get(path)
+        return seen is not None and seen[-1] > moment - TICK
 
     def _done(self, owed: frozenset[str], *, reload: bool = False) -> Done:
         if self.keeper.started:

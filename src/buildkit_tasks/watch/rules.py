@@ -37,6 +37,10 @@ EPHEMERAL = (
 )
 
 
+#: Changed paths from which on not every one is examined, for example after a switch of branches.
+MANY = 1000
+
+
 @dataclass(frozen=True)
 class Below:
     """Patterns of an ignore file, and the directory that they are relative to."""
@@ -106,6 +110,12 @@ class Work:
     reload: bool = False
     causes: tuple[str, ...] = ()
 
+    def words(self, root: str) -> str:
+        """The first of the changed files, relative to a directory, and the number of the others."""
+        names = [path.removeprefix(f"{root}/") for path in self.causes]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return ", ".join(names[:3]) + more or "something"
+
     def and_also(self, other: Work) -> Work:
         """Both together."""
         names = {**self.sync, **other.sync}
@@ -122,13 +132,18 @@ class Work:
 
 
 def work(rules: Iterable[Rule], changed: Iterable[str]) -> Work:
-    """The work for a set of changed, new or deleted paths. All rules that match apply, as in compose."""
+    """The work for a set of changed, new or deleted paths. All rules that match apply, as in compose.
+
+    Of very many paths, those that would only add what is already known are not examined.
+    """
     rebuild, restart, reload = set[str](), set[str](), False
     sync: dict[str, dict[str, str]] = {}
     causes: dict[str, None] = {}
-    known = tuple(rules)
-    for path in sorted(changed):
+    known, paths = tuple(rules), sorted(changed)
+    for path in paths:
         for rule in known:
+            if len(paths) > MANY and rule.action is Action.REBUILD and rule.service in rebuild:
+                continue
             if not rule.matches(path):
                 continue
             causes[path] = None
