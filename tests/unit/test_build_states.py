@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from buildkit_tasks.buildlog import lines, live, states
+from buildkit_tasks.buildlog import lines, live, notices, states
 from buildkit_tasks.core.model import BuildPlan, Service, Workspace
 from buildkit_tasks.core.progress import Progress
 
@@ -29,7 +30,7 @@ class Said:
     def clock(self) -> float:
         return self.seconds
 
-    def say(self, line: str = "") -> None:
+    def say(self, line: str = "", **_: str) -> None:
         self.lines.append(line)
 
 
@@ -182,3 +183,25 @@ def test_the_terminal_view_fits_the_terminal(width: int, count: int) -> None:
     assert "40/298" in shown
     assert ("service-0" in shown) == (count <= live.LISTED)
     assert len(shown.splitlines()) <= 16
+
+
+def test_warnings_are_counted_and_printed_once(tmp_path: Path) -> None:
+    (tmp_path / "app/src").mkdir(parents=True)
+    (tmp_path / "app/src/main.rs").write_text("")
+    rustc = (
+        "\x1b[33mwarning\x1b[0m: unused variable: `x`\n   --> src/main.rs:3:9\n    |\n\n"
+        "warning: unused import\n --> /root/.cargo/registry/src/a/b.rs:1:1\nwarning: `api` generated 1 warning\n"
+    )
+    check = base64.b64encode(b"LegacyKeyValueFormat: \x1b[2Juse key=value").decode()
+    steps = [f"[{name} compile 2/2] {RUN}" for name in ("api", "worker")]
+    progress = fold(*(log(step, rustc) for step in steps), {"warnings": [{"short": check}, {"short": check}]})
+    report, made = Said(), plan("api", "worker")
+    services = tuple(replace(service, context=tmp_path / "app") for service in made.services)
+    made = replace(made, services=services, workspace=replace(made.workspace, root=tmp_path))
+    notices.show(report, made, progress)  # type: ignore[arg-type]
+    assert report.lines == [
+        "1 warning from rustc:",
+        "  unused variable: `x`  app/src/main.rs:3",
+        "1 warning from BuildKit:",
+        "  LegacyKeyValueFormat:  [2Juse key=value",
+    ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan
 from buildkit_tasks.core.report import Report
 
+from . import notices
 from .lines import Lines
 from .live import Live
 
@@ -50,6 +51,7 @@ def building(report: Report, plan: BuildPlan, progress: Progress, how: str = "au
     else:
         with Live(report, plan, progress).shown() as view:
             yield view
+    notices.show(report, plan, progress)
 
 
 @contextlib.contextmanager
