@@ -143,7 +143,7 @@ def _context_roots(service: Service) -> Iterator[Root]:
 
 
 def _root(path: str, ignore: Below | None) -> Root:
-    """The root for a trigger: inside the context, so that what is not sent is not looked at either."""
+    """The root for a trigger: inside the context, so that what is not sent costs nothing."""
     inside = under(path, ignore.root) if ignore else None
     if ignore and inside is not None:
         return Root(ignore.root, inside, ignore.patterns)
@@ -158,7 +158,7 @@ def _file(path: str) -> Root:
 def compose_reads(files: Sequence[Path], root: Path) -> tuple[str, ...]:
     """The compose files, .env, and what they name that looks like either (`include`, `extends`, `env_file`).
 
-    This is no parser: a file too many only means that compose is asked, and one too few that it is not asked at once.
+    This does not parse them: a file too many only means that compose is asked, and one too few that it is not asked at once.
     """
     found: dict[str, None] = dict.fromkeys([*map(str, files), str(root / ".env"), str(root / "pyproject.toml")])
     todo = list(files)
