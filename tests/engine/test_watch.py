@@ -198,8 +198,12 @@ def storm(site: Site, saves: int) -> None:
     assert all(len(site.containers(service)) == 1 for service in ("one", "two", "three"))
     again = site.start("watch")
     site.settle(again)
+    built = again.said.count("built ")
+    site.write("two/sources/last", "while its container is replaced\n")
+    again.wait_for("built ", times=built + 1)
     assert again.end(signal.SIGINT) == 130
     assert again.left() == []
+    assert all(site.same(service) for service in ("one", "two", "three"))
 
 
 def test_after_any_series_of_saves_what_runs_is_what_the_tree_contains(site: Site) -> None:
@@ -243,3 +247,51 @@ def test_dev_stops_what_it_started_and_nothing_else(site: Site) -> None:
     assert logged.end(signal.SIGTERM) == 143, logged.said
     assert logged.left() == []
     assert [site.containers("one"), site.containers("two")] == [[], kept]
+
+
+EDITS = """
+mkdir -p three/sources/new/deep; echo 1 > three/sources/new/deep/f; echo 1 > three/sources/gone; echo 1 > three/top
+echo 2 > three/sources/first; chmod 755 three/sources/first; echo 1 > three/sources/ignored.log; echo 1 > three/x~
+mkdir -p three/target; echo 1 > three/target/o; ln -s first three/sources/link
+---
+rm three/sources/gone; mv three/top three/renamed; echo 3 > "three/sources/two words"
+---
+rm -r three/sources/new; echo 4 > three/sources/first
+"""
+
+
+def test_files_are_copied_as_compose_copies_them(site: Site, tmp_path: Path, base_images: Mapping[str, str]) -> None:
+    (tmp_path / "theirs").mkdir()
+    theirs = Site(tmp_path / "theirs", site.base)
+    ours = site.start("watch", "three", ready="watching three")
+    try:
+        process.ok(["docker", "compose", "up", "--detach", "--build", "three"], theirs.root)
+        argv = ["docker", "compose", "watch", "--no-up", "three"]
+        oracle = Watching(argv, theirs.root, {}, tmp_path / "theirs.log")
+        theirs.started.append(oracle)
+        oracle.wait_for("atch enabled")
+        for number, edits in enumerate(EDITS.split("---"), 1):
+            for one in (site, theirs):
+                process.ok(["sh", "-c", edits], one.root)
+            ours.wait_for("three synced", times=number)
+            until = time.monotonic() + 20
+            while listing(site) != listing(theirs) and time.monotonic() < until:
+                time.sleep(0.3)
+            assert listing(site) == listing(theirs), oracle.said
+        assert any(line.startswith("./sources/link l") for line in listing(site))
+    finally:
+        for watching in theirs.started:
+            watching.end(signal.SIGINT)
+        down = ["down", "--rmi", "local", "--timeout", "1"]
+        process.run(["docker", "compose", "-p", theirs.project, *down], theirs.root)
+    assert ours.end(signal.SIGINT) == 130
+
+
+def listing(site: Site) -> list[str]:
+    """Names, kinds, modes, owners and contents of what the third service's container has."""
+    (name,) = site.containers("three")
+    script = (
+        "cd /data; find . -printf '%p %y %m %U %l\\n' | sort;"
+        " find . -type f ! -name .dockerignore | sort | tr '\\n' '\\0' | xargs -0 cat"
+    )
+    return process.ok(["docker", "exec", name, "sh", "-c", script], site.root).out.splitlines()

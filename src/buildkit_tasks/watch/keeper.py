@@ -43,11 +43,8 @@ class Keeper:
         self.project = discover(session, lesser=True, named=self.services)
         self.targets = self._targets()
 
-    def begin(self, present: Collection[str]) -> frozenset[str]:
-        """Build and start everything; returns the services to build again in any case. `present`: all watched paths.
-
-        Problems: what no save can repair.
-        """
+    def begin(self, present: Collection[str]) -> None:
+        """Build and start everything. `present`: all watched paths. Problems: what no save can repair."""
         try:
             stack.up_project(self.session, self.project, self._request(self.services))
             self.started = True
@@ -60,7 +57,6 @@ class Keeper:
             self._copy_initial(present)
         names = ", ".join(dict.fromkeys(rule.service for rule in self.targets.rules if rule.service))
         self.say(f"watching {names}; {self.ending}", style="bold")
-        return NONE
 
     def read_again(self, *, reload: bool) -> bool:
         """Read the rules again, and with `reload` the compose files; whether the rules are others from now on."""

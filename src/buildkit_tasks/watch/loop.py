@@ -53,9 +53,9 @@ class _Loop:
             self.seen = self._look()  # before the first build reads anything
             if any(self._changed_since(rule.path, began) for rule in self.keeper.targets.rules if not rule.service):
                 self._read(Work(reload=True))
-            failed = self.keeper.begin(self.seen.paths)
+            self.keeper.begin(self.seen.paths)
             state = State(phase=machine.Phase.WORKING)
-            event: machine.Event = self._done(failed)
+            event: machine.Event = self._done(frozenset())
             while True:
                 state, decision = machine.step(state, event)
                 if isinstance(decision, Wait):

@@ -158,7 +158,8 @@ def _file(path: str) -> Root:
 def compose_reads(files: Sequence[Path], root: Path) -> tuple[str, ...]:
     """The compose files, .env, and what they name that looks like either (`include`, `extends`, `env_file`).
 
-    This does not parse them: a file too many only means that compose is asked, and one too few that it is not asked at once.
+    This does not parse them: a file too many means that compose is asked in vain, and one too few that it is not asked
+    at once.
     """
     found: dict[str, None] = dict.fromkeys([*map(str, files), str(root / ".env"), str(root / "pyproject.toml")])
     todo = list(files)
