@@ -18,6 +18,9 @@ from tests.support.container_engine import listening
 from tests.support.watching import Watching
 
 
+STARTED: list[Watching] = []
+
+
 @pytest.fixture
 def running(bench: Bench) -> Iterator[Bench]:
     """The project with a container of each service; compose finds nothing to do."""
@@ -29,6 +32,10 @@ def running(bench: Bench) -> Iterator[Bench]:
         bench.reply(" ps --all --format json", stdout="")
         images(bench, api="old", worker="old")
         yield bench
+        for watching in STARTED:
+            if watching.process.poll() is None:  # the test failed
+                watching.end()
+        STARTED.clear()
 
 
 def images(bench: Bench, **ids: str) -> None:
@@ -41,7 +48,8 @@ def images(bench: Bench, **ids: str) -> None:
 
 
 def start(bench: Bench, *words: str) -> Watching:
-    return Watching([process.BIN / "invoke", *words], bench.root, bench.environment(), bench.place / "output")
+    STARTED.append(Watching([process.BIN / "invoke", *words], bench.root, bench.environment(), bench.place / "output"))
+    return STARTED[-1]
 
 
 def ups(bench: Bench) -> list[list[str]]:
