@@ -65,9 +65,8 @@ def targets(database: str) -> frozenset[str]:
         if line.startswith(("# Files", "# Implicit Rules")):
             inside = line.startswith("# Files")
         elif inside and line[:1] not in ("#", "\t", "") and before != "# Not a target:":
-            name = re.match(r"((?:\\.|[^\\:])+?)\s*:", line)
-            if name and "=" not in name[1] and not re.match(r"[^:]*:\s*\w+\s*:?=", line):
-                found.add(re.sub(r"\\(.)", r"\1", name[1].replace("$$", "$")))
+            if name := re.match(r"(.+?)::?(?:\s|$)", line):  # make prints names without their backslashes
+                found.add(name[1])
         before = line
     return frozenset(n for n in found if not re.fullmatch(r"\.[A-Z_]+|\.buildkit-tasks.*", n))
 

@@ -175,6 +175,7 @@ def _import(session: Session, root: Path, path: str, facts: Facts, accept: Colle
     rows = mapping.rows(sources, language, replace(facts, values=values), invoke, accept=accept)
     if not whole:
         rows = tuple(_only_listed(row) if row.rule.path != name and row.replaced else row for row in rows)
+    known = known and known - sources[0].mentioned
     notes += present.differences(rows, known, "just" if is_just else "make")
     return Import(base, sources, rows, is_just, tuple(notes))
 

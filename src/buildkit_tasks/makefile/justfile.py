@@ -171,7 +171,7 @@ def _recipe(now: _Reading, at: int) -> int:
     name = _HEADER.match(line)
     colon = _colon(line)
     if not name or colon < 0:
-        raise _invalid(now, at, "it is no recipe, setting or definition that just knows")
+        raise _invalid(now, at, "it is not a recipe, setting or definition of just")
     parameters, exported = _parameters(line[name.end() : colon])
     needs = re.sub(r"#.*", "", line[colon + 1 :])
     prerequisites = tuple(

@@ -55,9 +55,9 @@ class Include:
 
 @dataclass(frozen=True)
 class Source:
-    """One file: its lines as they are, its rules in order, and what is said about it.
+    """One file: its lines as they are, its rules in order, and what there is to know about it.
 
-    `runs`: lines (from 1) where reading the file runs a command, such as `$(shell …)`. `notes`: what was not read, as
+    `mentioned`: targets that get a variable or are phony, with or without a rule. `runs`: lines (from 1) where reading the file runs a command, such as `$(shell …)`. `notes`: what was not read, as
     sentences that begin with the line. `shell`: why no recipe of it may be replaced; empty if they may.
     """
 
@@ -65,6 +65,7 @@ class Source:
     lines: tuple[str, ...]
     rules: tuple[Rule, ...]
     phony: frozenset[str] = frozenset()
+    mentioned: frozenset[str] = frozenset()
     includes: tuple[Include, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     runs: tuple[int, ...] = ()

@@ -50,6 +50,7 @@ class _Reading:
     special: dict[str, tuple[str, ...]] = field(default_factory=dict)
     shells: set[str] = field(default_factory=set)
     target_exports: dict[str, list[str]] = field(default_factory=dict)
+    specific: set[str] = field(default_factory=set)
     prefix: str = "\t"
     open: _Open | None = None
     load: Callable[[str], str | None] = lambda _path: None
@@ -75,6 +76,7 @@ def read(
     _read(_Reading(path, [], variables if variables is not None else Variables(), load=load, readings=readings), text)
     exported = [name for reading in readings for name in reading.exported]
     phony = frozenset(name for reading in readings for name in reading.phony)
+    mentioned = phony | {name for reading in readings for name in reading.specific}
     exports: dict[str, list[str]] = {}
     for reading in readings:
         for target, names in reading.target_exports.items():
@@ -93,6 +95,7 @@ def read(
                 tuple(reading.lines),
                 tuple(rules),
                 phony,
+                mentioned,
                 tuple(reading.includes),
                 {name: value.text for name, value in values if value.text is not None},
                 tuple(dict.fromkeys(reading.runs)),
@@ -181,8 +184,8 @@ def _line(now: _Reading, at: int) -> int:
         _recipe_line(now, at, last)
         return last + 1
     whole = _logical(now, at, last)
-    line = _without_comment(whole).strip(" \t\r\f\v")
-    if not line:
+    line = _without_comment(whole).lstrip(" \t\r\f\v")  # the blanks at the end belong to a value
+    if not line.strip():
         return last + 1
     if _RUNS.search(line):
         now.runs.append(at + 1)
@@ -441,6 +444,7 @@ def _target_specific(now: _Reading, at: int, head: str) -> bool:
     if not assigned or not re.fullmatch(r"[^\s:]+", assigned[0]):
         return False
     targets = _names(now, head[:colon]) or ()
+    now.specific |= set(targets)
     if "export" in modifiers:
         for target in targets:
             now.target_exports.setdefault(target, []).append(assigned[0])
