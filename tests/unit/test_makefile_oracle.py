@@ -13,6 +13,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 from buildkit_tasks.makefile import ask, expand, justfile, makefile, mapping, reader, shim
 from buildkit_tasks.makefile.calls import Facts
+from buildkit_tasks.makefile.model import Source
 from tests.support import process
 from tests.support.shells import program
 
@@ -78,7 +79,7 @@ def make(folder: Path, *words: str) -> process.Done:
     return process.run([program("make"), "--no-print-directory", *words], folder, quiet, timeout=30)
 
 
-def read(text: str) -> tuple[reader.Source, expand.Variables]:
+def read(text: str) -> tuple[Source, expand.Variables]:
     variables = expand.Variables()
     return reader.read("Makefile", text, variables=variables)[0], variables
 
@@ -230,5 +231,5 @@ def test_make_is_only_asked_where_that_runs_nothing(text: str, why: str, tmp_pat
     assert ask.unsafe(sources).startswith(why) if why else ask.unsafe(sources) == ""
     if not why:
         world = World(env={"PATH": f"{Path(program('make')).parent}:/bin"}, cwd=tmp_path, home=tmp_path)
-        assert ask.make(world, tmp_path, "Makefile") == {"all", "b"}
+        assert ask.make(world, tmp_path, "Makefile") == frozenset({"all", "b"})
         assert not (tmp_path / "ran").exists()

@@ -64,9 +64,8 @@ def targets(database: str) -> frozenset[str]:
     for line in database.split("\n"):
         if line.startswith(("# Files", "# Implicit Rules")):
             inside = line.startswith("# Files")
-        elif inside and line[:1] not in ("#", "\t", "") and before != "# Not a target:":
-            if name := re.match(r"(.+?)::?(?:\s|$)", line):  # make prints names without their backslashes
-                found.add(name[1])
+        elif inside and before != "# Not a target:" and (name := re.match(r"([^#\t].*?)::?(?:\s|$)", line)):
+            found.add(name[1])  # make prints names without their backslashes
         before = line
     return frozenset(n for n in found if not re.fullmatch(r"\.[A-Z_]+|\.buildkit-tasks.*", n))
 

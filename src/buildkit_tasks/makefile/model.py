@@ -57,8 +57,9 @@ class Include:
 class Source:
     """One file: its lines as they are, its rules in order, and what there is to know about it.
 
-    `mentioned`: targets that get a variable or are phony, with or without a rule. `runs`: lines (from 1) where reading the file runs a command, such as `$(shell …)`. `notes`: what was not read, as
-    sentences that begin with the line. `shell`: why no recipe of it may be replaced; empty if they may.
+    `mentioned`: targets that get a variable or are phony, with or without a rule. `runs`: lines (from 1) where reading
+    the file runs a command, such as `$(shell …)`. `notes`: what was not read, as sentences that begin with the line.
+    `shell`: why no recipe of it may be replaced; empty if they may.
     """
 
     path: str

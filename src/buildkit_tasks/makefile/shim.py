@@ -19,11 +19,22 @@ def text(source: Source, rows: Sequence[Row], *, phony: bool = True) -> str:
             _replace(lines, source, row)
     missing = _not_phony(source, rows) if phony else ()
     if missing:
-        newline = source.newline
-        if lines and not lines[-1].endswith("\n"):
-            lines[-1] += newline
-        lines += [newline, MARK + newline, f".PHONY: {' '.join(missing)}{newline}"]
+        _add_phony(lines, min(row.rule.first for row in _own(source, rows) if row.replaced), missing, source.newline)
     return "".join(lines)
+
+
+def _add_phony(lines: list[str], first: int, names: Sequence[str], newline: str) -> None:
+    """List targets as phony: where the last import did, or above the first that is replaced."""
+    for i, line in enumerate(lines[:-1]):
+        if line.rstrip() == MARK and lines[i + 1].startswith(".PHONY:"):
+            lines[i + 1] = f"{lines[i + 1].rstrip()} {' '.join(names)}{newline}"
+            return
+    at = first
+    while at > 0 and lines[at - 1].startswith("#"):  # the comment belongs to the target
+        at -= 1
+    if at > 0 and lines[at - 1].rstrip().endswith("\\"):
+        at = first
+    lines[at:at] = [MARK + newline, f".PHONY: {' '.join(names)}{newline}", newline]
 
 
 def _own(source: Source, rows: Sequence[Row]) -> list[Row]:
