@@ -326,3 +326,12 @@ def test_files_outside_the_repository_are_not_read(shop: Bench) -> None:
     done = shop.invoke("import-makefile", "--dry-run")
     assert "../secret.mk: not a file of this repository" in done.err
     assert "secret " not in done.out
+
+
+def test_cargo_in_a_makefile_of_another_directory_stays(shop: Bench) -> None:
+    (shop.root / "tool").mkdir()
+    (shop.root / "tool" / "Makefile").write_text(".PHONY: t d\nt:\n\tcargo test\nd:\n\tdocker compose ps\n")
+    done = shop.invoke("import-makefile", "--file", "tool/Makefile", "--yes")
+    assert done.code == 0, done.all
+    assert "it works in tool/, the tasks in the workspace of the project" in done.out
+    assert (shop.root / "tool" / "Makefile").read_text().endswith("d:\n\tinvoke ps\n")

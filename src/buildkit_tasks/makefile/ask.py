@@ -37,7 +37,8 @@ def unsafe(sources: Sequence[Source]) -> str:
             return f"{source.path} makes rules while make reads it"
         for rule in source.rules:
             for name in rule.names:
-                if name == ".DEFAULT" or any(fnmatch.fnmatchcase(f, name.replace("%", "*")) for f in files):
+                old_style = re.fullmatch(r"\.\w+(\.\w+)?", name)  # a suffix rule, or .DEFAULT
+                if old_style or any(fnmatch.fnmatchcase(f, name.replace("%", "*")) for f in files):
                     return f"{source.path}:{rule.first + 1} may make a Makefile, which make does before anything else"
     return ""
 

@@ -37,7 +37,8 @@ class Facts:
 
     `compose_files`: the names of the files that compose reads by itself. `services`: None if compose was not asked.
     `images`, `databases`: the service of each image name and database. `exported`: variables that
-    recipes find in their environment. `service_word`: makes flags of a reference that holds any number of services.
+    recipes find in their environment. `elsewhere`: the directory of the file, if that is not the project's.
+    `service_word`: makes flags of a reference that holds any number of services.
     """
 
     compose_files: tuple[str, ...] = ()
@@ -46,6 +47,7 @@ class Facts:
     databases: Mapping[str, str] = field(default_factory=dict)
     exported: tuple[str, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: str = ""
     service_word: Callable[[str], str] = str
 
 

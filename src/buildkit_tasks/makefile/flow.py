@@ -156,7 +156,8 @@ def _import(session: Session, root: Path, path: str, facts: Facts, accept: Colle
     text = _text(root, path)
     if text is None:
         raise Problem("makefile-missing", f"There is no file {root / path}.", hint="ls")
-    invoke = _invoke(root)
+    invoke = _invoke(root, base)
+    facts = replace(facts, elsewhere=_elsewhere(session, root / base))
     is_just = "just" in name.lower()
     if is_just:
         sources = justfile.read(name, text, load)
@@ -203,13 +204,24 @@ def _text(root: Path, path: str) -> str | None:
     return None if content is None else content.decode("utf-8", "surrogateescape")
 
 
-def _invoke(root: Path) -> str:
-    """How the targets call our tasks."""
+def _invoke(root: Path, base: str) -> str:
+    """How the targets call our tasks: invoke looks for a tasks.py from their directory upwards."""
+    for folder in (root / base, *(root / base).parents):
+        try:
+            ours = b"buildkit_tasks" in (folder / "tasks.py").read_bytes()
+        except OSError:
+            ours = False
+        if ours or folder == root:
+            return "invoke" if ours else "buildkit-tasks"
+    return "buildkit-tasks"
+
+
+def _elsewhere(session: Session, folder: Path) -> str:
     try:
-        ours = b"buildkit_tasks" in (root / "tasks.py").read_bytes()
-    except OSError:
-        ours = False
-    return "invoke" if ours else "buildkit-tasks"
+        project = session.root
+    except Problem:
+        return ""
+    return "" if folder.resolve() == project.resolve() else f"{folder.name}/"
 
 
 def _facts(session: Session) -> Facts:

@@ -50,6 +50,8 @@ def call(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Sta
     name = words[0].value or ""
     if name.startswith("+"):
         return Stays(f"it uses the toolchain {name[1:]}, the tasks that of the project")
+    if facts.elsewhere:
+        return Stays(f"it works in {facts.elsewhere}, the tasks in the workspace of the project")
     made = _COMMANDS.get(name)
     if made is None:
         return Stays(f"no task does `cargo {words[0].raw}`")
