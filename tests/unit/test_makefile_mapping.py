@@ -247,9 +247,9 @@ def test_a_justfile_keeps_parameters_attributes_and_scripts() -> None:
     assert new == want
 
 
-def test_a_huge_line_is_taken_apart_in_linear_time() -> None:
-    line = recipes.line(Step(0, 0, "cargo test " + "a" * 200_000 + " $(X)" * 20_000), makefile.syntax({}), Facts(), "x")
-    assert line.calls
+def test_a_huge_line_stays() -> None:
+    line = recipes.line(Step(0, 0, "cargo test " + " $(X)" * 20_000), makefile.syntax({}), Facts(), "x")
+    assert line.why == "it has more than 10000 characters"
 
 
 def test_names_that_say_nothing_have_no_task() -> None:

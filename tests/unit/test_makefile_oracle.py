@@ -143,6 +143,14 @@ def test_the_shim_has_the_same_targets_and_is_read_again_without_a_change(
     (folder / "Makefile").write_bytes(new.encode())
     after = make(folder, "-pRrq", "-f", "Makefile", ".none")
     assert ask.targets(before.out) == ask.targets(after.out)
+    if new != text:  # the diff is one that patch accepts
+        (folder / "Makefile").write_bytes(text.encode())
+        changes = shim.diff(found, shim.edits(found, rows)) + "\n"
+        if "\r" not in text and text.endswith("\n"):
+            process.ok(["git", "init", "-q"], folder)
+            (folder / "x.patch").write_text(changes)
+            process.ok(["git", "apply", "x.patch"], folder)
+            assert (folder / "Makefile").read_bytes().decode() == new
     again, later = read(new)
     assert replaced <= again.phony or not replaced
     more = mapping.rows([again], makefile.language(later.values), facts, "invoke")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+
 import pytest
 
 from buildkit_tasks.core.errors import Problem
@@ -140,6 +143,7 @@ def test_included_files_are_read_where_they_are_included() -> None:
         ("$@", None),
         ("$(LOOP)", None),
         ("$(BIG)", None),
+        ("$(Z40)", None),  # 2 to the power of 40 references, each of them empty
         ("$(A", None),
     ],
 )
@@ -149,6 +153,7 @@ def test_expansion(text: str, value: str | None) -> None:
     for i in range(1, 9):
         known[f"E{i}"] = Value(f"$(E{i - 1})" * 10)
     known["BIG"] = Value("$(E8)")
+    known |= {f"Z{i}": Value(f"$(Z{i - 1})$(Z{i - 1})") for i in range(1, 41)}
     assert expand(text, known) == value
 
 
@@ -208,3 +213,25 @@ def test_recipes_for_another_shell_stay() -> None:
     assert justfile.read("justfile", 'set shell := ["nu", "-c"]\na:\n  x\n')[0].shell == "its recipes run in nu"
     assert source("SHELL := /usr/bin/env python3\na:\n\tx\n").shell == "its recipes run in /usr/bin/env python3"
     assert source("SHELL = /bin/bash\na:\n\tx\n").shell == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "X = " + "$(" * 300_000,
+        "a:\n" + "\tcargo test\n" * 80_000,
+        "".join(f"t{i}: t{i + 1}\n\tx\n" for i in range(10_000)),
+        "a: " + "\\\n" * 400_000,
+        "$" * 900_001 + ":\n",
+        "X = " + "$(if " * 150_000,
+        "# " + "x\\\n" * 300_000,
+        "a" * 900_000 + ":\n\t" + "b\\\n" * 10,
+        "define A\n" * 90_000,
+    ],
+    ids=range(9),
+)
+def test_a_large_file_is_read_in_a_few_seconds(text: str) -> None:
+    began = time.monotonic()
+    with contextlib.suppress(Problem):
+        reader.read("Makefile", text)
+    assert time.monotonic() - began < 10

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-#: The longest text that an expansion may have, and how deep references may be nested.
-_LONGEST, _DEEPEST = 65536, 40
+#: The longest text that an expansion may have, how deep references may be nested, and how many may be followed.
+_LONGEST, _DEEPEST, _MOST = 65536, 40, 10_000
 
 #: Variables that make sets itself: their values are not known here.
 BUILT_IN = frozenset(
@@ -64,6 +64,14 @@ class Value:
 
 
 @dataclass
+class _Work:
+    """How much of an expansion was done: references to references can double at every step."""
+
+    depth: int = 0
+    followed: int = 0
+
+
+@dataclass
 class Variables:
     """What is defined up to a line of the file. A variable that only one branch of a condition sets is not known."""
 
@@ -111,13 +119,23 @@ def inside(reference: str) -> str:
 
 
 def expand(
-    text: str, values: Mapping[str, Value], local: Mapping[str, str] | None = None, depth: int = 0
+    text: str, values: Mapping[str, Value], local: Mapping[str, str] | None = None, work: _Work | None = None
 ) -> str | None:
     """The text with its references replaced; None if one of them is not known. `$$` becomes `$`."""
     if "$" not in text:
         return text
-    if depth > _DEEPEST:
+    work = work or _Work()
+    work.followed += 1
+    if work.depth > _DEEPEST or work.followed > _MOST:
         return None
+    work.depth += 1
+    try:
+        return _expanded(text, values, local or {}, work)
+    finally:
+        work.depth -= 1
+
+
+def _expanded(text: str, values: Mapping[str, Value], local: Mapping[str, str], work: _Work) -> str | None:
     parts: list[str] = []
     length, at = 0, 0
     while at < len(text):
@@ -127,7 +145,7 @@ def expand(
         if dollar < 0:
             break
         at = reference_end(text, dollar)
-        found = resolve(text[dollar:at], values, local or {}, depth)
+        found = resolve(text[dollar:at], values, local, work)
         if found is None:
             return None
         parts.append(found)
@@ -138,10 +156,10 @@ def expand(
 
 
 def resolve(
-    reference: str, values: Mapping[str, Value], local: Mapping[str, str] | None = None, depth: int = 0
+    reference: str, values: Mapping[str, Value], local: Mapping[str, str] | None = None, work: _Work | None = None
 ) -> str | None:
     """What one reference stands for; None if that is not known. A variable that nobody defines is empty."""
-    local = local or {}
+    local, work = local or {}, work or _Work()
     if reference == "$$":
         return "$"
     body = inside(reference)
@@ -150,24 +168,24 @@ def resolve(
             return None
         name, blank, rest = _first_word(body)
         if blank and name in _FUNCTIONS:
-            return _function(name, rest, values, local, depth)
+            return _function(name, rest, values, local, work)
         if blank and re.fullmatch(r"[a-z-]+", name):
             return None  # a function that runs something, or one that is not read here
-        inner = expand(body, values, local, depth + 1)
+        inner = expand(body, values, local, work)
         if inner is None:
             return None
         body = inner
         name, colon, change = body.partition(":")
         if colon and "=" in change:
             old, _, new = change.partition("=")
-            whole = _variable(name, values, local, depth)
+            whole = _variable(name, values, local, work)
             if "%" not in old:
                 old, new = f"%{old}", f"%{new}"
             return None if whole is None else " ".join(_replaced(old, new, word) for word in whole.split())
-    return _variable(body, values, local, depth)
+    return _variable(body, values, local, work)
 
 
-def _variable(name: str, values: Mapping[str, Value], local: Mapping[str, str], depth: int) -> str | None:
+def _variable(name: str, values: Mapping[str, Value], local: Mapping[str, str], work: _Work) -> str | None:
     if name in local:
         return local[name]
     if name[:1] in AUTOMATIC and (len(name) == 1 or name[1:] in ("D", "F")):
@@ -177,7 +195,7 @@ def _variable(name: str, values: Mapping[str, Value], local: Mapping[str, str], 
         return None if name in BUILT_IN else ""
     if known.text is None or not known.recursive:
         return known.text
-    return expand(known.text, values, local, depth + 1)
+    return expand(known.text, values, local, work)
 
 
 def _first_word(body: str) -> tuple[str, str, str]:
@@ -209,12 +227,12 @@ def _replaced(pattern: str, new: str, word: str) -> str:
     return new.replace("%", word[len(before) : len(word) - len(after)], 1)
 
 
-def _function(name: str, rest: str, values: Mapping[str, Value], local: Mapping[str, str], depth: int) -> str | None:
+def _function(name: str, rest: str, values: Mapping[str, Value], local: Mapping[str, str], work: _Work) -> str | None:
     counts, made = _FUNCTIONS[name]
     given = _arguments(rest, counts)
     if name in ("if", "or", "and"):
-        return _lazy(name, given, values, local, depth)
-    expanded = [expand(argument, values, local, depth + 1) for argument in given]
+        return _lazy(name, given, values, local, work)
+    expanded = [expand(argument, values, local, work) for argument in given]
     whole = [argument for argument in expanded if argument is not None]
     if len(whole) < len(expanded) or (name != "call" and len(whole) < counts):
         return None
@@ -223,13 +241,15 @@ def _function(name: str, rest: str, values: Mapping[str, Value], local: Mapping[
         if called is None or called.text is None or whole[0].strip() in _FUNCTIONS:
             return None
         numbered = {str(i): argument for i, argument in enumerate(whole)}
-        return expand(called.text, values, numbered, depth + 1) if called.recursive else called.text
+        return expand(called.text, values, numbered, work) if called.recursive else called.text
     return made(*whole)
 
 
-def _lazy(name: str, given: list[str], values: Mapping[str, Value], local: Mapping[str, str], depth: int) -> str | None:
+def _lazy(
+    name: str, given: list[str], values: Mapping[str, Value], local: Mapping[str, str], work: _Work
+) -> str | None:
     def value(text: str) -> str | None:
-        return expand(text, values, local, depth + 1)
+        return expand(text, values, local, work)
 
     if name == "if":
         condition = value(given[0].strip())

@@ -62,7 +62,7 @@ def run(
         present.show(session, found.sources, found.rows, found.notes, just=found.just)
     written = False
     if changed:
-        present.diff(session, changed)
+        present.diff(session, changed, {} if output else _diffs(imports))
         if not dry_run and session.report.consent(f"write {', '.join(c.path for c in changed)} in {root}"):
             _write(session, root, changed)
             written = True
@@ -268,6 +268,17 @@ def _texts(imports: Sequence[Import], output: str) -> dict[str, str]:
             path = output or str(PurePosixPath(found.base, source.path))
             texts[path] = shim.text(source, found.rows, phony=not found.just)
     return texts
+
+
+def _diffs(imports: Sequence[Import]) -> dict[str, str]:
+    """The diff of each file that changes, by its path below the root."""
+    found = {}
+    for item in imports:
+        for source in item.sources:
+            path = str(PurePosixPath(item.base, source.path))
+            changes = shim.edits(source, item.rows, phony=not item.just)
+            found[path] = shim.diff(replace(source, path=path), changes)
+    return found
 
 
 def _record(root: Path) -> Record:

@@ -19,6 +19,8 @@ _ALIAS = re.compile(rf"alias\s+({_NAME})\s*:=\s*([\w:-]+)")
 _IMPORT = re.compile(r"import(\?)?\s+['\"]([^'\"]+)['\"]")
 _SETTING = re.compile(r"set\s+([\w-]+)(?:\s*:=\s*(.*))?", re.DOTALL)
 _HEADER = re.compile(rf"@?({_NAME})(?=[\s:])")
+#: The longest header of a recipe; just has no limit, but no one writes more.
+_LONGEST = 10_000
 #: Attributes that change where or how a recipe runs.
 _ELSEWHERE = {
     "working-directory": "it works in another directory",
@@ -169,7 +171,7 @@ def _setting(now: _Reading, at: int, name: str, value: str) -> None:
 def _recipe(now: _Reading, at: int) -> int:
     line = now.lines[at].rstrip("\r")
     name = _HEADER.match(line)
-    colon = _colon(line)
+    colon = _colon(line) if len(line) < _LONGEST else -1
     if not name or colon < 0:
         raise _invalid(now, at, "it is not a recipe, setting or definition of just")
     parameters, exported = _parameters(line[name.end() : colon])
@@ -178,7 +180,7 @@ def _recipe(now: _Reading, at: int) -> int:
         re.findall(rf"(?:^|(?<=[\s(]))({_NAME}(?:::{_NAME})*)", re.sub(r"\(([\w:-]+)[^()]*\)", r"\1", needs))
     )
     steps, last, prefix = _body(now, at + 1)
-    attributes = " ".join(now.attributes)
+    attributes = " ".join(now.attributes)[:_LONGEST]
     why = next((why for word, why in _ELSEWHERE.items() if re.search(rf"[\[,]\s*{word}\b", attributes)), "")
     if steps and steps[0].text.startswith("#!"):
         why = "it is a script with its own interpreter"

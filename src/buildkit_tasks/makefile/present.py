@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from buildkit_tasks.adopt import present as adopt_present
 from buildkit_tasks.adopt.disk import Change
@@ -70,19 +70,20 @@ def differences(rows: Sequence[Row], known: Collection[str] | None, program: str
     return [*found, *([f"{program} does not list {', '.join(less)}"] if less and program == "just" else [])]
 
 
-def diff(session: Session, changed: Sequence[Change]) -> None:
-    """The changes, as a unified diff."""
+def diff(session: Session, changed: Sequence[Change], known: Mapping[str, str]) -> None:
+    """The changes, as a unified diff. `known`: diffs that are there already, by path."""
     for change in changed:
         session.report.say(f"{change.verb}: {change.path}")
     if not session.report.json_only:
-        session.report.answer("\n" + adopt_present.diff(changed))
+        for change in changed:
+            session.report.answer("\n" + (known.get(change.path) or adopt_present.diff([change])))
 
 
 def undone(session: Session, changed: Sequence[Change], kept: Sequence[str]) -> None:
     """The changes of an undo, and the files that it leaves."""
     for path in kept:
         session.report.say(f"kept: {path} was edited, and the edits conflict with the original", style="yellow")
-    diff(session, changed)
+    diff(session, changed, {})
 
 
 def finish(session: Session, rows: Sequence[Row], changed: Sequence[Change], *, written: bool, dry_run: bool) -> None:

@@ -89,12 +89,12 @@ def _last_of(now: Reading, at: int) -> int:
 
 def _logical(now: Reading, first: int, last: int) -> str:
     """The lines as one: make collapses a continuation, and the blanks around it, into one blank."""
-    text = syntax.bare(now.lines[first])
-    if first == 0 and text.startswith("\ufeff"):
-        text = text[1:]
-    for line in now.lines[first + 1 : last + 1]:
-        text = (text[:-1] if syntax.odd(text) else text).rstrip(" \t") + " " + syntax.bare(line).lstrip(" \t")
-    return text
+    parts = [syntax.bare(line) for line in now.lines[first : last + 1]]
+    if first == 0:
+        parts[0] = parts[0].removeprefix("\ufeff")
+    parts[:-1] = [(part[:-1] if syntax.odd(part) else part).rstrip(" \t") for part in parts[:-1]]
+    parts[1:] = [part.lstrip(" \t") for part in parts[1:]]
+    return " ".join(parts)
 
 
 def _line(now: Reading, at: int) -> int:

@@ -11,6 +11,8 @@ from .calls import Call, Facts, Stays, Unfit
 from .model import Rule, Step
 from .words import Command, Syntax, Word
 
+#: The longest line that is taken apart.
+_LONGEST = 10_000
 #: Commands that show or find the help of a Makefile.
 _SHOWS = re.compile(
     r"\b(grep|awk|sed|perl)\b.*\bMakefile\b|\bMAKEFILE_LIST\b"
@@ -40,6 +42,8 @@ def line(step: Step, syntax: Syntax, facts: Facts, invoke: str, prefixes: str = 
     found = re.match(rf"[ \t]*(?:[{prefixes}][ \t]*)*", step.text)
     start = found.end() if found else 0
     body = step.text[start:]
+    if len(body) > _LONGEST:
+        return Line(step, step.text, why=f"it has more than {_LONGEST} characters")
     if _SHOWS.search(body):
         return Line(step, step.text, group=True)
     taken = words.split(body, syntax)

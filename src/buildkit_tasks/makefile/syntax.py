@@ -32,9 +32,11 @@ def odd(text: str) -> bool:
 
 def without_comment(text: str) -> str:
     """The text before an unescaped `#`."""
-    for found in re.finditer(r"(\\*)#", text):
-        if len(found[1]) % 2 == 0:
-            return text[: found.end() - 1]
+    at = text.find("#")
+    while at >= 0:
+        if not odd(text[max(0, at - 100) : at]):  # nobody writes more backslashes than that
+            return text[:at]
+        at = text.find("#", at + 1)
     return text
 
 
@@ -42,7 +44,7 @@ def modifiers(line: str) -> tuple[set[str], str]:
     """`export`, `override`, `private`, `define`, `undefine` in front of a definition."""
     found: set[str] = set()
     rest = line
-    while True:
+    for _ in range(5):
         word = re.match(r"(export|override|private|define|undefine)(?=[ \t]|$)", rest)
         if not word or (after := rest[word.end() :].lstrip(" \t"))[:1] in ("=", ":", "?", "+", "!"):
             break

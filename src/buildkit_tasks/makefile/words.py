@@ -225,7 +225,7 @@ def _word(text: str, start: int, syntax: Syntax, found: list[_Token]) -> int:
         elif character in _BLANK or character in ";&|<>()":
             break
         else:
-            if character in "*?[~" or (character == "{" and "," in text[at : text.find("}", at)]):
+            if character in "*?[~" or (character == "{" and "," in text[at : at + 100].partition("}")[0]):
                 known = False
             value.append(character)
             at += 1
