@@ -313,7 +313,8 @@ def test_what_cannot_be_read_is_refused(shop: Bench, content: bytes | str | None
 
 
 def test_bytes_that_are_not_utf8_and_dos_lines_stay(shop: Bench) -> None:
-    text = b"# caf\xe9\r\n.PHONY: a\r\na: ## d\xe9j\xe0\r\n\tcargo test\r\nb:\r\n\techo \xe9\r\n"
+    shop.env["PYTHONUTF8"] = "1"
+    text = b"# caf\xe9\r\n.PHONY: a\r\na: ## d\xe9j\xe0\r\n\tcargo test\r\nb:\r\n\t./x \xe9\r\n"
     (shop.root / "Makefile").write_bytes(text)
     done = shop.invoke("import-makefile", "--yes")
     assert done.code == 0, done.all

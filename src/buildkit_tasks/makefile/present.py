@@ -32,14 +32,19 @@ def show(session: Session, sources: Sequence[Source], rows: Sequence[Row], notes
         report.say(f"note: {note}")
     if report.json_only or not rows:
         return
-    cells = [(row.name, _WORDS.get(row.kind, "stays"), _becomes(row), _about(row)) for row in rows]
+    cells = [tuple(map(_shown, (row.name, _WORDS.get(row.kind, "stays"), _becomes(row), _about(row)))) for row in rows]
     report.table(("recipe" if just else "target", "", "task", "note"), cells)
     for row in rows:
         if row.left:
             why = "replaced all the same (--accept)" if row.kind == ACCEPTED else row.why
             near = f" (near: {row.calls[0].text('')})" if row.kind == PERHAPS and row.calls else ""
-            report.answer(f"\n{row.rule.path}:{row.rule.first + 1}: {row.name}: {why}{near}")
-            report.answer("\n".join(f"    {line}" for text in row.left for line in text.split("\n")))
+            report.answer(_shown(f"\n{row.rule.path}:{row.rule.first + 1}: {row.name}: {why}{near}"))
+            report.answer(_shown("\n".join(f"    {line}" for text in row.left for line in text.split("\n"))))
+
+
+def _shown(text: str) -> str:
+    """Bytes that are not UTF-8 cannot be printed everywhere."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _becomes(row: Row) -> str:
@@ -76,7 +81,7 @@ def diff(session: Session, changed: Sequence[Change], known: Mapping[str, str]) 
         session.report.say(f"{change.verb}: {change.path}")
     if not session.report.json_only:
         for change in changed:
-            session.report.answer("\n" + (known.get(change.path) or adopt_present.diff([change])))
+            session.report.answer("\n" + _shown(known.get(change.path) or adopt_present.diff([change])))
 
 
 def undone(session: Session, changed: Sequence[Change], kept: Sequence[str]) -> None:
