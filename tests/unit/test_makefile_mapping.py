@@ -255,4 +255,6 @@ def test_a_huge_line_stays() -> None:
 def test_names_that_say_nothing_have_no_task() -> None:
     assert nearest("deploy-production") is None
     assert nearest("x" * 10_000) is None
+    assert nearest("docker-build-x;rm") is None
+    assert nearest("test-$(shell x)") is None
     assert nearest("docker_logs_api") == nearest("docker-logs-api")

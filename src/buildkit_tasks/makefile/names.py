@@ -62,8 +62,10 @@ _PATTERNS = (
 def nearest(name: str) -> Call | None:
     """The task that a target of this name most likely means; None if the name says nothing."""
     plain = re.sub(r"[_.:/]", "-", name.lower())
+    if not re.fullmatch(r"[a-z0-9-]{1,80}", plain):  # a part of it may become a word of a command
+        return None
     for pattern, call in _PATTERNS:
-        if len(plain) < 80 and (found := re.fullmatch(pattern, plain)):
+        if found := re.fullmatch(pattern, plain):
             task, *words = found.expand(call).split()
             return Call(task, tuple(words))
     return None
