@@ -16,9 +16,9 @@ from typing import Any
 
 from .model import BuildOutcome, Step, TargetResult
 
-_COMPILING = re.compile(r"^\s+Compiling (\S+) v\S+")
-# `[stage 2/5] RUN …`, with the bake target as prefix if there are several
-_STEP = re.compile(r"^\[(?:\S+ )?\S+ +\d+/\d+\] ")
+_COMPILING = re.compile(r"^\s+Compiling (\S+) v(\S+)(?: \((.*)\))?")
+# `[stage 2/5] RUN …`; before it the bake target if there are several, and the platform; a single stage has no name
+_STEP = re.compile(r"^\[(?:\S+ +){0,3}\d+/\d+\] ")
 _OURS = re.compile(r"^buildkit-tasks: (total|fresh|marked) (.*)$")
 
 
@@ -59,6 +59,16 @@ class Decoder:
         return "\n".join([*self.rest, self._buffer]).strip()
 
 
+@dataclass(frozen=True)
+class Compiling:
+    """A crate that cargo began to compile. `place`: its directory, "" for a crate of a registry; `began`: in seconds."""
+
+    name: str
+    version: str
+    place: str
+    began: float
+
+
 @dataclass
 class Vertex:
     """A node of the build graph. Times are seconds since the epoch."""
@@ -95,6 +105,7 @@ class Progress:
     def __init__(self) -> None:
         self.vertexes: dict[str, Vertex] = {}
         self.compiled: list[str] = []
+        self.crates: list[Compiling] = []
         self.fresh: int | None = None
         self.total: int | None = None
         self.marked: list[str] = []
@@ -117,13 +128,13 @@ class Progress:
             text = vertex.partial + base64.b64decode(entry.get("data") or "").decode("utf-8", errors="replace")
             *whole, vertex.partial = text.split("\n")
             for line in whole:
-                self._line(vertex, line)
+                self._line(vertex, line, entry.get("timestamp") or "")
                 lines.append(line)
         for warning in status.get("warnings") or ():
             self.warnings.append(base64.b64decode(warning.get("short") or "").decode("utf-8", errors="replace"))
         return lines
 
-    def _line(self, vertex: Vertex, line: str) -> None:
+    def _line(self, vertex: Vertex, line: str, stamp: str) -> None:
         vertex.log.append(line)
         if ours := _OURS.match(line):
             kind, value = ours.groups()
@@ -133,6 +144,7 @@ class Progress:
                 setattr(self, kind, int(value))
         elif compiling := _COMPILING.match(line):
             self.compiled.append(compiling[1])
+            self.crates.append(Compiling(compiling[1], compiling[2], compiling[3] or "", _seconds(stamp)))
 
     @property
     def current(self) -> str:

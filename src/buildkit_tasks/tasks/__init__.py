@@ -26,7 +26,7 @@ from . import (
 )
 
 namespace = Collection(
-    *(project.quickstart, build.build, build.verify, build.bench),
+    *(project.quickstart, build.build, build.explain, build.history, build.verify, build.bench),
     *(stack.up, stack.down, stack.restart, stack.ps, stack.logs, stack.shell, stack.smoke, stack.prune),
     *(stack.run, stack.extract, stack.clean),
     *(adopt.init, project.dotenv, project.settings),
