@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -37,13 +38,17 @@ class Cause:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a service's first step ran. `step` is None if none did; `then`: the steps that ran because of it."""
+    """Why a service's first step ran. `step` is None if none did.
+
+    `then`: the steps that ran after it; `also`: causes of their own that those have. `compared`: the earlier build's id.
+    """
 
     service: str
     dockerfile: str
     step: StepRecord | None
     causes: tuple[Cause, ...]
     then: tuple[StepRecord, ...] = ()
+    also: tuple[Cause, ...] = ()
     compared: int = 0
 
 
@@ -71,7 +76,12 @@ def _reason(build: Build, service: ServiceRecord, earlier: Sequence[Build], kept
     first = roots[0]
     then = tuple(steps[at] for at in ran if at not in roots)
     found = _causes(build, service, first, before, earlier, kept)
-    return Reason(service.name, service.dockerfile, steps[first], found, then, before.id if before else 0)
+    also: list[Cause] = []
+    if before:
+        compare = _Comparison(build, service, before, kept)
+        also = [cause for at in ran if at != first for cause in compare.own(at)]
+        also = [cause for cause in dict.fromkeys(also) if cause not in found]
+    return Reason(service.name, service.dockerfile, steps[first], found, then, tuple(also), before.id if before else 0)
 
 
 def comparable(one: Build, other: Build) -> bool:
@@ -305,6 +315,7 @@ def _difference(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, s
 def brief(text: str, width: int = 60) -> str:
     """An instruction on one line, without mount options."""
     words = " ".join(w for w in text.replace("\\\n", " ").split() if not w.startswith("--mount"))
+    words = re.sub(r"\$\{(\w+)[^}]*\}", r"$\1", words)
     return words if len(words) <= width else f"{words[: width - 1]}…"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from buildkit_tasks.history import trees
+from buildkit_tasks.history.gather import NAMESPACE
 from buildkit_tasks.history.model import Build, Crate, ServiceRecord, StepRecord, TreeRecord
 
 from . import manifests
@@ -78,9 +79,8 @@ class _Context:
         if self.everything:
             return self.everything
         found = [*self._marked(crate), *self._own(crate)]
-        found = found or [*self._locked(crate), *self._manifests()]
-        found = found or list(self._below(crate))
-        found = found or list(self._selected())
+        found = found or list(self._locked(crate)) or list(self._below(crate))
+        found = found or [*self._manifests(), *self._selected()]
         if not found and self.failed:
             found = [Cause("failed", "the last build", "the last build failed before it was compiled")]
         return tuple(dict.fromkeys(found)) or (
@@ -111,7 +111,8 @@ class _Context:
 
     def _other_mounts(self) -> bool:
         old = _compile_step(self.before)[1] if self.before else None
-        return bool(self.service and old and self.service.shown.get("CACHE_SCOPE") != old.shown.get("CACHE_SCOPE"))
+        names = ("CACHE_SCOPE", NAMESPACE)
+        return bool(self.service and old and any(self.service.shown.get(n) != old.shown.get(n) for n in names))
 
     def _marked(self, crate: Crate) -> Iterator[Cause]:
         if crate.place is None and crate.name not in self.marks:

@@ -38,7 +38,7 @@ def _grouped(reasons: Sequence[Reason]) -> Iterator[tuple[list[str], Reason]]:
     left = list(reasons)
     while left:
         first = left[0]
-        same = [r for r in left if (r.step, r.causes, r.compared) == (first.step, first.causes, first.compared)]
+        same = [r for r in left if (r.step, r.causes, r.also) == (first.step, first.causes, first.also)]
         left = [r for r in left if r not in same]
         yield [r.service for r in same], first
 
@@ -54,6 +54,7 @@ def _reason(services: Sequence[str], reason: Reason, *, planned: bool) -> Iterat
         where = f"{reason.dockerfile}:{step.line}{seconds}"
         yield from _wrap("  will run " if planned else "  first ran", f"{name(step)}  ({where})")
     yield from _list("  because  ", reason.causes)
+    yield from _list("  also     ", reason.also)
     then = dict.fromkeys(name(step) for step in reason.then)
     if then:
         yield from _wrap("  then     ", "; ".join(list(then)[:MANY]))
@@ -111,6 +112,7 @@ def document(build: Build, reasons: Sequence[Reason], crates: Sequence[CrateReas
                 "compared_with": reason.compared or None,
                 "step": _step(reason.step, reason.dockerfile) if reason.step else None,
                 "causes": [_cause(cause) for cause in reason.causes],
+                "also": [_cause(cause) for cause in reason.also],
                 "then": [_step(step, reason.dockerfile) for step in reason.then],
             }
             for reason in reasons

@@ -21,8 +21,20 @@ from .model import Inputs, ServiceRecord
 from .places import Places, relative
 from .store import Store
 
+#: BuildKit's own argument for a set of mounts apart from all others.
+NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
 #: Arguments of our own Dockerfile whose values are no secret. Of all others only digests are kept.
-SHOWN = ("BINS", "PROGRAMS", "PROFILE", "CARGO_INCREMENTAL", "STATIC", "STRICT_TOOLCHAIN", "CACHE_SCOPE", "SOURCE")
+SHOWN = (
+    "BINS",
+    "PROGRAMS",
+    "PROFILE",
+    "CARGO_INCREMENTAL",
+    "STATIC",
+    "STRICT_TOOLCHAIN",
+    "CACHE_SCOPE",
+    "SOURCE",
+    NAMESPACE,
+)
 
 
 @dataclass

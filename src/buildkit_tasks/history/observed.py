@@ -29,14 +29,23 @@ class _Name:
     text: str
     vertex: Vertex
 
+    @property
+    def group(self) -> tuple[object, ...]:
+        """Its stage. A step that several targets share has the name of one of them."""
+        return (self.words[-1:], self.of)
+
 
 def states(inputs: Inputs, services: Sequence[Service], progress: Progress) -> tuple[StepRecord, ...]:
     """The steps of a build with their states: ran, failed, cached, or "" if BuildKit did not report them."""
     found: dict[int, tuple[str, float | None]] = {}
     named = list(_names(progress.vertexes.values()))
-    counted = {name.words for name in named if name.text.startswith("FROM ")}
+    last: dict[
+        tuple[object, ...], int
+    ] = {}  # the highest number seen in each stage: FROM counts for some, and not for others
     for name in named:
-        at = _position(name, inputs, services, from_counts=name.words in counted)
+        last[name.group] = max(last.get(name.group, 0), name.at)
+    for name in named:
+        at = _position(name, inputs, services, name.at - last[name.group] - 1)
         state = _state(name.vertex)
         if at is not None and (at not in found or _RANK[state] > _RANK[found[at][0]]):
             found[at] = (state, name.vertex.seconds)
@@ -63,8 +72,8 @@ def _names(vertexes: Iterable[Vertex]) -> Iterator[_Name]:
             yield _Name(tuple(found["words"].split()), int(found["at"]), int(found["of"]), found["text"], vertex)
 
 
-def _position(name: _Name, inputs: Inputs, services: Sequence[Service], *, from_counts: bool) -> int | None:
-    """The position of the step with this name, if there is exactly one."""
+def _position(name: _Name, inputs: Inputs, services: Sequence[Service], from_end: int) -> int | None:
+    """The position of the step with this name, if there is exactly one. `from_end`: -1 for the last of its stage."""
     first = name.words[0] if name.words else ""
     here = [s for s in services if first in (s.key, s.name)] if len(services) > 1 else []
     of_them = {s.name for s in here or services}
@@ -75,22 +84,26 @@ def _position(name: _Name, inputs: Inputs, services: Sequence[Service], *, from_
             if len({inputs.steps[at].stage for at in stage}) > 1:
                 stage = [at for at in stage if inputs.steps[at].stage]
             stage.sort(key=lambda at: inputs.steps[at].number)
-            number = name.at - (2 if from_counts else 1)
-            if 0 <= number < len(stage) and inputs.steps[stage[number]].keyword == name.text.partition(" ")[0].upper():
-                found.add(stage[number])
+            keyword = name.text.partition(" ")[0].upper()
+            if -from_end <= len(stage) and inputs.steps[stage[from_end]].keyword == keyword:
+                found.add(stage[from_end])
     return found.pop() if len(found) == 1 else None
 
 
 def bases(known: Mapping[str, str], progress: Progress) -> dict[str, str]:
-    """The ids of base images: those that a registry resolved are more exact than those that the engine has."""
+    """The ids of base images: what BuildKit resolved is more exact than what the engine had before.
+
+    An image that is not the engine's own came from a registry.
+    """
     resolved = {}
     for vertex in progress.vertexes.values():
         if found := _RESOLVED.match(vertex.name):
             resolved[lookup_name(found[1])] = found[2]
-    return {
-        reference: f"registry {resolved[lookup_name(reference)]}" if lookup_name(reference) in resolved else identity
-        for reference, identity in known.items()
-    }
+    found = {}
+    for reference, identity in known.items():
+        exact = resolved.get(lookup_name(reference), identity)
+        found[reference] = exact if exact == identity else f"registry {exact}"
+    return found
 
 
 def seen(progress: Progress) -> tuple[Seen, ...]:
