@@ -61,7 +61,7 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Compiling:
-    """A crate that cargo began to compile. `place`: its directory, "" for a crate of a registry; `began`: in seconds."""
+    """A crate that cargo began to compile. `place`: its directory, "" for one of a registry; `began`: in seconds."""
 
     name: str
     version: str

@@ -40,7 +40,7 @@ class Cause:
 class Reason:
     """Why a service's first step ran. `step` is None if none did.
 
-    `then`: the steps that ran after it; `also`: causes of their own that those have. `compared`: the earlier build's id.
+    `then`: the steps that ran after it; `also`: causes of their own that those have; `compared`: the earlier build.
     """
 
     service: str

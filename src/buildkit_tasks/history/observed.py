@@ -99,11 +99,8 @@ def bases(known: Mapping[str, str], progress: Progress) -> dict[str, str]:
     for vertex in progress.vertexes.values():
         if found := _RESOLVED.match(vertex.name):
             resolved[lookup_name(found[1])] = found[2]
-    found = {}
-    for reference, identity in known.items():
-        exact = resolved.get(lookup_name(reference), identity)
-        found[reference] = exact if exact == identity else f"registry {exact}"
-    return found
+    exact = {reference: resolved.get(lookup_name(reference), identity) for reference, identity in known.items()}
+    return {ref: made if made == known[ref] else f"registry {made}" for ref, made in exact.items()}
 
 
 def seen(progress: Progress) -> tuple[Seen, ...]:
