@@ -14,8 +14,6 @@ from buildkit_tasks.history.model import Build, ServiceRecord, StepRecord, TreeR
 
 #: Arguments that choose the programs to compile.
 PROGRAMS = ("BINS", "PROGRAMS")
-#: States of a step whose result is in BuildKit's cache afterwards.
-KEPT = ("ran", "cached")
 _VERBS = {
     "changed": "changed",
     "added": "was added",
@@ -84,6 +82,11 @@ def _reason(build: Build, service: ServiceRecord, earlier: Sequence[Build], kept
     return Reason(service.name, service.dockerfile, steps[first], found, then, tuple(also), before.id if before else 0)
 
 
+def has_result(build: Build, step: StepRecord) -> bool:
+    """Whether BuildKit had the step's result after the build. After a successful one it has all, reported or not."""
+    return step.state in ("ran", "cached") or (not step.state and build.outcome == "built")
+
+
 def comparable(one: Build, other: Build) -> bool:
     """Whether an earlier build filled the cache that the other one used."""
     return one.outcome == "built" and place(one) == place(other)
@@ -143,7 +146,7 @@ def _without_difference(build: Build, step: StepRecord, earlier: Sequence[Build]
         return _unknown(step.unsure)
     for other in earlier:
         if place(other) == place(build):
-            same = next((s for s in other.inputs.steps if s.key == step.key and s.state in KEPT), None)
+            same = next((s for s in other.inputs.steps if s.key == step.key and has_result(other, s)), None)
             if same is not None:
                 words = f"nothing that it reads changed since build {other.id}, but BuildKit no longer had the result"
                 return Cause("lost", f"build {other.id}", f"{words} (prune or garbage collection)")

@@ -65,7 +65,7 @@ def predict(session: Session, request: BuildRequest) -> None:
             for other in earlier
             if causes.place(other) == causes.place(build)
             for step in other.inputs.steps
-            if step.state in causes.KEPT
+            if causes.has_result(other, step)
         }
         steps = tuple(replace(s, state="cached" if s.key in known and not s.no_cache else "ran") for s in inputs.steps)
         build = replace(build, inputs=replace(inputs, steps=steps))

@@ -12,8 +12,8 @@ from buildkit_tasks.core import units
 from .model import Build
 from .opened import opened
 
-#: Width of the column for command lines, so that a row fits 80 columns.
-_COMMAND = 28
+#: Widths of the columns for command lines and outcomes, so that a row fits 80 columns.
+_COMMAND, _OUTCOME = 22, 14
 
 
 def show(session: Session, newest: int) -> None:
@@ -23,22 +23,25 @@ def show(session: Session, newest: int) -> None:
     if session.report.json_only:
         session.report.envelope({"builds": [summary(build) for build in builds]})
         return
-    headings = ("build", "when", "command", "outcome", "seconds", "crates", "images")
+    headings = ("build", "age", "command", "outcome", "seconds", "crates", "new images")
     session.report.table(headings, [_row(build) for build in reversed(builds)])
 
 
 def _row(build: Build) -> tuple[str, ...]:
-    command = build.command if len(build.command) <= _COMMAND else f"{build.command[: _COMMAND - 1]}…"
     changed = sum(image.changed for image in build.images)
     return (
         str(build.id),
-        f"{units.days(max(0.0, time.time() - build.began))} ago",
-        command,
-        build.problem or build.outcome,
+        units.days(max(0.0, time.time() - build.began)),
+        _cut(build.command, _COMMAND),
+        _cut(build.problem or build.outcome, _OUTCOME),
         f"{build.seconds:.1f}",
         "-" if build.cargo.fresh is None and not build.cargo.crates else str(len(build.cargo.crates)),
-        f"{changed} of {len(build.images)} new" if build.images else "-",
+        f"{changed} of {len(build.images)}" if build.images else "-",
     )
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def summary(build: Build) -> dict[str, Any]:
