@@ -103,7 +103,14 @@ for _ in range(25):
 
 def test_two_processes_write_at_once(build: Build, tmp_path: Path) -> None:
     (tmp_path / "build.json").write_text(dump(build))
-    argv = [sys.executable, "-c", WRITER, tmp_path / "history.db", tmp_path / "build.json", tmp_path / "go"]
+    argv: list[str | Path] = [
+        sys.executable,
+        "-c",
+        WRITER,
+        tmp_path / "history.db",
+        tmp_path / "build.json",
+        tmp_path / "go",
+    ]
     running = [process.start(argv, tmp_path) for _ in range(2)]
     time.sleep(0.3)
     (tmp_path / "go").touch()

@@ -22,15 +22,17 @@ T = TypeVar("T")
 
 
 class Recorder:
-    """One build that is being recorded. `progress` is to be filled by the build."""
+    """One build that is being recorded. `progress` is to be filled by the build; `pulled`: a pack filled the mounts."""
 
-    def __init__(self, session: Session, project: Project, plan: BuildPlan, request: BuildRequest) -> None:
+    def __init__(
+        self, session: Session, project: Project, plan: BuildPlan, request: BuildRequest, *, pulled: bool = False
+    ) -> None:
         self._session, self._project, self._plan, self._request = session, project, plan, request
         self._gathered: Gathered | None = None
         self._refused = ""
         self._began, self._clock = time.time(), session.world.clock()
         self.progress = Progress()
-        self.pulled = False
+        self._pulled = pulled
         self._thread = threading.Thread(target=self._gather, daemon=True)
         self._thread.start()
 
@@ -113,7 +115,7 @@ class Recorder:
             images=tuple(ImageRecord(t.service, t.image, t.digest, t.changed, t.size) for t in targets),
             seen=observed.seen(progress),
             cargo=observed.cargo(progress),
-            pulled=self.pulled,
+            pulled=self._pulled,
         )
 
         def work(store: Store) -> int:

@@ -58,12 +58,13 @@ def _build(
     session: Session, project: Project, request: BuildRequest, decided: BuildPlan, attempt: Attempt | None = None
 ) -> BuildOutcome:
     shared = session.settings.packs.repository and decided.groups
+    pulled = False
     if shared:
         from buildkit_tasks.packs import auto as pack_auto  # late: TLS alone takes 50 ms to import
 
-        pack_auto.before(session, project, request, decided)
+        pulled = pack_auto.before(session, project, request, decided)
     watch = Watch(session, project, decided, attempt) if attempt else None
-    recorder = Recorder(session, project, decided, request)
+    recorder = Recorder(session, project, decided, request, pulled=pulled)
     try:
         outcome = execute(session, project, decided, request.progress, recorder.progress)
     except Problem as problem:
