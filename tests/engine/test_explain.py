@@ -176,7 +176,7 @@ CASES = (
 )
 
 
-def told(document: dict[str, Any], scope: str) -> set[tuple[str, str]]:
+def named(document: dict[str, Any], scope: str) -> set[tuple[str, str]]:
     """The causes for the service api, as kind and subject."""
     service = next(s for s in document["services"] if s["service"] == "api")
     return {(c["kind"], "" if c["kind"] == "lost" else c["subject"].replace(scope, "SCOPE")) for c in service["causes"]}
@@ -200,22 +200,22 @@ def test_every_single_cause_is_named_and_predicted(site: Site) -> None:
         after = site.json("history")["builds"][0]["id"]
         if after == before:
             assert built["up_to_date"], case.name
-            assert (set(case.causes), told(predicted, site.scope)) == (set(), set()), case.name
+            assert (set(case.causes), named(predicted, site.scope)) == (set(), set()), case.name
             continue
         explained = site.json("explain")["explain"]
         crates = {crate: {c["kind"] for c in r["causes"]} for r in explained["crates"] for crate in r["crates"]}
         results = {
-            "causes": told(explained, site.scope) == case.causes,
+            "causes": named(explained, site.scope) == case.causes,
             "certain": certain(explained),
-            "predicted": case.blind or told(predicted, site.scope) == case.causes,
+            "predicted": case.blind or named(predicted, site.scope) == case.causes,
             "same step": case.blind or step(predicted) == step(explained),
             "crates": case.crates is None or crates == {name: {kind} for name, kind in case.crates.items()},
             "compiled": sorted(crates) == sorted(built["cargo"]["compiled"]),
         }
         if not all(results.values()):
             found = {
-                "causes": told(explained, site.scope),
-                "predicted": told(predicted, site.scope),
+                "causes": named(explained, site.scope),
+                "predicted": named(predicted, site.scope),
                 "crates": crates,
                 "steps": site.json("history", "--last", "1")["builds"][0]["steps"],
             }

@@ -158,7 +158,7 @@ def _without_difference(build: Build, step: StepRecord, earlier: Sequence[Build]
 
 
 def _unknown(why: str) -> Cause:
-    return Cause("unknown", "", f"cannot tell: {why}", certain=False)
+    return Cause("unknown", "", f"unknown: {why}", certain=False)
 
 
 class _Comparison:

@@ -84,7 +84,7 @@ class _Context:
         if not found and self.failed:
             found = [Cause("failed", "the last build", "the last build failed before it was compiled")]
         return tuple(dict.fromkeys(found)) or (
-            Cause("unknown", "", "cannot tell: none of the recorded inputs changed", certain=False),
+            Cause("unknown", "", "unknown: none of the recorded inputs changed", certain=False),
         )
 
     def _everything(self) -> Iterator[Cause]:

@@ -30,7 +30,8 @@ def before(session: Session, project: Project, request: BuildRequest, plan: Buil
     """
     if session.settings.packs.pull == "never" or cache_mark.path(session, project, request).exists():
         return False
-    return any([_pull(session, project, request, plan, place) for place in request.platforms or ("",)])
+    pulled = [_pull(session, project, request, plan, place) for place in request.platforms or ("",)]
+    return any(pulled)
 
 
 def _pull(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str) -> bool:
