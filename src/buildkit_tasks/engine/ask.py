@@ -77,18 +77,29 @@ def images(path: Path, names: Iterable[str]) -> Answer:
     status, info = _get(path, "/info", end)
     if status != 200 or not info.get("ID"):
         raise ValueError("the engine did not report its id")
+    found, sizes = _images(path, names, end)
+    return Answer(str(info["ID"]), str(info.get("ServerVersion") or ""), found, sizes)
+
+
+def sizes(path: Path, names: Iterable[str]) -> dict[str, int]:
+    """The sizes in bytes of those images that the engine has. Raises `OSError`, `ValueError`."""
+    return _images(path, names, time.monotonic() + PATIENCE)[1]
+
+
+def _images(path: Path, names: Iterable[str], end: float) -> tuple[dict[str, str], dict[str, int]]:
+    """The ids and sizes of those images that the engine has."""
     found: dict[str, str] = {}
-    sizes: dict[str, int] = {}
+    bytes_: dict[str, int] = {}
     for name in dict.fromkeys(names):
         if not valid(name):
             raise ValueError(f"{name!r} is not a valid image name")
         status, image = _get(path, f"/images/{name}/json", end)
         if status == 200:
             found[name] = str(image["Id"]) if isinstance(image.get("Id"), str) else ""
-            sizes[name] = image["Size"] if isinstance(image.get("Size"), int) else 0
+            bytes_[name] = image["Size"] if isinstance(image.get("Size"), int) else 0
         elif status != 404:
             raise ValueError(f"the engine returned {status}")
-    return Answer(str(info["ID"]), str(info.get("ServerVersion") or ""), found, sizes)
+    return found, bytes_
 
 
 def valid(name: str) -> bool:

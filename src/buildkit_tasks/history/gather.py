@@ -39,13 +39,17 @@ SHOWN = (
 
 @dataclass
 class Gathered:
-    """The inputs, the trees as read, and the texts of small files. `key` made the digests; `sizes`: bytes per image."""
+    """The inputs, the trees as read, and the texts of small files. `key` made the digests.
+
+    `sizes`: bytes per image; `asked`: whether the engine could be asked for them.
+    """
 
     inputs: Inputs
     trees: Mapping[str, trees.Tree]
     texts: Mapping[str, str]
     key: bytes
     sizes: Mapping[str, int] = field(default_factory=dict)
+    asked: bool = False
 
 
 def gather(session: Session, project: Project, plan: BuildPlan, store: Store) -> Gathered:
@@ -54,7 +58,8 @@ def gather(session: Session, project: Project, plan: BuildPlan, store: Store) ->
     images = {s.name: _images(steps[s.name], plan.definition["target"][s.key]) for s in plan.services}
     used = {reference: image for chosen in images.values() for reference, image in chosen.items()}
     # first of all, before the build replaces the images
-    ids, sizes = _ask(session, project.engine, plan, [*used.values(), *(s.image for s in plan.services)])
+    answer = _ask(session, project.engine, plan, [*used.values(), *(s.image for s in plan.services)])
+    ids = answer.images if answer else {}
     places = Places(session.root, store)
     found = keys.Steps(store.key, places.find)
     named = {s.name: {} if s.remote else {"": places.context(s), **dict(places.directories(s))} for s in plan.services}
@@ -80,7 +85,7 @@ def gather(session: Session, project: Project, plan: BuildPlan, store: Store) ->
         trees=places.records,
         bases={reference: ids.get(image, "") for reference, image in used.items()},
     )
-    return Gathered(inputs, places.trees, places.texts, store.key, sizes)
+    return Gathered(inputs, places.trees, places.texts, store.key, answer.sizes if answer else {}, answer is not None)
 
 
 def _steps(service: Service, plan: BuildPlan, engine: Engine) -> tuple[CacheStep, ...]:
@@ -100,24 +105,23 @@ def _images(steps: Iterable[CacheStep], target: Mapping[str, Any]) -> dict[str, 
     return {name: image for name in names if (image := keys.image_of(name, target.get("contexts", {})))}
 
 
-def _ask(
-    session: Session, engine: Engine, plan: BuildPlan, names: Iterable[str]
-) -> tuple[dict[str, str], dict[str, int]]:
-    """Ids and sizes of the images that the engine has; none if it is on another machine or not used for this build."""
+def _ask(session: Session, engine: Engine, plan: BuildPlan, names: Iterable[str]) -> ask.Answer | None:
+    """The images that the engine has; None if it is on another machine, or does not run this build."""
     if plan.builder:
-        return {}, {}
+        return None
     with contextlib.suppress(OSError, ValueError):
         path = ask.address(session.world)
-        if path is not None:
-            answer = ask.images(path, filter(ask.valid, names))
-            if answer.engine == engine.id:
-                return answer.images, answer.sizes
-    return {}, {}
+        answer = ask.images(path, filter(ask.valid, names)) if path else None
+        return answer if answer and answer.engine == engine.id else None
+    return None
 
 
-def sizes(session: Session, engine: Engine, plan: BuildPlan) -> dict[str, int]:
-    """Bytes of the images of a finished build, as far as the engine can be asked."""
-    return _ask(session, engine, plan, [s.image for s in plan.services])[1]
+def sizes(session: Session, images: Iterable[str]) -> dict[str, int]:
+    """Bytes of images of a finished build, as far as the engine can be asked."""
+    with contextlib.suppress(OSError, ValueError):
+        if path := ask.address(session.world):
+            return ask.sizes(path, filter(ask.valid, images))
+    return {}
 
 
 def _commit(session: Session) -> str:

@@ -79,8 +79,9 @@ class Recorder:
             return outcome
         from .gather import sizes
 
-        now = sizes(self._session, self._project.engine, self._plan)
         before: Mapping[str, int] = gathered.sizes
+        new = [target.image for target in outcome.targets if target.changed]
+        now = {**before, **(sizes(self._session, new) if new and gathered.asked else {})}
         outcome = replace(
             outcome,
             targets=tuple(
