@@ -176,10 +176,10 @@ CASES = (
 )
 
 
-def named(document: dict[str, Any], scope: str) -> set[tuple[str, str]]:
+def named(document: dict[str, Any], scope: str, which: str = "causes") -> set[tuple[str, str]]:
     """The causes for the service api, as kind and subject."""
     service = next(s for s in document["services"] if s["service"] == "api")
-    return {(c["kind"], "" if c["kind"] == "lost" else c["subject"].replace(scope, "SCOPE")) for c in service["causes"]}
+    return {(c["kind"], "" if c["kind"] == "lost" else c["subject"].replace(scope, "SCOPE")) for c in service[which]}
 
 
 def certain(document: dict[str, Any]) -> bool:
@@ -203,23 +203,27 @@ def test_every_single_cause_is_named_and_predicted(site: Site) -> None:
             assert (set(case.causes), named(predicted, site.scope)) == (set(), set()), case.name
             continue
         explained = site.json("explain")["explain"]
+        found = named(explained, site.scope)
+        lost = {kind for kind, _ in found} == {"lost"}  # the engine is shared: its garbage collection may interfere
+        if lost:
+            found = named(explained, site.scope, "also")
         crates = {crate: {c["kind"] for c in r["causes"]} for r in explained["crates"] for crate in r["crates"]}
         results = {
-            "causes": named(explained, site.scope) == case.causes,
+            "causes": found == case.causes,
             "certain": certain(explained),
             "predicted": case.blind or named(predicted, site.scope) == case.causes,
-            "same step": case.blind or step(predicted) == step(explained),
+            "same step": case.blind or lost or step(predicted) == step(explained),
             "crates": case.crates is None or crates == {name: {kind} for name, kind in case.crates.items()},
             "compiled": sorted(crates) == sorted(built["cargo"]["compiled"]),
         }
         if not all(results.values()):
-            found = {
+            facts = {
                 "causes": named(explained, site.scope),
                 "predicted": named(predicted, site.scope),
                 "crates": crates,
                 "steps": site.json("history", "--last", "1")["builds"][0]["steps"],
             }
-            wrong.append((case.name, [name for name, good in results.items() if not good], found))
+            wrong.append((case.name, [name for name, good in results.items() if not good], facts))
     assert not wrong, json.dumps(wrong, indent=1, default=list)
 
 
@@ -227,3 +231,25 @@ def step(document: dict[str, Any]) -> object:
     """The first step that ran, or would run, for the service api."""
     found = next(s for s in document["services"] if s["service"] == "api")["step"]
     return found and (found["stage"], found["line"])
+
+
+def test_a_pruned_result_is_not_taken_for_a_change(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.write(
+        "docker/Dockerfile", f"FROM debian:bookworm-slim\nRUN echo {site.scope} > /made\nARG BIN\nRUN echo $BIN\n"
+    )
+    image = f"{site.scope}/api:dev"
+    try:
+        site.invoke("build", "--service", "api")
+        process.ok(["docker", "image", "rm", "-f", image], site.root)
+        text = process.ok(["docker", "buildx", "du", "--verbose"], site.root).out
+        records = [r for r in text.split("ID:\t")[1:] if f"echo {site.scope} > /made" in r]
+        below = [r for r in text.split("ID:\t")[1:] for m in records if f"Parent:\t\t{m.split()[0]}" in r]
+        ids = "|".join(r.split()[0] for r in (*below, *records))
+        process.ok(["docker", "buildx", "prune", "--force", "--all", "--filter", f"id=^({ids})$"], site.root)
+        site.invoke("build", "--service", "api")
+        (service,) = site.json("explain")["explain"]["services"]
+        assert service["step"]["line"] == 2
+        assert [(c["kind"], c["subject"], c["certain"]) for c in service["causes"]] == [("lost", "build 1", True)]
+    finally:
+        process.run(["docker", "image", "rm", "-f", image], site.root)

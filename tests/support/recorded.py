@@ -61,6 +61,7 @@ class Project:
     ignore: str = ""
     engine: str = "engine-1"
     no_cache: bool = False
+    frontend: str = ""
     programs: Mapping[str, str] = field(default_factory=dict)
 
     def put(self, name: str, text: str | None) -> Project:
@@ -114,7 +115,7 @@ class History:
             platforms=(),
             profile=project.args.get("PROFILE", "release"),
             incremental=True,
-            services=(ServiceRecord("api", "Dockerfile", {"": "."}, at, dict(project.programs)),),
+            services=(ServiceRecord("api", "Dockerfile", {"": "."}, at, dict(project.programs), project.frontend),),
             steps=keys.with_keys(states, project.bases, KEY),
             trees={".": TreeRecord(".", ".dockerignore" if ignore else "", ignore, tree.root)},
             bases=dict(project.bases),

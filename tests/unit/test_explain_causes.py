@@ -67,6 +67,8 @@ CASES = {
         {("base-image", "debian:12", False)},
     ),
     "garbage collection": (START, "/compile", {("lost", "build 1", True)}),
+    "frontend": (replace(START, frontend="docker/dockerfile:1"), "COPY setup", {("option", "syntax", False)}),
+    "base image unknown in both": (replace(START, bases={}), "setup", {("unknown", "", False)}),
     "nothing ran": (START.put(MAIN, "1"), "", set()),
     "other engine": (replace(START, engine="engine-2"), "setup", {("first", "api", True)}),
 }
@@ -145,6 +147,14 @@ def test_a_build_whose_steps_nobody_reported(tmp_path: Path) -> None:
     steps = tuple(replace(step, state="") for step in made.inputs.steps)
     (reason,) = causes.reasons(replace(made, inputs=replace(made.inputs, steps=steps)), [], history.kept)
     assert [c.kind for c in reason.causes] == ["unknown"]
+
+
+def test_files_that_change_during_a_build_leave_no_certainty(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.build(START, disturbed=True)
+    build = history.build(START, "/compile")
+    (reason,) = causes.reasons(build, history.earlier, history.kept)
+    assert [(c.kind, c.certain) for c in reason.causes] == [("unknown", False)]
 
 
 def test_files_beyond_the_first_few_are_counted(tmp_path: Path) -> None:

@@ -71,12 +71,16 @@ class Compiling:
 
 @dataclass
 class Vertex:
-    """A node of the build graph. Times are seconds since the epoch."""
+    """A node of the build graph. Times are seconds since the epoch.
+
+    `longest`: of its runs, in seconds; None if it never ran. A step that ran for one target is cached for the next one.
+    """
 
     name: str = ""
     started: float | None = None
     completed: float | None = None
     cached: bool = False
+    longest: float | None = None
     error: str = ""
     log: list[str] = field(default_factory=list)
     partial: str = ""
@@ -122,6 +126,8 @@ class Progress:
             if item.get("completed"):
                 vertex.completed = _seconds(item["completed"])
             vertex.cached = vertex.cached or bool(item.get("cached"))
+            if item.get("completed") and not item.get("cached") and not item.get("error"):
+                vertex.longest = max(vertex.longest or 0.0, vertex.seconds or 0.0)
             vertex.error = item.get("error") or vertex.error
         for item in status.get("statuses") or ():
             vertex = self.vertexes.setdefault(item.get("vertex", ""), Vertex())
@@ -188,7 +194,11 @@ class Progress:
 
     def steps(self) -> tuple[Step, ...]:
         """The steps of the Dockerfiles in the order seen, without BuildKit's internal ones."""
-        return tuple(Step(v.name, v.cached, v.seconds) for v in self.vertexes.values() if not v.internal)
+        return tuple(
+            Step(v.name, v.cached and v.longest is None, v.seconds if v.longest is None else v.longest)
+            for v in self.vertexes.values()
+            if not v.internal
+        )
 
 
 def _seconds(stamp: str) -> float:

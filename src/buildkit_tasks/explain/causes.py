@@ -119,7 +119,7 @@ def _causes(
         found = [Cause(c.kind, c.subject, c.text, certain=False) for c in dict.fromkeys(found)]
     if found:
         return tuple(dict.fromkeys(found))
-    return (_without_difference(build, step, earlier),)
+    return (_without_difference(build, service, step, before, earlier),)
 
 
 def _same_variable(step: StepRecord, before: Build | None, service: ServiceRecord, name: str) -> bool:
@@ -141,9 +141,18 @@ def _first(build: Build, service: ServiceRecord, earlier: Sequence[Build]) -> Ca
     return Cause("first", service.name, f"no earlier build of {service.name} is in the history")
 
 
-def _without_difference(build: Build, step: StepRecord, earlier: Sequence[Build]) -> Cause:
+def _without_difference(
+    build: Build, service: ServiceRecord, step: StepRecord, before: Build, earlier: Sequence[Build]
+) -> Cause:
     if step.unsure:
         return _unknown(step.unsure)
+    if step.base and not build.inputs.bases.get(step.base):
+        return _unknown(f"which image {step.base} was is not recorded")
+    if disturbed := next((b.id for b in (build, before) if b.disturbed), None):
+        return _unknown(f"files changed while build {disturbed} was starting")
+    there = before.service(service.name)
+    if there and there.frontend != service.frontend:
+        return Cause("option", "syntax", "another frontend reads the Dockerfile (its `# syntax=` line)", certain=False)
     for other in earlier:
         if place(other) == place(build):
             same = next((s for s in other.inputs.steps if s.key == step.key and has_result(other, s)), None)

@@ -71,7 +71,9 @@ def gather(session: Session, project: Project, plan: BuildPlan, store: Store) ->
         at = found.add(steps[service.name], target, roots, known)
         name = "the compose file" if service.inline else relative(service.dockerfile, session.root)
         shown = {name: str(value) for name, value in target.get("args", {}).items() if name in SHOWN}
-        services.append(ServiceRecord(service.name, name, named[service.name], at, shown))
+        file = sources.read(service)
+        frontend = target.get("args", {}).get("BUILDKIT_SYNTAX") or (file.syntax if file else "")
+        services.append(ServiceRecord(service.name, name, named[service.name], at, shown, frontend))
     inputs = Inputs(
         engine=project.engine.id,
         engine_version=".".join(map(str, project.engine.version)),

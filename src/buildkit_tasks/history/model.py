@@ -53,7 +53,7 @@ class ServiceRecord:
     """A service of a build: its Dockerfile, and the positions of its steps.
 
     `trees`: the tree behind each context that is a directory, "" being the build context; `shown`: arguments that are
-    no secret.
+    no secret; `frontend`: the image that reads the Dockerfile, if it names one.
     """
 
     name: str
@@ -61,6 +61,7 @@ class ServiceRecord:
     trees: Mapping[str, str]
     steps: tuple[int, ...]
     shown: Mapping[str, str]
+    frontend: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,10 @@ class Cargo:
 
 @dataclass(frozen=True)
 class Build:
-    """A recorded build. `began`: seconds since the epoch. `outcome`: built or failed, with the problem's code."""
+    """A recorded build. `began`: seconds since the epoch. `outcome`: built or failed, with the problem's code.
+
+    `pulled`: a pack filled the mounts; `disturbed`: files changed while they were read, so the inputs may be others.
+    """
 
     began: float
     seconds: float
@@ -146,6 +150,7 @@ class Build:
     seen: tuple[Seen, ...] = ()
     cargo: Cargo = field(default_factory=Cargo)
     pulled: bool = False
+    disturbed: bool = False
     id: int = 0
 
     def service(self, name: str) -> ServiceRecord | None:

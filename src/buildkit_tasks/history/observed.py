@@ -48,7 +48,7 @@ def states(inputs: Inputs, services: Sequence[Service], progress: Progress) -> t
         at = _position(name, inputs, services, name.at - last[name.group] - 1)
         state = _state(name.vertex)
         if at is not None and (at not in found or _RANK[state] > _RANK[found[at][0]]):
-            found[at] = (state, name.vertex.seconds)
+            found[at] = (state, name.vertex.longest)
     return tuple(
         replace(step, state=found[at][0], seconds=found[at][1]) if at in found else step
         for at, step in enumerate(inputs.steps)
@@ -61,9 +61,9 @@ _RANK = {"": 0, "cached": 1, "ran": 2, "failed": 3}
 def _state(vertex: Vertex) -> str:
     if vertex.error:
         return "" if vertex.cancelled else "failed"
-    if vertex.cached:
-        return "cached"
-    return "ran" if vertex.started is not None and vertex.completed is not None else ""
+    if vertex.longest is not None:
+        return "ran"
+    return "cached" if vertex.cached else ""
 
 
 def _names(vertexes: Iterable[Vertex]) -> Iterator[_Name]:
@@ -108,7 +108,12 @@ def seen(progress: Progress) -> tuple[Seen, ...]:
     began = [v.started for v in progress.vertexes.values() if v.started is not None]
     first = min(began, default=0.0)
     return tuple(
-        Seen(" ".join(v.name.split())[:300], v.cached, v.seconds, round((v.started or first) - first, 3))
+        Seen(
+            " ".join(v.name.split())[:300],
+            v.longest is None and v.cached,
+            v.longest,
+            round((v.started or first) - first, 3),
+        )
         for v in progress.vertexes.values()
         if not v.internal or "exporting" in v.name
     )

@@ -117,6 +117,7 @@ class Recorder:
             seen=observed.seen(progress),
             cargo=observed.cargo(progress),
             pulled=self._pulled,
+            disturbed=any(tree.newest >= self._began * 1e9 for tree in gathered.trees.values()),
         )
 
         def work(store: Store) -> int:

@@ -50,13 +50,15 @@ class Known:
 class Tree:
     """The state of a directory: the digest of its root's listing, and every listing by digest.
 
-    `fresh`: files that had to be read, to be remembered; `gone`: remembered files that no longer exist.
+    `fresh`: files that had to be read, to be remembered; `gone`: remembered files that no longer exist; `newest`: the
+    last time (ns) that a file was changed.
     """
 
     root: str
     listings: Mapping[str, Listing]
     fresh: Mapping[str, Known]
     gone: tuple[str, ...] = ()
+    newest: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,12 @@ def read(root: Path, ignore: Ignore, known: Mapping[str, Known], key: bytes) -> 
     nodes: dict[str, Listing] = {"": {}}
     modes: dict[str, int] = {}
     fresh: dict[str, Known] = {}
-    left, seen = READ_AT_MOST, set()
+    left, seen, newest = READ_AT_MOST, set(), 0
     for path, entry in walk(root, ignore, directories=True):
         folder, _, name = path.rpartition("/")
         facts = entry.stat(follow_symlinks=False)
         listing = nodes.setdefault(folder, {})
+        newest = max(newest, facts.st_ctime_ns)
         if stat.S_ISDIR(facts.st_mode):
             nodes.setdefault(path, {})
             modes[path] = stat.S_IMODE(facts.st_mode)
@@ -98,7 +101,7 @@ def read(root: Path, ignore: Ignore, known: Mapping[str, Known], key: bytes) -> 
         else:
             listing[name] = ["s", stat.S_IFMT(facts.st_mode)]
     listings, top = _fold(nodes, modes, key, keep_empty=not ignore.patterns)
-    return Tree(top, listings, fresh, tuple(path for path in known if path not in seen))
+    return Tree(top, listings, fresh, tuple(path for path in known if path not in seen), newest)
 
 
 def _content(path: str, facts: os.stat_result, key: bytes) -> tuple[str, bool]:
