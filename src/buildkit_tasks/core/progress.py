@@ -126,7 +126,7 @@ class Progress:
             if item.get("completed"):
                 vertex.completed = _seconds(item["completed"])
             vertex.cached = vertex.cached or bool(item.get("cached"))
-            if item.get("completed") and not item.get("cached") and not item.get("error"):
+            if item.get("completed") and not vertex.cached and not item.get("error"):
                 vertex.longest = max(vertex.longest or 0.0, vertex.seconds or 0.0)
             vertex.error = item.get("error") or vertex.error
         for item in status.get("statuses") or ():
