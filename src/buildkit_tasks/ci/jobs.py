@@ -1,4 +1,4 @@
-"""The CI jobs: which steps, services and platforms, and which runs may push."""
+"""The CI jobs: their steps, services and platforms, and which runs may push."""
 
 from __future__ import annotations
 

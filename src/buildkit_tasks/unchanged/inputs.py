@@ -108,7 +108,7 @@ def forward(before: Moment, after: Moment) -> bool:
 
 
 def digest(environment: Mapping[str, str], harmless: Collection[str], salt: str) -> str:
-    """Digest of all variables except the harmless ones; the salt prevents guessing values from it."""
+    """Salted digest of all variables except the harmless ones; the salt keeps values from being guessed."""
     found = hashlib.blake2b(key=bytes.fromhex(salt)[:32], digest_size=32)
     for name, value in sorted(environment.items()):
         if name not in harmless:
