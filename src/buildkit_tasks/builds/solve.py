@@ -46,13 +46,16 @@ def solve(
     builder: str = "",
     timeout: float | None = None,
     variables: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Progress, dict[str, Any]]:
     """Run a definition of the plan; returns the progress and buildx's metadata by target.
+
+    A given `progress` is filled, also by a solve that fails.
 
     Passes Ctrl-C on and waits for the child, so nothing is orphaned. Problems: those of `build_failure.explain`;
     timed-out after `timeout` seconds.
     """
-    progress = Progress()
+    progress = Progress() if progress is None else progress
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
         metadata = Path(scratch) / "metadata.json"
         alone = _alone(session, definition)

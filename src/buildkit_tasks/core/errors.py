@@ -89,6 +89,7 @@ EXIT_CODES: dict[str, int] = {
     "output-failed": 68,
     "system-refused": 69,
     "base-missing": 91,
+    "history-missing": 95,
     "ci-conflict": 92,
     "ci-failed": 93,
     "ci-nothing-ran": 94,

@@ -9,6 +9,7 @@ from buildkit_tasks.builds.building import execute, prepare
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest
+from buildkit_tasks.history.recorder import Recorder
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.legacy import fallback
 from buildkit_tasks.project.discover import Project, discover, files_found
@@ -57,12 +58,19 @@ def _build(
     session: Session, project: Project, request: BuildRequest, decided: BuildPlan, attempt: Attempt | None = None
 ) -> BuildOutcome:
     shared = session.settings.packs.repository and decided.groups
+    pulled = False
     if shared:
         from buildkit_tasks.packs import auto as pack_auto  # late: TLS alone takes 50 ms to import
 
-        pack_auto.before(session, project, request, decided)
+        pulled = pack_auto.before(session, project, request, decided)
     watch = Watch(session, project, decided, attempt) if attempt else None
-    outcome = execute(session, project, decided, request.progress)
+    recorder = Recorder(session, project, decided, request, pulled=pulled)
+    try:
+        outcome = execute(session, project, decided, request.progress, recorder.progress)
+    except Problem as problem:
+        recorder.failed(problem.code)
+        raise
+    outcome = recorder.built(outcome)
     if watch:
         watch.keep(outcome)
         if watch.unknown and request.progress == "verbose":

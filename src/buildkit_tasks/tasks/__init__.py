@@ -27,7 +27,7 @@ from . import (
 )
 
 namespace = Collection(
-    *(project.quickstart, build.build, build.verify, build.bench),
+    *(project.quickstart, build.build, build.explain, build.history, build.verify, build.bench),
     *(stack.up, stack.down, stack.restart, stack.ps, stack.logs, stack.shell, stack.smoke, stack.prune),
     *(stack.run, stack.extract, stack.clean, watch.watch, watch.dev),
     *(adopt.init, adopt.import_makefile, project.dotenv, project.settings),
