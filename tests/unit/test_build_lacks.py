@@ -91,6 +91,8 @@ from buildkit_tasks.buildlog import lacks
             "no standard library for wasm32-unknown-unknown",
             "rustup target add",
         ),
+        ("E: Unable to locate package libpython3.13", "no package libpython3.13", "another release"),
+        ("E: Package 'libssl1.1' has no installation candidate", "no package libssl1.1", "another release"),
         (
             "  [60] SSL peer (SSL certificate problem: unknown)",
             "not trusted",
@@ -122,6 +124,17 @@ def test_what_is_said_and_what_to_do(line: str, message: str, remedy: str) -> No
 )
 def test_errors_of_the_code_are_not_taken_for_something_missing(line: str) -> None:
     assert lacks.find([line]) == ()
+
+
+def test_a_toolchain_from_packages_has_one_version_of_rust() -> None:
+    old = "error: rustc 1.96.0 is not supported by the following package:\n  time@0.4.0 requires rustc 1.98"
+    (found,) = lacks.find(old.split("\n"), packaged=True)
+    assert found.message == "The toolchain image is too old: rustc 1.98."
+    assert "RUST_IMAGE" in found.hint
+    assert "images.registry" in found.hint
+    assert "docker load" in found.hint
+    (other,) = lacks.find(["  is `cmake` not installed?"], packaged=True)
+    assert "images.registry" not in other.hint
 
 
 def test_each_thing_once() -> None:

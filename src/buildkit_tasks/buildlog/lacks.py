@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,17 @@ _database = _says(
     "A macro of sqlx needs a database.",
     "run `cargo sqlx prepare --workspace`, commit .sqlx, add `ENV SQLX_OFFLINE=true` to the compile stage",
 )
+
+
+def _no_package(match: re.Match[str], line: str) -> Lack:
+    name = match[1] or match[2]
+    return Lack(
+        f"The base image's release has no package {name}.",
+        line,
+        "in the Dockerfile, replace it by the name that this release has for it, or use a base image of another release",
+    )
+
+
 _git = _says(
     "The repository {0} denied access to the build.",
     "for https, put a token into a cargo config and set build.cargo_config to its path; for ssh, add "
@@ -195,6 +206,7 @@ RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], Lack]], ...] 
         (r"cannot find -l:?(?:lib)?([\w.+-]+?)(?:\.a|\.so)?(?::|$|\s)", _library),
         (r"ld: (?:error: )?unable to find library -l([\w.+-]+)", _library),
         (r"mold: (?:fatal|error): library not found: ([\w.+-]+)", _library),
+        (r"E: Unable to locate package (\S+)|E: Package '([^']+)' has no installation candidate", _no_package),
         (r"requires (rustc [\d.]+(?: or newer)?)", _old_compiler),
         (r"(feature `edition20\d\d` is required)", _old_compiler),
         (r"(lock file version `?\d`?) (?:requires|was found)", _old_compiler),
@@ -226,14 +238,28 @@ def _dependencies(log: Sequence[str]) -> tuple[Lack, ...]:
     )
 
 
-def find(log: Sequence[str]) -> tuple[Lack, ...]:
-    """Everything that a step was missing, each once, in the order of the log."""
+def _other_rust(lack: Lack) -> Lack:
+    """What to do where another image of Rust cannot simply be named."""
+    if "ARG RUST_IMAGE" not in lack.hint:
+        return lack
+    more = (
+        "the toolchain image here is built from Debian packages and has only Debian's newest Rust, whatever version "
+        "RUST_IMAGE names: first set a mirror (setting images.registry), or load the image with `docker load`"
+    )
+    return replace(lack, hint=f"{lack.hint}; {more}")
+
+
+def find(log: Sequence[str], *, packaged: bool = False) -> tuple[Lack, ...]:
+    """Everything that a step was missing, each once, in the order of the log.
+
+    `packaged`: the toolchain image is built from Debian packages, so it has one version of Rust.
+    """
     found = {(lack.message, lack.hint): lack for lack in _dependencies(log)}
     for line in log:
         for pattern, make in RULES:
             match = pattern.search(line)
-            if match and (match.lastindex is None or match[1]):
+            if match and (match.lastindex is None or any(match.groups())):
                 lack = make(match, line.strip())
                 found.setdefault((lack.message, lack.hint), lack)
                 break
-    return tuple(found.values())
+    return tuple(_other_rust(lack) if packaged else lack for lack in found.values())
