@@ -173,7 +173,7 @@ def test_variables_come_before_the_commands_that_use_them(tmp_path: Path) -> Non
     build = BUILD.replace(
         "WORKDIR /app",
         "ENV POETRY_HOME=/opt/poetry\nENV SQLX_OFFLINE=true\nARG TOOL=1.2\nARG GIT_SHA=dev\n"
-        "RUN curl -sSL https://install.example.org | python3 -\nRUN ln -s $POETRY_HOME/bin/poetry /usr/local/bin/poetry\n"
+        "RUN curl -sSL https://install.example.org | python3 -\nRUN ln -s $POETRY_HOME/bin/poetry /usr/bin/poetry\n"
         "RUN get-tool ${TOOL}\nWORKDIR /app",
     )
     text, _ = derived(tmp_path, build + END)
@@ -189,17 +189,21 @@ def test_variables_come_before_the_commands_that_use_them(tmp_path: Path) -> Non
 
 def test_a_target_computed_by_a_script_of_xx_is_left_to_our_own_step(tmp_path: Path) -> None:
     build = (
-        "FROM tonistiigi/xx AS xx\nFROM rust:1 AS build\nCOPY --from=xx / /\nARG TARGETARCH\nARG TRIPLE=wasm32-wasip1\n"
-        "RUN apt-get update && apt-get install -y clang git && \\\n    xx-apt-get install -y libpq-dev xx-c-essentials && \\\n"
+        "FROM tonistiigi/xx AS xx\nFROM rust:1 AS build\nCOPY --from=xx / /\n"
+        "ARG TARGETARCH\nARG TRIPLE=wasm32-wasip1\n"
+        "RUN apt-get update && apt-get install -y clang git && \\\n"
+        "    xx-apt-get install -y libpq-dev xx-c-essentials && \\\n"
         '    echo "export CARGO_TARGET=$(xx-cargo --print-target-triple)" >> /env-cargo\n'
-        'WORKDIR /app\nRUN . /env-cargo && rustup target add "${CARGO_TARGET}"\nRUN rustup target add "$TRIPLE"\nCOPY . .\n'
+        'WORKDIR /app\nRUN . /env-cargo && rustup target add "${CARGO_TARGET}"\n'
+        'RUN rustup target add "$TRIPLE"\nCOPY . .\n'
         "RUN . /env-cargo && xx-cargo build --release\nFROM debian:bookworm-slim\n"
     )
     text, notes = derived(tmp_path, build + END)
     assert 'ARG BUILD_PACKAGES="clang git libpq-dev"' in text
     assert "xx-" not in text
     assert "CARGO_TARGET}" not in text
-    assert text.index('ARG TRIPLE="wasm32-wasip1"') < text.index('rustup target add "$TRIPLE"') < text.index("AS compile")
+    toolchain = text[: text.index("AS compile")]
+    assert toolchain.index('ARG TRIPLE="wasm32-wasip1"') < toolchain.index('rustup target add "$TRIPLE"')
     assert notes == []
 
 

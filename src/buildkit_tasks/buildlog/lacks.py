@@ -151,7 +151,7 @@ def _no_package(match: re.Match[str], line: str) -> Lack:
     return Lack(
         f"The base image's release has no package {name}.",
         line,
-        "in the Dockerfile, replace it by the name that this release has for it, or use a base image of another release",
+        "in the Dockerfile, write the name that this release has for it, or use a base image of another release",
     )
 
 

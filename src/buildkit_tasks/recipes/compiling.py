@@ -80,7 +80,8 @@ class _Reader:
 
         An ENV then holds for the compile stage as well; an ARG ends with its stage, so it is declared in both.
         """
-        shell = {n for n, text in self.declared.items() if text.startswith("ENV") and not re.match(r"CARGO|RUST|SQLX", n)}
+        variables = [name for name, text in self.declared.items() if text.startswith("ENV")]
+        shell = {name for name in variables if not re.match(r"CARGO|RUST|SQLX", name)}
         used = "\n".join([line, *(self.declared[name] for name in shell)])
         for name, text in self.declared.items():
             if name in shell or re.search(rf"\$\{{?{name}\b", used):

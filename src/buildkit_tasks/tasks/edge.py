@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import invoke.tasks
 from invoke.exceptions import Exit
-from invoke.parser import Argument
+from invoke.parser.argument import Argument
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import outside

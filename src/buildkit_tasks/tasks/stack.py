@@ -169,7 +169,10 @@ def run(session: Session, service: str, no_build: bool = False, no_deps: bool = 
     help={
         "service": "service whose image is opened, for example api or 'worker-*'; repeatable (default: all)",
         "to": "directory to copy into, for example out/; with several services each gets its own below it",
-        "path": "file or directory in the image, for example /etc/app; repeatable (default: the program that the image was built for)",
+        "path": (
+            "file or directory in the image, for example /etc/app; repeatable (default: the program that the image was "
+            "built for)"
+        ),
         "json": JSON,
     },
 )
