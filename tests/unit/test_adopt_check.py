@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from buildkit_tasks.adopt import check
-from buildkit_tasks.survey import tree
+from buildkit_tasks.survey import look, tree
+from tests.support import repositories
+from tests.support.repositories import Files, manifest
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,28 @@ def test_the_file_is_looked_for_beside_the_compose_file(tmp_path: Path) -> None:
 
 def test_nothing_is_said_if_all_is_set(tmp_path: Path) -> None:
     assert check.variables(tree.make(tmp_path, (), {"deploy.env": "A=1\n"}), "compose.yaml", []) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "members", "wanted"),
+    [
+        ("0.8.2", 1, "`cargo sqlx prepare --workspace` and commit .sqlx"),
+        ("0.6.3", 1, "`cargo sqlx prepare` and commit sqlx-data.json"),
+        ("0.5.9", 2, "`cargo sqlx prepare --merged` and commit sqlx-data.json"),
+    ],
+)
+def test_prepared_queries_are_asked_for_in_the_words_of_their_version(
+    tmp_path: Path, version: str, members: int, wanted: str
+) -> None:
+    names = ["app", "jobs"][:members]
+    listed = ", ".join(f'"{name}"' for name in names)
+    files: Files = {"Cargo.toml": f"[workspace]\nmembers = [{listed}]\n"}
+    for name in names:
+        files[f"{name}/Cargo.toml"] = manifest(name, '\n[dependencies]\nsqlx = "0"')
+        files[f"{name}/src/main.rs"] = 'fn main() { sqlx::query!("select 1"); }\n'
+    lock = repositories.locked(*(f"{name}: sqlx" for name in names), "sqlx: sqlx-macros", "sqlx-macros")
+    files["Cargo.lock"] = lock.replace('"sqlx"\nversion = "0.1.0"', f'"sqlx"\nversion = "{version}"')
+    repositories.write(tmp_path, files)
+    notes = [note.text for note in look.find(tree.read(tmp_path), {}, ()).notes]
+    assert len(notes) == 1
+    assert wanted in notes[0]

@@ -75,6 +75,11 @@ from buildkit_tasks.buildlog import lacks
             "cargo sqlx prepare",
         ),
         (
+            "error: `DATABASE_URL` must be set, or `cargo sqlx prepare` must have been run and sqlx-data.json must exist",
+            "sqlx needs a database",
+            "commit sqlx-data.json",
+        ),
+        (
             "  failed to authenticate when downloading repository: git@github.com:a/b.git",
             "git@github.com:a/b.git denied access to the build",
             "type=ssh",

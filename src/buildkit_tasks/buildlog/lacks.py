@@ -155,6 +155,11 @@ def _no_package(match: re.Match[str], line: str) -> Lack:
     )
 
 
+_old_database = _says(
+    "A macro of sqlx needs a database.",
+    "run `cargo sqlx prepare` (`--merged` in a workspace) with the sqlx-cli of your version of sqlx, commit "
+    "sqlx-data.json",
+)
 _git = _says(
     "The repository {0} denied access to the build.",
     "for https, put a token into a cargo config and set build.cargo_config to its path; for ssh, add "
@@ -191,6 +196,7 @@ RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], Lack]], ...] 
         (r"no bin target named `([^`]+)`", _no_program),
         (r"no binary '([^']+)' in the workspace", _no_program),
         (r"set `DATABASE_URL` to use query macros|no cached data for this query", _database),
+        (r"sqlx-data\.json must exist", _old_database),
         (r"couldn't read `?([^`:]+)`?: No such file or directory", _file),
         (r"failed to read `([^`]+)`", _file),
         (r"[Cc]ould not find `(protoc)`", _program),
