@@ -168,6 +168,16 @@ def test_a_line_is_kept_or_put_in_our_words(tmp_path: Path, dockerfile: str, exp
     assert expected in text, text
 
 
+def test_a_command_that_only_fetches_package_lists_goes(tmp_path: Path) -> None:
+    text, notes = derived(
+        tmp_path, BUILD + "RUN apt-get -y update\nRUN apt-get -y install libpq5\nRUN apt-get upgrade -y\n" + END
+    )
+    assert "apt-get -y update" not in text
+    assert 'ARG RUNTIME_PACKAGES="libpq5"' in text
+    assert "apt-get upgrade -y" in text
+    assert notes == []
+
+
 def test_variables_come_before_the_commands_that_use_them(tmp_path: Path) -> None:
     """The commands that install tools go into the toolchain stage, the variables of cargo into the compile stage."""
     build = BUILD.replace(

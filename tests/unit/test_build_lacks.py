@@ -75,7 +75,7 @@ from buildkit_tasks.buildlog import lacks
             "cargo sqlx prepare",
         ),
         (
-            "error: `DATABASE_URL` must be set, or `cargo sqlx prepare` must have been run and sqlx-data.json must exist",
+            "`DATABASE_URL` must be set, or `cargo sqlx prepare` must have been run and sqlx-data.json must exist",
             "sqlx needs a database",
             "commit sqlx-data.json",
         ),
