@@ -80,6 +80,11 @@ from buildkit_tasks.buildlog import lacks
             "commit sqlx-data.json",
         ),
         (
+            "error: `DATABASE_URL` must be set to use query macros",
+            "sqlx needs a database",
+            "feature `offline`",
+        ),
+        (
             "  failed to authenticate when downloading repository: git@github.com:a/b.git",
             "git@github.com:a/b.git denied access to the build",
             "type=ssh",
@@ -129,6 +134,13 @@ def test_what_is_said_and_what_to_do(line: str, message: str, remedy: str) -> No
 )
 def test_errors_of_the_code_are_not_taken_for_something_missing(line: str) -> None:
     assert lacks.find([line]) == ()
+
+
+def test_a_server_other_than_cratesio_is_no_matter_of_cargo() -> None:
+    (found,) = lacks.find(["curl: (6) Could not resolve host: deb.example.org", "E: Unable to locate package nodejs"])
+    assert found.message == "deb.example.org is unreachable."
+    assert "proxy" in found.hint
+    assert "cargo" not in found.hint
 
 
 def test_a_toolchain_from_packages_has_one_version_of_rust() -> None:

@@ -157,8 +157,8 @@ def _no_package(match: re.Match[str], line: str) -> Lack:
 
 _old_database = _says(
     "A macro of sqlx needs a database.",
-    "run `cargo sqlx prepare` (`--merged` in a workspace) with the sqlx-cli of your version of sqlx, commit "
-    "sqlx-data.json",
+    "enable the feature `offline` of sqlx, run `cargo sqlx prepare` (`--merged` in a workspace) with the sqlx-cli of "
+    "your version of sqlx, commit sqlx-data.json",
 )
 _git = _says(
     "The repository {0} denied access to the build.",
@@ -181,6 +181,11 @@ _network = _says(
     "{0} is unreachable.",
     "configure a crates.io mirror in a cargo config and set build.cargo_config to its path",
 )
+_unreachable = _says(
+    "{0} is unreachable.",
+    "check the proxy (a build gets the variables HTTP_PROXY and HTTPS_PROXY), or edit the step in the Dockerfile to "
+    "download from a place that you can reach",
+)
 _certificate = _says(
     "A server's certificate is not trusted.",
     "set build.ca_bundle to your company's CA certificates (a PEM file passed to builds as a secret)",
@@ -196,7 +201,7 @@ RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], Lack]], ...] 
         (r"no bin target named `([^`]+)`", _no_program),
         (r"no binary '([^']+)' in the workspace", _no_program),
         (r"set `DATABASE_URL` to use query macros|no cached data for this query", _database),
-        (r"sqlx-data\.json must exist", _old_database),
+        (r"`DATABASE_URL` must be set", _old_database),
         (r"couldn't read `?([^`:]+)`?: No such file or directory", _file),
         (r"failed to read `([^`]+)`", _file),
         (r"[Cc]ould not find `(protoc)`", _program),
@@ -220,7 +225,8 @@ RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], Lack]], ...] 
         (r"the `([\w-]+)` target may not be installed", _target),
         (r"SSL certificate problem|certificate verify failed|self-signed certificate", _certificate),
         (r"failed to authenticate when downloading repository:? ?(\S*)", _git),
-        (r"(?:[Cc]ould not resolve host|failed to download from)[: `]+([\w./:-]+)", _network),
+        (r"(?:[Cc]ould not resolve host|failed to download from)[: `]+([\w./:-]*crates\.io[\w./:-]*)", _network),
+        (r"(?:[Cc]ould not resolve host|failed to download from)[: `]+([\w./:-]+)", _unreachable),
     )
 )
 
@@ -268,4 +274,6 @@ def find(log: Sequence[str], *, packaged: bool = False) -> tuple[Lack, ...]:
                 lack = make(match, line.strip())
                 found.setdefault((lack.message, lack.hint), lack)
                 break
-    return tuple(_other_rust(lack) if packaged else lack for lack in found.values())
+    lost = any("is unreachable" in lack.message for lack in found.values())  # then its packages are missing, too
+    kept = [lack for lack in found.values() if not (lost and "release has no package" in lack.message)]
+    return tuple(_other_rust(lack) if packaged else lack for lack in kept)
