@@ -91,7 +91,7 @@ from buildkit_tasks.buildlog import lacks
         ),
         (
             "error: rustc 1.85.0 is not supported by the following package:\n  time@0.3.50 requires rustc 1.88.0",
-            "too old: requires rustc 1.88.0".replace("requires ", ""),
+            "too old: rustc 1.88.0 is required",
             "RUST_IMAGE",
         ),
         ("  feature `edition2024` is required", "edition2024", "RUST_IMAGE"),
@@ -146,7 +146,7 @@ def test_a_server_other_than_cratesio_is_no_matter_of_cargo() -> None:
 def test_a_toolchain_from_packages_has_one_version_of_rust() -> None:
     old = "error: rustc 1.96.0 is not supported by the following package:\n  time@0.4.0 requires rustc 1.98"
     (found,) = lacks.find(old.split("\n"), packaged=True)
-    assert found.message == "The toolchain image is too old: rustc 1.98."
+    assert found.message == "The toolchain image is too old: rustc 1.98 is required."
     assert "RUST_IMAGE" in found.hint
     assert "images.registry" in found.hint
     assert "docker load" in found.hint

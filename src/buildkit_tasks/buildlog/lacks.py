@@ -165,10 +165,9 @@ _git = _says(
     "for https, put a token into a cargo config and set build.cargo_config to its path; for ssh, add "
     "`--mount=type=ssh` to the compile step and `ssh: [default]` to the service's build",
 )
-_old_compiler = _says(
-    "The toolchain image is too old: {0}.",
-    "set `ARG RUST_IMAGE=` at the top of the Dockerfile to a newer image, then rebuild",
-)
+_OLD = "The toolchain image is too old: "
+_NEWER_IMAGE = "set `ARG RUST_IMAGE=` at the top of the Dockerfile to a newer image, then rebuild"
+_old_compiler = _says(f"{_OLD}{{0}}.", _NEWER_IMAGE)
 _nightly = _says(
     "The code needs a nightly compiler, but the toolchain image has a stable one.",
     "set `ARG RUST_IMAGE=rustlang/rust:nightly` at the top of the Dockerfile, or make the code compile on stable",
@@ -218,7 +217,7 @@ RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], Lack]], ...] 
         (r"ld: (?:error: )?unable to find library -l([\w.+-]+)", _library),
         (r"mold: (?:fatal|error): library not found: ([\w.+-]+)", _library),
         (r"E: Unable to locate package (\S+)|E: Package '([^']+)' has no installation candidate", _no_package),
-        (r"requires (rustc [\d.]+(?: or newer)?)", _old_compiler),
+        (r"requires (rustc [\d.]+)", _says(f"{_OLD}{{0}} is required.", _NEWER_IMAGE)),
         (r"(feature `edition20\d\d` is required)", _old_compiler),
         (r"(lock file version `?\d`?) (?:requires|was found)", _old_compiler),
         (r"may not be used on the stable release channel|only accepted on the nightly", _nightly),
