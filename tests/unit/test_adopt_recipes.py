@@ -197,6 +197,21 @@ def test_variables_come_before_the_commands_that_use_them(tmp_path: Path) -> Non
     assert 'ARG GIT_SHA="dev"' in compiling
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rustup toolchain install --profile minimal \"$(sed -n 's/channel = //p' rust-toolchain.toml)\"",
+        "rustup default `cat rust-toolchain`",
+        "rustup override set $(cat rust-toolchain)",
+    ],
+)
+def test_a_toolchain_read_from_its_file_is_left_to_our_own_step(tmp_path: Path, command: str) -> None:
+    build = BUILD.replace("WORKDIR /app", f"COPY rust-toolchain.toml .\nRUN {command}\nWORKDIR /app")
+    text, notes = derived(tmp_path, build + END, {"rust-toolchain.toml": '[toolchain]\nchannel = "1.90"\n'})
+    assert command not in text
+    assert notes == []
+
+
 def test_a_target_computed_by_a_script_of_xx_is_left_to_our_own_step(tmp_path: Path) -> None:
     build = (
         "FROM tonistiigi/xx AS xx\nFROM rust:1 AS build\nCOPY --from=xx / /\n"

@@ -156,6 +156,8 @@ class _Reader:
     def _command(self, item: Instruction, part: str, sources_there: bool) -> None:
         if re.fullmatch(r"rustup\s+(?:show|toolchain\s+install|update)(?:\s+-\S+)*", part):
             return  # a separate line installs the toolchain from the toolchain file
+        if re.match(r"rustup\s+(?:toolchain|default|override)\b", part) and re.search(r"\$\(|`|rust-toolchain", part):
+            return  # it reads that file, which the toolchain stage does not contain
         if re.match(r"rustup\s+target\s+add\b", part) and "$" in syntax.expand(part, self.taken.values, keep=True):
             return  # computed in the shell for the target platform, whose standard library cross.sh installs
         if _RUSTUP.match(part):
