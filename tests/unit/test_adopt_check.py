@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from buildkit_tasks.adopt import check
+from buildkit_tasks.adopt import files as adopted
 from buildkit_tasks.survey import look, tree
 from tests.support import repositories
 from tests.support.repositories import Files, manifest
@@ -66,3 +67,32 @@ def test_prepared_queries_are_asked_for_in_the_words_of_their_version(
     notes = [note.text for note in look.find(tree.read(tmp_path), {}, ()).notes]
     assert len(notes) == 1
     assert wanted in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("image", "version", "said"),
+    [
+        ("rust:1-bookworm", "0.3.22", True),
+        ("rust:latest", "0.3.34", True),
+        ("rust:1.85-slim", "0.3.22", True),
+        ("rust:1.70.0-slim-bullseye", "0.3.22", False),
+        ("rust:1-bookworm", "0.3.36", False),
+        ("rust:1-bookworm", "0.1.45", False),
+    ],
+)
+def test_a_crate_that_newer_compilers_reject_is_named_before_the_build(
+    tmp_path: Path, image: str, version: str, said: bool
+) -> None:
+    lock = repositories.locked("app: time", "time").replace(
+        '"time"\nversion = "0.1.0"', f'"time"\nversion = "{version}"'
+    )
+    dockerfile = (
+        f"FROM {image} AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release\nFROM debian:bookworm-slim\n"
+        "COPY --from=build /app/target/release/app /bin/app\n"
+    )
+    files: Files = {"Cargo.toml": manifest("app"), "Cargo.lock": lock, "src/main.rs": "fn main() {}\n"}
+    repositories.write(tmp_path, {**files, "Dockerfile": dockerfile})
+    found = tree.read(tmp_path)
+    notes = [note.text for note in adopted.write(found, look.find(found, {}, ())).notes if note.open]
+    wanted = f"time {version} does not compile with Rust 1.80 or newer: run `cargo update -p time@{version}` and commit Cargo.lock"
+    assert notes == ([wanted] if said else [])

@@ -169,7 +169,7 @@ TOO_OLD = (
 def test_a_dependency_that_the_compiler_rejects_is_not_the_user_s_code() -> None:
     (found,) = lacks.find(TOO_OLD)
     assert found.message == "The dependency time 0.3.22 does not compile with the toolchain image's compiler."
-    assert found.hint.startswith("run `cargo update -p time` ")
+    assert found.hint.startswith("run `cargo update -p time@0.3.22` ")
 
 
 def test_an_error_of_the_user_s_code_may_point_into_a_dependency() -> None:
