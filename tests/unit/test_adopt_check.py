@@ -94,5 +94,6 @@ def test_a_crate_that_newer_compilers_reject_is_named_before_the_build(
     repositories.write(tmp_path, {**files, "Dockerfile": dockerfile})
     found = tree.read(tmp_path)
     notes = [note.text for note in adopted.write(found, look.find(found, {}, ())).notes if note.open]
-    wanted = f"time {version} does not compile with Rust 1.80 or newer: run `cargo update -p time@{version}` and commit Cargo.lock"
+    fix = f"run `cargo update -p time@{version}` and commit Cargo.lock"
+    wanted = f"time {version} does not compile with Rust 1.80 or newer: {fix}"
     assert notes == ([wanted] if said else [])

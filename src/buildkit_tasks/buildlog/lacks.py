@@ -242,8 +242,8 @@ def _dependencies(log: Sequence[str]) -> tuple[Lack, ...]:
         Lack(
             f"The dependency {name} {version} does not compile with the toolchain image's compiler.",
             stopped[name].strip(),
-            f"run `cargo update -p {name}@{version}` and commit Cargo.lock, or change `ARG RUST_IMAGE=` at the top of the "
-            "Dockerfile to a Rust version that supports it",
+            f"run `cargo update -p {name}@{version}` and commit Cargo.lock, or change `ARG RUST_IMAGE=` at the top of "
+            "the Dockerfile to a Rust version that supports it",
         )
         for name, version in sorted(named)
     )
