@@ -84,6 +84,7 @@ from buildkit_tasks.buildlog import lacks
             "sqlx needs a database",
             "feature `offline`",
         ),
+        ("  failed to find a workspace root", "that a crate inherits from", "`!Cargo.toml`"),
         (
             "  failed to authenticate when downloading repository: git@github.com:a/b.git",
             "git@github.com:a/b.git denied access to the build",

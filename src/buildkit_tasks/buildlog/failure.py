@@ -9,6 +9,7 @@ from buildkit_tasks.core.model import BuildPlan
 from buildkit_tasks.core.progress import Progress, Vertex
 
 from .lacks import find as find_lacks
+from .states import brief
 
 #: Patterns that only rustc and cargo print, for code that does not compile. A bare `error:` could come from any tool.
 _COMPILER = re.compile(
@@ -75,7 +76,7 @@ def explain(
     if not vertex:
         said = re.sub(r"^(?:ERROR|error): (?:failed to solve: )?", "", reason)
         return Problem("build-failed", f"The build failed before its first step: {said}", details=log)
-    return Problem("build-failed", f"The step failed: {vertex.name}", causes=[reason], details=log)
+    return Problem("build-failed", f"The step failed: {brief(vertex.name)}", causes=[reason], details=log)
 
 
 def passing(progress: Progress, rest: str) -> bool:

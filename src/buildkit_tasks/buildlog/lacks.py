@@ -160,6 +160,10 @@ _old_database = _says(
     "enable the feature `offline` of sqlx, run `cargo sqlx prepare` (`--merged` in a workspace) with the sqlx-cli of "
     "your version of sqlx, commit sqlx-data.json",
 )
+_no_root = _says(
+    "The manifest of the workspace that a crate inherits from is not in the build context.",
+    "add the line `!Cargo.toml`, with its directory if it is in one, to docker/Dockerfile.dockerignore, then rebuild",
+)
 _git = _says(
     "The repository {0} denied access to the build.",
     "for https, put a token into a cargo config and set build.cargo_config to its path; for ssh, add "
@@ -201,6 +205,7 @@ RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], Lack]], ...] 
         (r"no binary '([^']+)' in the workspace", _no_program),
         (r"set `DATABASE_URL` to use query macros|no cached data for this query", _database),
         (r"`DATABASE_URL` must be set", _old_database),
+        (r"failed to find a workspace root", _no_root),
         (r"couldn't read `?([^`:]+)`?: No such file or directory", _file),
         (r"failed to read `([^`]+)`", _file),
         (r"[Cc]ould not find `(protoc)`", _program),
