@@ -85,6 +85,12 @@ from buildkit_tasks.buildlog import lacks
             "feature `offline`",
         ),
         ("  failed to find a workspace root", "that a crate inherits from", "`!Cargo.toml`"),
+        ("  invalid version 3 on git_proxy_options; class=Invalid (3)", "cannot fetch git", "generate-lockfile"),
+        (
+            "  failed to resolve address for github.com: Name or service not known; class=Net (2)",
+            "github.com is unreachable",
+            "proxy",
+        ),
         (
             "  failed to authenticate when downloading repository: git@github.com:a/b.git",
             "git@github.com:a/b.git denied access to the build",

@@ -164,6 +164,11 @@ _no_root = _says(
     "The manifest of the workspace that a crate inherits from is not in the build context.",
     "add the line `!Cargo.toml`, with its directory if it is in one, to docker/Dockerfile.dockerignore, then rebuild",
 )
+_no_git = _says(
+    "The toolchain image's cargo cannot fetch git repositories.",
+    "run `cargo generate-lockfile` and commit Cargo.lock, then rebuild: if it names a git repository, the image uses a "
+    "cargo that can",
+)
 _git = _says(
     "The repository {0} denied access to the build.",
     "for https, put a token into a cargo config and set build.cargo_config to its path; for ssh, add "
@@ -189,6 +194,11 @@ _unreachable = _says(
     "check the proxy (a build gets the variables HTTP_PROXY and HTTPS_PROXY), or edit the step in the Dockerfile to "
     "download from a place that you can reach",
 )
+_no_server = _says(
+    "{0} is unreachable.",
+    "check the proxy (a build gets the variables HTTP_PROXY and HTTPS_PROXY), or commit the git dependencies with "
+    "`cargo vendor`",
+)
 _certificate = _says(
     "A server's certificate is not trusted.",
     "set build.ca_bundle to your company's CA certificates (a PEM file passed to builds as a secret)",
@@ -206,6 +216,8 @@ RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], Lack]], ...] 
         (r"set `DATABASE_URL` to use query macros|no cached data for this query", _database),
         (r"`DATABASE_URL` must be set", _old_database),
         (r"failed to find a workspace root", _no_root),
+        (r"on git_proxy_options", _no_git),
+        (r"failed to resolve address for ([\w.-]+)", _no_server),
         (r"couldn't read `?([^`:]+)`?: No such file or directory", _file),
         (r"failed to read `([^`]+)`", _file),
         (r"[Cc]ould not find `(protoc)`", _program),
