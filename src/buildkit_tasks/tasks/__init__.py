@@ -15,6 +15,7 @@ from . import (
     database,
     doctor,
     engine,
+    help_page,
     hooks,
     images,
     lint,
@@ -45,3 +46,4 @@ namespace.add_collection(Collection.from_module(hooks))
 namespace.add_collection(Collection.from_module(ci))
 
 typed.attach(invoke_command)
+help_page.attach(invoke_command)

@@ -12,7 +12,7 @@ from .edge import reported, task
 @task(
     iterable=["add"],
     help={
-        "add": "add a service for this program, as PROGRAM or SERVICE=PROGRAM; repeatable",
+        "add": "add a service for this program, for example worker or jobs=worker (SERVICE=PROGRAM); repeatable",
         "compose": "edit (change the compose file in place) or override (leave it alone and write an override file)",
         "images": "keep (your Dockerfiles' own), bookworm (rust and debian built without a registry), "
         "auto (bookworm only if yours are not available)",
