@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buildkit_tasks.core.model import Step
 from buildkit_tasks.core.progress import Decoder, Progress, Vertex
 
 OBJECTS = [
@@ -72,3 +73,12 @@ def test_lines_of_the_compile_program_are_understood() -> None:
 )
 def test_only_steps_of_the_dockerfile_are_told(name: str, internal: bool) -> None:
     assert Vertex(name).internal is internal
+
+
+def test_a_step_that_ran_for_one_target_and_is_cached_for_the_next_one_ran() -> None:
+    progress = Progress()
+    ran = {"digest": "a", "name": "[one build 1/1] RUN x", "started": "2026-01-01T00:00:00Z"}
+    progress.update({"vertexes": [ran]})
+    progress.update({"vertexes": [{**ran, "completed": "2026-01-01T00:00:02Z"}]})
+    progress.update({"vertexes": [{**ran, "started": ran["started"], "completed": ran["started"], "cached": True}]})
+    assert progress.steps() == (Step("[one build 1/1] RUN x", cached=False, seconds=2.0),)

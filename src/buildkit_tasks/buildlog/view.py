@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from buildkit_tasks.core.model import BuildOutcome, BuildPlan
+from buildkit_tasks.core import units
+from buildkit_tasks.core.model import BuildOutcome, BuildPlan, TargetResult
 from buildkit_tasks.core.report import Report
 
 from . import notices
@@ -16,6 +18,11 @@ from .live import Live
 
 if TYPE_CHECKING:
     from buildkit_tasks.core.progress import Progress
+
+#: Seconds that a step must take to be named in the summary.
+SLOW = 1.0
+#: Widths of an image's name and of a step's words in the summary, so that its lines have 80 columns.
+_NAME, _WORDS = 26, 54
 
 
 class View(Protocol):
@@ -88,9 +95,8 @@ def summary(report: Report, outcome: BuildOutcome) -> None:
         names = ", ".join(target.service for target in outcome.targets)
         report.say(f"up to date: nothing changed since the last build of {names}    (use --no-cache to build anyway)")
         return
-    for target in outcome.targets:
-        state = "new" if target.changed else "unchanged"
-        report.say(f"  {target.image}  {state}  {target.digest[:19]}", style="green" if target.changed else "dim")
+    for target, line in zip(outcome.targets, image_lines(outcome, table=report.fancy), strict=True):
+        report.say(line, style="green" if target.changed else "dim")
     if outcome.fresh is None and not outcome.compiled:
         crates = "nothing to compile"
     else:
@@ -98,6 +104,27 @@ def summary(report: Report, outcome: BuildOutcome) -> None:
         crates = f"{_count(len(outcome.compiled), 'crate')} compiled" + (f" ({names})" if names else "")
         crates += f", {outcome.fresh} reused" if outcome.fresh is not None else ""
     report.say(f"built {_count(len(outcome.targets), 'image')} in {outcome.seconds:.1f} s: {crates}", style="bold")
+    ran = [step for step in outcome.steps if not step.cached and step.seconds is not None]
+    slowest = max(ran, key=lambda step: step.seconds or 0.0, default=None)
+    if slowest and (slowest.seconds or 0.0) >= SLOW:
+        words = " ".join(w for w in re.sub(r"^\[[^\]]*\] ", "", slowest.name).split() if not w.startswith("--mount"))
+        report.say(
+            f"  slowest step: {words if len(words) <= _WORDS else words[: _WORDS - 1] + '…'}, {slowest.seconds:.1f} s"
+        )
+
+
+def image_lines(outcome: BuildOutcome, *, table: bool) -> list[str]:
+    """One line per image: its name, whether it changed, its id and size; with `table` in columns, at most 80 wide."""
+    rows = []
+    for target in outcome.targets:
+        name = target.image if len(target.image) <= _NAME or not table else f"…{target.image[1 - _NAME :]}"
+        size = units.human(target.size) if target.size else ""
+        if size and target.size_before and target.size != target.size_before:
+            grown = target.size - target.size_before
+            size += f" ({'+' if grown > 0 else '-'}{units.human(abs(grown))})"
+        rows.append((name, "new" if target.changed else "unchanged", target.digest[:19], size))
+    widths = [max(len(row[at]) for row in rows) if table else 0 for at in range(4)] if rows else []
+    return ["  " + "  ".join(word.ljust(w) for word, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def result(report: Report, outcome: BuildOutcome) -> None:
@@ -116,10 +143,16 @@ def envelope(outcome: BuildOutcome) -> dict[str, object]:
         "up_to_date": outcome.up_to_date,
         "cargo": {"compiled": list(outcome.compiled), "fresh": outcome.fresh, "marked": list(outcome.marked)},
         "targets": [
-            {"service": t.service, "image": t.image, "digest": t.digest, "changed": t.changed} for t in outcome.targets
+            {"service": t.service, "image": t.image, "digest": t.digest, "changed": t.changed, **_sizes(t)}
+            for t in outcome.targets
         ],
         "steps": [{"name": s.name, "cached": s.cached, "seconds": s.seconds} for s in outcome.steps],
     }
+
+
+def _sizes(target: TargetResult) -> dict[str, int]:
+    """The sizes that are known."""
+    return {name: n for name, n in (("size", target.size), ("size_before", target.size_before)) if n}
 
 
 def _count(number: int, what: str) -> str:

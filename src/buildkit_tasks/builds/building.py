@@ -15,6 +15,7 @@ from buildkit_tasks.builders.facts import Builder
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest, Engine, Service, TargetResult, Workspace
+from buildkit_tasks.core.progress import Progress
 from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.dockerfiles.document import Dockerfile, Needs, lookup_name
 from buildkit_tasks.images import bases as base_images
@@ -132,7 +133,9 @@ def compiling(made: BuildPlan) -> BuildPlan:
     )
 
 
-def execute(session: Session, project: Project, decided: BuildPlan, how: str = "auto") -> BuildOutcome:
+def execute(
+    session: Session, project: Project, decided: BuildPlan, how: str = "auto", progress: Progress | None = None
+) -> BuildOutcome:
     """Run the solve and collect its progress. Passes Ctrl-C on and waits for the child, so nothing is orphaned."""
     _check_disk(session, project)
     _check_layer_cache(session, project)
@@ -149,7 +152,7 @@ def execute(session: Session, project: Project, decided: BuildPlan, how: str = "
     secrets = variables(session, tuple(dict.fromkeys(names)))
     with ThreadPoolExecutor(1) as pool:
         before = pool.submit(image_choice.ids, session, [s.image for s in decided.services])
-        progress, digests = solve(session, decided, decided.definition, how, variables=secrets)
+        progress, digests = solve(session, decided, decided.definition, how, variables=secrets, progress=progress)
         old = before.result()
     definition = decided.definition["target"]
     if foreign := [p for p in decided.routes if p != platforms.own(project.engine)]:

@@ -19,6 +19,8 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, Command
 from buildkit_tasks.core.progress import Decoder, Progress
 
+from . import plan_words
+
 #: How often to retry a build that lost a race for an image's name; each time at least one build wins.
 RACES = 12
 
@@ -46,13 +48,16 @@ def solve(
     builder: str = "",
     timeout: float | None = None,
     variables: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Progress, dict[str, Any]]:
     """Run a definition of the plan; returns the progress and buildx's metadata by target.
+
+    A given `progress` is filled, also by a solve that fails.
 
     Passes Ctrl-C on and waits for the child, so nothing is orphaned. Problems: those of `build_failure.explain`;
     timed-out after `timeout` seconds.
     """
-    progress = Progress()
+    progress = Progress() if progress is None else progress
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
         metadata = Path(scratch) / "metadata.json"
         alone = _alone(session, definition)
@@ -77,7 +82,8 @@ def solve(
                         progress.forget_failures()
                         time.sleep(random.random() * (RACES + 1 - again) / 4)  # noqa: S311 - so that not all try at once
                         return go(build, again - 1)
-                    raise build_failure.explain(progress, rest, result.code, plan)
+                    packaged = any("/rust:" in image for image in plan_words.packaged(definition).values())
+                    raise build_failure.explain(progress, rest, result.code, plan, packaged=packaged)
                 return dict(json.loads(metadata.read_text("utf-8"))) if metadata.is_file() else {}
 
             together = [name for name in definition["group"]["default"]["targets"] if name not in alone]

@@ -170,13 +170,18 @@ class Step:
 
 @dataclass(frozen=True)
 class TargetResult:
-    """One image of a build. `config` is the digest of its configuration, if the builder reports one."""
+    """One image of a build. `config` is the digest of its configuration, if the builder reports one.
+
+    `size`, `size_before`: bytes of this image and of the one that had its name before; 0 if unknown.
+    """
 
     service: str
     image: str
     digest: str
     changed: bool
     config: str = ""
+    size: int = 0
+    size_before: int = 0
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any
 
 from .model import BuildOutcome, Step, TargetResult
 
-_COMPILING = re.compile(r"^\s+Compiling (\S+) v\S+")
-# `[stage 2/5] RUN …`, with the bake target as prefix if there are several
-_STEP = re.compile(r"^\[(?:\S+ )?\S+ +\d+/\d+\] ")
+_COMPILING = re.compile(r"^\s+Compiling (\S+) v(\S+)(?: \((.*)\))?")
+# `[stage 2/5] RUN …`; before it the bake target if there are several, and the platform; a single stage has no name
+_STEP = re.compile(r"^\[(?:\S+ +){0,3}\d+/\d+\] ")
 _OURS = re.compile(r"^buildkit-tasks: (total|fresh|marked) (.*)$")
 
 
@@ -59,14 +59,28 @@ class Decoder:
         return "\n".join([*self.rest, self._buffer]).strip()
 
 
+@dataclass(frozen=True)
+class Compiling:
+    """A crate that cargo began to compile. `place`: its directory, "" for one of a registry; `began`: in seconds."""
+
+    name: str
+    version: str
+    place: str
+    began: float
+
+
 @dataclass
 class Vertex:
-    """A node of the build graph. Times are seconds since the epoch."""
+    """A node of the build graph. Times are seconds since the epoch.
+
+    `longest`: of its runs, in seconds; None if it never ran. A step that ran for one target is cached for the next one.
+    """
 
     name: str = ""
     started: float | None = None
     completed: float | None = None
     cached: bool = False
+    longest: float | None = None
     error: str = ""
     log: list[str] = field(default_factory=list)
     partial: str = ""
@@ -96,6 +110,7 @@ class Progress:
     def __init__(self) -> None:
         self.vertexes: dict[str, Vertex] = {}
         self.compiled: list[str] = []
+        self.crates: list[Compiling] = []
         self.fresh: int | None = None
         self.total: int | None = None
         self.marked: list[str] = []
@@ -111,6 +126,8 @@ class Progress:
             if item.get("completed"):
                 vertex.completed = _seconds(item["completed"])
             vertex.cached = vertex.cached or bool(item.get("cached"))
+            if item.get("completed") and not vertex.cached and not item.get("error"):
+                vertex.longest = max(vertex.longest or 0.0, vertex.seconds or 0.0)
             vertex.error = item.get("error") or vertex.error
         for item in status.get("statuses") or ():
             vertex = self.vertexes.setdefault(item.get("vertex", ""), Vertex())
@@ -124,13 +141,13 @@ class Progress:
             text = vertex.partial + base64.b64decode(entry.get("data") or "").decode("utf-8", errors="replace")
             *whole, vertex.partial = text.split("\n")
             for line in whole:
-                self._line(vertex, line)
+                self._line(vertex, line, entry.get("timestamp") or "")
                 lines.append(line)
         for warning in status.get("warnings") or ():
             self.warnings.append(base64.b64decode(warning.get("short") or "").decode("utf-8", errors="replace"))
         return lines
 
-    def _line(self, vertex: Vertex, line: str) -> None:
+    def _line(self, vertex: Vertex, line: str, stamp: str) -> None:
         vertex.log.append(line)
         if ours := _OURS.match(line):
             kind, value = ours.groups()
@@ -140,6 +157,7 @@ class Progress:
                 setattr(self, kind, int(value))
         elif compiling := _COMPILING.match(line):
             self.compiled.append(compiling[1])
+            self.crates.append(Compiling(compiling[1], compiling[2], compiling[3] or "", _seconds(stamp)))
 
     def moving(self) -> tuple[str, float, float] | None:
         """What is downloaded, extracted or sent: BuildKit's word, bytes so far, bytes in all (0 if unknown)."""
@@ -176,7 +194,11 @@ class Progress:
 
     def steps(self) -> tuple[Step, ...]:
         """The steps of the Dockerfiles in the order seen, without BuildKit's internal ones."""
-        return tuple(Step(v.name, v.cached, v.seconds) for v in self.vertexes.values() if not v.internal)
+        return tuple(
+            Step(v.name, v.cached and v.longest is None, v.seconds if v.longest is None else v.longest)
+            for v in self.vertexes.values()
+            if not v.internal
+        )
 
 
 def _seconds(stamp: str) -> float:

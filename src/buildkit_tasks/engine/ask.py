@@ -12,7 +12,7 @@ import re
 import socket
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,400}")
 
 @dataclass(frozen=True)
 class Answer:
-    """The engine's id and version, and the ids of the requested images that it has."""
+    """The engine's id and version, and the ids of the requested images that it has, with their sizes in bytes."""
 
     engine: str
     version: str
     images: dict[str, str]
+    sizes: dict[str, int] = field(default_factory=dict)
 
 
 def context(world: World) -> str:
@@ -76,16 +77,34 @@ def images(path: Path, names: Iterable[str]) -> Answer:
     status, info = _get(path, "/info", end)
     if status != 200 or not info.get("ID"):
         raise ValueError("the engine did not report its id")
-    found = {}
+    found, sizes = _images(path, names, end)
+    return Answer(str(info["ID"]), str(info.get("ServerVersion") or ""), found, sizes)
+
+
+def sizes(path: Path, names: Iterable[str]) -> dict[str, int]:
+    """The sizes in bytes of those images that the engine has. Raises `OSError`, `ValueError`."""
+    return _images(path, names, time.monotonic() + PATIENCE)[1]
+
+
+def _images(path: Path, names: Iterable[str], end: float) -> tuple[dict[str, str], dict[str, int]]:
+    """The ids and sizes of those images that the engine has."""
+    found: dict[str, str] = {}
+    bytes_: dict[str, int] = {}
     for name in dict.fromkeys(names):
-        if not _NAME.fullmatch(name) or ".." in name:
+        if not valid(name):
             raise ValueError(f"{name!r} is not a valid image name")
         status, image = _get(path, f"/images/{name}/json", end)
         if status == 200:
             found[name] = str(image["Id"]) if isinstance(image.get("Id"), str) else ""
+            bytes_[name] = image["Size"] if isinstance(image.get("Size"), int) else 0
         elif status != 404:
             raise ValueError(f"the engine returned {status}")
-    return Answer(str(info["ID"]), str(info.get("ServerVersion") or ""), found)
+    return found, bytes_
+
+
+def valid(name: str) -> bool:
+    """Whether an image name can be part of a path of the API."""
+    return _NAME.fullmatch(name) is not None and ".." not in name
 
 
 def _get(path: Path, what: str, end: float) -> tuple[int, dict[str, Any]]:

@@ -23,15 +23,18 @@ from .pack import Wanted
 _LINE = 400
 
 
-def before(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> None:
-    """Pull if nothing was ever built here; a marker file avoids the registry query on a warm machine."""
+def before(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> bool:
+    """Pull if nothing was ever built here; a marker file avoids the registry query on a warm machine.
+
+    Returns whether a pack was unpacked.
+    """
     if session.settings.packs.pull == "never" or cache_mark.path(session, project, request).exists():
-        return
-    for place in request.platforms or ("",):
-        _pull(session, project, request, plan, place)
+        return False
+    pulled = [_pull(session, project, request, plan, place) for place in request.platforms or ("",)]
+    return any(pulled)
 
 
-def _pull(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str) -> None:
+def _pull(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str) -> bool:
     try:
         wait = session.settings.packs.wait
         done = pack_pull.fetch(_trip(session, project, request, plan, place, wait))
@@ -40,7 +43,7 @@ def _pull(session: Session, project: Project, request: BuildRequest, plan: Build
         session.report.warn(f"building without the shared cache: {why}")
         done = pack_pull.Pulled(None, False, 0, 0.0, (why,))
         if not session.report.json_only:
-            return
+            return False
     if session.report.json_only:
         session.report.envelope({"pull": pack_pull.document(done)})
     elif done.unpacked and done.found:
@@ -48,6 +51,7 @@ def _pull(session: Session, project: Project, request: BuildRequest, plan: Build
         session.report.say(f"pulled in {done.seconds:.1f} s what took {saved} s to compile")
     elif done.why_not:
         session.report.say(f"nothing pulled: {done.why_not[0]}")
+    return done.unpacked
 
 
 def after(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> None:

@@ -9,6 +9,7 @@ from buildkit_tasks.builds.building import execute, prepare
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest
+from buildkit_tasks.history.recorder import Recorder
 from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.legacy import fallback
 from buildkit_tasks.project.discover import Project, discover, files_found
@@ -57,12 +58,19 @@ def _build(
     session: Session, project: Project, request: BuildRequest, decided: BuildPlan, attempt: Attempt | None = None
 ) -> BuildOutcome:
     shared = session.settings.packs.repository and decided.groups
+    pulled = False
     if shared:
         from buildkit_tasks.packs import auto as pack_auto  # late: TLS alone takes 50 ms to import
 
-        pack_auto.before(session, project, request, decided)
+        pulled = pack_auto.before(session, project, request, decided)
     watch = Watch(session, project, decided, attempt) if attempt else None
-    outcome = execute(session, project, decided, request.progress)
+    recorder = Recorder(session, project, decided, request, pulled=pulled)
+    try:
+        outcome = execute(session, project, decided, request.progress, recorder.progress)
+    except Problem as problem:
+        recorder.failed(problem.code)
+        raise
+    outcome = recorder.built(outcome)
     if watch:
         watch.keep(outcome)
         if watch.unknown and request.progress == "verbose":
@@ -100,8 +108,7 @@ def show_plan(session: Session, request: BuildRequest) -> None:
     if session.report.json_only:
         session.report.envelope({"plan": content})
     else:
-        rows = [(name, ", ".join(map(str, v)) if isinstance(v, list) else str(v)) for name, v in content.items()]
-        reasons = [(f"why {name}", why) for name, why in {**decided.reasons, "tier": chosen.reason}.items() if why]
-        session.report.table(("what", "value"), [r for r in rows if r[0] not in ("bake", "reasons")] + reasons)
+        reasons = {**decided.reasons, "tier": chosen.reason}
+        session.report.table(("what", "value"), plan_words.rows(content, reasons))
     if missing:
         raise missing[0]

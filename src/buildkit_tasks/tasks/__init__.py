@@ -15,6 +15,7 @@ from . import (
     database,
     doctor,
     engine,
+    help_page,
     hooks,
     images,
     lint,
@@ -27,10 +28,10 @@ from . import (
 )
 
 namespace = Collection(
-    *(project.quickstart, build.build, build.verify, build.bench),
+    *(project.quickstart, build.build, build.explain, build.history, build.verify, build.bench),
     *(stack.up, stack.down, stack.restart, stack.ps, stack.logs, stack.shell, stack.smoke, stack.prune),
     *(stack.run, stack.extract, stack.clean, watch.watch, watch.dev),
-    *(adopt.init, project.dotenv, project.settings),
+    *(adopt.init, adopt.import_makefile, project.dotenv, project.settings),
     *(doctor.doctor, shell.enable_buildkit, shell.env, shell.completion),
     lint.lint,
 )
@@ -45,3 +46,4 @@ namespace.add_collection(Collection.from_module(hooks))
 namespace.add_collection(Collection.from_module(ci))
 
 typed.attach(invoke_command)
+help_page.attach(invoke_command)

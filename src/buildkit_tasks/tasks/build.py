@@ -103,6 +103,39 @@ def bench(session: Session, quick: bool = False, rounds: int = 3, markdown: bool
     flow.quick(session, rounds=rounds, markdown=markdown)
 
 
+@task(
+    iterable=["service"],
+    help={
+        "service": "explain only this service; repeatable (default: all of the build)",
+        "build": "number of the build, from `invoke history` (default: the last one)",
+        "next": "predict the next build instead, without building",
+        "json": "one document with every cause",
+    },
+)
+@reported
+def explain(
+    session: Session, service: Sequence[str] | None = None, build: int = 0, next: bool = False, json: bool = False
+) -> None:
+    """Explain why the steps of the last build ran and why its crates compiled, or predict the next build."""
+    from buildkit_tasks.explain import flow
+
+    if next:
+        from buildkit_tasks.core.model import BuildRequest
+
+        flow.predict(session, BuildRequest(services=tuple(service or ())))
+    else:
+        flow.explain(session, service or (), build)
+
+
+@task(help={"last": "how many builds to list", "json": "one document with every build"})
+@reported
+def history(session: Session, last: int = 20, json: bool = False) -> None:
+    """List the builds of this checkout: when, how long, and what they compiled."""
+    from buildkit_tasks.history import listing
+
+    listing.show(session, last)
+
+
 @task(iterable=["service"], help={"service": "service to check, for example api; repeatable", "json": "one document"})
 @reported
 def verify(session: Session, service: Sequence[str] | None = None, json: bool = False) -> None:

@@ -1,0 +1,1 @@
+"""Explains a build from the history: why steps ran and crates compiled; also predicts the next build."""

@@ -1,0 +1,1 @@
+"""The history of builds: what each was made from, and what it did. Bounded, outside the tree, safe to delete."""

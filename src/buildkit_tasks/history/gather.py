@@ -1,0 +1,157 @@
+"""Collects what a build is made from: its plan, the files that it sends, the base images that the engine has."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core.model import BuildPlan, Engine, Service
+from buildkit_tasks.dockerfiles import cache_steps, platforms
+from buildkit_tasks.dockerfiles.cache_steps import CacheStep
+from buildkit_tasks.engine import ask
+from buildkit_tasks.project import sources
+from buildkit_tasks.project.discover import Project
+
+from . import keys, trees
+from .model import Inputs, ServiceRecord
+from .places import Places, relative
+from .store import Store
+
+#: BuildKit's own argument for a set of mounts apart from all others.
+NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
+#: Arguments of our own Dockerfile whose values are no secret. Of all others only digests are kept.
+SHOWN = (
+    "BINS",
+    "PROGRAMS",
+    "PROFILE",
+    "CARGO_INCREMENTAL",
+    "STATIC",
+    "STRICT_TOOLCHAIN",
+    "CACHE_SCOPE",
+    "SOURCE",
+    NAMESPACE,
+)
+
+
+@dataclass
+class Gathered:
+    """The inputs, the trees as read, and the texts of small files. `key` made the digests.
+
+    `sizes`: bytes per image; `asked`: whether the engine could be asked for them.
+    """
+
+    inputs: Inputs
+    trees: Mapping[str, trees.Tree]
+    texts: Mapping[str, str]
+    key: bytes
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    asked: bool = False
+
+
+def gather(session: Session, project: Project, plan: BuildPlan, store: Store) -> Gathered:
+    """Everything that the build depends on, as it is now. Raises `OSError`, `ValueError`, `sqlite3.Error`."""
+    steps = {s.name: _steps(s, plan, project.engine) for s in plan.services}
+    images = {s.name: _images(steps[s.name], plan.definition["target"][s.key]) for s in plan.services}
+    used = {reference: image for chosen in images.values() for reference, image in chosen.items()}
+    # first of all, before the build replaces the images
+    answer = _ask(session, project.engine, plan, [*used.values(), *(s.image for s in plan.services)])
+    ids = answer.images if answer else {}
+    places = Places(session.root, store)
+    found = keys.Steps(store.key, places.find)
+    named = {s.name: {} if s.remote else {"": places.context(s), **dict(places.directories(s))} for s in plan.services}
+    services = []
+    for service in plan.services:
+        target = plan.definition["target"][service.key]
+        roots = {place: places.trees[name].root for place, name in named[service.name].items()}
+        known = {place: ids[image] for place, image in images[service.name].items() if image in ids}
+        at = found.add(steps[service.name], target, roots, known)
+        name = "the compose file" if service.inline else relative(service.dockerfile, session.root)
+        shown = {name: str(value) for name, value in target.get("args", {}).items() if name in SHOWN}
+        file = sources.read(service)
+        frontend = target.get("args", {}).get("BUILDKIT_SYNTAX") or (file.syntax if file else "")
+        services.append(ServiceRecord(service.name, name, named[service.name], at, shown, frontend))
+    inputs = Inputs(
+        engine=project.engine.id,
+        engine_version=".".join(map(str, project.engine.version)),
+        builder=plan.builder,
+        commit=_commit(session),
+        platforms=tuple(plan.routes),
+        profile=plan.profile,
+        incremental=plan.incremental,
+        services=tuple(services),
+        steps=tuple(found.steps),
+        trees=places.records,
+        bases={reference: ids.get(image, "") for reference, image in used.items()},
+    )
+    return Gathered(inputs, places.trees, places.texts, store.key, answer.sizes if answer else {}, answer is not None)
+
+
+def _steps(service: Service, plan: BuildPlan, engine: Engine) -> tuple[CacheStep, ...]:
+    """The steps of a service's target; none if BuildKit reads the Dockerfile from a URL."""
+    file = sources.read(service)
+    if file is None:
+        return ()
+    target = plan.definition["target"][service.key]
+    platform = next(iter(target.get("platforms", ())), "") or platforms.own(engine)
+    args = {**platforms.arguments(engine, platform), **target.get("args", {})}
+    return cache_steps.steps(file, args, target.get("target", ""), tuple(target.get("contexts", ())))
+
+
+def _images(steps: Iterable[CacheStep], target: Mapping[str, Any]) -> dict[str, str]:
+    """The images below the steps, as written, with the ones that are used in their place."""
+    names = (name for step in steps for name in (step.base, *(s.place for s in step.sources)) if name)
+    return {name: image for name in names if (image := keys.image_of(name, target.get("contexts", {})))}
+
+
+def _ask(session: Session, engine: Engine, plan: BuildPlan, names: Iterable[str]) -> ask.Answer | None:
+    """The images that the engine has; None if it is on another machine, or does not run this build."""
+    if plan.builder:
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        path = ask.address(session.world)
+        answer = ask.images(path, filter(ask.valid, names)) if path else None
+        return answer if answer and answer.engine == engine.id else None
+    return None
+
+
+def sizes(session: Session, images: Iterable[str]) -> dict[str, int]:
+    """Bytes of images of a finished build, as far as the engine can be asked."""
+    with contextlib.suppress(OSError, ValueError):
+        if path := ask.address(session.world):
+            return ask.sizes(path, filter(ask.valid, images))
+    return {}
+
+
+def _commit(session: Session) -> str:
+    """The commit that is checked out; "" outside of git. Reads git's files: starting git would take longer."""
+    for folder in (session.root, *session.root.parents):
+        git = folder / ".git"
+        if git.is_file():
+            git = folder / git.read_text("utf-8", "replace").removeprefix("gitdir:").strip()
+        if git.is_dir():
+            return _head(git)
+    return ""
+
+
+def _head(git: Path) -> str:
+    head = _text(git / "HEAD")
+    if not head.startswith("ref: "):
+        return head[:40]
+    name = head.removeprefix("ref: ").strip()
+    common = git / (_text(git / "commondir") or ".")
+    if ".." in name.split("/"):
+        return ""
+    packed = (line.partition(" ") for line in _text(common / "packed-refs", 10_000_000).split("\n"))
+    return _text(git / name)[:40] or _text(common / name)[:40] or next((c for c, _, n in packed if n == name), "")[:40]
+
+
+def _text(path: Path, most: int = 1000) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(most).decode("utf-8", "replace").strip()
+    except OSError:
+        return ""

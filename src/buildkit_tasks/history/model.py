@@ -1,0 +1,217 @@
+"""The record of one build as values, and as JSON. Values of build arguments are kept as keyed digests only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+#: Of the format. Builds recorded in another one are skipped.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Read:
+    """Files that a step reads: those of a tree (by name) that match the patterns, or of an image."""
+
+    place: str
+    patterns: tuple[str, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step and what it depends on.
+
+    `variables`: digest per argument; `options`: digest of what the build's target says about processes; `unsure`: what
+    it reads that we do not see; `key`: digest of all of it and of the steps below; `state`: ran, cached, failed, or ""
+    if BuildKit did not report it. The other fields: see `CacheStep`.
+    """
+
+    stage: str
+    number: int
+    line: int
+    keyword: str
+    text: str
+    variables: Mapping[str, str]
+    surroundings: tuple[str, ...]
+    reads: tuple[Read, ...]
+    base: str
+    after: int | None
+    needs: tuple[int, ...]
+    options: str
+    unsure: str
+    no_cache: bool
+    key: str = ""
+    state: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class ServiceRecord:
+    """A service of a build: its Dockerfile, and the positions of its steps.
+
+    `trees`: the tree behind each context that is a directory, "" being the build context; `shown`: arguments that are
+    no secret; `frontend`: the image that reads the Dockerfile, if it names one.
+    """
+
+    name: str
+    dockerfile: str
+    trees: Mapping[str, str]
+    steps: tuple[int, ...]
+    shown: Mapping[str, str]
+    frontend: str = ""
+
+
+@dataclass(frozen=True)
+class TreeRecord:
+    """A directory that a build sent: the tree's name, the ignore file that applied, its digest, the root's digest."""
+
+    name: str
+    ignore_file: str
+    ignore: str
+    root: str
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a build is made from. `bases`: image id per reference, "" if unknown."""
+
+    engine: str
+    engine_version: str
+    builder: str
+    commit: str
+    platforms: tuple[str, ...]
+    profile: str
+    incremental: bool
+    services: tuple[ServiceRecord, ...]
+    steps: tuple[StepRecord, ...]
+    trees: Mapping[str, TreeRecord]
+    bases: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image of a build; `size` in bytes, 0 if unknown."""
+
+    service: str
+    image: str
+    digest: str
+    changed: bool
+    size: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A step as BuildKit reported it; `began` in seconds after the build's first step."""
+
+    name: str
+    cached: bool
+    seconds: float | None
+    began: float
+
+
+@dataclass(frozen=True)
+class Crate:
+    """A crate that cargo compiled: its directory in the context, or None for one of a registry; when it began."""
+
+    name: str
+    version: str
+    place: str | None
+    began: float
+
+
+@dataclass(frozen=True)
+class Cargo:
+    """What the compile step reported. `tree`: where its objects lie in the mount, which names the toolchain."""
+
+    crates: tuple[Crate, ...] = ()
+    fresh: int | None = None
+    total: int | None = None
+    marked: tuple[str, ...] = ()
+    tree: str = ""
+
+
+@dataclass(frozen=True)
+class Build:
+    """A recorded build. `began`: seconds since the epoch. `outcome`: built or failed, with the problem's code.
+
+    `pulled`: a pack filled the mounts; `disturbed`: files changed while they were read, so the inputs may be others.
+    """
+
+    began: float
+    seconds: float
+    command: str
+    outcome: str
+    problem: str
+    inputs: Inputs
+    images: tuple[ImageRecord, ...] = ()
+    seen: tuple[Seen, ...] = ()
+    cargo: Cargo = field(default_factory=Cargo)
+    pulled: bool = False
+    disturbed: bool = False
+    id: int = 0
+
+    def service(self, name: str) -> ServiceRecord | None:
+        """The service with this name, if the build had it."""
+        return next((service for service in self.inputs.services if service.name == name), None)
+
+
+def dump(build: Build) -> str:
+    """A build as JSON text."""
+    return json.dumps({"version": VERSION, **asdict(build)}, separators=(",", ":"))
+
+
+def load(text: str, number: int) -> Build | None:
+    """A build from JSON text; None if it was not written by this version."""
+    try:
+        content = json.loads(text)
+        if content.pop("version") != VERSION:
+            return None
+        inputs = content.pop("inputs")
+        cargo = content.pop("cargo")
+        return Build(
+            **{
+                **content,
+                "id": number,
+                "inputs": _inputs(inputs),
+                "images": tuple(ImageRecord(**image) for image in content["images"]),
+                "seen": tuple(Seen(**seen) for seen in content["seen"]),
+                "cargo": Cargo(
+                    **{
+                        **cargo,
+                        "crates": tuple(Crate(**crate) for crate in cargo["crates"]),
+                        "marked": tuple(cargo["marked"]),
+                    }
+                ),
+            }
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _inputs(content: dict[str, Any]) -> Inputs:
+    return Inputs(
+        **{
+            **content,
+            "platforms": tuple(content["platforms"]),
+            "services": tuple(
+                ServiceRecord(**{**service, "steps": tuple(map(int, service["steps"]))})
+                for service in content["services"]
+            ),
+            "steps": tuple(map(_step, content["steps"])),
+            "trees": {name: TreeRecord(**tree) for name, tree in content["trees"].items()},
+        }
+    )
+
+
+def _step(content: dict[str, Any]) -> StepRecord:
+    return StepRecord(
+        **{
+            **content,
+            "surroundings": tuple(content["surroundings"]),
+            "reads": tuple(Read(r["place"], tuple(r["patterns"]), r["digest"]) for r in content["reads"]),
+            "needs": tuple(map(int, content["needs"])),
+        }
+    )

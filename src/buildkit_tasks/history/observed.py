@@ -1,0 +1,133 @@
+"""What a build did, from BuildKit's progress: the state of each step, the crates, the images below. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from buildkit_tasks.core.model import Service
+from buildkit_tasks.core.progress import Progress, Vertex
+from buildkit_tasks.dockerfiles.document import lookup_name
+
+from .model import Cargo, Crate, Inputs, Seen, StepRecord
+
+_STEP = re.compile(r"^\[(?P<words>(?:\S+ +)*)(?P<at>\d+)/(?P<of>\d+)\] (?P<text>.*)$", re.DOTALL)
+#: An image that a registry resolved, as BuildKit prints it.
+_RESOLVED = re.compile(r"^\[[^\]]*\] (?:FROM )?(\S+?)@(sha256:[0-9a-f]{64})$")
+#: Where our compile step keeps its copy of the sources: /build/FORMAT-TOOLCHAIN/src/DIRECTORY
+_PLACE = re.compile(r"^/build/([^/]+)/src(?:/(.*))?$")
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A step's name in parts: the words before its number, its number and the number of steps, and the instruction."""
+
+    words: tuple[str, ...]
+    at: int
+    of: int
+    text: str
+    vertex: Vertex
+
+    @property
+    def group(self) -> tuple[object, ...]:
+        """Its stage. A step that several targets share has the name of one of them."""
+        return (self.words[-1:], self.of)
+
+
+def states(inputs: Inputs, services: Sequence[Service], progress: Progress) -> tuple[StepRecord, ...]:
+    """The steps of a build with their states: ran, failed, cached, or "" if BuildKit did not report them."""
+    found: dict[int, tuple[str, float | None]] = {}
+    named = list(_names(progress.vertexes.values()))
+    last: dict[
+        tuple[object, ...], int
+    ] = {}  # the highest number seen in each stage: FROM counts for some, and not for others
+    for name in named:
+        last[name.group] = max(last.get(name.group, 0), name.at)
+    for name in named:
+        at = _position(name, inputs, services, name.at - last[name.group] - 1)
+        state = _state(name.vertex)
+        if at is not None and (at not in found or _RANK[state] > _RANK[found[at][0]]):
+            found[at] = (state, name.vertex.longest)
+    return tuple(
+        replace(step, state=found[at][0], seconds=found[at][1]) if at in found else step
+        for at, step in enumerate(inputs.steps)
+    )
+
+
+_RANK = {"": 0, "cached": 1, "ran": 2, "failed": 3}
+
+
+def _state(vertex: Vertex) -> str:
+    if vertex.error:
+        return "" if vertex.cancelled else "failed"
+    if vertex.longest is not None:
+        return "ran"
+    return "cached" if vertex.cached else ""
+
+
+def _names(vertexes: Iterable[Vertex]) -> Iterator[_Name]:
+    for vertex in vertexes:
+        if found := _STEP.match(vertex.name):
+            yield _Name(tuple(found["words"].split()), int(found["at"]), int(found["of"]), found["text"], vertex)
+
+
+def _position(name: _Name, inputs: Inputs, services: Sequence[Service], from_end: int) -> int | None:
+    """The position of the step with this name, if there is exactly one. `from_end`: -1 for the last of its stage."""
+    first = name.words[0] if name.words else ""
+    here = [s for s in services if first in (s.key, s.name)] if len(services) > 1 else []
+    of_them = {s.name for s in here or services}
+    found = set()
+    for service in inputs.services:
+        if service.name in of_them:
+            stage = [at for at in service.steps if inputs.steps[at].stage in (*name.words[-1:], "")]
+            if len({inputs.steps[at].stage for at in stage}) > 1:
+                stage = [at for at in stage if inputs.steps[at].stage]
+            stage.sort(key=lambda at: inputs.steps[at].number)
+            keyword = name.text.partition(" ")[0].upper()
+            if -from_end <= len(stage) and inputs.steps[stage[from_end]].keyword == keyword:
+                found.add(stage[from_end])
+    return found.pop() if len(found) == 1 else None
+
+
+def bases(known: Mapping[str, str], progress: Progress) -> dict[str, str]:
+    """The ids of base images: what BuildKit resolved is more exact than what the engine had before.
+
+    An image that is not the engine's own came from a registry.
+    """
+    resolved = {}
+    for vertex in progress.vertexes.values():
+        if found := _RESOLVED.match(vertex.name):
+            resolved[lookup_name(found[1])] = found[2]
+    exact = {reference: resolved.get(lookup_name(reference), identity) for reference, identity in known.items()}
+    return {ref: made if made == known[ref] else f"registry {made}" for ref, made in exact.items()}
+
+
+def seen(progress: Progress) -> tuple[Seen, ...]:
+    """The steps of the Dockerfiles and the exports, in the order seen."""
+    began = [v.started for v in progress.vertexes.values() if v.started is not None]
+    first = min(began, default=0.0)
+    return tuple(
+        Seen(
+            " ".join(v.name.split())[:300],
+            v.longest is None and v.cached,
+            v.longest,
+            round((v.started or first) - first, 3),
+        )
+        for v in progress.vertexes.values()
+        if not v.internal or "exporting" in v.name
+    )
+
+
+def cargo(progress: Progress) -> Cargo:
+    """What the compile step reported."""
+    began = [v.started for v in progress.vertexes.values() if v.started is not None]
+    first, tree = min(began, default=0.0), ""
+    crates = []
+    for crate in progress.crates:
+        within = _PLACE.match(crate.place)
+        if within:
+            tree = within[1]
+        place = (within[2] or "") if within else None
+        crates.append(Crate(crate.name, crate.version, place, round(max(0.0, crate.began - first), 3)))
+    return Cargo(tuple(dict.fromkeys(crates)), progress.fresh, progress.total, tuple(progress.marked), tree)

@@ -1,0 +1,207 @@
+"""The SQLite file of the history: builds, the directory listings they refer to, and what files were like when read.
+
+Never needed for a build: whoever calls this treats every `sqlite3.Error` and `OSError` as "no history".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from .model import Build, dump, load
+from .trees import Known, Listing, Tree, missing
+
+NAME = "history.db"
+#: Builds kept per checkout, and the size in bytes above which fewer are kept.
+KEPT, LARGEST = 200, 64_000_000
+#: Seconds to wait for another process that is writing.
+PATIENCE = 1.0
+#: A blob that unpacks to more than this was not written by us.
+_LARGEST_BLOB = 50_000_000
+
+_SCHEMA = """
+create table if not exists meta (name text primary key, value blob not null) without rowid;
+create table if not exists builds (id integer primary key autoincrement, began real not null, data blob not null);
+create table if not exists blobs (digest text primary key, data blob not null) without rowid;
+create table if not exists files (tree text, path blob, device integer, inode integer, ctime integer, size integer,
+  digest text not null, primary key (tree, path)) without rowid;
+"""
+_FORMAT = 1
+
+
+class Store:
+    """An open history. `key`: for digests, so that values cannot be guessed from another machine's digests."""
+
+    def __init__(self, path: Path, *, write: bool = True) -> None:
+        """Open it, and with `write` create it. Raises `sqlite3.Error`, `OSError`."""
+        if write and not path.exists():
+            path.touch(mode=0o600)
+        self._db = sqlite3.connect(f"{path.as_uri()}?mode={'rw' if write else 'ro'}", uri=True, timeout=PATIENCE)
+        self._db.isolation_level = None
+        self._listings: dict[str, Listing | None] = {}
+        try:
+            self._db.execute("pragma synchronous = off")  # nothing is lost but history
+            (format_,) = self._db.execute("pragma user_version").fetchone()
+            if write and format_ != _FORMAT:
+                self._create()
+            elif format_ != _FORMAT:
+                raise sqlite3.DatabaseError("another version wrote it")
+            (self.key,) = self._db.execute("select value from meta where name = 'key'").fetchone()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _create(self) -> None:
+        with self._transaction():
+            (format_,) = self._db.execute("pragma user_version").fetchone()
+            if format_ == _FORMAT:
+                return  # another process was faster
+            for (table,) in self._db.execute("select name from sqlite_master where type = 'table'").fetchall():
+                if table in ("meta", "builds", "blobs", "files"):
+                    self._db.execute(f"drop table {table}")
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                self._db.execute(statement)
+            self._db.execute("insert into meta values ('key', ?)", (secrets.token_bytes(32),))
+            self._db.execute(f"pragma user_version = {_FORMAT}")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("rollback")
+            raise
+        self._db.execute("commit")
+
+    # ---- reading
+
+    def builds(self, newest: int = KEPT) -> list[Build]:
+        """The newest builds, the last one first. What cannot be read is left out."""
+        rows = self._db.execute("select id, data from builds order by id desc limit ?", (newest,))
+        found = (load(text, number) for number, data in rows if (text := _unpack(data)) is not None)
+        return [build for build in found if build is not None]
+
+    def build(self, number: int) -> Build | None:
+        """One build by its number."""
+        row = self._db.execute("select data from builds where id = ?", (number,)).fetchone()
+        text = _unpack(row[0]) if row else None
+        return load(text, number) if text is not None else None
+
+    def listing(self, digest: str) -> Listing | None:
+        """The listing of a directory; None if it is lost."""
+        if digest not in self._listings:
+            text = self.text(digest)
+            try:
+                value = json.loads(text) if text is not None else None
+            except ValueError:
+                value = None
+            self._listings[digest] = value if isinstance(value, dict) else None
+        return self._listings[digest]
+
+    def text(self, digest: str) -> str | None:
+        """A small file that was kept, by the digest of its content."""
+        row = self._db.execute("select data from blobs where digest = ?", (digest,)).fetchone()
+        return _unpack(row[0]) if row else None
+
+    def has(self, digest: str) -> bool:
+        """Whether a listing or a file is kept."""
+        return self._db.execute("select 1 from blobs where digest = ?", (digest,)).fetchone() is not None
+
+    def files(self, tree: str) -> dict[str, Known]:
+        """What the files of a tree were like when they were last read."""
+        rows = self._db.execute("select path, device, inode, ctime, size, digest from files where tree = ?", (tree,))
+        return {os.fsdecode(path): Known(*facts) for path, *facts in rows}
+
+    # ---- writing
+
+    def add(self, build: Build, trees: Mapping[str, Tree], texts: Mapping[str, str]) -> int:
+        """Add a build and what it refers to, and drop the oldest ones. Returns its number. Raises `sqlite3.Error`."""
+        with self._transaction():
+            for name, tree in trees.items():
+                for digest in missing(tree, self.has):
+                    self._put(digest, json.dumps(tree.listings[digest], separators=(",", ":")))
+                gone = ((name, os.fsencode(path)) for path in tree.gone)
+                self._db.executemany("delete from files where tree = ? and path = ?", gone)
+                rows = (
+                    (name, os.fsencode(path), known.device, known.inode, known.ctime, known.size, known.digest)
+                    for path, known in tree.fresh.items()
+                )
+                self._db.executemany("insert or replace into files values (?, ?, ?, ?, ?, ?, ?)", rows)
+            for digest, text in texts.items():
+                self._put(digest, text)
+            cursor = self._db.execute(
+                "insert into builds (began, data) values (?, ?)", (build.began, _pack(dump(build)))
+            )
+            number = int(cursor.lastrowid or 0)
+            self._shrink()
+        return number
+
+    def _put(self, digest: str, text: str) -> None:
+        self._db.execute("insert or ignore into blobs values (?, ?)", (digest, _pack(text)))
+
+    def _shrink(self) -> None:
+        """Drop the oldest builds beyond the limits, and what only they refer to."""
+        (count,) = self._db.execute("select count(*) from builds").fetchone()
+        over = count > KEPT + KEPT // 10  # not at every build
+        while self._size() > LARGEST and count > 1:
+            over, count = True, max(1, count // 2)
+            self._drop(count)
+        if over:
+            self._drop(min(count, KEPT))
+
+    def _size(self) -> int:
+        one = (
+            self._db.execute(f"pragma {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        pages, free, size = one
+        return int((pages - free) * size)
+
+    def _drop(self, keep: int) -> None:
+        self._db.execute("delete from builds where id not in (select id from builds order by id desc limit ?)", (keep,))
+        kept = [tree for build in self.builds() for tree in build.inputs.trees.values()]
+        roots, names = {digest for tree in kept for digest in (tree.root, tree.ignore)}, {tree.name for tree in kept}
+        used = set(self._below(roots))
+        lost = [(digest,) for (digest,) in self._db.execute("select digest from blobs") if digest not in used]
+        self._db.executemany("delete from blobs where digest = ?", lost)
+        stale = [(tree,) for (tree,) in self._db.execute("select distinct tree from files") if tree not in names]
+        self._db.executemany("delete from files where tree = ?", stale)
+
+    def _below(self, roots: Iterable[str]) -> Iterator[str]:
+        """The digests of listings, and of the small files in them."""
+        todo, seen = list(roots), set()
+        while todo:
+            digest = todo.pop()
+            if digest in seen:
+                continue
+            seen.add(digest)
+            yield digest
+            for entry in (self.listing(digest) or {}).values():
+                if entry[0] == "d":
+                    todo.append(entry[2])
+                elif entry[0] == "f":
+                    yield entry[3]
+
+
+def _pack(text: str) -> bytes:
+    return zlib.compress(text.encode("utf-8", "surrogateescape"), 1)
+
+
+def _unpack(data: bytes) -> str | None:
+    """The text of a blob; None if it is damaged."""
+    try:
+        unpacking = zlib.decompressobj()
+        text = unpacking.decompress(data, _LARGEST_BLOB)
+        return text.decode("utf-8", "surrogateescape") if unpacking.eof else None
+    except (zlib.error, TypeError):
+        return None

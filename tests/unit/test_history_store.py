@@ -1,0 +1,144 @@
+"""The file of the history: bounded, safe with two builds at once, and never a reason for a build to fail."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from buildkit_tasks.dockerfiles.ignore import Ignore
+from buildkit_tasks.history import store as stores
+from buildkit_tasks.history import trees
+from buildkit_tasks.history.model import Build, dump, load
+from buildkit_tasks.history.store import Store
+from tests.support import process
+from tests.support.recorded import History, Project
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Build:
+    return History(tmp_path / "made").build(Project(), "/compile")
+
+
+def test_a_build_is_read_as_it_was_written(build: Build) -> None:
+    assert load(dump(build), build.id) == build
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}', '{"version": 99}', "[" * 100_000])
+def test_what_was_not_written_by_us_is_no_build(text: str, build: Build) -> None:
+    assert load(text, 1) is None
+    cut = dump(build)
+    assert load(cut.replace('"steps":[{', '"steps":[{"more":1,'), 1) is None
+    assert load(cut[: len(cut) // 2], 1) is None
+
+
+def test_trees_texts_and_known_files(build: Build, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    (context / "d").mkdir(parents=True)
+    (context / "d" / os.fsdecode(b"a\xff")).write_text("1")
+    os.utime(context / "d", (1, 1))
+    store = Store(tmp_path / "history.db")
+    tree = trees.read(context, Ignore.parse(""), {}, store.key)
+    known = trees.Known(1, 2, 3, 4, "x")
+    tree = replace(tree, fresh={os.fsdecode(b"a\xff"): known, "b": known})
+    assert store.add(build, {".": tree}, {"text": "some text"}) == 1
+    assert store.listing(tree.root) == tree.listings[tree.root]
+    assert store.text("text") == "some text"
+    assert store.files(".") == tree.fresh
+    store.add(build, {".": replace(tree, fresh={}, gone=("b",))}, {})
+    assert list(store.files(".")) == [os.fsdecode(b"a\xff")]
+    assert [b.id for b in store.builds()] == [2, 1]
+    assert store.build(1) == replace(build, id=1)
+    assert store.build(7) is None
+
+
+def test_the_oldest_builds_go_with_all_that_only_they_need(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "KEPT", 10)
+    store = Store(tmp_path / "history.db")
+    context = tmp_path / "context"
+    context.mkdir()
+    for number in range(12):
+        (context / "a").write_text(str(number))
+        tree = trees.read(context, Ignore.parse(""), {}, store.key)
+        record = replace(next(iter(build.inputs.trees.values())), root=tree.root, ignore="")
+        made = replace(build, inputs=replace(build.inputs, trees={".": record}))
+        store.add(made, {".": tree}, {tree.listings[tree.root]["a"][3]: str(number)})
+    kept = [b.id for b in store.builds()]
+    assert kept == list(range(12, 2, -1))
+    roots = [b.inputs.trees["."].root for b in store.builds()]
+    assert all(store.text(store.listing(root)["a"][3]) for root in roots)  # type: ignore[index]
+    db = sqlite3.connect(tmp_path / "history.db")
+    assert db.execute("select count(*) from blobs").fetchone() == (20,)
+
+
+def test_the_file_stays_below_its_limit(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "LARGEST", 400_000)
+    store = Store(tmp_path / "history.db")
+    for number in range(40):
+        store.add(build, {}, {str(number): os.urandom(20_000).hex()})
+    assert (tmp_path / "history.db").stat().st_size < 800_000
+    assert store.builds(1)[0].id == 40
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from buildkit_tasks.history.store import Store
+from buildkit_tasks.history.model import load
+text = Path(sys.argv[2]).read_text()
+while not Path(sys.argv[3]).exists(): time.sleep(0.001)
+for _ in range(25):
+    store = Store(Path(sys.argv[1]))
+    store.add(load(text, 0), {}, {"a": "b"})
+    store.close()
+"""
+
+
+def test_two_processes_write_at_once(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "build.json").write_text(dump(build))
+    argv: list[str | Path] = [
+        sys.executable,
+        "-c",
+        WRITER,
+        tmp_path / "history.db",
+        tmp_path / "build.json",
+        tmp_path / "go",
+    ]
+    running = [process.start(argv, tmp_path) for _ in range(2)]
+    time.sleep(0.3)
+    (tmp_path / "go").touch()
+    said = [one.communicate(timeout=60)[1] for one in running]
+    assert [one.returncode for one in running] == [0, 0], said
+    assert [b.id for b in Store(tmp_path / "history.db", write=False).builds()] == list(range(50, 0, -1))
+
+
+def test_a_file_of_another_version_starts_again(build: Build, tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    Store(path).add(build, {}, {})
+    with sqlite3.connect(path) as db:
+        db.execute("pragma user_version = 99")
+    with pytest.raises(sqlite3.DatabaseError):
+        Store(path, write=False)
+    assert Store(path).builds() == []
+
+
+def test_the_file_is_private(tmp_path: Path) -> None:
+    Store(tmp_path / "history.db")
+    assert (tmp_path / "history.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_damaged_blob_is_a_lost_one(build: Build, tmp_path: Path) -> None:
+    store = Store(tmp_path / "history.db")
+    store.add(build, {}, {"a": "text"})
+    with sqlite3.connect(tmp_path / "history.db") as db:
+        db.execute("update blobs set data = x'00'")
+        db.execute("update builds set data = x'789c'")
+    assert store.text("a") is None
+    assert store.builds() == []
