@@ -17,7 +17,6 @@ from tests.support import process
 from tests.support.container_engine import listening
 from tests.support.watching import Watching
 
-
 STARTED: list[Watching] = []
 
 
