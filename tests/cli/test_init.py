@@ -92,6 +92,16 @@ def test_json(shape: Repository) -> None:
     assert document["written"] is False
 
 
+def test_what_is_to_be_checked_is_said_again_after_the_diff(shape: Repository) -> None:
+    (shape.root / "Cargo.lock").unlink()
+    done = shape.init("--yes")
+    assert done.code == 0, done.all
+    said = done.err.split("\n")
+    check = [at for at, line in enumerate(said) if line.startswith("check: Cargo.toml: Cargo.lock is missing")]
+    assert len(check) == 2
+    assert said[check[1] + 1].startswith("written. Next: buildkit-tasks build")
+
+
 def test_a_second_run_adds_only_the_service_that_is_new(shape: Repository) -> None:
     shape.init("--yes")
     dockerfile = (shape.root / "docker/Dockerfile").read_text()

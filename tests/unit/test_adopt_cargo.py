@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.survey import cargo, tree
+from buildkit_tasks.survey import cargo, reach, tree
 from tests.support import process, repositories
 from tests.support.repositories import Files, manifest
 
@@ -120,3 +120,30 @@ def test_a_directory_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: p
     repositories.write(tmp_path, {f"{n}.txt": "" for n in range(5)})
     with pytest.raises(Problem, match="more than 3 files"):
         tree.read(tmp_path)
+
+
+def test_a_crate_of_another_workspace_needs_the_manifest_that_it_inherits_from(tmp_path: Path) -> None:
+    """A workspace inside of another one that takes a crate of the outer one by path."""
+    inherits = '[package]\nname = "core"\nversion = "0.1.0"\nedition.workspace = true\n'
+    files: Files = {
+        "Cargo.toml": '[workspace]\nmembers = ["core"]\nexclude = ["bench"]\n[workspace.package]\nedition = "2021"\n',
+        "core/Cargo.toml": inherits,
+        "core/src/lib.rs": "",
+        "bench/Cargo.toml": manifest("bench", '\n[workspace]\n\n[dependencies]\ncore = { path = "../core" }'),
+        "bench/Cargo.lock": repositories.locked("bench: core", "core"),
+        "bench/src/main.rs": "fn main() {}\n",
+    }
+    repositories.write(tmp_path, files)
+    found = tree.read(tmp_path)
+    space = next(w for w in cargo.workspaces(found) if w.directory == "bench")
+    paths = set(reach.find(found, space).paths)
+    assert {"Cargo.toml", "core", "bench/Cargo.toml"} <= paths
+    # cargo itself needs no more
+    bare = tmp_path / "bare"
+    for path in files:
+        if any(path == p or path.startswith(f"{p}/") for p in paths | {"bench/src"}):
+            (bare / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(tmp_path / path, bare / path)
+    if shutil.which("cargo"):
+        process.ok(["cargo", "metadata", "--offline", "--locked", "--no-deps", "--format-version", "1"], bare / "bench")
+        process.ok(["cargo", "check", "--offline", "--locked", "--quiet"], bare / "bench")

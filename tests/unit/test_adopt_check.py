@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from buildkit_tasks.adopt import check
-from buildkit_tasks.survey import tree
+from buildkit_tasks.adopt import files as adopted
+from buildkit_tasks.survey import look, tree
+from tests.support import repositories
+from tests.support.repositories import Files, manifest
 
 
 @pytest.mark.parametrize(
@@ -39,3 +42,58 @@ def test_the_file_is_looked_for_beside_the_compose_file(tmp_path: Path) -> None:
 
 def test_nothing_is_said_if_all_is_set(tmp_path: Path) -> None:
     assert check.variables(tree.make(tmp_path, (), {"deploy.env": "A=1\n"}), "compose.yaml", []) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "members", "wanted"),
+    [
+        ("0.8.2", 1, "`cargo sqlx prepare --workspace` and commit .sqlx"),
+        ("0.6.3", 1, "`cargo sqlx prepare` and commit sqlx-data.json"),
+        ("0.5.9", 2, "`cargo sqlx prepare --merged` and commit sqlx-data.json"),
+    ],
+)
+def test_prepared_queries_are_asked_for_in_the_words_of_their_version(
+    tmp_path: Path, version: str, members: int, wanted: str
+) -> None:
+    names = ["app", "jobs"][:members]
+    listed = ", ".join(f'"{name}"' for name in names)
+    files: Files = {"Cargo.toml": f"[workspace]\nmembers = [{listed}]\n"}
+    for name in names:
+        files[f"{name}/Cargo.toml"] = manifest(name, '\n[dependencies]\nsqlx = "0"')
+        files[f"{name}/src/main.rs"] = 'fn main() { sqlx::query!("select 1"); }\n'
+    lock = repositories.locked(*(f"{name}: sqlx" for name in names), "sqlx: sqlx-macros", "sqlx-macros")
+    files["Cargo.lock"] = lock.replace('"sqlx"\nversion = "0.1.0"', f'"sqlx"\nversion = "{version}"')
+    repositories.write(tmp_path, files)
+    notes = [note.text for note in look.find(tree.read(tmp_path), {}, ()).notes]
+    assert len(notes) == 1
+    assert wanted in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("image", "version", "said"),
+    [
+        ("rust:1-bookworm", "0.3.22", True),
+        ("rust:latest", "0.3.34", True),
+        ("rust:1.85-slim", "0.3.22", True),
+        ("rust:1.70.0-slim-bullseye", "0.3.22", False),
+        ("rust:1-bookworm", "0.3.36", False),
+        ("rust:1-bookworm", "0.1.45", False),
+    ],
+)
+def test_a_crate_that_newer_compilers_reject_is_named_before_the_build(
+    tmp_path: Path, image: str, version: str, said: bool
+) -> None:
+    lock = repositories.locked("app: time", "time").replace(
+        '"time"\nversion = "0.1.0"', f'"time"\nversion = "{version}"'
+    )
+    dockerfile = (
+        f"FROM {image} AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release\nFROM debian:bookworm-slim\n"
+        "COPY --from=build /app/target/release/app /bin/app\n"
+    )
+    files: Files = {"Cargo.toml": manifest("app"), "Cargo.lock": lock, "src/main.rs": "fn main() {}\n"}
+    repositories.write(tmp_path, {**files, "Dockerfile": dockerfile})
+    found = tree.read(tmp_path)
+    notes = [note.text for note in adopted.write(found, look.find(found, {}, ())).notes if note.open]
+    fix = f"run `cargo update -p time@{version}` and commit Cargo.lock"
+    wanted = f"time {version} does not compile with Rust 1.80 or newer: {fix}"
+    assert notes == ([wanted] if said else [])

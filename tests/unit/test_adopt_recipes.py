@@ -132,6 +132,20 @@ TAKEN = "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service "
             .replace("RUN cargo build", "RUN . /env-cargo && xx-cargo build"),
             'ARG BUILD_PACKAGES="libpq-dev"',
         ),
+        # packages of another source stay beside the command that adds it
+        (
+            BUILD.replace(
+                "WORKDIR /app", "RUN curl -fsSL https://deb.example.org/setup | bash - && apt-get install -y nodejs"
+            ),
+            "curl -fsSL https://deb.example.org/setup | bash - && apt-get install -y nodejs",
+        ),
+        (
+            BUILD.replace(
+                "WORKDIR /app",
+                "RUN echo 'deb http://p main' > /etc/apt/sources.list.d/p.list && apt-get update && apt-get install p",
+            ),
+            "/etc/apt/sources.list.d/p.list && apt-get update && apt-get install p",
+        ),
         (
             "FROM rust:1 AS build-amd64\nFROM rust:2 AS build-arm64\n"
             + BUILD.replace("rust:1-bookworm", "build-$TARGETARCH"),
@@ -152,6 +166,70 @@ def test_a_line_is_kept_or_put_in_our_words(tmp_path: Path, dockerfile: str, exp
         dockerfile += END
     text, _ = derived(tmp_path, dockerfile)
     assert expected in text, text
+
+
+def test_a_command_that_only_fetches_package_lists_goes(tmp_path: Path) -> None:
+    text, notes = derived(
+        tmp_path, BUILD + "RUN apt-get -y update\nRUN apt-get -y install libpq5\nRUN apt-get upgrade -y\n" + END
+    )
+    assert "apt-get -y update" not in text
+    assert 'ARG RUNTIME_PACKAGES="libpq5"' in text
+    assert "apt-get upgrade -y" in text
+    assert notes == []
+
+
+def test_variables_come_before_the_commands_that_use_them(tmp_path: Path) -> None:
+    """The commands that install tools go into the toolchain stage, the variables of cargo into the compile stage."""
+    build = BUILD.replace(
+        "WORKDIR /app",
+        "ENV POETRY_HOME=/opt/poetry\nENV SQLX_OFFLINE=true\nARG TOOL=1.2\nARG GIT_SHA=dev\n"
+        "RUN curl -sSL https://install.example.org | python3 -\nRUN ln -s $POETRY_HOME/bin/poetry /usr/bin/poetry\n"
+        "RUN get-tool ${TOOL}\nWORKDIR /app",
+    )
+    text, _ = derived(tmp_path, build + END)
+    toolchain, compiling = text.split("FROM toolchain AS compile")
+    assert toolchain.count("POETRY_HOME=") == 1
+    assert toolchain.index('ENV POETRY_HOME="/opt/poetry"') < toolchain.index("install.example.org")
+    assert toolchain.index('ARG TOOL="1.2"') < toolchain.index("RUN get-tool ${TOOL}")
+    assert "SQLX_OFFLINE" not in toolchain
+    assert 'ENV SQLX_OFFLINE="true"' in compiling
+    assert "POETRY_HOME" not in compiling
+    assert 'ARG GIT_SHA="dev"' in compiling
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rustup toolchain install --profile minimal \"$(sed -n 's/channel = //p' rust-toolchain.toml)\"",
+        "rustup default `cat rust-toolchain`",
+        "rustup override set $(cat rust-toolchain)",
+    ],
+)
+def test_a_toolchain_read_from_its_file_is_left_to_our_own_step(tmp_path: Path, command: str) -> None:
+    build = BUILD.replace("WORKDIR /app", f"COPY rust-toolchain.toml .\nRUN {command}\nWORKDIR /app")
+    text, notes = derived(tmp_path, build + END, {"rust-toolchain.toml": '[toolchain]\nchannel = "1.90"\n'})
+    assert command not in text
+    assert notes == []
+
+
+def test_a_target_computed_by_a_script_of_xx_is_left_to_our_own_step(tmp_path: Path) -> None:
+    build = (
+        "FROM tonistiigi/xx AS xx\nFROM rust:1 AS build\nCOPY --from=xx / /\n"
+        "ARG TARGETARCH\nARG TRIPLE=wasm32-wasip1\n"
+        "RUN apt-get update && apt-get install -y clang git && \\\n"
+        "    xx-apt-get install -y libpq-dev xx-c-essentials && \\\n"
+        '    echo "export CARGO_TARGET=$(xx-cargo --print-target-triple)" >> /env-cargo\n'
+        'WORKDIR /app\nRUN . /env-cargo && rustup target add "${CARGO_TARGET}"\n'
+        'RUN rustup target add "$TRIPLE"\nCOPY . .\n'
+        "RUN . /env-cargo && xx-cargo build --release\nFROM debian:bookworm-slim\n"
+    )
+    text, notes = derived(tmp_path, build + END)
+    assert 'ARG BUILD_PACKAGES="clang git libpq-dev"' in text
+    assert "xx-" not in text
+    assert "CARGO_TARGET}" not in text
+    toolchain = text[: text.index("AS compile")]
+    assert toolchain.index('ARG TRIPLE="wasm32-wasip1"') < toolchain.index('rustup target add "$TRIPLE"')
+    assert notes == []
 
 
 @pytest.mark.parametrize(
@@ -310,6 +388,27 @@ def test_images_without_a_stand_in_are_put_on_debian(
         assert part in text, text
     assert without not in text
     assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("toolchain", "runtime", "installed"),
+    [
+        ("rust:1-alpine", "scratch", ["ca-certificates", "libssl3"]),
+        ("rust:1-alpine", "alpine:3", ["ca-certificates", "libssl3"]),
+        ("rust:1-bookworm", "gcr.io/distroless/cc-debian12", ["ca-certificates", "libssl3"]),
+        ("rust:1-bookworm", "debian:bookworm-slim", []),
+    ],
+)
+def test_what_was_linked_into_the_program_is_installed_on_debian(
+    tmp_path: Path, toolchain: str, runtime: str, installed: list[str]
+) -> None:
+    dockerfile = BUILD.replace("rust:1-bookworm", toolchain).replace("debian:bookworm-slim", runtime)
+    lock = repositories.locked("app: openssl-sys, openssl-probe", "openssl-sys", "openssl-probe")
+    text, _ = derived(tmp_path, dockerfile + "USER 1000\n" + END, {"Cargo.lock": lock}, images="bookworm")
+    stage = text[text.index("AS runtime") :]
+    packages = re.findall(r'ARG RUNTIME_PACKAGES="([^"]*)"', stage)
+    assert packages == ([" ".join(installed)] if installed else [])
+    assert not installed or stage.index("RUNTIME_PACKAGES=") < stage.index("USER 1000")
 
 
 @pytest.mark.parametrize(

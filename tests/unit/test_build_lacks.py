@@ -75,13 +75,30 @@ from buildkit_tasks.buildlog import lacks
             "cargo sqlx prepare",
         ),
         (
+            "`DATABASE_URL` must be set, or `cargo sqlx prepare` must have been run and sqlx-data.json must exist",
+            "sqlx needs a database",
+            "commit sqlx-data.json",
+        ),
+        (
+            "error: `DATABASE_URL` must be set to use query macros",
+            "sqlx needs a database",
+            "feature `offline`",
+        ),
+        ("  failed to find a workspace root", "that a crate inherits from", "`!Cargo.toml`"),
+        ("  invalid version 3 on git_proxy_options; class=Invalid (3)", "cannot fetch git", "generate-lockfile"),
+        (
+            "  failed to resolve address for github.com: Name or service not known; class=Net (2)",
+            "github.com is unreachable",
+            "proxy",
+        ),
+        (
             "  failed to authenticate when downloading repository: git@github.com:a/b.git",
             "git@github.com:a/b.git denied access to the build",
             "type=ssh",
         ),
         (
             "error: rustc 1.85.0 is not supported by the following package:\n  time@0.3.50 requires rustc 1.88.0",
-            "too old: requires rustc 1.88.0".replace("requires ", ""),
+            "too old: rustc 1.88.0 is required",
             "RUST_IMAGE",
         ),
         ("  feature `edition2024` is required", "edition2024", "RUST_IMAGE"),
@@ -91,6 +108,8 @@ from buildkit_tasks.buildlog import lacks
             "no standard library for wasm32-unknown-unknown",
             "rustup target add",
         ),
+        ("E: Unable to locate package libpython3.13", "no package libpython3.13", "another release"),
+        ("E: Package 'libssl1.1' has no installation candidate", "no package libssl1.1", "another release"),
         (
             "  [60] SSL peer (SSL certificate problem: unknown)",
             "not trusted",
@@ -124,6 +143,24 @@ def test_errors_of_the_code_are_not_taken_for_something_missing(line: str) -> No
     assert lacks.find([line]) == ()
 
 
+def test_a_server_other_than_cratesio_is_no_matter_of_cargo() -> None:
+    (found,) = lacks.find(["curl: (6) Could not resolve host: deb.example.org", "E: Unable to locate package nodejs"])
+    assert found.message == "deb.example.org is unreachable."
+    assert "proxy" in found.hint
+    assert "cargo" not in found.hint
+
+
+def test_a_toolchain_from_packages_has_one_version_of_rust() -> None:
+    old = "error: rustc 1.96.0 is not supported by the following package:\n  time@0.4.0 requires rustc 1.98"
+    (found,) = lacks.find(old.split("\n"), packaged=True)
+    assert found.message == "The toolchain image is too old: rustc 1.98 is required."
+    assert "RUST_IMAGE" in found.hint
+    assert "images.registry" in found.hint
+    assert "docker load" in found.hint
+    (other,) = lacks.find(["  is `cmake` not installed?"], packaged=True)
+    assert "images.registry" not in other.hint
+
+
 def test_each_thing_once() -> None:
     line = "  The system library `alsa` required by crate `alsa-sys` was not found."
     assert len(lacks.find([line, line, "  is `cmake` not installed?"])) == 2
@@ -139,7 +176,7 @@ TOO_OLD = (
 def test_a_dependency_that_the_compiler_rejects_is_not_the_user_s_code() -> None:
     (found,) = lacks.find(TOO_OLD)
     assert found.message == "The dependency time 0.3.22 does not compile with the toolchain image's compiler."
-    assert found.hint.startswith("run `cargo update -p time` ")
+    assert found.hint.startswith("run `cargo update -p time@0.3.22` ")
 
 
 def test_an_error_of_the_user_s_code_may_point_into_a_dependency() -> None:

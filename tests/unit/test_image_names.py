@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from buildkit_tasks.images import bases as flow
@@ -162,3 +164,23 @@ def test_a_folder_of_one_recipe_does_not_make_the_others_look_old(monkeypatch: p
 )
 def test_what_mends_a_broken_build_depends_on_who_could_not_fetch(log: list[str], word: str) -> None:
     assert word in package_log.remedy(log)
+
+
+@pytest.mark.parametrize(
+    ("record", "lost", "wanted"),
+    [
+        ('{"images": "keep"}', ["ubuntu:24.04"], True),
+        ('{"images": "keep"}', ["node:22", "gcr.io/distroless/cc-debian12:nonroot"], True),
+        ('{"images": "keep"}', ["node:22", "vaultwarden/web-vault@sha256:aa"], False),
+        ('{"images": "bookworm"}', ["alpine:3"], False),
+        ("[]", ["alpine:3"], False),
+        ("{", ["alpine:3"], False),
+        (None, ["alpine:3"], False),
+    ],
+)
+def test_a_conversion_is_suggested_only_where_it_helps(
+    tmp_path: Path, record: str | None, lost: list[str], wanted: bool
+) -> None:
+    if record is not None:
+        (tmp_path / "record.json").write_text(record, "utf-8")
+    assert flow._converts(tmp_path / "record.json", lost) is wanted

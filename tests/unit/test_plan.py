@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from buildkit_tasks.builds import plan
+from buildkit_tasks.builds import plan, plan_words
 from buildkit_tasks.builds.plan import Surroundings
 from buildkit_tasks.config.settings import Settings
 from buildkit_tasks.core.errors import Problem
@@ -221,3 +221,26 @@ def test_what_is_attached_to_images_that_are_pushed(
     services = {"web": {"build": {**SERVICES["web"]["build"], **given}}}
     made = make(BuildRequest(push=push), services, settings)
     assert made.definition["target"]["web"].get("attest") == expected
+
+
+def test_the_printed_plan_has_no_empty_rows_and_names_the_images_built_from_packages() -> None:
+    contexts = {
+        "rust:1.80.1": "docker-image://localhost/buildkit-tasks/rust:1-bookworm",
+        "assets": "/p/assets",
+    }
+    content = {
+        "services": ["api", "api", "worker"],
+        "incremental": True,
+        "notes": [],
+        "platforms": {},
+        "builder": None,
+        "bake": {"target": {"api": {"contexts": contexts}, "worker": {}}},
+        "tier": "full",
+    }
+    assert plan_words.rows(content, {"incremental": "a local build", "tier": ""}) == [
+        ("services", "api, worker"),
+        ("incremental", "yes"),
+        ("tier", "full"),
+        ("image rust:1.80.1", "localhost/buildkit-tasks/rust:1-bookworm, built from Debian packages"),
+        ("why incremental", "a local build"),
+    ]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.tasks import namespace, typed
+from tests.support import process
 
 KNOWN = typed.tasks(namespace)
 
@@ -62,3 +66,24 @@ def test_every_task_of_the_list_is_known_and_every_flag_of_its_help() -> None:
     for context in namespace.to_contexts():
         for flag in context.flags:
             assert flag in KNOWN[str(context.name)].takes_value
+
+
+@pytest.mark.parametrize("command", ["buildkit-tasks", "invoke"])
+def test_a_help_page_explains_every_flag(command: str) -> None:
+    root = Path(__file__).parents[2]
+    done = process.run([process.BIN / command, "build", "--help"], root)
+    assert done.code == 0, done.all
+    assert done.out.startswith(f"Usage: {command} build [SERVICE ...] [flags]\n\n  Build the images of all services")
+    assert re.search(r"(?m)^  -p, --platform +target platform, for example$", done.out)
+    assert "Docstring" not in done.out
+    assert "core-opts" not in done.out
+    flags = re.findall(r"(?m)^  -.*$", done.out.partition("Flags:\n")[2])
+    assert len(flags) == 13
+    assert all(re.search(r"\S {2,}\S", line) for line in flags)
+
+
+def test_every_parameter_of_every_task_has_a_help_text_however_often_it_is_read() -> None:
+    for _ in range(2):
+        for context in namespace.to_contexts():
+            missing = [name for name, argument in context.args.items() if not argument.help]
+            assert missing == [], context.name

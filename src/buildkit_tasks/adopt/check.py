@@ -25,6 +25,7 @@ def check(files: Tree, finding: Finding) -> list[Note]:
         for file in dict.fromkeys(s.adopted for s in adopted):
             found += _context(files, workspace, file)
             found += _packages(files, workspace, file)
+            found += rejected(workspace, files.text(file))
         for service in adopted:
             if service.binary not in workspace.cargo.binaries:
                 names = ", ".join(workspace.cargo.binaries) or "none"
@@ -77,6 +78,29 @@ def _context(files: Tree, workspace: Workspace, file: str) -> list[Note]:
 def _top(path: str, workspace: Workspace) -> str:
     """The listed directory or file that `path` belongs to."""
     return next((p for p in workspace.reach.paths if path == p or path.startswith(f"{p}/")), path)
+
+
+#: Crates whose older versions newer compilers reject: the first good version, and the first such compiler.
+REJECTED = {"time": ((0, 3), (0, 3, 35), (1, 80))}
+
+
+def rejected(workspace: Workspace, text: str) -> list[Note]:
+    """Crates of the lock file that the Dockerfile's compiler is known to reject. The newest one, if none is pinned."""
+    image = recipe.syntax_defaults(text).get("RUST_IMAGE", "")
+    pinned = re.search(r"rust:(\d+)\.(\d+)", image)
+    found = []
+    for package in workspace.cargo.locked:
+        if package.name not in REJECTED:
+            continue
+        line, good, compiler = REJECTED[package.name]
+        version = tuple(int(n) for n in re.findall(r"\d+", package.version)[:3])
+        if version[:2] != line or version >= good or (pinned and (int(pinned[1]), int(pinned[2])) < compiler):
+            continue
+        name = ".".join(map(str, compiler))
+        fix = f"run `cargo update -p {package.name}@{package.version}` and commit Cargo.lock"
+        text = f"{package.name} {package.version} does not compile with Rust {name} or newer: {fix}"
+        found.append(Note(workspace.cargo.path("Cargo.lock"), text, True))
+    return found
 
 
 def _noise(path: str) -> bool:

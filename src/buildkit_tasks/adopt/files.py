@@ -13,7 +13,7 @@ from buildkit_tasks.survey import look
 from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.survey.tree import Tree
 
-from . import composefile, pythonfiles
+from . import check, composefile, pythonfiles
 from .composefile import Build
 
 MODES = ("edit", "override")
@@ -44,7 +44,7 @@ def write(files: Tree, finding: Finding, *, compose: str = "edit") -> Files:
         file = names[workspace.cargo.directory]
         adopted = [s for s in finding.services if s.workspace == workspace.cargo.directory and s.adopted == file]
         derived = dockerfile.derive(files, finding, workspace, file)
-        notes += derived.notes
+        notes += (*derived.notes, *check.rejected(workspace, derived.text))
         if adopted:
             notes += _grown(file, services)
             plain = {s.name: _only_stage(files.text(file)) for s in services}

@@ -48,6 +48,7 @@ def finish(session: Session, outcome: Outcome, *, dry_run: bool, checked: bool =
     elif dry_run:
         report.say("nothing was written (dry run)")
     elif outcome.written and outcome.finding:
+        _show_notes(session, [note for note in outcome.notes if note.open])  # again: the diff is long
         report.say("written. Next: buildkit-tasks build    (to undo: buildkit-tasks init --undo)")
     elif outcome.written:
         report.say("undone: all files are restored")
@@ -78,13 +79,16 @@ def show(session: Session, outcome: Outcome) -> None:
             report.say(f"service {service.name}: program {service.binary}{where}, {how}")
         for item in finding.left:
             report.say(f"service {item.name}: skipped: {item.why}")
-    for note in outcome.notes:
-        report.say(
-            f"{'check' if note.open else 'note'}: {note.where}: {note.text}", style="yellow" if note.open else ""
-        )
+    _show_notes(session, outcome.notes)
     show_changes(session, outcome)
     if outcome.changes:
         report.answer(diff(outcome.changes))
+
+
+def _show_notes(session: Session, notes: Sequence[Note]) -> None:
+    for note in notes:
+        word = "check" if note.open else "note"
+        session.report.say(f"{word}: {note.where}: {note.text}", style="yellow" if note.open else "")
 
 
 def diff(changes: Sequence[Change]) -> str:

@@ -9,6 +9,7 @@ from buildkit_tasks.core.model import BuildPlan
 from buildkit_tasks.core.progress import Progress, Vertex
 
 from .lacks import find as find_lacks
+from .states import brief
 
 #: Patterns that only rustc and cargo print, for code that does not compile. A bare `error:` could come from any tool.
 _COMPILER = re.compile(
@@ -23,10 +24,13 @@ _CARGO = re.compile(r"\b(?:cargo|rustc)\b")
 _PASSING = re.compile(r'\bimage "?[^"\s]+"?: already exists|DeadlineExceeded: context deadline exceeded$')
 
 
-def explain(progress: Progress, rest: str, code: int, plan: BuildPlan | None = None) -> Problem:
+def explain(
+    progress: Progress, rest: str, code: int, plan: BuildPlan | None = None, *, packaged: bool = False
+) -> Problem:
     """The problem for a failed solve: the failed step's output verbatim, with compile errors separated.
 
-    `plan` shows which steps belong to a compile group: only those are known to run in our toolchain image.
+    `plan` shows which steps belong to a compile group: only those are known to run in our toolchain image. `packaged`:
+    that image is built from Debian packages.
     """
     vertex = _failed(progress, rest)
     log = "\n".join(vertex.log + ([vertex.partial] if vertex.partial else [])) if vertex else rest
@@ -44,7 +48,7 @@ def explain(progress: Progress, rest: str, code: int, plan: BuildPlan | None = N
             hint="give the engine more memory, or build fewer services at once: invoke build --service NAME",
         )
     grouped = vertex is not None and _grouped(vertex.name, plan)
-    lacks = find_lacks(vertex.log) if vertex and (grouped or _CARGO.search(vertex.name)) else ()
+    lacks = find_lacks(vertex.log, packaged=packaged) if vertex and (grouped or _CARGO.search(vertex.name)) else ()
     if not grouped:  # for other Dockerfiles we do not know what to add
         lacks = tuple(lack for lack in lacks if "BUILD_PACKAGES" not in lack.hint)
     if vertex and lacks:
@@ -72,7 +76,7 @@ def explain(progress: Progress, rest: str, code: int, plan: BuildPlan | None = N
     if not vertex:
         said = re.sub(r"^(?:ERROR|error): (?:failed to solve: )?", "", reason)
         return Problem("build-failed", f"The build failed before its first step: {said}", details=log)
-    return Problem("build-failed", f"The step failed: {vertex.name}", causes=[reason], details=log)
+    return Problem("build-failed", f"The step failed: {brief(vertex.name)}", causes=[reason], details=log)
 
 
 def passing(progress: Progress, rest: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -144,15 +144,39 @@ _database = _says(
     "A macro of sqlx needs a database.",
     "run `cargo sqlx prepare --workspace`, commit .sqlx, add `ENV SQLX_OFFLINE=true` to the compile stage",
 )
+
+
+def _no_package(match: re.Match[str], line: str) -> Lack:
+    name = match[1] or match[2]
+    return Lack(
+        f"The base image's release has no package {name}.",
+        line,
+        "in the Dockerfile, write the name that this release has for it, or use a base image of another release",
+    )
+
+
+_old_database = _says(
+    "A macro of sqlx needs a database.",
+    "enable the feature `offline` of sqlx, run `cargo sqlx prepare` (`--merged` in a workspace) with the sqlx-cli of "
+    "your version of sqlx, commit sqlx-data.json",
+)
+_no_root = _says(
+    "The manifest of the workspace that a crate inherits from is not in the build context.",
+    "add the line `!Cargo.toml`, with its directory if it is in one, to docker/Dockerfile.dockerignore, then rebuild",
+)
+_no_git = _says(
+    "The toolchain image's cargo cannot fetch git repositories.",
+    "run `cargo generate-lockfile` and commit Cargo.lock, then rebuild: if it names a git repository, the image uses a "
+    "cargo that can",
+)
 _git = _says(
     "The repository {0} denied access to the build.",
     "for https, put a token into a cargo config and set build.cargo_config to its path; for ssh, add "
     "`--mount=type=ssh` to the compile step and `ssh: [default]` to the service's build",
 )
-_old_compiler = _says(
-    "The toolchain image is too old: {0}.",
-    "set `ARG RUST_IMAGE=` at the top of the Dockerfile to a newer image, then rebuild",
-)
+_OLD = "The toolchain image is too old: "
+_NEWER_IMAGE = "set `ARG RUST_IMAGE=` at the top of the Dockerfile to a newer image, then rebuild"
+_old_compiler = _says(f"{_OLD}{{0}}.", _NEWER_IMAGE)
 _nightly = _says(
     "The code needs a nightly compiler, but the toolchain image has a stable one.",
     "set `ARG RUST_IMAGE=rustlang/rust:nightly` at the top of the Dockerfile, or make the code compile on stable",
@@ -164,6 +188,16 @@ _target = _says(
 _network = _says(
     "{0} is unreachable.",
     "configure a crates.io mirror in a cargo config and set build.cargo_config to its path",
+)
+_unreachable = _says(
+    "{0} is unreachable.",
+    "check the proxy (a build gets the variables HTTP_PROXY and HTTPS_PROXY), or edit the step in the Dockerfile to "
+    "download from a place that you can reach",
+)
+_no_server = _says(
+    "{0} is unreachable.",
+    "check the proxy (a build gets the variables HTTP_PROXY and HTTPS_PROXY), or commit the git dependencies with "
+    "`cargo vendor`",
 )
 _certificate = _says(
     "A server's certificate is not trusted.",
@@ -180,6 +214,10 @@ RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], Lack]], ...] 
         (r"no bin target named `([^`]+)`", _no_program),
         (r"no binary '([^']+)' in the workspace", _no_program),
         (r"set `DATABASE_URL` to use query macros|no cached data for this query", _database),
+        (r"`DATABASE_URL` must be set", _old_database),
+        (r"failed to find a workspace root", _no_root),
+        (r"on git_proxy_options", _no_git),
+        (r"failed to resolve address for ([\w.-]+)", _no_server),
         (r"couldn't read `?([^`:]+)`?: No such file or directory", _file),
         (r"failed to read `([^`]+)`", _file),
         (r"[Cc]ould not find `(protoc)`", _program),
@@ -195,14 +233,16 @@ RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], Lack]], ...] 
         (r"cannot find -l:?(?:lib)?([\w.+-]+?)(?:\.a|\.so)?(?::|$|\s)", _library),
         (r"ld: (?:error: )?unable to find library -l([\w.+-]+)", _library),
         (r"mold: (?:fatal|error): library not found: ([\w.+-]+)", _library),
-        (r"requires (rustc [\d.]+(?: or newer)?)", _old_compiler),
+        (r"E: Unable to locate package (\S+)|E: Package '([^']+)' has no installation candidate", _no_package),
+        (r"requires (rustc [\d.]+)", _says(f"{_OLD}{{0}} is required.", _NEWER_IMAGE)),
         (r"(feature `edition20\d\d` is required)", _old_compiler),
         (r"(lock file version `?\d`?) (?:requires|was found)", _old_compiler),
         (r"may not be used on the stable release channel|only accepted on the nightly", _nightly),
         (r"the `([\w-]+)` target may not be installed", _target),
         (r"SSL certificate problem|certificate verify failed|self-signed certificate", _certificate),
         (r"failed to authenticate when downloading repository:? ?(\S*)", _git),
-        (r"(?:[Cc]ould not resolve host|failed to download from)[: `]+([\w./:-]+)", _network),
+        (r"(?:[Cc]ould not resolve host|failed to download from)[: `]+([\w./:-]*crates\.io[\w./:-]*)", _network),
+        (r"(?:[Cc]ould not resolve host|failed to download from)[: `]+([\w./:-]+)", _unreachable),
     )
 )
 
@@ -219,21 +259,37 @@ def _dependencies(log: Sequence[str]) -> tuple[Lack, ...]:
         Lack(
             f"The dependency {name} {version} does not compile with the toolchain image's compiler.",
             stopped[name].strip(),
-            f"run `cargo update -p {name}` and commit Cargo.lock, or change `ARG RUST_IMAGE=` at the top of the "
-            "Dockerfile to a Rust version that supports it",
+            f"run `cargo update -p {name}@{version}` and commit Cargo.lock, or change `ARG RUST_IMAGE=` at the top of "
+            "the Dockerfile to a Rust version that supports it",
         )
         for name, version in sorted(named)
     )
 
 
-def find(log: Sequence[str]) -> tuple[Lack, ...]:
-    """Everything that a step was missing, each once, in the order of the log."""
+def _other_rust(lack: Lack) -> Lack:
+    """What to do where another image of Rust cannot simply be named."""
+    if "ARG RUST_IMAGE" not in lack.hint:
+        return lack
+    more = (
+        "the toolchain image here is built from Debian packages and has only Debian's newest Rust, whatever version "
+        "RUST_IMAGE names: first set a mirror (setting images.registry), or load the image with `docker load`"
+    )
+    return replace(lack, hint=f"{lack.hint}; {more}")
+
+
+def find(log: Sequence[str], *, packaged: bool = False) -> tuple[Lack, ...]:
+    """Everything that a step was missing, each once, in the order of the log.
+
+    `packaged`: the toolchain image is built from Debian packages, so it has one version of Rust.
+    """
     found = {(lack.message, lack.hint): lack for lack in _dependencies(log)}
     for line in log:
         for pattern, make in RULES:
             match = pattern.search(line)
-            if match and (match.lastindex is None or match[1]):
+            if match and (match.lastindex is None or any(match.groups())):
                 lack = make(match, line.strip())
                 found.setdefault((lack.message, lack.hint), lack)
                 break
-    return tuple(found.values())
+    lost = any("is unreachable" in lack.message for lack in found.values())  # then its packages are missing, too
+    kept = [lack for lack in found.values() if not (lost and "release has no package" in lack.message)]
+    return tuple(_other_rust(lack) if packaged else lack for lack in kept)

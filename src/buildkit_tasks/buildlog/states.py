@@ -27,6 +27,12 @@ class Image:
     state: str
 
 
+def brief(step: str) -> str:
+    """A step's name on one line, without mount options."""
+    text = " ".join(word for word in step.split() if not word.startswith("--mount"))
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+
+
 class States:
     """The state of a planned build, read from its progress."""
 
@@ -42,8 +48,7 @@ class States:
         target, bare = self._split(vertex.name)
         common = self._shared(bare) or (compiles(vertex) and any(target in group for group in self._together))
         name = bare if target and common else vertex.name
-        text = " ".join(word for word in name.split() if not word.startswith("--mount"))
-        return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+        return brief(name)
 
     def running(self) -> Vertex | None:
         """The most significant running step: one that compiles, else another RUN, else the last one that started."""

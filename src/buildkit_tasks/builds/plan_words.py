@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from buildkit_tasks.core.model import BuildPlan
+from buildkit_tasks.images import names as image_names
 
 #: Arguments that every builder predefines: https://docs.docker.com/build/building/variables/#proxy-arguments
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
@@ -43,3 +44,35 @@ def describe(plan: BuildPlan, masked: Callable[[str], str]) -> dict[str, Any]:
         "builder": plan.builder or None,
         "bake": _shown(plan.definition, masked),
     }
+
+
+def packaged(definition: Mapping[str, Any]) -> dict[str, str]:
+    """Maps the base images that a definition replaces by images of ours to those images."""
+    found: dict[str, str] = {}
+    for target in definition.get("target", {}).values():
+        for name, value in target.get("contexts", {}).items():
+            image = str(value).removeprefix("docker-image://")
+            if image.startswith(f"{image_names.OWN}/"):
+                found[str(name)] = image
+    return found
+
+
+def rows(content: Mapping[str, Any], reasons: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The rows of the printed plan: what has a value, the replaced base images, and the reasons."""
+    found = [(name, _words(value)) for name, value in content.items() if name not in ("bake", "reasons")]
+    found += [
+        (f"image {name}", f"{image}, built from Debian packages")
+        for name, image in sorted(packaged(content["bake"]).items())
+    ]
+    found += [(f"why {name}", why) for name, why in reasons.items()]
+    return [(name, text) for name, text in found if text]
+
+
+def _words(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {word}" for key, word in value.items())
+    if isinstance(value, list):
+        return ", ".join(dict.fromkeys(map(str, value)))
+    return "" if value is None else str(value)

@@ -19,6 +19,8 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, Command
 from buildkit_tasks.core.progress import Decoder, Progress
 
+from . import plan_words
+
 #: How often to retry a build that lost a race for an image's name; each time at least one build wins.
 RACES = 12
 
@@ -80,7 +82,8 @@ def solve(
                         progress.forget_failures()
                         time.sleep(random.random() * (RACES + 1 - again) / 4)  # noqa: S311 - so that not all try at once
                         return go(build, again - 1)
-                    raise build_failure.explain(progress, rest, result.code, plan)
+                    packaged = any("/rust:" in image for image in plan_words.packaged(definition).values())
+                    raise build_failure.explain(progress, rest, result.code, plan, packaged=packaged)
                 return dict(json.loads(metadata.read_text("utf-8"))) if metadata.is_file() else {}
 
             together = [name for name in definition["group"]["default"]["targets"] if name not in alone]

@@ -93,6 +93,8 @@ EXIT_CODES: dict[str, int] = {
     "ci-conflict": 92,
     "ci-failed": 93,
     "ci-nothing-ran": 94,
+    "makefile-missing": 97,
+    "makefile-invalid": 98,
     "interrupted": 130,
     "hung-up": 129,
     "terminated": 143,

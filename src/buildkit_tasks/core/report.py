@@ -66,6 +66,11 @@ class Report:
         """Print a warning on stderr, even with `--json`: stdout contains only the result."""
         _progress(f"warning: {line}\n")
 
+    def bell(self) -> None:
+        """Ring the terminal's bell, if there is a terminal."""
+        if self.world.tty:
+            _progress("\a")
+
     def answer(self, text: str) -> None:
         """Print the result on stdout. Problems: output-failed. Raises BrokenPipeError if the reader closed the pipe."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -192,7 +193,7 @@ def _demand(session: Session, decisions: Mapping[str, Decision], services: Mappi
         hint = "set a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example), or load the image with `docker load`"
         if fine := [name for name, refs in services.items() if not set(refs) & set(lost)]:
             hint = f"invoke build --service {','.join(fine)}    (these services do not need it); {hint}"
-        elif services and (session.root / ADOPTED).is_file():
+        elif services and _converts(session.root / ADOPTED, lost):
             hint = f"buildkit-tasks init --upgrade --images bookworm    (uses images that can be built here); {hint}"
         raise Problem(
             "image-unavailable",
@@ -203,6 +204,15 @@ def _demand(session: Session, decisions: Mapping[str, Decision], services: Mappi
             ],
             hint=hint,
         )
+
+
+def _converts(record: Path, lost: Sequence[str]) -> bool:
+    """Whether `init --images bookworm` would replace one of the images: only once, and not all images."""
+    try:
+        images = json.loads(record.read_text("utf-8")).get("images")
+    except (OSError, ValueError, AttributeError):
+        return False
+    return images != "bookworm" and any(image_names.convertible(reference) for reference in lost)
 
 
 def _and(names: Iterable[str]) -> str:

@@ -131,6 +131,18 @@ def recipe_for(reference: str) -> Recipe | None:
     return None
 
 
+#: Distributions and small images that a service can leave for Debian's.
+_CONVERTIBLE = re.compile(
+    r"alpine|(?:^|/)(?:debian|ubuntu|buildpack-deps|rust)(?:[:@]|$)"
+    r"|(?:^|/)(?:distroless|chainguard|wolfi|busybox)(?:[/:@-]|$)"
+)
+
+
+def convertible(reference: str) -> bool:
+    """Whether `init --images bookworm` replaces a base image by one that can be built from Debian packages."""
+    return _CONVERTIBLE.search(reference) is not None
+
+
 def foreign(image: str, platform: str) -> str:
     """The name of one of our images for a platform other than the engine's own."""
     return f"{image}-{platform.split('/')[1]}"

@@ -108,8 +108,7 @@ def show_plan(session: Session, request: BuildRequest) -> None:
     if session.report.json_only:
         session.report.envelope({"plan": content})
     else:
-        rows = [(name, ", ".join(map(str, v)) if isinstance(v, list) else str(v)) for name, v in content.items()]
-        reasons = [(f"why {name}", why) for name, why in {**decided.reasons, "tier": chosen.reason}.items() if why]
-        session.report.table(("what", "value"), [r for r in rows if r[0] not in ("bake", "reasons")] + reasons)
+        reasons = {**decided.reasons, "tier": chosen.reason}
+        session.report.table(("what", "value"), plan_words.rows(content, reasons))
     if missing:
         raise missing[0]

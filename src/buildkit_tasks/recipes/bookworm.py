@@ -7,10 +7,11 @@ rewritten for Debian 12; package names without an equivalent become notes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from buildkit_tasks.dockerfiles.syntax import Instruction
+from buildkit_tasks.images import names as image_names
 from buildkit_tasks.survey import recipe
 from buildkit_tasks.survey.finding import Finding, Note, Service
 from buildkit_tasks.survey.recipe import Recipe, Stage
@@ -112,38 +113,43 @@ _SAME = frozenset(
 def apply(finding: Finding) -> Finding:
     """The finding with every recipe converted to Debian 12's images."""
     notes: list[Note] = list(finding.notes)
-    shared = {w.cargo.directory for w in finding.workspaces if set(w.packages.run) - {"ca-certificates"}}
-    services = tuple(_service(service, notes, service.workspace in shared) for service in finding.services)
+    packages = {w.cargo.directory: w.packages.run for w in finding.workspaces}
+    services = tuple(_service(service, notes, packages.get(service.workspace, ())) for service in finding.services)
     return replace(finding, services=services, notes=tuple(dict.fromkeys(notes)))
 
 
-def _service(service: Service, notes: list[Note], shared: bool) -> Service:
-    """`shared`: its programs need shared libraries, so an image without any does not work."""
+def _service(service: Service, notes: list[Note], packages: Sequence[str]) -> Service:
+    """`packages`: what its programs need at run time. With shared libraries, an image without any does not work."""
     taken = service.recipe
     if taken is None:
         return service
+    shared = bool(set(packages) - {"ca-certificates"})
+    static = "musl" in service.target or "alpine" in taken.toolchain
     target = service.target
     if taken.runtime == "scratch" and not shared:
         target = "gnu"  # it has no C library
     elif "musl" in target:
         target = ""
-    return replace(service, recipe=_recipe(taken, notes, shared), target=target)
-
-
-def _debian(image: str) -> bool:
-    return (
-        re.search(r"(?:^|/)(?:debian|ubuntu|buildpack-deps|rust)(?:[:@]|$)", image) is not None
-        and "alpine" not in image
-    )
-
-
-def _alpine(image: str) -> bool:
-    return "alpine" in image
+    converted = _recipe(taken, notes, shared)
+    if converted.runtime == DEBIAN and (static or taken.runtime == "scratch" or _small(taken.runtime)):
+        converted = replace(converted, final=_with_libraries(converted.final, packages))
+    return replace(service, recipe=converted, target=target)
 
 
 def _small(image: str) -> bool:
     """Whether an image has a C library and little else: distroless, wolfi, chainguard's, busybox."""
     return re.search(r"(?:^|/)(?:distroless|chainguard|wolfi|busybox)(?:[/:@-]|$)", image) is not None
+
+
+def _with_libraries(final: tuple[Stage, ...], packages: Sequence[str]) -> tuple[Stage, ...]:
+    """Install what programs need that were static before, or what small images brought, before all other commands."""
+    there = " ".join(f"{item.rest} {item.body}" for stage in final for item in stage.items)
+    names = [name for name in packages if name not in there.split()]
+    if not names or not final:
+        return final
+    text = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(names)}"
+    first = Instruction("RUN", text, final[0].number, ((final[0].number, f"RUN {text}"),))
+    return (replace(final[0], items=(first, *final[0].items)), *final[1:])
 
 
 def _recipe(taken: Recipe, notes: list[Note], shared: bool) -> Recipe:
@@ -153,7 +159,7 @@ def _recipe(taken: Recipe, notes: list[Note], shared: bool) -> Recipe:
         return replace(stage, items=items)
 
     small = _small(taken.runtime) or (shared and taken.runtime == "scratch")
-    runtime = DEBIAN if small or _debian(taken.runtime) or _alpine(taken.runtime) else taken.runtime
+    runtime = DEBIAN if small or image_names.convertible(taken.runtime) else taken.runtime
     final = tuple(put(stage) for stage in taken.final)
     if small:
         final = _with_nonroot(final, taken.runtime)

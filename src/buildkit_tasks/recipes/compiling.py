@@ -34,6 +34,10 @@ _REPLACED = re.compile(
     re.M,
 )
 _RUSTUP = re.compile(r"^\s*rustup\s")
+#: What adds a source of packages, or runs a script that does.
+_PACKAGE_SOURCE = re.compile(r"\|\s*(?:sudo\s+)?(?:-E\s+)?(?:ba)?sh\b|/etc/apt/|\badd-apt-repository\b|\bapt-key\b")
+#: Commands around an installation of packages, also those of tonistiigi/xx.
+_PACKAGING = re.compile(r"(?:xx-)?(?:apt-get|apt|apk)\s|set\s+-|rm\s+-rf?\s+/var|true$")
 _WORD = r"\"[^\"]*\"|'[^']*'|\S+"
 _TOOL = re.compile(r"cargo\s+(?:\+\S+\s+)?(?:b?install)\b(?!.*--path)")
 
@@ -63,12 +67,28 @@ class _Reader:
     ) -> None:
         self.taken, self.context, self.reads, self.exists = taken, context, reads, exists
         self.placed: list[tuple[str, str]] = []
+        self.declared: dict[str, str] = {}
         self.lists: dict[str, dict[object, None]] = {
             n: {} for n in ("packages", "toolchain", "compile", "tools", "generated", "mounts", "context", "notes")
         }
 
     def add(self, name: str, *values: object) -> None:
         self.lists[name].update(dict.fromkeys(values))
+
+    def command(self, line: str) -> None:
+        """A command of the toolchain stage, after the variables that it may use.
+
+        An ENV then holds for the compile stage as well; an ARG ends with its stage, so it is declared in both.
+        """
+        variables = [name for name, text in self.declared.items() if text.startswith("ENV")]
+        shell = {name for name in variables if not re.match(r"CARGO|RUST|SQLX", name)}
+        used = "\n".join([line, *(self.declared[name] for name in shell)])
+        for name, text in self.declared.items():
+            if name in shell or re.search(rf"\$\{{?{name}\b", used):
+                self.add("toolchain", text)
+                if text.startswith("ENV"):
+                    self.lists["compile"].pop(text, None)
+        self.add("toolchain", line)
 
     def note(self, item: Instruction, text: str, *, open_: bool = True) -> None:
         self.add("notes", Note(f"{self.taken.path}:{item.line}", f"{text}: {_short(item)}", open_))
@@ -96,11 +116,14 @@ class _Reader:
             if item.keyword == "ARG" and name != "RUSTFLAGS" and not self.reads(name):
                 if not re.search(rf"\$\{{?{name}\b", f"{commands}\n{stage.base}") and value is None:
                     self.note(item, f"no source uses {name}, so the argument is not passed to cargo", open_=False)
+                elif value is not None:
+                    self.declared[name] = f'ARG {name}="{value}"'
                 continue
             text = name if value is None else f'{name}="{value}"'
             if re.search(r"\$\{?(?:PATH|HOME|PWD)\b", text):
                 self.add("toolchain", f"{item.keyword} {text}")
             else:
+                self.declared[name] = f"{item.keyword} {text}"
                 self.add("compile", f"{item.keyword} {text}")
 
     def _run(self, item: Instruction, sources_there: bool) -> None:
@@ -111,6 +134,9 @@ class _Reader:
                 self.add("mounts", f"--mount={spec}")
         taken = install.split(item)
         parts = list(taken.rest) if taken else []
+        if not taken and not sources_there and _PACKAGE_SOURCE.search(text) and install.packages(item):
+            self.command(_whole(item))  # packages of another source than the image's
+            return
         if taken:
             self.add("packages", *taken.packages)
         elif re.search(r"<<|\bif\b|\bfor\b|\bcase\b", text):
@@ -118,7 +144,7 @@ class _Reader:
         else:
             parts = [p.strip() for p in re.split(r"&&|;", " ".join(text.split())) if p.strip()]
             self.add("packages", *install.packages(item))
-            parts = [p for p in parts if not re.match(r"(?:apt-get|apt|apk)\s|set\s+-|rm\s+-rf?\s+/var|true$", p)]
+            parts = [p for p in parts if not _PACKAGING.match(p)]
         pattern = r"(?:^|\s)([A-Z_][A-Z0-9_]*)=(" + _WORD + r")(?=\s+(?:[A-Z_0-9]+=(?:" + _WORD + r")\s+)*cargo\s)"
         inline = re.findall(pattern, text.replace("\\\n", " "))
         self.add(
@@ -130,9 +156,13 @@ class _Reader:
     def _command(self, item: Instruction, part: str, sources_there: bool) -> None:
         if re.fullmatch(r"rustup\s+(?:show|toolchain\s+install|update)(?:\s+-\S+)*", part):
             return  # a separate line installs the toolchain from the toolchain file
+        if re.match(r"rustup\s+(?:toolchain|default|override)\b", part) and re.search(r"\$\(|`|rust-toolchain", part):
+            return  # it reads that file, which the toolchain stage does not contain
+        if re.match(r"rustup\s+target\s+add\b", part) and "$" in syntax.expand(part, self.taken.values, keep=True):
+            return  # computed in the shell for the target platform, whose standard library cross.sh installs
         if _RUSTUP.match(part):
             # the toolchain image from Debian packages has no rustup and only one toolchain
-            self.add("toolchain", f"RUN if command -v rustup > /dev/null; then {part}; fi")
+            self.command(f"RUN if command -v rustup > /dev/null; then {part}; fi")
         elif _TOOL.search(part) and not re.search(r"cargo-chef|sccache|cargo-auditable", part):
             self.add("tools", f"RUN {part}")
         elif _REPLACED.search(part):
@@ -140,9 +170,9 @@ class _Reader:
         elif sources_there:
             self.note(item, "this command of the compile stage was not converted")
         elif "\n" in part:
-            self.add("toolchain", _whole(item))
+            self.command(_whole(item))
         else:
-            self.add("toolchain", f"RUN {part}")
+            self.command(f"RUN {part}")
 
     def _copy(self, item: Instruction, workdir: str) -> bool:
         copy = recipe.copied(item, self.taken.values)

@@ -67,6 +67,8 @@ class _Writer:
                 self.lines.append(recipe.line(item).text)
 
     def _run(self, item: Instruction, stage: Stage) -> None:
+        if install.only_lists(item):
+            return
         whole = recipe.line(item).text
         for mount in mounts.run_mounts(item):
             if mount.options.get("from", "").lower() in self.compiling:

@@ -51,6 +51,18 @@ def split(item: Instruction) -> Installed | None:
     return Installed(tuple(dict.fromkeys(found)), tuple(rest), "recommends" not in text.lower())
 
 
+def only_lists(item: Instruction) -> bool:
+    """Whether a RUN only fetches or removes package lists: every step that installs packages fetches its own."""
+    text = " ".join(syntax.flags(item)[1].split())
+    commands = [part.strip() for part in re.split(r"&&|;", text)]
+    return (
+        item.keyword == "RUN"
+        and not item.body
+        and "upgrade" not in text
+        and all(_TIDY.match(command) for command in commands if command)
+    )
+
+
 def packages(item: Instruction) -> tuple[str, ...]:
     """Packages that an instruction installs, whatever else it does."""
     if item.keyword != "RUN":

@@ -74,6 +74,7 @@ def find(files: Tree, workspace: CargoWorkspace) -> Reach:
     inner = [p for p in crates if p.directory != workspace.directory]
     found.update(p.directory for p in inner)
     found.update(f"{p.directory}/Cargo.toml" for p in workspace.extra)
+    found.update(root for p in workspace.extra for root in _roots(files, p))
     for p in crates:
         found.update(_implicit(files, workspace, p))
         for path in _sources(files, p, inner):
@@ -91,6 +92,17 @@ def find(files: Tree, workspace: CargoWorkspace) -> Reach:
         database=asks and not prepared,
         git=bool(workspace.names & {"git-version", "git-version-macro"}),
     )
+
+
+def _roots(files: Tree, package: Package) -> Iterator[str]:
+    """The manifest of the workspace that a crate of another one inherits from: the nearest above it."""
+    directory = package.directory
+    while directory:
+        directory = posixpath.dirname(directory)
+        path = tree.join(directory or ".", "Cargo.toml")
+        if re.search(r"(?m)^\s*\[workspace[\].]", files.text(path)):
+            yield path
+            return
 
 
 def beyond(files: Tree, workspace: CargoWorkspace, package: Package) -> frozenset[str]:

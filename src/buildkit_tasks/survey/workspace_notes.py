@@ -22,13 +22,10 @@ def notes_of(files: Tree, workspace: Workspace) -> list[Note]:
             )
         )
     if workspace.reach.database:
-        found.append(
-            Note(
-                where,
-                "sqlx needs a database, as .sqlx is missing: run `cargo sqlx prepare --workspace` and commit .sqlx",
-                True,
-            )
-        )
+        name, command = _prepared(workspace)
+        more = "" if name == ".sqlx" else " (with sqlx's feature `offline`)"
+        text = f"sqlx needs a database, as {name} is missing: run `{command}` and commit {name}{more}"
+        found.append(Note(where, text, True))
     ssh = sorted({p.name for p in space.locked if p.source.startswith("git+ssh")})
     if ssh:
         found.append(Note(space.path("Cargo.lock"), f"fetched over ssh: {_few(ssh)}; the build uses your ssh agent"))
@@ -49,6 +46,14 @@ def notes_of(files: Tree, workspace: Workspace) -> list[Note]:
         if re.search(r"Command::new\(\s*\"git\"", script):
             found.append(Note(package.build_script, "runs git, but .git is not in the build context"))
     return found
+
+
+def _prepared(workspace: Workspace) -> tuple[str, str]:
+    """Where sqlx keeps prepared queries, and the command that prepares them; both changed with sqlx 0.7."""
+    space = workspace.cargo
+    if any(p.name == "sqlx" and re.match(r"0\.[3-6]\.", p.version) for p in space.locked):
+        return "sqlx-data.json", f"cargo sqlx prepare{' --merged' if len(space.packages) > 1 else ''}"
+    return ".sqlx", "cargo sqlx prepare --workspace"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from . import (
     database,
     doctor,
     engine,
+    help_page,
     hooks,
     images,
     lint,
@@ -23,13 +24,14 @@ from . import (
     shell,
     stack,
     typed,
+    watch,
 )
 
 namespace = Collection(
     *(project.quickstart, build.build, build.explain, build.history, build.verify, build.bench),
     *(stack.up, stack.down, stack.restart, stack.ps, stack.logs, stack.shell, stack.smoke, stack.prune),
-    *(stack.run, stack.extract, stack.clean),
-    *(adopt.init, project.dotenv, project.settings),
+    *(stack.run, stack.extract, stack.clean, watch.watch, watch.dev),
+    *(adopt.init, adopt.import_makefile, project.dotenv, project.settings),
     *(doctor.doctor, shell.enable_buildkit, shell.env, shell.completion),
     lint.lint,
 )
@@ -44,3 +46,4 @@ namespace.add_collection(Collection.from_module(hooks))
 namespace.add_collection(Collection.from_module(ci))
 
 typed.attach(invoke_command)
+help_page.attach(invoke_command)

@@ -36,7 +36,7 @@ def inspect(session: Session, name: str, json: bool = False) -> None:
     help={
         "name": NAME,
         "driver": "docker-container (starts a daemon), remote (a running daemon) or kubernetes (starts pods)",
-        "endpoint": "address: tcp://HOST:PORT, ssh://USER@HOST, or a docker context",
+        "endpoint": "address, for example tcp://HOST:PORT or ssh://USER@HOST, or a docker context",
         "node": "name of the node (default: NAME0, NAME1, …)",
         "append": "add a node to an existing builder",
         "platform": "platform to build on this node, for example arm64; repeatable (default: what the node reports)",

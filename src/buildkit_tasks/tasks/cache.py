@@ -188,7 +188,7 @@ def list_(session: Session, ref: str = "", json: bool = False) -> None:
 @task(
     help={
         "ref": REF,
-        "keep": "keep the newest N of each kind",
+        "keep": "keep the newest N of each kind, for example 3",
         "older": "only packs older than this, for example 30d",
         "dry_run": "only show what would be deleted",
         "yes": YES,

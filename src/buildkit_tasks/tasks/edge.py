@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import invoke.tasks
 from invoke.exceptions import Exit
+from invoke.parser.argument import Argument
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import outside
@@ -32,6 +33,14 @@ class Task(invoke.tasks.Task):  # type: ignore[type-arg]
         opts = super().arg_opts(name, default, taken_names)
         opts["names"] = [opts["names"][0], *filter(None, [LETTERS.get(name, "")])]
         return opts
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """The arguments with their help texts. Invoke takes the texts out of the task, so a second call has none."""
+        texts = dict(self.help)
+        try:
+            return list(super().get_arguments(ignore_unknown_help))
+        finally:
+            self.help = texts
 
 
 def task(**options: Any) -> Callable[[Callable[..., Any]], Any]:

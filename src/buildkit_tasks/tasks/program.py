@@ -9,7 +9,7 @@ from invoke.program import Program
 
 from buildkit_tasks.core.errors import Problem
 
-from . import edge, namespace, typed
+from . import edge, help_page, namespace, typed
 
 NAME = "buildkit-tasks"
 
@@ -22,6 +22,7 @@ def main() -> None:
         sys.stderr.write(problem.text() + "\n")
         sys.exit(problem.exit_code)
     program = Program(version=version(NAME), namespace=namespace, name=NAME, binary=NAME, binary_names=[NAME])
+    help_page.attach(program)
     try:
         program.run([NAME, *words])
     except BrokenPipeError:  # `buildkit-tasks --list | head`

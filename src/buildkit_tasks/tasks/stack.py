@@ -93,7 +93,7 @@ def ps(session: Session, json: bool = False) -> None:
         "service": SERVICE,
         "follow": "follow the output until Ctrl-C",
         "since": "only lines since this time or age, for example 10m",
-        "tail": "only the last N lines of each service",
+        "tail": "only the last N lines of each service, for example 100",
     },
 )
 @reported
@@ -109,7 +109,7 @@ def logs(
 @task(
     help={
         "service": "running service to open the shell in",
-        "command": "command to run instead of an interactive shell",
+        "command": "command to run instead of an interactive shell, for example 'ls -l /app'",
     }
 )
 @reported
@@ -168,8 +168,11 @@ def run(session: Session, service: str, no_build: bool = False, no_deps: bool = 
     iterable=["service", "path"],
     help={
         "service": "service whose image is opened, for example api or 'worker-*'; repeatable (default: all)",
-        "to": "directory to copy into; with several services each gets its own below it",
-        "path": "file or directory in the image; repeatable (default: the program that the image was built for)",
+        "to": "directory to copy into, for example out/; with several services each gets its own below it",
+        "path": (
+            "file or directory in the image, for example /etc/app; repeatable (default: the program that the image was "
+            "built for)"
+        ),
         "json": JSON,
     },
 )

@@ -50,6 +50,13 @@ def tasks(namespace: Collection) -> dict[str, Flags]:
     return found
 
 
+def positions(namespace: Collection, name: str) -> list[str]:
+    """What a task takes by position, as words for its usage line."""
+    own = [argument.name.upper() for argument in namespace[name].get_arguments() if argument.positional]
+    word = tasks(namespace)[name].word
+    return [*own, *([f"[{word.lstrip('-').upper()} ...]"] if word else [])]
+
+
 def attach(program: Program) -> None:
     """Make `invoke` rewrite arguments like `buildkit-tasks`: it imports this module through tasks.py before parsing."""
     parse, print_what_was_asked = program.parse_tasks, program.parse_cleanup

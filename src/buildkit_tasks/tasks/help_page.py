@@ -1,0 +1,26 @@
+"""`TASK --help`: how the task is typed, what it does, and its flags."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+
+from invoke.program import Program
+
+from . import typed
+
+
+def attach(program: Program) -> None:
+    """Replace Invoke's page, which names Invoke's options and not the services by position."""
+
+    def print_task_help(name: str) -> None:
+        task = program.collection[name]
+        rows = program.parser.contexts[name].help_tuples()
+        usage = [program.binary_names[0], name, *typed.positions(program.collection, name)]
+        about = "".join(f"  {line}".rstrip() + "\n" for line in (inspect.getdoc(task) or "").splitlines())
+        sys.stdout.write(f"Usage: {' '.join([*usage, *(['[flags]'] if rows else [])])}\n\n{about}\n")
+        if rows:
+            sys.stdout.write("Flags:\n")
+            program.print_columns(rows)
+
+    program.print_task_help = print_task_help  # type: ignore[method-assign]
