@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.core import readfile
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 
@@ -61,7 +62,7 @@ def pyproject(folder: Path) -> dict[str, Any]:
     """The `tool` table of a directory's pyproject.toml, `{}` if there is none. Raises `Problem` settings-invalid."""
     path = folder / "pyproject.toml"
     try:
-        return dict(tomllib.loads(path.read_text("utf-8")).get("tool", {}))
+        return dict(tomllib.loads(readfile.text(path)).get("tool", {}))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -8,8 +8,38 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from . import shapes
 from .docker import docker
 from .model import Command
+
+#: What is read of a container in the listing of `compose ps`.
+CONTAINER: shapes.Shape = dict.fromkeys(("Service", "Name", "ID", "State", "Health"), str)
+
+#: What is read of a resolved model: https://github.com/compose-spec/compose-spec/blob/main/spec.md
+_NAMED: shapes.Shape = {"*": {"name": str}}
+_MODEL: shapes.Shape = {
+    "name": str,
+    "services": {
+        "*": {
+            "build": {
+                **dict.fromkeys(("context", "dockerfile", "dockerfile_inline", "target", "network"), str),
+                **{name: {"*": (str, int, float)} for name in ("args", "labels", "additional_contexts")},
+                "platforms": [str],
+                "tags": [str],
+                "secrets": [(str, dict)],
+                "x-bake": dict,
+            },
+            "image": str,
+            "platform": str,
+            "environment": {"*": (str, int, float)},
+            "ports": [{"target": int, "published": (str, int), "host_ip": str, "protocol": str}],
+            "volumes": [{"type": str, "source": str, "target": str}],
+            "healthcheck": dict,
+            "deploy": dict,
+        }
+    },
+    **dict.fromkeys(("volumes", "networks", "secrets", "configs"), _NAMED),
+}
 
 
 def command(cwd: Path, files: Iterable[Path], *args: str) -> Command:
@@ -39,13 +69,27 @@ def environment(cwd: Path, files: Iterable[Path]) -> Command:
 
 
 def read_model(text: str, *, yaml: bool = False) -> dict[str, Any]:
-    """Parse the output of `compose config`, which escapes every `$` as `$$` for re-reading; undo this exactly once."""
+    """Parse the output of `compose config`, which escapes every `$` as `$$` for re-reading; undo this exactly once.
+
+    Raises ValueError for text that is not a resolved model.
+    """
     text = text.replace("$$", "$")
     if yaml:
         from ruamel.yaml import YAML  # late: only needed for the few models that JSON cannot represent
+        from ruamel.yaml.error import YAMLError
 
-        return dict(YAML(typ="safe", pure=True).load(text))
-    return dict(json.loads(text))
+        try:
+            content = shapes.guarded(YAML(typ="safe", pure=True).load, text)
+        except YAMLError as error:
+            raise ValueError(str(error)) from None
+        shapes.check(content, {})
+    else:
+        content = shapes.loads(text, dict)
+    shapes.check(content, _MODEL)
+    for name, entry in (content.get("services") or {}).items():
+        if entry is None:
+            raise ValueError(f"services.{name}: expected an object, found null")
+    return dict(content)
 
 
 def for_compose(content: Any) -> str:

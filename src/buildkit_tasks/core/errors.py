@@ -92,6 +92,7 @@ EXIT_CODES: dict[str, int] = {
     "ci-conflict": 92,
     "ci-failed": 93,
     "ci-nothing-ran": 94,
+    "answer-invalid": 110,
     "interrupted": 130,
     "hung-up": 129,
     "terminated": 143,

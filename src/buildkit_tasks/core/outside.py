@@ -21,7 +21,6 @@ _HINTS = {
     errno.EMFILE: "ulimit -n 4096, then rerun the command",
     errno.ENAMETOOLONG: "use a shorter path",
 }
-_REFUSALS = {*_HINTS, errno.EIO, errno.ENFILE, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ESTALE, errno.ENXIO}
 
 
 class Ended(KeyboardInterrupt):
@@ -51,14 +50,21 @@ def interrupted(error: KeyboardInterrupt) -> Problem:
     return Problem(code, f"{first} Nothing was left half-finished.", hint="rerun the command")
 
 
-def refused(error: OSError) -> Problem | None:
-    """The problem for an error of the file system or a device; None if the error can only be a bug."""
-    if error.errno not in _REFUSALS:
-        return None
+def refused(error: OSError) -> Problem:
+    """The problem for an error of the file system, a device or the network."""
     path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
     why = error.strerror or str(error)
     return Problem(
         "system-refused",
         f"{path}: {why}." if path else f"{why}.",
-        hint=_HINTS.get(error.errno, "ls -ld {path}" if path else "").format(path=path or "the file"),
+        hint=_HINTS.get(error.errno or 0, "ls -ld {path}" if path else "").replace("{path}", path or "the file"),
+    )
+
+
+def memory() -> Problem:
+    """The problem if Python gets no more memory."""
+    return Problem(
+        "system-refused",
+        "There is not enough memory.",
+        hint="free -m; ulimit -v    (close other programs, or raise it)",
     )

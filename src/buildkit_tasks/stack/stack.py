@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, docker, run
+from buildkit_tasks.core import compose_cli, docker, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Command, Result, Workspace
 from buildkit_tasks.images import bases as base_images
@@ -92,10 +91,9 @@ def _run_compose(session: Session, command: Command) -> Result:
 
 def containers(session: Session, files: Sequence[Path]) -> list[dict[str, Any]]:
     """The project's containers as listed by compose."""
-    text = run.check(session.world, compose_cli.containers(session.root, files)).stdout.strip()
-    if text.startswith("["):  # compose before 2.21 prints one array
-        return list(json.loads(text))
-    return [json.loads(line) for line in text.splitlines() if line]
+    # compose before 2.21 prints one array
+    listed = run.check(session.world, compose_cli.containers(session.root, files))
+    return shapes.answers(listed, compose_cli.CONTAINER, needs=("Service",))
 
 
 def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:

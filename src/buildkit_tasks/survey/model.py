@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config import root as project_root
-from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core import compose_cli, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.world import World
@@ -110,7 +110,8 @@ def resolve(world: World, files: Tree, names: Sequence[str], texts: Mapping[str,
             else:
                 raise _refused(names, said)
     missing = tuple(dict.fromkeys(_env_files(files, names, contents)))
-    return Model(tuple(names), False, json.loads(result.stdout or "{}"), tuple(wanted), missing)
+    model = shapes.answer(result, dict, {"services": {"*": dict}}) if result.stdout else {}
+    return Model(tuple(names), False, model, tuple(wanted), missing)
 
 
 def _config(root: Path, names: Sequence[str], paths: Sequence[Path], copied: bool) -> Command:
