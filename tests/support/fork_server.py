@@ -122,7 +122,7 @@ def _be_invoke(request: dict[str, Any]) -> NoReturn:
             os.dup2(opened, number)
             os.close(opened)
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-        sys.stdout = _text(1, "surrogateescape")
+        sys.stdout = _text(1, "strict")
         sys.stderr = _text(2, "backslashreplace")
         os.environ.clear()
         os.environ.update(request["env"])

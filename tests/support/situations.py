@@ -88,7 +88,7 @@ WORDS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "ci.changed": (("--base", "HEAD"), ("--base", "HEAD", "--json")),
     "ci.init": (("--provider", "github", "--dry-run"), ("--provider", "gitlab", "--yes")),
     "clean": (("--dry-run",), ("--yes",)),
-    "completion": (("bash",), ("bash", "--install"), ("--values", "service")),
+    "completion": (("bash",), ("bash", "--install"), ("bash", "--values", "service")),
     "db.drop": (("--yes", "--name", "shop"),),
     "db.dump": (("--to", "new.sql"),),
     "db.migrate": ((), ("--status", "--json")),

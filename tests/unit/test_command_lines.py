@@ -129,6 +129,8 @@ CASES: tuple[tuple[Command, str], ...] = (
         "localhost:5000/api@sha256:bb",
     ),
     (docker.docker(ROOT, "ps", stdin="x"), "docker ps"),
+    (docker.ask(ROOT, "ps"), "docker ps"),
+    (compose_cli.question(ROOT, (), "ps"), "docker compose ps"),
     (docker.info(ROOT), "docker info --format '{{json .}}'"),
     (
         docker.image_ids(ROOT, ("api", "web")),
@@ -344,3 +346,10 @@ def test_a_password_is_on_no_command_line() -> None:
     command = docker.login(ROOT, "r.example", "me", "hunter2")
     assert (command.stdin, command.secrets) == ("hunter2", ("hunter2",))
     assert "hunter2" not in " ".join(command.argv)
+
+
+def test_questions_have_an_end_and_work_has_none() -> None:
+    for command in (docker.info(ROOT), compose_cli.config(ROOT, ()), buildx.builder_list(ROOT)):
+        assert command.patience
+    for command in (docker.pull_image(ROOT, "x"), compose_cli.down(ROOT, ()), docker.tag_image(ROOT, "x", "y")):
+        assert not command.patience

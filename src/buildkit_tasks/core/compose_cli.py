@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import shapes
-from .docker import docker
+from .docker import ANSWER, docker
 from .model import Command
 
 #: What is read of a container in the listing of `compose ps`.
@@ -47,25 +47,34 @@ def command(cwd: Path, files: Iterable[Path], *args: str) -> Command:
     return docker(cwd, "compose", *[part for f in files for part in ("-f", str(f))], *args)
 
 
+#: Seconds for resolving the model, for which compose may have to fetch included files.
+RESOLVE = 120.0
+
+
+def question(cwd: Path, files: Iterable[Path], *args: str, patience: float = RESOLVE) -> Command:
+    """A compose command that only asks."""
+    return replace(command(cwd, files, *args), patience=patience)
+
+
 def config(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = (), link: bool = False) -> Command:
     """The resolved compose model as JSON. Profile `*` means all; `link`: `cwd` is a link, and names the project."""
-    found = command(cwd, files, *(f"--profile={name}" for name in profiles), "config", "--format", "json")
+    found = question(cwd, files, *(f"--profile={name}" for name in profiles), "config", "--format", "json")
     return replace(found, env=(*found.env, ("PWD", str(cwd)))) if link else found
 
 
 def config_yaml(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = ()) -> Command:
     """The resolved compose model as YAML, which unlike the JSON includes the extensions."""
-    return command(cwd, files, *(f"--profile={name}" for name in profiles), "config")
+    return question(cwd, files, *(f"--profile={name}" for name in profiles), "config")
 
 
 def services(cwd: Path, files: Iterable[Path]) -> Command:
     """The names of the active services, one per line; compose does not need their env files for that."""
-    return command(cwd, files, "config", "--services")
+    return question(cwd, files, "config", "--services")
 
 
 def environment(cwd: Path, files: Iterable[Path]) -> Command:
     """The variables that compose substitutes, as `NAME=value` lines (compose >= 2.31)."""
-    return command(cwd, files, "config", "--environment")
+    return question(cwd, files, "config", "--environment")
 
 
 def read_model(text: str, *, yaml: bool = False) -> dict[str, Any]:
@@ -110,7 +119,7 @@ def up(
 
 def containers(cwd: Path, files: Iterable[Path]) -> Command:
     """The project's containers, including stopped ones: one JSON object per line (compose >= 2.21) or one array."""
-    return command(cwd, files, "ps", "--all", "--format", "json")
+    return question(cwd, files, "ps", "--all", "--format", "json", patience=ANSWER)
 
 
 def logs(
@@ -156,7 +165,7 @@ def run_once(
 
 def raw_config(cwd: Path, files: Iterable[Path]) -> Command:
     """The compose model with unresolved variables, to find which variable sets a value."""
-    return command(cwd, files, "config", "--no-interpolate", "--format", "json")
+    return question(cwd, files, "config", "--no-interpolate", "--format", "json")
 
 
 def alone(cwd: Path, name: str, model: Any, *args: str) -> Command:

@@ -16,14 +16,24 @@ from .model import Command
 BUILDKIT_ENV = (("DOCKER_BUILDKIT", "1"), ("COMPOSE_DOCKER_CLI_BUILD", "1"))
 
 
+#: Seconds after which a question to the engine counts as not answered: one that is busy with images takes a few. Lists
+#: of caches and builders take longer: a builder's nodes are asked, and there may be many thousand records.
+ANSWER, LISTING = 30.0, 60.0
+
+
 def docker(cwd: Path, *args: str, env: Sequence[tuple[str, str]] = (), stdin: str | None = None) -> Command:
     """Any docker command, with BuildKit enabled in its environment."""
     return Command(("docker", *args), cwd, (*BUILDKIT_ENV, *env), stdin)
 
 
+def ask(cwd: Path, *args: str, patience: float = ANSWER) -> Command:
+    """A docker command that only asks, and that a hung engine must not keep for ever."""
+    return replace(docker(cwd, *args), patience=patience)
+
+
 def info(cwd: Path) -> Command:
     """Engine, driver and plugin versions in one round trip, as JSON on stdout; errors are part of the document."""
-    return docker(cwd, "info", "--format", "{{json .}}")
+    return ask(cwd, "info", "--format", "{{json .}}")
 
 
 def image_ids(cwd: Path, images: Iterable[str]) -> Command:
@@ -31,7 +41,7 @@ def image_ids(cwd: Path, images: Iterable[str]) -> Command:
 
     For a multi-platform image, the engine reports its own platform.
     """
-    return docker(cwd, "image", "inspect", "--format", "{{json .RepoTags}} {{.Id}} {{.Os}}/{{.Architecture}}", *images)
+    return ask(cwd, "image", "inspect", "--format", "{{json .RepoTags}} {{.Id}} {{.Os}}/{{.Architecture}}", *images)
 
 
 def create_container(cwd: Path, name: str, image: str, platform: str, *argv: str) -> Command:
@@ -42,7 +52,7 @@ def create_container(cwd: Path, name: str, image: str, platform: str, *argv: str
 
 def container_program(cwd: Path, name: str) -> Command:
     """The program of a container, without its arguments."""
-    return docker(cwd, "container", "inspect", "--format", "{{.Path}}", name)
+    return ask(cwd, "container", "inspect", "--format", "{{.Path}}", name)
 
 
 def copy_out(cwd: Path, name: str, path: str, target: Path) -> Command:
@@ -52,31 +62,31 @@ def copy_out(cwd: Path, name: str, path: str, target: Path) -> Command:
 
 def context_host(cwd: Path) -> Command:
     """The engine address of the current context; does not contact the engine."""
-    return docker(cwd, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+    return ask(cwd, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
 
 
 def context_storage(cwd: Path) -> Command:
     """The directory with the certificates of the current context, as a JSON string."""
-    return docker(cwd, "context", "inspect", "--format", "{{json .Storage.TLSPath}}")
+    return ask(cwd, "context", "inspect", "--format", "{{json .Storage.TLSPath}}")
 
 
 def project_volumes(cwd: Path, project: str) -> Command:
     """Names of a compose project's volumes, one a line."""
     label = f"label=com.docker.compose.project={project}"
-    return docker(cwd, "volume", "ls", "--quiet", "--filter", label)
+    return ask(cwd, "volume", "ls", "--quiet", "--filter", label)
 
 
 def project_networks(cwd: Path, project: str) -> Command:
     """Names of a compose project's networks, one a line."""
     label = f"label=com.docker.compose.project={project}"
-    return docker(cwd, "network", "ls", "--format", "{{.Name}}", "--filter", label)
+    return ask(cwd, "network", "ls", "--format", "{{.Name}}", "--filter", label)
 
 
 def project_images(cwd: Path, project: str) -> Command:
     """`id name size` a line: images that were built for a compose project, whatever they are called now."""
     label = f"label=com.docker.compose.project={project}"
     form = "{{.ID}} {{.Repository}}:{{.Tag}} {{.Size}}"
-    return docker(cwd, "image", "ls", "--no-trunc", "--filter", label, "--format", form)
+    return ask(cwd, "image", "ls", "--no-trunc", "--filter", label, "--format", form)
 
 
 def remove_volumes(cwd: Path, names: Iterable[str]) -> Command:
@@ -94,31 +104,31 @@ def container_facts(cwd: Path, names: Iterable[str]) -> Command:
     labels = '{{index .Config.Labels "com.docker.compose.project"}}'
     place = '{{index .Config.Labels "com.docker.compose.project.working_dir"}}'
     form = "\t".join(("{{.Name}}", "{{.Config.Image}}", labels, place))
-    return docker(cwd, "container", "inspect", "--format", form, *names)
+    return ask(cwd, "container", "inspect", "--format", form, *names)
 
 
 def project_containers(cwd: Path, project: str) -> Command:
     """One line `name service` per container of a compose project, whatever the compose files contain now."""
     form = '{{.Names}} {{.Label "com.docker.compose.service"}}'
     label = f"label=com.docker.compose.project={project}"
-    return docker(cwd, "ps", "--all", "--filter", label, "--format", form)
+    return ask(cwd, "ps", "--all", "--filter", label, "--format", form)
 
 
 def running(cwd: Path) -> Command:
     """One line `name directory` per running container, with the directory of its compose project."""
     form = '{{.Names}} {{.Label "com.docker.compose.project.working_dir"}}'
-    return docker(cwd, "ps", "--format", form)
+    return ask(cwd, "ps", "--format", form)
 
 
 def publishing(cwd: Path, port: int, protocol: str = "tcp") -> Command:
     """Names of running containers that publish a host port."""
-    return docker(cwd, "ps", "--filter", f"publish={port}/{protocol}", "--format", "{{.Names}}")
+    return ask(cwd, "ps", "--filter", f"publish={port}/{protocol}", "--format", "{{.Names}}")
 
 
 def dangling_images(cwd: Path, project: str) -> Command:
     """Untagged images of one compose project: lines `id size`, with a human-readable size."""
     how = ("--filter", "dangling=true", "--filter", f"label=com.docker.compose.project={project}")
-    return docker(cwd, "image", "ls", *how, "--no-trunc", "--format", "{{.ID}} {{.Size}}")
+    return ask(cwd, "image", "ls", *how, "--no-trunc", "--format", "{{.ID}} {{.Size}}")
 
 
 def remove_images(cwd: Path, ids: Iterable[str]) -> Command:
@@ -128,7 +138,7 @@ def remove_images(cwd: Path, ids: Iterable[str]) -> Command:
 
 def registry_mirrors(cwd: Path) -> Command:
     """Registry mirrors configured in the engine, as a JSON list or `null`."""
-    return docker(cwd, "info", "--format", "{{json .RegistryConfig.Mirrors}}")
+    return ask(cwd, "info", "--format", "{{json .RegistryConfig.Mirrors}}")
 
 
 def save_image(cwd: Path, image: str, archive: Path) -> Command:
@@ -144,7 +154,7 @@ def remove_container(cwd: Path, name: str) -> Command:
 def image_details(cwd: Path, images: Iterable[str]) -> Command:
     """One JSON list per existing image: names, id, bytes, labels (or null)."""
     form = "[{{json .RepoTags}},{{json .Id}},{{.Size}},{{json .Config.Labels}}]"
-    return docker(cwd, "image", "inspect", "--format", form, *images)
+    return ask(cwd, "image", "inspect", "--format", form, *images)
 
 
 #: A minimal build that needs BuildKit (the legacy builder does not know BUILDPLATFORM) and leaves nothing behind.
@@ -212,7 +222,7 @@ def build_one(
 
 def client_version(cwd: Path) -> Command:
     """The version of the docker command itself; does not contact the engine."""
-    return docker(cwd, "version", "--format", "{{.Client.Version}}")
+    return ask(cwd, "version", "--format", "{{.Client.Version}}")
 
 
 def context_use(cwd: Path, name: str) -> Command:
@@ -222,7 +232,7 @@ def context_use(cwd: Path, name: str) -> Command:
 
 def server_components(cwd: Path) -> Command:
     """Names of the engine's components as JSON; they differ between Docker and podman."""
-    return docker(cwd, "version", "--format", "{{json .Server.Components}}")
+    return ask(cwd, "version", "--format", "{{json .Server.Components}}")
 
 
 def git(cwd: Path, *args: str) -> Command:
@@ -263,4 +273,4 @@ def cosign_verify(cwd: Path, key: str, image: str) -> Command:
 
 def container_image(cwd: Path, container: str) -> Command:
     """The id of the image that a container was created from."""
-    return docker(cwd, "container", "inspect", "--format", "{{.Image}}", container)
+    return ask(cwd, "container", "inspect", "--format", "{{.Image}}", container)

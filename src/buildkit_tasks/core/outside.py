@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
-from typing import NoReturn
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from .errors import Problem
 
@@ -31,15 +34,51 @@ class Ended(KeyboardInterrupt):
         self.code = code
 
 
+@dataclass
+class _Deferral:
+    """Whether signals wait for something that must not be left half-done, and the first one that waits."""
+
+    depth: int = 0
+    waiting: KeyboardInterrupt | None = None
+
+
+#: Signals are delivered to the main thread, whichever thread asks for a deferral.
+_DEFERRAL = _Deferral()
+
+
 def end_on_signals() -> None:
     """Make SIGTERM and SIGHUP end the run like Ctrl-C. An ignored signal (`nohup`) stays ignored."""
     for number in ENDING:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
 
 
-def _end(number: int, _frame: object) -> NoReturn:
-    raise Ended(ENDING[signal.Signals(number)])
+def _end(number: int, _frame: object) -> None:
+    code = ENDING.get(signal.Signals(number))
+    ending = Ended(code) if code else KeyboardInterrupt()
+    if not _DEFERRAL.depth:
+        raise ending
+    _DEFERRAL.waiting = _DEFERRAL.waiting or ending
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """In the block no signal ends the run; one that arrives is raised after it. For the start of a process, which
+    would otherwise be lost between its start and the moment that we know it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _DEFERRAL.depth += 1
+    try:
+        yield
+    finally:
+        _DEFERRAL.depth -= 1
+    if not _DEFERRAL.depth and (ending := _DEFERRAL.waiting):
+        _DEFERRAL.waiting = None
+        raise ending
 
 
 def interrupted(error: KeyboardInterrupt) -> Problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -16,17 +17,33 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+#: What a text from outside could do to a terminal: control characters (but colors), and marks that reorder a line.
+_HARMFUL = re.compile(r"(\x1b\[[0-9;]{0,32}m)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """The text without what would move the cursor, rename the window or hide a part of a line. Colors stay."""
+    if text.isprintable():
+        return text
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _HARMFUL.sub(lambda found: found[1] or "\ufffd", lines)
+
+
 def _write(stream: TextIO | None, text: str) -> None:
     if stream is None:
         raise OSError(errno.EBADF, "it is closed")
-    stream.write(text)
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:  # an encoding without this character, or a name that is not UTF-8
+        encoding = stream.encoding or "utf-8"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
 
 
 def _progress(text: str) -> None:
     """Print on stderr. If nobody can read it (a closed terminal, a full disk), the work continues."""
     with contextlib.suppress(OSError, ValueError):
-        _write(sys.stderr, text)
+        _write(sys.stderr, visible(text))
 
 
 class Report:
@@ -58,7 +75,7 @@ class Report:
         if self.json_only:
             return
         if style and self.fancy:
-            self.console.print(line, style=style, markup=False, soft_wrap=True)
+            self.console.print(visible(line), style=style, markup=False, soft_wrap=True)
         else:
             _progress(line + "\n")
 
@@ -68,6 +85,8 @@ class Report:
 
     def answer(self, text: str) -> None:
         """Print the result on stdout. Problems: output-failed. Raises BrokenPipeError if the reader closed the pipe."""
+        if sys.stdout is not None and sys.stdout.isatty():  # a program gets every byte
+            text = visible(text)
         try:
             _write(sys.stdout, text if text.endswith("\n") else text + "\n")
         except BrokenPipeError:
@@ -91,10 +110,11 @@ class Report:
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
         """Print a table as the result: aligned plain text, suitable for pipes and for pasting."""
-        widths = [max(len(str(r[i])) for r in [headings, *rows]) for i in range(len(headings))]
+        rows = [[visible(str(cell)) for cell in row] for row in rows]
+        widths = [max(len(r[i]) for r in [headings, *rows]) for i in range(len(headings))]
         lines = [title] if title else []
         lines.append("  ".join(h.ljust(w) for h, w in zip(headings, widths, strict=True)).rstrip())
-        lines += ["  ".join(str(c).ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+        lines += ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
         self.answer("\n".join(lines))
 
     def problem(self, problem: Problem) -> None:
@@ -103,7 +123,7 @@ class Report:
             _progress(problem.details.rstrip("\n") + "\n")
         if self.fancy:
             bare = Problem(problem.code, problem.message, causes=problem.causes, hint=problem.hint)
-            first, *rest = bare.text().split("\n")
+            first, *rest = visible(bare.text()).split("\n")
             self.console.print(first, style="bold red", markup=False, soft_wrap=True)
             for line in rest:
                 self.console.print(line, markup=False, soft_wrap=True)
@@ -127,8 +147,7 @@ class Report:
             return True
         if not self.world.interactive:
             raise Problem("consent-missing", f"This needs your consent: {what}.", hint="rerun the command with --yes")
-        sys.stderr.write(f"{what}\nContinue? [y/N] ")
-        sys.stderr.flush()
+        _progress(f"{what}\nContinue? [y/N] ")
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def typed(self, what: str, word: str, given: str = "") -> bool:
@@ -137,8 +156,7 @@ class Report:
             if given == word:
                 return True
             raise Problem("consent-missing", f"This needs your consent: {what}.", hint=f"add --confirm {word}")
-        sys.stderr.write(f"{what}\nType {word!r} to continue: ")
-        sys.stderr.flush()
+        _progress(f"{what}\nType {word!r} to continue: ")
         return sys.stdin.readline().strip() == word
 
     @contextlib.contextmanager

@@ -124,9 +124,11 @@ def _inspect(session: Session, refs: Iterable[str]) -> dict[str, tuple[str, str]
     result = run.capture(session.world, docker.image_ids(session.root, refs))
     found: dict[str, tuple[str, str]] = {}
     for line in result.stdout.splitlines():
+        listed, bracket, rest = line.rpartition("]")
         with contextlib.suppress(ValueError):
-            tags, end = json.JSONDecoder().raw_decode(line)
-            identity, _, kind = line[end:].strip().partition(" ")
+            tags = shapes.loads(listed + bracket, list) if bracket else []
+            shapes.check(tags, [str])
+            identity, _, kind = rest.strip().partition(" ")
             found.update(dict.fromkeys(tags or (), (identity, kind)))
     return found
 
