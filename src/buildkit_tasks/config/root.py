@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -78,4 +79,4 @@ def state_dir(world: World, root: Path) -> Path:
     """This checkout's state directory. It is outside the tree, because the whole tree may be a build context."""
     from hashlib import sha256
 
-    return world.state_home / f"{root.name}-{sha256(str(root).encode()).hexdigest()[:10]}"
+    return world.state_home / f"{root.name[:60]}-{sha256(os.fsencode(root)).hexdigest()[:10]}"

@@ -237,7 +237,7 @@ def server_components(cwd: Path) -> Command:
 
 def git(cwd: Path, *args: str) -> Command:
     """A git command; here because it is used next to docker commands."""
-    return Command(("git", *args), cwd)
+    return Command(("git", *args), cwd, patience=LISTING)  # git waits for ever where .gitignore is a FIFO
 
 
 def disk_usage(cwd: Path) -> Command:

@@ -76,6 +76,14 @@ def written(path: Path, *, mode: int) -> Iterator[BinaryIO]:
         Path(name).unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Remove whatever has this name; a link, not what it leads to. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def remove_unfinished(path: Path) -> None:
     """Remove the unfinished files of killed `replace` calls for this path. The caller holds the lock of its writers."""
     place = Path(os.path.realpath(path))

@@ -85,7 +85,7 @@ class Report:
 
     def answer(self, text: str) -> None:
         """Print the result on stdout. Problems: output-failed. Raises BrokenPipeError if the reader closed the pipe."""
-        if sys.stdout is not None and sys.stdout.isatty():  # a program gets every byte
+        if self.world.prints_to_terminal:  # a program gets every byte
             text = visible(text)
         try:
             _write(sys.stdout, text if text.endswith("\n") else text + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -164,7 +163,7 @@ def logs(session: Session, services: Sequence[str], *, follow: bool, since: str,
 def shell(session: Session, service: str, what: str) -> int:
     """A shell (or `what`) inside a running service; returns its exit code."""
     _, files, names = _running(session, [service])
-    tty = session.world.interactive and sys.stdout.isatty()
+    tty = session.world.interactive and session.world.prints_to_terminal
     return run.foreground(
         session.world, compose_cli.execute(session.root, files, names[0], ("sh", "-c", what), tty=tty)
     )
