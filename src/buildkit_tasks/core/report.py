@@ -7,7 +7,7 @@ import errno
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from .errors import Problem
@@ -27,6 +27,15 @@ def visible(text: str) -> str:
         return text
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     return _HARMFUL.sub(lambda found: found[1] or "\ufffd", lines)
+
+
+#: User and password in an address, with a scheme or as a registry's name.
+_LOGIN = re.compile(r"(?<![^\s\"'=(])((?:[a-z][a-z0-9+.-]*://)?)[^\s/@:\"']*:[^\s/@\"']*@(?=[\w\[])", re.IGNORECASE)
+
+
+def without_login(text: str) -> str:
+    """The text with `***` for the user and password of each address."""
+    return _LOGIN.sub(r"\1***@", text) if "@" in text else text
 
 
 def _write(stream: TextIO | None, text: str) -> None:
@@ -55,6 +64,7 @@ class Report:
         self.yes = yes
         self._console: Console | None = None
         self._document: dict[str, Any] | None = None
+        self.masked: Callable[[str], str] = without_login  # the session of a project adds the values of its .env
 
     @property
     def fancy(self) -> bool:
@@ -81,7 +91,7 @@ class Report:
 
     def warn(self, line: str) -> None:
         """Print a warning on stderr, even with `--json`: stdout contains only the result."""
-        _progress(f"warning: {line}\n")
+        _progress(f"warning: {self.masked(line)}\n")
 
     def answer(self, text: str) -> None:
         """Print the result on stdout. Problems: output-failed. Raises BrokenPipeError if the reader closed the pipe."""
@@ -118,7 +128,14 @@ class Report:
         self.answer("\n".join(lines))
 
     def problem(self, problem: Problem) -> None:
-        """Print an expected failure last, on stderr."""
+        """Print an expected failure last, on stderr; what other programs said is in it, with what they read in .env."""
+        problem = Problem(
+            problem.code,
+            self.masked(problem.message),
+            causes=[self.masked(cause) for cause in problem.causes],
+            hint=self.masked(problem.hint),
+            details=self.masked(problem.details),
+        )
         if self.fancy and problem.details:
             _progress(problem.details.rstrip("\n") + "\n")
         if self.fancy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -138,7 +139,8 @@ def _inspect(session: Session, refs: Iterable[str]) -> dict[str, tuple[str, str]
 
 def _key(session: Session, engine: Engine) -> str:
     """What a decision depends on: it is discarded for another engine, mirror or mode."""
-    return "|".join((engine.id, session.settings.images.registry, session.settings.images.offline))
+    known = "|".join((engine.id, session.settings.images.registry, session.settings.images.offline))
+    return hashlib.sha256(known.encode("utf-8", "surrogateescape")).hexdigest()  # a mirror may have a password
 
 
 def load(session: Session, engine: Engine) -> tuple[dict[str, list[str]], list[str]]:
