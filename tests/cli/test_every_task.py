@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,24 +29,6 @@ PASSES_ON = {"run", "shell", "db.shell", "logs", "cargo.run"}
 
 #: Seconds for all that is not a wait.
 REST = 20
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    before = os.umask(0o022)  # others must be able to enter
-    made = Server()
-    yield made
-    made.close()
-    os.umask(before)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A directory that every user can enter."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if os.access(folder, os.W_OK) and folder.owner() == Path("~").expanduser().owner() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o055)
-    return tmp_path
 
 
 def objections(task: str, ran: Ran) -> list[str]:
@@ -89,10 +70,10 @@ def test_the_surroundings_of_every_day_exist() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_task_ends_with_one_error_whatever_is_wrong_around_it(place: Path, server: Server, task: str) -> None:
+def test_a_task_ends_with_one_error_whatever_is_wrong_around_it(open_dir: Path, server: Server, task: str) -> None:
     wrong = []
     for number, (name, situation) in enumerate(chosen(task).items()):
-        folder = place / str(number)
+        folder = open_dir / str(number)
         folder.mkdir()
         made = situations.make(folder, situation.name)
         if name.startswith("state is "):
@@ -110,16 +91,16 @@ def test_a_task_ends_with_one_error_whatever_is_wrong_around_it(place: Path, ser
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_task_ends_with_one_error_whatever_its_streams_are(place: Path, server: Server, task: str) -> None:
-    made = situations.make(place)
+def test_a_task_ends_with_one_error_whatever_its_streams_are(open_dir: Path, server: Server, task: str) -> None:
+    made = situations.make(open_dir)
     words = (task, *WORDS.get(task, ((),))[0])
     streams = {
-        "a full disk": Request(words, made.root, made.env, place, out="/dev/full"),
-        "closed": Request(words, made.root, made.env, place, out=None),
-        "messages to a full disk": Request(words, made.root, made.env, place, err="/dev/full"),
-        "messages to nobody": Request(words, made.root, made.env, place, err=None),
-        "ASCII": Request(words, made.root, made.env | {"LC_ALL": "C"}, place, encoding="ascii"),
-        "a deleted directory": Request(("-r", str(made.root), *words), made.root, made.env, place, gone=True),
+        "a full disk": Request(words, made.root, made.env, open_dir, out="/dev/full"),
+        "closed": Request(words, made.root, made.env, open_dir, out=None),
+        "messages to a full disk": Request(words, made.root, made.env, open_dir, err="/dev/full"),
+        "messages to nobody": Request(words, made.root, made.env, open_dir, err=None),
+        "ASCII": Request(words, made.root, made.env | {"LC_ALL": "C"}, open_dir, encoding="ascii"),
+        "a deleted directory": Request(("-r", str(made.root), *words), made.root, made.env, open_dir, gone=True),
     }
     wrong = []
     for number, (name, request) in enumerate(streams.items()):
@@ -133,9 +114,9 @@ def test_a_task_ends_with_one_error_whatever_its_streams_are(place: Path, server
 
 
 @pytest.mark.parametrize("home", ["/dev/null/home", "Cargo.toml"])
-def test_a_home_that_cannot_be_a_directory_is_one_error(place: Path, home: str) -> None:
+def test_a_home_that_cannot_be_a_directory_is_one_error(open_dir: Path, home: str) -> None:
     """Of our own command: `invoke` reads its configuration there before it knows us."""
-    made = situations.make(place)
+    made = situations.make(open_dir)
     env: dict[str, str | None] = {**made.env, "HOME": str(made.root / home)}
     for task in ("settings", "build", "doctor"):
         done = process.run([process.BIN / "buildkit-tasks", task], made.root, env, timeout=REST)
@@ -144,14 +125,14 @@ def test_a_home_that_cannot_be_a_directory_is_one_error(place: Path, home: str) 
         assert f"error[system-refused]: {made.root / home}" in done.err
 
 
-def test_no_task_waits_for_an_engine_that_never_answers(place: Path, server: Server) -> None:
+def test_no_task_waits_for_an_engine_that_never_answers(open_dir: Path, server: Server) -> None:
     """All tasks at once: nearly all of them wait for `docker info`, which is given 15 seconds.
 
     Those of builders ask buildx first, which is given a minute (tests/unit/test_command_lines.py).
     """
     requests, tasks = [], [task for task in TASKS if task not in ("builder.list", "builder.remove", "builder.use")]
     for task in tasks:
-        folder = place / task
+        folder = open_dir / task
         folder.mkdir()
         made = situations.make(folder)
         situations.hangs(made)

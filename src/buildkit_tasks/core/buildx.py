@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .docker import ANSWER, LISTING, ask, build_flags, docker
+from .docker import ANSWER, LISTING, ask, build_arguments, build_flags, docker
 from .model import Command
 
 # Attestations contain build times: with them, an unchanged image would get a new digest at every build.
@@ -52,13 +52,15 @@ def build_target(cwd: Path, target: Mapping[str, Any], metadata: Path, *, builde
     """One bake target as a `docker buildx build`, for keys that an older bake drops; same progress format as `bake`."""
     inline = "dockerfile-inline" in target
     file = () if "dockerfile" not in target else ("--file", str(target["dockerfile"]))
+    arguments, variables = build_arguments(target)
     return docker(
         cwd,
         *("buildx", "build", *_builder(builder), "--progress", "rawjson", "--metadata-file", str(metadata)),
         *(("--file", "-") if inline else file),
+        *arguments,
         *build_flags(target),
         str(target["context"]),
-        env=(NO_ATTESTATIONS, NO_ENTITLEMENTS),
+        env=(*variables, NO_ATTESTATIONS, NO_ENTITLEMENTS),
         stdin=target["dockerfile-inline"] if inline else None,
     )
 

@@ -5,6 +5,7 @@ Only this module, `docker_run`, `compose_cli` and `buildx` know docker's command
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -166,10 +167,29 @@ def probe_build(cwd: Path) -> Command:
     return docker(cwd, "build", "--output", "-", "-", stdin=PROBE)
 
 
+#: Arguments whose name means something to docker, its plugins or Go: their values cannot be in its environment.
+_MEANS_SOMETHING = re.compile(
+    r"PATH|HOME|TMPDIR|NO_COLOR|LANG|USER|TERM|IFS|ENV|BASH_ENV|PWD|OLDPWD|SHELL|(?:DOCKER|BUILDX|BUILDKIT|COMPOSE|XDG|SSL|SSH|LC|LD|GO|OTEL|GIT)\w*",
+    re.IGNORECASE,
+)
+
+
+def build_arguments(target: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """A target's build arguments as flags, and as variables for docker's environment.
+
+    docker takes the value of `--build-arg NAME` from there, where other users of the machine cannot read it.
+    """
+    args = target.get("args", {}).items()
+    variables = tuple((n, v) for n, v in args if re.fullmatch(r"[A-Za-z_]\w*", n) and not _MEANS_SOMETHING.fullmatch(n))
+    hidden = {name for name, _ in variables}
+    flags = [part for n, v in args for part in ("--build-arg", n if n in hidden else f"{n}={v}")]
+    return tuple(flags), variables
+
+
 def build_flags(target: Mapping[str, Any]) -> tuple[str, ...]:
-    """A bake target's keys, except context and Dockerfile, as flags of `docker build`."""
+    """A bake target's keys, except arguments, context and Dockerfile, as flags of `docker build`."""
     flags: list[str] = []
-    for key, flag in (("args", "--build-arg"), ("labels", "--label"), ("contexts", "--build-context")):
+    for key, flag in (("labels", "--label"), ("contexts", "--build-context")):
         flags += [part for name, value in target.get(key, {}).items() for part in (flag, f"{name}={value}")]
     for name, addresses in target.get("extra-hosts", {}).items():
         flags += [part for address in addresses.split(",") for part in ("--add-host", f"{name}:{address}")]
@@ -209,14 +229,16 @@ def build_one(
     dropped = {"output", "contexts", "entitlements", "attest", "cache-to", "no-cache-filter"}
     dropped |= set() if buildkit else {"secret", "ssh"}
     plain = ("--progress", "plain") if buildkit else ()
-    flags = build_flags({key: value for key, value in target.items() if key not in dropped})
+    kept = {key: value for key, value in target.items() if key not in dropped}
+    arguments, variables = build_arguments(kept)
+    flags = (*arguments, *build_flags(kept))
     built = docker(
         cwd,
         *("build", *plain, "--file", str(dockerfile) if isinstance(dockerfile, Path) else "-", *flags, str(context)),
-        env=() if buildkit else (("DOCKER_BUILDKIT", "0"),),
+        env=(*variables, *(() if buildkit else (("DOCKER_BUILDKIT", "0"),))),
         stdin=None if isinstance(dockerfile, Path) else dockerfile,
     )
-    hidden = tuple(v for n, v in target.get("args", {}).items() if n.lower().endswith("_proxy") and "@" in v)
+    hidden = tuple(v for n, v in kept.get("args", {}).items() if n.lower().endswith("_proxy") and "@" in v)
     return Command(("sh", "-c", 'exec "$@" 1>&2', "sh", *built.argv), cwd, built.env, built.stdin, hidden)
 
 
