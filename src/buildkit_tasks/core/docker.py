@@ -28,7 +28,7 @@ def docker(cwd: Path, *args: str, env: Sequence[tuple[str, str]] = (), stdin: st
 
 
 def ask(cwd: Path, *args: str, patience: float = ANSWER) -> Command:
-    """A docker command that only asks, and that a hung engine must not keep for ever."""
+    """A docker command that only asks, and that a hung engine must not keep forever."""
     return replace(docker(cwd, *args), patience=patience)
 
 
@@ -259,7 +259,7 @@ def server_components(cwd: Path) -> Command:
 
 def git(cwd: Path, *args: str) -> Command:
     """A git command; here because it is used next to docker commands."""
-    return Command(("git", *args), cwd, patience=LISTING)  # git waits for ever where .gitignore is a FIFO
+    return Command(("git", *args), cwd, patience=LISTING)  # git waits forever where .gitignore is a FIFO
 
 
 def disk_usage(cwd: Path) -> Command:
