@@ -9,7 +9,7 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "none"  # ./dev created the environment; another one would double the start-up time
-nox.options.sessions = ["lint", "types", "tests", "engine"]
+nox.options.sessions = ["lint", "types", "docs", "tests", "engine"]
 nox.options.error_on_missing_interpreters = False
 
 
@@ -27,6 +27,12 @@ def lint(session: nox.Session) -> None:
 def reference(session: nox.Session) -> None:
     """Write the generated pages of docs/reference."""
     session.run("python", "docs/make_reference.py")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site into site/; a broken link or anchor fails it."""
+    session.run("python", "docs/make_site.py", *session.posargs)
 
 
 @nox.session

@@ -63,7 +63,12 @@ def test_the_document_of_a_build_with_nothing_to_do_has_the_same_shape(bench: Be
 
 
 @pytest.mark.parametrize(
-    "words", [("--no-cache",), ("--service", "api"), ("--profile", "dev"), ("--no-incremental",), ("--plan",)]
+    "words",
+    [
+        *(("--no-cache",), ("--profile", "dev"), ("--no-incremental",), ("--plan",)),
+        ("--service", "*"),
+        ("--service", "api", "--no-incremental"),
+    ],
 )
 def test_another_request_asks_docker(bench: Bench, engine: EngineSocket, words: tuple[str, ...]) -> None:
     _built(bench)
@@ -71,6 +76,29 @@ def test_another_request_asks_docker(bench: Bench, engine: EngineSocket, words: 
     assert done.code == 0, done.all
     assert "up to date" not in done.all
     assert bench.calls
+
+
+@pytest.mark.parametrize(
+    ("words", "names"), [(("api",), "api"), (("worker,api",), "api, worker"), (("api", "worker"), "api, worker")]
+)
+def test_a_build_of_all_services_proves_it_for_some(
+    bench: Bench, engine: EngineSocket, words: tuple[str, ...], names: str
+) -> None:
+    _built(bench)
+    done = bench.invoke("build", *(part for word in words for part in ("--service", word)))
+    assert done.err.startswith(f"up to date: nothing changed since the last build of {names}    "), done.all
+    assert not bench.calls
+    (bench.root / "new").write_text("x")
+    assert "up to date" not in bench.invoke("build", "--service", words[0]).err
+
+
+def test_a_build_of_some_services_proves_nothing_for_the_others(bench: Bench, engine: EngineSocket) -> None:
+    for _ in range(2):
+        time.sleep(0.1)
+        assert bench.invoke("build", "--service", "api").code == 0
+    assert "up to date" in bench.invoke("build", "--service", "api").err
+    assert "up to date" not in bench.invoke("build", "--service", "worker").err
+    assert "up to date" not in bench.invoke("build").err
 
 
 def test_a_change_asks_docker_and_its_build_is_recorded_in_turn(bench: Bench, engine: EngineSocket) -> None:

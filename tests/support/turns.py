@@ -35,7 +35,7 @@ LANDING = 10
 
 #: Minutes of a whole run. A session that is due may start if the run stays below `AT_MOST`, any other below `USUAL`.
 #: CI kills a run after 90 minutes, so at `LATEST` the current session is stopped and counts as failed.
-USUAL, AT_MOST, LATEST = 50.0, 75.0, 85.0
+USUAL, AT_MOST, LATEST = 50.0, 62.0, 85.0
 
 
 @dataclass(frozen=True)

@@ -67,10 +67,11 @@ class Site:
         first: Callable[[], None] = lambda: None,
         during: Callable[[], None] = lambda: None,
         last: Callable[[], None] = lambda: None,
+        request: BuildRequest | None = None,
     ) -> str:
         """Build the current state while other things happen. Return why the build is not recorded."""
         session = self.session()
-        attempt = decide.begin(session, BuildRequest())
+        attempt = decide.begin(session, request or BuildRequest())
         assert attempt
         first()
         plan = self.plan()

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildkit_tasks.ci import remarks
-from buildkit_tasks.ci.remarks import Remark
+from buildkit_tasks.buildlog import remarks
+from buildkit_tasks.buildlog.remarks import Remark
+from buildkit_tasks.ci import formats
 
 FILES = {"services/crates/api/src/main.rs", "src/main.rs", "docker/Dockerfile"}
 PLACE = remarks.placer([".", "services"], FILES.__contains__)
@@ -74,22 +75,22 @@ def test_there_is_a_limit() -> None:
 
 def test_github() -> None:
     nasty = Remark("error", "100% wrong\n::add-mask::x", "a,b:c.rs", 3, 5)
-    assert remarks.github([nasty]) == [
+    assert formats.github([nasty]) == [
         "::error file=a%2Cb%3Ac.rs,line=3,col=5,title=rustc::100%25 wrong%0A::add-mask::x"
     ]
 
 
 def test_code_quality() -> None:
-    found = json.loads(remarks.code_quality([Remark("warning", "m", "src/main.rs", 3, 5)]))[0]
+    found = json.loads(formats.code_quality([Remark("warning", "m", "src/main.rs", 3, 5)]))[0]
     assert found["location"] == {"path": "src/main.rs", "lines": {"begin": 3}}
     assert (found["severity"], found["check_name"], len(found["fingerprint"])) == ("minor", "rustc", 64)
 
 
 @given(st.text())
 def test_no_text_leaves_its_line_or_its_cell(text: str) -> None:
-    for line in remarks.github([Remark("error", remarks.clean(text), text)]):
+    for line in formats.github([Remark("error", remarks.clean(text), text)]):
         assert len(line.splitlines()) == 1
-    cell = remarks.markdown(text)
+    cell = formats.markdown(text)
     assert "|" not in cell.replace("\\|", "")
     assert len(f"x{cell}".splitlines()) == 1
 

@@ -120,6 +120,30 @@ def test_what_a_build_does_not_depend_on_is_no_change(site: Site, change: str) -
     assert [(t.service, t.changed) for t in outcome.targets] == [("one", False), ("two", False)]
 
 
+def test_the_record_of_all_services_holds_for_some_of_them(site: Site) -> None:
+    _settle()
+    assert site.build() == ""
+    every = site.holds()
+    assert every is not None
+    for target in every.targets:
+        some = site.holds(BuildRequest(services=(target.service,)))
+        assert some is not None
+        assert some.targets == (target,)
+    assert site.holds(BuildRequest(services=("other",))) is None
+    assert site.holds(BuildRequest(services=("*",))) is None
+
+
+def test_the_newer_of_two_records_counts(site: Site) -> None:
+    one = BuildRequest(services=("one",))
+    _settle()
+    assert site.build(request=one) == ""
+    (site.root / "app/new.rs").write_text("x")
+    _settle()
+    assert site.holds(one) is None
+    assert site.build() == ""
+    assert site.holds(one) is not None
+
+
 def test_what_lies_behind_a_link_counts_too(site: Site) -> None:
     for name in (".env", "app/Dockerfile"):
         (site.root / name).rename(site.root / "other" / Path(name).name)
@@ -154,7 +178,6 @@ def test_a_request_that_has_to_ask_buildkit_is_never_proven(site: Site, request_
     _settle()
     assert site.build() == ""
     assert site.holds(replace(BuildRequest(), **request_)) is None  # type: ignore[arg-type]
-    assert site.holds(BuildRequest(services=("one",))) is None
 
 
 UNKNOWN: dict[str, tuple[Act, str]] = {
@@ -232,8 +255,8 @@ def test_a_file_written_during_the_build_is_not_what_was_built(site: Site, when:
     def write() -> None:
         (site.root / "app/a").write_text("AAAA\n")
 
-    acts = {name: write if name == when else lambda: None for name in ("first", "during", "last")}
-    site.build(**acts)
+    first, during, last = (write if name == when else lambda: None for name in ("first", "during", "last"))
+    site.build(first, during, last)
     assert site.holds() is None
 
 

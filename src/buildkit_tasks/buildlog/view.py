@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan
 from buildkit_tasks.core.report import Report
 
+from . import notices
+from .lines import Lines
+from .live import Live
+
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from buildkit_tasks.core.progress import Progress
-
-#: Plain output prints the number of crates each time this many more are compiled.
-CRATES_PER_LINE = 25
 
 
 class View(Protocol):
-    """Called with every batch of new log lines."""
+    """Called with every batch of new log lines, and every second."""
 
     def update(self, lines: Sequence[str]) -> None:
         """Show the news."""
+
+    def tick(self) -> None:
+        """Show what takes long."""
 
 
 class Silent:
@@ -31,61 +34,8 @@ class Silent:
     def update(self, lines: Sequence[str]) -> None:
         """Nothing."""
 
-
-class Plain:
-    """One line per finished step and per `CRATES_PER_LINE` crates; with `verbatim`, every line of every step."""
-
-    def __init__(self, report: Report, progress: Progress, *, verbatim: bool = False) -> None:
-        self.report, self.progress, self.verbatim = report, progress, verbatim
-        self.printed: set[str] = set()
-        self.crates = 0
-
-    def update(self, lines: Sequence[str]) -> None:
-        """Print what finished since the last call."""
-        if self.verbatim:
-            for line in lines:
-                self.report.say(line)
-        for digest, vertex in self.progress.vertexes.items():
-            if vertex.completed and digest not in self.printed and not vertex.internal:
-                self.printed.add(digest)
-                if not vertex.cached and not vertex.cancelled:
-                    how = "failed" if vertex.error else f"{vertex.seconds or 0:.1f} s"
-                    self.report.say(f"  {_short(vertex.name)}: {how}")
-        done = len(self.progress.compiled)
-        if not self.verbatim and done - self.crates >= CRATES_PER_LINE:
-            self.crates = done - done % CRATES_PER_LINE
-            self.report.say(f"  compiled {done}{_of(self.progress)} crates")
-
-
-class Live:
-    """The terminal view: images, the running step, crates, elapsed seconds."""
-
-    def __init__(self, report: Report, plan: BuildPlan, progress: Progress) -> None:
-        self.report, self.plan, self.progress = report, plan, progress
-        self.began = report.world.clock()
-
-    def update(self, lines: Sequence[str]) -> None:
-        """Nothing to do: the drawing thread reads the progress."""
-
-    def __rich__(self) -> RenderableType:
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
-        progress, done = self.progress, len(self.progress.compiled)
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(style="cyan", no_wrap=True)
-        grid.add_column(no_wrap=True, overflow="ellipsis")
-        grid.add_row("images", " ".join(s.name for s in self.plan.services))
-        grid.add_row("step", Text(_short(progress.current) or "preparing"))
-        if done or progress.total:
-            last = progress.compiled[-1] if progress.compiled else ""
-            grid.add_row("crates", Text(f"Compiling {done}{_of(progress)}  {last}"))
-        grid.add_row("elapsed", f"{self.report.world.clock() - self.began:.1f} s")
-        if progress.total:
-            return Group(grid, ProgressBar(total=progress.total, completed=min(done, progress.total), width=60))
-        return grid
+    def tick(self) -> None:
+        """Nothing."""
 
 
 @contextlib.contextmanager
@@ -93,16 +43,33 @@ def building(report: Report, plan: BuildPlan, progress: Progress, how: str = "au
     """The view for this terminal and the value of --progress: auto, plain, verbose or quiet."""
     if report.json_only or how == "quiet":
         yield Silent()
-    elif how in ("plain", "verbose") or not report.fancy:
-        report.say(headline(plan))
-        yield Plain(report, progress, verbatim=how == "verbose")
-    else:
-        from rich.live import Live as RichLive
-
-        report.say(headline(plan))
-        view = Live(report, plan, progress)
-        with RichLive(view, console=report.console, refresh_per_second=8, transient=True):
+        return
+    report.say(headline(plan))
+    if how in ("plain", "verbose") or not report.fancy:
+        with ticking(Lines(report, plan, progress, verbatim=how == "verbose")) as view:
             yield view
+    else:
+        with Live(report, plan, progress).shown() as view:
+            yield view
+    notices.show(report, plan, progress)
+
+
+@contextlib.contextmanager
+def ticking(view: View, seconds: float = 1.0) -> Iterator[View]:
+    """Call `tick` of a view every so many seconds, in a thread of its own."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(seconds):
+            view.tick()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield view
+    finally:
+        over.set()
+        thread.join()
 
 
 def headline(plan: BuildPlan) -> str:
@@ -157,14 +124,3 @@ def envelope(outcome: BuildOutcome) -> dict[str, object]:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
-
-
-def _of(progress: Progress) -> str:
-    return f"/{progress.total}" if progress.total else ""
-
-
-def _short(name: str) -> str:
-    """A step's name on one line, without mount options, which are of no interest to readers."""
-    words = [w for w in name.split() if not w.startswith("--mount")]
-    text = " ".join(words)
-    return text if len(text) <= 100 else text[:99] + "…"

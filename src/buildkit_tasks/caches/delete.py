@@ -1,4 +1,4 @@
-"""Deletes cache records: the one place where a cache mount or a layer goes."""
+"""Deletes cache records: cache mounts and layers."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ from .work import Options, cargo
 def run_tests(
     session: Session, request: Request, options: Options, *, integration: bool = False, junit: str = ""
 ) -> int:
-    """Run the tests; with `integration` beside a copy of the compose file's services, ignored tests too.
+    """Run the tests. With `integration`, also run ignored tests, alongside a copy of the compose file's services.
 
-    `junit`: where nextest's report goes. Problems: those of `cargo` and `services.running`.
+    `junit`: path of nextest's report. Problems: those of `cargo` and `services.running`.
     """
     work = commands.run_tests(request, ignored=integration, junit=bool(junit))
     if junit and options.host:

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from buildkit_tasks.buildlog import remarks
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 
 from . import context as ci_context
-from . import remarks, summary
+from . import formats, summary
 from .login import logged_in
 from .outcome import Done, Outcome
 from .steps import Step
@@ -62,7 +63,7 @@ class Job:
         """Print annotations, write summary and report. Problems: ci-failed, ci-nothing-ran."""
         report, outcome = self.session.report, self.outcome
         outcome.seconds = self.session.world.clock() - self.began
-        for line in remarks.github(outcome.noted) if self.context.groups == "github" else ():
+        for line in formats.github(outcome.noted) if self.context.groups == "github" else ():
             report.say(line)
         text = summary.markdown(outcome)
         summary.append(self.session, text)

@@ -1,9 +1,10 @@
-"""The CI jobs: which steps, services and platforms, and which runs may push."""
+"""The CI jobs: their steps, services and platforms, and which runs may push."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from buildkit_tasks.buildlog.remarks import Remark, clean
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockerfiles import platforms as platform_words
@@ -11,7 +12,6 @@ from buildkit_tasks.lint import project as lint_project
 
 from . import changed, steps
 from .job import Job
-from .remarks import Remark, clean
 from .steps import Step
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from buildkit_tasks.buildlog.remarks import Remark
+
 from .context import Context
-from .remarks import Remark
 from .steps import Step
 
 

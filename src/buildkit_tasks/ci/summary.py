@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.buildlog import remarks
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import files
 from buildkit_tasks.core.errors import Problem
 
-from . import remarks
+from . import formats
 from .outcome import Outcome
 
 #: GitHub's job summary file, limited to 1 MiB.
@@ -22,7 +23,7 @@ def markdown(job: Outcome) -> str:
     """The summary in Markdown."""
     context = job.context
     rows = [
-        f"| {remarks.markdown(done.step.title)} | {done.verdict} | {done.seconds:.0f} s | `{done.step.line}` |"
+        f"| {formats.markdown(done.step.title)} | {done.verdict} | {done.seconds:.0f} s | `{done.step.line}` |"
         for done in job.done
     ]
     lines = [
@@ -33,13 +34,13 @@ def markdown(job: Outcome) -> str:
         *rows,
         "",
         f"{context.provider}, {context.event}; "
-        + ("this run may push" if context.may_push else f"this run may not push: {remarks.markdown(context.why_not)}"),
+        + ("this run may push" if context.may_push else f"this run may not push: {formats.markdown(context.why_not)}"),
     ]
     if job.noted:
         lines += ["", "| where | what |", "|---|---|"]
         for one in job.noted:
             lines.append(
-                f"| `{remarks.clean(one.file)}:{one.line}` | {one.severity}: {remarks.markdown(one.message)} |"
+                f"| `{remarks.clean(one.file)}:{one.line}` | {one.severity}: {formats.markdown(one.message)} |"
             )
     return ("\n".join(lines) + "\n")[:_MOST]
 
@@ -88,7 +89,7 @@ def write(folder: Path, job: Outcome, text: str) -> None:
     texts = {
         "summary.md": text,
         "job.json": json.dumps({"schema": 1, **document(job)}, indent=1) + "\n",
-        "codequality.json": remarks.code_quality(job.noted) + "\n",
+        "codequality.json": formats.code_quality(job.noted) + "\n",
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)

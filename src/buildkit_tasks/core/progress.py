@@ -70,6 +70,7 @@ class Vertex:
     error: str = ""
     log: list[str] = field(default_factory=list)
     partial: str = ""
+    moving: dict[str, tuple[str, float, float]] = field(default_factory=dict)
 
     @property
     def cancelled(self) -> bool:
@@ -111,6 +112,12 @@ class Progress:
                 vertex.completed = _seconds(item["completed"])
             vertex.cached = vertex.cached or bool(item.get("cached"))
             vertex.error = item.get("error") or vertex.error
+        for item in status.get("statuses") or ():
+            vertex = self.vertexes.setdefault(item.get("vertex", ""), Vertex())
+            if item.get("completed"):
+                vertex.moving.pop(item.get("id", ""), None)
+            elif item.get("current"):
+                vertex.moving[item.get("id", "")] = (item.get("name", ""), item["current"], item.get("total") or 0)
         lines: list[str] = []
         for entry in status.get("logs") or ():
             vertex = self.vertexes.setdefault(entry["vertex"], Vertex())
@@ -134,11 +141,15 @@ class Progress:
         elif compiling := _COMPILING.match(line):
             self.compiled.append(compiling[1])
 
-    @property
-    def current(self) -> str:
-        """The name of the most significant running step; empty between steps."""
-        running = [v.name for v in self.vertexes.values() if v.started and not v.completed]
-        return next((n for n in running if "RUN" in n), running[-1] if running else "")
+    def moving(self) -> tuple[str, float, float] | None:
+        """What is downloaded, extracted or sent: BuildKit's word, bytes so far, bytes in all (0 if unknown)."""
+        busy = [v for v in list(self.vertexes.values()) if v.started and not v.completed]
+        moved = [item for vertex in busy for item in list(vertex.moving.values())]
+        if not moved:
+            return None
+        word = moved[-1][0]
+        same = [item for item in moved if item[0] == word]
+        return word, sum(item[1] for item in same), sum(item[2] for item in same)
 
     def failed(self) -> Vertex | None:
         """The step that failed the build, not one that was canceled because of it."""

@@ -31,7 +31,7 @@ _MEANT = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v":
 
 
 class Refused(ValueError):
-    """Compose rejects the file because of this line (from 1). The words never contain a value."""
+    """Compose rejects the file because of this line (counted from 1). The message never contains a value."""
 
     def __init__(self, line: int, words: str, variable: str = "") -> None:
         super().__init__(f"line {line}: {words}")

@@ -43,7 +43,7 @@ OUT_OF_TIME = "context deadline exceeded"
 
 @dataclass(frozen=True)
 class Started:
-    """What we started: `born` (clock ticks since boot) distinguishes the process from a later one with the same pid."""
+    """A process that we started. `born` (clock ticks since boot) sets it apart from a later one with the same pid."""
 
     pid: int
     born: str

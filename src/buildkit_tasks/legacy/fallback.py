@@ -134,7 +134,7 @@ def _without(args: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
 
 
 def _id(ids: Mapping[str, str], image: str) -> str:
-    """An image's id; podman lists images by their full names."""
+    """Look up an image's id; podman lists images under their fully qualified names."""
     return next((ids[n] for n in (image, f"docker.io/{image}", f"docker.io/library/{image}") if n in ids), "")
 
 

@@ -164,7 +164,7 @@ _ALL = (
         "BT012",
         "registry-locked",
         "warning",
-        "All builds with this id wait for each other for the whole compile step, not only while cargo downloads.",
+        "Builds that share this id run one at a time for the whole compile step, not only while cargo downloads.",
         ("paradigmxyz/reth#21451", "tensorzero/tensorzero#4826"),
         "use sharing=shared with a lock inside the mount (BT014), held only while crates are fetched",
     ),

@@ -1,4 +1,4 @@
-"""Build: discover, plan, run one bake solve, report."""
+"""Build a discovered project: plan, run one bake solve, report."""
 
 from __future__ import annotations
 
@@ -18,18 +18,14 @@ from buildkit_tasks.unchanged.keep import Watch
 from . import spread
 
 
-def build(session: Session, request: BuildRequest, attempt: Attempt | None = None) -> BuildOutcome:
-    """Build what was requested. Problems: those of discovery and planning; compile-failed, build-failed, disk-full.
-
-    With an `attempt`, the next build can prove that nothing changed since this one.
-    """
-    return build_project(session, discover(session, lesser=True, named=request.services), request, attempt)
-
-
 def build_project(
     session: Session, project: Project, request: BuildRequest, attempt: Attempt | None = None
 ) -> BuildOutcome:
-    """Like `build`, for an already discovered project, on the builder or builders for the requested platforms."""
+    """Build on the builder or builders for the requested platforms.
+
+    With an `attempt`, the next build can prove that nothing changed since this one. Problems: those of planning;
+    compile-failed, build-failed, disk-full.
+    """
     groups = builder_choice.for_platforms(session, request.platforms)
     if len(groups) > 1:
         return spread.build(session, project, request, groups, build_here)

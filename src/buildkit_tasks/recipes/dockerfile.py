@@ -1,4 +1,4 @@
-"""Generates the Dockerfile of a workspace: our own, plus what the repository needs. Text in, text out.
+"""Generates the Dockerfile of a workspace: our template plus what the repository needs. Text in, text out.
 
 One file for all services: a single compile step, and a runtime stage for each kind of image.
 """

@@ -92,6 +92,6 @@ def _started(text: str, binary: str) -> str:
 
 
 def _ordered(lines: Sequence[str]) -> list[str]:
-    """COPYs after WORKDIR and before USER, so that they do not need the user's permissions."""
+    """Place COPY after WORKDIR and before USER, so that no later step needs the user's permissions."""
     rank = {"ENV": 0, "LABEL": 0, "WORKDIR": 1, "COPY": 2, "VOLUME": 3, "EXPOSE": 3, "USER": 4}
     return sorted(lines, key=lambda text: rank.get(text.split()[0].upper(), 5))

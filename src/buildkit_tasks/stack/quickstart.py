@@ -10,6 +10,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest
 from buildkit_tasks.engine import ensure as engine_ensure
 from buildkit_tasks.images import bases as base_images
+from buildkit_tasks.pipeline import begin
 from buildkit_tasks.pipeline import build as pipeline
 from buildkit_tasks.project import dotenv
 from buildkit_tasks.project.discover import discover, files_found
@@ -40,7 +41,7 @@ def quickstart(session: Session) -> None:
 
 
 def prerequisites(session: Session) -> None:
-    """Check what no later step can provide: a compose file and free disk space."""
+    """Check for what no later step can provide: a compose file and free disk space."""
     free = shutil.disk_usage(session.root).free / 1e9
     if free < 1:
         raise Problem(
@@ -69,7 +70,7 @@ def _base_images(session: Session) -> None:
 
 
 def _build(session: Session) -> None:
-    pipeline.show_summary(session, pipeline.build(session, BuildRequest()))
+    pipeline.show_summary(session, begin.build(session, BuildRequest()))
 
 
 def _up(session: Session) -> None:

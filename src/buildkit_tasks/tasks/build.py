@@ -66,13 +66,15 @@ def build(
         session.flags["builders.name"] = builder
     attempt = None if plan else decide.begin(session, request)
     outcome = decide.holds(session, attempt) if attempt else None
-    if outcome is None:
-        from buildkit_tasks.pipeline import build as flow  # late: a build with nothing to do needs little of it
+    if plan:
+        from buildkit_tasks.pipeline import build as pipeline
 
-        if plan:
-            flow.show_plan(session, request)
-            return
-        outcome = flow.build(session, request, attempt)
+        pipeline.show_plan(session, request)
+        return
+    if outcome is None:
+        from buildkit_tasks.pipeline import begin  # late: a build with nothing to do needs little of it
+
+        outcome = begin.build(session, request, attempt)
     view.result(session.report, outcome)
 
 

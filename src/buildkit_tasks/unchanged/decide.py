@@ -6,9 +6,11 @@ If in doubt, the build asks BuildKit as usual. Imports little, because an up-to-
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import lists
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildRequest, TargetResult
 from buildkit_tasks.engine import ask
@@ -28,12 +30,24 @@ def begin(session: Session, request: BuildRequest) -> Attempt | None:
 
 def holds(session: Session, attempt: Attempt) -> BuildOutcome | None:
     """The outcome of an up-to-date build; None if anything has changed or might have."""
-    found = record.load(attempt.file)
-    try:
-        if found is None or not _same(found, attempt):
-            return None
-    except ValueError:  # a salt not written by us
-        return None
+    newest = max(_usable(attempt), key=lambda one: one[0].written.wall, default=None)
+    return _look(session, attempt, *newest) if newest else None
+
+
+def _usable(attempt: Attempt) -> Iterator[tuple[Record, Collection[str]]]:
+    """The records that may prove it, each with the services it is asked about; none means all of its services."""
+    own = record.load(attempt.file)
+    if own and _same(own, attempt):
+        yield own, ()
+    every = record.load(attempt.wider.file) if attempt.wider else None
+    if every and attempt.wider and _same(every, attempt.wider):
+        named = lists.names(attempt.services, "service")
+        if all(any(name == target.service for target in every.targets) for name in named):
+            yield every, named
+
+
+def _look(session: Session, attempt: Attempt, found: Record, wanted: Collection[str]) -> BuildOutcome | None:
+    """Compare the files and the engine with a record; the outcome for the wanted services, or for all of them."""
     asked = _Question(session, found)
     asked.start()
     try:
@@ -49,7 +63,11 @@ def holds(session: Session, attempt: Attempt) -> BuildOutcome | None:
         incremental=found.incremental,
         compiled=(),
         fresh=None,
-        targets=tuple(TargetResult(t.service, t.image, t.digest, changed=False) for t in found.targets),
+        targets=tuple(
+            TargetResult(target.service, target.image, target.digest, changed=False)
+            for target in found.targets
+            if not wanted or target.service in wanted
+        ),
         steps=(),
         up_to_date=True,
     )
@@ -57,13 +75,16 @@ def holds(session: Session, attempt: Attempt) -> BuildOutcome | None:
 
 def _same(found: Record, attempt: Attempt) -> bool:
     """Compare what is cheap to compare: request, environment, small files, clock."""
-    return (
-        found.request == attempt.request
-        and set(found.harmless) <= inputs.HARMLESS
-        and inputs.forward(found.written, attempt.began)
-        and found.contents == attempt.contents
-        and found.environment == inputs.digest(attempt.environment, found.harmless, found.salt)
-    )
+    try:
+        return (
+            found.request == attempt.request
+            and set(found.harmless) <= inputs.HARMLESS
+            and inputs.forward(found.written, attempt.began)
+            and found.contents == attempt.contents
+            and found.environment == inputs.digest(attempt.environment, found.harmless, found.salt)
+        )
+    except ValueError:  # a salt not written by us
+        return False
 
 
 class _Question(threading.Thread):

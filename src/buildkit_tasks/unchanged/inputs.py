@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
@@ -50,13 +50,19 @@ _PLUGIN_DIRECTORIES = ("/usr/local/lib", "/usr/local/libexec", "/usr/lib", "/usr
 
 @dataclass(frozen=True)
 class Attempt:
-    """A starting build: the file of its record, and the state before anything of the project was read."""
+    """A starting build: the file of its record, and the state before anything of the project was read.
+
+    `services`: the services that were named. `wider`: the attempt of the same build of all services, whose record
+    proves for each of them that nothing changed.
+    """
 
     file: Path
     request: str
     environment: Mapping[str, str]
     began: Moment
     contents: str
+    services: tuple[str, ...] = ()
+    wider: Attempt | None = None
 
 
 def begin(session: Session, request: BuildRequest) -> Attempt | None:
@@ -65,13 +71,23 @@ def begin(session: Session, request: BuildRequest) -> Attempt | None:
         return None
     began = now()
     environment = dict(session.world.env)
-    words = {**asdict(request), "progress": "", "flags": session.flags, "cwd": str(session.world.cwd)}
-    text = json.dumps([words, str(session.root), sys.version, sys.prefix], sort_keys=True, default=str)
-    key = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
     try:
-        return Attempt(session.state / FOLDER / key[:24], key, environment, began, contents(session))
+        small = contents(session)
     except OSError:
         return None
+
+    def attempt(of: BuildRequest, wider: Attempt | None) -> Attempt:
+        key = _key(session, of)
+        return Attempt(session.state / FOLDER / key[:24], key, environment, began, small, of.services, wider)
+
+    return attempt(request, attempt(replace(request, services=()), None) if request.services else None)
+
+
+def _key(session: Session, request: BuildRequest) -> str:
+    """The name of a request's record: what was asked for, where, and with which Python."""
+    words = {**asdict(request), "progress": "", "flags": session.flags, "cwd": str(session.world.cwd)}
+    text = json.dumps([words, str(session.root), sys.version, sys.prefix], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def now() -> Moment:
@@ -92,7 +108,7 @@ def forward(before: Moment, after: Moment) -> bool:
 
 
 def digest(environment: Mapping[str, str], harmless: Collection[str], salt: str) -> str:
-    """Digest of all variables except the harmless ones; the salt prevents guessing values from it."""
+    """Salted digest of all variables except the harmless ones; the salt keeps values from being guessed."""
     found = hashlib.blake2b(key=bytes.fromhex(salt)[:32], digest_size=32)
     for name, value in sorted(environment.items()):
         if name not in harmless:

@@ -1,14 +1,10 @@
-"""Find errors and warnings in a step's output, and format them for each CI system. Pure.
+"""Finds errors and warnings in a step's output. Pure.
 
 Understands rustc, clippy, rustfmt and failed tests in their human-readable form: builds in containers have no other.
-GitHub: https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
-GitLab: https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -85,6 +81,14 @@ def clean(text: str) -> str:
     return text if len(text) <= _MESSAGE else text[: _MESSAGE - 1] + "…"
 
 
+def warnings(lines: Iterable[str], place: Callable[[str], str]) -> list[Remark]:
+    """The warnings in a step's output about the project's own code, each once."""
+    reader = Reader(place)
+    for line in lines:
+        reader.line(line)
+    return [remark for remark in reader.found if remark.severity == "warning"]
+
+
 def placer(bases: Sequence[str], exists: Callable[[str], bool]) -> Callable[[str], str]:
     """Make the `place` of a Reader. `bases`: directories that the tool may have run in."""
 
@@ -99,44 +103,3 @@ def placer(bases: Sequence[str], exists: Callable[[str], bool]) -> Callable[[str
         return ""
 
     return place
-
-
-def github(remarks: Iterable[Remark]) -> list[str]:
-    """Workflow commands, one per remark."""
-    lines = []
-    for remark in remarks:
-        facts = {"file": remark.file, "line": remark.line, "col": remark.column, "title": remark.check}
-        given = ",".join(f"{name}={_property(str(value))}" for name, value in facts.items() if value)
-        lines.append(f"::{remark.severity} {given}::{_data(remark.message)}")
-    return lines
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(clean(text)).replace(":", "%3A").replace(",", "%2C")
-
-
-def code_quality(remarks: Iterable[Remark]) -> str:
-    """GitLab's code quality report."""
-    grades = {"error": "major", "warning": "minor"}
-    return json.dumps(
-        [
-            {
-                "description": remark.message,
-                "check_name": remark.check,
-                "fingerprint": hashlib.sha256(f"{remark.file}\0{remark.line}\0{remark.message}".encode()).hexdigest(),
-                "severity": grades.get(remark.severity, "info"),
-                "location": {"path": remark.file, "lines": {"begin": max(remark.line, 1)}},
-            }
-            for remark in remarks
-        ],
-        indent=1,
-    )
-
-
-def markdown(text: str) -> str:
-    """Escape text for Markdown, including table cells."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&@-])", r"\\\1", clean(text))

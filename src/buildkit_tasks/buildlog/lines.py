@@ -1,0 +1,94 @@
+"""Shows a running build as lines, for files, CI and screen readers: finished steps, crates, and what takes long."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from buildkit_tasks.core.model import BuildPlan
+from buildkit_tasks.core.progress import Progress
+from buildkit_tasks.core.report import Report
+
+from . import states
+
+#: Print the number of crates each time this many more have started.
+CRATES_PER_LINE = 25
+
+#: Seconds without a line after which the running step is printed.
+SILENCE = 30.0
+
+#: Seconds after which a compile step without any output is reported. It prints its first line when it has its mounts.
+BLOCKED = 2.0
+
+
+class Lines:
+    """One line per finished step and per `CRATES_PER_LINE` crates; with `verbatim`, every line of every step."""
+
+    def __init__(self, report: Report, plan: BuildPlan, progress: Progress, *, verbatim: bool = False) -> None:
+        self.report, self.progress, self.verbatim = report, progress, verbatim
+        self.states = states.States(plan, progress)
+        self.blocked = Blocked(self.states, report.world.clock)
+        self.printed: set[str] = set()
+        self.crates = 0
+        self.began = self.last = report.world.clock()
+        self.lock = threading.Lock()  # of the two threads that print
+
+    def update(self, lines: Sequence[str]) -> None:
+        """Print what finished since the last call."""
+        with self.lock:
+            if self.verbatim:
+                for line in lines:
+                    self._say(line)
+            for digest, vertex in list(self.progress.vertexes.items()):
+                if vertex.completed and digest not in self.printed and not vertex.internal:
+                    self.printed.add(digest)
+                    if not vertex.cached and not vertex.cancelled:
+                        how = "failed" if vertex.error else f"{vertex.seconds or 0:.1f} s"
+                        self._say(f"  {self.states.label(vertex)}: {how}")
+            done = len(self.progress.compiled)
+            if not self.verbatim and done - self.crates >= CRATES_PER_LINE:
+                self.crates = done - done % CRATES_PER_LINE
+                self._say(f"  compiled {done}{states.of_total(self.progress)} crates")
+
+    def tick(self) -> None:
+        """Print what the build waits for."""
+        with self.lock:
+            if self.blocked.news():
+                self._say(f"  {WAITING}")
+            if self.report.world.clock() - self.last >= SILENCE:
+                vertex = self.states.running()
+                what = self.states.label(vertex) if vertex else "waiting for the builder"
+                crates = self.states.crates()
+                words = f"compiling {crates}" if vertex and crates and states.compiles(vertex) else what
+                self._say(f"  {self.report.world.clock() - self.began:.0f} s: {words}")
+
+    def _say(self, line: str) -> None:
+        self.last = self.report.world.clock()
+        self.report.say(line)
+
+
+WAITING = "the compile step has printed nothing yet: another build may be using its cache mount"
+
+
+class Blocked:
+    """Notices a compile step that has started but does not get its cache mount."""
+
+    def __init__(self, of: states.States, clock: states.Clock) -> None:
+        self._states, self._clock = of, clock
+        self._since: float | None = None
+        self._said = False
+
+    def now(self) -> bool:
+        """Whether the running compile step has been silent since its start, for more than `BLOCKED` seconds."""
+        vertex = self._states.running()
+        if not vertex or not states.compiles(vertex) or vertex.log or vertex.partial:
+            self._since = None
+            return False
+        if self._since is None:
+            self._since = self._clock()
+        return self._clock() - self._since >= BLOCKED
+
+    def news(self) -> bool:
+        """Like `now`, but true only once."""
+        self._said, before = self._said or self.now(), self._said
+        return self._said and not before
