@@ -89,7 +89,7 @@ def _wait_interrupted(process: subprocess.Popen[bytes]) -> None:
 def _give_up(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
     """End a command that took too long, and return what it printed so far.
 
-    A plugin of docker is a process of its own: it ends with docker if docker can tell it to, and otherwise it may hold
+    A plugin of docker is a process of its own. It ends with docker if docker passes the signal on; if not, it may hold
     the streams open for as long as it likes.
     """
     process.terminate()
