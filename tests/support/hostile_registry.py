@@ -372,7 +372,7 @@ BEHAVIORS: dict[str, tuple[Behavior, str]] = {
         _at("/v2/", lambda r: r.answer(b"\x1f\x8b" + bytes(9000), more={"Content-Encoding": "gzip"})),
         "invalid JSON",
     ),
-    "redirects for ever": (moves("/v2/again"), "more than 5 redirects"),
+    "redirects without end": (moves("/v2/again"), "more than 5 redirects"),
     "redirects to http": (moves("http://192.0.2.1/v2/x"), "only https"),
     "redirects to a file": (moves("file:///etc/passwd"), "only https"),
     "redirects to nonsense": (moves("https://[::1/\x01"), "sent an invalid answer"),

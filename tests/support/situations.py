@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -326,6 +327,16 @@ def _text(content: bytes) -> Callable[[Path], None]:
 def void(_: object) -> None: ...
 
 
+def _endless(path: Path) -> None:
+    """A link to a device like /dev/zero: one of our own, because a fault could replace the machine's with a file."""
+    device = path.with_name("device")
+    try:
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 5))
+    except PermissionError:
+        os.mkfifo(device)
+    path.symlink_to(device.name)
+
+
 #: What can be in the place of a file.
 KINDS: Mapping[str, Callable[[Path], None]] = {
     "a directory": lambda path: path.mkdir(),
@@ -345,7 +356,7 @@ KINDS: Mapping[str, Callable[[Path], None]] = {
     "a FIFO": lambda path: os.mkfifo(path),
     "a link to itself": lambda path: path.symlink_to(path.name),
     "a link to nothing": lambda path: path.symlink_to("nothing"),
-    "endless": lambda path: path.symlink_to("/dev/zero"),
+    "endless": _endless,
 }
 
 

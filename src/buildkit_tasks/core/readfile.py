@@ -18,17 +18,18 @@ _KINDS = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSO
 
 def content(path: Path, most: int = LARGEST) -> bytes:
     """A file's content. Raises OSError, also for a FIFO or a device, which could block, and for larger files."""
-    _only_files(path, path.stat().st_mode)  # before it is opened: opening some devices has effects
+    only_files(path, path.stat().st_mode)  # before it is opened: opening some devices has effects
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as file:
-        _only_files(path, os.fstat(handle).st_mode)
+        only_files(path, os.fstat(handle).st_mode)
         found = file.read(most + 1)
     if len(found) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most // 1024} KiB", str(path))
     return found
 
 
-def _only_files(path: Path, mode: int) -> None:
+def only_files(path: Path, mode: int) -> None:
+    """Raise OSError unless this is the mode of a file."""
     if not stat.S_ISREG(mode):
         kind = next((words for test, words in _KINDS if test(mode)), "a device")
         raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.ENXIO, f"it is {kind}", str(path))
