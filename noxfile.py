@@ -73,6 +73,12 @@ def cache_long(session: nox.Session) -> None:
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_cache_rust.py", *session.posargs)
 
 
+@nox.session(name="watch-long")
+def watch_long(session: nox.Session) -> None:
+    """Save 200 times at random under `invoke watch`, with failed builds and a branch switch (two minutes)."""
+    session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_watch.py", *session.posargs)
+
+
 @nox.session
 def bench_travel(session: nox.Session) -> None:
     """Measure what a shared cache saves a machine that never built (about ten minutes on an idle machine)."""

@@ -7,10 +7,13 @@ from pathlib import Path
 import make_rooms
 
 from buildkit_tasks.config import settings_reference
+from buildkit_tasks.makefile import examples
 
 HERE = Path(__file__).parent / "reference"
 
 if __name__ == "__main__":
     (HERE / "settings.md").write_text(settings_reference.markdown(), "utf-8")
     (HERE / "settings.schema.json").write_text(settings_reference.schema(), "utf-8")
+    page = HERE.parent / "how-to" / "from-make.md"
+    page.write_text(examples.page(page.read_text("utf-8")), "utf-8")
     make_rooms.PAGE.write_text(make_rooms.page(), "utf-8")

@@ -1,4 +1,4 @@
-"""Real shells for tests: every machine has bash; zsh and fish are installed if they are missing."""
+"""Real shells for tests, and make: every machine has bash; others are installed if they are missing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.support import process
 
 
 def program(name: str) -> str:
-    """The path of a shell, installed from the distribution if possible (Debian, root).
+    """The path of a program, installed from the distribution if possible (Debian, root).
 
     Otherwise the test fails in CI. On a developer's machine, which we do not change, it is skipped with the command
-    that installs the shell.
+    that installs it.
     """
     if found := shutil.which(name):
         return found

@@ -115,6 +115,11 @@ SESSIONS = (
         (_SRC + "caches", "tests/engine/test_cache_rust.py", "tests/engine/cache_site.py", "docker"),
     ),
     Slow(
+        "watch-long",
+        3,
+        (_SRC + "watch", _SRC + "stack/wait.py", "tests/engine/test_watch.py", "tests/support/watching.py"),
+    ),
+    Slow(
         "compose-long",
         9,
         (

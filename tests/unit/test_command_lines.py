@@ -32,6 +32,23 @@ CASES: tuple[tuple[Command, str], ...] = (
         compose_cli.up(ROOT, (), (), recreate=True, orphans=True),
         "docker compose up --detach --no-build --quiet-pull --force-recreate --remove-orphans",
     ),
+    (
+        compose_cli.up(ROOT, (), ("api",), dependencies=False),
+        "docker compose up --detach --no-build --quiet-pull --no-deps api",
+    ),
+    (compose_cli.remove(ROOT, FILES, ("api",)), "docker compose -f a.yml -f b.yml rm --stop --force api"),
+    (compose_cli.by_name(ROOT, "shop", "down"), "docker compose --project-name shop down"),
+    (
+        docker.service_containers(ROOT, "shop"),
+        "docker ps --all --no-trunc --filter label=com.docker.compose.project=shop "
+        "--filter label=com.docker.compose.oneoff=False --format '{{.ID}}\t{{.Names}}\t{{.State}}\t"
+        '{{.Label "com.docker.compose.service"}}\t{{.Label "com.docker.compose.image"}}\'',
+    ),
+    (docker.unpack_into(ROOT, "shop-api-1"), "docker container cp --archive - shop-api-1:/"),
+    (
+        docker.remove_inside(ROOT, "shop-api-1", ("/a b", "/-c")),
+        "docker container exec --user 0 shop-api-1 rm -rf -- '/a b' /-c",
+    ),
     (compose_cli.containers(ROOT, FILES), "docker compose -f a.yml -f b.yml ps --all --format json"),
     (compose_cli.logs(ROOT, FILES, ("api", "web")), "docker compose -f a.yml -f b.yml logs --tail all api web"),
     (

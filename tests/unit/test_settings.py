@@ -30,7 +30,7 @@ NEW = {
     "cargo.env",
     *(f"database.{n}" for n in ("service", "url", "migrations", "tool", "seeds")),
 }
-NEW_GROUPS = {"ci"}
+NEW_GROUPS = {"ci", "watch"}
 
 
 def loaded(tmp_path: Path, pyproject: str = "", env: dict[str, str] | None = None, **more: Any) -> Loaded:

@@ -17,6 +17,7 @@ from buildkit_tasks.survey.finding import Finding, Note
 from . import check as checks
 from . import disk, present, record, standins
 from . import files as adopted_files
+from . import undo as undo_changes
 from .disk import Change
 from .present import Outcome
 from .record import Entry, Record
@@ -41,9 +42,9 @@ def init(
     found = _model(session, files)
     finding = look.find(files, found.config, found.files, listed=found.listed, add=add)
     _require_rust(files, finding)
-    finding, images = standins.apply(session, finding, old.images if old.files else images)
+    finding, images = standins.apply(session, finding, old.images if old.adopted else images)
     more = [Note(path, "compose does not use this file, so it is not edited") for path in found.others]
-    written = adopted_files.write(files, look.with_notes(finding, more), compose=old.mode if old.files else compose)
+    written = adopted_files.write(files, look.with_notes(finding, more), compose=old.mode if old.adopted else compose)
     changed = disk.changes(root, written.texts)
     env = (
         not (root / ".env").exists()
@@ -69,7 +70,7 @@ def init(
         sources={**sources, **old.sources},
         compose=old.compose or found.files,
         listed=old.listed or found.listed,
-        mode=old.mode if old.files else compose,
+        mode=old.mode if old.adopted else compose,
         images=images,
     )
     _write(session, root, changed, new, env=env)
@@ -106,20 +107,7 @@ def undo(session: Session, *, dry_run: bool = False) -> Outcome:
             f"{record.PATH} does not exist: nothing here was written by `init`.",
             hint="run `git log --stat` to see who wrote what",
         )
-    changed: list[Change] = []
-    kept: list[str] = []
-    for path, entry in old.files.items():
-        now = disk.read(root, path)
-        wanted = entry.before
-        if now is None or now == entry.before:
-            continue
-        if not entry.pristine(now):
-            merged = _without_ours(entry, now)
-            if merged is None:
-                kept.append(path)
-                continue
-            wanted = merged
-        changed.append(Change(path, now, wanted))
+    changed, kept = undo_changes.changes(root, old.files)
     changed.append(Change(record.PATH, disk.read(root, record.PATH), None))
     outcome = Outcome(None, tuple(changed), kept=tuple(kept))
     if dry_run:
@@ -132,15 +120,6 @@ def undo(session: Session, *, dry_run: bool = False) -> Outcome:
     return replace(outcome, written=True)
 
 
-def _without_ours(entry: Entry, now: bytes) -> bytes | None:
-    """An edited file with our changes removed; None if they cannot be separated."""
-    if entry.before is None or entry.written is None:
-        return None
-    base, theirs = entry.written, now.decode("utf-8", errors="surrogateescape")
-    text, conflict = record.merge(base, theirs, entry.before.decode("utf-8", errors="surrogateescape"))
-    return None if conflict else text.encode("utf-8", errors="surrogateescape")
-
-
 def upgrade(session: Session, *, images: str = "auto", dry_run: bool = False) -> Outcome:
     """Upgrade the generated files to this version; user edits are kept, or shown as a conflict and left alone.
 
@@ -150,7 +129,7 @@ def upgrade(session: Session, *, images: str = "auto", dry_run: bool = False) ->
     _require_images(images)
     root = _enter(session)
     old = _record(root)
-    if not old.files:
+    if not old.adopted:
         raise Problem("adopt-missing", "There is nothing to upgrade.", hint="buildkit-tasks init")
     before = {
         path: e.before.decode("utf-8", errors="surrogateescape")

@@ -34,7 +34,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Record:
-    """`sources`: texts of the user's Dockerfiles that ours were derived from; they may have been deleted since."""
+    """`sources`: texts of the user's Dockerfiles that ours were derived from; they may have been deleted since.
+
+    `imported`: the files that `import-makefile` wrote, which `init` has nothing to do with.
+    """
 
     files: Mapping[str, Entry] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -43,6 +46,12 @@ class Record:
     mode: str = "edit"
     images: str = "keep"
     folders: tuple[str, ...] = ()
+    imported: tuple[str, ...] = ()
+
+    @property
+    def adopted(self) -> bool:
+        """Whether `init` wrote anything."""
+        return bool(self.files.keys() - set(self.imported))
 
 
 def digest(content: bytes) -> str:
@@ -68,6 +77,7 @@ def dump(record: Record) -> str:
         "mode": record.mode,
         "images": record.images,
         "folders": list(record.folders),
+        **({"imported": list(record.imported)} if record.imported else {}),
         "files": files,
         "sources": dict(sorted(record.sources.items())),
     }
@@ -89,6 +99,7 @@ def load(text: str) -> Record:
             str(document["mode"]),
             str(document["images"]),
             tuple(_safe(p) for p in document["folders"]),
+            tuple(_safe(p) for p in document.get("imported", ())),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Problem(

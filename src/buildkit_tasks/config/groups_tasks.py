@@ -29,6 +29,18 @@ class Stack:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """`watch` and `dev --watch`."""
+
+    notify: str = choice(
+        "off",
+        ("off", "bell", "desktop"),
+        "What reports that containers were replaced or that a build failed, beside the output: nothing, the terminal's "
+        "bell, or a desktop notification (notify-send, on macOS osascript).",
+    )
+
+
+@dataclass(frozen=True)
 class Database:
     """The project's database and its migrations."""
 

@@ -95,6 +95,11 @@ class Session:
         other.__dict__["_loaded"] = self._loaded
         return other
 
+    def forget(self) -> None:
+        """Read .env and the settings again when they are needed."""
+        for name in ("dotenv", "_loaded"):
+            self.__dict__.pop(name, None)
+
     def use_builder(self, name: str) -> None:
         """Use this builder for all buildx commands from now on, as if BUILDX_BUILDER were set."""
         self._builder = name

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .groups_build import Build, Builders, Caches, Images, Packs, Project
-from .groups_tasks import Cargo, Ci, Database, Stack
+from .groups_tasks import Cargo, Ci, Database, Stack, Watch
 from .setting import Doc
 
 
@@ -30,6 +30,7 @@ class Settings:
     builders: Builders = field(default_factory=Builders)
     stack: Stack = field(default_factory=Stack)
     cargo: Cargo = field(default_factory=Cargo)
+    watch: Watch = field(default_factory=Watch)
     database: Database = field(default_factory=Database)
     ci: Ci = field(default_factory=Ci)
 
@@ -44,6 +45,7 @@ GROUPS: dict[str, type[Any]] = {
     "builders": Builders,
     "stack": Stack,
     "cargo": Cargo,
+    "watch": Watch,
     "database": Database,
     "ci": Ci,
 }

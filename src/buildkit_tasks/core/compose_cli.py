@@ -107,13 +107,21 @@ def for_compose(content: Any) -> str:
 
 
 def up(
-    cwd: Path, files: Iterable[Path], services: Sequence[str], *, recreate: bool = False, orphans: bool = False
+    cwd: Path,
+    files: Iterable[Path],
+    services: Sequence[str],
+    *,
+    recreate: bool = False,
+    orphans: bool = False,
+    dependencies: bool = True,
 ) -> Command:
     """Start existing images in dependency order; compose itself waits for `depends_on: condition`.
 
-    `orphans`: remove containers of services that are no longer in the compose files.
+    `orphans`: remove containers of services that are no longer in the compose files. Without `dependencies` only the
+    named services are started or replaced.
     """
     how = [*("--force-recreate" for _ in range(recreate)), *("--remove-orphans" for _ in range(orphans))]
+    how += [] if dependencies else ["--no-deps"]
     return command(cwd, files, "up", "--detach", "--no-build", "--quiet-pull", *how, *services)
 
 
@@ -140,6 +148,16 @@ def down(cwd: Path, files: Iterable[Path], *, volumes: bool = False, orphans: bo
     """Stop and remove the project's containers and networks; volumes and orphans only if asked."""
     how = [*("--volumes" for _ in range(volumes)), *("--remove-orphans" for _ in range(orphans))]
     return command(cwd, files, "down", *how)
+
+
+def by_name(cwd: Path, project: str, *args: str) -> Command:
+    """A compose command on what exists of a project, without reading any compose file."""
+    return docker(cwd, "compose", "--project-name", project, *args)
+
+
+def remove(cwd: Path, files: Iterable[Path], services: Sequence[str]) -> Command:
+    """Stop and remove the containers of some services; networks and volumes stay."""
+    return command(cwd, files, "rm", "--stop", "--force", *services)
 
 
 def restart(cwd: Path, files: Iterable[Path], services: Sequence[str]) -> Command:

@@ -115,6 +115,29 @@ def project_containers(cwd: Path, project: str) -> Command:
     return ask(cwd, "ps", "--all", "--filter", label, "--format", form)
 
 
+def service_containers(cwd: Path, project: str) -> Command:
+    """Lines `id name state service image`, separated by tabs: a project's containers except one-off ones.
+
+    The image is the id that compose compares with the service's current image.
+    """
+    labels = ('{{.Label "com.docker.compose.service"}}', '{{.Label "com.docker.compose.image"}}')
+    chosen = [f"label=com.docker.compose.{name}" for name in (f"project={project}", "oneoff=False")]
+    how = [part for label in chosen for part in ("--filter", label)]
+    return docker(
+        cwd, "ps", "--all", "--no-trunc", *how, "--format", "\t".join(("{{.ID}}", "{{.Names}}", "{{.State}}", *labels))
+    )
+
+
+def unpack_into(cwd: Path, name: str) -> Command:
+    """Unpack a tar archive from stdin into a container's root directory; owners are those of the archive."""
+    return docker(cwd, "container", "cp", "--archive", "-", f"{name}:/")
+
+
+def remove_inside(cwd: Path, name: str, paths: Iterable[str]) -> Command:
+    """Delete paths in a running container, with its own `rm`."""
+    return docker(cwd, "container", "exec", "--user", "0", name, "rm", "-rf", "--", *paths)
+
+
 def running(cwd: Path) -> Command:
     """One line `name directory` per running container, with the directory of its compose project."""
     form = '{{.Names}} {{.Label "com.docker.compose.project.working_dir"}}'

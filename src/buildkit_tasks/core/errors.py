@@ -92,6 +92,8 @@ EXIT_CODES: dict[str, int] = {
     "ci-conflict": 92,
     "ci-failed": 93,
     "ci-nothing-ran": 94,
+    "makefile-missing": 97,
+    "makefile-invalid": 98,
     "answer-invalid": 110,
     "interrupted": 130,
     "hung-up": 129,

@@ -93,6 +93,11 @@ class Report:
         """Print a warning on stderr, even with `--json`: stdout contains only the result."""
         _progress(f"warning: {self.masked(line)}\n")
 
+    def bell(self) -> None:
+        """Ring the terminal's bell, if there is a terminal."""
+        if self.world.tty:
+            _progress("\a")
+
     def answer(self, text: str) -> None:
         """Print the result on stdout. Problems: output-failed. Raises BrokenPipeError if the reader closed the pipe."""
         if self.world.prints_to_terminal:  # a program gets every byte

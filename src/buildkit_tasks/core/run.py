@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import IO
 
@@ -197,11 +198,17 @@ def foreground(world: World, command: Command) -> int:
 
 
 def stream(
-    world: World, command: Command, on_stderr: Callable[[bytes], None], *, timeout: float | None = None
+    world: World,
+    command: Command,
+    on_stderr: Callable[[bytes], None],
+    *,
+    timeout: float | None = None,
+    group: bool = False,
 ) -> Result:
     """Run and pass on stderr in chunks as it arrives; stdout is captured. Always waits for the child.
 
-    After `timeout` seconds the command is interrupted like by Ctrl-C, so that it can clean up; exit code 124.
+    After `timeout` seconds the command is interrupted like by Ctrl-C, so that it can clean up; exit code 124. `group`
+    starts a new session, so that a Ctrl-C on the terminal does not reach it.
     """
     began = world.clock()
     process = _start(
@@ -210,6 +217,7 @@ def stream(
         stdin=subprocess.PIPE if command.stdin is not None else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        group=group,
     )
     assert process.stderr is not None  # noqa: S101 - for the type checker: PIPE was asked for
     assert process.stdout is not None  # noqa: S101
@@ -270,6 +278,19 @@ def follow(world: World, command: Command, on_output: Callable[[bytes], None], *
     except BaseException:
         _wait_interrupted(process)
         raise
+
+
+@contextlib.contextmanager
+def beside(world: World, command: Command) -> Iterator[Callable[[], int]]:
+    """Run with our own output beside other work; when the block ends, it is interrupted and waited for.
+
+    A Ctrl-C on the terminal does not reach it. Yields a function that waits for its end and returns the exit code.
+    """
+    process = _start(world, command, stdin=subprocess.DEVNULL, stdout=None, stderr=None, group=True)
+    try:
+        yield process.wait
+    finally:
+        _wait_interrupted(process)
 
 
 def detach(world: World, command: Command, log: str) -> int:

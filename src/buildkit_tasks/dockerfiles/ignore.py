@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +89,13 @@ class Ignore:
                 out = not pattern.exception
         return out, matched
 
+    def excludes(self, path: str) -> bool:
+        """Whether `path`, or a directory above it, is excluded."""
+        out, matched, parts = False, list[bool](), path.split("/")
+        for end in range(1, len(parts) + 1):
+            out, matched = self.matches("/".join(parts[:end]), matched)
+        return out
+
     def skips(self, directory: str) -> bool:
         """Whether an excluded directory can be skipped as a whole."""
         return not any(p.exception and p.may_match_below(directory) for p in self.patterns)
@@ -121,11 +128,16 @@ def _expression(glob: str) -> str:
     return result
 
 
-def walk(root: Path, *ignores: Ignore, directories: bool = False) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def walk(
+    root: Path,
+    *ignores: Ignore,
+    directories: bool = False,
+    enter: Callable[[str, os.DirEntry[str]], bool] = lambda _path, _entry: True,
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Files and links that at least one of `ignores` includes (none given: all), as (path below root, entry).
 
     With `directories`, also those that may contain such files. Does not follow links to directories. Skips one that
-    vanishes during the walk: the next walk sees the tree without it.
+    vanishes during the walk: the next walk sees the tree without it. `enter`: whether to go into a directory.
     """
     sets = ignores or (Ignore(),)
     todo: list[tuple[str, list[Sequence[bool]]]] = [("", [()] * len(sets))]
@@ -140,7 +152,8 @@ def walk(root: Path, *ignores: Ignore, directories: bool = False) -> Iterator[tu
                 path = f"{directory}{entry.name}"
                 verdicts = [one.matches(path, parent) for one, parent in zip(sets, parents, strict=True)]
                 if entry.is_dir(follow_symlinks=False):
-                    if not all(out and one.skips(path) for (out, _), one in zip(verdicts, sets, strict=True)):
+                    skipped = all(out and one.skips(path) for (out, _), one in zip(verdicts, sets, strict=True))
+                    if not skipped and enter(path, entry):
                         todo.append((f"{path}/", [matched for _, matched in verdicts]))
                         if directories:
                             yield path, entry

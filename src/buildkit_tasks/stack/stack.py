@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,21 @@ def up(session: Session, request: BuildRequest, *, with_build: bool = True, orph
     Accepts any service of the compose file, built or not; compose also starts their dependencies. `orphans`: remove
     containers of services that are no longer in the compose file. Problems: port-in-use, unhealthy, those of a build.
     """
-    project = discover(session, lesser=True, named=request.services)
+    up_project(
+        session,
+        discover(session, lesser=True, named=request.services),
+        request,
+        with_build=with_build,
+        orphans=orphans,
+    )
+
+
+def up_project(
+    session: Session, project: Project, request: BuildRequest, *, with_build: bool = True, orphans: bool = False
+) -> None:
+    """Like `up`, for an already discovered project."""
     space = project.workspace
-    chosen = _named(project, request.services)
+    chosen = named(project, request.services)
     started = state.with_dependencies(space.config, chosen)
     built = tuple(name for name in space.names if name in started)
     if with_build and built:
@@ -70,7 +82,27 @@ def start(
     wait.until_ready(session, wanted, files, lambda: _run_compose(session, command))
 
 
-def _run_compose(session: Session, command: Command) -> Result:
+def replace_containers(
+    session: Session,
+    space: Workspace,
+    files: Sequence[Path],
+    names: Sequence[str],
+    *,
+    dependencies: bool = False,
+    enough: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Replace the outdated containers of some services; whether all became ready before `enough` was true.
+
+    `dependencies`: those of what they need as well. Compose finishes what it began even after a Ctrl-C, so that no
+    container is lost. Problems: as for `start`.
+    """
+    services = state.with_dependencies(space.config, names) if dependencies else set(names)
+    wanted = wait.Wanted(space.project, services, session.settings.stack.health_timeout, enough, summary=False)
+    command = compose_cli.up(session.root, files, names, dependencies=dependencies)
+    return wait.until_ready(session, wanted, files, lambda: _run_compose(session, command, group=True))
+
+
+def _run_compose(session: Session, command: Command, *, group: bool = False) -> Result:
     """Run compose; show its warnings and pulls as they arrive, and keep all of its output."""
     heard: list[str] = []
     partial = b""
@@ -84,7 +116,7 @@ def _run_compose(session: Session, command: Command) -> Result:
             if "level=warning" in line or line.endswith((" Pulling", " Pulled")):
                 session.report.say(f"  {line.strip()}")
 
-    result = run.stream(session.world, command, hear)
+    result = run.stream(session.world, command, hear, group=group)
     return replace(result, stderr="\n".join([*heard, partial.decode(errors="replace")]))
 
 
@@ -150,7 +182,7 @@ def _published(container: dict[str, Any]) -> str:
 def logs(session: Session, services: Sequence[str], *, follow: bool, since: str, tail: str) -> None:
     """Print the services' logs on our own streams; Ctrl-C stops following."""
     project = discover(session, lesser=True)
-    files, names = files_in_force(session, project), _named(project, services)
+    files, names = files_in_force(session, project), named(project, services)
     try:
         run.foreground(
             session.world, compose_cli.logs(session.root, files, names, tail=tail, follow=follow, since=since)
@@ -169,14 +201,14 @@ def shell(session: Session, service: str, what: str) -> int:
     )
 
 
-def _named(project: Project, services: Sequence[str]) -> list[str]:
+def named(project: Project, services: Sequence[str]) -> list[str]:
     """The given services, checked against the compose file. Raises `Problem` service-unknown with suggestions."""
     return list(dict.fromkeys(compose.expand(services, tuple(project.workspace.config.get("services") or ()))))
 
 
 def _running(session: Session, services: Sequence[str]) -> tuple[Project, tuple[Path, ...], list[str]]:
     project = discover(session, lesser=True)
-    files, names = files_in_force(session, project), _named(project, services)
+    files, names = files_in_force(session, project), named(project, services)
     running = [c["Service"] for c in containers(session, files) if c.get("State") == "running"]
     absent = [n for n in names if n not in running]
     if absent or not running:

@@ -34,15 +34,21 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to wait for: services of a compose project; `limit` in seconds, in addition to each one's start period."""
+    """What to wait for: services of a compose project; `limit` in seconds, in addition to each one's start period.
+
+    `enough`: once it is true, the started containers are not waited for any longer. `summary`: report when all are
+    ready.
+    """
 
     project: str
     services: Collection[str]
     limit: float
+    enough: Callable[[], bool] = lambda: False
+    summary: bool = True
 
 
-def until_ready(session: Session, wanted: Wanted, files: Sequence[Path], start: Callable[[], Result]) -> None:
-    """Run `start` and return when every container of the wanted services is ready.
+def until_ready(session: Session, wanted: Wanted, files: Sequence[Path], start: Callable[[], Result]) -> bool:
+    """Run `start` and return when every container of the wanted services is ready; False if that was enough before.
 
     Problems: unhealthy, with each container's state, the seconds waited and its last log lines; port-in-use.
     """
@@ -52,11 +58,15 @@ def until_ready(session: Session, wanted: Wanted, files: Sequence[Path], start: 
             started = pool.submit(start)
             started.add_done_callback(watch.wake)
             bad, result = watch.follow(started)
+        if bad is None:
+            return False
         if bad or result.code != 0:
             raise _failure(session, files, watch, bad, result)
-    jobs = sorted(c.service for c in watch.containers.values() if c.done)
-    done = f"; done with exit code 0: {', '.join(jobs)}" if jobs else ""
-    session.report.say(f"everything is healthy ({watch.elapsed:.1f} s){done}", style="green")
+    if wanted.summary:
+        jobs = sorted(c.service for c in watch.containers.values() if c.done)
+        done = f"; done with exit code 0: {', '.join(jobs)}" if jobs else ""
+        session.report.say(f"everything is healthy ({watch.elapsed:.1f} s){done}", style="green")
+    return True
 
 
 class _Watch:
@@ -67,6 +77,7 @@ class _Watch:
         self.began = session.world.clock()
         self.containers: dict[str, Container] = {}
         self._said: dict[str, str] = {}
+        self._before: frozenset[str] | None = None
         self._since: dict[str, tuple[int, float]] = {}  # by id: number of restarts, and when it was reached
         self._wake: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._filters: dict[str, Any] = {"label": [f"{state.PROJECT}={wanted.project}", f"{state.ONE_OFF}=False"]}
@@ -80,6 +91,7 @@ class _Watch:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self._look_all()
+        self._before = frozenset(self.containers)
         for identity, container in self.containers.items():  # these were already running
             self._since[identity] = (container.restarts, float("-inf"))
 
@@ -97,10 +109,16 @@ class _Watch:
         """Called when the command that starts the containers has ended."""
         self._wake.put("")
 
-    def follow(self, started: Future[Result]) -> tuple[list[Container], Result]:
-        """The failed containers, and the result of the command. Returns when everything is decided or timed out."""
-        said = self.elapsed
+    def follow(self, started: Future[Result]) -> tuple[list[Container] | None, Result]:
+        """The failed containers, and the result of the command. Returns when everything is decided or timed out.
+
+        None instead of containers if waiting any longer is not wanted.
+        """
+        said, fresh = self.elapsed, False
         while True:
+            if started.done() and not fresh:  # events of replaced containers may still be on their way
+                fresh = True
+                self._look_all(forget=True)
             mine = [c for c in self.containers.values() if c.service in self.wanted.services]
             if started.done():
                 result = started.result()
@@ -112,6 +130,8 @@ class _Watch:
                 late = [c for c in mine if not self._ready(c) and self.elapsed > self._limit(c)]
                 if late:
                     return late, result
+                if self.wanted.enough():
+                    return None, result
             try:
                 identity = self._wake.get(timeout=0.5)
             except queue.Empty:
@@ -133,9 +153,13 @@ class _Watch:
         restarts, since = self._since[container.id]
         return self.elapsed - since > (SETTLED_AFTER_RESTART if restarts else SETTLED)
 
-    def _look_all(self) -> None:
-        for found in self.client.api.containers(all=True, filters=self._filters):
-            self._look(str(found["Id"]))
+    def _look_all(self, *, forget: bool = False) -> None:
+        """Look at every container; `forget`: those that are gone as well, whatever the events reported so far."""
+        found = [str(one["Id"]) for one in self.client.api.containers(all=True, filters=self._filters)]
+        for gone in self.containers.keys() - set(found) if forget else ():
+            self.containers.pop(gone)
+        for identity in found:
+            self._look(identity)
 
     def _look(self, identity: str) -> None:
         from docker.errors import NotFound
@@ -153,6 +177,9 @@ class _Watch:
             self._since[identity] = (found.restarts, self.elapsed)
         word = "done" if found.done else found.words if found.failed else found.health if found.ready else ""
         word = word or ("started" if found.status == "running" else "")
+        new = self._before is not None and identity not in self._before
+        if not new and not self.wanted.summary:  # about to be replaced
+            return
         if word and found.service in self.wanted.services and self._said.get(found.name) != word:
             self._said[found.name] = word
             self.session.report.say(f"  {found.service} {word} ({self.elapsed:.1f} s)")

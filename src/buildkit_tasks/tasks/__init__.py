@@ -23,13 +23,14 @@ from . import (
     shell,
     stack,
     typed,
+    watch,
 )
 
 namespace = Collection(
     *(project.quickstart, build.build, build.verify, build.bench),
     *(stack.up, stack.down, stack.restart, stack.ps, stack.logs, stack.shell, stack.smoke, stack.prune),
-    *(stack.run, stack.extract, stack.clean),
-    *(adopt.init, project.dotenv, project.settings),
+    *(stack.run, stack.extract, stack.clean, watch.watch, watch.dev),
+    *(adopt.init, adopt.import_makefile, project.dotenv, project.settings),
     *(doctor.doctor, shell.enable_buildkit, shell.env, shell.completion),
     lint.lint,
 )

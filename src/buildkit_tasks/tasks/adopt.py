@@ -1,4 +1,4 @@
-"""The task `init`: adopts a repository, upgrades what it wrote, undoes it."""
+"""The tasks `init` and `import-makefile`: what they write into a repository can be undone."""
 
 from __future__ import annotations
 
@@ -50,3 +50,35 @@ def init(
     else:
         outcome = flow.init(session, compose=compose, images=images, add=add or (), dry_run=dry_run)
     present.finish(session, outcome, dry_run=dry_run, checked=check)
+
+
+@task(
+    iterable=["accept"],
+    help={
+        "file": "the file to import (default: the Makefile and the justfile of this directory, or of the repository)",
+        "output": "write the result to this file, and leave the original alone",
+        "accept": "replace this target by the nearest task, although its recipe does more; repeatable",
+        "dry_run": "print the table and the diff without writing anything",
+        "undo": "restore the original recipes",
+        "yes": "write without asking",
+        "json": "print one JSON document",
+    },
+)
+@reported
+def import_makefile(
+    session: Session,
+    file: str = "",
+    output: str = "",
+    accept: Sequence[str] | None = None,
+    dry_run: bool = False,
+    undo: bool = False,
+    yes: bool = False,
+    json: bool = False,
+) -> None:
+    """Make the targets of a Makefile or justfile call tasks, where a task does what the recipe does."""
+    from buildkit_tasks.makefile import flow
+
+    if undo:
+        flow.undo(session, dry_run=dry_run)
+    else:
+        flow.run(session, file=file, output=output, accept=accept or (), dry_run=dry_run)

@@ -1,0 +1,1 @@
+"""`import-makefile`: reads a Makefile or justfile, and replaces the recipes that our tasks cover; the names stay."""

@@ -1,0 +1,82 @@
+"""Asks make or just for the names of its targets, where that runs nothing, and compares them with ours."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from buildkit_tasks.core import run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.world import World
+
+from .model import Source
+
+#: Seconds that make or just gets.
+_PATIENCE = 10.0
+#: A goal that no file has, so that make reads everything and builds nothing.
+_NO_GOAL = ".buildkit-tasks-no-goal"
+
+
+def unsafe(sources: Sequence[Source]) -> str:
+    """Why make is not asked about these files: reading them would run something. Empty if it would not."""
+    for source in sources:
+        if source.runs:
+            return (
+                f"{source.path}:{source.runs[0]} runs a command while make reads the file ($(shell …), != or $(eval …))"
+            )
+        for include in source.includes:
+            if not include.path:
+                return f"{source.path}:{include.line} includes files that only make can name"
+    files = {source.path for source in sources} | {i.path for source in sources for i in source.includes}
+    for source in sources:
+        if any("makes rules only when make runs" in note or "load" in note for note in source.notes):
+            return f"{source.path} makes rules while make reads it"
+        for rule in source.rules:
+            for name in rule.names:
+                old_style = re.fullmatch(r"\.\w+(\.\w+)?", name)  # a suffix rule, or .DEFAULT
+                if old_style or any(fnmatch.fnmatchcase(f, name.replace("%", "*")) for f in files):
+                    return f"{source.path}:{rule.first + 1} may make a Makefile, which make does before anything else"
+    return ""
+
+
+def make(world: World, folder: Path, path: str) -> frozenset[str] | None:
+    """The targets that make finds in a file which `unsafe` has nothing against; None if there is no make."""
+    quiet = ("MAKEFLAGS", "MAKEFILES", "GNUMAKEFLAGS", "MAKELEVEL")
+    command = Command(
+        ("make", "-pRrq", "--no-print-directory", "-f", path, _NO_GOAL),
+        folder,
+        env=tuple((name, "") for name in (*quiet, "LC_ALL")),
+    )
+    try:
+        result = run.capture(world, command, timeout=_PATIENCE)
+    except Problem:
+        return None
+    return targets(result.stdout) if "# Files" in result.stdout else None
+
+
+def targets(database: str) -> frozenset[str]:
+    """The targets with a rule in what `make -p` prints."""
+    found, before = set(), ""
+    inside = False
+    for line in database.split("\n"):
+        if line.startswith(("# Files", "# Implicit Rules")):
+            inside = line.startswith("# Files")
+        elif inside and before != "# Not a target:" and (name := re.match(r"([^#\t].*?)::?(?:\s|$)", line)):
+            found.add(name[1])  # make prints names without their backslashes
+        before = line
+    return frozenset(n for n in found if not re.fullmatch(r"\.[A-Z_]+|\.buildkit-tasks.*", n))
+
+
+def just(world: World, folder: Path, path: str) -> frozenset[str] | None:
+    """The recipes that just finds; None if there is no just, or it refuses the file. It evaluates nothing for that."""
+    command = Command(("just", "--justfile", path, "--dump", "--dump-format", "json"), folder)
+    try:
+        result = run.capture(world, command, timeout=_PATIENCE)
+        recipes = json.loads(result.stdout)["recipes"] if result.code == 0 else None
+    except (Problem, ValueError, KeyError, TypeError):
+        return None
+    return frozenset(map(str, recipes)) if isinstance(recipes, dict) else None

@@ -1,0 +1,100 @@
+"""What a command becomes: a call of one of our tasks, or the reason why it stays. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .words import Word
+
+
+@dataclass(frozen=True)
+class Call:
+    """A task with its words as they are written into the file. `env`: assignments in front; `note`: what differs."""
+
+    task: str
+    words: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    note: str = ""
+
+    def text(self, invoke: str) -> str:
+        """The command line."""
+        return " ".join((*self.env, *([invoke] if invoke else []), self.task, *self.words))
+
+
+@dataclass(frozen=True)
+class Stays:
+    """No task does the same. `perhaps`: the task that comes nearest, for the user to decide."""
+
+    why: str
+    perhaps: Call | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known around the file.
+
+    `compose_files`: the names of the files that compose reads by itself. `services`: None if compose was not asked.
+    `images`, `databases`: the service of each image name and database. `exported`: variables that
+    recipes find in their environment. `elsewhere`: the directory of the file, if that is not the project's.
+    `service_word`: makes flags of a reference that holds any number of services.
+    """
+
+    compose_files: tuple[str, ...] = ()
+    services: tuple[str, ...] | None = None
+    images: Mapping[str, str] = field(default_factory=dict)
+    databases: Mapping[str, str] = field(default_factory=dict)
+    exported: tuple[str, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: str = ""
+    service_word: Callable[[str], str] = str
+
+
+class Unfit(Exception):
+    """Ends the mapping of a command; `perhaps` as in `Stays`."""
+
+    def __init__(self, why: str, perhaps: Call | None = None) -> None:
+        super().__init__(why)
+        self.perhaps = perhaps
+
+
+@dataclass
+class Words:
+    """The arguments of a command, taken one by one."""
+
+    left: list[Word]
+
+    def __bool__(self) -> bool:
+        return bool(self.left)
+
+    def take(self) -> Word:
+        """The next word."""
+        return self.left.pop(0)
+
+    def value(self, word: Word, *flags: str) -> Word | None:
+        """The value if `word` is one of these flags, `--flag value`, `--flag=value` or `-fvalue`; else None."""
+        if word.value is None and not word.raw.startswith("-"):
+            return None
+        written = word.value if word.value is not None else word.raw
+        for flag in flags:
+            if written == flag:
+                if not self.left:
+                    raise Unfit(f"{flag} has no value")
+                return self.take()
+            lead = f"{flag}=" if flag.startswith("--") else flag
+            if written.startswith(lead) and len(written) > len(lead):
+                if not word.raw.startswith(lead):
+                    raise Unfit(f"its flag {flag} is quoted or made of variables")
+                return Word(word.raw.removeprefix(lead), None if word.value is None else written[len(lead) :])
+        return None
+
+
+def is_local(text: str) -> bool:
+    """Whether an address is this machine, which a container does not reach by that name."""
+    return bool(re.search(r"\blocalhost\b|\b127\.\d|\[::1\]|\b0\.0\.0\.0\b", text))
+
+
+def raws(words: Sequence[Word]) -> tuple[str, ...]:
+    """The words as they are written."""
+    return tuple(word.raw for word in words)

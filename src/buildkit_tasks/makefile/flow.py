@@ -1,0 +1,316 @@
+"""`import-makefile`: reads the file, shows each target and the diff, asks, writes; the original can be restored."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from buildkit_tasks.adopt import disk, record
+from buildkit_tasks.adopt import undo as undo_changes
+from buildkit_tasks.adopt.disk import Change
+from buildkit_tasks.adopt.record import Entry, Record
+from buildkit_tasks.config import root as project_root
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.project import discover
+from buildkit_tasks.survey import model as survey_model
+
+from . import ask, justfile, makefile, mapping, present, reader, shim
+from .calls import Facts
+from .expand import Variables
+from .mapping import Row
+from .model import Source
+
+#: The names in the order in which make and just look for them.
+MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
+JUSTFILES = ("justfile", "Justfile", ".justfile", "JUSTFILE")
+#: The most that is read of one file, and of how many files.
+_LARGEST, _MOST = 1_000_000, 50
+
+
+@dataclass(frozen=True)
+class Import:
+    """One file with what it includes, read and mapped. `base` is its directory below the root; paths are below that."""
+
+    base: str
+    sources: tuple[Source, ...]
+    rows: tuple[Row, ...]
+    just: bool
+    notes: tuple[str, ...] = ()
+
+
+def run(
+    session: Session, *, file: str = "", output: str = "", accept: Collection[str] = (), dry_run: bool = False
+) -> None:
+    """Replace the recipes that tasks cover. Nothing is written without consent, and other bytes never change.
+
+    Problems: makefile-missing, makefile-invalid, bad-argument, tree-unreadable, tree-unwritable, consent-missing.
+    """
+    root = survey_model.root(session.world)
+    paths = _paths(session, root, file)
+    if output and len(paths) > 1:
+        raise Problem(
+            "bad-argument", f"--output is one file, and there are {', '.join(paths)}.", hint=f"--file {paths[0]}"
+        )
+    facts = _facts(session)
+    imports = [_import(session, root, path, facts, accept, whole=not output) for path in paths]
+    _require_known(imports, accept)
+    texts = _texts(imports, _below(session, root, output) if output else "")
+    changed = disk.changes(root, texts)
+    for found in imports:
+        present.show(session, found.sources, found.rows, found.notes, just=found.just)
+    written = False
+    if changed:
+        present.diff(session, changed, {} if output else _diffs(imports))
+        if not dry_run and session.report.consent(f"write {', '.join(c.path for c in changed)} in {root}"):
+            _write(session, root, changed)
+            written = True
+    present.finish(session, [row for found in imports for row in found.rows], changed, written=written, dry_run=dry_run)
+
+
+def undo(session: Session, *, dry_run: bool = False) -> None:
+    """Bring every imported file back; what was edited since stays where it does not touch a replaced recipe.
+
+    Problems: adopt-missing, tree-unwritable, consent-missing.
+    """
+    root = survey_model.root(session.world)
+    old = _record(root)
+    ours = {path: entry for path, entry in old.files.items() if path in old.imported}
+    if not ours:
+        raise Problem(
+            "adopt-missing",
+            f"{record.PATH} names no imported file: nothing here was written by `import-makefile`.",
+            hint="run `git log --stat` to see who wrote what",
+        )
+    changed, kept = undo_changes.changes(root, ours)
+    present.undone(session, changed, kept)
+    if dry_run or not session.report.consent(f"restore {', '.join(c.path for c in changed) or 'nothing'}"):
+        session.report.say("nothing was written")
+        return
+    left = {path: entry for path, entry in old.files.items() if path not in ours or path in kept}
+    new = replace(old, files=left, imported=tuple(kept))
+    after = record.dump(new).encode() if left else None
+    disk.apply(root, [*changed, Change(record.PATH, disk.read(root, record.PATH), after)])
+    if not left:
+        disk.remove_folders(root, old.folders)
+    session.report.say("undone: the original recipes are back")
+
+
+def _paths(session: Session, root: Path, given: str) -> list[str]:
+    """The files to import, below the root."""
+    if given:
+        return [_below(session, root, given)]
+    for folder in dict.fromkeys((session.world.cwd, root)):
+        found = [_first(folder, names) for names in (MAKEFILES, JUSTFILES)]
+        if any(found):
+            return [(folder / name).relative_to(root).as_posix() for name in found if name]
+    raise Problem(
+        "makefile-missing",
+        f"There is no Makefile or justfile in {root}.",
+        causes=[f"looked for {', '.join((*MAKEFILES, *JUSTFILES))}"],
+        hint="invoke import-makefile --file PATH",
+    )
+
+
+def _first(folder: Path, names: Sequence[str]) -> str:
+    present_names = {path.name for path in folder.iterdir()}  # a case-insensitive file system finds all spellings
+    return next((name for name in names if name in present_names), "")
+
+
+def _below(session: Session, root: Path, given: str) -> str:
+    place = session.world.cwd / given
+    path = Path(*place.parts[:1]).joinpath(*_normal(place.parts[1:]))
+    if not path.is_relative_to(root) or path == root or ".git" in path.relative_to(root).parts:
+        raise Problem("bad-argument", f"{given} is not a file in the repository {root}.", hint="use a path below it")
+    return path.relative_to(root).as_posix()
+
+
+def _normal(parts: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for part in parts:
+        if part == "..":
+            found[-1:] = []
+        elif part != ".":
+            found.append(part)
+    return found
+
+
+def _import(session: Session, root: Path, path: str, facts: Facts, accept: Collection[str], *, whole: bool) -> Import:
+    base = str(PurePosixPath(path).parent)
+    name, left = PurePosixPath(path).name, [_MOST]
+    notes: list[str] = []
+
+    def load(included: str) -> str | None:
+        place = (root / base / included).resolve()
+        left[0] -= 1
+        if left[0] < 0 or not place.is_relative_to(root.resolve()) or not place.is_file():
+            why = (
+                "more files than are read" if left[0] < 0 else "not a file of this repository" if place.exists() else ""
+            )
+            if why:
+                notes.append(f"{included}: {why}; its targets stay as they are")
+            return None
+        return _text(root, str(PurePosixPath(base, included)))
+
+    text = _text(root, path)
+    if text is None:
+        raise Problem("makefile-missing", f"There is no file {root / path}.", hint="ls")
+    invoke = _invoke(root, base)
+    facts = replace(facts, elsewhere=_elsewhere(session, root / base))
+    is_just = "just" in name.lower()
+    if is_just:
+        sources = justfile.read(name, text, load)
+        language = justfile.language(sources[0].variables)
+        known = ask.just(session.world, root / base, name)
+    else:
+        variables = Variables()
+        sources = reader.read(name, text, load, variables)
+        language = makefile.language(variables.values)
+        facts = replace(facts, service_word=makefile.service_word)
+        why = ask.unsafe(sources)
+        known = None if why else ask.make(session.world, root / base, name)
+        if why:
+            notes.append(f"make was not asked for its targets: {why}")
+    values = {key: value for source in sources for key, value in source.variables.items()}
+    rows = mapping.rows(sources, language, replace(facts, values=values), invoke, accept=accept)
+    if not whole:
+        rows = tuple(_only_listed(row) if row.rule.path != name and row.replaced else row for row in rows)
+    known = known and known - sources[0].mentioned
+    notes += present.differences(rows, known, "just" if is_just else "make")
+    return Import(base, sources, rows, is_just, tuple(notes))
+
+
+def _only_listed(row: Row) -> Row:
+    lines = tuple(step.text for step in row.rule.steps)
+    return replace(row, kind=mapping.PERHAPS, why=f"--output leaves {row.rule.path} as it is", left=lines)
+
+
+def _text(root: Path, path: str) -> str | None:
+    """A file's text, as its bytes are; None if it does not exist."""
+    place = root / path
+    try:
+        if place.is_file() and place.stat().st_size > _LARGEST:
+            raise Problem(
+                "makefile-invalid",
+                f"{path} has {place.stat().st_size:,} bytes; at most {_LARGEST:,} are read.",
+                hint="move the targets to import into a file of their own, and name it with --file",
+            )
+    except OSError:
+        pass  # reading it reports why
+    content = disk.read(root, path)
+    if content is not None and b"\0" in content:
+        raise Problem("makefile-invalid", f"{path} is not a text file: it has NUL bytes.", hint=f"file {path}")
+    return None if content is None else content.decode("utf-8", "surrogateescape")
+
+
+def _invoke(root: Path, base: str) -> str:
+    """How the targets call our tasks: invoke looks for a tasks.py from their directory upwards."""
+    for folder in (root / base, *(root / base).parents):
+        try:
+            ours = b"buildkit_tasks" in (folder / "tasks.py").read_bytes()
+        except OSError:
+            ours = False
+        if ours or folder == root:
+            return "invoke" if ours else "buildkit-tasks"
+    return "buildkit-tasks"
+
+
+def _elsewhere(session: Session, folder: Path) -> str:
+    try:
+        project = session.root
+    except Problem:
+        return ""
+    return "" if folder.resolve() == project.resolve() else f"{folder.name}/"
+
+
+def _facts(session: Session) -> Facts:
+    """What compose says about the project; nothing where there is none, or compose does not answer."""
+    try:
+        names = tuple(path.name for path in project_root.compose_files(session.root)[:1])
+        space = discover.read_workspace(session, looking=True)
+    except Problem as problem:
+        session.report.say(f"services and databases are not compared with the compose file: {problem.message}")
+        return Facts()
+    services = space.config.get("services") or {}
+    databases = {}
+    for service, entry in services.items():
+        environment = entry.get("environment") or {}
+        for variable in ("POSTGRES_DB", "MYSQL_DATABASE", "MARIADB_DATABASE", "POSTGRES_USER"):
+            if environment.get(variable):
+                databases[str(environment[variable])] = service
+                break
+    images = {
+        str(entry["image"]): name for name, entry in services.items() if entry.get("image") and entry.get("build")
+    }
+    return Facts(names, tuple(services), images, databases)
+
+
+def _require_known(imports: Sequence[Import], accept: Collection[str]) -> None:
+    """Every accepted target has to be one whose nearest task can take its place."""
+    rows = [row for found in imports for row in found.rows]
+    for name in accept:
+        row = next((row for row in rows if name in row.rule.names), None)
+        if row is None or not (row.replaced or row.kind == mapping.OURS):
+            near = [r.name for r in rows if r.kind == mapping.PERHAPS and not r.rule.kept]
+            why = f"{row.rule.kept or row.why or 'no task is near'}" if row else "there is no such target"
+            raise Problem(
+                "bad-argument",
+                f"--accept {name}: {why}.",
+                hint=f"targets with a near task: {', '.join(near) or 'none'}",
+            )
+
+
+def _texts(imports: Sequence[Import], output: str) -> dict[str, str]:
+    texts = {}
+    for found in imports:
+        for source in found.sources[:1] if output else found.sources:
+            path = output or str(PurePosixPath(found.base, source.path))
+            texts[path] = shim.text(source, found.rows, phony=not found.just)
+    return texts
+
+
+def _diffs(imports: Sequence[Import]) -> dict[str, str]:
+    """The diff of each file that changes, by its path below the root."""
+    found = {}
+    for item in imports:
+        for source in item.sources:
+            path = str(PurePosixPath(item.base, source.path))
+            changes = shim.edits(source, item.rows, phony=not item.just)
+            found[path] = shim.diff(replace(source, path=path), changes)
+    return found
+
+
+def _record(root: Path) -> Record:
+    content = disk.read(root, record.PATH)
+    return Record() if content is None else record.load(content.decode("utf-8", errors="replace"))
+
+
+def _write(session: Session, root: Path, changed: list[Change]) -> None:
+    old = _record(root)
+    files = dict(old.files)
+    for change in changed:
+        entry = _entry(old.files.get(change.path), change)
+        if entry is None:
+            session.report.warn(f"{change.path} was edited since the last import; undo will leave those edits to you")
+        else:
+            files[change.path] = entry
+    made = disk.apply(root, changed)
+    imported = tuple(dict.fromkeys((*old.imported, *(change.path for change in changed))))
+    new = replace(old, files=files, imported=imported, folders=tuple(dict.fromkeys((*old.folders, *made))))
+    made = disk.apply(root, [Change(record.PATH, disk.read(root, record.PATH), record.dump(new).encode())])
+    if made:
+        new = replace(new, folders=tuple(dict.fromkeys((*new.folders, *made))))
+        disk.apply(root, [Change(record.PATH, disk.read(root, record.PATH), record.dump(new).encode())])
+
+
+def _entry(known: Entry | None, change: Change) -> Entry | None:
+    """The record of a change; for a file that was imported before, what the user added since goes into its original."""
+    after = (change.after or b"").decode("utf-8", "surrogateescape")
+    digest = record.digest(change.after or b"")
+    if known is None:
+        return Entry(change.before, after, digest)
+    if change.before is None or known.pristine(change.before):
+        return Entry(known.before, after, digest)
+    before = undo_changes.without_ours(known, change.before)
+    return None if before is None else Entry(before, after, digest)

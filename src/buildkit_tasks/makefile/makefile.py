@@ -1,0 +1,40 @@
+"""The language of Makefiles, for the mapping. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from . import expand
+from .expand import Value
+from .mapping import Language
+from .words import Syntax
+
+_AUTOMATIC = re.compile(r"\$[@%<*]|\$[({][@%<*][DF]?[)}]")
+
+
+def language(values: Mapping[str, Value]) -> Language:
+    """How recipes are read, with the variables of all files."""
+    found = syntax(values)
+    return Language(lambda _rule: found, "@+-", re.compile(r"\$[({]([A-Za-z_][\w.-]*)[)}]"))
+
+
+def syntax(values: Mapping[str, Value]) -> Syntax:
+    """References as make writes them."""
+
+    def reference_end(text: str, at: int) -> int:
+        if text[at : at + 1] != "$" or text[at + 1 : at + 2] in ("$", ""):
+            return at
+        return expand.reference_end(text, at)
+
+    return Syntax(
+        reference_end,
+        lambda reference: expand.resolve(reference, values),
+        lambda reference: bool(_AUTOMATIC.fullmatch(reference)),
+        dollar="$$",
+    )
+
+
+def service_word(reference: str) -> str:
+    """Flags for a variable that holds any number of services."""
+    return f"$(addprefix --service ,{reference})"

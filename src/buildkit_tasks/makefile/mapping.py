@@ -1,0 +1,163 @@
+"""Each target: the task that replaces its recipe, or why it stays. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from buildkit_tasks.core import lists
+
+from . import names, recipes
+from .calls import Call, Facts
+from .model import Rule, Source
+from .recipes import Line
+from .words import Syntax
+
+#: How sure a row is: the task does what the recipe does; it already calls a task; it only runs other targets or
+#: prints; the user chose it (`--accept`); a task is near; there is none.
+CERTAIN, OURS, STAYS, ACCEPTED, PERHAPS, NONE = "certain", "ours", "stays", "accepted", "perhaps", "none"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rule and what becomes of it.
+
+    `text` replaces its recipe where `kind` is certain or accepted: one text per step, or a single one. `left` are the
+    lines of the recipe that no task does.
+    """
+
+    rule: Rule
+    kind: str
+    calls: tuple[Call, ...] = ()
+    text: tuple[str, ...] = ()
+    why: str = ""
+    left: tuple[str, ...] = ()
+    used: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its targets."""
+        return " ".join(self.rule.names) or "?"
+
+    @property
+    def replaced(self) -> bool:
+        """Whether its recipe changes."""
+        return self.kind in (CERTAIN, ACCEPTED)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What differs from the recipe."""
+        return tuple(dict.fromkeys(call.note for call in self.calls if call.note))
+
+
+@dataclass(frozen=True)
+class Language:
+    """What the mapping has to know of a kind of file."""
+
+    syntax: Callable[[Rule], Syntax]
+    prefixes: str
+    variables: re.Pattern[str]
+
+
+def rows(
+    sources: Sequence[Source], language: Language, facts: Facts, invoke: str, *, accept: Collection[str] = ()
+) -> tuple[Row, ...]:
+    """One row per rule of the files. `accept`: targets for which the user takes the nearest task."""
+    twice = _twice([rule for source in sources for rule in source.rules])
+    found = []
+    for source in sources:
+        for rule in source.rules:
+            kept = source.shell or rule.kept or _defined_twice(rule, twice)
+            found.append(_row(replace(rule, kept=kept), language, facts, invoke, accept))
+    return tuple(_clean_last(found, accept))
+
+
+def _clean_last(found: list[Row], accept: Collection[str]) -> list[Row]:
+    """`cargo.clean` leaves the host's target directory: it replaces nothing while other targets compile there."""
+    host = [
+        row.name
+        for row in found
+        if not row.replaced and any(re.search(r"\bcargo\s+(?!clean|sqlx|install)", s.text) for s in row.rule.steps)
+    ]
+    if not host:
+        return found
+    why = f"cargo.clean leaves the host's target directory, where {host[0]} still compiles"
+    return [
+        Row(row.rule, PERHAPS, row.calls, why=why, left=tuple(step.text for step in row.rule.steps))
+        if row.kind == CERTAIN
+        and any(call.task == "cargo.clean" for call in row.calls)
+        and not set(row.rule.names) & set(accept)
+        else row
+        for row in found
+    ]
+
+
+def _twice(rules: Sequence[Rule]) -> Mapping[str, int]:
+    counts: dict[str, int] = {}
+    for rule in rules:
+        for name in rule.names if rule.steps else ():
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _defined_twice(rule: Rule, counts: Mapping[str, int]) -> str:
+    return "two rules have this name" if any(counts.get(name, 0) > 1 for name in rule.names) else ""
+
+
+def _row(rule: Rule, language: Language, facts: Facts, invoke: str, accept: Collection[str]) -> Row:
+    if not rule.steps:
+        return Row(rule, STAYS, why=f"runs {' '.join(rule.prerequisites)}" if rule.prerequisites else "does nothing")
+    here = replace(facts, exported=rule.exported)
+    syntax = language.syntax(rule)
+    lines = recipes.lines(rule, syntax, here, invoke, language.prefixes)
+    calls = tuple(call for line in lines for call in line.calls)
+    missing = [line for line in lines if line.why]
+    file = next((name for name in rule.names if "/" in name), "")
+    why = rule.kept or (f"it makes the file {file}" if file and not rule.pattern else "")
+    if not missing and not calls:
+        return _without_tasks(rule, lines)
+    if not missing and not why:
+        return Row(rule, CERTAIN, calls, tuple(line.text for line in lines), used=_dropped(lines, language))
+    near = _near(rule, missing, calls, facts)
+    left = tuple(line.step.text for line in missing)
+    if near and not rule.kept and not rule.pattern and set(rule.names) & set(accept):
+        return Row(rule, ACCEPTED, (near,), (near.text(invoke),), left=left)
+    reason = why or missing[0].why
+    return Row(rule, PERHAPS if near else NONE, (near,) if near else (), why=reason, left=left)
+
+
+def _without_tasks(rule: Rule, lines: Sequence[Line]) -> Row:
+    if any(line.ours for line in lines):
+        return Row(rule, OURS)
+    if any(line.group for line in lines):
+        return Row(
+            rule, STAYS, why="shows the help" if "help" in rule.names else "runs other targets, or shows the help"
+        )
+    return Row(rule, STAYS, why="only prints")
+
+
+def _near(rule: Rule, missing: Sequence[Line], calls: Sequence[Call], facts: Facts) -> Call | None:
+    """The task that comes nearest: what a line is near to, then what the name says, then what other lines do."""
+    from_lines = next((line.perhaps for line in missing if line.perhaps), None)
+    by_name = next((call for name in rule.names if (call := names.nearest(name)) and _likely(call, rule, facts)), None)
+    return from_lines or by_name or (calls[0] if calls else None)
+
+
+def _likely(call: Call, rule: Rule, facts: Facts) -> bool:
+    """Whether a service or crate that only the target's name mentions may exist."""
+    flag = next((flag for flag in ("--service", "--crate") if flag in call.words), "")
+    if not flag:
+        return True
+    name = call.words[call.words.index(flag) + 1]
+    if flag == "--service" and facts.services is not None:
+        return bool(lists.matching(name, facts.services))
+    program = "cargo" if call.task.startswith("cargo.") else "docker"
+    return any(re.search(rf"\b{program}\b", step.text) for step in rule.steps)
+
+
+def _dropped(lines: Sequence[Line], language: Language) -> tuple[str, ...]:
+    """Variables that the recipe used and its replacement does not."""
+    before = {name for line in lines for name in language.variables.findall(line.step.text)}
+    after = {name for line in lines for name in language.variables.findall(line.text)}
+    return tuple(sorted(before - after))

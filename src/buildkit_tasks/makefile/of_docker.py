@@ -1,0 +1,240 @@
+"""Commands of docker and compose, and the task of each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .calls import Call, Facts, Stays, Unfit, Words, raws
+from .words import Word
+
+_SHELLS = ("sh", "bash", "/bin/sh", "/bin/bash", "ash", "/bin/ash", "zsh")
+_NEAR_CLEAN = Call("clean")
+
+
+def compose(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
+    """The task for `docker compose …`; `words` begin after `compose`."""
+    left, files, prefix = Words(list(words)), [], list(raws(env))
+    while left:
+        word = left.take()
+        if file := left.value(word, "--file", "-f"):
+            files.append(file)
+        elif project := left.value(word, "--project-name", "-p"):
+            prefix.append(f"COMPOSE_PROJECT_NAME={project.raw}")
+        elif profile := left.value(word, "--profile"):
+            prefix.append(f"COMPOSE_PROFILES={profile.raw}")
+        elif (word.value or "").startswith("-") or word.loose:
+            raise Unfit(f"{word.raw} in front of compose's command has no task's flag")
+        else:
+            left.left.insert(0, word)
+            break
+    if not left:
+        raise Unfit("compose has no command")
+    if len([p for p in prefix if p.startswith("COMPOSE_PROFILES=")]) > 1:
+        raise Unfit("it uses several profiles")
+    name = left.take()
+    made = _COMPOSE.get(name.value or "")
+    if made is None:
+        return Stays(f"no task does `docker compose {name.raw}`", _COMPOSE_NEAR.get(name.value or ""))
+    found = made(left, facts)
+    if isinstance(found, Stays):
+        return found
+    return _with_files(Call(found.task, found.words, tuple(prefix), found.note), files, facts)
+
+
+def _with_files(made: Call, files: Sequence[Word], facts: Facts) -> Call | Stays:
+    """The compose files of `-f`: those that compose finds by itself need no words."""
+    names = [(f.value or f.raw).removeprefix("./") for f in files]
+    if not names or names == list(facts.compose_files):
+        return made
+    if names[0] in facts.compose_files[:1] and made.task in ("up", "down") and len(names) > 1:
+        overlays = [part for f in files[1:] for part in ("--overlay", f.raw)]
+        return Call(made.task, (*overlays, *made.words), made.env, made.note)
+    if any(f.loose or f.raw[:1] in "'\"~" for f in files):
+        return Stays("the names of its compose files are not known", made)
+    return Call(made.task, made.words, (f"COMPOSE_FILE={':'.join(raws(files))}", *made.env), made.note)
+
+
+def _services(words: Sequence[Word], facts: Facts) -> list[str]:
+    found = []
+    for word in words:
+        if word.loose:
+            found.append(facts.service_word(word.raw))
+            continue
+        if (word.value or word.raw).startswith("-"):
+            raise Unfit(f"no task has the flag {word.raw}")
+        found += ["--service", word.raw]
+    return found
+
+
+def _options(left: Words, flags: dict[str, str], valued: dict[str, str]) -> tuple[list[str], list[Word]]:
+    """Sort a command's arguments: flags that a task has too (`""`: it does that anyway), and the other words."""
+    taken: list[str] = []
+    rest: list[Word] = []
+    while left:
+        word = left.take()
+        name = (word.value or "").partition("=")[0]
+        if word.value in flags:
+            taken += filter(None, [flags[word.value]])
+        elif name in valued and (value := left.value(word, name)) is not None:
+            taken += [valued[name], value.raw] if valued[name] else []
+        else:
+            rest.append(word)
+    return taken, rest
+
+
+def _build(left: Words, facts: Facts) -> Call | Stays:
+    flags = {"--no-cache": "--no-cache", "--parallel": "", "--with-dependencies": "", "-q": "--progress quiet"}
+    taken, rest = _options(left, {**flags, "--quiet": "--progress quiet"}, {"--progress": "--progress"})
+    for word in rest:
+        if (word.value or word.raw).startswith("--build-arg"):
+            raise Unfit("it passes build arguments, which belong into the compose file", Call("build"))
+        if word.value == "--pull":
+            raise Unfit("it looks for newer base images (--pull)", Call("build"))
+    return Call("build", (*_services(rest, facts), *taken))
+
+
+def _up(left: Words, facts: Facts) -> Call | Stays:
+    flags = {"-d": "-d", "--detach": "-d", "--wait": "-d", "--build": "", "--quiet-pull": ""}
+    flags |= {"--remove-orphans": "--remove-orphans", "--no-build": "--no-build"}
+    built = any(w.value == "--build" for w in left.left)
+    taken, rest = _options(left, flags, {"--wait-timeout": ""})
+    detached = "-d" in taken
+    words = (*(t for t in taken if t != "-d"), *_services(rest, facts))
+    if not detached:
+        return Stays("it prints the logs and stops with Ctrl-C; `up` returns, then `logs --follow`", Call("up", words))
+    note = "" if built or "--no-build" in taken else "it builds what changed, and waits until it is healthy"
+    return Call("up", words, note=note)
+
+
+def _down(left: Words, facts: Facts) -> Call | Stays:
+    flags = {"-v": "--volumes", "--volumes": "--volumes", "--remove-orphans": "--remove-orphans"}
+    rmi = any((w.value or "").startswith("--rmi") for w in left.left)
+    taken, rest = _options(left, flags, {"-t": "", "--timeout": "", "--rmi": ""})
+    if rmi:
+        more = ("--volumes",) if "--volumes" in taken else ()
+        return Stays("it removes images as well", Call("clean", more))
+    if rest:
+        return Stays("it stops only some services, or has flags of its own", Call("down", tuple(taken)))
+    return Call("down", tuple(taken), note="it asks first; scripts add --yes" if "--volumes" in taken else "")
+
+
+def _restart(left: Words, facts: Facts) -> Call | Stays:
+    _, rest = _options(left, {}, {"-t": "", "--timeout": ""})
+    return Call("restart", tuple(_services(rest, facts)))
+
+
+def _ps(left: Words, facts: Facts) -> Call | Stays:
+    return Stays("`ps` takes no flags or services", Call("ps")) if left else Call("ps")
+
+
+def _logs(left: Words, facts: Facts) -> Call | Stays:
+    flags = {"-f": "--follow", "--follow": "--follow"}
+    taken, rest = _options(left, flags, {"--tail": "--tail", "-n": "--tail", "--since": "--since"})
+    return Call("logs", (*_services(rest, facts), *taken))
+
+
+def _exec(left: Words, facts: Facts) -> Call | Stays:
+    _, rest = _options(left, dict.fromkeys(("-T", "--no-TTY", "-i", "-t", "-it", "--interactive"), ""), {})
+    if len(rest) < 2:
+        raise Unfit("it runs no command that is known")
+    service, *command = rest
+    if (service.value or service.raw).startswith("-"):
+        raise Unfit(f"no task has the flag {service.raw}")
+    named = _services([service], facts) if not service.loose else ["--service", service.raw]
+    if len(command) == 1 and command[0].value in _SHELLS:
+        return Call("shell", tuple(named))
+    if command[0].value in ("psql", "mysql", "mariadb"):
+        return _client(command, named)
+    if any(w.loose or w.value is None or "'" in w.raw or '"' in w.raw for w in command):
+        return Stays("its command has quotes or variables", Call("shell", (*named, "--command", "'…'")))
+    return Call("shell", (*named, "--command", f"'{' '.join(raws(command))}'"))
+
+
+def _client(command: Sequence[Word], named: Sequence[str]) -> Call | Stays:
+    left = Words(list(command[1:]))
+    while left:
+        word = left.take()
+        if left.value(word, "-U", "--username", "-u", "--user", "-d", "--dbname", "--database") is not None:
+            continue
+        if (word.value or word.raw).startswith("-"):
+            return Stays(f"its client runs with {word.raw}", Call("db.shell", tuple(named)))
+    return Call("db.shell", tuple(named), note="user and database are those of the compose file")
+
+
+def _run(left: Words, facts: Facts) -> Call | Stays:
+    flags = {"--rm": "", "--no-deps": "--no-deps", "--build": "", "-T": "", "--no-TTY": "", "-it": "", "-ti": ""}
+    taken: list[str] = []
+    while left:
+        word = left.take()
+        if word.value in flags:
+            taken += filter(None, [flags[word.value]])
+            continue
+        if (word.value or word.raw).startswith("-"):
+            raise Unfit(f"`run` has no flag {word.raw}")
+        named = ["--service", word.raw] if word.loose else _services([word], facts)
+        command = ["--", *raws(left.left)] if left else []
+        return Call("run", (*named, *taken, *command))
+    raise Unfit("it names no service")
+
+
+_COMPOSE: dict[str, Callable[[Words, Facts], Call | Stays]] = {
+    "build": _build,
+    "up": _up,
+    "down": _down,
+    "restart": _restart,
+    "ps": _ps,
+    "logs": _logs,
+    "exec": _exec,
+    "run": _run,
+}
+_COMPOSE_NEAR = {"stop": Call("down"), "start": Call("up"), "rm": Call("clean"), "push": Call("ci.push")}
+
+
+def docker(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
+    """The task for another command of docker; `words` begin after `docker`."""
+    values = [w.value or w.raw for w in words]
+    if values[:1] == ["build"] or values[:2] in (["buildx", "build"], ["image", "build"]):
+        return _image(env, Words(list(words[1 if values[0] == "build" else 2 :])), facts)
+    if values[:2] in (["system", "prune"], ["volume", "prune"], ["image", "prune"], ["container", "prune"]):
+        return Stays("it removes what belongs to every project; `clean` only this one's", _NEAR_CLEAN)
+    if values[:2] in (["builder", "prune"], ["buildx", "prune"]):
+        return Stays("it removes every project's build cache; `cache.clear` only this one's", Call("cache.clear"))
+    near = {
+        "push": Call("build", ("--push", "REGISTRY/PATH")),
+        "rmi": _NEAR_CLEAN,
+        "logs": Call("logs"),
+        "exec": Call("shell"),
+        "ps": Call("ps"),
+    }.get(values[0] if values else "")
+    return Stays(f"no task does `docker {' '.join(values[:2])}` with a container or image by its name", near)
+
+
+def _image(env: Sequence[Word], left: Words, facts: Facts) -> Call | Stays:
+    """`docker build`: the task builds services, so that the image has to be that of one."""
+    tags: list[str] = []
+    platforms: list[str] = []
+    other: list[str] = []
+    taken: list[str] = []
+    while left:
+        word = left.take()
+        if (tag := left.value(word, "--tag", "-t")) is not None:
+            tags.append(tag.value or "")
+        elif (platform := left.value(word, "--platform")) is not None:
+            platforms.append(platform.raw)
+        elif word.value == "--no-cache":
+            taken.append("--no-cache")
+        elif left.value(word, "--file", "-f", "--target", "--progress") is not None or word.value == "--load":
+            continue
+        elif (word.value or word.raw).startswith("-"):
+            other.append(word.raw)
+            if left.value(word, "--build-arg", "--cache-from", "--cache-to", "--secret", "--output", "-o", "--label"):
+                continue
+    named = [facts.images[tag] for tag in tags if tag in facts.images]
+    service = ("--service", named[0]) if named else ()
+    flags = (*service, *(part for p in platforms for part in ("--platform", p)), *taken)
+    near = Call("build", flags, raws(env))
+    if other:
+        return Stays(f"`build` takes {other[0].partition('=')[0]} from the compose file or has no such flag", near)
+    if len(tags) != 1 or not named:
+        return Stays("no service of the compose file has this image name" if tags else "its image has no name", near)
+    return near

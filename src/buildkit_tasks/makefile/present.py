@@ -1,0 +1,134 @@
+"""What `import-makefile` prints: each target, the lines that no task does, and the next command."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from buildkit_tasks.adopt import present as adopt_present
+from buildkit_tasks.adopt.disk import Change
+from buildkit_tasks.config.session import Session
+
+from .mapping import ACCEPTED, CERTAIN, NONE, OURS, PERHAPS, Row
+from .model import Source
+
+_WORDS = {
+    CERTAIN: "certain",
+    ACCEPTED: "accepted",
+    OURS: "calls a task",
+    PERHAPS: "stays",
+    NONE: "stays",
+}
+
+
+def show(session: Session, sources: Sequence[Source], rows: Sequence[Row], notes: Sequence[str], *, just: bool) -> None:
+    """A table of all targets, then the recipes that stay with their lines."""
+    report = session.report
+    for source in sources:
+        for note in source.notes:
+            report.say(f"note: {source.path}, {note}")
+        for name, target in source.aliases.items():
+            report.say(f"note: {source.path}, alias {name} stays, and means {target}")
+    for note in notes:
+        report.say(f"note: {note}")
+    if report.json_only or not rows:
+        return
+    cells = [tuple(map(_shown, (row.name, _WORDS.get(row.kind, "stays"), _becomes(row), _about(row)))) for row in rows]
+    report.table(("recipe" if just else "target", "", "task", "note"), cells)
+    for row in rows:
+        if row.left:
+            why = "replaced all the same (--accept)" if row.kind == ACCEPTED else row.why
+            near = f" (near: {row.calls[0].text('')})" if row.kind == PERHAPS and row.calls else ""
+            report.answer(_shown(f"\n{row.rule.path}:{row.rule.first + 1}: {row.name}: {why}{near}"))
+            report.answer(_shown("\n".join(f"    {line}" for text in row.left for line in text.split("\n"))))
+
+
+def _shown(text: str) -> str:
+    """Bytes that are not UTF-8 cannot be printed everywhere."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _becomes(row: Row) -> str:
+    text = "; ".join(call.text("") for call in row.calls)
+    if row.kind == PERHAPS and row.calls:
+        return f"perhaps {row.calls[0].task}"
+    return text or "-"
+
+
+def _about(row: Row) -> str:
+    parts = [] if row.replaced or row.left else [row.why]  # the reason stands beside the lines that are left
+    parts += row.notes if row.replaced else ()
+    if row.used:
+        parts.append(f"no longer uses {', '.join(row.used)}")
+    if row.replaced and row.rule.prerequisites:
+        parts.append(f"still runs {' '.join(row.rule.prerequisites)} first")
+    return "; ".join(filter(None, parts))
+
+
+def differences(rows: Sequence[Row], known: Collection[str] | None, program: str) -> list[str]:
+    """What make or just knows and we did not read, and the other way round."""
+    if known is None:
+        return []
+    ours = {name for row in rows for name in row.rule.names if not row.rule.pattern}
+    conditional = {name for row in rows for name in row.rule.names if row.rule.conditions}
+    more, less = sorted(set(known) - ours), sorted(ours - set(known) - conditional)
+    found = [f"{program} also has {', '.join(more)}, which stay as they are"] if more else []
+    return [*found, *([f"{program} does not list {', '.join(less)}"] if less and program == "just" else [])]
+
+
+def diff(session: Session, changed: Sequence[Change], known: Mapping[str, str]) -> None:
+    """The changes, as a unified diff. `known`: diffs that are there already, by path."""
+    for change in changed:
+        session.report.say(f"{change.verb}: {change.path}")
+    if not session.report.json_only:
+        for change in changed:
+            session.report.answer("\n" + _shown(known.get(change.path) or adopt_present.diff([change])))
+
+
+def undone(session: Session, changed: Sequence[Change], kept: Sequence[str]) -> None:
+    """The changes of an undo, and the files that it leaves."""
+    for path in kept:
+        session.report.say(f"kept: {path} was edited, and the edits conflict with the original", style="yellow")
+    diff(session, changed, {})
+
+
+def finish(session: Session, rows: Sequence[Row], changed: Sequence[Change], *, written: bool, dry_run: bool) -> None:
+    """The sum, and the next command; or the whole as JSON."""
+    report = session.report
+    if report.json_only:
+        report.envelope({"written": written, "targets": [_entry(row) for row in rows], "changes": _changes(changed)})
+        return
+    replaced = [row for row in rows if row.replaced]
+    ours = sum(row.kind == OURS for row in rows)
+    report.say(
+        f"{len(rows)} targets: {len(replaced)} {'call' if written else 'can call'} a task, {ours} did already, "
+        f"{len(rows) - len(replaced) - ours} stay as they are"
+    )
+    near = [row.name for row in rows if row.kind == PERHAPS and not row.rule.kept]
+    if near and not written:
+        report.say(f"to replace one that stays by the task beside it: --accept {near[0]}")
+    if not changed:
+        report.say("nothing to change")
+    elif written:
+        report.say("written. To undo: invoke import-makefile --undo")
+    else:
+        report.say("nothing was written (dry run)" if dry_run else "nothing was written")
+
+
+def _changes(changed: Sequence[Change]) -> list[dict[str, str]]:
+    return [{"path": change.path, "how": change.verb} for change in changed]
+
+
+def _entry(row: Row) -> dict[str, object]:
+    return {
+        "names": list(row.rule.names),
+        "file": row.rule.path,
+        "line": row.rule.first + 1,
+        "help": row.rule.help,
+        "prerequisites": list(row.rule.prerequisites),
+        "result": row.kind,
+        "tasks": [call.text("") for call in row.calls],
+        "why": row.why,
+        "notes": list(row.notes),
+        "left": list(row.left),
+        "no_longer_used": list(row.used),
+    }

@@ -1,0 +1,220 @@
+"""Reads a Makefile as GNU make does, without running anything: rules, recipes, variables, conditions. Pure.
+
+Every line stays known by its number, because a recipe is replaced in the file as it is. What make only learns by
+running a command or by a function that we do not expand is noted, and stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from . import expand as expansion
+from . import rules, syntax
+from .expand import Variables
+from .model import Include, Source, Step
+from .reading import Reading, invalid
+
+_CONDITION = re.compile(r"(ifeq|ifneq|ifdef|ifndef|else|endif)(?=[\s(\"'#]|$)")
+_INCLUDE = re.compile(r"(-include|sinclude|include)(?=\s|$)")
+_RUNS = re.compile(r"\$[({]\s*(?:shell|eval|file|guile)[\s\\]")
+
+
+def read(
+    path: str, text: str, load: Callable[[str], str | None] = lambda _path: None, variables: Variables | None = None
+) -> tuple[Source, ...]:
+    """A Makefile and the files it includes, itself first. `load`: the text of an included file, None if it is not read.
+
+    `variables` gets what the files define. Raises `Problem` makefile-invalid where make itself would stop.
+    """
+    readings: list[Reading] = []
+    _read(Reading(path, [], variables if variables is not None else Variables(), load=load, readings=readings), text)
+    exported = [name for reading in readings for name in reading.exported]
+    phony = frozenset(name for reading in readings for name in reading.phony)
+    mentioned = phony | {name for reading in readings for name in reading.specific}
+    exports: dict[str, list[str]] = {}
+    for reading in readings:
+        for target, names in reading.target_exports.items():
+            exports.setdefault(target, []).extend(names)
+    shells = sorted({shell for reading in readings for shell in reading.shells if not syntax.posix(shell)})
+    found = []
+    for reading in readings:
+        rules = []
+        for rule in reading.rules:
+            own = [name for target in rule.names for name in exports.get(target, ())]
+            rules.append(replace(rule, exported=tuple(dict.fromkeys((*exported, *own)))))
+        values = reading.variables.values.items()
+        found.append(
+            Source(
+                reading.path,
+                tuple(reading.lines),
+                tuple(rules),
+                phony,
+                mentioned,
+                tuple(reading.includes),
+                {name: value.text for name, value in values if value.text is not None},
+                tuple(dict.fromkeys(reading.runs)),
+                tuple(dict.fromkeys(reading.notes)),
+                f"its recipes run in {shells[0]}" if shells else "",
+            )
+        )
+    return tuple(found)
+
+
+def _read(now: Reading, text: str) -> None:
+    """Read one file to its end."""
+    now.readings.append(now)
+    outer = len(now.conditions)
+    now.lines = text.split("\n")
+    if now.lines[-1] == "":
+        now.lines.pop()
+    at = 0
+    while at < len(now.lines):
+        at = _line(now, at)
+    now.close()
+    if len(now.conditions) > outer:
+        raise invalid(now.path, len(now.lines), f"{now.conditions[-1].split(':', 1)[-1].strip()} has no endif")
+    now.lines = [line + "\n" for line in now.lines]
+    if now.lines and not text.endswith("\n"):
+        now.lines[-1] = now.lines[-1][:-1]
+
+
+def _last_of(now: Reading, at: int) -> int:
+    """The last line of the logical line that begins here."""
+    while at + 1 < len(now.lines) and syntax.continued(now.lines[at]):
+        at += 1
+    return at
+
+
+def _logical(now: Reading, first: int, last: int) -> str:
+    """The lines as one: make collapses a continuation, and the blanks around it, into one blank."""
+    parts = [syntax.bare(line) for line in now.lines[first : last + 1]]
+    if first == 0:
+        parts[0] = parts[0].removeprefix("\ufeff")
+    parts[:-1] = [(part[:-1] if syntax.odd(part) else part).rstrip(" \t") for part in parts[:-1]]
+    parts[1:] = [part.lstrip(" \t") for part in parts[1:]]
+    return " ".join(parts)
+
+
+def _line(now: Reading, at: int) -> int:
+    """Read the logical line that begins here; returns the next one's number."""
+    last = _last_of(now, at)
+    if now.open is not None and now.lines[at].startswith(now.prefix):
+        _recipe_line(now, at, last)
+        return last + 1
+    whole = _logical(now, at, last)
+    line = syntax.without_comment(whole).lstrip(" \t\r\f\v")  # the blanks at the end belong to a value
+    if not line.strip():
+        return last + 1
+    if _RUNS.search(line):
+        now.runs.append(at + 1)
+    if _CONDITION.match(line):
+        _condition(now, at, line)
+        return last + 1
+    modifiers, rest = syntax.modifiers(line)
+    if "define" in modifiers:
+        return _define(now, at, rest)
+    assigned = None if "undefine" in modifiers else syntax.assignment(rest)
+    if assigned:
+        now.close()
+        _assign(now, at, assigned, exported="export" in modifiers)
+    elif "undefine" in modifiers:
+        now.close()
+        now.variables.values.pop(rest.strip(), None)
+    elif re.match(r"(export|unexport)(\s|$)", line):
+        now.close()
+        if line.startswith("unexport"):
+            gone = (expansion.expand(line[8:], now.variables.values) or "").split()
+            now.exported[:] = [name for name in now.exported if name not in gone]
+        else:
+            names = (expansion.expand(line[6:], now.variables.values) or "").split()
+            now.exported += names
+            if not names and not line[6:].strip():
+                now.notes.append(f"line {at + 1}: exports every variable; cargo tasks get them only by --env NAME")
+    elif found := _INCLUDE.match(line):
+        now.close()
+        _include(now, at, line[found.end() :].strip(), optional=found[1] != "include")
+    elif re.match(r"(vpath|load|-load)(\s|$)", line):
+        now.close()
+        now.notes.append(f"line {at + 1}: `{line}` is not read, and stays as it is")
+    else:
+        rules.rule(now, at, last, whole)
+    return last + 1
+
+
+def _recipe_line(now: Reading, at: int, last: int) -> None:
+    assert now.open is not None  # noqa: S101 - the caller looked
+    parts = [syntax.bare(now.lines[at])[len(now.prefix) :]]
+    parts += [syntax.bare(line).removeprefix(now.prefix) for line in now.lines[at + 1 : last + 1]]
+    text = "\n".join(parts)
+    if now.conditions != list(now.open.rule.conditions):
+        now.open.mixed = True
+    if text.strip():
+        now.open.steps.append(Step(at, last, text))
+
+
+def _assign(now: Reading, at: int, assigned: tuple[str, str, str], *, exported: bool) -> None:
+    name = expansion.expand(assigned[0], now.variables.values)
+    if name is None:
+        now.notes.append(f"line {at + 1}: the name of the variable `{assigned[0]}` is not known without running make")
+        return
+    operator, value = assigned[1], assigned[2]
+    if operator == "!=":
+        now.runs.append(at + 1)
+    now.variables.define(name, operator, value, conditional=bool(now.conditions))
+    if exported:
+        now.exported.append(name)
+    if name == ".RECIPEPREFIX":
+        known = now.variables.values[name].text
+        now.prefix = known[0] if known else "\t"
+    if name == "SHELL":
+        now.shells.add(now.variables.values[name].text or "a shell that is not known")
+
+
+def _define(now: Reading, at: int, rest: str) -> int:
+    """A definition of several lines; returns the line after its `endef`."""
+    now.close()
+    head = syntax.assignment(rest) or (rest.strip(), "=", "")
+    body: list[str] = []
+    depth, i = 1, at + 1
+    while i < len(now.lines):
+        line = syntax.bare(now.lines[i])
+        word = "" if line.startswith(now.prefix) else (line.split(None, 1) or [""])[0]
+        if word == "define":
+            depth += 1
+        elif word == "endef" or word.startswith("endef#"):
+            depth -= 1
+            if depth == 0:
+                _assign(now, at, (head[0].strip(), head[1], "\n".join(body)), exported=False)
+                return i + 1
+        if _RUNS.search(line):
+            now.runs.append(i + 1)
+        body.append(line)
+        i += 1
+    raise invalid(now.path, at + 1, f"define {head[0].strip()} has no endef")
+
+
+def _condition(now: Reading, at: int, line: str) -> None:
+    found = _CONDITION.match(line)
+    word = found[1] if found else ""
+    if word in ("else", "endif"):
+        if not now.conditions:
+            raise invalid(now.path, at + 1, f"{word} has no condition before it")
+        now.conditions.pop()
+        if word == "else":
+            now.conditions.append(f"{at + 1}: {line}")
+    else:
+        now.conditions.append(f"{at + 1}: {line}")
+
+
+def _include(now: Reading, at: int, written: str, *, optional: bool) -> None:
+    names = expansion.expand(written, now.variables.values)
+    for name in (names or "").split() or ([] if names is not None else [""]):
+        path = "" if re.search(r"[*?\[]", name) else name
+        now.includes.append(Include(at + 1, written, path, optional))
+        text = now.load(path) if path and all(path != reading.path for reading in now.readings) else None
+        if text is not None:
+            inner = Reading(path, [], now.variables, load=now.load, readings=now.readings)
+            inner.conditions, inner.prefix = list(now.conditions), now.prefix
+            _read(inner, text)

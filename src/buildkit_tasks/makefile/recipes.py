@@ -1,0 +1,130 @@
+"""A recipe's commands, and the task of each: by what they do, with certainty or not at all. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import of_cargo, of_database, of_docker, words
+from .calls import Call, Facts, Stays, Unfit
+from .model import Rule, Step
+from .words import Command, Syntax, Word
+
+#: The longest line that is taken apart.
+_LONGEST = 10_000
+#: Commands that show or find the help of a Makefile.
+_SHOWS = re.compile(
+    r"\b(grep|awk|sed|perl)\b.*\bMakefile\b|\bMAKEFILE_LIST\b"
+    r"|^(just|\{\{\s*just(_executable\(\))?\s*\}\})\s+(--list|-l)\b",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a recipe: its calls in order, the text that replaces it, and why it stays if it does.
+
+    `why` is empty for a line that only prints; then `calls` is empty as well.
+    """
+
+    step: Step
+    text: str
+    calls: tuple[Call, ...] = ()
+    why: str = ""
+    perhaps: Call | None = None
+    ours: bool = False
+    group: bool = False
+
+
+def line(step: Step, syntax: Syntax, facts: Facts, invoke: str, prefixes: str = "@+-") -> Line:
+    """What becomes of one line. `invoke`: how our tasks are called; `prefixes`: what may stand before a command."""
+    found = re.match(rf"[ \t]*(?:[{prefixes}][ \t]*)*", step.text)
+    start = found.end() if found else 0
+    body = step.text[start:]
+    if len(body) > _LONGEST:
+        return Line(step, step.text, why=f"it has more than {_LONGEST} characters")
+    if _SHOWS.search(body):
+        return Line(step, step.text, group=True)
+    taken = words.split(body, syntax)
+    if taken.why:
+        return Line(step, step.text, why=taken.why)
+    calls: list[Call] = []
+    ours = group = False
+    pieces: list[str] = []
+    at = 0
+    for command in taken.commands:
+        if words.harmless(command):
+            continue
+        if _ours(command):
+            ours = True
+            continue
+        if _another_target(command):
+            group = True
+            continue
+        made = _command(command, facts)
+        if isinstance(made, Stays):
+            return Line(step, step.text, why=made.why, perhaps=made.perhaps)
+        calls.append(made)
+        pieces += [body[at : command.first], made.text(invoke)]
+        at = command.last
+    text = step.text[:start] + "".join(pieces) + body[at:]
+    return Line(step, text, tuple(calls), ours=ours, group=group)
+
+
+def _ours(command: Command) -> bool:
+    """Whether it already calls a task."""
+    names = [word.value or "" for word in command.words[:2]]
+    first = names[0].rpartition("/")[2]
+    return (
+        first in ("invoke", "inv", "buildkit-tasks")
+        or (first in ("dev", "uvx") and names[1:2] in (["invoke"], ["buildkit-tasks"]))
+        or names[0] == "nox"
+    )
+
+
+def _another_target(command: Command) -> bool:
+    """Whether it runs another target of the same file."""
+    raw = command.words[0].raw
+    if raw not in ("$(MAKE)", "${MAKE}", "just", "make", "{{just_executable()}}", "{{ just_executable() }}"):
+        return False
+    return not any((w.value or w.raw).startswith(("-C", "-f", "--dir", "--file")) for w in command.words[1:])
+
+
+def _command(command: Command, facts: Facts) -> Call | Stays:
+    env, rest = command.env, list(command.words)
+    program = rest[0].value
+    if program is None:
+        return Stays(f"the program that {rest[0].raw} stands for is not known")
+    try:
+        return _program(program, env, rest[1:], facts)
+    except Unfit as reason:
+        return Stays(str(reason), reason.perhaps)
+
+
+def _program(program: str, env: Sequence[Word], rest: Sequence[Word], facts: Facts) -> Call | Stays:
+    values = [word.value or word.raw for word in rest[:3]]
+    if program == "docker" and values[:1] == ["compose"]:
+        return of_docker.compose(env, rest[1:], facts)
+    if program == "docker-compose":
+        return of_docker.compose(env, rest, facts)
+    if program == "docker":
+        return of_docker.docker(env, rest, facts)
+    if program == "cargo" and values[:1] == ["sqlx"]:
+        return of_database.sqlx(env, rest[1:], facts)
+    if program == "cargo":
+        return of_cargo.call(env, rest, facts)
+    if program in of_database.PROGRAMS:
+        return of_database.PROGRAMS[program](env, rest, facts)
+    if program == "rm" and [v.strip("./") for v in values if not v.startswith("-")] == ["target"]:
+        return Call("cargo.clean", note="the host's own target directory stays")
+    if program == "cd":
+        return Stays(f"it works in another directory ({' '.join(values)})")
+    if program in ("$(MAKE)", "make"):
+        return Stays("it runs another Makefile")
+    return Stays(f"no task does `{' '.join([program, *values[:2]])}`")
+
+
+def lines(rule: Rule, syntax: Syntax, facts: Facts, invoke: str, prefixes: str = "@+-") -> list[Line]:
+    """What becomes of each line of a recipe."""
+    return [line(step, syntax, facts, invoke, prefixes) for step in rule.steps]

@@ -1,0 +1,112 @@
+"""The lines of a Makefile as GNU make takes them apart: comments, definitions, headers. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from .expand import reference_end
+
+_OPERATOR = re.compile(r"\s*(:::=|::=|:=|\?=|\+=|!=|=)")
+
+
+def posix(shell: str) -> bool:
+    """Whether the value of SHELL is a shell whose words we know."""
+    words = shell.replace("/usr/bin/env ", "").split()
+    return not words or bool(re.fullmatch(r"(?:\S*/)?(?:ba|da|z|k|a)?sh", words[0]))
+
+
+def bare(line: str) -> str:
+    """A line without the carriage return that make ignores."""
+    return line[:-1] if line.endswith("\r") else line
+
+
+def continued(line: str) -> bool:
+    """Whether the next line belongs to this one."""
+    return odd(bare(line))
+
+
+def odd(text: str) -> bool:
+    """Whether it ends with a backslash that escapes what follows."""
+    return (len(text) - len(text.rstrip("\\"))) % 2 == 1
+
+
+def without_comment(text: str) -> str:
+    """The text before an unescaped `#`."""
+    at = text.find("#")
+    while at >= 0:
+        if not odd(text[max(0, at - 100) : at]):  # nobody writes more backslashes than that
+            return text[:at]
+        at = text.find("#", at + 1)
+    return text
+
+
+def modifiers(line: str) -> tuple[set[str], str]:
+    """`export`, `override`, `private`, `define`, `undefine` in front of a definition."""
+    found: set[str] = set()
+    rest = line
+    for _ in range(5):
+        word = re.match(r"(export|override|private|define|undefine)(?=[ \t]|$)", rest)
+        if not word or (after := rest[word.end() :].lstrip(" \t"))[:1] in ("=", ":", "?", "+", "!"):
+            break
+        found.add(word[1])
+        rest = after
+        if word[1] in ("define", "undefine"):
+            return found, rest
+    if found and not assignment(rest):
+        return set(), line
+    return found, rest
+
+
+def assignment(line: str) -> tuple[str, str, str] | None:
+    """Name, operator and value if this is a definition, as make decides it."""
+    at = 0
+    while at < len(line):
+        character = line[at]
+        if character == "$":
+            at = reference_end(line, at)
+            continue
+        if character in " \t":
+            found = _OPERATOR.match(line, at)
+            return (line[:at], found[1], line[found.end() :].lstrip(" \t")) if found else None
+        if found := _OPERATOR.match(line, at):
+            return (line[:at], found[1], line[found.end() :].lstrip(" \t")) if at else None
+        if character in ":#":
+            return None
+        at += 1
+    return None
+
+
+def header_end(line: str) -> tuple[int, str]:
+    """Where the targets and prerequisites end: at an unescaped `;` or `#` outside references, and which it is."""
+    at = 0
+    while at < len(line):
+        if line[at] == "$":
+            at = reference_end(line, at)
+        elif line[at] == "\\":
+            at += 2
+        elif line[at] in ";#":
+            return at, line[at]
+        else:
+            at += 1
+    return len(line), ""
+
+
+def colon(text: str) -> int:
+    """The place of the first colon outside references; -1 if there is none."""
+    at = 0
+    while at < len(text):
+        if text[at] == "$":
+            at = reference_end(text, at)
+        elif text[at] == "\\":
+            at += 2
+        elif text[at] == ":":
+            return at
+        else:
+            at += 1
+    return -1
+
+
+def help_of(comment: str) -> str:
+    """The help in a comment of two or more `#`."""
+    found = re.match(r"##+\s*(.*)", comment)
+    return found[1].strip() if found else ""

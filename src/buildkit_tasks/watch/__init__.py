@@ -1,0 +1,1 @@
+"""`watch` and `dev`: keeps a running stack equal to the sources while they are edited."""

@@ -1,0 +1,119 @@
+"""The containers of the watched services: which are outdated, files into them, restarts."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import docker, run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Result, Service
+
+
+@dataclass(frozen=True)
+class Running:
+    """A container, its state and the id of the image that it was created from, as compose recorded it."""
+
+    id: str
+    name: str
+    state: str
+    service: str
+    image: str
+
+
+def listed(session: Session, project: str) -> tuple[Running, ...]:
+    """The project's containers, including stopped ones. Problems: command-failed."""
+    said = run.check(session.world, docker.service_containers(session.root, project)).stdout
+    lines = (line.split("\t") for line in said.splitlines())
+    return tuple(Running(*parts) for parts in lines if len(parts) == 5)
+
+
+def outdated(
+    services: Iterable[Service],
+    entries: Mapping[str, Mapping[str, Any]],
+    containers: Iterable[Running],
+    ids: Mapping[str, str],
+) -> tuple[str, ...]:
+    """Services with an image that a container does not have yet: compose would replace these. Pure.
+
+    One without a container counts, unless it is scaled to 0, and so does a container that was never started.
+    """
+    by_service: dict[str, list[Running]] = {}
+    for one in containers:
+        by_service.setdefault(one.service, []).append(one)
+    found = []
+    for service in services:
+        there, image = by_service.get(service.name, []), ids.get(service.image)
+        if image is None or (not there and _scale(entries.get(service.name) or {}) == 0):
+            continue
+        if not there or any(one.image != image or one.state == "created" for one in there):
+            found.append(service.name)
+    return tuple(found)
+
+
+def replaced(before: Iterable[Running], after: Iterable[Running]) -> tuple[str, ...]:
+    """The services that have other containers than before. Pure."""
+    one, other = ({(c.service, c.id) for c in some} for some in (before, after))
+    return tuple(sorted({service for service, _ in other - one}))
+
+
+def _scale(entry: Mapping[str, Any]) -> int:
+    given = (entry.get("deploy") or {}).get("replicas", entry.get("scale"))
+    return int(given) if isinstance(given, (int, str)) and str(given).isdigit() else 1
+
+
+def copy(session: Session, names: Iterable[str], files: Mapping[str, str]) -> None:
+    """Copy files of the host to their places in containers; those that are gone are deleted there.
+
+    Problems: command-failed.
+    """
+    there = {host: place for host, place in files.items() if Path(host).is_symlink() or Path(host).exists()}
+    gone = sorted(place for host, place in files.items() if host not in there)
+    with tempfile.TemporaryFile() as archive:
+        added = _archive(archive, there)
+        for name in names:
+            if gone:
+                _check(session, run.capture(session.world, docker.remove_inside(session.root, name, gone)), name)
+            if added:
+                archive.seek(0)
+                command = docker.unpack_into(session.root, name)
+                _check(session, run.piped(session.world, command, source=archive), name)
+
+
+def _archive(target: IO[bytes], files: Mapping[str, str]) -> bool:
+    """A tar of these files, each under its place; whether anything is in it. What vanishes meanwhile is left out."""
+    added = False
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        for host, place in sorted(files.items()):
+            try:
+                header = archive.gettarinfo(host, place.lstrip("/"))
+                if header is None or not (header.isreg() or header.isdir() or header.issym()):
+                    continue
+                if not header.isreg():
+                    archive.addfile(header)
+                else:
+                    with Path(host).open("rb") as content:
+                        data = content.read()  # the size in the header has to be that of the content
+                    header.size = len(data)
+                    archive.addfile(header, io.BytesIO(data))
+                added = True
+            except FileNotFoundError:
+                continue
+    target.flush()
+    return added
+
+
+def _check(session: Session, result: Result, name: str) -> None:
+    if result.code != 0:
+        raise Problem(
+            "command-failed",
+            f"The changed files could not be copied into {name}.",
+            causes=[session.masked((result.stderr or result.stdout).strip()[:500])],
+            hint="use `action: rebuild` for images without rm, or with a read-only file system",
+        )

@@ -1,0 +1,104 @@
+"""The state of the watched files, by size, inode, mode and times; what differs between two looks has changed.
+
+Events only start a look. So an event that is lost, or a directory that appears with its files, loses no change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from buildkit_tasks.dockerfiles.ignore import Ignore, walk
+
+from .rules import under
+
+#: Directories with this file are caches, for example cargo's `target`: https://bford.info/cachedir/
+CACHE_TAG = "CACHEDIR.TAG"
+
+#: A path's state: type and mode, size, inode, modification time and, last, change time in ns.
+Signature = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Root:
+    """A directory to look at. `only`: nothing but this path below it, `.` for all; `ignore`: what is skipped."""
+
+    path: str
+    only: str = "."
+    ignore: Ignore = field(default_factory=Ignore)
+
+    def concerns(self, inside: str) -> bool:
+        """Whether a path below the root is one of those looked at."""
+        return self.only == "." or under(inside, self.only) is not None
+
+    def leads_to(self, inside: str) -> bool:
+        """Whether a directory is looked at, or is on the way to what is."""
+        return self.concerns(inside) or under(self.only, inside) is not None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen: every path's state, and the directories to watch."""
+
+    paths: Mapping[str, Signature]
+    directories: frozenset[str]
+
+
+def look(roots: Iterable[Root]) -> Look:
+    """Look at everything below the roots. What vanishes meanwhile, or cannot be read, is not there."""
+    grouped: dict[tuple[str, str], list[Root]] = {}
+    for root in roots:
+        grouped.setdefault((root.path, root.only), []).append(root)
+    paths: dict[str, Signature] = {}
+    directories: set[str] = set()
+    for (path, only), several in grouped.items():
+        base = path.rstrip("/")
+        place = Path(path, only)
+        if only != "." and not place.is_dir():
+            directories.add(_existing(str(place.parent)))
+            with contextlib.suppress(OSError):
+                paths[str(place)] = _signature(place.stat())
+            continue
+        directories.add(_existing(path))
+        if only != ".":
+            with contextlib.suppress(OSError):
+                paths[str(place)] = _signature(place.stat())
+        for inside, entry in _entries(path, several):
+            if entry.is_dir(follow_symlinks=False):
+                directories.add(f"{base}/{inside}")
+            if several[0].concerns(inside):
+                with contextlib.suppress(OSError):
+                    paths[f"{base}/{inside}"] = _signature(entry.stat(follow_symlinks=False))
+    return Look(paths, frozenset(directories))
+
+
+def changed(before: Look, after: Look) -> frozenset[str]:
+    """The paths that are new, gone or different."""
+    one, other = before.paths, after.paths
+    return frozenset(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
+
+
+def _entries(path: str, roots: list[Root]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    def enter(inside: str, entry: os.DirEntry[str]) -> bool:
+        return roots[0].leads_to(inside) and not Path(entry.path, CACHE_TAG).is_file()
+
+    with contextlib.suppress(PermissionError):  # BuildKit will report it
+        yield from walk(Path(path), *(root.ignore for root in roots), directories=True, enter=enter)
+
+
+def _signature(found: os.stat_result) -> Signature:
+    if stat.S_ISDIR(found.st_mode):  # its times change with every entry
+        return (found.st_mode,)
+    return (found.st_mode, found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _existing(path: str) -> str:
+    """The directory, or the nearest one above it that exists: there it will appear."""
+    place = Path(path)
+    while not place.is_dir() and place != place.parent:
+        place = place.parent
+    return str(place)

@@ -1,0 +1,132 @@
+"""Watches the files of a project until it is interrupted: events, looks at the files, and the decisions between."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Sequence
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core.errors import Problem
+
+from . import machine
+from .events import Ear
+from .keeper import Keeper
+from .look import Look, changed, look
+from .machine import Do, Done, Looked, Noise, State, Tick, Wait
+from .rules import Work, work
+
+#: Looks until the watched directories have to be those that are there.
+TRIES = 10
+
+#: ns by which the time of a file may be older than its change: more than one tick of any kernel's clock.
+TICK = 50_000_000
+
+
+def watch(
+    session: Session,
+    services: Sequence[str],
+    *,
+    progress: str = "auto",
+    after: Callable[[], None] = lambda: None,
+    ending: str = "Ctrl-C ends this, and the containers keep running",
+) -> None:
+    """Build and start these services (none: all), then keep them equal to their files. Ends with an interrupt.
+
+    `after`: called whenever containers may have been started; `ending`: what an interrupt does, in words. Problems:
+    those of discovery, and what keeps the stack from starting, except what a save can repair.
+    """
+    began = time.time_ns()
+    _Loop(session, Keeper(session, services, progress=progress, ending=ending), after).run(began)
+
+
+class _Loop:
+    def __init__(self, session: Session, keeper: Keeper, after: Callable[[], None]) -> None:
+        self.session, self.keeper, self.after = session, keeper, after
+        self.ear = Ear(session.world.env, lambda path: self.keeper.targets.concerns(path))
+        self.keeper.interrupted = lambda: not self.ear.heard.empty()
+        self.seen = Look({}, frozenset())
+
+    def run(self, began: int) -> None:
+        """Until it is interrupted. `began`: the time in ns before the compose files were read."""
+        with self.ear:
+            self.seen = self._look()  # before the first build reads anything
+            if any(self._changed_since(rule.path, began) for rule in self.keeper.targets.rules if not rule.service):
+                self._read(Work(reload=True))
+            self.keeper.begin(self.seen.paths)
+            state = State(phase=machine.Phase.WORKING)
+            event: machine.Event = self._done(frozenset())
+            while True:
+                state, decision = machine.step(state, event)
+                if isinstance(decision, Wait):
+                    event = self._wait(decision.until)
+                elif isinstance(decision, Do):
+                    event = self._do(decision.work)
+                    if self._drain():
+                        state, _ = machine.step(state, Noise(self._now()))
+                else:
+                    before, self.seen = self.seen, self._look()
+                    event = Looked(work(self.keeper.targets.rules, changed(before, self.seen)))
+
+    def _do(self, found: Work) -> Done:
+        self.keeper.say(f"{found.words(str(self.session.root))} changed", style="bold")
+        try:
+            found = self._read(found)
+        except Problem as problem:
+            self.keeper.report(problem, "nothing was built")
+            return self._done(found.rebuild, reload=found.reload)
+        return self._done(self.keeper.do(found, self.seen.paths))
+
+    def _read(self, found: Work) -> Work:
+        """Read the project as far as it changed. If the rules did, what else changed until a look by them is added."""
+        news = found
+        for _ in range(TRIES):
+            if not self.keeper.read_again(reload=news.reload):
+                break
+            before, self.seen = self.seen, self._look()
+            news = work(self.keeper.targets.rules, changed(before, self.seen))
+            found = found.and_also(news)
+        return found
+
+    def _changed_since(self, path: str, moment: int) -> bool:
+        """Whether a file changed after a time in ns; its own times are rounded."""
+        seen = self.seen.paths.get(path)
+        return seen is not None and seen[-1] > moment - TICK
+
+    def _done(self, owed: frozenset[str], *, reload: bool = False) -> Done:
+        if self.keeper.started:
+            self.after()
+        return Done(self._now(), owed, reload)
+
+    def _now(self) -> float:
+        return self.session.world.clock()
+
+    def _wait(self, until: float | None) -> machine.Event:
+        try:
+            self.ear.heard.get(timeout=None if until is None else max(0.0, until - self._now()))
+        except queue.Empty:
+            return Tick(self._now())
+        self._drain()
+        return Noise(self._now())
+
+    def _drain(self) -> bool:
+        """Forget the events so far; whether there were any."""
+        some = False
+        while True:
+            try:
+                some = self.ear.heard.get_nowait() or some
+            except queue.Empty:
+                return some
+
+    def _look(self) -> Look:
+        """Look at the files, with every directory that was seen being watched since before."""
+        found = look(self.keeper.targets.roots)
+        for _ in range(TRIES):
+            try:
+                if not self.ear.cover(found.directories):
+                    return found
+            except FileNotFoundError:  # removed between the look and the watch
+                pass
+            found = look(self.keeper.targets.roots)
+        self.ear.heard.put(True)
+        return found

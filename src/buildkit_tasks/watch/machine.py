@@ -1,0 +1,132 @@
+"""Decides when to look at the files and when to work. Pure: events in, a new state and a decision out.
+
+The rules: a burst of saves is one change (`QUIET`, at most `LONGEST`). One piece of work at a time. Whatever happens
+during it is looked at when it ends, and so are the files in any case: what was saved after the work began is in the
+next one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from .rules import Work
+
+#: Seconds without an event until a burst counts as finished, and after which an endless one is cut.
+QUIET, LONGEST = 0.1, 2.0
+
+
+class Phase(Enum):
+    """Waiting for an event; for the end of a burst; for the look at the files; for the work."""
+
+    IDLE = "idle"
+    BURST = "burst"
+    LOOKING = "looking"
+    WORKING = "working"
+
+
+@dataclass(frozen=True)
+class State:
+    """`first` and `last`: the times of the burst's events. `heard`: an event came during the work.
+
+    `owed`: services whose build failed for a reason outside their files; the next work includes them. `reload_owed`:
+    the same for reading the compose files.
+    """
+
+    phase: Phase = Phase.IDLE
+    first: float = 0.0
+    last: float = 0.0
+    heard: bool = False
+    owed: frozenset[str] = frozenset()
+    reload_owed: bool = False
+
+    @property
+    def due(self) -> float:
+        """When the burst ends."""
+        return min(self.last + QUIET, self.first + LONGEST)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Something changed on disk."""
+
+    at: float
+
+
+@dataclass(frozen=True)
+class Tick:
+    """The time until which we waited has come, or nothing happened."""
+
+    at: float
+
+
+@dataclass(frozen=True)
+class Looked:
+    """The files were compared with the state at the beginning of the last work."""
+
+    work: Work
+
+
+@dataclass(frozen=True)
+class Done:
+    """The work ended, well or not."""
+
+    at: float
+    owed: frozenset[str] = frozenset()
+    reload_owed: bool = False
+
+
+Event = Noise | Tick | Looked | Done
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Wait for an event; `until` this time, if there is one."""
+
+    until: float | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """Compare the files with the state at the beginning of the last work."""
+
+
+@dataclass(frozen=True)
+class Do:
+    """Do this work."""
+
+    work: Work
+
+
+Decision = Wait | Look | Do
+
+
+def step(state: State, event: Event) -> tuple[State, Decision]:
+    """The next state, and what to do."""
+    if isinstance(event, Done):
+        after = replace(state, owed=event.owed, reload_owed=event.reload_owed, heard=False)
+        if state.heard:  # it may still be going on
+            return _burst(after, event.at)
+        return replace(after, phase=Phase.LOOKING), Look()
+    if isinstance(event, Looked):
+        return _looked(state, event.work)
+    if state.phase is Phase.IDLE:
+        return _burst(state, event.at) if isinstance(event, Noise) else (state, Wait())
+    if state.phase is Phase.BURST:
+        burst = replace(state, last=event.at) if isinstance(event, Noise) else state
+        if event.at >= burst.due:
+            return replace(burst, phase=Phase.LOOKING, heard=False), Look()
+        return burst, Wait(burst.due)
+    return replace(state, heard=state.heard or isinstance(event, Noise)), Wait()
+
+
+def _burst(state: State, at: float) -> tuple[State, Decision]:
+    begun = replace(state, phase=Phase.BURST, first=at, last=at, heard=False)
+    return begun, Wait(begun.due)
+
+
+def _looked(state: State, found: Work) -> tuple[State, Decision]:
+    if not found:
+        return replace(state, phase=Phase.IDLE, heard=False), Wait()
+    full = replace(found, rebuild=found.rebuild | state.owed, reload=found.reload or state.reload_owed)
+    return replace(state, phase=Phase.WORKING, heard=False, owed=frozenset(), reload_owed=False), Do(full)

@@ -1,0 +1,157 @@
+"""Which change of a file means what for which service. Pure, except that ignore files are read by the caller."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from buildkit_tasks.dockerfiles.ignore import Ignore
+
+
+class Action(Enum):
+    """What a rule asks for; the values are those of `develop.watch`, and `reload` for the compose files themselves."""
+
+    REBUILD = "rebuild"
+    SYNC = "sync"
+    RESTART = "restart"
+    SYNC_RESTART = "sync+restart"
+    RELOAD = "reload"
+
+    @property
+    def syncs(self) -> bool:
+        """Whether files are copied into the containers."""
+        return self in (Action.SYNC, Action.SYNC_RESTART)
+
+    @property
+    def restarts(self) -> bool:
+        """Whether the containers are restarted."""
+        return self in (Action.RESTART, Action.SYNC_RESTART)
+
+
+#: Files of editors that exist for a moment; compose's list (pkg/watch/ephemeral.go). And git's own directory.
+EPHEMERAL = (
+    *("**/*___jb_old___", "**/*___jb_tmp___", "**/.idea/**", "**/.#*", "**/#*#", "**/4913", "**/*~"),
+    *("**/.*.swp", "**/.*.swx", "**/.*.swo", "**/.*.swn", "**/.*.kate-swp", "**/*-go-tmp-umask", "**/.git"),
+)
+
+
+#: Changed paths from which on not every one is examined, for example after a switch of branches.
+MANY = 1000
+
+
+@dataclass(frozen=True)
+class Below:
+    """Patterns of an ignore file, and the directory that they are relative to."""
+
+    root: str
+    patterns: Ignore
+
+    def excludes(self, path: str) -> bool:
+        """Whether the patterns match this path or a directory above it."""
+        inside = under(path, self.root)
+        return inside not in (None, ".") and self.patterns.excludes(str(inside))
+
+    def may_include(self, path: str) -> bool:
+        """Whether the patterns leave this path, or something that may be below it."""
+        return not self.excludes(path) or not self.patterns.skips(under(path, self.root) or ".")
+
+
+SHORT_LIVED = Below("/", Ignore.parse("\n".join(EPHEMERAL)))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: below `path`, except what `ignores` exclude, a change asks for `action` on `service`.
+
+    `include`: only paths that it matches. `target`: the directory or file in the container that `path` is copied to.
+    """
+
+    service: str
+    action: Action
+    path: str
+    ignores: tuple[Below, ...] = ()
+    include: Below | None = None
+    target: str = ""
+
+    def matches(self, path: str) -> bool:
+        """Whether a change of this path triggers the rule."""
+        if under(path, self.path) is None or (self.include and not self.include.excludes(path)):
+            return False
+        return not any(ignore.excludes(path) for ignore in self.ignores)
+
+    def may_concern(self, path: str) -> bool:
+        """Whether a change of this path, or of something below it, may trigger the rule."""
+        if under(self.path, path) is not None:
+            return True
+        return under(path, self.path) is not None and all(ignore.may_include(path) for ignore in self.ignores)
+
+    def place(self, path: str) -> str:
+        """Where a file belongs in the container."""
+        return posixpath.normpath(posixpath.join(self.target, under(path, self.path) or "."))
+
+
+def under(path: str, directory: str) -> str | None:
+    """The path relative to a directory, `.` for itself; None if it is elsewhere."""
+    if path == directory:
+        return "."
+    start = directory.rstrip("/") + "/"
+    return path[len(start) :] if path.startswith(start) else None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What has to be done. `sync`: by service, host path to path in the container. `causes`: the changed files."""
+
+    rebuild: frozenset[str] = frozenset()
+    sync: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    restart: frozenset[str] = frozenset()
+    reload: bool = False
+    causes: tuple[str, ...] = ()
+
+    def words(self, root: str) -> str:
+        """The first of the changed files, relative to a directory, and the number of the others."""
+        names = [path.removeprefix(f"{root}/") for path in self.causes]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return ", ".join(names[:3]) + more or "something"
+
+    def and_also(self, other: Work) -> Work:
+        """Both together."""
+        names = {**self.sync, **other.sync}
+        return Work(
+            self.rebuild | other.rebuild,
+            {name: {**self.sync.get(name, {}), **other.sync.get(name, {})} for name in names},
+            self.restart | other.restart,
+            self.reload or other.reload,
+            tuple(dict.fromkeys((*self.causes, *other.causes))),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.rebuild or self.sync or self.restart or self.reload)
+
+
+def work(rules: Iterable[Rule], changed: Iterable[str]) -> Work:
+    """The work for a set of changed, new or deleted paths. All rules that match apply, as in compose.
+
+    Of very many paths, those that would only add what is already known are not examined.
+    """
+    rebuild, restart, reload = set[str](), set[str](), False
+    sync: dict[str, dict[str, str]] = {}
+    causes: dict[str, None] = {}
+    known, paths = tuple(rules), sorted(changed)
+    for path in paths:
+        for rule in known:
+            if len(paths) > MANY and rule.action is Action.REBUILD and rule.service in rebuild:
+                continue
+            if not rule.matches(path):
+                continue
+            causes[path] = None
+            reload = reload or rule.action is Action.RELOAD
+            if rule.action is Action.REBUILD:
+                rebuild.add(rule.service)
+            if rule.action.syncs:
+                sync.setdefault(rule.service, {})[path] = rule.place(path)
+            if rule.action.restarts:
+                restart.add(rule.service)
+    return Work(frozenset(rebuild), sync, frozenset(restart), reload, tuple(causes))
