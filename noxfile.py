@@ -55,6 +55,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def surroundings(session: nox.Session) -> None:
+    """Every task in every kind of broken surroundings (half an hour); `tests` plays a part of them."""
+    session.env["BUILDKIT_TASKS_TESTS_EVERY_SITUATION"] = "1"
+    session.run("pytest", "-q", "-n", "auto", "tests/cli/test_every_task.py", *session.posargs)
+
+
+@nox.session
 def engine(session: nox.Session) -> None:
     """Everything on a real engine; starts one if none is running."""
     session.run("pytest", "-q", "-m", "not slow", "--durations=40", "tests/engine", *session.posargs)

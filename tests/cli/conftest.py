@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support import process
+from tests.support.fork_server import Server
 
 FAKE = Path(process.__file__).with_name("fake_docker.py")
 
@@ -168,3 +170,21 @@ def bench(tmp_path: Path) -> Bench:
         metadata={n: {"containerimage.digest": f"sha256:{n}"} for n in ("api", "worker")},
     )
     return made
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    before = os.umask(0o022)  # others must be able to enter
+    made = Server()
+    yield made
+    made.close()
+    os.umask(before)
+
+
+@pytest.fixture
+def open_dir(tmp_path: Path) -> Path:
+    """A directory that every user can enter."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if os.access(folder, os.W_OK) and folder.owner() == Path("~").expanduser().owner() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    return tmp_path

@@ -189,7 +189,7 @@ def certain(document: dict[str, Any]) -> bool:
 
 def test_every_single_cause_is_named_and_predicted(site: Site) -> None:
     site.json("build")
-    wrong = []
+    wrong, idle = [], []
     for case in CASES:
         case.change(site)
         service = [w for w in case.words if w != "--no-cache"]
@@ -204,12 +204,18 @@ def test_every_single_cause_is_named_and_predicted(site: Site) -> None:
             continue
         explained = site.json("explain")["explain"]
         found = named(explained, site.scope)
+        steps = site.json("history", "--last", "1")["builds"][0]["steps"]
+        if case.causes and not any(ran(s) for s in steps):
+            # BuildKit found the results by their content, and ran nothing: there is nothing to explain
+            assert not found, case.name
+            idle.append(case.name)
+            continue
         lost = {kind for kind, _ in found} == {"lost"}  # the engine is shared: its garbage collection may interfere
         if lost:
             found = named(explained, site.scope, "also")
         crates = {crate: {c["kind"] for c in r["causes"]} for r in explained["crates"] for crate in r["crates"]}
         results = {
-            "causes": found == case.causes,
+            "causes": found <= case.causes if lost else found == case.causes,
             "certain": certain(explained),
             "predicted": case.blind or named(predicted, site.scope) == case.causes,
             "same step": case.blind or lost or step(predicted) == step(explained),
@@ -221,10 +227,17 @@ def test_every_single_cause_is_named_and_predicted(site: Site) -> None:
                 "causes": named(explained, site.scope),
                 "predicted": named(predicted, site.scope),
                 "crates": crates,
-                "steps": site.json("history", "--last", "1")["builds"][0]["steps"],
+                "steps": steps,
             }
             wrong.append((case.name, [name for name, good in results.items() if not good], facts))
     assert not wrong, json.dumps(wrong, indent=1, default=list)
+    assert len(idle) <= 2, idle
+
+
+def ran(step: dict[str, Any]) -> bool:
+    """Whether BuildKit reports that a step of a Dockerfile ran."""
+    base = "] FROM " in step["name"] or "exporting" in step["name"]
+    return not base and not step["cached"] and step["seconds"] is not None
 
 
 def step(document: dict[str, Any]) -> object:

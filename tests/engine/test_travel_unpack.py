@@ -229,6 +229,21 @@ REFUSED: dict[str, tuple[dict[str, Sequence[Member]], str]] = {
         {"deps-2": [member("release/deps/x", pax_headers={"GNU.sparse.major": "1"})]},
         "an attribute that no pack of ours has: GNU.sparse.major",
     ),
+    "another path in an attribute": (
+        {"deps-2": [member("release/deps/x", pax_headers={"path": "../../etc/evil"})]},
+        "a path that leads out",
+    ),
+    "another destination in an attribute": (
+        {
+            "deps-2": [
+                member("release/deps/x", b"", type=tarfile.SYMTYPE, linkname="y", pax_headers={"linkpath": "/etc"})
+            ]
+        },
+        "a link that leads out",
+    ),
+    "another size in an attribute": ({"deps-2": [member("release/deps/x", pax_headers={"size": "-1"})]}, ""),
+    "a size of an exabyte": ({"deps-2": [member("release/deps/x", pax_headers={"size": str(1 << 60)})]}, ""),
+    "a long name that climbs": ({"rest": [member("src/../../" + "n" * 200)]}, "a path that leads out"),
     "set-user-id": ({"deps-2": [member("release/deps/tool", mode=0o4755)]}, "set-user-id"),
     "set-group-id": ({"deps-2": [member("release/deps/tool", mode=0o2755)]}, "set-group-id"),
     "the same file twice": ({"deps-2": [member("release/deps/x"), member("release/deps/x")]}, "twice"),

@@ -6,6 +6,7 @@ tag, so that a machine accepts the pack as its own and goes on to the next step.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -312,6 +313,21 @@ def sound_otherwise(_: Request) -> bool:
     return False
 
 
+#: A gigabyte of zeros, in a megabyte.
+BOMB = gzip.compress(bytes(1 << 20)) * 900
+
+
+def _headers(*lines: str, body: bytes = b"{}") -> Behavior:
+    """An answer with these header lines and nothing else."""
+
+    def answer(request: Request) -> None:
+        head = "".join(f"{line}\r\n" for line in lines)
+        with suppress(OSError):
+            request.sock.sendall(f"HTTP/1.1 200 OK\r\nConnection: close\r\n{head}\r\n".encode("latin-1") + body)
+
+    return _at("/v2/", answer)
+
+
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 _MANIFEST = "/manifests/"
 
@@ -356,7 +372,7 @@ BEHAVIORS: dict[str, tuple[Behavior, str]] = {
         _at("/v2/", lambda r: r.answer(b"\x1f\x8b" + bytes(9000), more={"Content-Encoding": "gzip"})),
         "invalid JSON",
     ),
-    "redirects for ever": (moves("/v2/again"), "more than 5 redirects"),
+    "redirects without end": (moves("/v2/again"), "more than 5 redirects"),
     "redirects to http": (moves("http://192.0.2.1/v2/x"), "only https"),
     "redirects to a file": (moves("file:///etc/passwd"), "only https"),
     "redirects to nonsense": (moves("https://[::1/\x01"), "sent an invalid answer"),
@@ -382,6 +398,38 @@ BEHAVIORS: dict[str, tuple[Behavior, str]] = {
     "index of itself": (names_itself, "the requested digest"),
     "another configuration": (_swapped, "does not match the manifest"),
     "endless tag list": (goes_on, "the tag list does not end"),
+    "a cookie of a megabyte": (_headers("Set-Cookie: a=" + "x" * 1_000_000), "is unreachable"),
+    "ten thousand headers": (_headers(*(f"X-{n}: y" for n in range(10_000))), "is unreachable"),
+    "a length that is too short": (_headers("Content-Length: 9", body=b'{"schemaVersion":2}'), "invalid JSON"),
+    "a length that is negative": (_headers("Content-Length: -1", body=b"[" * 99), "invalid JSON"),
+    "two lengths": (_headers("Content-Length: 5", "Content-Length: 7", body=b"[" * 99), "is unreachable"),
+    "a chunk of no size": (_headers("Transfer-Encoding: chunked", body=b"zz\r\n{}\r\n"), "is unreachable"),
+    "a chunk of an exabyte": (
+        drips(_HEAD + b"Transfer-Encoding: chunked\r\n\r\nDE0B6B3A7640000\r\n", b" " * 65536, 0),
+        "the answer has more than 1048576 bytes",
+    ),
+    "early hints": (drips(b"HTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 99, 0), ""),
+    "a bomb in gzip": (
+        _at("/v2/", lambda r: r.answer(BOMB, more={"Content-Encoding": "gzip", "Vary": "Accept-Encoding"})),
+        "invalid JSON",
+    ),
+    "a number that is none": (says(b'{"schemaVersion":2,"a":NaN}'), "NaN is not JSON"),
+    "infinity": (says(b'{"schemaVersion":2,"a":-Infinity}'), "-Infinity is not JSON"),
+    "half a character in the manifest": (
+        says(b'{"schemaVersion":2,"mediaType":"\\ud800"}'),
+        "contradictory media types",
+    ),
+    "a byte order mark": (says(b'\xef\xbb\xbf{"schemaVersion":2}'), "invalid JSON"),
+    "a status of two digits": (drips(b"HTTP/1.1 42 What\r\n\r\n", b"", LASTING), "is unreachable"),
+    "another protocol": (drips(b"HTTP/9.9 200 OK\r\n\r\n", b"", LASTING), "is unreachable"),
+    "wants a pause of thirty years": (fails("429 Too Many Requests", {"Retry-After": "1000000000"}), "a pause of"),
+    "wants a pause until 2099": (
+        fails("429 Too Many Requests", {"Retry-After": "Fri, 31 Dec 2099 23:59:59 GMT"}),
+        "requests a pause of",
+    ),
+    "redirects with a password": (moves("https://me:it-is-4711@127.0.0.1/x"), "only https"),
+    "redirects to the cloud's secrets": (moves("http://169.254.169.254/latest/meta-data/"), "only https"),
+    "redirects to a socket": (moves("unix:///var/run/docker.sock"), "only https"),
 }
 
 
@@ -426,6 +474,18 @@ PACKS: dict[str, tuple[Callable[[Pack], None], str]] = {
     "two media types": (_manifest(mediaType=f"{OCI}.index.v1+json"), "contradictory media types"),
     "an image and an index": (_manifest(manifests=[]), "an image and an index"),
     "more layers than parts": (_label(parts={"deps-1.tar.gz": 1, "rest.tar.gz": 1}), "1 layers for 2 parts"),
+    "a digest in capitals": (_layers(digest=sha256(b"").upper().replace("SHA256", "sha256")), "not a sha256"),
+    "a longer algorithm": (_layers(digest=f"sha512:{hashlib.sha512(b'').hexdigest()}"), "not a sha256"),
+    "layers from elsewhere": (_layers(urls=["http://169.254.169.254/latest/meta-data/"]), "is kept elsewhere"),
+    "two thousand layers": (_manifest(layers=[{}] * 2000), "more than 1000"),
+    "a hundred thousand layers": (_manifest(layers=[{"digest": sha256(b"")}] * 100_000), "more than 1048576 bytes"),
+    "no layers": (_manifest(layers=[]), "0 layers for 1 parts"),
+    "a configuration of a terabyte": (
+        _manifest(config={"mediaType": f"{OCI}.config.v1+json", "digest": sha256(b""), "size": 10**12}),
+        "bytes",
+    ),
+    "a label of another kind of text": (_label(rustc="\u202e\u2066 x", toolchain="other"), "another toolchain"),
+    "a date that is none": (_label(created="\x1b]0;x\x07", toolchain="other"), "another toolchain"),
     "other layers inside": (
         lambda pack: pack.config.update(rootfs={"diff_ids": [sha256(b"other")]}),
         "list different layers",

@@ -146,6 +146,8 @@ CASES: tuple[tuple[Command, str], ...] = (
         "localhost:5000/api@sha256:bb",
     ),
     (docker.docker(ROOT, "ps", stdin="x"), "docker ps"),
+    (docker.ask(ROOT, "ps"), "docker ps"),
+    (compose_cli.question(ROOT, (), "ps"), "docker compose ps"),
     (docker.info(ROOT), "docker info --format '{{json .}}'"),
     (
         docker.image_ids(ROOT, ("api", "web")),
@@ -315,7 +317,7 @@ TARGET = {
     "no-cache": True,
 }
 FLAGS = (
-    "--build-arg A=1 --build-arg 'B=x y' --label l=v --build-context c=/c --add-host "
+    "--build-arg A --build-arg B --label l=v --build-context c=/c --add-host "
     "db:10.0.0.1 --add-host db:10.0.0.2 "
     "--tag t:1 --tag t:2 --secret id=s,src=/s --ssh default --cache-from type=local,src=/x --cache-to type=inline "
     "--no-cache-filter build --ulimit nofile=10 --allow network.host --attest type=sbom --output type=docker "
@@ -330,7 +332,7 @@ def test_a_command_is_spelled_as_docker_documents_it(command: Command, line: str
 
 
 def test_every_key_of_a_target_becomes_its_flag() -> None:
-    assert shlex.join(docker.build_flags(TARGET)) == FLAGS
+    assert shlex.join((*docker.build_arguments(TARGET)[0], *docker.build_flags(TARGET))) == FLAGS
 
 
 def test_buildkit_is_on_for_all_but_the_legacy_builder() -> None:
@@ -361,3 +363,18 @@ def test_a_password_is_on_no_command_line() -> None:
     command = docker.login(ROOT, "r.example", "me", "hunter2")
     assert (command.stdin, command.secrets) == ("hunter2", ("hunter2",))
     assert "hunter2" not in " ".join(command.argv)
+
+
+def test_questions_have_an_end_and_work_has_none() -> None:
+    for command in (docker.info(ROOT), compose_cli.config(ROOT, ()), buildx.builder_list(ROOT)):
+        assert command.patience
+    for command in (docker.pull_image(ROOT, "x"), compose_cli.down(ROOT, ()), docker.tag_image(ROOT, "x", "y")):
+        assert not command.patience
+
+
+def test_values_of_build_arguments_are_not_on_a_command_line_unless_docker_itself_would_read_them() -> None:
+    flags, variables = docker.build_arguments({"args": {"KEY": "s3cret", "PATH": "/x", "docker_host": "y", "A-B": "z"}})
+    assert flags == (
+        *("--build-arg", "KEY", "--build-arg", "PATH=/x", "--build-arg", "docker_host=y", "--build-arg", "A-B=z"),
+    )
+    assert variables == (("KEY", "s3cret"),)

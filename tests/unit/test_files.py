@@ -115,3 +115,19 @@ def test_a_file_that_is_written_piece_by_piece_appears_whole_or_not_at_all(tmp_p
         file.writelines([b"b", "not bytes"])  # type: ignore[list-item]
     assert [p.name for p in tmp_path.iterdir()] == ["dump"]
     assert place.read_bytes() == b"a"
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, linked: bool) -> None:
+    """Root could replace /dev/zero, for every program of the machine."""
+    device, path = tmp_path / "device", tmp_path / "path"
+    os.mkfifo(device)
+    if linked:
+        path.symlink_to(device.name)
+    target = path if linked else device
+    with pytest.raises(OSError, match="it is a FIFO"):
+        files.replace(target, "x")
+    with pytest.raises(OSError, match="it is a FIFO"), files.written(target, mode=0o600):
+        raise AssertionError("not reached")
+    assert device.is_fifo()
+    assert [p for p in tmp_path.iterdir() if "buildkit-tasks" in p.name] == []

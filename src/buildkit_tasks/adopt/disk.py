@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildkit_tasks.core import files
+from buildkit_tasks.core import files, readfile
 from buildkit_tasks.core.errors import Problem
 
 
@@ -41,7 +41,7 @@ def read(root: Path, path: str) -> bytes | None:
     try:
         if place.exists() and not place.is_file():
             raise Problem("adopt-conflict", f"{path} is not a file.", hint=f"rename {path}")
-        return place.read_bytes()
+        return readfile.content(place)
     except FileNotFoundError:
         return None
     except NotADirectoryError:

@@ -252,7 +252,7 @@ def _clean(arena: Arena, project: Project) -> None:
 def _remove_mounts(session: Session, name: str) -> None:
     from buildkit_tasks.engine import cache_records
 
-    records = cache_records.parse(run.capture(session.world, buildx.cache_records(session.root)).stdout)
+    records = cache_records.read(run.capture(session.world, buildx.cache_records(session.root)))
     for record in records:
         if record.mount_namespace.startswith(f"{name}-"):
             run.capture(session.world, buildx.remove_cache_record(session.root, record.id))

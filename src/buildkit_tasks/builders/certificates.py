@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import readfile
 from buildkit_tasks.core.errors import Problem
 
 #: Syntax of host names: https://www.rfc-editor.org/rfc/rfc1123#section-2.1
@@ -56,7 +57,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
     place = (session.world.cwd / Path(out).expanduser()).resolve()
     home = place / "authority"
     if (home / "key.pem").exists():
-        signer = authority.Pair((home / "ca.pem").read_bytes(), (home / "key.pem").read_bytes())
+        signer = authority.Pair(readfile.content(home / "ca.pem"), readfile.content(home / "key.pem"))
     else:
         signer = authority.authority(place.name)
         _write(home, {"ca.pem": signer.certificate, "key.pem": signer.key})
@@ -64,7 +65,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
     for name in (*hosts, "client"):
         folder = place / name.replace(":", "_")
         if (folder / "key.pem").exists():
-            until = authority.expiry((folder / "cert.pem").read_bytes())
+            until = authority.expiry(readfile.content(folder / "cert.pem"))
             session.report.say(f"  {folder} already exists; valid until {until:%Y-%m-%d}")
             continue
         pair = authority.client(signer, name) if name == "client" else authority.server(signer, [name])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, run
+from buildkit_tasks.core import buildx, readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Engine
 
@@ -28,11 +27,8 @@ def named(session: Session) -> str:
     _ = session.settings  # loads the builder from the settings into the environment
     if given := session.world.env.get("BUILDX_BUILDER", ""):
         return "" if given == session.world.env.get("DOCKER_CONTEXT", "default") else given
-    try:
-        # read from the file: asking docker would add 0.1 s to every build, usually for nothing
-        return str(json.loads((session.world.buildx_config / "current").read_text("utf-8")).get("Name", "") or "")
-    except (OSError, ValueError, AttributeError):
-        return ""
+    # read from the file: asking docker would add 0.1 s to every build, usually for nothing
+    return str(readfile.state(session.world.buildx_config / "current").get("Name") or "")
 
 
 def chosen(session: Session) -> Builder:
@@ -107,10 +103,10 @@ def _hung(session: Session, name: str) -> Builder:
     buildx reports nothing until its own timeout; the nodes are listed in its file.
     """
     try:
-        kept = json.loads((session.world.buildx_config / "instances" / name).read_text("utf-8"))
+        kept = readfile.state(session.world.buildx_config / "instances" / name)
         nodes = [(str(item["Name"]), str(item["Endpoint"])) for item in kept["Nodes"]]
         driver = str(kept["Driver"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         nodes, driver = [(name, "")], "remote"
     silent = tuple(Node(node, endpoint, "inactive", error="no answer") for node, endpoint in nodes)
     if len(nodes) < 2:
@@ -198,7 +194,11 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
 
 def listed(session: Session) -> tuple[Builder, ...]:
     """All builders; a hung node delays this by buildx's own 20 seconds. Raises `Problem` command-failed."""
-    return builder_facts.read_list(run.check(session.world, buildx.builder_list(session.root)).stdout)
+    listed = run.check(session.world, buildx.builder_list(session.root))
+    try:
+        return builder_facts.read_list(listed.stdout)
+    except ValueError as error:
+        raise shapes.invalid(listed, error) from None
 
 
 def node_builder(session: Session, found: Builder, node: Node) -> str:

@@ -6,11 +6,11 @@ first node that supports it, else to the first node: https://docs.docker.com/bui
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from buildkit_tasks.core import shapes
 from buildkit_tasks.core.model import BuildRequest, Engine
 from buildkit_tasks.dockerfiles import platforms
 
@@ -125,12 +125,14 @@ def _node(values: dict[str, str]) -> Node:
 
 
 def read_list(text: str) -> tuple[Builder, ...]:
-    """Parse `docker buildx ls --format json`: one object per line, for each builder or for each of its nodes."""
+    """Parse `docker buildx ls --format json`: one object per line, for each builder or for each of its nodes.
+
+    Raises ValueError.
+    """
     found: dict[str, Builder] = {}
-    for line in text.splitlines():
-        if not line.startswith("{"):
-            continue
-        entry = json.loads(line)
+    listed = "\n".join(line for line in text.splitlines() if line.startswith("{"))
+    shape = {"Name": str, "Driver": str, "Nodes": [dict], "Err": str}
+    for entry in shapes.objects(listed, shape, needs=("Name",)):
         nodes = tuple(_listed(item) for item in entry.get("Nodes") or ())
         name, driver, error = entry["Name"], entry.get("Driver", ""), entry.get("Err", "") or ""
         found.setdefault(name, Builder(name, driver, nodes, error))

@@ -7,11 +7,12 @@ This module writes nothing, so it can read the reason.
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from buildkit_tasks.core import readfile
 
 
 def reason(instance: Path, node: str, patience: float) -> str:
@@ -20,7 +21,7 @@ def reason(instance: Path, node: str, patience: float) -> str:
     `instance`: buildx's file for a builder with this node; `patience`: timeout of each step in seconds.
     """
     try:
-        nodes = json.loads(instance.read_text("utf-8"))["Nodes"]
+        nodes = readfile.state(instance)["Nodes"]
         (found,) = (item for item in nodes if item["Name"] == node)
         options = {str(name): str(value) for name, value in found["DriverOpts"].items()}
         address = urlsplit(str(found["Endpoint"]))

@@ -99,8 +99,7 @@ def _child(one: Builder, every: tuple[Builder, ...]) -> bool:
 def _mounts(session: Session, name: str) -> list[dict[str, Any]]:
     result = run.capture(session.world, buildx.cache_records(session.root, name), timeout=builder_choice.PATIENCE)
     return [
-        {"id": m.id, "bytes": m.size if m.measured else None}
-        for m in cache_records.mounts(cache_records.parse(result.stdout))
+        {"id": m.id, "bytes": m.size if m.measured else None} for m in cache_records.mounts(cache_records.read(result))
     ]
 
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import files
@@ -32,10 +33,9 @@ def links(session: Session, services: Sequence[Service]) -> dict[Path, Path]:
         try:
             # for a Dockerfile outside the context or inside the compose file, the context's own .dockerignore applies
             plain = [context / "Dockerfile"] if len(inside) < len(here) else []
-            found[context] = transfer.guard(
-                context, session.state, list(dict.fromkeys([*inside, *plain])), list(dict.fromkeys([*also, *outside]))
-            )
-            found.update({d: transfer.guard(d, session.state, [d / "Dockerfile"]) for d in also if d not in found})
+            here_from = list(dict.fromkeys([*inside, *plain])), list(dict.fromkeys([*also, *outside]))
+            found[context] = _guarded(session, context, *here_from)
+            found.update({d: _guarded(session, d, [d / "Dockerfile"]) for d in also if d not in found})
         except OSError as error:
             names = ", ".join(service.name for service in here)
             raise Problem(
@@ -45,6 +45,19 @@ def links(session: Session, services: Sequence[Service]) -> dict[Path, Path]:
                 hint="fix `build.context` in the compose file",
             ) from error
     return found
+
+
+def _guarded(session: Session, *args: Any) -> Path:
+    """The link for a context. What is damaged in the guard's state is removed: a new name is always right."""
+    for left in (session.state / "transfer").glob("*.*"):
+        if not left.is_file():  # a FIFO would block it
+            files.remove(left)
+    try:
+        return transfer.guard(args[0], session.state, *args[1:])
+    except RecursionError:
+        for left in (session.state / "transfer").glob("*.json"):
+            left.unlink(missing_ok=True)
+        return transfer.guard(args[0], session.state, *args[1:])
 
 
 def directories(service: Service) -> tuple[Path, ...]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.core import readfile
 from buildkit_tasks.dockerfiles.ignore import Ignore, walk
 
 #: Its location in the image's final stage.
@@ -112,7 +113,7 @@ def files(manifest: Manifest, context: Path, dockerfile: Path | None = None) -> 
     homes = {posixpath.dirname(path) or "." for path in entries if posixpath.basename(path) == "Cargo.toml"}
     root_manifest = context / _join(root, "Cargo.toml")
     root_is_package = root_manifest.is_file() and any(
-        line.strip().startswith("[package]") for line in root_manifest.read_text("utf-8", "replace").splitlines()
+        line.strip().startswith("[package]") for line in readfile.text(root_manifest, "replace").splitlines()
     )
 
     def answers_for(path: str) -> bool:
@@ -127,7 +128,7 @@ def files(manifest: Manifest, context: Path, dockerfile: Path | None = None) -> 
 
     found = {path: _written(context / path, entry) for path, entry in entries.items() if answers_for(path)}
     lock = context / _join(root, "Cargo.lock")
-    return found, f"sha256:{_sha256(lock.read_bytes())}" if lock.is_file() else ""
+    return found, f"sha256:{_sha256(readfile.content(lock))}" if lock.is_file() else ""
 
 
 def digest(found: Mapping[str, str]) -> str:

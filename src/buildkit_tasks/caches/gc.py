@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, files, run
+from buildkit_tasks.core import buildx, files, readfile, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.project.discover import discover
@@ -45,7 +45,7 @@ def propose(session: Session, *, keep: str = "", builder: str = "", write: bool 
     present = sum(r.size for r in records(session, project.engine, builder))
     limit = size(keep, "keep") if keep else max(20 * 10**9, 2 * present)
     path, text, then = _proposal(session, found, project.engine, limit)
-    before = path.read_text("utf-8") if path.is_absolute() and path.is_file() else ""
+    before = readfile.text(path) if path.is_absolute() and path.is_file() else ""
     changes = collector.diff(before, text, str(path))
     if not changes:
         session.report.say(f"{path} already has this policy")
@@ -80,7 +80,7 @@ def inspect(session: Session, builder: str = "") -> Collector:
 def _proposal(session: Session, found: Collector, engine: Engine, limit: int) -> tuple[Path, str, str]:
     """The file, its new text, and when it takes effect."""
     if found.driver == "docker":
-        before = DAEMON.read_text("utf-8") if DAEMON.is_file() else ""
+        before = readfile.text(DAEMON) if DAEMON.is_file() else ""
         return DAEMON, collector.daemon_text(before, limit, engine.version), "it takes effect when dockerd restarts"
     numbers = re.findall(r"\d+", found.buildkit)
     text = collector.buildkitd_text(limit, tuple(int(n) for n in numbers[:3]))

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, docker, run, units
+from buildkit_tasks.core import buildx, docker, readfile, run, shapes, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Result, Service
 from buildkit_tasks.engine import cache_records
@@ -130,13 +130,13 @@ def _records(result: Result, builder: str) -> tuple[Record, ...]:
         )
     if result.code != 0:
         raise Problem("command-failed", "The builder could not list its cache.", details=result.stderr.strip())
-    return cache_records.parse(result.stdout)
+    return cache_records.read(result)
 
 
 def _early(session: Session, builder: str, pool: ThreadPoolExecutor) -> Future[Result] | None:
     """The listing, started before discovery determines the buildx version, in the format that worked last time."""
     try:
-        as_json = json.loads((session.state / _FORM).read_text("utf-8")) is True
+        as_json = shapes.loads(readfile.content(session.state / _FORM), bool)
     except (OSError, ValueError):
         return None
     listing = buildx.cache_records(session.root, builder, as_json=as_json)
@@ -191,6 +191,7 @@ def disk_free(engine: Engine) -> int | None:
 def _images(session: Session) -> int | None:
     result = run.capture(session.world, docker.disk_usage(session.root), timeout=IMAGES_TIMEOUT)
     for line in result.stdout.splitlines():
-        if line.startswith("{") and (row := json.loads(line)).get("Type") == "Images":
-            return units.size(str(row.get("Size", "")))
+        with contextlib.suppress(ValueError):
+            if (row := shapes.loads(line, dict)).get("Type") == "Images":
+                return units.size(str(row.get("Size", "")))
     return None

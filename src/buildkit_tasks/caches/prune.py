@@ -27,7 +27,8 @@ def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
 
     found = ask() if dry_run else rescue.listed(session, project, ask)
     going = cache_selection.prunable(cache_selection.belonging(found, space.scope), older=unused, keep=limit)
-    images = run.check(session.world, docker.dangling_images(session.root, space.project)).stdout.splitlines()
+    listed = run.check(session.world, docker.dangling_images(session.root, space.project)).stdout.splitlines()
+    images = [line for line in listed if " " in line]
     rows = [("image", *line.split(" ", 1)) for line in images]
     rows += [(r.mount_id or "layer", r.id, units.human(r.size)) for r in going]
     if not rows:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker_run, files, run
+from buildkit_tasks.core import docker_run, files, readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Service
 from buildkit_tasks.dockerfiles import mounts, syntax
@@ -108,8 +108,10 @@ def ensure(
 
 def _remembered(memory: Path) -> Toolchain | None:
     try:
-        return Toolchain(**json.loads(memory.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        found = Toolchain(**readfile.state(memory))
+        shapes.check(asdict(found), {"made": (int, float), "components": bool, "*": str})
+        return found
+    except (ValueError, TypeError):
         return None
 
 
@@ -129,7 +131,8 @@ def _build(session: Session, project: Project, service: Service, key: str, compo
     definition = {"group": {"default": {"targets": [service.key]}}, "target": {service.key: made}}
     solve(session, replace(plan, services=(replace(service, name="the toolchain image"),), groups=()), definition)
     found = run.check(session.world, docker_run.image_configuration(session.root, image))
-    environment = dict(word.partition("=")[::2] for word in json.loads(found.stdout)[1] or ())
+    words = shapes.answer(found, list, [(str, list)])[1:2]
+    environment = dict(str(word).partition("=")[::2] for word in (words[0] if words else None) or ())
     _remove_older(session, repository, image)
     home = environment.get("CARGO_HOME") or "/usr/local/cargo"
     return Toolchain(image, home, key, time.time(), components)
@@ -167,7 +170,7 @@ def _key(session: Session, service: Service, components: bool) -> str:
             return ""
         for path in sorted(service.context.glob(pattern)):
             for leaf in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
-                digest.update(os.fsencode(leaf) + b"\0" + hashlib.sha256(leaf.read_bytes()).digest())
+                digest.update(os.fsencode(leaf) + b"\0" + hashlib.sha256(readfile.content(leaf)).digest())
     return digest.hexdigest()
 
 

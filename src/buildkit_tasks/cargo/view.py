@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildkit_tasks.core import readfile
 from buildkit_tasks.core.docker_run import Mount
 from buildkit_tasks.dockerfiles.ignore import Ignore
 
@@ -99,7 +100,7 @@ def _is_package(manifest: Path) -> bool:
     try:
         if manifest.stat().st_size > _LARGEST:
             return False
-        return _PACKAGE.search(manifest.read_bytes()) is not None
+        return _PACKAGE.search(readfile.content(manifest)) is not None
     except OSError:
         return False
 

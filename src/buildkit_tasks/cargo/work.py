@@ -146,7 +146,7 @@ def _sources(session: Session, site: Site, service: Service) -> tuple[Mount, ...
 
 
 def _with_terminal(session: Session, around: Around, work: Work, options: Options) -> Around:
-    out = sys.stdout is not None and sys.stdout.isatty()
+    out = session.world.prints_to_terminal
     reads = sys.stdin is not None and sys.stdin.isatty()
     tty = out and session.world.tty and session.world.env.get("TERM") != "dumb"
     quiet = {**container.quiet_variables(session.world, tty=tty), **options.quiet}

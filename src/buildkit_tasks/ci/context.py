@@ -7,13 +7,13 @@ Jenkins: https://www.jenkins.io/doc/book/pipeline/multibranch/ and GLOBAL-VARIAB
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.core import readfile, shapes
 from buildkit_tasks.core.world import World
 
 #: Bytes of an event's description that are read; GitHub's own limit for a webhook.
@@ -112,7 +112,7 @@ def read(world: World, default_branch: str = "") -> Context:
     if path and _is_github(world.env):
         try:
             if Path(path).is_file() and Path(path).stat().st_size <= _LARGEST_EVENT:
-                payload = json.loads(Path(path).read_bytes())
+                payload = shapes.loads(readfile.content(Path(path)), dict)
         except (OSError, ValueError, RecursionError):
             payload = {}
     return context(world.env, payload, default_branch)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import docker, readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.registry import names
 
@@ -62,7 +62,7 @@ def _configuration(own: Path, hosts: Iterable[str]) -> str:
     """The user's docker configuration, changed to store passwords for these hosts in the file, not in a keychain."""
     found: object = {}
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads(own.read_bytes())
+        found = shapes.loads(readfile.content(own), dict)
     settings = found if isinstance(found, dict) else {}
     helpers = settings.get("credHelpers")
     helpers = helpers if isinstance(helpers, dict) else {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.core import readfile
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 
@@ -61,7 +63,7 @@ def pyproject(folder: Path) -> dict[str, Any]:
     """The `tool` table of a directory's pyproject.toml, `{}` if there is none. Raises `Problem` settings-invalid."""
     path = folder / "pyproject.toml"
     try:
-        return dict(tomllib.loads(path.read_text("utf-8")).get("tool", {}))
+        return dict(tomllib.loads(readfile.text(path)).get("tool", {}))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -77,4 +79,4 @@ def state_dir(world: World, root: Path) -> Path:
     """This checkout's state directory. It is outside the tree, because the whole tree may be a build context."""
     from hashlib import sha256
 
-    return world.state_home / f"{root.name}-{sha256(str(root).encode()).hexdigest()[:10]}"
+    return world.state_home / f"{root.name[:60]}-{sha256(os.fsencode(root)).hexdigest()[:10]}"

@@ -30,6 +30,7 @@ class Session:
         self.flags = dict(flags or {})
         self.extra = tuple(extra)
         self._builder = ""
+        report.masked = self._masked_anyway
 
     @cached_property
     def root(self) -> Path:
@@ -61,6 +62,15 @@ class Session:
             except Problem:  # a directory or a FIFO: no values to mask
                 texts.append("")
         return dotenv_mask.mask(words, texts[0], public=texts[1], environment=self.world.env)
+
+    def _masked_anyway(self, words: str) -> str:
+        """`masked`, also outside a project, and never with an error of its own."""
+        from buildkit_tasks.core.report import without_login
+
+        try:
+            return self.masked(without_login(words)) if words else words
+        except (Problem, OSError, ValueError):
+            return without_login(words)
 
     @cached_property
     def _loaded(self) -> Loaded:

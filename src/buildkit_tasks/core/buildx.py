@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .docker import build_flags, docker
+from .docker import ANSWER, LISTING, ask, build_arguments, build_flags, docker
 from .model import Command
 
 # Attestations contain build times: with them, an unchanged image would get a new digest at every build.
@@ -43,27 +44,37 @@ def bake(cwd: Path, definition: Mapping[str, Any], metadata: Path, *, builder: s
 
 def bake_print(cwd: Path, definition: Mapping[str, Any]) -> Command:
     """The definition as this buildx understands it: older versions drop unknown keys."""
-    return docker(cwd, "buildx", "bake", "--file", "-", "--print", stdin=for_bake(definition))
+    printed = docker(cwd, "buildx", "bake", "--file", "-", "--print", stdin=for_bake(definition))
+    return replace(printed, patience=ANSWER)
 
 
 def build_target(cwd: Path, target: Mapping[str, Any], metadata: Path, *, builder: str = "") -> Command:
     """One bake target as a `docker buildx build`, for keys that an older bake drops; same progress format as `bake`."""
     inline = "dockerfile-inline" in target
     file = () if "dockerfile" not in target else ("--file", str(target["dockerfile"]))
+    arguments, variables = build_arguments(target)
     return docker(
         cwd,
         *("buildx", "build", *_builder(builder), "--progress", "rawjson", "--metadata-file", str(metadata)),
         *(("--file", "-") if inline else file),
+        *arguments,
         *build_flags(target),
         str(target["context"]),
-        env=(NO_ATTESTATIONS, NO_ENTITLEMENTS),
+        env=(*variables, NO_ATTESTATIONS, NO_ENTITLEMENTS),
         stdin=target["dockerfile-inline"] if inline else None,
     )
 
 
 def cache_records(cwd: Path, builder: str = "", *, as_json: bool = False) -> Command:
     """All build cache records of a builder (empty = the current one): JSON lines (buildx >= 0.29), else paragraphs."""
-    return docker(cwd, "buildx", "du", *_builder(builder), *(("--format", "json") if as_json else ("--verbose",)))
+    return ask(
+        cwd,
+        "buildx",
+        "du",
+        *_builder(builder),
+        *(("--format", "json") if as_json else ("--verbose",)),
+        patience=LISTING,
+    )
 
 
 def remove_cache_record(cwd: Path, *identities: str, builder: str = "") -> Command:
@@ -79,7 +90,7 @@ def remove_all_cache(cwd: Path, builder: str = "") -> Command:
 
 def cache_total(cwd: Path) -> Command:
     """Size of the build cache: the totals are in the last lines."""
-    return docker(cwd, "buildx", "du")
+    return ask(cwd, "buildx", "du", patience=LISTING)
 
 
 def _builder(name: str) -> tuple[str, ...]:
@@ -88,7 +99,7 @@ def _builder(name: str) -> tuple[str, ...]:
 
 def builder_details(cwd: Path, builder: str = "") -> Command:
     """Driver, BuildKit version and garbage collection rules of a builder, as `key: value` lines."""
-    return docker(cwd, "buildx", "inspect", *((builder,) if builder else ()))
+    return ask(cwd, "buildx", "inspect", *((builder,) if builder else ()), patience=LISTING)
 
 
 def mount_build(
@@ -120,7 +131,7 @@ def mount_build(
 
 def builder_list(cwd: Path) -> Command:
     """All builders with their nodes, one JSON object per line. Queries every node, so a hung one costs seconds."""
-    return docker(cwd, "buildx", "ls", "--format", "json")
+    return ask(cwd, "buildx", "ls", "--format", "json", patience=LISTING)
 
 
 def builder_create(

@@ -8,8 +8,38 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .docker import docker
+from . import shapes
+from .docker import ANSWER, docker
 from .model import Command
+
+#: What is read of a container in the listing of `compose ps`.
+CONTAINER: shapes.Shape = dict.fromkeys(("Service", "Name", "ID", "State", "Health"), str)
+
+#: What is read of a resolved model: https://github.com/compose-spec/compose-spec/blob/main/spec.md
+_NAMED: shapes.Shape = {"*": {"name": str}}
+_MODEL: shapes.Shape = {
+    "name": str,
+    "services": {
+        "*": {
+            "build": {
+                **dict.fromkeys(("context", "dockerfile", "dockerfile_inline", "target", "network"), str),
+                **{name: {"*": (str, int, float)} for name in ("args", "labels", "additional_contexts")},
+                "platforms": [str],
+                "tags": [str],
+                "secrets": [(str, dict)],
+                "x-bake": dict,
+            },
+            "image": str,
+            "platform": str,
+            "environment": {"*": (str, int, float)},
+            "ports": [{"target": int, "published": (str, int), "host_ip": str, "protocol": str}],
+            "volumes": [{"type": str, "source": str, "target": str}],
+            "healthcheck": dict,
+            "deploy": dict,
+        }
+    },
+    **dict.fromkeys(("volumes", "networks", "secrets", "configs"), _NAMED),
+}
 
 
 def command(cwd: Path, files: Iterable[Path], *args: str) -> Command:
@@ -17,35 +47,58 @@ def command(cwd: Path, files: Iterable[Path], *args: str) -> Command:
     return docker(cwd, "compose", *[part for f in files for part in ("-f", str(f))], *args)
 
 
+#: Seconds for resolving the model, for which compose may have to fetch included files.
+RESOLVE = 120.0
+
+
+def question(cwd: Path, files: Iterable[Path], *args: str, patience: float = RESOLVE) -> Command:
+    """A compose command that only asks."""
+    return replace(command(cwd, files, *args), patience=patience)
+
+
 def config(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = (), link: bool = False) -> Command:
     """The resolved compose model as JSON. Profile `*` means all; `link`: `cwd` is a link, and names the project."""
-    found = command(cwd, files, *(f"--profile={name}" for name in profiles), "config", "--format", "json")
+    found = question(cwd, files, *(f"--profile={name}" for name in profiles), "config", "--format", "json")
     return replace(found, env=(*found.env, ("PWD", str(cwd)))) if link else found
 
 
 def config_yaml(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = ()) -> Command:
     """The resolved compose model as YAML, which unlike the JSON includes the extensions."""
-    return command(cwd, files, *(f"--profile={name}" for name in profiles), "config")
+    return question(cwd, files, *(f"--profile={name}" for name in profiles), "config")
 
 
 def services(cwd: Path, files: Iterable[Path]) -> Command:
     """The names of the active services, one per line; compose does not need their env files for that."""
-    return command(cwd, files, "config", "--services")
+    return question(cwd, files, "config", "--services")
 
 
 def environment(cwd: Path, files: Iterable[Path]) -> Command:
     """The variables that compose substitutes, as `NAME=value` lines (compose >= 2.31)."""
-    return command(cwd, files, "config", "--environment")
+    return question(cwd, files, "config", "--environment")
 
 
 def read_model(text: str, *, yaml: bool = False) -> dict[str, Any]:
-    """Parse the output of `compose config`, which escapes every `$` as `$$` for re-reading; undo this exactly once."""
+    """Parse the output of `compose config`, which escapes every `$` as `$$` for re-reading; undo this exactly once.
+
+    Raises ValueError for text that is not a resolved model.
+    """
     text = text.replace("$$", "$")
     if yaml:
         from ruamel.yaml import YAML  # late: only needed for the few models that JSON cannot represent
+        from ruamel.yaml.error import YAMLError
 
-        return dict(YAML(typ="safe", pure=True).load(text))
-    return dict(json.loads(text))
+        try:
+            content = shapes.guarded(YAML(typ="safe", pure=True).load, text)
+        except YAMLError as error:
+            raise ValueError(str(error)) from None
+        shapes.check(content, {})
+    else:
+        content = shapes.loads(text, dict)
+    shapes.check(content, _MODEL)
+    for name, entry in (content.get("services") or {}).items():
+        if entry is None:
+            raise ValueError(f"services.{name}: expected an object, found null")
+    return dict(content)
 
 
 def for_compose(content: Any) -> str:
@@ -74,7 +127,7 @@ def up(
 
 def containers(cwd: Path, files: Iterable[Path]) -> Command:
     """The project's containers, including stopped ones: one JSON object per line (compose >= 2.21) or one array."""
-    return command(cwd, files, "ps", "--all", "--format", "json")
+    return question(cwd, files, "ps", "--all", "--format", "json", patience=ANSWER)
 
 
 def logs(
@@ -130,7 +183,7 @@ def run_once(
 
 def raw_config(cwd: Path, files: Iterable[Path]) -> Command:
     """The compose model with unresolved variables, to find which variable sets a value."""
-    return command(cwd, files, "config", "--no-interpolate", "--format", "json")
+    return question(cwd, files, "config", "--no-interpolate", "--format", "json")
 
 
 def alone(cwd: Path, name: str, model: Any, *args: str) -> Command:

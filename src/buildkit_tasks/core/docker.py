@@ -5,6 +5,7 @@ Only this module, `docker_run`, `compose_cli` and `buildx` know docker's command
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +17,24 @@ from .model import Command
 BUILDKIT_ENV = (("DOCKER_BUILDKIT", "1"), ("COMPOSE_DOCKER_CLI_BUILD", "1"))
 
 
+#: Seconds after which a question to the engine counts as not answered: one that is busy with images takes a few. Lists
+#: of caches and builders take longer: a builder's nodes are asked, and there may be many thousand records.
+ANSWER, LISTING = 30.0, 60.0
+
+
 def docker(cwd: Path, *args: str, env: Sequence[tuple[str, str]] = (), stdin: str | None = None) -> Command:
     """Any docker command, with BuildKit enabled in its environment."""
     return Command(("docker", *args), cwd, (*BUILDKIT_ENV, *env), stdin)
 
 
+def ask(cwd: Path, *args: str, patience: float = ANSWER) -> Command:
+    """A docker command that only asks, and that a hung engine must not keep forever."""
+    return replace(docker(cwd, *args), patience=patience)
+
+
 def info(cwd: Path) -> Command:
     """Engine, driver and plugin versions in one round trip, as JSON on stdout; errors are part of the document."""
-    return docker(cwd, "info", "--format", "{{json .}}")
+    return ask(cwd, "info", "--format", "{{json .}}")
 
 
 def image_ids(cwd: Path, images: Iterable[str]) -> Command:
@@ -31,7 +42,7 @@ def image_ids(cwd: Path, images: Iterable[str]) -> Command:
 
     For a multi-platform image, the engine reports its own platform.
     """
-    return docker(cwd, "image", "inspect", "--format", "{{json .RepoTags}} {{.Id}} {{.Os}}/{{.Architecture}}", *images)
+    return ask(cwd, "image", "inspect", "--format", "{{json .RepoTags}} {{.Id}} {{.Os}}/{{.Architecture}}", *images)
 
 
 def create_container(cwd: Path, name: str, image: str, platform: str, *argv: str) -> Command:
@@ -42,7 +53,7 @@ def create_container(cwd: Path, name: str, image: str, platform: str, *argv: str
 
 def container_program(cwd: Path, name: str) -> Command:
     """The program of a container, without its arguments."""
-    return docker(cwd, "container", "inspect", "--format", "{{.Path}}", name)
+    return ask(cwd, "container", "inspect", "--format", "{{.Path}}", name)
 
 
 def copy_out(cwd: Path, name: str, path: str, target: Path) -> Command:
@@ -52,31 +63,31 @@ def copy_out(cwd: Path, name: str, path: str, target: Path) -> Command:
 
 def context_host(cwd: Path) -> Command:
     """The engine address of the current context; does not contact the engine."""
-    return docker(cwd, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+    return ask(cwd, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
 
 
 def context_storage(cwd: Path) -> Command:
     """The directory with the certificates of the current context, as a JSON string."""
-    return docker(cwd, "context", "inspect", "--format", "{{json .Storage.TLSPath}}")
+    return ask(cwd, "context", "inspect", "--format", "{{json .Storage.TLSPath}}")
 
 
 def project_volumes(cwd: Path, project: str) -> Command:
     """Names of a compose project's volumes, one a line."""
     label = f"label=com.docker.compose.project={project}"
-    return docker(cwd, "volume", "ls", "--quiet", "--filter", label)
+    return ask(cwd, "volume", "ls", "--quiet", "--filter", label)
 
 
 def project_networks(cwd: Path, project: str) -> Command:
     """Names of a compose project's networks, one a line."""
     label = f"label=com.docker.compose.project={project}"
-    return docker(cwd, "network", "ls", "--format", "{{.Name}}", "--filter", label)
+    return ask(cwd, "network", "ls", "--format", "{{.Name}}", "--filter", label)
 
 
 def project_images(cwd: Path, project: str) -> Command:
     """`id name size` a line: images that were built for a compose project, whatever they are called now."""
     label = f"label=com.docker.compose.project={project}"
     form = "{{.ID}} {{.Repository}}:{{.Tag}} {{.Size}}"
-    return docker(cwd, "image", "ls", "--no-trunc", "--filter", label, "--format", form)
+    return ask(cwd, "image", "ls", "--no-trunc", "--filter", label, "--format", form)
 
 
 def remove_volumes(cwd: Path, names: Iterable[str]) -> Command:
@@ -94,14 +105,14 @@ def container_facts(cwd: Path, names: Iterable[str]) -> Command:
     labels = '{{index .Config.Labels "com.docker.compose.project"}}'
     place = '{{index .Config.Labels "com.docker.compose.project.working_dir"}}'
     form = "\t".join(("{{.Name}}", "{{.Config.Image}}", labels, place))
-    return docker(cwd, "container", "inspect", "--format", form, *names)
+    return ask(cwd, "container", "inspect", "--format", form, *names)
 
 
 def project_containers(cwd: Path, project: str) -> Command:
     """One line `name service` per container of a compose project, whatever the compose files contain now."""
     form = '{{.Names}} {{.Label "com.docker.compose.service"}}'
     label = f"label=com.docker.compose.project={project}"
-    return docker(cwd, "ps", "--all", "--filter", label, "--format", form)
+    return ask(cwd, "ps", "--all", "--filter", label, "--format", form)
 
 
 def service_containers(cwd: Path, project: str) -> Command:
@@ -130,18 +141,18 @@ def remove_inside(cwd: Path, name: str, paths: Iterable[str]) -> Command:
 def running(cwd: Path) -> Command:
     """One line `name directory` per running container, with the directory of its compose project."""
     form = '{{.Names}} {{.Label "com.docker.compose.project.working_dir"}}'
-    return docker(cwd, "ps", "--format", form)
+    return ask(cwd, "ps", "--format", form)
 
 
 def publishing(cwd: Path, port: int, protocol: str = "tcp") -> Command:
     """Names of running containers that publish a host port."""
-    return docker(cwd, "ps", "--filter", f"publish={port}/{protocol}", "--format", "{{.Names}}")
+    return ask(cwd, "ps", "--filter", f"publish={port}/{protocol}", "--format", "{{.Names}}")
 
 
 def dangling_images(cwd: Path, project: str) -> Command:
     """Untagged images of one compose project: lines `id size`, with a human-readable size."""
     how = ("--filter", "dangling=true", "--filter", f"label=com.docker.compose.project={project}")
-    return docker(cwd, "image", "ls", *how, "--no-trunc", "--format", "{{.ID}} {{.Size}}")
+    return ask(cwd, "image", "ls", *how, "--no-trunc", "--format", "{{.ID}} {{.Size}}")
 
 
 def remove_images(cwd: Path, ids: Iterable[str]) -> Command:
@@ -151,7 +162,7 @@ def remove_images(cwd: Path, ids: Iterable[str]) -> Command:
 
 def registry_mirrors(cwd: Path) -> Command:
     """Registry mirrors configured in the engine, as a JSON list or `null`."""
-    return docker(cwd, "info", "--format", "{{json .RegistryConfig.Mirrors}}")
+    return ask(cwd, "info", "--format", "{{json .RegistryConfig.Mirrors}}")
 
 
 def save_image(cwd: Path, image: str, archive: Path) -> Command:
@@ -167,7 +178,7 @@ def remove_container(cwd: Path, name: str) -> Command:
 def image_details(cwd: Path, images: Iterable[str]) -> Command:
     """One JSON list per existing image: names, id, bytes, labels (or null)."""
     form = "[{{json .RepoTags}},{{json .Id}},{{.Size}},{{json .Config.Labels}}]"
-    return docker(cwd, "image", "inspect", "--format", form, *images)
+    return ask(cwd, "image", "inspect", "--format", form, *images)
 
 
 #: A minimal build that needs BuildKit (the legacy builder does not know BUILDPLATFORM) and leaves nothing behind.
@@ -179,10 +190,29 @@ def probe_build(cwd: Path) -> Command:
     return docker(cwd, "build", "--output", "-", "-", stdin=PROBE)
 
 
+#: Arguments whose name means something to docker, its plugins or Go: their values cannot be in its environment.
+_MEANS_SOMETHING = re.compile(
+    r"PATH|HOME|TMPDIR|NO_COLOR|LANG|USER|TERM|IFS|ENV|BASH_ENV|PWD|OLDPWD|SHELL|(?:DOCKER|BUILDX|BUILDKIT|COMPOSE|XDG|SSL|SSH|LC|LD|GO|OTEL|GIT)\w*",
+    re.IGNORECASE,
+)
+
+
+def build_arguments(target: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """A target's build arguments as flags, and as variables for docker's environment.
+
+    docker takes the value of `--build-arg NAME` from there, where other users of the machine cannot read it.
+    """
+    args = target.get("args", {}).items()
+    variables = tuple((n, v) for n, v in args if re.fullmatch(r"[A-Za-z_]\w*", n) and not _MEANS_SOMETHING.fullmatch(n))
+    hidden = {name for name, _ in variables}
+    flags = [part for n, v in args for part in ("--build-arg", n if n in hidden else f"{n}={v}")]
+    return tuple(flags), variables
+
+
 def build_flags(target: Mapping[str, Any]) -> tuple[str, ...]:
-    """A bake target's keys, except context and Dockerfile, as flags of `docker build`."""
+    """A bake target's keys, except arguments, context and Dockerfile, as flags of `docker build`."""
     flags: list[str] = []
-    for key, flag in (("args", "--build-arg"), ("labels", "--label"), ("contexts", "--build-context")):
+    for key, flag in (("labels", "--label"), ("contexts", "--build-context")):
         flags += [part for name, value in target.get(key, {}).items() for part in (flag, f"{name}={value}")]
     for name, addresses in target.get("extra-hosts", {}).items():
         flags += [part for address in addresses.split(",") for part in ("--add-host", f"{name}:{address}")]
@@ -222,20 +252,22 @@ def build_one(
     dropped = {"output", "contexts", "entitlements", "attest", "cache-to", "no-cache-filter"}
     dropped |= set() if buildkit else {"secret", "ssh"}
     plain = ("--progress", "plain") if buildkit else ()
-    flags = build_flags({key: value for key, value in target.items() if key not in dropped})
+    kept = {key: value for key, value in target.items() if key not in dropped}
+    arguments, variables = build_arguments(kept)
+    flags = (*arguments, *build_flags(kept))
     built = docker(
         cwd,
         *("build", *plain, "--file", str(dockerfile) if isinstance(dockerfile, Path) else "-", *flags, str(context)),
-        env=() if buildkit else (("DOCKER_BUILDKIT", "0"),),
+        env=(*variables, *(() if buildkit else (("DOCKER_BUILDKIT", "0"),))),
         stdin=None if isinstance(dockerfile, Path) else dockerfile,
     )
-    hidden = tuple(v for n, v in target.get("args", {}).items() if n.lower().endswith("_proxy") and "@" in v)
+    hidden = tuple(v for n, v in kept.get("args", {}).items() if n.lower().endswith("_proxy") and "@" in v)
     return Command(("sh", "-c", 'exec "$@" 1>&2', "sh", *built.argv), cwd, built.env, built.stdin, hidden)
 
 
 def client_version(cwd: Path) -> Command:
     """The version of the docker command itself; does not contact the engine."""
-    return docker(cwd, "version", "--format", "{{.Client.Version}}")
+    return ask(cwd, "version", "--format", "{{.Client.Version}}")
 
 
 def context_use(cwd: Path, name: str) -> Command:
@@ -245,12 +277,12 @@ def context_use(cwd: Path, name: str) -> Command:
 
 def server_components(cwd: Path) -> Command:
     """Names of the engine's components as JSON; they differ between Docker and podman."""
-    return docker(cwd, "version", "--format", "{{json .Server.Components}}")
+    return ask(cwd, "version", "--format", "{{json .Server.Components}}")
 
 
 def git(cwd: Path, *args: str) -> Command:
     """A git command; here because it is used next to docker commands."""
-    return Command(("git", *args), cwd)
+    return Command(("git", *args), cwd, patience=LISTING)  # git waits forever where .gitignore is a FIFO
 
 
 def disk_usage(cwd: Path) -> Command:
@@ -286,4 +318,4 @@ def cosign_verify(cwd: Path, key: str, image: str) -> Command:
 
 def container_image(cwd: Path, container: str) -> Command:
     """The id of the image that a container was created from."""
-    return docker(cwd, "container", "inspect", "--format", "{{.Image}}", container)
+    return ask(cwd, "container", "inspect", "--format", "{{.Image}}", container)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .docker import docker
+from .docker import ask, docker
 from .model import Command
 
 
@@ -93,32 +93,32 @@ def read_manifest(cwd: Path, image: str) -> Command:
 
 def image_configuration(cwd: Path, image: str) -> Command:
     """The id of an image and its environment, a JSON list; exit code 1 where it is not there."""
-    return docker(cwd, "image", "inspect", "--format", "[{{json .Id}},{{json .Config.Env}}]", image)
+    return ask(cwd, "image", "inspect", "--format", "[{{json .Id}},{{json .Config.Env}}]", image)
 
 
 def image_tags(cwd: Path, repository: str) -> Command:
     """`name:tag` a line: every image of a repository."""
-    return docker(cwd, "image", "ls", "--filter", f"reference={repository}", "--format", "{{.Repository}}:{{.Tag}}")
+    return ask(cwd, "image", "ls", "--filter", f"reference={repository}", "--format", "{{.Repository}}:{{.Tag}}")
 
 
 def volumes(cwd: Path, label: str) -> Command:
     """The names of the volumes with a label, one a line."""
-    return docker(cwd, "volume", "ls", "--quiet", "--filter", f"label={label}")
+    return ask(cwd, "volume", "ls", "--quiet", "--filter", f"label={label}")
 
 
 def network(cwd: Path, name: str) -> Command:
     """Exit code 0 where a network of that name is there."""
-    return docker(cwd, "network", "inspect", "--format", "{{.Name}}", name)
+    return ask(cwd, "network", "inspect", "--format", "{{.Name}}", name)
 
 
 def containers_named(cwd: Path, prefix: str) -> Command:
     """The names of containers that begin so, running or not, one a line."""
-    return docker(cwd, "ps", "--all", "--filter", f"name=^/?{prefix}", "--format", "{{.Names}}")
+    return ask(cwd, "ps", "--all", "--filter", f"name=^/?{prefix}", "--format", "{{.Names}}")
 
 
 def networks_named(cwd: Path, prefix: str) -> Command:
     """The names of networks that begin so, one a line."""
-    return docker(cwd, "network", "ls", "--filter", f"name=^{prefix}", "--format", "{{.Name}}")
+    return ask(cwd, "network", "ls", "--filter", f"name=^{prefix}", "--format", "{{.Name}}")
 
 
 def remove_containers(cwd: Path, names: Sequence[str]) -> Command:

@@ -95,6 +95,7 @@ EXIT_CODES: dict[str, int] = {
     "ci-nothing-ran": 94,
     "makefile-missing": 97,
     "makefile-invalid": 98,
+    "answer-invalid": 110,
     "interrupted": 130,
     "hung-up": 129,
     "terminated": 143,

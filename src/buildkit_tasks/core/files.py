@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from . import readfile
+
 #: Part of the names of unfinished files, after the name of the target file; all of them are hidden.
 UNFINISHED = ".buildkit-tasks-"
 
@@ -40,7 +42,7 @@ def replace(
     a new one gets `mode`, or 0666 minus the umask. `last_check` runs just before the replacement; if it raises, nothing
     is written. Raises OSError.
     """
-    place = Path(os.path.realpath(path))
+    place = _replaceable(path)
     data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     handle, name = tempfile.mkstemp(prefix=_unfinished(place), dir=place.parent)  # mode 0600
     try:
@@ -57,13 +59,21 @@ def replace(
         Path(name).unlink(missing_ok=True)
 
 
+def _replaceable(path: Path) -> Path:
+    """Where a link leads to. Raises OSError for what is not a file: as root we could replace `/dev/null`."""
+    place = Path(os.path.realpath(path))
+    with contextlib.suppress(FileNotFoundError):
+        readfile.only_files(place, place.stat().st_mode)
+    return place
+
+
 @contextlib.contextmanager
 def written(path: Path, *, mode: int) -> Iterator[BinaryIO]:
     """A file to write to that takes `path`'s place when the block ends without an error; nothing is left by one.
 
     For content that does not fit into memory, or that another process writes. A link stays a link. Raises OSError.
     """
-    place = Path(os.path.realpath(path))
+    place = _replaceable(path)
     handle, name = tempfile.mkstemp(prefix=_unfinished(place), dir=place.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -74,6 +84,14 @@ def written(path: Path, *, mode: int) -> Iterator[BinaryIO]:
         Path(name).replace(place)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Remove whatever has this name; a link, not what it leads to. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_unfinished(path: Path) -> None:

@@ -14,7 +14,8 @@ Version = tuple[int, ...]
 class Command:
     """One process to start: argv, an absolute working directory, and additions to the environment.
 
-    `secrets` are values that must never be shown; `stdin` is passed to the process.
+    `secrets` are values that must never be shown; `stdin` is passed to the process. `patience`: seconds after which a
+    question counts as not answered; 0 for commands that do work, which may take as long as they like.
     """
 
     argv: tuple[str, ...]
@@ -22,6 +23,7 @@ class Command:
     env: tuple[tuple[str, str], ...] = ()
     stdin: str | None = None
     secrets: tuple[str, ...] = ()
+    patience: float = 0
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
-from typing import NoReturn
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from .errors import Problem
 
@@ -21,7 +24,6 @@ _HINTS = {
     errno.EMFILE: "ulimit -n 4096, then rerun the command",
     errno.ENAMETOOLONG: "use a shorter path",
 }
-_REFUSALS = {*_HINTS, errno.EIO, errno.ENFILE, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ESTALE, errno.ENXIO}
 
 
 class Ended(KeyboardInterrupt):
@@ -32,15 +34,51 @@ class Ended(KeyboardInterrupt):
         self.code = code
 
 
+@dataclass
+class _Deferral:
+    """Whether signals wait for something that must not be left half-done, and the first one that waits."""
+
+    depth: int = 0
+    waiting: KeyboardInterrupt | None = None
+
+
+#: Signals are delivered to the main thread, whichever thread asks for a deferral.
+_DEFERRAL = _Deferral()
+
+
 def end_on_signals() -> None:
     """Make SIGTERM and SIGHUP end the run like Ctrl-C. An ignored signal (`nohup`) stays ignored."""
     for number in ENDING:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
 
 
-def _end(number: int, _frame: object) -> NoReturn:
-    raise Ended(ENDING[signal.Signals(number)])
+def _end(number: int, _frame: object) -> None:
+    code = ENDING.get(signal.Signals(number))
+    ending = Ended(code) if code else KeyboardInterrupt()
+    if not _DEFERRAL.depth:
+        raise ending
+    _DEFERRAL.waiting = _DEFERRAL.waiting or ending
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """In the block no signal ends the run; one that arrives is raised after it. For the start of a process, which
+    would otherwise be lost between its start and the moment that we know it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _DEFERRAL.depth += 1
+    try:
+        yield
+    finally:
+        _DEFERRAL.depth -= 1
+    if not _DEFERRAL.depth and (ending := _DEFERRAL.waiting):
+        _DEFERRAL.waiting = None
+        raise ending
 
 
 def interrupted(error: KeyboardInterrupt) -> Problem:
@@ -51,14 +89,21 @@ def interrupted(error: KeyboardInterrupt) -> Problem:
     return Problem(code, f"{first} Nothing was left half-finished.", hint="rerun the command")
 
 
-def refused(error: OSError) -> Problem | None:
-    """The problem for an error of the file system or a device; None if the error can only be a bug."""
-    if error.errno not in _REFUSALS:
-        return None
+def refused(error: OSError) -> Problem:
+    """The problem for an error of the file system, a device or the network."""
     path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
     why = error.strerror or str(error)
     return Problem(
         "system-refused",
         f"{path}: {why}." if path else f"{why}.",
-        hint=_HINTS.get(error.errno, "ls -ld {path}" if path else "").format(path=path or "the file"),
+        hint=_HINTS.get(error.errno or 0, "ls -ld {path}" if path else "").replace("{path}", path or "the file"),
+    )
+
+
+def memory() -> Problem:
+    """The problem if Python gets no more memory."""
+    return Problem(
+        "system-refused",
+        "There is not enough memory.",
+        hint="free -m; ulimit -v    (close other programs, or raise it)",
     )

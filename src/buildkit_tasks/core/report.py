@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from .errors import Problem
@@ -16,17 +17,42 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+#: What a text from outside could do to a terminal: control characters (but colors), and marks that reorder a line.
+_HARMFUL = re.compile(r"(\x1b\[[0-9;]{0,32}m)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """The text without what would move the cursor, rename the window or hide a part of a line. Colors stay."""
+    if text.isprintable():
+        return text
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _HARMFUL.sub(lambda found: found[1] or "\ufffd", lines)
+
+
+#: User and password in an address, with a scheme or as a registry's name.
+_LOGIN = re.compile(r"(?<![^\s\"'=(])((?:[a-z][a-z0-9+.-]*://)?)[^\s/@:\"']*:[^\s/@\"']*@(?=[\w\[])", re.IGNORECASE)
+
+
+def without_login(text: str) -> str:
+    """The text with `***` for the user and password of each address."""
+    return _LOGIN.sub(r"\1***@", text) if "@" in text else text
+
+
 def _write(stream: TextIO | None, text: str) -> None:
     if stream is None:
         raise OSError(errno.EBADF, "it is closed")
-    stream.write(text)
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:  # an encoding without this character, or a name that is not UTF-8
+        encoding = stream.encoding or "utf-8"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
 
 
 def _progress(text: str) -> None:
     """Print on stderr. If nobody can read it (a closed terminal, a full disk), the work continues."""
     with contextlib.suppress(OSError, ValueError):
-        _write(sys.stderr, text)
+        _write(sys.stderr, visible(text))
 
 
 class Report:
@@ -38,6 +64,7 @@ class Report:
         self.yes = yes
         self._console: Console | None = None
         self._document: dict[str, Any] | None = None
+        self.masked: Callable[[str], str] = without_login  # the session of a project adds the values of its .env
 
     @property
     def fancy(self) -> bool:
@@ -58,13 +85,13 @@ class Report:
         if self.json_only:
             return
         if style and self.fancy:
-            self.console.print(line, style=style, markup=False, soft_wrap=True)
+            self.console.print(visible(line), style=style, markup=False, soft_wrap=True)
         else:
             _progress(line + "\n")
 
     def warn(self, line: str) -> None:
         """Print a warning on stderr, even with `--json`: stdout contains only the result."""
-        _progress(f"warning: {line}\n")
+        _progress(f"warning: {self.masked(line)}\n")
 
     def bell(self) -> None:
         """Ring the terminal's bell, if there is a terminal."""
@@ -73,6 +100,8 @@ class Report:
 
     def answer(self, text: str) -> None:
         """Print the result on stdout. Problems: output-failed. Raises BrokenPipeError if the reader closed the pipe."""
+        if self.world.prints_to_terminal:  # a program gets every byte
+            text = visible(text)
         try:
             _write(sys.stdout, text if text.endswith("\n") else text + "\n")
         except BrokenPipeError:
@@ -96,19 +125,27 @@ class Report:
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
         """Print a table as the result: aligned plain text, suitable for pipes and for pasting."""
-        widths = [max(len(str(r[i])) for r in [headings, *rows]) for i in range(len(headings))]
+        rows = [[visible(str(cell)) for cell in row] for row in rows]
+        widths = [max(len(r[i]) for r in [headings, *rows]) for i in range(len(headings))]
         lines = [title] if title else []
         lines.append("  ".join(h.ljust(w) for h, w in zip(headings, widths, strict=True)).rstrip())
-        lines += ["  ".join(str(c).ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+        lines += ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
         self.answer("\n".join(lines))
 
     def problem(self, problem: Problem) -> None:
-        """Print an expected failure last, on stderr."""
+        """Print an expected failure last, on stderr; what other programs said is in it, with what they read in .env."""
+        problem = Problem(
+            problem.code,
+            self.masked(problem.message),
+            causes=[self.masked(cause) for cause in problem.causes],
+            hint=self.masked(problem.hint),
+            details=self.masked(problem.details),
+        )
         if self.fancy and problem.details:
             _progress(problem.details.rstrip("\n") + "\n")
         if self.fancy:
             bare = Problem(problem.code, problem.message, causes=problem.causes, hint=problem.hint)
-            first, *rest = bare.text().split("\n")
+            first, *rest = visible(bare.text()).split("\n")
             self.console.print(first, style="bold red", markup=False, soft_wrap=True)
             for line in rest:
                 self.console.print(line, markup=False, soft_wrap=True)
@@ -132,8 +169,7 @@ class Report:
             return True
         if not self.world.interactive:
             raise Problem("consent-missing", f"This needs your consent: {what}.", hint="rerun the command with --yes")
-        sys.stderr.write(f"{what}\nContinue? [y/N] ")
-        sys.stderr.flush()
+        _progress(f"{what}\nContinue? [y/N] ")
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def typed(self, what: str, word: str, given: str = "") -> bool:
@@ -142,8 +178,7 @@ class Report:
             if given == word:
                 return True
             raise Problem("consent-missing", f"This needs your consent: {what}.", hint=f"add --confirm {word}")
-        sys.stderr.write(f"{what}\nType {word!r} to continue: ")
-        sys.stderr.flush()
+        _progress(f"{what}\nType {word!r} to continue: ")
         return sys.stdin.readline().strip() == word
 
     @contextlib.contextmanager

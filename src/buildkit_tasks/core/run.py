@@ -12,12 +12,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import IO
 
+from . import outside
 from .errors import Problem
 from .model import Command, Result
 from .world import World
 
 #: Seconds a child may take to end after Ctrl-C before it is killed. buildx needs some time to cancel its solve.
 INTERRUPT_GRACE = 15.0
+
+#: Seconds until a command that took too long is killed, and until its streams are given up.
+TERMINATE_GRACE = 2.0
 
 
 def show(command: Command) -> str:
@@ -44,16 +48,22 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     if not command.cwd.is_absolute():
         raise ValueError(f"command needs an absolute cwd: {command.cwd}")
+    process = None
     try:
-        return subprocess.Popen(
-            command.argv,
-            cwd=command.cwd,
-            env=dict(_environment(world, command)),
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=group,  # a helper must not receive the Ctrl-C meant for the build
-        )
+        with outside.deferred():
+            process = subprocess.Popen(
+                command.argv,
+                cwd=command.cwd,
+                env=dict(_environment(world, command)),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=group,  # a helper must not receive the Ctrl-C meant for the build
+            )
+    except KeyboardInterrupt:  # it arrived while the process started
+        if process:
+            _wait_interrupted(process)
+        raise
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         if not command.cwd.is_dir():
             raise Problem("command-failed", f"The directory {command.cwd} does not exist.") from error
@@ -63,6 +73,7 @@ def _start(
             causes=[str(error.strerror or error)],
             hint="invoke engine.install" if command.argv[0] == "docker" else f"install {command.argv[0]}",
         ) from error
+    return process
 
 
 def _wait_interrupted(process: subprocess.Popen[bytes]) -> None:
@@ -76,8 +87,31 @@ def _wait_interrupted(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
+def _give_up(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """End a command that took too long, and return what it printed so far.
+
+    A plugin of docker is a process of its own. It ends with docker if docker passes the signal on; if not, it may hold
+    the streams open for as long as it likes.
+    """
+    process.terminate()
+    try:
+        return process.communicate(timeout=TERMINATE_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    try:
+        return process.communicate(timeout=TERMINATE_GRACE)
+    except subprocess.TimeoutExpired as error:
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
+        process.wait()
+        return error.output or b"", error.stderr or b""
+
+
 def capture(world: World, command: Command, *, timeout: float | None = None, group: bool = False) -> Result:
-    """Run to completion and capture both streams. After `timeout` seconds the command is killed; exit code 124.
+    """Run to completion and capture both streams. After `timeout` seconds the command is ended; exit code 124.
+
+    Without a `timeout`, a question that is not answered within its patience raises `Problem` timed-out.
 
     `group` starts a new session: otherwise an interactive shell would take over our terminal.
     """
@@ -93,10 +127,11 @@ def capture(world: World, command: Command, *, timeout: float | None = None, gro
     given = command.stdin.encode("utf-8", "surrogateescape") if command.stdin is not None else None
     code = None
     try:
-        out, err = process.communicate(given, timeout=timeout)
+        out, err = process.communicate(given, timeout=timeout or command.patience or None)
     except subprocess.TimeoutExpired:
-        process.kill()
-        out, err = process.communicate()
+        out, err = _give_up(process)
+        if not timeout:
+            raise _unanswered(command) from None
         code = 124
     except KeyboardInterrupt:
         _wait_interrupted(process)
@@ -108,6 +143,15 @@ def capture(world: World, command: Command, *, timeout: float | None = None, gro
         err.decode(errors="replace"),
         world.clock() - began,
     )
+
+
+def _unanswered(command: Command) -> Problem:
+    hint, causes = "rerun the command", []
+    if command.argv[0] == "docker":
+        causes = ["the engine, or a builder, accepts connections but does not answer; or it is very busy"]
+        hint = f"restart the engine (sudo systemctl restart docker), then {hint}"
+    words = f"`{show(command)}` was not answered within {command.patience:.0f} s."
+    return Problem("timed-out", words, causes=causes, hint=hint)
 
 
 def check(world: World, command: Command, *, timeout: float | None = None) -> Result:
@@ -252,14 +296,8 @@ def beside(world: World, command: Command) -> Iterator[Callable[[], int]]:
 def detach(world: World, command: Command, log: str) -> int:
     """Start a daemon in its own session, appending its output to the file `log`; returns its pid."""
     with open(log, "ab") as sink:  # noqa: PTH123
-        process = subprocess.Popen(
-            command.argv,
-            cwd=command.cwd,
-            env=dict(_environment(world, command)),
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=sink,
-            start_new_session=True,
+        process = _start(
+            world, command, stdin=subprocess.DEVNULL, stdout=sink.fileno(), stderr=sink.fileno(), group=True
         )
     # Nobody waits for a daemon: without this, Python would warn about the unreaped child.
     process.returncode = 0

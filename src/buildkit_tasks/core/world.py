@@ -21,6 +21,12 @@ def _working_directory() -> Path:
         ) from None
 
 
+def _home() -> Path:
+    """The home directory, absolute; `/` for a user who has none, as in some containers."""
+    found = os.path.expanduser("~")  # noqa: PTH111 - never raises, unlike Path.home()
+    return Path("/") if found in ("", "~") else Path(os.path.abspath(found))  # noqa: PTH100 - links stay
+
+
 @dataclass(frozen=True)
 class World:
     """Environment, directories, terminal and clock.
@@ -40,7 +46,7 @@ class World:
         return cls(
             env=dict(os.environ),
             cwd=_working_directory(),
-            home=Path(os.path.expanduser("~")),  # noqa: PTH111 - never raises, unlike Path.home()
+            home=_home(),
             tty=sys.stderr is not None and sys.stderr.isatty(),
         )
 
@@ -53,6 +59,11 @@ class World:
     def interactive(self) -> bool:
         """True if the user can answer a question."""
         return self.tty and not self.ci and sys.stdin is not None and sys.stdin.isatty()
+
+    @property
+    def prints_to_terminal(self) -> bool:
+        """True if the result goes to a terminal: not to a file or program, and stdout is not closed."""
+        return sys.stdout is not None and sys.stdout.isatty()
 
     @property
     def docker_config(self) -> Path:

@@ -18,7 +18,7 @@ def dump(session: Session, wanted: Wanted, to: str) -> None:
 
     Problems: bad-argument, database-refused.
     """
-    if not to and sys.stdout.isatty():
+    if not to and session.world.prints_to_terminal:
         raise Problem("bad-argument", "A dump is binary, and stdout is a terminal.", hint="add --to FILE, or pipe it")
     database = existing(session, wanted)
     if not to:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,7 +60,7 @@ class Served:
 
     def _on_terminal(self, argv: Sequence[str]) -> int:
         """Run a client on the terminal, or on what is piped to us."""
-        tty = self.session.world.interactive and sys.stdout.isatty()
+        tty = self.session.world.interactive and self.session.world.prints_to_terminal
         return run.foreground(self.session.world, self._command(argv, tty=tty))
 
     def _feed(self, argv: Sequence[str], script: str) -> Result:

@@ -175,7 +175,7 @@ class Sqlite:
             raise Problem(
                 "command-missing", "The program sqlite3 is not installed.", hint="install the package sqlite3"
             )
-        how = () if sys.stdin.isatty() else ("-batch",)
+        how = () if sys.stdin and sys.stdin.isatty() else ("-batch",)
         return run.foreground(self.session.world, Command(("sqlite3", *how, str(self.path)), self.session.root))
 
     @contextlib.contextmanager

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildkit_tasks.core import readfile
+
 
 @dataclass(frozen=True)
 class Pattern:
@@ -68,7 +70,7 @@ class Ignore:
             names.insert(0, dockerfile.with_name(f"{dockerfile.name}.dockerignore"))
         for name in names:
             try:
-                return cls.parse(name.read_text("utf-8", errors="surrogateescape"))
+                return cls.parse(readfile.text(name, "surrogateescape"))
             except FileNotFoundError:
                 continue
         return cls()

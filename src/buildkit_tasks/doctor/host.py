@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 import shutil
@@ -15,7 +14,7 @@ from typing import Any
 from buildkit_tasks.builders import facts as builder_facts
 from buildkit_tasks.builders.facts import Node
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, docker, run, units
+from buildkit_tasks.core import buildx, docker, readfile, run, shapes, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.engine import facts as engine_facts
@@ -65,12 +64,11 @@ def the_engine(session: Session) -> dict[str, Any]:
     except Problem:
         return {}  # no docker command: another check reports it
     took = time.time() - began
-    info = _json(result.stdout)
-    found = engine_facts.parse(info) if isinstance(info, dict) else engine_facts.parse({})
+    info, words = engine_facts.read_info(result)
+    found = engine_facts.parse(info)
     answer: dict[str, Any] = {"engine": found, "context": found.context}
-    if not isinstance(info, dict) or not found.version:
-        words = [result.stderr.strip(), *((info or {}).get("ServerErrors") or ())] if isinstance(info, dict) else []
-        problem = engine_facts.silent(session.world, here, "\n".join(w for w in words if w))
+    if not found.version:
+        problem = engine_facts.silent(session.world, here, words)
         answer["silent"] = (problem.message, problem.hint)
     else:
         answer |= {
@@ -244,7 +242,7 @@ def _stamp(text: str) -> float | None:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
+        return shapes.loads(text, object)
     except ValueError:
         return None
 
@@ -256,7 +254,7 @@ def _daemon_config() -> dict[str, Any] | None:
 
 def _json_file(path: Path) -> dict[str, Any] | None:
     try:
-        content = _json(path.read_text("utf-8"))
+        content = _json(readfile.text(path))
     except (OSError, UnicodeDecodeError):
         return None
     return content if isinstance(content, dict) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import ssl
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, docker, run
+from buildkit_tasks.core import compose_cli, docker, readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
 from buildkit_tasks.dotenv import disk as dotenv_disk
@@ -86,8 +85,7 @@ def _taken(session: Session, space: Workspace) -> tuple[PortUse, ...]:
     if not busy:
         return ()
     root = session.root
-    listed = run.capture(session.world, compose_cli.containers(root, space.compose_files)).stdout.strip()
-    rows = json.loads(listed) if listed.startswith("[") else [json.loads(x) for x in listed.splitlines() if x]
+    rows = shapes.answers(run.capture(session.world, compose_cli.containers(root, space.compose_files)))
     running = {r.get("Service") for r in rows if r.get("State") == "running"}
     raw = None
     found = []
@@ -95,9 +93,8 @@ def _taken(session: Session, space: Workspace) -> tuple[PortUse, ...]:
         if port.service in running:
             continue
         if raw is None:
-            raw = json.loads(
-                run.capture(session.world, compose_cli.raw_config(root, space.compose_files)).stdout or "{}"
-            )
+            asked = run.capture(session.world, compose_cli.raw_config(root, space.compose_files))
+            raw = shapes.answer(asked, dict) if asked.stdout else {}
         other = run.capture(session.world, docker.publishing(root, port.published)).stdout.split()
         who = f"container {other[0]}" if other else ports.holder(port.published) or "another program"
         found.append(PortUse(port.service, port.published, who, ports.variable(raw, port.service, port.target)))
@@ -166,7 +163,7 @@ def locks(session: Session) -> dict[str, Any]:
     """Lock files that git ignores, and workspaces without one, at most two directories deep."""
     root = session.root
     manifests = [p for pattern in ("Cargo.toml", "*/Cargo.toml") for p in sorted(root.glob(pattern))]
-    texts = {p: p.read_text("utf-8", errors="replace") for p in manifests}
+    texts = {p: readfile.text(p, "replace") for p in manifests}
     spaces = [p for p, text in texts.items() if re.search(r"(?m)^\s*\[workspace", text)]
     # a standalone package has its own lock file; a workspace member uses the workspace's
     spaces += [p for p in manifests if p not in spaces and not any(s.parent in p.parents for s in spaces)]

@@ -74,7 +74,7 @@ def _step(session: Session, base: tuple[str, str], mount: str, what: str) -> Non
 def _remove(session: Session, mount: str) -> None:
     """Delete the cache mount of the proof."""
     listed = run.capture(session.world, buildx.cache_records(session.root))
-    for record in cache_records.parse(listed.stdout):
+    for record in cache_records.read(listed):
         if record.mount_id == mount:
             gone: Command = buildx.remove_cache_record(session.root, record.id)
             run.capture(session.world, gone)

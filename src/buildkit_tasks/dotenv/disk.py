@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from buildkit_tasks.core import files
+from buildkit_tasks.core import files, readfile
 from buildkit_tasks.core.errors import Problem
 
 from .text import MAX_BYTES, Refused, decode, encode
@@ -22,8 +20,6 @@ _HINTS = {
     "": "write NAME=value, with single quotes around a value with spaces or quotes",
 }
 
-_KINDS = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"))
-
 
 def read(path: Path) -> str | None:
     """The text; None if the file, or the target of a link, does not exist. Never blocks on a FIFO or device.
@@ -31,23 +27,11 @@ def read(path: Path) -> str | None:
     Problems: dotenv-unreadable.
     """
     try:
-        _regular(path, path.stat().st_mode)
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            _regular(path, os.fstat(handle).st_mode)
-            content = file.read(MAX_BYTES + 1)
+        return decode(readfile.content(path, MAX_BYTES))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from None
-    if len(content) > MAX_BYTES:
-        raise _unreadable(path, f"it is larger than {MAX_BYTES // 1024} KiB")
-    return decode(content)
-
-
-def _regular(path: Path, mode: int) -> None:
-    if not stat.S_ISREG(mode):
-        raise _unreadable(path, f"it is {next((words for test, words in _KINDS if test(mode)), 'a device')}")
 
 
 def _unreadable(path: Path, why: str) -> Problem:

@@ -7,7 +7,6 @@ kind of context. https://docs.docker.com/reference/api/engine/
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import socket
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks.core import readfile, shapes
 from buildkit_tasks.core.world import World
 
 from .facts import DEFAULT_SOCKETS, local_socket
@@ -45,9 +45,7 @@ def context(world: World) -> str:
     if given := world.env.get("DOCKER_CONTEXT"):
         return given
     file = world.docker_config / "config.json"
-    content = json.loads(file.read_bytes()) if file.is_file() else {}
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} is not an object")
+    content = shapes.loads(readfile.content(file), dict) if file.exists() else {}
     return str(content.get("currentContext") or "default")
 
 
@@ -65,7 +63,7 @@ def address(world: World) -> Path | None:
     if name == "default":
         return DEFAULT_SOCKETS[0]
     try:
-        endpoint = json.loads(context_file(world, name).read_bytes())["Endpoints"]["docker"]["Host"]
+        endpoint = shapes.loads(readfile.content(context_file(world, name)), dict)["Endpoints"]["docker"]["Host"]
     except (KeyError, TypeError):
         return None
     return local_socket(str(endpoint))
@@ -120,7 +118,7 @@ def _get(path: Path, what: str, end: float) -> tuple[int, dict[str, Any]]:
                 raise ValueError("the engine's answer is too long")
     head, _, body = data.partition(b"\r\n\r\n")
     found = re.match(rb"HTTP/1\.[01] (\d{3})\b", head)
-    content = json.loads(body) if found and body else None
+    content = shapes.loads(body, dict) if found and body else None
     if found is None or not isinstance(content, dict):
         raise ValueError("not an answer from an engine")
     return int(found[1]), content

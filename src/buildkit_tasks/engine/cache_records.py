@@ -6,12 +6,13 @@ https://github.com/docker/buildx/blob/v0.13.1/commands/diskusage.go
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from buildkit_tasks.core import shapes
+from buildkit_tasks.core.model import Result
 from buildkit_tasks.core.units import age, size
 from buildkit_tasks.dockerfiles.mount_ids import attribute
 
@@ -92,10 +93,20 @@ class Mount:
 
 
 def parse(text: str) -> tuple[Record, ...]:
-    """Parse the output of `docker buildx du`, JSON lines or `--verbose` text."""
+    """Parse the output of `docker buildx du`, JSON lines or `--verbose` text. Raises ValueError."""
     if text.lstrip().startswith("{"):
-        return tuple(_record(json.loads(line)) for line in text.splitlines() if line.startswith("{"))
+        listed = "\n".join(line for line in text.splitlines() if line.startswith("{"))
+        shape = {"ID": str, "Parents": [str], "Description": str, "LastUsedAt": str, "UsageCount": int}
+        return tuple(_record(entry) for entry in shapes.objects(listed, shape, needs=("ID",)))
     return tuple(_record(v) for v in _paragraphs(text) if "ID" in v and "Size" in v)
+
+
+def read(result: Result) -> tuple[Record, ...]:
+    """The records that `docker buildx du` listed. Raises `Problem` answer-invalid."""
+    try:
+        return parse(result.stdout)
+    except ValueError as error:
+        raise shapes.invalid(result, error) from None
 
 
 def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
@@ -139,7 +150,7 @@ def _record(values: Mapping[str, Any]) -> Record:
     return Record(
         id=str(values["ID"]),
         parents=tuple(values.get("Parents") or ()),
-        size=size(str(values["Size"])),
+        size=size(str(values.get("Size") or "")),
         idle=age(str(values.get("LastUsedAt") or "")),
         description=description,
         reclaimable=str(values.get("Reclaimable")).lower() == "true",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import docker, readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 
@@ -37,6 +37,7 @@ def connected(world: World, cwd: Path) -> Iterator[DockerClient]:
     import docker as sdk
 
     address = engine_facts.host(world, cwd)
+    _check_configuration(world)
     try:
         client = sdk.DockerClient(
             base_url=address,
@@ -44,7 +45,7 @@ def connected(world: World, cwd: Path) -> Iterator[DockerClient]:
             timeout=ANSWER_TIMEOUT,
             use_ssh_client=address.startswith("ssh://"),
         )
-    except (sdk.errors.DockerException, requests.RequestException, OSError) as error:
+    except (sdk.errors.DockerException, requests.RequestException, OSError, ValueError) as error:
         raise Problem(
             "engine-stopped",
             f"The engine at {address} does not respond.",
@@ -55,6 +56,18 @@ def connected(world: World, cwd: Path) -> Iterator[DockerClient]:
         yield client
     finally:
         client.close()
+
+
+def _check_configuration(world: World) -> None:
+    """Problems: system-refused for a configuration of docker's command that the SDK would hang or stumble on."""
+    path = world.docker_config / "config.json"
+    try:
+        shapes.check(shapes.loads(readfile.content(path), dict), {"HttpHeaders": {"*": str}, "proxies": {"*": dict}})
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise Problem("system-refused", f"{path} cannot be read: {why}.", hint="fix the file, or remove it") from None
 
 
 def _tls(world: World, cwd: Path) -> TLSConfig | bool:

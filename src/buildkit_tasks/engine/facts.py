@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 from collections.abc import Mapping
@@ -10,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import docker, run, shapes
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.model import Engine, Version
+from buildkit_tasks.core.model import Engine, Result, Version
 from buildkit_tasks.core.world import World
 
 #: Minimum versions of the full tier: cache mounts with ids, bake, progress as JSON, compose models as JSON.
@@ -23,6 +22,17 @@ ANSWER_TIMEOUT = 15.0
 
 #: The default sockets of this machine's engine; we start no other.
 DEFAULT_SOCKETS = (Path("/var/run/docker.sock"), Path("/run/docker.sock"))
+
+_TEXTS = ("ID", "ServerVersion", "OSType", "Architecture", "DockerRootDir", "Name")
+
+#: What is read of `docker info`.
+_INFO: shapes.Shape = {
+    **dict.fromkeys(_TEXTS, str),
+    "ClientInfo": {"Context": str, "Plugins": [{"Name": str, "Version": str}]},
+    "DriverStatus": list,
+    "SecurityOptions": list,
+    "ServerErrors": [str],
+}
 
 _ARCHES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
@@ -81,12 +91,20 @@ def facts(world: World, cwd: Path) -> Engine:
 def _info(world: World, cwd: Path) -> tuple[dict[str, Any], str]:
     """The document, `{}` if there is none, and docker's stderr."""
     result = run.capture(world, docker.info(cwd), timeout=ANSWER_TIMEOUT)
+    if result.code == 124:
+        return {}, f"docker did not answer within {ANSWER_TIMEOUT:.0f} s"
+    return read_info(result)
+
+
+def read_info(result: Result) -> tuple[dict[str, Any], str]:
+    """The document of `docker info`, `{}` if it is not one, and what docker said about it."""
     try:
-        info = json.loads(result.stdout)
-    except ValueError:
-        info = {}
-    words = [result.stderr.strip(), *(info.get("ServerErrors") or ())] if isinstance(info, dict) else []
-    return (info if isinstance(info, dict) else {}), "\n".join(w for w in words if w)
+        info = shapes.loads(result.stdout, dict)
+        shapes.check(info, _INFO)
+    except ValueError as error:
+        return {}, result.stderr.strip() or f"`docker info` printed something else: {error}"
+    words = [result.stderr.strip(), *(info.get("ServerErrors") or ())]
+    return info, "\n".join(w for w in words if w)
 
 
 def host(world: World, cwd: Path) -> str:

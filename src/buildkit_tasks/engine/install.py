@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildkit_tasks.core import apt, files, host, run
+from buildkit_tasks.core import apt, files, host, readfile, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.host import Release
 from buildkit_tasks.core.model import Command, Engine, Version
@@ -189,10 +189,8 @@ def _record_file(world: World) -> Path:
 
 def recorded(world: World) -> tuple[str, ...]:
     """Packages added by our installation, including dependencies."""
-    try:
-        return tuple(json.loads(_record_file(world).read_text("utf-8"))["packages"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ()
+    kept = readfile.state(_record_file(world)).get("packages")
+    return tuple(name for name in kept if isinstance(name, str)) if isinstance(kept, list) else ()
 
 
 def ours(world: World, root: Path = Path("/")) -> tuple[Path, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from buildkit_tasks.core import host, run
+from buildkit_tasks.core import host, readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Version
 from buildkit_tasks.core.world import World
@@ -185,8 +185,9 @@ def _remember(world: World, how: str, pid: int = 0, log: str = "") -> Started:
 def started(world: World) -> Started | None:
     """What we started, if that same process is still running."""
     try:
-        found = Started(**json.loads(_record_file(world).read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        found = Started(**readfile.state(_record_file(world)))
+        shapes.check(asdict(found), {"pid": int, "*": str})
+    except (ValueError, TypeError):
         return None
     same = alive(found.pid) and name(found.pid) == "dockerd" and born(found.pid) == found.born
     return found if same else None

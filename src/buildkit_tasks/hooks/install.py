@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, files, run
+from buildkit_tasks.core import docker, files, readfile, run
 from buildkit_tasks.core.errors import Problem
 
 #: The line that our hooks have, and the end of the name that an earlier hook gets.
@@ -37,7 +37,7 @@ def install(session: Session, checks: Sequence[Sequence[str]]) -> None:
     """Write the hook; one that is there is kept and runs first. Problems: hook-conflict, command-failed."""
     hook, before = _places(session)
     content = text(checks)
-    if hook.exists() and MARK not in hook.read_text("utf-8", errors="replace"):
+    if hook.exists() and MARK not in readfile.text(hook, "replace"):
         if before.exists():
             raise Problem(
                 "hook-conflict",
@@ -54,7 +54,7 @@ def install(session: Session, checks: Sequence[Sequence[str]]) -> None:
 def undo(session: Session) -> None:
     """Remove the hook, and put back the one that was there before."""
     hook, before = _places(session)
-    if not hook.exists() or MARK not in hook.read_text("utf-8", errors="replace"):
+    if not hook.exists() or MARK not in readfile.text(hook, "replace"):
         session.report.say(f"{hook} is not ours; nothing was changed")
         return
     hook.unlink()

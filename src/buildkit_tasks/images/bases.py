@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, files
+from buildkit_tasks.core import compose_cli, files, readfile
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Workspace
 from buildkit_tasks.dockerfiles.document import lookup_name
@@ -182,7 +182,7 @@ def override(session: Session, engine: Engine, space: Workspace) -> Path | None:
         path.unlink(missing_ok=True)
         return None
     text = f"# Made by buildkit-tasks; changes are lost.\n{compose_cli.for_compose(content)}\n"
-    if not path.exists() or path.read_text("utf-8") != text:
+    if not path.exists() or readfile.text(path) != text:
         files.replace(path, text, durable=False)
     return path
 

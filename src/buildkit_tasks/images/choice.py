@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, files, run
+from buildkit_tasks.core import docker, files, readfile, run, shapes
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.dockerfiles import platforms
 from buildkit_tasks.registry import names as registry_names
@@ -70,7 +71,8 @@ def _probe(session: Session, base: str) -> tuple[bool, str]:
     else:
         mirrors = run.capture(session.world, docker.registry_mirrors(session.root), timeout=5).stdout
         with contextlib.suppress(ValueError):
-            hosts = [str(m).partition("://")[2].partition("/")[0] or str(m) for m in json.loads(mirrors) or ()]
+            listed = shapes.loads(mirrors, list)
+            hosts = [str(m).partition("://")[2].partition("/")[0] or str(m) for m in listed]
         hosts = [*(hosts if mirrors.strip().startswith("[") else ()), registry_names.HUB]
     return reachable.reachable(session.world, hosts, session.settings.build.ca_bundle)
 
@@ -123,9 +125,11 @@ def _inspect(session: Session, refs: Iterable[str]) -> dict[str, tuple[str, str]
     result = run.capture(session.world, docker.image_ids(session.root, refs))
     found: dict[str, tuple[str, str]] = {}
     for line in result.stdout.splitlines():
+        listed, bracket, rest = line.rpartition("]")
         with contextlib.suppress(ValueError):
-            tags, end = json.JSONDecoder().raw_decode(line)
-            identity, _, kind = line[end:].strip().partition(" ")
+            tags = shapes.loads(listed + bracket, list) if bracket else []
+            shapes.check(tags, [str])
+            identity, _, kind = rest.strip().partition(" ")
             found.update(dict.fromkeys(tags or (), (identity, kind)))
     return found
 
@@ -135,15 +139,17 @@ def _inspect(session: Session, refs: Iterable[str]) -> dict[str, tuple[str, str]
 
 def _key(session: Session, engine: Engine) -> str:
     """What a decision depends on: it is discarded for another engine, mirror or mode."""
-    return "|".join((engine.id, session.settings.images.registry, session.settings.images.offline))
+    known = "|".join((engine.id, session.settings.images.registry, session.settings.images.offline))
+    return hashlib.sha256(known.encode("utf-8", "surrogateescape")).hexdigest()  # a mirror may have a password
 
 
 def load(session: Session, engine: Engine) -> tuple[dict[str, list[str]], list[str]]:
     try:
-        kept = json.loads((session.state / "images.json").read_text("utf-8"))
-        if kept["key"] == _key(session, engine):
+        kept = readfile.state(session.state / "images.json")
+        shapes.check(kept, {"key": str, "refs": {"*": [str]}, "built": [str]})
+        if kept["key"] == _key(session, engine) and all(len(found) == 2 for found in kept["refs"].values()):
             return dict(kept["refs"]), list(kept["built"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError):
         pass  # invalid cache: recreate it
     return {}, []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import platform
 import re
 import shutil
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import apt, buildx, docker, files, host, run
+from buildkit_tasks.core import apt, buildx, docker, files, host, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Engine
 from buildkit_tasks.core.progress import Decoder, Progress
@@ -274,7 +273,8 @@ def details(session: Session, names: Sequence[str]) -> dict[str, dict[str, objec
     found: dict[str, dict[str, object]] = {}
     for line in result.stdout.splitlines():
         with contextlib.suppress(ValueError):
-            tags, identity, size, labels = json.loads(line)
+            tags, identity, size, labels = shapes.loads(line, list)
+            shapes.check([tags, labels], [(list, dict)])
             for tag in tags or ():
                 full = image_names.parse(tag)
                 entry = {"id": identity, "bytes": size, "recipe": (labels or {}).get(image_names.LABEL, "")}

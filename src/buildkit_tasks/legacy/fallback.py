@@ -14,7 +14,7 @@ from buildkit_tasks.buildlog import failure as build_failure
 from buildkit_tasks.buildlog import plain_log
 from buildkit_tasks.buildlog import view as build_view
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, run
+from buildkit_tasks.core import docker, readfile, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, Engine, TargetResult
 from buildkit_tasks.core.progress import Progress
@@ -205,7 +205,7 @@ def _copy_manifests(root: Path, to: Path) -> tuple[str, ...]:
         if _SKIP.intersection(inside.parts):
             continue
         try:
-            content = tomllib.loads(manifest.read_text("utf-8"))
+            content = tomllib.loads(readfile.text(manifest))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Problem("compile-failed", f"{manifest} is not valid TOML: {error}.", hint="fix the file") from error
         place = to / inside

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import run
+from buildkit_tasks.core import readfile, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Workspace
 from buildkit_tasks.project import compose
@@ -177,7 +177,7 @@ def _source(build: _Build, base: Path) -> Source:
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text("utf-8", errors="replace")
+        return readfile.text(path, "replace")
     except OSError:
         return None
 
@@ -188,7 +188,7 @@ def _script(context: Path, name: str) -> str | None:
         path = (context / name).resolve()
         if not path.is_relative_to(context) or not path.is_file() or path.stat().st_size > _SCRIPT_LIMIT:
             return None
-        data = path.read_bytes()
+        data = readfile.content(path)
     except (OSError, ValueError):
         return None
     return None if b"\0" in data else data.decode(errors="replace")

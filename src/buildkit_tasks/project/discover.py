@@ -17,7 +17,7 @@ from typing import Any
 
 from buildkit_tasks.config import root as project_root
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, lists, run
+from buildkit_tasks.core import compose_cli, lists, readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Engine, Result, Workspace
 from buildkit_tasks.dotenv import disk as dotenv_disk
@@ -158,13 +158,21 @@ def _asked(session: Session, files: Sequence[Path], *profiles: str) -> tuple[dic
         # compose cannot write `ssh: [id=path]` as JSON (2.26 and 2.40)
         text = text or run.capture(session.world, yaml)
         if text.code == 0:
-            return compose_cli.read_model(text.stdout, yaml=True), text
+            return _model_of(text, yaml=True), text
     if result.code != 0:
         return None, result
-    config = compose_cli.read_model(result.stdout)
+    config = _model_of(result)
     if text and text.code == 0 and re.search(r"^ +x-bake:", text.stdout, re.MULTILINE):
-        _add_extensions(config, compose_cli.read_model(text.stdout, yaml=True))
+        _add_extensions(config, _model_of(text, yaml=True))
     return config, result
+
+
+def _model_of(result: Result, *, yaml: bool = False) -> dict[str, Any]:
+    """The model that compose printed. Raises `Problem` answer-invalid."""
+    try:
+        return compose_cli.read_model(result.stdout, yaml=yaml)
+    except ValueError as error:
+        raise shapes.invalid(result, error) from None
 
 
 #: Compose's error for a missing `env_file` when printing its model; its own builds do not need the file.
@@ -228,7 +236,7 @@ def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -
         return True
     memory = session.state / "project-name"
     with contextlib.suppress(OSError):
-        if memory.read_text("utf-8", errors="replace") == name:
+        if readfile.text(memory, "replace") == name:
             return True
     place = session.state / f"probe-{secrets.token_hex(4)}"
     place.mkdir(mode=0o700)
@@ -240,7 +248,7 @@ def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -
     finally:
         link.unlink(missing_ok=True)
         place.rmdir()
-    explicit = asked.code == 0 and compose_cli.read_model(asked.stdout).get("name") == name
+    explicit = asked.code == 0 and _model_of(asked).get("name") == name
     if explicit:
         memory.write_text(name, "utf-8")
     return explicit

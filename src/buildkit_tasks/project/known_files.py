@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import readfile
 from buildkit_tasks.core.errors import Problem
 
 #: Words in compose files that include other files, or may hide such a word. Then only compose knows what it reads.
@@ -37,7 +38,7 @@ def unsure(session: Session, files: Sequence[Path]) -> str:
     if not files or not all(file.is_file() for file in files):
         return "compose finds its files elsewhere"
     for file in files:
-        if word := _BRINGS_FILES.search(file.read_bytes()):
+        if word := _BRINGS_FILES.search(readfile.content(file)):
             return f"{file.name} may include other files ({word[0].decode('ascii', 'replace')!r})"
     return ""
 
@@ -46,6 +47,6 @@ def may_have(session: Session, found: Callable[[], Sequence[Path]], word: bytes)
     """Whether a word may be in the files that compose reads; an invalid .env is left to compose."""
     try:
         files = found()
-        return bool(unsure(session, files)) or any(word in file.read_bytes() for file in files)
+        return bool(unsure(session, files)) or any(word in readfile.content(file) for file in files)
     except (OSError, Problem):
         return True

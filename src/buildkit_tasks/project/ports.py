@@ -16,7 +16,7 @@ def published(config: Mapping[str, Any], services: Collection[str]) -> Iterator[
     for name, service in (config.get("services") or {}).items():
         for port in (service.get("ports") or ()) if name in services else ():
             number = str(port.get("published") or "")
-            if number.isdigit() and int(number):
+            if number.isdigit() and int(number) and port.get("target"):
                 host, protocol = str(port.get("host_ip") or "0.0.0.0"), str(port.get("protocol") or "tcp")  # noqa: S104
                 yield Port(name, host, int(number), int(port["target"]), protocol)
 
@@ -67,7 +67,8 @@ def holder(port: int, protocol: str = "tcp", proc: Path = Path("/proc")) -> str:
 
 def variable(raw: Mapping[str, Any], service: str, target: int) -> str:
     """The variable that sets a service's published port, from the compose model with unresolved variables."""
-    for port in (raw.get("services", {}).get(service) or {}).get("ports") or ():
+    entry = (raw.get("services") or {}).get(service)
+    for port in (entry.get("ports") or ()) if isinstance(entry, Mapping) else ():
         text = port if isinstance(port, str) else str(port.get("published", ""))
         inner = str(port.get("target", "")) if isinstance(port, dict) else text.rsplit(":", 1)[-1].split("/")[0]
         names = re.findall(r"\$\{?(\w+)", text if isinstance(port, dict) else text.rsplit(":", 1)[0])

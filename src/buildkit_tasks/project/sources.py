@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
+from buildkit_tasks.core import readfile
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
 from buildkit_tasks.dockerfiles import mounts, syntax
@@ -39,7 +40,7 @@ def read(service: Service) -> Dockerfile | None:
             raise OSError(0, "it is larger than 8 MB")
         if path.exists() and not path.is_file():
             raise OSError(0, "it is not a file")
-        return Dockerfile.read(path.read_bytes())
+        return Dockerfile.read(readfile.content(path))
     except OSError as error:
         raise Problem(
             "dockerfile-unreadable",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.core import run
+from buildkit_tasks.core import readfile, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.world import World
@@ -78,7 +78,7 @@ def credentials(world: World, host: str) -> Credentials | None:
     None if there are none. Raises `Denied` if a helper fails: a logged-in user should not silently become anonymous.
     """
     try:
-        config = reader.document((world.docker_config / "config.json").read_bytes(), "docker's config.json")
+        config = reader.document(readfile.content(world.docker_config / "config.json"), "docker's config.json")
         helpers = reader.mapping(config.get("credHelpers") or {}, "credHelpers")
         auths = reader.mapping(config.get("auths") or {}, "auths")
     except (OSError, Malformed):

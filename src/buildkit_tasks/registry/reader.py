@@ -132,6 +132,8 @@ def _descriptor(value: object, what: str) -> Descriptor:
     media_type = text(content.get("mediaType"), f"{what}: mediaType")
     if not _MEDIA_TYPE.fullmatch(media_type):
         raise Malformed(f"{what}: {printable(media_type)!r} is not a media type")
+    if content.get("urls"):  # engines would fetch it from there, from inside the company's network
+        raise Malformed(f"{what}: its content is kept elsewhere")
     return Descriptor(media_type, Digest(content.get("digest")), size(content.get("size"), f"{what}: size"))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from importlib import resources
 from pathlib import Path
 
 from buildkit_tasks.config.root import compose_files, find_root
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import files
+from buildkit_tasks.core import files, readfile, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 
@@ -50,7 +51,7 @@ def place(world: World, shell: str) -> Path:
 def state(world: World, shell: str) -> str:
     """missing, current or stale."""
     try:
-        text = place(world, shell).read_text("utf-8")
+        text = readfile.text(place(world, shell))
     except OSError:
         return "missing"
     return "current" if text == script(shell) else "stale"
@@ -96,12 +97,11 @@ def _remembered(session: Session, root: Path) -> dict[str, list[str]]:
     sources = [*compose_files(root), root / ".env", *root.glob("Cargo.toml"), *root.glob("*/Cargo.toml")]
     stamp = [[str(p), s.st_mtime_ns, s.st_size] for p in sources if p.is_file() and (s := p.stat())]
     memory = session.state / "completion.json"
-    try:
-        kept = json.loads(memory.read_text("utf-8"))
-        if kept["stamp"] == stamp:
+    kept = readfile.state(memory)
+    with contextlib.suppress(ValueError):  # an invalid cache is recreated
+        shapes.check(kept, {"values": {"*": [str]}})
+        if kept.get("stamp") == stamp and kept.get("values"):
             return dict(kept["values"])
-    except (OSError, ValueError, KeyError):
-        pass  # invalid cache: recreate it
     from buildkit_tasks.project.discover import read_workspace
 
     space = read_workspace(session, looking=True)
@@ -119,6 +119,6 @@ def _profiles(sources: list[Path]) -> set[str]:
     """Profiles defined by the manifests, in addition to cargo's own."""
     import re
 
-    texts = [p.read_text("utf-8", errors="replace") for p in sources if p.name == "Cargo.toml" and p.is_file()]
+    texts = [readfile.text(p, "replace") for p in sources if p.name == "Cargo.toml" and p.is_file()]
     found = {name for text in texts for name in re.findall(r"^\[profile\.([\w-]+)\]", text, re.MULTILINE)}
     return found - {"release", "dev", "test", "bench"}

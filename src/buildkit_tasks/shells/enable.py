@@ -55,7 +55,7 @@ def print_env(session: Session, shell: str) -> None:
     if not shell:
         shell = "bash" if Path(session.world.env.get("SHELL", "")).name != "fish" else "fish"
     name = chosen_shell(session, shell)
-    if sys.stdout.isatty():
+    if session.world.prints_to_terminal:
         use = "invoke env --shell fish | source" if name == "fish" else 'eval "$(invoke env)"'
         session.report.say(f"for this session: {use}")
     session.report.answer(shellrc.exports(name))

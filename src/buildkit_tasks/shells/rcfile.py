@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildkit_tasks.core import files
+from buildkit_tasks.core import files, readfile
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 
@@ -30,7 +30,7 @@ class Edit:
 def read(path: Path) -> str | None:
     """The file's text, preserving every byte (surrogates for bytes that are not UTF-8); None if it does not exist."""
     try:
-        return path.read_bytes().decode("utf-8", "surrogateescape")
+        return readfile.text(path, "surrogateescape")
     except FileNotFoundError:
         return None
     except OSError as error:

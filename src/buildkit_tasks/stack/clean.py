@@ -30,7 +30,8 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
     name = project.workspace.project
     containers = [line.split(" ")[0] for line in _lines(session, docker.project_containers(session.root, name))]
     networks = _lines(session, docker.project_networks(session.root, name))
-    labelled = [line.split(" ", 2) for line in _lines(session, docker.project_images(session.root, name))]
+    listed = _lines(session, docker.project_images(session.root, name))
+    labelled = [line.split(" ", 2) for line in listed if line.count(" ") >= 2]
     images = [image for image in labelled if "<none>" in image[1] or _ours(image[1], project.workspace)]
     _refuse_foreign(session, name, containers)
     declared = _declared_volumes(project.workspace)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import compose_cli, run
 from buildkit_tasks.core.model import BuildRequest
@@ -28,6 +26,6 @@ def run_once(session: Session, service: str, *, with_build: bool = True, depende
         outcome = pipeline.build_project(session, project, BuildRequest(services=built))
         pipeline.show_summary(session, outcome)
     files = stack.files_in_force(session, project)
-    tty = session.world.interactive and sys.stdout.isatty()
+    tty = session.world.interactive and session.world.prints_to_terminal
     command = compose_cli.run_once(session.root, files, service, session.extra, tty=tty, dependencies=dependencies)
     return run.foreground(session.world, command)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, docker, run
+from buildkit_tasks.core import compose_cli, docker, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.engine import facts as engine_facts
 from buildkit_tasks.project import ports as host_ports
@@ -29,8 +28,8 @@ def check(session: Session, project: Project, files: Sequence[Path], starting: C
         who = (
             f"container {other[0]}" if other else host_ports.holder(port.published, port.protocol) or "another program"
         )
-        raw = run.capture(session.world, compose_cli.raw_config(session.root, files)).stdout
-        name = host_ports.variable(json.loads(raw or "{}"), port.service, port.target)
+        raw = run.capture(session.world, compose_cli.raw_config(session.root, files))
+        name = host_ports.variable(shapes.answer(raw, dict) if raw.stdout else {}, port.service, port.target)
         move = f"set {name}=<a free port> in {session.root / '.env'}" if name else "change `ports:` in the compose file"
         raise Problem(
             "port-in-use",

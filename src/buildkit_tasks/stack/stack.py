@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import compose_cli, docker, run
+from buildkit_tasks.core import compose_cli, docker, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Command, Result, Workspace
 from buildkit_tasks.images import bases as base_images
@@ -124,10 +122,9 @@ def _run_compose(session: Session, command: Command, *, group: bool = False) -> 
 
 def containers(session: Session, files: Sequence[Path]) -> list[dict[str, Any]]:
     """The project's containers as listed by compose."""
-    text = run.check(session.world, compose_cli.containers(session.root, files)).stdout.strip()
-    if text.startswith("["):  # compose before 2.21 prints one array
-        return list(json.loads(text))
-    return [json.loads(line) for line in text.splitlines() if line]
+    # compose before 2.21 prints one array
+    listed = run.check(session.world, compose_cli.containers(session.root, files))
+    return shapes.answers(listed, compose_cli.CONTAINER, needs=("Service",))
 
 
 def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
@@ -198,7 +195,7 @@ def logs(session: Session, services: Sequence[str], *, follow: bool, since: str,
 def shell(session: Session, service: str, what: str) -> int:
     """A shell (or `what`) inside a running service; returns its exit code."""
     _, files, names = _running(session, [service])
-    tty = session.world.interactive and sys.stdout.isatty()
+    tty = session.world.interactive and session.world.prints_to_terminal
     return run.foreground(
         session.world, compose_cli.execute(session.root, files, names[0], ("sh", "-c", what), tty=tty)
     )

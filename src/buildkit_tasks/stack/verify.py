@@ -41,7 +41,9 @@ def verify(session: Session, services: Sequence[str]) -> None:
     project = discover(session, named=services)
     chosen = compose.select(project.workspace, services)
     files = stack.files_in_force(session, project)
-    running = {str(c["Service"]): str(c["ID"]) for c in stack.containers(session, files) if c.get("State") == "running"}
+    running = {
+        str(c["Service"]): str(c.get("ID", "")) for c in stack.containers(session, files) if c.get("State") == "running"
+    }
     with ThreadPoolExecutor() as pool:
         verdicts = list(pool.map(lambda s: _of(session, s, running.get(s.name, "")), chosen))
     if session.report.json_only:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config import root as project_root
-from buildkit_tasks.core import compose_cli, run
+from buildkit_tasks.core import compose_cli, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.world import World
+from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.dotenv import text as dotenv_text
 
 from . import propose
@@ -49,11 +50,19 @@ def root(world: World) -> Path:
     return world.cwd
 
 
+def _dotenv(files: Tree) -> dict[str, str]:
+    """The values of .env. Raises `Problem` dotenv-invalid, like compose."""
+    try:
+        return dotenv_text.values(files.text(".env"))
+    except dotenv_text.Refused as refused:
+        raise dotenv_disk.invalid(files.root / ".env", refused) from None
+
+
 def compose_files(world: World, files: Tree) -> tuple[tuple[str, ...], bool, tuple[str, ...]]:
     """The effective compose files, whether they must be listed explicitly, and other files that were ignored."""
     given = _setting(files.root) or world.env.get("COMPOSE_FILE", "")
     if not given and files.has(".env"):
-        given = dotenv_text.values(files.text(".env")).get("COMPOSE_FILE", "")
+        given = _dotenv(files).get("COMPOSE_FILE", "")
     if given:
         return tuple(part for part in given.split(":") if files.has(part)), True, ()
     own = tuple(p.name for p in project_root.compose_files(files.root))
@@ -110,7 +119,8 @@ def resolve(world: World, files: Tree, names: Sequence[str], texts: Mapping[str,
             else:
                 raise _refused(names, said)
     missing = tuple(dict.fromkeys(_env_files(files, names, contents)))
-    return Model(tuple(names), False, json.loads(result.stdout or "{}"), tuple(wanted), missing)
+    model = shapes.answer(result, dict, {"services": {"*": dict}}) if result.stdout else {}
+    return Model(tuple(names), False, model, tuple(wanted), missing)
 
 
 def _config(root: Path, names: Sequence[str], paths: Sequence[Path], copied: bool) -> Command:
@@ -133,7 +143,7 @@ def _written(folder: Path, texts: Mapping[str, str]) -> list[Path]:
 
 def _required(texts: Mapping[str, str], world: World, files: Tree) -> list[str]:
     """Names of required variables without a value: compose would stop at each."""
-    known = {**dotenv_text.values(files.text(".env")), **world.env}
+    known = {**_dotenv(files), **world.env}
     found = [n for text in texts.values() for n in re.findall(r"(?<!\$)\$\{(\w+):?\?", text)]
     return [name for name in dict.fromkeys(found) if not known.get(name)]
 

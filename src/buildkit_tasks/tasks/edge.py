@@ -93,8 +93,9 @@ def _guarded(work: Callable[[], None], report: Report) -> int:
     except Problem as problem:
         return _reported(problem, report)
     except OSError as error:
-        refused = outside.refused(error)
-        return _reported(refused, report) if refused else _bug()
+        return _reported(outside.refused(error), report)
+    except MemoryError:
+        return _reported(outside.memory(), report)
     except Exception:
         return _bug()
     return 0

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from invoke.program import Program
 
+from buildkit_tasks.core import outside
 from buildkit_tasks.core.errors import Problem
 
 from . import edge, help_page, namespace, typed
@@ -25,6 +26,10 @@ def main() -> None:
     help_page.attach(program)
     try:
         program.run([NAME, *words])
-    except BrokenPipeError:  # `buildkit-tasks --list | head`
-        edge.silence(sys.stdout)
-        sys.exit(141)
+    except OSError as error:  # Invoke reads its configuration in HOME
+        if isinstance(error, BrokenPipeError):  # `buildkit-tasks --list | head`
+            edge.silence(sys.stdout)
+            sys.exit(141)
+        refused = outside.refused(error)
+        sys.stderr.write(refused.text() + "\n")
+        sys.exit(refused.exit_code)

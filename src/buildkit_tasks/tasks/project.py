@@ -11,7 +11,9 @@ from .edge import reported, task
 @reported
 def settings(session: Session, json: bool = False) -> None:
     """Show every setting, its value and where it comes from."""
-    rows = [(o.name, o.value or "-", o.origin) for o in session.origins]
+    from buildkit_tasks.core.report import without_login
+
+    rows = [(o.name, without_login(o.value) or "-", o.origin) for o in session.origins]
     if json:
         content = [{"name": n, "value": v, "origin": o} for n, v, o in rows]
         session.report.envelope({"root": str(session.root), "settings": content})

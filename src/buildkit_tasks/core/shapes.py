@@ -1,0 +1,107 @@
+"""Values out of JSON, TOML or YAML that others wrote: parsed without surprises, and checked for their shape. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from .errors import Problem
+from .model import Result
+
+T = TypeVar("T")
+
+#: How deep a document may be. Real ones have about ten levels; Python's own limit depends on what called us.
+DEEPEST = 100
+
+#: A shape: a type; a mapping of names to shapes, "*" for all other names; a list of one shape. None fits every shape.
+Shape = Any
+
+
+def loads(text: str | bytes, kind: type[T]) -> T:
+    """JSON of this type. Raises only ValueError, also for a document that is too deep or is not UTF-8."""
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(content, kind):
+        raise ValueError(f"expected {_name(kind)}, found {_name(type(content))}")
+    return content
+
+
+def guarded(parse: Callable[[str], T], text: str) -> T:
+    """The result of a parser whose errors are ValueErrors. Raises ValueError for documents that are too deep too."""
+    try:
+        return parse(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def check(value: object, shape: Shape, where: str = "") -> None:
+    """Raise ValueError with the place if a value does not have the shape."""
+    if value is None:
+        return
+    kind = dict if isinstance(shape, Mapping) else list if isinstance(shape, list) else shape
+    if not isinstance(value, kind):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        raise ValueError(f"{where or 'it'}: expected {' or '.join(map(_name, kinds))}, found {_name(type(value))}")
+    if isinstance(shape, Mapping) and isinstance(value, dict):
+        for name, item in value.items():
+            inner = shape.get(name, shape.get("*"))
+            if inner is not None:
+                check(item, inner, f"{where}.{name}".lstrip("."))
+    elif isinstance(shape, list) and isinstance(value, list):
+        for number, item in enumerate(value):
+            check(item, shape[0], f"{where}[{number}]")
+
+
+def answer(result: Result, kind: type[T], shape: Shape = None) -> T:
+    """The JSON that a command printed. Raises `Problem` answer-invalid."""
+    try:
+        content = loads(result.stdout, kind)
+        if shape is not None:
+            check(content, shape)
+    except ValueError as error:
+        raise invalid(result, error) from None
+    return content
+
+
+def answers(result: Result, shape: Shape = None, *, needs: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The JSON objects that a command printed, one a line or as one list, each with the names that it `needs`.
+
+    Raises `Problem` answer-invalid.
+    """
+    try:
+        return objects(result.stdout, shape, needs=needs)
+    except ValueError as error:
+        raise invalid(result, error) from None
+
+
+def objects(text: str, shape: Shape = None, *, needs: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """JSON objects, one a line or as one list. Raises ValueError."""
+    text = text.strip()
+    found = loads(text, list) if text.startswith("[") else [loads(line, dict) for line in text.splitlines() if line]
+    check(found, [shape or {}])
+    for item in found:
+        if missing := [name for name in needs if not (item or {}).get(name)]:
+            raise ValueError(f"{missing[0]} is missing")
+    return found
+
+
+def invalid(result: Result, why: object) -> Problem:
+    """The problem for output in another form than the program documents."""
+    words = " ".join(result.command.argv[:4])
+    return Problem(
+        "answer-invalid",
+        f"`{words}` printed something that buildkit-tasks cannot read: {why}.",
+        causes=[line for line in result.stderr.strip().splitlines()[-1:] if line],
+        hint=f"{words} …    (run it by hand; `type -a {result.command.argv[0]}` shows whether something wraps it)",
+    )
+
+
+_NAMES = {"dict": "an object", "list": "a list", "str": "a text", "int": "a number", "float": "a number"}
+_NAMES |= {"bool": "true or false", "NoneType": "null"}
+
+
+def _name(kind: type) -> str:
+    return _NAMES.get(kind.__name__, kind.__name__)

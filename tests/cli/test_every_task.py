@@ -1,0 +1,143 @@
+"""Every task, in surroundings that go wrong: a documented code, one error or none, in time; never a traceback.
+
+A task that is added joins by itself. An everyday run plays each task in the surroundings of `ALWAYS` and in a few of
+the others, all of which are played by some task; `./dev nox -s surroundings` plays each task in each of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from buildkit_tasks import namespace
+from buildkit_tasks.core.errors import EXIT_CODES
+from tests.support import process, situations
+from tests.support.fork_server import Ran, Request, Server
+from tests.support.situations import WORDS, Situation
+
+TASKS = sorted(context.name for context in namespace.to_contexts())
+SITUATIONS = situations.situations()
+ALWAYS = ("nothing", "a home that cannot be written", "in a folder called 'it\\'s $HOME \"x\"\\n\u00fc'")
+EVERY = "BUILDKIT_TASKS_TESTS_EVERY_SITUATION" in os.environ
+
+#: Tasks that end with the code of a program that they run, or with Invoke's for a missing argument.
+PASSES_ON = {"run", "shell", "db.shell", "logs", "cargo.run"}
+
+#: Seconds for all that is not a wait.
+REST = 20
+
+
+def objections(task: str, ran: Ran) -> list[str]:
+    """What is wrong with how a run ended."""
+    said = ran.done.all
+    found = []
+    if "Traceback" in said or "This is a bug" in said or ran.done.code == 70:
+        errors = [line for line in said.splitlines() if re.match(r"[\w.]*(Error|Exception|Refused)\b", line)]
+        found.append(f"a traceback: {errors[-1:]}")
+    if ran.late:
+        found.append("it did not end")
+    codes = re.findall(r"^error\[([\w-]+)\]", ran.done.err, re.MULTILINE)
+    if ran.done.code < 0 and not ran.late:
+        found.append(f"killed by signal {-ran.done.code}")
+    if codes and ran.done.code != EXIT_CODES.get(codes[-1]):
+        found.append(f"code {ran.done.code} after error[{codes[-1]}]")
+    documented = ran.done.code in (0, 1, 2, 141) or ran.done.code in EXIT_CODES.values() or task in PASSES_ON
+    if not documented and not ran.late:
+        found.append(f"code {ran.done.code} is not documented")
+    if task not in PASSES_ON and "\x1b[2J" in said:
+        found.append("an escape sequence from outside")
+    if situations.PASSWORD in said:
+        found.append("a password")
+    return found
+
+
+def chosen(task: str) -> dict[str, Situation]:
+    """The situations of an everyday run."""
+    if EVERY:
+        return SITUATIONS
+    mine = {name for number, name in enumerate(SITUATIONS) if number % len(TASKS) == TASKS.index(task)}
+    return {name: each for name, each in SITUATIONS.items() if name in mine or name in ALWAYS}
+
+
+def test_the_surroundings_of_every_day_exist() -> None:
+    assert set(ALWAYS) <= SITUATIONS.keys()
+    assert set(WORDS) <= set(TASKS)
+    assert {name for task in TASKS for name in chosen(task)} == SITUATIONS.keys()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_ends_with_one_error_whatever_is_wrong_around_it(open_dir: Path, server: Server, task: str) -> None:
+    wrong = []
+    for number, (name, situation) in enumerate(chosen(task).items()):
+        folder = open_dir / str(number)
+        folder.mkdir()
+        made = situations.make(folder, situation.name)
+        if name.startswith("state is "):
+            for before in (["build"], ["images.show"], ["completion", "bash", "--values", "service"], [task]):
+                server.run(before, made.root, made.env, folder)
+        situation.prepare(made)
+        calls = WORDS.get(task, ((),))
+        for words in calls if EVERY else (calls[number % len(calls)],):
+            ran = server.run((task, *words), made.root, made.env, folder, seconds=REST, user=made.user)
+            wrong += [
+                f"{' '.join((task, *words))}; {name}: {why}\n{ran.done.err[-1500:]}" for why in objections(task, ran)
+            ]
+        shutil.rmtree(folder, ignore_errors=True)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_ends_with_one_error_whatever_its_streams_are(open_dir: Path, server: Server, task: str) -> None:
+    made = situations.make(open_dir)
+    words = (task, *WORDS.get(task, ((),))[0])
+    streams = {
+        "a full disk": Request(words, made.root, made.env, open_dir, out="/dev/full"),
+        "closed": Request(words, made.root, made.env, open_dir, out=None),
+        "messages to a full disk": Request(words, made.root, made.env, open_dir, err="/dev/full"),
+        "messages to nobody": Request(words, made.root, made.env, open_dir, err=None),
+        "ASCII": Request(words, made.root, made.env | {"LC_ALL": "C"}, open_dir, encoding="ascii"),
+        "a deleted directory": Request(("-r", str(made.root), *words), made.root, made.env, open_dir, gone=True),
+    }
+    wrong = []
+    for number, (name, request) in enumerate(streams.items()):
+        if not EVERY and (number + TASKS.index(task)) % 2:
+            continue
+        (ran,) = server.run_all([request])
+        wrong += [f"{name}: {why}\n{ran.done.all[-1500:]}" for why in objections(task, ran) if request.err == ""]
+        if ran.late or ran.done.code == 70 or ran.done.code < 0:
+            wrong.append(f"{name}: code {ran.done.code}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("home", ["/dev/null/home", "Cargo.toml"])
+def test_a_home_that_cannot_be_a_directory_is_one_error(open_dir: Path, home: str) -> None:
+    """Of our own command: `invoke` reads its configuration there before it knows us."""
+    made = situations.make(open_dir)
+    env: dict[str, str | None] = {**made.env, "HOME": str(made.root / home)}
+    for task in ("settings", "build", "doctor"):
+        done = process.run([process.BIN / "buildkit-tasks", task], made.root, env, timeout=REST)
+        assert "Traceback" not in done.all
+        assert done.code == EXIT_CODES["system-refused"], done.all
+        assert f"error[system-refused]: {made.root / home}" in done.err
+
+
+def test_no_task_waits_for_an_engine_that_never_answers(open_dir: Path, server: Server) -> None:
+    """All tasks at once: nearly all of them wait for `docker info`, which is given 15 seconds.
+
+    Those of builders ask buildx first, which is given a minute (tests/unit/test_command_lines.py).
+    """
+    requests, tasks = [], [task for task in TASKS if task not in ("builder.list", "builder.remove", "builder.use")]
+    for task in tasks:
+        folder = open_dir / task
+        folder.mkdir()
+        made = situations.make(folder)
+        situations.hangs(made)
+        requests.append(Request((task, *WORDS.get(task, ((),))[0]), made.root, made.env, folder, seconds=50))
+    wrong = []
+    for task, ran in zip(tasks, server.run_all(requests), strict=True):
+        wrong += [f"{task}: {why}\n{ran.done.err[-600:]}" for why in objections(task, ran)]
+    assert not wrong, "\n".join(wrong)

@@ -1,0 +1,66 @@
+"""Processes that do not answer, that leave others behind, and signals that come while one starts."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from buildkit_tasks.core import run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.world import World
+from tests.support import process
+
+HERE = Path("/")
+
+
+def test_a_question_that_is_not_answered_is_an_error_in_time() -> None:
+    began = time.monotonic()
+    with pytest.raises(Problem, match="was not answered within 0 s") as caught:
+        run.capture(World.real(), Command(("sleep", "60"), HERE, patience=0.2))
+    assert caught.value.code == "timed-out"
+    assert time.monotonic() - began < 5
+
+
+def test_a_plugin_that_outlives_its_program_keeps_nobody_waiting() -> None:
+    script = "echo half; trap '' TERM; sleep 30 & wait"
+    began = time.monotonic()
+    found = run.capture(World.real(), Command(("sh", "-c", script), HERE), timeout=0.5)
+    assert (found.code, found.stdout) == (124, "half\n")
+    assert time.monotonic() - began < 10
+
+
+#: A signal arrives after the child was started, and before anybody knows it.
+LATE = """\
+import os, signal, subprocess, sys
+from pathlib import Path
+from buildkit_tasks.core import outside, run
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.world import World
+
+class Late(subprocess.Popen):
+    def __init__(self, *args, **more):
+        super().__init__(*args, **more)
+        while not Path("ready").exists():
+            pass
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+
+outside.end_on_signals()
+subprocess.Popen = Late
+child = "trap 'echo > ended; exit' INT; echo > ready; while :; do sleep 0.1; done"
+try:
+    run.capture(World.real(), Command(("sh", "-c", child), Path.cwd()))
+except KeyboardInterrupt as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("signal", "kind"), [("SIGTERM", "Ended"), ("SIGHUP", "Ended"), ("SIGINT", "KeyboardInterrupt")]
+)
+def test_a_signal_while_a_program_starts_ends_the_program_too(tmp_path: Path, signal: str, kind: str) -> None:
+    done = process.run([process.BIN / "python", "-c", LATE, signal], tmp_path, timeout=30)
+    assert (done.code, done.out) == (0, f"{kind}\n"), done.all
+    assert (tmp_path / "ended").exists()
