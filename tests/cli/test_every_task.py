@@ -43,7 +43,8 @@ def objections(task: str, ran: Ran) -> list[str]:
     codes = re.findall(r"^error\[([\w-]+)\]", ran.done.err, re.MULTILINE)
     if ran.done.code < 0 and not ran.late:
         found.append(f"killed by signal {-ran.done.code}")
-    if codes and ran.done.code != EXIT_CODES.get(codes[-1]):
+    after = ran.done.code == EXIT_CODES["unhealthy-setup"] and task == "doctor"  # a failed fix is one finding of many
+    if codes and ran.done.code != EXIT_CODES.get(codes[-1]) and not after:
         found.append(f"code {ran.done.code} after error[{codes[-1]}]")
     documented = ran.done.code in (0, 1, 2, 141) or ran.done.code in EXIT_CODES.values() or task in PASSES_ON
     if not documented and not ran.late:

@@ -29,7 +29,10 @@ NOBODY = 54321
 
 
 #: Modules that are imported late, by us or by Python.
-LATE = ("_strptime", "docker", "encodings.idna", "http.cookiejar", "importlib.readers", "requests", "rich.console")
+LATE = (
+    *("_strptime", "docker", "encodings.ascii", "encodings.idna", "http.cookiejar", "importlib.readers", "requests"),
+    *("rich.console", "sqlite3", "watchfiles"),
+)
 
 
 @dataclass(frozen=True)

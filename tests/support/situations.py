@@ -119,7 +119,7 @@ WORDS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 #: Programs that change a machine, or take long: they fail at once, so that no task reaches the real ones.
 HARMFUL = (
     *("dockerd", "apt-get", "apt-cache", "systemctl", "service", "sudo", "debootstrap", "mount", "unshare", "chroot"),
-    *("taskset", "setsid", "cosign"),
+    *("taskset", "setsid", "cosign", "install", "rm", "modprobe", "usermod"),
 )
 
 
@@ -329,7 +329,7 @@ def void(_: object) -> None: ...
 
 def _endless(path: Path) -> None:
     """A link to a device like /dev/zero: one of our own, because a fault could replace the machine's with a file."""
-    device = path.with_name("device")
+    device = path.with_name(f"{path.name}.device")
     try:
         os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 5))
     except PermissionError:
