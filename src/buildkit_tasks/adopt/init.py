@@ -14,8 +14,8 @@ from buildkit_tasks.recipes import package_files
 from buildkit_tasks.survey import cargo, look, model, tree
 from buildkit_tasks.survey.finding import Finding, Note
 
+from . import base_images, disk, present, record
 from . import check as checks
-from . import disk, present, record, standins
 from . import files as adopted_files
 from . import undo as undo_changes
 from .disk import Change
@@ -42,7 +42,7 @@ def init(
     found = _model(session, files)
     finding = look.find(files, found.config, found.files, listed=found.listed, add=add)
     _require_rust(files, finding)
-    finding, images = standins.apply(session, finding, old.images if old.adopted else images)
+    finding, images = base_images.apply(session, finding, old.images if old.adopted else images)
     more = [Note(path, "compose does not use this file, so it is not edited") for path in found.others]
     written = adopted_files.write(files, look.with_notes(finding, more), compose=old.mode if old.adopted else compose)
     changed = disk.changes(root, written.texts)
@@ -145,7 +145,7 @@ def upgrade(session: Session, *, images: str = "auto", dry_run: bool = False) ->
         else None
     )
     finding = look.find(files, found.config if found else {}, old.compose, listed=old.listed)
-    finding, images = standins.apply(session, finding, old.images if images == "auto" else images)
+    finding, images = base_images.apply(session, finding, old.images if images == "auto" else images)
     written = adopted_files.write(files, finding, compose=old.mode)
     wanted: dict[str, str] = {}
     kept: list[str] = []
@@ -179,8 +179,8 @@ def upgrade(session: Session, *, images: str = "auto", dry_run: bool = False) ->
 
 
 def _require_images(images: str) -> None:
-    if images not in standins.MODES:
-        listed = ", ".join(standins.MODES)
+    if images not in base_images.MODES:
+        listed = ", ".join(base_images.MODES)
         raise Problem("bad-argument", f"--images must be one of {listed}, not {images!r}.", hint="use --images auto")
 
 

@@ -18,8 +18,7 @@ from buildkit_tasks.core import buildx, docker, readfile, run, shapes, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.engine import facts as engine_facts
-from buildkit_tasks.shells import enable, rcfile
-from buildkit_tasks.shells import rc as shellrc
+from buildkit_tasks.shells import buildkit_line, enable, startup_file
 
 from . import Builder
 
@@ -162,19 +161,19 @@ def shell(session: Session) -> dict[str, Any]:
         name = enable.login_shell(session.world)
     except Problem:
         return {}
-    config = shellrc.config_dir(session.world.env, session.world.home)
-    file = shellrc.env_file(name, config)
+    config = buildkit_line.config_dir(session.world.env, session.world.home)
+    file = buildkit_line.env_file(name, config)
     is_set, broken, off = False, "", []
     for path in enable.start_files(session.world, name):
         try:
-            text = rcfile.read(path) or ""
+            text = startup_file.read(path) or ""
         except Problem:
             continue
-        if shellrc.present(text):
+        if buildkit_line.present(text):
             is_set = True
             broken = broken or ("" if file.is_file() else str(path))
         else:
-            off += [f"{path}:{n}" for n in shellrc.overruled(text)]
+            off += [f"{path}:{n}" for n in buildkit_line.overruled(text)]
     return {"rc_set": is_set, "rc_broken": broken, "rc_off": tuple(off), "completion": state(session.world, name)}
 
 

@@ -13,7 +13,7 @@ from buildkit_tasks.core import files, readfile, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 
-from . import rc as shellrc
+from . import buildkit_line
 from .enable import chosen_shell
 
 #: Options whose values we can complete, and the kind of each.
@@ -26,7 +26,7 @@ KINDS = {
     "--progress": "progress",
 }
 _FIXED = {
-    "shell": list(shellrc.SHELLS),
+    "shell": list(buildkit_line.SHELLS),
     "progress": ["auto", "plain", "verbose", "quiet"],
     "platform": ["linux/amd64", "linux/arm64"],
 }
@@ -42,7 +42,7 @@ def place(world: World, shell: str) -> Path:
     data = world.env.get("XDG_DATA_HOME", "")
     share = Path(data) if data.startswith("/") else world.home / ".local" / "share"
     if shell == "fish":
-        return shellrc.config_dir(world.env, world.home).parent / "fish" / "completions" / "invoke.fish"
+        return buildkit_line.config_dir(world.env, world.home).parent / "fish" / "completions" / "invoke.fish"
     if shell == "bash":
         return share / "bash-completion" / "completions" / "invoke"
     return share / "zsh" / "site-functions" / "_invoke"

@@ -17,9 +17,9 @@ from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.world import World
 from buildkit_tasks.engine import facts as engine_facts
 
-from . import rc as shellrc
+from . import buildkit_line
 from .new_shell import SHELL_TIMEOUT, prove
-from .rcfile import Edit, read, write
+from .startup_file import Edit, read, write
 
 #: The profile files of a bash login shell, which reads the first one that exists.
 PROFILES = (".bash_profile", ".bash_login", ".profile")
@@ -31,12 +31,12 @@ def login_shell(world: World) -> str:
     """The name of the user's login shell: $SHELL, else the user database. Raises `Problem` shell-unsupported."""
     path = world.env.get("SHELL") or pwd.getpwuid(os.getuid()).pw_shell
     name = Path(path).name
-    if name not in shellrc.SHELLS:
+    if name not in buildkit_line.SHELLS:
         raise Problem(
             "shell-unsupported",
             f"The login shell {path or '(none)'} is not supported.",
-            causes=[f"supported shells: {', '.join(shellrc.SHELLS)}"],
-            hint=f"{_HINT}, or set manually: " + " and ".join(f"{k}={v}" for k, v in shellrc.VARIABLES.items()),
+            causes=[f"supported shells: {', '.join(buildkit_line.SHELLS)}"],
+            hint=f"{_HINT}, or set manually: " + " and ".join(f"{k}={v}" for k, v in buildkit_line.VARIABLES.items()),
         )
     return name
 
@@ -45,7 +45,7 @@ def chosen_shell(session: Session, wanted: str) -> str:
     """The given shell, else the login shell. Raises `Problem` bad-argument or shell-unsupported."""
     if not wanted:
         return login_shell(session.world)
-    if wanted not in shellrc.SHELLS:
+    if wanted not in buildkit_line.SHELLS:
         raise Problem("bad-argument", f"Unknown shell {wanted!r}.", hint=_HINT)
     return wanted
 
@@ -58,14 +58,14 @@ def print_env(session: Session, shell: str) -> None:
     if session.world.prints_to_terminal:
         use = "invoke env --shell fish | source" if name == "fish" else 'eval "$(invoke env)"'
         session.report.say(f"for this session: {use}")
-    session.report.answer(shellrc.exports(name))
+    session.report.answer(buildkit_line.exports(name))
 
 
 def enable(session: Session, wanted: str, *, dry_run: bool, undo: bool) -> None:
     """`invoke enable-buildkit`. Problems: shell-unsupported, bad-argument, consent-missing, rc-unwritable."""
     world = session.world
     if undo:
-        shells = (chosen_shell(session, wanted),) if wanted else shellrc.SHELLS
+        shells = (chosen_shell(session, wanted),) if wanted else buildkit_line.SHELLS
         edits = [e for e in undo_edits(world, shells) if e.changes]
     else:
         shells = (chosen_shell(session, wanted),)
@@ -89,7 +89,7 @@ def enable(session: Session, wanted: str, *, dry_run: bool, undo: bool) -> None:
             words = "deleted" if edit.after is None else "made" if edit.before is None else "changed"
             say(f"{words} {edit.path}" + (f" (before: {kept})" if kept else ""))
     if undo:
-        say("new shells start without it; for this shell, run: unset " + " ".join(shellrc.VARIABLES))
+        say("new shells start without it; for this shell, run: unset " + " ".join(buildkit_line.VARIABLES))
     elif not dry_run:
         prove(session, shells[0])
 
@@ -119,35 +119,35 @@ def show_need(session: Session) -> None:
 
 def add_edits(world: World, shell: str) -> list[Edit]:
     """Edits that create the env file and add the line to each start-up file that this shell reads."""
-    config = shellrc.config_dir(world.env, world.home)
-    file = shellrc.env_file(shell, config)
-    wanted = shellrc.line(shell, file, world.home)
-    edits = [Edit(file, read(file), shellrc.env_text(shell))]
+    config = buildkit_line.config_dir(world.env, world.home)
+    file = buildkit_line.env_file(shell, config)
+    wanted = buildkit_line.line(shell, file, world.home)
+    edits = [Edit(file, read(file), buildkit_line.env_text(shell))]
     for path in start_files(world, shell):
         before = read(path)
-        if path.name not in (".bashrc", ".zshrc", "config.fish") and before and shellrc.reads_bashrc(before):
+        if path.name not in (".bashrc", ".zshrc", "config.fish") and before and buildkit_line.reads_bashrc(before):
             continue
-        edits.append(Edit(path, before, shellrc.add(before or "", wanted, new_file=before is None)))
+        edits.append(Edit(path, before, buildkit_line.add(before or "", wanted, new_file=before is None)))
     return edits
 
 
 def undo_edits(world: World, shells: Sequence[str]) -> list[Edit]:
     """Edits that remove our line from every file that has it, and the env file once no shell reads it."""
-    config = shellrc.config_dir(world.env, world.home)
+    config = buildkit_line.config_dir(world.env, world.home)
     edits: dict[Path, Edit] = {}
     still: set[str] = set()
-    for shell in shellrc.SHELLS:
+    for shell in buildkit_line.SHELLS:
         profiles = [world.home / name for name in PROFILES] if shell == "bash" else []
         for path in (*start_files(world, shell), *profiles):
             text = read(path)
-            if path in edits or text is None or not shellrc.present(text):
+            if path in edits or text is None or not buildkit_line.present(text):
                 continue
             if shell not in shells:
-                still.add(shellrc.env_file(shell, config).name)
+                still.add(buildkit_line.env_file(shell, config).name)
                 continue
-            left = shellrc.remove(text)
+            left = buildkit_line.remove(text)
             edits[path] = Edit(path, text, None if left.delete else left.text)
-    for file in {shellrc.env_file(shell, config) for shell in shells}:
+    for file in {buildkit_line.env_file(shell, config) for shell in shells}:
         if file.name not in still:
             edits[file] = Edit(file, read(file), None)
     return list(edits.values())
@@ -155,12 +155,12 @@ def undo_edits(world: World, shells: Sequence[str]) -> list[Edit]:
 
 def start_files(world: World, shell: str) -> tuple[Path, ...]:
     """The user's start-up files of a shell, found like the shell itself finds them."""
-    return shellrc.rc_files(
+    return buildkit_line.rc_files(
         shell,
         world.home,
         exists={world.home / n for n in PROFILES if (world.home / n).exists()},
         zdotdir=_zdotdir(world) if shell == "zsh" else None,
-        config_home=shellrc.config_dir(world.env, world.home).parent,
+        config_home=buildkit_line.config_dir(world.env, world.home).parent,
         macos=sys.platform == "darwin",
     )
 
@@ -196,7 +196,7 @@ def notices(session: Session, edits: Iterable[Edit]) -> None:
                 f"note: {edit.path}{link} is in the git repository {repository}: git will show the edit as a change; "
                 "the line does nothing on machines without our env file"
             )
-        for number in shellrc.overruled(edit.before or ""):
+        for number in buildkit_line.overruled(edit.before or ""):
             session.report.say(
                 f"note: line {number} of {edit.path} disables BuildKit; our line comes later and overrides it"
             )

@@ -13,9 +13,9 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.world import World
 from buildkit_tasks.engine import facts as engine_facts
-from buildkit_tasks.shells.rcfile import read
+from buildkit_tasks.shells.startup_file import read
 
-from . import rc as shellrc
+from . import buildkit_line
 
 #: Timeout in seconds for a new interactive shell to read its files.
 SHELL_TIMEOUT = 15.0
@@ -27,7 +27,7 @@ def prove(session: Session, shell: str) -> None:
     seen = fresh_values(session.world, shell)
     if seen is None:
         say(f"not verified: {shell} is not on PATH")
-    elif seen == dict(shellrc.VARIABLES):
+    elif seen == dict(buildkit_line.VARIABLES):
         say(f"verified: a new {shell} has " + " ".join(f"{k}={v}" for k, v in seen.items()))
     else:
         raise Problem(
@@ -56,15 +56,15 @@ def fresh_values(world: World, shell: str) -> dict[str, str] | None:
     program = shutil.which(shell, path=world.env.get("PATH"))
     if not program:
         return None
-    bare = replace(world, env={k: v for k, v in world.env.items() if k not in shellrc.VARIABLES})
-    script = "printf '%s\\n' " + " ".join(f'"{name}=${name}"' for name in shellrc.VARIABLES)
+    bare = replace(world, env={k: v for k, v in world.env.items() if k not in buildkit_line.VARIABLES})
+    script = "printf '%s\\n' " + " ".join(f'"{name}=${name}"' for name in buildkit_line.VARIABLES)
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
         answer = Path(scratch) / "answer"
         argv = ("sh", "-c", 'exec "$@" >"$0" 2>/dev/null </dev/null', str(answer), program, "-i", "-c", script)
         run.capture(bare, Command(argv, world.home), timeout=SHELL_TIMEOUT, group=True)
         rows = read(answer) or ""
     found = dict(row.split("=", 1) for row in rows.split("\n") if "=" in row)
-    return {name: found.get(name, "") for name in shellrc.VARIABLES}
+    return {name: found.get(name, "") for name in buildkit_line.VARIABLES}
 
 
 def probe(session: Session) -> float:

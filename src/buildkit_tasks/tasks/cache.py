@@ -35,12 +35,12 @@ def view(
     json: bool = False,
 ) -> None:
     """Show every cache mount with kind, project, platform, size and last use, then layers, images and totals."""
-    from buildkit_tasks.caches import advise as cache_advise
     from buildkit_tasks.caches import gc as engine_gc
     from buildkit_tasks.caches import nodes as cache_nodes
+    from buildkit_tasks.caches import recommend
 
     if advice:
-        cache_advise.advice(session, builder=builder)
+        recommend.advice(session, builder=builder)
     elif gc:
         engine_gc.show(session, builder=builder)
     else:

@@ -10,7 +10,7 @@ from buildkit_tasks.core import files, readfile
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
 
-from . import rc as shellrc
+from . import buildkit_line
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ def write(world: World, edit: Edit) -> Path | None:
             kept = _keep(world, place)
         if edit.after is None:
             edit.path.unlink()
-            if edit.path.parent == shellrc.config_dir(world.env, world.home) and not any(edit.path.parent.iterdir()):
+            if edit.path.parent == buildkit_line.config_dir(world.env, world.home) and not any(
+                edit.path.parent.iterdir()
+            ):
                 edit.path.parent.rmdir()
             return kept
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from buildkit_tasks.shells import rc as shellrc
+from buildkit_tasks.shells import buildkit_line
 
 HOME = Path("/home/ann")
 LINES = {
-    shell: shellrc.line(shell, shellrc.env_file(shell, HOME / ".config/buildkit-tasks"), HOME)
-    for shell in shellrc.SHELLS
+    shell: buildkit_line.line(shell, buildkit_line.env_file(shell, HOME / ".config/buildkit-tasks"), HOME)
+    for shell in buildkit_line.SHELLS
 }
 
 # What rc files are made of, and what breaks naive editors: no last line end, CRLF, lone CR, form feeds, continuations,
@@ -29,7 +29,7 @@ PIECE = st.one_of(
 RC = st.lists(st.tuples(PIECE, st.sampled_from(["\n", "\r\n", "\n\n", ""])), max_size=12).map(
     lambda rows: "".join(text + end for text, end in rows)
 )
-SHELL = st.sampled_from(shellrc.SHELLS)
+SHELL = st.sampled_from(buildkit_line.SHELLS)
 
 
 @given(SHELL, RC, st.booleans())
@@ -40,21 +40,21 @@ SHELL = st.sampled_from(shellrc.SHELLS)
 @example("fish", "", True)
 def test_add_twice_is_add_once_and_undo_gives_the_bytes_back(shell: str, text: str, new: bool) -> None:
     new = new and text == ""
-    once = shellrc.add(text, LINES[shell], new_file=new)
-    assert shellrc.present(once)
-    assert shellrc.add(once, LINES[shell]) == once
-    assert shellrc.remove(once) == shellrc.Removed(text, delete=new)
+    once = buildkit_line.add(text, LINES[shell], new_file=new)
+    assert buildkit_line.present(once)
+    assert buildkit_line.add(once, LINES[shell]) == once
+    assert buildkit_line.remove(once) == buildkit_line.Removed(text, delete=new)
     assert once.startswith(text)
 
 
 @given(SHELL, RC)
 def test_undo_without_our_line_changes_nothing(shell: str, text: str) -> None:
-    assert shellrc.remove(text) == shellrc.Removed(text)
+    assert buildkit_line.remove(text) == buildkit_line.Removed(text)
 
 
 @given(SHELL, RC, RC.filter(bool))
 def test_what_was_written_after_our_line_survives_undo_on_lines_of_its_own(shell: str, text: str, more: str) -> None:
-    left = shellrc.remove(shellrc.add(text, LINES[shell]) + more).text
+    left = buildkit_line.remove(buildkit_line.add(text, LINES[shell]) + more).text
     assert left.startswith(text)
     assert left.endswith(more)
     between = left[len(text) : len(left) - len(more)]
@@ -64,7 +64,7 @@ def test_what_was_written_after_our_line_survives_undo_on_lines_of_its_own(shell
 
 @given(SHELL, RC)
 def test_our_line_is_a_whole_line_that_nothing_continues_into(shell: str, text: str) -> None:
-    rows = shellrc.add(text, LINES[shell]).split("\n")
+    rows = buildkit_line.add(text, LINES[shell]).split("\n")
     assert rows[-1] == ""
     assert rows[-2].startswith(LINES[shell])
     before = rows[-3].removesuffix("\r") if len(rows) > 2 else ""
@@ -73,12 +73,14 @@ def test_our_line_is_a_whole_line_that_nothing_continues_into(shell: str, text: 
 
 def test_crlf_files_stay_crlf() -> None:
     text = "export A=1\r\nexport B=2\r\n"
-    assert shellrc.add(text, LINES["bash"]).count("\n") == shellrc.add(text, LINES["bash"]).count("\r\n") == 3
+    assert (
+        buildkit_line.add(text, LINES["bash"]).count("\n") == buildkit_line.add(text, LINES["bash"]).count("\r\n") == 3
+    )
 
 
 def test_an_older_line_is_replaced_where_it_stands() -> None:
-    old = shellrc.add("first\n", "if [ -r /old ]; then . /old; fi") + "last\n"
-    new = shellrc.add(old, LINES["bash"])
+    old = buildkit_line.add("first\n", "if [ -r /old ]; then . /old; fi") + "last\n"
+    new = buildkit_line.add(old, LINES["bash"])
     assert "/old" not in new
     assert new.startswith(f"first\n{LINES['bash']}  #")
     assert new.endswith("\nlast\n")
@@ -86,9 +88,11 @@ def test_an_older_line_is_replaced_where_it_stands() -> None:
 
 def test_paths_are_quoted_and_home_stays_a_variable() -> None:
     odd = HOME / "my $(dir)'s" / "env.sh"
-    assert shellrc.line("bash", odd, HOME).startswith("if [ -r \"$HOME\"/'my $(dir)'\"'\"'s/env.sh' ]; then . ")
-    assert shellrc.line("fish", odd, HOME).startswith("if test -r \"$HOME\"/'my $(dir)\\'s/env.sh'; source ")
-    assert shellrc.line("bash", Path("/etc/x/env.sh"), HOME) == "if [ -r /etc/x/env.sh ]; then . /etc/x/env.sh; fi"
+    assert buildkit_line.line("bash", odd, HOME).startswith("if [ -r \"$HOME\"/'my $(dir)'\"'\"'s/env.sh' ]; then . ")
+    assert buildkit_line.line("fish", odd, HOME).startswith("if test -r \"$HOME\"/'my $(dir)\\'s/env.sh'; source ")
+    assert (
+        buildkit_line.line("bash", Path("/etc/x/env.sh"), HOME) == "if [ -r /etc/x/env.sh ]; then . /etc/x/env.sh; fi"
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,14 +110,14 @@ def test_paths_are_quoted_and_home_stays_a_variable() -> None:
 def test_rc_files_are_those_the_shell_reads(
     shell: str, exists: tuple[str, ...], macos: bool, wanted: list[str]
 ) -> None:
-    found = shellrc.rc_files(
+    found = buildkit_line.rc_files(
         shell, HOME, exists={HOME / e for e in exists}, zdotdir=None, config_home=HOME / ".config", macos=macos
     )
     assert found == tuple(HOME / w for w in wanted)
 
 
 def test_zsh_honours_zdotdir() -> None:
-    found = shellrc.rc_files("zsh", HOME, exists=(), zdotdir=Path("/z"), config_home=HOME, macos=False)
+    found = buildkit_line.rc_files("zsh", HOME, exists=(), zdotdir=Path("/z"), config_home=HOME, macos=False)
     assert found == (Path("/z/.zshrc"),)
 
 
@@ -121,14 +125,14 @@ def test_zsh_honours_zdotdir() -> None:
     ("given_", "wanted"), [("", ".config"), ("relative", ".config"), ("/a\nb", ".config"), ("/xdg", "/xdg")]
 )
 def test_the_config_directory_is_xdg_s(given_: str, wanted: str) -> None:
-    assert shellrc.config_dir({"XDG_CONFIG_HOME": given_}, HOME) == HOME / wanted / "buildkit-tasks"
+    assert buildkit_line.config_dir({"XDG_CONFIG_HOME": given_}, HOME) == HOME / wanted / "buildkit-tasks"
 
 
 def test_lines_that_switch_buildkit_off_are_found_by_number() -> None:
     text = "export DOCKER_BUILDKIT=1\nexport DOCKER_BUILDKIT=0\n# DOCKER_BUILDKIT=0\nset -gx DOCKER_BUILDKIT 0\n"
-    assert shellrc.overruled(text) == (2, 4)
+    assert buildkit_line.overruled(text) == (2, 4)
 
 
 def test_a_profile_that_reads_bashrc_is_told_from_one_that_mentions_it() -> None:
-    assert shellrc.reads_bashrc("if [ -f ~/.bashrc ]; then . ~/.bashrc; fi\n")
-    assert not shellrc.reads_bashrc("# ~/.bashrc is read elsewhere\n")
+    assert buildkit_line.reads_bashrc("if [ -f ~/.bashrc ]; then . ~/.bashrc; fi\n")
+    assert not buildkit_line.reads_bashrc("# ~/.bashrc is read elsewhere\n")
