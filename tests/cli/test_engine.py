@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.core import host
+from buildkit_tasks.engine import host
 from tests.cli.conftest import INFO, Bench
 from tests.support import process
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from buildkit_tasks.dockerfiles import cache_steps
 from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.dockerfiles.ignore import Ignore
-from buildkit_tasks.explain.causes import Kept
+from buildkit_tasks.explain.comparison import Kept
 from buildkit_tasks.history import keys, trees
 from buildkit_tasks.history.model import Build, Cargo, Inputs, ServiceRecord, TreeRecord
 

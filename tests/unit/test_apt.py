@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildkit_tasks.core import apt
+from buildkit_tasks.engine import apt
 
 DEB822 = """\
 # the distribution

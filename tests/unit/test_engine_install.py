@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.core import apt
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.host import Release, parse_release
 from buildkit_tasks.core.model import Engine
 from buildkit_tasks.core.world import World
+from buildkit_tasks.engine import apt
 from buildkit_tasks.engine import install as engine_install
+from buildkit_tasks.engine.host import Release, parse_release
 from buildkit_tasks.engine.install import AUTH_FILE, DAEMON_FILE, PIN_FILE, SOURCE_FILE, decide
 
 BOOKWORM = Release("debian", (), "bookworm", "Debian GNU/Linux 12 (bookworm)")

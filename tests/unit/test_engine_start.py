@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.core import host
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
 from buildkit_tasks.core.world import World
-from buildkit_tasks.engine import daemon
+from buildkit_tasks.engine import daemon, host
 from buildkit_tasks.engine import start as engine_start
 from tests.support import process
 

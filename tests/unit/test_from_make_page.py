@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from buildkit_tasks.equivalents.names import nearest
 from buildkit_tasks.makefile import examples
-from buildkit_tasks.makefile.names import nearest
 from buildkit_tasks.tasks import namespace, typed
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "from-make.md"
@@ -84,7 +84,7 @@ def test_a_target_of_the_page_gets_a_task_of_its_row(name: str, row: tuple[str, 
 
 
 def test_every_proposed_task_exists_with_its_flags() -> None:
-    from buildkit_tasks.makefile import names
+    from buildkit_tasks.equivalents import names
 
     for _, text in names._PATTERNS:
         task, *words = re.sub(r"\\1", "create" if ".\\1" in text else "up", text).split()

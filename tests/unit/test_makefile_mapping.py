@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from buildkit_tasks.equivalents.calls import Facts
+from buildkit_tasks.equivalents.names import nearest
 from buildkit_tasks.makefile import examples, expand, justfile, makefile, mapping, reader, recipes, shim
-from buildkit_tasks.makefile.calls import Facts
 from buildkit_tasks.makefile.model import Step
-from buildkit_tasks.makefile.names import nearest
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
+from buildkit_tasks.equivalents.calls import Facts
 from buildkit_tasks.makefile import ask, expand, justfile, makefile, mapping, reader, shim
-from buildkit_tasks.makefile.calls import Facts
 from buildkit_tasks.makefile.model import Source
 from tests.support import process
 from tests.support.shells import program

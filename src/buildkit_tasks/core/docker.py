@@ -1,6 +1,7 @@
 """Commands of docker, except compose and buildx. Pure: arguments in, a `Command` out; nothing is run here.
 
-Only this module, `docker_run`, `compose_cli` and `buildx` know docker's command line syntax.
+Only this module, `docker_run`, `compose_cli` and `buildx` know docker's command line syntax. Longer than other modules:
+one small function per docker command.
 """
 
 from __future__ import annotations

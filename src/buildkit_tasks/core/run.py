@@ -1,4 +1,7 @@
-"""Starts other processes; no other module may. Every command is an argv list with an absolute working directory."""
+"""Starts other processes; no other module may. Every command is an argv list with an absolute working directory.
+
+Longer than other modules, so that every way to start, wait for and end a process is in one place.
+"""
 
 from __future__ import annotations
 

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildkit_tasks.core import apt, files, host, readfile, run
+from buildkit_tasks.core import files, readfile, run
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.host import Release
 from buildkit_tasks.core.model import Command, Engine, Version
 from buildkit_tasks.core.world import World
+from buildkit_tasks.engine import apt, host
+from buildkit_tasks.engine.host import Release
 
 from .facts import MINIMUM, lacking, version
 

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from buildkit_tasks.core import host, readfile, run, shapes
+from buildkit_tasks.core import readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Version
 from buildkit_tasks.core.world import World
+from buildkit_tasks.engine import host
 
 from .daemon import alive, answers, born, ended, listens, name
 from .facts import DEFAULT_SOCKETS, version

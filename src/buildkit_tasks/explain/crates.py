@@ -11,7 +11,8 @@ from buildkit_tasks.history.gather import NAMESPACE
 from buildkit_tasks.history.model import Build, Crate, ServiceRecord, StepRecord, TreeRecord
 
 from . import manifests
-from .causes import PROGRAMS, Cause, Kept, comparable
+from .causes import comparable
+from .comparison import PROGRAMS, Cause, Kept
 
 #: Arguments that compile.rs keeps from cargo: they are no part of the environment that marks everything.
 HIDDEN = frozenset(

@@ -19,7 +19,7 @@ from buildkit_tasks.history.store import Store
 from buildkit_tasks.project.discover import discover
 
 from . import causes, crates, show
-from .causes import Kept
+from .comparison import Kept
 
 
 def explain(session: Session, services: Sequence[str], number: int) -> None:

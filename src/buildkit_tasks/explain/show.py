@@ -9,7 +9,8 @@ from typing import Any
 from buildkit_tasks.core import units
 from buildkit_tasks.history.model import Build, StepRecord
 
-from .causes import Cause, Reason, brief
+from .causes import Reason
+from .comparison import Cause, brief
 from .crates import CrateReason
 
 WIDTH = 80

@@ -6,9 +6,10 @@ import tempfile
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import files, host, run
+from buildkit_tasks.core import files, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command
+from buildkit_tasks.engine import host
 
 #: Architectures as named by QEMU.
 NAMES = {"amd64": "x86_64", "arm64": "aarch64"}

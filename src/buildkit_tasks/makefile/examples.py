@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from buildkit_tasks.equivalents.calls import Facts
+
 from . import makefile, recipes
-from .calls import Facts
 from .model import Step
 
 BEGIN, END = "<!-- commands: begin -->", "<!-- commands: end -->"

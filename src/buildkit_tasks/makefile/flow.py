@@ -13,20 +13,17 @@ from buildkit_tasks.adopt.record import Entry, Record
 from buildkit_tasks.config import root as project_root
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.equivalents.calls import Facts
 from buildkit_tasks.project import discover
 from buildkit_tasks.survey import model as survey_model
 
-from . import ask, justfile, makefile, mapping, present, reader, shim
-from .calls import Facts
+from . import ask, files, justfile, makefile, mapping, present, reader, shim
 from .expand import Variables
 from .mapping import Row
 from .model import Source
 
-#: The names in the order in which make and just look for them.
-MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
-JUSTFILES = ("justfile", "Justfile", ".justfile", "JUSTFILE")
-#: The most that is read of one file, and of how many files.
-_LARGEST, _MOST = 1_000_000, 50
+#: The most files that are read.
+_MOST = 50
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def run(
     Problems: makefile-missing, makefile-invalid, bad-argument, tree-unreadable, tree-unwritable, consent-missing.
     """
     root = survey_model.root(session.world)
-    paths = _paths(session, root, file)
+    paths = files.paths(session, root, file)
     if output and len(paths) > 1:
         raise Problem(
             "bad-argument", f"--output is one file, and there are {', '.join(paths)}.", hint=f"--file {paths[0]}"
@@ -56,7 +53,7 @@ def run(
     facts = _facts(session)
     imports = [_import(session, root, path, facts, accept, whole=not output) for path in paths]
     _require_known(imports, accept)
-    texts = _texts(imports, _below(session, root, output) if output else "")
+    texts = _texts(imports, files.below(session, root, output) if output else "")
     changed = disk.changes(root, texts)
     for found in imports:
         present.show(session, found.sources, found.rows, found.notes, just=found.just)
@@ -97,45 +94,6 @@ def undo(session: Session, *, dry_run: bool = False) -> None:
     session.report.say("undone: the original recipes are back")
 
 
-def _paths(session: Session, root: Path, given: str) -> list[str]:
-    """The files to import, below the root."""
-    if given:
-        return [_below(session, root, given)]
-    for folder in dict.fromkeys((session.world.cwd, root)):
-        found = [_first(folder, names) for names in (MAKEFILES, JUSTFILES)]
-        if any(found):
-            return [(folder / name).relative_to(root).as_posix() for name in found if name]
-    raise Problem(
-        "makefile-missing",
-        f"There is no Makefile or justfile in {root}.",
-        causes=[f"looked for {', '.join((*MAKEFILES, *JUSTFILES))}"],
-        hint="invoke import-makefile --file PATH",
-    )
-
-
-def _first(folder: Path, names: Sequence[str]) -> str:
-    present_names = {path.name for path in folder.iterdir()}  # a case-insensitive file system finds all spellings
-    return next((name for name in names if name in present_names), "")
-
-
-def _below(session: Session, root: Path, given: str) -> str:
-    place = session.world.cwd / given
-    path = Path(*place.parts[:1]).joinpath(*_normal(place.parts[1:]))
-    if not path.is_relative_to(root) or path == root or ".git" in path.relative_to(root).parts:
-        raise Problem("bad-argument", f"{given} is not a file in the repository {root}.", hint="use a path below it")
-    return path.relative_to(root).as_posix()
-
-
-def _normal(parts: Sequence[str]) -> list[str]:
-    found: list[str] = []
-    for part in parts:
-        if part == "..":
-            found[-1:] = []
-        elif part != ".":
-            found.append(part)
-    return found
-
-
 def _import(session: Session, root: Path, path: str, facts: Facts, accept: Collection[str], *, whole: bool) -> Import:
     base = str(PurePosixPath(path).parent)
     name, left = PurePosixPath(path).name, [_MOST]
@@ -151,9 +109,9 @@ def _import(session: Session, root: Path, path: str, facts: Facts, accept: Colle
             if why:
                 notes.append(f"{included}: {why}; its targets stay as they are")
             return None
-        return _text(root, str(PurePosixPath(base, included)))
+        return files.text(root, str(PurePosixPath(base, included)))
 
-    text = _text(root, path)
+    text = files.text(root, path)
     if text is None:
         raise Problem("makefile-missing", f"There is no file {root / path}.", hint="ls")
     invoke = _invoke(root, base)
@@ -184,24 +142,6 @@ def _import(session: Session, root: Path, path: str, facts: Facts, accept: Colle
 def _only_listed(row: Row) -> Row:
     lines = tuple(step.text for step in row.rule.steps)
     return replace(row, kind=mapping.PERHAPS, why=f"--output leaves {row.rule.path} as it is", left=lines)
-
-
-def _text(root: Path, path: str) -> str | None:
-    """A file's text, as its bytes are; None if it does not exist."""
-    place = root / path
-    try:
-        if place.is_file() and place.stat().st_size > _LARGEST:
-            raise Problem(
-                "makefile-invalid",
-                f"{path} has {place.stat().st_size:,} bytes; at most {_LARGEST:,} are read.",
-                hint="move the targets to import into a file of their own, and name it with --file",
-            )
-    except OSError:
-        pass  # reading it reports why
-    content = disk.read(root, path)
-    if content is not None and b"\0" in content:
-        raise Problem("makefile-invalid", f"{path} is not a text file: it has NUL bytes.", hint=f"file {path}")
-    return None if content is None else content.decode("utf-8", "surrogateescape")
 
 
 def _invoke(root: Path, base: str) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.equivalents.words import Syntax
 
 from .mapping import Language
 from .model import Include, Rule, Source, Step
-from .words import Syntax
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 _ASSIGNMENT = re.compile(rf"(export\s+|eager\s+)?({_NAME})\s*:=\s*(.*)", re.DOTALL)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from buildkit_tasks.equivalents.words import Syntax
+
 from . import expand
 from .expand import Value
 from .mapping import Language
-from .words import Syntax
 
 _AUTOMATIC = re.compile(r"\$[@%<*]|\$[({][@%<*][DF]?[)}]")
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from buildkit_tasks.core import lists
+from buildkit_tasks.equivalents import names
+from buildkit_tasks.equivalents.calls import Call, Facts
+from buildkit_tasks.equivalents.words import Syntax
 
-from . import names, recipes
-from .calls import Call, Facts
+from . import recipes
 from .model import Rule, Source
 from .recipes import Line
-from .words import Syntax
 
 #: How sure a row is: the task does what the recipe does; it already calls a task; it only runs other targets or
 #: prints; the user chose it (`--accept`); a task is near; there is none.

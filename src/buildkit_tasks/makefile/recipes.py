@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import of_cargo, of_database, of_docker, words
-from .calls import Call, Facts, Stays, Unfit
+from buildkit_tasks.equivalents import of_cargo, of_database, of_docker, words
+from buildkit_tasks.equivalents.calls import Call, Facts, Stays, Unfit
+from buildkit_tasks.equivalents.words import Command, Syntax, Word
+
 from .model import Rule, Step
-from .words import Command, Syntax, Word
 
 #: The longest line that is taken apart.
 _LONGEST = 10_000

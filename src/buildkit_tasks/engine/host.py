@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import apt, run
-from .errors import Problem
-from .model import Command
-from .world import World
+from buildkit_tasks.core import run
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.world import World
+
+from . import apt
 
 SOURCES = Path("/etc/apt")
 

@@ -1,0 +1,73 @@
+"""Finds the files to import, and reads them: at most 1 MB of text each, and only below the project's root."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from buildkit_tasks.adopt import disk
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core.errors import Problem
+
+#: The names in the order in which make and just look for them.
+MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
+JUSTFILES = ("justfile", "Justfile", ".justfile", "JUSTFILE")
+#: The most that is read of one file, in bytes.
+_LARGEST = 1_000_000
+
+
+def paths(session: Session, root: Path, given: str) -> list[str]:
+    """The files to import, below the root."""
+    if given:
+        return [below(session, root, given)]
+    for folder in dict.fromkeys((session.world.cwd, root)):
+        found = [_first(folder, names) for names in (MAKEFILES, JUSTFILES)]
+        if any(found):
+            return [(folder / name).relative_to(root).as_posix() for name in found if name]
+    raise Problem(
+        "makefile-missing",
+        f"There is no Makefile or justfile in {root}.",
+        causes=[f"looked for {', '.join((*MAKEFILES, *JUSTFILES))}"],
+        hint="invoke import-makefile --file PATH",
+    )
+
+
+def _first(folder: Path, names: Sequence[str]) -> str:
+    present_names = {path.name for path in folder.iterdir()}  # a case-insensitive file system finds all spellings
+    return next((name for name in names if name in present_names), "")
+
+
+def below(session: Session, root: Path, given: str) -> str:
+    place = session.world.cwd / given
+    path = Path(*place.parts[:1]).joinpath(*_normal(place.parts[1:]))
+    if not path.is_relative_to(root) or path == root or ".git" in path.relative_to(root).parts:
+        raise Problem("bad-argument", f"{given} is not a file in the repository {root}.", hint="use a path below it")
+    return path.relative_to(root).as_posix()
+
+
+def _normal(parts: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for part in parts:
+        if part == "..":
+            found[-1:] = []
+        elif part != ".":
+            found.append(part)
+    return found
+
+
+def text(root: Path, path: str) -> str | None:
+    """A file's text, as its bytes are; None if it does not exist."""
+    place = root / path
+    try:
+        if place.is_file() and place.stat().st_size > _LARGEST:
+            raise Problem(
+                "makefile-invalid",
+                f"{path} has {place.stat().st_size:,} bytes; at most {_LARGEST:,} are read.",
+                hint="move the targets to import into a file of their own, and name it with --file",
+            )
+    except OSError:
+        pass  # reading it reports why
+    content = disk.read(root, path)
+    if content is not None and b"\0" in content:
+        raise Problem("makefile-invalid", f"{path} is not a text file: it has NUL bytes.", hint=f"file {path}")
+    return None if content is None else content.decode("utf-8", "surrogateescape")
