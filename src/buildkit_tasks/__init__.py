@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["namespace"]
+__all__ = ["__version__", "namespace"]
+
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from buildkit_tasks import __version__
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import readfile, run
 from buildkit_tasks.core.errors import Problem
@@ -70,9 +71,7 @@ def print_result(session: Session, linted: Linted, *, as_sarif: bool = False) ->
     """Print the result in the requested format; returns the `Problem` lint-failed if there is an error or a warning."""
     problem = _problem(linted)
     if as_sarif:
-        from importlib.metadata import version
-
-        document = sarif.document(linted.findings, version("buildkit-tasks"))
+        document = sarif.document(linted.findings, __version__)
         session.report.answer(json.dumps(document, indent=2))
     elif session.report.json_only:
         session.report.envelope(_envelope(linted, problem))

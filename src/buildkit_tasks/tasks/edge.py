@@ -14,6 +14,7 @@ import invoke.tasks
 from invoke.exceptions import Exit
 from invoke.parser.argument import Argument
 
+from buildkit_tasks import __version__
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import outside
 from buildkit_tasks.core.errors import Problem
@@ -109,11 +110,9 @@ def _reported(problem: Problem, report: Report) -> int:
 
 
 def _bug() -> int:
-    from importlib.metadata import version
-
     traceback.print_exc()
     sys.stderr.write(
-        f"This is a bug in buildkit-tasks {version('buildkit-tasks')} (Python {platform.python_version()}, "
+        f"This is a bug in buildkit-tasks {__version__} (Python {platform.python_version()}, "
         f"{platform.platform()}). Please report it with the lines above.\n"
     )
     return 70

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 
 from invoke.program import Program
 
+from buildkit_tasks import __version__
 from buildkit_tasks.core import outside
 from buildkit_tasks.core.errors import Problem
 
@@ -22,10 +22,13 @@ def main() -> None:
     except Problem as problem:
         sys.stderr.write(problem.text() + "\n")
         sys.exit(problem.exit_code)
-    program = Program(version=version(NAME), namespace=namespace, name=NAME, binary=NAME, binary_names=[NAME])
+    program = Program(version=__version__, namespace=namespace, name=NAME, binary=NAME, binary_names=[NAME])
     help_page.attach(program)
     try:
-        program.run([NAME, *words])
+        try:
+            program.run([NAME, *words])
+        finally:
+            sys.stdout.flush()  # Python's own flush at exit would complain about a closed pipe
     except OSError as error:  # Invoke reads its configuration in HOME
         if isinstance(error, BrokenPipeError):  # `buildkit-tasks --list | head`
             edge.silence(sys.stdout)

@@ -72,7 +72,10 @@ def attach(program: Program) -> None:
 
     def parse_cleanup() -> None:
         try:
-            print_what_was_asked()
+            try:
+                print_what_was_asked()
+            finally:
+                sys.stdout.flush()  # Python's own flush at exit would complain about a closed pipe
         except BrokenPipeError:  # `invoke --list | head`
             from .edge import silence
 
