@@ -28,7 +28,8 @@ def main() -> None:
         try:
             program.run([NAME, *words])
         finally:
-            sys.stdout.flush()  # Python's own flush at exit would complain about a closed pipe
+            if sys.stdout is not None:  # closed by the caller
+                sys.stdout.flush()  # Python's own flush at exit would complain about a closed pipe
     except OSError as error:  # Invoke reads its configuration in HOME
         if isinstance(error, BrokenPipeError):  # `buildkit-tasks --list | head`
             edge.silence(sys.stdout)

@@ -75,7 +75,8 @@ def attach(program: Program) -> None:
             try:
                 print_what_was_asked()
             finally:
-                sys.stdout.flush()  # Python's own flush at exit would complain about a closed pipe
+                if sys.stdout is not None:  # closed by the caller
+                    sys.stdout.flush()  # Python's own flush at exit would complain about a closed pipe
         except BrokenPipeError:  # `invoke --list | head`
             from .edge import silence
 
