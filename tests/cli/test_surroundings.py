@@ -26,6 +26,14 @@ def test_a_result_that_cannot_be_written_is_one_error(bench: Bench, command: str
     assert "Traceback" not in done.all
 
 
+@pytest.mark.parametrize("command", ["invoke --list", "invoke --help build"])
+def test_help_that_cannot_be_written_is_one_error(bench: Bench, command: str) -> None:
+    done = _shell(bench, f"{command} > /dev/full")
+    assert done.code == 68
+    assert done.err.startswith("error[output-failed]: ")
+    assert len(done.err.splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     "command", ["invoke settings", "invoke --list", "buildkit-tasks --list", "invoke --help build"]
 )

@@ -55,6 +55,15 @@ def _progress(text: str) -> None:
         _write(sys.stderr, visible(text))
 
 
+def output_failed(error: OSError) -> Problem:
+    """The problem if standard output cannot be written."""
+    return Problem(
+        "output-failed",
+        f"The result could not be written to standard output: {error.strerror}.",
+        hint="free some disk space or write the output somewhere else, then rerun the command",
+    )
+
+
 class Report:
     """The output of a run. With `json_only`, stdout gets a single JSON document and progress is not shown."""
 
@@ -107,11 +116,7 @@ class Report:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise Problem(
-                "output-failed",
-                f"The result could not be written to standard output: {error.strerror}.",
-                hint="free some disk space or write the output somewhere else, then rerun the command",
-            ) from None
+            raise output_failed(error) from None
 
     def envelope(self, content: dict[str, Any]) -> None:
         """Add to the single versioned JSON document of a `--json` call; `finish` prints it."""

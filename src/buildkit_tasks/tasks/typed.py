@@ -82,6 +82,14 @@ def attach(program: Program) -> None:
 
             silence(sys.stdout)
             raise Exit(code=141) from None
+        except OSError as error:
+            from buildkit_tasks.core.report import output_failed
+
+            from .edge import silence
+
+            silence(sys.stdout)
+            problem = output_failed(error)
+            raise Exit(problem.text(), code=problem.exit_code) from None
 
     program.parse_tasks = parse_tasks  # type: ignore[method-assign]
     program.parse_cleanup = parse_cleanup  # type: ignore[method-assign]
