@@ -33,7 +33,7 @@ CASES = [
     ("PW=pass word\n", "services.db.x: 'pass word' is not valid, line 4", "services.db.x: '***' is not valid, line 4"),
     ("PW='p\"q$$x'\n", 'invalid "p\\"q$$$$x"', 'invalid "***"'),
     ("PW='first one\nsecond one'\n", "yaml: near second one", "yaml: near ***"),
-    ("PORT=120\n", "yaml: line 120: port 120 and 1200", "yaml: line 120: port *** and 1200"),
+    ("PIN=120\n", "yaml: line 120: port 120 and 1200", "yaml: line 120: port *** and 1200"),
     ("PW=hunter22\n", "postgres://u:hunter22@db", "postgres://u:***@db"),
     ("A=1\nB=on\n", "service 1 is on", "service 1 is on"),
     ("U=sample\nPW=geheim\n", "services.sample: geheim", "services.sample: ***"),
@@ -55,3 +55,16 @@ def test_shown(dotenv: str, said: str, shown: str) -> None:
 def test_values_made_of_other_values_are_masked_too() -> None:
     assert mask("x postgres://u:abcdef@db", "PW=abcdef\nURL=postgres://u:${PW}@db\n") == "x ***"
     assert mask("x http://from-outside/y", "URL=http://${HOST}/y\n", environment={"HOST": "from-outside"}) == "x ***"
+
+
+@pytest.mark.parametrize(
+    ("dotenv", "expected"),
+    [
+        ("API_PORT=43909\nPASSWORD=hunter22\n", "port 43909 is in use, ***"),
+        ("PORT=43909\nPASSWORD=43909\n", "port *** is in use, hunter22"),
+        ("PIN=43909\nPASSWORD=hunter22\n", "port *** is in use, ***"),
+        ("API_PORT=43909\nPASSWORD='hunter22\n", "port *** is in use, ***"),
+    ],
+)
+def test_a_port_is_not_masked_unless_it_is_also_a_secret(dotenv: str, expected: str) -> None:
+    assert mask("port 43909 is in use, hunter22", dotenv) == expected

@@ -17,6 +17,9 @@ _SHORTEST = 3
 #: From this length on, a value is also masked inside words.
 _LONG = 8
 
+#: Variables that hold no secret: a message about a port in use must name the port.
+_PUBLIC = re.compile(r"(?:^|_)(?:PORT|TAG|VERSION|LEVEL)$")
+
 #: `failed to read /x/.env: line 2: unterminated quoted value "s3cr…`: keep the part that describes the error.
 _READING = re.compile(r"(failed to read [^\n]*?: )((?:line \d+: )?)([^\n]*(?:\n(?!time=|failed ).*)*)")
 _KNOWN = re.compile(
@@ -29,18 +32,29 @@ _TEMPLATE = re.compile(r'(Invalid template: )"(?:[^"\\]|\\.)*"?', re.IGNORECASE)
 def mask(words: str, dotenv: str, public: str = "", environment: Mapping[str, str] | None = None) -> str:
     """`words` with every value of the file `dotenv` masked, even if that file cannot be parsed.
 
-    Values in `public` (the text of .env.example), and values of one or two characters, are not masked.
+    Values in `public` (the text of .env.example), values of one or two characters, and values that only variables like
+    `API_PORT` have are not masked.
     """
     words = _READING.sub(_reading, words)
     words = _TEMPLATE.sub(rf'\1"{MASK}"', words)
     around = environment or {}
     words = _unset(words, dotenv, around)
-    values = set(_pieces(dotenv, around)) - set(_pieces(public, around))
+    values = set(_pieces(dotenv, around)) - set(_pieces(public, around)) - _harmless(dotenv, around)
     found = {form for value in values for form in _forms(value) if form in words}
     if not found:
         return words
     pattern = "|".join(_pattern(form) for form in sorted(found, key=lambda f: (-len(f), f)))
     return re.sub(rf"(?P<kept>\b(?:line|column) \d+)|(?:{pattern})", lambda m: m["kept"] or MASK, words)
+
+
+def _harmless(dotenv: str, environment: Mapping[str, str]) -> set[str]:
+    """The values of ports, tags and the like that no other variable has."""
+    try:
+        values = parse(dotenv[:MAX_BYTES], environment).values
+    except Refused:
+        return set()
+    others = {value for name, value in values.items() if not _PUBLIC.search(name)}
+    return {value for name, value in values.items() if _PUBLIC.search(name)} - others
 
 
 def _unset(words: str, dotenv: str, environment: Mapping[str, str]) -> str:
