@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["__version__", "namespace"]
-
-__version__ = "0.1.0"
+__all__ = ["namespace"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from pathlib import Path, PurePosixPath
 
-from buildkit_tasks import __version__
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, files, run
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.release import VERSION
 
 from . import github, gitlab, jenkins, workflow
 from .workflow import Workflow
@@ -56,7 +56,7 @@ def model(session: Session) -> Workflow:
     """The workflow model of this repository."""
     _check_top(session)
     tasks = _read(session.root / "tasks.py") or ""
-    own = __version__
+    own = VERSION
     return workflow.make(session.settings, own, _default_branch(session), tasks="buildkit_tasks" in tasks)
 
 

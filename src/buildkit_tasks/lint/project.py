@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks import __version__
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import readfile, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Workspace
+from buildkit_tasks.core.release import VERSION
 from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import read_workspace
 
@@ -71,7 +71,7 @@ def print_result(session: Session, linted: Linted, *, as_sarif: bool = False) ->
     """Print the result in the requested format; returns the `Problem` lint-failed if there is an error or a warning."""
     problem = _problem(linted)
     if as_sarif:
-        document = sarif.document(linted.findings, __version__)
+        document = sarif.document(linted.findings, VERSION)
         session.report.answer(json.dumps(document, indent=2))
     elif session.report.json_only:
         session.report.envelope(_envelope(linted, problem))

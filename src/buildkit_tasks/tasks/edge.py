@@ -14,10 +14,10 @@ import invoke.tasks
 from invoke.exceptions import Exit
 from invoke.parser.argument import Argument
 
-from buildkit_tasks import __version__
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import outside
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.release import VERSION
 from buildkit_tasks.core.report import Report
 from buildkit_tasks.core.world import World
 
@@ -112,7 +112,7 @@ def _reported(problem: Problem, report: Report) -> int:
 def _bug() -> int:
     traceback.print_exc()
     sys.stderr.write(
-        f"This is a bug in buildkit-tasks {__version__} (Python {platform.python_version()}, "
+        f"This is a bug in buildkit-tasks {VERSION} (Python {platform.python_version()}, "
         f"{platform.platform()}). Please report it with the lines above.\n"
     )
     return 70

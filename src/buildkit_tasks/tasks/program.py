@@ -6,9 +6,9 @@ import sys
 
 from invoke.program import Program
 
-from buildkit_tasks import __version__
 from buildkit_tasks.core import outside
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.release import VERSION
 
 from . import edge, help_page, namespace, typed
 
@@ -22,7 +22,7 @@ def main() -> None:
     except Problem as problem:
         sys.stderr.write(problem.text() + "\n")
         sys.exit(problem.exit_code)
-    program = Program(version=__version__, namespace=namespace, name=NAME, binary=NAME, binary_names=[NAME])
+    program = Program(version=VERSION, namespace=namespace, name=NAME, binary=NAME, binary_names=[NAME])
     help_page.attach(program)
     try:
         try:
