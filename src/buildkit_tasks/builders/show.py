@@ -76,7 +76,7 @@ def remove(session: Session, name: str, *, keep_state: bool = False) -> None:
         )
     made = found.driver != "remote"
     size = sum(m["bytes"] or 0 for m in _mounts(session, name)) if made else 0
-    what = f"the builder {name} with {len(found.nodes)} node{'s' if len(found.nodes) != 1 else ''} will be removed"
+    what = f"the builder {name} with {units.counted(len(found.nodes), 'node')} will be removed"
     if made and not keep_state:
         what += f", and its daemons and their caches will be deleted ({units.human(size)} in mounts)"
     if not session.report.consent(what):

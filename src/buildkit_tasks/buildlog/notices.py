@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from buildkit_tasks.core import units
 from buildkit_tasks.core.model import BuildPlan
 from buildkit_tasks.core.progress import Progress
 from buildkit_tasks.core.report import Report
@@ -29,7 +30,7 @@ def show(report: Report, plan: BuildPlan, progress: Progress) -> None:
 def _print(report: Report, origin: str, texts: list[str]) -> None:
     if not texts:
         return
-    report.say(f"{len(texts)} warning{'' if len(texts) == 1 else 's'} from {origin}:", style="yellow")
+    report.say(f"{units.counted(len(texts), 'warning')} from {origin}:", style="yellow")
     for text in texts[:MOST]:
         report.say(f"  {text}")
     if len(texts) > MOST:

@@ -13,7 +13,6 @@ from buildkit_tasks.core.progress import Progress, Vertex
 #: `[api compile 2/2] RUN …`, `[api internal] load …`, `[api] exporting to image`. A single target has no name there.
 _NAMED = re.compile(r"\[(?P<target>[^\s\]]+) ?(?P<stage>[^\]]*)\] (?P<rest>.*)", re.DOTALL)
 _COMPILES = re.compile(r"\bRUN\b.*/compile build\b", re.DOTALL)
-_WIDTH = 100
 
 #: Seconds that only go forward.
 Clock = Callable[[], float]
@@ -27,10 +26,10 @@ class Image:
     state: str
 
 
-def brief(step: str) -> str:
-    """A step's name on one line, without mount options."""
+def brief(step: str, width: int = 100) -> str:
+    """A step or an instruction on one line of at most so many characters, without mount options."""
     text = " ".join(word for word in step.split() if not word.startswith("--mount"))
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 class States:

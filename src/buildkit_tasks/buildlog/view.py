@@ -12,7 +12,7 @@ from buildkit_tasks.core import units
 from buildkit_tasks.core.model import BuildOutcome, BuildPlan, TargetResult
 from buildkit_tasks.core.report import Report
 
-from . import notices
+from . import notices, states
 from .lines import Lines
 from .live import Live
 
@@ -101,16 +101,15 @@ def summary(report: Report, outcome: BuildOutcome) -> None:
         crates = "nothing to compile"
     else:
         names = ", ".join(outcome.compiled[:6]) + (", …" if len(outcome.compiled) > 6 else "")
-        crates = f"{_count(len(outcome.compiled), 'crate')} compiled" + (f" ({names})" if names else "")
+        crates = f"{units.counted(len(outcome.compiled), 'crate')} compiled" + (f" ({names})" if names else "")
         crates += f", {outcome.fresh} reused" if outcome.fresh is not None else ""
-    report.say(f"built {_count(len(outcome.targets), 'image')} in {outcome.seconds:.1f} s: {crates}", style="bold")
+    built = units.counted(len(outcome.targets), "image")
+    report.say(f"built {built} in {outcome.seconds:.1f} s: {crates}", style="bold")
     ran = [step for step in outcome.steps if not step.cached and step.seconds is not None]
     slowest = max(ran, key=lambda step: step.seconds or 0.0, default=None)
     if slowest and (slowest.seconds or 0.0) >= SLOW:
-        words = " ".join(w for w in re.sub(r"^\[[^\]]*\] ", "", slowest.name).split() if not w.startswith("--mount"))
-        report.say(
-            f"  slowest step: {words if len(words) <= _WORDS else words[: _WORDS - 1] + '…'}, {slowest.seconds:.1f} s"
-        )
+        words = states.brief(re.sub(r"^\[[^\]]*\] ", "", slowest.name), _WORDS)
+        report.say(f"  slowest step: {words}, {slowest.seconds:.1f} s")
 
 
 def image_lines(outcome: BuildOutcome, *, table: bool) -> list[str]:
@@ -153,7 +152,3 @@ def envelope(outcome: BuildOutcome) -> dict[str, object]:
 def _sizes(target: TargetResult) -> dict[str, int]:
     """The sizes that are known."""
     return {name: n for name, n in (("size", target.size), ("size_before", target.size_before)) if n}
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")

@@ -55,6 +55,11 @@ def days(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def counted(number: int, what: str) -> str:
+    """`1 image`, `2 images`: a number with a noun that takes an s."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
 def bar(share: float, width: int = 20) -> str:
     """A bar for a share between 0 and 1, drawn in eighths of a character."""
     eighths = round(max(0.0, min(1.0, share)) * width * 8)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from buildkit_tasks.buildlog import states
 from buildkit_tasks.dockerfiles.ignore import Ignore
 from buildkit_tasks.history import trees
 from buildkit_tasks.history.keys import AGAIN
@@ -198,9 +199,7 @@ def _difference(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, s
 
 def brief(text: str, width: int = 60) -> str:
     """An instruction on one line, without mount options."""
-    words = " ".join(w for w in text.replace("\\\n", " ").split() if not w.startswith("--mount"))
-    words = re.sub(r"\$\{(\w+)[^}]*\}", r"$\1", words)
-    return words if len(words) <= width else f"{words[: width - 1]}…"
+    return states.brief(re.sub(r"\$\{(\w+)[^}]*\}", r"$\1", text.replace("\\\n", " ")), width)
 
 
 def _short(identity: str) -> str:

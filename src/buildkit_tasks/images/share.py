@@ -6,6 +6,7 @@ Only images built from packages are shared. The others come from the same regist
 from __future__ import annotations
 
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.project.discover import Project, discover
 from buildkit_tasks.registry.remote import client
@@ -60,4 +61,4 @@ def _offline(session: Session, project: Project) -> list[Decision]:
 def _answer(session: Session, what: str, names: list[str]) -> None:
     if session.report.json_only:
         session.report.envelope({what: names})
-    session.report.say(f"{what} {len(names)} base image{'s' if len(names) != 1 else ''}")
+    session.report.say(f"{what} {units.counted(len(names), 'base image')}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import readfile, run
+from buildkit_tasks.core import readfile, run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Command, Workspace
 from buildkit_tasks.core.release import VERSION
@@ -243,7 +243,7 @@ def _counts(findings: Sequence[Finding]) -> str:
     for severity in ("error", "warning", "note"):
         count = sum(f.severity == severity and f.reason is None for f in findings)
         if count:
-            parts.append(f"{count} {severity}{'' if count == 1 else 's'}")
+            parts.append(units.counted(count, severity))
     return ", ".join(parts) or "nothing found"
 
 
@@ -253,7 +253,7 @@ def _problem(linted: Linted) -> Problem | None:
     files = len({f.file for f in linted.failing})
     return Problem(
         "lint-failed",
-        f"{_counts(linted.failing)} in {files} Dockerfile{'' if files == 1 else 's'}.",
+        f"{_counts(linted.failing)} in {units.counted(files, 'Dockerfile')}.",
         hint="fix each finding, or write `# buildkit-tasks: ignore=CODE reason` above the instruction",
     )
 

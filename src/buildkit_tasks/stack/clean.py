@@ -43,14 +43,13 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
     rows += [("cache", r.mount_id or r.id, units.human(r.size)) for r in mounts]
     rows += [("volume", v, "all data in it") for v in found] if volumes else []
     if not rows:
-        session.report.say(
-            f"nothing is left of {name}" + ("" if volumes or not found else f" but {_counted(len(found), 'volume')}")
-        )
+        but = "" if volumes or not found else f" but {units.counted(len(found), 'volume')}"
+        session.report.say(f"nothing is left of {name}{but}")
         return
     session.report.table(("what", "name", "size"), rows)
-    what = f"{_counted(len(rows), 'item')} of {name} will be removed"
+    what = f"{units.counted(len(rows), 'item')} of {name} will be removed"
     if volumes and found:
-        what += f", among them {_counted(len(found), 'volume')} with all data"
+        what += f", among them {units.counted(len(found), 'volume')} with all data"
         agreed = not dry_run and session.report.typed(what, name, confirm)
     else:
         agreed = not dry_run and session.report.consent(what + ("; volumes stay" if found else ""))
@@ -126,7 +125,3 @@ def _remove(session: Session, images: list[list[str]]) -> list[tuple[str, str]]:
 
 def _lines(session: Session, command: Command) -> list[str]:
     return [line for line in run.check(session.world, command).stdout.splitlines() if line]
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
