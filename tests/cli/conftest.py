@@ -15,6 +15,7 @@ import pytest
 
 from tests.support import process
 from tests.support.fork_server import Server
+from tests.support.situations import INFO
 
 FAKE = Path(process.__file__).with_name("fake_docker.py")
 
@@ -33,18 +34,6 @@ FROM debian:bookworm-slim
 ARG BIN
 COPY --from=compile /out/${BIN} /usr/local/bin/service
 """
-
-INFO: dict[str, Any] = {
-    "ID": "engine-1",
-    "ServerVersion": "28.5.2",
-    "OSType": "linux",
-    "Architecture": "x86_64",
-    "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
-    "ClientInfo": {
-        "Context": "default",
-        "Plugins": [{"Name": "buildx", "Version": "v0.29.1"}, {"Name": "compose", "Version": "2.40.3"}],
-    },
-}
 
 
 @dataclass

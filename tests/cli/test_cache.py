@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.cli.conftest import INFO, Bench
+from tests.cli.conftest import Bench
+from tests.support.situations import INFO
 
 
 def mount(number: int, identity: str, size: str = "300MB", idle: str = "2 days", *, free: bool = True) -> str:

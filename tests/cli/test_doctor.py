@@ -19,8 +19,9 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.report import Report
 from buildkit_tasks.core.world import World
 from buildkit_tasks.doctor import diagnose as flow
-from tests.cli.conftest import INFO, Bench, service
+from tests.cli.conftest import Bench, service
 from tests.support import process
+from tests.support.situations import INFO
 
 INSPECT = "Name:   default\nDriver: docker\n\nNodes:\nName:   default\nStatus: running\nPlatforms: linux/amd64\n"
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from buildkit_tasks.engine import host
-from tests.cli.conftest import INFO, Bench
+from tests.cli.conftest import Bench
 from tests.support import process
+from tests.support.situations import INFO
 
 SILENT = {"ServerVersion": "", "ServerErrors": ["Cannot connect"], "ClientInfo": INFO["ClientInfo"]}
 

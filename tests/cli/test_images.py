@@ -138,7 +138,7 @@ def test_another_engine_decides_anew(bench: Bench) -> None:
     absent(bench)
     bench.env["BUILDKIT_TASKS_IMAGES_REGISTRY"] = NOWHERE
     assert rows(bench)["rust:1-bookworm"]["source"] == "offline"
-    from tests.cli.conftest import INFO
+    from tests.support.situations import INFO
 
     bench.reply("info", stdout=json.dumps({**INFO, "ID": "engine-2"}))
     bench.reply("image inspect", stdout='["rust:1-bookworm"] a\n')

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import INFO, Bench, service
+from tests.cli.conftest import Bench, service
 from tests.support import process
+from tests.support.situations import INFO
 
 
 def services(bench: Bench, **found: dict[str, Any]) -> None:

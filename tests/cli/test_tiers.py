@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import INFO, Bench
+from tests.cli.conftest import Bench
 from tests.support import process
+from tests.support.situations import INFO
 
 PLAIN = """\
 #1 [compile 2/2] RUN /compile build

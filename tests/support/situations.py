@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.support import process
 from tests.support.fork_server import NOBODY
@@ -143,7 +144,7 @@ def _service(root: Path, name: str) -> dict[str, object]:
     }
 
 
-INFO = {
+INFO: dict[str, Any] = {
     "ID": "engine-1",
     "ServerVersion": "28.5.2",
     "OSType": "linux",
