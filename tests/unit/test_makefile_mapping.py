@@ -154,6 +154,8 @@ def test_crlf_prefix_and_a_last_line_without_an_end_stay() -> None:
     text = ".RECIPEPREFIX := >\n.PHONY: a\na:\n>cargo test"
     assert changed(text) == text.replace("cargo test", "invoke cargo.test")
     assert changed(".PHONY: a\na: b ; cargo test\n") == ".PHONY: a\na: b\n\tinvoke cargo.test\n"
+    text = ".PHONY: a\na: $(if x,b;c) ; cargo test\n"
+    assert changed(text) == ".PHONY: a\na: $(if x,b;c)\n\tinvoke cargo.test\n"
 
 
 def test_replaced_targets_become_phony_and_only_those() -> None:
@@ -258,3 +260,19 @@ def test_names_that_say_nothing_have_no_task() -> None:
     assert nearest("docker-build-x;rm") is None
     assert nearest("test-$(shell x)") is None
     assert nearest("docker_logs_api") == nearest("docker-logs-api")
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("docker compose up -d", "invoke up"),
+        ("docker compose -f compose.yaml up -d", "COMPOSE_FILE=compose.yaml invoke up"),
+        ("docker compose -f compose.yaml -f compose.override.yaml up -d", "invoke up"),
+        ("docker compose -f compose.yaml -f ci.yaml up -d", "COMPOSE_FILE=compose.yaml:ci.yaml invoke up"),
+        ("docker compose -f compose.yaml -f compose.override.yaml -f ci.yaml down", "invoke down --overlay ci.yaml"),
+    ],
+)
+def test_an_override_file_is_read_exactly_where_compose_reads_it(command: str, text: str) -> None:
+    facts = replace(examples.FACTS, compose_files=("compose.yaml", "compose.override.yaml"))
+    found = recipes.line(Step(0, 0, command), makefile.syntax({}), facts, "invoke")
+    assert found.text == text

@@ -83,7 +83,10 @@ def test_an_endless_burst_is_cut() -> None:
 
 
 def test_what_failed_for_another_reason_is_built_again_with_the_next_change() -> None:
-    state, _ = step(State(phase=Phase.WORKING), Done(1, frozenset({"db"}), reload_owed=True))
+    state, _ = step(
+        State(phase=Phase.WORKING),
+        Done(1, Work(frozenset({"db"}), {"web": {"/a": "/x"}}, frozenset({"web"}), reload=True)),
+    )
     state, decision = step(state, Looked(NOTHING))
     assert decision == Wait()  # not by itself: the next save shows that somebody is there
     state, _ = step(state, Noise(2))
@@ -91,6 +94,8 @@ def test_what_failed_for_another_reason_is_built_again_with_the_next_change() ->
     state, decision = step(state, Looked(API))
     assert isinstance(decision, Do)
     assert decision.work.rebuild == {"api", "db"}
+    assert decision.work.sync["web"] == {"/a": "/x"}
+    assert decision.work.restart == {"web"}
     assert decision.work.reload
     state, _ = step(state, Done(5))
     state, decision = step(state, Looked(API))
@@ -356,7 +361,7 @@ def test_a_context_its_dockerfile_and_what_compose_reads_are_watched(tmp_path: P
     (tmp_path / "a.env").write_text("A=1")
     file = tmp_path / "compose.yaml"
     file.write_text("include: [more.yaml]\nservices: {api: {env_file: ./a.env, image: 'x:missing.env'}}")
-    found = targets.find(space(tmp_path, api), ["api"], [file], pytest.fail)
+    found = targets.find(space(tmp_path, api), ["api"], [file])
 
     def means(name: str) -> tuple[bool, bool]:
         made = work(found.rules, [str(tmp_path / name)])
@@ -374,7 +379,7 @@ def test_a_service_is_built_again_when_the_image_it_starts_from_changes(tmp_path
     base = service(tmp_path, "base", "base")
     api = service(tmp_path, "api", "api", text="FROM shop/base\n")
     other = service(tmp_path, "other", "other")
-    found = targets.find(space(tmp_path, base, api, other), ["base", "api", "other"], [], pytest.fail)
+    found = targets.find(space(tmp_path, base, api, other), ["base", "api", "other"], [])
     assert work(found.rules, [str(tmp_path / "base/file")]).rebuild == {"base", "api"}
     assert work(found.rules, [str(tmp_path / "api/file")]).rebuild == {"api"}
 
@@ -382,7 +387,7 @@ def test_a_service_is_built_again_when_the_image_it_starts_from_changes(tmp_path
 def test_only_its_triggers_count_for_a_service_with_a_section(tmp_path: Path) -> None:
     api = service(tmp_path, "api")
     watch = [{"path": str(tmp_path / "web"), "action": "sync", "target": "/web", "initial_sync": True}]
-    found = targets.find(space(tmp_path, api, api={"develop": {"watch": watch}}), ["api"], [], pytest.fail)
+    found = targets.find(space(tmp_path, api, api={"develop": {"watch": watch}}), ["api"], [])
     assert not work(found.rules, [str(tmp_path / "src")])
     assert work(found.rules, [str(tmp_path / "web/a")]).sync == {"api": {str(tmp_path / "web/a"): "/web/a"}}
     assert [name for name, _ in found.initial] == ["api"]
@@ -390,7 +395,7 @@ def test_only_its_triggers_count_for_a_service_with_a_section(tmp_path: Path) ->
 
 def test_nothing_to_watch_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(Problem) as refused:
-        targets.find(space(tmp_path, db={"image": "postgres"}), ["db"], [], pytest.fail)
+        targets.find(space(tmp_path, db={"image": "postgres"}), ["db"], [])
     assert refused.value.code == "no-built-service"
 
 
@@ -412,6 +417,15 @@ def test_which_containers_are_outdated(
 ) -> None:
     services = [service(tmp_path, "api"), service(tmp_path, "unbuilt")]
     assert containers.outdated(services, entries, there, {"shop/api": "sha256:new"}) == expected
+
+
+def test_dev_has_started_what_did_not_run_before_and_left_what_was_stopped() -> None:
+    def one(service: str, state: str, number: str = "1") -> containers.Running:
+        return containers.Running(f"{service}{number}", f"shop-{service}-{number}", state, service, "sha256:1")
+
+    before = [one("db", "running"), one("worker", "exited"), one("job", "exited"), one("web", "exited")]
+    after = [one("db", "running", "2"), one("worker", "exited"), one("job", "running"), one("web", "exited", "2")]
+    assert containers.started(before, [*after, one("api", "running")]) == ("api", "job", "web")
 
 
 def test_services_with_other_containers_than_before_were_replaced() -> None:

@@ -44,10 +44,11 @@ def compose(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | 
 def _with_files(made: Call, files: Sequence[Word], facts: Facts) -> Call | Stays:
     """The compose files of `-f`: those that compose finds by itself need no words."""
     names = [(f.value or f.raw).removeprefix("./") for f in files]
-    if not names or names == list(facts.compose_files):
+    found = list(facts.compose_files)
+    if not names or names == found:
         return made
-    if names[0] in facts.compose_files[:1] and made.task in ("up", "down") and len(names) > 1:
-        overlays = [part for f in files[1:] for part in ("--overlay", f.raw)]
+    if found and names[: len(found)] == found and made.task in ("up", "down"):
+        overlays = [part for f in files[len(found) :] for part in ("--overlay", f.raw)]
         return Call(made.task, (*overlays, *made.words), made.env, made.note)
     if any(f.loose or f.raw[:1] in "'\"~" for f in files):
         return Stays("the names of its compose files are not known", made)

@@ -33,7 +33,7 @@ def unsafe(sources: Sequence[Source]) -> str:
                 return f"{source.path}:{include.line} includes files that only make can name"
     files = {source.path for source in sources} | {i.path for source in sources for i in source.includes}
     for source in sources:
-        if any("makes rules only when make runs" in note or "load" in note for note in source.notes):
+        if source.makes_rules:
             return f"{source.path} makes rules while make reads it"
         for rule in source.rules:
             for name in rule.names:

@@ -12,6 +12,7 @@ from buildkit_tasks.adopt.disk import Change
 from buildkit_tasks.adopt.record import Entry, Record
 from buildkit_tasks.config import root as project_root
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import readfile
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.equivalents.calls import Facts
 from buildkit_tasks.project import discover
@@ -148,7 +149,7 @@ def _invoke(root: Path, base: str) -> str:
     """How the targets call our tasks: invoke looks for a tasks.py from their directory upwards."""
     for folder in (root / base, *(root / base).parents):
         try:
-            ours = b"buildkit_tasks" in (folder / "tasks.py").read_bytes()
+            ours = b"buildkit_tasks" in readfile.content(folder / "tasks.py")
         except OSError:
             ours = False
         if ours or folder == root:
@@ -167,7 +168,7 @@ def _elsewhere(session: Session, folder: Path) -> str:
 def _facts(session: Session) -> Facts:
     """What compose says about the project; nothing where there is none, or compose does not answer."""
     try:
-        names = tuple(path.name for path in project_root.compose_files(session.root)[:1])
+        names = tuple(path.name for path in project_root.compose_files(session.root))
         space = discover.read_workspace(session, looking=True)
     except Problem as problem:
         session.report.say(f"services and databases are not compared with the compose file: {problem.message}")

@@ -59,6 +59,7 @@ class Source:
 
     `mentioned`: targets that get a variable or are phony, with or without a rule. `runs`: lines (from 1) where reading
     the file runs a command, such as `$(shell …)`. `notes`: what was not read, as sentences that begin with the line.
+    `makes_rules`: reading the file may make rules that are not in it.
     `shell`: why no recipe of it may be replaced; empty if they may.
     """
 
@@ -73,6 +74,7 @@ class Source:
     notes: tuple[str, ...] = ()
     shell: str = ""
     aliases: Mapping[str, str] = field(default_factory=dict)
+    makes_rules: bool = False
 
     @property
     def newline(self) -> str:

@@ -57,6 +57,7 @@ def read(
                 tuple(dict.fromkeys(reading.runs)),
                 tuple(dict.fromkeys(reading.notes)),
                 f"its recipes run in {shells[0]}" if shells else "",
+                makes_rules=reading.makes_rules,
             )
         )
     return tuple(found)
@@ -135,8 +136,9 @@ def _line(now: Reading, at: int) -> int:
     elif found := _INCLUDE.match(line):
         now.close()
         _include(now, at, line[found.end() :].strip(), optional=found[1] != "include")
-    elif re.match(r"(vpath|load|-load)(\s|$)", line):
+    elif word := re.match(r"(vpath|load|-load)(?=\s|$)", line):
         now.close()
+        now.makes_rules = now.makes_rules or word[1] != "vpath"
         now.notes.append(f"line {at + 1}: `{line}` is not read, and stays as it is")
     else:
         rules.rule(now, at, last, whole)

@@ -32,9 +32,9 @@ class Reading:
     includes: list[Include] = field(default_factory=list)
     runs: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    makes_rules: bool = False
     conditions: list[str] = field(default_factory=list)
     exported: list[str] = field(default_factory=list)
-    special: dict[str, tuple[str, ...]] = field(default_factory=dict)
     shells: set[str] = field(default_factory=set)
     target_exports: dict[str, list[str]] = field(default_factory=dict)
     specific: set[str] = field(default_factory=set)

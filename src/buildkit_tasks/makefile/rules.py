@@ -24,6 +24,7 @@ def rule(now: Reading, at: int, last: int, whole: str) -> None:
     if colon < 0:
         if head.startswith("$"):
             now.notes.append(f"line {at + 1}: `{head}` makes rules only when make runs; it stays as it is")
+            now.makes_rules = True
             return
         raise invalid(now.path, at + 1, "it is neither a rule nor a definition (missing separator)")
     if _target_specific(now, at, head):
@@ -103,7 +104,6 @@ def _target_specific(now: Reading, at: int, head: str) -> bool:
 
 
 def _special(now: Reading, name: str, needs: tuple[str, ...]) -> None:
-    now.special[name] = needs
     if name == ".PHONY":
         now.phony |= set(needs)
     elif name in (".ONESHELL", ".POSIX"):

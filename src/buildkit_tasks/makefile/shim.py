@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from . import syntax
 from .mapping import Row
 from .model import Source
 
@@ -83,7 +84,7 @@ def _edit(source: Source, row: Row, first: int, last: int, new: str) -> Edit:
         recipe[-1] = recipe[-1].removesuffix(newline)
     if row.rule.inline and first == row.rule.first:
         line = source.lines[first]
-        recipe.insert(0, line[: line.index(";")].rstrip() + newline)
+        recipe.insert(0, line[: syntax.header_end(line)[0]].rstrip() + newline)
     return Edit(first, last + 1, tuple(recipe))
 
 

@@ -57,6 +57,14 @@ def outdated(
     return tuple(found)
 
 
+def started(before: Iterable[Running], after: Iterable[Running]) -> tuple[str, ...]:
+    """Services that did not run before, and have a container that is new or runs now. Pure."""
+    was = tuple(before)
+    ran, known = {one.service for one in was if one.state == "running"}, {one.id for one in was}
+    found = {one.service for one in after if one.id not in known or one.state == "running"}
+    return tuple(sorted(found - ran))
+
+
 def replaced(before: Iterable[Running], after: Iterable[Running]) -> tuple[str, ...]:
     """The services that have other containers than before. Pure."""
     one, other = ({(c.service, c.id) for c in some} for some in (before, after))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timezone
 
 from buildkit_tasks.config.session import Session
@@ -36,7 +36,7 @@ def dev(
     An interrupt stops what this started; what ran before keeps running. Problems: those of `up` and `watch`.
     """
     project = discover(session, lesser=True, named=services)
-    before = {c.service for c in _containers(session, project) if c.state == "running"}
+    before = _containers(session, project)
     with _Logs(session, project, stack.named(project, services)) as logs, _stopping(session, project, before):
         if watching:
             # a live view and the logs would overwrite each other
@@ -96,12 +96,12 @@ class _Logs:
 
 
 @contextlib.contextmanager
-def _stopping(session: Session, project: Project, before: set[str]) -> Iterator[None]:
+def _stopping(session: Session, project: Project, before: Collection[containers.Running]) -> Iterator[None]:
     """Stop what was started meanwhile, however the block ends."""
     try:
         yield
     finally:
-        started = sorted({c.service for c in _containers(session, project)} - before)
+        started = containers.started(before, _containers(session, project))
         if started:
             session.report.say(f"stopping {', '.join(started)}", style="bold")
             _stop(session, project, started, everything=not before)

@@ -18,7 +18,7 @@ from buildkit_tasks.stack import stack
 
 from . import containers, targets
 from .notify import notify
-from .rules import Work, work
+from .rules import NOTHING, Work, work
 
 #: Failures of the code itself: the same build would fail again, so only a change of its files starts another one.
 CODE = frozenset({"compile-failed", "build-failed", "build-lacks"})
@@ -42,19 +42,15 @@ class Keeper:
         self.started = False
         self.project = discover(session, lesser=True, named=self.services)
         self.targets = self._targets()
+        self._warn()
 
     def begin(self, present: Collection[str]) -> None:
         """Build and start everything. `present`: all watched paths. Problems: what no save can repair."""
-        try:
-            stack.up_project(self.session, self.project, self._request(self.services))
-            self.started = True
-        except Problem as problem:
-            if problem.code not in REPAIRABLE:
-                raise
-            self.started = problem.code == "unhealthy"
+        problem = self._start(present)
+        if problem and problem.code not in REPAIRABLE:
+            raise problem
+        if problem:
             self.session.report.problem(problem)
-        if self.started:
-            self._copy_initial(present)
         names = ", ".join(dict.fromkeys(rule.service for rule in self.targets.rules if rule.service))
         self.say(f"watching {names}; {self.ending}", style="bold")
 
@@ -65,10 +61,12 @@ class Keeper:
             self.project = discover(self.session, lesser=True, named=self.services)
         fresh = self._targets()
         same, self.targets = fresh == self.targets, fresh
+        if not same:
+            self._warn()
         return not same
 
-    def do(self, found: Work, present: Collection[str]) -> frozenset[str]:
-        """Do the work; returns the services whose build failed for a reason that is not in their files."""
+    def do(self, found: Work, present: Collection[str]) -> Work:
+        """Do the work; returns what could not be done for a reason that is not in the files."""
         began = self.session.world.clock()
         if not self.started:
             return self._begin_again(found, present)
@@ -80,7 +78,7 @@ class Keeper:
             self._restart(found.restart)
         except Problem as problem:
             self.report(problem, "the build is done")
-            return owed
+            return Work(owed, found.sync, found.restart)
         done = ((replaced, "replaced"), (sorted(found.sync), "synced"), (sorted(found.restart), "restarted"))
         words = "; ".join(f"{', '.join(names)} {what}" for names, what in done if names)
         took = f"{self.session.world.clock() - began:.1f} s"
@@ -89,7 +87,7 @@ class Keeper:
             notify(self.session, words)
         elif not failed:
             self.say(f"no container had to be replaced ({took})")
-        return owed
+        return Work(owed)
 
     def say(self, line: str, *, style: str = "") -> None:
         """Print a line with the time of day."""
@@ -116,22 +114,34 @@ class Keeper:
 
     def _targets(self) -> targets.Targets:
         files = files_found(self.session)
-        return targets.find(self.project.workspace, self._chosen(), files, self.session.report.warn)
+        return targets.find(self.project.workspace, self._chosen(), files)
+
+    def _warn(self) -> None:
+        for words in self.targets.skipped:
+            self.session.report.warn(words)
 
     # ---- images ----
 
-    def _begin_again(self, found: Work, present: Collection[str]) -> frozenset[str]:
-        """The first build failed: another try with everything."""
+    def _start(self, present: Collection[str]) -> Problem | None:
+        """Build and start everything, and copy what is copied at the beginning; what went wrong."""
+        problem = None
         try:
             stack.up_project(self.session, self.project, self._request(self.services))
-        except Problem as problem:
-            self.started = problem.code == "unhealthy"
+        except Problem as found:
+            problem = found
+        self.started = problem is None or problem.code == "unhealthy"
+        if self.started:
+            self._copy_initial(present)
+        return problem
+
+    def _begin_again(self, found: Work, present: Collection[str]) -> Work:
+        """The first build failed: another try with everything."""
+        problem = self._start(present)
+        if problem:
             self.report(problem, "it is running" if self.started else "nothing was started")
-            return NONE if problem.code in REPAIRABLE else found.rebuild
-        self.started = True
-        self._copy_initial(present)
+            return NOTHING if problem.code in REPAIRABLE else Work(found.rebuild)
         notify(self.session, "everything is healthy")
-        return NONE
+        return NOTHING
 
     def _build(self, services: Sequence[Service]) -> tuple[frozenset[str], frozenset[str]]:
         """Build these in one solve; those that failed, and those of them whose files are not the reason.

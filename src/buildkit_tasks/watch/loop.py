@@ -14,7 +14,7 @@ from .events import Ear
 from .keeper import Keeper
 from .look import Look, changed, look
 from .machine import Do, Done, Looked, Noise, State, Tick, Wait
-from .rules import Work, work
+from .rules import NOTHING, Work, work
 
 #: Looks until the watched directories have to be those that are there.
 TRIES = 10
@@ -55,7 +55,7 @@ class _Loop:
                 self._read(Work(reload=True))
             self.keeper.begin(self.seen.paths)
             state = State(phase=machine.Phase.WORKING)
-            event: machine.Event = self._done(frozenset())
+            event: machine.Event = self._done(NOTHING)
             while True:
                 state, decision = machine.step(state, event)
                 if isinstance(decision, Wait):
@@ -74,7 +74,7 @@ class _Loop:
             found = self._read(found)
         except Problem as problem:
             self.keeper.report(problem, "nothing was built")
-            return self._done(found.rebuild, reload=found.reload)
+            return self._done(found)
         return self._done(self.keeper.do(found, self.seen.paths))
 
     def _read(self, found: Work) -> Work:
@@ -93,10 +93,10 @@ class _Loop:
         seen = self.seen.paths.get(path)
         return seen is not None and seen[-1] > moment - TICK
 
-    def _done(self, owed: frozenset[str], *, reload: bool = False) -> Done:
+    def _done(self, owed: Work) -> Done:
         if self.keeper.started:
             self.after()
-        return Done(self._now(), owed, reload)
+        return Done(self._now(), owed)
 
     def _now(self) -> float:
         return self.session.world.clock()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from .rules import Work
+from .rules import NOTHING, Work
 
 #: Seconds without an event until a burst counts as finished, and after which an endless one is cut.
 QUIET, LONGEST = 0.1, 2.0
@@ -29,16 +29,14 @@ class Phase(Enum):
 class State:
     """`first` and `last`: the times of the burst's events. `heard`: an event came during the work.
 
-    `owed`: services whose build failed for a reason outside their files; the next work includes them. `reload_owed`:
-    the same for reading the compose files.
+    `owed`: what the last work could not do for a reason outside the files; the next work includes it.
     """
 
     phase: Phase = Phase.IDLE
     first: float = 0.0
     last: float = 0.0
     heard: bool = False
-    owed: frozenset[str] = frozenset()
-    reload_owed: bool = False
+    owed: Work = NOTHING
 
     @property
     def due(self) -> float:
@@ -72,8 +70,7 @@ class Done:
     """The work ended, well or not."""
 
     at: float
-    owed: frozenset[str] = frozenset()
-    reload_owed: bool = False
+    owed: Work = NOTHING
 
 
 Event = Noise | Tick | Looked | Done
@@ -104,7 +101,7 @@ Decision = Wait | Look | Do
 def step(state: State, event: Event) -> tuple[State, Decision]:
     """The next state, and what to do."""
     if isinstance(event, Done):
-        after = replace(state, owed=event.owed, reload_owed=event.reload_owed, heard=False)
+        after = replace(state, owed=event.owed, heard=False)
         if state.heard:  # it may still be going on
             return _burst(after, event.at)
         return replace(after, phase=Phase.LOOKING), Look()
@@ -128,5 +125,4 @@ def _burst(state: State, at: float) -> tuple[State, Decision]:
 def _looked(state: State, found: Work) -> tuple[State, Decision]:
     if not found:
         return replace(state, phase=Phase.IDLE, heard=False), Wait()
-    full = replace(found, rebuild=found.rebuild | state.owed, reload=found.reload or state.reload_owed)
-    return replace(state, phase=Phase.WORKING, heard=False, owed=frozenset(), reload_owed=False), Do(full)
+    return replace(state, phase=Phase.WORKING, heard=False, owed=NOTHING), Do(found.and_also(state.owed))

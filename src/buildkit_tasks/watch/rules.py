@@ -131,6 +131,10 @@ class Work:
         return bool(self.rebuild or self.sync or self.restart or self.reload)
 
 
+#: Nothing to do.
+NOTHING = Work()
+
+
 def work(rules: Iterable[Rule], changed: Iterable[str]) -> Work:
     """The work for a set of changed, new or deleted paths. All rules that match apply, as in compose.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,19 +26,23 @@ _MOST_FILES, _LARGEST = 200, 1_000_000
 
 @dataclass(frozen=True)
 class Targets:
-    """The rules, the roots to look at, and the triggers whose files are copied at the beginning, by service."""
+    """The rules, the roots to look at, and the triggers whose files are copied at the beginning, by service.
+
+    `skipped`: what is not watched, in words.
+    """
 
     rules: tuple[Rule, ...]
     roots: tuple[Root, ...]
     initial: tuple[tuple[str, develop.Trigger], ...]
+    skipped: tuple[str, ...] = ()
 
     def concerns(self, path: str) -> bool:
         """Whether a change of this path may matter. The look that follows decides."""
         return any(rule.may_concern(path) for rule in self.rules)
 
 
-def find(space: Workspace, chosen: Collection[str], files: Sequence[Path], skip: Callable[[str], None]) -> Targets:
-    """The targets for the chosen services. `files`: the compose files; `skip` hears of what is not watched.
+def find(space: Workspace, chosen: Collection[str], files: Sequence[Path]) -> Targets:
+    """The targets for the chosen services. `files`: the compose files.
 
     A service with a `develop.watch` section is watched as that says, any other one that is built by its context.
     Problems: compose-key-unsupported, compose-invalid, dockerfile-unreadable, no-built-service.
@@ -46,6 +50,7 @@ def find(space: Workspace, chosen: Collection[str], files: Sequence[Path], skip:
     rules: list[Rule] = []
     roots: list[Root] = []
     initial: list[tuple[str, develop.Trigger]] = []
+    skipped: list[str] = []
     services = {service.name: service for service in space.services}
     entries: Mapping[str, Mapping[str, Any]] = space.config.get("services") or {}
     for name in chosen:
@@ -53,7 +58,7 @@ def find(space: Workspace, chosen: Collection[str], files: Sequence[Path], skip:
         found = develop.triggers(name, entries[name])
         if found is not None:
             ignore = context_ignore(service) if service and not service.remote else None
-            rules += develop.rules(name, found, ignore, develop.mounts(entries[name]), skip)
+            rules += develop.rules(name, found, ignore, develop.mounts(entries[name]), skipped.append)
             roots += (_root(trigger.path, ignore) for trigger in found)
             initial += ((name, trigger) for trigger in found if trigger.initial and trigger.action.syncs)
         elif service:
@@ -69,7 +74,7 @@ def find(space: Workspace, chosen: Collection[str], files: Sequence[Path], skip:
     for file in compose_reads(files, Path(space.root)):
         rules.append(Rule("", Action.RELOAD, file))
         roots.append(_file(file))
-    return Targets(tuple(rules), tuple(dict.fromkeys(roots)), tuple(initial))
+    return Targets(tuple(rules), tuple(dict.fromkeys(roots)), tuple(initial), tuple(skipped))
 
 
 def needed(service: Service, services: Sequence[Service]) -> tuple[Service, ...]:
