@@ -14,6 +14,13 @@ from tests.cli.conftest import Bench, log, service, solve
 from tests.support import process
 
 
+def test_an_ignore_file_with_an_invalid_pattern_is_one_error(bench: Bench) -> None:
+    (bench.root / ".dockerignore").write_text("[z-a]\n")
+    done = bench.invoke("build")
+    assert "error[context-unreadable]: An ignore file of a build context is not valid." in done.err, done.all
+    assert "[z-a]" in done.err
+
+
 def test_build_is_one_solve_for_all_services_with_buildkit_on(bench: Bench) -> None:
     done = bench.invoke("build")
     assert done.code == 0, done.err

@@ -63,6 +63,7 @@ def test_values_made_of_other_values_are_masked_too() -> None:
         ("API_PORT=43909\nPASSWORD=hunter22\n", "port 43909 is in use, ***"),
         ("PORT=43909\nPASSWORD=43909\n", "port *** is in use, hunter22"),
         ("PIN=43909\nPASSWORD=hunter22\n", "port *** is in use, ***"),
+        ('API_PORT="43909"\nPASSWORD=hunter22\n', "port 43909 is in use, ***"),
         ("API_PORT=43909\nPASSWORD='hunter22\n", "port *** is in use, ***"),
     ],
 )

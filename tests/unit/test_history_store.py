@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from buildkit_tasks.core.model import Service
 from buildkit_tasks.dockerfiles.ignore import Ignore
 from buildkit_tasks.history import store as stores
 from buildkit_tasks.history import trees
 from buildkit_tasks.history.model import Build, dump, load
+from buildkit_tasks.history.places import Places
 from buildkit_tasks.history.store import Store
 from tests.support import process
 from tests.support.recorded import History, Project
@@ -142,3 +144,15 @@ def test_a_damaged_blob_is_a_lost_one(build: Build, tmp_path: Path) -> None:
         db.execute("update builds set data = x'789c'")
     assert store.text("a") is None
     assert store.builds() == []
+
+
+def test_the_text_of_a_manifest_that_was_just_saved_is_kept(tmp_path: Path) -> None:
+    context = tmp_path / "app"
+    context.mkdir()
+    (context / "Cargo.toml").write_text("[features]\nloud = []\n")
+    (context / ".dockerignore").write_text("target\n")
+    store = Store(tmp_path / "history.db")
+    places = Places(tmp_path, store)
+    places.context(Service("api", "shop/api:dev", context, context / "Dockerfile", "api"))
+    assert sorted(places.texts.values()) == ["[features]\nloud = []\n", "target\n"]
+    store.close()

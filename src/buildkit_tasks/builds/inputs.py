@@ -36,6 +36,8 @@ def links(session: Session, services: Sequence[Service]) -> dict[Path, Path]:
             here_from = list(dict.fromkeys([*inside, *plain])), list(dict.fromkeys([*also, *outside]))
             found[context] = _guarded(session, context, *here_from)
             found.update({d: _guarded(session, d, [d / "Dockerfile"]) for d in also if d not in found})
+        except ValueError as error:
+            raise invalid_ignore_file(error) from error
         except OSError as error:
             names = ", ".join(service.name for service in here)
             raise Problem(
@@ -45,6 +47,16 @@ def links(session: Session, services: Sequence[Service]) -> dict[Path, Path]:
                 hint="fix `build.context` in the compose file",
             ) from error
     return found
+
+
+def invalid_ignore_file(error: ValueError) -> Problem:
+    """The problem for a pattern that BuildKit does not accept either."""
+    return Problem(
+        "context-unreadable",
+        "An ignore file of a build context is not valid.",
+        causes=[str(error)],
+        hint="fix the pattern in .dockerignore",
+    )
 
 
 def _guarded(session: Session, *args: Any) -> Path:

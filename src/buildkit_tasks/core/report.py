@@ -105,7 +105,8 @@ class Report:
     def bell(self) -> None:
         """Ring the terminal's bell, if there is a terminal."""
         if self.world.tty:
-            _progress("\a")
+            with contextlib.suppress(OSError, ValueError):
+                _write(sys.stderr, "\a")  # `_progress` would make it visible
 
     def answer(self, text: str) -> None:
         """Print the result on stdout. Problems: output-failed. Raises BrokenPipeError if the reader closed the pipe."""
@@ -143,7 +144,7 @@ class Report:
             problem.code,
             self.masked(problem.message),
             causes=[self.masked(cause) for cause in problem.causes],
-            hint=self.masked(problem.hint),
+            hint=without_login(problem.hint),  # a command of ours, to be pasted
             details=self.masked(problem.details),
         )
         if self.fancy and problem.details:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import Problem
-from .model import Result
+
+if TYPE_CHECKING:  # read at every start: the model takes 5 ms to import
+    from .model import Result
 
 T = TypeVar("T")
-
-#: How deep a document may be. Real ones have about ten levels; Python's own limit depends on what called us.
-DEEPEST = 100
 
 #: A shape: a type; a mapping of names to shapes, "*" for all other names; a list of one shape. None fits every shape.
 Shape = Any

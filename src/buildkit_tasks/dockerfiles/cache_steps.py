@@ -5,13 +5,12 @@ https://github.com/moby/buildkit/blob/master/frontend/dockerfile/dockerfile2llb/
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from . import mounts, syntax
+from . import mounts, stages, syntax
 from .document import Dockerfile, lookup_name
 from .syntax import PLATFORM_ARGS, Instruction
 
@@ -75,7 +74,7 @@ def steps(
     """The steps that a build up to `target` needs, in the file's order. `args` include the platform's arguments."""
     needed = {stage.number: stage for stage in file.needs(args, target, contexts).stages}
     given = {lookup_name(name.partition("::")[0]) for name in contexts}
-    globals_ = _global_values(file.items, args)
+    globals_ = stages.global_values(file.items, args)
     single = sum(item.keyword == "FROM" for item in file.items) == 1
     names: dict[str, _Stage] = {}
     found: list[CacheStep] = []
@@ -104,19 +103,6 @@ def steps(
             found.append(_step(item, label, count, stage, names, given))
             stage.last, count = len(found) - 1, count + 1
     return tuple(found)
-
-
-def _global_values(items: Sequence[Instruction], args: Mapping[str, str]) -> dict[str, str]:
-    values: dict[str, str] = {}
-    for item in items:
-        if item.keyword == "FROM":
-            break
-        if item.keyword == "ARG":
-            for word in syntax.words(item.rest):
-                name, equals, value = word.partition("=")
-                if name in args or equals:
-                    values[name] = args.get(name, syntax.expand(value, values))
-    return values
 
 
 def _declare(word: str, stage: _Stage, globals_: Mapping[str, str], args: Mapping[str, str]) -> None:
@@ -211,12 +197,7 @@ def _sources(item: Instruction, values: Mapping[str, str]) -> tuple[list[Source]
 
 
 def _words(rest: str) -> list[str]:
-    if rest.startswith("["):
-        try:
-            return [str(word) for word in json.loads(rest)]
-        except ValueError:
-            return []
-    return syntax.words(rest)
+    return (syntax.json_words(rest) or []) if rest.startswith("[") else syntax.words(rest)
 
 
 def _clean(path: str) -> str:

@@ -139,7 +139,7 @@ def walk(
     With `directories`, also those that may contain such files. Does not follow links to directories. Skips one that
     vanishes during the walk: the next walk sees the tree without it. `enter`: whether to go into a directory.
     """
-    sets = ignores or (Ignore(),)
+    sets = tuple(dict.fromkeys(ignores)) or (Ignore(),)
     todo: list[tuple[str, list[Sequence[bool]]]] = [("", [()] * len(sets))]
     while todo:
         directory, parents = todo.pop()

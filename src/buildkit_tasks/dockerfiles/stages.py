@@ -33,7 +33,7 @@ def stages(text: str, args: Mapping[str, str]) -> tuple[Stage, ...]:
 
 
 def stages_of(items: Sequence[Instruction], args: Mapping[str, str]) -> tuple[Stage, ...]:
-    values = _values(items, args)
+    values = global_values(items, args)
     found: list[Stage] = []
     for item in items:
         if item.keyword == "FROM":
@@ -58,7 +58,7 @@ def stages_of(items: Sequence[Instruction], args: Mapping[str, str]) -> tuple[St
     return tuple(found)
 
 
-def _values(items: Sequence[Instruction], args: Mapping[str, str]) -> dict[str, str]:
+def global_values(items: Sequence[Instruction], args: Mapping[str, str]) -> dict[str, str]:
     """The variables that FROM lines can use: arguments declared before the first FROM, and predefined ones."""
     values = {name: value for name, value in args.items() if name in PLATFORM_ARGS}
     for item in items:

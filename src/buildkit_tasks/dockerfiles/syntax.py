@@ -5,6 +5,7 @@ Grammar: https://docs.docker.com/reference/dockerfile/
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -190,3 +191,12 @@ PLATFORM_ARGS = frozenset(
 def unquoted(word: str) -> str:
     """A word of FROM without its quotes."""
     return re.sub(r"([\"'])(.*?)\1", r"\2", word)
+
+
+def json_words(text: str) -> list[str] | None:
+    """The words of a JSON form, `["cargo", "build"]`; None if it is not one."""
+    try:
+        listed = json.loads(text) if text.startswith("[") else None
+    except (ValueError, RecursionError):
+        return None
+    return listed if isinstance(listed, list) and all(isinstance(word, str) for word in listed) else None

@@ -39,22 +39,12 @@ def mask(words: str, dotenv: str, public: str = "", environment: Mapping[str, st
     words = _TEMPLATE.sub(rf'\1"{MASK}"', words)
     around = environment or {}
     words = _unset(words, dotenv, around)
-    values = set(_pieces(dotenv, around)) - set(_pieces(public, around)) - _harmless(dotenv, around)
+    values = set(_pieces(dotenv, around)) - set(_pieces(public, around))
     found = {form for value in values for form in _forms(value) if form in words}
     if not found:
         return words
     pattern = "|".join(_pattern(form) for form in sorted(found, key=lambda f: (-len(f), f)))
     return re.sub(rf"(?P<kept>\b(?:line|column) \d+)|(?:{pattern})", lambda m: m["kept"] or MASK, words)
-
-
-def _harmless(dotenv: str, environment: Mapping[str, str]) -> set[str]:
-    """The values of ports, tags and the like that no other variable has."""
-    try:
-        values = parse(dotenv[:MAX_BYTES], environment).values
-    except Refused:
-        return set()
-    others = {value for name, value in values.items() if not _PUBLIC.search(name)}
-    return {value for name, value in values.items() if _PUBLIC.search(name)} - others
 
 
 def _unset(words: str, dotenv: str, environment: Mapping[str, str]) -> str:
@@ -82,10 +72,11 @@ def _pieces(text: str, environment: Mapping[str, str]) -> Iterator[str]:
 
 def _values(text: str, environment: Mapping[str, str]) -> Iterator[str]:
     with contextlib.suppress(Refused):
-        yield from parse(text, environment).values.values()
+        yield from (value for name, value in parse(text, environment).values.items() if not _PUBLIC.search(name))
     try:
         for one in parse(text, expand=False).assignments:
-            yield from (text[one.value_start : one.end], one.value or "")
+            if not _PUBLIC.search(one.name):
+                yield from (text[one.value_start : one.end], one.value or "")
     except Refused:
         for line in text.splitlines():
             if not line.lstrip().startswith("#"):

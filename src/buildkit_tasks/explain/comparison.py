@@ -156,17 +156,9 @@ class Comparison:
             return False
         text = self.kept.text(other) if other else ""
         try:
-            return text is not None and excludes(Ignore.parse(text), change.path)
+            return text is not None and Ignore.parse(text).excludes(change.path)
         except ValueError:
             return False
-
-
-def excludes(ignore: Ignore, path: str) -> bool:
-    """Whether an ignore file keeps a path out of the build."""
-    out, matched, parts = False, list[bool](), path.split("/")
-    for at in range(1, len(parts) + 1):
-        out, matched = ignore.matches("/".join(parts[:at]), matched)
-    return out
 
 
 def _tree(build: Build, service: ServiceRecord, place: str) -> TreeRecord | None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from buildkit_tasks.builds import inputs as build_inputs
 from buildkit_tasks.builds.building import prepare
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.errors import Problem
@@ -51,7 +52,10 @@ def predict(session: Session, request: BuildRequest) -> None:
     with opened(session) as store:
         project = discover(session, lesser=True, named=request.services)
         plan = prepare(session, project, request, look_only=True, missing=[])
-        gathered = gather(session, project, plan, store)
+        try:
+            gathered = gather(session, project, plan, store)
+        except ValueError as error:
+            raise build_inputs.invalid_ignore_file(error) from error
         earlier = store.builds()
         inputs = gathered.inputs
         here = (inputs.engine, inputs.builder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from buildkit_tasks.core import readfile
 from buildkit_tasks.core.model import Service
 from buildkit_tasks.dockerfiles.ignore import Ignore
 
@@ -50,20 +51,21 @@ class Places:
             if name in self.trees:
                 name = f"{name} ({relative(given, self._root) if given else 'without an ignore file'})"
             self._by_place[context, given] = name
-            self._read(name, context, dockerfile, given)
+            self._read(name, context, given)
         return self._by_place[context, given]
 
-    def _read(self, name: str, context: Path, dockerfile: Path, given: Path | None) -> None:
+    def _read(self, name: str, context: Path, given: Path | None) -> None:
         key = self._store.key
-        tree = trees.read(context, Ignore.of(context, dockerfile), self._store.files(name), key)
-        ignore = trees.digest_of(given.read_text("utf-8", "surrogateescape"), key) if given else ""
+        text = readfile.text(given, "surrogateescape") if given else ""
+        tree = trees.read(context, Ignore.parse(text), self._store.files(name), key)
+        ignore = trees.digest_of(text, key) if given else ""
         self.trees[name] = tree
         self.records[name] = TreeRecord(name, relative(given, self._root) if given else "", ignore, tree.root)
-        if ignore and given:
-            self.texts[ignore] = given.read_text("utf-8", "surrogateescape")
-        for path in tree.fresh:
-            if path.rpartition("/")[2] in TEXTS and not self._store.has(tree.fresh[path].digest):
-                self._keep(context / path, tree.fresh[path])
+        if ignore:
+            self.texts[ignore] = text
+        for path, read in {**tree.fresh, **tree.young}.items():
+            if path.rpartition("/")[2] in TEXTS and not self._store.has(read.digest):
+                self._keep(context / path, read)
 
     def _keep(self, file: Path, known: trees.Known) -> None:
         if known.size <= _LONGEST_TEXT:

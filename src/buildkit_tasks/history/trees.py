@@ -13,7 +13,7 @@ import re
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class Tree:
     """The state of a directory: the digest of its root's listing, and every listing by digest.
 
     `fresh`: files that had to be read, to be remembered; `gone`: remembered files that no longer exist; `newest`: the
-    last time (ns) that a file was changed.
+    last time (ns) that a file was changed; `young`: files that were read, but may change without a new time.
     """
 
     root: str
@@ -59,6 +59,7 @@ class Tree:
     fresh: Mapping[str, Known]
     gone: tuple[str, ...] = ()
     newest: int = 0
+    young: Mapping[str, Known] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def read(root: Path, ignore: Ignore, known: Mapping[str, Known], key: bytes) -> 
     nodes: dict[str, Listing] = {"": {}}
     modes: dict[str, int] = {}
     fresh: dict[str, Known] = {}
+    young: dict[str, Known] = {}
     left, seen, newest = READ_AT_MOST, set(), 0
     for path, entry in walk(root, ignore, directories=True):
         folder, _, name = path.rpartition("/")
@@ -93,15 +95,15 @@ def read(root: Path, ignore: Ignore, known: Mapping[str, Known], key: bytes) -> 
             elif facts.st_size <= left:
                 left -= facts.st_size
                 digest, settled = _content(entry.path, facts, key)
-                if settled:
-                    fresh[path] = Known(facts.st_dev, facts.st_ino, facts.st_ctime_ns, facts.st_size, digest)
+                found = Known(facts.st_dev, facts.st_ino, facts.st_ctime_ns, facts.st_size, digest)
+                (fresh if settled else young)[path] = found
             else:
                 digest = f"~{facts.st_ino}-{facts.st_ctime_ns}"
             listing[name] = ["f", stat.S_IMODE(facts.st_mode), facts.st_size, digest]
         else:
             listing[name] = ["s", stat.S_IFMT(facts.st_mode)]
     listings, top = _fold(nodes, modes, key, keep_empty=not ignore.patterns)
-    return Tree(top, listings, fresh, tuple(path for path in known if path not in seen), newest)
+    return Tree(top, listings, fresh, tuple(path for path in known if path not in seen), newest, young)
 
 
 def _content(path: str, facts: os.stat_result, key: bytes) -> tuple[str, bool]:

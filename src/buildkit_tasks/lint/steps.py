@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
@@ -51,7 +50,7 @@ class Step:
             return ""
         text = syntax.flags(self.item)[1]
         if text.startswith("["):
-            text = " ".join(_json_words(text) or [text])
+            text = " ".join(syntax.json_words(text) or [text])
         return shell.without_comments(f"{text}\n{self.item.body}")
 
     def expand(self, word: str) -> str:
@@ -73,7 +72,7 @@ class Step:
         if self.keyword not in ("COPY", "ADD"):
             return (), ""
         rest = syntax.flags(self.item)[1]
-        listed = _json_words(rest) if rest.startswith("[") else None
+        listed = syntax.json_words(rest) if rest.startswith("[") else None
         given = [self.expand(w) for w in (listed if listed is not None else syntax.words(rest))]
         if len(given) < 2:
             return (), ""
@@ -122,14 +121,6 @@ def pairs(item: Instruction) -> list[tuple[str, str | None]]:
         if re.fullmatch(r"\w+", name):
             found.append((name, value if equals else None))
     return found
-
-
-def _json_words(text: str) -> list[str] | None:
-    try:
-        listed = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return listed if isinstance(listed, list) and all(isinstance(w, str) for w in listed) else None
 
 
 def _inside(path: str, folder: str) -> bool:

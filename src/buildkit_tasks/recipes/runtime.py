@@ -191,7 +191,7 @@ def _started(lines: Sequence[str], binary: str) -> str:
     for text in lines:
         keyword, _, rest = text.strip().partition(" ")
         if keyword.upper() in ("ENTRYPOINT", "CMD"):
-            for word in recipe.json_words(rest.strip()) or syntax.words(rest):
+            for word in syntax.json_words(rest.strip()) or syntax.words(rest):
                 if posixpath.basename(word) == binary and word.startswith("/"):
                     return word
     return f"/usr/local/bin/{binary}"

@@ -252,7 +252,7 @@ def _started(taken: recipe.Recipe, entry: Mapping[str, Any]) -> list[str]:
     for stage in last:
         for item in stage.items:
             if item.keyword in ("ENTRYPOINT", "CMD"):
-                words += recipe.json_words(item.rest) or syntax.words(item.rest)
+                words += syntax.json_words(item.rest) or syntax.words(item.rest)
     return [syntax.expand(str(w), taken.values) for w in words]
 
 

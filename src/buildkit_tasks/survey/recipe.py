@@ -6,7 +6,6 @@ be kept is reported with its number. Nothing is dropped silently.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -250,20 +249,9 @@ def copied(item: Instruction, values: Mapping[str, str]) -> Copy | None:
     if item.keyword not in ("COPY", "ADD"):
         return None
     options, rest = syntax.flags(item)
-    words = json_words(rest) or syntax.words(rest)
+    words = syntax.json_words(rest) or syntax.words(rest)
     words = [syntax.expand(w, values, keep=True) for w in words]
     if len(words) < 2:
         return None
     flags = tuple(w for w in item.rest[: len(item.rest) - len(rest)].split() if not w.startswith("--from"))
     return Copy(line(item), tuple(words[:-1]), words[-1], flags, options.get("from", ""))
-
-
-def json_words(text: str) -> list[str]:
-    """The words of a JSON form; none if it is not one."""
-    if not text.startswith("["):
-        return []
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return []
-    return found if isinstance(found, list) and all(isinstance(w, str) for w in found) else []

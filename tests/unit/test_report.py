@@ -1,0 +1,39 @@
+"""What reaches the terminal: the bell as it is, everything else visible; hints are commands that can be pasted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.report import Report
+from buildkit_tasks.core.world import World
+
+
+@pytest.mark.parametrize(("tty", "rung"), [(True, "\a"), (False, "")])
+def test_the_bell_rings_on_a_terminal_only(tty: bool, rung: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Report(World({}, Path("/"), Path("/"), tty=tty)).bell()
+    assert capsys.readouterr().err == rung
+
+
+def test_control_characters_are_visible(capsys: pytest.CaptureFixture[str]) -> None:
+    Report(World({}, Path("/"), Path("/"))).say("a\a\x1b[2Jb")
+    assert "\a" not in (shown := capsys.readouterr().err)
+    assert "\x1b" not in shown
+
+
+def test_values_of_dotenv_are_masked_where_other_programs_speak_and_not_in_hints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "compose.yaml").write_text("services: {}\n")
+    (tmp_path / ".env").write_text("DB_USER=build\nPASSWORD=hunter22\n")
+    report = Report(World({}, tmp_path, tmp_path))
+    Session(report.world, report)
+    report.problem(
+        Problem("build-failed", "It says hunter22.", causes=["hunter22"], hint="invoke build", details="hunter22")
+    )
+    shown = capsys.readouterr().err
+    assert "hunter22" not in shown
+    assert "hint: invoke build" in shown
