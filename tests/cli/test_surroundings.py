@@ -26,7 +26,9 @@ def test_a_result_that_cannot_be_written_is_one_error(bench: Bench, command: str
     assert "Traceback" not in done.all
 
 
-@pytest.mark.parametrize("command", ["invoke --list", "invoke --help build"])
+@pytest.mark.parametrize(
+    "command", ["invoke --list", "invoke --help build", "buildkit-tasks --list", "buildkit-tasks build --help"]
+)
 def test_help_that_cannot_be_written_is_one_error(bench: Bench, command: str) -> None:
     done = _shell(bench, f"{command} > /dev/full")
     assert done.code == 68

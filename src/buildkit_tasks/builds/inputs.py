@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import files
@@ -33,8 +32,9 @@ def links(session: Session, services: Sequence[Service]) -> dict[Path, Path]:
         try:
             # for a Dockerfile outside the context or inside the compose file, the context's own .dockerignore applies
             plain = [context / "Dockerfile"] if len(inside) < len(here) else []
-            here_from = list(dict.fromkeys([*inside, *plain])), list(dict.fromkeys([*also, *outside]))
-            found[context] = _guarded(session, context, *here_from)
+            found[context] = _guarded(
+                session, context, list(dict.fromkeys([*inside, *plain])), list(dict.fromkeys([*also, *outside]))
+            )
             found.update({d: _guarded(session, d, [d / "Dockerfile"]) for d in also if d not in found})
         except ValueError as error:
             raise invalid_ignore_file(error) from error
@@ -59,17 +59,17 @@ def invalid_ignore_file(error: ValueError) -> Problem:
     )
 
 
-def _guarded(session: Session, *args: Any) -> Path:
+def _guarded(session: Session, context: Path, dockerfiles: Sequence[Path], also: Sequence[Path] = ()) -> Path:
     """The link for a context. What is damaged in the guard's state is removed: a new name is always right."""
     for left in (session.state / "transfer").glob("*.*"):
         if not left.is_file():  # a FIFO would block it
             files.remove(left)
     try:
-        return transfer.guard(args[0], session.state, *args[1:])
+        return transfer.guard(context, session.state, dockerfiles, also)
     except RecursionError:
         for left in (session.state / "transfer").glob("*.json"):
             left.unlink(missing_ok=True)
-        return transfer.guard(args[0], session.state, *args[1:])
+        return transfer.guard(context, session.state, dockerfiles, also)
 
 
 def directories(service: Service) -> tuple[Path, ...]:

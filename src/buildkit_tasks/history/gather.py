@@ -12,6 +12,7 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core.model import BuildPlan, Engine, Service
 from buildkit_tasks.dockerfiles import cache_steps, platforms
 from buildkit_tasks.dockerfiles.cache_steps import CacheStep
+from buildkit_tasks.dockerfiles.document import Dockerfile
 from buildkit_tasks.engine import ask
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
@@ -54,7 +55,8 @@ class Gathered:
 
 def gather(session: Session, project: Project, plan: BuildPlan, store: Store) -> Gathered:
     """Everything that the build depends on, as it is now. Raises `OSError`, `ValueError`, `sqlite3.Error`."""
-    steps = {s.name: _steps(s, plan, project.engine) for s in plan.services}
+    files = {s.name: sources.read(s) for s in plan.services}
+    steps = {s.name: _steps(s, files[s.name], plan, project.engine) for s in plan.services}
     images = {s.name: _images(steps[s.name], plan.definition["target"][s.key]) for s in plan.services}
     used = {reference: image for chosen in images.values() for reference, image in chosen.items()}
     # first of all, before the build replaces the images
@@ -71,7 +73,7 @@ def gather(session: Session, project: Project, plan: BuildPlan, store: Store) ->
         at = found.add(steps[service.name], target, roots, known)
         name = "the compose file" if service.inline else relative(service.dockerfile, session.root)
         shown = {name: str(value) for name, value in target.get("args", {}).items() if name in SHOWN}
-        file = sources.read(service)
+        file = files[service.name]
         frontend = target.get("args", {}).get("BUILDKIT_SYNTAX") or (file.syntax if file else "")
         services.append(ServiceRecord(service.name, name, named[service.name], at, shown, frontend))
     inputs = Inputs(
@@ -90,9 +92,8 @@ def gather(session: Session, project: Project, plan: BuildPlan, store: Store) ->
     return Gathered(inputs, places.trees, places.texts, store.key, answer.sizes if answer else {}, answer is not None)
 
 
-def _steps(service: Service, plan: BuildPlan, engine: Engine) -> tuple[CacheStep, ...]:
+def _steps(service: Service, file: Dockerfile | None, plan: BuildPlan, engine: Engine) -> tuple[CacheStep, ...]:
     """The steps of a service's target; none if BuildKit reads the Dockerfile from a URL."""
-    file = sources.read(service)
     if file is None:
         return ()
     target = plan.definition["target"][service.key]

@@ -193,7 +193,7 @@ def _require_known(imports: Sequence[Import], accept: Collection[str]) -> None:
     for name in accept:
         row = next((row for row in rows if name in row.rule.names), None)
         if row is None or not (row.replaced or row.kind == mapping.OURS):
-            near = [r.name for r in rows if r.kind == mapping.PERHAPS and not r.rule.kept]
+            near = [r.rule.names[0] for r in rows if r.acceptable]
             why = f"{row.rule.kept or row.why or 'no task is near'}" if row else "there is no such target"
             raise Problem(
                 "bad-argument",

@@ -42,6 +42,11 @@ class Row:
         return " ".join(self.rule.names) or "?"
 
     @property
+    def acceptable(self) -> bool:
+        """Whether the user may choose the nearest task in place of its recipe."""
+        return self.kind == PERHAPS and bool(self.calls) and not self.rule.kept and not self.rule.pattern
+
+    @property
     def replaced(self) -> bool:
         """Whether its recipe changes."""
         return self.kind in (CERTAIN, ACCEPTED)

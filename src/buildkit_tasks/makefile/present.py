@@ -103,7 +103,7 @@ def finish(session: Session, rows: Sequence[Row], changed: Sequence[Change], *, 
         f"{len(rows)} targets: {len(replaced)} {'call' if written else 'can call'} a task, {ours} did already, "
         f"{len(rows) - len(replaced) - ours} stay as they are"
     )
-    near = [row.name for row in rows if row.kind == PERHAPS and not row.rule.kept]
+    near = [row.rule.names[0] for row in rows if row.acceptable]
     if near and not written:
         report.say(f"to replace one that stays by the task beside it: --accept {near[0]}")
     if not changed:

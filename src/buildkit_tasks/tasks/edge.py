@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import platform
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import invoke.tasks
@@ -18,7 +19,7 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import outside
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.release import VERSION
-from buildkit_tasks.core.report import Report
+from buildkit_tasks.core.report import Report, output_failed
 from buildkit_tasks.core.world import World
 
 #: The short flags, the same in every task. Invoke would assign the first free letter to each flag, so that `-p` is a
@@ -122,3 +123,21 @@ def silence(stream: TextIO | None) -> None:
     """Redirect a stream that nobody reads: Python would try to flush it at exit, and complain."""
     if stream is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextlib.contextmanager
+def printing() -> Iterator[None]:
+    """Print with Invoke: a closed pipe ends the command in silence, a full disk with one error."""
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:  # closed by the caller
+                sys.stdout.flush()  # Python's own flush at exit would complain
+    except BrokenPipeError:  # `invoke --list | head`
+        silence(sys.stdout)
+        raise Exit(code=141) from None
+    except OSError as error:
+        silence(sys.stdout)
+        problem = output_failed(error)
+        raise Exit(problem.text(), code=problem.exit_code) from None

@@ -24,16 +24,13 @@ def main() -> None:
         sys.exit(problem.exit_code)
     program = Program(version=VERSION, namespace=namespace, name=NAME, binary=NAME, binary_names=[NAME])
     help_page.attach(program)
+    typed.print_safely(program)
     try:
-        try:
-            program.run([NAME, *words])
-        finally:
-            if sys.stdout is not None:  # closed by the caller
-                sys.stdout.flush()  # Python's own flush at exit would complain about a closed pipe
+        program.run([NAME, *words])
+    except BrokenPipeError:
+        edge.silence(sys.stdout)
+        sys.exit(141)
     except OSError as error:  # Invoke reads its configuration in HOME
-        if isinstance(error, BrokenPipeError):  # `buildkit-tasks --list | head`
-            edge.silence(sys.stdout)
-            sys.exit(141)
         refused = outside.refused(error)
         sys.stderr.write(refused.text() + "\n")
         sys.exit(refused.exit_code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -59,7 +58,7 @@ def positions(namespace: Collection, name: str) -> list[str]:
 
 def attach(program: Program) -> None:
     """Make `invoke` rewrite arguments like `buildkit-tasks`: it imports this module through tasks.py before parsing."""
-    parse, print_what_was_asked = program.parse_tasks, program.parse_cleanup
+    parse = program.parse_tasks
 
     def parse_tasks() -> None:
         words = program.core.unparsed
@@ -70,28 +69,20 @@ def attach(program: Program) -> None:
                 raise Exit(problem.text(), code=problem.exit_code) from None
         parse()
 
-    def parse_cleanup() -> None:
-        try:
-            try:
-                print_what_was_asked()
-            finally:
-                if sys.stdout is not None:  # closed by the caller
-                    sys.stdout.flush()  # Python's own flush at exit would complain about a closed pipe
-        except BrokenPipeError:  # `invoke --list | head`
-            from .edge import silence
-
-            silence(sys.stdout)
-            raise Exit(code=141) from None
-        except OSError as error:
-            from buildkit_tasks.core.report import output_failed
-
-            from .edge import silence
-
-            silence(sys.stdout)
-            problem = output_failed(error)
-            raise Exit(problem.text(), code=problem.exit_code) from None
-
     program.parse_tasks = parse_tasks  # type: ignore[method-assign]
+    print_safely(program)
+
+
+def print_safely(program: Program) -> None:
+    """Make `--list` and `--help` end like every task where nobody reads them, or the disk is full."""
+    print_what_was_asked = program.parse_cleanup
+
+    def parse_cleanup() -> None:
+        from .edge import printing
+
+        with printing():
+            print_what_was_asked()
+
     program.parse_cleanup = parse_cleanup  # type: ignore[method-assign]
 
 
