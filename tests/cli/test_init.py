@@ -129,7 +129,7 @@ def test_an_edited_dockerfile_is_kept_by_an_undo_and_named(shape: Repository) ->
     path = shape.root / "docker/Dockerfile"
     path.write_text(path.read_text() + "# mine\n")
     done = shape.init("--undo", "--yes")
-    assert "kept: docker/Dockerfile was edited" in done.err
+    assert "kept docker/Dockerfile: your edits conflict" in done.err
     assert path.exists()
 
 
@@ -162,7 +162,7 @@ def test_an_upgrade_in_conflict_with_an_edit_is_named_and_changes_nothing(shape:
     record.write_text(json.dumps(document))
     path.write_text(path.read_text().replace("ARG PROFILE=release", "ARG PROFILE=mine"))
     done = shape.init("--upgrade", "--yes")
-    assert "kept: docker/Dockerfile was edited, and the edits conflict" in done.err
+    assert "kept docker/Dockerfile: your edits conflict" in done.err
     assert "ARG PROFILE=mine" in path.read_text()
 
 
@@ -304,7 +304,7 @@ def test_images_that_no_registry_gives_are_put_on_debian_unless_they_are_to_be_k
     shape.env["BUILDKIT_TASKS_IMAGES_OFFLINE"] = "always"  # as where nothing answers
     done = shape.init("--yes")
     assert done.code == 0, done.all
-    assert "note: images: no registry provides debian:trixie-slim: compiling in rust:1-bookworm" in done.err
+    assert "note: images: no registry provides debian:trixie-slim: using rust:1-bookworm" in done.err
     assert "+ARG RUNTIME_IMAGE=debian:bookworm-slim" in done.out
     assert "nothing to change" in shape.init("--upgrade").err
     done = shape.init("--upgrade", "--images", "keep", "--yes")

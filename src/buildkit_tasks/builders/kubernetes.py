@@ -1,6 +1,6 @@
 """Previews what buildx's kubernetes driver will create in a cluster. Pure.
 
-buildx creates the deployment without showing it; this converts its documented options to a manifest:
+buildx creates the deployment without showing it. This module converts its documented options to a manifest:
 https://docs.docker.com/build/builders/drivers/kubernetes/
 """
 

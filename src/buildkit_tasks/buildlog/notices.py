@@ -1,4 +1,4 @@
-"""Prints the warnings of a finished build once each: rustc's about the project, BuildKit's about Dockerfiles."""
+"""Prints each warning of a finished build once: rustc's about the project, BuildKit's about Dockerfiles."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from buildkit_tasks.core.report import Report
 
 from . import remarks
 
-#: Print at most this many warnings of a kind; the others are only counted.
+#: Print at most this many warnings from each source, and count the rest.
 MOST = 5
 
 
 def show(report: Report, plan: BuildPlan, progress: Progress) -> None:
-    """Print the warnings of a build that succeeded."""
+    """Print the warnings of a successful build."""
     root = plan.workspace.root
     place = remarks.placer(list(_bases(plan)), lambda path: (root / path).is_file())
     lines = [line for vertex in progress.vertexes.values() if "warning" in "".join(vertex.log) for line in vertex.log]
@@ -38,7 +38,7 @@ def _print(report: Report, origin: str, texts: list[str]) -> None:
 
 
 def _bases(plan: BuildPlan) -> Iterator[str]:
-    """Directories, relative to the project, that rustc's paths may start from: each workspace, and its context."""
+    """Directories, relative to the project, that rustc's paths can start from: each workspace and its context."""
     for service in plan.services:
         if service.remote:
             continue
