@@ -17,7 +17,7 @@ from tests.support import process
 def test_an_ignore_file_with_an_invalid_pattern_is_one_error(bench: Bench) -> None:
     (bench.root / ".dockerignore").write_text("[z-a]\n")
     done = bench.invoke("build")
-    assert "error[context-unreadable]: An ignore file of a build context is not valid." in done.err, done.all
+    assert "error[context-unreadable]: An ignore file of a build context is invalid." in done.err, done.all
     assert "[z-a]" in done.err
 
 

@@ -1,4 +1,4 @@
-"""Frees disk space: this project's untagged images and old build cache. Never volumes or other projects."""
+"""Frees disk space: deletes this project's untagged images and old build cache, never volumes or other projects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .look import records, seconds, size
 
 
 def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
-    """List, ask, delete. `older` like 14d; `keep` like 10GB, empty = no size limit.
+    """List, ask, delete. `older`: such as 14d; `keep`: such as 10GB, empty = no size limit.
 
     Problems: bad-argument, consent-missing.
     """

@@ -1,4 +1,4 @@
-"""Run cargo for a task: in the project's toolchain image, or on the host."""
+"""Runs cargo for a task, in the project's toolchain image or on the host."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from . import commands, container, toolchain, view
 from .commands import Work
 from .container import Around, Site
 
-#: docker's own failure, before any program ran.
+#: docker's exit code if it fails before any program has run.
 CONTAINER_FAILED = 125
 
-#: cargo's exit code for what it reports itself: errors of compilation, of manifests, of Cargo.lock.
+#: cargo's exit code for its own errors: in compilation, manifests or Cargo.lock.
 CARGO_FAILED = 101
 
 
 @dataclass(frozen=True)
 class Options:
-    """What every task takes.
+    """The options common to all tasks.
 
-    `task`: the name it was called by. `service`: whose Dockerfile and workspace (default: the first compiled one).
-    `host`: run the host's cargo. `install`: get the tool where it is missing.
-    `in_place`: on the tree itself, whatever the task does. `env`: NAME or NAME=value.
-    `out`: a directory or file that the result is copied to.
+    `task`: the task's name. `service`: whose Dockerfile and workspace to use (default: the first compiled service).
+    `host`: run the host's cargo. `install`: install the tool if it is missing.
+    `in_place`: always run on the tree itself. `env`: NAME or NAME=value.
+    `out`: the directory or file to which the result is copied.
     """
 
     task: str
@@ -55,16 +55,17 @@ class Options:
 
 
 def cargo(session: Session, work: Work, options: Options, project: Project | None = None) -> int:
-    """Run it to the end; cargo's own exit code. Ctrl-C ends the container.
+    """Run cargo to completion and return its exit code. Ctrl-C stops the container.
 
-    Problems: of discovery and builds, cargo-no-toolchain, cargo-tool-missing, cargo-sync-failed, cargo-not-started.
+    Problems: those of discovery and builds, cargo-no-toolchain, cargo-tool-missing, cargo-sync-failed,
+    cargo-not-started.
     """
     if options.host:
         return _on_host(session, work, options)
     project = project or discover(session)
     service = toolchain.service_of(project, options.service)
     if made := sources.generated(service):
-        session.report.warn(f"{', '.join(made)}: made by other stages of the Dockerfile, so missing from the container")
+        session.report.warn(f"{', '.join(made)}: missing in the container, because other stages generate it")
     if options.in_place:
         work = replace(work, in_place=True)
     given = toolchain.environment(sources.known(service), service.args)
@@ -97,8 +98,8 @@ def cargo(session: Session, work: Work, options: Options, project: Project | Non
     if code == CARGO_FAILED and work.locked and _lock_is_old(site) and _fits_not(session, site):
         raise Problem(
             "cargo-lock-outdated",
-            "Cargo.lock does not match the manifests, and these tasks do not update it on their own.",
-            hint=f"invoke cargo.update --lock    (changes only what it must), then invoke {options.task}",
+            "Cargo.lock does not match the manifests, and cargo tasks do not update it.",
+            hint=f"run `invoke cargo.update --lock`, which changes only what it must, then `invoke {options.task}`",
         )
     return code
 
@@ -123,7 +124,7 @@ def _site(session: Session, project: Project, service: Service, image: toolchain
 
 
 def _sources(session: Session, site: Site, service: Service) -> tuple[Mount, ...]:
-    """The mounts of the sources. Raises `Problem` context-unreadable."""
+    """The mounts for the sources. Raises `Problem` context-unreadable."""
     nothing = session.state / "nothing"
     (nothing / "directory").mkdir(parents=True, exist_ok=True)
     (nothing / "file").touch()
@@ -131,7 +132,7 @@ def _sources(session: Session, site: Site, service: Service) -> tuple[Mount, ...
     try:
         listed = run.capture(session.world, asked)
         by_git = {name.rstrip("/") for name in listed.stdout.split("\0")} if listed.code == 0 else None
-    except Problem:  # no git on this machine
+    except Problem:  # git is not installed
         by_git = None
     try:
         ignore = Ignore.of(site.context, None if service.inline else service.dockerfile)
@@ -151,12 +152,12 @@ def _with_terminal(session: Session, around: Around, work: Work, options: Option
     tty = out and session.world.tty and session.world.env.get("TERM") != "dumb"
     quiet = {**container.quiet_variables(session.world, tty=tty), **options.quiet}
     quiet = {name: value for name, value in quiet.items() if name not in around.given}
-    # a terminal for the container is one for its input as well
+    # a terminal for the container's output is also one for its input
     return replace(around, tty=tty, stdin=(tty and reads) or (work.runs_on and sys.stdin is not None), quiet=quiet)
 
 
 def _run(session: Session, site: Site, around: Around, work: Work) -> tuple[int, str]:
-    """Run the container once: the exit code, and why cargo was not run, empty if it was."""
+    """Run the container once. Returns the exit code, and why cargo did not run (empty if it did)."""
     for name in ("started", "reason"):
         (around.task / name).unlink(missing_ok=True)
     (around.task / "nextest.toml").write_text(commands.JUNIT_CONFIG, "utf-8")
@@ -185,23 +186,23 @@ def _refused(reason: str, site: Site, work: Work, options: Options) -> Problem:
         return Problem(
             "cargo-sync-failed",
             "The sources could not be copied to the container's volume.",
-            hint=f"fix the error above, or invoke {options.task} --in-place    (cargo on the tree itself)",
+            hint=f"fix the error above, or run `invoke {options.task} --in-place` to use the tree itself",
         )
     if reason == "compile":
         return Problem(
             "cargo-no-toolchain",
-            "The toolchain stage of the Dockerfile does not make /compile.",
+            "The toolchain stage of the Dockerfile does not provide /compile.",
             causes=["it is older than these tasks, or was not written by `init`"],
-            hint="buildkit-tasks init --upgrade, or the same task with --in-place",
+            hint="run `buildkit-tasks init --upgrade`, or rerun the task with --in-place",
         )
     return Problem(
         "cargo-not-started",
-        f"Docker could not start a container of {site.image}.",
+        f"Docker could not start a container from {site.image}.",
         causes=[
-            "docker's own words are above",
-            "an engine on another machine cannot see this one's files" if reason == "not started" else reason,
+            "see docker's output above",
+            "an engine on another machine cannot see the files on this one" if reason == "not started" else reason,
         ],
-        hint="invoke doctor, or the same task with --host",
+        hint="run `invoke doctor`, or rerun the task with --host",
     )
 
 
@@ -213,37 +214,37 @@ def _installed(
     tool: commands.Tool,
     options: Options,
 ) -> toolchain.Toolchain:
-    """The image to run in, with the tool installed, in it or in the volume, if the user agrees."""
+    """The image to run, after installing the tool in it or in the volume, if the user agrees."""
     if tool.component:
-        if image.components or not session.report.consent("clippy and rustfmt are added to the toolchain image"):
+        if image.components or not session.report.consent("add clippy and rustfmt to the toolchain image"):
             return image
         return toolchain.ensure(session, project, service, add=True)
-    what = f"`cargo install --locked {tool.crate}` compiles it from crates.io into a volume of this project"
+    what = f"run `cargo install --locked {tool.crate}`, which compiles it from crates.io into a volume of this project"
     if session.report.consent(what):
         code = cargo(session, commands.install(tool), replace(options, install=False, out=None), project)
         if code != 0:
             raise Problem(
                 "cargo-tool-missing",
-                f"{tool.crate} could not be installed.",
-                hint="fix the error above; or install it in the toolchain stage of the Dockerfile",
+                f"Cannot install {tool.crate}.",
+                hint="fix the error above, or install it in the toolchain stage of the Dockerfile",
             )
     return image
 
 
 def _given(session: Session, words: Sequence[str]) -> dict[str, str]:
-    """The variables of `--env`. Raises `Problem` bad-argument."""
+    """The variables from `--env`. Raises `Problem` bad-argument."""
     found = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not container.NAME.fullmatch(name) or name.startswith("BT_"):
-            raise Problem("bad-argument", f"--env {name!r} is not a variable's name.", hint="--env NAME=value")
+            raise Problem("bad-argument", f"--env {name!r} is not a valid variable name.", hint="use --env NAME=value")
         if equals or name in session.world.env:
             found[name] = value if equals else session.world.env[name]
     return found
 
 
 def _lock_is_old(site: Site) -> bool:
-    """Whether Cargo.lock may not fit: it is missing, or older than a manifest. Only decides whether to ask cargo."""
+    """Whether Cargo.lock may be outdated: missing, or older than a manifest. Only decides whether to ask cargo."""
     root = site.context / site.source
     try:
         made = (root / "Cargo.lock").stat().st_mtime
@@ -257,7 +258,7 @@ def _lock_is_old(site: Site) -> bool:
 
 
 def _fits_not(session: Session, site: Site) -> bool:
-    """Ask cargo whether Cargo.lock has to change."""
+    """Ask cargo whether Cargo.lock needs an update."""
     work = Work(("metadata", "--locked", "--offline", "--format-version", "1"), in_place=True)
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
         name = f"buildkit-tasks-cargo-{secrets.token_hex(6)}"
@@ -271,13 +272,13 @@ def _script() -> str:
 
 
 def _on_host(session: Session, work: Work, options: Options) -> int:
-    """The host's own cargo, in the workspace's directory, with cargo's own target directory."""
+    """Run the host's own cargo in the workspace's directory, with cargo's own target directory."""
     env = tuple({**_given(session, options.env), **options.quiet}.items())
     return run.foreground(session.world, Command(("cargo", *work.argv), host_directory(session), env))
 
 
 def host_directory(session: Session) -> Path:
-    """The workspace's directory, for cargo on the host; no engine is asked."""
+    """The workspace's directory, for cargo on the host. Does not query the engine."""
     space = read_workspace(session, looking=True)
     for service in space.services:
         if not service.remote and sources.compiles(service):

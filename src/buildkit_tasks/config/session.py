@@ -1,4 +1,4 @@
-"""The session that every flow gets: the world, the report, and the project's settings, loaded on first use."""
+"""The session passed to every flow: the world, the report, and the project's settings, loaded on first use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # imported late: neither `--list` nor an up-to-date build nee
 
 
 class Session:
-    """One run of one task. `flags`: settings from the command line, by GROUP.NAME. `extra`: the words after `--`."""
+    """One run of one task. `flags`: settings from the command line, by GROUP.NAME. `extra`: the arguments after `--`."""
 
     def __init__(
         self, world: World, report: Report, flags: Mapping[str, str] | None = None, extra: Sequence[str] = ()
@@ -39,7 +39,7 @@ class Session:
 
     @cached_property
     def dotenv(self) -> dict[str, str]:
-        """The values of .env as compose reads them, `{}` without one. Problems: dotenv-unreadable, dotenv-invalid."""
+        """The values of .env as compose reads them; `{}` if it does not exist. Problems: dotenv-unreadable, dotenv-invalid."""
         from buildkit_tasks.dotenv import disk as dotenv_disk
         from buildkit_tasks.dotenv import text as dotenv_text
 
@@ -51,7 +51,7 @@ class Session:
         return {k: v.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for k, v in found.items()}
 
     def masked(self, words: str) -> str:
-        """Mask the values of .env in another program's output; values that .env.example shows anyway are not masked."""
+        """Mask the values of .env in another program's output, except values that .env.example already shows."""
         from buildkit_tasks.dotenv import disk as dotenv_disk
         from buildkit_tasks.dotenv import mask as dotenv_mask
 
@@ -64,7 +64,7 @@ class Session:
         return dotenv_mask.mask(words, texts[0], public=texts[1], environment=self.world.env)
 
     def _masked_anyway(self, words: str) -> str:
-        """`masked`, also outside a project, and never with an error of its own."""
+        """Like `masked`, but works outside a project and never fails."""
         from buildkit_tasks.core.report import without_login
 
         try:
@@ -90,18 +90,18 @@ class Session:
         return loaded
 
     def within(self, env: Mapping[str, str]) -> Session:
-        """The same session with another environment for the programs that it starts; its settings stay the same."""
+        """The same session, with the same settings, but another environment for the programs that it starts."""
         other = Session(replace(self.world, env=env), self.report, self.flags)
         other.__dict__["_loaded"] = self._loaded
         return other
 
     def forget(self) -> None:
-        """Read .env and the settings again when they are needed."""
+        """Read .env and the settings again on next use."""
         for name in ("dotenv", "_loaded"):
             self.__dict__.pop(name, None)
 
     def use_builder(self, name: str) -> None:
-        """Use this builder for all buildx commands from now on, as if BUILDX_BUILDER were set."""
+        """Use this builder for all further buildx commands, as if BUILDX_BUILDER were set."""
         self._builder = name
         self.world = replace(self.world, env={**self.world.env, "BUILDX_BUILDER": name})
 
@@ -117,14 +117,14 @@ class Session:
 
     @cached_property
     def state(self) -> Path:
-        """This checkout's state directory, created on first use. Anything in it may be deleted at any time."""
+        """This checkout's state directory, created on first use. Users can delete anything in it at any time."""
         path = project_root.state_dir(self.world, self.root)
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise Problem(
                 "system-refused",
-                f"{path} cannot be created: {error.strerror}.",
+                f"Cannot create {path}: {error.strerror}.",
                 hint="export XDG_STATE_HOME=DIRECTORY    (a writable one)",
             ) from error
         return path
