@@ -142,7 +142,7 @@ def prepare(site: Site, name: str) -> Container:
 
 
 def quiet_variables(world: World, *, tty: bool) -> dict[str, str]:
-    """Variables passed on from the user's environment. Turns on cargo's colors if only its messages go to a terminal."""
+    """Variables passed on from the user's environment, with cargo's colors on if only its messages go to a terminal."""
     found = {name: world.env[name] for name in FORWARDED if name in world.env}
     found |= {n: v for n, v in world.env.items() if n.upper() in PROXIES}
     plain = "NO_COLOR" in world.env or world.env.get("TERM") == "dumb" or world.ci

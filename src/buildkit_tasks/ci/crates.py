@@ -53,7 +53,7 @@ class Locked:
         return cls(edges, identity)
 
     def closure(self, start: Package, built: Mapping[str, frozenset[str]]) -> frozenset[str]:
-        """The keys of all packages that a crate needs. `built`: the non-test dependencies of the repository's own crates."""
+        """Keys of all packages that a crate needs. `built`: the non-test dependencies of the repository's crates."""
         todo = [key for key in self.edges if key.split(" ")[0] == start.name and key.endswith(" ")]
         seen: set[str] = set()
         while todo:

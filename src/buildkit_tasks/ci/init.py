@@ -84,7 +84,7 @@ def _path(given: str) -> str:
     path = PurePosixPath(given)
     if path.is_absolute() or {"..", ".git"} & set(path.parts) or path.name in ("", "."):
         raise Problem(
-            "bad-argument", f"--file {given} is not a valid path in the repository.", hint="use, for example, --file ci/build.yml"
+            "bad-argument", f"--file {given} is not a valid path in the repository.", hint="use --file ci/build.yml"
         )
     return path.as_posix()
 

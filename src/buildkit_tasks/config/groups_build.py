@@ -86,7 +86,7 @@ class Caches:
         was="cache_namespace",
     )
     budget: int = setting(
-        0, "The maximum disk usage of this project's caches. 0 means no limit.", "size", example="20GB", was="cache_budget"
+        0, "Maximum disk usage of this project's caches; 0 means no limit.", "size", example="20GB", was="cache_budget"
     )
     over_budget: str = choice(
         "warn", ("warn", "trim"), "What to do when the caches exceed the budget.", was="cache_trim"
@@ -140,7 +140,7 @@ class Packs:
     scope: str = choice(
         "all",
         ("all", "deps"),
-        "What to include in a pack. `all`: also the workspace's own crates; `deps`: only the dependencies in Cargo.lock.",
+        "What to include in a pack. `all`: also the workspace's own crates; `deps`: only external dependencies.",
         was="remote_cache_scope",
     )
     limit: int = setting(
@@ -177,7 +177,7 @@ class Builders:
 
     name: str = setting(
         "auto",
-        "`auto`: docker's current builder; `legacy`: the builder that predates BuildKit; else the name of a buildx builder.",
+        "`auto`: docker's current builder; `legacy`: the builder without BuildKit; else the name of a buildx builder.",
         example="farm",
         was="builder",
     )

@@ -58,10 +58,10 @@ class Database:
     tool: str = choice(
         "auto",
         ("auto", "sqlx", "refinery", "diesel", "sql"),
-        "The tool that the migrations are for. `sql`: plain files, tracked in our own table. `auto`: by names and dependencies.",
+        "The migration tool. `sql`: plain files, tracked in our own table. `auto`: by names and dependencies.",
     )
     seeds: str = setting(
-        "", "An SQL file, or a directory of SQL files, for `db.seed`. Default: `seeds` or `db/seeds`.", example="db/seeds"
+        "", "An SQL file, or a directory of them, for `db.seed`. Default: `seeds` or `db/seeds`.", example="db/seeds"
     )
 
 
@@ -95,7 +95,7 @@ class Ci:
     )
     install: str = setting(
         "",
-        "The requirement that jobs pass to pip to install the tasks, or `./dev` to use that script. Empty: this version.",
+        "The argument for pip to install the tasks in jobs, or `./dev` to use that script. Empty: this version.",
         example="buildkit-tasks==0.1.0",
     )
     builds: str = choice(

@@ -22,7 +22,7 @@ _NAMES_FILES = ("COMPOSE_FILE", "BUILDKIT_TASKS_PROJECT_COMPOSE_FILE", "BUILDKIT
 
 
 def find_root(world: World) -> Path:
-    """The nearest directory, from the working directory upwards, with a compose file or a [tool.buildkit-tasks] section.
+    """The nearest directory, from the working directory up, with a compose file or a [tool.buildkit-tasks] section.
 
     Raises `Problem` no-project if there is none.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # imported late: neither `--list` nor an up-to-date build nee
 
 
 class Session:
-    """One run of one task. `flags`: settings from the command line, by GROUP.NAME. `extra`: the arguments after `--`."""
+    """One run of a task. `flags`: settings from the command line, by GROUP.NAME. `extra`: the arguments after `--`."""
 
     def __init__(
         self, world: World, report: Report, flags: Mapping[str, str] | None = None, extra: Sequence[str] = ()
@@ -39,7 +39,7 @@ class Session:
 
     @cached_property
     def dotenv(self) -> dict[str, str]:
-        """The values of .env as compose reads them; `{}` if it does not exist. Problems: dotenv-unreadable, dotenv-invalid."""
+        """The values of .env as compose reads them; `{}` if none. Problems: dotenv-unreadable, dotenv-invalid."""
         from buildkit_tasks.dotenv import disk as dotenv_disk
         from buildkit_tasks.dotenv import text as dotenv_text
 
