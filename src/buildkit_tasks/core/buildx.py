@@ -66,7 +66,7 @@ def build_target(cwd: Path, target: Mapping[str, Any], metadata: Path, *, builde
 
 
 def cache_records(cwd: Path, builder: str = "", *, as_json: bool = False) -> Command:
-    """List a builder's build cache records (empty = the current builder): JSON lines (buildx >= 0.29), else paragraphs."""
+    """List a builder's cache records (empty = the current builder): JSON lines (buildx >= 0.29), else paragraphs."""
     return ask(
         cwd,
         "buildx",
@@ -78,7 +78,7 @@ def cache_records(cwd: Path, builder: str = "", *, as_json: bool = False) -> Com
 
 
 def remove_cache_record(cwd: Path, *identities: str, builder: str = "") -> Command:
-    """Remove build cache records that are not in use. Every buildx treats the filter as a pattern, so it is anchored."""
+    """Remove build cache records that are not in use. buildx treats the filter as a pattern, so it is anchored."""
     pattern = identities[0] if len(identities) == 1 else f"({'|'.join(identities)})"
     return docker(cwd, "buildx", "prune", *_builder(builder), "--force", "--all", "--filter", f"id=^{pattern}$")
 

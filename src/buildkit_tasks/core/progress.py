@@ -105,7 +105,7 @@ class Vertex:
 
 
 class Progress:
-    """Accumulates the stream. `compiled`: crates in order; `total`, `fresh`: None until the compile step reports them."""
+    """Accumulates the stream. `compiled`: crates in order; `total`, `fresh`: None until the compile step reports."""
 
     def __init__(self) -> None:
         self.vertexes: dict[str, Vertex] = {}

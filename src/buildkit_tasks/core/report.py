@@ -124,7 +124,7 @@ class Report:
         self._document = {**(self._document or {"schema": 1}), **content}
 
     def finish(self) -> None:
-        """Print the JSON document, if there is one. A call that fails after its result still prints only one document."""
+        """Print the JSON document, if there is one. A call that fails after its result still prints only one."""
         document, self._document = self._document, None
         if document is not None:
             self.answer(json.dumps(document, indent=2, default=str))
@@ -179,7 +179,7 @@ class Report:
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def typed(self, what: str, word: str, given: str = "") -> bool:
-        """Ask before a change that affects other projects: the user must type or pass the word. `--yes` is not enough."""
+        """Ask before a change that affects other projects: the user must type or pass the word, not just `--yes`."""
         if given or not self.world.interactive:
             if given == word:
                 return True
