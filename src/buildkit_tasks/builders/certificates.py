@@ -31,7 +31,7 @@ def _check_host(name: str) -> None:
                 "bad-argument",
                 f"{name!r} is not a valid host name or address.",
                 causes=[why] if why else [],
-                hint="pass for example --host builder.example --host 10.0.0.7",
+                hint="pass, for example, --host builder.example --host 10.0.0.7",
             ) from None
 
 
@@ -42,7 +42,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
     """
     if not hosts:
         raise Problem(
-            "bad-argument", "No host given.", hint="pass for example --host builder.example --host 10.0.0.7"
+            "bad-argument", "No host given.", hint="pass, for example, --host builder.example --host 10.0.0.7"
         )
     for name in hosts:
         _check_host(name)

@@ -33,9 +33,7 @@ def _nodes(session: Session, found: Builder, unseen: float) -> None:
             continue
         single = node_builder(session, found, node)
         if single == found.name:
-            session.report.warn(
-                f"cannot list {node.name} on its own, because `invoke builder.create` did not add it"
-            )
+            session.report.warn(f"cannot list {node.name} on its own, because `invoke builder.create` did not add it")
             continue
         here = cache_look.look(session, project, builder=single, unseen=unseen)
         nodes.append({"node": node.name, "endpoint": node.endpoint, "answers": True, **cache_view.document(here)})

@@ -134,7 +134,7 @@ def walk(
     directories: bool = False,
     enter: Callable[[str, os.DirEntry[str]], bool] = lambda _path, _entry: True,
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield the files and symlinks that at least one of `ignores` includes (if empty, all), as (path below root, entry).
+    """Yield files and symlinks that at least one of `ignores` includes (if empty, all), as (path below root, entry).
 
     With `directories`, also yield the directories that may contain such files. Does not follow symlinks to directories.
     Skips a directory that vanishes during the walk, because the next walk will not see it. `enter`: whether to descend

@@ -18,7 +18,7 @@ _FOREIGN = (
 
 
 def attribute(identity: str, target: str = "") -> tuple[str, str, str]:
-    """The (kind, project, platform) of a mount id. The project is set only if the id has the form of our Dockerfiles."""
+    """The (kind, project, platform) of a mount id. The project is empty unless the id has our Dockerfiles' form."""
     if found := _OURS.fullmatch(identity):
         kind = found["kind"]
         if not kind.startswith("target"):
