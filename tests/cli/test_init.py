@@ -237,7 +237,7 @@ def test_an_env_file_that_compose_wants_is_made_of_the_example_and_goes_with_an_
     shape.git("commit", "-qm", "two")
     done = shape.init("--yes")
     assert done.code == 0, done.all
-    assert "also: .env" in done.err
+    assert "also creating .env" in done.err
     assert re.search(r"PG_PASSWORD=\S{20,}", (shape.root / ".env").read_text())
     assert "# CARGO_INCREMENTAL=1" in (shape.root / ".env.example").read_text()
     shape.init("--undo", "--yes")
@@ -321,7 +321,7 @@ def test_a_compose_file_without_a_rust_service_names_the_programs(shape: Reposit
     shape.compose()
     done = shape.init("--yes")
     assert done.code == 60, done.all
-    assert "hint: buildkit-tasks init --add pantry    (adds a service for a program; available: pantry)" in done.err
+    assert "hint: run `buildkit-tasks init --add pantry` to add a service for a program (available: pantry)" in done.err
     assert shape.init("--add", "pantry", "--yes").code == 0
 
 

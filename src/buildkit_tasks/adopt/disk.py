@@ -45,9 +45,10 @@ def read(root: Path, path: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except NotADirectoryError:
-        raise Problem("adopt-conflict", f"{Path(path).parent} is not a directory.", hint="rename it") from None
+        raise Problem("adopt-conflict", f"{Path(path).parent} is not a directory.", hint="rename this file") from None
     except OSError as error:
-        raise Problem("tree-unreadable", f"{path} cannot be read: {error.strerror}.", hint=f"ls -l {place}") from error
+        hint = f"run `ls -l {place}` to see its owner and mode"
+        raise Problem("tree-unreadable", f"Cannot read {path}: {error.strerror}.", hint=hint) from error
 
 
 def apply(root: Path, wanted: list[Change]) -> list[str]:
@@ -66,7 +67,7 @@ def apply(root: Path, wanted: list[Change]) -> list[str]:
             _remove_empty(root / folder)
         raise Problem(
             "tree-unwritable",
-            f"{change.path} cannot be written: {error.strerror}. Nothing was changed.",
+            f"Cannot write {change.path}: {error.strerror}. Nothing was changed.",
             hint=f"make {root} writable; `init --dry-run` shows the changes without writing",
         ) from error
     return made

@@ -57,7 +57,7 @@ def init(
         return outcome
     present.show(session, outcome)
     if env:
-        session.report.say("also: .env, from .env.example with generated secrets (compose requires it)")
+        session.report.say("also creating .env from .env.example, with generated secrets, because compose requires it")
     if not session.report.consent(_question(session, root, changed)):
         return outcome
     sources = {
@@ -130,7 +130,7 @@ def upgrade(session: Session, *, images: str = "auto", dry_run: bool = False) ->
     root = _enter(session)
     old = _record(root)
     if not old.adopted:
-        raise Problem("adopt-missing", "Nothing to upgrade.", hint="buildkit-tasks init")
+        raise Problem("adopt-missing", "Nothing to upgrade.", hint="run `buildkit-tasks init`")
     before = {
         path: e.before.decode("utf-8", errors="surrogateescape")
         for path, e in old.files.items()
@@ -228,7 +228,7 @@ def _require_rust(files: tree.Tree, finding: Finding) -> None:
         "not-rust",
         "No service in the compose file is built from a Rust workspace in this repository.",
         causes=causes or ["no service has a `build:` section"],
-        hint=f"buildkit-tasks init --add {programs[0]}    (adds a service for a program; available: {names})",
+        hint=f"run `buildkit-tasks init --add {programs[0]}` to add a service for a program (available: {names})",
     )
 
 

@@ -51,7 +51,7 @@ def finish(session: Session, outcome: Outcome, *, dry_run: bool, checked: bool =
         _show_notes(session, [note for note in outcome.notes if note.open])  # again: the diff is long
         report.say("written. Next: buildkit-tasks build    (to undo: buildkit-tasks init --undo)")
     elif outcome.written:
-        report.say("undone: all files are restored")
+        report.say("undone: restored all files")
     else:
         report.say("nothing was written")
 

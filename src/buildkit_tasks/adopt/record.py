@@ -104,9 +104,9 @@ def load(text: str) -> Record:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Problem(
             "adopt-conflict",
-            f"{PATH} cannot be read by this version.",
+            f"This version cannot read {PATH}.",
             causes=[str(error)],
-            hint=f"git checkout {PATH}",
+            hint=f"run `git checkout {PATH}`",
         ) from None
 
 

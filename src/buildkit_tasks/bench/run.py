@@ -236,7 +236,7 @@ def _edits(session: Session) -> Edits:
         raise Problem(
             "settings-invalid",
             f"[tool.buildkit-tasks.bench] in pyproject.toml has no {error.args[0]!r}.",
-            causes=["the benchmark needs to know which text in which file it can change"],
+            causes=["the benchmark needs to know what text it may change, and in which file"],
             hint="see docs/reference/bench.md",
         ) from None
 

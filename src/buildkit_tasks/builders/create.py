@@ -151,7 +151,7 @@ def _with_image(session: Session, wanted: NewNode) -> NewNode:
 
 
 def _commands(session: Session, wanted: NewNode) -> list[Command]:
-    """Commands that add the node and create a builder with only this node, whose name `warm` and `inspect` need."""
+    """Commands that add the node and create a builder with only this node: warming and inspecting it need a name."""
     config = str(Path(wanted.config).resolve()) if wanted.config else ""
 
     def making(name: str, platforms: Sequence[str], *, append: bool) -> Command:

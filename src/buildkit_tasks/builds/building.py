@@ -118,7 +118,7 @@ def _made_here(problem: Problem, space: Workspace, chosen: Sequence[Service], ba
         problem.code,
         problem.message,
         causes=[f"{s.image} is the image of service {s.name}, which has not been built yet" for s in makers],
-        hint=f"invoke build --service {','.join(s.name for s in (*makers, *chosen))}",
+        hint=f"run `invoke build --service {','.join(s.name for s in (*makers, *chosen))}`",
     )
 
 

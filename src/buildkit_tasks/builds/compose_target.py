@@ -94,7 +94,7 @@ def unsupported(service: Service, key: str, why: str = "") -> Problem:
     """The error for a key that cannot be passed on."""
     return Problem(
         "compose-key-unsupported",
-        f"`build.{key}` of service {service.name!r} is not supported.",
+        f"`build.{key}` of the service {service.name!r} is not supported.",
         causes=[why] if why else [],
         hint=f"run `docker compose build {service.name}`, and build the other services with --service",
     )

@@ -80,7 +80,7 @@ def _target(name: str, content: Content) -> list[Advice]:
                     f"{name} contains {len(old)} trees of older toolchains",
                     f"invoke cache.trim --keep {max(1, (live + stale - size) // 10**6)}MB",
                     size,
-                    f"{crates} crates recompile if you return to an old toolchain, otherwise nothing",
+                    f"returning to an old toolchain recompiles {crates} crates; otherwise nothing",
                 )
             )
     return found

@@ -148,7 +148,7 @@ def daemon_text(existing: str, limit: int, engine: Version) -> str:
         if not isinstance(content, dict) or not isinstance(content.get("builder", {}), dict):
             raise ValueError("not an object")
     except ValueError as error:
-        raise Problem("settings-invalid", f"daemon.json cannot be parsed: {error}.", hint="fix the file") from None
+        raise Problem("settings-invalid", f"Cannot parse daemon.json: {error}.", hint="fix the file") from None
     content["builder"] = {**content.get("builder", {}), "gc": daemon_policy(limit, engine)}
     return json.dumps(content, indent=2) + "\n"
 

@@ -70,7 +70,7 @@ def _check_top(session: Session) -> None:
     if asked.code == 0 and asked.stdout.strip():
         raise Problem(
             "bad-argument",
-            f"The project is in {asked.stdout.strip()} of its repository, but CI jobs start in the root.",
+            f"The project is in {asked.stdout.strip()} of its repository, but CI jobs start at its root.",
             hint="write the workflow yourself, with that working directory in each job",
         )
 
@@ -92,13 +92,14 @@ def _path(given: str) -> str:
 def _read(path: Path) -> str | None:
     try:
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise Problem("ci-conflict", f"{path.name} is not a regular file.", hint=f"ls -l {path}")
+            raise Problem("ci-conflict", f"{path.name} is not a regular file.", hint=f"run `ls -l {path}`")
         with path.open("rb") as file:
             return file.read(_LARGEST).decode("utf-8", "surrogateescape")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise Problem("tree-unreadable", f"{path} cannot be read: {error.strerror}.", hint=f"ls -l {path}") from error
+        hint = f"run `ls -l {path}` to see its owner and mode"
+        raise Problem("tree-unreadable", f"Cannot read {path}: {error.strerror}.", hint=hint) from error
 
 
 def _write(path: Path, text: str) -> None:
@@ -107,7 +108,7 @@ def _write(path: Path, text: str) -> None:
         files.replace(path, text)
     except OSError as error:
         raise Problem(
-            "tree-unwritable", f"{path} cannot be written: {error.strerror}.", hint=f"ls -ld {path.parent}"
+            "tree-unwritable", f"Cannot write {path}: {error.strerror}.", hint=f"run `ls -ld {path.parent}`"
         ) from error
 
 

@@ -55,7 +55,7 @@ def push(session: Session, known: Collection[str], *, force: bool = False, repor
         raise Problem(
             "settings-invalid",
             "No push destination is configured.",
-            hint="[tool.buildkit-tasks]  ci.images (for images) or packs.repository (for compiled dependencies)",
+            hint="set ci.images (for images) or packs.repository (for compiled dependencies)",
         )
     job.run([*_ready(session), *steps.push(session.settings, _platforms(session))])
     job.finish()
@@ -68,7 +68,7 @@ def nightly(session: Session, known: Collection[str], *, force: bool = False, re
         raise Problem(
             "settings-invalid",
             "No shared cache is configured.",
-            hint='[tool.buildkit-tasks.packs]  repository = "HOST/PATH"',
+            hint='set repository = "HOST/PATH" under [tool.buildkit-tasks.packs]',
         )
     job.run([*_ready(session), *steps.nightly(session.settings, _platforms(session))])
     job.finish()

@@ -125,6 +125,6 @@ class Session:
             raise Problem(
                 "system-refused",
                 f"Cannot create {path}: {error.strerror}.",
-                hint="export XDG_STATE_HOME=DIRECTORY    (a writable one)",
+                hint="set XDG_STATE_HOME to a writable directory",
             ) from error
         return path

@@ -169,7 +169,7 @@ def builder_start(cwd: Path, name: str) -> Command:
 
 
 def builder_remove(cwd: Path, name: str, *, keep_daemon: bool = False, keep_state: bool = False) -> Command:
-    """Remove a builder, with its daemons (never a remote daemon) and their caches unless they are to be kept."""
+    """Remove a builder, its daemons (never remote ones) and their caches. The flags keep the daemons or the caches."""
     kept = (*(("--keep-daemon",) if keep_daemon else ()), *(("--keep-state",) if keep_state else ()))
     return docker(cwd, "buildx", "rm", "--force", *kept, name)
 

@@ -19,15 +19,15 @@ _HINTS = {
     errno.ENOSPC: "run `invoke cache` to see what takes up space, and `df -h` to list the file systems",
     errno.EDQUOT: "free up some of your quota, then rerun the command",
     errno.EROFS: "use a writable checkout and home directory",
-    errno.EACCES: "ls -ld {path}    (it must belong to you)",
-    errno.EPERM: "ls -ld {path}    (it must belong to you)",
+    errno.EACCES: "check with `ls -ld {path}` that it belongs to you",
+    errno.EPERM: "check with `ls -ld {path}` that it belongs to you",
     errno.EMFILE: "run `ulimit -n 4096`, then rerun the command",
     errno.ENAMETOOLONG: "use a shorter path",
 }
 
 
 class Ended(KeyboardInterrupt):
-    """A signal told us to end. Cleanup code sees a Ctrl-C; `code` is the problem to report."""
+    """A signal asked us to exit. Cleanup code sees a Ctrl-C; `code` is the problem to report."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -96,7 +96,7 @@ def refused(error: OSError) -> Problem:
     return Problem(
         "system-refused",
         f"{path}: {why}." if path else f"{why}.",
-        hint=_HINTS.get(error.errno or 0, "ls -ld {path}" if path else "").replace("{path}", path or "the file"),
+        hint=_HINTS.get(error.errno or 0, "run `ls -ld {path}`" if path else "").replace("{path}", path or "the file"),
     )
 
 

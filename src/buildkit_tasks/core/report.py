@@ -183,7 +183,7 @@ class Report:
         if given or not self.world.interactive:
             if given == word:
                 return True
-            raise Problem("consent-missing", f"This needs your consent: {what}.", hint=f"add --confirm {word}")
+            raise Problem("consent-missing", f"This needs your consent: {what}.", hint=f"pass --confirm {word}")
         _progress(f"{what}\nType {word!r} to continue: ")
         return sys.stdin.readline().strip() == word
 

@@ -98,7 +98,7 @@ def invalid(result: Result, why: object) -> Problem:
     )
 
 
-_NAMES = {"dict": "an object", "list": "a list", "str": "a text", "int": "a number", "float": "a number"}
+_NAMES = {"dict": "an object", "list": "a list", "str": "a string", "int": "a number", "float": "a number"}
 _NAMES |= {"bool": "true or false", "NoneType": "null"}
 
 

@@ -69,10 +69,11 @@ class Applied:
 def checked_name(name: str) -> str:
     """Return a database's name if it can be used unchanged. Raises `Problem` database-unsupported."""
     if not _NAME.fullmatch(name) or len(name) > LONGEST:
-        why = f"longer than {LONGEST} characters" if len(name) > LONGEST else "not only letters, digits, _, -, . and $"
+        allowed = "letters, digits, _, -, . and $"
+        why = f"is longer than {LONGEST} characters" if len(name) > LONGEST else f"may contain only {allowed}"
         raise Problem(
             "database-unsupported",
-            f"The database name {name[:80]!r} is {why}.",
+            f"The database name {name[:80]!r} {why}.",
             hint="use the database's own client, or another name in the compose file",
         )
     return name

@@ -121,4 +121,4 @@ class Mysql(Served):
         return self._feed(inside.mysql(*how), script)
 
     def _how_to_create(self, said: str) -> str:
-        return "invoke db.create" if "Unknown database" in said else ""
+        return "run `invoke db.create`" if "Unknown database" in said else ""

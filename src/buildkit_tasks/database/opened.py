@@ -127,7 +127,7 @@ def existing(session: Session, wanted: Wanted) -> Database:
         raise Problem(
             "database-refused",
             f"The database {database.name} does not exist{where}.",
-            hint="invoke db.create" + (" --test" if wanted.test else ""),
+            hint=f"run `invoke db.create{' --test' if wanted.test else ''}`",
         )
     return database
 

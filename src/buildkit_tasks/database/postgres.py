@@ -151,7 +151,7 @@ class Postgres(Served):
     def _how_to_create(self, said: str) -> str:
         if f'database "{self.name}" does not exist' not in said:
             return ""
-        return "invoke db.create" + (" --test" if self.name != self.login.database else "")
+        return f"run `invoke db.create{' --test' if self.name != self.login.database else ''}`"
 
     def _said(self, result: Result) -> str:
         """The client's error message, without its name for our script."""

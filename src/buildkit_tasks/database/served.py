@@ -30,7 +30,7 @@ class Served:
 
     @property
     def described(self) -> str:
-        """How questions to the user name the database."""
+        """The name of the database in prompts."""
         return self.name
 
     def named(self, name: str) -> Self:

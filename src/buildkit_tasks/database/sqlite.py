@@ -33,7 +33,7 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True)
 class Sqlite:
-    """A SQLite file. `name`: how questions to the user name it."""
+    """A SQLite file. `name`: its name in prompts."""
 
     session: Session
     path: Path
@@ -48,7 +48,7 @@ class Sqlite:
 
     @property
     def described(self) -> str:
-        """How questions to the user name the file: with its path, because several files may have the same name."""
+        """The name of the file in prompts, with its path, because several files may have the same name."""
         return f"{self.name} ({self.path})"
 
     def named(self, name: str) -> Sqlite:

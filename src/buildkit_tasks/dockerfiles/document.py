@@ -1,6 +1,6 @@
 """A Dockerfile parsed into a value: its stages, arguments and mounts, and what a build of a target needs. Pure.
 
-A build needs what BuildKit would load: it does not build stages that the target does not reach.
+A build needs what BuildKit would load: BuildKit skips stages that the target does not reach.
 https://github.com/moby/buildkit/blob/master/frontend/dockerfile/dockerfile2llb/convert.go
 """
 

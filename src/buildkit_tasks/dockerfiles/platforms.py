@@ -163,7 +163,7 @@ def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes:
             "platform-unsupported",
             "This engine can build only for its own platform, and only into its own image store.",
             causes=["--platform, --push and --oci require BuildKit and buildx"],
-            hint="invoke engine.install",
+            hint="run `invoke engine.install`",
         )
     if driver == "docker" and not engine.containerd_store and (several or request.oci):
         what = f"one image for {' and '.join(request.platforms)}" if several else "OCI archives"
