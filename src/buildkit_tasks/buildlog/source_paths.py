@@ -22,7 +22,7 @@ def placer(plan: BuildPlan) -> Callable[[str], str]:
 
 
 def from_here(text: str, plan: BuildPlan, cwd: Path) -> str:
-    """rustc's messages with the paths of the project's files relative to `cwd`, so that editors and terminals open them.
+    """rustc's messages with the project's files relative to `cwd`, so that editors and terminals can open them.
 
     The output is otherwise unchanged.
     """
