@@ -259,7 +259,7 @@ def _entries(old: Record, changed: Sequence[Change], texts: dict[str, str]) -> d
 
 
 def _creates(root: Path, found: model.Model) -> str:
-    """The .env that compose lacks and that the example beside it completes; empty if there is none."""
+    """The missing .env that compose needs and that the example next to it would complete; empty if there is none."""
     env = posixpath.join(posixpath.dirname(found.files[0]) if found.listed and found.files else "", ".env")
     missing = not (root / env).exists() and (root / f"{env}.example").is_file()
     return env if missing and (found.wanted or env in found.env_files) else ""

@@ -69,7 +69,7 @@ def _finish_check(session: Session, outcome: Outcome) -> None:
 
 
 def _build(outcome: Outcome) -> str:
-    """The command that builds what was adopted: services of profiles must be named."""
+    """The command that builds the adopted services, which must be named if they belong to profiles."""
     services = outcome.finding.services if outcome.finding else ()
     if services and all(service.profiles for service in services):
         return f"buildkit-tasks build --service {','.join(service.name for service in services)}"

@@ -31,7 +31,7 @@ class Session:
         self.flags = dict(flags or {})
         self.extra = tuple(extra)
         self._builder = ""
-        #: Whether image registries respond, by mirror ("" = none is set), as far as this run asked.
+        #: Whether image registries respond, by mirror ("" = none set), as far as this run has asked.
         self.registries: dict[str, bool] = {}
         report.masked = self._masked_anyway
 
@@ -96,7 +96,7 @@ class Session:
         from buildkit_tasks.dotenv import disk as dotenv_disk
         from buildkit_tasks.dotenv import mask as dotenv_mask
 
-        # not the settings: loading them may need to print
+        # do not load the settings here: that may need to print
         files = self.compose_files if "_loaded" in self.__dict__ else ()
         folders = dict.fromkeys([self.root, *(file.parent for file in files[:1])])
 
