@@ -207,11 +207,13 @@ def stream(
     *,
     timeout: float | None = None,
     group: bool = False,
+    started: Callable[[], None] | None = None,
 ) -> Result:
     """Run, pass on stderr in chunks as it arrives, and capture stdout. Always waits for the child.
 
     After `timeout` seconds, interrupts the command as Ctrl-C would, so that it can clean up; the exit code is 124.
-    `group` starts a new session, so that a Ctrl-C on the terminal does not reach it.
+    `group` starts a new session, so that a Ctrl-C on the terminal does not reach it. `started` is called once the
+    command runs.
     """
     began = world.clock()
     process = _start(
@@ -243,6 +245,8 @@ def stream(
                 process.stdin.close()
             except BrokenPipeError:
                 pass  # it exited early; its exit code and stderr show why
+        if started:
+            started()
         while chunk := os.read(process.stderr.fileno(), 65536):
             on_stderr(chunk)
         process.wait()
