@@ -141,14 +141,10 @@ def execute(
     progress: Progress | None = None,
     started: Callable[[], None] | None = None,
 ) -> BuildOutcome:
-<<<<<<< HEAD
-    """Run the solve and collect its progress. Passes Ctrl-C on and waits for the child, so that nothing is orphaned."""
-=======
-    """Run the solve and collect its progress. Passes Ctrl-C on and waits for the child, so nothing is orphaned.
+    """Run the solve and collect its progress. Passes Ctrl-C on and waits for the child, so that nothing is orphaned.
 
-    `started` is called each time bake has been started.
+    `started` is called each time bake starts.
     """
->>>>>>> main
     _check_disk(session, project)
     _check_layer_cache(session, project)
     began = session.world.clock()

@@ -53,11 +53,7 @@ def solve(
 ) -> tuple[Progress, dict[str, Any]]:
     """Run a definition of the plan. Returns the progress, and buildx's metadata by target.
 
-<<<<<<< HEAD
-    A given `progress` is filled even if the solve fails.
-=======
     A given `progress` is filled, also by a solve that fails. `started` is called each time bake has been started.
->>>>>>> main
 
     Passes Ctrl-C on and waits for the child, so that nothing is orphaned. Problems: those of `build_failure.explain`;
     timed-out after `timeout` seconds.
