@@ -53,7 +53,7 @@ def solve(
 ) -> tuple[Progress, dict[str, Any]]:
     """Run a definition of the plan. Returns the progress, and buildx's metadata by target.
 
-    A given `progress` is filled, also by a solve that fails. `started` is called each time bake has been started.
+    A given `progress` is filled even if the solve fails. `started` is called each time bake starts.
 
     Passes Ctrl-C on and waits for the child, so that nothing is orphaned. Problems: those of `build_failure.explain`;
     timed-out after `timeout` seconds.
