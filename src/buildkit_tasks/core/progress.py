@@ -17,13 +17,13 @@ from typing import Any
 from .model import BuildOutcome, Step, TargetResult
 
 _COMPILING = re.compile(r"^\s+Compiling (\S+) v(\S+)(?: \((.*)\))?")
-# `[stage 2/5] RUN …`; before it the bake target if there are several, and the platform; a single stage has no name
+# `[stage 2/5] RUN …`, preceded by the bake target if there are several, and the platform; a single stage has no name
 _STEP = re.compile(r"^\[(?:\S+ +){0,3}\d+/\d+\] ")
 _OURS = re.compile(r"^buildkit-tasks: (total|fresh|marked) (.*)$")
 
 
 class Decoder:
-    """Splits bytes into JSON objects, regardless of chunk boundaries; buildx 0.13 indents an object over many lines.
+    """Splits bytes into JSON objects, regardless of chunk boundaries. buildx 0.13 indents objects over many lines.
 
     Text that is not JSON (an old buildx's final error line) is kept in `rest`.
     """
@@ -34,7 +34,7 @@ class Decoder:
         self.rest: list[str] = []
 
     def feed(self, chunk: bytes) -> Iterator[dict[str, Any]]:
-        """The objects that are now complete."""
+        """Yield the objects that are now complete."""
         self._buffer += chunk.decode("utf-8", errors="replace")
         while True:
             self._buffer = self._buffer.lstrip()
@@ -61,7 +61,7 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Compiling:
-    """A crate that cargo began to compile. `place`: its directory, "" for one of a registry; `began`: in seconds."""
+    """A crate that cargo began to compile. `place`: its directory, "" for a registry crate; `began`: in seconds."""
 
     name: str
     version: str
@@ -71,9 +71,9 @@ class Compiling:
 
 @dataclass
 class Vertex:
-    """A node of the build graph. Times are seconds since the epoch.
+    """A node in the build graph. Times are in seconds since the epoch.
 
-    `longest`: of its runs, in seconds; None if it never ran. A step that ran for one target is cached for the next one.
+    `longest`: its longest run in seconds; None if it never ran. A step that ran for one target is cached for the next.
     """
 
     name: str = ""
@@ -88,7 +88,7 @@ class Vertex:
 
     @property
     def cancelled(self) -> bool:
-        """True if it was canceled without failing itself: another step failed, or two targets share the step."""
+        """Whether it was canceled without failing itself: another step failed, or two targets share the step."""
         return "context canceled" in self.error or "CANCELED" in self.error.upper()
 
     @property
@@ -98,7 +98,7 @@ class Vertex:
 
     @property
     def seconds(self) -> float | None:
-        """How long it ran; None if unknown."""
+        """How long it ran, in seconds; None if unknown."""
         if self.started is None or self.completed is None:
             return None
         return max(0.0, self.completed - self.started)
@@ -117,7 +117,7 @@ class Progress:
         self.warnings: list[str] = []
 
     def update(self, status: dict[str, Any]) -> list[str]:
-        """Process one object; returns the log lines that are now complete."""
+        """Process one object. Returns the log lines that are now complete."""
         for item in status.get("vertexes") or ():
             vertex = self.vertexes.setdefault(item["digest"], Vertex())
             vertex.name = item.get("name", vertex.name)
@@ -160,7 +160,7 @@ class Progress:
             self.crates.append(Compiling(compiling[1], compiling[2], compiling[3] or "", _seconds(stamp)))
 
     def moving(self) -> tuple[str, float, float] | None:
-        """What is downloaded, extracted or sent: BuildKit's word, bytes so far, bytes in all (0 if unknown)."""
+        """The current download, extraction or transfer: BuildKit's word, bytes so far, total bytes (0 if unknown)."""
         busy = [v for v in list(self.vertexes.values()) if v.started and not v.completed]
         moved = [item for vertex in busy for item in list(vertex.moving.values())]
         if not moved:
@@ -170,18 +170,18 @@ class Progress:
         return word, sum(item[1] for item in same), sum(item[2] for item in same)
 
     def failed(self) -> Vertex | None:
-        """The step that failed the build, not one that was canceled because of it."""
+        """The step that failed the build, rather than one that was canceled because of it."""
         broken = [v for v in self.vertexes.values() if v.error]
         real = [v for v in broken if not v.cancelled]
         return max(real or broken, key=lambda v: len(v.log), default=None)
 
     def forget_failures(self) -> None:
-        """Forget earlier failures, because the same build runs again."""
+        """Forget earlier failures, because the same build is running again."""
         for vertex in self.vertexes.values():
             vertex.error = ""
 
     def outcome(self, seconds: float, targets: tuple[TargetResult, ...], *, incremental: bool) -> BuildOutcome:
-        """Summarize the finished build, with its images."""
+        """Summarize the finished build and its images."""
         return BuildOutcome(
             seconds=seconds,
             incremental=incremental,
@@ -193,7 +193,7 @@ class Progress:
         )
 
     def steps(self) -> tuple[Step, ...]:
-        """The steps of the Dockerfiles in the order seen, without BuildKit's internal ones."""
+        """The steps of the Dockerfiles in the order seen, without BuildKit's internal steps."""
         return tuple(
             Step(v.name, v.cached and v.longest is None, v.seconds if v.longest is None else v.longest)
             for v in self.vertexes.values()
