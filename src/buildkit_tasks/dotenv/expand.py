@@ -84,7 +84,7 @@ class Expander:
         return self._count(value)
 
     def _operator(self, name: str, operator: str, rest: str, level: int) -> str:
-        self._count(rest)  # reading takes time, too, once per level
+        self._count(rest)  # reading also takes time, once per level
         other = self.expand(rest, level + 1)  # compose expands it even if unused, and fails if that fails
         value = self.lookup(name)
         filled = value is not None and not (operator.startswith(":") and value == "")

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from .expand import Expander, Unexpandable
 
-#: Larger than any real .env; reading and completing such a file takes less than a second.
+#: No real .env is this large; reading and completing one of this size takes less than a second.
 MAX_BYTES = 1024 * 1024
 MAX_ASSIGNMENTS = 10_000
 
