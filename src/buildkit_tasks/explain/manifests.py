@@ -1,4 +1,4 @@
-"""What differs between two versions of a Cargo.toml or Cargo.lock, in words. Pure."""
+"""Describes the differences between two versions of a Cargo.toml or Cargo.lock. Pure."""
 
 from __future__ import annotations
 
