@@ -120,7 +120,7 @@ def _only_of_another(
         if recipe is None:
             raise Problem(
                 "image-unavailable",
-                f"{decision.use} is in the engine only for {there[decision.use]}, not for {platform},"
+                f"The engine has {decision.use} only for {there[decision.use]}, not for {platform},"
                 " and no registry is reachable.",
                 causes=[f"BuildKit would put programs for {there[decision.use]} into images for {platform}"],
                 hint=f"docker load an image for {platform}, or set a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY)",
@@ -130,7 +130,7 @@ def _only_of_another(
 
 
 def _from_the_team(session: Session, engine: Engine, absent: list[Decision]) -> list[Decision]:
-    """Those that the team's repository does not have either. If it is unreachable, they are built: never a failure."""
+    """The images that the team's repository lacks, too. If it is unreachable, all of them: this never fails."""
     from . import fetch as image_fetch  # late: TLS alone takes 50 ms to import
 
     try:
@@ -181,7 +181,7 @@ def override(session: Session, engine: Engine, space: Workspace) -> Path | None:
     if not content:
         path.unlink(missing_ok=True)
         return None
-    text = f"# Made by buildkit-tasks; changes are lost.\n{compose_cli.for_compose(content)}\n"
+    text = f"# Made by buildkit-tasks; changes will be overwritten.\n{compose_cli.for_compose(content)}\n"
     if not path.exists() or readfile.text(path) != text:
         files.replace(path, text, durable=False)
     return path

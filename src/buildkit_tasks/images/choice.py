@@ -20,7 +20,7 @@ from .names import Decision
 
 
 def decide(session: Session, engine: Engine, refs: Sequence[str], *, again: bool = False) -> dict[str, Decision]:
-    """Where each reference's image comes from, in the given order. Queries only what was never decided.
+    """Where each reference's image comes from, in the given order. Queries only for references without a decision.
 
     A decision is kept, because changing a project's base image would invalidate its caches. `again` discards it.
     """
@@ -65,7 +65,7 @@ def answering(session: Session) -> bool:
 
 
 def _probe(session: Session, base: str) -> tuple[bool, str]:
-    """Query the configured mirror, else the engine's own mirrors and Docker Hub, all at once."""
+    """Query the configured mirror, else the engine's own mirrors and Docker Hub, in parallel."""
     if base:
         hosts = [base.partition("/")[0]]
     else:
