@@ -90,7 +90,7 @@ def _suppress(source: Source, findings: list[Finding]) -> list[Finding]:
             for n in places:
                 findings[n] = replace(findings[n], reason=one.reason)
             if not places:
-                notes.append((one.line, f"Unused suppression: there is no {code} at the instruction below."))
+                notes.append((one.line, f"Unused suppression: the instruction below has no finding {code}."))
         if not one.reason:
             notes.append((one.line, f"{', '.join(one.codes)} is suppressed without a reason."))
     rule = RULES["BT000"]

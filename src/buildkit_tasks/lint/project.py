@@ -32,7 +32,7 @@ _LEVELS = {"error": "error", "warning": "warning", "info": "note", "style": "not
 
 @dataclass(frozen=True)
 class Linted:
-    """The checked files and the findings. `hadolint`: whether it ran, too."""
+    """The checked files and the findings. `hadolint`: whether it also ran."""
 
     files: tuple[str, ...]
     findings: tuple[Finding, ...]
