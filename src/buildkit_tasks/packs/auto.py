@@ -48,7 +48,7 @@ def _pull(session: Session, project: Project, request: BuildRequest, plan: Build
         session.report.envelope({"pull": pack_pull.document(done)})
     elif done.unpacked and done.found:
         saved = done.found.said.get("compile_seconds")
-        session.report.say(f"pulled in {done.seconds:.1f} s what took {saved} s to compile")
+        session.report.say(f"pulled the shared cache in {done.seconds:.1f} s (it took {saved} s to compile)")
     elif done.why_not:
         session.report.say(f"nothing pulled: {done.why_not[0]}")
     return done.unpacked

@@ -17,7 +17,7 @@ from typing import Any
 from buildkit_tasks.registry import reader as registry_reader
 from buildkit_tasks.registry.names import Digest, Malformed, Tag, printable
 
-#: Format version of the pack's content; packs with another one are ignored.
+#: Format version of the pack's content; packs with any other version are ignored.
 FORMAT = 3
 
 #: The label with the pack's description as JSON.
@@ -183,7 +183,7 @@ def objections(said: Mapping[str, Any], facts: Facts, limit: int) -> list[str]:
     """Reasons why a pack must not be unpacked here, regardless of its tag; `limit` in bytes."""
     found = []
     if said.get("toolchain") != facts.toolchain:
-        found.append(f"it was built with another toolchain or other system libraries ({said.get('rustc')})")
+        found.append(f"it was built with a different toolchain or different system libraries ({said.get('rustc')})")
     if said.get("profile") != facts.profile:
         found.append(f"it was built for the profile {said.get('profile')}")
     if said.get("form") == "zst" and facts.form != "zst":

@@ -152,7 +152,7 @@ def _why_none(trip: Trip, facts: Facts) -> list[str]:
         if said:
             reasons.append(f"{tag} was built with a different toolchain image")
             reasons += packs.differences(said, facts)
-            reasons.append("to share caches, share the base images, too: invoke images.push, invoke images.pull")
+            reasons.append("to share caches, also share the base images: invoke images.push, invoke images.pull")
     return reasons or ["there is none for this platform and profile"]
 
 

@@ -40,7 +40,7 @@ def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
     with workplace(session) as folder:
         facts = trip.pack(folder)
         if facts.form != "zst":
-            session.report.say("the toolchain image has no zstd, which would make packs faster and half the size")
+            session.report.say("the toolchain image has no zstd, which would make packs faster and half as large")
         economy = packs.economy(facts, session.world.clock() - began)
         exact, newest = trip.tags(facts)
         if not (economy.pays or force):

@@ -51,7 +51,7 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
     Problems: bad-argument, consent-missing, registry-unreachable, registry-denied (also without support for deletion).
     """
     if keep < 1:
-        raise Problem("bad-argument", "--keep must be at least 1.", hint="use for example --keep 3")
+        raise Problem("bad-argument", "--keep must be at least 1.", hint="for example: --keep 3")
     repository = client(session, ref)
     limit = datetime.now(timezone.utc) - timedelta(seconds=seconds(older, "older"))
     going = packs.expired(_listed(repository), keep, limit.isoformat(timespec="seconds"))
