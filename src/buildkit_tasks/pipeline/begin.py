@@ -1,4 +1,4 @@
-"""Begins a build: docker and compose answer while Python imports the rest of the pipeline (about 80 ms)."""
+"""Starts a build: docker and compose respond while Python imports the rest of the pipeline (about 80 ms)."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def select(workspace: Workspace, wanted: Sequence[str]) -> tuple[Service, ...]:
 
 
 def expand(wanted: Sequence[str], known: Sequence[str], others: Sequence[str] = ()) -> list[str]:
-    """The services named, patterns such as `worker-*` taken apart; a pattern adds only what is not named already.
+    """The named services, with patterns such as `worker-*` expanded; a pattern adds only services not named already.
 
     `others` as for `check_name`. Problems: unknown-service, also for a pattern that matches nothing.
     """
@@ -151,7 +151,7 @@ def check_name(name: str, known: Sequence[str], others: Sequence[str] = ()) -> N
     if name in others:
         raise Problem(
             "unknown-service",
-            f"The service {name!r} is not built here, it uses an existing image.",
+            f"The service {name!r} is not built here; it uses an existing image.",
             hint=f"services with a build: {', '.join(known)}",
         )
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
