@@ -142,7 +142,7 @@ def _small(image: str) -> bool:
 
 
 def _with_libraries(final: tuple[Stage, ...], packages: Sequence[str]) -> tuple[Stage, ...]:
-    """Install what programs need that were static before, or what small images brought, before all other commands."""
+    """Before all other commands, install what formerly static programs need, or what small images provided."""
     there = " ".join(f"{item.rest} {item.body}" for stage in final for item in stage.items)
     names = [name for name in packages if name not in there.split()]
     if not names or not final:

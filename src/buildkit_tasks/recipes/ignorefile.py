@@ -1,6 +1,6 @@
 """`DOCKERFILE.dockerignore`: the build context of our Dockerfile only, so that other services are not affected.
 
-An allowlist: edits of all other files do not affect a build.
+An allowlist: edits to all other files do not affect the build.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def derive(files: Tree, workspace: Workspace, copied: Sequence[str], compiled: S
     globs = [posixpath.normpath(space.path(glob)) for glob in space.globs]
     code = {p for p in code if not any(fnmatch.fnmatchcase(p, glob) for glob in globs)} | set(globs)
     own = [f"docker/{name}" for name in package_files.compile_files()]
-    head = ["# The build context of this Dockerfile, and of no other: what compiling reads and what images copy."]
+    head = ["# The build context of this Dockerfile only: the files that compiling reads and that images copy."]
     if whole:
         head += [
-            "# A stage copies the whole context, so all of it is included but what the repository's own list excludes."
+            "# A stage copies the whole context, so this includes all that the repository's own list does not exclude."
         ]
         theirs = [line for line in files.text(".dockerignore").splitlines() if line.strip()]
         return "\n".join([*head, *theirs, *NOISE, *(f"!{p}" for p in sorted({*own, *code, *texts, *wanted}))]) + "\n"
