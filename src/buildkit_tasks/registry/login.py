@@ -24,7 +24,7 @@ from .names import HUB, HUB_LOGIN, HUB_NAMES, Denied, Malformed, printable
 #: Timeout of a credential helper in seconds.
 HELPER_SECONDS = 10.0
 
-#: The user name in a helper's answer if it has only an identity token.
+#: The user name in a helper's response if it has only an identity token.
 _TOKEN_USER = "<token>"  # noqa: S105  # a name, not a token
 
 
