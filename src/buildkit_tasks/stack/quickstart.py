@@ -41,7 +41,7 @@ def quickstart(session: Session) -> None:
 
 
 def prerequisites(session: Session) -> None:
-    """Check for what no later step can provide: a compose file and free disk space."""
+    """Check what no later step can provide: a compose file and free disk space."""
     free = shutil.disk_usage(session.root).free / 1e9
     if free < 1:
         raise Problem(

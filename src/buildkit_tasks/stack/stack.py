@@ -52,9 +52,9 @@ def up_project(
 
 
 def with_overlay(session: Session, overlays: Sequence[str]) -> None:
-    """From now on the compose files are those that compose would read, and these on top, relative to where we stand.
+    """Add compose files to those that compose would read; the paths are relative to the working directory.
 
-    Problems: compose-invalid for a file that is not there.
+    Problems: compose-invalid for a missing file.
     """
     if not overlays:
         return
@@ -91,9 +91,9 @@ def replace_containers(
     dependencies: bool = False,
     enough: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Replace the outdated containers of some services; whether all became ready before `enough` was true.
+    """Replace the outdated containers of some services; returns whether all became ready before `enough` was true.
 
-    `dependencies`: those of what they need as well. Compose finishes what it began even after a Ctrl-C, so that no
+    `dependencies`: also those of their dependencies. Compose finishes what it began even after a Ctrl-C, so that no
     container is lost. Problems: as for `start`.
     """
     services = state.with_dependencies(space.config, names) if dependencies else set(names)
@@ -132,7 +132,7 @@ def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
     project = discover(session, lesser=True)
     if volumes:
         names = ", ".join(sorted(v.get("name", k) for k, v in (project.workspace.config.get("volumes") or {}).items()))
-        what = f"the volumes of {project.workspace.project} are deleted with all data in them: {names or 'none'}"
+        what = f"the volumes of {project.workspace.project} will be deleted with all data in them: {names or 'none'}"
         if not session.report.consent(what):
             session.report.say("nothing was changed")
             return
