@@ -1,6 +1,6 @@
 """Which Debian packages a crate needs, to compile and at run time: a table, and its lookup.
 
-Names are those of Debian 12; newer releases provide them, too. Libraries that a crate bundles are not listed.
+Names are those of Debian 12; newer releases also provide them. Libraries that a crate bundles are not listed.
 """
 
 from __future__ import annotations

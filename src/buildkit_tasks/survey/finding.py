@@ -75,7 +75,7 @@ class Workspace:
 @dataclass(frozen=True)
 class Finding:
     """The whole finding. `compose`: the effective compose files, relative to the root, possibly none; `listed`: they
-    include files that compose does not find by itself; `existing`: texts of the files that we may add to.
+    include files that compose does not find by default; `existing`: texts of the files that we may add to.
     """
 
     project: str

@@ -24,7 +24,7 @@ Look = Callable[[Tree, Sequence[CargoWorkspace], str, Mapping[str, Any]], Servic
 
 
 def word(text: str) -> str:
-    """A project or service name, derived from a directory's name like in compose."""
+    """A project or service name, derived from a directory's name as in compose."""
     return re.sub(r"[^a-z0-9_-]", "", text.lower()).lstrip("_-") or "project"
 
 
@@ -72,7 +72,7 @@ def beside(
         name = word(f"{service.binary}-app") if taken else service.name
         if name not in there:
             found.append(replace(service, name=name, added=True))
-            text = f"added for {path}, from which no service was built. `docker compose up` now starts it, too"
+            text = f"added for {path}, from which no service was built. `docker compose up` now also starts it"
             notes.append(Note(f"service {name}", text))
     return found, notes
 

@@ -111,7 +111,7 @@ def beyond(files: Tree, workspace: CargoWorkspace, package: Package) -> frozense
     found: set[str] = set()
     for path in _sources(files, package, crates):
         text = files.text(path)
-        if '"..' in text or "/../" in text or path == package.build_script:  # of no other it leads out of the crate
+        if '"..' in text or "/../" in text or path == package.build_script:  # others stay inside the crate
             found.update(_named(files, workspace, package, path))
     inside = f"{package.directory}/"
     return frozenset(p for p in found if p != package.directory and not p.startswith(inside))

@@ -1,4 +1,4 @@
-"""Analyses a repository's own Dockerfile of a Rust service: what is kept, and what our compile step replaces.
+"""Analyzes a repository's own Dockerfile for a Rust service: what is kept, and what our compile step replaces.
 
 Our step replaces the stages that compile. Every other line of the image's stages is kept unchanged; a line that cannot
 be kept is reported with its number. Nothing is dropped silently.
