@@ -11,7 +11,7 @@ from .edge import reported, task
 YES = "answer yes to every question"
 
 
-@task(default=True, help={"again": "forget earlier decisions and ask the registry again", "json": "print one document"})
+@task(default=True, help={"again": "discard earlier decisions and query the registry", "json": "print one document"})
 @reported
 def show(session: Session, again: bool = False, json: bool = False) -> None:
     """Show the project's base images and where each one comes from."""
