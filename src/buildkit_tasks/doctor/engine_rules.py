@@ -172,7 +172,7 @@ def garbage_collection(facts: Facts) -> Verdict:
     keep = str(gc.get("defaultKeepStorage") or gc.get("defaultReservedSpace") or "")
     if gc.get("enabled", bool(gc)) and keep and facts.cache_size and units.size(keep) < facts.cache_size:
         return warn(
-            f"the limit is {keep}, but the cache holds {units.human(facts.cache_size)}: caches get deleted as you work",
+            f"the limit is {keep}, but the cache holds {units.human(facts.cache_size)}: it deletes caches as you work",
             "raise builder.gc.defaultKeepStorage in /etc/docker/daemon.json, or run `invoke prune`",
         )
     if gc.get("enabled") is False or (not gc and engine.version < GC_ON):

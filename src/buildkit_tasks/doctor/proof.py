@@ -18,7 +18,7 @@ from buildkit_tasks.shells import new_shell
 
 
 def prove(session: Session) -> dict[str, Any]:
-    """Run and report the proofs. Problems: verify-failed, those of discovery and of base images."""
+    """Run and report the proofs. Problems: verify-failed, and any from discovery and base images."""
     say = session.report.say
     seconds = new_shell.probe(session)
     say(f"verified: BuildKit works ({seconds:.1f} s)")
