@@ -52,7 +52,7 @@ def listens(path: Path) -> bool:
 def answers(path: Path, seconds: float, running: Callable[[], bool] = lambda: True) -> bool:
     """Wait until the engine behind the socket responds. False at the timeout, or when `running` returns False.
 
-    The daemon listens before it is ready and delays the answer until then, so most of the time is spent in that
+    The daemon listens before it is ready and delays the response until then, so most of the time is spent in that
     request. Before it listens, there is no event to wait for, so we poll with increasing pauses.
     """
     end = time.monotonic() + seconds

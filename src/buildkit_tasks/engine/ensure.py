@@ -39,7 +39,7 @@ def ensure(session: Session) -> Engine:
 
 
 def start(session: Session) -> Engine:
-    """Start the installed engine if none is running. Problems: those of `ensure`, and engine-missing."""
+    """Start the installed engine if none is running. Problems: same as `ensure`, plus engine-missing."""
     try:
         found = engine_facts.facts(session.world, HOME)
         session.report.say(f"already running: {engine_facts.dotted(found.version)} (context {found.context})")
@@ -86,7 +86,7 @@ def _others(session: Session) -> str:
 
 
 def install(session: Session) -> Engine:
-    """Install what the full tier needs and this machine lacks. Problems: those of `ensure`."""
+    """Install what the full tier needs and this machine lacks. Problems: same as `ensure`."""
     try:
         have: Engine | None = engine_facts.client(session.world, HOME)
     except Problem:

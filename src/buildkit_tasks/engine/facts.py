@@ -92,7 +92,7 @@ def _info(world: World, cwd: Path) -> tuple[dict[str, Any], str]:
     """The document, `{}` if there is none, and docker's stderr."""
     result = run.capture(world, docker.info(cwd), timeout=ANSWER_TIMEOUT)
     if result.code == 124:
-        return {}, f"docker did not answer within {ANSWER_TIMEOUT:.0f} s"
+        return {}, f"docker did not respond within {ANSWER_TIMEOUT:.0f} s"
     return read_info(result)
 
 

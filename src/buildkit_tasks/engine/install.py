@@ -28,7 +28,7 @@ PIN_FILE = Path("/etc/apt/preferences.d/buildkit-tasks.pref")
 AUTH_FILE = Path("/etc/apt/auth.conf.d/buildkit-tasks.conf")
 DAEMON_FILE = Path("/etc/docker/daemon.json")
 
-#: The first line of the apt files that we write; a file without it is not ours, whatever its name.
+#: The first line of the apt files that we write; a file without it is not ours, even if it has the same name.
 MARK = "# Made by buildkit-tasks; `invoke engine.install --undo` removes it.\n"
 
 #: Enables multi-platform images and faster exports. Only for an engine that we installed.
