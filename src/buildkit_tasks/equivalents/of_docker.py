@@ -42,7 +42,7 @@ def compose(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | 
 
 
 def _with_files(made: Call, files: Sequence[Word], facts: Facts) -> Call | Stays:
-    """The compose files of `-f`: those that compose finds by default need no arguments."""
+    """Handle the compose files given by `-f`; the ones that compose finds by default need no arguments."""
     names = [(f.value or f.raw).removeprefix("./") for f in files]
     found = list(facts.compose_files)
     if not names or names == found:

@@ -40,7 +40,7 @@ _BLANK = " \t\n"
 class Word:
     """`raw` as written; `value` expanded and without quotes, None if unknown.
 
-    `loose`: it is only a reference (a variable, a parameter), which may stand for no word or for several.
+    `loose`: the word is a single reference (a variable, a parameter), which may stand for no word or for several.
     """
 
     raw: str
@@ -240,7 +240,7 @@ def _word(text: str, start: int, syntax: Syntax, found: list[_Token]) -> int:
 
 
 def _alone(raw: str, start: int, end: int, syntax: Syntax, found: list[_Token]) -> None:
-    """A word that is only a reference: the words it stands for, if they are known."""
+    """Add the words that a single reference stands for, if they are known."""
     stands = syntax.resolve(raw)
     if stands is None or not stands.strip():
         found.append(_Token("word", start, end, Word(raw, stands if stands is None else "", loose=True)))

@@ -205,7 +205,7 @@ def _recipe(now: _Reading, at: int) -> int:
 
 
 def _colon(line: str) -> int:
-    """The colon after name and parameters: outside strings and parentheses."""
+    """The position of the colon after the name and parameters, outside strings and parentheses."""
     quote, depth = "", 0
     for i, character in enumerate(line):
         if quote:

@@ -151,7 +151,7 @@ def _near(rule: Rule, missing: Sequence[Line], calls: Sequence[Call], facts: Fac
 
 
 def _likely(call: Call, rule: Rule, facts: Facts) -> bool:
-    """Whether a service or crate that only the target's name mentions may exist."""
+    """Whether a service or crate mentioned only in the target's name may exist."""
     flag = next((flag for flag in ("--service", "--crate") if flag in call.words), "")
     if not flag:
         return True

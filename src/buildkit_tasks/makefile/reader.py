@@ -26,7 +26,7 @@ def read(
 ) -> tuple[Source, ...]:
     """A Makefile and the files it includes, itself first. `load`: the text of an included file, None if it is not read.
 
-    `variables` gets what the files define. Raises `Problem` makefile-invalid where make itself would stop.
+    Adds the files' definitions to `variables`. Raises `Problem` makefile-invalid where make itself would stop.
     """
     readings: list[Reading] = []
     _read(Reading(path, [], variables if variables is not None else Variables(), load=load, readings=readings), text)

@@ -58,7 +58,7 @@ def modifiers(line: str) -> tuple[set[str], str]:
 
 
 def assignment(line: str) -> tuple[str, str, str] | None:
-    """Name, operator and value if this is a definition, as make decides it."""
+    """Name, operator and value if make would read this as a definition."""
     at = 0
     while at < len(line):
         character = line[at]
