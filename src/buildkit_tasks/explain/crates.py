@@ -61,7 +61,7 @@ def _is_single(crate: Crate, build: Build) -> bool:
 
 
 class _Context:
-    """What changed since the compile step last ran in the same mount."""
+    """The changes since the compile step last ran in the same mount."""
 
     def __init__(self, build: Build, earlier: Sequence[Build], kept: Kept) -> None:
         self.build, self.kept = build, kept
@@ -229,7 +229,7 @@ class _Context:
         return {}
 
     def _above(self) -> Iterator[str]:
-        """Where a Cargo.lock may be: in a directory above a compiled crate of the workspace."""
+        """Where a Cargo.lock may be: in the directories above the workspace's compiled crates."""
         for crate in self.build.cargo.crates:
             folder = crate.place
             while folder is not None:

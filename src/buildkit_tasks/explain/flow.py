@@ -48,7 +48,7 @@ def explain(session: Session, services: Sequence[str], number: int) -> None:
 
 
 def predict(session: Session, request: BuildRequest) -> None:
-    """Print what the next build would run and why, without building. Problems: history-missing; those of a plan."""
+    """Print what the next build would run and why, without building. Problems: history-missing, any from planning."""
     with opened(session) as store:
         project = discover(session, lesser=True, named=request.services)
         plan = prepare(session, project, request, look_only=True, missing=[])
