@@ -1,4 +1,4 @@
-"""Collects what a build is made from: its plan, the files that it sends, the base images that the engine has."""
+"""Collects the inputs of a build: its plan, the files that it sends, the base images that the engine has."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def sizes(session: Session, images: Iterable[str]) -> dict[str, int]:
 
 
 def _commit(session: Session) -> str:
-    """The commit that is checked out; "" outside of git. Reads git's files: starting git would take longer."""
+    """The commit that is checked out; "" outside of git. Reads git's files, because starting git takes longer."""
     for folder in (session.root, *session.root.parents):
         git = folder / ".git"
         if git.is_file():

@@ -1,4 +1,4 @@
-"""What the steps of a build depend on, as digests: two steps with the same key are one step to BuildKit's cache."""
+"""The inputs of a build's steps as digests: steps with the same key are the same step to BuildKit's cache."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class TreeRecord:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a build is made from. `bases`: image id per reference, "" if unknown."""
+    """The inputs of a build. `bases`: image id per reference, "" if unknown."""
 
     engine: str
     engine_version: str

@@ -91,7 +91,7 @@ def _position(name: _Name, inputs: Inputs, services: Sequence[Service], from_end
 
 
 def bases(known: Mapping[str, str], progress: Progress) -> dict[str, str]:
-    """The ids of base images: what BuildKit resolved is more exact than what the engine had before.
+    """The ids of base images. Those that BuildKit resolved are more exact than those that the engine had before.
 
     An image that is not the engine's own came from a registry.
     """

@@ -126,7 +126,7 @@ class Store:
     # ---- writing
 
     def add(self, build: Build, trees: Mapping[str, Tree], texts: Mapping[str, str]) -> int:
-        """Add a build and what it refers to, and drop the oldest ones. Returns its number. Raises `sqlite3.Error`."""
+        """Add a build and everything it refers to, and drop the oldest. Returns its number. Raises `sqlite3.Error`."""
         with self._transaction():
             for name, tree in trees.items():
                 for digest in missing(tree, self.has):
