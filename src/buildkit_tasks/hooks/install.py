@@ -52,7 +52,7 @@ def install(session: Session, checks: Sequence[Sequence[str]]) -> None:
 
 
 def undo(session: Session) -> None:
-    """Remove the hook, and restore the one that existed before."""
+    """Remove the hook, and restore the previous one."""
     hook, before = _places(session)
     if not hook.exists() or MARK not in readfile.text(hook, "replace"):
         session.report.say(f"{hook} was not made by buildkit-tasks; nothing was changed")
@@ -60,7 +60,7 @@ def undo(session: Session) -> None:
     hook.unlink()
     if before.exists():
         before.rename(hook)
-    session.report.say(f"{hook} is {'as it was before' if hook.exists() else 'removed'}")
+    session.report.say(f"{'restored' if hook.exists() else 'removed'} {hook}")
 
 
 def _places(session: Session) -> tuple[Path, Path]:
