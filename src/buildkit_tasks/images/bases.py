@@ -130,7 +130,7 @@ def _only_of_another(
 
 
 def _from_the_team(session: Session, engine: Engine, absent: list[Decision]) -> list[Decision]:
-    """The images that the team's repository lacks, too. If it is unreachable, all of them: this never fails."""
+    """The images that the team's repository also lacks; all of them if it is unreachable. Never fails."""
     from . import fetch as image_fetch  # late: TLS alone takes 50 ms to import
 
     try:
@@ -220,7 +220,7 @@ def _and(names: Iterable[str]) -> str:
 
 
 def recipes(names: Sequence[str]) -> list[Recipe]:
-    """The recipes that the names refer to; without names, those that projects start from. Problems: bad-argument."""
+    """The recipes that the names refer to; without names, the ones that projects start from. Problems: bad-argument."""
     found = []
     for name in names:
         recipe = image_names.named(name)

@@ -102,7 +102,7 @@ def _read(session: Session, service: Service) -> tuple[Image, ...]:
 
 
 def _start(session: Session, project: Project, service: Service, image: Image) -> str:
-    """How the program was started; empty if it cannot be, because an image may run a script.
+    """How the program was started; empty if it cannot be, for example because the image runs a script.
 
     Runs it natively if the engine can, else under QEMU, which is mounted only for this.
     """

@@ -85,7 +85,7 @@ def local(session: Session, engine: Engine, refs: Iterable[str], platform: str =
 
 
 def held(session: Session, refs: Iterable[str]) -> dict[str, str]:
-    """Those of the references that the engine has for any platform, with the first platform that it reports."""
+    """The references that the engine has for any platform, with the first platform that it reports."""
     names = list(dict.fromkeys(refs))
     full = {image_names.parse(tag): kind for tag, (_, kind) in _inspect(session, names).items()} if names else {}
     return {name: full[image_names.parse(name)] for name in names if image_names.parse(name) in full}

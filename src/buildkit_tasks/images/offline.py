@@ -284,7 +284,7 @@ def details(session: Session, names: Sequence[str]) -> dict[str, dict[str, objec
 
 
 def renew(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: bool = False) -> None:
-    """Build those that are missing or from an older recipe; with `force`, all of them."""
+    """Build the images that are missing or from an older recipe; with `force`, all of them."""
     have = details(session, [r.image for r in recipes])
     right = local(session, facts, have)
     due = [r for r in recipes if force or r.image not in right or have[r.image].get("recipe") != recipe_hash(r)]
