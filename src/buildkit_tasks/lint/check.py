@@ -62,7 +62,7 @@ class _Suppression:
 
 
 def _suppressions(text: str) -> list[_Suppression]:
-    """Each suppression, with the lines it applies to: those of the instruction that it is in or above."""
+    """Each suppression, with the lines it applies to: the lines of the instruction that it is in or above."""
     items = list(syntax.instructions(text))
     found = []
     for comment in syntax.comments(text):
