@@ -85,7 +85,7 @@ class Trip:
     def pack(self, folder: Path) -> Facts:
         """Pack the mounts; the parts are written to an empty directory, under the names in the facts.
 
-        Problems: pack-empty, and those of a build.
+        Problems: pack-empty, and any from the build.
         """
         try:
             return self._facts(("pack", self.wanted.scope), folder)
@@ -182,7 +182,7 @@ def prepare(
     """Prepare a transfer, based on the plan of the build before or after it, else on a new plan.
 
     Everything takes at most `timeout` seconds, and the queries to the registry at most `wait`.
-    Problems: bad-argument, those of planning.
+    Problems: bad-argument, and any from planning.
     """
     wanted = replace(wanted, scope=wanted.scope or session.settings.packs.scope)
     if wanted.scope not in packs.SCOPES:

@@ -2,7 +2,7 @@
 
 A pack is an image with one layer per part. Its contents are not trusted: cargo checks every unit against its own
 fingerprint. A pack's *name* only predicts how useful it will be; its *description* of the toolchain decides whether
-it may be unpacked at all, because cargo does not check the system's libraries.
+it can be unpacked at all, because cargo does not check the system's libraries.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LABEL = "buildkit-tasks.pack"
 
 SCOPES = ("deps", "all")
 
-#: Kinds of parts in layer order: what changes least comes first. A kind may have several parts: deps-1, deps-2.
+#: Kinds of parts in layer order; the ones that change least come first. A kind may have several parts: deps-1, deps-2.
 PARTS = ("registry", "git", "deps", "rest")
 
 #: Allowed characters in a pack's description, and allowed names of its parts.

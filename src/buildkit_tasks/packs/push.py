@@ -16,9 +16,9 @@ from .pack import Economy, Facts, Wanted
 
 
 def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
-    """Pack and push the mounts, unless it does not pay off or this machine may not push; `force` overrides both.
+    """Pack and push the mounts, unless it does not pay off or is not allowed on this machine; `force` overrides both.
 
-    Problems: bad-argument, push-refused, registry-unreachable, registry-denied, and those of a build.
+    Problems: bad-argument, push-refused, registry-unreachable, registry-denied, and any from the build.
     """
     may, why = ci_context.allowed(session.world, session.settings.packs.push, session.settings.ci.default_branch)
     if not (may or force):
