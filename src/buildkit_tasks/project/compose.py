@@ -20,7 +20,7 @@ from . import ports
 def from_compose(
     config: Mapping[str, Any], settings: Settings, files: Sequence[Path], *, explicit: bool = True
 ) -> Workspace:
-    """Build the value from compose's resolved model; `explicit`: the project's name is not just that of its folder."""
+    """Build the value from compose's resolved model; `explicit`: the project's name is not just the folder's name."""
     built: list[Service] = []
     keys = _keys(config.get("services") or {})
     images: dict[str, str] = {}

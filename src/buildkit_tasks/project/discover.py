@@ -127,7 +127,7 @@ def _separator(session: Session) -> str:
 
 
 def _model(session: Session, files: Sequence[Path]) -> dict[str, Any]:
-    """The resolved model with the default profiles. Problems: those of `_unreadable`."""
+    """The resolved model with the default profiles. Problems: same as `_unreadable`."""
     config, result = _asked(session, files)
     if config is None and (missing := _MISSING_ENV_FILE.search(result.stderr)):
         config, result = _without_env_files(session, files, result)

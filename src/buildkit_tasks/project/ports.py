@@ -1,4 +1,4 @@
-"""Finds out who uses a port on this machine, to report the program and the variable before `up`."""
+"""Finds out what uses a port on this machine, to report the program and the variable before `up`."""
 
 from __future__ import annotations
 
