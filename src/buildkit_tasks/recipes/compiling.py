@@ -205,7 +205,7 @@ class _Reader:
         return None
 
     def _placed(self, stage: Stage) -> list[tuple[str, str]]:
-        """Directories of a stage and what was copied there from the context, deepest first."""
+        """Directories of a stage and the context paths that were copied there, deepest first."""
         workdir, found = "/", []
         for item in stage.items:
             if item.keyword == "WORKDIR":

@@ -17,7 +17,7 @@ from buildkit_tasks.survey.tree import Tree
 from . import package_files
 
 #: Artifacts of build tools and editors inside included directories.
-#: Files that a workspace's directory may get later: a new build script must not be silently excluded.
+#: Files that may be added to a workspace's directory later: a new build script must not be silently excluded.
 ALWAYS = (
     *("Cargo.toml", "Cargo.lock", ".cargo", "rust-toolchain", "rust-toolchain.toml"),
     *(".sqlx", "sqlx-data.json", "sqlx.toml"),
@@ -64,7 +64,7 @@ def _escaped(path: str) -> str:
 
 
 def _shortest(paths: Iterable[str]) -> list[str]:
-    """Sorted, without paths below another one of them."""
+    """Sort, and drop paths that are below another path."""
     found: list[str] = []
     for path in sorted(set(paths)):
         if not any(path.startswith(f"{other}/") for other in found):
