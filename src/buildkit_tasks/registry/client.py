@@ -203,7 +203,7 @@ class Client:
 
     def _once(self, method: str, path: str, headers: Mapping[str, str], body: Blob | None = None) -> Answer:
         """One request, with a login if the registry asks for it."""
-        before = self._authorization  # what we send: another thread may log in meanwhile
+        before = self._authorization  # the value we send: another thread may log in meanwhile
         answer = self._request(method, path, headers, body)
         # a token for reading may not be valid for writing, so the current challenge decides
         if answer.status == 401:

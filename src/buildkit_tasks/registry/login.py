@@ -58,7 +58,7 @@ class Challenge:
 def challenge(header: str, repository: str, method: str) -> Challenge | None:
     """Parse WWW-Authenticate; None if we cannot provide what it asks for.
 
-    Only accepts a scope for our repository: nobody may request a token for another one.
+    Only accepts a scope for our repository: a challenge must not request a token for another one.
     """
     header = header[:4096]
     bearer = re.search(r"\bbearer\s+(.*)", header, re.IGNORECASE)

@@ -84,7 +84,7 @@ class Descriptor:
 
 @dataclass(frozen=True)
 class Manifest:
-    """An image's manifest. `digest` is that of the received bytes; `layers` are in order."""
+    """An image's manifest. `digest` is computed from the received bytes; `layers` are in order."""
 
     digest: Digest
     layers: tuple[Descriptor, ...]

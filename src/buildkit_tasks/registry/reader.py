@@ -48,7 +48,7 @@ def document(body: bytes, what: str) -> dict[str, Any]:
 
 
 def manifest(body: bytes, content_type: str = "") -> Manifest | Descriptor:
-    """An image's manifest, or for an index the descriptor of its first image. The digest is that of the bytes."""
+    """An image's manifest, or for an index the descriptor of its first image. The digest is computed from the bytes."""
     content = document(body, "manifest")
     _version(content)
     kind = _kind(content, content_type)
