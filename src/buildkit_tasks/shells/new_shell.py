@@ -68,7 +68,7 @@ def fresh_values(world: World, shell: str) -> dict[str, str] | None:
 
 
 def probe(session: Session) -> float:
-    """Time the smallest real BuildKit build in seconds. Problems: those of an unreachable engine, verify-failed."""
+    """Time the smallest real BuildKit build in seconds. Problems: verify-failed, and any from an unreachable engine."""
     result = run.capture(session.world, docker.probe_build(session.world.cwd), timeout=120)
     if result.code == 0:
         return result.seconds
