@@ -34,7 +34,7 @@ class Holder:
 
 
 def stop(session: Session) -> None:
-    """List who holds the ports, then stop containers and system services. Processes are only listed.
+    """List what holds the ports, then stop containers and system services. Processes are only listed.
 
     Ports held by this project's own containers are skipped. Problems: consent-missing, command-failed, port-in-use.
     """

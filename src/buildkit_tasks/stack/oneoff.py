@@ -15,7 +15,7 @@ from . import stack, state
 def run_once(session: Session, service: str, *, with_build: bool = True, dependencies: bool = True) -> int:
     """Run the words after `--` (none: the service's own command); returns the exit code. The container is removed.
 
-    The service and its dependencies are built first if they changed. Problems: unknown-service, those of a build.
+    The service and its dependencies are built first if they changed. Problems: unknown-service, and any from the build.
     """
     project = discover(session, lesser=True, named=[service])
     space = project.workspace

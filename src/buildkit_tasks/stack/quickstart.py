@@ -78,7 +78,7 @@ def _up(session: Session) -> None:
 
 
 def show_next_steps(session: Session) -> None:
-    """Print what runs where, where the credentials are, and what to do next."""
+    """Print the services' addresses, where the credentials are, and what to do next."""
     project = discover(session)
     say = session.report.say
     for port in project.workspace.ports:

@@ -23,7 +23,7 @@ def up(session: Session, request: BuildRequest, *, with_build: bool = True, orph
     """Build what changed, start it, and return when everything is ready.
 
     Accepts any service of the compose file, built or not; compose also starts their dependencies. `orphans`: remove
-    containers of services that are no longer in the compose file. Problems: port-in-use, unhealthy, those of a build.
+    containers of services that are no longer in the compose file. Problems: port-in-use, unhealthy, any from the build.
     """
     up_project(
         session,
@@ -93,8 +93,8 @@ def replace_containers(
 ) -> bool:
     """Replace the outdated containers of some services; returns whether all became ready before `enough` was true.
 
-    `dependencies`: also those of their dependencies. Compose finishes what it began even after a Ctrl-C, so that no
-    container is lost. Problems: as for `start`.
+    `dependencies`: also replace those of the services they depend on. Compose finishes what it began even after a
+    Ctrl-C, so that no container is lost. Problems: as for `start`.
     """
     services = state.with_dependencies(space.config, names) if dependencies else set(names)
     wanted = wait.Wanted(space.project, services, session.settings.stack.health_timeout, enough, summary=False)
@@ -128,7 +128,7 @@ def containers(session: Session, files: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
-    """Stop and remove containers and networks. Volumes contain data: they are removed only if asked and confirmed."""
+    """Stop and remove containers and networks. Volumes hold data, so they are deleted only on request, after asking."""
     project = discover(session, lesser=True)
     if volumes:
         names = ", ".join(sorted(v.get("name", k) for k, v in (project.workspace.config.get("volumes") or {}).items()))
@@ -157,7 +157,7 @@ def restart(session: Session, services: Sequence[str]) -> None:
 
 
 def ps(session: Session) -> None:
-    """Show what runs where."""
+    """List the containers with their ports and health."""
     project = discover(session, lesser=True)
     found = containers(session, files_in_force(session, project))
     rows = [
