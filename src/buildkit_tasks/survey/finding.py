@@ -1,4 +1,4 @@
-"""What `init` found in a repository: frozen values, no reading, no writing."""
+"""The results of `init`'s analysis of a repository, as frozen values. Reads and writes nothing."""
 
 from __future__ import annotations
 

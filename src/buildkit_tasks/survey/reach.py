@@ -95,7 +95,7 @@ def find(files: Tree, workspace: CargoWorkspace) -> Reach:
 
 
 def _roots(files: Tree, package: Package) -> Iterator[str]:
-    """The manifest of the workspace that a crate of another one inherits from: the nearest above it."""
+    """The manifest of the workspace that a foreign crate inherits from: the nearest one above it."""
     directory = package.directory
     while directory:
         directory = posixpath.dirname(directory)
@@ -164,5 +164,5 @@ def _query_macros(files: Tree, crates: list[Package], inner: list[Package]) -> b
 
 
 def _shortest(paths: set[str]) -> set[str]:
-    """Without paths that are below another one of them."""
+    """Drop paths that are below another path in the set."""
     return {p for p in paths if not any(p.startswith(f"{other}/") for other in paths)}
