@@ -23,7 +23,7 @@ def _known() -> Collection[str]:
 @task(help={"json": JSON})
 @reported
 def context(session: Session, json: bool = False) -> None:
-    """Show the CI system, the event, and whether this run may push, with the reason."""
+    """Show the CI system, the event, and whether this run is allowed to push, with the reason."""
     from buildkit_tasks.ci import show
 
     show.context(session)

@@ -46,7 +46,7 @@ def build(session: Session, only: Sequence[str] | None = None, force: bool = Fal
     iterable=["service", "platform"],
     help={
         "service": "service to check, for example api,worker; repeatable (default: all)",
-        "platform": "platform that must be present, for example linux/arm64 (default: check those that are)",
+        "platform": "platform that must be present, for example linux/arm64 (default: check all that are present)",
         "no_start": "only inspect the files; do not start the program",
         "json": "print one document",
     },
