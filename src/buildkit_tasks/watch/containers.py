@@ -107,7 +107,7 @@ def _archive(target: IO[bytes], files: Mapping[str, str]) -> bool:
                     archive.addfile(header)
                 else:
                     with Path(host).open("rb") as content:
-                        data = content.read()  # the size in the header must be that of the content
+                        data = content.read()  # the size in the header must match the content
                     header.size = len(data)
                     archive.addfile(header, io.BytesIO(data))
                 added = True

@@ -33,7 +33,7 @@ def dev(
 ) -> None:
     """Build and start these services (none: all), print their logs, and with `watching` keep them in sync.
 
-    An interrupt stops what this started; what ran before keeps running. Problems: those of `up` and `watch`.
+    An interrupt stops what this started; anything that ran before keeps running. Problems: same as `up` and `watch`.
     """
     project = discover(session, lesser=True, named=services)
     before = _containers(session, project)

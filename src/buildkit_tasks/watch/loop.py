@@ -78,7 +78,7 @@ class _Loop:
         return self._done(self.keeper.do(found, self.seen.paths))
 
     def _read(self, found: Work) -> Work:
-        """Read what changed in the project. If the rules changed, look by the new ones and add what they find."""
+        """Read what changed in the project. If the rules changed, look again with the new ones and add what changed."""
         news = found
         for _ in range(TRIES):
             if not self.keeper.read_again(reload=news.reload):
