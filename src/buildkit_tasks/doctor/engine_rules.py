@@ -101,7 +101,7 @@ def buildkit_env(facts: Facts) -> Verdict:
         if value.lower() in ("0", "false"):
             return warn(
                 f"{name}={value} in this environment; these tasks override it, but plain docker does not",
-                f'unset {name}    (permanently: remove it from your shell\'s start-up files; or: eval "$(invoke env)")',
+                f'unset {name}    (permanently: remove it from your shell\'s startup files; or: eval "$(invoke env)")',
             )
     return ok("not disabled")
 
@@ -172,7 +172,7 @@ def garbage_collection(facts: Facts) -> Verdict:
     keep = str(gc.get("defaultKeepStorage") or gc.get("defaultReservedSpace") or "")
     if gc.get("enabled", bool(gc)) and keep and facts.cache_size and units.size(keep) < facts.cache_size:
         return warn(
-            f"the limit is {keep}, but the cache holds {units.human(facts.cache_size)}: it deletes caches as you work",
+            f"the limit is {keep}, but the cache holds {units.human(facts.cache_size)}: caches are deleted as you work",
             "raise builder.gc.defaultKeepStorage in /etc/docker/daemon.json, or run `invoke prune`",
         )
     if gc.get("enabled") is False or (not gc and engine.version < GC_ON):

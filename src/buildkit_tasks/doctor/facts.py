@@ -79,7 +79,7 @@ class Facts:
     kernel: str = ""
     root: str = ""
     unprivileged_port: int = 1024
-    rc_broken: str = ""  #: a start-up file that has our line, while the env file is missing
+    rc_broken: str = ""  #: a startup file that has our line, while the env file is missing
     rc_off: tuple[str, ...] = ()  #: `file:line` that disables BuildKit after or without our line
     rc_set: bool = False
     completion: str = ""  #: missing, current, stale; empty = not checked

@@ -154,7 +154,7 @@ def machine(_session: Session) -> dict[str, Any]:
 
 
 def shell(session: Session) -> dict[str, Any]:
-    """The login shell's start-up files and its completion."""
+    """The login shell's startup files and its completion."""
     from buildkit_tasks.shells.completion import state
 
     try:

@@ -163,7 +163,7 @@ RULES: tuple[Rule, ...] = (
     Rule("wsl", "the project on the Linux file system", "each build reads the whole source tree", wsl),
     Rule(
         "shell",
-        "start-up files that do not disable BuildKit",
+        "startup files that do not disable BuildKit",
         "plain docker commands inherit their variables",
         shell_rc,
     ),
