@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 #: `${A:-${B:-${C}}}` has three levels.
 MAX_LEVELS = 32
 
-#: Maximum characters of all values of one file: `B=$A$A`, `C=$B$B`, … doubles with each line.
+#: Maximum number of characters in all values of one file: `B=$A$A`, `C=$B$B`, … doubles with each line.
 MAX_EXPANDED = 4 * 1024 * 1024
 
 # compose's pattern ignores case like Go, which also matches the long s and the Kelvin sign.
