@@ -20,7 +20,7 @@ from buildkit_tasks.core.world import World
 
 from .facts import DEFAULT_SOCKETS, local_socket
 
-#: A response has a few kilobytes; a larger one does not come from an engine.
+#: A response is a few kilobytes; a larger one does not come from an engine.
 LARGEST = 4_000_000
 PATIENCE = 5.0
 
@@ -70,7 +70,7 @@ def address(world: World) -> Path | None:
 
 
 def images(path: Path, names: Iterable[str]) -> Answer:
-    """The ids of these images in the engine at a socket. Raises `OSError`; `ValueError` for unexpected responses."""
+    """The ids of these images in the engine behind a socket. Raises `OSError`; `ValueError` for other responses."""
     end = time.monotonic() + PATIENCE
     status, info = _get(path, "/info", end)
     if status != 200 or not info.get("ID"):
