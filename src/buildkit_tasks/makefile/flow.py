@@ -231,7 +231,7 @@ def _write(session: Session, root: Path, changed: list[Change]) -> None:
     for change in changed:
         entry = _entry(old.files.get(change.path), change)
         if entry is None:
-            session.report.warn(f"{change.path} was edited since the last import; undo will not handle those edits")
+            session.report.warn(f"{change.path} was edited since the last import; undo may not handle those edits")
         else:
             files[change.path] = entry
     made = disk.apply(root, changed)

@@ -22,9 +22,9 @@ CERTAIN, OURS, STAYS, ACCEPTED, PERHAPS, NONE = "certain", "ours", "stays", "acc
 
 @dataclass(frozen=True)
 class Row:
-    """One rule and what becomes of it.
+    """One rule and the result of mapping it.
 
-    `text` replaces its recipe where `kind` is certain or accepted: one text per step, or a single one. `left` are the
+    `text` replaces its recipe if `kind` is certain or accepted: one text per step, or a single one. `left` are the
     lines of the recipe that no task replaces.
     """
 

@@ -43,7 +43,7 @@ def show(session: Session, sources: Sequence[Source], rows: Sequence[Row], notes
 
 
 def _shown(text: str) -> str:
-    """Bytes that are not UTF-8 cannot be printed everywhere."""
+    """Replace bytes that are not UTF-8, because they cannot be printed everywhere."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

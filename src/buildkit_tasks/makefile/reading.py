@@ -44,7 +44,7 @@ class Reading:
     readings: list[Reading] = field(default_factory=list)
 
     def close(self) -> None:
-        """The rule's recipe ends here."""
+        """End the current rule's recipe."""
         if self.open:
             mixed = "part of its recipe depends on a condition (ifeq, ifdef)" if self.open.mixed else ""
             made = replace(self.open.rule, steps=tuple(self.open.steps), kept=self.open.rule.kept or mixed)
