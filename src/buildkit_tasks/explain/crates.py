@@ -92,7 +92,7 @@ class _Context:
         """The reasons why cargo starts from scratch."""
         build, before = self.build, self.before
         if build.pulled:
-            yield Cause("pack", "pack", "the mount was filled from a pack, which these crates are not part of")
+            yield Cause("pack", "pack", "the mount was filled from a pack, which does not contain these crates")
         elif before is None:
             if build.cargo.total is not None:
                 yield Cause("mount-empty", "target", "the target mount had no objects from an earlier build")
