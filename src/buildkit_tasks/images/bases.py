@@ -207,7 +207,7 @@ def _demand(session: Session, decisions: Mapping[str, Decision], services: Mappi
 
 
 def _converts(record: Path, lost: Sequence[str]) -> bool:
-    """Whether `init --images bookworm` would replace one of the images: only once, and not all images."""
+    """Whether `init --images bookworm` would replace one of the images: false if it already did, or if none can be."""
     try:
         images = json.loads(record.read_text("utf-8")).get("images")
     except (OSError, ValueError, AttributeError):

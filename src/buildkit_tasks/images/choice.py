@@ -94,7 +94,7 @@ def held(session: Session, refs: Iterable[str]) -> dict[str, str]:
 
 
 def suits(kind: str, platform: str) -> bool:
-    """Whether an image for this OS and architecture suits a platform; if it has no architecture, it does."""
+    """Whether an image for this OS and architecture suits a platform; an image without an architecture suits all."""
     return not kind.partition("/")[2] or kind.split("/")[:2] == platform.split("/")[:2]
 
 
