@@ -108,7 +108,7 @@ def execute(
 
 
 def _check_keys(decided: BuildPlan, targets: Mapping[str, Any], chosen: Tier) -> None:
-    """Refuse what only bake or only BuildKit supports. Raises `Problem` compose-key-unsupported."""
+    """Reject keys that only bake or only BuildKit supports. Raises `Problem` compose-key-unsupported."""
     never = {"entitlements", "attest", "cache-to", "no-cache-filter"}
     never |= {"ssh", "platforms"} if chosen.name == "legacy" else set()
     for service in decided.services:

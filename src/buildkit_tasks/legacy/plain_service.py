@@ -1,7 +1,7 @@
 """Builds services by their own Dockerfiles, on builders without bake or without BuildKit.
 
 The legacy builder silently ignores some features that it does not know, which would produce a different image. So
-unsupported features are refused by name, or replaced by an equivalent.
+unsupported features are rejected by name, or replaced with an equivalent.
 """
 
 from __future__ import annotations
