@@ -1,6 +1,6 @@
 """Uses packs automatically: a build with empty mounts pulls first, and CI builds of the main branch push afterwards.
 
-This never fails a build: any error, including a bug of ours, is reported in one line, and the build continues without
+This never fails a build: any error, including our own bugs, is reported in one line, and the build continues without
 a pack.
 """
 
@@ -74,7 +74,7 @@ def after(session: Session, project: Project, request: BuildRequest, plan: Build
 
 
 def _reason(error: Exception) -> str:
-    """One line about an error of the shared cache. Re-raises errors that the user must handle."""
+    """Describe a shared cache error in one line. Re-raises errors that the user must handle."""
     if not isinstance(error, Problem):
         return printable(f"{type(error).__name__}: {error}", _LINE)
     if error.code in ("interrupted", "bad-argument", "settings-invalid"):

@@ -52,7 +52,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Trip:
-    """The transfer of one pack: which mounts, which repository. All of its builds end by `end` (of the clock)."""
+    """The transfer of one pack: which mounts, which repository. All of its builds must end by `end` (clock time)."""
 
     session: Session
     project: Project
@@ -146,7 +146,7 @@ class Trip:
         return packs.read_facts(*((folder / name).read_text("utf-8") for name in ("facts", "packages")))
 
     def _left(self) -> float | None:
-        """Seconds left. Raises `Problem` timed-out when there are none."""
+        """Seconds left. Raises `Problem` timed-out if there are none."""
         if self.end is None:
             return None
         left = self.end - self.session.world.clock()

@@ -70,7 +70,7 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
                 "registry-denied",
                 f"{repository.ref.host} did not delete {len(kept)} of {len(going)} packs.",
                 causes=["deletion needs permission, and must be enabled in the registry"],
-                hint="use the registry's own clean-up rules, or enable deletion in its configuration",
+                hint="use the registry's own cleanup rules, or enable deletion in its configuration",
             )
         session.report.say(f"deleted {len(going)} packs; the registry frees the space at its next garbage collection")
     if session.report.json_only:
