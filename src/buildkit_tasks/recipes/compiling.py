@@ -1,6 +1,6 @@
 """What the compile stages of a repository's own Dockerfile contribute to ours: packages, environment, tools, files.
 
-Not the compilation itself, which our own step does. A line that does not fit into ours becomes a note with its number.
+The compilation itself is left to our own step. A line that does not fit into ours becomes a note with its number.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def _shortest(paths: Iterable[str]) -> list[str]:
 
 
 def missing(text: str, paths: Iterable[str]) -> list[str]:
-    """Files that a list excludes although they are needed."""
+    """Files that a list excludes even though they are needed."""
     ignore = Ignore.parse(text)
     found = []
     for path in paths:

@@ -22,7 +22,7 @@ def append(
     tools: bool,
     image: str,
 ) -> str:
-    """Replace the template\'s runtime stages by one for each name, and add the stage with installed tools."""
+    """Replace the template\'s runtime stages with one for each name, and add the stage with installed tools."""
     cut = text.index("\n# ---- one image per service")
     head = text[:cut].rstrip("\n")
     parts: list[str] = []
