@@ -48,7 +48,7 @@ PAGES = 100
 
 @dataclass
 class Client:
-    """One repository of a registry. Raises only `RegistryError`s; returns None for what does not exist.
+    """One repository of a registry. Raises only `RegistryError`s; returns None for anything that does not exist.
 
     `seconds`: limit for the whole exchange from its first query on, including all uploads; None = only the limit of
     each query.
