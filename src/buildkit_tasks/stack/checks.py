@@ -48,7 +48,7 @@ def parse(text: str) -> Check:
 
 
 def address(check: Check, ports: Sequence[Port]) -> tuple[str, int]:
-    """Where the service responds on this machine. Raises `Problem` smoke-failed if it does not publish that port."""
+    """The service's address on this machine. Raises `Problem` smoke-failed if it does not publish that port."""
     for port in ports:
         if port.service == check.service and port.protocol == "tcp" and check.target in (0, port.target):
             return here(port)

@@ -21,7 +21,7 @@ from buildkit_tasks.project.discover import discover
 
 @dataclass(frozen=True)
 class Holder:
-    """The holder of one of our ports. `kind`: container, service (of systemd), process or unknown.
+    """The holder of one of our ports. `kind`: container, service (systemd), process or unknown.
 
     `name` is the container's or unit's name, or the process's with its pid; `owner` the compose project and its
     directory, or the user.
@@ -42,7 +42,7 @@ def stop(session: Session) -> None:
     if not ports.shared_network(project.engine.host_name, engine_facts.host(session.world, session.root)):
         raise Problem(
             "engine-not-ours",
-            "The engine is on another machine, so it is not possible to see what uses its ports from here.",
+            "The engine is on another machine, so what uses its ports is not visible from here.",
             hint="run the command on that machine",
         )
     held = holders(session, project.workspace.project, project.workspace.ports)

@@ -202,7 +202,7 @@ def shell(session: Session, service: str, what: str) -> int:
 
 
 def named(project: Project, services: Sequence[str]) -> list[str]:
-    """The given services, checked against the compose file. Raises `Problem` service-unknown with suggestions."""
+    """The given services, checked against the compose file. Raises `Problem` unknown-service with suggestions."""
     return list(dict.fromkeys(compose.expand(services, tuple(project.workspace.config.get("services") or ()))))
 
 
