@@ -16,7 +16,7 @@ class Need:
     """Packages for the toolchain stage and for the runtime stage.
 
     `unless`: packages in the lock file with which the crate bundles its own copy. `bundled`: a dependency of the crate
-    itself that shows the same (cargo only locks a build script's `cc` if it compiles C).
+    itself that indicates the same (cargo only locks a build script's `cc` if it compiles C).
     """
 
     build: str = ""
