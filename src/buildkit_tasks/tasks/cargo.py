@@ -24,7 +24,7 @@ ENV = "variable for the container, for example SQLX_OFFLINE=true, or NAME for th
 RELEASE = "compile with the release profile"
 INSTALL = "install the tool if the image does not have it, after asking"
 IN_PLACE = "work on the tree itself instead of a synced copy, for tests that write next to the sources"
-YES = "answer yes to the question of --install"
+YES = "answer yes to the question that --install asks"
 BASE = {"host": HOST, "env": ENV, "in_place": IN_PLACE}
 
 

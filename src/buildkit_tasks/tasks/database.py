@@ -70,7 +70,7 @@ def migrate(
 def drop(
     session: Session, service: str = "", test: bool = False, start: bool = False, yes: bool = False, name: str = ""
 ) -> None:
-    """Drop the database, once you have typed its name."""
+    """Drop the database; asks you to type its name."""
     from buildkit_tasks.database import administer
 
     administer.drop(session, _wanted(service, test, start), name=name)
@@ -81,7 +81,7 @@ def drop(
 def reset(
     session: Session, service: str = "", test: bool = False, start: bool = False, yes: bool = False, name: str = ""
 ) -> None:
-    """Drop, create and migrate the database, once you have typed its name."""
+    """Drop, create and migrate the database; asks you to type its name."""
     from buildkit_tasks.database import administer
 
     administer.reset(session, _wanted(service, test, start), name=name)
