@@ -52,7 +52,7 @@ _PLUGIN_DIRECTORIES = ("/usr/local/lib", "/usr/local/libexec", "/usr/lib", "/usr
 class Attempt:
     """A starting build: the file of its record, and the state before anything in the project was read.
 
-    `services`: the services that were named. `wider`: the attempt of the same build of all services, whose record
+    `services`: the services that were named. `wider`: the attempt for the same build of all services, whose record
     proves for each of them that nothing changed.
     """
 
