@@ -32,7 +32,7 @@ NONE: frozenset[str] = frozenset()
 class Keeper:
     """The project and its watched services; `services` as typed; empty means all.
 
-    `interrupted`: whether another change is waiting, so that waiting for anything else should stop.
+    `interrupted`: whether another change is pending, in which case all other waiting should stop.
     """
 
     def __init__(self, session: Session, services: Sequence[str], *, progress: str, ending: str) -> None:

@@ -34,7 +34,7 @@ def watch(
     """Build and start these services (none: all), then keep them in sync with their files. Ends with an interrupt.
 
     `after`: called whenever containers may have been started; `ending`: describes what an interrupt does. Problems:
-    those of discovery, and what prevents the stack from starting, except what saving a file can fix.
+    any from discovery, and anything that prevents the stack from starting, except what saving a file can fix.
     """
     began = time.time_ns()
     _Loop(session, Keeper(session, services, progress=progress, ending=ending), after).run(began)
@@ -119,7 +119,7 @@ class _Loop:
                 return some
 
     def _look(self) -> Look:
-        """Look at the files; every directory seen is being watched from before the look."""
+        """Look at the files; every directory seen has been watched since before the look."""
         found = look(self.keeper.targets.roots)
         for _ in range(TRIES):
             try:
