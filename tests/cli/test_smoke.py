@@ -91,7 +91,7 @@ def test_the_checks_of_the_settings_are_made(stack: Bench) -> None:
     ("check", "words"),
     [
         ("api /health status=bad", "GET /health of api: status is ok, not bad."),
-        ("api /nothing", "GET /nothing of api: answered 404"),
+        ("api /nothing", "GET /nothing of api: responded with 404"),
         ("web /", "The service 'web' publishes no ports."),
     ],
 )
