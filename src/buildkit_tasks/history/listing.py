@@ -17,7 +17,7 @@ _COMMAND, _OUTCOME = 22, 14
 
 
 def show(session: Session, newest: int) -> None:
-    """Print the newest builds, the last one at the end. Problems: history-missing."""
+    """Print the newest builds, the last one at the bottom. Problems: history-missing."""
     with opened(session) as store:
         builds = store.builds(newest)
     if session.report.json_only:

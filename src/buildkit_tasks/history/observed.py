@@ -13,7 +13,7 @@ from buildkit_tasks.dockerfiles.document import lookup_name
 from .model import Cargo, Crate, Inputs, Seen, StepRecord
 
 _STEP = re.compile(r"^\[(?P<words>(?:\S+ +)*)(?P<at>\d+)/(?P<of>\d+)\] (?P<text>.*)$", re.DOTALL)
-#: An image that a registry resolved, as BuildKit prints it.
+#: An image whose digest a registry resolved, as BuildKit prints it.
 _RESOLVED = re.compile(r"^\[[^\]]*\] (?:FROM )?(\S+?)@(sha256:[0-9a-f]{64})$")
 #: Where our compile step keeps its copy of the sources: /build/FORMAT-TOOLCHAIN/src/DIRECTORY
 _PLACE = re.compile(r"^/build/([^/]+)/src(?:/(.*))?$")
@@ -91,7 +91,7 @@ def _position(name: _Name, inputs: Inputs, services: Sequence[Service], from_end
 
 
 def bases(known: Mapping[str, str], progress: Progress) -> dict[str, str]:
-    """The ids of base images: what BuildKit resolved is more exact than what the engine had before.
+    """The ids of base images. Those that BuildKit resolved are more exact than those that the engine had before.
 
     An image that is not the engine's own came from a registry.
     """

@@ -1,4 +1,4 @@
-"""Records a build: collects its inputs while BuildKit works, and adds what it did at the end. Never fails a build."""
+"""Records a build: collects its inputs while BuildKit works, then adds what the build did. Never fails a build."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Recorder:
-    """One build that is being recorded. `progress` is to be filled by the build; `pulled`: a pack filled the mounts."""
+    """One build that is being recorded. The build fills `progress`; `pulled`: a pack filled the mounts."""
 
     def __init__(
         self, session: Session, project: Project, plan: BuildPlan, request: BuildRequest, *, pulled: bool = False
@@ -74,7 +74,7 @@ class Recorder:
                 except sqlite3.DatabaseError as error:
                     if not again:
                         raise
-                    self._session.report.warn(f"{path} is damaged ({error}); the history of builds starts again")
+                    self._session.report.warn(f"{path} is damaged ({error}); starting a new history of builds")
                     path.unlink(missing_ok=True)
         except (sqlite3.Error, OSError, ValueError, Problem) as error:
             self._refused = self._refused or str(error)
@@ -140,7 +140,7 @@ class Recorder:
 
     def _warn(self) -> None:
         if self._refused:
-            self._session.report.warn(f"this build is not in the history: {self._refused}")
+            self._session.report.warn(f"this build was not recorded in the history: {self._refused}")
 
 
 def words(request: BuildRequest) -> str:

@@ -1,6 +1,6 @@
-"""The SQLite file of the history: builds, the directory listings they refer to, and what files were like when read.
+"""The SQLite file of the history: builds, the directory listings they refer to, and the state of files when read.
 
-Never needed for a build: whoever calls this treats every `sqlite3.Error` and `OSError` as "no history".
+Never needed for a build: callers treat every `sqlite3.Error` and `OSError` as "no history".
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Store:
     # ---- reading
 
     def builds(self, newest: int = KEPT) -> list[Build]:
-        """The newest builds, the last one first. What cannot be read is left out."""
+        """The newest builds, the last one first. Unreadable ones are skipped."""
         rows = self._db.execute("select id, data from builds order by id desc limit ?", (newest,))
         found = (load(text, number) for number, data in rows if (text := _unpack(data)) is not None)
         return [build for build in found if build is not None]
@@ -99,7 +99,7 @@ class Store:
         return load(text, number) if text is not None else None
 
     def listing(self, digest: str) -> Listing | None:
-        """The listing of a directory; None if it is lost."""
+        """The listing of a directory; None if it is missing."""
         if digest not in self._listings:
             text = self.text(digest)
             try:
@@ -119,14 +119,14 @@ class Store:
         return self._db.execute("select 1 from blobs where digest = ?", (digest,)).fetchone() is not None
 
     def files(self, tree: str) -> dict[str, Known]:
-        """What the files of a tree were like when they were last read."""
+        """The state of a tree's files when they were last read."""
         rows = self._db.execute("select path, device, inode, ctime, size, digest from files where tree = ?", (tree,))
         return {os.fsdecode(path): Known(*facts) for path, *facts in rows}
 
     # ---- writing
 
     def add(self, build: Build, trees: Mapping[str, Tree], texts: Mapping[str, str]) -> int:
-        """Add a build and what it refers to, and drop the oldest ones. Returns its number. Raises `sqlite3.Error`."""
+        """Add a build and everything it refers to, and drop the oldest. Returns its number. Raises `sqlite3.Error`."""
         with self._transaction():
             for name, tree in trees.items():
                 for digest in missing(tree, self.has):

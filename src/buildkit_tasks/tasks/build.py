@@ -90,7 +90,7 @@ def _platforms(words: Sequence[str]) -> tuple[str, ...]:
 @task(
     help={
         "quick": "run the four standard cases (the only benchmark so far)",
-        "rounds": "how many times to time each edit",
+        "rounds": "how many times to measure each edit",
         "markdown": "print a Markdown table for a README",
         "json": "print one JSON document with every sample",
     }
@@ -106,7 +106,7 @@ def bench(session: Session, quick: bool = False, rounds: int = 3, markdown: bool
 @task(
     iterable=["service"],
     help={
-        "service": "explain only this service; repeatable (default: all of the build)",
+        "service": "explain only this service; repeatable (default: all services of the build)",
         "build": "number of the build, from `invoke history` (default: the last one)",
         "next": "predict the next build instead, without building",
         "json": "one document with every cause",
