@@ -1,14 +1,13 @@
-//! Unpacks the parts of a pack into staging directories; validates every entry before writing it.
+//! Unpacks the parts of a pack into staging directories, and validates every entry before writing it.
 //!
 //! ```text
 //! unpack judge LIMIT PROFILE FILE                       judges one part, writes nothing
 //! unpack write LIMIT FREE PROFILE PACK TREE REGISTRY GIT  unpacks the parts that lie in PACK
 //! ```
-//!
-//! LIMIT and FREE are bytes, PROFILE is the name of cargo's directory for the profile. TREE is an empty directory used by
-//! nobody else; it receives `target`, `src` and `state`. REGISTRY and GIT are cargo's directories, which other builds may
-//! be using: their parts are staged next to them, under a lock, and linked or renamed into place once every part was read
-//! to its end and is valid. Exit codes: 65 rejected, 74 disk full, 2 anything else.
+//! LIMIT and FREE are in bytes, and PROFILE is the name of cargo's directory for the profile. TREE is an empty
+//! directory that nothing else uses; it receives `target`, `src` and `state`. REGISTRY and GIT are cargo's directories,
+//! which other builds may be using: their parts are staged next to them, under a lock, and linked or renamed into place
+//! once every part has been read to its end and is valid. Exit codes: 65 rejected, 74 disk full, 2 any other error.
 //!
 //! # What is trusted
 //! Nothing: anyone who can push to the repository can create a pack. A part is a tar stream, read only here:
@@ -51,7 +50,7 @@ const MAX_PADDING: u64 = 1 << 20;
 const MAX_PARTS: usize = 32;
 /// Bytes to keep free on the disk.
 const RESERVE: u64 = 64 << 20;
-/// Machine-specific files in the compile script's state, and the prefix of those that contain a profile's name.
+/// Files of the compile program's state that a pack may contain, and the prefix of those named after a profile.
 const STATE: [&str; 5] = ["tree", "env", "now", "synced", "pending"];
 const STATE_BUILT: &str = "built-";
 
@@ -60,7 +59,7 @@ const STAGING: &str = ".incoming";
 
 // ------------------------------------------------------------------------------------------------------------ failures
 
-/// Why nothing was unpacked.
+/// The reason why nothing was unpacked.
 #[derive(Debug, PartialEq)]
 enum Failure {
     /// The pack contains something that our packs never contain.
@@ -263,7 +262,7 @@ impl<R: BufRead> Archive<R> {
             if block == [0; BLOCK] {
                 self.fill(&mut block)?;
                 if extended.is_some() || block != [0; BLOCK] {
-                    return refuse("damaged: its end is not where it should be");
+                    return refuse("damaged: its end is in the wrong place");
                 }
                 self.end()?;
                 return Ok(None);
@@ -321,7 +320,7 @@ impl<R: BufRead> Archive<R> {
             }
             seen += piece.len() as u64;
             if seen > MAX_PADDING || piece.iter().any(|&b| b != 0) {
-                return refuse("more behind its end");
+                return refuse("data after its end");
             }
             let length = piece.len();
             self.input.consume(length);
@@ -343,7 +342,7 @@ struct Head {
 /// Checks a header's checksum and format, and parses its numbers.
 fn header(block: &[u8; BLOCK]) -> Outcome<Head> {
     if number(&block[148..156]) != Some(sum(block)) || &block[257..262] != b"ustar" {
-        return refuse("damaged: a header that is none");
+        return refuse("damaged: an invalid header");
     }
     match (number(&block[100..108]), number(&block[124..136]), number(&block[136..148])) {
         (Some(mode), Some(size), Some(time)) => Ok(Head { mode: mode as u32, size, time }),
@@ -414,7 +413,7 @@ fn entry(block: &[u8; BLOCK], head: Head, extended: Extended) -> Outcome<Entry> 
 
 /// The records `LENGTH KEY=VALUE\n` of an extended header.
 fn records_of(mut bytes: &[u8]) -> Outcome<Extended> {
-    let damaged = || Failure::Refused("damaged: an extended header that is none".into());
+    let damaged = || Failure::Refused("damaged: an invalid extended header".into());
     let mut found = Extended::default();
     while !bytes.is_empty() {
         let space = bytes.iter().take(6).position(|&b| b == b' ').ok_or_else(damaged)?;
@@ -1195,7 +1194,7 @@ mod tests {
         let root = scratch("through");
         let link = packed("src/l", b'2', 0o777, "a", b"");
         assert!(why(run(Kind::Rest, &[file("src/a/b"), link.clone(), file("src/l/c")], Some(&root))).contains("not a directory"));
-        // created by another part
+        // the file was created by another part
         assert!(why(run(Kind::Rest, &[file("src/l/d")], Some(&root))).contains("not a directory"));
         assert!(why(run(Kind::Rest, &[file("src/a/b/c")], Some(&root))).contains("not a directory"));
         for entry in [file("src/a/b"), file("src/l"), link, packed("src/a/b", b'1', 0o644, "src/a/b", b"")] {
