@@ -190,7 +190,7 @@ fn names(path: &[u8]) -> Outcome<Vec<&[u8]>> {
     }
     for name in &names {
         if name.is_empty() || *name == b"." || *name == b".." {
-            return refuse(format!("a path that leads out: {}", shown(path)));
+            return refuse(format!("a path that leads outside: {}", shown(path)));
         }
         if name.len() > MAX_NAME {
             return refuse(format!("a name longer than {MAX_NAME} bytes: {}", shown(path)));
@@ -404,7 +404,7 @@ fn entry(block: &[u8; BLOCK], head: Head, extended: Extended) -> Outcome<Entry> 
     }
     let size = extended.size.unwrap_or(head.size);
     if what != Type::File && size != 0 {
-        return refuse(format!("content where none belongs: {}", shown(&path)));
+        return refuse(format!("unexpected content: {}", shown(&path)));
     }
     let link = extended.link.unwrap_or_else(|| text(&block[157..257]).to_vec());
     let time = extended.time.unwrap_or((head.time as i64, 0));
@@ -435,7 +435,7 @@ fn records_of(mut bytes: &[u8]) -> Outcome<Extended> {
             b"mtime" => found.time = Some(time(value).ok_or_else(damaged)?),
             // all files belong to the user who unpacks
             b"atime" | b"ctime" | b"uid" | b"gid" | b"uname" | b"gname" => {}
-            _ => return refuse(format!("an attribute that no pack of ours has: {}", shown(key))),
+            _ => return refuse(format!("an attribute that our packs never have: {}", shown(key))),
         }
     }
     Ok(found)
@@ -623,7 +623,7 @@ impl Tree {
             }
             let file = open_at(above, name, O_DIRECTORY).map_err(|error| match error.raw_os_error() {
                 Some(ENOTDIR | ELOOP) => {
-                    Failure::Refused(format!("a path through what is not a directory: {}", shown(&names[..=at].join(&b'/'))))
+                    Failure::Refused(format!("a path through something that is not a directory: {}", shown(&names[..=at].join(&b'/'))))
                 }
                 _ => no_room(&error),
             })?;
@@ -674,7 +674,7 @@ impl Writer<'_> {
 
     /// Only to an existing regular file, which was validated, written and closed.
     fn hard(&mut self, entry: &Entry, path: &[&[u8]], to: &[&[u8]]) -> Outcome<()> {
-        let nothing = || Failure::Refused(format!("a hard link to nothing: {}", shown(&entry.path)));
+        let nothing = || Failure::Refused(format!("a hard link to a missing file: {}", shown(&entry.path)));
         let (place, old) = self.place(to)?;
         let from = place.try_clone().map_err(|error| no_room(&error))?;
         let there = open_at(&from, old, 0).and_then(|file| file.metadata()).map_err(|_| nothing())?;
@@ -727,17 +727,17 @@ fn unpack(
     while let Some(entry) = archive.next(&mut || budget.entry())? {
         let path = names(&entry.path)?;
         if !kind.allows(&path, entry.what, profile) {
-            return refuse(format!("not a place of this part: {}", shown(&entry.path)));
+            return refuse(format!("not allowed in this part: {}", shown(&entry.path)));
         }
         let mut to = Vec::new();
         match entry.what {
             Type::Symbolic if leads_out(kind, &path, &entry.link, profile) => {
-                return refuse(format!("a link that leads out: {}", shown(&entry.path)));
+                return refuse(format!("a link that leads outside: {}", shown(&entry.path)));
             }
             Type::Hard => {
                 to = names(&entry.link)?;
                 if !kind.allows(&to, Type::File, profile) {
-                    return refuse(format!("a link that leads out: {}", shown(&entry.path)));
+                    return refuse(format!("a link that leads outside: {}", shown(&entry.path)));
                 }
             }
             _ => {}
@@ -1170,7 +1170,7 @@ mod tests {
             assert!(said.contains("special file") || said.contains("an entry of type"), "{said}");
         }
         assert!(why(run(Kind::Rest, &[packed("src/x", b'0', 0o4755, "", b"")], None)).contains("set-user-id"));
-        assert!(why(run(Kind::Rest, &[packed("src/x", b'5', 0o755, "", b"x")], None)).contains("content where none"));
+        assert!(why(run(Kind::Rest, &[packed("src/x", b'5', 0o755, "", b"x")], None)).contains("unexpected content"));
     }
 
     #[test]
@@ -1184,8 +1184,8 @@ mod tests {
         let mut flipped = whole.clone();
         flipped[3] ^= 1;
         assert!(why(judged(&flipped)).contains("damaged"));
-        assert!(why(judged(&[whole.clone(), b"x".to_vec()].concat())).contains("more behind"));
-        assert!(why(judged(&[whole, vec![0; 2 << 20]].concat())).contains("more behind"));
+        assert!(why(judged(&[whole.clone(), b"x".to_vec()].concat())).contains("data after its end"));
+        assert!(why(judged(&[whole, vec![0; 2 << 20]].concat())).contains("data after its end"));
         assert!(why(judged(&packed("src/a", b'0', 0o644, "", &[0; 100]))).contains("more than 99 bytes"));
     }
 
@@ -1210,9 +1210,9 @@ mod tests {
     fn hard_links_lead_to_files_that_are_there() {
         let root = scratch("hard");
         let hard = |to: &str| packed("src/h", b'1', 0o644, to, b"");
-        assert!(why(run(Kind::Rest, &[hard("src/no")], Some(&root))).contains("hard link to nothing"));
+        assert!(why(run(Kind::Rest, &[hard("src/no")], Some(&root))).contains("hard link to a missing file"));
         let soft = packed("src/s", b'2', 0o777, "a", b"");
-        assert!(why(run(Kind::Rest, &[file("src/a"), soft, hard("src/s")], Some(&root))).contains("hard link to nothing"));
+        assert!(why(run(Kind::Rest, &[file("src/a"), soft, hard("src/s")], Some(&root))).contains("hard link to a missing file"));
         assert!(why(run(Kind::Rest, &[hard("../x")], Some(&root))).contains("leads out"));
         assert_eq!(run(Kind::Rest, &[hard("src/a")], Some(&root)), Ok(()));
         assert_eq!(fs::metadata(root.join("src/h")).unwrap().nlink(), 2);
