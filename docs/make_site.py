@@ -56,7 +56,7 @@ def copy_pages(pages: Path, forge: str) -> None:
 
 
 def _lead(link: re.Match[str], page: Path, forge: str) -> str:
-    """The link unchanged if it points to a page, a picture or another site; otherwise a link to the file on the forge."""
+    """The link unchanged if it points to a page, a picture or another site; otherwise a link to the forge."""
     words = link[2]
     if "://" in words or words.endswith((".md", ".svg")):
         return link[0]
