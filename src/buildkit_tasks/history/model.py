@@ -102,35 +102,55 @@ class ImageRecord:
     size: int
 
 
+#: Characters of a step's name that are kept.
+CUT = 300
+
+
 @dataclass(frozen=True)
 class Seen:
-    """A step as BuildKit reported it; `began` in seconds after the build's first step."""
+    """A step as BuildKit reported it; `began` in seconds after the build's first step.
+
+    `internal`: BuildKit's own work, such as loading the context; `at`: the step's position in the inputs, if known;
+    `failed`: it failed, or was canceled; `finished`: when cargo printed that it is done, if it ran there.
+    """
 
     name: str
     cached: bool
     seconds: float | None
     began: float
+    internal: bool = False
+    at: int | None = None
+    failed: bool = False
+    finished: float | None = None
 
 
 @dataclass(frozen=True)
 class Crate:
-    """A crate that cargo compiled: its directory in the context, or None for one of a registry; when it began."""
+    """A crate that cargo compiled: its directory in the context, or None for one of a registry; when it began.
+
+    `step`: position among the seen steps, if known.
+    """
 
     name: str
     version: str
     place: str | None
     began: float
+    step: int | None = None
 
 
 @dataclass(frozen=True)
 class Cargo:
-    """What the compile step reported. `tree`: where its objects lie in the mount, which names the toolchain."""
+    """What the compile step reported. `tree`: where its objects lie in the mount, which names the toolchain.
+
+    `total`: crates in all, reported if the target mount had no objects; `downloaded`: crates that cargo downloaded.
+    """
 
     crates: tuple[Crate, ...] = ()
     fresh: int | None = None
     total: int | None = None
     marked: tuple[str, ...] = ()
     tree: str = ""
+    downloaded: int = 0
 
 
 @dataclass(frozen=True)
