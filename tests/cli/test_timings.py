@@ -40,6 +40,7 @@ def test_a_recorded_build_has_a_page(bench: Bench) -> None:
     done = bench.invoke("history", "--timings", "--build", "1", "--output", "page.html", "--json")
     assert json.loads(done.out) == {"schema": 1, "timings": str(bench.root / "page.html")}
     assert (bench.root / "page.html").read_text() == pages(bench)[0].read_text()
+    assert bench.invoke("history", "--build", "1").code == 33
     done = bench.invoke("history", "--timings", "--output", "missing/page.html")
     assert done.code == 33
     assert "cannot be written: No such file or directory" in done.err

@@ -172,6 +172,32 @@ def test_pauses_and_what_ran_at_the_same_time(build: Build) -> None:
     assert timeline.of(replace(build, cargo=Cargo((Crate("api", "1", None, 2.0),)))).crates[0].pause is None
 
 
+def test_every_step_has_a_state(build: Build) -> None:
+    ends: list[tuple[bool, float | None, str]] = [
+        (True, None, ""), (False, 1.0, ""), (False, 1.0, "failed"), (False, 1.0, "canceled"), (False, None, ""),
+    ]  # fmt: skip
+    seen = tuple(Seen("[a 1/1] RUN x", cached, seconds, 0.0, error=error) for cached, seconds, error in ends)
+    states = [bar.state for bar in timeline.of(replace(build, seen=seen)).bars]
+    assert states == ["cached", "ran", "failed", "canceled", "not finished"]
+    text = page.html(replace(build, seen=seen), "shop")
+    assert all(f"<td>{state}</td>" in text for state in states)
+    assert text.count('class="bar failed') == 1
+
+
+@pytest.mark.parametrize(
+    ("cargo", "expected"),
+    [
+        (Cargo(), "not used"),
+        (Cargo((Crate("a", "1", None, 0.0),), 0, 5), "empty"),
+        (Cargo((Crate("a", "1", None, 0.0),), 0), "warm"),
+        (Cargo(fresh=5), "warm"),
+        (Cargo((Crate("a", "1", None, 0.0),)), "unknown"),
+    ],
+)
+def test_the_target_mount_is_what_the_compile_step_reported(build: Build, cargo: Cargo, expected: str) -> None:
+    assert f"<dt>Target mount</dt><dd>{expected}<small>" in page.html(replace(build, cargo=cargo), "shop")
+
+
 @pytest.mark.parametrize(
     ("seen", "expected"),
     [

@@ -111,7 +111,7 @@ class Seen:
     """A step as BuildKit reported it; `began` in seconds after the build's first step.
 
     `internal`: BuildKit's own work, such as loading the context; `at`: the step's position in the inputs, if known;
-    `failed`: it failed, or was canceled; `finished`: when cargo printed that it is done, if it ran there.
+    `error`: failed, canceled, or ""; `finished`: when cargo printed that it is done, if it ran there.
     """
 
     name: str
@@ -120,7 +120,7 @@ class Seen:
     began: float
     internal: bool = False
     at: int | None = None
-    failed: bool = False
+    error: str = ""
     finished: float | None = None
 
 

@@ -124,17 +124,17 @@ def reported(inputs: Inputs, services: Sequence[Service], progress: Progress) ->
 
 
 def _seen(vertex: Vertex, first: float, *, internal: bool, at: int | None) -> Seen:
-    failed = bool(vertex.error)
+    error = "" if not vertex.error else "canceled" if vertex.cancelled else "failed"
     ran = vertex.longest is not None
     began = vertex.ran_from if ran else vertex.started
     return Seen(
         name=" ".join(vertex.name.split())[:CUT],
         cached=vertex.cached and not ran,
-        seconds=vertex.seconds if failed and not ran else vertex.longest,
+        seconds=vertex.seconds if error and not ran else vertex.longest,
         began=round((first if began is None else began) - first, 3),
         internal=internal,
         at=at,
-        failed=failed,
+        error=error,
         finished=None if vertex.finished is None else round(max(0.0, vertex.finished - first), 3),
     )
 

@@ -81,7 +81,7 @@ def build(
     if timings:
         from buildkit_tasks.timings import write
 
-        write.after(session, outcome.recorded)
+        write.after(session, outcome)
 
 
 def _platforms(words: Sequence[str]) -> tuple[str, ...]:
@@ -147,11 +147,18 @@ def history(
     session: Session, last: int = 20, timings: bool = False, build: int = 0, output: str = "", json: bool = False
 ) -> None:
     """List the builds of this checkout: when, how long, and what they compiled."""
-    if timings or build or output:
+    if timings:
         from buildkit_tasks.timings import write
 
         write.show(session, build, output)
         return
+    if build or output:
+        from buildkit_tasks.core.errors import Problem
+
+        words = f"--build {build}" if build else f"--output {output}"
+        raise Problem(
+            "bad-argument", "--build and --output are of --timings.", hint=f"invoke history --timings {words}"
+        )
     from buildkit_tasks.history import listing
 
     listing.show(session, last)

@@ -56,7 +56,9 @@ def html(line: Timeline) -> str:
 
 def rows(line: Timeline) -> tuple[Bar, ...]:
     """The steps that have a row: not the shortest ones, and not more than `ROWS`."""
-    long = [bar for bar in line.ran if bar.on_path or bar.failed or (bar.seconds or 0.0) >= SHORT * line.span]
+    long = [
+        bar for bar in line.ran if bar.on_path or bar.state == "failed" or (bar.seconds or 0.0) >= SHORT * line.span
+    ]
     least = sorted((bar.seconds or 0.0 for bar in long), reverse=True)[:ROWS][-1:] or [0.0]
     return tuple([bar for bar in long if (bar.seconds or 0.0) >= least[0]][:ROWS])
 
@@ -91,7 +93,7 @@ def _mark(second: float, tick: float) -> str:
 def _bar(line: Timeline, bar: Bar) -> str:
     mark = '<span class="mark">◆</span> ' if bar.on_path else ""
     label = name(bar)
-    classes = f"bar {'failed' if bar.failed else bar.kind}{' path' if bar.on_path else ''}"
+    classes = f"bar {bar.kind if bar.state != 'failed' else 'failed'}{' path' if bar.on_path else ''}"
     place = f"left:{share(bar.began, line.span)};width:{share(bar.seconds or 0.0, line.span)}"
     about = text(f"{label}: {seconds(bar.seconds)}, from {seconds(bar.began)}")
     return _row(

@@ -73,7 +73,7 @@ def _when(build: Build) -> str:
 def _facts(build: Build, line: Timeline) -> str:
     outcome = "built" if build.outcome == "built" else f"failed: {build.problem or 'unknown'}"
     path = sum(bar.seconds or 0.0 for bar in line.path)
-    cached = sum(bar.seconds is None for bar in line.bars)
+    cached = sum(bar.state == "cached" for bar in line.bars)
     facts = [
         ("Total", seconds(build.seconds), outcome),
         ("Critical path", seconds(path), units.counted(len(line.path), "step")),
@@ -98,9 +98,9 @@ def _target(build: Build) -> tuple[str, str]:
     cargo = build.cargo
     if cargo.total is not None:
         return "empty", f"{cargo.total} crates to compile"
-    if cargo.fresh:
-        return "warm", "filled from a pack" if build.pulled else "it had the reused crates"
-    return ("not used", "cargo did not run") if not cargo.crates else ("unknown", "the compile step did not finish")
+    if cargo.fresh is not None:
+        return "warm", "filled from a pack" if build.pulled else "it had objects of earlier builds"
+    return ("not used", "cargo did not run") if not cargo.crates else ("unknown", "not reported")
 
 
 def _registry(build: Build) -> tuple[str, str]:
@@ -156,7 +156,7 @@ def _steps(line: Timeline) -> str:
             f"<code>{text(bar.text)}</code>",
             seconds(bar.seconds),
             seconds(bar.began),
-            "failed" if bar.failed else "cached" if bar.seconds is None else "ran",
+            text(bar.state),
             "◆ yes" if bar.on_path else "",
             text(", ".join(bar.services)),
             text(bar.stage),

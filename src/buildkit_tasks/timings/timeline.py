@@ -20,7 +20,9 @@ WIDTH = 160
 
 @dataclass(frozen=True)
 class Bar:
-    """A step: seconds after the build's first step when it began, and how long it ran; None if it was cached.
+    """A step: seconds after the build's first step when it began, and how long it ran; None if it did not.
+
+    `state`: ran, cached, failed, canceled or not finished.
 
     `services`: those that it was for; `stage`: its stage, or what BuildKit calls it; `step`: its position among the
     seen steps; `finished`: when cargo was done, if it ran there; `on_path`: whether it is on the critical path.
@@ -33,7 +35,7 @@ class Bar:
     kind: str
     began: float
     seconds: float | None
-    failed: bool = False
+    state: str = "ran"
     finished: float | None = None
     on_path: bool = False
 
@@ -69,7 +71,7 @@ class Timeline:
 
     @property
     def ran(self) -> tuple[Bar, ...]:
-        """The steps that were not cached, in the order in which they began."""
+        """The steps that ran, in the order in which they began."""
         return tuple(sorted((bar for bar in self.bars if bar.seconds is not None), key=lambda bar: bar.began))
 
     @property
@@ -108,7 +110,7 @@ def _bar(build: Build, number: int, seen: Seen) -> Bar:
         kind=_kind(seen, text),
         began=max(0.0, seen.began),
         seconds=None if seen.cached else seen.seconds,
-        failed=seen.failed,
+        state=seen.error or ("cached" if seen.cached else "ran" if seen.seconds is not None else "not finished"),
         finished=seen.finished,
     )
 

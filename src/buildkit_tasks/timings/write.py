@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import files
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildOutcome
 from buildkit_tasks.history.cases import case_of
 from buildkit_tasks.history.model import Build
 from buildkit_tasks.history.opened import chosen, opened
@@ -21,14 +21,15 @@ from . import page
 KEPT = 20
 
 
-def after(session: Session, recorded: Sequence[int]) -> None:
+def after(session: Session, outcome: BuildOutcome) -> None:
     """Write the pages of a build that just ended, and print where they are. A build never fails because of them."""
-    if not recorded:
+    if outcome.up_to_date:
         session.report.say("no timings: nothing was built    (invoke history --timings: the last build that was)")
+    if not outcome.recorded:  # or a warning has named the reason
         return
     try:
         with opened(session) as store:
-            written = [_write(session, store, chosen(store, number)) for number in recorded]
+            written = [_write(session, store, chosen(store, number)) for number in outcome.recorded]
     except Problem as problem:
         session.report.warn(f"no timings: {problem.message}")
         return
