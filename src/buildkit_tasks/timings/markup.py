@@ -21,7 +21,7 @@ def seconds(value: float | None) -> str:
     return f"{round(value) // 60}:{round(value) % 60:02d} min"
 
 
-def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, label: str) -> str:
+def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table that scrolls, with the keyboard as well. Cells are HTML; a heading that begins with # is of numbers."""
     numbers = [heading.startswith("#") for heading in headings]
     head = "".join(
@@ -35,8 +35,8 @@ def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]], 
         for row in rows
     )
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{text(label)}"><table>'
-        f"<caption>{caption}</caption><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{text(caption)}"><table>'
+        f"<caption>{text(caption)}</caption><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
 
 

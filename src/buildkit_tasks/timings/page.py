@@ -163,27 +163,26 @@ def _steps(line: Timeline) -> str:
         )
         for bar in bars[:MANY]
     )
-    caption = f"Every step in the order in which it began{_more(len(bars))}."
+    caption = f"Steps, in the order in which they began{_more(len(bars))}"
     headings = ("step", "#took", "#began", "state", "critical path", "services", "stage")
-    return table(caption, headings, rows, label="steps")
+    return table(caption, headings, rows)
 
 
 def _crates(line: Timeline) -> str:
     rows = (
         (
             text(crate.name),
-            text(crate.version),
-            "project" if crate.own else "dependency",
             seconds(crate.began),
             seconds(crate.pause),
+            text(crate.version),
+            "project" if crate.own else "dependency",
         )
         for crate in line.crates[:MANY]
     )
-    caption = (
-        f"Crates in the order in which cargo started them{_more(len(line.crates))}. The pause is the time until the "
-        "next crate started, or cargo was done; several crates may be compiling during it."
-    )
-    return table(caption, ("crate", "version", "from", "#started", "#pause"), rows, label="crates")
+    about = "The pause is the time until the next crate started, or cargo was done. Several may compile meanwhile."
+    caption = f"Crates, in the order in which cargo started them{_more(len(line.crates))}"
+    made = table(caption, ("crate", "#started", "#pause", "version", "from"), rows)
+    return f'<p class="dim">{about}</p>\n{made}'
 
 
 def _more(count: int) -> str:
