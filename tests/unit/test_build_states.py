@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from buildkit_tasks.buildlog import lines, live, notices, states
+from buildkit_tasks.buildlog import lines, live, notices, source_paths, states
 from buildkit_tasks.core.model import BuildPlan, Past, Service, Workspace
 from buildkit_tasks.core.progress import Progress
 
@@ -225,3 +225,21 @@ def test_warnings_are_counted_and_printed_once(tmp_path: Path) -> None:
         "1 warning from BuildKit:",
         "  LegacyKeyValueFormat:  [2Juse key=value",
     ]
+
+
+@pytest.mark.parametrize(
+    ("cwd", "shown"),
+    [(".", "app/src/main.rs"), ("app", "src/main.rs"), ("app/src", "main.rs"), ("web", "../app/src/main.rs")],
+)
+def test_paths_in_compile_errors_start_where_the_user_is(tmp_path: Path, cwd: str, shown: str) -> None:
+    for folder in ("app/src", "web"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "app/src/main.rs").write_text("")
+    made = plan("api")
+    services = tuple(replace(service, context=tmp_path / "app") for service in made.services)
+    made = replace(made, services=services, workspace=replace(made.workspace, root=tmp_path))
+    rest = "    |\n3 |     a --> b::c:1:2\n    ::: /root/.cargo/registry/src/a/b.rs:1:1\n"
+    blue = "\x1b[0m   \x1b[0m\x1b[38;5;12m-->\x1b[0m \x1b[1m"
+    text = "error[E0308]: wrong\n{}{}:3:5\x1b[0m\n  ::: {}:9:1\n" + rest
+    printed = text.format(blue, "src/main.rs", "/build/shop/src/src/main.rs")
+    assert source_paths.from_here(printed, made, tmp_path / cwd) == text.format(blue, shown, shown)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan
 from buildkit_tasks.core.progress import Progress, Vertex
 
+from . import source_paths
 from .lacks import find as find_lacks
 from .states import brief
 
@@ -25,12 +27,18 @@ _PASSING = re.compile(r'\bimage "?[^"\s]+"?: already exists|DeadlineExceeded: co
 
 
 def explain(
-    progress: Progress, rest: str, code: int, plan: BuildPlan | None = None, *, packaged: bool = False
+    progress: Progress,
+    rest: str,
+    code: int,
+    plan: BuildPlan | None = None,
+    *,
+    packaged: bool = False,
+    cwd: Path | None = None,
 ) -> Problem:
     """The problem for a failed solve: the failed step's output verbatim, with compile errors separated.
 
     `plan` shows which steps belong to a compile group: only those are known to run in our toolchain image. `packaged`:
-    that image is built from Debian packages.
+    that image is built from Debian packages. `cwd`: the paths in compile errors become relative to it.
     """
     vertex = _failed(progress, rest)
     log = "\n".join(vertex.log + ([vertex.partial] if vertex.partial else [])) if vertex else rest
@@ -60,10 +68,11 @@ def explain(
             hint=lacks[0].hint,
         )
     if vertex and _COMPILER.search(log):
+        errors = _only_errors(vertex.log)
         return Problem(
             "compile-failed",
             "The code does not compile.",
-            details=_only_errors(vertex.log),
+            details=source_paths.from_here(errors, plan, cwd) if plan and cwd else errors,
             hint="fix the errors above, then run `invoke build`",
         )
     if "failed to resolve source metadata" in reason or "failed to do request" in reason:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
-
 from buildkit_tasks.core import units
 from buildkit_tasks.core.model import BuildPlan
 from buildkit_tasks.core.progress import Progress
 from buildkit_tasks.core.report import Report
 
-from . import remarks
+from . import remarks, source_paths
 
 #: Print at most this many warnings of a kind; the others are only counted.
 MOST = 5
@@ -19,10 +15,8 @@ MOST = 5
 
 def show(report: Report, plan: BuildPlan, progress: Progress) -> None:
     """Print the warnings of a build that succeeded."""
-    root = plan.workspace.root
-    place = remarks.placer(list(_bases(plan)), lambda path: (root / path).is_file())
     lines = [line for vertex in progress.vertexes.values() if "warning" in "".join(vertex.log) for line in vertex.log]
-    found = remarks.warnings(lines, place)
+    found = remarks.warnings(lines, source_paths.placer(plan))
     _print(report, "rustc", [f"{one.message}  {one.file}:{one.line}" for one in found])
     _print(report, "BuildKit", [remarks.clean(text) for text in dict.fromkeys(progress.warnings)])
 
@@ -35,13 +29,3 @@ def _print(report: Report, origin: str, texts: list[str]) -> None:
         report.say(f"  {text}")
     if len(texts) > MOST:
         report.say(f"  and {len(texts) - MOST} more    (invoke build --no-cache --progress verbose)")
-
-
-def _bases(plan: BuildPlan) -> Iterator[str]:
-    """Directories, relative to the project, that rustc's paths may start from: each workspace, and its context."""
-    for service in plan.services:
-        if service.remote:
-            continue
-        context = Path(os.path.relpath(service.context, plan.workspace.root))
-        for folder in (context / service.args.get("SOURCE", "."), context):
-            yield folder.as_posix()

@@ -83,7 +83,8 @@ def solve(
                         time.sleep(random.random() * (RACES + 1 - again) / 4)  # noqa: S311 - so that not all try at once
                         return go(build, again - 1)
                     packaged = any("/rust:" in image for image in plan_words.packaged(definition).values())
-                    raise build_failure.explain(progress, rest, result.code, plan, packaged=packaged)
+                    cwd = session.world.cwd
+                    raise build_failure.explain(progress, rest, result.code, plan, packaged=packaged, cwd=cwd)
                 return dict(json.loads(metadata.read_text("utf-8"))) if metadata.is_file() else {}
 
             together = [name for name in definition["group"]["default"]["targets"] if name not in alone]

@@ -1,0 +1,45 @@
+"""Finds the project's source files that rustc and cargo name. In a build, their paths start at the workspace."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from buildkit_tasks.core.model import BuildPlan
+
+from . import remarks
+
+#: `--> PATH:LINE:COLUMN` and, for further places of the same message, `::: PATH:LINE:COLUMN`; colors may be in between.
+_POINTER = re.compile(r"(?m)^([^\n]{0,80}?(?:-->|:::) ?(?:\x1b\[[\d;]*m| )*)([^\x1b\n:]+)(?=:\d+:\d+)")
+
+
+def placer(plan: BuildPlan) -> Callable[[str], str]:
+    """Return a function from a printed path to one relative to the project; "" for a file that is not part of it."""
+    root = plan.workspace.root
+    return remarks.placer(list(_bases(plan)), lambda path: (root / path).is_file())
+
+
+def from_here(text: str, plan: BuildPlan, cwd: Path) -> str:
+    """rustc's messages with the project's files relative to `cwd`, so that editors and terminals can open them.
+
+    The output is otherwise unchanged.
+    """
+    place, root = placer(plan), plan.workspace.root
+
+    def moved(found: re.Match[str]) -> str:
+        path = place(found[2])
+        return found[1] + (os.path.relpath(root / path, cwd) if path else found[2])
+
+    return _POINTER.sub(moved, text)
+
+
+def _bases(plan: BuildPlan) -> Iterator[str]:
+    """Directories, relative to the project, that rustc's paths may start from: each workspace, and its context."""
+    for service in plan.services:
+        if service.remote:
+            continue
+        context = Path(os.path.relpath(service.context, plan.workspace.root))
+        for folder in (context / service.args.get("SOURCE", "."), context):
+            yield folder.as_posix()
