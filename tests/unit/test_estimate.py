@@ -55,9 +55,11 @@ def test_what_did_the_same_work_counts(
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        (0.4, "about 1 s"),
+        (0.1, "about 0.5 s"),
+        (0.9, "about 1 s"),
+        (2.4, "about 2.5 s"),
         (3.2, "about 3 s"),
-        (12.6, "about 15 s"),
+        (12.6, "about 13 s"),
         (47.0, "about 45 s"),
         (254.0, "about 250 s"),
         (1290.0, "about 22 min"),

@@ -38,10 +38,13 @@ def _fits(build: Past, progress: Progress, started: AbstractSet[str]) -> bool:
     return True
 
 
+#: Up to so many seconds, an estimate is rounded to a multiple of so many.
+_ROUNDED = ((5.0, 0.5), (30.0, 1.0), (100.0, 5.0), (600.0, 10.0))
+
+
 def words(seconds: float) -> str:
-    """An estimate as people say it: no more exact than it is."""
-    if seconds < 10:
-        return f"about {seconds:.0f} s" if seconds >= 2 else "about 1 s"
-    if seconds < 100:
-        return f"about {5 * round(seconds / 5)} s"
-    return f"about {seconds / 60:.0f} min" if seconds >= 600 else f"about {10 * round(seconds / 10)} s"
+    """An estimate as people say it, no more exact than it is."""
+    for below, unit in _ROUNDED:
+        if seconds < below:
+            return f"about {max(unit, unit * round(seconds / unit)):g} s"
+    return f"about {seconds / 60:.0f} min"
