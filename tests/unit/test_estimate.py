@@ -29,9 +29,14 @@ def progress(*crates: str, empty: bool = False, done: bool = False) -> Progress:
         ((), progress(), 0.0, None),
         ((EDIT,), progress(), 0.0, 3.2),  # the second build of a kind has an estimate
         ((EDIT, EDIT_2, EDIT_3), progress(), 0.0, 3.2),
-        ((EDIT, COLD), progress(), 0.5, None),  # they differ too much: nothing is known yet
-        ((NOTHING, EDIT, EDIT_2), progress(), 0.5, None),
-        ((NOTHING, EDIT, EDIT_2), progress(), 1.0, pytest.approx(3.1)),  # too long for nothing to do
+        ((EDIT, COLD), progress(), 0.5, 3.2),  # an empty mount is rare: only once cargo has reported it
+        ((COLD,), progress(), 0.5, None),
+        ((EDIT, SHARED, BUMP), progress(), 0.5, None),  # they differ too much: nothing is known yet
+        ((NOTHING, EDIT), progress(), 0.5, None),
+        ((EDIT, Past(14.0, ("api",), False), EDIT_2), progress("api"), 1.0, pytest.approx(3.1)),  # a busy machine
+        ((EDIT, Past(14.0, ("api",), False)), progress("api"), 1.0, None),
+        ((NOTHING, EDIT, EDIT_2), progress(), 1.0, pytest.approx(3.1)),
+        ((EDIT, Past(14.0, ("api",), False), EDIT_2), progress("api"), 4.0, None),  # not 14: that was one of three
         ((COLD, EDIT, COLD_2), progress("proc-macro2", empty=True), 5.0, 240.0),
         ((EDIT, COLD), progress(empty=True), 5.0, 250.0),
         ((COLD, EDIT), progress("api"), 1.0, 3.2),

@@ -11,30 +11,31 @@ from buildkit_tasks.core.progress import Progress
 
 #: Builds that an estimate is made from: the newest ones that did the same work.
 NEWEST = 5
-#: Builds whose times differ by more than this factor are not of one kind: no estimate is better than a wrong one.
-SPREAD = 2.0
+#: The factor by which more than half of them may differ from their median: no estimate is better than a wrong one.
+SPREAD = 1.5
 
 
 def total(past: Sequence[Past], progress: Progress, elapsed: float) -> float | None:
-    """Seconds that a build will take in all, as far as what it has done so far fits earlier ones; None if unknown."""
+    """Seconds that a build will take in all, as earlier ones did that fit what it has done so far; None if unknown.
+
+    Unknown also if it already takes longer.
+    """
     started = set(progress.compiled)
-    alike = [build for build in past if build.seconds > elapsed and _fits(build, progress, started)]
-    times = [build.seconds for build in alike[:NEWEST]]
-    if not times or max(times) > SPREAD * min(times):
-        return None
-    return statistics.median(times)
+    times = [build.seconds for build in past if _fits(build, progress, started)][:NEWEST]
+    middle = statistics.median(times) if times else 0.0
+    agreed = [one for one in times if middle / SPREAD <= one <= middle * SPREAD]  # a busy machine delays one of them
+    expected = statistics.median(agreed) if 2 * len(agreed) > len(times) else 0.0
+    return expected if expected > elapsed else None
 
 
 def _fits(build: Past, progress: Progress, started: AbstractSet[str]) -> bool:
     """Whether an earlier build may have done what this one does. cargo starts crates in an order that varies a bit."""
-    if progress.total is not None:  # cargo starts from nothing
-        return build.empty
+    if progress.total is not None or build.empty:  # cargo starts from nothing: only if it has reported that
+        return build.empty and progress.total is not None
     if progress.fresh is not None:  # cargo is done
-        return not build.empty and started == set(build.crates)
+        return started == set(build.crates)
     if started:
-        return (
-            not build.empty and build.crates[:1] != () and build.crates[0] in started and started <= set(build.crates)
-        )
+        return build.crates[:1] != () and build.crates[0] in started and started <= set(build.crates)
     return True
 
 
