@@ -10,6 +10,8 @@ from buildkit_tasks.history.model import Build, Seen
 
 #: Seconds by which a step may seem to begin before what it waited for has ended: BuildKit reports in another order.
 SLACK = 0.05
+#: Seconds that a step must take: BuildKit reports much that takes none.
+LEAST = 0.01
 
 
 def path(build: Build) -> frozenset[int]:
@@ -18,7 +20,7 @@ def path(build: Build) -> frozenset[int]:
     From the step that ended last, always to the one that ended last of those it waited for: the steps that it builds on
     where they are known, else whatever ended before it began.
     """
-    ran = {number: seen for number, seen in enumerate(build.seen) if seen.seconds and not seen.cached}
+    ran = {number: seen for number, seen in enumerate(build.seen) if not seen.cached and (seen.seconds or 0.0) >= LEAST}
     found: set[int] = set()
     at = max(ran, key=lambda number: _ended(ran[number]), default=None)
     while at is not None:

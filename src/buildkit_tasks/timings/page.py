@@ -121,9 +121,11 @@ def _hidden(line: Timeline) -> Iterator[str]:
 def _path(line: Timeline) -> Iterator[str]:
     path = line.path
     spent = sum(bar.seconds or 0.0 for bar in path)
+    rest = max(0.0, line.span - spent)
     yield (
         f"<p>These steps waited for each other, one after the other. They took {seconds(spent)} of "
-        f"{seconds(line.span)}: only what makes one of them faster can make a build like this faster.</p>"
+        f"{seconds(line.span)}: only what makes one of them faster can make a build like this faster. "
+        f"For {seconds(rest)} none of them was running: BuildKit prepared a step or stored its result.</p>"
     )
     items = "".join(
         f"<li><strong>{seconds(bar.seconds)}</strong> {text(chart.name(bar))}{_tail(bar)}</li>\n" for bar in path
