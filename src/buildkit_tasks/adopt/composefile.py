@@ -19,7 +19,10 @@ INCREMENTAL = ("CARGO_INCREMENTAL", "${CARGO_INCREMENTAL:-}")
 
 @dataclass(frozen=True)
 class Build:
-    """A service's new `build:`. `drop`: arguments of the old Dockerfile that ours does not use."""
+    """A service's new `build:`. `drop`: arguments of the old Dockerfile that ours does not use.
+
+    `idle`: a service that `docker compose up` must not start.
+    """
 
     service: str
     context: str
@@ -28,6 +31,7 @@ class Build:
     args: Mapping[str, str]
     drop: tuple[str, ...] = ()
     ssh: bool = False
+    idle: bool = False
 
     @property
     def what(self) -> dict[str, str]:
@@ -82,7 +86,7 @@ def appended(text: str, builds: Sequence[Build]) -> str:
 def _fresh(builds: Sequence[Build]) -> Any:
     services = yaml_text.mapping({})
     for build in builds:
-        services[build.service] = yaml_text.mapping({})
+        services[build.service] = _empty(build)
         _put(services[build.service], build)
     return services
 
@@ -97,9 +101,14 @@ def override(builds: Sequence[Build], text: str = "") -> str:
         document.yaml_set_start_comment("Written by `buildkit-tasks init`: how the Rust services are built.")
     services = document.setdefault("services", yaml_text.mapping({}))
     for build in builds:
-        entry = services.setdefault(build.service, yaml_text.mapping({}))
+        entry = services.setdefault(build.service, _empty(build))
         _put(entry, build)
     return yaml_text.dump(document, text)
+
+
+def _empty(build: Build) -> Any:
+    """A service that is not in the file yet."""
+    return yaml_text.mapping({"scale": 0} if build.idle else {})
 
 
 def proposed(project: str, builds: Sequence[Build]) -> str:

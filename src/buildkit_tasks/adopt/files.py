@@ -112,7 +112,7 @@ def _build(finding: Finding, service: Service, file: str, scope: str, derived: d
     args = {"BIN": service.binary, "CACHE_SCOPE": scope, **derived.arguments.get(service.name, {})}
     known = set(re.findall(r"(?m)^ARG (\w+)", derived.text)) | set(args)
     drop = tuple(name for name in service.args if name not in known)
-    return Build(service.name, context, file, derived.targets[service.name], args, drop, derived.ssh)
+    return Build(service.name, context, file, derived.targets[service.name], args, drop, derived.ssh, service.idle)
 
 
 def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]) -> dict[str, str]:

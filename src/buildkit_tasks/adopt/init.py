@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -46,18 +47,14 @@ def init(
     more = [Note(path, "compose does not use this file, so it is not edited") for path in found.others]
     written = adopted_files.write(files, look.with_notes(finding, more), compose=old.mode if old.adopted else compose)
     changed = disk.changes(root, written.texts)
-    env = (
-        not (root / ".env").exists()
-        and (root / ".env.example").is_file()
-        and bool(found.wanted or ".env" in found.env_files)
-    )
+    env = _creates(root, found)
     unset = [] if env else _unset(files, found)
     outcome = Outcome(finding, tuple(changed), (*written.notes, *unset))
     if not changed or dry_run:
         return outcome
     present.show(session, outcome)
     if env:
-        session.report.say("also: .env, from .env.example with generated secrets (compose requires it)")
+        session.report.say(f"also: {env}, from {env}.example with generated secrets (compose requires it)")
     if not session.report.consent(_question(session, root, changed)):
         return outcome
     sources = {
@@ -261,12 +258,20 @@ def _entries(old: Record, changed: Sequence[Change], texts: dict[str, str]) -> d
     return found
 
 
-def _write(session: Session, root: Path, changed: list[Change], new: Record, *, env: bool = False) -> None:
+def _creates(root: Path, found: model.Model) -> str:
+    """The .env that compose lacks and that the example beside it completes; empty if there is none."""
+    env = posixpath.join(posixpath.dirname(found.files[0]) if found.listed and found.files else "", ".env")
+    missing = not (root / env).exists() and (root / f"{env}.example").is_file()
+    return env if missing and (found.wanted or env in found.env_files) else ""
+
+
+def _write(session: Session, root: Path, changed: list[Change], new: Record, *, env: str = "") -> None:
     made = disk.apply(root, changed)
     new = replace(new, folders=tuple(dict.fromkeys((*new.folders, *made))))
     if env:
+        session.forget()  # the settings may name the compose file from now on
         dotenv.ensure(session)
-        content = disk.read(root, ".env") or b""
-        new = replace(new, files={**new.files, ".env": Entry(None, None, record.digest(content))})
+        content = disk.read(root, env) or b""
+        new = replace(new, files={**new.files, env: Entry(None, None, record.digest(content))})
     text = record.dump(new)
     made = disk.apply(root, [Change(record.PATH, disk.read(root, record.PATH), text.encode())])

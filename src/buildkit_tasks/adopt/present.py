@@ -49,7 +49,7 @@ def finish(session: Session, outcome: Outcome, *, dry_run: bool, checked: bool =
         report.say("nothing was written (dry run)")
     elif outcome.written and outcome.finding:
         _show_notes(session, [note for note in outcome.notes if note.open])  # again: the diff is long
-        report.say("written. Next: buildkit-tasks build    (to undo: buildkit-tasks init --undo)")
+        report.say(f"written. Next: {_build(outcome)}    (to undo: buildkit-tasks init --undo)")
     elif outcome.written:
         report.say("undone: all files are restored")
     else:
@@ -62,10 +62,18 @@ def _finish_check(session: Session, outcome: Outcome) -> None:
             "adopt-incomplete",
             f"A build would be missing {len(outcome.notes)} thing{'s' if len(outcome.notes) > 1 else ''}.",
             causes=[f"{note.where}: {note.text}" for note in outcome.notes],
-            hint="make the edits listed above, then run `buildkit-tasks build`",
+            hint=f"make the edits listed above, then run `{_build(outcome)}`",
         )
     if not session.report.json_only:
-        session.report.say("nothing is missing. Next: buildkit-tasks build")
+        session.report.say(f"nothing is missing. Next: {_build(outcome)}")
+
+
+def _build(outcome: Outcome) -> str:
+    """The command that builds what was adopted: services of profiles must be named."""
+    services = outcome.finding.services if outcome.finding else ()
+    if services and all(service.profiles for service in services):
+        return f"buildkit-tasks build --service {','.join(service.name for service in services)}"
+    return "buildkit-tasks build"
 
 
 def show(session: Session, outcome: Outcome) -> None:

@@ -88,7 +88,8 @@ def _writer(session: Session, name: str, known: Collection[str], *, force: bool,
 
 def _ready(session: Session) -> list[Step]:
     """Steps that a fresh checkout needs first."""
-    missing = (session.root / ".env.example").is_file() and not (session.root / ".env").exists()
+    path = session.dotenv_file
+    missing = path.with_name(".env.example").is_file() and not path.exists()
     return [steps.DOTENV] if missing else []
 
 

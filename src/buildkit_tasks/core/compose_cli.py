@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,12 @@ def command(cwd: Path, files: Iterable[Path], *args: str) -> Command:
     return docker(cwd, "compose", *[part for f in files for part in ("-f", str(f))], *args)
 
 
+def elsewhere(given: Command, directory: str) -> Command:
+    """The same command for files that are copies: their paths are relative to `directory`."""
+    at = given.argv.index("compose") + 1
+    return replace(given, argv=(*given.argv[:at], "--project-directory", directory, *given.argv[at:]))
+
+
 #: Seconds for resolving the model, for which compose may have to fetch included files.
 RESOLVE = 120.0
 
@@ -70,6 +77,15 @@ def config_yaml(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = (
 def services(cwd: Path, files: Iterable[Path]) -> Command:
     """The names of the active services, one per line; compose does not need their env files for that."""
     return question(cwd, files, "config", "--services")
+
+
+#: Compose's error for a missing `env_file` when printing its model; its own builds do not need the file.
+MISSING_ENV_FILE = re.compile(r"env file (\S.*?) not found: ")
+
+
+def without_env_files(services: Iterable[str]) -> str:
+    """An override file that removes the `env_file` of these services; compose older than 2.18 rejects it."""
+    return "services:\n" + "".join(f"  {json.dumps(name)}: {{env_file: !reset []}}\n" for name in services)
 
 
 def environment(cwd: Path, files: Iterable[Path]) -> Command:

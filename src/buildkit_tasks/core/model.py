@@ -76,7 +76,8 @@ class Port:
 class Workspace:
     """The discovered contents of the compose file; never a list in our code.
 
-    `images`: the images of services that are not built; `config`: the whole resolved compose model.
+    `images`: the images of services that are not built; `config`: the whole resolved compose model. `inactive`: if no
+    active service is built, those that inactive profiles would build, with their profiles.
     """
 
     root: Path
@@ -87,6 +88,7 @@ class Workspace:
     images: Mapping[str, str]
     ports: tuple[Port, ...]
     config: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    inactive: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -164,7 +164,7 @@ def apply(session: Session, fix: str) -> None:
     elif fix == "dotenv":
         dotenv.ensure(session)
     elif fix == "dotenv-mode":
-        (session.root / ".env").chmod(0o600)
+        session.dotenv_file.chmod(0o600)
     elif fix == "enable":
         enable.enable(session, "", dry_run=False, undo=False)
     elif fix == "completion":

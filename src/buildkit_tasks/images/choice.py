@@ -57,11 +57,13 @@ def _ask(session: Session, engine: Engine, refs: Sequence[str]) -> dict[str, Dec
 
 
 def answering(session: Session) -> bool:
-    """Whether the mirror or a registry responds; prints a message if not."""
-    answers, reason = _probe(session, session.settings.images.registry)
-    if not answers:
-        session.report.say(f"  image registry unreachable: {reason}")
-    return answers
+    """Whether the mirror or a registry responds, asked once per run; prints a message if not."""
+    base = session.settings.images.registry
+    if base not in session.registries:
+        session.registries[base], reason = _probe(session, base)
+        if not session.registries[base]:
+            session.report.say(f"  image registry unreachable: {reason}")
+    return session.registries[base]
 
 
 def _probe(session: Session, base: str) -> tuple[bool, str]:

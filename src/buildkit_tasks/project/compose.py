@@ -112,11 +112,7 @@ def select(workspace: Workspace, wanted: Sequence[str]) -> tuple[Service, ...]:
     Problems: unknown-service (with suggestions), duplicate-service, no-built-service.
     """
     if not workspace.services:
-        raise Problem(
-            "no-built-service",
-            "The compose file has no service with a `build:` section.",
-            hint="add `build:` to a service (see docs/how-to/adopt.md)",
-        )
+        raise _nothing_built(workspace)
     names = expand(wanted, workspace.names, others=tuple(workspace.images))
     for name in names:
         if names.count(name) > 1:
@@ -124,6 +120,22 @@ def select(workspace: Workspace, wanted: Sequence[str]) -> tuple[Service, ...]:
                 "duplicate-service", f"The service {name!r} was given twice.", hint="pass each service only once"
             )
     return tuple(s for s in workspace.services if not names or s.name in names)
+
+
+def _nothing_built(workspace: Workspace) -> Problem:
+    if not workspace.inactive:
+        return Problem(
+            "no-built-service",
+            "The compose file has no service with a `build:` section.",
+            hint="add `build:` to a service (see docs/how-to/adopt.md)",
+        )
+    profiles = dict.fromkeys(profile for found in workspace.inactive.values() for profile in found)
+    return Problem(
+        "no-built-service",
+        "No active service has a `build:` section.",
+        causes=[f"{name} has one, but is in the profile {' or '.join(p)}" for name, p in workspace.inactive.items()],
+        hint=f"invoke build --service {','.join(workspace.inactive)}    (or set COMPOSE_PROFILES={','.join(profiles)})",
+    )
 
 
 def expand(wanted: Sequence[str], known: Sequence[str], others: Sequence[str] = ()) -> list[str]:

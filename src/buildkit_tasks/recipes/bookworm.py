@@ -22,6 +22,9 @@ ALPINE = {
     "ca-certificates-bundle": "ca-certificates",
     "libgcc": "",
     "libstdc++": "libstdc++6",
+    "cargo": "",
+    "rust": "",
+    "rustup": "",
     "musl": "",
     "musl-dev": "",
     "gcompat": "",
@@ -33,6 +36,7 @@ ALPINE = {
     "pkgconfig": "pkg-config",
     "pkgconf": "pkg-config",
     "openssl-dev": "libssl-dev",
+    "libressl-dev": "libssl-dev",
     "openssl-libs-static": "",
     "openssl": "openssl",
     "libssl3": "libssl3",
@@ -204,8 +208,26 @@ def _numbered(item: Instruction) -> Instruction:
     return replace(item, rest=rest, parts=((item.line, f"{item.keyword} {rest}"),))
 
 
-def _item(item: Instruction, note: Callable[[str], None]) -> Instruction | None:
-    if item.keyword != "RUN":
+#: Installs the toolchain, which Debian's image for compiling already has.
+_RUSTUP = re.compile(r"^(?:\S*/)?rustup-init\b|\b(?:sh\.rustup\.rs|static\.rust-lang\.org/rustup)\b.*\|\s*(?:ba)?sh\b")
+
+
+def _without_rustup(item: Instruction) -> Instruction | None:
+    """A RUN without the commands that install rustup; None if it has no other."""
+    whole = " ".join(f"{item.rest} {item.body}".split())
+    if not re.search(r"rustup", whole) or re.search(r"<<|\bif\b|\bfor\b|\bcase\b", whole):
+        return item
+    parts = [part.strip() for part in re.split(r"&&|;", whole)]
+    kept = [part for part in parts if not _RUSTUP.search(part)]
+    if len(kept) == len(parts):
+        return item
+    rest = " && ".join(kept)
+    return replace(item, rest=rest, parts=((item.line, f"RUN {rest}"),), body="") if kept else None
+
+
+def _item(given: Instruction, note: Callable[[str], None]) -> Instruction | None:
+    item = _without_rustup(given) if given.keyword == "RUN" else given
+    if item is None or item.keyword != "RUN":
         return item
     whole = recipe.line(item).text
     if re.search(r"\bapk\s", whole):

@@ -33,7 +33,7 @@ class Service:
     """A compose service whose program is built from a workspace of the repository.
 
     `target`: cargo's target, if specified; `gnu`: a program without shared libraries. `profiles`: of compose; without
-    one of them it is not started. `added`: the compose file does not have it yet.
+    one of them it is not started. `added`: the compose file does not have it yet; `idle`: and will not start it.
 
     `context`: its old build context, relative to the root. `adopted`: it already builds with our Dockerfile.
     """
@@ -53,6 +53,7 @@ class Service:
     adopted: str = ""
     profiles: tuple[str, ...] = ()
     added: bool = False
+    idle: bool = False
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,9 @@ def _dockerfile(files: Tree, context: str, build: Mapping[str, Any]) -> tuple[st
         path = _inside(files.root, given) or given
     else:
         path = posixpath.normpath(posixpath.join(context, given))
+    folder, name = posixpath.split(path)
+    if name == "Dockerfile" and not files.has(path) and files.has(lower := posixpath.join(folder, "dockerfile")):
+        path = lower  # as buildx does
     return path, files.text(path)
 
 

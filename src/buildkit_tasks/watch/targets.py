@@ -166,7 +166,12 @@ def compose_reads(files: Sequence[Path], root: Path) -> tuple[str, ...]:
     This does not parse them: a file too many means that compose is asked in vain, and one too few that it is not asked
     at once.
     """
-    found: dict[str, None] = dict.fromkeys([*map(str, files), str(root / ".env"), str(root / "pyproject.toml")])
+    places = [
+        *files,
+        *(folder / ".env" for folder in (root, *(file.parent for file in files))),
+        root / "pyproject.toml",
+    ]
+    found = dict.fromkeys(map(str, places))
     todo = list(files)
     while todo and len(found) < _MOST_FILES:
         file = todo.pop()
