@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -134,9 +134,17 @@ def compiling(made: BuildPlan) -> BuildPlan:
 
 
 def execute(
-    session: Session, project: Project, decided: BuildPlan, how: str = "auto", progress: Progress | None = None
+    session: Session,
+    project: Project,
+    decided: BuildPlan,
+    how: str = "auto",
+    progress: Progress | None = None,
+    started: Callable[[], None] | None = None,
 ) -> BuildOutcome:
-    """Run the solve and collect its progress. Passes Ctrl-C on and waits for the child, so nothing is orphaned."""
+    """Run the solve and collect its progress. Passes Ctrl-C on and waits for the child, so nothing is orphaned.
+
+    `started` is called each time bake has been started.
+    """
     _check_disk(session, project)
     _check_layer_cache(session, project)
     began = session.world.clock()
@@ -152,7 +160,9 @@ def execute(
     secrets = variables(session, tuple(dict.fromkeys(names)))
     with ThreadPoolExecutor(1) as pool:
         before = pool.submit(image_choice.ids, session, [s.image for s in decided.services])
-        progress, digests = solve(session, decided, decided.definition, how, variables=secrets, progress=progress)
+        progress, digests = solve(
+            *(session, decided, decided.definition, how), variables=secrets, progress=progress, started=started
+        )
         old = before.result()
     definition = decided.definition["target"]
     if foreign := [p for p in decided.routes if p != platforms.own(project.engine)]:

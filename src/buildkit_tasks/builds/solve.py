@@ -6,7 +6,7 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,11 @@ def solve(
     timeout: float | None = None,
     variables: Mapping[str, str] | None = None,
     progress: Progress | None = None,
+    started: Callable[[], None] | None = None,
 ) -> tuple[Progress, dict[str, Any]]:
     """Run a definition of the plan; returns the progress and buildx's metadata by target.
 
-    A given `progress` is filled, also by a solve that fails.
+    A given `progress` is filled, also by a solve that fails. `started` is called each time bake has been started.
 
     Passes Ctrl-C on and waits for the child, so nothing is orphaned. Problems: those of `build_failure.explain`;
     timed-out after `timeout` seconds.
@@ -72,7 +73,7 @@ def solve(
                         view.update(progress.update(status))
 
                 given = replace(build, env=(*build.env, *(variables or {}).items()))
-                result = run.stream(session.world, given, hear, timeout=timeout)
+                result = run.stream(session.world, given, hear, timeout=timeout, started=started)
                 if result.code == 124 and timeout:
                     words = f"The build took more than {timeout:.0f} s and was canceled."
                     raise Problem("timed-out", words, hint="try again later")

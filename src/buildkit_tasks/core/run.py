@@ -207,11 +207,12 @@ def stream(
     *,
     timeout: float | None = None,
     group: bool = False,
+    started: Callable[[], None] | None = None,
 ) -> Result:
     """Run and pass on stderr in chunks as it arrives; stdout is captured. Always waits for the child.
 
     After `timeout` seconds the command is interrupted like by Ctrl-C, so that it can clean up; exit code 124. `group`
-    starts a new session, so that a Ctrl-C on the terminal does not reach it.
+    starts a new session, so that a Ctrl-C on the terminal does not reach it. `started` is called once the command runs.
     """
     began = world.clock()
     process = _start(
@@ -243,6 +244,8 @@ def stream(
                 process.stdin.close()
             except BrokenPipeError:
                 pass  # it exited early; its exit code and stderr show why
+        if started:
+            started()
         while chunk := os.read(process.stderr.fileno(), 65536):
             on_stderr(chunk)
         process.wait()

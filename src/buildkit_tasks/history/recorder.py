@@ -33,8 +33,18 @@ class Recorder:
         self._began, self._clock = time.time(), session.world.clock()
         self.progress = Progress()
         self._pulled = pulled
-        self._thread = threading.Thread(target=self._gather, daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to collect the inputs, in a thread. Does nothing if it has begun already."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._gather, daemon=True)
+            self._thread.start()
+
+    def _join(self, timeout: float | None = None) -> None:
+        self.start()
+        if self._thread is not None:
+            self._thread.join(timeout)
 
     def _gather(self) -> None:
         from .gather import gather  # late and in the thread: the build does not wait for sqlite3
@@ -72,7 +82,7 @@ class Recorder:
 
     def built(self, outcome: BuildOutcome) -> BuildOutcome:
         """Record a successful build. Returns its outcome with the sizes of its images, before and now."""
-        self._thread.join()
+        self._join()
         gathered = self._gathered
         if gathered is None:
             self._warn()
@@ -93,7 +103,7 @@ class Recorder:
 
     def failed(self, code: str) -> None:
         """Record a build that failed, with its problem's code."""
-        self._thread.join(timeout=2.0)  # after a Ctrl-C nobody wants to wait
+        self._join(timeout=2.0)  # after a Ctrl-C nobody wants to wait
         if self._gathered is not None:
             self._save(self._gathered, None, "failed", code)
 
