@@ -99,7 +99,7 @@ def _target(build: Build) -> tuple[str, str]:
     if cargo.total is not None:
         return "empty", f"{cargo.total} crates to compile"
     if cargo.fresh is not None:
-        return "warm", "filled from a pack" if build.pulled else "it had objects of earlier builds"
+        return "warm", "filled from a pack" if build.pulled else "contained objects from earlier builds"
     return ("not used", "cargo did not run") if not cargo.crates else ("unknown", "not reported")
 
 
