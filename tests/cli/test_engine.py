@@ -76,7 +76,7 @@ def test_no_rights_is_told_apart_from_no_engine(bench: Bench, tmp_path: Path) ->
         env = {**bench.environment(), "DOCKER_HOST": f"unix://{path}"}
         done = process.run([*less, process.BIN / "invoke", "engine.status"], bench.root, env)
     assert done.code == 12, done.err
-    assert f"error[engine-denied]: Permission denied for the engine at {path}." in done.err
+    assert f"error[engine-denied]: Permission denied while connecting to the engine at {path}." in done.err
     assert "usermod -aG docker" in done.err
 
 

@@ -9,13 +9,16 @@ from buildkit_tasks.core.model import BuildPlan
 from buildkit_tasks.core.progress import Progress
 from buildkit_tasks.core.report import Report
 
-from . import states
+from . import estimate, states
 
 #: Print the number of crates whenever this many more have started.
 CRATES_PER_LINE = 25
 
 #: Print the running step after this many seconds without a line.
 SILENCE = 30.0
+
+#: Print a line with the estimate if the build is expected to take this many seconds.
+LONG = 15.0
 
 #: Report a compile step that has printed nothing for this many seconds. It prints a line as soon as it has its mounts.
 BLOCKED = 2.0
@@ -30,6 +33,7 @@ class Lines:
         self.blocked = Blocked(self.states, report.world.clock)
         self.printed: set[str] = set()
         self.crates = 0
+        self.estimated = False
         self.began = self.last = report.world.clock()
         self.lock = threading.Lock()  # two threads print
 
@@ -59,8 +63,16 @@ class Lines:
                 vertex = self.states.running()
                 what = self.states.label(vertex) if vertex else "waiting for the builder"
                 crates = self.states.crates()
+                expected = self._expected()
+                of = f" of {estimate.words(expected)}" if expected else ""
                 words = f"compiling {crates}" if vertex and crates and states.compiles(vertex) else what
-                self._say(f"  {self.report.world.clock() - self.began:.0f} s: {words}")
+                self._say(f"  {self.report.world.clock() - self.began:.0f} s{of}: {words}")
+            elif not self.estimated and (usual := self._expected() or 0.0) >= LONG:
+                self.estimated = True
+                self._say(f"  earlier builds like this one took {estimate.words(usual)}")
+
+    def _expected(self) -> float | None:
+        return estimate.total(self.progress.past, self.progress, self.report.world.clock() - self.began)
 
     def _say(self, line: str) -> None:
         self.last = self.report.world.clock()

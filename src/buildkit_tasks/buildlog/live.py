@@ -12,7 +12,7 @@ from buildkit_tasks.core.model import BuildPlan
 from buildkit_tasks.core.progress import Progress
 from buildkit_tasks.core.report import Report
 
-from . import states
+from . import estimate, states
 from .lines import WAITING, Blocked
 
 if TYPE_CHECKING:
@@ -79,5 +79,8 @@ class Live:
             bar = ProgressBar(total=self.progress.total, completed=done, width=60)
         if self.blocked.now():
             grid.add_row("waiting", Text(WAITING, style="yellow"))
-        grid.add_row("elapsed", f"{self.report.world.clock() - self.began:.1f} s")
+        elapsed = self.report.world.clock() - self.began
+        expected = estimate.total(self.progress.past, self.progress, elapsed)
+        of = f" of {estimate.words(expected)}" if expected else ""
+        grid.add_row("elapsed", f"{elapsed:.1f} s{of}")
         return Group(grid, bar) if bar else grid

@@ -193,7 +193,8 @@ class TargetResult:
 class BuildOutcome:
     """A finished build. `fresh` is None if the compile step was cached (cargo did not run).
 
-    `up_to_date`: nothing was built because nothing changed since the last build.
+    `up_to_date`: nothing was built because nothing changed since the last build. `recorded`: its numbers in the
+    history, one per builder.
     """
 
     seconds: float
@@ -204,3 +205,16 @@ class BuildOutcome:
     steps: tuple[Step, ...]
     marked: tuple[str, ...] = ()
     up_to_date: bool = False
+    recorded: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Past:
+    """What an earlier build of the same kind took.
+
+    `empty`: the target mount had no objects before; `crates`: otherwise those that cargo compiled, in order.
+    """
+
+    seconds: float
+    crates: tuple[str, ...]
+    empty: bool

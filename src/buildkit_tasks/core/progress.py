@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .model import BuildOutcome, Step, TargetResult
+from .model import BuildOutcome, Past, Step, TargetResult
 
 _COMPILING = re.compile(r"^\s+Compiling (\S+) v(\S+)(?: \((.*)\))?")
+_DOWNLOADED = re.compile(r"^\s+Downloaded \S+ v\d")
+_FINISHED = re.compile(r"^\s+Finished ")
 # `[stage 2/5] RUN …`, preceded by the bake target if there are several, and the platform; a single stage has no name
 _STEP = re.compile(r"^\[(?:\S+ +){0,3}\d+/\d+\] ")
 _OURS = re.compile(r"^buildkit-tasks: (total|fresh|marked) (.*)$")
@@ -61,19 +63,24 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Compiling:
-    """A crate that cargo began to compile. `place`: its directory, "" for a registry crate; `began`: in seconds."""
+    """A crate that cargo began to compile. `place`: its directory, "" for a registry crate; `began`: in seconds.
+
+    `step`: the digest of the vertex that printed it.
+    """
 
     name: str
     version: str
     place: str
     began: float
+    step: str = ""
 
 
 @dataclass
 class Vertex:
     """A node in the build graph. Times are in seconds since the epoch.
 
-    `longest`: its longest run in seconds; None if it never ran. A step that ran for one target is cached for the next.
+    `longest`: its longest run in seconds, and `ran_from` the start of that run; None if it never ran. A step that ran
+    for one target is cached for the next. `finished`: when cargo printed that it was done.
     """
 
     name: str = ""
@@ -81,6 +88,8 @@ class Vertex:
     completed: float | None = None
     cached: bool = False
     longest: float | None = None
+    ran_from: float | None = None
+    finished: float | None = None
     error: str = ""
     log: list[str] = field(default_factory=list)
     partial: str = ""
@@ -105,7 +114,10 @@ class Vertex:
 
 
 class Progress:
-    """Accumulates the stream. `compiled`: crates in order; `total`, `fresh`: None until the compile step reports."""
+    """Accumulates the stream. `compiled`: crates in order; `total`, `fresh`: None until the compile step reports.
+
+    `past`: earlier builds of the same kind, for an estimate; set by who records the build.
+    """
 
     def __init__(self) -> None:
         self.vertexes: dict[str, Vertex] = {}
@@ -113,6 +125,8 @@ class Progress:
         self.crates: list[Compiling] = []
         self.fresh: int | None = None
         self.total: int | None = None
+        self.downloaded = 0
+        self.past: tuple[Past, ...] = ()
         self.marked: list[str] = []
         self.warnings: list[str] = []
 
@@ -126,8 +140,9 @@ class Progress:
             if item.get("completed"):
                 vertex.completed = _seconds(item["completed"])
             vertex.cached = vertex.cached or bool(item.get("cached"))
-            if item.get("completed") and not vertex.cached and not item.get("error"):
-                vertex.longest = max(vertex.longest or 0.0, vertex.seconds or 0.0)
+            ran = item.get("completed") and not vertex.cached and not item.get("error")
+            if ran and (vertex.longest is None or (vertex.seconds or 0.0) > vertex.longest):
+                vertex.longest, vertex.ran_from = vertex.seconds or 0.0, vertex.started
             vertex.error = item.get("error") or vertex.error
         for item in status.get("statuses") or ():
             vertex = self.vertexes.setdefault(item.get("vertex", ""), Vertex())
@@ -141,13 +156,14 @@ class Progress:
             text = vertex.partial + base64.b64decode(entry.get("data") or "").decode("utf-8", errors="replace")
             *whole, vertex.partial = text.split("\n")
             for line in whole:
-                self._line(vertex, line, entry.get("timestamp") or "")
+                self._line(entry["vertex"], line, entry.get("timestamp") or "")
                 lines.append(line)
         for warning in status.get("warnings") or ():
             self.warnings.append(base64.b64decode(warning.get("short") or "").decode("utf-8", errors="replace"))
         return lines
 
-    def _line(self, vertex: Vertex, line: str, stamp: str) -> None:
+    def _line(self, digest: str, line: str, stamp: str) -> None:
+        vertex = self.vertexes[digest]
         vertex.log.append(line)
         if ours := _OURS.match(line):
             kind, value = ours.groups()
@@ -157,7 +173,11 @@ class Progress:
                 setattr(self, kind, int(value))
         elif compiling := _COMPILING.match(line):
             self.compiled.append(compiling[1])
-            self.crates.append(Compiling(compiling[1], compiling[2], compiling[3] or "", _seconds(stamp)))
+            self.crates.append(Compiling(compiling[1], compiling[2], compiling[3] or "", _seconds(stamp), digest))
+        elif _DOWNLOADED.match(line):
+            self.downloaded += 1
+        elif _FINISHED.match(line):
+            vertex.finished = _seconds(stamp)
 
     def moving(self) -> tuple[str, float, float] | None:
         """The current download, extraction or transfer: BuildKit's word, bytes so far, total bytes (0 if unknown)."""

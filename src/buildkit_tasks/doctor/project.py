@@ -1,4 +1,4 @@
-"""Doctor's queries to the project: compose file, ports, .env, sources, base images."""
+"""Queries the project for doctor: compose file, ports, .env, sources, base images."""
 
 from __future__ import annotations
 

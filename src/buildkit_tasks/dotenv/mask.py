@@ -50,7 +50,7 @@ def mask(
 
 
 def _contains(text: str, value: str) -> bool:
-    """Whether a value is in a text, not as a part of a longer word."""
+    """Whether a text contains a value as a whole word."""
     return value in text and re.search(rf"(?<![A-Za-z0-9_]){re.escape(value)}(?![A-Za-z0-9_])", text) is not None
 
 

@@ -24,7 +24,7 @@ def build_project(
 ) -> BuildOutcome:
     """Build on the builder or builders for the requested platforms.
 
-    With an `attempt`, the next build can prove that nothing changed since this one. Problems: those of planning;
+    With an `attempt`, the next build can prove that nothing changed since this one. Problems: any from planning;
     compile-failed, build-failed, disk-full.
     """
     groups = builder_choice.for_platforms(session, request.platforms)

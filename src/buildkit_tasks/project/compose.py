@@ -20,7 +20,7 @@ from . import ports
 def from_compose(
     config: Mapping[str, Any], settings: Settings, files: Sequence[Path], *, explicit: bool = True
 ) -> Workspace:
-    """Build the value from compose's resolved model; `explicit`: the project's name is not just that of its folder."""
+    """Build the value from compose's resolved model; `explicit`: the project's name is not just the folder's name."""
     built: list[Service] = []
     keys = _keys(config.get("services") or {})
     images: dict[str, str] = {}
@@ -139,7 +139,7 @@ def _nothing_built(workspace: Workspace) -> Problem:
 
 
 def expand(wanted: Sequence[str], known: Sequence[str], others: Sequence[str] = ()) -> list[str]:
-    """The services named, patterns such as `worker-*` taken apart; a pattern adds only what is not named already.
+    """The named services, with patterns such as `worker-*` expanded; a pattern adds only services not named already.
 
     `others` as for `check_name`. Problems: unknown-service, also for a pattern that matches nothing.
     """
@@ -163,7 +163,7 @@ def check_name(name: str, known: Sequence[str], others: Sequence[str] = ()) -> N
     if name in others:
         raise Problem(
             "unknown-service",
-            f"The service {name!r} is not built here, it uses an existing image.",
+            f"The service {name!r} is not built here; it uses an existing image.",
             hint=f"services with a build: {', '.join(known)}",
         )
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)

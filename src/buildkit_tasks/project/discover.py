@@ -38,7 +38,7 @@ def discover(session: Session, *, lesser: bool = False, named: Sequence[str] = (
     """Query engine and workspace in parallel. Raises the problems of both; the engine's take precedence.
 
     `lesser`: for flows that also support an old engine or an engine without buildx; all of them need compose. `named`:
-    the services that the user asked for; like in compose, this activates a service that belongs to a profile.
+    the services that the user asked for; as in compose, this activates a service that belongs to a profile.
     `looking`: the flow neither builds nor starts anything, so it also works before .env exists.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -122,7 +122,7 @@ def variables(session: Session, names: Sequence[str]) -> dict[str, str]:
 
 
 def _model(session: Session, files: Sequence[Path]) -> dict[str, Any]:
-    """The resolved model with the default profiles. Problems: those of `_unreadable`."""
+    """The resolved model with the default profiles. Problems: same as `_unreadable`."""
     config, result = _asked(session, files)
     if config is None and (missing := compose_cli.MISSING_ENV_FILE.search(result.stderr)):
         config, result = _without_env_files(session, files, result)
@@ -213,7 +213,7 @@ _PROBE = "buildkit-tasks-unnamed"
 def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -> bool:
     """Whether the project's name is set in a compose file or a variable, and is not just the folder's name.
 
-    If both are equal, compose is queried again through a link with another name; the answer is remembered if it is yes.
+    If both are equal, compose is queried again through a link with a different name; a yes is remembered.
     """
     builds = (entry.get("build") for entry in (config.get("services") or {}).values())
     if session.settings.caches.scope or any(

@@ -123,7 +123,7 @@ def apply(finding: Finding) -> Finding:
 
 
 def _service(service: Service, notes: list[Note], packages: Sequence[str]) -> Service:
-    """`packages`: what its programs need at run time. With shared libraries, an image without any does not work."""
+    """`packages`: what its programs need at run time. If those are shared libraries, `scratch` does not work."""
     taken = service.recipe
     if taken is None:
         return service
@@ -146,7 +146,7 @@ def _small(image: str) -> bool:
 
 
 def _with_libraries(final: tuple[Stage, ...], packages: Sequence[str]) -> tuple[Stage, ...]:
-    """Install what programs need that were static before, or what small images brought, before all other commands."""
+    """Before all other commands, install what formerly static programs need, or what small images provided."""
     there = " ".join(f"{item.rest} {item.body}" for stage in final for item in stage.items)
     names = [name for name in packages if name not in there.split()]
     if not names or not final:
@@ -186,7 +186,7 @@ _NONROOT = "65532"
 
 
 def _with_nonroot(final: tuple[Stage, ...], image: str) -> tuple[Stage, ...]:
-    """Use the user id of `nonroot`, which their images know by name, or use as the default user."""
+    """Use the numeric id of `nonroot`, which the old images know by name or use as the default user."""
     found = []
     for number, stage in enumerate(final):
         items = [_numbered(item) for item in stage.items]

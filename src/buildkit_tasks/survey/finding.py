@@ -1,4 +1,4 @@
-"""What `init` found in a repository: frozen values, no reading, no writing."""
+"""The results of `init`'s analysis of a repository, as frozen values. Reads and writes nothing."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Workspace:
 @dataclass(frozen=True)
 class Finding:
     """The whole finding. `compose`: the effective compose files, relative to the root, possibly none; `listed`: they
-    include files that compose does not find by itself; `existing`: texts of the files that we may add to.
+    include files that compose does not find by default; `existing`: texts of the files that we may add to.
     """
 
     project: str

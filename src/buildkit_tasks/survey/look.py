@@ -33,7 +33,7 @@ def find(
     add: Sequence[str] = (),
 ) -> Finding:
     """Analyze a repository. `config` is the resolved compose model, `{}` without a compose file; `add`: programs that
-    get a service although the compose file has none for them.
+    get a service even though the compose file has none for them.
 
     Raises `Problem` manifest-invalid.
     """

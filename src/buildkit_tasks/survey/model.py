@@ -95,7 +95,7 @@ def resolve(world: World, files: Tree, names: Sequence[str], texts: Mapping[str,
     """
     contents = {name: (texts or {}).get(name, files.text(name)) for name in names}
     wanted = _required(contents, world, files)
-    # services of every profile, because those not started by default are built as well
+    # services of every profile, because those not started by default are also built
     env = {**world.env, "COMPOSE_PROFILES": "*", **dict.fromkeys(wanted, "1")}
     missing = _env_files(files, names, contents)
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:

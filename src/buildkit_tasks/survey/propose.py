@@ -24,7 +24,7 @@ Look = Callable[[Tree, Sequence[CargoWorkspace], str, Mapping[str, Any]], Servic
 
 
 def word(text: str) -> str:
-    """A project or service name, derived from a directory's name like in compose."""
+    """A project or service name, derived from a directory's name as in compose."""
     return re.sub(r"[^a-z0-9_-]", "", text.lower()).lstrip("_-") or "project"
 
 

@@ -33,7 +33,7 @@ _KNOWN_KEYS = frozenset(
 )
 _LOCAL_OUTPUTS = (["type=docker"], ["type=image,compression=uncompressed"])
 _PINNED = re.compile(r"@sha256:[0-9a-f]{64}$")
-#: A step that fetches something itself, as BuildKit names it; base images may add such a step (ONBUILD).
+#: A step that downloads something itself, as BuildKit names it; base images may add such a step (ONBUILD).
 _FETCHES = re.compile(r"\[[^\]]*\] ADD\b.*(?:://|@)")
 
 
@@ -70,7 +70,7 @@ class Watch:
             if lost := next((image for image in bases if not self._answer.images.get(image)), ""):
                 raise Unknown(f"the engine does not have {lost}")
             if self._answer.engine != project.engine.id:
-                raise Unknown("docker uses another engine")
+                raise Unknown("docker uses a different engine")
             self._compose_files = tuple(dict.fromkeys(inputs.compose_candidates(session, files)))
             self._trees = tuple(dict.fromkeys(_trees(plan.services)))
             self._places = tuple(dict.fromkeys(self._all_places()))
