@@ -1,6 +1,6 @@
-"""Record `invoke dev --watch` on a small project, and put what it prints into docs/how-to/watch.md.
+"""Record `invoke dev --watch` in a small project, and put its output into docs/how-to/watch.md.
 
-./dev python docs/make_transcript.py    (a minute; a compile error and its repair are in it)
+./dev python docs/make_transcript.py    (takes a minute; includes a compile error and its fix)
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ GREETING = 'pub fn greeting() -> &\'static str {\n    "hello"\n}\n'
 
 
 def project(root: Path) -> None:
-    """Two programs that share a crate, built by this repository's Dockerfile."""
+    """Create a project with two programs that share a crate, built with this repository's Dockerfile."""
     shutil.copytree(ROOT / "docker", root / "docker")
     shutil.copy(ROOT / ".dockerignore", root)
     (root / "tasks.py").write_text("from buildkit_tasks import namespace\n__all__ = ['namespace']\n")
@@ -67,7 +67,7 @@ def project(root: Path) -> None:
 
 
 def record(root: Path) -> str:
-    """What the terminal shows of three saves and a Ctrl-C."""
+    """Return the terminal output for three saves and a Ctrl-C."""
     env = {**os.environ, "TERM": "dumb", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     env.pop("CI", None)
     source = root / "services" / "common" / "src" / "lib.rs"
@@ -95,13 +95,13 @@ def record(root: Path) -> str:
 
 
 def plain(text: str) -> str:
-    """Without colours, carriage returns and the machine's own notes."""
+    """Remove colors, carriage returns and messages about this machine."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "").replace("^C", "")
     return "\n".join(line.rstrip() for line in text.splitlines() if line.strip() and "registry unreachable" not in line)
 
 
 def main() -> None:
-    """Record, and write the page."""
+    """Record the transcript and write the page."""
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as place:
         root = Path(place, "shop")
         project(root)

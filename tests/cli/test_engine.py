@@ -86,7 +86,7 @@ def test_no_docker_at_all(bench: Bench) -> None:
     done = bench.invoke("engine.status")
     assert done.code == 10
     assert "error[engine-missing]" in done.err
-    assert "hint: invoke engine.install" in done.err
+    assert "hint: run `invoke engine.install`" in done.err
 
 
 @pytest.mark.skipif(not host.release().apt, reason="the question is about apt")

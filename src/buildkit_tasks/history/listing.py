@@ -63,5 +63,5 @@ def summary(build: Build) -> dict[str, Any]:
             {"service": i.service, "image": i.image, "digest": i.digest, "changed": i.changed, "size": i.size}
             for i in build.images
         ],
-        "steps": [{"name": s.name, "cached": s.cached, "seconds": s.seconds} for s in build.seen],
+        "steps": [{"name": s.name, "cached": s.cached, "seconds": s.seconds} for s in build.seen if not s.internal],
     }

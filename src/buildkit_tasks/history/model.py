@@ -102,35 +102,56 @@ class ImageRecord:
     size: int
 
 
+#: Characters of a step's name that are kept.
+CUT = 300
+
+
 @dataclass(frozen=True)
 class Seen:
-    """A step as BuildKit reported it; `began` in seconds after the build's first step."""
+    """A step as BuildKit reported it; `began` in seconds after the build's first step.
+
+    `internal`: BuildKit's own work, such as loading the context; `at`: the step's position in the inputs, if known;
+    `error`: failed, canceled, or ""; `finished`: when cargo printed that it is done, if it ran there.
+    """
 
     name: str
     cached: bool
     seconds: float | None
     began: float
+    internal: bool = False
+    at: int | None = None
+    error: str = ""
+    finished: float | None = None
 
 
 @dataclass(frozen=True)
 class Crate:
-    """A crate that cargo compiled: its directory in the context, None if from a registry; when it began."""
+    """A crate that cargo compiled: its directory in the context, None if from a registry; when it began.
+
+    `step`: its position among the recorded steps, if known.
+    """
 
     name: str
     version: str
     place: str | None
     began: float
+    step: int | None = None
 
 
 @dataclass(frozen=True)
 class Cargo:
-    """What the compile step reported. `tree`: the path of its objects in the mount, which names the toolchain."""
+    """What the compile step reported. `tree`: the path of its objects in the mount, which names the toolchain.
+
+    `total`: the number of crates, reported if the target mount had no objects; `downloaded`: crates that cargo
+    downloaded.
+    """
 
     crates: tuple[Crate, ...] = ()
     fresh: int | None = None
     total: int | None = None
     marked: tuple[str, ...] = ()
     tree: str = ""
+    downloaded: int = 0
 
 
 @dataclass(frozen=True)

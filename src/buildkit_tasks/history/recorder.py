@@ -14,6 +14,8 @@ from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest
 from buildkit_tasks.core.progress import Progress
 from buildkit_tasks.project.discover import Project
 
+from . import cases
+
 if TYPE_CHECKING:
     from .gather import Gathered
     from .store import Store
@@ -33,6 +35,14 @@ class Recorder:
         self._began, self._clock = time.time(), session.world.clock()
         self.progress = Progress()
         self._pulled = pulled
+        self._case = cases.case(
+            services=[service.name for service in plan.services],
+            platforms=plan.routes,
+            profile=plan.profile,
+            incremental=plan.incremental,
+            where=(project.engine.id, plan.builder),
+            command=words(request),
+        )
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -50,6 +60,7 @@ class Recorder:
         from .gather import gather  # late and in the thread: the build does not wait for sqlite3
 
         def work(store: Store) -> Gathered:
+            self.progress.past = store.past(self._case)
             return gather(self._session, self._project, self._plan, store)
 
         self._gathered = self._with_store(work)
@@ -98,8 +109,8 @@ class Recorder:
                 replace(t, size=now.get(t.image, 0), size_before=before.get(t.image, 0)) for t in outcome.targets
             ),
         )
-        self._save(gathered, outcome, "built", "")
-        return outcome
+        number = self._save(gathered, outcome, "built", "")
+        return replace(outcome, recorded=(number,)) if number else outcome
 
     def failed(self, code: str) -> None:
         """Record a build that failed, with its problem's code."""
@@ -107,7 +118,7 @@ class Recorder:
         if self._gathered is not None:
             self._save(self._gathered, None, "failed", code)
 
-    def _save(self, gathered: Gathered, outcome: BuildOutcome | None, word: str, code: str) -> None:
+    def _save(self, gathered: Gathered, outcome: BuildOutcome | None, word: str, code: str) -> int | None:
         from . import keys, observed
         from .model import Build, ImageRecord
 
@@ -116,6 +127,7 @@ class Recorder:
         inputs = replace(inputs, steps=observed.states(inputs, self._plan.services, progress))
         inputs = replace(inputs, steps=keys.with_keys(inputs.steps, inputs.bases, gathered.key))
         targets = outcome.targets if outcome else ()
+        seen, cargo = observed.reported(inputs, self._plan.services, progress)
         build = Build(
             began=self._began,
             seconds=round(outcome.seconds if outcome else self._session.world.clock() - self._clock, 3),
@@ -124,8 +136,8 @@ class Recorder:
             problem=code,
             inputs=inputs,
             images=tuple(ImageRecord(t.service, t.image, t.digest, t.changed, t.size) for t in targets),
-            seen=observed.seen(progress),
-            cargo=observed.cargo(progress),
+            seen=seen,
+            cargo=cargo,
             pulled=self._pulled,
             disturbed=any(tree.newest >= self._began * 1e9 for tree in gathered.trees.values()),
         )
@@ -133,10 +145,11 @@ class Recorder:
         def work(store: Store) -> int:
             if store.key != gathered.key:
                 raise ValueError("another build replaced it")
-            return store.add(build, gathered.trees, gathered.texts)
+            return store.add(build, gathered.trees, gathered.texts, self._case)
 
-        self._with_store(work)
+        number = self._with_store(work)
         self._warn()
+        return number
 
     def _warn(self) -> None:
         if self._refused:
