@@ -118,9 +118,7 @@ def _file(match: re.Match[str], line: str) -> Lack:
     path = re.sub(r"^/build/[^/]+/src/|^/context/", "", match[1])
     while re.search(r"[^/]+/\.\./", path):
         path = re.sub(r"(?:^|(?<=/))(?!\.\./)[^/]+/\.\./", "", path, count=1)
-    hint = (
-        f"add the line `!{path}` to docker/Dockerfile.dockerignore, then rebuild (`init --check` finds all such files)"
-    )
+    hint = f"add the line `!{path}` to docker/Dockerfile.dockerignore, then rebuild (`init --check` lists them all)"
     return Lack(f"The file {path} is not in the build context.", line, hint)
 
 
@@ -151,7 +149,7 @@ def _no_package(match: re.Match[str], line: str) -> Lack:
     return Lack(
         f"The base image's release has no package {name}.",
         line,
-        "in the Dockerfile, use the package's name in this release, or a base image with another release",
+        "in the Dockerfile, use the package's name in this release, or a base image with a different release",
     )
 
 

@@ -53,7 +53,7 @@ def solve(
 ) -> tuple[Progress, dict[str, Any]]:
     """Run a definition of the plan. Returns the progress, and buildx's metadata by target.
 
-    A given `progress` is filled even if the solve fails. `started` is called each time bake has been started.
+    A given `progress` is filled even if the solve fails. `started` is called each time bake starts.
 
     Passes Ctrl-C on and waits for the child, so that nothing is orphaned. Problems: those of `build_failure.explain`;
     timed-out after `timeout` seconds.
@@ -126,7 +126,7 @@ def _alone(session: Session, definition: Mapping[str, Any]) -> dict[str, dict[st
             keys = ", ".join(sorted((_NEWER & target.keys()) - understood[name].keys()))
             raise Problem(
                 "compose-key-unsupported",
-                f"This buildx drops `{keys}` of the service {name!r}, which must be built together with others.",
+                f"This buildx drops `{keys}` from the service {name!r}, which must be built together with others.",
                 causes=["additional_contexts: service:NAME needs one bake run for both services"],
                 hint="run `invoke engine.install` to install a newer buildx",
             )

@@ -44,7 +44,7 @@ def chosen(space: Workspace, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def model(space: Workspace, names: Sequence[str], images: Mapping[str, str], project: str) -> dict[str, Any]:
-    """A compose model of only these services. `images`: maps an image reference to its replacement."""
+    """A compose model with only these services. `images`: maps an image reference to its replacement."""
     every = space.config.get("services") or {}
     services = {}
     for name in names:
