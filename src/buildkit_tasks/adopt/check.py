@@ -29,7 +29,7 @@ def check(files: Tree, finding: Finding) -> list[Note]:
         for service in adopted:
             if service.binary not in workspace.cargo.binaries:
                 names = ", ".join(workspace.cargo.binaries) or "none"
-                text = f"BIN is {service.binary}, but the workspace has no such program (available: {names})"
+                text = f"BIN is {service.binary}, but the workspace has no program with that name (available: {names})"
                 found.append(Note(f"service {service.name}", text, True))
     return found
 

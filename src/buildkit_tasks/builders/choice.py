@@ -203,6 +203,6 @@ def listed(session: Session) -> tuple[Builder, ...]:
 
 
 def node_builder(session: Session, found: Builder, node: Node) -> str:
-    """The builder to use for one node: the node's own builder, if there are several nodes and this one has its own."""
+    """The builder to use for one node: the node's own builder, if there is one and the builder has multiple nodes."""
     single = builder_facts.child(found.name, node.name)
     return single if len(found.nodes) > 1 and there(session, single) else found.name

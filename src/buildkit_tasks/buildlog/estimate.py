@@ -9,9 +9,9 @@ from collections.abc import Set as AbstractSet
 from buildkit_tasks.core.model import Past
 from buildkit_tasks.core.progress import Progress
 
-#: Builds that an estimate is made from: the newest ones that did the same work.
+#: Number of builds to base an estimate on: the newest ones that did the same work.
 NEWEST = 5
-#: The factor by which more than half of them may differ from their median: no estimate is better than a wrong one.
+#: More than half of them must be within this factor of their median: no estimate is better than a wrong one.
 SPREAD = 1.5
 
 
@@ -39,7 +39,7 @@ def _fits(build: Past, progress: Progress, started: AbstractSet[str]) -> bool:
     return True
 
 
-#: Up to so many seconds, an estimate is rounded to a multiple of so many.
+#: Pairs of a limit and a unit in seconds: below the limit, estimates are rounded to multiples of the unit.
 _ROUNDED = ((5.0, 0.5), (30.0, 1.0), (100.0, 5.0), (600.0, 10.0))
 
 

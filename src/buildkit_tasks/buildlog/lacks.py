@@ -118,7 +118,10 @@ def _file(match: re.Match[str], line: str) -> Lack:
     path = re.sub(r"^/build/[^/]+/src/|^/context/", "", match[1])
     while re.search(r"[^/]+/\.\./", path):
         path = re.sub(r"(?:^|(?<=/))(?!\.\./)[^/]+/\.\./", "", path, count=1)
-    hint = f"add the line `!{path}` to docker/Dockerfile.dockerignore, then rebuild (`init --check` lists them all)"
+    hint = (
+        f"add the line `!{path}` to docker/Dockerfile.dockerignore, then rebuild "
+        "(`init --check` lists all missing files)"
+    )
     return Lack(f"The file {path} is not in the build context.", line, hint)
 
 

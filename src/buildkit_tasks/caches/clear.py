@@ -58,7 +58,7 @@ def clear(
         session.report.table(("what", "record", "size", "last used"), [_row(r) for r in _shown(chosen.records)])
     if services:
         _show_sharers(session, project, services, wanted)
-    what = f"{len(chosen.records)} records will be deleted, {units.human(chosen.size)}{_held(chosen)}"
+    what = f"{len(chosen.records)} records ({units.human(chosen.size)}) will be deleted{_held(chosen)}"
     if dry_run or not _consents(session, what, wanted, confirm):
         _answer(session, {**content, "freed": 0, "dry_run": dry_run})
         session.report.say(f"nothing was changed; {what}" if dry_run else "nothing was changed")

@@ -80,7 +80,7 @@ def _volume(mount: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def environment(space: Workspace, names: Sequence[str], dotenv: Mapping[str, str]) -> dict[str, str]:
-    """The tests' variables: .env with service names as hosts, and variables with which the stack reaches its services.
+    """The tests' variables: .env with service names as hosts, and variables that the stack uses to reach its services.
 
     Omits a variable that has different values in two services.
     """
