@@ -274,7 +274,7 @@ def _check_disk(session: Session, project: Project) -> None:
         raise Problem(
             "disk-full",
             f"Only {free:.1f} GB free on {root}; a build needs at least 1 GB.",
-            hint="run `invoke prune`, which lists what it deletes before it asks",
+            hint="run `invoke prune`, which lists everything it would delete, then asks",
         )
     if free * 1e9 < session.settings.caches.min_free:
-        session.report.warn(f"only {free:.1f} GB free on {root}; run `invoke prune` to free some")
+        session.report.warn(f"only {free:.1f} GB free on {root}; run `invoke prune` to free some space")

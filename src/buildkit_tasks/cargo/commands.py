@@ -178,5 +178,5 @@ def missing(wanted: Tool, task: str, image: str) -> Problem:
         "cargo-tool-missing",
         f"{wanted.program} is not in the toolchain image.",
         causes=[f"it is neither in {image} nor in the tools volume"],
-        hint=f"run `invoke {task} --install`, which asks before it runs `{where}`",
+        hint=f"run `invoke {task} --install`, which asks before running `{where}`",
     )
