@@ -56,7 +56,7 @@ def test_a_build_on_another_builder_names_its_platform_and_hands_the_image_over(
     target = definition(farm)
     assert (target["platforms"], target["output"]) == (["linux/amd64"], ["type=docker"])
     assert farm.call("bake")["env"]["BUILDX_BUILDER"] == "farm"
-    assert "linux/amd64  native: the engine's own platform; here is farm0 (tcp://10.0.0.1:1234)" in done.err
+    assert "linux/amd64  native: the engine's own platform; built on farm0 (tcp://10.0.0.1:1234)" in done.err
     assert "CARGO_INCREMENTAL" in target["args"]  # type: ignore[operator]
 
 
@@ -92,7 +92,7 @@ def test_a_node_lost_in_the_middle_is_gone_round_once(farm: Bench) -> None:
     farm.reply("buildx du", code=1, stderr="connection refused", after="bake")
     done = farm.invoke("build", "--service", "api", "--builder", "farm")
     assert done.code == 0, done.all
-    assert "farm1 (tcp://10.0.0.2:1234) is down; building on this machine's own engine" in done.err
+    assert "farm1 (tcp://10.0.0.2:1234) is down; building on this machine's engine" in done.err
     assert [c["env"]["BUILDX_BUILDER"] for c in farm.calls if "bake" in c["argv"]] == ["farm", "default"]
 
 
@@ -271,7 +271,7 @@ def test_a_plan_prints_the_commands_and_runs_none(bench: Bench) -> None:
     [
         (["--driver", "remote"], "A remote node needs an endpoint."),
         (["--driver", "cloud"], "Unknown driver 'cloud'."),
-        (["--certificates", "nowhere", "--endpoint", "tcp://h:1"], "has no ca.pem, cert.pem, key.pem"),
+        (["--certificates", "nowhere", "--endpoint", "tcp://h:1"], "does not contain ca.pem, cert.pem, key.pem"),
         (["--opt", "nothing"], "is not NAME=VALUE"),
         (["--node", "a b"], "is not a valid builder name"),
         (["--config", "nowhere.toml"], "The file nowhere.toml does not exist"),

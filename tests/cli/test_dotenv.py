@@ -182,5 +182,5 @@ def test_a_broken_file_does_not_stop_what_needs_none(bench: Bench) -> None:
     done = bench.invoke("settings")
     assert done.code == 0
     assert "line 2: unterminated quoted value" in done.err
-    assert "Its settings are ignored." in done.err
+    assert "The settings in .env are ignored." in done.err
     assert "hunter22" not in done.all

@@ -72,7 +72,7 @@ def test_nothing_is_written_without_consent(shape: Repository) -> None:
 def test_written_then_nothing_more_then_undone_to_the_byte(shape: Repository) -> None:
     done = shape.init("--yes")
     assert done.code == 0, done.all
-    assert (shape.root / "tasks.py").read_text().startswith('"""Tasks of this repository')
+    assert (shape.root / "tasks.py").read_text().startswith('"""Tasks for this repository')
     shape.compose()
     again = shape.init("--yes")
     assert "nothing to change" in again.err

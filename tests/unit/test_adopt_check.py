@@ -16,13 +16,13 @@ from tests.support.repositories import Files, manifest
 @pytest.mark.parametrize(
     ("texts", "expected"),
     [
-        ({}, "write NAME=VALUE into .env"),
+        ({}, "add NAME=VALUE to .env"),
         ({"deploy.env": "A=1\nB=2\n"}, "run `cp deploy.env .env`"),
         ({"env.template": "A=1\n", "deploy.env": "A=1\nB=2\n"}, "run `cp deploy.env .env`"),
-        ({"env.template": "A=1\nB=\n"}, "run `cp env.template .env`, then set the other 1"),
+        ({"env.template": "A=1\nB=\n"}, "run `cp env.template .env`, then set the remaining 1"),
         ({"a b.env": "A=1\nB=2\n"}, "run `cp 'a b.env' .env`"),
-        ({"deep/deploy.env": "A=1\nB=2\n", "environment": "A=1\nB=2\n"}, "write NAME=VALUE into .env"),
-        ({"broken.env": "A='1\n"}, "write NAME=VALUE into .env"),
+        ({"deep/deploy.env": "A=1\nB=2\n", "environment": "A=1\nB=2\n"}, "add NAME=VALUE to .env"),
+        ({"broken.env": "A='1\n"}, "add NAME=VALUE to .env"),
     ],
 )
 def test_the_file_that_sets_what_compose_requires_is_named(

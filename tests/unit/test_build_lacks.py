@@ -108,8 +108,8 @@ from buildkit_tasks.buildlog import lacks
             "no standard library for wasm32-unknown-unknown",
             "rustup target add",
         ),
-        ("E: Unable to locate package libpython3.13", "no package libpython3.13", "another release"),
-        ("E: Package 'libssl1.1' has no installation candidate", "no package libssl1.1", "another release"),
+        ("E: Unable to locate package libpython3.13", "no package libpython3.13", "different release"),
+        ("E: Package 'libssl1.1' has no installation candidate", "no package libssl1.1", "different release"),
         (
             "  [60] SSL peer (SSL certificate problem: unknown)",
             "not trusted",

@@ -23,7 +23,7 @@ MODES = ("auto", "keep", "bookworm")
 def apply(session: Session, finding: Finding, mode: str) -> tuple[Finding, str]:
     """Return the finding with the images that `mode` selects, and the decision: keep or bookworm.
 
-    `auto` keeps the images in the Dockerfiles unless one is unavailable here and a Debian image can replace it.
+    `auto` keeps the images in the Dockerfiles unless one of them is unavailable and a Debian image can replace it.
     """
     if mode == "keep":
         return finding, "keep"
@@ -38,12 +38,12 @@ def apply(session: Session, finding: Finding, mode: str) -> tuple[Finding, str]:
         return finding, "keep"
     gone = ", ".join(name for name in absent if name not in left)
     text = (
-        f"no registry provides {gone}: using {bookworm.RUST} to compile and {bookworm.DEBIAN} to run, which can be "
+        f"no registry provides {gone}: using {bookworm.RUST} to compile and {bookworm.DEBIAN} to run; both can be "
         "built from Debian packages. Use `--images keep` to keep your images"
     )
     notes = [*changed.notes, Note("images", text)]
     if left:
-        text = f"no registry provides {', '.join(left)}, and nothing can replace it: set a mirror"
+        text = f"no registry provides {', '.join(left)}, and there is no replacement: set a mirror"
         notes.append(Note("images", f"{text} (setting images.registry), or load the image with `docker load`", True))
     return replace(changed, notes=tuple(notes)), "bookworm"
 

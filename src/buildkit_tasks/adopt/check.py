@@ -29,7 +29,7 @@ def check(files: Tree, finding: Finding) -> list[Note]:
         for service in adopted:
             if service.binary not in workspace.cargo.binaries:
                 names = ", ".join(workspace.cargo.binaries) or "none"
-                text = f"BIN is {service.binary}, but the workspace has no such program (available: {names})"
+                text = f"BIN is {service.binary}, but the workspace has no program with that name (available: {names})"
                 found.append(Note(f"service {service.name}", text, True))
     return found
 
@@ -43,8 +43,8 @@ def variables(files: Tree, compose_file: str, missing: Sequence[str]) -> list[No
     sets = [(len(set(missing) - _set_in(files.text(path))), path) for path in files.files if _is_template(path, env)]
     left, path = min(sets, default=(len(missing), ""))
     if left == len(missing):
-        return [Note(env, f"compose requires a value for {names}: write NAME=VALUE into {env}", True)]
-    rest = f", then set the other {left}" if left else ""
+        return [Note(env, f"compose requires a value for {names}: add NAME=VALUE to {env}", True)]
+    rest = f", then set the remaining {left}" if left else ""
     copy = f"cp {shlex.quote(path)} {shlex.quote(env)}"
     return [Note(env, f"compose requires a value for {names}: run `{copy}`{rest}", True)]
 
@@ -108,7 +108,7 @@ def _noise(path: str) -> bool:
 
 
 def _packages(files: Tree, workspace: Workspace, file: str) -> list[Note]:
-    """Packages that crates need according to the table but the Dockerfile does not install."""
+    """Packages that, according to the table, crates need but the Dockerfile does not install."""
     text = files.text(file)
     image = recipe.syntax_defaults(text).get("RUST_IMAGE", "")
     if "alpine" in image:

@@ -98,7 +98,7 @@ def override(builds: Sequence[Build], text: str = "") -> str:
         from ruamel.yaml.comments import CommentedMap
 
         document = CommentedMap()
-        document.yaml_set_start_comment("Written by `buildkit-tasks init`: how the Rust services are built.")
+        document.yaml_set_start_comment("Written by `buildkit-tasks init`: build settings for the Rust services.")
     services = document.setdefault("services", yaml_text.mapping({}))
     for build in builds:
         entry = services.setdefault(build.service, _empty(build))
@@ -114,7 +114,7 @@ def _empty(build: Build) -> Any:
 def proposed(project: str, builds: Sequence[Build]) -> str:
     """A compose file for a repository without one."""
     document = yaml_text.mapping({"name": project, "services": yaml_text.mapping({})})
-    document.yaml_set_start_comment("Written by `buildkit-tasks init`: a service for every program of the workspace.")
+    document.yaml_set_start_comment("Written by `buildkit-tasks init`: a service for each program in the workspace.")
     for build in builds:
         document["services"][build.service] = yaml_text.mapping({})
         _put(document["services"][build.service], build)

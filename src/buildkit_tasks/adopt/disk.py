@@ -1,4 +1,4 @@
-"""Writes all of a set of files or none: each is replaced atomically, and a failure rolls all of them back."""
+"""Writes a set of files, all or none: replaces each atomically, and rolls all of them back after a failure."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def _only_stage(text: str) -> str:
 
 
 def _scope(finding: Finding, workspace: Workspace) -> str:
-    """Prefix of the mount ids: the project's name; each further workspace in the repository has its own."""
+    """Prefix of the mount ids: the project's name; each additional workspace in the repository has its own."""
     first = finding.workspaces[0].cargo.directory
     if workspace.cargo.directory == first:
         return finding.project
@@ -137,7 +137,7 @@ def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]
         rest = [b for b in builds if b.service in done.not_found]
         path = _override_path(finding)
         notes.append(
-            Note(path, f"overridden here, because an included or extended file defines: {', '.join(done.not_found)}")
+            Note(path, f"defined in an included or extended file, so overridden here: {', '.join(done.not_found)}")
         )
         found[path] = composefile.override(rest, found.get(path, finding.existing.get(path, "")))
     return found
@@ -177,6 +177,6 @@ def _refuse_foreign(files: Tree, texts: Mapping[str, str]) -> None:
     if files.has("docker"):
         raise Problem(
             "adopt-conflict",
-            "docker is a file, and the generated Dockerfile needs a directory with this name.",
+            "docker is a file, but the generated Dockerfile needs a directory with that name.",
             hint="rename it, then rerun this command",
         )

@@ -22,9 +22,9 @@ def checks(session: Session) -> tuple[Check, ...]:
         return (_check("ok", "nothing is missing", ""),)
     first = f"{notes[0].where}: {notes[0].text}"
     more = f" (and {len(notes) - 1} more)" if len(notes) > 1 else ""
-    return (_check("warn", f"{first}{more}", "make this edit; `buildkit-tasks init --check` lists all of them"),)
+    return (_check("warn", f"{first}{more}", "make this edit; run `buildkit-tasks init --check` to list all edits"),)
 
 
 def _check(state: str, found: str, remedy: str) -> Check:
-    why = "a build fails if a file, package or program it needs is missing"
-    return Check("adopted", state, found, "a build context, packages and programs that the crates need", why, remedy)
+    why = "a build fails if a file, package or program that it needs is missing"
+    return Check("adopted", state, found, "all files, packages and programs that a build needs", why, remedy)

@@ -101,8 +101,8 @@ def undo(session: Session, *, dry_run: bool = False) -> Outcome:
     if not old.files:
         raise Problem(
             "adopt-missing",
-            f"{record.PATH} does not exist, so `init` wrote nothing here.",
-            hint="run `git log --stat` to see who wrote what",
+            f"{record.PATH} does not exist, so `init` has not changed this repository.",
+            hint="run `git log --stat` to see who changed which files",
         )
     changed, kept = undo_changes.changes(root, old.files)
     changed.append(Change(record.PATH, disk.read(root, record.PATH), None))
@@ -217,7 +217,7 @@ def _require_rust(files: tree.Tree, finding: Finding) -> None:
             "not-rust",
             "No crate in this repository has a binary target.",
             causes=causes or ["no crate has a src/main.rs, src/bin or [[bin]]"],
-            hint="cd to a repository with a program; libraries are not shipped as images",
+            hint="cd to a repository with a binary crate; libraries are not shipped as images",
         )
     more = f" and {len(programs) - 8} more" if len(programs) > 9 else ""
     names = ", ".join(programs[: 8 if more else 9]) + more
@@ -259,7 +259,7 @@ def _entries(old: Record, changed: Sequence[Change], texts: dict[str, str]) -> d
 
 
 def _creates(root: Path, found: model.Model) -> str:
-    """The missing .env that compose needs and that the example next to it would complete; empty if there is none."""
+    """The missing .env that compose needs and that the example next to it can provide; empty if there is none."""
     env = posixpath.join(posixpath.dirname(found.files[0]) if found.listed and found.files else "", ".env")
     missing = not (root / env).exists() and (root / f"{env}.example").is_file()
     return env if missing and (found.wanted or env in found.env_files) else ""

@@ -10,7 +10,7 @@ from .composefile import INCREMENTAL
 
 BEGIN, END = "# >>> buildkit-tasks", "# <<< buildkit-tasks"
 
-TASKS = '''"""Tasks of this repository: `invoke --list`."""
+TASKS = '''"""Tasks for this repository; list them with `invoke --list`."""
 
 from buildkit_tasks import namespace
 
@@ -48,7 +48,7 @@ def tasks(text: str) -> str:
         return text
     names = _assigned(text)
     own = next((n for n in ("ns", "namespace") if n in names), "")
-    lines = [BEGIN, "# Builds, caches and the stack, as `invoke docker.build`; `buildkit-tasks build` is the same."]
+    lines = [BEGIN, "# Builds, caches and the stack: `invoke docker.build` is the same as `buildkit-tasks build`."]
     if own:
         lines += ["from buildkit_tasks import namespace as _buildkit_tasks  # noqa: E402", ""]
         lines += [f'{own}.add_collection(_buildkit_tasks, "docker")']

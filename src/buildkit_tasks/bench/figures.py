@@ -25,7 +25,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Row:
-    """One contender in one case: median, minimum and maximum seconds of its samples, and the ratio of ours to that."""
+    """One contender in one case: median, minimum and maximum seconds of its samples, and our time relative to it."""
 
     case: str
     contender: str
@@ -41,7 +41,7 @@ class Row:
 def rows(samples: Sequence[Sample], ours: str) -> tuple[Row, ...]:
     """One row per case and contender, in order of first appearance.
 
-    The ratio is the median over the rounds of our time / its time: both builds of a round saw the same machine state.
+    The ratio is the median across rounds of our time / its time: both builds of a round saw the same machine state.
     """
     found = []
     for case in dict.fromkeys(s.case for s in samples):

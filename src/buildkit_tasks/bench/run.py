@@ -235,8 +235,8 @@ def _edits(session: Session) -> Edits:
     except KeyError as error:
         raise Problem(
             "settings-invalid",
-            f"[tool.buildkit-tasks.bench] in pyproject.toml has no {error.args[0]!r}.",
-            causes=["the benchmark needs to know what text it may change, and in which file"],
+            f"[tool.buildkit-tasks.bench] in pyproject.toml does not set {error.args[0]!r}.",
+            causes=["the benchmark needs to know which text in which file it may change"],
             hint="see docs/reference/bench.md",
         ) from None
 

@@ -26,7 +26,7 @@ def _check_host(name: str) -> None:
         ipaddress.ip_address(name)
     except ValueError:
         if not _HOST.fullmatch(name) or name.lower() in _OURS:
-            why = "the directory with this name holds other keys" if name.lower() in _OURS else ""
+            why = "this directory name is reserved for other keys" if name.lower() in _OURS else ""
             raise Problem(
                 "bad-argument",
                 f"{name!r} is not a valid host name or address.",
@@ -77,7 +77,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
     for done in made:
         session.report.answer(done)
     session.report.say(
-        f"valid for {authority.LEAF_DAYS} days; to renew one, delete its directory and rerun this command"
+        f"valid for {authority.LEAF_DAYS} days; to renew a certificate, delete its directory and rerun this command"
     )
     session.report.say(
         "copy each node's directory to that node, and client/ to the clients; never copy authority/key.pem"

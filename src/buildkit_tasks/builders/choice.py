@@ -53,7 +53,7 @@ def use_another(
     session: Session, engine: Engine, found: Builder, dead: Sequence[Node], request: BuildRequest
 ) -> Builder:
     """Switch the session to another node of the builder, or else to the engine's own builder, with a warning."""
-    other, words = engine.context, "this machine's own engine"
+    other, words = engine.context, "this machine's engine"
     left = builder_facts.without(found, [node.name for node in dead])
     node = left.node_for(builder_facts.platforms_for(request, engine, found)[0])
     if node and there(session, single := builder_facts.child(found.name, node.name)):
@@ -93,7 +93,7 @@ def look(session: Session, name: str) -> Builder:
         "builder-missing",
         f"The builder {name!r} does not exist.",
         causes=[line for line in result.stderr.strip().splitlines()[-1:] if line],
-        hint="run `invoke builder` to list the builders, create one, or unset the setting builders.name",
+        hint="list the builders with `invoke builder`; create the missing one, or unset the setting builders.name",
     )
 
 
@@ -108,7 +108,7 @@ def _hung(session: Session, name: str) -> Builder:
         driver = str(kept["Driver"])
     except (KeyError, TypeError):
         nodes, driver = [(name, "")], "remote"
-    silent = tuple(Node(node, endpoint, "inactive", error="no answer") for node, endpoint in nodes)
+    silent = tuple(Node(node, endpoint, "inactive", error="no response") for node, endpoint in nodes)
     if len(nodes) < 2:
         return Builder(name, driver, silent)
 
@@ -127,7 +127,7 @@ def there(session: Session, name: str) -> bool:
 
 
 def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Map each builder to its platforms in the setting builders.platforms; "" holds the platforms without a builder.
+    """Map each builder to its platforms in the setting builders.platforms; "" has the platforms without a builder.
 
     Raises `Problem` settings-invalid.
     """
@@ -203,6 +203,6 @@ def listed(session: Session) -> tuple[Builder, ...]:
 
 
 def node_builder(session: Session, found: Builder, node: Node) -> str:
-    """The builder to use for one node: the node's own builder, if there are several nodes and this one has its own."""
+    """The builder to use for one node: the node's own builder, if there is one and the builder has multiple nodes."""
     single = builder_facts.child(found.name, node.name)
     return single if len(found.nodes) > 1 and there(session, single) else found.name

@@ -110,8 +110,8 @@ def _certificates(folder: Path) -> dict[str, str]:
     if missing:
         raise Problem(
             "bad-argument",
-            f"{folder} has no {', '.join(missing)}.",
-            causes=["a client needs the CA's certificate, its own certificate and its key"],
+            f"{folder} does not contain {', '.join(missing)}.",
+            causes=["a client needs the CA certificate, a client certificate and its key"],
             hint="run `invoke builder.certificates --host HOST --out DIRECTORY`, which writes them to DIRECTORY/client",
         )
     return {option: str(folder / name) for option, name in PEM.items()}
@@ -184,7 +184,7 @@ def _show_plan(session: Session, wanted: NewNode, node: str, commands: list[Comm
 
 
 def _demand_answer(session: Session, wanted: NewNode, node: str) -> None:
-    """Let buildx start the daemon if it can, and check it. Problems: builder-refused, builder-unreachable."""
+    """Let buildx start the daemon if it can, then check it. Problems: builder-refused, builder-unreachable."""
     single = builder_facts.child(wanted.builder, node)
     if wanted.driver != "remote":
         session.report.say(f"  starting {node}")
@@ -197,7 +197,7 @@ def _demand_answer(session: Session, wanted: NewNode, node: str) -> None:
             "builder-unreachable",
             f"No BuildKit daemon responds at {wanted.endpoint}.",
             causes=[why] if why else [],
-            hint="start buildkitd there (see docs/how-to/builders.md), then rerun this command",
+            hint="start buildkitd at this address (see docs/how-to/builders.md), then rerun this command",
         )
 
 

@@ -28,7 +28,7 @@ from .facts import Builder
 
 
 def sources(session: Session, engine: Engine, found: Builder, names: Iterable[str], *, make: bool) -> dict[str, str]:
-    """Map images that only the engine has to named contexts. Without `make`, writes nothing.
+    """Map images that exist only in the engine to named contexts. Without `make`, writes nothing.
 
     Problems: image-unavailable if a node has another architecture than the image; registry-unreachable, -denied.
     """

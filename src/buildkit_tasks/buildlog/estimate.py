@@ -9,16 +9,16 @@ from collections.abc import Set as AbstractSet
 from buildkit_tasks.core.model import Past
 from buildkit_tasks.core.progress import Progress
 
-#: Builds that an estimate is made from: the newest ones that did the same work.
+#: Number of builds to base an estimate on: the newest ones that did the same work.
 NEWEST = 5
-#: The factor by which more than half of them may differ from their median: no estimate is better than a wrong one.
+#: More than half of them must be within this factor of their median: no estimate is better than a wrong one.
 SPREAD = 1.5
 
 
 def total(past: Sequence[Past], progress: Progress, elapsed: float) -> float | None:
-    """Seconds that a build will take in all, as earlier ones did that fit what it has done so far; None if unknown.
+    """Total seconds that a build will take, from earlier builds that match its progress so far; None if unknown.
 
-    Unknown also if it already takes longer.
+    Also unknown if it has already taken longer.
     """
     started = set(progress.compiled)
     times = [build.seconds for build in past if _fits(build, progress, started)][:NEWEST]
@@ -29,7 +29,7 @@ def total(past: Sequence[Past], progress: Progress, elapsed: float) -> float | N
 
 
 def _fits(build: Past, progress: Progress, started: AbstractSet[str]) -> bool:
-    """Whether an earlier build may have done what this one does. cargo starts crates in an order that varies a bit."""
+    """Whether an earlier build may have done the same work as this one. cargo varies the order of crates slightly."""
     if progress.total is not None or build.empty:  # cargo starts from nothing: only if it has reported that
         return build.empty and progress.total is not None
     if progress.fresh is not None:  # cargo is done
@@ -39,12 +39,12 @@ def _fits(build: Past, progress: Progress, started: AbstractSet[str]) -> bool:
     return True
 
 
-#: Up to so many seconds, an estimate is rounded to a multiple of so many.
+#: Pairs of a limit and a unit in seconds: below the limit, estimates are rounded to multiples of the unit.
 _ROUNDED = ((5.0, 0.5), (30.0, 1.0), (100.0, 5.0), (600.0, 10.0))
 
 
 def words(seconds: float) -> str:
-    """An estimate as people say it, no more exact than it is."""
+    """An estimate in words, rounded to its precision."""
     for below, unit in _ROUNDED:
         if seconds < below:
             return f"about {max(unit, unit * round(seconds / unit)):g} s"

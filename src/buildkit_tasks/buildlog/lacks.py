@@ -119,7 +119,8 @@ def _file(match: re.Match[str], line: str) -> Lack:
     while re.search(r"[^/]+/\.\./", path):
         path = re.sub(r"(?:^|(?<=/))(?!\.\./)[^/]+/\.\./", "", path, count=1)
     hint = (
-        f"add the line `!{path}` to docker/Dockerfile.dockerignore, then rebuild (`init --check` finds all such files)"
+        f"add the line `!{path}` to docker/Dockerfile.dockerignore, then rebuild "
+        "(`init --check` lists all missing files)"
     )
     return Lack(f"The file {path} is not in the build context.", line, hint)
 
@@ -151,7 +152,7 @@ def _no_package(match: re.Match[str], line: str) -> Lack:
     return Lack(
         f"The base image's release has no package {name}.",
         line,
-        "in the Dockerfile, use the package's name in this release, or a base image with another release",
+        "in the Dockerfile, use the package's name in this release, or a base image with a different release",
     )
 
 

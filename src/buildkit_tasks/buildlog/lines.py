@@ -83,7 +83,7 @@ WAITING = "the compile step has printed nothing yet: another build may be using 
 
 
 class Blocked:
-    """Detects a compile step that has started but does not get its cache mount."""
+    """Detects a compile step that has started but is still waiting for its cache mount."""
 
     def __init__(self, of: states.States, clock: states.Clock) -> None:
         self._states, self._clock = of, clock

@@ -1,4 +1,4 @@
-"""Prints each warning of a finished build once: rustc's about the project, BuildKit's about Dockerfiles."""
+"""Prints each warning of a finished build once: from rustc about the project, from BuildKit about Dockerfiles."""
 
 from __future__ import annotations
 
@@ -28,4 +28,4 @@ def _print(report: Report, origin: str, texts: list[str]) -> None:
     for text in texts[:MOST]:
         report.say(f"  {text}")
     if len(texts) > MOST:
-        report.say(f"  and {len(texts) - MOST} more    (invoke build --no-cache --progress verbose)")
+        report.say(f"  and {len(texts) - MOST} more    (to see all: invoke build --no-cache --progress verbose)")

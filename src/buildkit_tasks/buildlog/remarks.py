@@ -1,6 +1,6 @@
 """Finds errors and warnings in a step's output. Pure.
 
-Understands the human-readable output of rustc, clippy, rustfmt and failed tests: container builds produce no other.
+Understands the human-readable output of rustc, clippy, rustfmt and failed tests, the only one in container builds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Finds the project's source files in the output of rustc and cargo, whose paths start at the workspace in a build."""
+"""Finds the project's source files in the output of rustc and cargo, whose paths are relative to the workspace."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def from_here(text: str, plan: BuildPlan, cwd: Path) -> str:
 
 
 def _bases(plan: BuildPlan) -> Iterator[str]:
-    """Directories, relative to the project, that rustc's paths can start from: each workspace and its context."""
+    """Directories, relative to the project, to which rustc's paths can be relative: each workspace and its context."""
     for service in plan.services:
         if service.remote:
             continue

@@ -38,7 +38,7 @@ def prepare(
 ) -> BuildPlan:
     """Return the plan for a request. With `look_only`, create nothing: no transfer link, no base image.
 
-    A plan that is only printed does not need its base images: `missing` then collects the problem, which is not raised.
+    A plan that is only printed does not need its base images: the problem is then added to `missing`, not raised.
     """
     space = project.workspace
     chosen = plan.with_contexts(space, compose.select(space, request.services))
@@ -240,7 +240,7 @@ def _directory(session: Session, given: str, *, make: bool) -> str:
 def _target_result(
     service: Service, target: Mapping[str, Any], metadata: Mapping[str, str], before: str
 ) -> TargetResult:
-    """The result of one image. Engines without the containerd store identify images by the digest of their config."""
+    """The result for one image. Engines without the containerd store identify images by the digest of their config."""
     digest, config = (metadata.get(f"containerimage.{name}", "") for name in ("digest", "config.digest"))
     same = before in (digest, config) and before != ""
     return TargetResult(service.name, next(iter(target["tags"]), service.image), digest, not same, config)
@@ -254,7 +254,7 @@ def _check_layer_cache(session: Session, project: Project) -> None:
     if builder_choice.chosen(session).own:
         raise Problem(
             "settings-invalid",
-            f"This engine cannot write the layer cache {wanted[0]!r}.",
+            f"This engine cannot export the layer cache {wanted[0]!r}.",
             causes=[
                 "the docker driver exports layer caches only with the containerd image store, which is not enabled"
             ],
@@ -274,7 +274,7 @@ def _check_disk(session: Session, project: Project) -> None:
         raise Problem(
             "disk-full",
             f"Only {free:.1f} GB free on {root}; a build needs at least 1 GB.",
-            hint="run `invoke prune`, which lists what it deletes before it asks",
+            hint="run `invoke prune`, which lists everything it would delete, then asks",
         )
     if free * 1e9 < session.settings.caches.min_free:
-        session.report.warn(f"only {free:.1f} GB free on {root}; run `invoke prune` to free some")
+        session.report.warn(f"only {free:.1f} GB free on {root}; run `invoke prune` to free some space")

@@ -74,7 +74,7 @@ def parse(text: str | bytes) -> Manifest:
     try:
         content: dict[str, Any] = json.loads(text if isinstance(text, str) else text.decode("utf-8", "surrogateescape"))
         if content["format"] != _FORMAT:
-            raise ValueError(f"the manifest has format {content['format']}, but this version reads {_FORMAT}")
+            raise ValueError(f"the manifest has format {content['format']}, but this version reads format {_FORMAT}")
         toolchain = content["toolchain"]
         return Manifest(
             crate=content["crate"],

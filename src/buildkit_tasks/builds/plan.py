@@ -160,7 +160,7 @@ def _binaries(groups: Sequence[Group]) -> str:
 
 def _where(builder: Builder, platform: str) -> str:
     node = builder.node_for(platform)
-    return f"; here is {node.name} ({node.endpoint})" if node and not builder.own else ""
+    return f"; built on {node.name} ({node.endpoint})" if node and not builder.own else ""
 
 
 def _routes(
@@ -192,7 +192,7 @@ def _routes(
     if request.oci and len(nodes) > 1:
         raise Problem(
             "platform-unsupported",
-            f"buildx can join images from several nodes ({', '.join(nodes)}) only in a registry.",
+            f"buildx can join images from multiple nodes ({', '.join(nodes)}) only in a registry.",
             hint="use --push HOST/PATH, or build one --platform at a time",
         )
     own = () if request.platforms or not around.builder.own else (platforms.own(engine),)
@@ -214,7 +214,10 @@ def _check_static(
         why = "no musl cross compiler is available for other platforms: set static = gnu"
     if why:
         raise Problem(
-            "settings-invalid", f"static = {settings.build.static} cannot be used here.", causes=[why], hint=why
+            "settings-invalid",
+            f"static = {settings.build.static} cannot be used for this build.",
+            causes=[why],
+            hint=why,
         )
 
 

@@ -126,7 +126,7 @@ def _alone(session: Session, definition: Mapping[str, Any]) -> dict[str, dict[st
             keys = ", ".join(sorted((_NEWER & target.keys()) - understood[name].keys()))
             raise Problem(
                 "compose-key-unsupported",
-                f"This buildx drops `{keys}` of the service {name!r}, which must be built together with others.",
+                f"This buildx drops `{keys}` from the service {name!r}, which must be built together with others.",
                 causes=["additional_contexts: service:NAME needs one bake run for both services"],
                 hint="run `invoke engine.install` to install a newer buildx",
             )

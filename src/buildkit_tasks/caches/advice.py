@@ -11,7 +11,7 @@ from buildkit_tasks.core import units
 from . import cargo_tree
 from .view import Cache
 
-#: A target mount is worth trimming if it is this many times as large as its programs need.
+#: A target mount is worth trimming if it is this many times the size that its programs need.
 USEFUL = 1.5
 
 #: Seconds after which a registry index is stale: cargo will download most of it again at the next update anyway.
@@ -56,7 +56,7 @@ def advise(cache: Cache, contents: Mapping[str, Content], min_disk: int) -> tupl
                 f"only {units.human(cache.disk_free)} of disk space free",
                 f"invoke cache.trim --keep {want // 10**6}MB",
                 total - want,
-                "pass --dry-run to see what it deletes",
+                "pass --dry-run to see what would be deleted",
             )
         )
     return tuple(sorted(found, key=lambda a: -a.frees))
@@ -68,8 +68,8 @@ def _target(name: str, content: Content) -> list[Advice]:
     live = sum(t.size for t in inside.trees) - stale
     found = []
     if stale > SMALL and stale + live > USEFUL * live:
-        why = f"{name} is {(stale + live) / max(live, 1):.1f} times as large as its programs need"
-        found.append(Advice(why, "invoke cache.trim", stale, "nothing: it deletes only leftovers"))
+        why = f"{name} is {(stale + live) / max(live, 1):.1f} times the size that its programs need"
+        found.append(Advice(why, "invoke cache.trim", stale, "nothing: only leftovers are deleted"))
     if len(inside.bases) > 1:
         old = sorted(inside.bases.items(), key=lambda b: b[1])[:-1]
         size = sum(t.size for t in inside.trees if t.base in {b for b, _ in old})
@@ -77,10 +77,10 @@ def _target(name: str, content: Content) -> list[Advice]:
         if size > SMALL:
             found.append(
                 Advice(
-                    f"{name} contains {len(old)} trees of older toolchains",
+                    f"{name} contains {len(old)} trees from older toolchains",
                     f"invoke cache.trim --keep {max(1, (live + stale - size) // 10**6)}MB",
                     size,
-                    f"returning to an old toolchain recompiles {crates} crates; otherwise nothing",
+                    f"{crates} crates to recompile if you switch back to an older toolchain",
                 )
             )
     return found

@@ -58,7 +58,7 @@ def clear(
         session.report.table(("what", "record", "size", "last used"), [_row(r) for r in _shown(chosen.records)])
     if services:
         _show_sharers(session, project, services, wanted)
-    what = f"{len(chosen.records)} records will be deleted, {units.human(chosen.size)}{_held(chosen)}"
+    what = f"{len(chosen.records)} records ({units.human(chosen.size)}) will be deleted{_held(chosen)}"
     if dry_run or not _consents(session, what, wanted, confirm):
         _answer(session, {**content, "freed": 0, "dry_run": dry_run})
         session.report.say(f"nothing was changed; {what}" if dry_run else "nothing was changed")
@@ -72,11 +72,11 @@ def clear(
     _answer(session, {**content, "freed": freed, "kept": [_json(r) for r in kept], "dry_run": False})
     session.report.say(f"freed {units.human(freed)}{_price(gone)}{_held(now)}")
     if kept:
-        session.report.warn(f"kept {len(kept)} records that builds are using")
+        session.report.warn(f"kept {len(kept)} records in use by running builds")
 
 
 def _first(session: Session, project: Project, selection: Selection, builder: str, *, dry_run: bool) -> Chosen | None:
-    """The selected records, after repairing a builder that cannot list its cache; None if everything is to go."""
+    """The selected records, after repairing a builder that cannot list its cache; None to clear everything."""
 
     def ask() -> Chosen:
         return choose(session, project, selection, builder)
@@ -95,7 +95,7 @@ def _first(session: Session, project: Project, selection: Selection, builder: st
 
 def _clear_unlisted(session: Session, builder: str, confirm: str) -> None:
     """Clear everything on a builder that cannot list its cache."""
-    what = "the build cache of all projects on this builder, which it cannot list, will be deleted"
+    what = "the build cache for every project on this builder will be deleted; the builder cannot list it"
     agreed = session.report.typed(what, "everything", confirm)
     if agreed:
         unchanged.forget(session.state)
@@ -140,7 +140,7 @@ def _show_sharers(session: Session, project: Project, services: Sequence[str], s
 def _consents(session: Session, what: str, selection: Selection, confirm: str) -> bool:
     if not selection.everything:
         return session.report.consent(what)
-    return session.report.typed(f"{what}, of every project on this builder", "everything", confirm)
+    return session.report.typed(f"{what}, for every project on this builder", "everything", confirm)
 
 
 def _answer(session: Session, content: dict[str, object]) -> None:
@@ -164,7 +164,7 @@ def _row(record: Record) -> tuple[str, str, str, str]:
 
 
 def _held(chosen: Chosen) -> str:
-    return f" (keeping {len(chosen.held)} more that a running build is using)" if chosen.held else ""
+    return f" (keeping {len(chosen.held)} more in use by a running build)" if chosen.held else ""
 
 
 def _price(gone: Sequence[Record]) -> str:

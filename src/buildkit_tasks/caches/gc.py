@@ -37,7 +37,7 @@ def show(session: Session, *, builder: str = "") -> None:
 def propose(session: Session, *, keep: str = "", builder: str = "", write: bool = False) -> None:
     """Print a policy that keeps the mounts, as a diff. With `write`, ask and install it.
 
-    `keep`: the limit of the whole build cache; if empty, twice its current size, at least 20 GB. Problems:
+    `keep`: the limit for the whole build cache; if empty, twice its current size, at least 20 GB. Problems:
     bad-argument, consent-missing, settings-invalid, command-failed (the file cannot be written).
     """
     project = discover(session, looking=True)
@@ -104,5 +104,5 @@ def _replace(path: Path, text: str) -> None:
         raise Problem(
             "command-failed",
             f"Cannot write {path}: {error.strerror}.",
-            hint="use sudo, or write the text above yourself",
+            hint="use sudo, or edit the file yourself as shown above",
         ) from error

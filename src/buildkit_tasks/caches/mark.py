@@ -1,4 +1,4 @@
-"""Marker files, one per builder, profile and set of mounts: something was built there, so no pack is pulled."""
+"""Marker files, one per builder, profile and set of mounts: a build has used these mounts, so no pack is pulled."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def view(session: Session, *, builder: str = "", older: str = "14d", inside: boo
 
 
 def _nodes(session: Session, found: Builder, unseen: float) -> None:
-    """Print a table per node. buildx lists the records of all nodes together, but a node's own builder only its own."""
+    """Print a table per node. buildx lists all nodes' records together; a node's own builder lists only its records."""
     project = discover(session, looking=True)
     nodes = []
     for node in found.nodes:
@@ -33,7 +33,7 @@ def _nodes(session: Session, found: Builder, unseen: float) -> None:
             continue
         single = node_builder(session, found, node)
         if single == found.name:
-            session.report.warn(f"cannot list {node.name} on its own, because `invoke builder.create` did not add it")
+            session.report.warn(f"cannot list {node.name} separately: it was not added by `invoke builder.create`")
             continue
         here = cache_look.look(session, project, builder=single, unseen=unseen)
         nodes.append({"node": node.name, "endpoint": node.endpoint, "answers": True, **cache_view.document(here)})

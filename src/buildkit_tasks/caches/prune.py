@@ -36,7 +36,9 @@ def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
         return
     session.report.table(("what", "id", "size"), rows)
     total = sum(r.size for r in going) + sum(units.size(line.split(" ", 1)[1]) for line in images)
-    question = f"{len(rows)} items of {space.project} will be deleted, {units.human(total)} in total; volumes are kept"
+    question = (
+        f"{len(rows)} items from {space.project} will be deleted, {units.human(total)} in total; volumes are kept"
+    )
     if dry_run or not session.report.consent(question):
         session.report.say("nothing was changed")
         return
@@ -44,4 +46,4 @@ def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
         run.capture(session.world, docker.remove_images(session.root, [line.split(" ", 1)[0] for line in images]))
     gone, _ = delete(session, project, going, "")
     freed = units.human(sum(r.size for r in gone))
-    session.report.say(f"freed {freed} of build cache and {len(images)} untagged images")
+    session.report.say(f"deleted {freed} of build cache and {len(images)} untagged images")

@@ -25,4 +25,4 @@ def advice(session: Session, *, builder: str = "") -> None:
         session.report.answer("nothing to clear: the next builds need everything in the caches")
         return
     rows = [(a.why, a.command, units.human(a.frees), a.price) for a in recommended]
-    session.report.table(("why", "do", "frees", "price"), rows)
+    session.report.table(("why", "command", "frees", "cost"), rows)

@@ -38,7 +38,7 @@ def listed(session: Session, project: Project, ask: Callable[[], _T], *, scope: 
             raise
         unlistable = problem
     owner = scope or project.workspace.scope
-    if not session.report.consent(f"{unlistable.message} Mounts of {owner} with such paths will be emptied"):
+    if not session.report.consent(f"{unlistable.message} Mounts of {owner} that contain such a path will be emptied"):
         raise unlistable
     emptied = mount_open.empty_long(session, project, candidates(project, owner), builder)
     if emptied:
@@ -52,7 +52,7 @@ def listed(session: Session, project: Project, ask: Callable[[], _T], *, scope: 
             problem.code,
             problem.message,
             causes=[f"the mount does not belong to {owner}"],
-            hint="run `invoke cache.clear --project NAME` for the mount's project, or use --everything if unknown",
+            hint="run `invoke cache.clear --project NAME` for the mount's project; if it is unknown, use --everything",
         ) from problem
 
 

@@ -136,9 +136,9 @@ def _downloads(budget: _Budget, mounts: Sequence[Mount], contents: Mapping[str, 
         content = contents.get(mount.name)
         if content and mount.kind == "cargo-registry":
             unused = leftovers.registry_leftovers(content, crates)
-            budget.take(mount.name, "crates that are in no lock file", unused)
+            budget.take(mount.name, "crates not in any lock file", unused)
         elif content and mount.kind == "cargo-git":
-            budget.take(mount.name, "checkouts that are in no lock file", leftovers.git_leftovers(content, revisions))
+            budget.take(mount.name, "checkouts not in any lock file", leftovers.git_leftovers(content, revisions))
 
 
 def _old_bases(budget: _Budget, targets: Mapping[str, Inside]) -> None:
@@ -152,7 +152,7 @@ def _old_bases(budget: _Budget, targets: Mapping[str, Inside]) -> None:
         if budget.over:
             sizes = {t.path: t.size for t in targets[name].trees if t.base == base}
             rest = _rest(budget, name, base, sum(sizes.values()))
-            budget.take(name, "files of an older toolchain", {base: rest, f"{base}.used": 0})
+            budget.take(name, "files from an older toolchain", {base: rest, f"{base}.used": 0})
 
 
 def _old_profiles(budget: _Budget, targets: Mapping[str, Inside]) -> None:
@@ -163,7 +163,7 @@ def _old_profiles(budget: _Budget, targets: Mapping[str, Inside]) -> None:
             for tree in trees[:-1]:
                 if budget.over and not _going(budget, name, tree.path):
                     size = _rest(budget, name, tree.path, tree.size)
-                    budget.take(name, f"profile {tree.profile}, which is not the last one used", {tree.path: size})
+                    budget.take(name, f"profile {tree.profile}, not the last one used", {tree.path: size})
 
 
 def _incremental(budget: _Budget, targets: Mapping[str, Inside]) -> None:
@@ -190,7 +190,7 @@ def _staying(budget: _Budget, ours: Sequence[Record], limit: int) -> list[str]:
     if budget.over:
         used = sum(r.size for r in ours if not r.reclaimable and r.id not in going)
         if used:
-            notes.append(f"kept {units.human(used)} that a running build is using")
+            notes.append(f"kept {units.human(used)} in use by a running build")
     elif budget.left < 0.95 * limit and going:
         notes.append("deleted more than needed, because mounts are deleted as a whole")
     return notes

@@ -137,7 +137,7 @@ def summary(cache: Cache) -> str:
     ours, engine = cache.ours, _sum(cache.records)
     parts = [
         f"{cache.scope}: {human(sum(r.size for r in ours))}",
-        f"total build cache: {human(engine['bytes'])}, {human(engine['reclaimable'])} of it reclaimable",
+        f"total build cache: {human(engine['bytes'])}, {human(engine['reclaimable'])} reclaimable",
     ]
     if cache.images is not None:
         parts.append(f"images: {human(cache.images)}")

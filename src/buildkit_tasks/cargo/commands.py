@@ -167,7 +167,7 @@ def clean(request: Request) -> Work:
 
 
 def install(wanted: Tool) -> Work:
-    """Install a tool from crates.io into the volume for tools."""
+    """Install a tool from crates.io into the tools volume."""
     return Work(("install", "--locked", "--root", "/tools", wanted.crate), in_place=True)
 
 
@@ -177,6 +177,6 @@ def missing(wanted: Tool, task: str, image: str) -> Problem:
     return Problem(
         "cargo-tool-missing",
         f"{wanted.program} is not in the toolchain image.",
-        causes=[f"it is neither in {image} nor in the volume for tools"],
-        hint=f"run `invoke {task} --install`, which asks before it runs `{where}`",
+        causes=[f"it is neither in {image} nor in the tools volume"],
+        hint=f"run `invoke {task} --install`, which asks before running `{where}`",
     )

@@ -30,7 +30,9 @@ def run_tests(
     work = commands.run_tests(request, ignored=integration, junit=bool(junit))
     if junit and options.host:
         raise Problem(
-            "bad-argument", "--junit and --host cannot be combined.", hint="run `cargo nextest run` with a profile"
+            "bad-argument",
+            "--junit and --host cannot be combined.",
+            hint="run `cargo nextest run` with a profile that writes JUnit",
         )
     if not integration:
         return _with_result(session, work, options, junit) if junit else cargo(session, work, options)
@@ -100,7 +102,7 @@ def run_program(session: Session, request: Request, options: Options, *, service
 
 
 def clean(session: Session, request: Request, options: Options, *, everything: bool = False) -> int:
-    """Remove what these tasks compiled: that of some packages, or the whole volume.
+    """Remove what these tasks compiled: for some packages, or the whole volume.
 
     `everything`: remove all volumes, and test services left behind by a killed run.
     Never touches the host's own `target` or the cache mounts of builds.

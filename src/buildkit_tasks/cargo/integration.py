@@ -44,7 +44,7 @@ def chosen(space: Workspace, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def model(space: Workspace, names: Sequence[str], images: Mapping[str, str], project: str) -> dict[str, Any]:
-    """A compose model of only these services. `images`: maps an image reference to its replacement."""
+    """A compose model with only these services. `images`: maps an image reference to its replacement."""
     every = space.config.get("services") or {}
     services = {}
     for name in names:
@@ -80,7 +80,7 @@ def _volume(mount: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def environment(space: Workspace, names: Sequence[str], dotenv: Mapping[str, str]) -> dict[str, str]:
-    """The tests' variables: .env with service names as hosts, and variables with which the stack reaches its services.
+    """The tests' variables: .env with service names as hosts, and variables that the stack uses to reach its services.
 
     Omits a variable that has different values in two services.
     """

@@ -45,7 +45,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=044
         case $owner in \\
             rustc) packages='rustfmt rust-clippy' ;; \\
             rustc-web) packages='rustfmt-web rust-web-clippy' ;; \\
-            *) echo 'no rustup, no rustc of Debian: install clippy and rustfmt in the toolchain stage' >&2; exit 2 ;; \\
+            *) echo 'no rustup and no Debian rustc: install clippy and rustfmt in the toolchain stage' >&2; exit 2 ;; \\
         esac; \\
         apt-get update -qq; \\
         DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $packages > /dev/null; \\

@@ -71,7 +71,7 @@ def show(session: Session, base: str = "") -> None:
     total, seconds = len(changed.every), time.perf_counter() - began
     session.report.say(
         f"{len(changed.files)} files changed since {changed.base[:12]}: "
-        f"{len(changed.services)} of {total} services ({seconds:.2f} s)"
+        f"{len(changed.services)} of {total} services affected ({seconds:.2f} s)"
     )
     if changed.services:
         session.report.answer("\n".join(changed.services))
@@ -84,7 +84,8 @@ def _toplevel(session: Session) -> Path:
             "base-missing",
             f"{session.root} is not in a git repository.",
             details=asked.stderr.strip(),
-            hint="run it in a git checkout; if you do not own it: git config --global --add safe.directory DIRECTORY",
+            hint="run it in a git checkout; if the checkout is not yours: "
+            "git config --global --add safe.directory DIRECTORY",
         )
     return Path(asked.stdout.rstrip("\n"))
 

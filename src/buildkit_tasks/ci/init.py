@@ -1,4 +1,4 @@
-"""`ci.init`: writes a CI workflow to the repository. Never overwrites edited or foreign files."""
+"""`ci.init`: writes a CI workflow to the repository. Overwrites only files that it wrote and nobody edited."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def init(session: Session, provider: str, *, file: str = "", dry_run: bool = Fal
     if changed and before is not None and not workflow.ours(before):
         raise Problem(
             "ci-conflict",
-            f"`ci.init` did not write {path}, or it was edited since. It is unchanged.",
+            f"{path} was not written by `ci.init`, or has been edited since. It was left unchanged.",
             hint=f"use --file PATH, or rename {path}, run `ci.init` and re-apply your changes",
         )
     written = changed and not dry_run and session.report.consent(f"write {path}")
@@ -70,8 +70,8 @@ def _check_top(session: Session) -> None:
     if asked.code == 0 and asked.stdout.strip():
         raise Problem(
             "bad-argument",
-            f"The project is in {asked.stdout.strip()} of its repository, but CI jobs start at its root.",
-            hint="write the workflow yourself, with that working directory in each job",
+            f"The project is in the subdirectory {asked.stdout.strip()}, but CI jobs start in the repository's root.",
+            hint="write the workflow yourself, and set that working directory in each job",
         )
 
 

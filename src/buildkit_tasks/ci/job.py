@@ -85,7 +85,7 @@ class Job:
                 "ci-nothing-ran",
                 f"{outcome.name} ran no checks.",
                 causes=[f"{done.step.line}: {done.why}" for done in outcome.done if done.why],
-                hint="remove the job, or install a version of buildkit-tasks that has the task",
+                hint="remove the job, or install a version of buildkit-tasks that provides the task",
             )
 
     def _begin(self, step: Step) -> float:

@@ -20,7 +20,7 @@ def build(session: Session, known: Collection[str], *, only_changed: bool = Fals
     job = Job(session, "ci.build", known, report)
     services = _services(session) if only_changed else None
     if services == ():
-        session.report.say("ci.build: the change affects no service")
+        session.report.say("ci.build: the change does not affect any service")
         return
     job.run([*_ready(session), *steps.build(services or ())])
     job.finish()
@@ -81,7 +81,7 @@ def _writer(session: Session, name: str, known: Collection[str], *, force: bool,
             "push-refused",
             f"This run may not push: {job.context.why_not}.",
             causes=[f"provider {job.context.provider}, event {job.context.raw_event or job.context.event}"],
-            hint="run `invoke ci.context` to see why, or pass --force to push anyway, with your own login",
+            hint="run `invoke ci.context` to see why, or pass --force to push anyway, with your own credentials",
         )
     return job
 

@@ -27,7 +27,7 @@ class Step:
 
 
 #: Creates `.env` from `.env.example`.
-DOTENV = Step("Make .env", ("dotenv",))
+DOTENV = Step("Create .env", ("dotenv",))
 
 
 def build(services: Sequence[str] = ()) -> list[Step]:

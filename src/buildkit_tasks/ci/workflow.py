@@ -151,7 +151,7 @@ def _extra(commands: Sequence[str], runner: str) -> list[Job]:
 
 def sealed(text: str, comment: str) -> str:
     """Add a header with a checksum that detects edits."""
-    head = f"{comment} Written by `ci.init` of buildkit-tasks. It never replaces this file once edited."
+    head = f"{comment} Written by `ci.init` of buildkit-tasks, which never overwrites this file once it is edited."
     return f"{head}\n{comment} sha256:{_sum(text)}\n{text}"
 
 

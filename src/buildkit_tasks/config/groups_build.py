@@ -36,7 +36,7 @@ class Build:
         ("warn", "error"),
         "What to do if a `rust-toolchain` file has no effect because the toolchain image has no rustup.",
     )
-    binary_arg: str = setting("BIN", "The build argument that holds the name of a service's program.", was="binary_arg")
+    binary_arg: str = setting("BIN", "The build argument that names a service's program.", was="binary_arg")
     ca_bundle: str = setting(
         "",
         "A PEM file passed to builds as a secret. Default: SSL_CERT_FILE or the system's bundle.",

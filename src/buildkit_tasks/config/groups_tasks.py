@@ -22,7 +22,7 @@ class Stack:
     )
     smoke_command: tuple[str, ...] = setting(
         (),
-        "A program of the project that `smoke` runs, with variables such as API_URL for a service `api`.",
+        "A program in the project that `smoke` runs, with variables such as API_URL for a service `api`.",
         "list",
         example="python3 smoke.py",
     )
@@ -35,7 +35,7 @@ class Watch:
     notify: str = choice(
         "off",
         ("off", "bell", "desktop"),
-        "How to report, besides the output, that containers were replaced or a build failed: not at all, with the "
+        "How to report, in addition to the output, that containers were replaced or a build failed: not at all, with a "
         "terminal bell, or with a desktop notification (notify-send; osascript on macOS).",
     )
 
@@ -58,7 +58,7 @@ class Database:
     tool: str = choice(
         "auto",
         ("auto", "sqlx", "refinery", "diesel", "sql"),
-        "The migration tool. `sql`: plain files, tracked in our own table. `auto`: by names and dependencies.",
+        "The migration tool. `sql`: plain files, tracked in our own table. `auto`: from file names and dependencies.",
     )
     seeds: str = setting(
         "", "An SQL file, or a directory of them, for `db.seed`. Default: `seeds` or `db/seeds`.", example="db/seeds"
@@ -99,7 +99,7 @@ class Ci:
         example="buildkit-tasks==0.1.0",
     )
     builds: str = choice(
-        "all", ("all", "changed"), "Which images the job `build` builds: all, or only those that the change affects."
+        "all", ("all", "changed"), "Which images the `build` job builds: all, or only those affected by the change."
     )
     platforms: tuple[str, ...] = setting(
         ("amd64", "arm64"), "The platforms of `ci.multiarch` and `ci.push`.", "list", example="amd64 arm64"

@@ -134,7 +134,7 @@ class Session:
         try:
             dotenv = self._root_dotenv
         except Problem as problem:  # tasks that read the compose file fail on it; the others do not need it
-            self.report.warn(f"{problem.message} Its settings are ignored.")
+            self.report.warn(f"{problem.message} The settings in .env are ignored.")
             dotenv = {}
         loaded = load(self.world, self.root, dotenv=dotenv, flags=self.flags)
         for sentence in loaded.renamed:

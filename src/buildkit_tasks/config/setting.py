@@ -11,7 +11,7 @@ KINDS = {
     "choice": "one of a few words",
     "size": "a size such as 10GB or 512MiB; an integer is bytes",
     "duration": "a duration such as 90s, 3m or 1h; an integer is seconds",
-    "list": "a list of strings, or one string separated by blanks",
+    "list": "a list of strings, or one space-separated string",
 }
 
 

@@ -215,5 +215,5 @@ def up_alone(cwd: Path, name: str, model: Any, timeout: int) -> Command:
 
 
 def down_alone(cwd: Path, name: str, model: Any) -> Command:
-    """Remove our own model, including its volumes, which hold only data from tests."""
+    """Remove our own model, including its volumes, which contain only test data."""
     return alone(cwd, name, model, "down", "--volumes", "--remove-orphans", "--timeout", "1")

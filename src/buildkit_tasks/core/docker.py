@@ -85,7 +85,7 @@ def project_networks(cwd: Path, project: str) -> Command:
 
 
 def project_images(cwd: Path, project: str) -> Command:
-    """One line `id name size` per image that was built for a compose project, whatever its name is now."""
+    """One line `id name size` per image that was built for a compose project, regardless of its current name."""
     label = f"label=com.docker.compose.project={project}"
     form = "{{.ID}} {{.Repository}}:{{.Tag}} {{.Size}}"
     return ask(cwd, "image", "ls", "--no-trunc", "--filter", label, "--format", form)
@@ -110,7 +110,7 @@ def container_facts(cwd: Path, names: Iterable[str]) -> Command:
 
 
 def project_containers(cwd: Path, project: str) -> Command:
-    """One line `name service` per container of a compose project, whatever the compose files contain now."""
+    """One line `name service` per container of a compose project, regardless of the current compose files."""
     form = '{{.Names}} {{.Label "com.docker.compose.service"}}'
     label = f"label=com.docker.compose.project={project}"
     return ask(cwd, "ps", "--all", "--filter", label, "--format", form)

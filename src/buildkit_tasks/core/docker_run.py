@@ -71,7 +71,7 @@ def run_container(cwd: Path, container: Container) -> Command:
 
 
 def program_contains(cwd: Path, image: str, text: str) -> Command:
-    """Exits with 0 if the program in an image contains a text. Runs only grep, without network."""
+    """Exits with 0 if the program in an image contains a given text. Runs only grep, without network."""
     how = ("run", "--rm", "--network", "none", "--entrypoint", "grep", image)
     return docker(cwd, *how, "-q", "-a", "-F", "-e", text, "/usr/local/bin/service")
 

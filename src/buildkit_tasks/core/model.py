@@ -210,7 +210,7 @@ class BuildOutcome:
 
 @dataclass(frozen=True)
 class Past:
-    """What an earlier build of the same kind took.
+    """The duration and the crates of an earlier build of the same kind.
 
     `empty`: the target mount had no objects before; `crates`: otherwise those that cargo compiled, in order.
     """

@@ -19,8 +19,8 @@ _HINTS = {
     errno.ENOSPC: "run `invoke cache` to see what takes up space, and `df -h` to list the file systems",
     errno.EDQUOT: "free up some of your quota, then rerun the command",
     errno.EROFS: "use a writable checkout and home directory",
-    errno.EACCES: "check with `ls -ld {path}` that it belongs to you",
-    errno.EPERM: "check with `ls -ld {path}` that it belongs to you",
+    errno.EACCES: "run `ls -ld {path}` to check that you own it",
+    errno.EPERM: "run `ls -ld {path}` to check that you own it",
     errno.EMFILE: "run `ulimit -n 4096`, then rerun the command",
     errno.ENAMETOOLONG: "use a shorter path",
 }

@@ -114,7 +114,7 @@ def _give_up(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
 def capture(world: World, command: Command, *, timeout: float | None = None, group: bool = False) -> Result:
     """Run to completion and capture both streams. After `timeout` seconds, end the command, with exit code 124.
 
-    Without a `timeout`, a query that gets no answer within its patience raises `Problem` timed-out.
+    Without a `timeout`, a query that does not respond within its patience raises `Problem` timed-out.
 
     `group` starts a new session, because an interactive shell would otherwise take over our terminal.
     """
@@ -153,7 +153,7 @@ def _unanswered(command: Command) -> Problem:
     if command.argv[0] == "docker":
         causes = ["the engine or a builder accepts connections but does not answer, or is very busy"]
         hint = f"restart the engine (sudo systemctl restart docker), then {hint}"
-    words = f"`{show(command)}` got no answer within {command.patience:.0f} s."
+    words = f"`{show(command)}` did not respond within {command.patience:.0f} s."
     return Problem("timed-out", words, causes=causes, hint=hint)
 
 

@@ -94,7 +94,7 @@ def invalid(result: Result, why: object) -> Problem:
         "answer-invalid",
         f"Cannot parse the output of `{words}`: {why}.",
         causes=[line for line in result.stderr.strip().splitlines()[-1:] if line],
-        hint=f"run `{words} …` yourself; `type -a {result.command.argv[0]}` shows whether something wraps it",
+        hint=f"run `{words} …` yourself; run `type -a {result.command.argv[0]}` to check for a wrapper",
     )
 
 

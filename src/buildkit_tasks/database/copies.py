@@ -35,13 +35,13 @@ def dump(session: Session, wanted: Wanted, to: str) -> None:
 
 
 def restore(session: Session, wanted: Wanted, source: str, *, name: str, no_owner: bool) -> None:
-    """Restore the database from a dump. Restores to a new database first, which then replaces one that holds data.
+    """Restore the database from a dump. Restores to a new database first, which then replaces a non-empty one.
 
     Problems: dump-invalid, consent-missing, database-refused.
     """
     path = session.world.cwd / source
     if not path.is_file():
-        raise Problem("dump-invalid", f"The file {path} does not exist.", hint="pass a file that db.dump wrote")
+        raise Problem("dump-invalid", f"The file {path} does not exist.", hint="pass a file created by db.dump")
     database = opened(session, wanted)
     with path.open("rb") as file:
         try:
@@ -51,7 +51,7 @@ def restore(session: Session, wanted: Wanted, source: str, *, name: str, no_owne
                 problem.code,
                 f"{path}: {problem.message}",
                 causes=problem.causes,
-                hint="pass a file that db.dump wrote",
+                hint="pass a file created by db.dump",
             ) from None
         full = database.exists() and not database.empty()
         what = f"the database {database.described} will be replaced with the contents of {path.name}"

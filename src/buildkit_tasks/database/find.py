@@ -70,14 +70,14 @@ def server(config: Mapping[str, Any], wanted: str) -> Server:
         names = ", ".join(f"{s.service} ({NAMES[s.kind]})" for s in found)
         raise Problem(
             "database-unknown",
-            f"The compose file runs several databases: {names}.",
+            f"The compose file has multiple databases: {names}.",
             hint=f"pass --service {found[0].service}, or set service under [tool.buildkit-tasks.database]",
         )
     if not found:
         raise Problem(
             "database-unknown",
             "The compose file has no supported database.",
-            causes=["no service has an image of PostgreSQL, MySQL or MariaDB, or the variables that set one up"],
+            causes=["no service uses a PostgreSQL, MySQL or MariaDB image, or sets the variables for one"],
             hint="pass --service, or set url to a SQLite file under [tool.buildkit-tasks.database]",
         )
     return found[0]

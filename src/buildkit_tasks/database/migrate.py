@@ -22,7 +22,7 @@ def directory(session: Session) -> tuple[str, tuple[Migration, ...]]:
     """The tool and its migrations. Problems: migrations-unknown, database-unsupported."""
     settings = session.settings.database
     found = tool.find(tree.read(session.root), settings.tool, settings.migrations)
-    session.report.say(f"{found.tool}: {found.directory} (by {found.reason})")
+    session.report.say(f"{found.tool}: {found.directory} (from {found.reason})")
     migrations = reading.read(found.tool, found.directory)
     if not migrations:
         raise Problem(

@@ -1,4 +1,4 @@
-"""A MySQL or MariaDB database in a container of the project. Supports everything except migrations."""
+"""A MySQL or MariaDB database in one of the project's containers. Supports everything except migrations."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Mysql(Served):
         return Problem(
             "database-unsupported",
             f"db.migrate does not support {tool} with {NAMES[self.kind]} yet.",
-            hint="run `invoke run --service SERVICE -- ARGUMENTS` with a program of the project that migrates",
+            hint="run `invoke run --service SERVICE -- ARGUMENTS` with a program in the project that runs migrations",
         )
 
     def seed(self, script: Script) -> None:

@@ -54,7 +54,7 @@ class Database(Protocol):
 
 @dataclass(frozen=True)
 class Wanted:
-    """The command line's request: the service (empty: the only one), its test database, whether to start it if down."""
+    """The request from the command line: the service (empty: the only one), its test database, whether to start it."""
 
     service: str = ""
     test: bool = False
@@ -74,7 +74,7 @@ def opened(session: Session, wanted: Wanted) -> Database:
             raise Problem(
                 "database-unsupported",
                 "The setting database.url does not point to a SQLite file.",
-                causes=["a server is found by its service, because a URL would contain its password"],
+                causes=["a database server is identified by its service, because a URL would contain its password"],
                 hint='set url = "sqlite:data/app.db" under [tool.buildkit-tasks.database], or pass --service',
             )
         return Sqlite(session, path.with_name(f"{path.stem}_test{path.suffix}") if wanted.test else path)

@@ -1,4 +1,4 @@
-"""A PostgreSQL database in a container of the project."""
+"""A PostgreSQL database in one of the project's containers."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def refinery_checksum(name: str, version: int, sql: str) -> str:
 
 
 def _refinery(directory: Path) -> Iterable[Migration]:
-    """`V<VERSION>__<NAME>.sql` at any depth; U instead of V if it may come late. Migrations in Rust are unsupported."""
+    """`V<VERSION>__<NAME>.sql` at any depth; U instead of V to allow a late one. Migrations in Rust are unsupported."""
     for path in sorted(directory.rglob("*")):
         match = _REFINERY.fullmatch(path.name)
         if not match or not path.is_file():
@@ -127,7 +127,7 @@ def _refinery(directory: Path) -> Iterable[Migration]:
             raise Problem(
                 "database-unsupported",
                 f"{path} is a Rust migration, which only the program that embeds it can run.",
-                hint="run `invoke run --service SERVICE -- ARGUMENTS` with the program that calls its runner",
+                hint="run `invoke run --service SERVICE -- ARGUMENTS` with that program",
             )
         if not match[2].isascii() or "." in match[2] or int(match[2]) >= 2**31:
             raise _refused(path, "has a version that refinery rejects: it must be an integer below 2147483648")

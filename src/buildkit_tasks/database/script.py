@@ -1,4 +1,4 @@
-"""Joins SQL files to one script, and maps its lines back to files and lines. Pure."""
+"""Joins SQL files into one script, and maps its lines back to files and lines. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Script:
 
 
 def joined(files: Sequence[tuple[Path, str]]) -> Script:
-    """Join files to one script. A statement at a file's end without a semicolon does not run into the next file.
+    """Join files into one script. A statement at a file's end without a semicolon does not run into the next file.
 
     Nothing is added unless it is needed: psql 15.20 stops, with exit code 0, at an empty statement after a COPY.
     """

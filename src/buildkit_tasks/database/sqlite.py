@@ -1,4 +1,4 @@
-"""A SQLite file of the project on this machine, accessed with Python's own SQLite."""
+"""The project's SQLite file on this machine, accessed with Python's own SQLite."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ class Sqlite:
 
 
 def statements(text: str) -> Iterator[tuple[int, str]]:
-    """The statements of a script, each with its first line. Their texts joined are the script's text."""
+    """The statements of a script, each with its first line. Joined, they are the script's text."""
     start, line = 0, 1
     for at, character in enumerate(text):
         if character == ";" and sqlite3.complete_statement(text[start : at + 1]):

@@ -40,7 +40,7 @@ class Found:
 def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
     """Return the tool and the directory. `tool` and `directory`: the values of the settings.
 
-    Problems: migrations-unknown (none or several), database-unsupported (a tool that only a Rust program can run).
+    Problems: migrations-unknown (none or multiple), database-unsupported (a tool that only a Rust program can run).
     """
     crates = _dependencies(tree)
     if directory:
@@ -48,7 +48,7 @@ def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
         if relative.startswith(("/", "..")) or not tree.is_dir(relative):
             raise Problem(
                 "migrations-unknown",
-                f"The setting database.migrations is {directory}, which is not a directory of the project with files.",
+                f"The setting database.migrations is {directory}, but the project has no such directory with files.",
                 hint="set it relative to the compose file, for example to migrations",
             )
         candidates = [relative]
@@ -68,7 +68,7 @@ def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
         if not shape:
             raise _none(crates, found)
         chosen = "sql" if shape == "sqlx" and "sqlx" not in crates else shape
-        reason = f"the names in {found}" + (", and the dependency on sqlx" if chosen == "sqlx" else "")
+        reason = f"the file names in {found}" + (" and the dependency on sqlx" if chosen == "sqlx" else "")
     else:
         chosen, reason = tool, "the setting database.tool"
     if chosen == "sqlx":
@@ -77,7 +77,7 @@ def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
         raise Problem(
             "database-unsupported",
             "refinery with the feature int8-versions uses different checksums, which are not supported.",
-            hint="run `invoke run --service SERVICE -- ARGUMENTS` with the program that calls its runner",
+            hint="run `invoke run --service SERVICE -- ARGUMENTS` with the program that applies them",
         )
     return Found(chosen, tree.root / found, reason)
 
@@ -94,7 +94,7 @@ def _none(crates: Mapping[str, object], directory: str = "") -> Problem:
     return Problem(
         "migrations-unknown",
         f"{where}.",
-        causes=["migrations of sqlx, refinery and diesel and plain .sql files are supported"],
+        causes=["supported: sqlx, refinery and diesel migrations, and plain .sql files"],
         hint='set migrations = "DIRECTORY" under [tool.buildkit-tasks.database]',
     )
 

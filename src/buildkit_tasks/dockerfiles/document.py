@@ -43,7 +43,7 @@ class Dockerfile:
 
     @classmethod
     def read(cls, data: bytes | str) -> Dockerfile:
-        """Parse a Dockerfile. Accepts any bytes: text that is not one has no stages, and BuildKit reports the error."""
+        """Parse a Dockerfile. Accepts any bytes: any other text has no stages, and BuildKit reports the error."""
         text = data if isinstance(data, str) else data.decode("utf-8", "surrogateescape")
         return cls(text, tuple(syntax.instructions(text)))
 

@@ -96,7 +96,7 @@ def route(
     if emulated:
         names = ", ".join(stage.name for stage in emulated)
         return Route(platform, "cross", f"compiled here for {platform}; the RUN steps of {names} are emulated")
-    return Route(platform, "cross", f"compiled here for {platform}; no foreign program runs during the build")
+    return Route(platform, "cross", f"compiled here for {platform}; no emulation needed")
 
 
 def foreign_bases(
@@ -177,7 +177,7 @@ def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes:
     if driver != "docker" and several and not (request.push or request.oci):
         raise Problem(
             "platform-unsupported",
-            f"The builder in use ({driver}) cannot load an image for several platforms into the engine.",
+            f"The builder in use ({driver}) cannot load a multi-platform image into the engine.",
             hint="use --push HOST/PATH, --oci DIRECTORY, one --platform at a time, or --builder default",
         )
     slow = [r for r in routes if r.how == "emulated"]
