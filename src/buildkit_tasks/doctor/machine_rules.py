@@ -72,7 +72,7 @@ def shell_rc(facts: Facts) -> Verdict:
     if old and not facts.rc_set and not facts.podman_engine:
         return warn("not set, and this engine does not use BuildKit by default", "invoke enable-buildkit", "enable")
     if not facts.rc_set and not (facts.engine and facts.engine.version):
-        return unknown("no engine responds, and it depends on the engine")
+        return unknown("the answer depends on the engine, and no engine responds")
     return ok("set up" if facts.rc_set else "not set up, and not needed with this engine")
 
 
@@ -164,10 +164,15 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "shell",
         "startup files that do not disable BuildKit",
-        "plain docker commands inherit their variables",
+        "plain docker commands inherit the variables they set",
         shell_rc,
     ),
-    Rule("completion", "a script of this version", "Tab completes services, profiles and platforms", completion),
+    Rule(
+        "completion",
+        "a completion script from this version",
+        "Tab completes services, profiles and platforms",
+        completion,
+    ),
     Rule("proxy", "proxy settings that work inside builds", "cargo and apt use them inside builds", proxy),
     Rule("registry", "base images, or a registry to pull them from", "the first build needs them", registry),
     Rule("ca", "a CA bundle that builds can use", "without your company's CA, TLS fails inside builds", ca),

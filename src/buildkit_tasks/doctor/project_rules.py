@@ -112,7 +112,7 @@ def health_tools(facts: Facts) -> Verdict:
     if facts.compose_unseen:
         return unknown(facts.compose_unseen)
     if facts.health_unsure:
-        calls = "; ".join(f"{h.tool} of {h.service}" for h in facts.health_unsure[:3])
+        calls = "; ".join(f"{h.tool} ({h.service})" for h in facts.health_unsure[:3])
         return unknown(f"the Dockerfile does not show whether the image has it: {calls}")
     return ok("no missing programs found")
 
@@ -120,7 +120,7 @@ def health_tools(facts: Facts) -> Verdict:
 RULES: tuple[Rule, ...] = (
     Rule("compose-file", "a valid compose file", "it defines the services", compose_file),
     Rule("ports", "all published ports free", "a container does not start if its port is in use", ports),
-    Rule("dotenv", "a readable .env", "compose takes ports and secrets from it", dotenv),
+    Rule("dotenv", "a readable .env", "compose reads ports and secrets from it", dotenv),
     Rule(
         "dotenv-names",
         "a value for every variable that compose or .env.example requires",

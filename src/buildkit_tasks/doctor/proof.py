@@ -65,7 +65,7 @@ def _step(session: Session, base: tuple[str, str], mount: str, what: str) -> Non
             "A cache mount did not persist." if "grep" in what else "A build with a cache mount failed.",
             causes=["another builder may have run the second build, or garbage collection may have deleted the cache"],
             details=result.stderr.strip(),
-            hint="invoke doctor    (see the checks builder and gc)",
+            hint="invoke doctor    (see the builder and gc checks)",
         )
 
 

@@ -57,7 +57,7 @@ def invalid(path: Path, refused: Refused) -> Problem:
 
 @contextlib.contextmanager
 def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Lock the directory of the file (of its target, if it is a link); leaves nothing behind.
+    """Lock the file's directory (its target's, if it is a link); leaves nothing behind.
 
     Problems: timed-out if another run holds it for `PATIENCE` seconds, dotenv-unreadable.
     """

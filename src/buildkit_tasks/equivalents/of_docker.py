@@ -28,9 +28,9 @@ def compose(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | 
             left.left.insert(0, word)
             break
     if not left:
-        raise Unfit("compose has no command")
+        raise Unfit("it runs compose without a command")
     if len([p for p in prefix if p.startswith("COMPOSE_PROFILES=")]) > 1:
-        raise Unfit("it uses several profiles")
+        raise Unfit("it uses multiple profiles")
     name = left.take()
     made = _COMPOSE.get(name.value or "")
     if made is None:
@@ -175,7 +175,7 @@ def _run(left: Words, facts: Facts) -> Call | Stays:
         named = ["--service", word.raw] if word.loose else _services([word], facts)
         command = ["--", *raws(left.left)] if left else []
         return Call("run", (*named, *taken, *command))
-    raise Unfit("it names no service")
+    raise Unfit("it does not name a service")
 
 
 _COMPOSE: dict[str, Callable[[Words, Facts], Call | Stays]] = {
@@ -237,5 +237,7 @@ def _image(env: Sequence[Word], left: Words, facts: Facts) -> Call | Stays:
     if other:
         return Stays(f"`build` takes {other[0].partition('=')[0]} from the compose file or has no such flag", near)
     if len(tags) != 1 or not named:
-        return Stays("no service in the compose file has this image name" if tags else "its image has no name", near)
+        return Stays(
+            "no service in the compose file uses this image name" if tags else "it does not name the image", near
+        )
     return near

@@ -22,7 +22,7 @@ def opened(session: Session) -> Iterator[Store]:
             raise Problem(
                 "history-missing",
                 "The history has no builds of this checkout.",
-                causes=["it records the builds that `invoke build`, `up` and `quickstart` ran here"],
+                causes=["it records builds run in this checkout by `invoke build`, `up` and `quickstart`"],
                 hint="invoke build",
             )
         store = Store(path, write=False)

@@ -32,7 +32,7 @@ CONTAINER_FAILED = 125
 def check(session: Session, services: Sequence[str], wanted: Sequence[str] = (), *, start: bool = True) -> None:
     """Check every image of the services, for these platforms (default: those in the engine).
 
-    Problems: platform-wrong, command-missing (no emulator to start a foreign program with), unknown-service.
+    Problems: platform-wrong, command-missing (no emulator for another platform's programs), unknown-service.
     """
     project = discover(session, looking=True)
     rows = [

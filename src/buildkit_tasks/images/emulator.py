@@ -1,4 +1,4 @@
-"""QEMU for a short check of a foreign program. Installs nothing and registers nothing in the kernel."""
+"""QEMU for a short check of another platform's program. Installs nothing and registers nothing in the kernel."""
 
 from __future__ import annotations
 

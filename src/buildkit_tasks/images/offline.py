@@ -176,14 +176,14 @@ def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source, arch
     tar = place / (f"rootfs-{arch}.tar" if arch else "rootfs.tar")
     with contextlib.suppress(OSError):
         if time.time() - tar.stat().st_mtime < ROOTFS_AGE:
-            report.say("  Debian 12: reusing the one from an interrupted run")
+            report.say("  Debian 12: reusing the root filesystem from an interrupted run")
             return
     here = engine_facts.parse({"Architecture": platform.machine()}).arch
     if facts.arch and facts.arch != here and not arch:
         raise Problem(
             "image-unavailable",
             f"Base images for {facts.arch} cannot be built on this {here} machine.",
-            hint=f"build them on a machine with {facts.arch}, and copy them: docker save … | docker load",
+            hint="build them on a machine with that architecture, then copy them: docker save … | docker load",
         )
     signed = main.options.get("Signed-By", "")
     keyring = signed if signed.startswith("/") and "\n" not in signed else apt.KEYRING
@@ -232,7 +232,7 @@ def _debootstrap(session: Session, keyring: str) -> None:
     if not host.release().apt:
         raise Problem(
             "image-unavailable",
-            f"Building base images needs {' and '.join(wanted)}, which this machine does not have.",
+            f"Building base images requires {' and '.join(wanted)}, which this machine does not have.",
             hint=f"install {' '.join(wanted)}, or set a mirror: BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example",
         )
     if not session.report.consent(f"apt-get install {' '.join(wanted)}, to build base images from packages"):

@@ -45,7 +45,7 @@ class Tier:
         """The line that a build prints for a lower tier."""
         how = {
             "each": "service by service, with BuildKit's cache mounts",
-            "legacy": "without BuildKit: dependencies are kept in a layer, your code is compiled from scratch",
+            "legacy": "without BuildKit: dependencies are kept in a layer, and your code is compiled from scratch",
         }
         return f"building {how[self.name]}: {self.reason}. {self.remedy}".rstrip()
 
@@ -59,7 +59,7 @@ def choose(engine: Engine, client: Version, builder: str, *, podman: bool = Fals
     if podman:
         return Tier("legacy", f"the engine is podman {dotted(engine.version)}", faster)
     if builder == "legacy":
-        return Tier("legacy", "the setting builders.name = legacy", "For faster builds, set builders.name = auto")
+        return Tier("legacy", "builders.name is set to legacy", "For faster builds, set builders.name = auto")
     if engine.version < BUILDKIT_SINCE:
         return Tier("legacy", f"Docker Engine {dotted(engine.version)} has no BuildKit", faster)
     if not engine.buildx and client >= PLUGIN_SINCE:

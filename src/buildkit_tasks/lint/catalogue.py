@@ -96,7 +96,7 @@ _ALL = (
         "cargo does not notice if glibc or another system library has changed: objects compiled in one image are "
         "linked in the other.",
         ("bottlerocket-os/bottlerocket#3361", _NEVER_STALE),
-        "give each toolchain image its own id, for example one with the version in it",
+        "use a separate id for each toolchain image, for example with the version in it",
     ),
     Rule(
         "BT005",

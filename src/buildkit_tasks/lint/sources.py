@@ -94,7 +94,7 @@ def _copied_later(file: File) -> Iterator[Hit]:
             for earlier in file.history(step):
                 if mount.id in {m.id for m in file.mounts(earlier)} and shell.compiles_sources(file.text(earlier)):
                     message = (
-                        f"The output compiled in line {earlier.item.line} is copied from {mount.path} in another RUN."
+                        f"The output compiled on line {earlier.item.line} is copied from {mount.path} in another RUN."
                     )
                     yield "BT018", step.item.line, message
                     break
@@ -153,7 +153,7 @@ def _stubs(file: File) -> Iterator[Hit]:
                     yield (
                         "BT009",
                         stub.item.line_of(".rs"),
-                        f"A stub is compiled; the sources compiled in line {step.item.line} may be older.",
+                        f"A stub is compiled; the sources compiled on line {step.item.line} may be older.",
                     )
                 break
             compiled = compiled or builds

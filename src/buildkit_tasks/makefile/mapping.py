@@ -88,7 +88,7 @@ def _clean_last(found: list[Row], accept: Collection[str]) -> list[Row]:
     ]
     if not host:
         return found
-    why = f"cargo.clean does not remove the host's target directory, where {host[0]} still compiles"
+    why = f"cargo.clean does not remove the host's target directory, which {host[0]} still uses"
     return [
         Row(row.rule, PERHAPS, row.calls, why=why, left=tuple(step.text for step in row.rule.steps))
         if row.kind == CERTAIN

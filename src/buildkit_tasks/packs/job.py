@@ -43,7 +43,7 @@ AT_ONCE = 4
 
 @dataclass(frozen=True)
 class Sent:
-    """The result of a push: digest, bytes of the layers, and bytes of those that the registry did not have."""
+    """The result of a push: digest, bytes of the layers, and bytes of those missing from the registry."""
 
     digest: str
     stored: int

@@ -119,7 +119,7 @@ def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
     """The pack with exactly the same inputs, else this toolchain's newest, else None and the differences."""
     reasons_for = (
         "the same lock file, manifests, toolchain and flags",
-        "the newest of this toolchain; the lock file or flags differ",
+        "the newest for this toolchain; the lock file or flags differ",
     )
     for tag, why in zip(trip.tags(facts), reasons_for, strict=True):
         manifest = trip.client.manifest(tag)
@@ -153,7 +153,7 @@ def _why_none(trip: Trip, facts: Facts) -> list[str]:
             reasons.append(f"{tag} was built with a different toolchain image")
             reasons += packs.differences(said, facts)
             reasons.append("to share caches, also share the base images: invoke images.push, invoke images.pull")
-    return reasons or ["there is none for this platform and profile"]
+    return reasons or ["there is no pack for this platform and profile"]
 
 
 def _verify_signature(session: Session, pinned: str) -> None:

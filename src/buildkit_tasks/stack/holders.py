@@ -42,7 +42,7 @@ def stop(session: Session) -> None:
     if not ports.shared_network(project.engine.host_name, engine_facts.host(session.world, session.root)):
         raise Problem(
             "engine-not-ours",
-            "The engine is on another machine, so what uses its ports is not visible from here.",
+            "The engine is on another machine, so the programs that use its ports are not visible from here.",
             hint="run the command on that machine",
         )
     held = holders(session, project.workspace.project, project.workspace.ports)

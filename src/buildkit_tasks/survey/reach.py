@@ -95,7 +95,7 @@ def find(files: Tree, workspace: CargoWorkspace) -> Reach:
 
 
 def _roots(files: Tree, package: Package) -> Iterator[str]:
-    """The manifest of the workspace that a foreign crate inherits from: the nearest one above it."""
+    """The manifest of the workspace that an outside crate inherits from: the nearest one above it."""
     directory = package.directory
     while directory:
         directory = posixpath.dirname(directory)

@@ -66,7 +66,7 @@ def create(
     plan: bool = False,
     json: bool = False,
 ) -> None:
-    """Create a builder or add a node to one, check that it responds, and warm it from the shared cache."""
+    """Create a builder or add a node to an existing one, check that it responds, and warm it from the shared cache."""
     from buildkit_tasks.builders import create as builder_create
     from buildkit_tasks.dockerfiles.platforms import named
     from buildkit_tasks.pipeline import new_node
@@ -89,7 +89,7 @@ def create(
 @task(help={"name": NAME})
 @reported
 def use(session: Session, name: str) -> None:
-    """Make a builder docker's current one, and print how to switch back."""
+    """Switch docker to a builder, and print how to switch back."""
     from buildkit_tasks.builders import show as builder_show
 
     builder_show.choose(session, name)

@@ -133,7 +133,7 @@ def smoke(session: Session, json: bool = False) -> None:
 
 @task(
     help={
-        "older": "delete what has been unused for this long, for example 14d or 12h",
+        "older": "delete everything unused for this long, for example 14d or 12h",
         "keep": "also delete the least recently used beyond this size, for example 10GB",
         "dry_run": "only show what would be deleted",
         "yes": YES,
