@@ -248,7 +248,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "engine-version",
         f"{dotted(MINIMUM['engine'])} or newer",
-        "older engines build one service at a time, and those before 18.09 have no cache mounts",
+        "older engines build one service at a time; before 18.09, they do not support cache mounts",
         engine_version,
     ),
     Rule(

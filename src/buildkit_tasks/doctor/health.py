@@ -27,7 +27,7 @@ _KNOWN: tuple[tuple[str, frozenset[str]], ...] = (
 
 
 def read(space: Workspace) -> tuple[tuple[Health, ...], tuple[Health, ...]]:
-    """The health checks that call a program the image certainly lacks, and those where this is unknown."""
+    """Health checks that call a program missing from the image, and those where this is unknown."""
     lacking: list[Health] = []
     unsure: list[Health] = []
     built = {service.name: service for service in space.services}

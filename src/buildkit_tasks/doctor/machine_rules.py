@@ -53,7 +53,7 @@ def wsl(facts: Facts) -> Verdict:
         if re.match(r"/mnt/[a-z](/|$)", facts.root):
             return warn(
                 f"{facts.root} is on the Windows disk",
-                "clone it into the Linux file system: git clone … ~/src/…    (reads are about ten times faster there)",
+                "clone it into the Linux file system: git clone … ~/src/…    (reads are about ten times faster)",
             )
         return ok("WSL2, on the Linux file system")
     return ok("not WSL2")
@@ -78,7 +78,7 @@ def shell_rc(facts: Facts) -> Verdict:
 
 def completion(facts: Facts) -> Verdict:
     if facts.completion == "stale":
-        return warn("written by another version", "invoke completion --install $(basename $SHELL)", "completion")
+        return warn("from a different version", "invoke completion --install $(basename $SHELL)", "completion")
     if not facts.completion:
         return unknown("the login shell is not bash, zsh or fish")
     return ok("installed" if facts.completion == "current" else "not installed (invoke completion --install bash)")

@@ -127,7 +127,7 @@ RULES: tuple[Rule, ...] = (
         "compose refuses to start without a required value",
         dotenv_complete,
     ),
-    Rule("dotenv-private", "readable only by you, and not in git", "it holds secrets", dotenv_private),
+    Rule("dotenv-private", "readable only by you, and not in git", "it contains secrets", dotenv_private),
     Rule("dotenv-secrets", "generated secrets", "anyone can look up a placeholder", dotenv_secrets),
     Rule(
         "bind-sources",

@@ -88,7 +88,7 @@ def _others(session: Session) -> str:
 
 
 def install(session: Session) -> Engine:
-    """Install what the full tier needs and this machine lacks. Problems: same as `ensure`."""
+    """Install everything the full tier needs that is missing on this machine. Problems: same as `ensure`."""
     try:
         have: Engine | None = engine_facts.client(session.world, HOME)
     except Problem:

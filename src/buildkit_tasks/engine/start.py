@@ -195,7 +195,7 @@ def started(world: World) -> Started | None:
 
 
 def stop(world: World, what: Started) -> None:
-    """Stop what we started, containers first, and wait for its exit. Raises `Problem` engine-start-failed."""
+    """Stop the daemon we started, containers first, and wait for it to exit. Raises `Problem` engine-start-failed."""
     argv = tuple(what.how.split()) or ("kill", str(what.pid))
     run.check(world, host.as_root(argv))
     if not ended(what.pid, STOP_PATIENCE):

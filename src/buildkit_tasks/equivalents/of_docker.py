@@ -199,7 +199,10 @@ def docker(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | S
     if values[:2] in (["system", "prune"], ["volume", "prune"], ["image", "prune"], ["container", "prune"]):
         return Stays("it affects every project; `clean` affects only this one", _NEAR_CLEAN)
     if values[:2] in (["builder", "prune"], ["buildx", "prune"]):
-        return Stays("it removes all projects' build cache; `cache.clear` removes only this one's", Call("cache.clear"))
+        return Stays(
+            "it removes the build cache of every project; `cache.clear` removes only this project's",
+            Call("cache.clear"),
+        )
     near = {
         "push": Call("build", ("--push", "REGISTRY/PATH")),
         "rmi": _NEAR_CLEAN,
@@ -235,7 +238,7 @@ def _image(env: Sequence[Word], left: Words, facts: Facts) -> Call | Stays:
     flags = (*service, *(part for p in platforms for part in ("--platform", p)), *taken)
     near = Call("build", flags, raws(env))
     if other:
-        return Stays(f"`build` takes {other[0].partition('=')[0]} from the compose file or has no such flag", near)
+        return Stays(f"`build` takes {other[0].partition('=')[0]} from the compose file or does not support it", near)
     if len(tags) != 1 or not named:
         return Stays(
             "no service in the compose file uses this image name" if tags else "it does not name the image", near

@@ -256,7 +256,7 @@ def _alone(raw: str, start: int, end: int, syntax: Syntax, found: list[_Token]) 
 
 
 def _shell_reference(text: str, at: int) -> int:
-    """The end of what the shell expands, after its dollar sign."""
+    """The end of a shell expansion, after its dollar sign."""
     if text[at : at + 1] == "(":
         raise _Shell("it uses the output of another command as a value")
     if text[at : at + 1] == "{":

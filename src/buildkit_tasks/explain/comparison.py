@@ -37,7 +37,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Kept:
-    """What the history keeps besides the builds, by digest: listings of directories, and the text of small files."""
+    """What the history keeps in addition to builds, by digest: listings of directories, and the text of small files."""
 
     find: trees.Find
     text: Callable[[str], str | None]

@@ -36,7 +36,8 @@ def replacements(
     if absent := _absent(session, engine, decisions):
         raise Problem(
             "image-unavailable",
-            f"{_and(d.reference for d in absent)} cannot be pulled here and have not been built from packages yet.",
+            f"{_and(d.reference for d in absent)} cannot be pulled here, "
+            "and no replacement has been built from packages yet.",
             hint="invoke images.build",
         )
     return {d.reference: d.use for d in decisions.values() if d.replaced}
@@ -130,7 +131,7 @@ def _only_of_another(
 
 
 def _from_the_team(session: Session, engine: Engine, absent: list[Decision]) -> list[Decision]:
-    """The images that the team's repository also lacks; all of them if it is unreachable. Never fails."""
+    """The images that are also missing from the team's repository; all of them if it is unreachable. Never fails."""
     from . import fetch as image_fetch  # late: TLS alone takes 50 ms to import
 
     try:

@@ -56,7 +56,7 @@ def _service(
         raise Problem(
             "platform-wrong",
             f"{service.image} has no image for {absent[0]}.",
-            causes=[f"available: {', '.join(i.platform for i in found) or 'nothing'}"],
+            causes=[f"available: {', '.join(i.platform for i in found) or 'none'}"],
             hint=f"invoke build --service {service.name} --platform {','.join(wanted)}",
         )
     rows: list[dict[str, object]] = []

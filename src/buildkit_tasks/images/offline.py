@@ -41,7 +41,7 @@ FROM_SECOND = ("golang-1.24-go", "golang-1.24-src")
 _GO = ("GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOPROXY", "GOPRIVATE", "GOINSECURE")
 
 #: Announcement of a solve, and of steps that do more than install packages.
-PACKAGES = "packages for all images, in one go (one to two minutes)"
+PACKAGES = "installing packages for all images (one to two minutes)"
 
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 

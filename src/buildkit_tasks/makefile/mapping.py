@@ -80,7 +80,7 @@ def rows(
 
 
 def _clean_last(found: list[Row], accept: Collection[str]) -> list[Row]:
-    """`cargo.clean` keeps the host's target directory, so it replaces nothing while other targets compile there."""
+    """`cargo.clean` keeps the host's target directory, so it replaces nothing while other targets compile into it."""
     host = [
         row.name
         for row in found

@@ -26,7 +26,7 @@ _FRAME = 4 * tarfile.BLOCKSIZE
 
 
 def layer(part: Path) -> Blob:
-    """Wrap a part as a layer. The same part gives the same bytes, regardless of the file's owner and time."""
+    """Wrap a part as a layer. The same part always produces the same bytes, regardless of the file's owner and time."""
     digest = hashlib.sha256()
     size = 0
     for piece in _read(part):

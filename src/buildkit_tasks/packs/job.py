@@ -93,7 +93,7 @@ class Trip:
             raise _nothing_packed(problem) from problem
 
     def push(self, folder: Path, facts: Facts, tags: Sequence[Tag], labels: Mapping[str, str]) -> Sent:
-        """Send the output of `pack` as an image with one layer per part; skips what the registry already has.
+        """Send the output of `pack` as an image with one layer per part; skips layers that the registry already has.
 
         Problems: registry-unreachable, registry-denied, registry-malformed, timed-out.
         """

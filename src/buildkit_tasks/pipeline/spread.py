@@ -31,7 +31,7 @@ def build(
             "platform-unsupported",
             "These platforms are built by multiple builders, and only a registry can join their images.",
             causes=[f"{', '.join(places)}: {name or 'the current builder'}" for name, places in groups.items()],
-            hint="use --push HOST/PATH, or one builder with several nodes: invoke builder.create NAME --append",
+            hint="use --push HOST/PATH, or one builder with multiple nodes: invoke builder.create NAME --append",
         )
     first = session.world.env.get("BUILDX_BUILDER") or project.engine.context
     parts: list[BuildOutcome] = []

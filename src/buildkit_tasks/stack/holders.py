@@ -1,4 +1,4 @@
-"""Finds what holds the ports that the stack publishes, and stops it where possible, after listing it and asking."""
+"""Finds the programs that block the stack's ports, and stops them where possible, after listing them and asking."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Holder:
 
 
 def stop(session: Session) -> None:
-    """List what holds the ports, then stop containers and system services. Processes are only listed.
+    """List the programs that use the ports, then stop containers and system services. Processes are only listed.
 
-    Ports held by this project's own containers are skipped. Problems: consent-missing, command-failed, port-in-use.
+    Ports used by this project's own containers are skipped. Problems: consent-missing, command-failed, port-in-use.
     """
     project = discover(session, lesser=True)
     if not ports.shared_network(project.engine.host_name, engine_facts.host(session.world, session.root)):

@@ -1,4 +1,4 @@
-"""Finds files that a compilation reads besides the crates themselves and that the build context must contain."""
+"""Finds files outside the crates that a compilation reads, so the build context must contain them."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def beyond(files: Tree, workspace: CargoWorkspace, package: Package) -> frozense
 
 
 def _sources(files: Tree, package: Package, others: list[Package]) -> Iterator[str]:
-    """Rust files of a crate, without those of nested crates."""
+    """A crate's Rust files, excluding nested crates."""
     deeper = tuple(f"{o.directory}/" for o in others if o.directory != package.directory)
     mine = "" if package.directory == "." else f"{package.directory}/"
     deeper = tuple(d for d in deeper if d.startswith(mine))

@@ -85,7 +85,7 @@ def build(
 
 
 def _platforms(words: Sequence[str]) -> tuple[str, ...]:
-    """Parse the platforms that were named; imports nothing if there are none."""
+    """Parse the given platforms; imports nothing if there are none."""
     if not words:
         return ()
     from buildkit_tasks.dockerfiles.platforms import named

@@ -276,7 +276,7 @@ def licenses(session: Session, install: bool = False, yes: bool = False, host: b
 )
 @reported
 def clean(session: Session, crate: Sequence[str] | None = None, all: bool = False, host: bool = False) -> None:
-    """Remove what the cargo tasks compiled. Image builds and the host's target directory are not affected."""
+    """Remove everything compiled by the cargo tasks. Image builds and the host's target directory are not affected."""
     from buildkit_tasks.cargo import flow
 
     _ended(flow.clean(session, _request(session, crate), _options("clean", host=host), everything=all))

@@ -168,7 +168,7 @@ def run(session: Session, service: str, no_build: bool = False, no_deps: bool = 
     iterable=["service", "path"],
     help={
         "service": "service whose image to copy from, for example api or 'worker-*'; repeatable (default: all)",
-        "to": "directory to copy into, for example out/; with several services, each gets its own subdirectory",
+        "to": "directory to copy into, for example out/; with multiple services, each gets its own subdirectory",
         "path": (
             "file or directory in the image, for example /etc/app; repeatable (default: the program that the image was "
             "built for)"

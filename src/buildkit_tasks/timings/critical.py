@@ -15,7 +15,7 @@ LEAST = 0.01
 
 
 def path(build: Build) -> frozenset[int]:
-    """The positions, among the seen steps, of those on the critical path.
+    """The positions in `build.seen` of the steps on the critical path.
 
     Starts at the step that ended last, and from each step goes back to the step it waited for that ended last: one that
     it builds on if these are known, else any that ended before it began.

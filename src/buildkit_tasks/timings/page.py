@@ -1,6 +1,6 @@
 """The page of one build: facts, the chart, the critical path, tables, and what the times mean. Pure.
 
-Without scripts and without anything from elsewhere; the policy in its head forbids both.
+No scripts and no external resources: the policy in its head forbids both.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Bar:
 
     `state`: ran, cached, failed, canceled or not finished.
 
-    `services`: those that it was for; `stage`: its stage, or what BuildKit calls it; `step`: its position among the
+    `services`: those it ran for; `stage`: its stage, or what BuildKit calls it; `step`: its position among the
     seen steps; `finished`: when cargo was done, if it ran there; `on_path`: whether it is on the critical path.
     """
 

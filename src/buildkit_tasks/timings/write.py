@@ -72,7 +72,7 @@ def _write(session: Session, store: Store, build: Build, output: str = "") -> Pa
 
 
 def _masked(session: Session, build: Build) -> Build:
-    """The build without values of .env and passwords in what docker printed: pages are sent to colleagues."""
+    """The build with .env values and passwords removed from docker's output, because pages are shared."""
     names = session.report.masked("\n".join(seen.name for seen in build.seen)).split("\n")
     if len(names) != len(build.seen):
         names = [session.report.masked(seen.name) for seen in build.seen]

@@ -77,7 +77,7 @@ def _scale(entry: Mapping[str, Any]) -> int:
 
 
 def copy(session: Session, names: Iterable[str], files: Mapping[str, str]) -> None:
-    """Copy files of the host to their paths in containers; deleted files are deleted there.
+    """Copy files from the host to their paths in containers, and remove deleted ones.
 
     Problems: command-failed.
     """
