@@ -12,7 +12,7 @@ from .timeline import Bar, Start, Timeline
 
 #: Rows of steps, and the share of the whole time below which a step is in the table only.
 ROWS, SHORT = 150, 0.002
-#: Bars of crates below the curve: those after which no other crate started for longest.
+#: Bars of crates below the curve: those with the longest pauses after them.
 PAUSES = 8
 
 LEGEND = (

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from buildkit_tasks.history import keys
 from buildkit_tasks.history.model import Build, Seen
 
-#: Seconds by which a step may seem to begin before what it waited for has ended: BuildKit reports in another order.
+#: Seconds by which a step may seem to begin before the steps it waited for end: BuildKit reports out of order.
 SLACK = 0.05
-#: Seconds that a step must take: BuildKit reports much that takes none.
+#: Minimum seconds of a step: BuildKit also reports many steps that take no time.
 LEAST = 0.01
 
 

@@ -18,7 +18,7 @@ from .markup import seconds, table, text
 from .style import CSS
 from .timeline import Bar, Timeline
 
-#: Rows of a table. What is left out is counted.
+#: Maximum rows of a table; the caption shows the total.
 MANY = 3000
 
 _HEAD = """\
