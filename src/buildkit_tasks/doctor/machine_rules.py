@@ -73,7 +73,7 @@ def shell_rc(facts: Facts) -> Verdict:
         return warn("not set, and this engine does not use BuildKit by default", "invoke enable-buildkit", "enable")
     if not facts.rc_set and not (facts.engine and facts.engine.version):
         return unknown("the answer depends on the engine, and no engine responds")
-    return ok("set up" if facts.rc_set else "not set up, and not needed with this engine")
+    return ok("set up" if facts.rc_set else "not set up and not needed with this engine")
 
 
 def completion(facts: Facts) -> Verdict:

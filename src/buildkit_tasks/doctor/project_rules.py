@@ -14,7 +14,7 @@ def compose_file(facts: Facts) -> Verdict:
     if facts.dockerfiles_missing:
         more = f" (and {len(facts.dockerfiles_missing) - 1} more)" if len(facts.dockerfiles_missing) > 1 else ""
         return fail(f"{facts.dockerfiles_missing[0]}{more}", "fix `build:` of that service in the compose file")
-    return ok("valid, and its Dockerfiles exist")
+    return ok("valid, with all Dockerfiles present")
 
 
 def ports(facts: Facts) -> Verdict:
@@ -29,7 +29,7 @@ def ports(facts: Facts) -> Verdict:
         return unknown(facts.compose_unseen)
     if facts.ports_elsewhere:
         return unknown("the engine publishes ports on another machine")
-    return ok("free, or used by this project")
+    return ok("free or used by this project")
 
 
 def dotenv(facts: Facts) -> Verdict:
@@ -99,7 +99,7 @@ def lock_file(facts: Facts) -> Verdict:
         )
     if not facts.locks_seen:
         return unknown("no Cargo.toml was found within two directory levels")
-    return ok("present, and not ignored by git")
+    return ok("present and not ignored by git")
 
 
 def health_tools(facts: Facts) -> Verdict:
@@ -127,7 +127,7 @@ RULES: tuple[Rule, ...] = (
         "compose refuses to start without a required value",
         dotenv_complete,
     ),
-    Rule("dotenv-private", "readable only by you, and not in git", "it contains secrets", dotenv_private),
+    Rule("dotenv-private", "readable only by you and not in git", "it contains secrets", dotenv_private),
     Rule("dotenv-secrets", "generated secrets", "anyone can look up a placeholder", dotenv_secrets),
     Rule(
         "bind-sources",

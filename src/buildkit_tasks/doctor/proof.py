@@ -29,7 +29,7 @@ def prove(session: Session) -> dict[str, Any]:
         return proof  # the benchmark prints its own document: invoke bench --quick --json
     from buildkit_tasks.bench import run as bench_run
 
-    say("measuring build times: takes a few minutes, and deletes its images and caches afterwards")
+    say("measuring build times: takes a few minutes and deletes its images and caches afterwards")
     bench_run.quick(session, rounds=1, markdown=False)
     return proof
 

@@ -86,7 +86,7 @@ def write_private(path: Path, text: str, expected: str | None) -> None:
         if read(path) != expected:
             raise Problem(
                 "dotenv-unreadable",
-                f"{path} was changed by another program at the same time; nothing was written.",
+                f"{path} was changed by another program in the meantime; nothing was written.",
                 hint="rerun the command",
             )
 

@@ -103,7 +103,7 @@ def _up(left: Words, facts: Facts) -> Call | Stays:
     words = (*(t for t in taken if t != "-d"), *_services(rest, facts))
     if not detached:
         return Stays("it prints the logs until Ctrl-C; `up` returns, `logs --follow` prints them", Call("up", words))
-    note = "" if built or "--no-build" in taken else "it builds what changed, and waits until the services are healthy"
+    note = "" if built or "--no-build" in taken else "it builds what changed and waits until the services are healthy"
     return Call("up", words, note=note)
 
 
@@ -115,7 +115,7 @@ def _down(left: Words, facts: Facts) -> Call | Stays:
         more = ("--volumes",) if "--volumes" in taken else ()
         return Stays("it also removes images", Call("clean", more))
     if rest:
-        return Stays("it stops only some services, or has other flags", Call("down", tuple(taken)))
+        return Stays("it stops only some services or has other flags", Call("down", tuple(taken)))
     return Call("down", tuple(taken), note="it asks first; in scripts, add --yes" if "--volumes" in taken else "")
 
 

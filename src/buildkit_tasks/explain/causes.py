@@ -107,7 +107,7 @@ def _first(build: Build, service: ServiceRecord, earlier: Sequence[Build]) -> Ca
         return Cause("first", service.name, text)
     if others:
         return Cause("first", service.name, f"no earlier build of {service.name} in the history succeeded")
-    return Cause("first", service.name, f"no earlier build of {service.name} is in the history")
+    return Cause("first", service.name, f"the history contains no earlier build of {service.name}")
 
 
 def _without_difference(

@@ -97,7 +97,7 @@ class _Context:
             if build.cargo.total is not None:
                 yield Cause("mount-empty", "target", "the target mount had no objects from an earlier build")
             else:
-                yield Cause("first", "", "no earlier run of cargo is in the history", certain=False)
+                yield Cause("first", "", "the history contains no earlier cargo run", certain=False)
         elif build.cargo.tree != before.cargo.tree and build.cargo.tree and before.cargo.tree:
             text = "the toolchain (compiler or libraries) changed, so cargo starts from scratch"
             yield Cause("toolchain", build.cargo.tree, text)

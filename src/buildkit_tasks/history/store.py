@@ -182,7 +182,7 @@ class Store:
         self._db.execute("insert or ignore into blobs values (?, ?)", (digest, _pack(text)))
 
     def _shrink(self) -> None:
-        """Drop the oldest builds beyond the limits, and what only they refer to."""
+        """Drop the oldest builds beyond the limits and everything only they refer to."""
         (count,) = self._db.execute("select count(*) from builds").fetchone()
         over = count > KEPT + KEPT // 10  # not at every build
         while self._size() > LARGEST and count > 1:

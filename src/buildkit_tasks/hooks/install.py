@@ -52,7 +52,7 @@ def install(session: Session, checks: Sequence[Sequence[str]]) -> None:
 
 
 def undo(session: Session) -> None:
-    """Remove the hook, and restore the previous one."""
+    """Remove the hook and restore the previous one."""
     hook, before = _places(session)
     if not hook.exists() or MARK not in readfile.text(hook, "replace"):
         session.report.say(f"{hook} was not created by buildkit-tasks; nothing was changed")

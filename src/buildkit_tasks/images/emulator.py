@@ -36,7 +36,7 @@ def _fetch(session: Session, kept: Path) -> None:
         raise Problem(
             "command-missing",
             f"Starting a program for another platform requires {kept.name}, which is not installed.",
-            hint="install qemu-user-static, or use --no-start",
+            hint="install qemu-user-static or use --no-start",
         )
     session.report.say("  downloading qemu-user-static (Debian's package, unpacked but not installed)")
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:

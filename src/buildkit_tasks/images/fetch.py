@@ -1,4 +1,4 @@
-"""Pulls base images from the team's repository, and tags them with the names that builds use."""
+"""Pulls base images from the team's repository and tags them with the names that builds use."""
 
 from __future__ import annotations
 

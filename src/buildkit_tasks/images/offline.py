@@ -190,7 +190,7 @@ def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source, arch
     if main.options.get("Trusted", "").lower() == "yes":
         keyring = "-"
     _debootstrap(session, keyring)
-    if not host.is_root() and not report.consent("run debootstrap with sudo, to build a minimal Debian"):
+    if not host.is_root() and not report.consent("run debootstrap with sudo to build a minimal Debian"):
         raise Problem("consent-missing", "Base images cannot be built without debootstrap.", hint="rerun the command")
     host.rights(world, "run debootstrap")
     report.say(f"  Debian 12 from {apt.without_credentials(main)[0].uri} (debootstrap, usually under a minute)")
@@ -235,7 +235,7 @@ def _debootstrap(session: Session, keyring: str) -> None:
             f"Building base images requires {' and '.join(wanted)}, which this machine does not have.",
             hint=f"install {' '.join(wanted)}, or set a mirror: BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example",
         )
-    if not session.report.consent(f"apt-get install {' '.join(wanted)}, to build base images from packages"):
+    if not session.report.consent(f"apt-get install {' '.join(wanted)} to build base images from packages"):
         raise Problem("consent-missing", "Base images cannot be built without debootstrap.", hint="rerun the command")
     host.rights(session.world, f"install {' '.join(wanted)}")
     host.apt_install(session.world, wanted, "image-unavailable")

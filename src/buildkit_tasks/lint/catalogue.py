@@ -104,7 +104,7 @@ _ALL = (
         "error",
         "A cache mount exists only during its RUN and is never part of the image: the path is empty afterwards.",
         ("docker/buildx#788", "mobilecoinofficial/full-service#914"),
-        "copy the file to a path outside the mount in the same RUN, and read it from there",
+        "copy the file to a path outside the mount in the same RUN and read it from there",
     ),
     Rule(
         "BT006",

@@ -32,12 +32,20 @@ def _read_out(file: File) -> Iterator[Hit]:
             stage = file.stage(stage_name)
             if stage and stage.index < step.stage and (mount := _only_a_mount(file, stage.index, path)):
                 line = step.item.line_of(posixpath.basename(path))
-                yield "BT005", line, f"{path} is read from {mount.path}, which is only a cache mount in that stage."
+                yield (
+                    "BT005",
+                    line,
+                    f"{path} is read from {mount.path}, which exists only as a cache mount in that stage.",
+                )
         for path in _uses(step):
             mount = _only_a_mount(file, step.stage, path, before=step)
             if mount and not inside(path, [m.path for m in file.mounts(step)]):
                 line = step.item.line_of(posixpath.basename(path))
-                yield "BT005", line, f"{path} is in {mount.path}, which was only a cache mount of an earlier step."
+                yield (
+                    "BT005",
+                    line,
+                    f"{path} is in {mount.path}, which existed only as a cache mount in an earlier step.",
+                )
 
 
 def _reads(step: Step) -> Iterator[tuple[str, str]]:

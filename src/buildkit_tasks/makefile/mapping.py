@@ -138,7 +138,7 @@ def _without_tasks(rule: Rule, lines: Sequence[Line]) -> Row:
         return Row(rule, OURS)
     if any(line.group for line in lines):
         return Row(
-            rule, STAYS, why="shows the help" if "help" in rule.names else "runs other targets, or shows the help"
+            rule, STAYS, why="shows the help" if "help" in rule.names else "runs other targets or shows the help"
         )
     return Row(rule, STAYS, why="only prints")
 

@@ -85,7 +85,7 @@ def diff(session: Session, changed: Sequence[Change], known: Mapping[str, str]) 
 
 
 def undone(session: Session, changed: Sequence[Change], kept: Sequence[str]) -> None:
-    """Print the changes of an undo, and the files that it skips."""
+    """Print the changes made by an undo and the files it skips."""
     for path in kept:
         session.report.say(f"kept: {path} was edited, and the edits conflict with the original", style="yellow")
     diff(session, changed, {})

@@ -128,7 +128,7 @@ def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
         about = trip.client.config(manifest)
         said = packs.read_label(about.labels)
         if said is None:
-            return None, [f"{tag} is not a pack, or has an unknown format"]
+            return None, [f"{tag} is not a pack or has an unknown format"]
         limit = trip.session.settings.packs.limit
         if reasons := packs.objections(said, facts, limit):
             return None, [f"{tag}: {reason}" for reason in reasons]
@@ -165,7 +165,7 @@ def _verify_signature(session: Session, pinned: str) -> None:
         raise Problem(
             "pack-refused",
             "The setting packs.key requires signed packs, but cosign is not installed.",
-            hint="install cosign, or unset packs.key",
+            hint="install cosign or unset packs.key",
         )
     result = run.capture(session.world, docker.cosign_verify(session.root, key, pinned), timeout=30)
     if result.code != 0:

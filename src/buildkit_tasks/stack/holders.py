@@ -51,7 +51,7 @@ def stop(session: Session) -> None:
         keys = ("port", "wanted_by", "kind", "name", "owner")
         session.report.envelope({"holders": [dict(zip(keys, row, strict=True)) for row in rows]})
     if not held:
-        session.report.say("every port that the stack publishes is free, or already used by the stack")
+        session.report.say("every port that the stack publishes is free or already used by the stack")
         return
     if not session.report.json_only:
         session.report.table(("port", "wanted by", "held by", "name", "owner"), rows)

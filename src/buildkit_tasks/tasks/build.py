@@ -22,9 +22,9 @@ SERVICE = "service to build, for example api,worker or 'worker-*'; repeatable (d
         "allow_emulation": "compile under QEMU if the Dockerfile cannot cross-compile",
         "profile": "cargo profile, for example dev (default: the setting build.profile)",
         "no_incremental": "disable incremental compilation, for release images",
-        "no_cache": "run every step again, but keep the cache mounts",
+        "no_cache": "run every step again but keep the cache mounts",
         "plan": "print the build plan without building",
-        "timings": "write an HTML page with the steps and crates on a timeline, and print its path",
+        "timings": "write an HTML page with the steps and crates on a timeline and print its path",
         "yes": "answer yes to every question (installing the tools for base images that no registry provides)",
         "json": "print only one JSON document on stdout",
         "progress": "auto, plain, verbose (every line of every step) or quiet",
@@ -136,7 +136,7 @@ def explain(
 @task(
     help={
         "last": "how many builds to list",
-        "timings": "write the HTML page of a build instead, and print its path",
+        "timings": "write the HTML page of a build instead and print its path",
         "build": "number of the build for --timings (default: the last one)",
         "output": "file for --timings (default: in the state directory)",
         "json": "print one JSON document with every build, or with the path",

@@ -25,7 +25,7 @@ def list_(session: Session, json: bool = False) -> None:
 @task(help={"name": NAME, "json": JSON})
 @reported
 def inspect(session: Session, name: str, json: bool = False) -> None:
-    """Show one builder: its nodes, and the cache mounts on each."""
+    """Show one builder: its nodes and the cache mounts on each."""
     from buildkit_tasks.builders import show as builder_show
 
     builder_show.inspect(session, name)
@@ -89,7 +89,7 @@ def create(
 @task(help={"name": NAME})
 @reported
 def use(session: Session, name: str) -> None:
-    """Switch docker to a builder, and print how to switch back."""
+    """Switch docker to a builder and print how to switch back."""
     from buildkit_tasks.builders import show as builder_show
 
     builder_show.choose(session, name)
