@@ -124,7 +124,7 @@ def _only_of_another(
                 f"The engine has {decision.use} only for {there[decision.use]}, not for {platform},"
                 " and no registry is reachable.",
                 causes=[f"BuildKit would put programs for {there[decision.use]} into images for {platform}"],
-                hint=f"run `docker load` with an image for {platform}, or set a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY)",
+                hint=f"run `docker load` with a {platform} image, or set a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY)",
             )
         stand_ins.append(Decision(decision.reference, recipe.image, "offline"))
     return stand_ins
