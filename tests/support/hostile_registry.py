@@ -353,7 +353,7 @@ BEHAVIORS: dict[str, tuple[Behavior, str]] = {
     "deep": (says(b'{"a":' + b"[" * 200_000), "invalid JSON"),
     "not utf-8": (says(b'{"schemaVersion":2,"a":"\xff\xfe"}'), "invalid JSON"),
     "utf-16": (says('{"schemaVersion":2}'.encode("utf-16")), "invalid JSON"),
-    "names twice": (says(b'{"schemaVersion":2,"layers":[],"layers":[],"config":{}}'), "twice"),
+    "names twice": (says(b'{"schemaVersion":2,"layers":[],"layers":[],"config":{}}'), "duplicate name"),
     "huge number": (says(b'{"schemaVersion":2,"a":' + b"9" * 400 + b"}"), "a number with 400 digits"),
     "many numbers": (says(b'{"a":' + b"9" * 900_000 + b"}"), "a number with 900000 digits"),
     "endless body": (drips(_HEAD + b"\r\n", b" " * 65536, 0), "the response is larger than 1048576 bytes"),
@@ -478,7 +478,7 @@ PACKS: dict[str, tuple[Callable[[Pack], None], str]] = {
     "a longer algorithm": (_layers(digest=f"sha512:{hashlib.sha512(b'').hexdigest()}"), "not a sha256"),
     "layers from elsewhere": (_layers(urls=["http://169.254.169.254/latest/meta-data/"]), "is stored elsewhere"),
     "two thousand layers": (_manifest(layers=[{}] * 2000), "more than 1000"),
-    "a hundred thousand layers": (_manifest(layers=[{"digest": sha256(b"")}] * 100_000), "more than 1048576 bytes"),
+    "a hundred thousand layers": (_manifest(layers=[{"digest": sha256(b"")}] * 100_000), "larger than 1048576 bytes"),
     "no layers": (_manifest(layers=[]), "0 layers for 1 parts"),
     "a configuration of a terabyte": (
         _manifest(config={"mediaType": f"{OCI}.config.v1+json", "digest": sha256(b""), "size": 10**12}),
