@@ -111,13 +111,13 @@ def test_unknown_service_lists_near_matches(bench: Bench) -> None:
 def test_a_service_that_is_not_built_says_so(bench: Bench) -> None:
     done = bench.invoke("build", "--service", "postgres")
     assert done.code == 7
-    assert "is not built here" in done.err
+    assert "is not built by this project" in done.err
 
 
 def test_service_named_twice(bench: Bench) -> None:
     done = bench.invoke("build", "--service", "api,worker", "--service", "api")
     assert done.code == 7
-    assert "error[duplicate-service]: The service 'api' was given twice." in done.err
+    assert "error[duplicate-service]: The service 'api' was specified twice." in done.err
 
 
 def test_compile_error_is_shown_verbatim_with_its_own_exit_code(bench: Bench) -> None:

@@ -41,7 +41,7 @@ def test_nothing_was_built_yet(bench: Bench) -> None:
     for words in (["explain"], ["explain", "--next"], ["history"]):
         done = bench.invoke(*words)
         assert done.code == 95
-        assert "error[history-missing]: The history has no builds of this checkout." in done.err
+        assert "error[history-missing]: The history contains no builds of this checkout." in done.err
 
 
 def test_an_edit_is_named_after_and_before(bench: Bench) -> None:
@@ -60,7 +60,7 @@ def test_an_edit_is_named_after_and_before(bench: Bench) -> None:
     assert "first ran compile: RUN cargo build  (docker/Dockerfile:10, 2.5 s)" in done.out
     assert "crates: 1 compiled, 390 reused" in done.out
     first = bench.invoke("explain", "--build", "1", "--service", "api")
-    assert "no earlier build of api is in the history" in first.out
+    assert "the history contains no earlier build of api" in first.out
     assert "worker" not in first.out
 
 

@@ -136,7 +136,7 @@ def test_each_of_more_than_sixty_targets_is_mapped_or_listed(shop: Bench) -> Non
             assert row["left"] or "condition" in row["why"] or name == "logs/today", name
     printed = shop.invoke("import-makefile", "--dry-run")
     assert printed.code == 0
-    assert "make was not asked" not in printed.all
+    assert "make was not queried" not in printed.all
     assert "\n    yarn lint\n" in printed.out
     assert "nothing was written (dry run)" in printed.err
 
@@ -268,7 +268,7 @@ def test_a_makefile_that_runs_something_is_read_without_make(shop: Bench) -> Non
     (shop.root / "Makefile").write_text("V := $(shell touch ran)\n.PHONY: test\ntest:\n\tcargo test\n")
     done = shop.invoke("import-makefile", "--yes")
     assert done.code == 0, done.all
-    assert "make was not asked for the targets: Makefile:1 runs a command" in done.err
+    assert "make was not queried for targets: Makefile:1 runs a command" in done.err
     assert not (shop.root / "ran").exists()
     assert (shop.root / "Makefile").read_text().endswith("test:\n\tinvoke cargo.test\n")
 
@@ -281,7 +281,7 @@ def test_makefile_and_justfile_are_both_imported(shop: Bench) -> None:
     assert "    invoke up {{services}}\n" in (shop.root / "more.just").read_text()
     assert "invoke cargo.fmt" in (shop.root / "Makefile").read_text()
     two = shop.invoke("import-makefile", "--output", "x", "--yes")
-    assert (two.code, "--output takes one file" in two.err) == (33, True)
+    assert (two.code, "--output supports only one file" in two.err) == (33, True)
     ran = process.run([process.BIN / "just", "--dry-run", "up", "api", "worker"], shop.root, shop.environment())
     assert ran.err.strip() == "invoke up api worker"
 

@@ -86,7 +86,7 @@ def test_the_services_arguments_and_platforms_come_from_the_compose_file(bench: 
     bench.reply("config --format json", stdout=json.dumps({"services": {"api": entry}}))
     done = bench.invoke("lint")  # no `name:` in that document: caches without a scope are no reason not to look
     assert "BT007" not in done.out
-    assert "BT014: The mount /usr/local/cargo/registry can be filled at the same time" in done.out
+    assert "BT014: The mount /usr/local/cargo/registry can be written at the same time" in done.out
 
 
 def test_scripts_are_read_in_the_context_and_never_outside(bench: Bench) -> None:

@@ -90,8 +90,8 @@ def test_the_checks_of_the_settings_are_made(stack: Bench) -> None:
 @pytest.mark.parametrize(
     ("check", "words"),
     [
-        ("api /health status=bad", "GET /health of api: status is ok, not bad."),
-        ("api /nothing", "GET /nothing of api: responded with 404"),
+        ("api /health status=bad", "GET /health on api: status is ok, not bad."),
+        ("api /nothing", "GET /nothing on api: responded with 404"),
         ("web /", "The service 'web' publishes no ports."),
     ],
 )

@@ -181,7 +181,7 @@ def test_a_container_of_this_project_is_not_in_the_way(bench: Bench, taken: int)
     bench.reply("container inspect", stdout="/shop-web-1\tnginx\tshop\t/here\n")
     done = bench.invoke("services.stop", "--yes")
     assert done.code == 0
-    assert "is free, or already used by the stack" in done.err
+    assert "is free or already used by the stack" in done.err
 
 
 def commit(bench: Bench) -> process.Done:

@@ -94,7 +94,7 @@ def test_only_the_setting_switches_buildkit_off(crates: Bench) -> None:
     done = crates.invoke("build", "--service", "api")
     assert done.code == 0, done.err
     assert {c["env"]["DOCKER_BUILDKIT"] for c in builds(crates)} == {"0"}
-    assert "the setting builders.name = legacy" in done.err
+    assert "builders.name is set to legacy" in done.err
 
 
 def test_a_ca_that_was_set_is_refused_without_consent_and_a_layer_with_it(crates: Bench) -> None:

@@ -258,7 +258,7 @@ def test_the_services_of_inactive_profiles_are_named_where_no_other_is_built(tmp
     assert (space.names, space.inactive) == ((), {"b": ("p", "q")})
     with pytest.raises(Problem) as problem:
         select(space, ())
-    assert problem.value.causes == ("b has one, but is in the profile p or q",)
+    assert problem.value.causes == ("b has one but is in the profile p or q",)
     assert "invoke build --service b" in problem.value.hint
 
 

@@ -295,7 +295,7 @@ def test_registries_with_tls_and_with_passwords(
             stranger = fresh(site, other, tmp_path)
             built = stranger.build(**{**more, **nobody, "BUILDKIT_TASKS_PACKS_PULL": "when-empty"})
             assert "itoa" in built["cargo"]["compiled"]
-            assert "denies access" in "; ".join(built["pull"]["why_not"])
+            assert "denied access" in "; ".join(built["pull"]["why_not"])
 
 
 def test_two_pulls_at_once_leave_one_whole_cache(first: Machine, machine: Machine) -> None:

@@ -80,7 +80,7 @@ def test_faults_on_the_way_never_break_a_build_and_a_sound_pack_is_taken(
     # the base images come from the team's repository by themselves, or from where the others come from
     cold, said = cold_build(there)
     assert len(cold) == 7
-    assert said == "there is none for this platform and profile"
+    assert said == "there is no pack for this platform and profile"
 
     assert here.document("cache.push", "--force")["pack"]["units"] >= 4
     layer = blob(here, second)

@@ -251,7 +251,7 @@ def test_a_justfile_keeps_parameters_attributes_and_scripts() -> None:
 
 def test_a_huge_line_stays() -> None:
     line = recipes.line(Step(0, 0, "cargo test " + " $(X)" * 20_000), makefile.syntax({}), Facts(), "x")
-    assert line.why == "it has more than 10000 characters"
+    assert line.why == "it is longer than 10000 characters"
 
 
 def test_names_that_say_nothing_have_no_task() -> None:

@@ -57,7 +57,7 @@ def test_a_rule_with_its_recipe(text: str, names: tuple[str, ...], needs: tuple[
         ("ifeq ($(X),1)\na:\n\tx\nelse\nb:\n\ty\nendif\n", "it is inside a condition (line 1: ifeq ($(X),1))"),
         ("a:\n\tx\nifdef X\n\ty\nendif\n\tz\n", "part of its recipe depends on a condition (ifeq, ifdef)"),
         ("a:: b\n\tx\n", "a double-colon rule"),
-        ("a b &: c\n\tx\n", "one recipe for several targets (&:)"),
+        ("a b &: c\n\tx\n", "one recipe for multiple targets (&:)"),
         ("a: ; x \\\n y\n", "a recipe that begins on the target's own line and continues on the next"),
         ("$(shell echo a):\n\tx\n", "its name cannot be determined without running make"),
     ],
@@ -106,7 +106,7 @@ def test_lines_that_run_something_while_make_reads_the_file(text: str, line: int
     ("text", "why"),
     [
         ("ifeq (a,b)\n", "ifeq (a,b) has no endif"),
-        ("endif\n", "endif has no condition before it"),
+        ("endif\n", "endif has no matching condition"),
         ("define A\nx\n", "define A has no endef"),
         ("docker compose up\n", "it is neither a rule nor a definition (missing separator)"),
         ("a:\n    cargo test\n", "it is neither a rule nor a definition (missing separator)"),  # blanks, not a tab

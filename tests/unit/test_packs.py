@@ -140,9 +140,9 @@ def test_what_a_pack_says_is_fit_for_a_screen() -> None:
 def test_what_differs_between_two_toolchain_images_is_told() -> None:
     other = said(FACTS, rustc="rustc 1.90.0", packages=["gcc 12.2", "libssl-dev 3.0.14", "zlib 1"])
     assert packs.differences(other, FACTS) == [
-        "compiler: rustc 1.90.0 there, rustc 1.95.0 (59807616e 2026-04-14) here",
-        "libssl-dev: 3.0.14 there, 3.0.15 here",
-        "zlib: 1 there, absent here",
+        "compiler: rustc 1.90.0 in the pack, rustc 1.95.0 (59807616e 2026-04-14) here",
+        "libssl-dev: 3.0.14 in the pack, 3.0.15 here",
+        "zlib: 1 in the pack, absent here",
     ]
     assert "different files in /usr" in packs.differences(said(FACTS), FACTS)[0]
 

@@ -63,7 +63,7 @@ def _inside(session: Session) -> bool:
 def run_doctor(
     session: Session, *, fix: bool, verify: bool, more: Callable[[Session], Sequence[Check]] = lambda _: ()
 ) -> int:
-    """Run the checks, apply fixes if asked, print the results. Returns the exit code: 0, or the one of unhealthy-setup.
+    """Run the checks, apply fixes if asked, print the results. Returns the exit code: 0, or that of unhealthy-setup.
 
     `more`: checks from rooms that this room does not import.
     """

@@ -54,7 +54,7 @@ def two_clis(facts: Facts) -> Verdict:
 
 def engine_answers(facts: Facts) -> Verdict:
     if facts.context_dead:
-        return unknown("docker's context is wrong (see context)")
+        return unknown("docker's context is wrong (see the context check)")
     if facts.silent:
         words, remedy = facts.silent
         return fail(words, remedy, "engine.start" if remedy == "invoke engine.start" else "")
@@ -69,7 +69,7 @@ def engine_version(facts: Facts) -> Verdict:
     if not engine:
         return unknown("no engine responds")
     if facts.podman_engine:
-        return warn(f"podman {dotted(engine.version)} is behind the docker command", f"{INSTALL}    (for full speed)")
+        return warn(f"the docker command connects to podman {dotted(engine.version)}", f"{INSTALL}    (for full speed)")
     if engine.version < MINIMUM["engine"]:
         return warn(dotted(engine.version), INSTALL, "engine.install")
     return ok(dotted(engine.version))
@@ -121,14 +121,14 @@ def builder(facts: Facts) -> Verdict:
     found = facts.builder
     if found and found.wanted and found.driver in ("", "remote") and found.status != "running":
         return fail(
-            f"the setting builders.name names {found.name}, which is {found.status}",
+            f"builders.name is set to {found.name}, which is {found.status}",
             f"invoke builder    (lists them; invoke builder.create {found.name} …)",
         )
     if not found or not found.driver or facts.silent or facts.podman_engine:
         return unknown("no builder responded")
     if found.driver != "docker" and not found.wanted:
         return warn(
-            f"{found.name} ({found.driver}): it has separate cache mounts, and copies every image to the engine",
+            f"{found.name} ({found.driver}): has its own cache mounts and copies every image to the engine",
             "docker buildx use default    (and: unset BUILDX_BUILDER)",
             "" if facts.env.get("BUILDX_BUILDER") else "builder",
         )
@@ -140,7 +140,7 @@ def builder(facts: Facts) -> Verdict:
 def context(facts: Facts) -> Verdict:
     if facts.context_dead:
         return fail(
-            f"{facts.context} points to {facts.context_host}, where nothing listens; the default engine responds",
+            f"{facts.context} points to {facts.context_host}, which does not respond; the default engine does",
             "docker context use default    (and: unset DOCKER_CONTEXT DOCKER_HOST)",
             "" if facts.env.get("DOCKER_HOST") or facts.env.get("DOCKER_CONTEXT") else "context",
         )
@@ -167,19 +167,19 @@ def garbage_collection(facts: Facts) -> Verdict:
     if not engine:
         return unknown("no engine responds")
     if facts.daemon_config is None:
-        return unknown("the engine's daemon.json cannot be read here")
+        return unknown("the engine's daemon.json cannot be read from this machine")
     gc = ((facts.daemon_config or {}).get("builder") or {}).get("gc") or {}
     keep = str(gc.get("defaultKeepStorage") or gc.get("defaultReservedSpace") or "")
     if gc.get("enabled", bool(gc)) and keep and facts.cache_size and units.size(keep) < facts.cache_size:
         return warn(
-            f"the limit is {keep}, but the cache holds {units.human(facts.cache_size)}: caches are deleted as you work",
+            f"the limit is {keep}, but the cache is {units.human(facts.cache_size)}: caches are deleted as you work",
             "raise builder.gc.defaultKeepStorage in /etc/docker/daemon.json, or run `invoke prune`",
         )
     if gc.get("enabled") is False or (not gc and engine.version < GC_ON):
         return ok("off: only `invoke prune` deletes anything")
     if not gc and engine.version >= GC_TAKES_MOUNTS:
         return warn(
-            "on, and this version deletes cache mounts first, after 48 hours without use",
+            "on; this version deletes cache mounts first, after 48 hours without use",
             'add {"builder": {"gc": {"enabled": true, "policy": [{"reservedSpace": "20GB", "all": true}]}}} to '
             "/etc/docker/daemon.json and restart the engine",
         )
@@ -239,16 +239,16 @@ RULES: tuple[Rule, ...] = (
     Rule("docker", "a docker command", "all tasks talk to the engine through it", docker_cli),
     Rule(
         "one-docker",
-        "one docker command, or several identical ones",
-        "different ones have different plugins, contexts and builders",
+        "one docker command, or multiple identical ones",
+        "different docker commands have different plugins, contexts and builders",
         two_clis,
     ),
-    Rule("context", "a context whose engine responds", "docker talks to the engine that the context names", context),
+    Rule("context", "a context whose engine responds", "docker connects to the engine in its current context", context),
     Rule("engine", "an engine that responds", "nothing can be built or run without it", engine_answers),
     Rule(
         "engine-version",
         f"{dotted(MINIMUM['engine'])} or newer",
-        "older engines build one service at a time, and those before 18.09 have no cache mounts",
+        "older engines build one service at a time; before 18.09, they do not support cache mounts",
         engine_version,
     ),
     Rule(

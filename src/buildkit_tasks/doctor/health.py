@@ -12,10 +12,10 @@ from buildkit_tasks.project import sources
 
 from .facts import Health
 
-#: Programs that health checks often call and slim images lack.
+#: Programs that health checks often call but slim images do not include.
 TOOLS = frozenset({"curl", "wget", "nc", "ncat", "netcat", "jq", "python", "python3", "grpc_health_probe", "ps"})
 
-#: Base images with known content, and the tools that each one has.
+#: Base images with known content, and the tools in each.
 _KNOWN: tuple[tuple[str, frozenset[str]], ...] = (
     (r"scratch", frozenset()),
     (r"(?:gcr\.io/distroless/(?:static|base|cc)[\w-]*)(?::.*)?", frozenset()),
@@ -27,7 +27,7 @@ _KNOWN: tuple[tuple[str, frozenset[str]], ...] = (
 
 
 def read(space: Workspace) -> tuple[tuple[Health, ...], tuple[Health, ...]]:
-    """The health checks that call a program the image certainly lacks, and those where this is unknown."""
+    """Health checks that call a program missing from the image, and those where this is unknown."""
     lacking: list[Health] = []
     unsure: list[Health] = []
     built = {service.name: service for service in space.services}

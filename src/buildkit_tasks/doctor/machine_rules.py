@@ -53,7 +53,7 @@ def wsl(facts: Facts) -> Verdict:
         if re.match(r"/mnt/[a-z](/|$)", facts.root):
             return warn(
                 f"{facts.root} is on the Windows disk",
-                "clone it into the Linux file system: git clone … ~/src/…    (reads are about ten times faster there)",
+                "clone it into the Linux file system: git clone … ~/src/…    (reads are about ten times faster)",
             )
         return ok("WSL2, on the Linux file system")
     return ok("not WSL2")
@@ -72,13 +72,13 @@ def shell_rc(facts: Facts) -> Verdict:
     if old and not facts.rc_set and not facts.podman_engine:
         return warn("not set, and this engine does not use BuildKit by default", "invoke enable-buildkit", "enable")
     if not facts.rc_set and not (facts.engine and facts.engine.version):
-        return unknown("no engine responds, and it depends on the engine")
-    return ok("set up" if facts.rc_set else "not set up, and not needed with this engine")
+        return unknown("the answer depends on the engine, and no engine responds")
+    return ok("set up" if facts.rc_set else "not set up and not needed with this engine")
 
 
 def completion(facts: Facts) -> Verdict:
     if facts.completion == "stale":
-        return warn("written by another version", "invoke completion --install $(basename $SHELL)", "completion")
+        return warn("from a different version", "invoke completion --install $(basename $SHELL)", "completion")
     if not facts.completion:
         return unknown("the login shell is not bash, zsh or fish")
     return ok("installed" if facts.completion == "current" else "not installed (invoke completion --install bash)")
@@ -164,10 +164,15 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "shell",
         "startup files that do not disable BuildKit",
-        "plain docker commands inherit their variables",
+        "plain docker commands inherit the variables they set",
         shell_rc,
     ),
-    Rule("completion", "a script of this version", "Tab completes services, profiles and platforms", completion),
+    Rule(
+        "completion",
+        "a completion script from this version",
+        "Tab completes services, profiles and platforms",
+        completion,
+    ),
     Rule("proxy", "proxy settings that work inside builds", "cargo and apt use them inside builds", proxy),
     Rule("registry", "base images, or a registry to pull them from", "the first build needs them", registry),
     Rule("ca", "a CA bundle that builds can use", "without your company's CA, TLS fails inside builds", ca),

@@ -14,7 +14,7 @@ def compose_file(facts: Facts) -> Verdict:
     if facts.dockerfiles_missing:
         more = f" (and {len(facts.dockerfiles_missing) - 1} more)" if len(facts.dockerfiles_missing) > 1 else ""
         return fail(f"{facts.dockerfiles_missing[0]}{more}", "fix `build:` of that service in the compose file")
-    return ok("valid, and its Dockerfiles exist")
+    return ok("valid, with all Dockerfiles present")
 
 
 def ports(facts: Facts) -> Verdict:
@@ -29,7 +29,7 @@ def ports(facts: Facts) -> Verdict:
         return unknown(facts.compose_unseen)
     if facts.ports_elsewhere:
         return unknown("the engine publishes ports on another machine")
-    return ok("free, or used by this project")
+    return ok("free or used by this project")
 
 
 def dotenv(facts: Facts) -> Verdict:
@@ -99,7 +99,7 @@ def lock_file(facts: Facts) -> Verdict:
         )
     if not facts.locks_seen:
         return unknown("no Cargo.toml was found within two directory levels")
-    return ok("present, and not ignored by git")
+    return ok("present and not ignored by git")
 
 
 def health_tools(facts: Facts) -> Verdict:
@@ -112,7 +112,7 @@ def health_tools(facts: Facts) -> Verdict:
     if facts.compose_unseen:
         return unknown(facts.compose_unseen)
     if facts.health_unsure:
-        calls = "; ".join(f"{h.tool} of {h.service}" for h in facts.health_unsure[:3])
+        calls = "; ".join(f"{h.tool} ({h.service})" for h in facts.health_unsure[:3])
         return unknown(f"the Dockerfile does not show whether the image has it: {calls}")
     return ok("no missing programs found")
 
@@ -120,14 +120,14 @@ def health_tools(facts: Facts) -> Verdict:
 RULES: tuple[Rule, ...] = (
     Rule("compose-file", "a valid compose file", "it defines the services", compose_file),
     Rule("ports", "all published ports free", "a container does not start if its port is in use", ports),
-    Rule("dotenv", "a readable .env", "compose takes ports and secrets from it", dotenv),
+    Rule("dotenv", "a readable .env", "compose reads ports and secrets from it", dotenv),
     Rule(
         "dotenv-names",
         "a value for every variable that compose or .env.example requires",
         "compose refuses to start without a required value",
         dotenv_complete,
     ),
-    Rule("dotenv-private", "readable only by you, and not in git", "it holds secrets", dotenv_private),
+    Rule("dotenv-private", "readable only by you and not in git", "it contains secrets", dotenv_private),
     Rule("dotenv-secrets", "generated secrets", "anyone can look up a placeholder", dotenv_secrets),
     Rule(
         "bind-sources",

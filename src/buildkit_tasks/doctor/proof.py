@@ -29,7 +29,7 @@ def prove(session: Session) -> dict[str, Any]:
         return proof  # the benchmark prints its own document: invoke bench --quick --json
     from buildkit_tasks.bench import run as bench_run
 
-    say("measuring build times: takes a few minutes, and deletes its images and caches afterwards")
+    say("measuring build times: takes a few minutes and deletes its images and caches afterwards")
     bench_run.quick(session, rounds=1, markdown=False)
     return proof
 
@@ -65,7 +65,7 @@ def _step(session: Session, base: tuple[str, str], mount: str, what: str) -> Non
             "A cache mount did not persist." if "grep" in what else "A build with a cache mount failed.",
             causes=["another builder may have run the second build, or garbage collection may have deleted the cache"],
             details=result.stderr.strip(),
-            hint="invoke doctor    (see the checks builder and gc)",
+            hint="invoke doctor    (see the builder and gc checks)",
         )
 
 

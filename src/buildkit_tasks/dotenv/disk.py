@@ -57,7 +57,7 @@ def invalid(path: Path, refused: Refused) -> Problem:
 
 @contextlib.contextmanager
 def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Lock the directory of the file (of its target, if it is a link); leaves nothing behind.
+    """Lock the file's directory (its target's, if it is a link); leaves nothing behind.
 
     Problems: timed-out if another run holds it for `PATIENCE` seconds, dotenv-unreadable.
     """
@@ -86,7 +86,7 @@ def write_private(path: Path, text: str, expected: str | None) -> None:
         if read(path) != expected:
             raise Problem(
                 "dotenv-unreadable",
-                f"{path} was changed by another program at the same time; nothing was written.",
+                f"{path} was changed by another program in the meantime; nothing was written.",
                 hint="rerun the command",
             )
 

@@ -95,7 +95,7 @@ def _statement(model: DotEnv, one: Assignment, generated: Mapping[str, str]) -> 
 
 
 def _check(before: DotEnv, model: DotEnv, done: Completion, generated: Mapping[str, str]) -> None:
-    """Parse the result. Raises `Refused` if its meaning differs from the intended one."""
+    """Parse the result. Raises `Refused` if its meaning differs from what was intended."""
     after = parse(done.text, expand=False)
     filled = set(done.filled)
     for old, new in zip_longest(before.assignments, after.assignments[: len(before.assignments)]):

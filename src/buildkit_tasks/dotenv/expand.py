@@ -24,7 +24,7 @@ _BRACE = re.compile(r"[{}]")
 
 
 class Unexpandable(ValueError):
-    """Compose rejects this value. `words`: compose's own message, if there is one; never contains the value."""
+    """Compose rejects this value. `words`: compose's own message, if any; never contains the value."""
 
     def __init__(self, words: str, variable: str = "") -> None:
         super().__init__(words)

@@ -67,7 +67,7 @@ def _check_configuration(world: World) -> None:
         return
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise Problem("system-refused", f"{path} cannot be read: {why}.", hint="fix the file, or remove it") from None
+        raise Problem("system-refused", f"{path} cannot be read: {why}.", hint="fix or remove the file") from None
 
 
 def _tls(world: World, cwd: Path) -> TLSConfig | bool:

@@ -55,7 +55,7 @@ def start(session: Session) -> Engine:
 
 
 def stop(session: Session) -> None:
-    """Stop the engine that `start` started; asks first if containers of other projects are running.
+    """Stop the engine started by `start`; asks first if containers of other projects are running.
 
     Problems: engine-not-ours for another engine, consent-missing.
     """
@@ -73,7 +73,9 @@ def stop(session: Session) -> None:
         session.report.say("no engine is running on this machine")
     else:
         how = "sudo systemctl stop docker" if host.systemd() else "sudo service docker stop, or stop dockerd"
-        raise Problem("engine-not-ours", "buildkit-tasks did not start this engine, so it will not stop it.", hint=how)
+        raise Problem(
+            "engine-not-ours", "This engine was not started by buildkit-tasks, so it was not stopped.", hint=how
+        )
 
 
 def _others(session: Session) -> str:
@@ -86,13 +88,13 @@ def _others(session: Session) -> str:
 
 
 def install(session: Session) -> Engine:
-    """Install what the full tier needs and this machine lacks. Problems: same as `ensure`."""
+    """Install everything the full tier needs that is missing on this machine. Problems: same as `ensure`."""
     try:
         have: Engine | None = engine_facts.client(session.world, HOME)
     except Problem:
         have = None
     if have and not _lacks(session, have):
-        session.report.say("nothing is missing")
+        session.report.say("nothing to install")
     else:
         _install(session)
     if have and have.version:
@@ -209,9 +211,7 @@ def _start(session: Session) -> None:
     host.rights(world, "start the Docker engine")
     began = world.clock()
     done = engine_start.start(world, lambda line: report.say(f"  {line}"))
-    report.say(
-        f"  the engine is up after {world.clock() - began:.1f} s" + (f"; its log: {done.log}" if done.log else "")
-    )
+    report.say(f"  engine started in {world.clock() - began:.1f} s" + (f"; log: {done.log}" if done.log else ""))
 
 
 def _lacks(session: Session, have: Engine) -> bool:

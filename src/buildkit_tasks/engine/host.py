@@ -69,7 +69,7 @@ def systemd() -> bool:
 
 
 def which(world: World, program: str) -> str | None:
-    """Find a program. Also searches sbin, where daemons are installed and which users' PATH often lacks."""
+    """Find a program. Also searches sbin, where daemons are installed and which is often missing from users' PATH."""
     return shutil.which(program, path=f"{world.env.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
 
 

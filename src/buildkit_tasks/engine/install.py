@@ -162,7 +162,7 @@ def installed(world: World) -> set[str]:
 
 
 def apply(world: World, plan: Plan, before: set[str]) -> None:
-    """Apply the plan; the caller must have root privileges. On failure, removes the files that it wrote."""
+    """Apply the plan; the caller must have root privileges. On failure, removes the files it wrote."""
     written: list[Path] = []
     _record(world, recorded(world))  # first, so that `--undo` knows our files even if we are killed
     try:

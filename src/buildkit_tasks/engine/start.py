@@ -100,7 +100,7 @@ def _start_daemon(world: World, daemon: str, causes: list[str], say: Callable[[s
     if alive(pid):
         run.capture(world, host.as_root(("kill", str(pid))))
         ended(pid, STOP_PATIENCE)
-        why = f"it did not respond within {PATIENCE:.0f} s, so it was stopped"
+        why = f"it did not respond within {PATIENCE:.0f} s and was stopped"
     else:
         why = "it exited immediately"
     raise Problem(
@@ -152,7 +152,7 @@ def clear_stale(world: World) -> list[str]:
             removed.append(f"removed {path}: process {pid} is not {program}")
     if CONTAINERD_SOCKET.exists() and not listens(CONTAINERD_SOCKET):
         run.check(world, host.as_root(("rm", "-f", str(CONTAINERD_SOCKET))))
-        removed.append(f"removed {CONTAINERD_SOCKET}: nothing is listening there")
+        removed.append(f"removed {CONTAINERD_SOCKET}: nothing is listening on it")
     return removed
 
 
@@ -195,7 +195,7 @@ def started(world: World) -> Started | None:
 
 
 def stop(world: World, what: Started) -> None:
-    """Stop what we started, containers first, and wait for its exit. Raises `Problem` engine-start-failed."""
+    """Stop the daemon we started, containers first, and wait for it to exit. Raises `Problem` engine-start-failed."""
     argv = tuple(what.how.split()) or ("kill", str(what.pid))
     run.check(world, host.as_root(argv))
     if not ended(what.pid, STOP_PATIENCE):

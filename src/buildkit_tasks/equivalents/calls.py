@@ -38,7 +38,7 @@ class Facts:
     `compose_files`: the names of the files that compose reads by default. `services`: None if compose was not queried.
     `images`, `databases`: the service of each image name and database. `exported`: variables that
     recipes find in their environment. `elsewhere`: the directory of the file, if it is not the project's.
-    `service_word`: converts a reference that holds any number of services to flags.
+    `service_word`: converts a reference that expands to any number of services to flags.
     """
 
     compose_files: tuple[str, ...] = ()

@@ -46,7 +46,7 @@ class _Given:
 def call(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
     """The task for `cargo …`; `words` begin after `cargo`."""
     if not words:
-        return Stays("cargo has no command")
+        return Stays("it runs cargo without a command")
     name = words[0].value or ""
     if name.startswith("+"):
         return Stays(f"it uses the toolchain {name[1:]}; the tasks use the project's")
@@ -195,7 +195,10 @@ def _run(given: _Given) -> Call | Stays:
     release = ["--release"] if given.release else []
     after = ["--", *raws(given.after)] if given.after else []
     near = Call("cargo.run", ("--bin", binary, *release, *after))
-    return Stays("in a container, the program cannot reach the host's ports, nor the host the program's", near)
+    return Stays(
+        "in a container, the program cannot reach ports on the host, and the host cannot reach the program's ports",
+        near,
+    )
 
 
 def _build(given: _Given) -> Call | Stays:
@@ -231,7 +234,7 @@ _COMMANDS: dict[str, Callable[[_Given], Call | Stays]] = {
 
 
 def _with_environment(made: Call | Stays, env: Sequence[Word], facts: Facts) -> Call | Stays:
-    """Variables are passed to the container by name; there, an address of this machine means the container."""
+    """Variables are passed to the container by name; inside it, localhost is the container itself."""
     if isinstance(made, Stays):
         return made
     names = []
@@ -239,7 +242,7 @@ def _with_environment(made: Call | Stays, env: Sequence[Word], facts: Facts) -> 
         name, _, value = (word.raw if word.value is None else word.value).partition("=")
         if is_local(value):
             return Stays(
-                f"{name} is an address of this machine, which the container cannot reach",
+                f"{name} contains a localhost address, which the container cannot reach",
                 Call("cargo.test", ("--integration",)) if made.task == "cargo.test" else None,
             )
         names.append(name)
@@ -248,7 +251,7 @@ def _with_environment(made: Call | Stays, env: Sequence[Word], facts: Facts) -> 
             continue
         if is_local(facts.values.get(name, "")):
             return Stays(
-                f"{name}, which the file exports, is an address of this machine, which the container cannot reach",
+                f"{name}, which the file exports, contains a localhost address, which the container cannot reach",
                 Call("cargo.test", ("--integration",)) if made.task == "cargo.test" else None,
             )
         names.append(name)

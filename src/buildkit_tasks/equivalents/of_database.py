@@ -23,7 +23,7 @@ def _which(url: Word | None, call: Call, facts: Facts) -> Call | Stays:
     test = ("--test",) if name.endswith("_test") else ()
     what = f"the database {name}" if name else "a database whose name is unknown"
     return Stays(
-        f"it works on {what}; the task works on that of the compose file",
+        f"it works on {what}; the task works on the one in the compose file",
         Call(call.task, (*call.words, *test), call.env),
     )
 

@@ -28,9 +28,9 @@ def compose(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | 
             left.left.insert(0, word)
             break
     if not left:
-        raise Unfit("compose has no command")
+        raise Unfit("it runs compose without a command")
     if len([p for p in prefix if p.startswith("COMPOSE_PROFILES=")]) > 1:
-        raise Unfit("it uses several profiles")
+        raise Unfit("it uses multiple profiles")
     name = left.take()
     made = _COMPOSE.get(name.value or "")
     if made is None:
@@ -103,7 +103,7 @@ def _up(left: Words, facts: Facts) -> Call | Stays:
     words = (*(t for t in taken if t != "-d"), *_services(rest, facts))
     if not detached:
         return Stays("it prints the logs until Ctrl-C; `up` returns, `logs --follow` prints them", Call("up", words))
-    note = "" if built or "--no-build" in taken else "it builds what changed, and waits until the services are healthy"
+    note = "" if built or "--no-build" in taken else "it builds what changed and waits until the services are healthy"
     return Call("up", words, note=note)
 
 
@@ -115,7 +115,7 @@ def _down(left: Words, facts: Facts) -> Call | Stays:
         more = ("--volumes",) if "--volumes" in taken else ()
         return Stays("it also removes images", Call("clean", more))
     if rest:
-        return Stays("it stops only some services, or has other flags", Call("down", tuple(taken)))
+        return Stays("it stops only some services or has other flags", Call("down", tuple(taken)))
     return Call("down", tuple(taken), note="it asks first; in scripts, add --yes" if "--volumes" in taken else "")
 
 
@@ -175,7 +175,7 @@ def _run(left: Words, facts: Facts) -> Call | Stays:
         named = ["--service", word.raw] if word.loose else _services([word], facts)
         command = ["--", *raws(left.left)] if left else []
         return Call("run", (*named, *taken, *command))
-    raise Unfit("it names no service")
+    raise Unfit("it does not name a service")
 
 
 _COMPOSE: dict[str, Callable[[Words, Facts], Call | Stays]] = {
@@ -199,7 +199,10 @@ def docker(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | S
     if values[:2] in (["system", "prune"], ["volume", "prune"], ["image", "prune"], ["container", "prune"]):
         return Stays("it affects every project; `clean` affects only this one", _NEAR_CLEAN)
     if values[:2] in (["builder", "prune"], ["buildx", "prune"]):
-        return Stays("it removes all projects' build cache; `cache.clear` removes only this one's", Call("cache.clear"))
+        return Stays(
+            "it removes the build cache of every project; `cache.clear` removes only this project's",
+            Call("cache.clear"),
+        )
     near = {
         "push": Call("build", ("--push", "REGISTRY/PATH")),
         "rmi": _NEAR_CLEAN,
@@ -235,7 +238,9 @@ def _image(env: Sequence[Word], left: Words, facts: Facts) -> Call | Stays:
     flags = (*service, *(part for p in platforms for part in ("--platform", p)), *taken)
     near = Call("build", flags, raws(env))
     if other:
-        return Stays(f"`build` takes {other[0].partition('=')[0]} from the compose file or has no such flag", near)
+        return Stays(f"`build` takes {other[0].partition('=')[0]} from the compose file or does not support it", near)
     if len(tags) != 1 or not named:
-        return Stays("no service in the compose file has this image name" if tags else "its image has no name", near)
+        return Stays(
+            "no service in the compose file uses this image name" if tags else "it does not name the image", near
+        )
     return near

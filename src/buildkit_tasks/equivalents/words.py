@@ -40,7 +40,7 @@ _BLANK = " \t\n"
 class Word:
     """`raw` as written; `value` expanded and without quotes, None if unknown.
 
-    `loose`: the word is a single reference (a variable, a parameter), which may stand for no word or for several.
+    `loose`: the word is a single reference (a variable, a parameter), which may stand for any number of words.
     """
 
     raw: str
@@ -230,7 +230,7 @@ def _word(text: str, start: int, syntax: Syntax, found: list[_Token]) -> int:
             value.append(character)
             at += 1
     if quote:
-        raise _Shell("a quote is not closed")
+        raise _Shell("it has an unclosed quote")
     raw = text[start:at]
     if whole == at and whole > start and not syntax.one_word(raw):
         _alone(raw, start, at, syntax, found)
@@ -248,7 +248,7 @@ def _alone(raw: str, start: int, end: int, syntax: Syntax, found: list[_Token]) 
     plain = Syntax(lambda _text, at: at, lambda _text: None, lambda _text: True)
     inner = _tokens(stands, plain)
     if any(token.kind == "op" for token in inner):
-        raise _Shell(f"{raw} contains several commands")
+        raise _Shell(f"{raw} contains multiple commands")
     if len(inner) == 1:
         found.append(_Token("word", start, end, Word(raw, inner[0].word.value)))
     else:
@@ -256,7 +256,7 @@ def _alone(raw: str, start: int, end: int, syntax: Syntax, found: list[_Token]) 
 
 
 def _shell_reference(text: str, at: int) -> int:
-    """The end of what the shell expands, after its dollar sign."""
+    """The end of a shell expansion, after its dollar sign."""
     if text[at : at + 1] == "(":
         raise _Shell("it uses the output of another command as a value")
     if text[at : at + 1] == "{":

@@ -107,7 +107,7 @@ def _first(build: Build, service: ServiceRecord, earlier: Sequence[Build]) -> Ca
         return Cause("first", service.name, text)
     if others:
         return Cause("first", service.name, f"no earlier build of {service.name} in the history succeeded")
-    return Cause("first", service.name, f"no earlier build of {service.name} is in the history")
+    return Cause("first", service.name, f"the history contains no earlier build of {service.name}")
 
 
 def _without_difference(
@@ -116,7 +116,7 @@ def _without_difference(
     if step.unsure:
         return _unknown(step.unsure)
     if step.base and not build.inputs.bases.get(step.base):
-        return _unknown(f"the image behind {step.base} was not recorded")
+        return _unknown(f"the image that {step.base} resolved to was not recorded")
     if disturbed := next((b.id for b in (build, before) if b.disturbed), None):
         return _unknown(f"files changed while build {disturbed} was starting")
     there = before.service(service.name)

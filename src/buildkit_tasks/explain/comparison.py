@@ -21,7 +21,7 @@ _VERBS = {
     "removed": "was removed",
     "mode": "has different permissions",
     "link": "points to a different path",
-    "kind": "is a different kind of file",
+    "kind": "has a different file type",
 }
 
 
@@ -37,7 +37,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Kept:
-    """What the history keeps besides the builds, by digest: listings of directories, and the text of small files."""
+    """What the history keeps in addition to builds, by digest: listings of directories, and the text of small files."""
 
     find: trees.Find
     text: Callable[[str], str | None]
@@ -92,14 +92,14 @@ class Comparison:
         if now == then:
             return
         for sign, text in _difference(then, now):
-            verb = "was added above it" if sign == "+" else "was removed above it"
+            verb = "was added above this step" if sign == "+" else "was removed above this step"
             yield Cause(
                 "dockerfile", self.service.dockerfile, f"a line in {self.service.dockerfile} {verb}: {brief(text)}"
             )
 
     def _surroundings(self, step: StepRecord, old: StepRecord) -> Iterator[Cause]:
         for sign, text in _difference(old.surroundings, step.surroundings):
-            verb = "is new above it" if sign == "+" else "is no longer above it"
+            verb = "is new above this step" if sign == "+" else "is no longer above this step"
             yield Cause("dockerfile", self.service.dockerfile, f"in {self.service.dockerfile}, {brief(text)} {verb}")
 
     def _variables(self, step: StepRecord, old: StepRecord) -> Iterator[Cause]:

@@ -92,12 +92,12 @@ class _Context:
         """The reasons why cargo starts from scratch."""
         build, before = self.build, self.before
         if build.pulled:
-            yield Cause("pack", "pack", "the mount was filled from a pack, which does not contain these crates")
+            yield Cause("pack", "pack", "the mount was filled from a pack that does not contain these crates")
         elif before is None:
             if build.cargo.total is not None:
                 yield Cause("mount-empty", "target", "the target mount had no objects from an earlier build")
             else:
-                yield Cause("first", "", "no earlier run of cargo is in the history", certain=False)
+                yield Cause("first", "", "the history contains no earlier cargo run", certain=False)
         elif build.cargo.tree != before.cargo.tree and build.cargo.tree and before.cargo.tree:
             text = "the toolchain (compiler or libraries) changed, so cargo starts from scratch"
             yield Cause("toolchain", build.cargo.tree, text)
@@ -106,9 +106,11 @@ class _Context:
                 pair = f"{build.inputs.profile} instead of {before.inputs.profile}"
                 yield Cause("profile", build.inputs.profile, f"the cargo profile is {pair}, which has no objects yet")
             elif self._other_mounts():
-                yield Cause("mount-empty", "target", "the build used other cache mounts, which were empty")
+                yield Cause("mount-empty", "target", "the build used different cache mounts, which were empty")
             else:
-                yield Cause("mount-empty", "target", "the target mount was empty: cleared, trimmed or collected")
+                yield Cause(
+                    "mount-empty", "target", "the target mount was empty: cleared, trimmed or garbage-collected"
+                )
 
     def _other_mounts(self) -> bool:
         old = _compile_step(self.before)[1] if self.before else None
@@ -130,7 +132,7 @@ class _Context:
         else:
             file = re.sub(r" (?:added|deleted|changed|was written by the build)$", "", why)
             details = list(self._differences(file)) if file.endswith("Cargo.toml") else []
-            yield from details or [Cause("marked", file if file != why else "", f"marked by the compile step: {why}")]
+            yield from details or [Cause("marked", file if file != why else "", f"detected by the compile step: {why}")]
 
     def _own(self, crate: Crate) -> Iterator[Cause]:
         """The crate's own sources."""

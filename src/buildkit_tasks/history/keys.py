@@ -55,12 +55,12 @@ class Steps:
         roots: Mapping[str, str],
         images: Mapping[str, str],
     ) -> StepRecord:
-        reads, unsure = [], "it downloads something by itself" if step.remote else ""
+        reads, unsure = [], "the step downloads something itself" if step.remote else ""
         for source in step.sources:
             read = self._read(source, roots, images)
             reads.append(read)
             if not read.digest:
-                unsure = unsure or f"what it reads from {source.place or 'its context'} is unknown"
+                unsure = unsure or f"the files that it reads from {source.place or 'its context'} are unknown"
         options = {name: target[name] for name in _OPTIONS if target.get(name)} if step.keyword == "RUN" else {}
         return StepRecord(
             stage=step.stage,

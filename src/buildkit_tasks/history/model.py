@@ -13,7 +13,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Read:
-    """Files that a step reads: those of a tree (by name) that match the patterns, or those of an image."""
+    """The files a step reads: files in a tree (by name) that match the patterns, or files in an image."""
 
     place: str
     patterns: tuple[str, ...]

@@ -50,7 +50,7 @@ def states(inputs: Inputs, services: Sequence[Service], progress: Progress) -> t
 
 
 def positions(inputs: Inputs, services: Sequence[Service], progress: Progress) -> dict[str, int]:
-    """The positions of the steps that BuildKit reported, by the digest of the vertex; not of those that fit several."""
+    """The positions of the steps reported by BuildKit, by vertex digest; ambiguous ones are omitted."""
     named = list(_names(progress.vertexes))
     last: dict[
         tuple[object, ...], int
@@ -97,7 +97,7 @@ def _position(name: _Name, inputs: Inputs, services: Sequence[Service], from_end
 
 
 def bases(known: Mapping[str, str], progress: Progress) -> dict[str, str]:
-    """The ids of base images. Those that BuildKit resolved are more exact than those that the engine had before.
+    """The ids of base images. Ids resolved by BuildKit are more exact than those the engine had before.
 
     An image that is not the engine's own came from a registry.
     """

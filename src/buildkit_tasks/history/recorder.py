@@ -46,7 +46,7 @@ class Recorder:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to collect the inputs, in a thread. Does nothing if it has begun already."""
+        """Start collecting the inputs in a thread. Does nothing if already started."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._gather, daemon=True)
             self._thread.start()
@@ -144,7 +144,7 @@ class Recorder:
 
         def work(store: Store) -> int:
             if store.key != gathered.key:
-                raise ValueError("another build replaced it")
+                raise ValueError("another build replaced the history")
             return store.add(build, gathered.trees, gathered.texts, self._case)
 
         number = self._with_store(work)

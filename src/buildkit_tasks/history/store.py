@@ -35,7 +35,7 @@ create table if not exists files (tree text, path blob, device integer, inode in
   digest text not null, primary key (tree, path)) without rowid;
 """
 _FORMAT = 1
-#: How long builds took, by their kind. Created when it is first written: an older file does not have it.
+#: How long builds took, by their kind. Created on the first write: older files do not contain it.
 _PAST = """
 create table if not exists past (id integer primary key, kind text not null, seconds real not null,
   crates text not null, empty integer not null)
@@ -182,7 +182,7 @@ class Store:
         self._db.execute("insert or ignore into blobs values (?, ?)", (digest, _pack(text)))
 
     def _shrink(self) -> None:
-        """Drop the oldest builds beyond the limits, and what only they refer to."""
+        """Drop the oldest builds beyond the limits and everything only they refer to."""
         (count,) = self._db.execute("select count(*) from builds").fetchone()
         over = count > KEPT + KEPT // 10  # not at every build
         while self._size() > LARGEST and count > 1:

@@ -218,7 +218,7 @@ def _files(entry: Sequence[Any], path: str, find: Find) -> Iterator[str]:
 
 
 def missing(tree: Tree, has: Callable[[str], bool]) -> Iterable[str]:
-    """Digests of the listings that a store lacks. A store that has a directory has everything below it."""
+    """Digests of listings missing from a store. A store that contains a directory contains everything below it."""
     todo, seen = [tree.root], set()
     while todo:
         digest = todo.pop()

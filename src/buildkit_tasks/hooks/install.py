@@ -41,7 +41,7 @@ def install(session: Session, checks: Sequence[Sequence[str]]) -> None:
         if before.exists():
             raise Problem(
                 "hook-conflict",
-                f"{hook} was not made by buildkit-tasks, and {before.name} already exists.",
+                f"{hook} was not created by buildkit-tasks, and {before.name} already exists.",
                 hint=f"keep one of them as {before}, remove the other, then retry",
             )
         hook.rename(before)
@@ -52,10 +52,10 @@ def install(session: Session, checks: Sequence[Sequence[str]]) -> None:
 
 
 def undo(session: Session) -> None:
-    """Remove the hook, and restore the previous one."""
+    """Remove the hook and restore the previous one."""
     hook, before = _places(session)
     if not hook.exists() or MARK not in readfile.text(hook, "replace"):
-        session.report.say(f"{hook} was not made by buildkit-tasks; nothing was changed")
+        session.report.say(f"{hook} was not created by buildkit-tasks; nothing was changed")
         return
     hook.unlink()
     if before.exists():

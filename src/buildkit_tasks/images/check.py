@@ -32,7 +32,7 @@ CONTAINER_FAILED = 125
 def check(session: Session, services: Sequence[str], wanted: Sequence[str] = (), *, start: bool = True) -> None:
     """Check every image of the services, for these platforms (default: those in the engine).
 
-    Problems: platform-wrong, command-missing (no emulator to start a foreign program with), unknown-service.
+    Problems: platform-wrong, command-missing (no emulator for another platform's programs), unknown-service.
     """
     project = discover(session, looking=True)
     rows = [
@@ -56,7 +56,7 @@ def _service(
         raise Problem(
             "platform-wrong",
             f"{service.image} has no image for {absent[0]}.",
-            causes=[f"available: {', '.join(i.platform for i in found) or 'nothing'}"],
+            causes=[f"available: {', '.join(i.platform for i in found) or 'none'}"],
             hint=f"invoke build --service {service.name} --platform {','.join(wanted)}",
         )
     rows: list[dict[str, object]] = []

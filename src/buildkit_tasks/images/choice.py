@@ -101,8 +101,8 @@ def suits(kind: str, platform: str) -> bool:
 def _several(session: Session, engine: Engine, name: str, platform: str) -> bool:
     """Whether the engine has an image for a platform other than the first one that it reports.
 
-    Only the containerd store holds several. Before engine 28 (API 1.49) it does not list them, but a container can be
-    created from them.
+    Only the containerd store can have more than one. Before engine 28 (API 1.49), it does not list them, but containers
+    can be created from them.
     """
     if not engine.containerd_store or platform == platforms.own(engine):
         return False  # the engine reports its own platform first

@@ -1,4 +1,4 @@
-"""QEMU for a short check of a foreign program. Installs nothing and registers nothing in the kernel."""
+"""QEMU for a short check of another platform's program. Installs nothing and registers nothing in the kernel."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _fetch(session: Session, kept: Path) -> None:
         raise Problem(
             "command-missing",
             f"Starting a program for another platform requires {kept.name}, which is not installed.",
-            hint="install qemu-user-static, or use --no-start",
+            hint="install qemu-user-static or use --no-start",
         )
     session.report.say("  downloading qemu-user-static (Debian's package, unpacked but not installed)")
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:

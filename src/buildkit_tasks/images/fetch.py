@@ -1,4 +1,4 @@
-"""Pulls base images from the team's repository, and tags them with the names that builds use."""
+"""Pulls base images from the team's repository and tags them with the names that builds use."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def word(image: str) -> str:
 
 
 def push(session: Session, image: str, remote: str) -> None:
-    """Push an image under another name, which it has locally only during the push. Problems: command-failed."""
+    """Push an image under another name, which exists locally only during the push. Problems: command-failed."""
     run.check(session.world, docker.tag_image(session.root, image, remote))
     try:
         run.check(session.world, docker.push_image(session.root, remote))

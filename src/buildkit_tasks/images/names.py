@@ -84,15 +84,15 @@ RECIPES = (
     ),
     Recipe(
         *("postgres", "library/postgres", "15-bookworm", r"15(\.\d+)*"),
-        *(frozenset({"bookworm"}), "PostgreSQL 15 of Debian 12"),
+        *(frozenset({"bookworm"}), "PostgreSQL 15 from Debian 12"),
     ),
     Recipe(
         *("rabbitmq", "library/rabbitmq", "3-bookworm", r"3(\.\d+)*"),
-        *(frozenset({"bookworm"}), "RabbitMQ 3.10 of Debian 12"),
+        *(frozenset({"bookworm"}), "RabbitMQ 3.10 from Debian 12"),
     ),
     Recipe(
         *("rabbitmq-management", "library/rabbitmq", "3-management-bookworm", r"3(\.\d+)*"),
-        *(frozenset({"bookworm", "management"}), "RabbitMQ 3.10 of Debian 12 with its management plugin"),
+        *(frozenset({"bookworm", "management"}), "RabbitMQ 3.10 from Debian 12 with its management plugin"),
         frozenset({"management"}),
     ),
     Recipe(

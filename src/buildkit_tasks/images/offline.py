@@ -41,7 +41,7 @@ FROM_SECOND = ("golang-1.24-go", "golang-1.24-src")
 _GO = ("GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOPROXY", "GOPRIVATE", "GOINSECURE")
 
 #: Announcement of a solve, and of steps that do more than install packages.
-PACKAGES = "packages for all images, in one go (one to two minutes)"
+PACKAGES = "installing packages for all images (one to two minutes)"
 
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
@@ -176,21 +176,21 @@ def _rootfs(session: Session, facts: Engine, place: Path, main: apt.Source, arch
     tar = place / (f"rootfs-{arch}.tar" if arch else "rootfs.tar")
     with contextlib.suppress(OSError):
         if time.time() - tar.stat().st_mtime < ROOTFS_AGE:
-            report.say("  Debian 12: reusing the one from an interrupted run")
+            report.say("  Debian 12: reusing the root filesystem from an interrupted run")
             return
     here = engine_facts.parse({"Architecture": platform.machine()}).arch
     if facts.arch and facts.arch != here and not arch:
         raise Problem(
             "image-unavailable",
             f"Base images for {facts.arch} cannot be built on this {here} machine.",
-            hint=f"build them on a machine with {facts.arch}, and copy them: docker save … | docker load",
+            hint="build them on a machine with that architecture, then copy them: docker save … | docker load",
         )
     signed = main.options.get("Signed-By", "")
     keyring = signed if signed.startswith("/") and "\n" not in signed else apt.KEYRING
     if main.options.get("Trusted", "").lower() == "yes":
         keyring = "-"
     _debootstrap(session, keyring)
-    if not host.is_root() and not report.consent("run debootstrap with sudo, to build a minimal Debian"):
+    if not host.is_root() and not report.consent("run debootstrap with sudo to build a minimal Debian"):
         raise Problem("consent-missing", "Base images cannot be built without debootstrap.", hint="rerun the command")
     host.rights(world, "run debootstrap")
     report.say(f"  Debian 12 from {apt.without_credentials(main)[0].uri} (debootstrap, usually under a minute)")
@@ -232,10 +232,10 @@ def _debootstrap(session: Session, keyring: str) -> None:
     if not host.release().apt:
         raise Problem(
             "image-unavailable",
-            f"Building base images needs {' and '.join(wanted)}, which this machine does not have.",
+            f"Building base images requires {' and '.join(wanted)}, which this machine does not have.",
             hint=f"install {' '.join(wanted)}, or set a mirror: BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example",
         )
-    if not session.report.consent(f"apt-get install {' '.join(wanted)}, to build base images from packages"):
+    if not session.report.consent(f"apt-get install {' '.join(wanted)} to build base images from packages"):
         raise Problem("consent-missing", "Base images cannot be built without debootstrap.", hint="rerun the command")
     host.rights(session.world, f"install {' '.join(wanted)}")
     host.apt_install(session.world, wanted, "image-unavailable")

@@ -1,4 +1,4 @@
-"""Quickly checks what a build for another platform produced: can its program start there, and its shell, if any?
+"""Quickly checks an image built for another platform: does its program start, and its shell, if any?
 
 `images.check` reads all files of an image. This check takes half a second: like the kernel, it follows a program to its
 loader or interpreter, so it detects a base image for the wrong architecture as well as a wrong program.
@@ -93,7 +93,7 @@ def _follow(session: Session, container: str, start: str, platform: str, folder:
 def _wrong(service: Service, platform: str, causes: Sequence[str]) -> Problem:
     return Problem(
         "platform-wrong",
-        f"{service.image} was built for {platform}, but cannot start there.",
+        f"{service.image} was built for {platform} but does not start on it.",
         causes=list(causes),
         hint=f"invoke images.check --service {service.name} --platform {platform}    (lists every program); a base"
         " image or a copied file is for another architecture",

@@ -54,8 +54,8 @@ def print_result(session: Session, rows: Sequence[Mapping[str, object]]) -> None
             (
                 str(r["reference"]),
                 where[str(r["source"])] + (" (older recipe)" if r["outdated"] else ""),
-                str(r["use"]) if r["use"] != r["reference"] else "as it is",
-                str(r["id"]).removeprefix("sha256:")[:12] or "not here yet",
+                str(r["use"]) if r["use"] != r["reference"] else "unchanged",
+                str(r["id"]).removeprefix("sha256:")[:12] or "not in the engine",
                 f"{r['bytes'] / 1e6:.0f} MB" if isinstance(r["bytes"], int) and r["bytes"] else "-",
             )
             for r in rows

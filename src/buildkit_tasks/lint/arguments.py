@@ -46,10 +46,10 @@ def _splitting(file: File) -> Iterator[Hit]:
             values = {args[name] for args in services.values() if name in args}
             if len(services) > 1:
                 if len(values) + any(name not in args for args in services.values()) > 1:
-                    message = f"{name} differs between the services and is declared before the compile step in line "
+                    message = f"{name} differs between the services and is declared before the compile step on line "
                     yield "BT007", line, f"{message}{step.item.line}."
             elif not services and name not in step.env and _PER_SERVICE.fullmatch(name):
-                message = f"{name} has no default, so it differs per image, and the compile step in line "
+                message = f"{name} has no default, so it differs per image, and the compile step on line "
                 yield "BT007", line, f"{message}{step.item.line} comes after it."
 
 

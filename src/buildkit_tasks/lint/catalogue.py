@@ -75,8 +75,8 @@ _ALL = (
         "BT002",
         "target-id-without-architecture",
         "warning",
-        "Ids are independent of the platform: builds for amd64 and arm64 write to the same target directory, and build "
-        "scripts and proc macros built for one are run by the other.",
+        "Ids are independent of the platform: builds for amd64 and arm64 write to the same target directory, and each "
+        "runs build scripts and proc macros compiled by the other.",
         ("moby/buildkit#2598", "docker/buildx#549"),
         "declare ARG TARGETARCH in the stage and end the id with -${TARGETARCH}",
     ),
@@ -84,8 +84,8 @@ _ALL = (
         "BT003",
         "shared-target",
         "error",
-        "Shared is the default: two builds can compile to one directory at the same time. cargo releases its lock "
-        "when it exits, so a later copy may get the binary of the other build.",
+        "Shared is the default: two builds can compile into the same directory at the same time. cargo releases its "
+        "lock when it exits, so a later copy may get the binary of the other build.",
         ("lambdaclass/ethrex#6789", "0xMiden/node#2365", _NEVER_STALE),
         "add sharing=locked to the mount",
     ),
@@ -94,9 +94,9 @@ _ALL = (
         "one-id-several-toolchains",
         "error",
         "cargo does not notice if glibc or another system library has changed: objects compiled in one image are "
-        "linked in the other.",
+        "linked in another.",
         ("bottlerocket-os/bottlerocket#3361", _NEVER_STALE),
-        "give each toolchain image its own id, for example one with the version in it",
+        "use a separate id for each toolchain image, for example with the version in it",
     ),
     Rule(
         "BT005",
@@ -104,7 +104,7 @@ _ALL = (
         "error",
         "A cache mount exists only during its RUN and is never part of the image: the path is empty afterwards.",
         ("docker/buildx#788", "mobilecoinofficial/full-service#914"),
-        "copy the file to a path outside the mount in the same RUN, and read it from there",
+        "copy the file to a path outside the mount in the same RUN and read it from there",
     ),
     Rule(
         "BT006",
@@ -207,7 +207,7 @@ _ALL = (
         "BT017",
         "mount-never-used",
         "warning",
-        "cargo writes to another directory, so nothing is ever cached in this mount, without a warning.",
+        "cargo writes to a different directory, so this mount silently caches nothing.",
         ("softprops/serverless-rust#101",),
         "mount the directory that cargo uses: $CARGO_HOME/registry, $CARGO_HOME/git, $CARGO_TARGET_DIR or target "
         "next to the workspace's Cargo.toml",

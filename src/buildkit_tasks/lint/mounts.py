@@ -192,7 +192,7 @@ def _races(files: Sequence[File]) -> Iterator[tuple[File, Hit]]:
     for file, step, mount in users:
         several = file.source.platforms > 1 and not PLATFORM.search(mount.raw_id)
         if several and not _serialised(file, step, file, step, platforms=True):
-            yield file, _race(mount, "each platform of the build")
+            yield file, _race(mount, "the same step for another platform")
     for (one, first, here), (two, second, there) in combinations(users, 2):
         if here.id != there.id or _serialised(one, first, two, second):
             continue
@@ -210,7 +210,7 @@ def _races(files: Sequence[File]) -> Iterator[tuple[File, Hit]]:
 
 
 def _race(mount: CacheMount, other: str) -> Hit:
-    return "BT014", mount.line, f"The mount {mount.path} can be filled at the same time by this step and by {other}."
+    return "BT014", mount.line, f"The mount {mount.path} can be written at the same time by this step and by {other}."
 
 
 def _guarded(file: File, step: Step, text: str) -> bool:

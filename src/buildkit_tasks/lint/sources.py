@@ -32,12 +32,20 @@ def _read_out(file: File) -> Iterator[Hit]:
             stage = file.stage(stage_name)
             if stage and stage.index < step.stage and (mount := _only_a_mount(file, stage.index, path)):
                 line = step.item.line_of(posixpath.basename(path))
-                yield "BT005", line, f"{path} is read from {mount.path}, which is only a cache mount in that stage."
+                yield (
+                    "BT005",
+                    line,
+                    f"{path} is read from {mount.path}, which exists only as a cache mount in that stage.",
+                )
         for path in _uses(step):
             mount = _only_a_mount(file, step.stage, path, before=step)
             if mount and not inside(path, [m.path for m in file.mounts(step)]):
                 line = step.item.line_of(posixpath.basename(path))
-                yield "BT005", line, f"{path} is in {mount.path}, which was only a cache mount of an earlier step."
+                yield (
+                    "BT005",
+                    line,
+                    f"{path} is in {mount.path}, which existed only as a cache mount in an earlier step.",
+                )
 
 
 def _reads(step: Step) -> Iterator[tuple[str, str]]:
@@ -94,7 +102,7 @@ def _copied_later(file: File) -> Iterator[Hit]:
             for earlier in file.history(step):
                 if mount.id in {m.id for m in file.mounts(earlier)} and shell.compiles_sources(file.text(earlier)):
                     message = (
-                        f"The output compiled in line {earlier.item.line} is copied from {mount.path} in another RUN."
+                        f"The output compiled on line {earlier.item.line} is copied from {mount.path} in another RUN."
                     )
                     yield "BT018", step.item.line, message
                     break
@@ -153,7 +161,7 @@ def _stubs(file: File) -> Iterator[Hit]:
                     yield (
                         "BT009",
                         stub.item.line_of(".rs"),
-                        f"A stub is compiled; the sources compiled in line {step.item.line} may be older.",
+                        f"A stub is compiled; the sources compiled on line {step.item.line} may be older.",
                     )
                 break
             compiled = compiled or builds

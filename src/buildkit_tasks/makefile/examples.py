@@ -1,4 +1,4 @@
-"""The table of commands in docs/how-to/from-make.md, made by the mapping itself; `nox -s reference` writes it. Pure."""
+"""The table of commands in docs/how-to/from-make.md, generated from the mapping by `nox -s reference`. Pure."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ AUTOMATIC = frozenset("@%<?^+|*")
 
 @dataclass(frozen=True)
 class Value:
-    """A variable. `text` is None if unknown; that of a recursive variable still contains references."""
+    """A variable. `text` is None if unknown; the text of a recursive variable still contains references."""
 
     text: str | None
     recursive: bool = True
@@ -97,7 +97,7 @@ class Variables:
 
 
 def reference_end(text: str, at: int) -> int:
-    """The end of the reference at a dollar sign: `$$`, `$X`, `$(…)`, `${…}`; that of the text if it is not closed."""
+    """The end of the reference at a dollar sign: `$$`, `$X`, `$(…)`, `${…}`; the end of the text if unclosed."""
     opening = text[at + 1 : at + 2]
     closing = {"(": ")", "{": "}"}.get(opening)
     if closing is None:

@@ -62,8 +62,8 @@ def text(root: Path, path: str) -> str | None:
         if place.is_file() and place.stat().st_size > _LARGEST:
             raise Problem(
                 "makefile-invalid",
-                f"{path} has {place.stat().st_size:,} bytes; at most {_LARGEST:,} are read.",
-                hint="move the targets to import to a separate file, and pass it with --file",
+                f"{path} is {place.stat().st_size:,} bytes; the limit is {_LARGEST:,}.",
+                hint="move the targets to import to a separate file and pass it with --file",
             )
     except OSError:
         pass  # reading it reports why

@@ -49,7 +49,7 @@ def run(
     paths = files.paths(session, root, file)
     if output and len(paths) > 1:
         raise Problem(
-            "bad-argument", f"--output takes one file, but there are {', '.join(paths)}.", hint=f"--file {paths[0]}"
+            "bad-argument", f"--output supports only one file, but found {', '.join(paths)}.", hint=f"--file {paths[0]}"
         )
     facts = _facts(session)
     imports = [_import(session, root, path, facts, accept, whole=not output) for path in paths]
@@ -78,7 +78,7 @@ def undo(session: Session, *, dry_run: bool = False) -> None:
     if not ours:
         raise Problem(
             "adopt-missing",
-            f"{record.PATH} lists no imported files: `import-makefile` wrote nothing here.",
+            f"{record.PATH} does not list any imported files: `import-makefile` did not change anything here.",
             hint="run `git log --stat` to see who wrote what",
         )
     changed, kept = undo_changes.changes(root, ours)
@@ -128,7 +128,7 @@ def _import(session: Session, root: Path, path: str, facts: Facts, accept: Colle
         why = ask.unsafe(sources)
         known = None if why else ask.make(session.world, root / base, name)
         if why:
-            notes.append(f"make was not asked for the targets: {why}")
+            notes.append(f"make was not queried for targets: {why}")
     values = {key: value for source in sources for key, value in source.variables.items()}
     rows = mapping.rows(sources, language, replace(facts, values=values), invoke, accept=accept)
     if not whole:

@@ -98,7 +98,7 @@ def _line(now: _Reading, at: int) -> int:
         now.comment = line.lstrip("#").strip()
         return at + 1
     if line[0] in " \t":
-        raise _invalid(now, at, "it is indented, but does not belong to a recipe")
+        raise _invalid(now, at, "it is indented but not part of a recipe")
     if line.startswith("["):
         now.attributes.append(line)
         return at + 1
@@ -154,7 +154,7 @@ def _end_of_expression(now: _Reading, at: int) -> int:
         if not quote and depth <= 0 and not line.rstrip().endswith("\\"):
             return i
         i += 1
-    raise _invalid(now, at, "its expression is not closed")
+    raise _invalid(now, at, "the expression is not closed")
 
 
 def _setting(now: _Reading, at: int, name: str, value: str) -> None:
@@ -259,7 +259,7 @@ def _invalid(now: _Reading, at: int, why: str) -> Problem:
     return Problem(
         "makefile-invalid",
         f"{now.path}:{at + 1}: {why}.",
-        causes=["it is not a justfile, or uses syntax that this version does not support"],
+        causes=["it is not a justfile or uses syntax that this version does not support"],
         hint=f"just --justfile {now.path} --list    (shows just's own error)",
     )
 

@@ -37,5 +37,5 @@ def syntax(values: Mapping[str, Value]) -> Syntax:
 
 
 def service_word(reference: str) -> str:
-    """Flags for a variable that holds any number of services."""
+    """Flags for a variable that expands to any number of services."""
     return f"$(addprefix --service ,{reference})"

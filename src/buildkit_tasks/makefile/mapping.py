@@ -80,7 +80,7 @@ def rows(
 
 
 def _clean_last(found: list[Row], accept: Collection[str]) -> list[Row]:
-    """`cargo.clean` keeps the host's target directory, so it replaces nothing while other targets compile there."""
+    """`cargo.clean` keeps the host's target directory, so it replaces nothing while other targets compile into it."""
     host = [
         row.name
         for row in found
@@ -88,7 +88,7 @@ def _clean_last(found: list[Row], accept: Collection[str]) -> list[Row]:
     ]
     if not host:
         return found
-    why = f"cargo.clean does not remove the host's target directory, where {host[0]} still compiles"
+    why = f"cargo.clean does not remove the host's target directory, which {host[0]} still uses"
     return [
         Row(row.rule, PERHAPS, row.calls, why=why, left=tuple(step.text for step in row.rule.steps))
         if row.kind == CERTAIN
@@ -138,7 +138,7 @@ def _without_tasks(rule: Rule, lines: Sequence[Line]) -> Row:
         return Row(rule, OURS)
     if any(line.group for line in lines):
         return Row(
-            rule, STAYS, why="shows the help" if "help" in rule.names else "runs other targets, or shows the help"
+            rule, STAYS, why="shows the help" if "help" in rule.names else "runs other targets or shows the help"
         )
     return Row(rule, STAYS, why="only prints")
 

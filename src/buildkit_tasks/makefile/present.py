@@ -27,7 +27,7 @@ def show(session: Session, sources: Sequence[Source], rows: Sequence[Row], notes
         for note in source.notes:
             report.say(f"note: {source.path}, {note}")
         for name, target in source.aliases.items():
-            report.say(f"note: {source.path}, alias {name} is kept; it means {target}")
+            report.say(f"note: {source.path}, alias {name} is kept; it refers to {target}")
     for note in notes:
         report.say(f"note: {note}")
     if report.json_only or not rows:
@@ -71,7 +71,7 @@ def differences(rows: Sequence[Row], known: Collection[str] | None, program: str
     ours = {name for row in rows for name in row.rule.names if not row.rule.pattern}
     conditional = {name for row in rows for name in row.rule.names if row.rule.conditions}
     more, less = sorted(set(known) - ours), sorted(ours - set(known) - conditional)
-    found = [f"{program} also has {', '.join(more)}, which are kept"] if more else []
+    found = [f"{program} also lists {', '.join(more)}, which are kept"] if more else []
     return [*found, *([f"{program} does not list {', '.join(less)}"] if less and program == "just" else [])]
 
 
@@ -85,7 +85,7 @@ def diff(session: Session, changed: Sequence[Change], known: Mapping[str, str]) 
 
 
 def undone(session: Session, changed: Sequence[Change], kept: Sequence[str]) -> None:
-    """Print the changes of an undo, and the files that it skips."""
+    """Print the changes made by an undo and the files it skips."""
     for path in kept:
         session.report.say(f"kept: {path} was edited, and the edits conflict with the original", style="yellow")
     diff(session, changed, {})

@@ -139,7 +139,7 @@ def _line(now: Reading, at: int) -> int:
     elif word := re.match(r"(vpath|load|-load)(?=\s|$)", line):
         now.close()
         now.makes_rules = now.makes_rules or word[1] != "vpath"
-        now.notes.append(f"line {at + 1}: `{line}` is not supported, and is kept")
+        now.notes.append(f"line {at + 1}: `{line}` is not supported and is kept")
     else:
         rules.rule(now, at, last, whole)
     return last + 1
@@ -202,7 +202,7 @@ def _condition(now: Reading, at: int, line: str) -> None:
     word = found[1] if found else ""
     if word in ("else", "endif"):
         if not now.conditions:
-            raise invalid(now.path, at + 1, f"{word} has no condition before it")
+            raise invalid(now.path, at + 1, f"{word} has no matching condition")
         now.conditions.pop()
         if word == "else":
             now.conditions.append(f"{at + 1}: {line}")

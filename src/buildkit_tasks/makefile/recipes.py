@@ -44,7 +44,7 @@ def line(step: Step, syntax: Syntax, facts: Facts, invoke: str, prefixes: str = 
     start = found.end() if found else 0
     body = step.text[start:]
     if len(body) > _LONGEST:
-        return Line(step, step.text, why=f"it has more than {_LONGEST} characters")
+        return Line(step, step.text, why=f"it is longer than {_LONGEST} characters")
     if _SHOWS.search(body):
         return Line(step, step.text, group=True)
     taken = words.split(body, syntax)
@@ -96,7 +96,7 @@ def _command(command: Command, facts: Facts) -> Call | Stays:
     env, rest = command.env, list(command.words)
     program = rest[0].value
     if program is None:
-        return Stays(f"the program behind {rest[0].raw} is unknown")
+        return Stays(f"the program that {rest[0].raw} runs is unknown")
     try:
         return _program(program, env, rest[1:], facts)
     except Unfit as reason:

@@ -48,7 +48,7 @@ def rule(now: Reading, at: int, last: int, whole: str) -> None:
         if now.conditions
         else "a double-colon rule"
         if double
-        else "one recipe for several targets (&:)"
+        else "one recipe for multiple targets (&:)"
         if grouped
         else "a recipe that begins on the target's own line and continues on the next"
         if stop == ";" and last > at

@@ -26,7 +26,7 @@ _FRAME = 4 * tarfile.BLOCKSIZE
 
 
 def layer(part: Path) -> Blob:
-    """Wrap a part as a layer. The same part gives the same bytes, regardless of the file's owner and time."""
+    """Wrap a part as a layer. The same part always produces the same bytes, regardless of the file's owner and time."""
     digest = hashlib.sha256()
     size = 0
     for piece in _read(part):
@@ -79,11 +79,11 @@ def objections(found: Manifest, about: Config, parts: int, limit: int) -> list[s
     """
     reasons = []
     if kinds := {layer.media_type for layer in found.layers} - {_LAYER}:
-        reasons.append(f"a layer is {printable(sorted(kinds)[0])}, but a pack has uncompressed tar layers")
+        reasons.append(f"a layer is {printable(sorted(kinds)[0])}, but packs use uncompressed tar layers")
     if len(found.layers) != parts:
         reasons.append(f"it has {len(found.layers)} layers for {parts} parts")
     if found.size > limit + parts * _FRAME:
-        reasons.append(f"its layers have {found.size / 1e9:.1f} GB, but packs.limit is {limit / 1e9:.1f} GB")
+        reasons.append(f"its layers total {found.size / 1e9:.1f} GB, but packs.limit is {limit / 1e9:.1f} GB")
     if about.diff_ids != tuple(layer.digest for layer in found.layers):
         reasons.append("its configuration and its manifest list different layers")
     return reasons

@@ -43,7 +43,7 @@ AT_ONCE = 4
 
 @dataclass(frozen=True)
 class Sent:
-    """The result of a push: digest, bytes of the layers, and bytes of those that the registry did not have."""
+    """The result of a push: digest, bytes of the layers, and bytes of those missing from the registry."""
 
     digest: str
     stored: int
@@ -93,7 +93,7 @@ class Trip:
             raise _nothing_packed(problem) from problem
 
     def push(self, folder: Path, facts: Facts, tags: Sequence[Tag], labels: Mapping[str, str]) -> Sent:
-        """Send the output of `pack` as an image with one layer per part; skips what the registry already has.
+        """Send the output of `pack` as an image with one layer per part; skips layers that the registry already has.
 
         Problems: registry-unreachable, registry-denied, registry-malformed, timed-out.
         """

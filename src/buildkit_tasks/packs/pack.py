@@ -190,7 +190,7 @@ def objections(said: Mapping[str, Any], facts: Facts, limit: int) -> list[str]:
         found.append("it is compressed with zstd, which the local toolchain image does not have")
     size = sum(said["parts"].values())
     if size > limit:
-        found.append(f"it has {size / 1e9:.1f} GB, but the setting packs.limit is {limit / 1e9:.1f} GB")
+        found.append(f"it is {size / 1e9:.1f} GB, but the setting packs.limit is {limit / 1e9:.1f} GB")
     return found
 
 
@@ -208,11 +208,11 @@ def differences(theirs: Mapping[str, Any], ours: Facts, most: int = 5) -> list[s
     """How its toolchain image differs from ours, in words: the compiler first, then packages."""
     found = []
     if theirs.get("rustc") != ours.rustc:
-        found.append(f"compiler: {theirs.get('rustc')} there, {ours.rustc} here")
+        found.append(f"compiler: {theirs.get('rustc')} in the pack, {ours.rustc} here")
     there = dict(line.split(" ", 1) for line in theirs["packages"] if " " in line)
     here = dict(line.split(" ", 1) for line in ours.packages if " " in line)
     names = sorted(n for n in there.keys() | here.keys() if there.get(n) != here.get(n))
-    found += [f"{n}: {there.get(n, 'absent')} there, {here.get(n, 'absent')} here" for n in names[:most]]
+    found += [f"{n}: {there.get(n, 'absent')} in the pack, {here.get(n, 'absent')} here" for n in names[:most]]
     if len(names) > most:
         found.append(f"and {len(names) - most} more packages")
     if not found:

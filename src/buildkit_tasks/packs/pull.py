@@ -119,7 +119,7 @@ def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
     """The pack with exactly the same inputs, else this toolchain's newest, else None and the differences."""
     reasons_for = (
         "the same lock file, manifests, toolchain and flags",
-        "the newest of this toolchain; the lock file or flags differ",
+        "the newest for this toolchain; the lock file or flags differ",
     )
     for tag, why in zip(trip.tags(facts), reasons_for, strict=True):
         manifest = trip.client.manifest(tag)
@@ -128,7 +128,7 @@ def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
         about = trip.client.config(manifest)
         said = packs.read_label(about.labels)
         if said is None:
-            return None, [f"{tag} is not a pack, or has an unknown format"]
+            return None, [f"{tag} is not a pack or has an unknown format"]
         limit = trip.session.settings.packs.limit
         if reasons := packs.objections(said, facts, limit):
             return None, [f"{tag}: {reason}" for reason in reasons]
@@ -153,7 +153,7 @@ def _why_none(trip: Trip, facts: Facts) -> list[str]:
             reasons.append(f"{tag} was built with a different toolchain image")
             reasons += packs.differences(said, facts)
             reasons.append("to share caches, also share the base images: invoke images.push, invoke images.pull")
-    return reasons or ["there is none for this platform and profile"]
+    return reasons or ["there is no pack for this platform and profile"]
 
 
 def _verify_signature(session: Session, pinned: str) -> None:
@@ -165,7 +165,7 @@ def _verify_signature(session: Session, pinned: str) -> None:
         raise Problem(
             "pack-refused",
             "The setting packs.key requires signed packs, but cosign is not installed.",
-            hint="install cosign, or unset packs.key",
+            hint="install cosign or unset packs.key",
         )
     result = run.capture(session.world, docker.cosign_verify(session.root, key, pinned), timeout=30)
     if result.code != 0:

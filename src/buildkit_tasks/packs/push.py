@@ -52,7 +52,7 @@ def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
     seconds = session.world.clock() - began
     session.report.say(
         f"pushed {trip.client.ref.name}:{exact} in {seconds:.1f} s: {facts.packed_units} units, "
-        f"{units.human(facts.bytes)} as {units.human(done.stored)}, "
+        f"{units.human(facts.bytes)} compressed to {units.human(done.stored)}, "
         f"{units.human(done.sent)} of it new"
     )
     session.report.say(economy.words)

@@ -1,4 +1,4 @@
-"""Lists the packs in the shared repository, and deletes old ones."""
+"""Lists the packs in the shared repository and deletes old ones."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
             raise Problem(
                 "registry-denied",
                 f"{repository.ref.host} did not delete {len(kept)} of {len(going)} packs.",
-                causes=["deletion needs permission, and must be enabled in the registry"],
+                causes=["deletion requires permission and must be enabled in the registry"],
                 hint="use the registry's own cleanup rules, or enable deletion in its configuration",
             )
         session.report.say(f"deleted {len(going)} packs; the registry frees the space at its next garbage collection")

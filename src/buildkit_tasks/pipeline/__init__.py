@@ -1,1 +1,1 @@
-"""`invoke build` from end to end: pull a pack, build, push, trim; uses several builders for several platforms."""
+"""`invoke build` from end to end: pull a pack, build, push, trim; uses multiple builders for multiple platforms."""

@@ -1,4 +1,4 @@
-"""One image for several platforms from several builders: each pushes its part, then a manifest list joins them."""
+"""One image for multiple platforms from multiple builders: each pushes its part, then a manifest list joins them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def build(
     if not request.push:
         raise Problem(
             "platform-unsupported",
-            "These platforms are built by several builders, and only a registry can join their images.",
+            "These platforms are built by multiple builders, and only a registry can join their images.",
             causes=[f"{', '.join(places)}: {name or 'the current builder'}" for name, places in groups.items()],
-            hint="use --push HOST/PATH, or one builder with several nodes: invoke builder.create NAME --append",
+            hint="use --push HOST/PATH, or one builder with multiple nodes: invoke builder.create NAME --append",
         )
     first = session.world.env.get("BUILDX_BUILDER") or project.engine.context
     parts: list[BuildOutcome] = []

@@ -117,7 +117,7 @@ def select(workspace: Workspace, wanted: Sequence[str]) -> tuple[Service, ...]:
     for name in names:
         if names.count(name) > 1:
             raise Problem(
-                "duplicate-service", f"The service {name!r} was given twice.", hint="pass each service only once"
+                "duplicate-service", f"The service {name!r} was specified twice.", hint="pass each service only once"
             )
     return tuple(s for s in workspace.services if not names or s.name in names)
 
@@ -133,7 +133,7 @@ def _nothing_built(workspace: Workspace) -> Problem:
     return Problem(
         "no-built-service",
         "No active service has a `build:` section.",
-        causes=[f"{name} has one, but is in the profile {' or '.join(p)}" for name, p in workspace.inactive.items()],
+        causes=[f"{name} has one but is in the profile {' or '.join(p)}" for name, p in workspace.inactive.items()],
         hint=f"invoke build --service {','.join(workspace.inactive)}    (or set COMPOSE_PROFILES={','.join(profiles)})",
     )
 
@@ -163,7 +163,7 @@ def check_name(name: str, known: Sequence[str], others: Sequence[str] = ()) -> N
     if name in others:
         raise Problem(
             "unknown-service",
-            f"The service {name!r} is not built here; it uses an existing image.",
+            f"The service {name!r} is not built by this project; it uses an existing image.",
             hint=f"services with a build: {', '.join(known)}",
         )
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)

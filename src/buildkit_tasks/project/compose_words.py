@@ -38,7 +38,7 @@ def _wanted(session: Session, name: str, reason: str) -> Problem:
         hint = f"unset {name}"
     elif name in session.dotenv:
         causes.append(f"{path} sets it to an empty value")
-        hint = f"set {name} to a value there"
+        hint = f"set {name} to a value in {path}"
     else:
         causes.append(f"{path} does not set it" + (" (the file does not exist)" if text is None else ""))
         hint = f"add {name}=VALUE to {path}, or set it in the environment"

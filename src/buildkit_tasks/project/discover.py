@@ -103,7 +103,7 @@ def files_found(session: Session) -> tuple[Path, ...]:
 
 
 def read_files(session: Session, files: Sequence[Path]) -> None:
-    """Read these compose files from now on, whatever the settings say."""
+    """Read these compose files from now on, regardless of the settings."""
     session.flags["project.compose_file"] = session.compose_separator.join(map(str, files))
     session.__dict__.pop("_loaded", None)
 

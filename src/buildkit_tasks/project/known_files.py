@@ -36,7 +36,7 @@ def unsure(session: Session, files: Sequence[Path]) -> str:
         if name.startswith("COMPOSE_") and name not in _COMPOSE_KNOWN:
             return f"{name} is set"
     if not files or not all(file.is_file() for file in files):
-        return "compose finds its files elsewhere"
+        return "the compose files are elsewhere"
     for file in files:
         if word := _BRINGS_FILES.search(readfile.content(file)):
             return f"{file.name} may include other files ({word[0].decode('ascii', 'replace')!r})"

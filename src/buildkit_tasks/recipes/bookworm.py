@@ -181,7 +181,7 @@ def _recipe(taken: Recipe, notes: list[Note], shared: bool) -> Recipe:
     )
 
 
-#: The user that small images have and Debian does not.
+#: A user that exists in small images but not in Debian.
 _NONROOT = "65532"
 
 
@@ -208,7 +208,7 @@ def _numbered(item: Instruction) -> Instruction:
     return replace(item, rest=rest, parts=((item.line, f"{item.keyword} {rest}"),))
 
 
-#: Installs the toolchain, which Debian's image for compiling already has.
+#: Installs the toolchain, which is already in Debian's image for compiling.
 _RUSTUP = re.compile(r"^(?:\S*/)?rustup-init\b|\b(?:sh\.rustup\.rs|static\.rust-lang\.org/rustup)\b.*\|\s*(?:ba)?sh\b")
 
 

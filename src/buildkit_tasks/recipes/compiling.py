@@ -115,7 +115,7 @@ class _Reader:
                 continue
             if item.keyword == "ARG" and name != "RUSTFLAGS" and not self.reads(name):
                 if not re.search(rf"\$\{{?{name}\b", f"{commands}\n{stage.base}") and value is None:
-                    self.note(item, f"no source uses {name}, so the argument is not passed to cargo", open_=False)
+                    self.note(item, f"no source file uses {name}, so the argument is not passed to cargo", open_=False)
                 elif value is not None:
                     self.declared[name] = f'ARG {name}="{value}"'
                 continue

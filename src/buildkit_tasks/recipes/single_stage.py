@@ -71,7 +71,8 @@ def derive(files: Tree, service: Service, taken: Recipe, packages: Sequence[str]
     notes.append(
         Note(
             taken.path,
-            f"the image was the toolchain with all sources; it is now {image}{held}. Add all other files that it reads",
+            f"the image was the toolchain with all sources; it is now {image}{held}. "
+            "Add any other files that the program reads",
             True,
         )
     )

@@ -1,1 +1,1 @@
-"""Image registries: check that one is reachable, list what it has, send and fetch blobs."""
+"""Image registries: check whether a registry is reachable, list its contents, send and fetch blobs."""

@@ -50,8 +50,7 @@ PAGES = 100
 class Client:
     """One repository of a registry. Raises only `RegistryError`s; returns None for anything that does not exist.
 
-    `seconds`: limit for the whole exchange from its first query on, including all uploads; None = only the limit of
-    each query.
+    `seconds`: limit for the whole exchange, from its first query to its last upload; None = only a limit per query.
     """
 
     world: World
@@ -87,7 +86,7 @@ class Client:
             after = re.search(r'<[^>]*/v2/([^>]+)>;\s*rel="?next"?', answer.headers.get("link", "")[:4096])
             path = after[1] if after else ""
             if path and not (path.startswith(f"{start}?") and re.fullmatch(r"[\x21-\x7e]+", path)):
-                raise Malformed(f"the tag list continues at {printable(path)}")
+                raise Malformed(f"the next page of the tag list is at {printable(path)}")
         return tuple(found)
 
     def manifest(self, name: str) -> Manifest | None:
@@ -97,14 +96,14 @@ class Client:
             return found
         image = self._manifest(found.digest, found.size)
         if isinstance(image, Descriptor):
-            raise Malformed("index: lists an index as an image")
+            raise Malformed("index: entry is a nested index, not an image manifest")
         return image
 
     def config(self, manifest: Manifest) -> Config:
         """An image's configuration. Raises `Malformed` if its bytes do not match the manifest."""
         wanted = manifest.config
         if wanted.size > reader.LIMIT:
-            raise Malformed(f"the manifest claims that the configuration has {wanted.size} bytes")
+            raise Malformed(f"the manifest claims that the configuration is {wanted.size} bytes")
         answer = self._ask("GET", f"{self.ref.repository}/blobs/{wanted.digest}")
         if answer is None:
             raise Malformed("the configuration listed in the manifest does not exist")
@@ -142,7 +141,7 @@ class Client:
         """Convert the error of an exchange to a problem: registry-denied, -malformed or -unreachable."""
         host, causes = self.ref.host, [printable(error)]
         if isinstance(error, Denied):
-            return Problem("registry-denied", f"{host} denies access.", causes=causes, hint=f"docker login {host}")
+            return Problem("registry-denied", f"{host} denied access.", causes=causes, hint=f"docker login {host}")
         look = f"curl -sS https://{self.ref.api_host}/v2/   (check name, network, proxy, and build.ca_bundle)"
         if isinstance(error, Malformed):
             return Problem("registry-malformed", f"{host} sent an invalid response.", causes=causes, hint=look)

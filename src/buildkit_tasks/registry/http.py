@@ -59,7 +59,7 @@ class Wire:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def tried(self, method: str, host: str, work: Callable[[], Answer]) -> Answer:
-        """The response returned by `work`, retried if that may help, after the pause that the registry requests.
+        """The response returned by `work`, retried if that may help, after the delay requested by the registry.
 
         Raises `Unreachable`, `Denied`, `Malformed`; the caller handles statuses below 400 and 401, 404.
         """
@@ -106,9 +106,9 @@ class Wire:
         ours = is_loopback(urllib.parse.urlsplit(base).netloc)
         fine = parts.scheme == "https" or (parts.scheme == "http" and ours and is_loopback(parts.netloc))
         if not fine or not host or "@" in parts.netloc or not address.isprintable() or " " in address:
-            raise Malformed(f"{printable(parts.scheme)}://{printable(host)} is not allowed, only https")
+            raise Malformed(f"{printable(parts.scheme)}://{printable(host)} is not allowed, only https is")
         if is_loopback(parts.netloc) and not ours:
-            raise Malformed("another host redirects to an address on this machine")
+            raise Malformed("another host redirected to an address on this machine")
         return urllib.parse.urlunsplit(parts._replace(fragment=""))
 
     def _next(self, address: str, place: str) -> str:
@@ -151,7 +151,7 @@ class Wire:
         while piece := reply.read(_PIECE):
             kept += piece
             if len(kept) > most:
-                raise Malformed(f"the response has more than {most} bytes")
+                raise Malformed(f"the response is larger than {most} bytes")
         return bytes(kept)
 
     def _judged(self, method: str, host: str, answer: Answer) -> Answer:
@@ -163,7 +163,7 @@ class Wire:
 
     def _pause(self, asked: float, usual: float, why: str) -> None:
         if asked > LONGEST_PAUSE or asked >= self.patience.left:
-            raise Unreachable(f"{why} and requests a pause of {asked:.0f} s")
+            raise Unreachable(f"{why}, and asked to retry after {asked:.0f} s")
         self.sleep(min(max(asked, usual), self.patience.left))
 
     # ---- connections

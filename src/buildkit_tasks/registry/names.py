@@ -154,7 +154,7 @@ def _no_reference(text: str) -> Problem:
     shown = re.sub(r"^[^/]*@", "***@", text)  # a password may precede an @
     causes = ["expected: host/path in lower case, without tag or digest"]
     if shown != text:
-        causes.append("do not include a user and password, use docker login")
+        causes.append("do not include a user or password; use docker login")
     return Problem(
         "bad-argument",
         f"{printable(shown)!r} is not a valid repository name.",

@@ -165,13 +165,13 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     items = list(pairs)
     found = dict(items)
     if len(found) != len(items):
-        raise ValueError("a name is used twice")
+        raise ValueError("duplicate name")
     return found
 
 
 def _number(digits: str) -> int:
     if len(digits) > 20:
-        raise ValueError(f"a number of {len(digits)} digits")
+        raise ValueError(f"a number with {len(digits)} digits")
     return int(digits)
 
 

@@ -53,7 +53,7 @@ def exports(shell: str, variables: Mapping[str, str] = VARIABLES) -> str:
 def env_text(shell: str) -> str:
     """Content of the env file."""
     return (
-        "# BuildKit for every docker and compose that this shell starts. Written by buildkit-tasks;\n"
+        "# BuildKit for every docker and compose command run by this shell. Written by buildkit-tasks;\n"
         f"# undo: invoke enable-buildkit --undo\n{exports(shell)}"
     )
 

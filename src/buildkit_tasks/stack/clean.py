@@ -41,10 +41,10 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
     rows = [("container", c, "") for c in containers] + [("network", n, "") for n in networks]
     rows += [("image", image[1], image[2]) for image in images]
     rows += [("cache", r.mount_id or r.id, units.human(r.size)) for r in mounts]
-    rows += [("volume", v, "all data in it") for v in found] if volumes else []
+    rows += [("volume", v, "all its data") for v in found] if volumes else []
     if not rows:
-        but = "" if volumes or not found else f" but {units.counted(len(found), 'volume')}"
-        session.report.say(f"nothing is left of {name}{but}")
+        but = "" if volumes or not found else f"; {units.counted(len(found), 'volume')} kept"
+        session.report.say(f"nothing to remove for {name}{but}")
         return
     session.report.table(("what", "name", "size"), rows)
     what = f"{units.counted(len(rows), 'item')} of {name} will be removed"

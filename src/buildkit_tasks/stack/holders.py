@@ -1,4 +1,4 @@
-"""Finds what holds the ports that the stack publishes, and stops it where possible, after listing it and asking."""
+"""Finds the programs that block the stack's ports, and stops them where possible, after listing them and asking."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class Holder:
 
 
 def stop(session: Session) -> None:
-    """List what holds the ports, then stop containers and system services. Processes are only listed.
+    """List the programs that use the ports, then stop containers and system services. Processes are only listed.
 
-    Ports held by this project's own containers are skipped. Problems: consent-missing, command-failed, port-in-use.
+    Ports used by this project's own containers are skipped. Problems: consent-missing, command-failed, port-in-use.
     """
     project = discover(session, lesser=True)
     if not ports.shared_network(project.engine.host_name, engine_facts.host(session.world, session.root)):
         raise Problem(
             "engine-not-ours",
-            "The engine is on another machine, so what uses its ports is not visible from here.",
+            "The engine is on another machine, so the programs that use its ports are not visible from here.",
             hint="run the command on that machine",
         )
     held = holders(session, project.workspace.project, project.workspace.ports)
@@ -51,7 +51,7 @@ def stop(session: Session) -> None:
         keys = ("port", "wanted_by", "kind", "name", "owner")
         session.report.envelope({"holders": [dict(zip(keys, row, strict=True)) for row in rows]})
     if not held:
-        session.report.say("every port that the stack publishes is free, or already used by the stack")
+        session.report.say("every port that the stack publishes is free or already used by the stack")
         return
     if not session.report.json_only:
         session.report.table(("port", "wanted by", "held by", "name", "owner"), rows)

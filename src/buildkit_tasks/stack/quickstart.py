@@ -46,7 +46,7 @@ def prerequisites(session: Session) -> None:
     if free < 1:
         raise Problem(
             "disk-full",
-            f"Only {free:.1f} GB of disk space are free in {session.root}.",
+            f"Only {free:.1f} GB of disk space is free in {session.root}.",
             hint="free some disk space; the first build needs 5 GB",
         )
     session.report.say(f"  {session.root}, {free:.0f} GB free")

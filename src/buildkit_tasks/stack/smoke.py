@@ -80,7 +80,7 @@ def _ask(session: Session, space: Workspace, check: Check) -> None:
     if why:
         raise Problem(
             "smoke-failed",
-            f"{check.method} {check.path} of {check.service}: {why}.",
+            f"{check.method} {check.path} on {check.service}: {why}.",
             hint=f"invoke logs --service {check.service} --since 5m",
         )
     session.report.say(f"  {check.service} {check.method} {check.path} ok")

@@ -61,7 +61,7 @@ def with_overlay(session: Session, overlays: Sequence[str]) -> None:
     more = [session.world.cwd / name for name in overlays]
     for path in more:
         if not path.is_file():
-            raise Problem("compose-invalid", f"There is no compose file {path}.", hint="name an existing file")
+            raise Problem("compose-invalid", f"There is no compose file {path}.", hint="specify an existing file")
     read_files(session, (*files_found(session), *more))
 
 

@@ -83,7 +83,9 @@ def _of(session: Session, service: Service, container: str) -> Verdict:
     found = manifest.compare(
         made, service.context, service.dockerfile, profile=profile, generated=sources.generated(service)
     )
-    words = f"{made.binary} of {made.crate}, {made.profile}, {'incremental' if made.incremental else 'not incremental'}"
+    words = (
+        f"{made.binary} from {made.crate}, {made.profile}, {'incremental' if made.incremental else 'not incremental'}"
+    )
     return Verdict(service.name, "differs" if found else "same", running, found, words)
 
 

@@ -1,6 +1,6 @@
 """Which Debian packages a crate needs, to compile and at run time: a table, and its lookup.
 
-Names are those of Debian 12; newer releases also provide them. Libraries that a crate bundles are not listed.
+Names are as in Debian 12; newer releases also provide them. Libraries that a crate bundles are not listed.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Packages:
 
 
 def needs(locked: Sequence[Locked]) -> Packages:
-    """Look up what the crates of a lock file need."""
+    """Look up the packages needed by the crates in a lock file."""
     names = {package.name for package in locked}
     build: dict[str, str] = {}
     run: dict[str, str] = {}

@@ -64,7 +64,7 @@ def only_lists(item: Instruction) -> bool:
 
 
 def packages(item: Instruction) -> tuple[str, ...]:
-    """Packages that an instruction installs, whatever else it does."""
+    """Packages installed by an instruction, regardless of what else it does."""
     if item.keyword != "RUN":
         return ()
     text = f"{syntax.flags(item)[1]}\n{item.body}"

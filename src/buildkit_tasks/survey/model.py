@@ -170,7 +170,7 @@ def _refused(names: Sequence[str], said: str) -> Problem:
         "compose-invalid",
         f"Compose cannot read {', '.join(names)}{f', line {line[1]}' if line else ''}.",
         details=said,
-        hint="install a newer compose, or remove the key"
+        hint="install a newer compose or remove the key"
         if "dditional property" in said
         else "fix the file (check it with `docker compose config`)",
     )

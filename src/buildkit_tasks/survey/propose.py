@@ -72,9 +72,7 @@ def beside(
         name = word(f"{service.binary}-app") if taken else service.name
         if name not in there:
             found.append(replace(service, name=name, added=True, idle=True))
-            text = (
-                f"added for {path}, which no service used. `scale: 0`: it is built, not started; remove it to start it"
-            )
+            text = f"added for {path}, which no service used; built but not started (to start it, remove `scale: 0`)"
             notes.append(Note(f"service {name}", text))
     return found, notes
 

@@ -1,4 +1,4 @@
-"""Finds files that a compilation reads besides the crates themselves and that the build context must contain."""
+"""Finds files outside the crates that a compilation reads, so the build context must contain them."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def find(files: Tree, workspace: CargoWorkspace) -> Reach:
 
 
 def _roots(files: Tree, package: Package) -> Iterator[str]:
-    """The manifest of the workspace that a foreign crate inherits from: the nearest one above it."""
+    """The manifest of the workspace that an outside crate inherits from: the nearest one above it."""
     directory = package.directory
     while directory:
         directory = posixpath.dirname(directory)
@@ -118,7 +118,7 @@ def beyond(files: Tree, workspace: CargoWorkspace, package: Package) -> frozense
 
 
 def _sources(files: Tree, package: Package, others: list[Package]) -> Iterator[str]:
-    """Rust files of a crate, without those of nested crates."""
+    """A crate's Rust files, excluding nested crates."""
     deeper = tuple(f"{o.directory}/" for o in others if o.directory != package.directory)
     mine = "" if package.directory == "." else f"{package.directory}/"
     deeper = tuple(d for d in deeper if d.startswith(mine))

@@ -134,7 +134,7 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "") -> Rec
 
 
 def stages_of(path: str, text: str, args: Mapping[str, str], target: str, kind: str) -> Recipe | None:
-    """Analyze a Dockerfile that compiles nothing: its final stages, and those that they copy from."""
+    """Analyze a Dockerfile that compiles nothing: its final stages, and the stages they copy from."""
     header, found = _stages(text, args)
     if not found or any(s.compiles for s in found):
         return None

@@ -14,8 +14,8 @@ from .edge import reported, task
     help={
         "add": "add a service for this program, for example worker or jobs=worker (SERVICE=PROGRAM); repeatable",
         "compose": "edit (change the compose file in place) or override (leave it alone and write an override file)",
-        "images": "keep (your Dockerfiles' own), bookworm (rust and debian built without a registry), "
-        "auto (bookworm only if yours are not available)",
+        "images": "keep (those in your Dockerfiles), bookworm (rust and debian, built without a registry), "
+        "auto (bookworm only if yours are unavailable)",
         "dry_run": "print the changes as a diff without writing anything",
         "check": "report what a build would be missing, without writing anything",
         "undo": "restore every file",
@@ -55,8 +55,8 @@ def init(
 @task(
     iterable=["accept"],
     help={
-        "file": "the file to import (default: the Makefile and the justfile of this directory, or of the repository)",
-        "output": "write the result to this file, and leave the original alone",
+        "file": "the file to import (default: the Makefile and justfile in this directory, or in the repository)",
+        "output": "write the result to this file and leave the original unchanged",
         "accept": "replace this target with the nearest task, even if its recipe does more; repeatable",
         "dry_run": "print the table and the diff without writing anything",
         "undo": "restore the original recipes",
@@ -75,7 +75,7 @@ def import_makefile(
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Make the targets of a Makefile or justfile call tasks, if a task does the same as the recipe."""
+    """Make Makefile or justfile targets call tasks where a task does the same as the recipe."""
     from buildkit_tasks.makefile import flow
 
     if undo:

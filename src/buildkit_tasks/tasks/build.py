@@ -21,10 +21,10 @@ SERVICE = "service to build, for example api,worker or 'worker-*'; repeatable (d
         "builder": "buildx builder to use (default: the setting builders.name, else docker's current builder)",
         "allow_emulation": "compile under QEMU if the Dockerfile cannot cross-compile",
         "profile": "cargo profile, for example dev (default: the setting build.profile)",
-        "no_incremental": "compile without incremental objects, for release images",
-        "no_cache": "run every step again, but keep the cache mounts",
+        "no_incremental": "disable incremental compilation, for release images",
+        "no_cache": "run every step again but keep the cache mounts",
         "plan": "print the build plan without building",
-        "timings": "write an HTML page with the steps and crates on a time line, and print its path",
+        "timings": "write an HTML page with the steps and crates on a timeline and print its path",
         "yes": "answer yes to every question (installing the tools for base images that no registry provides)",
         "json": "print only one JSON document on stdout",
         "progress": "auto, plain, verbose (every line of every step) or quiet",
@@ -85,7 +85,7 @@ def build(
 
 
 def _platforms(words: Sequence[str]) -> tuple[str, ...]:
-    """Parse the platforms that were named; imports nothing if there are none."""
+    """Parse the given platforms; imports nothing if there are none."""
     if not words:
         return ()
     from buildkit_tasks.dockerfiles.platforms import named
@@ -115,7 +115,7 @@ def bench(session: Session, quick: bool = False, rounds: int = 3, markdown: bool
         "service": "explain only this service; repeatable (default: all services of the build)",
         "build": "number of the build, from `invoke history` (default: the last one)",
         "next": "predict the next build instead, without building",
-        "json": "one document with every cause",
+        "json": "print one JSON document with every cause",
     },
 )
 @reported
@@ -136,10 +136,10 @@ def explain(
 @task(
     help={
         "last": "how many builds to list",
-        "timings": "write the HTML page of a build instead, and print its path",
+        "timings": "write the HTML page of a build instead and print its path",
         "build": "number of the build for --timings (default: the last one)",
         "output": "file for --timings (default: in the state directory)",
-        "json": "one document with every build, or with the path",
+        "json": "print one JSON document with every build, or with the path",
     }
 )
 @reported
@@ -157,7 +157,7 @@ def history(
 
         words = f"--build {build}" if build else f"--output {output}"
         raise Problem(
-            "bad-argument", "--build and --output are of --timings.", hint=f"invoke history --timings {words}"
+            "bad-argument", "--build and --output require --timings.", hint=f"invoke history --timings {words}"
         )
     from buildkit_tasks.history import listing
 

@@ -25,7 +25,7 @@ def list_(session: Session, json: bool = False) -> None:
 @task(help={"name": NAME, "json": JSON})
 @reported
 def inspect(session: Session, name: str, json: bool = False) -> None:
-    """Show one builder: its nodes, and the cache mounts on each."""
+    """Show one builder: its nodes and the cache mounts on each."""
     from buildkit_tasks.builders import show as builder_show
 
     builder_show.inspect(session, name)
@@ -40,7 +40,7 @@ def inspect(session: Session, name: str, json: bool = False) -> None:
         "node": "name of the node (default: NAME0, NAME1, …)",
         "append": "add a node to an existing builder",
         "platform": "platform to build on this node, for example arm64; repeatable (default: what the node reports)",
-        "certificates": "directory with ca.pem, cert.pem and key.pem, as written by builder.certificates",
+        "certificates": "directory with ca.pem, cert.pem and key.pem, created by builder.certificates",
         "server_name": "name in the node's certificate, if it differs from the endpoint",
         "opt": "driver option, for example network=host or replicas=3; repeatable",
         "config": "buildkitd.toml for daemons that buildx starts",
@@ -66,7 +66,7 @@ def create(
     plan: bool = False,
     json: bool = False,
 ) -> None:
-    """Create a builder or add a node to one, check that it responds, and warm it from the shared cache."""
+    """Create a builder or add a node to an existing one, check that it responds, and warm it from the shared cache."""
     from buildkit_tasks.builders import create as builder_create
     from buildkit_tasks.dockerfiles.platforms import named
     from buildkit_tasks.pipeline import new_node
@@ -89,7 +89,7 @@ def create(
 @task(help={"name": NAME})
 @reported
 def use(session: Session, name: str) -> None:
-    """Make a builder docker's current one, and print how to switch back."""
+    """Switch docker to a builder and print how to switch back."""
     from buildkit_tasks.builders import show as builder_show
 
     builder_show.choose(session, name)

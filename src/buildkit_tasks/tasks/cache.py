@@ -56,7 +56,7 @@ def view(
         "project": "only mounts of this project (default: the current one)",
         "older": "only mounts unused for this long, for example 14d",
         "everything": "clear the whole build cache of every project; asks you to type `everything`",
-        "confirm": "the word that --everything asks for, for scripts",
+        "confirm": "the confirmation word for --everything, for scripts",
         "dry_run": "only show what would be deleted",
         "builder": BUILDER,
         "yes": YES,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from buildkit_tasks.cargo.commands import Request
     from buildkit_tasks.cargo.work import Options
 
-CRATE = "crate of the workspace, for example api; repeatable (default: as cargo chooses)"
+CRATE = "crate of the workspace, for example api; repeatable (default: cargo's default)"
 HOST = "run the host's own cargo instead of the toolchain image's"
 ENV = "variable for the container, for example SQLX_OFFLINE=true, or NAME for the host's value; repeatable"
 RELEASE = "compile with the release profile"
@@ -131,7 +131,7 @@ def clippy(
     iterable=["crate"],
     help={
         "crate": CRATE,
-        "check": "change nothing; fail if a file is not formatted",
+        "check": "only check; fail if a file is not formatted",
         "install": INSTALL,
         "yes": YES,
         "host": HOST,
@@ -276,7 +276,7 @@ def licenses(session: Session, install: bool = False, yes: bool = False, host: b
 )
 @reported
 def clean(session: Session, crate: Sequence[str] | None = None, all: bool = False, host: bool = False) -> None:
-    """Remove what the cargo tasks compiled. Image builds and the host's target directory are not affected."""
+    """Remove everything compiled by the cargo tasks. Image builds and the host's target directory are not affected."""
     from buildkit_tasks.cargo import flow
 
     _ended(flow.clean(session, _request(session, crate), _options("clean", host=host), everything=all))

@@ -16,7 +16,7 @@ HELP = {
     "start": "start the service if it is not running",
 }
 CONSENT = {
-    "yes": "do not ask; only together with --name",
+    "yes": "do not ask; requires --name",
     "name": "the database's name, to confirm that its data may be lost",
 }
 JSON = "print one JSON document"
@@ -41,7 +41,7 @@ def create(session: Session, service: str = "", test: bool = False, start: bool 
     help={
         **HELP,
         "status": "list applied and pending migrations without changing anything",
-        "ignore_missing": "accept migrations that only the database has",
+        "ignore_missing": "accept migrations that exist only in the database",
         "json": JSON,
     }
 )
@@ -55,7 +55,7 @@ def migrate(
     ignore_missing: bool = False,
     json: bool = False,
 ) -> None:
-    """Apply pending migrations, recorded as sqlx, refinery or diesel record them."""
+    """Apply pending migrations, and record them as sqlx, refinery or diesel would."""
     from buildkit_tasks.database import migrate as flow
 
     wanted = _wanted(service, test, start)
@@ -101,7 +101,7 @@ def shell(session: Session, service: str = "", test: bool = False, start: bool =
 @task(help={**HELP, "from_": "an SQL file, or a directory of SQL files (default: the setting database.seeds)"})
 @reported
 def seed(session: Session, service: str = "", test: bool = False, start: bool = False, from_: str = "") -> None:
-    """Run the seed files in one transaction; an error names file and line."""
+    """Run the seed files in one transaction; errors include file and line."""
     from buildkit_tasks.database import seed as flow
 
     flow.seed(session, _wanted(service, test, start), from_)
@@ -120,8 +120,8 @@ def dump(session: Session, service: str = "", test: bool = False, start: bool = 
     help={
         **HELP,
         **CONSENT,
-        "from_": "the file to restore, as written by db.dump",
-        "no_owner": "make the restoring user the owner of everything, if the dump's roles do not exist",
+        "from_": "the file to restore, created by db.dump",
+        "no_owner": "make the restoring user the owner of everything, if roles in the dump do not exist",
     }
 )
 @reported

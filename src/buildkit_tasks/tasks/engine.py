@@ -42,7 +42,7 @@ def start(session: Session, yes: bool = False) -> None:
 @task(help={"yes": YES})
 @reported
 def stop(session: Session, yes: bool = False) -> None:
-    """Stop the engine that `engine.start` started; never stops any other."""
+    """Stop the engine started by `engine.start`; never stops any other."""
     from buildkit_tasks.engine import ensure as engine_ensure
 
     engine_ensure.stop(session)

@@ -7,7 +7,7 @@ from buildkit_tasks.config.session import Session
 from .edge import reported, task
 
 
-@task(help={"undo": "remove the hook, and restore the previous one"})
+@task(help={"undo": "remove the hook and restore the previous one"})
 @reported
 def install(session: Session, undo: bool = False) -> None:
     """Run lint, and the format check if cargo.fmt exists, before each git commit; keeps an existing hook."""

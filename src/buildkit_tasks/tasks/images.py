@@ -11,7 +11,9 @@ from .edge import reported, task
 YES = "answer yes to every question"
 
 
-@task(default=True, help={"again": "discard earlier decisions and query the registry", "json": "print one document"})
+@task(
+    default=True, help={"again": "discard earlier decisions and query the registry", "json": "print one JSON document"}
+)
 @reported
 def show(session: Session, again: bool = False, json: bool = False) -> None:
     """Show the project's base images and where each one comes from."""
@@ -48,7 +50,7 @@ def build(session: Session, only: Sequence[str] | None = None, force: bool = Fal
         "service": "service to check, for example api,worker; repeatable (default: all)",
         "platform": "platform that must be present, for example linux/arm64 (default: check all that are present)",
         "no_start": "only inspect the files; do not start the program",
-        "json": "print one document",
+        "json": "print one JSON document",
     },
 )
 @reported
@@ -83,7 +85,7 @@ def override(session: Session) -> None:
 REF = "repository, for example ghcr.io/owner/project-cache (default: the setting packs.repository)"
 
 
-@task(help={"ref": REF, "json": "print one document"})
+@task(help={"ref": REF, "json": "print one JSON document"})
 @reported
 def push(session: Session, ref: str = "", json: bool = False) -> None:
     """Push the base images built here to the team's repository, to share one toolchain."""
@@ -92,7 +94,7 @@ def push(session: Session, ref: str = "", json: bool = False) -> None:
     image_share.push(session, ref=ref)
 
 
-@task(help={"ref": REF, "json": "print one document"})
+@task(help={"ref": REF, "json": "print one JSON document"})
 @reported
 def pull(session: Session, ref: str = "", json: bool = False) -> None:
     """Pull the team's base images, to use instead of locally built ones."""

@@ -133,7 +133,7 @@ def smoke(session: Session, json: bool = False) -> None:
 
 @task(
     help={
-        "older": "delete what has been unused for this long, for example 14d or 12h",
+        "older": "delete everything unused for this long, for example 14d or 12h",
         "keep": "also delete the least recently used beyond this size, for example 10GB",
         "dry_run": "only show what would be deleted",
         "yes": YES,
@@ -168,7 +168,7 @@ def run(session: Session, service: str, no_build: bool = False, no_deps: bool = 
     iterable=["service", "path"],
     help={
         "service": "service whose image to copy from, for example api or 'worker-*'; repeatable (default: all)",
-        "to": "directory to copy into, for example out/; with several services, each gets its own subdirectory",
+        "to": "directory to copy into, for example out/; with multiple services, each gets its own subdirectory",
         "path": (
             "file or directory in the image, for example /etc/app; repeatable (default: the program that the image was "
             "built for)"

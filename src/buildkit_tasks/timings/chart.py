@@ -1,4 +1,4 @@
-"""The time line as HTML and SVG: one row per step, the steps that ran at the same time, the crates. Pure."""
+"""The timeline as HTML and SVG: one row per step, the steps that ran at the same time, the crates. Pure."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .timeline import Bar, Start, Timeline
 
 #: Rows of steps, and the share of the whole time below which a step is in the table only.
 ROWS, SHORT = 150, 0.002
-#: Bars of crates below the curve: those after which no other crate started for longest.
+#: Bars of crates below the curve: those with the longest pauses after them.
 PAUSES = 8
 
 LEGEND = (
     ("run", "RUN"),
     ("copy", "other instructions"),
-    ("export", "export of an image"),
+    ("export", "image export"),
     ("internal", "BuildKit: load, pull"),
     ("failed", "failed"),
-    ("pause", "from a crate's start to the next one's"),
+    ("pause", "from the start of one crate to the start of the next"),
 )
 
 
@@ -41,8 +41,8 @@ def html(line: Timeline) -> str:
     lost = [crate for crates in of_step.values() for crate in crates]
     parts += _crates(line, sorted(lost, key=lambda crate: crate.began), None) if lost else ()
     summary = (
-        f"Time line of {units.counted(len(shown), 'step')} in {seconds(line.span)}, "
-        f"with at most {most} at the same time. The tables below have the same data."
+        f"Timeline of {units.counted(len(shown), 'step')} in {seconds(line.span)}, "
+        f"with up to {most} at the same time. The tables below contain the same data."
     )
     legend = "".join(f'<li><i class="{kind}"></i>{text(word)}</li>' for kind, word in LEGEND)
     legend += '<li><span class="mark">◆</span> critical path</li>'
@@ -106,7 +106,7 @@ def _bar(line: Timeline, bar: Bar) -> str:
 
 def _running(line: Timeline, most: int) -> str:
     points = [(second / line.span, count / max(1, most)) for second, count in line.running]
-    return _row("steps running", _curve(points), f"max. {most}", high="high", title="Steps that ran at the same time")
+    return _row("steps running", _curve(points), f"max. {most}", high="high", title="Steps running at the same time")
 
 
 def _crates(line: Timeline, crates: Sequence[Start], bar: Bar | None) -> Iterator[str]:

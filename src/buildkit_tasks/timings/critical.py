@@ -8,17 +8,17 @@ from collections.abc import Iterable
 from buildkit_tasks.history import keys
 from buildkit_tasks.history.model import Build, Seen
 
-#: Seconds by which a step may seem to begin before what it waited for has ended: BuildKit reports in another order.
+#: Seconds by which a step may seem to begin before the steps it waited for end: BuildKit reports out of order.
 SLACK = 0.05
-#: Seconds that a step must take: BuildKit reports much that takes none.
+#: Minimum seconds of a step: BuildKit also reports many steps that take no time.
 LEAST = 0.01
 
 
 def path(build: Build) -> frozenset[int]:
-    """The positions, among the seen steps, of those on the critical path.
+    """The positions in `build.seen` of the steps on the critical path.
 
-    From the step that ended last, always to the one that ended last of those it waited for: the steps that it builds on
-    where they are known, else whatever ended before it began.
+    Starts at the step that ended last, and from each step goes back to the step it waited for that ended last: one that
+    it builds on if these are known, else any that ended before it began.
     """
     ran = {number: seen for number, seen in enumerate(build.seen) if not seen.cached and (seen.seconds or 0.0) >= LEAST}
     found: set[int] = set()

@@ -1,4 +1,4 @@
-"""HTML from text that others wrote: every value is escaped here, and nowhere else. Pure."""
+"""HTML from untrusted text: every value is escaped here, and nowhere else. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def seconds(value: float | None) -> str:
 
 
 def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table that scrolls, with the keyboard as well. Cells are HTML; a heading that begins with # is of numbers."""
+    """A table that can be scrolled, also by keyboard. Cells are HTML; a heading with a leading # is for numbers."""
     numbers = [heading.startswith("#") for heading in headings]
     head = "".join(
         f'<th scope="col"{" class=n" if n else ""}>{text(h.lstrip("#"))}</th>'

@@ -1,6 +1,6 @@
 """The page of one build: facts, the chart, the critical path, tables, and what the times mean. Pure.
 
-Without scripts and without anything from elsewhere; the policy in its head forbids both.
+No scripts and no external resources: the policy in its head forbids both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .markup import seconds, table, text
 from .style import CSS
 from .timeline import Bar, Timeline
 
-#: Rows of a table. What is left out is counted.
+#: Maximum rows of a table; the caption shows the total.
 MANY = 3000
 
 _HEAD = """\
@@ -52,7 +52,7 @@ def html(build: Build, project: str, past: Sequence[Past] = ()) -> str:
     if line.ran:
         parts += ["<h2>Time line</h2>", chart.html(line), *_hidden(line), "<h2>Critical path</h2>", *_path(line)]
     else:
-        parts.append("<p>No step ran: every step was cached, or the build reported none.</p>")
+        parts.append("<p>No steps ran: all steps were cached, or the build did not report any.</p>")
     parts += _warmth(build, past)
     if line.bars:
         parts += ["<h2>Steps</h2>", _steps(line)]
@@ -115,7 +115,7 @@ def _registry(build: Build) -> tuple[str, str]:
 def _hidden(line: Timeline) -> Iterator[str]:
     left = len(line.ran) - len(chart.rows(line))
     if left:
-        yield f'<p class="dim">{units.counted(left, "shorter step")} not drawn; the table has all of them.</p>'
+        yield f'<p class="dim">{units.counted(left, "shorter step")} not shown here; the table lists all steps.</p>'
 
 
 def _path(line: Timeline) -> Iterator[str]:
@@ -123,9 +123,9 @@ def _path(line: Timeline) -> Iterator[str]:
     spent = sum(bar.seconds or 0.0 for bar in path)
     rest = max(0.0, line.span - spent)
     yield (
-        f"<p>These steps waited for each other, one after the other. They took {seconds(spent)} of "
-        f"{seconds(line.span)}: only what makes one of them faster can make a build like this faster. "
-        f"For {seconds(rest)} none of them was running: BuildKit prepared a step or stored its result.</p>"
+        f"<p>Each of these steps waited for the one before it. They took {seconds(spent)} of "
+        f"{seconds(line.span)}: a build like this only gets faster if one of these steps does. "
+        f"For {seconds(rest)}, none of them was running: BuildKit was preparing a step or storing its result.</p>"
     )
     items = "".join(
         f"<li><strong>{seconds(bar.seconds)}</strong> {text(chart.name(bar))}{_tail(bar)}</li>\n" for bar in path
@@ -136,18 +136,18 @@ def _path(line: Timeline) -> Iterator[str]:
 def _tail(bar: Bar) -> str:
     if bar.finished is None or bar.ended - bar.finished < 0.05:
         return ""
-    return f' <span class="dim">(cargo was done {seconds(bar.ended - bar.finished)} before its end)</span>'
+    return f' <span class="dim">(cargo finished {seconds(bar.ended - bar.finished)} before the step ended)</span>'
 
 
 def _warmth(build: Build, past: Sequence[Past]) -> Iterator[str]:
-    """What builds of this kind took whose target mount was warm: measured ones, no estimate."""
+    """How long builds of this kind took with a warm target mount: measured, not estimated."""
     warm = [one.seconds for one in past if not one.empty and one.crates]
     if build.cargo.total is not None and warm:
         yield "<h2>With a warm cache</h2>"
         yield (
             f"<p>{units.counted(len(warm), 'build')} of the same services with a filled target mount took "
-            f"{seconds(min(warm))} to {seconds(max(warm))}, in the median {seconds(statistics.median(warm))}. "
-            "What they compiled depends on what was edited before.</p>"
+            f"{seconds(min(warm))} to {seconds(max(warm))}, with a median of {seconds(statistics.median(warm))}. "
+            "What they compiled depends on the edits before them.</p>"
         )
 
 
@@ -165,7 +165,7 @@ def _steps(line: Timeline) -> str:
         )
         for bar in bars[:MANY]
     )
-    caption = f"Steps, in the order in which they began{_more(len(bars))}"
+    caption = f"Steps, in the order they started{_more(len(bars))}"
     headings = ("step", "#took", "#began", "state", "critical path", "services", "stage")
     return table(caption, headings, rows)
 
@@ -181,8 +181,8 @@ def _crates(line: Timeline) -> str:
         )
         for crate in line.crates[:MANY]
     )
-    about = "The pause is the time until the next crate started, or cargo was done. Several may compile meanwhile."
-    caption = f"Crates, in the order in which cargo started them{_more(len(line.crates))}"
+    about = "The pause is the time until the next crate started or cargo finished. Other crates may compile meanwhile."
+    caption = f"Crates, in the order cargo started them{_more(len(line.crates))}"
     made = table(caption, ("crate", "#started", "#pause", "version", "from"), rows)
     return f'<p class="dim">{about}</p>\n{made}'
 
@@ -193,18 +193,19 @@ def _more(count: int) -> str:
 
 def _notes(build: Build) -> str:
     notes = [
-        "Time 0 is when BuildKit began its first step. The total is that of the whole build as the command measured "
-        "it, with the start of docker and the parts that are not steps.",
-        "Steps: from start to end, by BuildKit's clock. A step that waits for its cache mount is running.",
-        "A crate's time is when cargo printed “Compiling”. cargo prints nothing when a crate is done, so the length of "
-        "a compilation, and how many compile at the same time, are not known here. A long pause often is the link of "
-        "a program, or a large crate that others wait for.",
-        "Critical path: from the step that ended last, always to the one that ended last of those it waited for. Where "
-        "a step could not be matched to a line of a Dockerfile, that is whatever ended before it began.",
-        "The target mount is empty if the compile step of buildkit-tasks reported so. It knows nothing of mounts that "
-        "other Dockerfiles use.",
+        "Time 0 is when BuildKit started its first step. The total is the duration of the whole build, as measured by "
+        "the command; it includes starting docker and everything else that is not a step.",
+        "Steps: from start to end, by BuildKit's clock. A step counts as running while it waits for its cache mount.",
+        "A crate's time is when cargo printed “Compiling”. cargo does not print anything when a crate is finished, so "
+        "the page cannot show how long a crate took, or how many were compiled at the same time. A long pause often "
+        "means that a program was being linked, or that other crates were waiting for a large one.",
+        "Critical path: starts at the step that ended last, and from each step goes back to the step it waited for "
+        "that ended last. If a step could not be matched to a line in a Dockerfile, every step that ended before it "
+        "started counts as one it waited for.",
+        "The target mount is shown as empty if the compile step of buildkit-tasks reported it as empty. Mounts used by "
+        "other Dockerfiles are not covered.",
     ]
     if build.pulled:
-        notes.append("A pack was pulled before this build; that is not on the time line.")
+        notes.append("A pack was pulled before this build; that is not shown on the timeline.")
     items = "".join(f"<li>{note}</li>\n" for note in notes)
     return f'<ul class="notes">{items}</ul>'

@@ -1,4 +1,4 @@
-"""A recorded build as a time line: bars, what ran at the same time, the pauses between crates. Pure."""
+"""A recorded build as a timeline: bars, what ran at the same time, the pauses between crates. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Bar:
 
     `state`: ran, cached, failed, canceled or not finished.
 
-    `services`: those that it was for; `stage`: its stage, or what BuildKit calls it; `step`: its position among the
+    `services`: those it ran for; `stage`: its stage, or what BuildKit calls it; `step`: its position among the
     seen steps; `finished`: when cargo was done, if it ran there; `on_path`: whether it is on the critical path.
     """
 
@@ -81,7 +81,7 @@ class Timeline:
 
 
 def of(build: Build) -> Timeline:
-    """The time line of a build."""
+    """The timeline of a build."""
     chosen = critical.path(build)
     bars = tuple(replace(_bar(build, number, seen), on_path=number in chosen) for number, seen in enumerate(build.seen))
     crates = _starts(build)

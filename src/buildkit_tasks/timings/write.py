@@ -24,7 +24,7 @@ KEPT = 20
 def after(session: Session, outcome: BuildOutcome) -> None:
     """Write the pages of a build that just ended, and print where they are. A build never fails because of them."""
     if outcome.up_to_date:
-        session.report.say("no timings: nothing was built    (invoke history --timings: the last build that was)")
+        session.report.say("no timings: nothing was built    (invoke history --timings: the last recorded build)")
     if not outcome.recorded:  # or a warning has named the reason
         return
     try:
@@ -64,7 +64,7 @@ def _write(session: Session, store: Store, build: Build, output: str = "") -> Pa
         raise Problem(
             "bad-argument" if output else "system-refused",
             f"{path} cannot be written: {error.strerror or error}.",
-            hint="invoke history --timings --output FILE    (a writable one)",
+            hint="invoke history --timings --output FILE    (a writable path)",
         ) from error
     if not output:
         _shrink(folder)
@@ -72,7 +72,7 @@ def _write(session: Session, store: Store, build: Build, output: str = "") -> Pa
 
 
 def _masked(session: Session, build: Build) -> Build:
-    """The build without values of .env and passwords in what docker printed: pages are sent to colleagues."""
+    """The build with .env values and passwords removed from docker's output, because pages are shared."""
     names = session.report.masked("\n".join(seen.name for seen in build.seen)).split("\n")
     if len(names) != len(build.seen):
         names = [session.report.masked(seen.name) for seen in build.seen]

@@ -1,4 +1,4 @@
-"""The inputs of a build besides its context: the request, the environment, configuration files. Runs nothing."""
+"""The inputs of a build other than its context: the request, the environment, configuration files. Runs nothing."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Watch:
             self.unknown = str(error)
 
     def start(self) -> None:
-        """Begin to read the files, in a thread. Does nothing if it has begun already, or if nothing is to be kept."""
+        """Start reading the files in a thread. Does nothing if already started, or if nothing will be kept."""
         if not self.unknown and self._look is None:
             self._look = self._pool.submit(fingerprint.everything, self._places, self._trees, inputs.PACKAGE)
 

@@ -58,7 +58,7 @@ def outdated(
 
 
 def started(before: Iterable[Running], after: Iterable[Running]) -> tuple[str, ...]:
-    """Services that did not run before, and now have a new or a running container. Pure."""
+    """Services that were not running before and now have a new or running container. Pure."""
     was = tuple(before)
     ran, known = {one.service for one in was if one.state == "running"}, {one.id for one in was}
     found = {one.service for one in after if one.id not in known or one.state == "running"}
@@ -77,7 +77,7 @@ def _scale(entry: Mapping[str, Any]) -> int:
 
 
 def copy(session: Session, names: Iterable[str], files: Mapping[str, str]) -> None:
-    """Copy files of the host to their paths in containers; deleted files are deleted there.
+    """Copy files from the host to their paths in containers, and remove deleted ones.
 
     Problems: command-failed.
     """

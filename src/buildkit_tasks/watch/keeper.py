@@ -144,7 +144,7 @@ class Keeper:
         return NOTHING
 
     def _build(self, services: Sequence[Service]) -> tuple[frozenset[str], frozenset[str]]:
-        """Build these in one solve; returns the failed ones, and the failed ones whose files are not the reason.
+        """Build these in one solve; returns the failed services, and those whose files are not the reason.
 
         If unrelated services fail together, each is built separately, so that one error does not hold up the others.
         """

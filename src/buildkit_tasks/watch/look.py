@@ -1,6 +1,7 @@
-"""Takes the state of the watched files: size, inode, mode and times. A file that differs between two looks changed.
+"""Takes the state of the watched files: size, inode, mode and times.
 
-Events only start a look, so no change is missed if an event is lost, or if a directory appears with its files.
+A file has changed if it differs between two looks. Events only start a look, so no change is missed if an
+event is lost, or if a directory appears with its files.
 """
 
 from __future__ import annotations
