@@ -89,7 +89,8 @@ def profiles() -> Files:
         ),
         "compose.yaml": (
             "include:\n  - deploy/jobs.yaml\nservices:\n  migrate:\n    build: {context: ., target: desk-migrate}\n"
-            "  desk:\n    build: {context: ., target: desk}\n    depends_on:\n      migrate:\n"
+            "  desk:\n    build: {context: ., target: desk}\n    stop_grace_period: 1s\n"
+            "    depends_on:\n      migrate:\n"
             "        condition: service_completed_successfully\n"
         ),
         "compose.override.yaml": 'services:\n  desk:\n    environment:\n      SERVE: "1"   # while developing\n',
@@ -161,7 +162,7 @@ def options() -> Files:
 
 
 #: Asks the database of `DATABASE_URL`, as far as its first answer: no client is compiled for that.
-ASKS = r'''
+ASKS = r"""
 use std::io::{Read, Write};
 
 #[test]
@@ -182,7 +183,7 @@ fn the_database_answers() {
     server.read_exact(&mut answer).unwrap();
     assert_eq!(answer[0], b'R');
 }
-'''
+"""
 
 
 def ledger() -> Files:
@@ -212,17 +213,17 @@ def ledger() -> Files:
         "Dockerfile": built + stages,
         "compose.yaml": (
             "services:\n"
-            "  api:\n    build: {context: ., target: api}\n"
-            "    environment:\n      SERVE: \"1\"\n"
+            "  api:\n    build: {context: ., target: api}\n    stop_grace_period: 1s\n"
+            '    environment:\n      SERVE: "1"\n'
             "      DATABASE_URL: postgres://ledger:${POSTGRES_PASSWORD}@db:5432/ledger\n"
             '    ports: ["127.0.0.1:${API_PORT:-8080}:8080"]\n'
             "    depends_on:\n      db: {condition: service_healthy}\n"
             + "".join(
-                f"  worker-{n}:\n    build: {{context: ., target: worker}}\n"
+                f"  worker-{n}:\n    build: {{context: ., target: worker}}\n    stop_grace_period: 1s\n"
                 '    environment: {SERVE: "1"}\n'
                 for n in ("base", "mail")
             )
-            + "  agent:\n    profiles: [agent]\n    build: {context: ., target: worker}\n"
+            + "  agent:\n    profiles: [agent]\n    build: {context: ., target: worker}\n    stop_grace_period: 1s\n"
             '    environment: {SERVE: "1"}\n'
             "  db:\n    image: postgres:15-bookworm\n    stop_signal: SIGINT\n    environment:\n"
             "      POSTGRES_USER: ledger\n      POSTGRES_DB: ledger\n      POSTGRES_PASSWORD: ${POSTGRES_PASSWORD}\n"
