@@ -50,7 +50,7 @@ class Step:
     """A command without `invoke`, its exit code, words in its output, and what can be seen afterwards.
 
     `until`: words after which it gets Ctrl-C; it would run on. `keys`: it runs on a terminal where these are typed.
-    An equal step is played once; `again` makes it another one.
+    A command is played once, unless `again`; a step with `after` is its own, which rows may share.
     """
 
     line: str
@@ -200,8 +200,8 @@ def _stack(r: Repository) -> list[Row]:
         ),
         row(
             "`docker-logs`, `docker-logs-api`",
-            Step(follow, 130, until=r.says),
-            Step(f"logs --service {r.service} --follow", 130, until=r.says),
+            Step(follow, until=r.says),
+            Step(f"logs --service {r.service} --follow", until=r.says),
         ),
         row("`docker-shell-api`", Step(f"shell --service {r.service}", keys="exit $((40 + 2))", code=42)),
         row("one-off commands", Step(f"run --service {r.service} -- {r.one_off}")),
