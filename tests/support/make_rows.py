@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.support.make_site import Site
 
-#: What a task of `db` says in a repository whose compose file runs no database.
+#: What the tasks of `db` say in a repository without a database: those that need a file look for it first.
 NO_DATABASE = (81, "no supported database")
+NO_FILE = {"db.migrate": (84, "no directory `migrations`"), "db.restore": (87, "out/data.dump")}
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,8 @@ def _stack(r: Repository) -> list[Row]:
             "`docker-up-mcp` (a profile)",
             Step(f"up --service {r.agent}", after=lambda s: s.runs(r.agent)),
             Step("up", env=profile, after=lambda s: s.runs(r.service)),
+            Step("down", env=(("COMPOSE_PROFILES", "*"),), after=lambda s: s.is_down()),
+            Step("up", again=True),
         ),
         row(
             "`docker-logs`, `docker-logs-api`",
@@ -212,12 +215,15 @@ def _databases(r: Repository) -> list[Row]:
     name = r.database
 
     def db(line: str, after: Callable[[Site], object] | None = None, shows: str = "", stdin: str = "") -> Step:
-        return Step(line, 0, shows, after, stdin) if name else Step(line, *NO_DATABASE)
+        return Step(line, 0, shows, after, stdin) if name else nothing(line)
+
+    def nothing(line: str) -> Step:
+        return Step(line, *NO_FILE.get(line.split()[0], NO_DATABASE))
 
     def gone(line: str, what: str = name, after: Callable[[Site], object] | None = None) -> list[Step]:
         """Asked for without consent, then with it."""
         if not name:
-            return [Step(line, *NO_DATABASE)]
+            return [nothing(line), nothing(f"{line} --yes --name any")]
         return [Step(line, 18, f"--yes --name {what}"), Step(f"{line} --yes --name {what}", after=after)]
 
     seed = "db.seed" if name == "ledger" else "db.seed --from seeds/rows.sql"

@@ -68,7 +68,7 @@ class Site:
         label = f'services:\n  {self.repository.service}:\n    labels: {{extra: "yes"}}\n'
         (self.root / "compose.extra.yaml").write_text(label)
         (self.root / "seeds").mkdir(exist_ok=True)
-        if self.repository.large:
+        if self.repository.database != "ledger":
             seed = "CREATE TABLE IF NOT EXISTS seeded (x int);\nINSERT INTO seeded VALUES (1);\n"
             (self.root / "seeds" / "rows.sql").write_text(seed)
 
