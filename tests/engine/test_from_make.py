@@ -6,6 +6,7 @@ crates of the sample once more is left out there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -23,7 +24,10 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield made
 
 
-@pytest.mark.parametrize("number", range(len(make_rows.rows(make_rows.SAMPLE))))
+NAMES = [re.sub(r"\W+", "-", row.targets).strip("-")[:40] for row in make_rows.rows(make_rows.SAMPLE)]
+
+
+@pytest.mark.parametrize("number", range(len(NAMES)), ids=NAMES)
 def test_a_row(site: Site, number: int) -> None:
     for step in site.rows[number].steps:
         site.play(step)

@@ -131,7 +131,7 @@ SESSIONS = (
     ),
     Slow(
         "from-make",
-        9,
+        12,
         (
             *(_SRC + place for place in ("cargo", "database", "stack", "watch", "equivalents")),
             *("tests/engine/test_from_make.py", "tests/support/make_rows.py", "tests/support/make_site.py"),
