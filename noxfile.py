@@ -8,14 +8,14 @@ from pathlib import Path
 
 import nox
 
-nox.options.default_venv_backend = "none"  # ./dev created the environment; another one would double the start-up time
+nox.options.default_venv_backend = "none"  # ./dev created the environment; another one would double the startup time
 nox.options.sessions = ["lint", "types", "docs", "tests", "engine"]
 nox.options.error_on_missing_interpreters = False
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, import direction, shell scripts."""
+    """Check style, import direction and shell scripts."""
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-cache")
@@ -31,19 +31,19 @@ def reference(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation site into site/; a broken link or anchor fails it."""
+    """Build the documentation site into site/; fails on a broken link or anchor."""
     session.run("python", "docs/make_site.py", *session.posargs)
 
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy, strict, tests and this file included."""
+    """Run mypy in strict mode, on the tests and this file as well."""
     session.run("mypy")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything that needs no engine: unit tests, and the real CLI with a fake docker."""
+    """Run everything that needs no engine: unit tests, and the real CLI with a fake docker."""
     session.run("pytest", "-q", "-n", "auto", "tests/unit", "tests/cli", *session.posargs)
     if shutil.which(
         "rustc"
@@ -56,14 +56,14 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def surroundings(session: nox.Session) -> None:
-    """Every task in every kind of broken surroundings (half an hour); `tests` plays a part of them."""
+    """Run every task in every kind of broken environment (half an hour); `tests` runs some of these."""
     session.env["BUILDKIT_TASKS_TESTS_EVERY_SITUATION"] = "1"
     session.run("pytest", "-q", "-n", "auto", "tests/cli/test_every_task.py", *session.posargs)
 
 
 @nox.session
 def engine(session: nox.Session) -> None:
-    """Everything on a real engine; starts one if none is running."""
+    """Run everything on a real engine; starts one if none is running."""
     session.run("pytest", "-q", "-m", "not slow", "--durations=40", "tests/engine", *session.posargs)
 
 
@@ -81,7 +81,7 @@ def watch_long(session: nox.Session) -> None:
 
 @nox.session
 def bench_travel(session: nox.Session) -> None:
-    """Measure what a shared cache saves a machine that never built (about ten minutes on an idle machine)."""
+    """Measure what a shared cache saves on a machine that has never built (about ten minutes on an idle machine)."""
     session.run("python", "-m", "tests.bench.travel", *session.posargs)
 
 
@@ -109,7 +109,7 @@ TRAVEL = ("tests/engine/test_travel_machines.py", "tests/engine/test_cache_unlis
 
 @nox.session
 def travel(session: nox.Session) -> None:
-    """Shared caches between two engines, with injected faults; an engine that lists no caches (four minutes; 2 GB)."""
+    """Test shared caches between two engines with injected faults, and an engine without a cache list (4 min; 2 GB)."""
     session.run("pytest", "-q", "-s", "-m", "slow", *TRAVEL, *session.posargs)
 
 
@@ -146,14 +146,14 @@ def builders(session: nox.Session) -> None:
 
 @nox.session
 def adopt(session: nox.Session) -> None:
-    """Adopt, build, edit, start and undo every shape of repository; follow every remedy; test the wheel alone."""
+    """Adopt, build, edit, start and undo every shape of repository; follow every hint; test the wheel by itself."""
     files = ("tests/engine/test_adopt.py", "tests/engine/test_adopt_remedies.py", "tests/engine/test_adopt_wheel.py")
     session.run("pytest", "-q", "-s", "-m", "slow", "--durations=20", *files, *session.posargs)
 
 
 @nox.session
 def degraded(session: nox.Session) -> None:
-    """Real Rust on Docker 20.10.24, with BuildKit and without (about five minutes; copies 2 GB into the old engine)."""
+    """Build real Rust on Docker 20.10.24, with and without BuildKit (five minutes; copies 2 GB into the old engine)."""
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_old_engine.py", *session.posargs)
 
 
@@ -183,13 +183,13 @@ def compose_long(session: nox.Session) -> None:
 
 @nox.session
 def turn(session: nox.Session) -> None:
-    """Run the slow sessions that are due or fit, like CI after `nox`; `nox -s turn -- --list` lists them."""
+    """Run the slow sessions that are due or fit, as CI does after `nox`; `nox -s turn -- --list` lists them."""
     session.run("python", "-m", "tests.support.turns", *session.posargs)
 
 
 @nox.session
 def stale(session: nox.Session) -> None:
-    """All never-stale cases, 30 rounds of the registry race, the long random walk: `nox -s stale -- --steps 2000`.
+    """Run all never-stale cases, 30 rounds of the registry race, the long random walk: `nox -s stale -- --steps 2000`.
 
     `-- --slice`: only the cornerstones and a fifth of the other cases, chosen by the commit; five rounds.
     """

@@ -19,7 +19,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
-#: Seconds an action may take; it takes tens of milliseconds.
+#: Timeout of an action in seconds; it usually takes tens of milliseconds.
 PATIENCE = 20.0
 
 #: Services that an action's history must name.
@@ -30,7 +30,7 @@ HEARTBEATS = "/actions?source=sensor&state=completed&max_age_seconds=120&limit=1
 
 
 def main() -> str:
-    """What is wrong, empty if nothing is."""
+    """Describe what is wrong; empty if nothing is."""
     began = time.monotonic()
     try:
         action = round_trip(os.environ["API_URL"], os.environ["NOTIFIER_URL"])
@@ -47,7 +47,7 @@ def main() -> str:
 
 
 def round_trip(api: str, notifier: str) -> dict[str, Any]:
-    """Listen first, then post: the event cannot be missed."""
+    """Listen before posting, so that the event cannot be missed."""
     with closing(connection(notifier)) as feed:
         feed.request("GET", "/events", headers={"Accept": "text/event-stream"})
         stream = feed.getresponse()
@@ -72,14 +72,14 @@ def events(stream: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
 
 
 def answer(url: str, method: str, path: str, body: object = None) -> dict[str, Any]:
-    """The JSON that a service answers; ValueError for an error status."""
+    """The JSON that a service returns; ValueError for an error status."""
     with closing(connection(url)) as asked:
         headers = {"Content-Type": "application/json"}
         asked.request(method, path, json.dumps(body) if body is not None else None, headers)
         got = asked.getresponse()
         text = got.read().decode("utf-8", errors="replace")
         if got.status >= 400:
-            raise ValueError(f"{method} {path} answered {got.status}: {text[:300]}")
+            raise ValueError(f"{method} {path} returned {got.status}: {text[:300]}")
         return dict(json.loads(text))
 
 

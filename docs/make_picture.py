@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 
 def main(lines: list[str]) -> None:
-    """Run each line as a command in the repository's root, and stop at the first that fails."""
+    """Run each line as a command in the repository's root, and stop at the first failure."""
     console = Console(record=True, width=104, file=io.StringIO())
     for line in lines:
         console.print(Text(f"$ {line}", style="bold cyan"))

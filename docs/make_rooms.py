@@ -1,4 +1,4 @@
-"""The table of rooms in CONTRIBUTING.md, made from their docstrings and imports; `nox -s reference` writes it."""
+"""Generate the table of rooms in CONTRIBUTING.md from their docstrings and imports: `nox -s reference`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ else:
 
 
 def order() -> list[list[str]]:
-    """The layers of the import contract, top first."""
+    """The layers of the import contract, from top to bottom."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     return [[name.strip() for name in layer.split(":")] for layer in contracts[0]["layers"]]
 
 
 def table() -> str:
-    """One line per room, in order: what it contains, and the rooms it imports."""
+    """One row per room, in order: what it contains, and which rooms it imports."""
     graph = grimp.build_graph("buildkit_tasks", cache_dir=None)
     lines = ["| room | contains | imports |", "|---|---|---|"]
     names = [name for layer in order() for name in layer]

@@ -1,7 +1,7 @@
 """Build the documentation site: `python docs/make_site.py [DIRECTORY]` (default: site/).
 
-The pages are the repository's Markdown files, at the paths that they have on a forge: links work in both places.
-Links to other files of the repository lead to the forge.
+The pages are the repository's Markdown files. They keep their paths, so links work both on the site and on the forge.
+Links to other files in the repository point to the forge.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
         config |= {"docs_dir": str(pages), "site_dir": str(target)}
         file = Path(scratch) / "mkdocs.yml"
         file.write_text(yaml.safe_dump(config), "utf-8")
-        os.environ["NO_MKDOCS_2_WARNING"] = "1"  # an advertisement on stderr
+        os.environ["NO_MKDOCS_2_WARNING"] = "1"  # suppresses an advertisement on stderr
         from mkdocs.commands.build import build
         from mkdocs.config import load_config
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def copy_pages(pages: Path, forge: str) -> None:
-    """Copy every page and picture, with links to other files pointing to the forge."""
+    """Copy every page and picture; links to other files point to the forge."""
     for file in sorted({*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docker/*.md"), *REPOSITORY.glob("docs/**/*.md")}):
         place = file.relative_to(REPOSITORY)
         copied = pages / place
@@ -56,7 +56,7 @@ def copy_pages(pages: Path, forge: str) -> None:
 
 
 def _lead(link: re.Match[str], page: Path, forge: str) -> str:
-    """The link as it is if it leads to a page, a picture or another site; else to the file on the forge."""
+    """The link unchanged if it points to a page, a picture or another site; otherwise a link to the forge."""
     words = link[2]
     if "://" in words or words.endswith((".md", ".svg")):
         return link[0]

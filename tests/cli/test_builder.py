@@ -269,7 +269,7 @@ def test_a_plan_prints_the_commands_and_runs_none(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--driver", "remote"], "A remote node needs an address."),
+        (["--driver", "remote"], "A remote node needs an endpoint."),
         (["--driver", "cloud"], "Unknown driver 'cloud'."),
         (["--certificates", "nowhere", "--endpoint", "tcp://h:1"], "has no ca.pem, cert.pem, key.pem"),
         (["--opt", "nothing"], "is not NAME=VALUE"),

@@ -108,7 +108,7 @@ def test_what_a_build_took_between_showing_and_deleting_stays(listed: Bench) -> 
     listed.reply("buildx du", stdout="\n".join([mount(1, "/shop-target-amd64", free=False), *MOUNTS[1:]]) + "\n")
     done = listed.invoke("cache.clear", "--mount", "target", "--yes")
     assert prunes(listed) == [["buildx", "prune", "--force", "--all", "--filter", "id=^r2$"]]
-    assert "keeping 1 more that are in use by a running build" in done.err
+    assert "keeping 1 more that a running build is using" in done.err
 
 
 def test_layers_stay_while_any_build_runs(listed: Bench) -> None:

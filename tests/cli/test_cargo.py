@@ -157,7 +157,7 @@ def test_a_project_without_a_toolchain_stage(shop: Bench) -> None:
     (shop.root / "docker/Dockerfile").write_text(DOCKERFILE)
     done = shop.invoke("cargo.test")
     assert done.code == 72
-    assert "has no stage of that name" in done.err
+    assert "has no stage with that name" in done.err
     assert runs(shop) == []
 
 
@@ -193,7 +193,7 @@ def test_variables_are_checked_and_their_values_are_in_no_argument(shop: Bench) 
 
 
 def database(bench: Bench) -> None:
-    """From now on the compose file has a service with a ready image."""
+    """From now on the compose file has a service with a prebuilt image."""
     services = {
         "api": service(bench.root, "api", environment={"DB": "postgres://u:hush@postgres/x"}),
         "postgres": {"image": "postgres:15", "ports": [{"target": 5432, "published": "5432"}]},

@@ -112,7 +112,7 @@ def test_what_mariadb_lacks_is_said_before_anything_is_dropped(shop: Bench) -> N
     shop.reply("exec", stdout="root\nshop\n")
     done = shop.invoke("db.reset", "--yes", "--name", "shop")
     assert done.code == 82, done.all
-    assert "sqlx's table in MariaDB" in done.err
+    assert "does not support sqlx with MariaDB" in done.err
     assert "DROP" not in json.dumps(shop.calls)
 
 

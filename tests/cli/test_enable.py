@@ -128,7 +128,7 @@ def test_hard_links_see_the_same_text_and_the_old_one_is_kept(ready: Bench) -> N
     os.link(path, home(ready) / "other")
     done = ready.invoke("enable-buildkit", "--yes")
     assert (home(ready) / "other").read_bytes() == path.read_bytes() != b"export A=1\n"
-    kept = Path(done.err.split("changed " + str(path) + " (before: ")[1].split(")")[0])
+    kept = Path(done.err.split("changed " + str(path) + " (backup: ")[1].split(")")[0])
     assert kept.read_bytes() == b"export A=1\n"
 
 

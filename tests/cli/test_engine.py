@@ -76,7 +76,7 @@ def test_no_rights_is_told_apart_from_no_engine(bench: Bench, tmp_path: Path) ->
         env = {**bench.environment(), "DOCKER_HOST": f"unix://{path}"}
         done = process.run([*less, process.BIN / "invoke", "engine.status"], bench.root, env)
     assert done.code == 12, done.err
-    assert f"error[engine-denied]: Permission denied for the engine at {path}." in done.err
+    assert f"error[engine-denied]: Permission denied while connecting to the engine at {path}." in done.err
     assert "usermod -aG docker" in done.err
 
 
@@ -86,7 +86,7 @@ def test_no_docker_at_all(bench: Bench) -> None:
     done = bench.invoke("engine.status")
     assert done.code == 10
     assert "error[engine-missing]" in done.err
-    assert "hint: invoke engine.install" in done.err
+    assert "hint: run `invoke engine.install`" in done.err
 
 
 @pytest.mark.skipif(not host.release().apt, reason="the question is about apt")

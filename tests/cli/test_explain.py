@@ -41,7 +41,7 @@ def test_nothing_was_built_yet(bench: Bench) -> None:
     for words in (["explain"], ["explain", "--next"], ["history"]):
         done = bench.invoke(*words)
         assert done.code == 95
-        assert "error[history-missing]: No build of this checkout is in the history." in done.err
+        assert "error[history-missing]: The history has no builds of this checkout." in done.err
 
 
 def test_an_edit_is_named_after_and_before(bench: Bench) -> None:
@@ -141,7 +141,7 @@ def test_a_damaged_history_is_one_warning_and_starts_again(bench: Bench) -> None
     done = bench.invoke("build")
     assert done.code == 0
     assert done.err.count("warning:") == 1
-    assert "the history of builds starts again" in done.err
+    assert "starting a new history of builds" in done.err
     assert len(json.loads(bench.invoke("history", "--json").out)["builds"]) == 1
 
 
@@ -155,7 +155,7 @@ def test_a_locked_history_is_one_warning(bench: Bench) -> None:
     db.close()
     assert done.code == 0
     assert done.err.count("warning:") == 1
-    assert "this build is not in the history: database is locked" in done.err
+    assert "this build was not recorded in the history: database is locked" in done.err
 
 
 def test_a_history_that_cannot_be_written_is_one_warning(bench: Bench) -> None:

@@ -129,7 +129,7 @@ def test_an_answer_in_json_has_the_reason_too(shop: Bench) -> None:
         done = build(shop, server, "--json")
     answer = json.loads(done.out)["pull"]
     assert answer["unpacked"] is False
-    assert "sent an invalid answer" in answer["why_not"][0]
+    assert "sent an invalid response" in answer["why_not"][0]
 
 
 def test_a_defect_of_ours_does_not_end_a_build_either(shop: Bench) -> None:

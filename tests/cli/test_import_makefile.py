@@ -237,7 +237,7 @@ def test_output_leaves_the_original_and_what_it_includes(shop: Bench) -> None:
     assert done.code == 0, done.all
     assert files(shop) == before
     assert "\tinvoke cargo.fmt --check\n" in (shop.root / "Makefile.tasks").read_text()
-    assert "--output leaves docker.mk as it is" in done.out
+    assert "--output does not change docker.mk" in done.out
     assert make(shop, "-n", "-f", "Makefile.tasks", "fmt").out == "invoke cargo.fmt\n"
     assert shop.invoke("import-makefile", "--undo", "--yes").code == 0
     assert not (shop.root / "Makefile.tasks").exists()
@@ -268,7 +268,7 @@ def test_a_makefile_that_runs_something_is_read_without_make(shop: Bench) -> Non
     (shop.root / "Makefile").write_text("V := $(shell touch ran)\n.PHONY: test\ntest:\n\tcargo test\n")
     done = shop.invoke("import-makefile", "--yes")
     assert done.code == 0, done.all
-    assert "make was not asked for its targets: Makefile:1 runs a command" in done.err
+    assert "make was not asked for the targets: Makefile:1 runs a command" in done.err
     assert not (shop.root / "ran").exists()
     assert (shop.root / "Makefile").read_text().endswith("test:\n\tinvoke cargo.test\n")
 
@@ -281,7 +281,7 @@ def test_makefile_and_justfile_are_both_imported(shop: Bench) -> None:
     assert "    invoke up {{services}}\n" in (shop.root / "more.just").read_text()
     assert "invoke cargo.fmt" in (shop.root / "Makefile").read_text()
     two = shop.invoke("import-makefile", "--output", "x", "--yes")
-    assert (two.code, "--output is one file" in two.err) == (33, True)
+    assert (two.code, "--output takes one file" in two.err) == (33, True)
     ran = process.run([process.BIN / "just", "--dry-run", "up", "api", "worker"], shop.root, shop.environment())
     assert ran.err.strip() == "invoke up api worker"
 
@@ -325,7 +325,7 @@ def test_files_outside_the_repository_are_not_read(shop: Bench) -> None:
     (shop.root.parent / "secret.mk").write_text("secret:\n\tcargo test\n")
     (shop.root / "Makefile").write_text("include ../secret.mk\n-include gone.mk\na:\n\tcargo test\n")
     done = shop.invoke("import-makefile", "--dry-run")
-    assert "../secret.mk: not a file of this repository" in done.err
+    assert "../secret.mk: not a file in this repository" in done.err
     assert "secret " not in done.out
 
 
@@ -334,5 +334,5 @@ def test_cargo_in_a_makefile_of_another_directory_stays(shop: Bench) -> None:
     (shop.root / "tool" / "Makefile").write_text(".PHONY: t d\nt:\n\tcargo test\nd:\n\tdocker compose ps\n")
     done = shop.invoke("import-makefile", "--file", "tool/Makefile", "--yes")
     assert done.code == 0, done.all
-    assert "it works in tool/, the tasks in the workspace of the project" in done.out
+    assert "it works in tool/; the tasks work in the project's workspace" in done.out
     assert (shop.root / "tool" / "Makefile").read_text().endswith("d:\n\tinvoke ps\n")

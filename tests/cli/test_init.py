@@ -129,7 +129,7 @@ def test_an_edited_dockerfile_is_kept_by_an_undo_and_named(shape: Repository) ->
     path = shape.root / "docker/Dockerfile"
     path.write_text(path.read_text() + "# mine\n")
     done = shape.init("--undo", "--yes")
-    assert "kept: docker/Dockerfile was edited" in done.err
+    assert "kept docker/Dockerfile: your edits conflict" in done.err
     assert path.exists()
 
 
@@ -162,7 +162,7 @@ def test_an_upgrade_in_conflict_with_an_edit_is_named_and_changes_nothing(shape:
     record.write_text(json.dumps(document))
     path.write_text(path.read_text().replace("ARG PROFILE=release", "ARG PROFILE=mine"))
     done = shape.init("--upgrade", "--yes")
-    assert "kept: docker/Dockerfile was edited, and the edits conflict" in done.err
+    assert "kept docker/Dockerfile: your edits conflict" in done.err
     assert "ARG PROFILE=mine" in path.read_text()
 
 
@@ -237,7 +237,7 @@ def test_an_env_file_that_compose_wants_is_made_of_the_example_and_goes_with_an_
     shape.git("commit", "-qm", "two")
     done = shape.init("--yes")
     assert done.code == 0, done.all
-    assert "also: .env" in done.err
+    assert "also creating .env" in done.err
     assert re.search(r"PG_PASSWORD=\S{20,}", (shape.root / ".env").read_text())
     assert "# CARGO_INCREMENTAL=1" in (shape.root / ".env.example").read_text()
     shape.init("--undo", "--yes")
@@ -304,7 +304,7 @@ def test_images_that_no_registry_gives_are_put_on_debian_unless_they_are_to_be_k
     shape.env["BUILDKIT_TASKS_IMAGES_OFFLINE"] = "always"  # as where nothing answers
     done = shape.init("--yes")
     assert done.code == 0, done.all
-    assert "note: images: no registry provides debian:trixie-slim: compiling in rust:1-bookworm" in done.err
+    assert "note: images: no registry provides debian:trixie-slim: using rust:1-bookworm" in done.err
     assert "+ARG RUNTIME_IMAGE=debian:bookworm-slim" in done.out
     assert "nothing to change" in shape.init("--upgrade").err
     done = shape.init("--upgrade", "--images", "keep", "--yes")
@@ -321,7 +321,7 @@ def test_a_compose_file_without_a_rust_service_names_the_programs(shape: Reposit
     shape.compose()
     done = shape.init("--yes")
     assert done.code == 60, done.all
-    assert "hint: buildkit-tasks init --add pantry    (adds a service for a program; available: pantry)" in done.err
+    assert "hint: run `buildkit-tasks init --add pantry` to add a service for a program (available: pantry)" in done.err
     assert shape.init("--add", "pantry", "--yes").code == 0
 
 

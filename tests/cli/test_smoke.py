@@ -91,8 +91,8 @@ def test_the_checks_of_the_settings_are_made(stack: Bench) -> None:
     ("check", "words"),
     [
         ("api /health status=bad", "GET /health of api: status is ok, not bad."),
-        ("api /nothing", "GET /nothing of api: answered 404"),
-        ("web /", "The service 'web' publishes no port."),
+        ("api /nothing", "GET /nothing of api: responded with 404"),
+        ("web /", "The service 'web' publishes no ports."),
     ],
 )
 def test_what_is_wrong_is_named(stack: Bench, check: str, words: str) -> None:

@@ -148,7 +148,7 @@ def test_clean_refuses_a_name_that_another_directory_uses_as_well(bench: Bench) 
     left(bench, "/elsewhere/shop")
     done = bench.invoke("clean", "--volumes", "--confirm", "shop")
     assert done.code == 33, done.all
-    assert "Another project has the name shop too: /elsewhere/shop." in done.err
+    assert "Another project is also named shop: /elsewhere/shop." in done.err
     assert removed(bench) == []
 
 
@@ -198,7 +198,7 @@ def test_a_container_of_this_project_is_not_in_the_way(bench: Bench, taken: int)
     bench.reply("container inspect", stdout="/shop-web-1\tnginx\tshop\t/here\n")
     done = bench.invoke("services.stop", "--yes")
     assert done.code == 0
-    assert "is free, or its own" in done.err
+    assert "is free, or already used by the stack" in done.err
 
 
 def commit(bench: Bench) -> process.Done:

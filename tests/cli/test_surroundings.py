@@ -64,7 +64,7 @@ def test_a_home_that_cannot_be_written_is_named(bench: Bench) -> None:
     done = bench.invoke("build", "--service", "api")
     assert "Traceback" not in done.all
     assert done.code == 69, done.all
-    assert "error[system-refused]: /proc/.local/state" in done.err
+    assert "error[system-refused]: Cannot create /proc/.local/state" in done.err
     assert "XDG_STATE_HOME" in done.err
 
 

@@ -67,10 +67,10 @@ def save(bench: Bench, text: str) -> None:
 
 def test_a_save_is_one_build_and_replaces_only_the_container_with_another_image(running: Bench) -> None:
     watching = start(running, "watch")
-    watching.wait_for("watching api, worker; Ctrl-C ends this")
+    watching.wait_for("watching api, worker; press Ctrl-C to stop")
     images(running, api="new", worker="old")
     save(running, "fn main() {}")
-    watching.wait_for("no container had to be replaced")  # the fake engine has the same one as before
+    watching.wait_for("no containers had to be replaced")  # the fake engine has the same one as before
     assert baked(running) == [["api", "worker"], ["api", "worker"]]
     assert ups(running) == [
         ["--detach", "--no-build", "--quiet-pull"],
@@ -85,7 +85,7 @@ def test_services_by_position_and_pattern(running: Bench) -> None:
     watching = start(running, "watch", "work*")
     watching.wait_for("watching worker; Ctrl-C")
     save(running, "1")
-    watching.wait_for("no container had to be replaced")
+    watching.wait_for("no containers had to be replaced")
     assert baked(running) == [["worker"], ["worker"]]
     assert watching.end(signal.SIGTERM) == 143
     wrong = running.invoke("watch", "workr")
@@ -122,7 +122,7 @@ def test_a_compose_file_that_is_broken_for_a_while_is_survived(running: Bench) -
     running.replies = before
     running.reply("config --format json", stdout=json.dumps(model(running, "api", "worker", "web")))
     save(running, "any change reads it again")
-    watching.wait_for("no container had to be replaced")
+    watching.wait_for("no containers had to be replaced")
     assert baked(running)[-1] == ["api", "web", "worker"]
     assert ups(running)[-1] == ["--detach", "--no-build", "--quiet-pull", "api", "worker", "web"]
     assert watching.end(signal.SIGINT) == 130
@@ -188,7 +188,7 @@ def test_dev_follows_the_logs_and_stops_what_it_started(running: Bench) -> None:
     running.reply("logs --tail", stdout="api-1  | hello\n", wait=True)
     running.reply("ps --all --no-trunc", stdout="1\tshop-api-1\trunning\tapi\tsha256:old\n", after="up")
     watching = start(running, "dev", "api")
-    watching.wait_for("following the logs; Ctrl-C stops what was started")
+    watching.wait_for("following the logs; press Ctrl-C to stop what was started")
     watching.wait_for("api-1  | hello")
     assert watching.end(signal.SIGINT) == 130
     assert "stopping api" in watching.said

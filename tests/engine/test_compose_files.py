@@ -15,7 +15,9 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
 from buildkit_tasks.core.report import Report
 from buildkit_tasks.core.world import World
+from buildkit_tasks.project.compose import select
 from buildkit_tasks.project.discover import files_found, read_workspace
+from buildkit_tasks.survey import model, tree
 from tests.support import process
 
 pytestmark = [pytest.mark.engine]
@@ -217,3 +219,56 @@ def test_warnings_and_errors_of_compose_have_no_values_of_dotenv(
     assert caught.value.code == "compose-invalid"
     assert "hunter2" not in caught.value.text()
     assert "***" in caught.value.details
+
+
+@pytest.mark.parametrize(
+    ("setting", "env", "folder"),
+    [
+        ("", {}, "."),
+        ("", {}, "deploy"),
+        ("deploy/x.yaml", {}, "."),
+        ("deploy/x.yaml", {}, "deploy"),
+        ("", {"COMPOSE_FILE": "x.yaml"}, "deploy"),
+        ("deploy/../x.yaml:deploy/x.yaml", {}, "."),
+    ],
+)
+def test_our_dotenv_is_the_one_that_compose_reads(
+    tmp_path: Path, setting: str, env: dict[str, str], folder: str
+) -> None:
+    root = tmp_path / "x" / "app"
+    (root / "deploy").mkdir(parents=True)
+    table = f'[tool.buildkit-tasks.project]\ncompose_file = "{setting}"\n' if setting else ""
+    (root / "pyproject.toml").write_text(table)
+    for name in ("compose.yaml", "x.yaml", "deploy/x.yaml"):
+        (root / name).write_text("services: {a: {build: {context: ., args: {X: '${X?}'}}}}\n")
+        (root / name).with_name(".env").write_text(f"X={name}\n")
+    session = session_in(root / folder, env)
+    assert session.dotenv["X"] == read_workspace(session).services[0].args["X"]
+    session.dotenv_file.write_text("")
+    with pytest.raises(Problem) as problem:
+        read_workspace(session_in(root / folder, env))
+    assert str(session.dotenv_file) in problem.value.hint
+
+
+def test_the_services_of_inactive_profiles_are_named_where_no_other_is_built(tmp_path: Path) -> None:
+    root = tmp_path / "x" / "app"
+    root.mkdir(parents=True)
+    (root / "compose.yaml").write_text("services: {a: {image: x}, b: {build: ., profiles: [p, q]}, c: {image: y}}\n")
+    space = ours(root, {})
+    assert (space.names, space.inactive) == ((), {"b": ("p", "q")})
+    with pytest.raises(Problem) as problem:
+        select(space, ())
+    assert problem.value.causes == ("b has one, but is in the profile p or q",)
+    assert "invoke build --service b" in problem.value.hint
+
+
+def test_init_reads_a_project_without_its_env_files(tmp_path: Path) -> None:
+    (tmp_path / "part").mkdir()
+    (tmp_path / "compose.yaml").write_text(
+        "include: [part/b.yaml]\nservices: {a: {build: ., env_file: .env, environment: {X: '${X:?}'}}}\n"
+    )
+    (tmp_path / "part/b.yaml").write_text("services: {b: {build: ., env_file: [one.env, ../two.env]}}\n")
+    found = model.resolve(session_in(tmp_path, {}).world, tree.read(tmp_path), ("compose.yaml",))
+    assert sorted(found.config["services"]) == ["a", "b"]
+    assert found.wanted == ("X",)
+    assert ".env" in found.env_files

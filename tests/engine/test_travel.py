@@ -96,7 +96,7 @@ def test_a_machine_that_never_built_compiles_the_workspaces_own_crates_only(firs
 def test_a_push_before_the_first_build_says_what_to_do(machine: Machine) -> None:
     done = machine.run("cache.push", "--force")
     assert done.code == 59, done.all
-    assert "error[pack-empty]: There is nothing to pack." in done.err
+    assert "error[pack-empty]: Nothing to pack." in done.err
     assert "RUN" not in done.err.split("error[pack-empty]")[1]
     assert "hint: invoke build, then invoke cache.push" in done.err
 

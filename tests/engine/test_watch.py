@@ -169,7 +169,7 @@ def storm(site: Site, saves: int) -> None:
         save(site, chance)
         if number == saves // 4:
             site.write("one/sources/broken", "BROKEN\n")
-            watching.wait_for("the containers keep running as they are")
+            watching.wait_for("the old containers keep running")
             assert len(site.containers("one")) == 1
             (site.root / "one" / "sources" / "broken").unlink()
         if number == saves // 3:

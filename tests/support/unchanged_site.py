@@ -76,6 +76,7 @@ class Site:
         first()
         plan = self.plan()
         watch = Watch(session, Project(_engine(self.engine.engine), plan.workspace), plan, attempt)
+        watch.start()
         during()
         self.built += 1
         ids = {name: "sha256:" + hashlib.sha256(f"{name}{self.built}".encode()).hexdigest() for name in NAMES}

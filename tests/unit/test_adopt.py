@@ -263,3 +263,21 @@ def test_an_override_leaves_the_compose_file_alone(tmp_path: Path, name: str) ->
     if name != "bare":
         own = next(p for p in written.texts if ".override." in p)
         assert "dockerfile: docker/Dockerfile" in written.texts[own]
+
+
+def test_a_dockerfile_in_lower_case_is_read_as_buildx_does(tmp_path: Path) -> None:
+    files = repositories.single()
+    files["dockerfile"] = files.pop("Dockerfile")
+    finding, written = adopt(tmp_path / "pantry", files)
+    assert [s.recipe.path if s.recipe else "" for s in finding.services] == ["dockerfile"]
+    _, same = adopt(tmp_path / "other" / "pantry", repositories.single())
+    assert instructions(written.texts["docker/Dockerfile"]) == instructions(same.texts["docker/Dockerfile"])
+
+
+def test_a_service_that_nobody_asked_for_is_built_and_not_started(tmp_path: Path) -> None:
+    files = {n: t for n, t in repositories.single().items() if n != "docker-compose.yml"}
+    for mode, path in (("edit", "compose.yaml"), ("override", "compose.override.yaml")):
+        _, written = adopt(tmp_path / mode / "pantry", {**files, "compose.yaml": DATABASE}, mode)
+        services = repositories.resolved(tmp_path, written.texts[path])["services"]
+        assert services["pantry"]["scale"] == 0
+        assert services["pantry"]["build"]["args"]["BIN"] == "pantry"

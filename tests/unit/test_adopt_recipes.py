@@ -348,6 +348,31 @@ def test_alpine_with_musl_is_kept_or_put_on_debian(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("installing", "kept"),
+    [
+        (
+            "RUN apk add rustup build-base\nCOPY rust-toolchain.toml .\nRUN rustup-init -y",
+            "",
+        ),
+        ("RUN apk add --no-cache curl && curl -sSf https://sh.rustup.rs | sh -s -- -y --default-toolchain 1.80", ""),
+        (
+            "RUN curl -L https://static.rust-lang.org/rustup.sh | sh -s -- -y && make -C /opt/tool",
+            "RUN make -C /opt/tool",
+        ),
+    ],
+)
+def test_debian_s_image_already_has_the_toolchain(tmp_path: Path, installing: str, kept: str) -> None:
+    dockerfile = (
+        f"FROM alpine:3 AS build\n{installing}\nENV PATH=/root/.cargo/bin:$PATH\nWORKDIR /app\nCOPY . .\n"
+        "RUN cargo build --release\nFROM alpine:3\n"
+    )
+    text, notes = derived(tmp_path, dockerfile + END, images="bookworm")
+    assert not re.search(r"rustup-init|sh\.rustup|static\.rust-lang", text), text
+    assert kept in text
+    assert notes == []
+
+
+@pytest.mark.parametrize(
     ("dockerfile", "expected", "without"),
     [
         (

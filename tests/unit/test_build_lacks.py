@@ -66,25 +66,25 @@ from buildkit_tasks.buildlog import lacks
         ("          /usr/bin/ld: cannot find -lpq: No such file or directory", "The library pq", "libpq-dev"),
         (
             "  error: `SQLX_OFFLINE=true` but there is no cached data for this query",
-            "sqlx needs a database",
+            "sqlx macro needs a database",
             ".sqlx",
         ),
         (
             "error: set `DATABASE_URL` to use query macros online, or run `cargo sqlx prepare`",
-            "sqlx needs a database",
+            "sqlx macro needs a database",
             "cargo sqlx prepare",
         ),
         (
             "`DATABASE_URL` must be set, or `cargo sqlx prepare` must have been run and sqlx-data.json must exist",
-            "sqlx needs a database",
+            "sqlx macro needs a database",
             "commit sqlx-data.json",
         ),
         (
             "error: `DATABASE_URL` must be set to use query macros",
-            "sqlx needs a database",
+            "sqlx macro needs a database",
             "feature `offline`",
         ),
-        ("  failed to find a workspace root", "that a crate inherits from", "`!Cargo.toml`"),
+        ("  failed to find a workspace root", "A crate inherits from a workspace manifest", "`!Cargo.toml`"),
         ("  invalid version 3 on git_proxy_options; class=Invalid (3)", "cannot fetch git", "generate-lockfile"),
         (
             "  failed to resolve address for github.com: Name or service not known; class=Net (2)",

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from buildkit_tasks.buildlog import lines, live, notices, source_paths, states
-from buildkit_tasks.core.model import BuildPlan, Service, Workspace
+from buildkit_tasks.core.model import BuildPlan, Past, Service, Workspace
 from buildkit_tasks.core.progress import Progress
 
 RUN = "RUN --mount=type=cache,id=x-target-amd64,target=/build,sharing=locked /compile build"
@@ -149,6 +149,26 @@ def test_a_compile_step_that_printed_is_not_blocked() -> None:
     for report.seconds in (0.0, 5.0):
         view.tick()
     assert report.lines == []
+
+
+def test_earlier_builds_give_an_estimate() -> None:
+    report, progress = Said(), fold(*SHARED)
+    progress.past = (Past(250.0, (), True), Past(240.0, (), True), Past(3.0, ("api",), False))
+    view = lines.Lines(report, plan("api", "worker"), progress)  # type: ignore[arg-type]
+    view.tick()
+    assert report.lines == []
+    progress.update(log(f"[api compile 2/2] {RUN}", "buildkit-tasks: total 3\n   Compiling serde v1\n"))
+    for report.seconds in (1.0, 2.0, 40.0):
+        view.tick()
+    assert report.lines == [
+        "  earlier builds like this one took about 240 s",
+        "  40 s of about 240 s: compiling 1/3  serde",
+    ]
+    out = io.StringIO()
+    shown = live.Live(report, plan("api", "worker"), progress)  # type: ignore[arg-type]
+    report.seconds = 41.5
+    Console(file=out, width=80, highlight=False).print(shown)
+    assert "elapsed  1.5 s of about 240 s" in out.getvalue()
 
 
 def test_bytes_are_those_of_the_running_transfers() -> None:

@@ -139,20 +139,27 @@ def test_steps_are_found_whatever_precedes_their_names(prefix: str, counts: bool
     }
 
 
-def test_crates_and_images() -> None:
+def test_crates_and_images(tmp_path: Path) -> None:
     made = progress(("[stage 1/2] FROM docker.io/library/debian:12@sha256:" + "a" * 64, "cached"))
     made.update({"vertexes": [{"digest": "c", "name": "[compile 1/1] RUN x"}]})
     text = (
-        "   Compiling serde v1.0.1\n   Compiling api v0.1.0 (/build/2-abc/src/services/api)\nbuildkit-tasks: total 2\n"
+        "  Downloaded serde v1.0.1\n   Compiling serde v1.0.1\n"
+        "   Compiling api v0.1.0 (/build/2-abc/src/services/api)\nbuildkit-tasks: total 2\n"
+        "    Finished `release` profile [optimized] target(s) in 1s\n"
     )
     data = base64.b64encode(text.encode()).decode()
     made.update({"logs": [{"vertex": "c", "data": data, "timestamp": "2026-01-01T00:00:03.25Z"}]})
-    cargo = observed.cargo(made)
-    assert [(c.name, c.version, c.place, c.began) for c in cargo.crates] == [
-        ("serde", "1.0.1", None, 3.25),
-        ("api", "0.1.0", "services/api", 3.25),
+    build = History(tmp_path).build(Project())
+    seen, cargo = observed.reported(build.inputs, [SERVICE], made)
+    assert [(c.name, c.version, c.place, c.began, c.step) for c in cargo.crates] == [
+        ("serde", "1.0.1", None, 3.25, 1),
+        ("api", "0.1.0", "services/api", 3.25, 1),
     ]
-    assert (cargo.tree, cargo.total) == ("2-abc", 2)
+    assert (cargo.tree, cargo.total, cargo.downloaded) == ("2-abc", 2, 1)
+    assert [(s.name[:9], s.cached, s.internal, s.finished) for s in seen] == [
+        ("[stage 1/", True, False, None),
+        ("[compile ", False, False, 3.25),
+    ]
     known = {"debian:12": "sha256:1", "rust:1": "sha256:2"}
     assert observed.bases(known, made) == {"debian:12": "registry sha256:" + "a" * 64, "rust:1": "sha256:2"}
     same = {"debian:12": "sha256:" + "a" * 64}

@@ -71,7 +71,7 @@ def test_the_proposed_policy_takes_no_mount_and_keeps_the_rest_of_the_file() -> 
     rules = content["builder"]["gc"]["policy"]
     assert all("cachemount" not in f and r["maxUsedSpace"] == "30GB" for r in rules for f in r["filter"])
     assert '"keepStorage": "30GB"' in collector.daemon_text("", 30 * 10**9, (26, 1))
-    with pytest.raises(Problem, match="cannot be parsed"):
+    with pytest.raises(Problem, match="Cannot parse"):
         collector.daemon_text("{", 1, (28,))
     toml = collector.buildkitd_text(30 * 10**9, (0, 25, 1))
     assert 'filters = ["type==regular"]\n  maxUsedSpace = "30GB"' in toml

@@ -55,7 +55,7 @@ def read(text: str) -> list[Remark]:
         ),
         (
             "Diff in src/main.rs:3:",
-            Remark("error", "not formatted as `cargo fmt` does", "src/main.rs", 3, 0, "rustfmt"),
+            Remark("error", "not formatted with `cargo fmt`", "src/main.rs", 3, 0, "rustfmt"),
         ),
         ("error[E1]: x\n --> /usr/local/cargo/registry/src/index/serde-1.0.0/src/main.rs:1:1", None),
         ("error[E1]: x\n --> ../../../etc/passwd:1:1", None),

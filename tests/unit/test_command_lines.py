@@ -26,6 +26,10 @@ CASES: tuple[tuple[Command, str], ...] = (
         "docker compose -f a.yml -f b.yml --profile=dev --profile=jobs config",
     ),
     (compose_cli.services(ROOT, FILES), "docker compose -f a.yml -f b.yml config --services"),
+    (
+        compose_cli.elsewhere(compose_cli.config(ROOT, FILES), "/copy"),
+        "docker compose --project-directory /copy -f a.yml -f b.yml config --format json",
+    ),
     (compose_cli.environment(ROOT, ()), "docker compose config --environment"),
     (compose_cli.up(ROOT, FILES, ("api",)), "docker compose -f a.yml -f b.yml up --detach --no-build --quiet-pull api"),
     (
@@ -356,6 +360,9 @@ def test_text_of_ours_means_what_it_says_to_compose_and_bake() -> None:
     assert compose_cli.for_compose({"a": "$x"}) == '{\n  "a": "$$x"\n}'
     assert compose_cli.read_model('{"a": "$$x"}') == {"a": "$x"}
     assert compose_cli.read_model("a: $$x\nb: [1]", yaml=True) == {"a": "$x", "b": [1]}
+    assert compose_cli.without_env_files(["a", 'b"']) == (
+        'services:\n  "a": {env_file: !reset []}\n  "b\\"": {env_file: !reset []}\n'
+    )
     assert buildx.for_bake({"a": "${x} %{y} $z"}) == '{"a": "$${x} %%{y} $z"}'
 
 

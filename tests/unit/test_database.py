@@ -133,7 +133,7 @@ def test_sqlx_reads_what_sqlx_reads(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["x_users.sql", "1.5_users.sql", "²_users.sql", "9" * 20 + "_users.sql"])
 def test_sqlx_refuses_a_name_without_an_integer(tmp_path: Path, name: str) -> None:
-    with pytest.raises(Problem, match="sqlx refuses it"):
+    with pytest.raises(Problem, match="sqlx rejects it"):
         reading.read("sqlx", write(tmp_path, **{name: ""}))
 
 
@@ -169,7 +169,7 @@ def test_refinery_reads_below_the_directory_and_refuses_rust(tmp_path: Path) -> 
     )
     assert [m.label for m in reading.read("refinery", tmp_path)] == ["V1__initial.sql", "U2__late.sql", "V10__more.sql"]
     write(tmp_path, **{"V4__rust.rs": ""})
-    with pytest.raises(Problem, match="a migration in Rust"):
+    with pytest.raises(Problem, match="a Rust migration"):
         reading.read("refinery", tmp_path)
 
 
@@ -228,11 +228,11 @@ def test_tool_and_directory_are_found(files: dict[str, str], chosen: str, where:
 @pytest.mark.parametrize(
     ("files", "settings", "code", "words"),
     [
-        ({}, {}, "migrations-unknown", "no directory `migrations`"),
+        ({}, {}, "migrations-unknown", "No directory `migrations`"),
         ({"a/migrations/1_a.sql": "", "b/migrations/1_a.sql": ""}, {}, "migrations-unknown", "2 directories"),
-        ({"a.sql": ""}, {"directory": "../x"}, "migrations-unknown", "not a project directory"),
-        ({"a.sql": ""}, {"directory": "nothing"}, "migrations-unknown", "not a project directory"),
-        ({"sql/a.txt": ""}, {"directory": "sql"}, "migrations-unknown", "holds no migrations"),
+        ({"a.sql": ""}, {"directory": "../x"}, "migrations-unknown", "not a directory of the project"),
+        ({"a.sql": ""}, {"directory": "nothing"}, "migrations-unknown", "not a directory of the project"),
+        ({"sql/a.txt": ""}, {"directory": "sql"}, "migrations-unknown", "contains no migrations"),
         (
             {"Cargo.toml": '[dependencies]\nsea-orm-migration = "1"', "migration/src/lib.rs": ""},
             {},
@@ -277,9 +277,9 @@ def test_a_database_is_compared_as_sqlx_compares_it() -> None:
     compare.require_sound("sqlx", now)
     for applied, words, ignore in (
         ([Applied("1", "xx")], "1.sql has changed", False),
-        ([Applied("9", "xx")], "does not have: 9", False),
+        ([Applied("9", "xx")], "missing from the directory: 9", False),
         ([Applied("9", "xx"), Applied("1", "xx")], "has changed", True),
-        ([Applied("1", "aa", success=False)], "failed half way", False),
+        ([Applied("1", "aa", success=False)], "failed partway", False),
     ):
         with pytest.raises(Problem, match=words) as stopped:
             compare.require_sound("sqlx", compare.status("sqlx", found, applied), ignore_missing=ignore)
@@ -289,7 +289,7 @@ def test_a_database_is_compared_as_sqlx_compares_it() -> None:
 def test_refinery_refuses_a_late_one_unless_it_begins_with_u() -> None:
     applied = [Applied("2", "b")]
     late = compare.status("refinery", [migration("1", label="V1__a.sql"), migration("2", "b")], applied)
-    with pytest.raises(Problem, match="older than one"):
+    with pytest.raises(Problem, match="older than a migration"):
         compare.require_sound("refinery", late)
     compare.require_sound(
         "refinery", compare.status("refinery", [migration("1", label="U1__a.sql"), migration("2", "b")], applied)
@@ -312,7 +312,7 @@ def test_the_script_that_applies_is_the_one_that_sqlx_would_run() -> None:
         "execution_time BIGINT NOT NULL);",
         "RESET client_min_messages;",
         "DO $do$ BEGIN IF (SELECT count(*) FROM _sqlx_migrations) <> 0 THEN RAISE EXCEPTION "
-        "'buildkit-tasks: the applied migrations have changed meanwhile'; END IF; END $do$;",
+        "'buildkit-tasks: the applied migrations have changed in the meantime'; END IF; END $do$;",
         "\\echo begins 0",
         "SELECT clock_timestamp() AS began \\gset",
         "BEGIN;",

@@ -49,7 +49,7 @@ CASES = [
 
 @pytest.mark.parametrize(("dotenv", "said", "shown"), CASES, ids=[c[1] for c in CASES])
 def test_shown(dotenv: str, said: str, shown: str) -> None:
-    assert mask(said, dotenv, "U=sample\n") == shown
+    assert mask(said, dotenv, public="U=sample\n") == shown
 
 
 def test_values_made_of_other_values_are_masked_too() -> None:
@@ -69,3 +69,17 @@ def test_values_made_of_other_values_are_masked_too() -> None:
 )
 def test_a_port_is_not_masked_unless_it_is_also_a_secret(dotenv: str, expected: str) -> None:
     assert mask("port 43909 is in use, hunter22", dotenv) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("cannot get postgres:latest in /tmp/x", "cannot get postgres:latest in /tmp/x"),
+        ("postgres://postgres:hunter22@db", "postgres://postgres:***@db"),
+        ("hunter is wrong", "*** is wrong"),  # only a part of a word of the compose file
+    ],
+)
+def test_what_the_compose_file_and_the_path_show_is_not_masked(said: str, expected: str) -> None:
+    dotenv = "POSTGRES_USER=postgres\nPGDATA=/tmp\nPW=hunter22\nPIN=hunter\n"
+    shown = "/tmp/x\nservices: {db: {image: 'postgres:latest'}, hunters: {}}\n"
+    assert mask(said, dotenv, shown=shown) == expected

@@ -138,7 +138,7 @@ def test_what_is_not_seen_is_not_guessed(tmp_path: Path) -> None:
     build = history.build(project, "ADD")
     (reason,) = causes.reasons(build, history.earlier, history.kept)
     assert [(c.kind, c.certain) for c in reason.causes] == [("unknown", False)]
-    assert "unknown: it downloads something itself" in show.text(build, (reason,), (), 0.0)
+    assert "unknown: it downloads something by itself" in show.text(build, (reason,), (), 0.0)
 
 
 def test_a_build_whose_steps_nobody_reported(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_tasks.core.model import Service
+from buildkit_tasks.core.model import Past, Service
 from buildkit_tasks.dockerfiles.ignore import Ignore
 from buildkit_tasks.history import store as stores
 from buildkit_tasks.history import trees
-from buildkit_tasks.history.model import Build, dump, load
+from buildkit_tasks.history.cases import case_of
+from buildkit_tasks.history.model import Build, Cargo, Crate, dump, load
 from buildkit_tasks.history.places import Places
 from buildkit_tasks.history.store import Store
 from tests.support import process
@@ -87,6 +88,50 @@ def test_the_file_stays_below_its_limit(build: Build, tmp_path: Path, monkeypatc
         store.add(build, {}, {str(number): os.urandom(20_000).hex()})
     assert (tmp_path / "history.db").stat().st_size < 800_000
     assert store.builds(1)[0].id == 40
+
+
+def test_durations_are_those_of_successful_builds_of_a_kind(build: Build, tmp_path: Path) -> None:
+    store = Store(tmp_path / "history.db")
+    assert store.past("a") == ()  # the table does not exist yet, as in files of earlier versions
+    compiled = Cargo((Crate("api", "1", None, 0.0), Crate("api", "1", None, 1.0), Crate("web", "1", None, 2.0)))
+    for made, kind in (
+        (replace(build, seconds=3.0, cargo=compiled), "a"),
+        (replace(build, seconds=250.0, cargo=replace(compiled, total=2)), "a"),
+        (replace(build, outcome="failed"), "a"),
+        (build, "b"),
+        (build, ""),
+    ):
+        store.add(made, {}, {}, kind)
+    assert store.past("a") == (Past(250.0, (), True), Past(3.0, ("api", "web"), False))
+    assert len(store.past("b")) == 1
+    assert Store(tmp_path / "history.db", write=False).past("a") == store.past("a")
+
+
+def test_durations_go_with_their_builds(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "KEPT", 10)
+    store = Store(tmp_path / "history.db")
+    for _ in range(30):
+        store.add(build, {}, {}, "a")
+    with sqlite3.connect(tmp_path / "history.db") as db:
+        (count,) = db.execute("select count(*) from past").fetchone()
+    assert count <= 11
+
+
+@pytest.mark.parametrize("table", ["past (id)", "past (seconds, crates, empty, kind, id)"])
+def test_durations_that_we_did_not_write_are_none(build: Build, tmp_path: Path, table: str) -> None:
+    store = Store(tmp_path / "history.db")
+    with sqlite3.connect(tmp_path / "history.db") as db:
+        db.execute(f"create table {table}")
+        if "kind" in table:
+            db.execute("insert into past values ('x', null, null, 'a', 1)")
+    assert store.past("a") == ()
+
+
+def test_builds_are_of_one_kind_if_they_take_equally_long(build: Build) -> None:
+    other = replace(build, command="build --push ghcr.io/x --service api")
+    kinds = [case_of(one) for one in (build, other, replace(build, command="build --service api"))]
+    assert kinds[0] == kinds[2] != kinds[1]
+    assert case_of(replace(build, inputs=replace(build.inputs, profile="dev"))) != kinds[0]
 
 
 WRITER = """

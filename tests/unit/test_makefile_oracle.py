@@ -228,9 +228,9 @@ def test_the_recipes_are_those_that_just_finds(text: str, tmp_path_factory: pyte
         ("A := $(shell touch ran)\n", "Makefile:1 runs a command"),
         ("A != touch ran\n", "Makefile:1 runs a command"),
         ("$(eval A := 1)\n", "Makefile:1 runs a command"),
-        ("%:\n\ttouch ran\n", "Makefile:1 may make a Makefile"),
-        ("-include x.mk\nx.mk:\n\ttouch ran\n", "Makefile:2 may make a Makefile"),
-        ("include $(wildcard *.mk)\n", "Makefile:1 includes files that only make can name"),
+        ("%:\n\ttouch ran\n", "Makefile:1 may remake a Makefile"),
+        ("-include x.mk\nx.mk:\n\ttouch ran\n", "Makefile:2 may remake a Makefile"),
+        ("include $(wildcard *.mk)\n", "Makefile:1 includes files whose names only make can determine"),
     ],
 )
 def test_make_is_only_asked_where_that_runs_nothing(text: str, why: str, tmp_path: Path) -> None:

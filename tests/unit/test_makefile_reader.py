@@ -57,9 +57,9 @@ def test_a_rule_with_its_recipe(text: str, names: tuple[str, ...], needs: tuple[
         ("ifeq ($(X),1)\na:\n\tx\nelse\nb:\n\ty\nendif\n", "it is inside a condition (line 1: ifeq ($(X),1))"),
         ("a:\n\tx\nifdef X\n\ty\nendif\n\tz\n", "part of its recipe depends on a condition (ifeq, ifdef)"),
         ("a:: b\n\tx\n", "a double-colon rule"),
-        ("a b &: c\n\tx\n", "one recipe that makes several targets (&:)"),
+        ("a b &: c\n\tx\n", "one recipe for several targets (&:)"),
         ("a: ; x \\\n y\n", "a recipe that begins on the target's own line and continues on the next"),
-        ("$(shell echo a):\n\tx\n", "its name is not known without running make"),
+        ("$(shell echo a):\n\tx\n", "its name cannot be determined without running make"),
     ],
 )
 def test_what_stays_whatever_its_recipe_does(text: str, why: str) -> None:
@@ -197,7 +197,7 @@ def test_a_justfile() -> None:
     assert first.parameters == ("crate=", "*ARGS")
     assert recipe(first) == ["@cargo test -p {{crate}} {{ARGS}}", "echo \\\n  done"]
     assert script.kept == "it is a script with its own interpreter"
-    assert inside.kept == "it works in another directory"
+    assert inside.kept == "it runs in a different directory"
     assert (quiet.names, quiet.exported, quiet.prefix) == (("quiet",), ("URL", "A"), "  ")
     assert found.aliases == {"t": "test"}
 

@@ -149,7 +149,7 @@ def test_images_are_replaced_under_the_names_that_buildkit_looks_up_and_pull_is_
     assert api["contexts"] == {"rust:1": "docker-image://mine/rust", "debian:bookworm-slim": "docker-image://mine/d"}
     assert "pull" not in api
     assert web["pull"] is True
-    assert made.notes == ("api: `pull` has no effect, because its base images are replaced by local ones",)
+    assert made.notes == ("api: `pull` has no effect, because local images replace its base images",)
 
 
 def test_our_secrets_go_to_compile_steps_that_ask_and_the_compose_file_s_win() -> None:

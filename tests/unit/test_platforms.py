@@ -75,7 +75,7 @@ def test_other_steps_that_run_there_are_told_and_stages_nobody_needs_are_not() -
 @pytest.mark.parametrize(
     ("engine", "tier", "driver", "wanted", "words"),
     [
-        (AMD, "legacy", "docker", request("linux/arm64"), "only build for its own platform"),
+        (AMD, "legacy", "docker", request("linux/arm64"), "build only for its own platform"),
         (AMD, "each", "docker", request(push="registry.example/team"), "only into its own image store"),
         (STORELESS, "full", "docker", request("linux/amd64", "linux/arm64"), "linux/amd64 and linux/arm64"),
         (STORELESS, "full", "docker", request(oci="/out"), "OCI archives"),

@@ -292,7 +292,7 @@ def test_nobody_waits_for_work_that_cannot_be_ended(monkeypatch: pytest.MonkeyPa
     """A look-up of a name has no deadline of its own."""
     monkeypatch.setattr(registry_remote, "GRACE", 0.1)
     never = threading.Event()
-    with pytest.raises(Unreachable, match="no answer within"):
+    with pytest.raises(Unreachable, match="no response within"):
         registry_remote.bounded(0.1, never.wait)
     never.set()
     assert registry_remote.bounded(5.0, lambda: 7) == 7

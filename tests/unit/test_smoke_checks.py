@@ -50,8 +50,8 @@ def test_any_text_is_a_check_or_refused(text: str) -> None:
         (200, b'{"status": "ok", "n": 4, "deep": [{"on": true}]}', "n is 4, not 3"),
         (200, b'{"status": "ok"}', "n is missing, not 3"),
         (200, b'["x"]', "status is missing, not ok"),
-        (200, b"<html>", "did not answer JSON: <html>"),
-        (503, b"down", "answered 503: down"),
+        (200, b"<html>", "did not respond with JSON: <html>"),
+        (503, b"down", "responded with 503: down"),
     ],
 )
 def test_an_answer_is_compared_field_by_field(status: int, body: bytes, words: str) -> None:
@@ -63,7 +63,7 @@ def test_a_service_is_found_by_its_port() -> None:
     ports = [Port("api", "::", 5353, 53, "udp"), Port("api", "::", 9000, 80), Port("api", "::1", 9001, 81)]
     assert checks.address(checks.parse("api /"), ports) == ("127.0.0.1", 9000)
     assert checks.address(checks.parse("api:81 /"), ports) == ("::1", 9001)
-    with pytest.raises(Problem, match="does not publish the port 82"):
+    with pytest.raises(Problem, match="does not publish port 82"):
         checks.address(checks.parse("api:82 /"), ports)
-    with pytest.raises(Problem, match="publishes no port"):
+    with pytest.raises(Problem, match="publishes no ports"):
         checks.address(checks.parse("web /"), ports)

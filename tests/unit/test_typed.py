@@ -78,7 +78,7 @@ def test_a_help_page_explains_every_flag(command: str) -> None:
     assert "Docstring" not in done.out
     assert "core-opts" not in done.out
     flags = re.findall(r"(?m)^  -.*$", done.out.partition("Flags:\n")[2])
-    assert len(flags) == 13
+    assert len(flags) == 14
     assert all(re.search(r"\S {2,}\S", line) for line in flags)
 
 

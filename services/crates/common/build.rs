@@ -1,4 +1,4 @@
-//! `sqlx::migrate!` reads a directory, which cargo cannot see from the source: a new migration must rebuild the crate.
+//! `sqlx::migrate!` reads a directory that cargo does not know about, but a new migration must rebuild the crate.
 fn main() {
     println!("cargo:rerun-if-changed=migrations");
 }

@@ -1,1 +1,1 @@
-"""`init`: reads a repository and writes what it needs to build on cache mounts; also undo and upgrade."""
+"""`init`: reads a repository and writes the files it needs to build with cache mounts; also undo and upgrade."""

@@ -21,9 +21,9 @@ MODES = ("auto", "keep", "bookworm")
 
 
 def apply(session: Session, finding: Finding, mode: str) -> tuple[Finding, str]:
-    """The finding with the images that `mode` asks for, and the decision: keep or bookworm.
+    """Return the finding with the images that `mode` selects, and the decision: keep or bookworm.
 
-    `auto` keeps the Dockerfiles' images unless one is unavailable here and a Debian image can replace it.
+    `auto` keeps the images in the Dockerfiles unless one is unavailable here and a Debian image can replace it.
     """
     if mode == "keep":
         return finding, "keep"
@@ -38,8 +38,8 @@ def apply(session: Session, finding: Finding, mode: str) -> tuple[Finding, str]:
         return finding, "keep"
     gone = ", ".join(name for name in absent if name not in left)
     text = (
-        f"no registry provides {gone}: compiling in {bookworm.RUST}, running in {bookworm.DEBIAN}, which can be built "
-        "from Debian packages. `--images keep` keeps your images"
+        f"no registry provides {gone}: using {bookworm.RUST} to compile and {bookworm.DEBIAN} to run, which can be "
+        "built from Debian packages. Use `--images keep` to keep your images"
     )
     notes = [*changed.notes, Note("images", text)]
     if left:
@@ -49,7 +49,7 @@ def apply(session: Session, finding: Finding, mode: str) -> tuple[Finding, str]:
 
 
 def images(finding: Finding) -> tuple[str, ...]:
-    """References that the new Dockerfiles start from or copy from."""
+    """Images that the new Dockerfiles start from or copy from."""
     found: dict[str, None] = {}
     for service in finding.services:
         taken = service.recipe
@@ -64,7 +64,7 @@ def images(finding: Finding) -> tuple[str, ...]:
 
 
 def _absent(session: Session, names: Collection[str]) -> list[str]:
-    """Those that are not in the engine, not in any registry, and cannot be built from packages."""
+    """Images that are in neither the engine nor a registry and cannot be built from packages."""
     unsure = [name for name in names if not image_names.recipe_for(name)]
     if not unsure or session.settings.images.registry or session.settings.images.offline == "never":
         return []
@@ -89,5 +89,5 @@ def _answers(session: Session, host: str) -> bool:
     if host == image_names.HUB:
         return image_choice.answering(session)
     if registry_names.is_loopback(host):
-        return True  # a local registry: it may be started just for the build
+        return True  # a local registry may be started only for the build
     return reachable.reachable(session.world, [host], session.settings.build.ca_bundle)[0]

@@ -1,6 +1,6 @@
-"""`init --check`: finds what a build of the adopted services would be missing, before it is built. Pure.
+"""`init --check`: finds what a build of the adopted services would be missing, without building. Pure.
 
-Repositories change after they were adopted: a macro reads a new file, a crate needs a library, a program is renamed.
+Repositories change after adoption: a macro reads a new file, a crate needs a library, a program is renamed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def check(files: Tree, finding: Finding) -> list[Note]:
 
 
 def variables(files: Tree, compose_file: str, missing: Sequence[str]) -> list[Note]:
-    """Required variables of the compose file that are not set, and a file next to it that sets them, if any."""
+    """Unset variables that the compose file requires, and a file next to it that sets them, if there is one."""
     if not missing:
         return []
     env = posixpath.join(posixpath.dirname(compose_file), ".env")
@@ -63,7 +63,7 @@ def _set_in(text: str) -> set[str]:
 
 
 def _context(files: Tree, workspace: Workspace, file: str) -> list[Note]:
-    """Files that the compile step reads and that the Dockerfile's ignore file excludes."""
+    """Files that the compile step reads but the Dockerfile's ignore file excludes."""
     own = f"{file}.dockerignore"
     name = own if files.has(own) else ".dockerignore"
     if not files.has(name):
@@ -76,16 +76,16 @@ def _context(files: Tree, workspace: Workspace, file: str) -> list[Note]:
 
 
 def _top(path: str, workspace: Workspace) -> str:
-    """The listed directory or file that `path` belongs to."""
+    """The listed directory or file that contains `path`."""
     return next((p for p in workspace.reach.paths if path == p or path.startswith(f"{p}/")), path)
 
 
-#: Crates whose older versions newer compilers reject: the first good version, and the first such compiler.
+#: Crates that newer compilers reject in older versions: the series, its first good version, the first such compiler.
 REJECTED = {"time": ((0, 3), (0, 3, 35), (1, 80))}
 
 
 def rejected(workspace: Workspace, text: str) -> list[Note]:
-    """Crates of the lock file that the Dockerfile's compiler is known to reject. The newest one, if none is pinned."""
+    """Locked crates that the Dockerfile's compiler is known to reject; if none is pinned, assumes the newest."""
     image = recipe.syntax_defaults(text).get("RUST_IMAGE", "")
     pinned = re.search(r"rust:(\d+)\.(\d+)", image)
     found = []
@@ -108,7 +108,7 @@ def _noise(path: str) -> bool:
 
 
 def _packages(files: Tree, workspace: Workspace, file: str) -> list[Note]:
-    """Packages that crates need according to the table, and that no line of the Dockerfile installs."""
+    """Packages that crates need according to the table but the Dockerfile does not install."""
     text = files.text(file)
     image = recipe.syntax_defaults(text).get("RUST_IMAGE", "")
     if "alpine" in image:

@@ -1,4 +1,4 @@
-"""Edits a service's `build:` in the compose file, keeping comments, anchors and order; or writes an override file."""
+"""Edits a service's `build:` in the compose file, keeping comments, anchors and order, or writes an override file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ INCREMENTAL = ("CARGO_INCREMENTAL", "${CARGO_INCREMENTAL:-}")
 
 @dataclass(frozen=True)
 class Build:
-    """A service's new `build:`. `drop`: arguments of the old Dockerfile that ours does not use."""
+    """A service's new `build:`. `drop`: build arguments of the old Dockerfile that ours does not use.
+
+    `idle`: a service that `docker compose up` must not start.
+    """
 
     service: str
     context: str
@@ -28,6 +31,7 @@ class Build:
     args: Mapping[str, str]
     drop: tuple[str, ...] = ()
     ssh: bool = False
+    idle: bool = False
 
     @property
     def what(self) -> dict[str, str]:
@@ -37,14 +41,14 @@ class Build:
 
 @dataclass(frozen=True)
 class Edited:
-    """Texts by path, and the services that none of them defines (because an included or extended file does)."""
+    """The edited texts by path, and the services that no text defines (because an included or extended file does)."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
     not_found: tuple[str, ...] = ()
 
 
 def edit(texts: Mapping[str, str], builds: Sequence[Build]) -> Edited:
-    """Write the builds to the compose files that define the services. Problems: compose-invalid with file and line."""
+    """Write each build to the compose file that defines its service. Problems: compose-invalid with file and line."""
     documents = {path: yaml_text.load(path, text) for path, text in texts.items()}
     spans: dict[str, list[splice.Span]] = {}
     missing: list[str] = []
@@ -67,7 +71,7 @@ def _wanted(build: Build) -> splice.Wanted:
 
 
 def appended(text: str, builds: Sequence[Build]) -> str:
-    """A compose file with these services appended."""
+    """The compose file `text` with these services appended."""
     document = yaml_text.load("compose", text)
     services = document.get("services")
     lines = splice.lines(text)
@@ -82,7 +86,7 @@ def appended(text: str, builds: Sequence[Build]) -> str:
 def _fresh(builds: Sequence[Build]) -> Any:
     services = yaml_text.mapping({})
     for build in builds:
-        services[build.service] = yaml_text.mapping({})
+        services[build.service] = _empty(build)
         _put(services[build.service], build)
     return services
 
@@ -97,9 +101,14 @@ def override(builds: Sequence[Build], text: str = "") -> str:
         document.yaml_set_start_comment("Written by `buildkit-tasks init`: how the Rust services are built.")
     services = document.setdefault("services", yaml_text.mapping({}))
     for build in builds:
-        entry = services.setdefault(build.service, yaml_text.mapping({}))
+        entry = services.setdefault(build.service, _empty(build))
         _put(entry, build)
     return yaml_text.dump(document, text)
+
+
+def _empty(build: Build) -> Any:
+    """A service that is not in the file yet."""
+    return yaml_text.mapping({"scale": 0} if build.idle else {})
 
 
 def proposed(project: str, builds: Sequence[Build]) -> str:
@@ -158,7 +167,7 @@ def _put(entry: Any, build: Build) -> None:
 
 
 def _own(mapping: Any, key: str) -> bool:
-    """Whether a mapping has this key itself, with a value that is not shared."""
+    """Whether a mapping itself has this key, with a value that is not shared."""
     own = getattr(mapping, "_ok", None)  # ruamel's keys without those of `<<`; a plain dict has none of these
     if key not in (mapping if own is None else own):
         return False

@@ -1,4 +1,4 @@
-"""Writes a set of files, all or none: each is replaced atomically, and all are rolled back on failure."""
+"""Writes all of a set of files or none: each is replaced atomically, and a failure rolls all of them back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from buildkit_tasks.core.errors import Problem
 
 @dataclass(frozen=True)
 class Change:
-    """A file and its bytes before and after; None if it does not exist."""
+    """A file's bytes before and after the change; None if the file does not exist."""
 
     path: str
     before: bytes | None
@@ -26,7 +26,7 @@ class Change:
 
 
 def changes(root: Path, texts: Mapping[str, str]) -> list[Change]:
-    """The changes that writing these texts would make, ordered by path."""
+    """The changes that writing these texts would make, sorted by path."""
     found = []
     for path in sorted(texts):
         before, after = read(root, path), texts[path].encode("utf-8", errors="surrogateescape")
@@ -36,7 +36,7 @@ def changes(root: Path, texts: Mapping[str, str]) -> list[Change]:
 
 
 def read(root: Path, path: str) -> bytes | None:
-    """A file's bytes, None if it does not exist. Problems: tree-unreadable; adopt-conflict if it is not a file."""
+    """A file's bytes, or None if it does not exist. Problems: tree-unreadable; adopt-conflict if it is not a file."""
     place = root / path
     try:
         if place.exists() and not place.is_file():
@@ -45,9 +45,10 @@ def read(root: Path, path: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except NotADirectoryError:
-        raise Problem("adopt-conflict", f"{Path(path).parent} is not a directory.", hint="rename it") from None
+        raise Problem("adopt-conflict", f"{Path(path).parent} is not a directory.", hint="rename this file") from None
     except OSError as error:
-        raise Problem("tree-unreadable", f"{path} cannot be read: {error.strerror}.", hint=f"ls -l {place}") from error
+        hint = f"run `ls -l {place}` to see its owner and mode"
+        raise Problem("tree-unreadable", f"Cannot read {path}: {error.strerror}.", hint=hint) from error
 
 
 def apply(root: Path, wanted: list[Change]) -> list[str]:
@@ -66,7 +67,7 @@ def apply(root: Path, wanted: list[Change]) -> list[str]:
             _remove_empty(root / folder)
         raise Problem(
             "tree-unwritable",
-            f"{change.path} cannot be written: {error.strerror}. Nothing was changed.",
+            f"Cannot write {change.path}: {error.strerror}. Nothing was changed.",
             hint=f"make {root} writable; `init --dry-run` shows the changes without writing",
         ) from error
     return made
@@ -104,4 +105,4 @@ def _remove_empty(folder: Path) -> None:
     try:
         folder.rmdir()
     except OSError:
-        return  # it is not empty, or does not exist
+        return  # the directory is not empty or does not exist

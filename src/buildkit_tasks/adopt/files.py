@@ -29,7 +29,7 @@ class Files:
 
 
 def write(files: Tree, finding: Finding, *, compose: str = "edit") -> Files:
-    """Everything that the repository needs. `compose`: edit the compose file, or leave it alone and add an override.
+    """All files that the repository needs. `compose`: edit the compose file, or leave it alone and add an override.
 
     Problems: compose-invalid; adopt-conflict if one of our file names is already taken.
     """
@@ -72,7 +72,7 @@ def write(files: Tree, finding: Finding, *, compose: str = "edit") -> Files:
 
 
 def _dockerfiles(files: Tree, finding: Finding) -> dict[str, str]:
-    """Maps each workspace directory to its Dockerfile: docker/Dockerfile if that is free or ours."""
+    """Map each workspace directory to its Dockerfile: docker/Dockerfile if that name is free or the file is ours."""
     found: dict[str, str] = {}
     for number, workspace in enumerate(finding.workspaces):
         directory = workspace.cargo.directory
@@ -88,7 +88,7 @@ def _dockerfiles(files: Tree, finding: Finding) -> dict[str, str]:
 def _grown(file: str, services: list[Service]) -> list[Note]:
     names = ", ".join(s.name for s in services)
     return [
-        Note(file, f"new services use it unchanged: {names}. Add runtime stages of their own if they need any", True)
+        Note(file, f"new services use it unchanged: {names}. Add runtime stages for those that need their own", True)
     ]
 
 
@@ -98,7 +98,7 @@ def _only_stage(text: str) -> str:
 
 
 def _scope(finding: Finding, workspace: Workspace) -> str:
-    """Prefix of the mount ids: the project's name; other workspaces of the repository get their own."""
+    """Prefix of the mount ids: the project's name; each further workspace in the repository has its own."""
     first = finding.workspaces[0].cargo.directory
     if workspace.cargo.directory == first:
         return finding.project
@@ -112,7 +112,7 @@ def _build(finding: Finding, service: Service, file: str, scope: str, derived: d
     args = {"BIN": service.binary, "CACHE_SCOPE": scope, **derived.arguments.get(service.name, {})}
     known = set(re.findall(r"(?m)^ARG (\w+)", derived.text)) | set(args)
     drop = tuple(name for name in service.args if name not in known)
-    return Build(service.name, context, file, derived.targets[service.name], args, drop, derived.ssh)
+    return Build(service.name, context, file, derived.targets[service.name], args, drop, derived.ssh, service.idle)
 
 
 def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]) -> dict[str, str]:
@@ -137,14 +137,14 @@ def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]
         rest = [b for b in builds if b.service in done.not_found]
         path = _override_path(finding)
         notes.append(
-            Note(path, f"defined in an included or extended file, so overridden here: {', '.join(done.not_found)}")
+            Note(path, f"overridden here, because an included or extended file defines: {', '.join(done.not_found)}")
         )
         found[path] = composefile.override(rest, found.get(path, finding.existing.get(path, "")))
     return found
 
 
 def _override_path(finding: Finding) -> str:
-    """The override file that compose reads automatically; a separate one if the compose files are listed explicitly."""
+    """The override file that compose reads automatically, or a separate one if compose files are listed explicitly."""
     first = finding.compose[0]
     stem, _, suffix = first.rpartition(".")
     if finding.listed:
@@ -154,18 +154,18 @@ def _override_path(finding: Finding) -> str:
 
 
 def _settings(finding: Finding, texts: Mapping[str, str]) -> dict[str, str]:
-    """Settings without a usable default: compose files that compose does not find by itself."""
+    """Settings without a usable default: compose files that compose does not find on its own."""
     found: dict[str, str] = {}
     if finding.listed:
         own = [p for p in texts if p.endswith("compose.buildkit-tasks.yaml")]
         found["project.compose_file"] = ":".join([*finding.compose, *(p for p in own if p not in finding.compose)])
     if all(s.profiles for s in finding.services):
-        found["caches.scope"] = finding.project  # no active service would show it
+        found["caches.scope"] = finding.project  # no active service would reveal it
     return found
 
 
 def _refuse_foreign(files: Tree, texts: Mapping[str, str]) -> None:
-    """Refuse to overwrite a file of another origin at the path of one of our compile files."""
+    """Refuse to overwrite a file that is not ours at the path of one of our compile files."""
     for name, text in package_files.compile_files().items():
         path = f"docker/{name}"
         if path in texts and files.has(path) and "buildkit-tasks" not in files.text(path) and files.text(path) != text:

@@ -1,4 +1,4 @@
-"""Doctor's check of an adopted repository: whether a build would be missing anything."""
+"""The doctor check of an adopted repository: whether a build would be missing anything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import init, record
 
 
 def checks(session: Session) -> tuple[Check, ...]:
-    """One check if `init` left a record, else none."""
+    """One check if `init` left a record, otherwise none."""
     own = Session(session.world, session.report, session.flags)
     try:
         if not (own.root / record.PATH).is_file():
@@ -22,9 +22,9 @@ def checks(session: Session) -> tuple[Check, ...]:
         return (_check("ok", "nothing is missing", ""),)
     first = f"{notes[0].where}: {notes[0].text}"
     more = f" (and {len(notes) - 1} more)" if len(notes) > 1 else ""
-    return (_check("warn", f"{first}{more}", "make this edit; run `buildkit-tasks init --check` to list all of them"),)
+    return (_check("warn", f"{first}{more}", "make this edit; `buildkit-tasks init --check` lists all of them"),)
 
 
 def _check(state: str, found: str, remedy: str) -> Check:
-    why = "a build fails if a file, package or program that it needs is missing"
-    return Check("adopted", state, found, "a context, packages and programs that satisfy the crates", why, remedy)
+    why = "a build fails if a file, package or program it needs is missing"
+    return Check("adopted", state, found, "a build context, packages and programs that the crates need", why, remedy)

@@ -1,7 +1,8 @@
-"""`init`: reads the repository, shows the changes as a diff, asks, writes; also undo and upgrade."""
+"""`init`: reads the repository, shows the changes as a diff, asks, and writes them; also undo and upgrade."""
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from .record import Entry, Record
 def init(
     session: Session, *, compose: str = "edit", images: str = "auto", add: Sequence[str] = (), dry_run: bool = False
 ) -> Outcome:
-    """Adopt the repository around the working directory, or its new services. Nothing is written without consent.
+    """Adopt the repository that contains the working directory, or its new services. Writes nothing without consent.
 
     Problems: not-rust, manifest-invalid, compose-invalid, compose-missing, adopt-conflict, tree-unreadable,
     tree-unwritable, consent-missing.
@@ -43,21 +44,17 @@ def init(
     finding = look.find(files, found.config, found.files, listed=found.listed, add=add)
     _require_rust(files, finding)
     finding, images = base_images.apply(session, finding, old.images if old.adopted else images)
-    more = [Note(path, "compose does not use this file, so it is not edited") for path in found.others]
+    more = [Note(path, "not edited, because compose does not use this file") for path in found.others]
     written = adopted_files.write(files, look.with_notes(finding, more), compose=old.mode if old.adopted else compose)
     changed = disk.changes(root, written.texts)
-    env = (
-        not (root / ".env").exists()
-        and (root / ".env.example").is_file()
-        and bool(found.wanted or ".env" in found.env_files)
-    )
+    env = _creates(root, found)
     unset = [] if env else _unset(files, found)
     outcome = Outcome(finding, tuple(changed), (*written.notes, *unset))
     if not changed or dry_run:
         return outcome
     present.show(session, outcome)
     if env:
-        session.report.say("also: .env, from .env.example with generated secrets (compose requires it)")
+        session.report.say(f"also creating {env} from {env}.example, with generated secrets: compose requires it")
     if not session.report.consent(_question(session, root, changed)):
         return outcome
     sources = {
@@ -78,9 +75,9 @@ def init(
 
 
 def check(session: Session) -> Outcome:
-    """Report what a build of this repository would be missing, as notes of the outcome. Writes nothing.
+    """Report what a build of this repository would be missing, as notes on the outcome. Writes nothing.
 
-    Problems: the reading problems of `init`.
+    Problems: those that `init` raises while reading.
     """
     root = _enter(session)
     files = tree.read(root)
@@ -95,7 +92,7 @@ def _unset(files: tree.Tree, found: model.Model) -> list[Note]:
 
 
 def undo(session: Session, *, dry_run: bool = False) -> Outcome:
-    """Restore every file to its original bytes; later edits are kept if they do not touch our changes.
+    """Restore every file to its original bytes, but keep later edits that do not touch our changes.
 
     Problems: adopt-missing if there is no record, tree-unwritable, consent-missing.
     """
@@ -104,7 +101,7 @@ def undo(session: Session, *, dry_run: bool = False) -> Outcome:
     if not old.files:
         raise Problem(
             "adopt-missing",
-            f"{record.PATH} does not exist: nothing here was written by `init`.",
+            f"{record.PATH} does not exist, so `init` wrote nothing here.",
             hint="run `git log --stat` to see who wrote what",
         )
     changed, kept = undo_changes.changes(root, old.files)
@@ -121,7 +118,7 @@ def undo(session: Session, *, dry_run: bool = False) -> Outcome:
 
 
 def upgrade(session: Session, *, images: str = "auto", dry_run: bool = False) -> Outcome:
-    """Upgrade the generated files to this version; user edits are kept, or shown as a conflict and left alone.
+    """Upgrade the generated files to this version. User edits are kept; conflicting ones are shown and left alone.
 
     `images` changes the base images; `auto` keeps the earlier decision.
     Problems: adopt-missing, tree-unwritable, consent-missing.
@@ -130,7 +127,7 @@ def upgrade(session: Session, *, images: str = "auto", dry_run: bool = False) ->
     root = _enter(session)
     old = _record(root)
     if not old.adopted:
-        raise Problem("adopt-missing", "There is nothing to upgrade.", hint="buildkit-tasks init")
+        raise Problem("adopt-missing", "Nothing to upgrade.", hint="run `buildkit-tasks init`")
     before = {
         path: e.before.decode("utf-8", errors="surrogateescape")
         for path, e in old.files.items()
@@ -152,7 +149,7 @@ def upgrade(session: Session, *, images: str = "auto", dry_run: bool = False) ->
     for path, text in written.texts.items():
         entry, content = old.files.get(path), disk.read(root, path)
         if entry and entry.before is not None:
-            continue  # a user's file that we only added to
+            continue  # a user's file to which we only added lines
         current = None if content is None else content.decode("utf-8", errors="surrogateescape")
         if current is None or entry is None or entry.pristine(content or b""):
             wanted[path] = text
@@ -185,7 +182,7 @@ def _require_images(images: str) -> None:
 
 
 def _enter(session: Session) -> Path:
-    """The repository's root; the session then uses it as the project's root."""
+    """Return the repository's root, which becomes the session's project root."""
     root = model.root(session.world)
     session.__dict__["root"] = root
     return root
@@ -210,7 +207,7 @@ def _require_rust(files: tree.Tree, finding: Finding) -> None:
         raise Problem(
             "not-rust",
             f"No Cargo.toml found in {files.root}.",
-            causes=["buildkit-tasks is for Docker builds of Rust services"],
+            causes=["buildkit-tasks works with Docker builds of Rust services"],
             hint="cd to the repository of a Rust service",
         )
     causes = [f"{item.name}: {item.why}" for item in finding.left]
@@ -220,15 +217,15 @@ def _require_rust(files: tree.Tree, finding: Finding) -> None:
             "not-rust",
             "No crate in this repository has a binary target.",
             causes=causes or ["no crate has a src/main.rs, src/bin or [[bin]]"],
-            hint="libraries are not shipped as images: cd to a repository with a program",
+            hint="cd to a repository with a program; libraries are not shipped as images",
         )
     more = f" and {len(programs) - 8} more" if len(programs) > 9 else ""
     names = ", ".join(programs[: 8 if more else 9]) + more
     raise Problem(
         "not-rust",
-        "No service of the compose file is built from a Rust workspace of this repository.",
+        "No service in the compose file is built from a Rust workspace in this repository.",
         causes=causes or ["no service has a `build:` section"],
-        hint=f"buildkit-tasks init --add {programs[0]}    (adds a service for a program; available: {names})",
+        hint=f"run `buildkit-tasks init --add {programs[0]}` to add a service for a program (available: {names})",
     )
 
 
@@ -242,7 +239,7 @@ def _question(session: Session, root: Path, changed: Sequence[Change]) -> str:
 
 
 def _dirty(session: Session, root: Path, paths: Sequence[str]) -> list[str]:
-    """Files with uncommitted changes."""
+    """The files with uncommitted changes."""
     if not paths or not (root / ".git").exists():
         return []
     try:
@@ -261,12 +258,20 @@ def _entries(old: Record, changed: Sequence[Change], texts: dict[str, str]) -> d
     return found
 
 
-def _write(session: Session, root: Path, changed: list[Change], new: Record, *, env: bool = False) -> None:
+def _creates(root: Path, found: model.Model) -> str:
+    """The missing .env that compose needs and that the example next to it would complete; empty if there is none."""
+    env = posixpath.join(posixpath.dirname(found.files[0]) if found.listed and found.files else "", ".env")
+    missing = not (root / env).exists() and (root / f"{env}.example").is_file()
+    return env if missing and (found.wanted or env in found.env_files) else ""
+
+
+def _write(session: Session, root: Path, changed: list[Change], new: Record, *, env: str = "") -> None:
     made = disk.apply(root, changed)
     new = replace(new, folders=tuple(dict.fromkeys((*new.folders, *made))))
     if env:
+        session.forget()  # the settings may name the compose file from now on
         dotenv.ensure(session)
-        content = disk.read(root, ".env") or b""
-        new = replace(new, files={**new.files, ".env": Entry(None, None, record.digest(content))})
+        content = disk.read(root, env) or b""
+        new = replace(new, files={**new.files, env: Entry(None, None, record.digest(content))})
     text = record.dump(new)
     made = disk.apply(root, [Change(record.PATH, disk.read(root, record.PATH), text.encode())])

@@ -18,7 +18,7 @@ from .disk import Change
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found and changed (or would be, in a dry run)."""
+    """What was found and what was changed (in a dry run: would be changed)."""
 
     finding: Finding | None
     changes: tuple[Change, ...]
@@ -28,9 +28,9 @@ class Outcome:
 
 
 def finish(session: Session, outcome: Outcome, *, dry_run: bool, checked: bool = False) -> None:
-    """The result of a finished call: what was done, and the next command.
+    """Print the result of a finished call: what was done, and the next command.
 
-    Raises `Problem` adopt-incomplete if a check found something.
+    Raises `Problem` adopt-incomplete if a check found anything.
     """
     report = session.report
     if report.json_only:
@@ -49,9 +49,9 @@ def finish(session: Session, outcome: Outcome, *, dry_run: bool, checked: bool =
         report.say("nothing was written (dry run)")
     elif outcome.written and outcome.finding:
         _show_notes(session, [note for note in outcome.notes if note.open])  # again: the diff is long
-        report.say("written. Next: buildkit-tasks build    (to undo: buildkit-tasks init --undo)")
+        report.say(f"written. Next: {_build(outcome)}    (to undo: buildkit-tasks init --undo)")
     elif outcome.written:
-        report.say("undone: all files are restored")
+        report.say("undone: restored all files")
     else:
         report.say("nothing was written")
 
@@ -62,10 +62,18 @@ def _finish_check(session: Session, outcome: Outcome) -> None:
             "adopt-incomplete",
             f"A build would be missing {len(outcome.notes)} thing{'s' if len(outcome.notes) > 1 else ''}.",
             causes=[f"{note.where}: {note.text}" for note in outcome.notes],
-            hint="make the edits listed above, then run `buildkit-tasks build`",
+            hint=f"make the edits listed above, then run `{_build(outcome)}`",
         )
     if not session.report.json_only:
-        session.report.say("nothing is missing. Next: buildkit-tasks build")
+        session.report.say(f"nothing is missing. Next: {_build(outcome)}")
+
+
+def _build(outcome: Outcome) -> str:
+    """The command that builds the adopted services, which must be named if they belong to profiles."""
+    services = outcome.finding.services if outcome.finding else ()
+    if services and all(service.profiles for service in services):
+        return f"buildkit-tasks build --service {','.join(service.name for service in services)}"
+    return "buildkit-tasks build"
 
 
 def show(session: Session, outcome: Outcome) -> None:
@@ -92,7 +100,7 @@ def _show_notes(session: Session, notes: Sequence[Note]) -> None:
 
 
 def diff(changes: Sequence[Change]) -> str:
-    """The changes as a unified diff. Added files are shown in full, the compile files only by their length."""
+    """The changes as a unified diff. Added files are shown in full, except the compile files: only their length."""
     parts = []
     for change in changes:
         name = change.path
@@ -122,9 +130,9 @@ def _origin(taken: object) -> str:
 
 
 def show_changes(session: Session, outcome: Outcome) -> None:
-    """Print the changed files, and those that are kept because the user edited them."""
+    """Print the changed files, and the files kept because the user edited them."""
     for path in outcome.kept:
-        session.report.say(f"kept: {path} was edited, and the edits conflict with this change", style="yellow")
+        session.report.say(f"kept {path}: your edits conflict with this change", style="yellow")
     for change in outcome.changes:
         session.report.say(f"{change.verb}: {change.path}")
 

@@ -1,4 +1,4 @@
-"""tasks.py, noxfile.py, pyproject.toml and .env.example: creates missing ones, adds to existing ones."""
+"""Creates tasks.py, noxfile.py, pyproject.toml and .env.example, or adds to them if they exist."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ENV = f"""
 
 
 def tasks(text: str) -> str:
-    """tasks.py with our tasks: top-level in an empty file, else as the collection `docker` next to existing tasks."""
+    """tasks.py with our tasks: top-level in an empty file, otherwise the collection `docker` next to existing tasks."""
     if not text.strip():
         return TASKS
     if "buildkit_tasks" in text:
@@ -87,7 +87,7 @@ def _appended(text: str, lines: list[str]) -> str:
 
 
 def _assigned(text: str) -> set[str]:
-    """Names that a module defines; empty if it cannot be parsed."""
+    """The names that a module defines; empty if it cannot be parsed."""
     try:
         body = ast.parse(text).body
     except (SyntaxError, ValueError):
@@ -104,7 +104,7 @@ def _assigned(text: str) -> set[str]:
 
 
 def pyproject(text: str, settings: Mapping[str, str]) -> str:
-    """pyproject.toml with our missing settings added; everything else is unchanged."""
+    """pyproject.toml with our missing settings added and everything else unchanged."""
     if not settings:
         return text
     import tomlkit

@@ -1,4 +1,4 @@
-"""The record of what `init` wrote, a file in the repository that makes undo and upgrade possible. Pure."""
+"""The record of what `init` wrote: a file in the repository, needed for undo and upgrade. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 from buildkit_tasks.core.errors import Problem
 
-#: Its path. Commit it, so that everybody with the repository can upgrade or undo.
+#: Its path. Commit the file, so that everyone with the repository can upgrade or undo.
 PATH = "docker/.buildkit-tasks.json"
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file. `before`: its bytes, None if it did not exist; `written`: our text, kept only if it is derived (None:
+    """One file. `before`: its bytes, None if it did not exist. `written`: our text, kept only if it is derived (None:
     copied unchanged, identified by `digest`)."""
 
     before: bytes | None
@@ -26,7 +26,7 @@ class Entry:
     digest: str
 
     def pristine(self, content: bytes) -> bool:
-        """Whether a file is exactly as we wrote it; not if an upgrade merged edits into it."""
+        """Whether the content is exactly as we wrote it; false after an upgrade merged edits into it."""
         if self.written is None:
             return digest(content) == self.digest
         return content == self.written.encode("utf-8", errors="surrogateescape")
@@ -34,9 +34,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Record:
-    """`sources`: texts of the user's Dockerfiles that ours were derived from; they may have been deleted since.
+    """`sources`: the user's Dockerfiles from which ours were derived; they may have been deleted since.
 
-    `imported`: the files that `import-makefile` wrote, which `init` has nothing to do with.
+    `imported`: the files that `import-makefile` wrote; `init` does not touch them.
     """
 
     files: Mapping[str, Entry] = field(default_factory=dict)
@@ -104,9 +104,9 @@ def load(text: str) -> Record:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Problem(
             "adopt-conflict",
-            f"{PATH} cannot be read by this version.",
+            f"This version cannot read {PATH}.",
             causes=[str(error)],
-            hint=f"git checkout {PATH}",
+            hint=f"run `git checkout {PATH}`",
         ) from None
 
 
@@ -120,7 +120,7 @@ def _entry(entry: Mapping[str, Any]) -> Entry:
 
 
 def _safe(path: object) -> str:
-    """A path below the root. The record is part of the repository, so anybody may have written it."""
+    """Return a path below the root. The record is part of the repository, so anyone may have written it."""
     parts = str(path).split("/")
     if (
         not isinstance(path, str)
@@ -134,7 +134,7 @@ def _safe(path: object) -> str:
 
 
 def merge(base: str, theirs: str, ours: str) -> tuple[str, bool]:
-    """Three-way merge of texts: the result, and whether it has conflicts (marked like git's)."""
+    """Merge texts three-way. Returns the result and whether it has conflicts (marked as git does)."""
     if theirs in (base, ours):
         return ours, False
     if ours == base:

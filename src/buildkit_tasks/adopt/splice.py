@@ -1,4 +1,4 @@
-"""Replaces lines of a YAML file in place, at the positions that ruamel reports. All other bytes stay unchanged."""
+"""Replaces lines of a YAML file in place, at positions reported by ruamel. All other bytes stay unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WHAT = ("context", "dockerfile", "dockerfile_inline", "target")
 
 @dataclass(frozen=True)
 class Span:
-    """Lines [first, end) of a file, and their replacement."""
+    """Lines [first, end) of a file and their replacement."""
 
     first: int
     end: int
@@ -23,7 +23,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The wanted `build:`. `args` are set, `defaults` added if missing, `drop` removed."""
+    """The new `build:`. `args` are set, `defaults` are added if missing, `drop` is removed."""
 
     what: Mapping[str, str]
     args: Mapping[str, str]
@@ -33,7 +33,7 @@ class Wanted:
 
 
 def lines(text: str) -> list[str]:
-    """The lines of a file without line endings."""
+    """The lines of a file, without line endings."""
     return [line.removesuffix("\r") for line in text.split("\n")]
 
 
@@ -46,7 +46,7 @@ def apply(text: str, spans: Sequence[Span]) -> str:
 
 
 def end_of(mapping: Any, key: str, text: Sequence[str]) -> tuple[int, str]:
-    """The line after the last content of a block mapping's value, and the indentation of its entries."""
+    """The line after the end of a block mapping's value, and the indentation of its entries."""
     first, column = mapping.lc.key(key)
     end, indent = first + 1, ""
     for at in range(first + 1, len(text)):
@@ -61,7 +61,7 @@ def end_of(mapping: Any, key: str, text: Sequence[str]) -> tuple[int, str]:
 
 
 def build(services: Any, name: str, text: Sequence[str], wanted: Wanted) -> Span:
-    """The span that sets a service's build: an existing block is changed line by line, else a new block is written."""
+    """The span that sets a service's build: changes an existing block line by line, otherwise writes a new block."""
     entry = services[name]
     positions = getattr(entry.lc, "data", None) or {}
     step = _step(services, text)
@@ -83,7 +83,7 @@ def build(services: Any, name: str, text: Sequence[str], wanted: Wanted) -> Span
 
 
 def _flow(entry: Any, line: int, text: Sequence[str], wanted: Wanted) -> Span:
-    """A service on one line, `api: {build: ., ports: [...]}`: rewritten as a block of JSON, which is also YAML."""
+    """Rewrite a one-line service, `api: {build: ., ports: [...]}`, as a block of JSON, which is also YAML."""
     values = {**{str(k): _plain(v) for k, v in entry.items()}, "build": _values(entry["build"], wanted)}
     head = re.match(r"(\s*[^:]+:)", text[line])
     return Span(line, line + 1, [f"{head[1] if head else ''} {json.dumps(values)}"])
@@ -124,7 +124,7 @@ def _changed(section: Any, block: Sequence[str], offset: int, step: int, wanted:
 
 
 def _kept_args(args: Any, block: Sequence[str], wanted: Wanted) -> list[str]:
-    """The service's own block mapping of arguments with ours set; none if it is written in another form."""
+    """The service's own block mapping of arguments with ours set; empty if they are written in another form."""
     positions = getattr(getattr(args, "lc", None), "data", None)
     first_line = block[0].split("#")[0].rstrip()
     if not isinstance(args, dict) or not positions or _flowing(args) or not first_line.endswith(":"):
@@ -167,7 +167,7 @@ def _values(section: Any, wanted: Wanted) -> dict[str, Any]:
 
 
 def _block(section: Any, indent: str, step: int, wanted: Wanted) -> list[str]:
-    """A complete `build:` with our keys and what the old or inherited one sets besides them."""
+    """A complete `build:` with our keys and the other keys of the old or inherited one."""
     inner = indent + " " * step
     found = [f"{indent}build:"]
     for key, value in _values(section, wanted).items():
@@ -180,7 +180,7 @@ def _block(section: Any, indent: str, step: int, wanted: Wanted) -> list[str]:
 
 
 def _scalar(value: Any) -> str:
-    """A value on one line; anything but a plain word as JSON, which is also YAML."""
+    """A value on one line: a plain word as it is, anything else as JSON, which is also YAML."""
     if value is None:
         return ""
     if isinstance(value, bool | int | float) or not isinstance(value, str):
@@ -227,7 +227,7 @@ def _block_end(text: Sequence[str], first: int, column: int) -> int:
 
 
 def _key_end(block: Sequence[str], first: int, column: int) -> int:
-    """Like `_block_end` within a block; the items of a list may be indented like the key itself."""
+    """Like `_block_end`, within a block; list items may be indented like the key itself."""
     end = first + 1
     for at in range(first + 1, len(block)):
         content = block[at].strip()

@@ -1,1 +1,1 @@
-"""Benchmarks: samples, arithmetic, the runs."""
+"""Benchmarks: running the cases, collecting samples, computing the figures."""

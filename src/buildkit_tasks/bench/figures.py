@@ -1,4 +1,4 @@
-"""Benchmark values and arithmetic: cases, samples, medians, ratios, and text edits of a Rust workspace. Pure."""
+"""Benchmark values and arithmetic: cases, samples, medians, ratios, and text edits in a Rust workspace. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Row:
-    """One contender in one case: median, minimum and maximum seconds of its samples, and the ratio of ours to it."""
+    """One contender in one case: median, minimum and maximum seconds of its samples, and the ratio of ours to that."""
 
     case: str
     contender: str
@@ -39,9 +39,9 @@ class Row:
 
 
 def rows(samples: Sequence[Sample], ours: str) -> tuple[Row, ...]:
-    """One row per case and contender, in the order first seen.
+    """One row per case and contender, in order of first appearance.
 
-    The ratio is the median of ours / the other's per round, because both builds of a round saw the same machine state.
+    The ratio is the median over the rounds of our time / its time: both builds of a round saw the same machine state.
     """
     found = []
     for case in dict.fromkeys(s.case for s in samples):
@@ -69,7 +69,7 @@ def rows(samples: Sequence[Sample], ours: str) -> tuple[Row, ...]:
 
 
 def verdict(row: Row) -> str:
-    """The ratio in words; small differences count as no difference."""
+    """The ratio as text; a small difference counts as none."""
     if row.ratio is None:
         return "-"
     if abs(1 - row.ratio) <= NO_DIFFERENCE:
@@ -81,7 +81,7 @@ HEADINGS = ("case", "build", "median s", "min-max", "runs", "crates", "edit visi
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row as text under `HEADINGS`."""
+    """A row as text, in the order of `HEADINGS`."""
     spread = f"{row.least:.1f}-{row.most:.1f}" if row.samples > 1 else "-"
     head = (row.case, row.contender, f"{row.median:.1f}", spread, str(row.samples))
     return (*head, row.crates, row.correct or "-", verdict(row))
@@ -94,11 +94,11 @@ def markdown(table: Sequence[Row]) -> str:
 
 
 def edit_literal(text: str, find: str, marker: str) -> str:
-    """Append the marker to `find`, part of a string literal; replaces an earlier marker. Raises ValueError."""
+    """Append the marker to `find`, a part of a string literal, replacing an earlier marker. Raises ValueError."""
     pattern = re.escape(find) + r"( bench-[0-9a-f]+)?"
     changed, count = re.subn(pattern, lambda _: f"{find} {marker}", text, count=1)
     if not count:
-        raise ValueError(f"the text {find!r} was not found")
+        raise ValueError(f"text {find!r} not found")
     return changed
 
 
@@ -127,7 +127,7 @@ def add_dependency(manifest: str, lock: str, package: str, crate: Mapping[str, s
             found = True
     if not found:
         raise ValueError(f"no package {package!r} in Cargo.lock")
-    # the lock file is in cargo's own order (versions by number), so only the position of the new package is searched
+    # the lock file is in cargo's own order (numeric versions), so search only for the position of the new package
     place = next((i for i, t in enumerate(packages) if re.findall(r'"([^"]+)"', t)[0] > name), len(packages))
     lock = "\n".join([head, *packages[:place], new, *packages[place:]])
     manifest, count = re.subn(r"(?m)^\[dependencies\]\n", f'[dependencies]\n{name} = "={crate["version"]}"\n', manifest)

@@ -1,7 +1,7 @@
-"""The benchmark: runs the standard cases with our build and the classic Dockerfile, interleaved.
+"""Runs the standard benchmark cases with our build and the classic Dockerfile, interleaved.
 
-Leaves the user's data alone: uses a scratch copy of the tree, a separate cache mount namespace and separate image
-names, all removed at the end.
+Does not touch the user's data: it uses a scratch copy of the tree, its own cache mount namespace and its own image
+names, and removes all of them at the end.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LEFT_OUT = (".git", ".venv", ".nox", "target", "node_modules", "__pycache__", ".
 
 @dataclass(frozen=True)
 class Edits:
-    """The edits: the service, one of its files, one of the shared crate, and a new dependency."""
+    """What to edit: the service, one of its files, a file of the shared crate, and a new dependency."""
 
     service: str
     code: Mapping[str, str]
@@ -62,7 +62,7 @@ class Arena:
     files: Mapping[str, Path]
 
     def marker(self) -> str:
-        """A text that no earlier build can contain."""
+        """Text that no earlier build can contain."""
         return f"bench-{secrets.token_hex(6)}"
 
     def edit(self, what: Mapping[str, str]) -> str:
@@ -72,7 +72,7 @@ class Arena:
         return marker
 
     def image(self, contender: str, service: str) -> str:
-        """The image name of a contender's service."""
+        """The name of a contender's image of a service."""
         return f"{self.name}/{contender.split()[0].strip(',')}-{list(self.files).index(contender)}-{service}"
 
 
@@ -101,7 +101,7 @@ def quick(session: Session, *, rounds: int, markdown: bool) -> None:
         session.report.say("; ".join(f"{k} {v}" for k, v in facts.items()))
     wrong = [s for s in samples if s.contender == OURS and s.visible is False]
     if wrong:
-        raise Problem("bench-failed", f"An edit is missing in the built program ({wrong[0].case}).")
+        raise Problem("bench-failed", f"The built program does not contain an edit ({wrong[0].case}).")
 
 
 def _cases(arena: Arena, *, rounds: int) -> list[Sample]:
@@ -146,7 +146,7 @@ def _timed(arena: Arena, contender: str, services: Sequence[str], case: str, num
         result = run.capture(session.world, compose_cli.command(arena.tree, [file], "build", *services))
     if result.code != 0:
         raise Problem(
-            "bench-failed", f"The build of {contender!r} failed in the case {case!r}.", details=result.stderr[-4000:]
+            "bench-failed", f"The build {contender!r} failed in case {case!r}.", details=result.stderr[-4000:]
         )
     crates = len(json.loads(result.stdout)["cargo"]["compiled"]) if contender == OURS else None
     visible = None
@@ -156,13 +156,13 @@ def _timed(arena: Arena, contender: str, services: Sequence[str], case: str, num
 
 
 def _contains(arena: Arena, image: str, marker: str) -> bool:
-    """Whether the program in an image contains a text."""
+    """Whether the program in an image contains the marker."""
     seek = docker_run.program_contains(arena.tree, image, marker)
     return run.capture(arena.session.world, seek).code == 0
 
 
 def _contenders(session: Session, project: Project, tree: Path, name: str, scratch: Path) -> dict[str, Path]:
-    """One resolved compose file per contender (without secrets), with its own image names."""
+    """One resolved compose file per contender, with its own image names and without secrets."""
     classic = Path(__file__).parents[1] / "data" / "bench" / "classic.Dockerfile"
     plain = {s.name: s for s in project.workspace.services if sources.compiles(s)}
     refs: dict[str, None] = {}
@@ -208,7 +208,7 @@ def _contenders(session: Session, project: Project, tree: Path, name: str, scrat
 
 
 def _source(plain: Mapping[str, Any]) -> str:
-    """The cargo workspace's directory in the context: the Dockerfile's default of SOURCE, else the context itself."""
+    """The cargo workspace's directory in the context: the Dockerfile's default for SOURCE, or the context itself."""
     for service in plain.values():
         for item in sources.known(service).items:
             if item.keyword == "ARG" and item.rest.startswith("SOURCE="):
@@ -223,7 +223,7 @@ def _add_dependency(arena: Arena) -> None:
     try:
         new = figures.add_dependency(manifest.read_text("utf-8"), lock.read_text("utf-8"), manifest.parent.name, what)
     except ValueError as error:
-        raise Problem("bench-failed", f"The dependency cannot be added: {error}.") from None
+        raise Problem("bench-failed", f"Cannot add the dependency: {error}.") from None
     manifest.write_text(new[0], "utf-8")
     lock.write_text(new[1], "utf-8")
 
@@ -236,13 +236,13 @@ def _edits(session: Session) -> Edits:
         raise Problem(
             "settings-invalid",
             f"[tool.buildkit-tasks.bench] in pyproject.toml has no {error.args[0]!r}.",
-            causes=["the benchmark needs to know which text in which file it may change"],
+            causes=["the benchmark needs to know what text it may change, and in which file"],
             hint="see docs/reference/bench.md",
         ) from None
 
 
 def _clean(arena: Arena, project: Project) -> None:
-    """Remove this run's images and mounts; the mounts are found by ids that only this run used."""
+    """Remove this run's images and mounts. The mounts have ids that no other run used."""
     session = arena.session
     names = [arena.image(c, s.name) for c in arena.files for s in project.workspace.services if sources.compiles(s)]
     run.capture(session.world, docker.remove_images(session.root, names))
@@ -259,7 +259,7 @@ def _remove_mounts(session: Session, name: str) -> None:
 
 
 def _facts(project: Project) -> dict[str, Any]:
-    """The machine and the versions that belong to a measurement."""
+    """The machine and versions to report with the measurements."""
     dotted: Callable[[tuple[int, ...]], str] = lambda v: ".".join(map(str, v))  # noqa: E731
     return {
         "cpus": os.cpu_count(),

@@ -1,7 +1,7 @@
 """Certificates for mutual TLS with builder nodes: a CA, and certificates for nodes and clients.
 
 BuildKit and buildx use PEM files: https://docs.docker.com/build/builders/drivers/remote/#example-remote-buildkit-over-mtls
-Imported late: needs the optional library cryptography.
+Imported late, because it needs the optional library cryptography.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-#: Days until the CA and the certificates it signed expire: a forgotten farm must not stay open forever.
+#: Days until the CA and the certificates it signs expire: a forgotten builder must not accept clients forever.
 AUTHORITY_DAYS = 3650
 LEAF_DAYS = 825
 
-#: Clocks differ: backdate certificates so that they are also valid on a machine whose clock is behind.
+#: Certificates are backdated by this much, so that they are already valid on a machine whose clock is behind.
 _SKEW = timedelta(hours=1)
 
 
@@ -39,7 +39,7 @@ class Pair:
 
 
 def authority(name: str) -> Pair:
-    """A new CA, which signs nodes and clients but no other CA."""
+    """A new CA, which can sign nodes and clients but not other CAs."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _named(f"{name} authority")
     made = _begun(subject, subject, key, AUTHORITY_DAYS)
@@ -49,13 +49,13 @@ def authority(name: str) -> Pair:
 
 
 def server(signer: Pair, hosts: Sequence[str]) -> Pair:
-    """A node's certificate for these host names and addresses."""
+    """A node certificate for these host names and addresses."""
     names = x509.SubjectAlternativeName([_host(host) for host in hosts])
     return _leaf(signer, hosts[0], ExtendedKeyUsageOID.SERVER_AUTH, names)
 
 
 def client(signer: Pair, name: str) -> Pair:
-    """A client certificate, which allows its owner to build."""
+    """A client certificate, which allows its holder to build."""
     return _leaf(signer, name, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
@@ -70,7 +70,7 @@ def _leaf(
     above = x509.load_pem_x509_certificate(signer.certificate)
     signing = load_pem_private_key(signer.key, None)
     if not isinstance(signing, ec.EllipticCurvePrivateKey):
-        raise ValueError("the authority's key is not an elliptic curve key")
+        raise ValueError("the CA's key is not an elliptic curve key")
     key = ec.generate_private_key(ec.SECP256R1())
     made = _begun(_named(name), above.subject, key, LEAF_DAYS)
     made = made.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

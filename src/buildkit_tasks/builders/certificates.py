@@ -1,4 +1,4 @@
-"""Creates a farm's certificates: one CA, one pair per node, one pair for clients."""
+"""Creates the certificates of a remote builder: a CA, a key pair for each node, and one for the clients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from buildkit_tasks.core.errors import Problem
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
-#: Directories next to those of the hosts.
+#: Directories next to the hosts' directories.
 _OURS = ("authority", "client")
 
 
@@ -26,12 +26,12 @@ def _check_host(name: str) -> None:
         ipaddress.ip_address(name)
     except ValueError:
         if not _HOST.fullmatch(name) or name.lower() in _OURS:
-            why = "the directory with this name is used for other keys" if name.lower() in _OURS else ""
+            why = "the directory with this name holds other keys" if name.lower() in _OURS else ""
             raise Problem(
                 "bad-argument",
                 f"{name!r} is not a valid host name or address.",
                 causes=[why] if why else [],
-                hint="pass for example --host builder.example --host 10.0.0.7",
+                hint="pass, for example, --host builder.example --host 10.0.0.7",
             ) from None
 
 
@@ -42,7 +42,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
     """
     if not hosts:
         raise Problem(
-            "bad-argument", "No host was given.", hint="pass for example --host builder.example --host 10.0.0.7"
+            "bad-argument", "No host given.", hint="pass, for example, --host builder.example --host 10.0.0.7"
         )
     for name in hosts:
         _check_host(name)
@@ -51,8 +51,8 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
     except ImportError:
         raise Problem(
             "command-missing",
-            "This task needs the Python library cryptography.",
-            hint="pip install 'buildkit-tasks[mtls]'; or use your own authority (docs/how-to/builders.md)",
+            "This task requires the Python library cryptography.",
+            hint="run `pip install 'buildkit-tasks[mtls]'`, or use your own CA (docs/how-to/builders.md)",
         ) from None
     place = (session.world.cwd / Path(out).expanduser()).resolve()
     home = place / "authority"
@@ -90,7 +90,7 @@ def make(session: Session, hosts: Sequence[str], out: str) -> None:
 def _write(folder: Path, content: dict[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, data in content.items():
-        # created with mode 0600, so that others cannot read a key even before a chmod
+        # create the key with mode 0600: after a later chmod, others could already have read it
         handle = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if name == "key.pem" else 0o644)
         with os.fdopen(handle, "wb") as file:
             file.write(data)

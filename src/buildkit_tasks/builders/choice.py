@@ -1,4 +1,4 @@
-"""Decides which builder a build uses, checks its nodes, and replaces a node that is down."""
+"""Decides which builder a build uses, checks its nodes, and switches away from a node that is down."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from buildkit_tasks.core.model import BuildRequest, Engine
 from . import facts as builder_facts
 from .facts import Builder, Node
 
-#: Seconds to wait for a node. buildx itself waits 20 s, and a build on two hung nodes 40 s.
+#: Seconds to wait for a node. buildx itself waits 20 s per node, so 40 s for a build on two hung nodes.
 PATIENCE = 5.0
 
-#: How many times to ask a node for its reason if it hangs up.
+#: How many times to ask a node for its reason if it closes the connection.
 ASKED = 5
 _HUNG_UP = re.compile(r"broken pipe|connection reset|\bEOF\b")
 
 
 def named(session: Session) -> str:
-    """The builder named by the setting, BUILDX_BUILDER or `docker buildx use`; empty for the engine's own."""
+    """The builder named by the setting, BUILDX_BUILDER or `docker buildx use`; empty for the engine's own builder."""
     _ = session.settings  # loads the builder from the settings into the environment
     if given := session.world.env.get("BUILDX_BUILDER", ""):
         return "" if given == session.world.env.get("DOCKER_CONTEXT", "default") else given
-    # read from the file: asking docker would add 0.1 s to every build, usually for nothing
+    # read the file: asking docker would add 0.1 s to every build, usually for nothing
     return str(readfile.state(session.world.buildx_config / "current").get("Name") or "")
 
 
 def chosen(session: Session) -> Builder:
-    """The builder that a build would use, with its nodes unless it is the engine's own.
+    """The builder that a build would use, with its nodes unless it is the engine's own builder.
 
     Raises `Problem` builder-missing.
     """
@@ -52,7 +52,7 @@ def ready(session: Session, engine: Engine, request: BuildRequest) -> Builder:
 def use_another(
     session: Session, engine: Engine, found: Builder, dead: Sequence[Node], request: BuildRequest
 ) -> Builder:
-    """Switch the session to another builder, with a warning: one of its other nodes, else the engine's own."""
+    """Switch the session to another node of the builder, or else to the engine's own builder, with a warning."""
     other, words = engine.context, "this machine's own engine"
     left = builder_facts.without(found, [node.name for node in dead])
     node = left.node_for(builder_facts.platforms_for(request, engine, found)[0])
@@ -65,9 +65,9 @@ def use_another(
 
 
 def after_failure(session: Session, engine: Engine, name: str, request: BuildRequest, problem: Problem) -> bool:
-    """Whether a failed build should be retried on the session's new builder.
+    """Whether to retry a failed build on the session's new builder.
 
-    Asks the nodes instead of parsing the failure. Raises `Problem` builder-refused.
+    Asks the nodes instead of parsing the error. Raises `Problem` builder-refused.
     """
     if problem.code not in ("build-failed", "image-unavailable", "build-killed"):
         return False
@@ -93,14 +93,14 @@ def look(session: Session, name: str) -> Builder:
         "builder-missing",
         f"The builder {name!r} does not exist.",
         causes=[line for line in result.stderr.strip().splitlines()[-1:] if line],
-        hint="invoke builder    (lists the builders; or create one, or unset the setting builders.name)",
+        hint="run `invoke builder` to list the builders, create one, or unset the setting builders.name",
     )
 
 
 def _hung(session: Session, name: str) -> Builder:
-    """A builder that did not respond in time: if possible, asks each node separately, all in parallel.
+    """Describe a builder that did not respond in time, by asking each node separately and in parallel if possible.
 
-    buildx reports nothing until its own timeout; the nodes are listed in its file.
+    buildx reports nothing until its own timeout, so the nodes are read from its file.
     """
     try:
         kept = readfile.state(session.world.buildx_config / "instances" / name)
@@ -122,12 +122,12 @@ def _hung(session: Session, name: str) -> Builder:
 
 
 def there(session: Session, name: str) -> bool:
-    """Whether buildx knows a builder; does not ask its nodes."""
+    """Whether buildx knows a builder. Does not ask its nodes."""
     return (session.world.buildx_config / "instances" / name).is_file()
 
 
 def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Builder to its platforms in the setting builders.platforms; "" for platforms without one.
+    """Map each builder to its platforms in the setting builders.platforms; "" holds the platforms without a builder.
 
     Raises `Problem` settings-invalid.
     """
@@ -137,8 +137,8 @@ def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple
         if not equals or not name or not platform:
             raise Problem(
                 "settings-invalid",
-                f"builders.platforms: {word!r} does not name a builder.",
-                hint='platforms = ["arm64=NAME"] under [tool.buildkit-tasks.builders]; invoke builder lists the names',
+                f"builders.platforms: {word!r} has no builder name.",
+                hint='set platforms = ["arm64=NAME"] under [tool.buildkit-tasks.builders]; see `invoke builder`',
             )
         wanted[platform if "/" in platform else f"linux/{platform}"] = name
     found: dict[str, tuple[str, ...]] = {}
@@ -151,7 +151,7 @@ def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple
 def _silent(session: Session, found: Builder) -> list[Node]:
     """The nodes that do not respond. Raises `Problem` builder-refused if one is up but denies access.
 
-    Includes nodes that are not needed: buildx fails every build on a builder with a dead node.
+    This includes nodes that the build does not need: buildx fails every build on a builder with a dead node.
     """
     dead = [node for node in found.nodes if not node.running]
     for node in dead:
@@ -162,7 +162,8 @@ def _silent(session: Session, found: Builder) -> list[Node]:
 def demand_entry(session: Session, found: Builder, node: Node) -> str:
     """Why a node does not respond, in BuildKit's words. Raises `Problem` builder-refused if it denies access.
 
-    `docker buildx inspect` calls both inactive, and a build waits 20 s for either; listing its cache fails at once.
+    `docker buildx inspect` calls both inactive, and a build waits 20 s for either, but listing its cache fails
+    immediately.
     """
     if node.error and not builder_facts.refused(node.error):
         return node.error
@@ -174,7 +175,7 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
         said = asked.stderr.strip() or node.error
         if not _HUNG_UP.search(said):
             break
-        # it is up, but closed the connection before buildx read its reason
+        # the node is up, but closed the connection before buildx could read its reason
         from . import handshake as builder_handshake
 
         if own := builder_handshake.reason(session.world.buildx_config / "instances" / name, node.name, PATIENCE):
@@ -186,14 +187,14 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
             "builder-refused",
             f"The node {node.name} ({node.endpoint}) denies access.",
             causes=[why, "each side's certificate must be signed by a CA that the other side trusts"],
-            hint="invoke builder.create NAME --certificates DIR    (the client certificate from the node's CA; "
-            "for an existing builder, run `invoke builder.remove NAME` first)",
+            hint="run `invoke builder.create NAME --certificates DIR` with a client certificate from the node's CA "
+            "(to replace an existing builder, run `invoke builder.remove NAME` first)",
         )
     return why
 
 
 def listed(session: Session) -> tuple[Builder, ...]:
-    """All builders; a hung node delays this by buildx's own 20 seconds. Raises `Problem` command-failed."""
+    """All builders. A hung node delays this by buildx's own 20 seconds. Raises `Problem` command-failed."""
     listed = run.check(session.world, buildx.builder_list(session.root))
     try:
         return builder_facts.read_list(listed.stdout)
@@ -202,6 +203,6 @@ def listed(session: Session) -> tuple[Builder, ...]:
 
 
 def node_builder(session: Session, found: Builder, node: Node) -> str:
-    """The builder name for one node: the node's own builder if there are several nodes and it has one."""
+    """The builder to use for one node: the node's own builder, if there are several nodes and this one has its own."""
     single = builder_facts.child(found.name, node.name)
     return single if len(found.nodes) > 1 and there(session, single) else found.name

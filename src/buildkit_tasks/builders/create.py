@@ -22,7 +22,7 @@ from buildkit_tasks.images import bases as base_images
 
 from . import kubernetes
 
-#: Options and their files in a directory written by `builder.certificates`: the client's certificate and the CA's.
+#: Driver options and the files for them in a directory written by `builder.certificates`.
 PEM = {"cacert": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*")
@@ -33,7 +33,7 @@ class NewNode:
     """The arguments of `builder.create`. `endpoint`: tcp://HOST:PORT, ssh://USER@HOST, or a docker context.
 
     `certificates`: a directory written by `builder.certificates`; `server_name`: the name in the node's certificate, if
-    it differs from the endpoint; `options` of the driver, NAME=VALUE; `config`: a buildkitd.toml.
+    it differs from the endpoint; `options`: driver options as NAME=VALUE; `config`: a buildkitd.toml.
     """
 
     builder: str
@@ -49,9 +49,9 @@ class NewNode:
 
 
 def create(session: Session, wanted: NewNode, *, plan: bool = False) -> NewNode | None:
-    """Create a builder or add a node, and check that it responds. Returns the request with its defaults filled in.
+    """Create a builder or add a node, and check that it responds. Returns the request with the defaults filled in.
 
-    `plan`: only print the commands, return None. Changes nothing if the node is unreachable or denies access.
+    `plan`: only print the commands and return None. Changes nothing if the node is unreachable or denies access.
     Problems: bad-argument, builder-missing, builder-refused, builder-unreachable, image-unavailable.
     """
     wanted = _completed(wanted)
@@ -73,7 +73,7 @@ def create(session: Session, wanted: NewNode, *, plan: bool = False) -> NewNode 
     except BaseException:
         _undo(session, wanted, node, before)
         raise
-    session.report.say(f"added the node {node} to the builder {wanted.builder}")
+    session.report.say(f"added node {node} to builder {wanted.builder}")
     return replace(wanted, node=node)
 
 
@@ -88,7 +88,7 @@ def _completed(wanted: NewNode) -> NewNode:
         if not _NAME.fullmatch(name):
             raise Problem("bad-argument", f"{name!r} is not a valid builder name.", hint="use letters, digits, - and _")
     if driver == "remote" and not wanted.endpoint:
-        raise Problem("bad-argument", "A remote node needs an address.", hint="pass --endpoint tcp://HOST:PORT")
+        raise Problem("bad-argument", "A remote node needs an endpoint.", hint="pass --endpoint tcp://HOST:PORT")
     options = kubernetes.options(wanted.options)
     if wanted.certificates:
         if driver != "remote":
@@ -111,8 +111,8 @@ def _certificates(folder: Path) -> dict[str, str]:
         raise Problem(
             "bad-argument",
             f"{folder} has no {', '.join(missing)}.",
-            causes=["a client needs the CA certificate, its own certificate and its key"],
-            hint="invoke builder.certificates --host HOST --out DIRECTORY    (writes them to DIRECTORY/client)",
+            causes=["a client needs the CA's certificate, its own certificate and its key"],
+            hint="run `invoke builder.certificates --host HOST --out DIRECTORY`, which writes them to DIRECTORY/client",
         )
     return {option: str(folder / name) for option, name in PEM.items()}
 
@@ -122,15 +122,15 @@ def _check_name(wanted: NewNode, before: Builder | None) -> None:
         raise Problem(
             "bad-argument",
             f"The builder {wanted.builder!r} already exists.",
-            hint=f"use --append to add a node to it, or remove it first: invoke builder.remove {wanted.builder}",
+            hint=f"use --append to add a node to it, or remove it with `invoke builder.remove {wanted.builder}`",
         )
     if wanted.append and not before:
         raise Problem("builder-missing", f"The builder {wanted.builder!r} does not exist.", hint="omit --append")
-    # buildx would silently replace an existing node with that name
+    # buildx would silently replace an existing node of that name
     if before and wanted.node in [node.name for node in before.nodes]:
         raise Problem(
             "bad-argument",
-            f"{wanted.builder} already has a node {wanted.node!r}.",
+            f"The builder {wanted.builder} already has a node {wanted.node!r}.",
             hint="choose another name with --node",
         )
 
@@ -141,7 +141,7 @@ def _free(name: str, before: Builder | None) -> str:
 
 
 def _with_image(session: Session, wanted: NewNode) -> NewNode:
-    """Build the daemon's image from packages if necessary; only on this machine's engine, others pull it."""
+    """Build the daemon's image from packages if necessary, but only on this machine's engine: others pull it."""
     here = wanted.driver == "docker-container" and not wanted.endpoint
     if not here or any(option.startswith("image=") for option in wanted.options):
         return wanted
@@ -151,7 +151,7 @@ def _with_image(session: Session, wanted: NewNode) -> NewNode:
 
 
 def _commands(session: Session, wanted: NewNode) -> list[Command]:
-    """Commands that add the node, and create a builder with only this node: warming and inspecting it need a name."""
+    """Commands that add the node and create a builder with only this node: warming and inspecting it need a name."""
     config = str(Path(wanted.config).resolve()) if wanted.config else ""
 
     def making(name: str, platforms: Sequence[str], *, append: bool) -> Command:
@@ -184,7 +184,7 @@ def _show_plan(session: Session, wanted: NewNode, node: str, commands: list[Comm
 
 
 def _demand_answer(session: Session, wanted: NewNode, node: str) -> None:
-    """Start the daemon if buildx can, and check that it responds. Problems: builder-refused, builder-unreachable."""
+    """Let buildx start the daemon if it can, and check it. Problems: builder-refused, builder-unreachable."""
     single = builder_facts.child(wanted.builder, node)
     if wanted.driver != "remote":
         session.report.say(f"  starting {node}")
@@ -202,7 +202,7 @@ def _demand_answer(session: Session, wanted: NewNode, node: str) -> None:
 
 
 def _undo(session: Session, wanted: NewNode, node: str, before: Builder | None) -> None:
-    """Undo the change. Never raises: the error that caused it matters more."""
+    """Undo the change. Never raises: the original error matters more."""
     with contextlib.suppress(Problem):
         single = builder_facts.child(wanted.builder, node)
         run.capture(session.world, buildx.builder_remove(session.root, single))

@@ -1,7 +1,7 @@
 """Builders as buildx reports them: nodes, their platforms, and which node builds which platform. Pure.
 
-A builder is one or more BuildKit daemons (nodes), each with its own cache mounts. buildx assigns a platform to the
-first node that supports it, else to the first node: https://docs.docker.com/build/builders/
+A builder is one or more BuildKit daemons (nodes), each with its own cache mounts. buildx builds a platform on the
+first node that supports it, or else on the first node: https://docs.docker.com/build/builders/
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from buildkit_tasks.dockerfiles import platforms
 #: Drivers that `builder.create` supports; the engine's own builder has the driver `docker`.
 DRIVERS = ("docker-container", "remote", "kubernetes")
 
-#: What buildx's docker-container and kubernetes drivers start by default.
+#: The image that buildx's docker-container and kubernetes drivers start by default.
 IMAGE = "moby/buildkit:buildx-stable-1"
 
 #: What buildx and BuildKit print when a node denies access.
@@ -25,7 +25,7 @@ _REFUSED = re.compile(
     r"tls: |x509: |certificate|server preface|authentication handshake failed|permission denied", re.IGNORECASE
 )
 
-#: …and when a node is or goes down.
+#: What they print when a node is down or goes down.
 _LOST = re.compile(
     r"connection refused|connection reset|no route to host|i/o timeout|code = Unavailable|context deadline exceeded|"
     r"error reading from server|transport is closing|connection error|no such host|broken pipe|closing transport|"
@@ -38,7 +38,7 @@ _LOST = re.compile(
 class Node:
     """One BuildKit daemon. `status` is running, inactive or stopped; `error` is buildx's message, if any.
 
-    buildx reports a node as inactive whether it is down or denies access; listing its cache records distinguishes them.
+    buildx reports a node as inactive both if it is down and if it denies access; listing its cache shows which.
 
     `platforms`: in the node's order, native platform first. `fixed`: set by the user.
     """
@@ -53,7 +53,7 @@ class Node:
 
     @property
     def running(self) -> bool:
-        """Whether it responded."""
+        """Whether the node responded."""
         return self.status == "running" and not self.error
 
 
@@ -68,7 +68,7 @@ class Builder:
 
     @property
     def own(self) -> bool:
-        """Whether it is the engine's own builder, which shares the engine's images."""
+        """Whether this is the engine's own builder, which shares the engine's images."""
         return self.driver == "docker"
 
     def node_for(self, platform: str) -> Node | None:
@@ -84,12 +84,12 @@ OWN = Builder("", "docker")
 
 
 def refused(said: str) -> bool:
-    """Whether a message says that a node does not trust us, or we do not trust it."""
+    """Whether a message means that the node does not trust us, or that we do not trust it."""
     return bool(_REFUSED.search(said))
 
 
 def lost(said: str) -> bool:
-    """Whether a message says that a node is down or lost. Callers still ask the node."""
+    """Whether a message means that the node is down or lost. Callers must still ask the node."""
     return bool(_LOST.search(said))
 
 
@@ -125,7 +125,7 @@ def _node(values: dict[str, str]) -> Node:
 
 
 def read_list(text: str) -> tuple[Builder, ...]:
-    """Parse `docker buildx ls --format json`: one object per line, for each builder or for each of its nodes.
+    """Parse `docker buildx ls --format json`: one object per line, each a builder or one of its nodes.
 
     Raises ValueError.
     """
@@ -161,7 +161,7 @@ def _platform(one: object) -> str:
 
 
 def assigned(found: Builder, wanted: Sequence[str]) -> dict[str, Node]:
-    """Maps each platform to the node that will build it."""
+    """Map each platform to the node that will build it."""
     return {platform: node for platform in wanted if (node := found.node_for(platform))}
 
 
@@ -171,14 +171,14 @@ def without(found: Builder, names: Sequence[str]) -> Builder:
 
 
 def child(builder: str, node: str) -> str:
-    """The name of the builder with only this node: buildx has no other way to address a node."""
+    """The name of the builder that has only this node: buildx has no other way to address a node."""
     return f"{builder}.{node}"
 
 
 def platforms_for(request: BuildRequest, engine: Engine, builder: Builder) -> tuple[str, ...]:
-    """The platforms to pass to buildx; none if the engine's own builder builds for its own platform.
+    """The platforms to pass to buildx; empty if the engine's own builder builds for its own platform.
 
-    Otherwise they are needed: another builder would default to its first node's platform.
+    Another builder needs them, because it would default to its first node's platform.
     """
     return request.platforms or (() if builder.own else (platforms.own(engine),))
 

@@ -1,8 +1,8 @@
-"""Finds out why a node denies access: does a TLS handshake with the builder's certificates, then only reads.
+"""Finds out why a node denies access: performs a TLS handshake with the builder's certificates, then only reads.
 
-With TLS 1.3, a client learns that it was refused only after finishing its half of the handshake. buildx is already
-writing by then; if the node closes the connection first, buildx reports a broken pipe instead of the node's reason.
-This module writes nothing, so it can read the reason.
+With TLS 1.3, a client only learns that it was rejected after finishing its half of the handshake. By then, buildx is
+already writing; if the node closes the connection first, buildx reports a broken pipe instead of the node's reason.
+This module writes nothing, so it can read that reason.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from buildkit_tasks.core import readfile
 
 
 def reason(instance: Path, node: str, patience: float) -> str:
-    """The node's reason in the words of Go's TLS; empty if it accepts us or does not use TLS.
+    """The node's reason, worded like Go's TLS errors; empty if the node accepts us or does not use TLS.
 
-    `instance`: buildx's file for a builder with this node; `patience`: timeout of each step in seconds.
+    `instance`: buildx's file for a builder with this node; `patience`: the timeout of each step, in seconds.
     """
     try:
         nodes = readfile.state(instance)["Nodes"]

@@ -1,7 +1,7 @@
 """Passes locally built base images to builders that do not share the engine's image store.
 
-By default a build includes them as an OCI layout: buildx sends it blob by blob, and each node fetches a blob only
-once. If the setting builders.repository is set, they go through that registry instead.
+By default, a build passes them as an OCI layout, and each node fetches each blob only once. If the setting
+builders.repository is set, the nodes pull them from that repository instead.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from .facts import Builder
 
 
 def sources(session: Session, engine: Engine, found: Builder, names: Iterable[str], *, make: bool) -> dict[str, str]:
-    """Maps images that only the engine has to named contexts. With `make` False, writes nothing.
+    """Map images that only the engine has to named contexts. Without `make`, writes nothing.
 
-    Problems: image-unavailable if a node needs an image for its own processor; registry-unreachable, -denied.
+    Problems: image-unavailable if a node has another architecture than the image; registry-unreachable, -denied.
     """
     ours = [name for name in dict.fromkeys(names) if name.startswith(f"{image_names.OWN}/")]
     if not ours:
@@ -53,9 +53,9 @@ def _check_processor(engine: Engine, found: Builder, ours: list[str]) -> None:
         if arch != engine.arch:
             raise Problem(
                 "image-unavailable",
-                f"The node {node.name} is a {arch} machine, and {ours[0]} was built for {engine.arch}.",
-                causes=["base images from Debian packages are only built for the engine's own architecture"],
-                hint="set a mirror that provides both: BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example",
+                f"The node {node.name} is {arch}, but {ours[0]} was built for {engine.arch}.",
+                causes=["base images are built from Debian packages for the engine's own architecture only"],
+                hint="set a mirror that has both architectures: BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example",
             )
 
 
@@ -65,12 +65,12 @@ def _home(session: Session) -> Path:
 
 
 def _layout(session: Session, name: str, identity: str) -> str:
-    """Export the image to a directory, kept while the name refers to this image; returns its named context."""
+    """Export the image to a directory, kept as long as the name refers to this image. Returns a named context."""
     home = _home(session) / "layouts"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     word = image_fetch.word(name)
     folder = home / f"{word}-{Digest(identity).partition(':')[2][:16]}"
-    with files.locked(home / "lock", lambda: session.report.say("  waiting: another run is exporting an image")):
+    with files.locked(home / "lock", lambda: session.report.say("  waiting for another run to export an image")):
         if not folder.exists():
             session.report.say(f"  exporting {name} for the builder's nodes (once)")
             for old in home.glob(f"{word}-*"):
@@ -89,7 +89,7 @@ def _unpack(session: Session, name: str, folder: Path) -> None:
         with tarfile.open(archive) as tar:
             if hasattr(tarfile, "data_filter"):
                 tar.extractall(part, filter="data")
-            else:  # Python before 3.10.12; safe, because the engine wrote this archive
+            else:  # Python before 3.10.12; safe because the engine wrote this archive
                 tar.extractall(part)  # noqa: S202
         part.rename(folder)
     finally:
@@ -98,7 +98,7 @@ def _unpack(session: Session, name: str, folder: Path) -> None:
 
 
 def _through_registry(session: Session, place: str, name: str, identity: str) -> str:
-    """Push the image unless the repository has it. The tag contains the image id, so it never changes."""
+    """Push the image unless the repository has it. The tag contains the image id, so it never moves."""
     reference = registry_names.reference(place)
     client = Client(session.world, reference, session.settings.build.ca_bundle)
     tag = Tag(f"node-{image_fetch.word(name)}-{Digest(identity).partition(':')[2][:16]}")

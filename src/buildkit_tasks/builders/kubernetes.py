@@ -1,6 +1,6 @@
 """Previews what buildx's kubernetes driver will create in a cluster. Pure.
 
-buildx creates the deployment without showing it; this converts its documented options to a manifest:
+buildx creates the deployment without showing it. This module converts its documented options to a manifest:
 https://docs.docker.com/build/builders/drivers/kubernetes/
 """
 
@@ -29,7 +29,7 @@ def options(given: Sequence[str]) -> dict[str, str]:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise Problem(
-                "bad-argument", f"--opt {word!r} is not NAME=VALUE.", hint="pass for example --opt replicas=3"
+                "bad-argument", f"--opt {word!r} is not NAME=VALUE.", hint="pass, for example, --opt replicas=3"
             )
         found[name] = value
     return found

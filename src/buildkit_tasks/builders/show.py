@@ -18,7 +18,7 @@ HEADINGS = ("builder", "driver", "node", "endpoint", "state", "BuildKit", "platf
 
 
 def show(session: Session) -> None:
-    """List the builders and their nodes; queries every node. Raises `Problem` command-failed."""
+    """List the builders and their nodes. Queries every node. Raises `Problem` command-failed."""
     every = listed(session)
     found = [b for b in every if not _child(b, every)]
     used = builder_choice.named(session)
@@ -54,25 +54,25 @@ def inspect(session: Session, name: str) -> None:
 
 
 def choose(session: Session, name: str) -> None:
-    """Make a builder docker's current one, and print how to switch back. Raises `Problem` builder-missing."""
+    """Make a builder docker's current builder, and print how to switch back. Raises `Problem` builder-missing."""
     before = builder_choice.named(session) or "default"
     look(session, name)
     run.check(session.world, buildx.builder_use(session.root, name))
-    session.report.say(f"docker now builds on {name} in every project; to switch back: invoke builder.use {before}")
-    session.report.say(f'to use it only in this project: name = "{name}" under [tool.buildkit-tasks.builders]')
+    session.report.say(f"docker now builds on {name} in every project; to switch back: `invoke builder.use {before}`")
+    session.report.say(f'to use it in this project only, set name = "{name}" under [tool.buildkit-tasks.builders]')
 
 
 def remove(session: Session, name: str, *, keep_state: bool = False) -> None:
-    """Remove a builder and its daemons and caches, after listing them; never those of a remote daemon.
+    """Remove a builder with its daemons and caches, after listing them. Remote daemons and their caches are kept.
 
-    Problems: builder-missing, engine-not-ours for the engine's own, consent-missing.
+    Problems: builder-missing, engine-not-ours for the engine's own builder, consent-missing.
     """
     found = look(session, name)
     if found.own:
         raise Problem(
             "engine-not-ours",
             f"{name} is the engine's own builder and cannot be removed.",
-            hint="invoke cache.clear    (clears its caches)",
+            hint="run `invoke cache.clear` to clear its caches",
         )
     made = found.driver != "remote"
     size = sum(m["bytes"] or 0 for m in _mounts(session, name)) if made else 0
@@ -85,14 +85,14 @@ def remove(session: Session, name: str, *, keep_state: bool = False) -> None:
         if builder_choice.there(session, single := builder_facts.child(name, node.name)):
             run.capture(session.world, buildx.builder_remove(session.root, single, keep_daemon=True, keep_state=True))
     run.check(session.world, buildx.builder_remove(session.root, name, keep_state=keep_state))
-    session.report.say(f"removed the builder {name}" + ("; its nodes' daemons keep running" if not made else ""))
+    session.report.say(f"removed builder {name}" + ("; the daemons of its nodes keep running" if not made else ""))
 
 
 # ---- output
 
 
 def _child(one: Builder, every: tuple[Builder, ...]) -> bool:
-    """Whether a builder was created for a single node of another builder."""
+    """Whether a builder exists only for a single node of another builder."""
     return any(one.name == builder_facts.child(b.name, node.name) for b in every for node in b.nodes)
 
 

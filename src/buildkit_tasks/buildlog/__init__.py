@@ -1,1 +1,1 @@
-"""The output of a running build, and the causes of a failure found in it."""
+"""The output of a running build, and the causes of failure found in it."""

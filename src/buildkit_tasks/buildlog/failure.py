@@ -1,4 +1,4 @@
-"""Explains a failed build from its progress: the failed step's output first, compile errors separately. Pure."""
+"""Explains a failed build from its progress: the failed step's output first, compile errors set apart. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import source_paths
 from .lacks import find as find_lacks
 from .states import brief
 
-#: Patterns that only rustc and cargo print, for code that does not compile. A bare `error:` could come from any tool.
+#: What only rustc and cargo print if code does not compile. A bare `error:` could come from any tool.
 _COMPILER = re.compile(
     r"(?m)^(?:\x1b\[[\d;]*m)*error(?:\x1b\[[\d;]*m)*(?:\[E\d+\]|: could not compile |: aborting due to )"
 )
@@ -21,7 +21,7 @@ _COMPILER = re.compile(
 #: The tool whose messages `find_lacks` recognizes.
 _CARGO = re.compile(r"\b(?:cargo|rustc)\b")
 
-#: The engine's error if two builds write a new image name at the same moment (26.1.5), and its error if it is too busy
+#: The engine's error if two builds create the same image name simultaneously (26.1.5), and its error if it is too busy
 #: to accept a session in time.
 _PASSING = re.compile(r'\bimage "?[^"\s]+"?: already exists|DeadlineExceeded: context deadline exceeded$')
 
@@ -35,10 +35,10 @@ def explain(
     packaged: bool = False,
     cwd: Path | None = None,
 ) -> Problem:
-    """The problem for a failed solve: the failed step's output verbatim, with compile errors separated.
+    """Return the problem for a failed solve: the failed step's output verbatim, with compile errors set apart.
 
-    `plan` shows which steps belong to a compile group: only those are known to run in our toolchain image. `packaged`:
-    that image is built from Debian packages. `cwd`: the paths in compile errors become relative to it.
+    `plan` shows which steps belong to a compile group: only those certainly run in our toolchain image. `packaged`:
+    that image is built from Debian packages. `cwd`: makes the paths in compile errors relative to it.
     """
     vertex = _failed(progress, rest)
     log = "\n".join(vertex.log + ([vertex.partial] if vertex.partial else [])) if vertex else rest
@@ -46,18 +46,18 @@ def explain(
     if code in (130, -2):
         return Problem("interrupted", "Interrupted; the build was canceled.", hint="rerun the command")
     if "no space left on device" in (log + reason).lower():
-        return Problem("disk-full", "The disk is full.", causes=[reason], details=log, hint="invoke prune")
+        return Problem("disk-full", "The disk is full.", causes=[reason], details=log, hint="run `invoke prune`")
     if "signal: killed" in reason or "exit code: 137" in reason:
         return Problem(
             "build-killed",
             "A build process was killed, most likely because it ran out of memory.",
             causes=[reason],
             details=log,
-            hint="give the engine more memory, or build fewer services at once: invoke build --service NAME",
+            hint="give the engine more memory, or build fewer services at once with `invoke build --service NAME`",
         )
     grouped = vertex is not None and _grouped(vertex.name, plan)
     lacks = find_lacks(vertex.log, packaged=packaged) if vertex and (grouped or _CARGO.search(vertex.name)) else ()
-    if not grouped:  # for other Dockerfiles we do not know what to add
+    if not grouped:  # we do not know what to add to other Dockerfiles
         lacks = tuple(lack for lack in lacks if "BUILD_PACKAGES" not in lack.hint)
     if vertex and lacks:
         return Problem(
@@ -80,7 +80,7 @@ def explain(
             "image-unavailable",
             "A base image is not available.",
             causes=[reason],
-            hint="invoke images    (shows where each base image comes from; use images.build to build them offline)",
+            hint="run `invoke images` to see where each base image comes from, or `invoke images.build` to build them",
         )
     if not vertex:
         said = re.sub(r"^(?:ERROR|error): (?:failed to solve: )?", "", reason)
@@ -89,19 +89,19 @@ def explain(
 
 
 def passing(progress: Progress, rest: str) -> bool:
-    """Whether only other builds at the same moment caused the failure, so that a retry will work."""
+    """Whether only concurrent builds caused the failure, so that a retry will succeed."""
     vertex = _failed(progress, rest)
     return bool(_PASSING.search((vertex.error if vertex else rest).strip().split("\n")[-1]))
 
 
 def _failed(progress: Progress, rest: str) -> Vertex | None:
-    """The step that failed; None if all were only canceled, because of the error that buildx prints at the end."""
+    """The step that failed; None if steps were only canceled, due to the error that buildx prints at the end."""
     vertex = progress.failed()
     return None if vertex and vertex.cancelled and "ERROR: " in rest else vertex
 
 
 def _grouped(step: str, plan: BuildPlan | None) -> bool:
-    """Whether a step, as `[SERVICE stage 2/3] …` or without the service, belongs to a compile group."""
+    """Whether a step, written `[SERVICE stage 2/3] …` or without the service, belongs to a compile group."""
     if plan is None:
         return True
     ours = {service.name for group in plan.groups for service in group}
@@ -111,6 +111,6 @@ def _grouped(step: str, plan: BuildPlan | None) -> bool:
 
 
 def _only_errors(log: list[str]) -> str:
-    """The output from cargo's first diagnostic to the end, without the crates compiled before it."""
+    """The output from cargo's first diagnostic on, without the crates compiled before it."""
     first = next((i for i, line in enumerate(log) if line.startswith(("error", "warning"))), 0)
     return "\n".join(log[first:])

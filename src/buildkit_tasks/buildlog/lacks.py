@@ -1,6 +1,6 @@
-"""Recognizes what a failed compile step was missing: a file, a package, a tool, a lock file; suggests the fix. Pure.
+"""Recognizes what a failed compile step was missing (a file, package, tool or lock file) and suggests a fix. Pure.
 
-cargo, rustc, linkers and build scripts report all of these as `error:`, but none of them is a fault of the code.
+cargo, rustc, linkers and build scripts report all of these as `error:`, but none of them is a mistake in the code.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Lack:
-    """One missing thing: a sentence, the log line that shows it, and the fix."""
+    """One missing thing: a message, the log line that shows it, and the fix."""
 
     message: str
     line: str
     hint: str
 
 
-#: What a linker or pkg-config looks for, and the Debian package that provides it.
+#: Libraries that a linker or pkg-config looks for, and the Debian package that provides each.
 LIBRARIES = {
     **dict.fromkeys(("ssl", "crypto", "openssl", "libssl", "libcrypto"), "libssl-dev"),
     **dict.fromkeys(("pq", "libpq"), "libpq-dev"),
@@ -125,7 +125,7 @@ def _file(match: re.Match[str], line: str) -> Lack:
 
 
 def _says(message: str, hint: str) -> Callable[[re.Match[str], str], Lack]:
-    """A rule that fills the pattern's groups into its texts, as {0}."""
+    """Return a rule that inserts the pattern's groups into its texts, as {0}."""
     return lambda match, line: Lack(message.format(*match.groups()), line, hint.format(*match.groups()))
 
 
@@ -138,11 +138,11 @@ _stale_lock = _says(
 _no_lock = _says("Cargo.lock does not exist.", "run `cargo generate-lockfile`, commit Cargo.lock, then rebuild")
 _no_program = _says(
     "The workspace has no program {0}.",
-    "set the build argument BIN of the service in the compose file to a program of the workspace",
+    "set the build argument BIN of the service in the compose file to a program in the workspace",
 )
 _database = _says(
-    "A macro of sqlx needs a database.",
-    "run `cargo sqlx prepare --workspace`, commit .sqlx, add `ENV SQLX_OFFLINE=true` to the compile stage",
+    "An sqlx macro needs a database.",
+    "run `cargo sqlx prepare --workspace`, commit .sqlx, and add `ENV SQLX_OFFLINE=true` to the compile stage",
 )
 
 
@@ -151,35 +151,35 @@ def _no_package(match: re.Match[str], line: str) -> Lack:
     return Lack(
         f"The base image's release has no package {name}.",
         line,
-        "in the Dockerfile, write the name that this release has for it, or use a base image of another release",
+        "in the Dockerfile, use the package's name in this release, or a base image with another release",
     )
 
 
 _old_database = _says(
-    "A macro of sqlx needs a database.",
-    "enable the feature `offline` of sqlx, run `cargo sqlx prepare` (`--merged` in a workspace) with the sqlx-cli of "
-    "your version of sqlx, commit sqlx-data.json",
+    "An sqlx macro needs a database.",
+    "enable sqlx's feature `offline`, run `cargo sqlx prepare` (`--merged` in a workspace) with the sqlx-cli that "
+    "matches your sqlx version, and commit sqlx-data.json",
 )
 _no_root = _says(
-    "The manifest of the workspace that a crate inherits from is not in the build context.",
-    "add the line `!Cargo.toml`, with its directory if it is in one, to docker/Dockerfile.dockerignore, then rebuild",
+    "A crate inherits from a workspace manifest that is not in the build context.",
+    "add the line `!Cargo.toml` (or `!DIR/Cargo.toml`) to docker/Dockerfile.dockerignore, then rebuild",
 )
 _no_git = _says(
     "The toolchain image's cargo cannot fetch git repositories.",
-    "run `cargo generate-lockfile` and commit Cargo.lock, then rebuild: if it names a git repository, the image uses a "
-    "cargo that can",
+    "run `cargo generate-lockfile`, commit Cargo.lock, then rebuild: if it names a git repository, the image uses a "
+    "cargo that can fetch it",
 )
 _git = _says(
     "The repository {0} denied access to the build.",
-    "for https, put a token into a cargo config and set build.cargo_config to its path; for ssh, add "
+    "for HTTPS, put a token in a cargo config and set build.cargo_config to its path; for SSH, add "
     "`--mount=type=ssh` to the compile step and `ssh: [default]` to the service's build",
 )
 _OLD = "The toolchain image is too old: "
 _NEWER_IMAGE = "set `ARG RUST_IMAGE=` at the top of the Dockerfile to a newer image, then rebuild"
 _old_compiler = _says(f"{_OLD}{{0}}.", _NEWER_IMAGE)
 _nightly = _says(
-    "The code needs a nightly compiler, but the toolchain image has a stable one.",
-    "set `ARG RUST_IMAGE=rustlang/rust:nightly` at the top of the Dockerfile, or make the code compile on stable",
+    "The code requires nightly Rust, but the toolchain image has stable.",
+    "set `ARG RUST_IMAGE=rustlang/rust:nightly` at the top of the Dockerfile, or make the code compile with stable",
 )
 _target = _says(
     "The toolchain image has no standard library for {0}.",
@@ -191,13 +191,13 @@ _network = _says(
 )
 _unreachable = _says(
     "{0} is unreachable.",
-    "check the proxy (a build gets the variables HTTP_PROXY and HTTPS_PROXY), or edit the step in the Dockerfile to "
-    "download from a place that you can reach",
+    "check the proxy (builds receive the variables HTTP_PROXY and HTTPS_PROXY), or change that step of the Dockerfile "
+    "to download from a server that you can reach",
 )
 _no_server = _says(
     "{0} is unreachable.",
-    "check the proxy (a build gets the variables HTTP_PROXY and HTTPS_PROXY), or commit the git dependencies with "
-    "`cargo vendor`",
+    "check the proxy (builds receive the variables HTTP_PROXY and HTTPS_PROXY), or vendor the git dependencies with "
+    "`cargo vendor` and commit them",
 )
 _certificate = _says(
     "A server's certificate is not trusted.",
@@ -252,7 +252,7 @@ _DEPENDENCY = re.compile(r"--> \S*/registry/src/[^/]+/([\w-]+?)-(\d+\.[\w.+-]*)/
 
 
 def _dependencies(log: Sequence[str]) -> tuple[Lack, ...]:
-    """Crates from a registry that this compiler rejects: editing the user's code cannot fix them."""
+    """Registry crates that this compiler rejects, which no edit of the user's code can fix."""
     stopped = {match[1]: line for line in log for match in [_STOPPED.search(line)] if match}
     named = {(m[1], m[2]) for line in log for m in [_DEPENDENCY.search(line)] if m and m[1] in stopped}
     return tuple(
@@ -267,18 +267,18 @@ def _dependencies(log: Sequence[str]) -> tuple[Lack, ...]:
 
 
 def _other_rust(lack: Lack) -> Lack:
-    """What to do where another image of Rust cannot simply be named."""
+    """Extend the hint if naming another Rust image is not enough."""
     if "ARG RUST_IMAGE" not in lack.hint:
         return lack
     more = (
-        "the toolchain image here is built from Debian packages and has only Debian's newest Rust, whatever version "
+        "this toolchain image is built from Debian packages and has only Debian's newest Rust, whatever version "
         "RUST_IMAGE names: first set a mirror (setting images.registry), or load the image with `docker load`"
     )
     return replace(lack, hint=f"{lack.hint}; {more}")
 
 
 def find(log: Sequence[str], *, packaged: bool = False) -> tuple[Lack, ...]:
-    """Everything that a step was missing, each once, in the order of the log.
+    """Everything that a step was missing, without duplicates, in log order.
 
     `packaged`: the toolchain image is built from Debian packages, so it has one version of Rust.
     """
@@ -290,6 +290,6 @@ def find(log: Sequence[str], *, packaged: bool = False) -> tuple[Lack, ...]:
                 lack = make(match, line.strip())
                 found.setdefault((lack.message, lack.hint), lack)
                 break
-    lost = any("is unreachable" in lack.message for lack in found.values())  # then its packages are missing, too
+    lost = any("is unreachable" in lack.message for lack in found.values())  # then its packages are missing too
     kept = [lack for lack in found.values() if not (lost and "release has no package" in lack.message)]
     return tuple(_other_rust(lack) if packaged else lack for lack in kept)

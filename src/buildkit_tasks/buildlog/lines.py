@@ -1,4 +1,4 @@
-"""Shows a running build as lines, for files, CI and screen readers: finished steps, crates, and what takes long."""
+"""Shows a running build as lines, for files, CI and screen readers: finished steps, crates, and slow steps."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from buildkit_tasks.core.model import BuildPlan
 from buildkit_tasks.core.progress import Progress
 from buildkit_tasks.core.report import Report
 
-from . import states
+from . import estimate, states
 
-#: Print the number of crates each time this many more have started.
+#: Print the number of crates whenever this many more have started.
 CRATES_PER_LINE = 25
 
-#: Seconds without a line after which the running step is printed.
+#: Print the running step after this many seconds without a line.
 SILENCE = 30.0
 
-#: Seconds after which a compile step without any output is reported. It prints its first line when it has its mounts.
+#: Print a line with the estimate if the build is expected to take this many seconds.
+LONG = 15.0
+
+#: Report a compile step that has printed nothing for this many seconds. It prints a line as soon as it has its mounts.
 BLOCKED = 2.0
 
 
@@ -30,8 +33,9 @@ class Lines:
         self.blocked = Blocked(self.states, report.world.clock)
         self.printed: set[str] = set()
         self.crates = 0
+        self.estimated = False
         self.began = self.last = report.world.clock()
-        self.lock = threading.Lock()  # of the two threads that print
+        self.lock = threading.Lock()  # two threads print
 
     def update(self, lines: Sequence[str]) -> None:
         """Print what finished since the last call."""
@@ -51,7 +55,7 @@ class Lines:
                 self._say(f"  compiled {done}{states.of_total(self.progress)} crates")
 
     def tick(self) -> None:
-        """Print what the build waits for."""
+        """Print what the build is waiting for."""
         with self.lock:
             if self.blocked.news():
                 self._say(f"  {WAITING}")
@@ -59,8 +63,16 @@ class Lines:
                 vertex = self.states.running()
                 what = self.states.label(vertex) if vertex else "waiting for the builder"
                 crates = self.states.crates()
+                expected = self._expected()
+                of = f" of {estimate.words(expected)}" if expected else ""
                 words = f"compiling {crates}" if vertex and crates and states.compiles(vertex) else what
-                self._say(f"  {self.report.world.clock() - self.began:.0f} s: {words}")
+                self._say(f"  {self.report.world.clock() - self.began:.0f} s{of}: {words}")
+            elif not self.estimated and (usual := self._expected() or 0.0) >= LONG:
+                self.estimated = True
+                self._say(f"  earlier builds like this one took {estimate.words(usual)}")
+
+    def _expected(self) -> float | None:
+        return estimate.total(self.progress.past, self.progress, self.report.world.clock() - self.began)
 
     def _say(self, line: str) -> None:
         self.last = self.report.world.clock()
@@ -71,7 +83,7 @@ WAITING = "the compile step has printed nothing yet: another build may be using 
 
 
 class Blocked:
-    """Notices a compile step that has started but does not get its cache mount."""
+    """Detects a compile step that has started but does not get its cache mount."""
 
     def __init__(self, of: states.States, clock: states.Clock) -> None:
         self._states, self._clock = of, clock
@@ -79,7 +91,7 @@ class Blocked:
         self._said = False
 
     def now(self) -> bool:
-        """Whether the running compile step has been silent since its start, for more than `BLOCKED` seconds."""
+        """Whether the running compile step has printed nothing since it started, more than `BLOCKED` seconds ago."""
         vertex = self._states.running()
         if not vertex or not states.compiles(vertex) or vertex.log or vertex.partial:
             self._since = None
@@ -89,6 +101,6 @@ class Blocked:
         return self._clock() - self._since >= BLOCKED
 
     def news(self) -> bool:
-        """Like `now`, but true only once."""
+        """Like `now`, but true only the first time."""
         self._said, before = self._said or self.now(), self._said
         return self._said and not before

@@ -1,4 +1,4 @@
-"""Shows a running build on a terminal: the state of every image, the running step, crates, bytes, elapsed time."""
+"""Shows a running build on a terminal: the state of each image, the running step, crates, bytes, elapsed time."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from buildkit_tasks.core.model import BuildPlan
 from buildkit_tasks.core.progress import Progress
 from buildkit_tasks.core.report import Report
 
-from . import states
+from . import estimate, states
 from .lines import WAITING, Blocked
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-#: More images than this are counted by state instead of listed.
+#: Above this number of images, count them by state instead of listing them.
 LISTED = 12
 
 _STYLES = {"done": "green", "failed": "bold red", "waiting": "dim", "preparing": "dim"}
 
 
 class Live:
-    """The terminal view. rich redraws it four times a second, from a thread of its own."""
+    """The terminal view. rich redraws it four times a second, in its own thread."""
 
     def __init__(self, report: Report, plan: BuildPlan, progress: Progress) -> None:
         self.report, self.progress = report, progress
@@ -35,17 +35,17 @@ class Live:
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[Live]:
-        """Draw it until the build ends, then remove it."""
+        """Draw the view until the build ends, then remove it."""
         from rich.live import Live as RichLive
 
         with RichLive(self, console=self.report.console, refresh_per_second=4, transient=True):
             yield self
 
     def update(self, lines: Sequence[str]) -> None:
-        """Nothing to do: the drawing thread reads the progress."""
+        """Do nothing: the drawing thread reads the progress."""
 
     def tick(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
@@ -79,5 +79,8 @@ class Live:
             bar = ProgressBar(total=self.progress.total, completed=done, width=60)
         if self.blocked.now():
             grid.add_row("waiting", Text(WAITING, style="yellow"))
-        grid.add_row("elapsed", f"{self.report.world.clock() - self.began:.1f} s")
+        elapsed = self.report.world.clock() - self.began
+        expected = estimate.total(self.progress.past, self.progress, elapsed)
+        of = f" of {estimate.words(expected)}" if expected else ""
+        grid.add_row("elapsed", f"{elapsed:.1f} s{of}")
         return Group(grid, bar) if bar else grid

@@ -1,4 +1,4 @@
-"""Prints the warnings of a finished build once each: rustc's about the project, BuildKit's about Dockerfiles."""
+"""Prints each warning of a finished build once: rustc's about the project, BuildKit's about Dockerfiles."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from buildkit_tasks.core.report import Report
 
 from . import remarks, source_paths
 
-#: Print at most this many warnings of a kind; the others are only counted.
+#: Print at most this many warnings from each source, and count the rest.
 MOST = 5
 
 
 def show(report: Report, plan: BuildPlan, progress: Progress) -> None:
-    """Print the warnings of a build that succeeded."""
+    """Print the warnings of a successful build."""
     lines = [line for vertex in progress.vertexes.values() if "warning" in "".join(vertex.log) for line in vertex.log]
     found = remarks.warnings(lines, source_paths.placer(plan))
     _print(report, "rustc", [f"{one.message}  {one.file}:{one.line}" for one in found])

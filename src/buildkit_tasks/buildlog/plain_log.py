@@ -1,4 +1,4 @@
-"""Converts the output of `docker build` without JSON progress to the status objects of `progress`. Pure.
+"""Converts the output of a `docker build` without JSON progress to the status objects of `progress`. Pure.
 
 BuildKit's plain progress: `#7 [compile 2/5] RUN …`, `#7 1.234 text`, `#7 CACHED`, `#7 DONE 1.2s`, `#7 ERROR: …`.
 The legacy builder: `Step 3/9 : RUN …`, ` ---> Using cache`, and a step's own lines unchanged. podman instead prints
@@ -25,7 +25,7 @@ _QUIET = re.compile(
 
 
 class PlainLog:
-    """Splits bytes into lines and lines into status objects. `now` returns seconds since the epoch."""
+    """Splits bytes into lines, and converts lines to status objects. `now` returns seconds since the epoch."""
 
     def __init__(self, service: str, now: Callable[[], float]) -> None:
         self._service, self._now = service, now
@@ -35,7 +35,7 @@ class PlainLog:
         self.lines: list[str] = []
 
     def feed(self, chunk: bytes) -> Iterator[dict[str, Any]]:
-        """Status objects of the lines completed so far. A carriage return also ends a line."""
+        """Yield the status objects of completed lines. A carriage return also ends a line."""
         *whole, self._partial = (self._partial + chunk.decode("utf-8", errors="replace")).split("\n")
         for line in whole:
             text = _COLOR.sub("", line).rstrip("\r").rsplit("\r", 1)[-1]
@@ -44,7 +44,7 @@ class PlainLog:
                 yield status
 
     def close(self, code: int) -> Iterator[dict[str, Any]]:
-        """End the last step; for a non-zero code, as failed, described by the last line."""
+        """End the last step. With a non-zero code, it failed, and the last line is its error."""
         if self._partial:
             yield from self.feed(b"\n")
         last = next((x for x in reversed(self.lines) if x.strip()), "")
@@ -70,7 +70,7 @@ class PlainLog:
                 return self._vertex(self._digest(found[1]), cached=True, completed=True)
             return self._vertex(self._digest(found[1]), completed=True, error=found[3] if found[2] == "ERROR" else "")
         found = _STEP.match(line)
-        if found and found[1] not in self._named:  # the first line is the name of the step; the rest is detail
+        if found and found[1] not in self._named:  # the first line is the step's name; the rest is detail
             self._named.add(found[1])
             plain = not found[2].startswith("[") or "internal" in found[2]
             name = found[2] if plain else f"[{self._service} {found[2][1:]}"

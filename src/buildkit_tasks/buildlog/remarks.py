@@ -1,6 +1,6 @@
 """Finds errors and warnings in a step's output. Pure.
 
-Understands rustc, clippy, rustfmt and failed tests in their human-readable form: builds in containers have no other.
+Understands the human-readable output of rustc, clippy, rustfmt and failed tests: container builds produce no other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 #: Maximum number of remarks per job. GitHub shows ten of each severity.
 MOST = 50
-#: Characters of a message, and of a line that is looked at.
+#: Maximum number of characters of a message, and of a line to examine.
 _MESSAGE, _LINE = 500, 2000
 
 _HEAD = re.compile(r"^(error|warning)(?:\[[A-Za-z0-9_:]+\])?: (.+)$")
@@ -24,7 +24,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 
 #: Source directories inside a compile step.
 _CONTAINER = re.compile(r"^(?:/build/[^/]+/src/|/context/)")
-#: Sources that are not part of the project.
+#: Where sources are that are not part of the project.
 _FOREIGN = re.compile(r"/registry/src/|/git/checkouts/|^/rustc/|/rustlib/")
 
 
@@ -41,7 +41,7 @@ class Remark:
 
 
 class Reader:
-    """Finds remarks in lines. `place` converts a printed path to one in the project, or to an empty string."""
+    """Finds remarks in lines. `place` converts a printed path to a path in the project, or to an empty string."""
 
     def __init__(self, place: Callable[[str], str]) -> None:
         self._place = place
@@ -67,7 +67,7 @@ class Reader:
         elif panic := _PANIC.match(text):
             self._panic = panic[1], panic[2], int(panic[3][:9]), int(panic[4][:9])
         elif place := _FORMAT.match(text):
-            self._add("error", "not formatted as `cargo fmt` does", place[1], int(place[2][:9]), 0, "rustfmt")
+            self._add("error", "not formatted with `cargo fmt`", place[1], int(place[2][:9]), 0, "rustfmt")
 
     def _add(self, severity: str, message: str, path: str, line: int, column: int, check: str) -> None:
         remark = Remark(severity, clean(message), self._place(path), line, column, check)
@@ -82,7 +82,7 @@ def clean(text: str) -> str:
 
 
 def warnings(lines: Iterable[str], place: Callable[[str], str]) -> list[Remark]:
-    """The warnings in a step's output about the project's own code, each once."""
+    """The warnings about the project's own code in a step's output, without duplicates."""
     reader = Reader(place)
     for line in lines:
         reader.line(line)
@@ -90,7 +90,7 @@ def warnings(lines: Iterable[str], place: Callable[[str], str]) -> list[Remark]:
 
 
 def placer(bases: Sequence[str], exists: Callable[[str], bool]) -> Callable[[str], str]:
-    """Make the `place` of a Reader. `bases`: directories that the tool may have run in."""
+    """Return the `place` function for a Reader. `bases`: directories in which the tool may have run."""
 
     def place(path: str) -> str:
         if _FOREIGN.search(path):

@@ -1,4 +1,4 @@
-"""Finds the project's source files that rustc and cargo name. In a build, their paths start at the workspace."""
+"""Finds the project's source files in the output of rustc and cargo, whose paths start at the workspace in a build."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from buildkit_tasks.core.model import BuildPlan
 
 from . import remarks
 
-#: `--> PATH:LINE:COLUMN` and, for further places of the same message, `::: PATH:LINE:COLUMN`; colors may be in between.
+#: `--> PATH:LINE:COLUMN` and, for further places in the same message, `::: PATH:LINE:COLUMN`; may contain colors.
 _POINTER = re.compile(r"(?m)^([^\n]{0,80}?(?:-->|:::) ?(?:\x1b\[[\d;]*m| )*)([^\x1b\n:]+)(?=:\d+:\d+)")
 
 
 def placer(plan: BuildPlan) -> Callable[[str], str]:
-    """Return a function from a printed path to one relative to the project; "" for a file that is not part of it."""
+    """Return a function that converts a printed path to one in the project, or to "" if the file is not part of it."""
     root = plan.workspace.root
     return remarks.placer(list(_bases(plan)), lambda path: (root / path).is_file())
 
 
 def from_here(text: str, plan: BuildPlan, cwd: Path) -> str:
-    """rustc's messages with the project's files relative to `cwd`, so that editors and terminals can open them.
+    """Make the project's paths in rustc's messages relative to `cwd`, so that editors and terminals can open them.
 
-    The output is otherwise unchanged.
+    Otherwise leaves the text unchanged.
     """
     place, root = placer(plan), plan.workspace.root
 
@@ -36,7 +36,7 @@ def from_here(text: str, plan: BuildPlan, cwd: Path) -> str:
 
 
 def _bases(plan: BuildPlan) -> Iterator[str]:
-    """Directories, relative to the project, that rustc's paths may start from: each workspace, and its context."""
+    """Directories, relative to the project, that rustc's paths can start from: each workspace and its context."""
     for service in plan.services:
         if service.remote:
             continue

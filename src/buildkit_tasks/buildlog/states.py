@@ -1,4 +1,4 @@
-"""What a running build is doing: the state of every image, the labels of its steps, what compiles. Pure."""
+"""What a running build is doing: the state of each image, the labels of its steps, the crates it compiles. Pure."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from buildkit_tasks.core.model import BuildPlan
 from buildkit_tasks.core.progress import Progress, Vertex
 
-#: `[api compile 2/2] RUN …`, `[api internal] load …`, `[api] exporting to image`. A single target has no name there.
+#: `[api compile 2/2] RUN …`, `[api internal] load …`, `[api] exporting to image`. A single target's name is omitted.
 _NAMED = re.compile(r"\[(?P<target>[^\s\]]+) ?(?P<stage>[^\]]*)\] (?P<rest>.*)", re.DOTALL)
 _COMPILES = re.compile(r"\bRUN\b.*/compile build\b", re.DOTALL)
 
-#: Seconds that only go forward.
+#: A monotonic clock, in seconds.
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image and its state: waiting, preparing, compiling, exporting, done, failed, or the step that runs."""
+    """An image and its state: waiting, preparing, compiling, exporting, done, failed, or the running step."""
 
     service: str
     state: str
 
 
 def brief(step: str, width: int = 100) -> str:
-    """A step or an instruction on one line of at most so many characters, without mount options."""
+    """A step or an instruction on one line of at most `width` characters, without mount options."""
     text = " ".join(word for word in step.split() if not word.startswith("--mount"))
     return text if len(text) <= width else text[: width - 1] + "…"
 
@@ -43,14 +43,14 @@ class States:
         self._repeated: tuple[int, set[str]] = (0, set())
 
     def label(self, vertex: Vertex) -> str:
-        """A step on one line: without mount options, and without a target if several targets have the step."""
+        """A step on one line, without mount options, and without the target if several targets share the step."""
         target, bare = self._split(vertex.name)
         common = self._shared(bare) or (compiles(vertex) and any(target in group for group in self._together))
         name = bare if target and common else vertex.name
         return brief(name)
 
     def running(self) -> Vertex | None:
-        """The most significant running step: one that compiles, else another RUN, else the last one that started."""
+        """The most significant running step: one that compiles, else another RUN, else the last to start."""
         busy = [vertex for vertex in self._vertexes() if _runs(vertex)]
         return next(filter(compiles, busy), next((v for v in busy if "RUN" in v.name), busy[-1] if busy else None))
 
@@ -61,7 +61,7 @@ class States:
         for vertex in vertexes:
             own.setdefault(self._split(vertex.name)[0], []).append(vertex)
         shared = {bare: v for v in vertexes if _runs(v) and self._shared(bare := self._split(v.name)[1])}
-        for vertex in vertexes:  # BuildKit may announce the compile step of a group under some of its targets only
+        for vertex in vertexes:  # BuildKit may announce a group's compile step under only some of its targets
             if _runs(vertex) and compiles(vertex):
                 for group in self._together:
                     if (target := self._split(vertex.name)[0]) in group:
@@ -75,7 +75,7 @@ class States:
         return found
 
     def crates(self, last: int = 3) -> str:
-        """`279/298  api, notifier, executor`: how many started, the last of them first; empty if nothing compiles."""
+        """`279/298  api, notifier, executor`: how many have started, most recent first; empty if nothing compiles."""
         started = self._progress.compiled
         if not started and not self._progress.total:
             return ""
@@ -97,10 +97,10 @@ class States:
         return "preparing" if any(vertex.started for vertex in own) else "waiting"
 
     def _vertexes(self) -> list[Vertex]:
-        return list(self._progress.vertexes.values())  # a copy: the stream is read in another thread
+        return list(self._progress.vertexes.values())  # a copy, because another thread reads the stream
 
     def _split(self, name: str) -> tuple[str, str]:
-        """The target of a step, empty if its name has none, and the name without it."""
+        """A step's target (empty if its name contains none), and the name without it."""
         if name not in self._names:
             found = _NAMED.match(name)
             if not found or found["target"] not in self._keys:
@@ -111,7 +111,7 @@ class States:
         return self._names[name]
 
     def _shared(self, bare: str) -> bool:
-        """Whether several targets have a step of this name. BuildKit runs it once, under the name of one of them."""
+        """Whether several targets have a step with this name. BuildKit runs it once, under the name of one of them."""
         count = len(self._progress.vertexes)
         if self._repeated[0] != count:
             seen = Counter(self._split(v.name)[1] for v in self._vertexes() if not v.internal)
@@ -125,7 +125,7 @@ def compiles(vertex: Vertex) -> bool:
 
 
 def of_total(progress: Progress) -> str:
-    """`/298` if the compile step has reported how many crates there are."""
+    """`/298` if the compile step has reported the number of crates."""
     return f"/{progress.total}" if progress.total else ""
 
 

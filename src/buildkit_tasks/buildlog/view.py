@@ -19,20 +19,20 @@ from .live import Live
 if TYPE_CHECKING:
     from buildkit_tasks.core.progress import Progress
 
-#: Seconds that a step must take to be named in the summary.
+#: The summary names the slowest step if it took at least this many seconds.
 SLOW = 1.0
-#: Widths of an image's name and of a step's words in the summary, so that its lines have 80 columns.
+#: Widths of an image name and of a step's label in the summary, whose lines have at most 80 columns.
 _NAME, _WORDS = 26, 54
 
 
 class View(Protocol):
-    """Called with every batch of new log lines, and every second."""
+    """Called with each batch of new log lines, and every second."""
 
     def update(self, lines: Sequence[str]) -> None:
-        """Show the news."""
+        """Show what changed."""
 
     def tick(self) -> None:
-        """Show what takes long."""
+        """Show which step is slow."""
 
 
 class Silent:
@@ -63,7 +63,7 @@ def building(report: Report, plan: BuildPlan, progress: Progress, how: str = "au
 
 @contextlib.contextmanager
 def ticking(view: View, seconds: float = 1.0) -> Iterator[View]:
-    """Call `tick` of a view every so many seconds, in a thread of its own."""
+    """Call the view's `tick` at this interval, in a separate thread."""
     over = threading.Event()
 
     def run() -> None:
@@ -80,7 +80,7 @@ def ticking(view: View, seconds: float = 1.0) -> Iterator[View]:
 
 
 def headline(plan: BuildPlan) -> str:
-    """One line about what is going to be built."""
+    """One line that says what will be built."""
     if not plan.groups:
         return f"building {', '.join(s.name for s in plan.services)}"
     mode = "incremental" if plan.incremental else "not incremental"
@@ -113,7 +113,7 @@ def summary(report: Report, outcome: BuildOutcome) -> None:
 
 
 def image_lines(outcome: BuildOutcome, *, table: bool) -> list[str]:
-    """One line per image: its name, whether it changed, its id and size; with `table` in columns, at most 80 wide."""
+    """One line per image: its name, whether it changed, its id and size. `table`: aligned columns, at most 80 wide."""
     rows = []
     for target in outcome.targets:
         name = target.image if len(target.image) <= _NAME or not table else f"…{target.image[1 - _NAME :]}"
@@ -127,7 +127,7 @@ def image_lines(outcome: BuildOutcome, *, table: bool) -> list[str]:
 
 
 def result(report: Report, outcome: BuildOutcome) -> None:
-    """Print the result of `invoke build`: the summary, or the JSON document."""
+    """Print the result of `invoke build`: the summary or the JSON document."""
     if report.json_only:
         report.envelope(envelope(outcome))
     else:
@@ -135,7 +135,7 @@ def result(report: Report, outcome: BuildOutcome) -> None:
 
 
 def envelope(outcome: BuildOutcome) -> dict[str, object]:
-    """The content of the `--json` document of a build."""
+    """The content of a build's `--json` document."""
     return {
         "seconds": round(outcome.seconds, 3),
         "incremental": outcome.incremental,
@@ -150,5 +150,5 @@ def envelope(outcome: BuildOutcome) -> dict[str, object]:
 
 
 def _sizes(target: TargetResult) -> dict[str, int]:
-    """The sizes that are known."""
+    """The known sizes."""
     return {name: n for name, n in (("size", target.size), ("size_before", target.size_before)) if n}

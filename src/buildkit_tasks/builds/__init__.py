@@ -1,1 +1,1 @@
-"""One build: plan, compile groups, transfer guard, bake solve, and the manifests of its programs."""
+"""A build: the plan, compile groups, the transfer guard, the bake solve, and the manifests of the programs."""

@@ -1,9 +1,9 @@
-"""The two halves of a build: decide everything, then run one bake solve."""
+"""The two halves of a build: decide everything, then run a single bake solve."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -36,9 +36,9 @@ def prepare(
     look_only: bool = False,
     missing: list[Problem] | None = None,
 ) -> BuildPlan:
-    """The plan for a request. With `look_only`, nothing is created: no transfer link, no base image.
+    """Return the plan for a request. With `look_only`, create nothing: no transfer link, no base image.
 
-    A plan that is only shown does not need its base images: `missing` then collects the problem instead of raising it.
+    A plan that is only printed does not need its base images: `missing` then collects the problem, which is not raised.
     """
     space = project.workspace
     chosen = plan.with_contexts(space, compose.select(space, request.services))
@@ -100,7 +100,7 @@ def prepare(
 def _bases(
     service: Service, file: Dockerfile | None, needs: Needs, places: Sequence[str], engine: Engine, *, own: bool
 ) -> tuple[str, ...]:
-    """The images that a build for the engine's own platform starts from; `own`: it runs on the engine's builder."""
+    """The base images of a build for the engine's own platform; `own`: it runs on the engine's own builder."""
     needed = needs.images
     if file is None or not own or not places or platforms.own(engine) in places:
         return needed
@@ -109,7 +109,7 @@ def _bases(
 
 
 def _made_here(problem: Problem, space: Workspace, chosen: Sequence[Service], bases: Iterable[str]) -> Problem:
-    """Extend the problem of a missing image with the service that builds it, if there is one."""
+    """Extend the problem of a missing image with the service that builds the image, if there is one."""
     names = {lookup_name(base) for base in bases}
     makers = [s for s in space.services if s not in chosen and names & set(sources.image_names(s))]
     if problem.code != "image-unavailable" or not makers:
@@ -117,26 +117,34 @@ def _made_here(problem: Problem, space: Workspace, chosen: Sequence[Service], ba
     return Problem(
         problem.code,
         problem.message,
-        causes=[f"{s.image} is the image of the service {s.name}, which has not been built yet" for s in makers],
-        hint=f"invoke build --service {','.join(s.name for s in (*makers, *chosen))}",
+        causes=[f"{s.image} is the image of service {s.name}, which has not been built yet" for s in makers],
+        hint=f"run `invoke build --service {','.join(s.name for s in (*makers, *chosen))}`",
     )
 
 
 def compiling(made: BuildPlan) -> BuildPlan:
-    """The plan, if it compiles in cache mounts. Raises `Problem` cache-missing otherwise."""
+    """Return the plan if it compiles in cache mounts. Raises `Problem` cache-missing otherwise."""
     if made.groups:
         return made
     raise Problem(
         "cache-missing",
-        f"No step of the Dockerfiles of {', '.join(s.name for s in made.services)} compiles in a target mount.",
+        f"No step in the Dockerfiles of {', '.join(s.name for s in made.services)} compiles in a target mount.",
         hint="see docs/how-to/cache.md for the mounts that a build needs",
     )
 
 
 def execute(
-    session: Session, project: Project, decided: BuildPlan, how: str = "auto", progress: Progress | None = None
+    session: Session,
+    project: Project,
+    decided: BuildPlan,
+    how: str = "auto",
+    progress: Progress | None = None,
+    started: Callable[[], None] | None = None,
 ) -> BuildOutcome:
-    """Run the solve and collect its progress. Passes Ctrl-C on and waits for the child, so nothing is orphaned."""
+    """Run the solve and collect its progress. Passes Ctrl-C on and waits for the child, so that nothing is orphaned.
+
+    `started` is called each time bake starts.
+    """
     _check_disk(session, project)
     _check_layer_cache(session, project)
     began = session.world.clock()
@@ -145,18 +153,20 @@ def execute(
         before_ids = image_choice.ids(session, [s.image for s in decided.services])
         return fallback.execute(session, decided, chosen, before_ids, how)
     if session.world.env.get("DOCKER_BUILDKIT", "").lower() in ("0", "false"):
-        session.report.say("DOCKER_BUILDKIT=0 is ignored; to build without BuildKit, set builders.name = legacy")
+        session.report.say("ignoring DOCKER_BUILDKIT=0; to build without BuildKit, set builders.name = legacy")
     for platform, route in decided.routes.items():
         session.report.say(f"  {platform}  {route}")
     names = (n for s in decided.services for n in compose_target.secret_variables(s, decided.workspace))
     secrets = variables(session, tuple(dict.fromkeys(names)))
     with ThreadPoolExecutor(1) as pool:
         before = pool.submit(image_choice.ids, session, [s.image for s in decided.services])
-        progress, digests = solve(session, decided, decided.definition, how, variables=secrets, progress=progress)
+        progress, digests = solve(
+            *(session, decided, decided.definition, how), variables=secrets, progress=progress, started=started
+        )
         old = before.result()
     definition = decided.definition["target"]
     if foreign := [p for p in decided.routes if p != platforms.own(project.engine)]:
-        from buildkit_tasks.images import start as image_start  # late: few builds are for another platform
+        from buildkit_tasks.images import start as image_start  # imported late: few builds are for another platform
 
         image_start.look(session, decided, foreign)
     targets = tuple(
@@ -168,7 +178,7 @@ def execute(
 def _sources(
     session: Session, project: Project, builder: Builder, used: Sequence[str], *, make: bool
 ) -> dict[str, str]:
-    """How a builder that does not share the engine's images gets those that only the engine has."""
+    """How to pass images that only the engine has to a builder that does not share them."""
     from buildkit_tasks.builders import images as builder_images
 
     return builder_images.sources(session, project.engine, builder, used, make=make)
@@ -184,7 +194,7 @@ def _foreign(
     linked: Mapping[str, Mapping[str, Service]],
     look_only: bool,
 ) -> dict[str, dict[str, str]]:
-    """Per platform other than the node's own: base images that no registry provides, and their replacements."""
+    """For each platform other than the node's own: base images that no registry provides, and their replacements."""
     found = {}
     for platform in dict.fromkeys(p for s in chosen for p in places[s.name]):
         there = builder_facts.at(project.engine, builder, platform)
@@ -209,7 +219,7 @@ def _foreign(
 
 
 def _directory(session: Session, given: str, *, make: bool) -> str:
-    """The archive directory, relative to the working directory; not created for a plan. Problems: bad-argument."""
+    """The archive directory, resolved against the working directory; not created for a plan. Problems: bad-argument."""
     place = (session.world.cwd / given).resolve()
     if "," in str(place):
         raise Problem(
@@ -222,7 +232,7 @@ def _directory(session: Session, given: str, *, make: bool) -> str:
             place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Problem(
-            "bad-argument", f"{place} cannot be created: {error.strerror}.", hint="pass another directory to --oci"
+            "bad-argument", f"Cannot create {place}: {error.strerror}.", hint="pass another directory to --oci"
         ) from error
     return str(place)
 
@@ -230,14 +240,14 @@ def _directory(session: Session, given: str, *, make: bool) -> str:
 def _target_result(
     service: Service, target: Mapping[str, Any], metadata: Mapping[str, str], before: str
 ) -> TargetResult:
-    """One image's result; engines without the containerd store identify images by their config's digest."""
+    """The result of one image. Engines without the containerd store identify images by the digest of their config."""
     digest, config = (metadata.get(f"containerimage.{name}", "") for name in ("digest", "config.digest"))
     same = before in (digest, config) and before != ""
     return TargetResult(service.name, next(iter(target["tags"]), service.image), digest, not same, config)
 
 
 def _check_layer_cache(session: Session, project: Project) -> None:
-    """The docker driver exports layer caches only with the containerd store; checked only if such a cache is set."""
+    """Check that the engine can export a layer cache, if one is set: the docker driver needs the containerd store."""
     wanted = [one for one in session.settings.caches.layers_to if not one.startswith("type=inline")]
     if not wanted or project.engine.containerd_store:
         return
@@ -254,7 +264,7 @@ def _check_layer_cache(session: Session, project: Project) -> None:
 
 
 def _check_disk(session: Session, project: Project) -> None:
-    """Refuse below 1 GB, warn below the setting. Only if the engine's data is on this machine."""
+    """Fail below 1 GB of free space, warn below the setting, if the engine's data is on this machine."""
     root = Path(project.engine.root_dir or "/nonexistent")
     try:
         free = shutil.disk_usage(root).free / 1e9
@@ -263,8 +273,8 @@ def _check_disk(session: Session, project: Project) -> None:
     if free < 1:
         raise Problem(
             "disk-full",
-            f"Only {free:.1f} GB are free on {root}; a build needs at least 1 GB.",
-            hint="invoke prune    (lists what it deletes first)",
+            f"Only {free:.1f} GB free on {root}; a build needs at least 1 GB.",
+            hint="run `invoke prune`, which lists what it deletes before it asks",
         )
     if free * 1e9 < session.settings.caches.min_free:
-        session.report.warn(f"only {free:.1f} GB are free on {root}; run `invoke prune` to free some")
+        session.report.warn(f"only {free:.1f} GB free on {root}; run `invoke prune` to free some")

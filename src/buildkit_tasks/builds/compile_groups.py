@@ -1,4 +1,4 @@
-"""Groups the services that one cargo run compiles for, and the build arguments that we add for them. Pure.
+"""Groups the services whose programs one cargo run compiles, and adds the build arguments for it. Pure.
 
 The services of a compile group share context, Dockerfile and every argument that the compile step reads, except the
 one that names a service's own program. All other services are built by their Dockerfiles with the compose arguments.
@@ -18,7 +18,7 @@ from buildkit_tasks.dockerfiles.document import BINARIES, PROGRAMS, Dockerfile, 
 
 @dataclass(frozen=True)
 class Group:
-    """Services whose programs are built by one compile step."""
+    """Services whose programs one compile step builds."""
 
     services: tuple[Service, ...]
 
@@ -28,14 +28,14 @@ class Group:
         return tuple(dict.fromkeys(service.binary for service in self.services))
 
     def only(self, services: Sequence[Service]) -> Group:
-        """The members of the group that are among the given services."""
+        """The group, reduced to the given services."""
         return Group(tuple(service for service in self.services if service in services))
 
 
 def find(
     services: Sequence[Service], files: Mapping[str, Dockerfile], needs: Mapping[str, Needs], binary_arg: str
 ) -> dict[str, Group]:
-    """Maps each service to its compile group; services not compiled by a step like ours have none."""
+    """Map each service to its compile group; services that no step like ours compiles have none."""
     members: dict[object, list[Service]] = {}
     keys: dict[str, object] = {}
     for service in services:
@@ -53,7 +53,7 @@ def find(
 
 
 def profile(settings: Settings, request: BuildRequest, service: Service) -> str:
-    """The cargo profile: from the request, the setting, the compose file, or the default, in this order."""
+    """The cargo profile: from the request, the setting, the compose file or the default, in that order."""
     set_ = settings.build.profile if settings.build.profile != Build().profile else ""
     asked = request.profile or set_
     return asked or service.args.get("PROFILE") or settings.build.profile
@@ -71,11 +71,11 @@ def arguments(
     incremental: bool,
     nonce: str,
 ) -> dict[str, str]:
-    """The service's own arguments, plus ours if the Dockerfile declares them; empty ones would only change cache keys.
+    """The service's own arguments, plus ours if the Dockerfile declares them. Empty ones would only change cache keys.
 
-    `group`: all its services in the compose file; `chosen`: those built now. The features of dependencies depend on
-    which packages are selected, so all shipped programs are passed, whichever are chosen. Raises `Problem` bad-argument
-    if --no-cache cannot be done safely.
+    `group`: all services of the group in the compose file; `chosen`: those to build now. The features of dependencies
+    depend on which packages are selected, so all shipped programs are passed, no matter which are chosen. Raises
+    `Problem` bad-argument if --no-cache would not be safe.
     """
     if request.no_cache and "REBUILD" not in file.arguments:
         raise Problem(

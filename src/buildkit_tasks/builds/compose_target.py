@@ -1,7 +1,7 @@
-"""Converts a service's `build:` to the bake target that compose itself would create. Pure.
+"""Converts a service's `build:` to the bake target that compose would create. Pure.
 
 `KEYS` documents how each key of the compose specification is handled. An unknown key, or a value that cannot be passed
-on, raises a `Problem` with the service and the key: nothing is dropped silently.
+on, raises a `Problem` that names the service and the key: nothing is dropped silently.
 What compose does: https://github.com/docker/compose/blob/main/pkg/compose/build_bake.go
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service, Workspace
 
-#: How each key of `build:` is passed on. A test compares the list with the specification's schema.
+#: How each key of `build:` is passed on. A test compares the list with the schema of the specification.
 KEYS: Mapping[str, str] = {
     "additional_contexts": "contexts; service:NAME becomes that service's target",
     "args": "args, with ours added",
@@ -50,9 +50,9 @@ X_BAKE: Mapping[str, str] = dict.fromkeys(
 
 
 def make(service: Service, space: Workspace, compose: str) -> dict[str, Any]:
-    """The target of one service, without context and Dockerfile, which depend on the machine's paths.
+    """The target of one service, without context and Dockerfile, which depend on paths on this machine.
 
-    `compose` is compose's version, which it writes into a label. Problems: compose-key-unsupported.
+    `compose`: the version of compose, which it writes to a label. Problems: compose-key-unsupported.
     """
     build = service.build
     for key, value in build.items():
@@ -96,7 +96,7 @@ def unsupported(service: Service, key: str, why: str = "") -> Problem:
         "compose-key-unsupported",
         f"`build.{key}` of the service {service.name!r} is not supported.",
         causes=[why] if why else [],
-        hint=f"docker compose build {service.name}    (builds it with plain docker; build the others with --service)",
+        hint=f"run `docker compose build {service.name}`, and build the other services with --service",
     )
 
 
@@ -105,7 +105,7 @@ def _strings(value: Any) -> list[str]:
 
 
 def _entries(value: Any) -> list[str]:
-    """A list, or a mapping as `name=value`; a name without a value stays a bare name."""
+    """A list as it is, or a mapping as `name=value`; a name without a value stays a bare name."""
     if isinstance(value, Mapping):
         return [str(k) if v in (None, "") else f"{k}={v}" for k, v in value.items()]
     return _strings(value)
@@ -124,7 +124,7 @@ def _context(service: Service, space: Workspace, value: str) -> str:
     for other in space.services:
         if other.name == name:
             return f"target:{other.key}"
-    raise unsupported(service, "additional_contexts", f"{value}: there is no such service with a `build:` section")
+    raise unsupported(service, "additional_contexts", f"{value}: no such service with a `build:` section")
 
 
 def _secret(service: Service, space: Workspace, entry: Any) -> str:
@@ -139,12 +139,12 @@ def _secret(service: Service, space: Workspace, entry: Any) -> str:
     raise unsupported(
         service,
         "secrets",
-        f"the secret {source!r} has neither `file` nor `environment`; compose does not support this either",
+        f"secret {source!r} has neither `file` nor `environment`; compose does not support this either",
     )
 
 
 def secret_variables(service: Service, space: Workspace) -> tuple[str, ...]:
-    """The environment variables that provide values for the service's secrets."""
+    """The environment variables that hold values of the service's secrets."""
     known = space.config.get("secrets") or {}
     names = (e.get("source", "") if isinstance(e, Mapping) else e for e in service.build.get("secrets") or ())
     return tuple(str(known[n]["environment"]) for n in names if (known.get(n) or {}).get("environment"))
@@ -165,7 +165,7 @@ def _entitlements(build: Mapping[str, Any]) -> list[str]:
 
 
 def _hosts(value: Any) -> dict[str, str]:
-    """Each host once; several addresses are joined by commas, as compose does."""
+    """Map each host to its addresses, joined by commas as compose does."""
     found: dict[str, list[str]] = {}
     for entry in _entries(value):
         name, _, address = entry.partition("=") if "=" in entry else entry.partition(":")

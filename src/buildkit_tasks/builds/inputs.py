@@ -1,4 +1,4 @@
-"""Prepares what BuildKit reads: contexts through our own links, Dockerfiles under names that are never stale."""
+"""Prepares BuildKit's inputs: contexts through our own links, Dockerfiles under names that are never stale."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from . import transfer
 
 
 def links(session: Session, services: Sequence[Service]) -> dict[Path, Path]:
-    """Maps each directory to the link to build through: BuildKit identifies transfers by a path's last component."""
+    """Map each directory to the link to build through: BuildKit identifies transfers by a path's last component."""
     local = [service for service in services if not service.remote]
     found = {}
     for context in dict.fromkeys(service.context for service in local):
@@ -30,7 +30,7 @@ def links(session: Session, services: Sequence[Service]) -> dict[Path, Path]:
         outside = [file for file in files if not _inside(file, context)]
         inside = [_real(file) for file in files if file not in outside]
         try:
-            # for a Dockerfile outside the context or inside the compose file, the context's own .dockerignore applies
+            # if the Dockerfile is outside the context or inline, the context's own .dockerignore applies
             plain = [context / "Dockerfile"] if len(inside) < len(here) else []
             found[context] = _guarded(
                 session, context, list(dict.fromkeys([*inside, *plain])), list(dict.fromkeys([*also, *outside]))
@@ -50,19 +50,19 @@ def links(session: Session, services: Sequence[Service]) -> dict[Path, Path]:
 
 
 def invalid_ignore_file(error: ValueError) -> Problem:
-    """The problem for a pattern that BuildKit does not accept either."""
+    """The problem for a pattern that BuildKit would also reject."""
     return Problem(
         "context-unreadable",
-        "An ignore file of a build context is not valid.",
+        "An ignore file of a build context is invalid.",
         causes=[str(error)],
         hint="fix the pattern in .dockerignore",
     )
 
 
 def _guarded(session: Session, context: Path, dockerfiles: Sequence[Path], also: Sequence[Path] = ()) -> Path:
-    """The link for a context. What is damaged in the guard's state is removed: a new name is always right."""
+    """Return the link for a context. Removes damaged state of the guard: a new link name is always correct."""
     for left in (session.state / "transfer").glob("*.*"):
-        if not left.is_file():  # a FIFO would block it
+        if not left.is_file():  # a FIFO would block the guard
             files.remove(left)
     try:
         return transfer.guard(context, session.state, dockerfiles, also)
@@ -93,7 +93,7 @@ def paths(services: Sequence[Service], found: Mapping[Path, Path]) -> dict[str, 
 
 
 def _real(file: Path) -> Path:
-    """The file in its real directory; the file itself is not resolved, even if it is a link."""
+    """The file in its real directory. The file itself is not resolved, even if it is a symlink."""
     return Path(os.path.realpath(file.parent)) / file.name
 
 
@@ -106,8 +106,8 @@ def without_syntax(
 ) -> tuple[dict[str, Dockerfile], dict[str, Path], dict[str, str]]:
     """Rewrite Dockerfiles whose frontend image is unavailable here, so that the engine's own frontend can read them.
 
-    Returns all Dockerfiles, the paths of the rewritten ones (with their .dockerignore), and for other frontends the
-    image on the mirror.
+    Returns all Dockerfiles, the paths of the rewritten ones (with their .dockerignore), and the mirror's image of each
+    other frontend.
     """
     names = {file.syntax for file in files.values() if file.syntax}
     decisions = image_choice.decide(session, engine, sorted(names)) if names else {}
@@ -119,8 +119,8 @@ def without_syntax(
         if image_names.parse(file.syntax).path != "docker/dockerfile":
             raise Problem(
                 "image-unavailable",
-                f"The Dockerfile of the service {service.name!r} needs the frontend {file.syntax}.",
-                causes=["it is not in the engine, and no registry is reachable"],
+                f"The Dockerfile of service {service.name!r} needs the frontend {file.syntax}.",
+                causes=["the engine does not have it, and no registry is reachable"],
                 hint="set a mirror (BUILDKIT_TASKS_BASE_REGISTRY=mirror.example)",
             )
         words = f"using the engine's own frontend for the Dockerfile of {service.name}"
@@ -133,7 +133,7 @@ def without_syntax(
 
 
 def _written(session: Session, service: Service, text: str) -> Path:
-    """Write the text to a file in a directory named after its content, so that BuildKit never has an old version."""
+    """Write the text to a file in a directory named after its content, so that BuildKit never reads an old version."""
     data = text.encode("utf-8", "surrogateescape")
     own = service.dockerfile.with_name(service.dockerfile.name + ".dockerignore")
     ignored = own.read_bytes() if own.is_file() else (service.context / ".dockerignore")

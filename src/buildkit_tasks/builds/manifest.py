@@ -1,14 +1,14 @@
 """The manifest that the compile step writes next to each program, and its comparison with the tree on disk.
 
 The compile program (docker/compile.rs, `Sources`) and this module must agree on which files belong to a program and
-how they are recorded. A program depends on the files of the packages that it was compiled from, and on files outside
-of any package (migrations, .cargo/config.toml, the workspace's Cargo.toml), but not on those of other packages: an
-edit of `api` does not affect `worker`. Cargo.lock is compared separately. For vendored crates, only the list of
+how to record them. A program depends on the files of the packages from which it was compiled, and on files outside
+any package (migrations, .cargo/config.toml, the workspace's Cargo.toml), but not on files of other packages: an
+edit to `api` does not affect `worker`. Cargo.lock is compared separately. For vendored crates, only the list of
 checksums is recorded.
 
-A file is recorded as a letter and a digest: `f` for a file, `x` for an executable one (sha256 of the content), `l` for
-a link (sha256 of its target and a newline). The source digest is the sha256 of lines `LETTERDIGEST PATH`, sorted by the
-bytes of the paths.
+A file is recorded as a letter and a digest: `f` for a file, `x` for an executable (sha256 of the content), `l` for a
+symlink (sha256 of its target and a newline). The source digest is the sha256 of lines `LETTERDIGEST PATH`, sorted by
+the bytes of the paths.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from typing import Any
 from buildkit_tasks.core import readfile
 from buildkit_tasks.dockerfiles.ignore import Ignore, walk
 
-#: Its location in the image's final stage.
+#: Where the manifest is in the image's final stage.
 PATH = "/usr/local/share/buildkit-tasks/manifest.json"
 _FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a program was built from. Paths are relative to the build context."""
+    """The inputs of a program. Paths are relative to the build context."""
 
     crate: str
     binary: str
@@ -53,7 +53,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Difference:
-    """One difference between image and tree. `kind`: added, changed, removed (files); lock, profile, incremental,
+    """A difference between image and tree. `kind`: added, changed, removed (files); lock, profile, incremental,
     rustflags, toolchain; or unknown (the build could not record its sources)."""
 
     kind: str
@@ -74,7 +74,7 @@ def parse(text: str | bytes) -> Manifest:
     try:
         content: dict[str, Any] = json.loads(text if isinstance(text, str) else text.decode("utf-8", "surrogateescape"))
         if content["format"] != _FORMAT:
-            raise ValueError(f"the manifest has format {content['format']}, this version reads {_FORMAT}")
+            raise ValueError(f"the manifest has format {content['format']}, but this version reads {_FORMAT}")
         toolchain = content["toolchain"]
         return Manifest(
             crate=content["crate"],
@@ -94,11 +94,11 @@ def parse(text: str | bytes) -> Manifest:
             files=dict(content["files"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a manifest of a program: {error!r}") from None
+        raise ValueError(f"not a program manifest: {error!r}") from None
 
 
 def files(manifest: Manifest, context: Path, dockerfile: Path | None = None) -> tuple[dict[str, str], str]:
-    """The files that the program would depend on if built now, and the digest of Cargo.lock ("" if missing).
+    """The files that the program would depend on if it were built now, and the digest of Cargo.lock ("" if missing).
 
     `dockerfile` selects the .dockerignore. Raises `OSError` for unreadable files, `ValueError` for an invalid
     .dockerignore.
@@ -150,13 +150,13 @@ def compare(
     toolchain: str | None = None,
     generated: Sequence[str] = (),
 ) -> tuple[Difference, ...]:
-    """The differences between a program's manifest and the tree on disk (and, if given, the current build arguments).
+    """The differences between a program's manifest and the tree on disk (and the current build arguments, if given).
 
-    `generated`: paths created by other stages of the Dockerfile, which are not expected in the tree. Empty: a build of
-    this tree would use exactly these sources. Arguments that are None are not compared.
+    No difference means that a build of this tree would use exactly these sources. `generated`: paths that other stages
+    of the Dockerfile create, which need not be in the tree. Arguments that are None are not compared.
     """
     if not manifest.files:
-        return (Difference("unknown", "the build could not record its sources (unusual file names)"),)
+        return (Difference("unknown", "the build could not record its sources, because of unusual file names"),)
     found, lock = files(manifest, context, dockerfile)
     if generated:
         below = tuple(f"{path}/" for path in generated)

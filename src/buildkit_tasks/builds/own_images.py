@@ -1,6 +1,6 @@
-"""Finds services whose Dockerfiles use the image of another service that is built at the same time. Pure.
+"""Finds services whose Dockerfiles use the image of another service in the same build. Pure.
 
-One solve builds all targets at once, so it would use the previous image, or find none. Instead, the other target is
+A solve builds all targets in parallel, so it would use the previous image or find none. Instead, the other target is
 passed as a named context, and BuildKit builds it first.
 """
 
@@ -14,7 +14,7 @@ from buildkit_tasks.project import sources
 
 
 def find(services: Sequence[Service], needs: Mapping[str, Needs]) -> dict[str, dict[str, Service]]:
-    """Maps each service to the references that are images of other given services, and to those services."""
+    """Map each service to the references that name images of other given services, with those services."""
     makers: dict[str, Service] = {}
     for service in services:
         for name in sources.image_names(service):
@@ -31,7 +31,7 @@ def find(services: Sequence[Service], needs: Mapping[str, Needs]) -> dict[str, d
 
 
 def _circular(name: str, found: Mapping[str, Mapping[str, Service]]) -> bool:
-    """Whether a service's image depends on itself through others: then the engine's existing images are used."""
+    """Whether a service's image depends on itself through others; then the engine's existing images are used."""
     seen: set[str] = set()
     pending = [service.name for service in found[name].values()]
     while pending:
@@ -45,7 +45,7 @@ def _circular(name: str, found: Mapping[str, Mapping[str, Service]]) -> bool:
 
 
 def shared_names(services: Sequence[Service]) -> tuple[str, ...]:
-    """A warning per image name that several services build differently; as in compose, the last one to finish wins."""
+    """A warning for each image name that several services build differently. As in compose, the last to finish wins."""
     makers: dict[str, list[Service]] = {}
     for service in services:
         makers.setdefault(lookup_name(service.image), []).append(service)
@@ -54,5 +54,5 @@ def shared_names(services: Sequence[Service]) -> tuple[str, ...]:
         first, *others = several
         if any(other.build != first.build for other in others):
             names = ", ".join(service.name for service in several)
-            said.append(f"{names} build the same image {first.image}: the last one to finish gets the name")
+            said.append(f"{names} build the same image {first.image}: the last to finish gets the name")
     return tuple(said)

@@ -1,4 +1,4 @@
-"""Computes the `BuildPlan` from settings, workspace, engine and request. Pure: all decisions, nothing run or read."""
+"""Computes the `BuildPlan` from settings, workspace, engine and request. Pure: makes all decisions, does no I/O."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from .compile_groups import Group
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The facts that a plan needs from outside.
+    """The outside facts that a plan needs.
 
-    `dockerfiles`: by service; None if the context is a URL. `files`: by service the path of its Dockerfile for
-    BuildKit. `replacements`: image reference to the one to use instead. `transfer`: directory to the link that BuildKit
-    reads it through. `foreign`: `replacements` for platforms other than the engine's own. `sources`: image to its named
-    context, if the builder does not share the engine's images. `tier`: what the engine supports. `builder`: the current
-    one, with its nodes unless it is the engine's own. `ci`: running in a CI system. `proxies`: the host's proxy
-    variables, which every builder predefines as arguments and keeps out of layers and cache keys. `default_platform`:
-    for services without one.
+    `dockerfiles`: each service's Dockerfile; None if the context is a URL. `files`: the path of each service's
+    Dockerfile for BuildKit. `replacements`: maps an image reference to the one to use instead. `transfer`: maps a
+    directory to the link through which BuildKit reads it. `foreign`: `replacements` for platforms other than the
+    engine's own. `sources`: maps an image to its named context, if the builder does not share the engine's images.
+    `tier`: what the engine supports. `builder`: the current builder, with its nodes unless it is the engine's own.
+    `ci`: whether this is a CI system. `proxies`: the host's proxy variables, which every builder predefines as
+    arguments and keeps out of layers and cache keys. `default_platform`: the platform of services that do not set one.
     """
 
     dockerfiles: Mapping[str, Dockerfile]
@@ -51,9 +51,9 @@ class Surroundings:
 def make(
     settings: Settings, space: Workspace, engine: Engine, request: BuildRequest, around: Surroundings
 ) -> BuildPlan:
-    """All decisions for one build.
+    """Make all decisions for one build.
 
-    Problems: of `compose.select` and `platforms.check`, settings-invalid, compose-key-unsupported, bad-argument.
+    Problems: those of `compose.select` and `platforms.check`, settings-invalid, compose-key-unsupported, bad-argument.
     """
     chosen = compose.select(space, request.services)
     every = with_contexts(space, chosen)
@@ -90,7 +90,8 @@ def make(
         if file:
             _add_secrets(target, file, settings)
         if target.get("no-cache") and (file is None or file.has_cache_mounts):
-            # BuildKit would empty the mounts, also other projects' with the same id: https://github.com/moby/buildkit/issues/4250
+            # BuildKit would empty the mounts, even other projects' mounts with the same id:
+            # https://github.com/moby/buildkit/issues/4250
             target["args"]["BUILDKIT_CACHE_MOUNT_NS"] = nonce
         elif settings.caches.namespace:
             target["args"]["BUILDKIT_CACHE_MOUNT_NS"] = settings.caches.namespace
@@ -123,7 +124,7 @@ def make(
 
 
 def with_contexts(space: Workspace, chosen: Sequence[Service]) -> tuple[Service, ...]:
-    """The services, plus those whose images are their contexts (`additional_contexts: service:NAME`)."""
+    """The services, plus those whose images they use as contexts (`additional_contexts: service:NAME`)."""
     names = [service.name for service in chosen]
     by_name = {service.name: service for service in space.services}
     for name in names:
@@ -136,13 +137,13 @@ def with_contexts(space: Workspace, chosen: Sequence[Service]) -> tuple[Service,
 def places_of(
     service: Service, request: BuildRequest, engine: Engine, builder: Builder, default: str = ""
 ) -> tuple[str, ...]:
-    """The platforms to pass to buildx for one service; none if the engine builds for its own platform."""
+    """The platforms to pass to buildx for one service; empty if the engine builds for its own platform."""
     named = request.platforms or service.platforms or ((default,) if default else ())
     return named or platforms_for(request, engine, builder)
 
 
 def needs_of(service: Service, file: Dockerfile | None, places: Sequence[str], engine: Engine) -> Needs:
-    """What the build of one service needs, for all its platforms together."""
+    """What the build of one service needs, for all of its platforms together."""
     if file is None:
         return Needs()
     found = [
@@ -170,7 +171,7 @@ def _routes(
     places: Mapping[str, tuple[str, ...]],
     linked: Mapping[str, Mapping[str, Service]],
 ) -> list[platforms.Route]:
-    """How each platform is built, taking the worst over all services; refuses what should not be tried."""
+    """How each platform is built: the worst case over all services. Refuses builds that should not be tried."""
     found = []
     for platform in dict.fromkeys(p for s in services for p in places[s.name]):
         there = at(engine, around.builder, platform)
@@ -201,16 +202,16 @@ def _routes(
 def _check_static(
     settings: Settings, service: Service, file: Dockerfile, engine: Engine, request: BuildRequest
 ) -> None:
-    """Refuse the setting `build.static` if it would have no effect or a wrong one."""
+    """Refuse the setting `build.static` if it would have no effect or the wrong effect."""
     why = ""
     if not settings.build.static:
         return
     if "STATIC" not in file.arguments:
         why = f"{service.dockerfile} has no `ARG STATIC`: upgrade docker/Dockerfile and docker/compile.rs"
-    elif "RUSTFLAGS" in service.args:  # even an empty one overrides it
+    elif "RUSTFLAGS" in service.args:  # overrides it even if empty
         why = "the build argument RUSTFLAGS overrides it: add -C target-feature=+crt-static to RUSTFLAGS instead"
     elif settings.build.static == "musl" and any(p != platforms.own(engine) for p in request.platforms):
-        why = "there is no musl cross compiler for other platforms: set static = gnu"
+        why = "no musl cross compiler is available for other platforms: set static = gnu"
     if why:
         raise Problem(
             "settings-invalid", f"static = {settings.build.static} cannot be used here.", causes=[why], hint=why
@@ -218,7 +219,7 @@ def _check_static(
 
 
 def _incremental(settings: Settings, request: BuildRequest, around: Surroundings) -> tuple[bool, str]:
-    """Incremental compilation speeds up edits, but its output is larger and slower: not for release images."""
+    """Incremental compilation speeds up edits, but its output is larger and slower, so release images do not use it."""
     if request.incremental is not None:
         return request.incremental, "from the command line"
     if settings.build.incremental != "auto":
@@ -226,7 +227,7 @@ def _incremental(settings: Settings, request: BuildRequest, around: Surroundings
     if request.platforms or request.push or request.oci:
         return False, "the image is for other machines"
     if around.ci:
-        return False, "CI is set: it may be a release image"
+        return False, "CI is set, so this may be a release image"
     return True, "a local build"
 
 
@@ -273,7 +274,7 @@ def _replace_images(
     if file and file.syntax in around.replacements:
         target["args"]["BUILDKIT_SYNTAX"] = around.replacements[file.syntax]
     if contexts != given and target.pop("pull", False):
-        notes.append(f"{service.name}: `pull` has no effect, because its base images are replaced by local ones")
+        notes.append(f"{service.name}: `pull` has no effect, because local images replace its base images")
     if contexts:
         target["contexts"] = contexts
 

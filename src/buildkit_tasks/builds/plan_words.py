@@ -10,7 +10,7 @@ from typing import Any
 from buildkit_tasks.core.model import BuildPlan
 from buildkit_tasks.images import names as image_names
 
-#: Arguments that every builder predefines: https://docs.docker.com/build/building/variables/#proxy-arguments
+#: The arguments that every builder predefines: https://docs.docker.com/build/building/variables/#proxy-arguments
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
@@ -20,7 +20,7 @@ def proxies(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _shown(definition: Mapping[str, Any], masked: Callable[[str], str]) -> dict[str, Any]:
-    """The definition for display: arguments without values of .env, URLs without user and password."""
+    """The definition for display: arguments without values from .env, URLs without user and password."""
     shown: dict[str, Any] = json.loads(json.dumps(definition))
     for target in shown.get("target", {}).values():
         for key in ("args", "labels"):
@@ -30,7 +30,7 @@ def _shown(definition: Mapping[str, Any], masked: Callable[[str], str]) -> dict[
 
 
 def describe(plan: BuildPlan, masked: Callable[[str], str]) -> dict[str, Any]:
-    """The plan as JSON-ready values, for `--plan --json`; `masked` removes the values of .env from a text."""
+    """The plan as JSON-ready values, for `--plan --json`; `masked` removes values from .env from a text."""
     return {
         "project": plan.workspace.project,
         "services": [s.name for s in plan.services],
@@ -47,7 +47,7 @@ def describe(plan: BuildPlan, masked: Callable[[str], str]) -> dict[str, Any]:
 
 
 def packaged(definition: Mapping[str, Any]) -> dict[str, str]:
-    """Maps the base images that a definition replaces by images of ours to those images."""
+    """Map each base image that a definition replaces with one of our images to that image."""
     found: dict[str, str] = {}
     for target in definition.get("target", {}).values():
         for name, value in target.get("contexts", {}).items():
@@ -58,7 +58,7 @@ def packaged(definition: Mapping[str, Any]) -> dict[str, str]:
 
 
 def rows(content: Mapping[str, Any], reasons: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The rows of the printed plan: what has a value, the replaced base images, and the reasons."""
+    """The rows of the printed plan: fields with a value, replaced base images, and reasons."""
     found = [(name, _words(value)) for name, value in content.items() if name not in ("bake", "reasons")]
     found += [
         (f"image {name}", f"{image}, built from Debian packages")

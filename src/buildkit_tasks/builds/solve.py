@@ -1,4 +1,4 @@
-"""Runs the bake solve of a plan: shows its progress, explains its failure. The only place that runs one."""
+"""Runs the bake solve of a plan, shows its progress and explains a failure. Only this module runs a solve."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,14 @@ from buildkit_tasks.core.progress import Decoder, Progress
 
 from . import plan_words
 
-#: How often to retry a build that lost a race for an image's name; each time at least one build wins.
+#: How often to retry a build that lost a race for an image name; at least one build wins each time.
 RACES = 12
 
 
 def stand_in(
     target: Mapping[str, Any], text: str, stage: str, contexts: Mapping[str, str], platform: str = ""
 ) -> dict[str, Any]:
-    """A bake target like a service's, but up to a stage of another Dockerfile, with more contexts and no image."""
+    """A bake target like a service's, but for a stage of another Dockerfile, with more contexts and no image."""
     kept = ("context", "contexts", "args", "secret", "ssh", "network", "extra-hosts", "platforms", "output")
     return {
         **{name: value for name, value in target.items() if name in kept},
@@ -49,12 +49,13 @@ def solve(
     timeout: float | None = None,
     variables: Mapping[str, str] | None = None,
     progress: Progress | None = None,
+    started: Callable[[], None] | None = None,
 ) -> tuple[Progress, dict[str, Any]]:
-    """Run a definition of the plan; returns the progress and buildx's metadata by target.
+    """Run a definition of the plan. Returns the progress, and buildx's metadata by target.
 
-    A given `progress` is filled, also by a solve that fails.
+    A given `progress` is filled even if the solve fails. `started` is called each time bake starts.
 
-    Passes Ctrl-C on and waits for the child, so nothing is orphaned. Problems: those of `build_failure.explain`;
+    Passes Ctrl-C on and waits for the child, so that nothing is orphaned. Problems: those of `build_failure.explain`;
     timed-out after `timeout` seconds.
     """
     progress = Progress() if progress is None else progress
@@ -72,7 +73,7 @@ def solve(
                         view.update(progress.update(status))
 
                 given = replace(build, env=(*build.env, *(variables or {}).items()))
-                result = run.stream(session.world, given, hear, timeout=timeout)
+                result = run.stream(session.world, given, hear, timeout=timeout, started=started)
                 if result.code == 124 and timeout:
                     words = f"The build took more than {timeout:.0f} s and was canceled."
                     raise Problem("timed-out", words, hint="try again later")
@@ -80,7 +81,7 @@ def solve(
                     rest = decoder.close()
                     if again and build_failure.passing(progress, rest):
                         progress.forget_failures()
-                        time.sleep(random.random() * (RACES + 1 - again) / 4)  # noqa: S311 - so that not all try at once
+                        time.sleep(random.random() * (RACES + 1 - again) / 4)  # noqa: S311 - spreads the retries
                         return go(build, again - 1)
                     packaged = any("/rust:" in image for image in plan_words.packaged(definition).values())
                     cwd = session.world.cwd
@@ -97,14 +98,14 @@ def solve(
         return progress, metadata_read
 
 
-#: Keys that older versions of bake silently drop: 0.13 all three of them, 0.29 none.
+#: Keys that older versions of bake drop silently: 0.13 drops all three, 0.29 none.
 _NEWER = frozenset({"network", "extra-hosts", "entitlements"})
 
 
 def _alone(session: Session, definition: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The targets that this bake would not build as defined, each to be built separately.
+    """The targets that this bake would not build as defined and that are therefore built separately.
 
-    Asks bake itself, but only if a target has such a key. Raises `Problem` compose-key-unsupported.
+    Asks bake itself, but only if a target has one of these keys. Raises `Problem` compose-key-unsupported.
     """
     targets = definition["target"]
     unsure = {name for name, target in targets.items() if _NEWER & target.keys()}
@@ -127,6 +128,6 @@ def _alone(session: Session, definition: Mapping[str, Any]) -> dict[str, dict[st
                 "compose-key-unsupported",
                 f"This buildx drops `{keys}` of the service {name!r}, which must be built together with others.",
                 causes=["additional_contexts: service:NAME needs one bake run for both services"],
-                hint="invoke engine.install    (installs a newer buildx)",
+                hint="run `invoke engine.install` to install a newer buildx",
             )
     return found

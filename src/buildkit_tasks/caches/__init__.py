@@ -1,1 +1,1 @@
-"""Cache mounts: view, open, clear, trim, warm, prune."""
+"""Cache mounts: viewing, opening, clearing, trimming, warming and pruning them."""

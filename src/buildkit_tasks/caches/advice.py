@@ -1,4 +1,4 @@
-"""Decides which caches to clear, and at what cost. Pure: a view and the opened mounts in, advice out."""
+"""Recommends which caches to clear, and at what cost. Pure: a view and the opened mounts in, advice out."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from buildkit_tasks.core import units
 from . import cargo_tree
 from .view import Cache
 
-#: A target mount this many times larger than what its programs need is worth trimming.
+#: A target mount is worth trimming if it is this many times as large as its programs need.
 USEFUL = 1.5
 
-#: Seconds after which a registry index is stale: cargo will download most of it again at the next change anyway.
+#: Seconds after which a registry index is stale: cargo will download most of it again at the next update anyway.
 INDEX_AGE = 90 * 86400
 
 #: Recommend nothing below this many bytes.
@@ -32,7 +32,7 @@ class Advice:
 
 
 def advise(cache: Cache, contents: Mapping[str, Content], min_disk: int) -> tuple[Advice, ...]:
-    """The worthwhile recommendations, most bytes first. `min_disk` in bytes."""
+    """The worthwhile recommendations, largest first. `min_disk` in bytes."""
     found: list[Advice] = []
     for mount in cache.mounts:
         if mount.project != cache.scope:
@@ -53,10 +53,10 @@ def advise(cache: Cache, contents: Mapping[str, Content], min_disk: int) -> tupl
         want = max(10**9, total // 2)
         found.append(
             Advice(
-                f"only {units.human(cache.disk_free)} of disk space are free",
+                f"only {units.human(cache.disk_free)} of disk space free",
                 f"invoke cache.trim --keep {want // 10**6}MB",
                 total - want,
-                "use --dry-run to see what it deletes",
+                "pass --dry-run to see what it deletes",
             )
         )
     return tuple(sorted(found, key=lambda a: -a.frees))
@@ -68,8 +68,8 @@ def _target(name: str, content: Content) -> list[Advice]:
     live = sum(t.size for t in inside.trees) - stale
     found = []
     if stale > SMALL and stale + live > USEFUL * live:
-        why = f"{name} is {(stale + live) / max(live, 1):.1f} times as large as what its programs need"
-        found.append(Advice(why, "invoke cache.trim", stale, "nothing, it deletes only leftovers"))
+        why = f"{name} is {(stale + live) / max(live, 1):.1f} times as large as its programs need"
+        found.append(Advice(why, "invoke cache.trim", stale, "nothing: it deletes only leftovers"))
     if len(inside.bases) > 1:
         old = sorted(inside.bases.items(), key=lambda b: b[1])[:-1]
         size = sum(t.size for t in inside.trees if t.base in {b for b, _ in old})
@@ -80,7 +80,7 @@ def _target(name: str, content: Content) -> list[Advice]:
                     f"{name} contains {len(old)} trees of older toolchains",
                     f"invoke cache.trim --keep {max(1, (live + stale - size) // 10**6)}MB",
                     size,
-                    f"{crates} crates are recompiled if you return to an old toolchain, else nothing",
+                    f"returning to an old toolchain recompiles {crates} crates; otherwise nothing",
                 )
             )
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 def workspace_members(texts: Mapping[str, str]) -> frozenset[str]:
-    """Names of the packages without a source in the synced lock files, which are the workspace's own."""
+    """Names of the packages that have no source in the synced lock files: the workspace's own."""
     return frozenset(
         name
         for path, text in texts.items()

@@ -1,8 +1,8 @@
-"""Finds what takes up space in a target mount, and what no build needs. Pure: a listing in, a decision out.
+"""Finds out what takes up space in a target mount and what no build needs. Pure: a listing in, a decision out.
 
-Only cargo knows which of its files are needed. Each fingerprint names the fingerprints it was made from, so a walk from
-the programs in a profile directory finds all of their inputs. Everything else is left over from an older lock file,
-feature set or compiler flag. Ages are not considered.
+Only cargo knows which of its files it needs. Each fingerprint names the fingerprints it depends on, so a walk from the
+programs in a profile directory finds all of their inputs. Everything else is left over from an older lock file,
+feature set or compiler flag. Age does not matter.
 https://doc.rust-lang.org/nightly/nightly-rustc/cargo/core/compiler/fingerprint/
 """
 
@@ -26,7 +26,7 @@ CATEGORIES = ("dependencies", "workspace", "incremental", "stale", "sources", "o
 class Tree:
     """One of cargo's profile directories, such as `1-0123abcd/target/release`.
 
-    `stale` and `incremental` map deletable paths to their bytes; `why_not`: why nothing counts as stale.
+    `stale` and `incremental` map deletable paths to their size in bytes; `why_not`: why nothing counts as stale.
     """
 
     path: str
@@ -47,7 +47,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Inside:
-    """The contents of a target mount: its profile directories, and bytes outside of them by category."""
+    """The contents of a target mount: its profile directories, and the bytes outside them by category."""
 
     trees: tuple[Tree, ...]
     outside: Mapping[str, int]
@@ -78,7 +78,7 @@ def take_apart(content: Content) -> Inside:
 
 @dataclass
 class _Unit:
-    """One of cargo's units in a profile directory: one hash."""
+    """One of cargo's units in a profile directory, identified by a hash."""
 
     package: str
     size: int = 0
@@ -172,7 +172,7 @@ def _tree(root: str, entries: Sequence[Entry], texts: Mapping[str, str], members
 
 
 def _read_print(unit: _Unit, name: str, text: str) -> None:
-    """Read a fingerprint: a file with its hash in hexadecimal (little endian), or a JSON file that names its inputs."""
+    """Read a fingerprint: a file with its hash in hexadecimal (little-endian), or a JSON file that names its inputs."""
     if name.endswith(".json"):
         try:
             for _, crate, _, number in json.loads(text)["deps"]:
@@ -185,7 +185,7 @@ def _read_print(unit: _Unit, name: str, text: str) -> None:
 
 
 def _walk(units: Mapping[str, _Unit], roots: Iterable[str]) -> tuple[set[str], str]:
-    """Hashes of the units that the programs were made from; if uncertain, all units and the reason."""
+    """The hashes of the units that the programs depend on; if uncertain, all units, and the reason."""
     todo = list(roots)
     if not todo:
         return set(units), "no program to start from" if units else ""
@@ -207,18 +207,18 @@ def _walk(units: Mapping[str, _Unit], roots: Iterable[str]) -> tuple[set[str], s
         if not unit.readable or not unit.prints:
             return set(units), f"cannot read cargo's fingerprint of {unit.package}"
         for crate, digest in unit.needs:
-            # A service built on its own leaves the others' fingerprints pointing at an older state of a shared crate;
-            # in that case, any unit with that name may be the right one.
+            # If a service is built on its own, the others' fingerprints still point at an older state of a shared
+            # crate. In that case, any unit with that name may be the right one.
             name = unit.package if crate == "build_script_build" else crate
             found = by_print.get(digest) or by_name.get(name.replace("-", "_"))
             if not found:
-                return set(units), f"{unit.package} was made from {crate}, which was not found"
+                return set(units), f"{unit.package} depends on {crate}, which was not found"
             todo += found
     return live, ""
 
 
 def _crates(unit: _Unit) -> list[str]:
-    """Crates that rustc compiled for a unit, from the names of its fingerprints: `lib-NAME`, `bin-NAME`, …"""
+    """The crates that rustc compiled for a unit, from the names of its fingerprints: `lib-NAME`, `bin-NAME`, …"""
     found = []
     for name in unit.names:
         for kind in ("build-script-", "lib-", "bin-"):
@@ -229,7 +229,7 @@ def _crates(unit: _Unit) -> list[str]:
 
 
 def _sessions(sessions: Mapping[str, Sequence[Entry]], crates: Sequence[str] | None) -> set[str]:
-    """The incremental directories to keep: for each live crate as many as it has units, newest first; None = all."""
+    """The incremental directories to keep: for each live crate, one per unit, newest first; None = all."""
     if crates is None:
         return set(sessions)
     by_crate: dict[str, list[str]] = {}
@@ -243,9 +243,9 @@ def _sessions(sessions: Mapping[str, Sequence[Entry]], crates: Sequence[str] | N
 
 
 def _current(files: Sequence[Entry], place: str) -> str:
-    """The newest finished session in a crate's incremental directory, the only one that rustc continues from.
+    """The newest finished session in a crate's incremental directory: the only one that rustc continues from.
 
-    Names are `s-TIME-RANDOM-HASH`, with the suffix `-working` until they are finished.
+    Sessions are named `s-TIME-RANDOM-HASH`, with the suffix `-working` until they are finished.
     https://github.com/rust-lang/rust/blob/1.80.0/compiler/rustc_incremental/src/persist/fs.rs
     """
     names = {e.path[len(place) + 1 :].partition("/")[0] for e in files}

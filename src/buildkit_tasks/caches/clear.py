@@ -1,4 +1,4 @@
-"""Clears the selected caches: lists them first, checks again before deleting, skips those in use."""
+"""Clears the selected caches: lists them first, checks again before deleting, and skips those in use."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def clear(
     confirm: str = "",
     dry_run: bool = False,
 ) -> None:
-    """List what a selection deletes, ask, delete. `confirm` is the word for `everything`; asks for it if empty.
+    """List what a selection covers, ask, and delete it. `confirm`: the word for `everything`; if empty, asks for it.
 
     Problems: bad-argument, unknown-service, consent-missing, cache-missing (no such mount).
     """
@@ -80,7 +80,7 @@ def clear(
         _answer(session, {**content, "freed": 0, "dry_run": dry_run})
         session.report.say(f"nothing was changed; {what}" if dry_run else "nothing was changed")
         return
-    # The user may take minutes to answer: delete only what still exists, is still selected and still unused.
+    # The user may take minutes to answer: delete only what still exists, is still selected and is still unused.
     gone: list[Record] = []
     kept: list[Record] = []
     now = chosen
@@ -94,7 +94,7 @@ def clear(
     _answer(session, {**content, "freed": freed, "kept": [*(_json(r) for r in kept), *stay], "dry_run": False})
     session.report.say(f"freed {units.human(freed)}{_price(gone)}{_held(now)}")
     if kept:
-        session.report.warn(f"kept {len(kept)} records that are in use by builds")
+        session.report.warn(f"kept {len(kept)} records that builds are using")
     if stay:
         session.report.warn(f"kept {', '.join(stay)}: in use by a cargo task")
 
@@ -107,7 +107,7 @@ def _words(chosen: Chosen, volumes: Sequence[Volume]) -> str:
 
 
 def _first(session: Session, project: Project, selection: Selection, builder: str, *, dry_run: bool) -> Chosen | None:
-    """The selected records. Repairs a builder that cannot list its cache; None if everything will be deleted anyway."""
+    """The selected records, after repairing a builder that cannot list its cache; None if everything is to go."""
 
     def ask() -> Chosen:
         return choose(session, project, selection, builder)
@@ -126,7 +126,7 @@ def _first(session: Session, project: Project, selection: Selection, builder: st
 
 def _clear_unlisted(session: Session, builder: str, confirm: str) -> None:
     """Clear everything on a builder that cannot list its cache."""
-    what = "the whole build cache of all projects on this builder will be deleted, and the builder cannot list it"
+    what = "the build cache of all projects on this builder, which it cannot list, will be deleted"
     agreed = session.report.typed(what, "everything", confirm)
     if agreed:
         unchanged.forget(session.state)
@@ -145,15 +145,15 @@ def choose(session: Session, project: Project, selection: Selection, builder: st
         kinds = ", ".join((*mount_ids.KINDS, cache_records.LAYERS, cargo_tasks.VOLUMES))
         raise Problem(
             "cache-missing",
-            f"No mount or kind is named {chosen.unknown[0]!r}.",
+            f"No mount or kind named {chosen.unknown[0]!r}.",
             causes=[f"mounts of {selection.project}: {', '.join(known) or 'none'}"],
-            hint=f"invoke cache    (lists all mounts; kinds: {kinds})",
+            hint=f"`invoke cache` lists all mounts; kinds: {kinds}",
         )
     return chosen
 
 
 def _ids(project: Project, services: Sequence[str]) -> tuple[str, ...]:
-    """Ids of the mounts that these services' builds use, for every existing platform."""
+    """The ids of the mounts that builds of these services use, for every existing platform."""
     chosen = compose.select(project.workspace, services)
     return declared(chosen)
 
@@ -166,7 +166,7 @@ def _show_sharers(session: Session, project: Project, services: Sequence[str], s
         if s.name not in chosen and set(declared([s])) & set(selection.ids or ())
     ]
     if sharers:
-        session.report.say(f"these mounts are also used by {', '.join(sharers)}")
+        session.report.say(f"{', '.join(sharers)} also use these mounts")
 
 
 def _consents(session: Session, what: str, selection: Selection, confirm: str) -> bool:
@@ -185,7 +185,7 @@ def _json(record: Record) -> dict[str, object]:
 
 
 def _shown(found: Sequence[Record]) -> list[Record]:
-    """Every mount and the largest layers: nobody reads a list of a thousand layers."""
+    """Every mount, and only the largest layers: nobody reads a list of a thousand layers."""
     layers = sorted((r for r in found if not r.is_mount), key=lambda r: -r.size)
     return [*(r for r in found if r.is_mount), *layers[:20]]
 
@@ -196,7 +196,7 @@ def _row(record: Record) -> tuple[str, str, str, str]:
 
 
 def _held(chosen: Chosen) -> str:
-    return f" (keeping {len(chosen.held)} more that are in use by a running build)" if chosen.held else ""
+    return f" (keeping {len(chosen.held)} more that a running build is using)" if chosen.held else ""
 
 
 def _price(gone: Sequence[Record]) -> str:

@@ -1,8 +1,8 @@
 """How a builder's garbage collection affects cache mounts, and a policy that keeps them. Pure.
 
-The rules come from `docker buildx inspect`, not from a list of versions. One known trap: all terms of a filter with
-commas must match at once. A record has only one type, so `type==a,type==b` matches nothing; default policies had such
-a filter until mid-2026 (moby/buildkit#6856, moby/moby#52814).
+The rules come from `docker buildx inspect`, not from a list of versions. One known trap: a record must match all terms
+of a filter with commas. A record has only one type, so `type==a,type==b` matches nothing; default policies had such a
+filter until mid-2026 (moby/buildkit#6856, moby/moby#52814).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from buildkit_tasks.core.model import Version
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$")
 
-#: The first versions whose policies support reservedSpace (minimum) and maxUsedSpace (maximum).
+#: The first versions that support reservedSpace (minimum) and maxUsedSpace (maximum) in policies.
 SPACE_ENGINE: Version = (28,)
 SPACE_BUILDKIT: Version = (0, 17)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of a policy. `filters`: any of them must match; sizes in bytes, `keep` in seconds; 0 if not set."""
+    """One rule of a policy. `filters`: at least one must match. Sizes in bytes, `keep` in seconds; 0 if not set."""
 
     filters: tuple[str, ...]
     keep: int
@@ -37,18 +37,18 @@ class Rule:
 
     @property
     def takes_mounts(self) -> bool:
-        """True if it can match a cache mount."""
+        """Whether the rule can match a cache mount."""
         return not self.filters or any(f == "type==exec.cachemount" for f in self.filters)
 
     @property
     def impossible(self) -> bool:
-        """True if no record can match, because it requires several types at once."""
+        """Whether no record can match, because the rule requires several types of the same record."""
         return bool(self.filters) and all(f.count("type==") > 1 for f in self.filters)
 
 
 @dataclass(frozen=True)
 class Collector:
-    """A builder as `docker buildx inspect` prints it."""
+    """A builder, as printed by `docker buildx inspect`."""
 
     name: str
     driver: str
@@ -63,7 +63,7 @@ def parse(text: str) -> Collector:
     for line in text.splitlines():
         key, colon, value = line.strip().partition(":")
         if re.match(r"GC Policy rule#0", line.strip()) and rules:
-            break  # the next node starts here; one policy is enough
+            break  # the next node starts here, and one policy is enough
         if key.startswith("GC Policy rule"):
             rules.append({})
         elif colon and rules and line.startswith((" ", "\t")):
@@ -89,17 +89,17 @@ def _rule(values: dict[str, str]) -> Rule:
 
 
 def verdict(collector: Collector) -> tuple[str, ...]:
-    """What happens to cache mounts, in sentences; the first one is the summary."""
+    """What happens to cache mounts, in sentences; the first is the summary."""
     if not collector.rules:
         return (
-            "off: this builder never deletes anything, so the caches grow until the disk is full",
+            "off: this builder never deletes anything, so its caches grow until the disk is full",
             "use `invoke cache.trim --keep 10GB` or the setting caches.budget to limit this project's caches",
         )
     details = []
     for number, rule in enumerate(collector.rules):
         if rule.impossible:
             types = " and ".join(re.findall(r"type==([\w.]+)", " ".join(rule.filters)))
-            details.append(f"rule {number} has no effect: its filter requires the types {types} at once")
+            details.append(f"rule {number} has no effect: its filter requires a record to have both types {types}")
         elif rule.takes_mounts:
             details.append(f"rule {number} deletes mounts {_when(rule)}")
         else:
@@ -117,20 +117,20 @@ def _when(rule: Rule) -> str:
     if limit:
         parts.append(f"while the whole build cache exceeds {units.human(limit)}")
     if rule.free:
-        parts.append(f"or less than {units.human(rule.free)} of disk space are free")
+        parts.append(f"or less than {units.human(rule.free)} of disk space is free")
     if rule.reserved and rule.most:
         parts.append(f"(never below {units.human(rule.reserved)})")
     return " ".join(parts) or "always"
 
 
 def daemon_policy(limit: int, engine: Version) -> dict[str, Any]:
-    """The `builder.gc` section of daemon.json: collects layers and context copies; no rule matches a mount.
+    """The `builder.gc` section of daemon.json: collects layers and context copies, but no rule matches a mount.
 
-    `limit` in bytes is for the whole build cache as the engine counts it, mounts included.
+    `limit`, in bytes, applies to the whole build cache as the engine counts it, including mounts.
     """
     key = "maxUsedSpace" if engine >= SPACE_ENGINE else "keepStorage"
     size = _decimal(limit)
-    # one filter per rule: the daemon rejects a list (moby/moby#52814)
+    # one filter per rule, because the daemon rejects a list (moby/moby#52814)
     return {
         "enabled": True,
         "policy": [
@@ -142,13 +142,13 @@ def daemon_policy(limit: int, engine: Version) -> dict[str, Any]:
 
 
 def daemon_text(existing: str, limit: int, engine: Version) -> str:
-    """Add that section to daemon.json; keeps everything else. Raises `Problem` settings-invalid."""
+    """Add that section to daemon.json and keep everything else. Raises `Problem` settings-invalid."""
     try:
         content = json.loads(existing) if existing.strip() else {}
         if not isinstance(content, dict) or not isinstance(content.get("builder", {}), dict):
             raise ValueError("not an object")
     except ValueError as error:
-        raise Problem("settings-invalid", f"daemon.json cannot be parsed: {error}.", hint="fix the file") from None
+        raise Problem("settings-invalid", f"Cannot parse daemon.json: {error}.", hint="fix the file") from None
     content["builder"] = {**content.get("builder", {}), "gc": daemon_policy(limit, engine)}
     return json.dumps(content, indent=2) + "\n"
 

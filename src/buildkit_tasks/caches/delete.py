@@ -12,21 +12,21 @@ from buildkit_tasks.unchanged import record as unchanged
 
 from .look import records
 
-#: Records per prune call: their ids form one filter, which must fit on the command line.
+#: Records per prune call: their ids go into one filter, which must fit on the command line.
 AT_ONCE = 200
 
 
 def delete(
     session: Session, project: Project, going: Sequence[Record], builder: str
 ) -> tuple[list[Record], list[Record]]:
-    """Delete records; lists the cache again and returns the deleted and the kept ones.
+    """Delete records. Lists the cache again and returns the deleted and the kept records.
 
-    Keeps layers while any build runs on the builder: all projects share layers by content, and a running build fails if
+    Keeps layers while any build is running on the builder: all projects share layers by content, and a build fails if
     it loses one (`failed to solve: not found`, seen with engine 26.1). Mounts do not have this problem.
     """
     asked = list(going)
     if any(not r.is_mount for r in going) and any(not r.reclaimable for r in records(session, project.engine, builder)):
-        session.report.warn("a build is running: keeping the layers, because it could fail without them")
+        session.report.warn("a build is running: keeping the layers, because the build could fail without them")
         going = [r for r in going if r.is_mount]
     unchanged.forget(session.state)  # a user who clears a cache expects the next build to build
     for at in range(0, len(going), AT_ONCE):

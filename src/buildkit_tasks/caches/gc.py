@@ -21,7 +21,7 @@ DAEMON = Path("/etc/docker/daemon.json")
 
 
 def show(session: Session, *, builder: str = "") -> None:
-    """Print what garbage collection does to a builder's cache mounts."""
+    """Print how garbage collection affects a builder's cache mounts."""
     found = inspect(session, builder)
     verdict = collector.verdict(found)
     if session.report.json_only:
@@ -29,16 +29,16 @@ def show(session: Session, *, builder: str = "") -> None:
         content = {"builder": found.name, "driver": found.driver, "rules": rules, "verdict": verdict[0]}
         session.report.envelope({"gc": content})
         return
-    session.report.answer(f"garbage collection of {found.name} ({found.driver} driver): {verdict[0]}")
+    session.report.answer(f"garbage collection on {found.name} ({found.driver} driver): {verdict[0]}")
     for line in verdict[1:]:
         session.report.answer(f"  {line}")
 
 
 def propose(session: Session, *, keep: str = "", builder: str = "", write: bool = False) -> None:
-    """Print a policy that keeps the mounts, as a diff; with `write`, install it after asking.
+    """Print a policy that keeps the mounts, as a diff. With `write`, ask and install it.
 
-    `keep` is for the whole build cache; empty: twice the current size, at least 20 GB. Problems: bad-argument,
-    consent-missing, settings-invalid, command-failed (the file cannot be written).
+    `keep`: the limit of the whole build cache; if empty, twice its current size, at least 20 GB. Problems:
+    bad-argument, consent-missing, settings-invalid, command-failed (the file cannot be written).
     """
     project = discover(session, looking=True)
     found = inspect(session, builder)
@@ -52,7 +52,7 @@ def propose(session: Session, *, keep: str = "", builder: str = "", write: bool 
         return
     session.report.answer(changes)
     if not write:
-        session.report.say("nothing was written; use --write to apply this")
+        session.report.say("nothing was written; pass --write to apply this")
         return
     if found.driver == "remote":
         session.report.say(f"add this to buildkitd.toml on the builder's machine; {then}")
@@ -70,7 +70,7 @@ def inspect(session: Session, builder: str = "") -> Collector:
     if result.code != 0:
         raise Problem(
             "bad-argument",
-            f"The builder {builder or 'in use'} cannot be inspected.",
+            f"Cannot inspect the builder {builder or 'in use'}.",
             details=result.stderr.strip(),
             hint="run `docker buildx ls` to list the builders",
         )
@@ -78,7 +78,7 @@ def inspect(session: Session, builder: str = "") -> Collector:
 
 
 def _proposal(session: Session, found: Collector, engine: Engine, limit: int) -> tuple[Path, str, str]:
-    """The file, its new text, and when it takes effect."""
+    """The file, its new text, and a note on when it takes effect."""
     if found.driver == "docker":
         before = readfile.text(DAEMON) if DAEMON.is_file() else ""
         return DAEMON, collector.daemon_text(before, limit, engine.version), "it takes effect when dockerd restarts"
@@ -87,12 +87,12 @@ def _proposal(session: Session, found: Collector, engine: Engine, limit: int) ->
     if found.driver == "remote":
         return Path("buildkitd.toml"), text, "it takes effect when buildkitd restarts"
     path = session.world.buildx_config / "buildkitd.default.toml"
-    then = f"new builders use it; {found.name} keeps its rules and caches until it is recreated"
+    then = f"new builders will use it; {found.name} keeps its rules and caches until you recreate it"
     return path, text, then
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replace a file atomically; keeps its mode, and the old file as *.before."""
+    """Replace a file atomically. Keeps its mode, and the old file as *.before."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".json":
@@ -103,6 +103,6 @@ def _replace(path: Path, text: str) -> None:
     except OSError as error:
         raise Problem(
             "command-failed",
-            f"{path} cannot be written: {error.strerror}.",
+            f"Cannot write {path}: {error.strerror}.",
             hint="use sudo, or write the text above yourself",
         ) from error

@@ -15,18 +15,18 @@ from .view import Cache
 
 
 def opened(session: Session, project: Project, found: Cache, *, largest: int = 5) -> Cache:
-    """The same view with the contents of the project's own mounts. Skips mounts that are in use by a build."""
+    """The same view, with the contents of the project's own mounts. Skips mounts that a build is using."""
     ours = own(session, found)
     for mount in ours:
         if mount.in_use:
-            session.report.warn(f"skipping {mount.name}: in use by a running build")
+            session.report.warn(f"skipping {mount.name}: a running build is using it")
     free = [m for m in ours if not m.in_use]
     contents = mount_open.listing(session, project, free, found.builder)
     return replace(found, inside={m.name: _json(m, contents[m.name], largest) for m in free})
 
 
 def own(session: Session, found: Cache) -> list[Mount]:
-    """The mounts that the project's builds use: declared by its Dockerfiles, in the current namespace."""
+    """The mounts that the project's builds use: those in the current namespace that its Dockerfiles declare."""
     space = session.settings.caches.namespace
     return [m for m in found.mounts if m.project == found.scope and m.namespace == space and found.is_declared(m.id)]
 

@@ -12,7 +12,7 @@ from .cargo_tree import _CRATE_VERSION
 
 
 def registry_leftovers(content: Content, wanted: frozenset[tuple[str, str]]) -> dict[str, int]:
-    """Downloads and unpacked sources in a cargo registry mount that are in no lock file, with their bytes."""
+    """Downloads and unpacked sources in a cargo registry mount that are in no lock file, with their size in bytes."""
     found: dict[str, int] = {}
     for entry in content.entries:
         parts = entry.path.split("/")
@@ -26,7 +26,7 @@ def registry_leftovers(content: Content, wanted: frozenset[tuple[str, str]]) -> 
 
 
 def git_leftovers(content: Content, revisions: frozenset[str]) -> dict[str, int]:
-    """Checkouts in a cargo git mount whose revision is in no lock file, with their bytes. Databases are kept."""
+    """Checkouts in a cargo git mount whose revision is in no lock file, with their size. Databases are kept."""
     found: dict[str, int] = {}
     for entry in content.entries:
         parts = entry.path.split("/")

@@ -1,4 +1,4 @@
-"""Lists the caches: every mount with its size, age and owner, and totals for the rest of the build cache."""
+"""Lists the caches: each mount with its size, age and owner, and totals for the rest of the build cache."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from . import view as cache_view
 from .cargo_tasks import Volume
 from .view import Cache
 
-#: The first buildx whose `du` supports JSON; the text output of older ones is parsed.
+#: The first buildx whose `du` supports JSON. For older versions, we parse the text output.
 JSON_BUILDX = (0, 29)
 
-#: File in the state directory that records the format of the last listing.
+#: The file in the state directory that records the format of the last listing.
 _FORM = "cache-listing.json"
 
-#: Seconds between listings while a mount is in use or not measured; during a running build this does not change.
+#: Seconds between listings while a mount is in use or not measured; neither changes while a build is running.
 SETTLING = (0.2, 0.5, 1.0, 2.0)
 
-#: Timeout in seconds for the total size of images; a view should not wait longer for one number. An engine with 3,000
-#: cache records took 5 s, because it computes all other totals as well.
+#: Timeout in seconds for the total size of images: a view should not wait longer for one number. An engine with 3,000
+#: cache records took 5 s, because it also computes all other totals.
 IMAGES_TIMEOUT = 0.4
 
 
 def view(session: Session, *, builder: str = "", older: str = "14d", inside: bool = False, largest: int = 5) -> None:
-    """Show all mounts. `older` flags those unused for this long; `inside` also shows what is in this project's mounts.
+    """Show all mounts. `older` flags those unused for this long; `inside` also shows the contents of this project's.
 
     Problems: bad-argument, and those of discovery.
     """
     unseen = seconds(older, "older")
     with ThreadPoolExecutor(3) as pool:
-        # start the slow queries first: they do not depend on discovery
+        # start the slow queries first, since they do not depend on discovery
         images = pool.submit(_images, session) if not builder else None
         listed = None if inside else _early(session, builder, pool)
         project = discover(session, looking=True)
@@ -81,16 +81,16 @@ def look(
     images: Future[int | None] | None = None,
     listed: Future[Result] | None = None,
 ) -> Cache:
-    """The state of a builder's cache, and which project each mount belongs to.
+    """The state of a builder's cache, including which project each mount belongs to.
 
-    `settle` waits a moment for mounts that a finished build has not released yet; `images` is the size of all images,
-    only queried by callers that show it, because it takes longer than everything else. `listed`: the records, if they
+    `settle`: wait a moment for mounts that a finished build has not released yet. `images`: the size of all images,
+    queried only by callers that show it, because it takes longer than everything else. `listed`: the records, if they
     were already queried.
     """
     early = listed.result() if listed else None
     if early and early.code != 124 and ("json" in early.command.argv) is _form(session, project.engine):
         known = _records(early, builder)
-    else:  # nothing was queried, or in the format of another buildx
+    else:  # nothing was queried, or it was queried in another buildx's format
         known = records(session, project.engine, builder, settle=project.workspace.scope if settle else "")
     return Cache(
         records=known,
@@ -108,7 +108,7 @@ def records(session: Session, engine: Engine, builder: str = "", *, settle: str 
     """The current records of a builder. Raises `Problem` bad-argument if the builder does not exist.
 
     `settle`: the scope of a project whose mounts should not be in use. BuildKit releases and measures the mounts of a
-    finished step a moment after the build has ended, without an event, so the query is repeated a few times.
+    finished step a moment after the build ends, without an event, so the query is repeated a few times.
     """
     listing = buildx.cache_records(session.root, builder, as_json=_form(session, engine))
     for pause in (*SETTLING, None):
@@ -132,7 +132,7 @@ def _records(result: Result, builder: str) -> tuple[Record, ...]:
         raise Problem(
             "cache-unlistable",
             "The builder cannot list its build cache, because a cache mount contains a path that is too long.",
-            hint="invoke cache.clear",
+            hint="run `invoke cache.clear`",
         )
     if result.code != 0:
         raise Problem("command-failed", "The builder could not list its cache.", details=result.stderr.strip())
@@ -150,7 +150,7 @@ def _early(session: Session, builder: str, pool: ThreadPoolExecutor) -> Future[R
 
 
 def _form(session: Session, engine: Engine) -> bool:
-    """Whether this buildx lists its records as JSON; remembered for the next view."""
+    """Whether this buildx lists its records as JSON. The answer is stored for the next view."""
     as_json = engine.buildx >= JSON_BUILDX
     with contextlib.suppress(OSError):
         (session.state / _FORM).write_text(json.dumps(as_json), "utf-8")
@@ -158,7 +158,7 @@ def _form(session: Session, engine: Engine) -> bool:
 
 
 def declared(services: Sequence[Service]) -> tuple[str, ...]:
-    """Ids of the cache mounts that the services' Dockerfiles declare, with `*` for values known only at build time."""
+    """The ids of cache mounts that the services' Dockerfiles declare, with `*` for values known only at build time."""
     found: dict[str, None] = {}
     for service in services:
         values = {**cache_view.unknown_arguments(), **service.args}
@@ -172,7 +172,7 @@ def seconds(text: str, flag: str) -> float:
         return units.duration(text)
     except ValueError:
         raise Problem(
-            "bad-argument", f"--{flag} {text!r} is not a duration.", hint="use for example 14d, 12h or 30m"
+            "bad-argument", f"--{flag} {text!r} is not a duration.", hint="use, for example, 14d, 12h or 30m"
         ) from None
 
 
@@ -182,12 +182,12 @@ def size(text: str, flag: str) -> int:
         return units.amount(text)
     except ValueError:
         raise Problem(
-            "bad-argument", f"--{flag} {text!r} is not a size.", hint="use for example 10GB or 500MB"
+            "bad-argument", f"--{flag} {text!r} is not a size.", hint="use, for example, 10GB or 500MB"
         ) from None
 
 
 def disk_free(engine: Engine) -> int | None:
-    """Free bytes on the disk with the engine's data; None if it is not on this machine."""
+    """Free bytes on the disk that holds the engine's data; None if it is not on this machine."""
     try:
         return shutil.disk_usage(Path(engine.root_dir or "/nonexistent")).free
     except OSError:

@@ -1,4 +1,4 @@
-"""Marker files: one per builder, profile and set of mounts records that something was built, so no pack is pulled."""
+"""Marker files, one per builder, profile and set of mounts: something was built there, so no pack is pulled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def path(session: Session, project: Project, request: BuildRequest) -> Path:
 
 
 def forget(session: Session) -> None:
-    """Remove the markers after mounts were cleared, so that the next build checks them again."""
+    """Remove the markers after clearing mounts, so that the next build checks the mounts again."""
     for mark in _folder(session).glob("*"):
         mark.unlink(missing_ok=True)
 

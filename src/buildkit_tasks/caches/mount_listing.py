@@ -1,4 +1,4 @@
-"""Parses the listing of a cache mount made inside the builder: text in, entries out. Pure."""
+"""Parses a listing of a cache mount that was made inside the builder: text in, entries out. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-#: A line of the listing: mode, blocks of 512 bytes, modification time, inode, path (without the leading `./`).
+#: A line of the listing: mode, number of 512-byte blocks, modification time, inode, path (without the leading `./`).
 _ENTRY = re.compile(r"(?P<mode>[0-9a-f]+) (?P<blocks>\d+) (?P<mtime>\d+) (?P<inode>\d+) \./(?P<path>.*)")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or directory. `size` in bytes on disk; `mtime` seconds since the epoch."""
+    """A file or directory. `size` in bytes on disk; `mtime` in seconds since the epoch."""
 
     path: str
     size: int
@@ -31,7 +31,7 @@ class Content:
 
 
 def read(listing: str, texts: str, generation: str = "") -> Content:
-    """Parse `find -exec stat` lines and `grep -H` lines. Skips unusual names, which cargo never creates."""
+    """Parse the lines of `find -exec stat` and `grep -H`. Skips unusual names, which cargo never creates."""
     entries = []
     for line in listing.splitlines():
         if found := _ENTRY.fullmatch(line):

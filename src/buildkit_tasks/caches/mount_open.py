@@ -1,4 +1,4 @@
-"""Opens cache mounts with a short build: lists their contents, or removes paths while holding the mounts' locks."""
+"""Opens cache mounts with a short build that lists their contents, or removes paths while holding the mounts' locks."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def remove(
     contents: Mapping[str, Content],
     builder: str = "",
 ) -> bool:
-    """Remove paths from the mounts while holding all of them; False if a build has changed one since its listing.
+    """Remove paths from the mounts while holding all of them. Returns False if a build has changed one since then.
 
-    `found`: all mounts to hold. If this includes every target mount of the project, no compilation can be running.
+    `found`: all mounts to hold. If they include every target mount of the project, no compilation can be running.
     """
     generations = [contents[m.name].generation for m in found]
     text = mount_script.removal(base(project), _opened(project, found), generations, secrets.token_hex(8))
@@ -75,22 +75,22 @@ def _failed(project: Project, said: str) -> Problem:
     if "failed to resolve source metadata" in said or "failed to do request" in said:
         return Problem(
             "image-unavailable",
-            f"The builder cannot get {base(project)}, which is needed to open the mounts.",
+            f"The builder cannot pull {base(project)}, which is needed to open the mounts.",
             causes=[said.strip().splitlines()[-1]],
-            hint="set images.registry to one that the builder can reach; clearing whole mounts needs no image",
+            hint="set images.registry to a registry that the builder can reach; clearing whole mounts needs no image",
         )
-    return Problem("build-failed", "The cache mounts could not be opened.", details=said.strip())
+    return Problem("build-failed", "Cannot open the cache mounts.", details=said.strip())
 
 
 def base(project: Project) -> str:
-    """An image with a shell that the builder already has: the base of the project's own compile stage."""
+    """An image with a shell that the builder already has: the base image of the project's own compile stage."""
     for service in project.workspace.services:
         if sources.compiles(service) and (found := sources.needed_images(service)):
             return found[0]
     raise Problem(
         "no-built-service",
         "No service has a Dockerfile with a base image.",
-        hint="see docs/how-to/cache.md (Look inside)",
+        hint='see "Look inside" in docs/how-to/cache.md',
     )
 
 
@@ -106,7 +106,7 @@ def _build(
 
 
 def empty_long(session: Session, project: Project, found: Sequence[Opened], builder: str = "") -> list[str]:
-    """Empty the mounts that contain paths too long for the engine; returns their ids."""
+    """Empty the mounts that contain paths too long for the engine. Returns their ids."""
     text = mount_script.emptying(base(project), found, secrets.token_hex(8))
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
         result = run.capture(session.world, _build(session, project, text, Path(scratch), builder))
@@ -117,7 +117,7 @@ def empty_long(session: Session, project: Project, found: Sequence[Opened], buil
 
 
 def sharing(project: Project) -> dict[str, str]:
-    """Ids of the mounts that the project's Dockerfiles declare (`*` for values only known in a build), with sharing."""
+    """Map the ids of mounts that the project's Dockerfiles declare (`*`: known only in a build) to their sharing."""
     declared: dict[str, str] = {}
     for service in project.workspace.services:
         for mount in sources.known(service).mounts:

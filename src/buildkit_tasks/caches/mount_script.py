@@ -1,7 +1,7 @@
-"""Generates the Dockerfiles of short builds that open cache mounts: to list, remove paths, or empty them. Pure.
+"""Generates the Dockerfiles of short builds that open cache mounts to list them, remove paths or empty them. Pure.
 
-A mount is opened with the sharing mode of the project's own Dockerfile. With another one, BuildKit would not wait for a
-build that holds the mount, but create a second, empty mount with the same id:
+A mount is opened with the sharing mode of the project's own Dockerfile. With another mode, BuildKit would not wait for
+a build that holds the mount, but create a second, empty mount with the same id:
 https://github.com/moby/buildkit/blob/v0.13.1/solver/llbsolver/mounts/mount.go
 """
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from buildkit_tasks.core.errors import Problem
 
-# The only text allowed in these Dockerfiles from a project's own files, an engine's listing or the output of a step.
-# Other characters could inject something into the line.
+# The only text from a project's own files, an engine's listing or the output of a step that these Dockerfiles may
+# contain. Other characters could inject something into the line.
 _FORMS = {
     "id": re.compile(r"[\w./:@+-]+", re.ASCII),
     "sharing": re.compile(r"shared|locked|private"),
@@ -22,17 +22,17 @@ _FORMS = {
     "state": re.compile(r"[0-9a-z]+ +-"),
 }
 
-#: Exit code of a removal if a mount has changed since it was listed; sysexits' EX_TEMPFAIL: try again.
+#: Exit code of a removal if a mount has changed since it was listed: EX_TEMPFAIL of sysexits, "try again".
 CHANGED = 75
 
-#: Length in bytes from which a path inside a mount may be too long for the engine to list: the kernel's limit is 4,096,
-#: and the engine's own directory is prepended.
+#: A path inside a mount may be too long for the engine to list from this length in bytes: the kernel's limit is 4,096,
+#: and the engine prepends its own directory.
 LONG_PATH = 2000
 
-#: Printed by the step of `emptying` for an emptied mount, followed by the mount's number.
+#: What the step of `emptying` prints for each emptied mount, followed by the mount's number.
 EMPTIED = "buildkit-tasks: emptied "
 
-# Directories that cargo or the compile program change with every build; their times identify a state.
+# Directories that cargo or the compile program changes in every build; their modification times identify a state.
 _GENERATION = (
     "find . -maxdepth 5 \\( -path './*/state/*' -o -name deps -o -name .fingerprint -o -name build"
     " -o -name incremental -o -path './cache/*' -o -path './src/*' -o -path './checkouts/*' \\)"
@@ -57,7 +57,7 @@ class Opened:
 
 
 def listing(base: str, mounts: Sequence[Opened], nonce: str) -> str:
-    """Writes `N/list`, `N/texts`, `N/generation` for the N-th mount, in the given order, to the build's output."""
+    """A build whose output has `N/list`, `N/texts` and `N/generation` for the N-th mount, in the given order."""
     steps = [
         f"mkdir -p /out/{n} && cd /mnt/{n} && {_GENERATION} > /out/{n}/generation"
         f" && find . -exec stat -c '%f %b %Y %i %n' {{}} + > /out/{n}/list"
@@ -68,10 +68,10 @@ def listing(base: str, mounts: Sequence[Opened], nonce: str) -> str:
 
 
 def removal(base: str, mounts: Sequence[Opened], generations: Sequence[str], nonce: str) -> str:
-    """Removes the paths in the context's files `N` from the N-th mount; removes nothing if any mount has changed.
+    """A build that removes the paths in the context's file `N` from the N-th mount, or nothing if a mount has changed.
 
-    Checks every mount before removing anything, and holds all of them until it is done. Fingerprints are removed first
-    (the files are in that order): if it is killed, it leaves objects without fingerprints, never the reverse.
+    It checks every mount before it removes anything, and holds all of them until it is done. It removes fingerprints
+    first (the files are in that order): if it is killed, it leaves objects without fingerprints, never the reverse.
     """
     checks = [
         f'cd /mnt/{n} && [ "$({_GENERATION})" = "{_checked("state", generation)}" ] || exit {CHANGED}'
@@ -82,10 +82,10 @@ def removal(base: str, mounts: Sequence[Opened], generations: Sequence[str], non
 
 
 def emptying(base: str, mounts: Sequence[Opened], nonce: str) -> str:
-    """Empties the mounts that contain a path of `LONG_PATH` bytes or more; leaves the others alone."""
+    """A build that empties the mounts that contain a path of `LONG_PATH` bytes or more, and leaves the others alone."""
     long = f"LC_ALL=C awk 'length >= {LONG_PATH} {{ found = 1; exit }} END {{ exit !found }}'"
     steps = [
-        # a newline in a name must not split a long line into two short ones
+        # a newline in a name must not split a long line into two short lines
         f"cd /mnt/{n}; if find . -print0 | tr '\\n\\0' 'x\\n' | {long};"
         f" then find . -mindepth 1 -maxdepth 1 -exec rm -rf -- {{}} + && echo '{EMPTIED}{n}'; fi"
         for n, _ in enumerate(mounts)
@@ -95,17 +95,17 @@ def emptying(base: str, mounts: Sequence[Opened], nonce: str) -> str:
 
 def _dockerfile(base: str, mounts: Sequence[Opened], nonce: str, steps: Sequence[str], extra: str = "") -> str:
     flags = " ".join(f"--mount=type=cache,id={m.id},target=/mnt/{n},sharing={m.sharing}" for n, m in enumerate(mounts))
-    # the nonce makes this a new step: BuildKit's cache key does not include the contents of mounts
+    # the nonce makes this a new step, because BuildKit's cache key does not include the contents of mounts
     shell = "; ".join(f"({step}) || exit $?" for step in steps)
     return f"FROM {_checked('image', base)} AS open\nRUN {extra}{flags} : {nonce}; {shell}\n"
 
 
 def _checked(what: str, text: str) -> str:
-    """The text, if it has the expected form. Raises `Problem` cache-missing."""
+    """Return the text if it has the expected form. Raises `Problem` cache-missing."""
     if not _FORMS[what].fullmatch(text):
         raise Problem(
             "cache-missing",
             f"The {what} {text[:200]!r} of a cache mount contains characters that are not allowed in a Dockerfile.",
-            hint="invoke cache.clear    (clears whole mounts without opening them)",
+            hint="run `invoke cache.clear`, which clears whole mounts without opening them",
         )
     return text

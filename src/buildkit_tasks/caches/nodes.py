@@ -13,7 +13,7 @@ from . import view as cache_view
 
 
 def view(session: Session, *, builder: str = "", older: str = "14d", inside: bool = False) -> None:
-    """Like `look.view`, but node by node for a builder with several. Same problems, plus builder-missing."""
+    """Like `look.view`, but node by node if the builder has several. Same problems, plus builder-missing."""
     name = builder or builder_choice.named(session)
     found = builder_choice.look(session, name) if name else None
     if found and len(found.nodes) > 1:
@@ -23,7 +23,7 @@ def view(session: Session, *, builder: str = "", older: str = "14d", inside: boo
 
 
 def _nodes(session: Session, found: Builder, unseen: float) -> None:
-    """A table per node. buildx lists the records of all nodes together, but a node's own builder lists only its own."""
+    """Print a table per node. buildx lists the records of all nodes together, but a node's own builder only its own."""
     project = discover(session, looking=True)
     nodes = []
     for node in found.nodes:
@@ -33,9 +33,7 @@ def _nodes(session: Session, found: Builder, unseen: float) -> None:
             continue
         single = node_builder(session, found, node)
         if single == found.name:
-            session.report.warn(
-                f"cannot list {node.name} on its own, because it was not added by invoke builder.create"
-            )
+            session.report.warn(f"cannot list {node.name} on its own, because `invoke builder.create` did not add it")
             continue
         here = cache_look.look(session, project, builder=single, unseen=unseen)
         nodes.append({"node": node.name, "endpoint": node.endpoint, "answers": True, **cache_view.document(here)})

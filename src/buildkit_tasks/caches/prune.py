@@ -1,4 +1,4 @@
-"""Frees disk space: this project's untagged images and old build cache. Never volumes or other projects."""
+"""Frees disk space: deletes this project's untagged images and old build cache, never volumes or other projects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .look import records, seconds, size
 
 
 def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
-    """List, ask, delete. `older` like 14d; `keep` like 10GB, empty = no size limit.
+    """List, ask, delete. `older`: such as 14d; `keep`: such as 10GB, empty = no size limit.
 
     Problems: bad-argument, consent-missing.
     """
@@ -32,7 +32,7 @@ def prune(session: Session, *, older: str, keep: str, dry_run: bool) -> None:
     rows = [("image", *line.split(" ", 1)) for line in images]
     rows += [(r.mount_id or "layer", r.id, units.human(r.size)) for r in going]
     if not rows:
-        session.report.say(f"{space.project} has no untagged images, and nothing unused for {older}")
+        session.report.say(f"{space.project} has no untagged images and no caches unused for {older}")
         return
     session.report.table(("what", "id", "size"), rows)
     total = sum(r.size for r in going) + sum(units.size(line.split(" ", 1)[1]) for line in images)

@@ -1,7 +1,7 @@
-"""Repairs a builder that cannot list its build cache: finds the mount with a path that is too long, and empties it.
+"""Repairs a builder that cannot list its build cache: finds the mount with a path that is too long and empties it.
 
-BuildKit measures a mount by walking through it. If one mount of any project contains a path longer than the kernel's
-limit, `docker buildx du` fails for everybody, and `prune` by id does not delete that mount (engine 26.1.5). A build
+BuildKit measures a mount by walking through it. If a mount of any project contains a path longer than the kernel's
+limit, `docker buildx du` fails for every project, and `prune` by id does not delete that mount (engine 26.1.5). A build
 step that mounts the id can still remove its contents.
 """
 
@@ -19,16 +19,16 @@ from . import mount_open
 from .mount_script import Opened
 from .view import ANY
 
-#: Platforms whose mounts are checked, in addition to the engine's own.
+#: Platforms whose mounts are checked in addition to the engine's own.
 PLATFORMS = ("amd64", "arm64")
 
 _T = TypeVar("_T")
 
 
 def listed(session: Session, project: Project, ask: Callable[[], _T], *, scope: str = "", builder: str = "") -> _T:
-    """The result of `ask`. If the builder cannot list its cache, empty the offending mounts and ask again.
+    """Return the result of `ask`. If the builder cannot list its cache, empty the offending mounts and ask again.
 
-    `scope`: the project whose mounts may be emptied, by default the current one. Asks for consent first. Problems:
+    `scope`: the project whose mounts may be emptied, by default the current project. Asks for consent first. Problems:
     those of `ask`, consent-missing, cache-unlistable if the mount belongs to another project.
     """
     try:
@@ -42,7 +42,7 @@ def listed(session: Session, project: Project, ask: Callable[[], _T], *, scope: 
         raise unlistable
     emptied = mount_open.empty_long(session, project, candidates(project, owner), builder)
     if emptied:
-        session.report.say(f"emptied {', '.join(emptied)}: it contained paths that are too long for the engine")
+        session.report.say(f"emptied {', '.join(emptied)}, which contained paths that are too long for the engine")
     try:
         return ask()
     except Problem as problem:
@@ -52,12 +52,12 @@ def listed(session: Session, project: Project, ask: Callable[[], _T], *, scope: 
             problem.code,
             problem.message,
             causes=[f"the mount does not belong to {owner}"],
-            hint="invoke cache.clear --project NAME    (the project that owns the mount; if unknown, use --everything)",
+            hint="run `invoke cache.clear --project NAME` for the mount's project, or use --everything if unknown",
         ) from problem
 
 
 def candidates(project: Project, scope: str) -> list[Opened]:
-    """Mounts that a project may have, listed or not: those in our Dockerfiles, or the usual names of other projects."""
+    """Mounts that a project may have, listed or not: those in our Dockerfiles, or the usual ids of another project."""
     if scope == project.workspace.scope:
         patterns = mount_open.sharing(project)
     else:

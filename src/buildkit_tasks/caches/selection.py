@@ -1,4 +1,4 @@
-"""Selects the cache records that a command applies to: a project's, unused ones, those matching a filter."""
+"""Selects the cache records that a command applies to: a project's, unused ones, or those that match a filter."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from buildkit_tasks.engine.cache_records import LAYERS, Mount, Record, mounts
 
 
 def flags(mount: Mount, scope: str, declared: Callable[[str], bool], unseen: float) -> tuple[str, ...]:
-    """Flags of a mount: orphan, duplicate, other project, namespace, in use, not used for `unseen` seconds.
+    """The flags of a mount: orphan, duplicate, other project, namespace, in use, not used for `unseen` seconds.
 
-    An orphan has this project's name, but no Dockerfile of the project declares it (anymore).
+    An orphan has this project's name, but no Dockerfile of the project declares it any longer.
     """
     found = []
     if mount.in_use:
@@ -38,11 +38,11 @@ def flags(mount: Mount, scope: str, declared: Callable[[str], bool], unseen: flo
 def belonging(records: Iterable[Record], scope: str) -> tuple[Record, ...]:
     """The records that provably belong to this project.
 
-    A mount belongs to us by its id; a layer by a path that contains the scope (the Dockerfile's `/out/SCOPE/…`), or
-    because it is based on such a layer. Any other layer may be another project's and is never claimed.
+    A mount is identified by its id. A layer is identified by a path that contains the scope (the Dockerfile's
+    `/out/SCOPE/…`), or by a parent layer with such a path. Any other layer may belong to another project.
     """
     everything = list(records)
-    # Compare the whole id, not a prefix: `shop-admin-target-amd64` belongs to the project shop-admin.
+    # Compare the whole scope, not a prefix: `shop-admin-target-amd64` belongs to the project shop-admin.
     mount = re.compile(rf"{re.escape(scope)}-(?:cargo-registry|cargo-git|target-[a-z0-9_.]+)")
     path = re.compile(rf"/(?:build|out)/{re.escape(scope)}(?![\w.-])")
     children: dict[str, list[str]] = {}
@@ -60,10 +60,10 @@ def belonging(records: Iterable[Record], scope: str) -> tuple[Record, ...]:
 
 
 def prunable(records: Sequence[Record], *, older: float, keep: int) -> tuple[Record, ...]:
-    """The records to delete: idle for `older` seconds, or the least recently used beyond `keep` bytes.
+    """The records to delete: those idle for `older` seconds, and the least recently used beyond `keep` bytes.
 
-    Never a record in use. Mounts go last, because they take minutes to recreate, a layer only seconds. Records that
-    BuildKit calls shared go just before them: the image keeps its copy, only the cached step is lost.
+    Never includes a record in use. Mounts go last: they take minutes to recreate, a layer only seconds. Records that
+    BuildKit calls shared go just before them: the image keeps its copy, and only the cached step is lost.
     """
     free = [r for r in records if r.reclaimable]
     going = {r.id for r in free if r.idle >= older}
@@ -82,9 +82,9 @@ def prunable(records: Sequence[Record], *, older: float, keep: int) -> tuple[Rec
 class Selection:
     """What `cache.clear` should clear; empty values select nothing.
 
-    `wanted`: mount ids, kinds or "layers". `ids`: restrict to the ids that a service uses, with `*` for values only
-    known in a build. `project`: scope of the project.
-    `older`: seconds without use. `everything`: every record of every project.
+    `wanted`: mount ids, kinds or "layers". `ids`: restrict to the ids that a service uses, with `*` for values known
+    only at build time. `project`: the scope of the project. `older`: seconds without use. `everything`: every record
+    of every project.
     """
 
     wanted: tuple[str, ...] = ()
@@ -105,13 +105,13 @@ class Chosen:
 
     @property
     def size(self) -> int:
-        """Bytes that deleting frees."""
+        """The number of bytes that the deletion frees."""
         return sum(r.size for r in self.records)
 
 
 def choose(records: Sequence[Record], selection: Selection) -> Chosen:
     """Apply a selection. A mount id matches exactly, in any project; kinds and all other words match only in the given
-    project. Never selects a record in use, or layers that an image shares.
+    project. Never selects a record in use or a layer that an image shares.
     """
     if selection.everything:
         taken = [r for r in records if r.idle >= selection.older]

@@ -1,8 +1,8 @@
-"""Decides what to delete to shrink the caches to a size. Pure: a cache and its contents in, a decision out.
+"""Decides what to delete to shrink the caches to a given size. Pure: a cache and its contents in, a decision out.
 
-Cheapest first: leftovers that no build of the current sources needs; then what takes seconds to recreate; then what
+Cheapest first: leftovers that no build of the current sources needs, then what takes seconds to recreate, then what
 takes minutes: trees of other toolchains, other profiles, incremental objects, layers, whole target mounts (least
-recently used first), git, and finally the registry, because all of the others depend on it.
+recently used first), git, and finally the registry, because all others depend on it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LAST = ("target", "cargo-git", "cargo-registry")
 
 @dataclass(frozen=True)
 class Item:
-    """One deletion: where, why, and its bytes; `paths` inside the mount, or whole `records`."""
+    """One deletion: where, why, and how many bytes; `paths` inside a mount, or whole `records`."""
 
     where: str
     why: str
@@ -35,7 +35,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to delete, cheapest first, and why the rest is kept. Sizes in bytes."""
+    """What to delete, cheapest first, and why the rest is kept. All sizes in bytes."""
 
     before: int
     items: tuple[Item, ...] = ()
@@ -52,7 +52,7 @@ class Decision:
         return self.before - self.freed
 
     def paths(self, mount: str) -> tuple[str, ...]:
-        """Paths to delete inside a mount; none if the whole mount is deleted."""
+        """Paths to delete inside a mount; empty if the whole mount is deleted."""
         whole = {r.id for r in self.records}
         if any(i.where == mount and i.records and {r.id for r in i.records} <= whole for i in self.items):
             return ()
@@ -66,7 +66,7 @@ class Decision:
 
 @dataclass
 class _Budget:
-    """Running total of what remains while items are taken. Takes leftovers regardless of the limit."""
+    """The running total of what remains as items are taken. Leftovers are taken regardless of the limit."""
 
     limit: int
     left: int
@@ -82,24 +82,24 @@ class _Budget:
             self.gone[where] = self.gone.get(where, 0) + size
 
     def drop(self, where: str, why: str, records: Sequence[Record]) -> None:
-        """Take whole records, without counting paths already taken from them again."""
+        """Take whole records, without counting paths that were already taken from them twice."""
         size = max(0, sum(r.size for r in records) - self.gone.get(where, 0))
         self.items.append(Item(where, why, size, records=tuple(records)))
         self.left -= size
 
     @property
     def over(self) -> bool:
-        """True while more remains than the limit allows."""
+        """Whether more remains than the limit allows."""
         return self.left > self.limit
 
 
 def decide(
     ours: Sequence[Record], contents: Mapping[str, Content], locks: Iterable[str], limit: int | None
 ) -> Decision:
-    """What to delete to keep at most `limit` bytes of the project's records; None: leftovers only.
+    """Decide what to delete to keep at most `limit` bytes of the project's records; None: leftovers only.
 
-    `contents`: the opened mounts by name. `locks`: texts of the project's lock files; those in the synced sources are
-    also considered.
+    `contents`: the opened mounts by name. `locks`: the texts of the project's lock files; the lock files in the synced
+    sources also count.
     """
     before = sum(r.size for r in ours)
     budget = _Budget(before if limit is None else limit, before)
@@ -131,7 +131,7 @@ def _downloads(budget: _Budget, mounts: Sequence[Mount], contents: Mapping[str, 
     synced = [t for c in contents.values() for p, t in c.texts.items() if p.endswith("Cargo.lock")]
     crates, revisions = leftovers.wanted_crates([*locks, *synced])
     if not crates and not revisions:
-        return  # without a lock file, it is unknown what is needed
+        return  # without a lock file, we cannot know what is needed
     for mount in mounts:
         content = contents.get(mount.name)
         if content and mount.kind == "cargo-registry":
@@ -142,7 +142,7 @@ def _downloads(budget: _Budget, mounts: Sequence[Mount], contents: Mapping[str, 
 
 
 def _old_bases(budget: _Budget, targets: Mapping[str, Inside]) -> None:
-    """Trees of all toolchains but the one used last."""
+    """Take the trees of all toolchains except the last one used."""
     found = [
         (used, name, base)
         for name, inside in targets.items()
@@ -156,18 +156,18 @@ def _old_bases(budget: _Budget, targets: Mapping[str, Inside]) -> None:
 
 
 def _old_profiles(budget: _Budget, targets: Mapping[str, Inside]) -> None:
-    """Profile directories of a tree, except the one used last."""
+    """Take the profile directories of a tree, except the last one used."""
     for name, inside in targets.items():
         for base in {t.base for t in inside.trees}:
             trees = sorted((t for t in inside.trees if t.base == base), key=lambda t: t.used)
             for tree in trees[:-1]:
                 if budget.over and not _going(budget, name, tree.path):
                     size = _rest(budget, name, tree.path, tree.size)
-                    budget.take(name, f"profile {tree.profile}, which was not used last", {tree.path: size})
+                    budget.take(name, f"profile {tree.profile}, which is not the last one used", {tree.path: size})
 
 
 def _incremental(budget: _Budget, targets: Mapping[str, Inside]) -> None:
-    """Incremental objects, largest first, as many as needed: each costs one slower compilation of its crate."""
+    """Take as many incremental objects as needed, largest first: each costs one slower compilation of its crate."""
     found = [(size, name, path) for name, i in targets.items() for t in i.trees for path, size in t.incremental.items()]
     for size, name, path in sorted(found, reverse=True):
         if budget.over and not _going(budget, name, path):
@@ -175,7 +175,7 @@ def _incremental(budget: _Budget, targets: Mapping[str, Inside]) -> None:
 
 
 def _whole(budget: _Budget, ours: Sequence[Record], mounts: Sequence[Mount]) -> None:
-    """Whole records: layers (those shared with images last, because deleting them may free nothing), then mounts."""
+    """Take whole records: layers (those shared with images last, since deleting them may free nothing), then mounts."""
     for record in sorted((r for r in ours if not r.is_mount and r.reclaimable), key=lambda r: (r.shared, -r.idle)):
         if budget.over and record.size:
             budget.drop(f"layer {record.id}", "a layer of this project", [record])
@@ -190,19 +190,19 @@ def _staying(budget: _Budget, ours: Sequence[Record], limit: int) -> list[str]:
     if budget.over:
         used = sum(r.size for r in ours if not r.reclaimable and r.id not in going)
         if used:
-            notes.append(f"{units.human(used)} kept: in use by a running build")
+            notes.append(f"kept {units.human(used)} that a running build is using")
     elif budget.left < 0.95 * limit and going:
         notes.append("deleted more than needed, because mounts are deleted as a whole")
     return notes
 
 
 def _going(budget: _Budget, name: str, path: str) -> bool:
-    """True if a path, or a directory above it, is already taken."""
+    """Whether a path or a directory above it is already taken."""
     return any(path == p or path.startswith(f"{p}/") for i in budget.items if i.where == name for p in i.paths)
 
 
 def _rest(budget: _Budget, name: str, path: str, size: int) -> int:
-    """Bytes of a tree, without leftovers that were already taken from it."""
+    """The bytes of a tree without the leftovers that were already taken from it."""
     prefix = f"{path}/"
     gone = sum(i.size for i in budget.items if i.where == name and i.paths and i.paths[0].startswith(prefix))
     return max(0, size - gone)

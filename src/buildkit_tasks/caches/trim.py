@@ -1,4 +1,4 @@
-"""Shrinks the project's caches to a size; `sweep` decides what to delete."""
+"""Shrinks the project's caches to a given size; `sweep` decides what to delete."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .look import look, size
 from .sweep import Decision
 from .view import Cache
 
-#: How often to decide again if builds keep changing the mounts meanwhile.
+#: How often to decide again if builds keep changing the mounts in the meantime.
 TRIES = 3
 
 
 def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool = False) -> None:
-    """Shrink to `keep` (empty: the setting caches.budget, else delete only leftovers), after listing and asking.
+    """Shrink to `keep` (empty: the setting caches.budget, or else delete only leftovers), after listing and asking.
 
     Problems: bad-argument, consent-missing.
     """
@@ -56,7 +56,7 @@ def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool =
 
 
 def after_build(session: Session, project: Project) -> None:
-    """Called after a build: if the caches exceed caches.budget, warn, or trim, depending on caches.over_budget."""
+    """Called after a build: if the caches exceed caches.budget, warn or trim, depending on caches.over_budget."""
     if not session.settings.caches.budget:
         return
     limit = session.settings.caches.budget
@@ -88,7 +88,7 @@ def carry_out(
         going = {m.name: decision.paths(m.name) for m in mounts}
         if not any(going.values()) or mount_open.remove(session, project, going, mounts, contents, builder):
             break
-        session.report.say("a build used the caches in the meantime: checking again")
+        session.report.say("a build has used the caches in the meantime: checking again")
         decision, mounts, contents = _decide(session, project, limit, builder)
     else:
         session.report.warn("builds keep using the caches: nothing inside the mounts was deleted")
@@ -104,19 +104,19 @@ def _decide(
 ) -> tuple[Decision, list[Mount], dict[str, Content]]:
     found: Cache = look(session, project, builder=builder, settle=True)
     mounts = own(session, found)
-    # All mounts are held while paths are removed: if one is in use, we would wait for a build that may take minutes.
+    # All mounts are held while paths are removed, so if one is in use, we would wait minutes for that build.
     if busy := [m.name for m in mounts if m.in_use]:
-        session.report.warn(f"{', '.join(busy)}: in use by a running build; nothing inside the mounts will be deleted")
+        session.report.warn(f"a running build is using {', '.join(busy)}: nothing inside the mounts will be deleted")
         mounts = []
     contents = mount_open.listing(session, project, mounts, builder)
     return cache_sweep.decide(found.ours, contents, _locks(project), limit), mounts, contents
 
 
 def _locks(project: Project) -> list[str]:
-    """The lock files in the services' build contexts, which define what the next build needs."""
+    """The lock files in the services' build contexts, which determine what the next build needs."""
     found: dict[str, str] = {}
     for context in dict.fromkeys(s.context for s in project.workspace.services if not s.remote):
-        # no deeper: a full walk would visit target directories and vendored crates
+        # go no deeper: a full walk would visit target directories and vendored crates
         for path in [p for pattern in ("Cargo.lock", "*/Cargo.lock", "*/*/Cargo.lock") for p in context.glob(pattern)]:
             found[str(path)] = path.read_text("utf-8", errors="replace")
     return list(found.values())

@@ -1,4 +1,4 @@
-"""The output of `invoke cache`: the JSON document and the table, made from records. Pure."""
+"""The output of `invoke cache`: the JSON document and the table, built from records. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from buildkit_tasks.core import units
 from buildkit_tasks.engine import cache_records
 from buildkit_tasks.engine.cache_records import Mount, Record
 
-#: Placeholder in a declared mount id for values only known in a build, such as TARGETARCH.
+#: Placeholder in a declared mount id for values known only at build time, such as TARGETARCH.
 ANY = "*"
 
 HEADINGS = ("mount", "kind", "project", "platform", "size", "", "last used", "used", "records", "flags")
@@ -23,10 +23,10 @@ HEADINGS = ("mount", "kind", "project", "platform", "size", "", "last used", "us
 
 @dataclass(frozen=True)
 class Cache:
-    """All data for a view.
+    """All the data of a view.
 
-    `declared`: mount ids in the project's Dockerfiles, with `*` for values only known in a build. `now`: wall clock,
-    with zone. `images`, `disk_free`: bytes, None if this builder's engine does not report them. `unseen`: seconds.
+    `declared`: mount ids in the project's Dockerfiles, with `*` for values known only at build time. `now`: wall clock
+    time, with zone. `images`, `disk_free`: bytes, None if the builder's engine does not report them. `unseen`: seconds.
     `volumes`: those of cargo tasks, if the builder is the engine's own.
     """
 
@@ -43,7 +43,7 @@ class Cache:
 
     @property
     def mounts(self) -> tuple[Mount, ...]:
-        """The cache mounts: this project's first, then by size."""
+        """The cache mounts: this project's first, each group by size."""
         found = cache_records.mounts(self.records)
         return tuple(sorted(found, key=lambda m: (m.project != self.scope, -m.size)))
 
@@ -57,7 +57,7 @@ class Cache:
         return cache_selection.flags(mount, self.scope, self.is_declared, self.unseen)
 
     def is_declared(self, identity: str) -> bool:
-        """True if a Dockerfile of the project declares a mount with this id."""
+        """Whether a Dockerfile of the project declares a mount with this id."""
         return any(fnmatchcase(identity, pattern) for pattern in self.declared)
 
 
@@ -172,5 +172,5 @@ def inside_lines(cache: Cache) -> list[str]:
 
 
 def unknown_arguments() -> dict[str, str]:
-    """`*` for build arguments whose values are only known in a build."""
+    """`*` for build arguments whose values are known only at build time."""
     return dict.fromkeys(("TARGETARCH", "TARGETOS", "TARGETVARIANT", "TARGETPLATFORM", "BUILDARCH"), ANY)

@@ -1,4 +1,4 @@
-"""Warms the caches: compiles the dependencies, but not the workspace's own crates; for nightly jobs and new nodes."""
+"""Warms the caches for nightly jobs and new nodes: compiles the dependencies, but not the workspace's own crates."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def warm(
     builder: str = "",
     progress: str = "auto",
 ) -> None:
-    """Compile the dependencies of all services, for each profile and platform (default: the build's own).
+    """Compile the dependencies of all services for each profile and platform (default: those of the build).
 
     Problems: those of discovery and planning, cache-missing, compile-failed, build-failed.
     """

@@ -1,4 +1,4 @@
-"""Changes the project's own Dockerfile to compile only the dependencies. Pure text."""
+"""Changes the project's own Dockerfile to compile only the dependencies. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ CONTEXT = "buildkit-tasks-warm"
 
 _PLACE = "/run/buildkit-tasks-warm"
 
-# as in warm.sh; on a tmpfs, to keep the moved cargo out of the layer
+# as in warm.sh; on a tmpfs, so that the moved cargo does not end up in the layer
 _WORK = "/.buildkit-tasks-warm"
 
 
 def derive(text: str, args: Mapping[str, str], nonce: str) -> tuple[str, str]:
-    """(Dockerfile, name of its compile stage), with the command of the step with the target mount wrapped.
+    """Wrap the command of the step with the target mount. Returns the Dockerfile and the name of its compile stage.
 
-    `nonce` makes it a step that was never cached. Raises `Problem` cache-missing if there is no such step.
+    `nonce` makes it a step that has never been cached. Raises `Problem` cache-missing if there is no such step.
     """
     step = compile_step.find(text, args)
     wrapped = f": {nonce}; sh {_PLACE}/warm.sh prepare && {{ {step.command} ; sh {_PLACE}/warm.sh judge; }}"

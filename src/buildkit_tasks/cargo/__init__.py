@@ -1,1 +1,1 @@
-"""cargo without Rust on the host: in the project's toolchain image, on volumes of the project, never stale."""
+"""cargo without Rust on the host: runs in the project's toolchain image, on the project's volumes, never stale."""

@@ -1,4 +1,4 @@
-"""What each task asks cargo for: arguments, where it works, which tool it needs. Pure."""
+"""The cargo command of each task: its arguments, where it runs, and the tool it needs. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from buildkit_tasks.core.errors import Problem
 class Tool:
     """A program that is not part of every toolchain.
 
-    `program` is on PATH where it is installed; `crate` what `cargo install` gets it from; `component` its name as a
-    part of a toolchain, and then it has no crate.
+    `program`: its name on PATH once installed; `crate`: the crate to `cargo install`; `component`: its name as a
+    toolchain component, in which case it has no crate.
     """
 
     program: str
@@ -34,11 +34,11 @@ TOOLS = {
 
 @dataclass(frozen=True)
 class Work:
-    """One run of cargo.
+    """A single run of cargo.
 
-    `in_place`: on the project's own tree, to write into it or because nothing is compiled; else on the synced copy.
-    `locked`: cargo may not change Cargo.lock. `copy`: what of the target directory is copied out afterwards. `runs_on`:
-    a program that may run for hours, and keeps no other task waiting.
+    `in_place`: run on the project's own tree, either to write to it or because nothing is compiled; otherwise on the
+    synced copy. `locked`: cargo must not change Cargo.lock. `copy`: the part of the target directory to copy out
+    afterwards. `runs_on`: a program that may run for hours, so it must not block other tasks.
     """
 
     argv: tuple[str, ...]
@@ -49,15 +49,15 @@ class Work:
 
     @property
     def locked(self) -> bool:
-        """Whether cargo is kept from changing Cargo.lock."""
+        """Whether cargo must not change Cargo.lock."""
         return "--locked" in self.argv
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked of a task, beside what every task has.
+    """The arguments that a user passes to a task, besides those common to all tasks.
 
-    `crates`: packages, none = as cargo chooses. `extra`: the words after `--`, as they are.
+    `crates`: packages; empty = cargo's default. `extra`: the arguments after `--`, unchanged.
     """
 
     crates: tuple[str, ...] = ()
@@ -66,23 +66,23 @@ class Request:
 
     @property
     def selected(self) -> tuple[str, ...]:
-        """Flags for packages and profile."""
+        """The flags that select packages and profile."""
         named = (part for crate in self.crates for part in ("--package", crate))
         return (*named, *(("--release",) if self.release else ()))
 
     @property
     def all_or_selected(self) -> tuple[str, ...]:
-        """The same, and every member of the workspace where no package is named."""
+        """The same flags, or `--workspace` if no package is named."""
         return (*(() if self.crates else ("--workspace",)), *self.selected)
 
 
-#: Where nextest leaves its report, below the target directory, and the profile that makes it.
+#: The path of nextest's report below the target directory, and the nextest config that enables it.
 JUNIT = "nextest/default/junit.xml"
 JUNIT_CONFIG = '[profile.default.junit]\npath = "junit.xml"\n'
 
 
 def run_tests(request: Request, *, ignored: bool = False, junit: bool = False) -> Work:
-    """`cargo test`, or `cargo nextest run` for a JUnit report. `ignored`: tests marked `#[ignore]` as well."""
+    """`cargo test`, or `cargo nextest run` for a JUnit report. `ignored`: also run tests marked `#[ignore]`."""
     if junit:
         more = ("--run-ignored", "all") if ignored else ()
         argv = ("nextest", "run", "--locked", *request.selected, "--no-fail-fast", *more)
@@ -98,12 +98,12 @@ def _with_ignored(extra: Sequence[str]) -> tuple[str, ...]:
 
 
 def check(request: Request) -> Work:
-    """`cargo check` of every target, tests and benches too."""
+    """`cargo check` of all targets, including tests and benches."""
     return Work(("check", "--locked", *request.all_or_selected, "--all-targets", *request.extra))
 
 
 def clippy(request: Request, *, fix: bool = False) -> Work:
-    """clippy with warnings as errors. `fix`: apply what it suggests, in the project's own tree."""
+    """clippy with warnings as errors. `fix`: apply its suggestions to the project's own tree."""
     argv = ("clippy", "--locked", *request.all_or_selected, "--all-targets")
     repair = ("--fix", "--allow-dirty", "--allow-staged") if fix else ()
     at = request.extra.index("--") if "--" in request.extra else len(request.extra)
@@ -112,46 +112,46 @@ def clippy(request: Request, *, fix: bool = False) -> Work:
 
 
 def fmt(request: Request, *, check_only: bool = False) -> Work:
-    """rustfmt over the workspace, written back; or only a check."""
+    """Format the workspace with rustfmt, or only check the formatting."""
     named = request.crates and tuple(part for crate in request.crates for part in ("--package", crate))
     how = ("--check",) if check_only else ()
     return Work(("fmt", *(named or ("--all",)), *how, *request.extra), in_place=True, tool=RUSTFMT)
 
 
 def doc(request: Request, *, dependencies: bool = False) -> Work:
-    """The documentation of the workspace's crates."""
+    """`cargo doc` for the workspace's crates."""
     how = () if dependencies else ("--no-deps",)
     return Work(("doc", "--locked", *request.selected, *how, *request.extra), copy="doc")
 
 
 def bench(request: Request) -> Work:
-    """The crates' own benchmarks."""
+    """`cargo bench`."""
     return Work(("bench", "--locked", *request.selected, *request.extra))
 
 
 def run(request: Request, binary: str) -> Work:
-    """One of the workspace's programs; extra words are the program's."""
+    """Run one of the workspace's programs with the extra arguments."""
     program = ("--", *request.extra) if request.extra else ()
     return Work(("run", "--locked", *request.selected, "--bin", binary, *program), runs_on=True)
 
 
 def tree(request: Request) -> Work:
-    """The tree of dependencies."""
+    """`cargo tree`."""
     return Work(("tree", "--locked", *request.selected, *request.extra), in_place=True)
 
 
 def update(request: Request) -> Work:
-    """Newer versions in Cargo.lock: of all dependencies, or of those named."""
+    """Update all dependencies in Cargo.lock, or only those named."""
     return Work(("update", *(part for crate in request.crates for part in ("--package", crate)), *request.extra), True)
 
 
 def lock(request: Request) -> Work:
-    """Cargo.lock made to fit the manifests, and nothing else in it changed."""
+    """Update Cargo.lock to match the manifests, without any other change."""
     return Work(("update", "--workspace", *request.extra), in_place=True)
 
 
 def tool(name: str, request: Request) -> Work:
-    """A task that is a program of its own: audit, deny, coverage, licenses."""
+    """Run a separate cargo tool: audit, deny, coverage or licenses."""
     if name == "deny":
         return Work(("deny", *(request.extra or ("check",))), in_place=True, tool=TOOLS[name])
     if name == "coverage":
@@ -162,21 +162,21 @@ def tool(name: str, request: Request) -> Work:
 
 
 def clean(request: Request) -> Work:
-    """`cargo clean` of some packages, in the copy's target directory."""
+    """`cargo clean` of some packages, in the target directory of the synced copy."""
     return Work(("clean", "--locked", *request.selected, *request.extra))
 
 
 def install(wanted: Tool) -> Work:
-    """Get a tool from crates.io into the volume for tools."""
+    """Install a tool from crates.io into the volume for tools."""
     return Work(("install", "--locked", "--root", "/tools", wanted.crate), in_place=True)
 
 
 def missing(wanted: Tool, task: str, image: str) -> Problem:
-    """The problem of a tool that is not there, with the command that gets it."""
+    """The problem for a missing tool, with the command that installs it."""
     where = f"cargo install --locked {wanted.crate}" if wanted.crate else f"rustup component add {wanted.component}"
     return Problem(
         "cargo-tool-missing",
         f"{wanted.program} is not in the toolchain image.",
-        causes=[f"neither {image} nor the volume for tools has it"],
-        hint=f"invoke {task} --install    (asks first, then gets it: {where})",
+        causes=[f"it is neither in {image} nor in the volume for tools"],
+        hint=f"run `invoke {task} --install`, which asks before it runs `{where}`",
     )

@@ -1,4 +1,4 @@
-"""The container that cargo runs in: mounts, variables, terminal. Pure, but for the directories it is handed."""
+"""The container in which cargo runs: its mounts, variables and terminal. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from buildkit_tasks.core.world import World
 
 from .commands import Work
 
-#: Handed on from the user's environment. None changes what is compiled, so the sync does not see them.
+#: Variables passed on from the user's environment. None of them changes what is compiled, so the sync ignores them.
 FORWARDED = ("RUST_BACKTRACE", "RUST_LOG", "NO_COLOR", "CARGO_TERM_COLOR", "CARGO_TERM_VERBOSE", "CARGO_TERM_QUIET")
 
-#: A variable's name, as far as a shell can export it; entry.sh evaluates names.
+#: Variable names that a shell can export, because entry.sh evaluates names.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-#: Variables of the user travel under other names: docker reads its own environment for a few.
+#: The user's variables are passed under other names, because docker itself reads some of them.
 PREFIX = "BT_V_"
 
-#: As in build steps: proxies change nothing of the result either.
+#: As in build steps, proxies do not change the result.
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -31,11 +31,11 @@ _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 @dataclass(frozen=True)
 class Site:
-    """Where cargo works, the same for every task of a project.
+    """Where cargo runs. The same for every task of a project.
 
-    `scope` begins the volumes' names. `context` is the build context, `source` the workspace below it. `image` with
-    its `cargo_home`. `user`: `UID:GID`, empty if root in a container is the user outside. `secrets`: path in the
-    container to a file of this machine. `incremental`: cargo's own default, but off where the project says so.
+    `scope`: the prefix of the volume names. `context`: the build context; `source`: the workspace below it. `image`
+    and its `cargo_home`. `user`: `UID:GID`, empty if root in a container is the user on the host. `secrets`: maps a
+    path in the container to a file on the host. `incremental`: cargo's own default, unless the project turns it off.
     """
 
     scope: str
@@ -51,11 +51,11 @@ class Site:
 
 @dataclass(frozen=True)
 class Around:
-    """What one call adds.
+    """What a single call adds.
 
-    `name`: the container's. `task`: a directory shared with it. `sources`: the mounts at /context. `out`: where a
-    result is copied to. `given`: variables by `--env`, which may change what is compiled; `quiet` those that tests
-    and programs see and the sync does not. `network`: empty for docker's own. `tty` and `stdin` as for a container.
+    `name`: the container's name. `task`: a directory shared with it. `sources`: the mounts at /context. `out`: where
+    to copy a result. `given`: variables from `--env`, which may change what is compiled; `quiet`: variables that tests
+    and programs see but the sync ignores. `network`: empty for docker's default. `tty`, `stdin`: as in `docker run`.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Around:
 
 
 def volumes(site: Site) -> tuple[Mount, ...]:
-    """The volumes: target with the synced copy, cargo's registry and git, and tools."""
+    """The volumes: target (which holds the synced copy), cargo's registry and git, and tools."""
     places = {
         "target": "/build",
         "registry": f"{site.cargo_home}/registry",
@@ -82,7 +82,7 @@ def volumes(site: Site) -> tuple[Mount, ...]:
 
 
 def make(site: Site, around: Around, work: Work, script: str) -> Container:
-    """The container for one run of cargo; `script` is entry.sh. Variables with names that no shell has are left out."""
+    """The container for one run of cargo; `script` is entry.sh. Omits variables with names that no shell can export."""
     given, quiet = ({n: v for n, v in known.items() if NAME.fullmatch(n)} for known in (around.given, around.quiet))
     place = str(site.context / site.source) if work.in_place else ""
     mounts = [Mount(str(around.task), "/task"), *volumes(site)]
@@ -102,7 +102,7 @@ def make(site: Site, around: Around, work: Work, script: str) -> Container:
         "CACHE_SCOPE": site.scope,
         "CARGO_INCREMENTAL": "1" if site.incremental else "0",
         "STRICT_TOOLCHAIN": "1" if site.strict_toolchain else "0",
-        **({"HOME": "/tmp"} if site.user else {}),  # noqa: S108 - of the container
+        **({"HOME": "/tmp"} if site.user else {}),  # noqa: S108 - inside the container
     }
     return Container(
         name=around.name,
@@ -119,19 +119,19 @@ def make(site: Site, around: Around, work: Work, script: str) -> Container:
     )
 
 
-#: Gives the volumes to a user, and leaves word of it.
+#: Makes a user the owner of the volumes, and records that.
 _OWN = 'chown -R "$0" "$@" && printf %s "${0%:*}" > /build/.owner'
 
 
 def prepare(site: Site, name: str) -> Container:
-    """A container that gives the volumes to the user; docker makes them root's."""
+    """A container that makes the user the owner of the volumes, which docker creates as root."""
     mounts = volumes(site)
     argv = ("sh", "-c", _OWN, site.user or "0:0", *(mount.target for mount in mounts))
     return Container(name, site.image, argv, mounts, user="0:0")
 
 
 def quiet_variables(world: World, *, tty: bool) -> dict[str, str]:
-    """What is handed on of the user's environment. cargo's colors where a terminal shows only its messages."""
+    """Variables passed on from the user's environment, with cargo's colors on if only its messages go to a terminal."""
     found = {name: world.env[name] for name in FORWARDED if name in world.env}
     found |= {n: v for n, v in world.env.items() if n.upper() in PROXIES}
     plain = "NO_COLOR" in world.env or world.env.get("TERM") == "dumb" or world.ci
@@ -143,6 +143,6 @@ def quiet_variables(world: World, *, tty: bool) -> dict[str, str]:
 
 
 def secrets(ca_bundle: str, cargo_config: str, cargo_home: str) -> dict[str, str]:
-    """The files that build steps get as secrets, at the same places."""
+    """The files that build steps receive as secrets, at the same paths."""
     found = {_CERTIFICATES: ca_bundle, f"{cargo_home}/config.toml": cargo_config}
     return {target: os.path.realpath(file) for target, file in found.items() if file}

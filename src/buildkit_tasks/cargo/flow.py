@@ -1,4 +1,4 @@
-"""What each task does beside one run of cargo: services for tests, results copied out, volumes removed."""
+"""What tasks do besides running cargo: start services for tests, copy results out, remove volumes."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .work import Options, cargo
 def run_tests(
     session: Session, request: Request, options: Options, *, integration: bool = False, junit: str = ""
 ) -> int:
-    """Run the tests. With `integration`, also run ignored tests, alongside a copy of the compose file's services.
+    """Run the tests. With `integration`, include ignored tests and start a copy of the compose file's services.
 
-    `junit`: path of nextest's report. Problems: those of `cargo` and `services.running`.
+    `junit`: the path for nextest's report. Problems: those of `cargo` and `services.running`.
     """
     work = commands.run_tests(request, ignored=integration, junit=bool(junit))
     if junit and options.host:
         raise Problem(
-            "bad-argument", "--junit and --host cannot be combined.", hint="cargo nextest run, with a profile"
+            "bad-argument", "--junit and --host cannot be combined.", hint="run `cargo nextest run` with a profile"
         )
     if not integration:
         return _with_result(session, work, options, junit) if junit else cargo(session, work, options)
@@ -39,9 +39,9 @@ def run_tests(
         raise Problem(
             "bad-argument",
             "--integration and --host cannot be combined: the services publish no ports.",
-            hint="invoke up, then invoke cargo.test --host -- -- --include-ignored",
+            hint="run `invoke up`, then `invoke cargo.test --host -- -- --include-ignored`",
         )
-    from . import services  # late: few calls need base images and compose
+    from . import services  # imported late: few calls need base images and compose
 
     project = discover(session)
     with services.running(session, project) as running:
@@ -50,7 +50,7 @@ def run_tests(
 
 
 def _with_result(session: Session, work: Work, options: Options, file: str) -> int:
-    """Run it, and put the one file that it leaves where the user wants it."""
+    """Run cargo, and copy the file that it creates to the user's path."""
     place = (session.world.cwd / file).resolve()
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as scratch:
         code = cargo(session, work, replace(options, out=Path(scratch)))
@@ -63,7 +63,7 @@ def _with_result(session: Session, work: Work, options: Options, file: str) -> i
 
 
 def doc(session: Session, request: Request, options: Options, *, dependencies: bool = False, to: str = "") -> int:
-    """Make the documentation, in a directory of the user's (default: in this checkout's state directory)."""
+    """Build the documentation, in the user's directory (default: in this checkout's state directory)."""
     work = commands.doc(request, dependencies=dependencies)
     if options.host:
         return cargo(session, work, options)
@@ -77,12 +77,12 @@ def doc(session: Session, request: Request, options: Options, *, dependencies: b
 
 
 def run_program(session: Session, request: Request, options: Options, *, service: str = "", binary: str = "") -> int:
-    """Run one of the workspace's programs; for a service with its environment, in the stack's network if it is up.
+    """Run one of the workspace's programs. For a service, use its environment, and the stack's network if it is up.
 
     Problems: bad-argument, unknown-service.
     """
     if bool(service) == bool(binary):
-        raise Problem("bad-argument", "cargo.run needs --service or --bin, and not both.", hint="--service api")
+        raise Problem("bad-argument", "cargo.run needs either --service or --bin.", hint="pass --service api")
     if binary:
         return cargo(session, commands.run(request, binary), options)
     project = discover(session, named=(service,))
@@ -101,10 +101,10 @@ def run_program(session: Session, request: Request, options: Options, *, service
 
 
 def clean(session: Session, request: Request, options: Options, *, everything: bool = False) -> int:
-    """Remove the compiled objects of these tasks: of some packages, or the volume.
+    """Remove what these tasks compiled: that of some packages, or the whole volume.
 
-    `everything`: every volume, and services for tests that a killed run left.
-    The host's own `target` is never touched, and the cache mounts of builds are not these volumes.
+    `everything`: remove all volumes, and test services left behind by a killed run.
+    Never touches the host's own `target` or the cache mounts of builds.
     """
     work = commands.clean(request)
     if options.host:
@@ -126,16 +126,16 @@ def clean(session: Session, request: Request, options: Options, *, everything: b
     if removed.code != 0:
         raise Problem(
             "command-failed",
-            "A volume is in use by another cargo task of this project.",
+            "Another cargo task of this project is using a volume.",
             details=removed.stderr.strip(),
-            hint="wait for it, or end it, then invoke cargo.clean",
+            hint="wait for that task or stop it, then run `invoke cargo.clean`",
         )
     session.report.say(f"removed {', '.join(going)}")
     return 0
 
 
 def split(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of crates, comma lists taken apart."""
+    """The names of crates, with comma-separated lists split."""
     from buildkit_tasks.core import lists
 
     return tuple(lists.names(names, "crate"))

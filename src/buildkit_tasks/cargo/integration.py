@@ -1,6 +1,6 @@
-"""The services that integration tests need: a copy of those in the compose file, apart from the stack and its data.
+"""The services that integration tests need: a copy of those in the compose file, separate from the stack and its data.
 
-The copy publishes no port, has no name of its own and none of the stack's volumes. Pure.
+The copy publishes no ports, sets no container names and uses none of the stack's volumes. Pure.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
 from buildkit_tasks.project import compose
 
-#: Keys of a service that tie it to this machine or to the stack.
+#: Service keys that tie it to this machine or to the stack.
 _LEFT_OUT = frozenset(
     (
         *("ports", "container_name", "networks", "network_mode", "profiles", "restart", "deploy", "build", "scale"),
@@ -25,26 +25,26 @@ _LEFT_OUT = frozenset(
 
 _LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - names that mean this machine
 
-#: Ports of URLs that name none.
+#: Default ports of URLs.
 _USUAL = {"postgres": 5432, "postgresql": 5432, "mysql": 3306, "amqp": 5672, "redis": 6379, "mongodb": 27017}
 
 
 def chosen(space: Workspace, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The services to start: those of the setting, else all with a ready image. Problems: unknown-service."""
+    """The services to start: those in the setting, or else all with a prebuilt image. Problems: unknown-service."""
     for name in wanted:
         compose.check_name(name, tuple(space.images), others=space.names)
     names = tuple(wanted) or tuple(space.images)
     if not names:
         raise Problem(
             "cargo-no-services",
-            "The compose file has no active service with a ready image for integration tests.",
-            hint="activate its profile (COMPOSE_PROFILES=…), or run cargo.test without --integration",
+            "The compose file has no active service with a prebuilt image for integration tests.",
+            hint="activate its profile (COMPOSE_PROFILES=…), or run `invoke cargo.test` without --integration",
         )
     return names
 
 
 def model(space: Workspace, names: Sequence[str], images: Mapping[str, str], project: str) -> dict[str, Any]:
-    """A compose model of these services alone. `images`: references that another image stands in for."""
+    """A compose model of only these services. `images`: maps an image reference to its replacement."""
     every = space.config.get("services") or {}
     services = {}
     for name in names:
@@ -66,9 +66,9 @@ def model(space: Workspace, names: Sequence[str], images: Mapping[str, str], pro
 
 
 def _volume(mount: Mapping[str, Any]) -> dict[str, Any]:
-    """The same place in the container with nothing of the stack behind it; files to read stay, read-only.
+    """A mount at the same path that shares nothing with the stack, except files, which are mounted read-only.
 
-    A directory that the service may write to holds its data: the copy must not touch it.
+    A directory that the service can write to holds its data, so the copy must not touch it.
     """
     if mount.get("type") == "tmpfs":
         return dict(mount)
@@ -80,11 +80,11 @@ def _volume(mount: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def environment(space: Workspace, names: Sequence[str], dotenv: Mapping[str, str]) -> dict[str, str]:
-    """What the tests get: .env with the services' names as hosts, and what the stack's own programs get to reach them.
+    """The tests' variables: .env with service names as hosts, and variables with which the stack reaches its services.
 
-    A variable that two programs have different values for is left out.
+    Omits a variable that has different values in two services.
     """
-    # a published port is what .env means; a service's own port counts where nobody publishes that number
+    # .env refers to published ports; a service's own port counts if no service publishes that number
     ports = {
         port: (n, inside)
         for key in ("target", "published")
@@ -107,14 +107,14 @@ def environment(space: Workspace, names: Sequence[str], dotenv: Mapping[str, str
 
 
 def _ports(service: Mapping[str, Any], key: str) -> Iterator[tuple[int, int]]:
-    """Ports of a service, `published` or `target`, and the port in its own network."""
+    """Yield a service's ports (`published` or `target`), each with the port inside its network."""
     for port in service.get("ports") or ():
         if isinstance(port, Mapping) and all(re.fullmatch(r"\d+", str(port.get(k) or "")) for k in ("target", key)):
             yield int(port[key]), int(port["target"])
 
 
 def _host(value: str) -> str:
-    """The host that a value names: of a URL, or `host`, or `host:port`."""
+    """The host in a value: a URL, `host` or `host:port`."""
     if "://" in value:
         try:
             return urlsplit(value).hostname or ""
@@ -124,7 +124,7 @@ def _host(value: str) -> str:
 
 
 def _reach(variable: str, value: str, names: Sequence[str], ports: Mapping[int, tuple[str, int]]) -> str:
-    """A value that names this machine, with the service and its own port in its place; others stay as they are."""
+    """Replace this machine's name in a value with the service and its own port; leave other values unchanged."""
     if "://" in value:
         try:
             parts = urlsplit(value)

@@ -1,4 +1,4 @@
-"""Start the copy of the services for integration tests, and remove it whatever happens."""
+"""Starts the copy of the services for integration tests, and always removes it again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from . import integration
 
 @dataclass(frozen=True)
 class Running:
-    """What tests need to reach the services: the network, and variables."""
+    """What tests need to reach the services: the network and the variables."""
 
     network: str
     env: dict[str, str] = field(repr=False)
@@ -26,7 +26,7 @@ class Running:
 
 @contextmanager
 def running(session: Session, project: Project) -> Iterator[Running]:
-    """The services, healthy. Afterwards their containers, network and volumes are removed, also after Ctrl-C.
+    """Start the services until they are healthy. On exit, even by Ctrl-C, remove their containers, network and volumes.
 
     Problems: cargo-no-services, unknown-service, image-unavailable, unhealthy.
     """
@@ -42,9 +42,9 @@ def running(session: Session, project: Project) -> Iterator[Running]:
         if started.code != 0:
             raise Problem(
                 "unhealthy",
-                f"The services for integration tests did not become ready: {', '.join(names)}.",
+                f"The services for the integration tests did not become ready: {', '.join(names)}.",
                 details=session.masked(started.stderr.strip()),
-                hint="invoke up, then invoke logs    (the same services in the stack)",
+                hint="run `invoke up`, then `invoke logs`, to see the same services in the stack",
             )
         yield Running(f"{name}_default", integration.environment(space, names, session.dotenv))
     finally:
@@ -56,7 +56,7 @@ def _prefix(project: Project) -> str:
 
 
 def remove_all(session: Session, project: Project) -> None:
-    """Remove every copy of this project's services: what killed runs left, and those that run."""
+    """Remove every copy of this project's services, running or left behind by a killed run."""
     root, prefix = session.root, _prefix(project)
     if found := run.capture(session.world, docker_run.containers_named(root, prefix)).stdout.split():
         session.report.say(f"removed {', '.join(found)}")
@@ -66,7 +66,7 @@ def remove_all(session: Session, project: Project) -> None:
 
 
 def stack_network(session: Session, project: Project) -> str:
-    """The network of the stack where it is there, else empty."""
+    """The stack's network if it exists, else empty."""
     default = (project.workspace.config.get("networks") or {}).get("default") or {}
     name = str(default.get("name") or f"{project.workspace.project}_default")
     found = run.capture(session.world, docker_run.network(session.root, name))

@@ -1,7 +1,7 @@
-"""The toolchain image that cargo runs in: the stage `toolchain` of the project's Dockerfile, built as images are.
+"""The toolchain image in which cargo runs: the stage `toolchain` of the project's Dockerfile, built like other images.
 
-It is built again when something it is made from changed, and once a day, in case its base image has moved. In between
-no build is started.
+It is rebuilt if any of its inputs has changed, and once a day, because its base image may have moved. Otherwise no
+build starts.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.survey.recipe import assignments
 
-#: The stage of our Dockerfiles, and the one that is added for the components that the user wants.
+#: The stage in our Dockerfiles, and the stage that adds the components that the user requests.
 STAGE, ADDED = "toolchain", "buildkit-tasks-components"
 
-#: Seconds that an image is taken for current without a look at its base.
+#: Seconds for which an image counts as current without checking its base image.
 CURRENT = 86_400
 
-#: Makes rustfmt and clippy of the toolchain: rustup's where it is there, Debian's packages where rustc is one.
+#: Adds rustfmt and clippy to the toolchain: with rustup if it is installed, or Debian packages if rustc is one.
 _COMPONENTS = """
 FROM {stage} AS {added}
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=0444 set -eu; \\
@@ -56,7 +56,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=044
 
 @dataclass(frozen=True)
 class Toolchain:
-    """An image in the engine. `key`: a digest of what it was made from; `made`: when, in seconds since the epoch."""
+    """An image in the engine. `key`: a digest of its inputs; `made`: the build time, in seconds since the epoch."""
 
     image: str
     cargo_home: str
@@ -66,20 +66,20 @@ class Toolchain:
 
 
 def service_of(project: Project, name: str = "") -> Service:
-    """The first service, or that one, that is compiled from a toolchain stage. Raises `Problem` cargo-no-toolchain."""
+    """The named or first service that compiles in a toolchain stage. Raises `Problem` cargo-no-toolchain."""
     named = [s for s in project.workspace.services if not name or s.name == name]
     compiled = [s for s in named if not s.remote and sources.compiles(s)]
     for service in compiled:
         if any(item.keyword == "FROM" and _named(item.rest) == STAGE for item in sources.known(service).items):
             return service
     where = (
-        f"{compiled[0].dockerfile} has no stage of that name" if compiled else "no service is compiled by our recipe"
+        f"{compiled[0].dockerfile} has no stage with that name" if compiled else "no service uses our Dockerfile recipe"
     )
     raise Problem(
         "cargo-no-toolchain",
-        f"There is no Dockerfile with a stage `{STAGE}` to run cargo in.",
+        f"No Dockerfile has a stage `{STAGE}` in which to run cargo.",
         causes=[where],
-        hint="buildkit-tasks init    (writes one), or the same task with --host",
+        hint="run `buildkit-tasks init` to write one, or rerun the task with --host",
     )
 
 
@@ -91,7 +91,7 @@ def _named(rest: str) -> str:
 def ensure(
     session: Session, project: Project, service: Service, *, again: bool = False, add: bool = False
 ) -> Toolchain:
-    """The image, built where it is not current. `again`: whatever is remembered; `add`: with clippy and rustfmt.
+    """Return the image, built unless it is current. `again`: build in any case; `add`: include clippy and rustfmt.
 
     Problems: those of a build.
     """
@@ -116,7 +116,7 @@ def _remembered(memory: Path) -> Toolchain | None:
 
 
 def _build(session: Session, project: Project, service: Service, key: str, components: bool) -> Toolchain:
-    from buildkit_tasks.builds import building  # late: a call with a current image needs none of it
+    from buildkit_tasks.builds import building  # imported late: not needed if the image is current
     from buildkit_tasks.builds.solve import solve, stand_in
 
     plan = building.prepare(session, project, BuildRequest(services=(service.name,)))
@@ -127,7 +127,7 @@ def _build(session: Session, project: Project, service: Service, key: str, compo
     repository = cargo_tasks.repository(project.workspace.scope)
     image = f"{repository}:{key[:12] or 'latest'}"
     made = {**stand_in(target, text, stage, {}), "tags": [image], "output": ["type=docker"]}
-    made.pop("platforms", None)  # the machine's own
+    made.pop("platforms", None)  # build for the machine's own platform
     definition = {"group": {"default": {"targets": [service.key]}}, "target": {service.key: made}}
     solve(session, replace(plan, services=(replace(service, name="the toolchain image"),), groups=()), definition)
     found = run.check(session.world, docker_run.image_configuration(session.root, image))
@@ -139,7 +139,7 @@ def _build(session: Session, project: Project, service: Service, key: str, compo
 
 
 def _remove_older(session: Session, repository: str, image: str) -> None:
-    """Images of this project's earlier toolchains; one that a container uses stays."""
+    """Remove the images of this project's earlier toolchains, except those that a container uses."""
     from buildkit_tasks.core import docker
 
     listed = run.capture(session.world, docker_run.image_tags(session.root, repository)).stdout.split()
@@ -148,7 +148,7 @@ def _remove_older(session: Session, repository: str, image: str) -> None:
 
 
 def _key(session: Session, service: Service, components: bool) -> str:
-    """A digest of what the image is made from; empty if only BuildKit can know."""
+    """A digest of the image's inputs; empty if only BuildKit can know them."""
     file = sources.known(service)
     settings = session.settings
     args = used_arguments(file, service.args, tuple(service.contexts))
@@ -170,7 +170,7 @@ def _key(session: Session, service: Service, components: bool) -> str:
 
 
 def used_arguments(file: Dockerfile, args: Mapping[str, str], contexts: Iterable[str] = ()) -> dict[str, str]:
-    """The build arguments that can make a difference to the toolchain stage: `BIN` does not."""
+    """The build arguments that can affect the toolchain stage, which `BIN`, for example, cannot."""
     names = {name for stage in file.needs(args, STAGE, tuple(contexts)).stages for name in stage.arguments}
     for item in file.items:
         if item.keyword == "FROM":
@@ -180,13 +180,13 @@ def used_arguments(file: Dockerfile, args: Mapping[str, str], contexts: Iterable
 
 
 def used_paths(file: Dockerfile, args: Mapping[str, str], contexts: Iterable[str] = ()) -> tuple[str, ...]:
-    """Patterns of the files of the context that the toolchain stage, and the stages it takes from, are made from."""
+    """Patterns of context files that the toolchain stage and the stages it depends on read."""
     numbers = {stage.number for stage in file.needs(args, STAGE, tuple(contexts)).stages}
     values = {**syntax.defaults(file.text), **args}
     return tuple(dict.fromkeys(posixpath.normpath(p.lstrip("/")) for p in _paths(file, numbers, values)))
 
 
-#: Arguments of the compile step that mean something to it alone; cargo does not get to see them.
+#: Arguments that only the compile step uses; cargo does not see them.
 _OF_THE_STEP = frozenset(
     (
         *("BINS", "PROGRAMS", "FEATURES", "NO_DEFAULT_FEATURES", "PROFILE", "SOURCE", "CACHE_SCOPE", "REBUILD", "BIN"),
@@ -196,9 +196,9 @@ _OF_THE_STEP = frozenset(
 
 
 def environment(file: Dockerfile, args: Mapping[str, str]) -> dict[str, str]:
-    """Variables that the stage with the compile step has beside those of the toolchain's image.
+    """The variables that the compile step's stage has in addition to those of the toolchain image.
 
-    They are its ENV lines, and its arguments that the compose file gives a value: `SQLX_OFFLINE`, `RUSTFLAGS`.
+    They come from its ENV lines and from arguments that the compose file sets, such as `SQLX_OFFLINE` or `RUSTFLAGS`.
     """
     numbers = {stage.number for stage in file.needs(args).stages if stage.caches}
     values = {**syntax.defaults(file.text), **args}

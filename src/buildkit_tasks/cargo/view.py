@@ -1,7 +1,7 @@
-"""What of the build context a container of cargo gets to see, as mounts.
+"""The part of the build context that a cargo container sees, as mounts.
 
-It is what an image build sees, and the packages' own directories whole: a `.dockerignore` that keeps tests, benches or
-fixtures out of images must not keep them from `cargo test`. What git ignores as well stays out there, too.
+The container sees what an image build sees, plus everything in the packages' directories: a `.dockerignore` that keeps
+tests, benches or fixtures out of images must not hide them from `cargo test`. Files that git also ignores stay hidden.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from buildkit_tasks.dockerfiles.ignore import Ignore
 
 _PACKAGE = re.compile(rb"^\s*\[\s*package\s*\]", re.MULTILINE)
 
-#: A manifest is not larger; what is only looks like one.
+#: No manifest is larger than this.
 _LARGEST = 1_000_000
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A directory that is shown whole but for `hidden`, paths below it: `True` where it is a directory."""
+    """A directory that is mounted except for `hidden`: paths below it, `True` if the path is a directory."""
 
     path: str
     hidden: tuple[tuple[str, bool], ...] = ()
@@ -46,10 +46,10 @@ class _Folder:
 def shown(
     context: Path, ignore: Ignore, source: str, ignored_by_git: Collection[str] | None
 ) -> tuple[Shown | str, ...]:
-    """Directories and single files to mount, by their paths below the context; an empty path is all of it.
+    """The directories and single files to mount, as paths below the context; an empty path is the whole context.
 
-    `ignored_by_git`: the top-most paths that git ignores; None if git does not know the tree. `source`: the
-    workspace's directory, whose `target` the sync never reads. Reads the tree, and runs nothing.
+    `ignored_by_git`: the topmost paths that git ignores; None if the tree is not in a git repository. `source`: the
+    workspace's directory, whose `target` the sync never reads. Reads the tree, but runs nothing.
     """
     top = _read(context, "", ignore, source, ignored_by_git, (), False)
     return tuple(_mounts(top))
@@ -75,7 +75,7 @@ def _read(
         name = posixpath.join(path, entry.name)
         directory = entry.is_dir(follow_symlinks=False)
         if name == posixpath.join(source, "target"):
-            continue  # the sync leaves it out; hidden or not makes no difference
+            continue  # the sync skips it, so it does not matter whether it is hidden
         kept_out, more = ignore.matches(name, matched)
         folder.links |= entry.is_symlink()
         regular = directory or entry.is_symlink() or entry.is_file(follow_symlinks=False)
@@ -112,7 +112,7 @@ def _git_ignores(path: str, name: str, by_git: Collection[str] | None) -> bool:
 
 
 def _mounts(folder: _Folder) -> Iterator[Shown | str]:
-    """As few mounts as can be: the folder with its hidden entries covered, or each of its kept entries."""
+    """Use as few mounts as possible: the folder with its hidden entries covered, or each of its kept entries."""
     if folder.whole:
         yield Shown(folder.path)
     elif folder.links or len(folder.hidden) <= len(folder.kept):  # a mount would follow a link
@@ -133,7 +133,7 @@ def _hidden(folder: _Folder) -> Iterator[tuple[str, bool]]:
 
 
 def mounts(context: Path, found: tuple[Shown | str, ...], nothing: Path) -> tuple[Mount, ...]:
-    """The mounts at /context, read-only. `nothing` holds an empty `directory` and an empty `file`, which cover."""
+    """The mounts at /context, read-only. `nothing` contains an empty `directory` and an empty `file` as covers."""
     made = []
     for one in found:
         path = one if isinstance(one, str) else one.path

@@ -1,1 +1,1 @@
-"""CI: identifies a run and what it may push, finds the services that changed, runs the jobs, writes workflows."""
+"""CI: identifies a run and what it may push, finds changed services, runs the jobs and writes workflows."""

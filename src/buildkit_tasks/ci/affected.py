@@ -1,4 +1,4 @@
-"""Find the services affected by changed files. Pure; callers pass the tree and the old lock files."""
+"""Finds the services that changed files affect. Pure: callers pass the tree and the old lock files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from buildkit_tasks.survey.cargo import Package
 from . import taken
 from .crates import Crates, Locked, inside
 
-#: Names of files that compose reads, also through `include` and `extends`.
+#: Names of files that compose reads, including through `include` and `extends`.
 _COMPOSE = re.compile(r"(?:^|/)[^/]*compose[^/]*\.ya?ml$")
 
 
@@ -26,7 +26,7 @@ _COMPOSE = re.compile(r"(?:^|/)[^/]*compose[^/]*\.ya?ml$")
 class _Image:
     """The inputs of one service's image. Paths are relative to the tree. `context` is None for a remote context.
 
-    `crates`: directories of the program's crates. If None, any file of the context affects the image.
+    `crates`: the directories of the program's crates. If None, any file in the context affects the image.
     """
 
     service: Service
@@ -40,7 +40,7 @@ class _Image:
     services: frozenset[str] = field(default=frozenset())
 
     def why(self, path: str, crates: Crates) -> str:
-        """Why a changed file affects the image, or an empty string. `find` handles lock files."""
+        """Why a changed file affects the image; empty if it does not. `find` handles lock files."""
         if path in self.files:
             return path
         for place, ignore in self.directories:
@@ -63,7 +63,7 @@ class _Image:
             return f"{path} (workspace)" if any(crates.of[d].directory in ruled for d in self.crates) else ""
         if owner is None:
             return f"{path} (context)"
-        return f"{path} (read by a source)" if crates.reads(self.crates, path) else ""
+        return f"{path} (read by a source file)" if crates.reads(self.crates, path) else ""
 
     def copied(self, path: str) -> bool:
         """Whether a step other than the compile step copies or mounts this file."""
@@ -96,7 +96,7 @@ def find(
             if path in compose or _COMPOSE.search(path):
                 why = f"{path} (compose file)"
             elif posixpath.basename(path) in (".env", ".env.example"):
-                why = f"{path} (variables of the compose file)"
+                why = f"{path} (variables for the compose file)"
             elif lock is not None and image.program is not None:
                 mine = crates.of[image.program.directory] is lock
                 why = f"{path} (packages)" if mine and crates.relocked(image.program, old) else ""
@@ -110,7 +110,7 @@ def find(
 
 
 def _spread(images: Sequence[_Image], reasons: Mapping[str, dict[str, None]]) -> None:
-    """Add services that are built from the image of an affected service."""
+    """Add services whose images are built from the image of an affected service."""
     again = True
     while again:
         again = False
@@ -160,7 +160,7 @@ def _image(root: Path, service: Service, crates: Crates, makers: Mapping[str, st
 
 
 def _ignore_files(context: Path, dockerfile: Path | None) -> list[Path]:
-    """The ignore file in use, and the one that BuildKit would use without it."""
+    """The ignore file that BuildKit uses, and the one that it would use without that file."""
     more = [dockerfile.with_name(f"{dockerfile.name}.dockerignore")] if dockerfile is not None else []
     return [*more, context / ".dockerignore"] if not more or not more[0].exists() else more
 
@@ -169,7 +169,7 @@ def _ignore(context: Path, dockerfile: Path | None = None) -> Ignore:
     try:
         return Ignore.of(context, dockerfile)
     except (OSError, ValueError):
-        return Ignore()  # the build refuses it; until then everything counts
+        return Ignore()  # the build will reject it; until then, every file counts
 
 
 def _relative(root: Path, path: Path) -> str:

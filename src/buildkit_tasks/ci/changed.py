@@ -1,4 +1,4 @@
-"""`ci.changed`: ask git what changed since a base, and list the affected services."""
+"""`ci.changed`: asks git what changed since a base, and lists the affected services."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .crates import Crates
 
 @dataclass(frozen=True)
 class Changed:
-    """`base`: the commit compared with; `services`: affected services and reasons; `every`: all built services."""
+    """`base`: the commit to compare with; `services`: affected services and reasons; `every`: all built services."""
 
     base: str
     files: tuple[str, ...]
@@ -31,8 +31,8 @@ class Changed:
 
 def find(session: Session, base: str = "") -> Changed:
     """Find what changed since `base`, including uncommitted changes. Problems: base-missing, those of discovery."""
-    session.settings  # noqa: B018 - read once, before two threads need them
-    with ThreadPoolExecutor(max_workers=1) as pool:  # compose and git answer at the same time
+    session.settings  # noqa: B018 - load them before two threads need them
+    with ThreadPoolExecutor(max_workers=1) as pool:  # run compose and git in parallel
         asked = pool.submit(read_workspace, session, looking=True)
         top = _toplevel(session)
         commit = _base(session, top, base)
@@ -49,7 +49,7 @@ def find(session: Session, base: str = "") -> Changed:
 
 
 def show(session: Session, base: str = "") -> None:
-    """Print one service per line, and the reasons on stderr."""
+    """Print one service per line, and the reasons to stderr."""
     began = time.perf_counter()
     changed = find(session, base)
     if session.report.json_only:
@@ -84,15 +84,15 @@ def _toplevel(session: Session) -> Path:
             "base-missing",
             f"{session.root} is not in a git repository.",
             details=asked.stderr.strip(),
-            hint="run it in a git checkout; if it is not yours: git config --global --add safe.directory DIRECTORY",
+            hint="run it in a git checkout; if you do not own it: git config --global --add safe.directory DIRECTORY",
         )
     return Path(asked.stdout.rstrip("\n"))
 
 
 def _base(session: Session, top: Path, given: str) -> str:
-    """The merge base of HEAD and the given or usual base."""
+    """The merge base of HEAD and the given or default base."""
     if given.startswith("-"):
-        raise Problem("bad-argument", f"--base {given} is not a commit.", hint="name a branch, a tag or a commit")
+        raise Problem("bad-argument", f"--base {given} is not a commit.", hint="pass a branch, tag or commit")
     candidates = [given] if given else list(_usual(session))
     for name in candidates:
         common = run.capture(session.world, docker.git(top, "merge-base", "HEAD", name))
@@ -101,14 +101,14 @@ def _base(session: Session, top: Path, given: str) -> str:
     shallow = run.capture(session.world, docker.git(top, "rev-parse", "--is-shallow-repository"))
     raise Problem(
         "base-missing",
-        f"No merge base of HEAD and any of {', '.join(candidates)}.",
+        f"HEAD has no merge base with any of {', '.join(candidates)}.",
         causes=["this checkout is shallow"] if shallow.stdout.strip() == "true" else [],
         hint="fetch the history (GitHub: fetch-depth: 0; GitLab: GIT_DEPTH: 0; git fetch --unshallow), or pass --base",
     )
 
 
 def _usual(session: Session) -> Iterator[str]:
-    """Candidates for the base: that of the CI run, on the default branch its last commit, the default branch."""
+    """Candidates for the base: the CI run's base, the last commit if on the default branch, the default branch."""
     context = ci_context.read(session.world, session.settings.ci.default_branch)
     if context.base and not context.base.startswith("-"):
         yield from (f"origin/{context.base}", context.base)

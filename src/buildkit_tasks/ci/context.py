@@ -1,8 +1,8 @@
-"""Identify the CI system and event, and decide whether the run may push. The only provider-specific code.
+"""Identifies the CI system and the event, and decides whether the run may push. The only provider-specific code.
 
 GitHub: https://docs.github.com/en/actions/reference/workflows-and-actions/variables
 GitLab: https://docs.gitlab.com/ci/variables/predefined_variables/
-Jenkins: https://www.jenkins.io/doc/book/pipeline/multibranch/ and GLOBAL-VARIABLES of its pipeline syntax pages
+Jenkins: https://www.jenkins.io/doc/book/pipeline/multibranch/ and GLOBAL-VARIABLES in its pipeline syntax pages
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 from buildkit_tasks.core import readfile, shapes
 from buildkit_tasks.core.world import World
 
-#: Bytes of an event's description that are read; GitHub's own limit for a webhook.
+#: Maximum size of an event file in bytes: GitHub's own limit for a webhook payload.
 _LARGEST_EVENT = 25 * 1024 * 1024
 
-#: By provider and its own event name: our name, and whether the event may push. Unlisted events may not:
-#: `workflow_run`, `issue_comment` and `pull_request_target` run on the default branch on behalf of other people's code.
+#: For each provider and its event name: our name, and whether the event may push. Unlisted events may not:
+#: `workflow_run`, `issue_comment` and `pull_request_target` run on the default branch on behalf of untrusted code.
 EVENTS: Mapping[str, Mapping[str, tuple[str, bool]]] = {
     "github": {
         "push": ("push", True),
@@ -39,15 +39,15 @@ EVENTS: Mapping[str, Mapping[str, tuple[str, bool]]] = {
     "jenkins": {"branch": ("push", True), "change": ("pull-request", False)},
 }
 
-#: Default branches to assume if the provider does not name one.
+#: Default branches to assume if the provider does not name it.
 _USUAL = ("main", "master")
 
 
 @dataclass(frozen=True)
 class Context:
-    """One run. `raw_event`: the provider's own name of the event; `base`: the branch or commit to compare with.
+    """One CI run. `raw_event`: the provider's name for the event; `base`: the branch or commit to compare with.
 
-    `why_not`: why it may not push. `groups`: the provider whose syntax folds log lines, or empty.
+    `why_not`: why the run may not push. `groups`: the provider whose syntax folds log lines, or empty.
     """
 
     provider: str = "none"
@@ -67,20 +67,20 @@ class Context:
 
     @property
     def trusted(self) -> bool:
-        """Whether the job may use passwords: not for forks and unknown events."""
+        """Whether the job may use passwords. False for forks and unknown events."""
         return not self.from_fork and self.event != "other"
 
 
-#: Variables of a job's own: the user and the password of a registry.
+#: A job's own variables with the user and password for a registry.
 USER, PASSWORD, HOST = "REGISTRY_USER", "REGISTRY_PASSWORD", "REGISTRY_HOST"
-#: Variables that hold passwords; programs that a job starts do not get them.
+#: Variables that hold passwords. Programs that a job starts do not receive them.
 SECRETS = (PASSWORD, "CI_REGISTRY_PASSWORD", "CI_JOB_TOKEN", "GITHUB_TOKEN")
 
 
 def credentials(env: Mapping[str, str], host: str) -> tuple[str, str] | None:
-    """User and password for a registry: REGISTRY_USER and REGISTRY_PASSWORD, or GitLab's for its own registry.
+    """The user and password for a registry: REGISTRY_USER and REGISTRY_PASSWORD, or GitLab's for its own registry.
 
-    The first pair belongs to REGISTRY_HOST if that is set.
+    The first pair belongs to REGISTRY_HOST, if set.
     """
     if env.get(USER) and env.get(PASSWORD) and (env.get(HOST) or host) == host:
         return env[USER], env[PASSWORD]
@@ -90,7 +90,7 @@ def credentials(env: Mapping[str, str], host: str) -> tuple[str, str] | None:
 
 
 def group(context: Context, title: str, at: float, *, end: bool = False) -> str:
-    """The line that starts or ends a foldable section of the log. `at`: seconds since 1970."""
+    """The line that starts or ends a foldable section of the log. `at`: seconds since the epoch."""
     if context.groups == "github":
         return "::endgroup::" if end else f"::group::{title}"
     if context.groups == "gitlab":
@@ -101,12 +101,12 @@ def group(context: Context, title: str, at: float, *, end: bool = False) -> str:
 
 
 def fenced(context: Context, token: str) -> tuple[str, str]:
-    """Lines around a program's output that stop the CI system from interpreting it as commands."""
+    """The lines around a program's output that keep the CI system from interpreting it as commands."""
     return (f"::stop-commands::{token}", f"::{token}::") if context.groups == "github" else ("", "")
 
 
 def read(world: World, default_branch: str = "") -> Context:
-    """Identify the current run. On GitHub this reads the event's JSON file."""
+    """Identify the current run. On GitHub, this reads the event's JSON file."""
     payload: Any = {}
     path = world.env.get("GITHUB_EVENT_PATH", "")
     if path and _is_github(world.env):
@@ -132,11 +132,11 @@ def context(env: Mapping[str, str], payload: Any = None, default_branch: str = "
 
 
 def allowed(world: World, policy: str, default_branch: str = "") -> tuple[bool, str]:
-    """Whether packs.push allows this run to push, and why not. Outside CI, everyone may."""
+    """Whether packs.push allows this run to push, and if not, why. Outside CI, everyone may push."""
     if policy == "always":
         return True, ""
     if policy == "never":
-        return False, "the setting packs.push is never"
+        return False, "the setting packs.push is `never`"
     found = read(world, default_branch)
     return found.may_push or found.provider == "none", "" if found.provider == "none" else found.why_not
 
@@ -146,13 +146,13 @@ def _is_github(env: Mapping[str, str]) -> bool:
 
 
 def _decided(provider: str, raw: str, *, refusal: str = "", usual: str = "other", **facts: Any) -> Context:
-    """Apply the table; `refusal` is a reason found by the caller."""
+    """Apply the table. `refusal`: a reason found by the caller."""
     event, may = EVENTS[provider].get(raw, (usual, False))
     if facts.get("tag") and event == "push":
         event = "tag"
     why = refusal
     if event == "pull-request":
-        why = "this is a pull request, whose code is not trusted"
+        why = "this is a pull request, and its code is not trusted"
     elif facts.get("tag"):
         why = "this is a tag; only the default branch may push"
     elif not may:
@@ -197,7 +197,7 @@ def _github(env: Mapping[str, str], payload: Any, default_branch: str) -> Contex
 def _gitlab(env: Mapping[str, str], default_branch: str) -> Context:
     raw = env.get("CI_PIPELINE_SOURCE", "")
     number = env.get("CI_MERGE_REQUEST_IID", "") or env.get("CI_EXTERNAL_PULL_REQUEST_IID", "")
-    if number:  # whatever the source is called: it runs for a merge request
+    if number:  # whatever the source is called, this is a merge request
         raw = raw if EVENTS["gitlab"].get(raw, ("", False))[0] == "pull-request" else "merge_request_event"
     source = env.get("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "")
     target = env.get("CI_MERGE_REQUEST_PROJECT_ID") or env.get("CI_PROJECT_ID", "")
@@ -237,7 +237,7 @@ def _jenkins(env: Mapping[str, str], default_branch: str) -> Context:
     refusal = ""
     if not change and not tag and not branch:
         branch = env.get("GIT_BRANCH", "").removeprefix("origin/")
-        refusal = "this is not a multibranch job, so it may be a pull request"
+        refusal = "this is not a multibranch job, so it may run for a pull request"
     return _decided(
         "jenkins",
         "change" if change else "branch",

@@ -1,6 +1,6 @@
-"""The crate graph of a repository: which crate owns a file, which crates and packages a program needs. Pure.
+"""The crate graph of a repository: which crate owns a file, and which crates and packages a program needs. Pure.
 
-Read from manifests and lock files; does not run cargo.
+It is read from manifests and lock files, without running cargo.
 https://doc.rust-lang.org/cargo/reference/specifying-dependencies.html
 """
 
@@ -21,20 +21,20 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-#: Directories that belong to a crate that contains other crates; other crates may use the rest of its files.
+#: The directories that belong to a crate that contains other crates. Other crates may use the rest of its files.
 _OWN = ("src/", "tests/", "benches/", "examples/")
 
 
 @dataclass(frozen=True)
 class Locked:
-    """A lock file: dependencies and identity (with checksum) of each package. Keys are `name version source`."""
+    """A lock file: the dependencies and identity (with checksum) of each package. Keys are `name version source`."""
 
     edges: Mapping[str, tuple[str, ...]]
     identity: Mapping[str, str]
 
     @classmethod
     def read(cls, text: str) -> Locked | None:
-        """Parse a lock file; None if it is not valid."""
+        """Parse a lock file. Returns None if it is invalid."""
         try:
             listed = tomllib.loads(text)["package"]
             found = {(str(p["name"]), str(p["version"]), str(p.get("source", ""))): p for p in listed}
@@ -53,7 +53,7 @@ class Locked:
         return cls(edges, identity)
 
     def closure(self, start: Package, built: Mapping[str, frozenset[str]]) -> frozenset[str]:
-        """Keys of all packages a crate needs. `built`: for the repository's own crates, their non-test dependencies."""
+        """Keys of all packages that a crate needs. `built`: the non-test dependencies of the repository's crates."""
         todo = [key for key in self.edges if key.split(" ")[0] == start.name and key.endswith(" ")]
         seen: set[str] = set()
         while todo:
@@ -62,7 +62,7 @@ class Locked:
                 continue
             seen.add(key)
             name = key.split(" ")[0]
-            wanted = built.get(name) if key.endswith(" ") else None  # the lock file has those of tests as well
+            wanted = built.get(name) if key.endswith(" ") else None  # the lock file also has test dependencies
             todo += [other for other in self.edges.get(key, ()) if wanted is None or other.split(" ")[0] in wanted]
         return frozenset(seen)
 
@@ -99,7 +99,7 @@ class Crates:
     @cached_property
     def _built(self) -> dict[str, frozenset[str]]:
         found: dict[str, frozenset[str]] = {}
-        for package in self.packages.values():  # two workspaces may have crates of one name
+        for package in self.packages.values():  # two workspaces may have crates with the same name
             found[package.name] = found.get(package.name, frozenset()) | {name for name, _ in package.built}
         return found
 
@@ -114,7 +114,7 @@ class Crates:
         return frozenset(inner & self.packages.keys())
 
     def program(self, name: str, below: str, workspace: str | None = None) -> Package | None:
-        """The crate of a program in the directory `below`, or None unless there is exactly one."""
+        """The crate of a program in the directory `below`, or None unless exactly one exists."""
         found = [
             w.binaries[name]
             for w in self.workspaces
@@ -123,7 +123,7 @@ class Crates:
         return found[0] if len(found) == 1 else None
 
     def owner(self, path: str) -> str | None:
-        """The directory of the crate that owns a file, or None if other crates may use it too."""
+        """The directory of the crate that owns a file, or None if other crates may also use it."""
         directory = path
         while directory not in (".", ""):
             directory = posixpath.dirname(directory) or "."
@@ -137,11 +137,11 @@ class Crates:
         return None
 
     def ruled(self, path: str) -> frozenset[str]:
-        """Directories of the workspaces that use this file as manifest, toolchain file or cargo configuration."""
+        """Directories of the workspaces that use this file as a manifest, toolchain file or cargo configuration."""
         return frozenset(w.directory for w in self.workspaces if path in (w.path("Cargo.toml"), w.toolchain, *w.config))
 
     def closure(self, start: Package) -> frozenset[str]:
-        """Directories of all crates a program needs, including patched packages."""
+        """Directories of all crates that a program needs, including patched packages."""
         workspace = self.of[start.directory]
         by_name = {p.name: p.directory for p in (*workspace.packages, *workspace.extra)}
         lock = self.lock(workspace.path("Cargo.lock"))
@@ -169,7 +169,7 @@ class Crates:
         return {}
 
     def relocked(self, start: Package, then: Locked | None) -> bool:
-        """Whether any package a program needs differs from the old lock file (None: assume so)."""
+        """Whether any package that a program needs differs from the old lock file (None: assume so)."""
         now = self.lock(self.of[start.directory].path("Cargo.lock"))
         if now is None or then is None:
             return True
@@ -180,7 +180,7 @@ class Crates:
         return new != old
 
     def reads(self, directories: Iterable[str], path: str) -> bool:
-        """Whether a source in one of these crates refers to this file outside its own crate."""
+        """Whether a source file in one of these crates refers to this file, which is outside that crate."""
         for directory in directories:
             if directory not in self._beyond:
                 self._beyond[directory] = reach.beyond(self.files, self.of[directory], self.packages[directory])

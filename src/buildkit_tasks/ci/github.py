@@ -13,7 +13,7 @@ PATH = ".github/workflows/buildkit-tasks.yml"
 CHECKOUT = "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1"
 UPLOAD = "actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0"
 
-#: Pull requests from forks get no password at all.
+#: Pull requests from forks receive no password.
 _OWN = "github.event_name != 'pull_request' || github.event.pull_request.head.repo.full_name == github.repository"
 
 _HEAD = """\

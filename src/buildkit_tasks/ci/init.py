@@ -1,4 +1,4 @@
-"""`ci.init`: write a CI workflow into the repository. Never overwrites edited or foreign files."""
+"""`ci.init`: writes a CI workflow to the repository. Never overwrites edited or foreign files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _LARGEST = 1_000_000
 
 
 def init(session: Session, provider: str, *, file: str = "", dry_run: bool = False) -> None:
-    """Show the workflow as a diff, ask, write it. Problems: bad-argument, settings-invalid, ci-conflict."""
+    """Show the workflow as a diff, ask, and write it. Problems: bad-argument, settings-invalid, ci-conflict."""
     if provider not in PROVIDERS:
         raise Problem(
             "bad-argument",
             f"--provider {provider!r} is not one of {', '.join(PROVIDERS)}." if provider else "--provider is missing.",
-            hint=f"invoke ci.init --provider {next(iter(PROVIDERS))}",
+            hint=f"run `invoke ci.init --provider {next(iter(PROVIDERS))}`",
         )
     path = _path(file or PROVIDERS[provider].PATH)
     flow = model(session)
@@ -39,10 +39,10 @@ def init(session: Session, provider: str, *, file: str = "", dry_run: bool = Fal
     if changed and before is not None and not workflow.ours(before):
         raise Problem(
             "ci-conflict",
-            f"{path} was not written by `ci.init`, or was edited since. It is unchanged.",
+            f"`ci.init` did not write {path}, or it was edited since. It is unchanged.",
             hint=f"use --file PATH, or rename {path}, run `ci.init` and re-apply your changes",
         )
-    written = changed and not dry_run and session.report.consent(f"Write {path}?")
+    written = changed and not dry_run and session.report.consent(f"write {path}")
     if written:
         _write(session.root / path, text)
         session.report.say(f"wrote {path}")
@@ -70,8 +70,8 @@ def _check_top(session: Session) -> None:
     if asked.code == 0 and asked.stdout.strip():
         raise Problem(
             "bad-argument",
-            f"The project is in {asked.stdout.strip()} of its repository, but CI jobs start at the top.",
-            hint="write the workflow by hand, with that working directory in each job",
+            f"The project is in {asked.stdout.strip()} of its repository, but CI jobs start at its root.",
+            hint="write the workflow yourself, with that working directory in each job",
         )
 
 
@@ -84,7 +84,7 @@ def _path(given: str) -> str:
     path = PurePosixPath(given)
     if path.is_absolute() or {"..", ".git"} & set(path.parts) or path.name in ("", "."):
         raise Problem(
-            "bad-argument", f"--file {given} is not a valid path in the repository.", hint="--file ci/build.yml"
+            "bad-argument", f"--file {given} is not a valid path in the repository.", hint="use --file ci/build.yml"
         )
     return path.as_posix()
 
@@ -92,13 +92,14 @@ def _path(given: str) -> str:
 def _read(path: Path) -> str | None:
     try:
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise Problem("ci-conflict", f"{path.name} is not a plain file.", hint=f"ls -l {path}")
+            raise Problem("ci-conflict", f"{path.name} is not a regular file.", hint=f"run `ls -l {path}`")
         with path.open("rb") as file:
             return file.read(_LARGEST).decode("utf-8", "surrogateescape")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise Problem("tree-unreadable", f"{path} cannot be read: {error.strerror}.", hint=f"ls -l {path}") from error
+        hint = f"run `ls -l {path}` to see its owner and mode"
+        raise Problem("tree-unreadable", f"Cannot read {path}: {error.strerror}.", hint=hint) from error
 
 
 def _write(path: Path, text: str) -> None:
@@ -107,7 +108,7 @@ def _write(path: Path, text: str) -> None:
         files.replace(path, text)
     except OSError as error:
         raise Problem(
-            "tree-unwritable", f"{path} cannot be written: {error.strerror}.", hint=f"ls -ld {path.parent}"
+            "tree-unwritable", f"Cannot write {path}: {error.strerror}.", hint=f"run `ls -ld {path.parent}`"
         ) from error
 
 
@@ -118,7 +119,7 @@ def _diff(path: str, before: str | None, after: str) -> str:
 
 
 def _next(flow: Workflow, provider: str) -> list[str]:
-    """Manual steps that remain."""
+    """The remaining manual steps."""
     lines = []
     if flow.host and provider == "github" and flow.host != "ghcr.io":
         lines.append(f"add the secrets REGISTRY_USER and REGISTRY_PASSWORD for {flow.host}")

@@ -65,7 +65,7 @@ def _stage(flow: Workflow, job: Job, *, night: bool) -> str:
         given = "credentialsId: 'registry', usernameVariable: 'REGISTRY_USER', passwordVariable: 'REGISTRY_PASSWORD'"
         inner = [f"withCredentials([usernamePassword({given})]) {{", f"  {inner[0]}", "}"]
     lines = [f"stage({_string(job.title)}) {{"]
-    if alone:  # another agent has another workspace
+    if alone:  # another agent has its own workspace
         lines.append(f"  agent {{ label '{job.label('arm64')}' }}")
         inner = [*_setup(flow), *inner]
     if when := _when(flow, job, night=night):

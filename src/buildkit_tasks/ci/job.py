@@ -1,4 +1,4 @@
-"""Run the steps of a CI job, and report them in the CI system's own format."""
+"""Runs the steps of a CI job and reports them in the CI system's own format."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .steps import Step
 
 
 class Job:
-    """One run of a `ci.*` job. `known`: names of all tasks; `report`: directory for report files."""
+    """One run of a `ci.*` job. `known`: the names of all tasks; `report`: the directory for report files."""
 
     def __init__(self, session: Session, name: str, known: Collection[str], report: str = "") -> None:
         self.session = session
@@ -45,7 +45,7 @@ class Job:
                     self._run(step, env)
 
     def skip(self, step: Step, why: str) -> None:
-        """Record that a step does not run."""
+        """Record that a step was not run."""
         self.outcome.done.append(Done(step, None, 0.0, why))
         self.session.report.warn(f"not run: {step.line} ({why})")
 
@@ -60,7 +60,7 @@ class Job:
         self._end(step, 0 if passed else 1, began)
 
     def finish(self) -> None:
-        """Print annotations, write summary and report. Problems: ci-failed, ci-nothing-ran."""
+        """Print annotations, and write the summary and report. Problems: ci-failed, ci-nothing-ran."""
         report, outcome = self.session.report, self.outcome
         outcome.seconds = self.session.world.clock() - self.began
         for line in formats.github(outcome.noted) if self.context.groups == "github" else ():
@@ -78,7 +78,7 @@ class Job:
                 "ci-failed",
                 f"{first.step.title} failed: `{first.step.line}` exited with code {first.code}.",
                 causes=[f"`{done.step.line}` exited with code {done.code}" for done in more],
-                hint=f"{first.step.line}    (reproduces it locally)",
+                hint=f"run `{first.step.line}` to reproduce it locally",
             )
         if not outcome.checked:
             raise Problem(
@@ -150,5 +150,5 @@ class _Lines:
 
 
 def _manifests(root: Path) -> list[Path]:
-    """Lock files near the root; cargo prints paths relative to their directories."""
+    """Lock files near the root: cargo prints paths relative to their directories."""
     return [path for depth in ("*", "*/*") for path in sorted(root.glob(f"{depth}/Cargo.lock"))][:20]

@@ -20,7 +20,7 @@ def build(session: Session, known: Collection[str], *, only_changed: bool = Fals
     job = Job(session, "ci.build", known, report)
     services = _services(session) if only_changed else None
     if services == ():
-        session.report.say("ci.build: no service is affected by the change")
+        session.report.say("ci.build: the change affects no service")
         return
     job.run([*_ready(session), *steps.build(services or ())])
     job.finish()
@@ -34,7 +34,7 @@ def run_tests(session: Session, known: Collection[str], *, report: str = "") -> 
 
 
 def lint(session: Session, known: Collection[str], *, report: str = "") -> None:
-    """Check format, code and Dockerfiles, all of them. Problems: ci-failed."""
+    """Check formatting, code and Dockerfiles, without stopping at the first failure. Problems: ci-failed."""
     job = Job(session, "ci.lint", known, report)
     job.here(Step("Dockerfiles", ("lint",)), lambda: _dockerfiles(job))
     job.run(steps.lint(session.settings), keep_going=True)
@@ -54,21 +54,21 @@ def push(session: Session, known: Collection[str], *, force: bool = False, repor
     if not session.settings.ci.images and not session.settings.packs.repository:
         raise Problem(
             "settings-invalid",
-            "There is nowhere to push to.",
-            hint="[tool.buildkit-tasks]  ci.images (for images) or packs.repository (for compiled dependencies)",
+            "No push destination is configured.",
+            hint="set ci.images (for images) or packs.repository (for compiled dependencies)",
         )
     job.run([*_ready(session), *steps.push(session.settings, _platforms(session))])
     job.finish()
 
 
 def nightly(session: Session, known: Collection[str], *, force: bool = False, report: str = "") -> None:
-    """Rebuild the shared cache from nothing, delete old packs. Problems: push-refused, settings-invalid, ci-failed."""
+    """Rebuild the shared cache from scratch, delete old packs. Problems: push-refused, settings-invalid, ci-failed."""
     job = _writer(session, "ci.nightly", known, force=force, report=report)
     if not session.settings.packs.repository:
         raise Problem(
             "settings-invalid",
-            "There is no shared cache.",
-            hint='[tool.buildkit-tasks.packs]  repository = "HOST/PATH"',
+            "No shared cache is configured.",
+            hint='set repository = "HOST/PATH" under [tool.buildkit-tasks.packs]',
         )
     job.run([*_ready(session), *steps.nightly(session.settings, _platforms(session))])
     job.finish()
@@ -81,19 +81,20 @@ def _writer(session: Session, name: str, known: Collection[str], *, force: bool,
             "push-refused",
             f"This run may not push: {job.context.why_not}.",
             causes=[f"provider {job.context.provider}, event {job.context.raw_event or job.context.event}"],
-            hint="invoke ci.context shows why; --force pushes anyway, with your own login",
+            hint="run `invoke ci.context` to see why, or pass --force to push anyway, with your own login",
         )
     return job
 
 
 def _ready(session: Session) -> list[Step]:
-    """Steps that a fresh checkout needs first."""
-    missing = (session.root / ".env.example").is_file() and not (session.root / ".env").exists()
+    """The steps that a fresh checkout needs first."""
+    path = session.dotenv_file
+    missing = path.with_name(".env.example").is_file() and not path.exists()
     return [steps.DOTENV] if missing else []
 
 
 def _services(session: Session) -> tuple[str, ...] | None:
-    """The services affected by the change; None for all, also if there is no base to compare with."""
+    """The services that the change affects; None for all, including if there is no base to compare with."""
     try:
         found = changed.find(session)
     except Problem as problem:

@@ -1,4 +1,4 @@
-"""Log in to a job's registries with a temporary docker configuration."""
+"""Logs in to a job's registries with a temporary docker configuration."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .context import HOST, PASSWORD, USER, Context, credentials
 def logged_in(session: Session, context: Context, places: Sequence[str]) -> Iterator[tuple[tuple[str, str], ...]]:
     """Yield environment variables for programs that need to be logged in to the registries of these repositories.
 
-    Does nothing without credentials in the environment, or for pull requests from forks. Contexts, plugins and
-    builders remain those of the user's configuration. Problems: registry-denied, settings-invalid.
+    Does nothing without credentials in the environment or for pull requests from forks. Contexts, plugins and
+    builders still come from the user's configuration. Problems: registry-denied, settings-invalid.
     """
     hosts = dict.fromkeys(names.reference(place).host for place in places if place)
     env = session.world.env
@@ -52,14 +52,14 @@ def logged_in(session: Session, context: Context, places: Sequence[str]) -> Iter
                     "registry-denied",
                     f"The registry {host} rejected the login of {names.printable(pair[0])}.",
                     details=done.stderr.strip().replace(pair[1], "***"),
-                    hint="check the user and the token of the job",
+                    hint="check the job's user and token",
                 )
             session.report.say(f"logged in to {host}")
         yield more
 
 
 def _configuration(own: Path, hosts: Iterable[str]) -> str:
-    """The user's docker configuration, changed to store passwords for these hosts in the file, not in a keychain."""
+    """The user's docker configuration, but with passwords for these hosts stored in the file, not in a keychain."""
     found: object = {}
     with contextlib.suppress(OSError, ValueError):
         found = shapes.loads(readfile.content(own), dict)

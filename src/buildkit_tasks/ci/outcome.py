@@ -1,4 +1,4 @@
-"""The results of a CI job: steps and remarks. Small and dumb."""
+"""The results of a CI job: steps and remarks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .steps import Step
 
 @dataclass(frozen=True)
 class Done:
-    """The result of a step. `code` is None if it did not run; `why` is the reason."""
+    """The result of a step. `code` is None if it did not run, and `why` is the reason."""
 
     step: Step
     code: int | None
@@ -21,7 +21,7 @@ class Done:
 
     @property
     def failed(self) -> bool:
-        """Whether it makes the job fail."""
+        """Whether the step makes the job fail."""
         return bool(self.code) and not self.step.may_fail
 
     @property
@@ -46,7 +46,7 @@ class Outcome:
 
     @property
     def failed(self) -> list[Done]:
-        """The steps that make it fail."""
+        """The steps that make the job fail."""
         return [done for done in self.done if done.failed]
 
     @property

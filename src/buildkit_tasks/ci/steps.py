@@ -22,7 +22,7 @@ class Step:
 
     @property
     def line(self) -> str:
-        """The command that reproduces it."""
+        """The command that reproduces the step."""
         return " ".join(("invoke", *self.words))
 
 
@@ -31,7 +31,7 @@ DOTENV = Step("Make .env", ("dotenv",))
 
 
 def build(services: Sequence[str] = ()) -> list[Step]:
-    """Build the images as they would ship. With empty mounts, `build` pulls a pack first."""
+    """Build the images as they would ship. If the mounts are empty, `build` pulls a pack first."""
     return [Step("Build", ("build", "--yes", "--no-incremental", *_services(services)))]
 
 
@@ -69,7 +69,7 @@ def push(settings: Settings, platforms: Sequence[str]) -> list[Step]:
 
 
 def nightly(settings: Settings, platforms: Sequence[str]) -> list[Step]:
-    """Compile the dependencies from nothing, push a pack, delete old packs."""
+    """Compile the dependencies from scratch, push a pack, delete old packs."""
     if not settings.packs.repository:
         return []
     words = ("cache.warm", "--platform", ",".join(platforms))

@@ -81,7 +81,7 @@ def append(session: Session, text: str) -> None:
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(text + "\n")
     except OSError as error:
-        session.report.warn(f"the summary cannot be written to {path}: {error.strerror}")
+        session.report.warn(f"cannot write the summary to {path}: {error.strerror}")
 
 
 def write(folder: Path, job: Outcome, text: str) -> None:
@@ -97,5 +97,5 @@ def write(folder: Path, job: Outcome, text: str) -> None:
             files.replace(folder / name, content, durable=False)
     except OSError as error:
         raise Problem(
-            "tree-unwritable", f"{folder} cannot be written: {error.strerror}.", hint="name another --report"
+            "tree-unwritable", f"Cannot write {folder}: {error.strerror}.", hint="pass another --report"
         ) from None

@@ -1,4 +1,4 @@
-"""Find what a Dockerfile's steps use from the build context, other than the compile step's sources. Pure."""
+"""Finds what a Dockerfile's steps use from the build context besides the compile step's sources. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from buildkit_tasks.project.sources import CONTEXT
 
 
 def patterns(file: Dockerfile, args: Mapping[str, str], target: str, contexts: Sequence[str]) -> tuple[str, ...]:
-    """Paths and globs that the stages of a target copy or mount, relative to the context; `.` for all of it.
+    """Paths and globs that the stages of a target copy or mount, relative to the context; `.` means all of it.
 
-    Omits the compile step's mount of the whole context: manifests decide which of those files matter.
+    Omits the compile step's mount of the whole context, because manifests decide which of its files matter.
     """
     needed = {stage.number for stage in file.needs(args, target, contexts).stages}
     values = {**syntax.defaults(file.text), **args}
@@ -61,7 +61,7 @@ def _path(word: str, values: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Matcher:
-    """A source of COPY. `*` and `?` do not match `/`; a directory includes everything below it."""
+    """A COPY source. `*` and `?` do not match `/`; a directory includes everything below it."""
 
     parts: tuple[re.Pattern[str], ...]
 
@@ -79,7 +79,7 @@ class Matcher:
 
 def _glob(name: str) -> str:
     made = re.escape(name).replace(r"\*", ".*").replace(r"\?", ".")
-    return ".*" if "[" in name else made  # a class of characters: any name will do
+    return ".*" if "[" in name else made  # a character class: match any name
 
 
 def sent(ignore: Ignore, path: str) -> bool:
@@ -93,7 +93,7 @@ def sent(ignore: Ignore, path: str) -> bool:
 
 
 def named_contexts(contexts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Named contexts that are services or directories, as (`service`, NAME) or (`path`, PATH)."""
+    """The named contexts that are services or directories, as (`service`, NAME) or (`path`, PATH)."""
     for value in contexts.values():
         kind, colon, rest = value.partition(":")
         if kind in ("service", "target") and colon:

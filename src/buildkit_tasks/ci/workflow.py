@@ -1,4 +1,4 @@
-"""The model of all jobs, made from the settings. github, gitlab and jenkins render it. Pure."""
+"""The model of all jobs, built from the settings. github, gitlab and jenkins render it. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from buildkit_tasks.config.settings import Settings
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.registry import names
 
-#: Allowed values of settings in a workflow: nothing with a meaning in YAML, shell or Groovy.
+#: Values that settings may have in a workflow: nothing that has a meaning in YAML, shell or Groovy.
 _WORDS = {
     "ci.default_branch": r"[A-Za-z0-9][A-Za-z0-9._/-]*",
     "ci.runner": r"[A-Za-z0-9][A-Za-z0-9._-]*",
@@ -28,9 +28,9 @@ REPORT = "ci-report"
 
 @dataclass(frozen=True)
 class Job:
-    """One job. `writes`: it has permission to push; `report`: it writes a report.
+    """One job. `writes`: whether it may push; `report`: whether it writes a report.
 
-    `history`: it needs the whole history.
+    `history`: whether it needs the full git history.
     """
 
     name: str
@@ -45,13 +45,13 @@ class Job:
     history: bool = False
 
     def label(self, usual: str) -> str:
-        """Its runner label; `usual` replaces labels of GitHub-hosted runners."""
+        """The runner label. `usual` replaces labels of GitHub-hosted runners."""
         return usual if self.runner.startswith("ubuntu-") else self.runner
 
 
 @dataclass(frozen=True)
 class Workflow:
-    """A workflow. `install`: pip's argument, or empty if ./dev installs the tasks; `host`: the registry, if any."""
+    """A workflow. `install`: the argument for pip, empty if ./dev installs the tasks; `host`: the registry, if any."""
 
     default_branch: str
     install: str
@@ -65,7 +65,7 @@ class Workflow:
 
 
 def make(settings: Settings, version: str, branch: str, *, tasks: bool) -> Workflow:
-    """Make the workflow. `branch`: the default branch; `tasks`: whether a tasks.py makes `invoke` work.
+    """Create the workflow. `branch`: the default branch; `tasks`: whether a tasks.py makes `invoke` work.
 
     Problems: settings-invalid, bad-argument.
     """
@@ -122,12 +122,12 @@ def _multiarch(settings: Settings, call: str) -> list[Job]:
             command = f"{call} ci.multiarch {words}"
             found.append(Job(f"multiarch-{kind}", f"Platforms ({kind})", command, runner=runner, minutes=90))
     if not all(re.fullmatch(r"[a-z0-9_/]+", p) for p in platforms):
-        raise Problem("settings-invalid", "ci.platforms contains an invalid platform.", hint="amd64 arm64")
+        raise Problem("settings-invalid", "ci.platforms contains an invalid platform.", hint="use, for example, amd64")
     return found
 
 
 def _extra(commands: Sequence[str], runner: str) -> list[Job]:
-    """The user's own commands, one job each, named after their first words."""
+    """A job for each of the user's own commands, named after its first words."""
     found: dict[str, Job] = {}
     for command in commands:
         if not command.strip() or not command.isprintable() or "${{" in command:
@@ -150,13 +150,13 @@ def _extra(commands: Sequence[str], runner: str) -> list[Job]:
 
 
 def sealed(text: str, comment: str) -> str:
-    """Add a header with a checksum, which detects edits."""
+    """Add a header with a checksum that detects edits."""
     head = f"{comment} Written by `ci.init` of buildkit-tasks. It never replaces this file once edited."
     return f"{head}\n{comment} sha256:{_sum(text)}\n{text}"
 
 
 def ours(text: str) -> bool:
-    """Whether `ci.init` wrote this file and nobody edited it."""
+    """Whether `ci.init` wrote this file and nobody has edited it."""
     found = re.match(r"(?:#|//) Written by `ci\.init` [^\n]*\n(?:#|//) sha256:([0-9a-f]{64})\n", text)
     return bool(found and _sum(text[found.end() :]) == found[1])
 

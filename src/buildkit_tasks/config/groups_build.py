@@ -13,7 +13,7 @@ class Project:
 
     compose_file: str = setting(
         "",
-        "Compose files to use instead of the default ones, separated as in COMPOSE_FILE.",
+        "The compose files to use instead of the default ones, separated as in COMPOSE_FILE.",
         example="compose.yaml:compose.dev.yaml",
         was="compose_file",
     )
@@ -21,7 +21,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Build:
-    """How Rust code is compiled."""
+    """How to compile Rust code."""
 
     profile: str = setting("release", "The cargo profile to build with.", example="release", was="profile")
     incremental: str = choice(
@@ -34,9 +34,9 @@ class Build:
     toolchain: str = choice(
         "warn",
         ("warn", "error"),
-        "What to do if a `rust-toolchain` file cannot be followed because the toolchain image has no rustup.",
+        "What to do if a `rust-toolchain` file has no effect because the toolchain image has no rustup.",
     )
-    binary_arg: str = setting("BIN", "The build argument with the name of a service's program.", was="binary_arg")
+    binary_arg: str = setting("BIN", "The build argument that holds the name of a service's program.", was="binary_arg")
     ca_bundle: str = setting(
         "",
         "A PEM file passed to builds as a secret. Default: SSL_CERT_FILE or the system's bundle.",
@@ -52,9 +52,9 @@ class Build:
     provenance: str = choice(
         "off",
         ("off", "min", "max"),
-        "Provenance attached to images that are pushed; `max` holds the build arguments too.",
+        "The provenance to attach to pushed images. `max` includes the build arguments.",
     )
-    sbom: str = choice("off", ("off", "on"), "Whether a list of packages (SBOM) is attached to images that are pushed.")
+    sbom: str = choice("off", ("off", "on"), "Whether to attach an SBOM (a list of packages) to pushed images.")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Images:
     offline: str = choice(
         "auto",
         ("auto", "always", "never"),
-        "Build base images from Debian packages. `auto`: if the registry is unreachable.",
+        "When to build base images from Debian packages. `auto`: if the registry is unreachable.",
         was="offline_images",
     )
 
@@ -77,11 +77,11 @@ class Caches:
     """Cache mounts and layer caches on this machine."""
 
     scope: str = setting(
-        "", "Prefix of all cache mount ids. Default: the compose file's `name:`.", example="shop", was="cache_scope"
+        "", "The prefix of all cache mount ids. Default: the compose file's `name:`.", example="shop", was="cache_scope"
     )
     namespace: str = setting(
         "",
-        "Use a separate set of cache mounts, for example for a branch or a benchmark.",
+        "The name of a separate set of cache mounts, for example for a branch or a benchmark.",
         example="branch-7",
         was="cache_namespace",
     )
@@ -93,7 +93,7 @@ class Caches:
     )
     min_free: int = setting(
         5 * 10**9,
-        "Warn before a build if less disk space is free.",
+        "Warn before a build if less disk space than this is free.",
         "size",
         example="5GB",
         was="min_disk_gb",
@@ -117,11 +117,11 @@ class Caches:
 
 @dataclass(frozen=True)
 class Packs:
-    """Compiled dependencies, shared through a registry."""
+    """Sharing compiled dependencies through a registry."""
 
     repository: str = setting(
         "",
-        "The repository for packs (HOST/PATH). Empty: packs are not used.",
+        "The repository for packs (HOST/PATH). Empty: do not use packs.",
         example="ghcr.io/OWNER/PROJECT-cache",
         was="remote_cache",
     )
@@ -134,13 +134,13 @@ class Packs:
     push: str = choice(
         "ci-main",
         ("ci-main", "always", "never"),
-        "When to push. `ci-main`: automatically after CI builds of the main branch; other CI builds never push.",
+        "When to push a pack. `ci-main`: automatically after CI builds of the main branch; other CI builds never push.",
         was="remote_cache_push",
     )
     scope: str = choice(
         "all",
         ("all", "deps"),
-        "What to include in a pack. `all`: also the workspace's own crates; `deps`: only the crates in Cargo.lock.",
+        "What to include in a pack. `all`: also the workspace's own crates; `deps`: only external dependencies.",
         was="remote_cache_scope",
     )
     limit: int = setting(
@@ -152,7 +152,7 @@ class Packs:
     )
     timeout: float = setting(
         300.0,
-        "How long a build may spend pulling or pushing a pack before it continues without one.",
+        "How long a build may take to pull or push a pack before it continues without one.",
         "duration",
         example="5m",
         was="remote_cache_timeout",
@@ -165,7 +165,7 @@ class Packs:
     )
     key: str = setting(
         "",
-        "The cosign public key that verifies the signatures of packs. If set, unsigned packs are rejected.",
+        "The cosign public key that verifies pack signatures. If set, unsigned packs are rejected.",
         example="cosign.pub",
         was="remote_cache_key",
     )
@@ -173,11 +173,11 @@ class Packs:
 
 @dataclass(frozen=True)
 class Builders:
-    """Which BuildKit runs the builds."""
+    """Which builder runs the builds."""
 
     name: str = setting(
         "auto",
-        "`auto`: docker's current builder; `legacy`: the builder from before BuildKit; else a buildx builder's name.",
+        "`auto`: docker's current builder; `legacy`: the builder without BuildKit; else the name of a buildx builder.",
         example="farm",
         was="builder",
     )
@@ -186,13 +186,13 @@ class Builders:
     )
     repository: str = setting(
         "",
-        "A repository (HOST/PATH) from which other builders pull base images. Empty: send them with each build.",
+        "A repository (HOST/PATH) from which other builders pull local base images. Empty: send them with each build.",
         example="registry.example.com/bases",
         was="builder_registry",
     )
     legacy_ca: str = choice(
         "refuse",
         ("refuse", "layer"),
-        "`layer`: pass the CA bundle to the legacy builder in a layer of the compile stage.",
+        "How to pass the CA bundle to the legacy builder. `layer`: in a layer of the compile stage.",
         was="legacy_ca",
     )

@@ -1,4 +1,4 @@
-"""Settings of what runs beside builds: the stack, databases, cargo, CI; one class per group. Pure."""
+"""Settings of everything other than builds: the stack, databases, cargo, CI; one class per group. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Stack:
     )
     smoke: tuple[str, ...] = setting(
         (),
-        "What `smoke` asks: a list of `SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...]`.",
+        "The requests of `smoke`: a list of `SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...]`.",
         "list",
         example="api /health status=ok",
     )
     smoke_command: tuple[str, ...] = setting(
         (),
-        "A program of the project that `smoke` runs, with API_URL for a service `api` and so on.",
+        "A program of the project that `smoke` runs, with variables such as API_URL for a service `api`.",
         "list",
         example="python3 smoke.py",
     )
@@ -35,8 +35,8 @@ class Watch:
     notify: str = choice(
         "off",
         ("off", "bell", "desktop"),
-        "What reports that containers were replaced or that a build failed, beside the output: nothing, the terminal's "
-        "bell, or a desktop notification (notify-send, on macOS osascript).",
+        "How to report, besides the output, that containers were replaced or a build failed: not at all, with the "
+        "terminal bell, or with a desktop notification (notify-send; osascript on macOS).",
     )
 
 
@@ -45,23 +45,23 @@ class Database:
     """The project's database and its migrations."""
 
     service: str = setting(
-        "", "The service that runs the database. Default: the only one that does.", example="postgres"
+        "", "The service that runs the database. Default: the only service that does.", example="postgres"
     )
     url: str = setting(
         "",
-        "A SQLite file of the project. Default: DATABASE_URL, where it names one.",
+        "The project's SQLite file. Default: DATABASE_URL, if it names one.",
         example="sqlite:app.db",
     )
     migrations: str = setting(
-        "", "The directory of migrations. Default: the only one called `migrations`.", example="crates/db/migrations"
+        "", "The migrations directory. Default: the only directory named `migrations`.", example="crates/db/migrations"
     )
     tool: str = choice(
         "auto",
         ("auto", "sqlx", "refinery", "diesel", "sql"),
-        "Whose migrations they are. `sql`: plain files, in a table of ours. `auto`: by names and dependencies.",
+        "The migration tool. `sql`: plain files, tracked in our own table. `auto`: by names and dependencies.",
     )
     seeds: str = setting(
-        "", "A file of SQL, or a directory of them, for `db.seed`. Default: `seeds` or `db/seeds`.", example="db/seeds"
+        "", "An SQL file, or a directory of them, for `db.seed`. Default: `seeds` or `db/seeds`.", example="db/seeds"
     )
 
 
@@ -71,13 +71,13 @@ class Cargo:
 
     services: tuple[str, ...] = setting(
         (),
-        "Services that `cargo.test --integration` starts. Default: all active ones with a ready image.",
+        "The services that `cargo.test --integration` starts. Default: all active services with a prebuilt image.",
         "list",
         example="postgres redis",
     )
     env: tuple[str, ...] = setting(
         (),
-        "Variables for the container of every cargo task, NAME=value, or NAME for the value it has on the host.",
+        "Variables for the container of every cargo task: NAME=value, or NAME to use its value on the host.",
         "list",
         example="SQLX_OFFLINE=true",
     )
@@ -91,15 +91,15 @@ class Ci:
         "", "The default branch, if the CI system does not name it. Empty: main or master.", example="trunk"
     )
     images: str = setting(
-        "", "The registry and path that `ci.push` pushes images to. Empty: none.", example="ghcr.io/OWNER"
+        "", "The registry and path to which `ci.push` pushes images. Empty: none.", example="ghcr.io/OWNER"
     )
     install: str = setting(
         "",
-        "What jobs pass to pip to install the tasks, or `./dev` to use that script. Empty: this version.",
+        "The argument for pip to install the tasks in jobs, or `./dev` to use that script. Empty: this version.",
         example="buildkit-tasks==0.1.0",
     )
     builds: str = choice(
-        "all", ("all", "changed"), "Which images the job `build` builds: all, or only those affected by the change."
+        "all", ("all", "changed"), "Which images the job `build` builds: all, or only those that the change affects."
     )
     platforms: tuple[str, ...] = setting(
         ("amd64", "arm64"), "The platforms of `ci.multiarch` and `ci.push`.", "list", example="amd64 arm64"
@@ -111,7 +111,7 @@ class Ci:
     )
     runner: str = setting(
         "ubuntu-24.04",
-        "The runner label. Labels of GitHub-hosted runners become `docker` for Jenkins, and none for GitLab.",
+        "The runner label. Labels of GitHub-hosted runners become `docker` for Jenkins and are omitted for GitLab.",
         example="ubuntu-24.04",
     )
     runner_arm64: str = setting(

@@ -1,4 +1,4 @@
-"""Finds the project: its root directory, its pyproject section, its state directory."""
+"""Finds the project: its root directory, its pyproject.toml section and its state directory."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def find_root(world: World) -> Path:
     raise Problem(
         "no-project",
         f"No compose file found in {world.cwd} or any parent directory.",
-        causes=["buildkit-tasks needs a repository with a docker-compose.yaml or compose.yaml"],
+        causes=["buildkit-tasks needs a compose.yaml or docker-compose.yaml"],
         hint="cd to the repository, or create a compose.yaml",
     )
 
 
 def _names_files(dotenv: Path) -> bool:
-    """Whether a .env may select the compose files. Compose reads it; here it only marks a directory as a project."""
+    """Whether a .env may select the compose files. compose reads it; here, it only marks a directory as a project."""
     try:
         if not dotenv.is_file():
             return False
@@ -51,7 +51,7 @@ def _names_files(dotenv: Path) -> bool:
 
 
 def compose_files(folder: Path) -> tuple[Path, ...]:
-    """The compose file that compose itself would pick in this directory, and its override file if there is one."""
+    """The compose file that compose itself would pick in this directory, and its override file, if any."""
     names = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
     found = [folder / name for name in names if (folder / name).is_file()][:1]
     stems = ("compose.override", "docker-compose.override")
@@ -60,18 +60,18 @@ def compose_files(folder: Path) -> tuple[Path, ...]:
 
 
 def pyproject(folder: Path) -> dict[str, Any]:
-    """The `tool` table of a directory's pyproject.toml, `{}` if there is none. Raises `Problem` settings-invalid."""
+    """The `tool` table of a directory's pyproject.toml, or `{}` if it has none. Raises `Problem` settings-invalid."""
     path = folder / "pyproject.toml"
     try:
         return dict(tomllib.loads(readfile.text(path)).get("tool", {}))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Problem("settings-invalid", f"{path} cannot be parsed: {error}.", hint="fix the file") from error
+        raise Problem("settings-invalid", f"Cannot parse {path}: {error}.", hint="fix the file") from error
 
 
 def bench_table(root: Path) -> dict[str, Any]:
-    """The table `[tool.buildkit-tasks.bench]`: the edits of a benchmark. `{}` if there is none."""
+    """The table `[tool.buildkit-tasks.bench]`, which defines a benchmark's edits; `{}` if there is none."""
     return dict(pyproject(root).get("buildkit-tasks", {}).get("bench", {}))
 
 

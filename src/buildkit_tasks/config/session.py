@@ -1,8 +1,9 @@
-"""The session that every flow gets: the world, the report, and the project's settings, loaded on first use."""
+"""The session passed to every flow: the world, the report, and the project's settings, loaded on first use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # imported late: neither `--list` nor an up-to-date build nee
 
 
 class Session:
-    """One run of one task. `flags`: settings from the command line, by GROUP.NAME. `extra`: the words after `--`."""
+    """One run of a task. `flags`: settings from the command line, by GROUP.NAME. `extra`: the arguments after `--`."""
 
     def __init__(
         self, world: World, report: Report, flags: Mapping[str, str] | None = None, extra: Sequence[str] = ()
@@ -30,6 +31,8 @@ class Session:
         self.flags = dict(flags or {})
         self.extra = tuple(extra)
         self._builder = ""
+        #: Whether image registries respond, by mirror ("" = none set), as far as this run has asked.
+        self.registries: dict[str, bool] = {}
         report.masked = self._masked_anyway
 
     @cached_property
@@ -37,34 +40,87 @@ class Session:
         """The project's directory. Raises `Problem` no-project outside a project."""
         return project_root.find_root(self.world)
 
+    @property
+    def compose_files(self) -> tuple[Path, ...]:
+        """The files to pass to compose; empty if compose should find them by its own rules.
+
+        COMPOSE_FILE is relative to the user's working directory, but compose runs in the project's directory.
+        """
+        separator = self.compose_separator
+        if given := self.settings.project.compose_file:
+            return tuple(self.root / part for part in given.split(separator) if part)
+        given = self.world.env.get("COMPOSE_FILE", "")
+        if given and self.world.cwd != self.root:
+            return tuple(self.world.cwd / part for part in given.split(separator) if part)
+        return ()
+
+    @property
+    def compose_separator(self) -> str:
+        """The separator in COMPOSE_FILE and in the setting project.compose_file."""
+        name = "COMPOSE_PATH_SEPARATOR"
+        return self.world.env.get(name) or self._root_dotenv.get(name) or ":"
+
+    @property
+    def dotenv_file(self) -> Path:
+        """The .env that compose reads: next to the first file passed to it, or else in the project's directory."""
+        files = self.compose_files
+        return (files[0].parent if files else self.root) / ".env"
+
     @cached_property
     def dotenv(self) -> dict[str, str]:
-        """The values of .env as compose reads them, `{}` without one. Problems: dotenv-unreadable, dotenv-invalid."""
+        """The values of .env as compose reads them; `{}` if none. Problems: dotenv-unreadable, dotenv-invalid."""
+        path = self.dotenv_file
+        return self._root_dotenv if path == self.root / ".env" else self._values(path)
+
+    @cached_property
+    def _root_dotenv(self) -> dict[str, str]:
+        """The values of the .env in the project's directory, which may contain our settings."""
+        return self._values(self.root / ".env")
+
+    def _values(self, path: Path) -> dict[str, str]:
         from buildkit_tasks.dotenv import disk as dotenv_disk
         from buildkit_tasks.dotenv import text as dotenv_text
 
-        text = dotenv_disk.read(self.root / ".env") or ""
+        text = dotenv_disk.read(path) or ""
         try:
             found = dotenv_text.values(text, self.world.env)
         except dotenv_text.Refused as refused:
-            raise dotenv_disk.invalid(self.root / ".env", refused) from None
+            raise dotenv_disk.invalid(path, refused) from None
         return {k: v.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for k, v in found.items()}
 
     def masked(self, words: str) -> str:
-        """Mask the values of .env in another program's output; values that .env.example shows anyway are not masked."""
+        """Mask the values of .env in another program's output, except values that the repository already shows.
+
+        These are values in .env.example, in the compose files or in the repository's path.
+        """
         from buildkit_tasks.dotenv import disk as dotenv_disk
         from buildkit_tasks.dotenv import mask as dotenv_mask
 
-        texts = []
-        for name in (".env", ".env.example"):
-            try:
-                texts.append(dotenv_disk.read(self.root / name) or "")
-            except Problem:  # a directory or a FIFO: no values to mask
-                texts.append("")
-        return dotenv_mask.mask(words, texts[0], public=texts[1], environment=self.world.env)
+        # do not load the settings here: that may need to print
+        files = self.compose_files if "_loaded" in self.__dict__ else ()
+        folders = dict.fromkeys([self.root, *(file.parent for file in files[:1])])
+
+        def texts(paths: Iterable[Path]) -> str:
+            found = []
+            for path in paths:
+                with contextlib.suppress(Problem):  # a directory or a FIFO: no values to mask
+                    found.append(dotenv_disk.read(path) or "")
+            return "\n".join(found)
+
+        secret = texts(folder / ".env" for folder in folders)
+        if not secret:
+            return dotenv_mask.mask(words, "")
+        shown = texts(files or project_root.compose_files(self.root))
+        return dotenv_mask.mask(
+            words,
+            secret,
+            public=texts(folder / ".env.example" for folder in folders),
+            shown=f"{self.root}\n{shown}",
+            environment=self.world.env,
+        )
 
     def _masked_anyway(self, words: str) -> str:
-        """`masked`, also outside a project, and never with an error of its own."""
+        """Like `masked`, but works outside a project and never fails."""
         from buildkit_tasks.core.report import without_login
 
         try:
@@ -77,7 +133,7 @@ class Session:
         from .settings_load import load
 
         try:
-            dotenv = self.dotenv
+            dotenv = self._root_dotenv
         except Problem as problem:  # tasks that read the compose file fail on it; the others do not need it
             self.report.warn(f"{problem.message} Its settings are ignored.")
             dotenv = {}
@@ -90,18 +146,19 @@ class Session:
         return loaded
 
     def within(self, env: Mapping[str, str]) -> Session:
-        """The same session with another environment for the programs that it starts; its settings stay the same."""
+        """The same session, with the same settings, but another environment for the programs that it starts."""
         other = Session(replace(self.world, env=env), self.report, self.flags)
         other.__dict__["_loaded"] = self._loaded
+        other.registries = self.registries
         return other
 
     def forget(self) -> None:
-        """Read .env and the settings again when they are needed."""
-        for name in ("dotenv", "_loaded"):
+        """Read .env and the settings again on next use."""
+        for name in ("dotenv", "_root_dotenv", "_loaded"):
             self.__dict__.pop(name, None)
 
     def use_builder(self, name: str) -> None:
-        """Use this builder for all buildx commands from now on, as if BUILDX_BUILDER were set."""
+        """Use this builder for all further buildx commands, as if BUILDX_BUILDER were set."""
         self._builder = name
         self.world = replace(self.world, env={**self.world.env, "BUILDX_BUILDER": name})
 
@@ -117,14 +174,14 @@ class Session:
 
     @cached_property
     def state(self) -> Path:
-        """This checkout's state directory, created on first use. Anything in it may be deleted at any time."""
+        """This checkout's state directory, created on first use. Users can delete anything in it at any time."""
         path = project_root.state_dir(self.world, self.root)
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise Problem(
                 "system-refused",
-                f"{path} cannot be created: {error.strerror}.",
-                hint="export XDG_STATE_HOME=DIRECTORY    (a writable one)",
+                f"Cannot create {path}: {error.strerror}.",
+                hint="set XDG_STATE_HOME to a writable directory",
             ) from error
         return path

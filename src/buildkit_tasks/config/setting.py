@@ -1,11 +1,11 @@
-"""One setting: its kind of value and its documentation, kept with the field that holds it. Pure."""
+"""A setting: its kind of value and its documentation, stored with the field that holds it. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Kinds of values, each with the form that the user writes.
+#: The kinds of values, each with the syntax that users write.
 KINDS = {
     "text": "a string",
     "choice": "one of a few words",
@@ -36,5 +36,5 @@ def setting(default: Any, text: str, kind: str = "text", **more: Any) -> Any:
 
 
 def choice(default: str, choices: tuple[str, ...], text: str, **more: Any) -> Any:
-    """A field whose value is one of a few words."""
+    """A field whose value is one of the given words."""
     return setting(default, text, "choice", choices=choices, **more)

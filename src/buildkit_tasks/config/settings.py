@@ -1,6 +1,6 @@
-"""All settings, each with one line of documentation, type, default and example. Pure; `settings_load` loads them.
+"""All settings, each with a line of documentation, type, default and example. Pure; `settings_load` loads them.
 
-A setting is called GROUP.NAME. Set it as NAME under `[tool.buildkit-tasks.GROUP]` in pyproject.toml, or as the
+A setting is named GROUP.NAME. Set it as NAME under `[tool.buildkit-tasks.GROUP]` in pyproject.toml, or as the
 variable BUILDKIT_TASKS_GROUP_NAME in `.env` or the environment. `docs/reference/settings.md` and
 `docs/reference/settings.schema.json` are generated from here: `nox -s reference`.
 """
@@ -19,7 +19,7 @@ from .setting import Doc
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of the project in directory `root`, by group."""
+    """All settings of the project in the directory `root`, by group."""
 
     root: Path
     project: Project = field(default_factory=Project)
@@ -35,7 +35,7 @@ class Settings:
     ci: Ci = field(default_factory=Ci)
 
 
-#: The groups and their classes, in the order of the reference.
+#: The groups and their classes, in reference order.
 GROUPS: dict[str, type[Any]] = {
     "project": Project,
     "build": Build,
@@ -67,7 +67,7 @@ class Known:
 
 
 def known() -> Iterator[Known]:
-    """Every setting, in the order of the reference."""
+    """Every setting, in reference order."""
     for group, kind in GROUPS.items():
         items: tuple[Field[Any], ...] = fields(kind)
         for item in items:

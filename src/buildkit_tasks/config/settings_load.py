@@ -47,7 +47,7 @@ class _Given:
 
 
 def load(world: World, root: Path, *, dotenv: Mapping[str, str], flags: Mapping[str, str] | None = None) -> Loaded:
-    """Settings of the project at `root`. `flags`: by GROUP.NAME. Raises `Problem` settings-invalid."""
+    """Load the settings of the project at `root`. `flags`: by GROUP.NAME. Raises `Problem` settings-invalid."""
     section = project_root.pyproject(root).get("buildkit-tasks", {})
     _check_names(section)
     values: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
@@ -73,7 +73,7 @@ def load(world: World, root: Path, *, dotenv: Mapping[str, str], flags: Mapping[
 
 
 def text(value: Any, doc: Doc) -> str:
-    """Format a value the way people write it."""
+    """Format a value the way users write it."""
     if doc.kind == "size":
         return units.human(value).replace(" ", "") if value else "0"
     if doc.kind == "duration":
@@ -82,7 +82,7 @@ def text(value: Any, doc: Doc) -> str:
 
 
 def _check_names(section: Mapping[str, Any]) -> None:
-    """Reject unknown settings, with suggestions. The table `bench` belongs to the benchmark."""
+    """Reject unknown settings and suggest known ones. The table `bench` belongs to the benchmark."""
     groups: dict[str, list[str]] = {}
     old = {}
     for item in known():
@@ -130,12 +130,12 @@ def _in_variables(variables: Mapping[str, str], item: Known, where: str) -> _Giv
 
 
 def _old(value: Any, item: Known) -> Any:
-    """A value under its old name, where the name implied the unit of a bare number."""
+    """Convert a value under its old name, which implied the unit of a bare number."""
     return f"{value}{item.doc.unit}" if item.doc.unit and str(value).isdigit() else value
 
 
 def _default_ca(world: World) -> _Given:
-    """The host's own bundle, so that builds trust what the host trusts, including a company CA."""
+    """The host's own CA bundle, so that builds trust whatever the host trusts, including a company CA."""
     given = world.env.get("SSL_CERT_FILE", "")
     if given and Path(given).is_file():
         return _Given(given, "environment (SSL_CERT_FILE)")

@@ -1,4 +1,4 @@
-"""Commands of docker buildx: bake, build, builders and their caches. Pure: nothing is run here."""
+"""The docker buildx commands: bake, build, builders and their caches. Pure: nothing runs here."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 from .docker import ANSWER, LISTING, ask, build_arguments, build_flags, docker
 from .model import Command
 
-# Attestations contain build times: with them, an unchanged image would get a new digest at every build.
+# Attestations contain build times: with them, every build would give an unchanged image a new digest.
 NO_ATTESTATIONS = ("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
 
-# Since 0.20, buildx may refuse to read or write outside the working directory for a bake file. This protects against
-# definitions written by others; ours is generated here from the compose file.
+# Since 0.20, buildx may refuse to let a bake file read or write outside the working directory. This protects against
+# definitions written by others, but ours is generated here from the compose file.
 # https://docs.docker.com/reference/cli/docker/buildx/bake/#allow
 NO_ENTITLEMENTS = ("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
 
 
 def for_bake(definition: Any) -> str:
-    """Escape a bake file: in bake every string, names included, is a template with variables and functions.
+    """Escape a bake file: in bake, every string (including names) is a template with variables and functions.
 
     https://github.com/hashicorp/hcl/blob/main/json/spec.md#expressions
     """
@@ -29,13 +29,13 @@ def for_bake(definition: Any) -> str:
 
 
 def bake(cwd: Path, definition: Mapping[str, Any], metadata: Path, *, builder: str = "") -> Command:
-    """Build all targets of a definition in one solve; progress as JSON on stderr (buildx >= 0.13)."""
+    """Build all targets of a definition in one solve, with JSON progress on stderr (buildx >= 0.13)."""
     asked = (name for target in definition["target"].values() for name in target.get("entitlements", ()))
     return docker(
         cwd,
         *("buildx", "bake", *_builder(builder), "--file", "-", "--progress", "rawjson"),
         *("--metadata-file", str(metadata)),
-        # like compose, allow what the compose file asks for
+        # like compose, allow what the compose file requests
         *(f"--allow={name}" for name in dict.fromkeys(asked)),
         env=(NO_ATTESTATIONS, NO_ENTITLEMENTS),
         stdin=for_bake(definition),
@@ -43,13 +43,13 @@ def bake(cwd: Path, definition: Mapping[str, Any], metadata: Path, *, builder: s
 
 
 def bake_print(cwd: Path, definition: Mapping[str, Any]) -> Command:
-    """The definition as this buildx understands it: older versions drop unknown keys."""
+    """Print the definition as this buildx understands it: older versions drop unknown keys."""
     printed = docker(cwd, "buildx", "bake", "--file", "-", "--print", stdin=for_bake(definition))
     return replace(printed, patience=ANSWER)
 
 
 def build_target(cwd: Path, target: Mapping[str, Any], metadata: Path, *, builder: str = "") -> Command:
-    """One bake target as a `docker buildx build`, for keys that an older bake drops; same progress format as `bake`."""
+    """Build one bake target with `docker buildx build`, for keys that an older bake drops. Same progress as `bake`."""
     inline = "dockerfile-inline" in target
     file = () if "dockerfile" not in target else ("--file", str(target["dockerfile"]))
     arguments, variables = build_arguments(target)
@@ -66,7 +66,7 @@ def build_target(cwd: Path, target: Mapping[str, Any], metadata: Path, *, builde
 
 
 def cache_records(cwd: Path, builder: str = "", *, as_json: bool = False) -> Command:
-    """All build cache records of a builder (empty = the current one): JSON lines (buildx >= 0.29), else paragraphs."""
+    """List a builder's cache records (empty = the current builder): JSON lines (buildx >= 0.29), else paragraphs."""
     return ask(
         cwd,
         "buildx",
@@ -78,7 +78,7 @@ def cache_records(cwd: Path, builder: str = "", *, as_json: bool = False) -> Com
 
 
 def remove_cache_record(cwd: Path, *identities: str, builder: str = "") -> Command:
-    """Remove build cache records that are not in use. The filter is a pattern in every buildx, so it is anchored."""
+    """Remove build cache records that are not in use. buildx treats the filter as a pattern, so it is anchored."""
     pattern = identities[0] if len(identities) == 1 else f"({'|'.join(identities)})"
     return docker(cwd, "buildx", "prune", *_builder(builder), "--force", "--all", "--filter", f"id=^{pattern}$")
 
@@ -89,7 +89,7 @@ def remove_all_cache(cwd: Path, builder: str = "") -> Command:
 
 
 def cache_total(cwd: Path) -> Command:
-    """Size of the build cache: the totals are in the last lines."""
+    """Show the size of the build cache: the totals are in the last lines."""
     return ask(cwd, "buildx", "du", patience=LISTING)
 
 
@@ -98,7 +98,7 @@ def _builder(name: str) -> tuple[str, ...]:
 
 
 def builder_details(cwd: Path, builder: str = "") -> Command:
-    """Driver, BuildKit version and garbage collection rules of a builder, as `key: value` lines."""
+    """Show a builder's driver, BuildKit version and garbage collection rules, as `key: value` lines."""
     return ask(cwd, "buildx", "inspect", *((builder,) if builder else ()), patience=LISTING)
 
 
@@ -112,9 +112,9 @@ def mount_build(
     output: Path | None = None,
     namespace: str = "",
 ) -> Command:
-    """A short build from a Dockerfile given as text that opens cache mounts; `folder` is its context.
+    """Run a short build that opens cache mounts, from a Dockerfile given as text; `folder` is its context.
 
-    `output` receives the files of the last stage; without it, nothing is exported. `base`: a reference in the
+    `output` receives the files of the last stage; without it, nothing is exported. `base`: an image reference in the
     Dockerfile, and the reference to use instead. `namespace`: the set of cache mounts to use.
     """
     where = f"type=local,dest={output}" if output else "type=cacheonly"
@@ -130,7 +130,7 @@ def mount_build(
 
 
 def builder_list(cwd: Path) -> Command:
-    """All builders with their nodes, one JSON object per line. Queries every node, so a hung one costs seconds."""
+    """List all builders with their nodes, one JSON object per line. Queries every node, so a hung one costs seconds."""
     return ask(cwd, "buildx", "ls", "--format", "json", patience=LISTING)
 
 
@@ -146,7 +146,7 @@ def builder_create(
     config: str = "",
     append: bool = False,
 ) -> Command:
-    """Create a builder with one node, or add a node to a builder; does not start or contact the daemon."""
+    """Create a builder with one node, or add a node to a builder. Does not start or contact the daemon."""
     return docker(
         cwd,
         *("buildx", "create", "--name", name, "--node", node, "--driver", driver),
@@ -169,16 +169,16 @@ def builder_start(cwd: Path, name: str) -> Command:
 
 
 def builder_remove(cwd: Path, name: str, *, keep_daemon: bool = False, keep_state: bool = False) -> Command:
-    """Remove a builder; also removes its daemons (never a remote one) and their caches unless kept."""
+    """Remove a builder, its daemons (never remote ones) and their caches. The flags keep the daemons or the caches."""
     kept = (*(("--keep-daemon",) if keep_daemon else ()), *(("--keep-state",) if keep_state else ()))
     return docker(cwd, "buildx", "rm", "--force", *kept, name)
 
 
 def builder_use(cwd: Path, name: str) -> Command:
-    """Make a builder the current one."""
+    """Make a builder the current builder."""
     return docker(cwd, "buildx", "use", name)
 
 
 def join_images(cwd: Path, name: str, digests: Iterable[str]) -> Command:
-    """Create a manifest list in a registry from images that are already there."""
+    """Create a manifest list in a registry from images that it already has."""
     return docker(cwd, "buildx", "imagetools", "create", "--tag", name, *digests)

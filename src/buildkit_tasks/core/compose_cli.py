@@ -1,8 +1,9 @@
-"""Commands of docker compose, and the text that it reads and prints. Pure: nothing is run here."""
+"""The docker compose commands, and the text that compose reads and prints. Pure: nothing runs here."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,10 @@ from . import shapes
 from .docker import ANSWER, docker
 from .model import Command
 
-#: What is read of a container in the listing of `compose ps`.
+#: The fields that we read of each container in the output of `compose ps`.
 CONTAINER: shapes.Shape = dict.fromkeys(("Service", "Name", "ID", "State", "Health"), str)
 
-#: What is read of a resolved model: https://github.com/compose-spec/compose-spec/blob/main/spec.md
+#: The fields that we read of a resolved model: https://github.com/compose-spec/compose-spec/blob/main/spec.md
 _NAMED: shapes.Shape = {"*": {"name": str}}
 _MODEL: shapes.Shape = {
     "name": str,
@@ -43,33 +44,48 @@ _MODEL: shapes.Shape = {
 
 
 def command(cwd: Path, files: Iterable[Path], *args: str) -> Command:
-    """A compose command on these files; none = the files that compose finds by itself."""
+    """A compose command on these files; none = the files that compose finds on its own."""
     return docker(cwd, "compose", *[part for f in files for part in ("-f", str(f))], *args)
 
 
-#: Seconds for resolving the model, for which compose may have to fetch included files.
+def elsewhere(given: Command, directory: str) -> Command:
+    """The same command for copies of the compose files, whose paths are relative to `directory`."""
+    at = given.argv.index("compose") + 1
+    return replace(given, argv=(*given.argv[:at], "--project-directory", directory, *given.argv[at:]))
+
+
+#: Seconds allowed for resolving the model: compose may have to fetch included files.
 RESOLVE = 120.0
 
 
 def question(cwd: Path, files: Iterable[Path], *args: str, patience: float = RESOLVE) -> Command:
-    """A compose command that only asks."""
+    """A compose command that only queries."""
     return replace(command(cwd, files, *args), patience=patience)
 
 
 def config(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = (), link: bool = False) -> Command:
-    """The resolved compose model as JSON. Profile `*` means all; `link`: `cwd` is a link, and names the project."""
+    """The resolved compose model as JSON. Profile `*` means all; `link`: `cwd` is a symlink and names the project."""
     found = question(cwd, files, *(f"--profile={name}" for name in profiles), "config", "--format", "json")
     return replace(found, env=(*found.env, ("PWD", str(cwd)))) if link else found
 
 
 def config_yaml(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = ()) -> Command:
-    """The resolved compose model as YAML, which unlike the JSON includes the extensions."""
+    """The resolved compose model as YAML, which, unlike the JSON, includes the extensions."""
     return question(cwd, files, *(f"--profile={name}" for name in profiles), "config")
 
 
 def services(cwd: Path, files: Iterable[Path]) -> Command:
-    """The names of the active services, one per line; compose does not need their env files for that."""
+    """The names of the active services, one per line. compose does not need their env files for this."""
     return question(cwd, files, "config", "--services")
+
+
+#: Compose's error for a missing `env_file` when printing its model; its own builds do not need the file.
+MISSING_ENV_FILE = re.compile(r"env file (\S.*?) not found: ")
+
+
+def without_env_files(services: Iterable[str]) -> str:
+    """An override file that removes the `env_file` of these services; compose older than 2.18 rejects it."""
+    return "services:\n" + "".join(f"  {json.dumps(name)}: {{env_file: !reset []}}\n" for name in services)
 
 
 def environment(cwd: Path, files: Iterable[Path]) -> Command:
@@ -78,13 +94,13 @@ def environment(cwd: Path, files: Iterable[Path]) -> Command:
 
 
 def read_model(text: str, *, yaml: bool = False) -> dict[str, Any]:
-    """Parse the output of `compose config`, which escapes every `$` as `$$` for re-reading; undo this exactly once.
+    """Parse the output of `compose config`, which escapes every `$` as `$$`; undo this exactly once.
 
     Raises ValueError for text that is not a resolved model.
     """
     text = text.replace("$$", "$")
     if yaml:
-        from ruamel.yaml import YAML  # late: only needed for the few models that JSON cannot represent
+        from ruamel.yaml import YAML  # imported late: only needed for the few models that JSON cannot represent
         from ruamel.yaml.error import YAMLError
 
         try:
@@ -102,7 +118,7 @@ def read_model(text: str, *, yaml: bool = False) -> dict[str, Any]:
 
 
 def for_compose(content: Any) -> str:
-    """Write a compose file as JSON, which is also YAML. Escapes `$`, which compose would read as a variable."""
+    """Format a compose file as JSON, which is also YAML. Escapes `$`, which compose would read as a variable."""
     return json.dumps(content, indent=2).replace("$", "$$")
 
 
@@ -115,10 +131,10 @@ def up(
     orphans: bool = False,
     dependencies: bool = True,
 ) -> Command:
-    """Start existing images in dependency order; compose itself waits for `depends_on: condition`.
+    """Start existing images in dependency order. compose itself waits for `depends_on: condition`.
 
-    `orphans`: remove containers of services that are no longer in the compose files. Without `dependencies` only the
-    named services are started or replaced.
+    `orphans`: remove containers of services that are no longer in the compose files. Without `dependencies`, start or
+    replace only the named services.
     """
     how = [*("--force-recreate" for _ in range(recreate)), *("--remove-orphans" for _ in range(orphans))]
     how += [] if dependencies else ["--no-deps"]
@@ -126,7 +142,7 @@ def up(
 
 
 def containers(cwd: Path, files: Iterable[Path]) -> Command:
-    """The project's containers, including stopped ones: one JSON object per line (compose >= 2.21) or one array."""
+    """List the project's containers, including stopped ones: one JSON object per line (compose >= 2.21) or an array."""
     return question(cwd, files, "ps", "--all", "--format", "json", patience=ANSWER)
 
 
@@ -139,24 +155,24 @@ def logs(
     follow: bool = False,
     since: str = "",
 ) -> Command:
-    """Logs of services; `since` is a time or a duration such as 10m."""
+    """Show the logs of services. `since`: a time, or a duration such as 10m."""
     how = ("logs", "--tail", tail, *(("--follow",) if follow else ()), *(("--since", since) if since else ()))
     return command(cwd, files, *how, *services)
 
 
 def down(cwd: Path, files: Iterable[Path], *, volumes: bool = False, orphans: bool = False) -> Command:
-    """Stop and remove the project's containers and networks; volumes and orphans only if asked."""
+    """Stop and remove the project's containers and networks; volumes and orphans only on request."""
     how = [*("--volumes" for _ in range(volumes)), *("--remove-orphans" for _ in range(orphans))]
     return command(cwd, files, "down", *how)
 
 
 def by_name(cwd: Path, project: str, *args: str) -> Command:
-    """A compose command on what exists of a project, without reading any compose file."""
+    """A compose command on a project's existing resources, without reading any compose file."""
     return docker(cwd, "compose", "--project-name", project, *args)
 
 
 def remove(cwd: Path, files: Iterable[Path], services: Sequence[str]) -> Command:
-    """Stop and remove the containers of some services; networks and volumes stay."""
+    """Stop and remove the containers of some services, but keep networks and volumes."""
     return command(cwd, files, "rm", "--stop", "--force", *services)
 
 
@@ -173,9 +189,9 @@ def execute(cwd: Path, files: Iterable[Path], service: str, argv: Sequence[str],
 def run_once(
     cwd: Path, files: Iterable[Path], service: str, argv: Sequence[str], *, tty: bool, dependencies: bool = True
 ) -> Command:
-    """Run a program in a new container of a service, which is removed afterwards; compose starts what it depends on.
+    """Run a program in a new container of a service, then remove it. compose starts the service's dependencies.
 
-    Without `argv` the service's own command runs.
+    Without `argv`, the service's own command runs.
     """
     how = [*(() if tty else ("--no-TTY",)), *(() if dependencies else ("--no-deps",))]
     return command(cwd, files, "run", "--rm", "--quiet-pull", *how, service, *argv)
@@ -187,17 +203,17 @@ def raw_config(cwd: Path, files: Iterable[Path]) -> Command:
 
 
 def alone(cwd: Path, name: str, model: Any, *args: str) -> Command:
-    """A compose command on a model of ours, for a project of its own; the user's compose files are not read."""
+    """A compose command on our own model, in a separate project. Does not read the user's compose files."""
     how = ("--project-name", name, "--project-directory", str(cwd), "-f", "-")
     return docker(cwd, "compose", *how, *args, stdin=for_compose(model))
 
 
 def up_alone(cwd: Path, name: str, model: Any, timeout: int) -> Command:
-    """Start a model of ours and wait until all of it is healthy, at most so many seconds."""
+    """Start our own model and wait until all services are healthy, for at most `timeout` seconds."""
     how = ("--detach", "--wait", "--wait-timeout", str(timeout), "--quiet-pull")
     return alone(cwd, name, model, "up", *how)
 
 
 def down_alone(cwd: Path, name: str, model: Any) -> Command:
-    """Remove a model of ours with its volumes: they hold what tests wrote."""
+    """Remove our own model, including its volumes, which hold only data from tests."""
     return alone(cwd, name, model, "down", "--volumes", "--remove-orphans", "--timeout", "1")

@@ -1,7 +1,7 @@
-"""Commands of docker, except compose and buildx. Pure: arguments in, a `Command` out; nothing is run here.
+"""The docker commands, except compose and buildx. Pure: arguments in, a `Command` out; nothing runs here.
 
-Only this module, `docker_run`, `compose_cli` and `buildx` know docker's command line syntax. Longer than other modules:
-one small function per docker command.
+Only this module, `docker_run`, `compose_cli` and `buildx` know docker's command line syntax. It is longer than other
+modules because it has one small function per docker command.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 from .model import Command
 
-#: Enables BuildKit, also for clients and compose versions that default to the legacy builder.
+#: Enables BuildKit, even for clients and compose versions that default to the legacy builder.
 BUILDKIT_ENV = (("DOCKER_BUILDKIT", "1"), ("COMPOSE_DOCKER_CLI_BUILD", "1"))
 
 
-#: Seconds after which a question to the engine counts as not answered: one that is busy with images takes a few. Lists
-#: of caches and builders take longer: a builder's nodes are asked, and there may be many thousand records.
+#: Seconds after which a query to the engine times out: an engine that is busy with images takes a few. Listing caches
+#: and builders takes longer: it queries a builder's nodes, and there may be many thousands of records.
 ANSWER, LISTING = 30.0, 60.0
 
 
@@ -29,17 +29,17 @@ def docker(cwd: Path, *args: str, env: Sequence[tuple[str, str]] = (), stdin: st
 
 
 def ask(cwd: Path, *args: str, patience: float = ANSWER) -> Command:
-    """A docker command that only asks, and that a hung engine must not keep forever."""
+    """A docker command that only queries, and that a hung engine must not block forever."""
     return replace(docker(cwd, *args), patience=patience)
 
 
 def info(cwd: Path) -> Command:
-    """Engine, driver and plugin versions in one round trip, as JSON on stdout; errors are part of the document."""
+    """Show engine, driver and plugin versions in one round trip, as JSON on stdout. Errors are part of the document."""
     return ask(cwd, "info", "--format", "{{json .}}")
 
 
 def image_ids(cwd: Path, images: Iterable[str]) -> Command:
-    """One line `[references] id system/processor` per existing image (a missing one is not an error).
+    """One line `[references] id os/architecture` per existing image (a missing image is not an error).
 
     For a multi-platform image, the engine reports its own platform.
     """
@@ -47,7 +47,7 @@ def image_ids(cwd: Path, images: Iterable[str]) -> Command:
 
 
 def create_container(cwd: Path, name: str, image: str, platform: str, *argv: str) -> Command:
-    """Create a container without starting it, from the local image for exactly this platform; pulls nothing."""
+    """Create a container without starting it, from the local image for exactly this platform. Pulls nothing."""
     how = ("--pull", "never", "--platform", platform, "--network", "none", "--name", name)
     return docker(cwd, "container", "create", *how, image, *argv)
 
@@ -58,12 +58,12 @@ def container_program(cwd: Path, name: str) -> Command:
 
 
 def copy_out(cwd: Path, name: str, path: str, target: Path) -> Command:
-    """Copy a file out of a container, running or not; follows links inside it."""
+    """Copy a file out of a container, running or not. Follows symlinks inside it."""
     return docker(cwd, "container", "cp", "--follow-link", f"{name}:{path}", str(target))
 
 
 def context_host(cwd: Path) -> Command:
-    """The engine address of the current context; does not contact the engine."""
+    """The engine address of the current context. Does not contact the engine."""
     return ask(cwd, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
 
 
@@ -73,36 +73,36 @@ def context_storage(cwd: Path) -> Command:
 
 
 def project_volumes(cwd: Path, project: str) -> Command:
-    """Names of a compose project's volumes, one a line."""
+    """The names of a compose project's volumes, one per line."""
     label = f"label=com.docker.compose.project={project}"
     return ask(cwd, "volume", "ls", "--quiet", "--filter", label)
 
 
 def project_networks(cwd: Path, project: str) -> Command:
-    """Names of a compose project's networks, one a line."""
+    """The names of a compose project's networks, one per line."""
     label = f"label=com.docker.compose.project={project}"
     return ask(cwd, "network", "ls", "--format", "{{.Name}}", "--filter", label)
 
 
 def project_images(cwd: Path, project: str) -> Command:
-    """`id name size` a line: images that were built for a compose project, whatever they are called now."""
+    """One line `id name size` per image that was built for a compose project, whatever its name is now."""
     label = f"label=com.docker.compose.project={project}"
     form = "{{.ID}} {{.Repository}}:{{.Tag}} {{.Size}}"
     return ask(cwd, "image", "ls", "--no-trunc", "--filter", label, "--format", form)
 
 
 def remove_volumes(cwd: Path, names: Iterable[str]) -> Command:
-    """Remove volumes by name, with the data in them."""
+    """Remove volumes by name, including their data."""
     return docker(cwd, "volume", "rm", *names)
 
 
 def stop_containers(cwd: Path, names: Iterable[str]) -> Command:
-    """Stop containers as their images ask for it."""
+    """Stop containers with the stop signal of their images."""
     return docker(cwd, "container", "stop", *names)
 
 
 def container_facts(cwd: Path, names: Iterable[str]) -> Command:
-    """`name image project directory`, separated by tabs, a line for each container."""
+    """One line `name image project directory`, separated by tabs, per container."""
     labels = '{{index .Config.Labels "com.docker.compose.project"}}'
     place = '{{index .Config.Labels "com.docker.compose.project.working_dir"}}'
     form = "\t".join(("{{.Name}}", "{{.Config.Image}}", labels, place))
@@ -130,12 +130,12 @@ def service_containers(cwd: Path, project: str) -> Command:
 
 
 def unpack_into(cwd: Path, name: str) -> Command:
-    """Unpack a tar archive from stdin into a container's root directory; owners are those of the archive."""
+    """Unpack a tar archive from stdin into a container's root directory, with the owners in the archive."""
     return docker(cwd, "container", "cp", "--archive", "-", f"{name}:/")
 
 
 def remove_inside(cwd: Path, name: str, paths: Iterable[str]) -> Command:
-    """Delete paths in a running container, with its own `rm`."""
+    """Delete paths in a running container with its own `rm`."""
     return docker(cwd, "container", "exec", "--user", "0", name, "rm", "-rf", "--", *paths)
 
 
@@ -146,12 +146,12 @@ def running(cwd: Path) -> Command:
 
 
 def publishing(cwd: Path, port: int, protocol: str = "tcp") -> Command:
-    """Names of running containers that publish a host port."""
+    """The names of running containers that publish a host port."""
     return ask(cwd, "ps", "--filter", f"publish={port}/{protocol}", "--format", "{{.Names}}")
 
 
 def dangling_images(cwd: Path, project: str) -> Command:
-    """Untagged images of one compose project: lines `id size`, with a human-readable size."""
+    """Untagged images of a compose project: lines `id size`, with a human-readable size."""
     how = ("--filter", "dangling=true", "--filter", f"label=com.docker.compose.project={project}")
     return ask(cwd, "image", "ls", *how, "--no-trunc", "--format", "{{.ID}} {{.Size}}")
 
@@ -162,7 +162,7 @@ def remove_images(cwd: Path, ids: Iterable[str]) -> Command:
 
 
 def registry_mirrors(cwd: Path) -> Command:
-    """Registry mirrors configured in the engine, as a JSON list or `null`."""
+    """The registry mirrors configured in the engine, as a JSON list or `null`."""
     return ask(cwd, "info", "--format", "{{json .RegistryConfig.Mirrors}}")
 
 
@@ -182,16 +182,16 @@ def image_details(cwd: Path, images: Iterable[str]) -> Command:
     return ask(cwd, "image", "inspect", "--format", form, *images)
 
 
-#: A minimal build that needs BuildKit (the legacy builder does not know BUILDPLATFORM) and leaves nothing behind.
+#: A minimal build that requires BuildKit (the legacy builder does not know BUILDPLATFORM) and leaves nothing behind.
 PROBE = "FROM --platform=$BUILDPLATFORM scratch\nENV BUILDKIT_TASKS=probe\n"
 
 
 def probe_build(cwd: Path) -> Command:
-    """The smallest real BuildKit build: no registry, no context, no image; a tar on stdout."""
+    """The smallest possible BuildKit build: no registry, no context, no image, and a tar on stdout."""
     return docker(cwd, "build", "--output", "-", "-", stdin=PROBE)
 
 
-#: Arguments whose name means something to docker, its plugins or Go: their values cannot be in its environment.
+#: Arguments whose names mean something to docker, its plugins or Go, so their values cannot be in its environment.
 _MEANS_SOMETHING = re.compile(
     r"PATH|HOME|TMPDIR|NO_COLOR|LANG|USER|TERM|IFS|ENV|BASH_ENV|PWD|OLDPWD|SHELL|(?:DOCKER|BUILDX|BUILDKIT|COMPOSE|XDG|SSL|SSH|LC|LD|GO|OTEL|GIT)\w*",
     re.IGNORECASE,
@@ -199,9 +199,9 @@ _MEANS_SOMETHING = re.compile(
 
 
 def build_arguments(target: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """A target's build arguments as flags, and as variables for docker's environment.
+    """A target's build arguments, as flags and as variables for docker's environment.
 
-    docker takes the value of `--build-arg NAME` from there, where other users of the machine cannot read it.
+    docker takes the value of `--build-arg NAME` from its environment, which other users of the machine cannot read.
     """
     args = target.get("args", {}).items()
     variables = tuple((n, v) for n, v in args if re.fullmatch(r"[A-Za-z_]\w*", n) and not _MEANS_SOMETHING.fullmatch(n))
@@ -246,9 +246,9 @@ def build_one(
     *,
     buildkit: bool,
 ) -> Command:
-    """One `docker build` of one bake target, with the Dockerfile as file or text, for engines or clients without bake.
+    """Build one bake target with `docker build`, from a Dockerfile or its text, for engines or clients without bake.
 
-    All output goes to stderr; the legacy builder would write its steps to stdout.
+    All output goes to stderr, because the legacy builder would write its steps to stdout.
     """
     dropped = {"output", "contexts", "entitlements", "attest", "cache-to", "no-cache-filter"}
     dropped |= set() if buildkit else {"secret", "ssh"}
@@ -267,23 +267,23 @@ def build_one(
 
 
 def client_version(cwd: Path) -> Command:
-    """The version of the docker command itself; does not contact the engine."""
+    """The version of the docker command itself. Does not contact the engine."""
     return ask(cwd, "version", "--format", "{{.Client.Version}}")
 
 
 def context_use(cwd: Path, name: str) -> Command:
-    """Make a context the current one."""
+    """Make a context the current context."""
     return docker(cwd, "context", "use", name)
 
 
 def server_components(cwd: Path) -> Command:
-    """Names of the engine's components as JSON; they differ between Docker and podman."""
+    """The names of the engine's components as JSON, which differ between Docker and podman."""
     return ask(cwd, "version", "--format", "{{json .Server.Components}}")
 
 
 def git(cwd: Path, *args: str) -> Command:
-    """A git command; here because it is used next to docker commands."""
-    return Command(("git", *args), cwd, patience=LISTING)  # git waits forever where .gitignore is a FIFO
+    """A git command. It is here because it is used next to docker commands."""
+    return Command(("git", *args), cwd, patience=LISTING)  # git waits forever if .gitignore is a FIFO
 
 
 def disk_usage(cwd: Path) -> Command:
@@ -302,7 +302,7 @@ def push_image(cwd: Path, image: str) -> Command:
 
 
 def login(cwd: Path, host: str, user: str, password: str) -> Command:
-    """Log in to a registry; the password is never on a command line."""
+    """Log in to a registry. The password is never on a command line."""
     words = docker(cwd, "login", "--username", user, "--password-stdin", host, stdin=password)
     return replace(words, secrets=(password,))
 
@@ -313,10 +313,10 @@ def pull_image(cwd: Path, image: str) -> Command:
 
 
 def cosign_verify(cwd: Path, key: str, image: str) -> Command:
-    """Exit code 0 if an image's signature matches a public key."""
+    """Exits with 0 if an image's signature matches a public key."""
     return Command(("cosign", "verify", "--key", key, image), cwd)
 
 
 def container_image(cwd: Path, container: str) -> Command:
-    """The id of the image that a container was created from."""
+    """The id of the image from which a container was created."""
     return ask(cwd, "container", "inspect", "--format", "{{.Image}}", container)

@@ -1,4 +1,4 @@
-"""Commands of docker about containers that do work for us, and the volumes that they keep it in. Pure, as `docker`."""
+"""The docker commands for containers that do work for us, and for their volumes. Pure, like `docker`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .model import Command
 
 @dataclass(frozen=True)
 class Mount:
-    """A directory or file of this machine (`source` is a path), or a volume (`labels`: those it is created with)."""
+    """A directory or file on this machine (`source` is a path), or a volume (`labels`: set when it is created)."""
 
     source: str
     target: str
@@ -26,7 +26,7 @@ class Mount:
         kind = "bind" if self.source.startswith("/") else "volume"
         words = [f"type={kind}", f"source={self.source}", f"target={self.target}"]
         words += [f"volume-label={label}" for label in self.labels]
-        # or docker would give an empty volume the content and owner of the image's directory, every time
+        # otherwise, docker would copy the content and owner of the image's directory to an empty volume every time
         words += ["volume-nocopy"] if kind == "volume" else []
         words += ["readonly"] if self.readonly else []
         return ",".join('"' + w.replace('"', '""') + '"' if re.search(r'[",\n]', w) else w for w in words)
@@ -34,11 +34,11 @@ class Mount:
 
 @dataclass(frozen=True)
 class Container:
-    """A container that runs one command and is removed.
+    """A container that runs one command and is then removed.
 
-    `env`: variables that anybody may see. `private`: variables whose values never come into an argv; docker's own
-    environment gets them, so their names must mean nothing to docker. `user` is `UID:GID`, empty for the image's own.
-    `tty`: the container gets a terminal; `stdin`: it reads ours.
+    `env`: variables that anyone may see. `private`: variables whose values must never be in an argv; they are passed
+    in docker's own environment, so their names must mean nothing to docker. `user`: `UID:GID`, empty for the image's
+    own. `tty`: the container has a terminal; `stdin`: it reads our stdin.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Container:
 
 
 def run_container(cwd: Path, container: Container) -> Command:
-    """Run it with our streams. An init process hands signals on and reaps; nothing is pulled."""
+    """Run a container with our streams. An init process forwards signals and reaps children. Pulls nothing."""
     flags = ["--rm", "--init", "--pull", "never", "--name", container.name]
     flags += ["--user", container.user] if container.user else []
     flags += ["--network", container.network] if container.network else []
@@ -71,7 +71,7 @@ def run_container(cwd: Path, container: Container) -> Command:
 
 
 def program_contains(cwd: Path, image: str, text: str) -> Command:
-    """Exit code 0 if the program in an image contains a text; runs only grep, without network."""
+    """Exits with 0 if the program in an image contains a text. Runs only grep, without network."""
     how = ("run", "--rm", "--network", "none", "--entrypoint", "grep", image)
     return docker(cwd, *how, "-q", "-a", "-F", "-e", text, "/usr/local/bin/service")
 
@@ -86,23 +86,23 @@ def start_check(cwd: Path, name: str, image: str, platform: str, program: str, e
 
 
 def read_manifest(cwd: Path, image: str) -> Command:
-    """Print the manifest that the compile step wrote into an image; runs nothing from the image."""
+    """Print the manifest that the compile step wrote into an image. Runs nothing from the image."""
     how = ("run", "--rm", "--network", "none", "--entrypoint", "cat", image)
     return docker(cwd, *how, "/usr/local/share/buildkit-tasks/manifest.json")
 
 
 def image_configuration(cwd: Path, image: str) -> Command:
-    """The id of an image and its environment, a JSON list; exit code 1 where it is not there."""
+    """The id and environment of an image, as a JSON list. Exits with 1 if the image does not exist."""
     return ask(cwd, "image", "inspect", "--format", "[{{json .Id}},{{json .Config.Env}}]", image)
 
 
 def image_tags(cwd: Path, repository: str) -> Command:
-    """`name:tag` a line: every image of a repository."""
+    """Every image of a repository, one `name:tag` per line."""
     return ask(cwd, "image", "ls", "--filter", f"reference={repository}", "--format", "{{.Repository}}:{{.Tag}}")
 
 
 def volumes(cwd: Path, label: str) -> Command:
-    """The names of the volumes with a label, one a line."""
+    """The names of the volumes with a label, one per line."""
     return ask(cwd, "volume", "ls", "--quiet", "--filter", f"label={label}")
 
 
@@ -115,17 +115,17 @@ def volume_sizes(cwd: Path) -> Command:
 
 
 def network(cwd: Path, name: str) -> Command:
-    """Exit code 0 where a network of that name is there."""
+    """Exits with 0 if a network with that name exists."""
     return ask(cwd, "network", "inspect", "--format", "{{.Name}}", name)
 
 
 def containers_named(cwd: Path, prefix: str) -> Command:
-    """The names of containers that begin so, running or not, one a line."""
+    """The names of containers with this prefix, running or not, one per line."""
     return ask(cwd, "ps", "--all", "--filter", f"name=^/?{prefix}", "--format", "{{.Names}}")
 
 
 def networks_named(cwd: Path, prefix: str) -> Command:
-    """The names of networks that begin so, one a line."""
+    """The names of networks with this prefix, one per line."""
     return ask(cwd, "network", "ls", "--filter", f"name=^{prefix}", "--format", "{{.Name}}")
 
 

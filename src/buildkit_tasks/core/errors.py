@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-#: Exit code per problem code. Codes are stable, scripts may rely on them; docs/reference/errors.md documents each one.
+#: The exit code of each problem code. Codes are stable, so scripts can rely on them. See docs/reference/errors.md.
 EXIT_CODES: dict[str, int] = {
     "no-project": 3,
     "settings-invalid": 4,
@@ -127,7 +127,7 @@ class Problem(Exception):
         return EXIT_CODES[self.code]
 
     def text(self) -> str:
-        """The document as plain lines. The verbatim details come first, so that the hint stays visible at the end."""
+        """The document as plain lines. Verbatim details come first, so that the hint stays visible at the end."""
         lines = [self.details.rstrip("\n")] if self.details else []
         lines.append(f"error[{self.code}]: {self.message}")
         lines += [f"  because: {cause}" for cause in self.causes]

@@ -1,6 +1,6 @@
-"""Atomic file replacement, and locks that the kernel releases if the process dies.
+"""Atomic file replacement, and locks that the kernel releases when the process dies.
 
-`builds/transfer.py` has its own copies, because it is part of the recipe covered by the never-stale proof.
+`builds/transfer.py` has its own copies, because it is part of the recipe that the never-stale proof covers.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import BinaryIO
 
 from . import readfile
 
-#: Part of the names of unfinished files, after the name of the target file; all of them are hidden.
+#: Part of the names of unfinished files, after the name of the target file. All of them are hidden.
 UNFINISHED = ".buildkit-tasks-"
 
-#: Seconds until a wait is reported, and between retries.
+#: Seconds to wait before reporting a wait, and between retries.
 REPORT_AFTER, TRY_EVERY = 2.0, 0.05
 
 
@@ -33,14 +33,14 @@ def replace(
     last_check: Callable[[], None] | None = None,
     durable: bool = True,
 ) -> None:
-    """Replace a file atomically: other programs see the old or the new content, even after a power cut.
+    """Replace a file atomically: other programs see either the old or the new content, even after a power failure.
 
-    Without `durable` the file may be empty after a power cut; use this for state that can be recreated. Syncing to a
-    disk that is busy with images takes seconds.
+    Without `durable`, the file may be empty after a power failure. Use this for state that can be recreated, because
+    syncing to a disk that is busy with images takes seconds.
 
     A symlink stays a symlink. An existing file keeps its mode, owner and extended attributes, unless `mode` is given;
-    a new one gets `mode`, or 0666 minus the umask. `last_check` runs just before the replacement; if it raises, nothing
-    is written. Raises OSError.
+    a new file gets `mode`, or 0666 minus the umask. `last_check` runs just before the replacement; if it raises,
+    nothing is written. Raises OSError.
     """
     place = _replaceable(path)
     data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
@@ -60,7 +60,7 @@ def replace(
 
 
 def _replaceable(path: Path) -> Path:
-    """Where a link leads to. Raises OSError for what is not a file: as root we could replace `/dev/null`."""
+    """Resolve a symlink. Raises OSError if the target is not a file: as root, we could replace `/dev/null`."""
     place = Path(os.path.realpath(path))
     with contextlib.suppress(FileNotFoundError):
         readfile.only_files(place, place.stat().st_mode)
@@ -69,9 +69,9 @@ def _replaceable(path: Path) -> Path:
 
 @contextlib.contextmanager
 def written(path: Path, *, mode: int) -> Iterator[BinaryIO]:
-    """A file to write to that takes `path`'s place when the block ends without an error; nothing is left by one.
+    """Yield a file to write to, which replaces `path` if the block ends without an error and is removed otherwise.
 
-    For content that does not fit into memory, or that another process writes. A link stays a link. Raises OSError.
+    For content that does not fit into memory or that another process writes. A symlink stays one. Raises OSError.
     """
     place = _replaceable(path)
     handle, name = tempfile.mkstemp(prefix=_unfinished(place), dir=place.parent)
@@ -87,7 +87,7 @@ def written(path: Path, *, mode: int) -> Iterator[BinaryIO]:
 
 
 def remove(path: Path) -> None:
-    """Remove whatever has this name; a link, not what it leads to. Raises OSError."""
+    """Remove whatever has this name; for a symlink, not its target. Raises OSError."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -95,7 +95,7 @@ def remove(path: Path) -> None:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove the unfinished files of killed `replace` calls for this path. The caller holds the lock of its writers."""
+    """Remove the unfinished files of killed `replace` calls for this path. The caller must hold its writers' lock."""
     place = Path(os.path.realpath(path))
     for left in place.parent.glob(f"{glob.escape(_unfinished(place))}*"):
         with contextlib.suppress(OSError):
@@ -121,7 +121,7 @@ def locked(path: Path, waiting: Callable[[], None] | None = None, *, patience: f
 def _wait(handle: int, waiting: Callable[[], None] | None, patience: float | None) -> None:
     began = time.monotonic()
     while True:
-        # flock has no timeout of its own: poll only if the wait is limited, or not yet reported
+        # flock has no timeout: poll only if the wait is limited or not yet reported
         once = fcntl.LOCK_NB if waiting or patience is not None else 0
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | once)
@@ -139,24 +139,24 @@ def _wait(handle: int, waiting: Callable[[], None] | None, patience: float | Non
 
 
 def _take_over(fresh: Path, place: Path, mode: int | None) -> None:
-    """Copy mode, owner and attributes of the replaced file to the new one."""
+    """Copy the mode, owner and attributes of the replaced file to the new file."""
     try:
         was = place.stat()
     except FileNotFoundError:
         fresh.chmod(0o666 & ~_umask() if mode is None else mode)
         return
     if mode is None:
-        shutil.copystat(place, fresh)  # mode, and extended attributes if there are any
+        shutil.copystat(place, fresh)  # the mode, and extended attributes if any
         os.utime(fresh)
     else:
         fresh.chmod(mode)
     if (was.st_uid, was.st_gid) != (os.geteuid(), os.getegid()):
-        with contextlib.suppress(PermissionError):  # another user's file in our directory
+        with contextlib.suppress(PermissionError):  # the file in our directory belongs to another user
             os.chown(fresh, was.st_uid, was.st_gid)
 
 
 def _unfinished(place: Path) -> str:
-    """The name prefix of unfinished versions. For `.env`, the result still matches the usual `.gitignore` patterns."""
+    """The name prefix of unfinished versions. For `.env`, it still matches the usual `.gitignore` patterns."""
     return f"{'' if place.name.startswith('.') else '.'}{place.name}{UNFINISHED}"
 
 

@@ -9,7 +9,7 @@ from .errors import Problem
 
 
 def names(given: Sequence[str], flag: str) -> list[str]:
-    """The names in order; empty without the flag. An empty name is an error: usually a variable is not set.
+    """The names in order; empty without the flag. An empty name is an error, usually caused by an unset variable.
 
     Problems: bad-argument.
     """
@@ -25,10 +25,10 @@ def names(given: Sequence[str], flag: str) -> list[str]:
 
 
 def is_pattern(name: str) -> bool:
-    """Whether a name is a pattern of the shell's kind: `worker-*`, `worker-[ab]`, `worker-?`."""
+    """Whether a name is a shell pattern: `worker-*`, `worker-[ab]`, `worker-?`."""
     return any(character in name for character in "*?[")
 
 
 def matching(pattern: str, known: Iterable[str]) -> list[str]:
-    """The known names that a name or pattern means, in their order; upper and lower case differ."""
+    """The known names that match a name or pattern, in their order. Matching is case-sensitive."""
     return [name for name in known if name == pattern or (is_pattern(pattern) and fnmatch.fnmatchcase(name, pattern))]

@@ -1,4 +1,4 @@
-"""The frozen values passed from settings to report. Small and dumb: no reading, no writing, nothing about docker."""
+"""The frozen values passed from settings to report. They do no I/O and know nothing about docker."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Version = tuple[int, ...]
 class Command:
     """One process to start: argv, an absolute working directory, and additions to the environment.
 
-    `secrets` are values that must never be shown; `stdin` is passed to the process. `patience`: seconds after which a
-    question counts as not answered; 0 for commands that do work, which may take as long as they like.
+    `secrets`: values that must never be shown; `stdin`: passed to the process. `patience`: the timeout of a query, in
+    seconds; 0 for commands that do work, which have no time limit.
     """
 
     argv: tuple[str, ...]
@@ -39,11 +39,12 @@ class Result:
 
 @dataclass(frozen=True)
 class Service:
-    """A service that the compose file builds. `binary` is its program in the workspace.
+    """A service that the compose file builds. `binary`: its program in the workspace.
 
-    `context` and `dockerfile` are absolute, except for a `remote` context (a URL): then there is no local context,
-    and `dockerfile` is a name inside it. `inline`: the Dockerfile's text if it is part of the compose file. `build`:
-    the whole resolved section. `key`: the service's name as a bake target. `platforms`: those in the compose file.
+    `context` and `dockerfile` are absolute, unless the context is `remote` (a URL): then there is no local context, and
+    `dockerfile` is a name inside the remote one. `inline`: the Dockerfile's text if it is part of the compose file.
+    `build`: the whole resolved section. `key`: the service's name as a bake target. `platforms`: those in the compose
+    file.
     """
 
     name: str
@@ -74,9 +75,10 @@ class Port:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The discovered contents of the compose file; never a list in our code.
+    """The discovered contents of the compose file.
 
-    `images`: the images of services that are not built; `config`: the whole resolved compose model.
+    `images`: the images of services that are not built; `config`: the whole resolved compose model. `inactive`: if no
+    active service is built, those that inactive profiles would build, with their profiles.
     """
 
     root: Path
@@ -87,16 +89,17 @@ class Workspace:
     images: Mapping[str, str]
     ports: tuple[Port, ...]
     config: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    inactive: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the built services, in compose order."""
+        """The names of the built services, in compose order."""
         return tuple(s.name for s in self.services)
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Facts about the current engine, from one round trip. Versions are tuples of ints, `()` if absent.
+    """Facts about the current engine, from a single round trip. Versions are tuples of ints, `()` if absent.
 
     `host_name`: the host name of the engine's machine. `rootless`: root in its containers is the user who runs it.
     """
@@ -116,10 +119,10 @@ class Engine:
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What the user asked for. Empty `services` = all; `incremental` None = decide; no `platforms` = the engine's own.
+    """The user's request. Empty `services` = all; `incremental` None = decide; no `platforms` = the engine's own.
 
-    `push`: registry and path to push the images to; `oci`: a directory for OCI archives; otherwise the images stay in
-    the engine. `by_digest`: push without a name, as part of a manifest list that is created afterwards.
+    `push`: the registry and path to push to; `oci`: a directory for OCI archives; otherwise the images stay in the
+    engine. `by_digest`: push without a name, as part of a manifest list that is created afterwards.
     """
 
     services: tuple[str, ...] = ()
@@ -136,11 +139,11 @@ class BuildRequest:
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """Everything decided before anything runs. `definition` is the bake file; `reasons` explain each choice.
+    """All decisions made before anything runs. `definition` is the bake file; `reasons` explain each choice.
 
-    `routes`: for each requested platform, how its images are built, in words. `builder`: the builder that it was made
+    `routes`: for each requested platform, how its images are built, as text. `builder`: the builder that the plan is
     for, empty for the engine's own. `groups`: the services of each compile group; `profile` is empty if there are no
-    groups. `notes`: parts of the compose file that have no effect, and why.
+    groups. `notes`: the parts of the compose file that have no effect, and why.
     """
 
     workspace: Workspace
@@ -157,7 +160,7 @@ class BuildPlan:
 
     @property
     def compiled(self) -> tuple[Service, ...]:
-        """The services whose programs are compiled here; the others are built by their own Dockerfiles."""
+        """The services whose programs are compiled here. The others are built from their own Dockerfiles."""
         return tuple(service for group in self.groups for service in group)
 
 
@@ -174,7 +177,7 @@ class Step:
 class TargetResult:
     """One image of a build. `config` is the digest of its configuration, if the builder reports one.
 
-    `size`, `size_before`: bytes of this image and of the one that had its name before; 0 if unknown.
+    `size`, `size_before`: bytes of this image and of the image that previously had its name; 0 if unknown.
     """
 
     service: str
@@ -188,9 +191,10 @@ class TargetResult:
 
 @dataclass(frozen=True)
 class BuildOutcome:
-    """A finished build. `fresh` is None if the compile step itself was cached (cargo did not run).
+    """A finished build. `fresh` is None if the compile step was cached (cargo did not run).
 
-    `up_to_date`: nothing was built because nothing changed since the last build.
+    `up_to_date`: nothing was built because nothing changed since the last build. `recorded`: its numbers in the
+    history, one per builder.
     """
 
     seconds: float
@@ -201,3 +205,16 @@ class BuildOutcome:
     steps: tuple[Step, ...]
     marked: tuple[str, ...] = ()
     up_to_date: bool = False
+    recorded: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Past:
+    """What an earlier build of the same kind took.
+
+    `empty`: the target mount had no objects before; `crates`: otherwise those that cargo compiled, in order.
+    """
+
+    seconds: float
+    crates: tuple[str, ...]
+    empty: bool

@@ -1,4 +1,4 @@
-"""Outside events: signals that end the run, and errors of the operating system."""
+"""Outside events: signals that end the run, and operating system errors."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from dataclasses import dataclass
 
 from .errors import Problem
 
-#: Signals that end a run like Ctrl-C: buildx is interrupted, and we wait for it. Maps signal to problem code.
+#: The signals that end a run like Ctrl-C (we interrupt buildx and wait for it), with their problem codes.
 ENDING = {signal.SIGTERM: "terminated", signal.SIGHUP: "hung-up"}
 
 _HINTS = {
-    errno.ENOSPC: "invoke cache    (shows what takes up space); df -h lists the file systems",
+    errno.ENOSPC: "run `invoke cache` to see what takes up space, and `df -h` to list the file systems",
     errno.EDQUOT: "free up some of your quota, then rerun the command",
     errno.EROFS: "use a writable checkout and home directory",
-    errno.EACCES: "ls -ld {path}    (it must belong to you)",
-    errno.EPERM: "ls -ld {path}    (it must belong to you)",
-    errno.EMFILE: "ulimit -n 4096, then rerun the command",
+    errno.EACCES: "check with `ls -ld {path}` that it belongs to you",
+    errno.EPERM: "check with `ls -ld {path}` that it belongs to you",
+    errno.EMFILE: "run `ulimit -n 4096`, then rerun the command",
     errno.ENAMETOOLONG: "use a shorter path",
 }
 
 
 class Ended(KeyboardInterrupt):
-    """A signal asked us to end. Cleanup code sees a Ctrl-C; `code` is the problem to report."""
+    """A signal asked us to exit. Cleanup code sees a Ctrl-C; `code` is the problem to report."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -36,13 +36,13 @@ class Ended(KeyboardInterrupt):
 
 @dataclass
 class _Deferral:
-    """Whether signals wait for something that must not be left half-done, and the first one that waits."""
+    """Whether signals wait for something that must not be left half-finished, and the first waiting signal."""
 
     depth: int = 0
     waiting: KeyboardInterrupt | None = None
 
 
-#: Signals are delivered to the main thread, whichever thread asks for a deferral.
+#: Signals are delivered to the main thread, no matter which thread requests a deferral.
 _DEFERRAL = _Deferral()
 
 
@@ -65,8 +65,8 @@ def _end(number: int, _frame: object) -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """In the block no signal ends the run; one that arrives is raised after it. For the start of a process, which
-    would otherwise be lost between its start and the moment that we know it.
+    """Defer signals that would end the run until the block ends. For starting a process, which would otherwise be lost
+    if a signal arrived between its start and the moment that we have its handle.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -90,20 +90,20 @@ def interrupted(error: KeyboardInterrupt) -> Problem:
 
 
 def refused(error: OSError) -> Problem:
-    """The problem for an error of the file system, a device or the network."""
+    """The problem for a file system, device or network error."""
     path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
     why = error.strerror or str(error)
     return Problem(
         "system-refused",
         f"{path}: {why}." if path else f"{why}.",
-        hint=_HINTS.get(error.errno or 0, "ls -ld {path}" if path else "").replace("{path}", path or "the file"),
+        hint=_HINTS.get(error.errno or 0, "run `ls -ld {path}`" if path else "").replace("{path}", path or "the file"),
     )
 
 
 def memory() -> Problem:
-    """The problem if Python gets no more memory."""
+    """The problem if Python runs out of memory."""
     return Problem(
         "system-refused",
-        "There is not enough memory.",
-        hint="free -m; ulimit -v    (close other programs, or raise it)",
+        "Out of memory.",
+        hint="close other programs, or raise the limit (`free -m` and `ulimit -v` show both)",
     )

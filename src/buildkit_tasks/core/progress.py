@@ -14,16 +14,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .model import BuildOutcome, Step, TargetResult
+from .model import BuildOutcome, Past, Step, TargetResult
 
 _COMPILING = re.compile(r"^\s+Compiling (\S+) v(\S+)(?: \((.*)\))?")
-# `[stage 2/5] RUN …`; before it the bake target if there are several, and the platform; a single stage has no name
+_DOWNLOADED = re.compile(r"^\s+Downloaded \S+ v\d")
+_FINISHED = re.compile(r"^\s+Finished ")
+# `[stage 2/5] RUN …`, preceded by the bake target if there are several, and the platform; a single stage has no name
 _STEP = re.compile(r"^\[(?:\S+ +){0,3}\d+/\d+\] ")
 _OURS = re.compile(r"^buildkit-tasks: (total|fresh|marked) (.*)$")
 
 
 class Decoder:
-    """Splits bytes into JSON objects, regardless of chunk boundaries; buildx 0.13 indents an object over many lines.
+    """Splits bytes into JSON objects, regardless of chunk boundaries. buildx 0.13 indents objects over many lines.
 
     Text that is not JSON (an old buildx's final error line) is kept in `rest`.
     """
@@ -34,7 +36,7 @@ class Decoder:
         self.rest: list[str] = []
 
     def feed(self, chunk: bytes) -> Iterator[dict[str, Any]]:
-        """The objects that are now complete."""
+        """Yield the objects that are now complete."""
         self._buffer += chunk.decode("utf-8", errors="replace")
         while True:
             self._buffer = self._buffer.lstrip()
@@ -61,19 +63,24 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Compiling:
-    """A crate that cargo began to compile. `place`: its directory, "" for one of a registry; `began`: in seconds."""
+    """A crate that cargo began to compile. `place`: its directory, "" for a registry crate; `began`: in seconds.
+
+    `step`: the digest of the vertex that printed it.
+    """
 
     name: str
     version: str
     place: str
     began: float
+    step: str = ""
 
 
 @dataclass
 class Vertex:
-    """A node of the build graph. Times are seconds since the epoch.
+    """A node in the build graph. Times are in seconds since the epoch.
 
-    `longest`: of its runs, in seconds; None if it never ran. A step that ran for one target is cached for the next one.
+    `longest`: its longest run in seconds, and `ran_from` the start of that run; None if it never ran. A step that ran
+    for one target is cached for the next. `finished`: when cargo printed that it was done.
     """
 
     name: str = ""
@@ -81,6 +88,8 @@ class Vertex:
     completed: float | None = None
     cached: bool = False
     longest: float | None = None
+    ran_from: float | None = None
+    finished: float | None = None
     error: str = ""
     log: list[str] = field(default_factory=list)
     partial: str = ""
@@ -88,7 +97,7 @@ class Vertex:
 
     @property
     def cancelled(self) -> bool:
-        """True if it was canceled without failing itself: another step failed, or two targets share the step."""
+        """Whether it was canceled without failing itself: another step failed, or two targets share the step."""
         return "context canceled" in self.error or "CANCELED" in self.error.upper()
 
     @property
@@ -98,14 +107,17 @@ class Vertex:
 
     @property
     def seconds(self) -> float | None:
-        """How long it ran; None if unknown."""
+        """How long it ran, in seconds; None if unknown."""
         if self.started is None or self.completed is None:
             return None
         return max(0.0, self.completed - self.started)
 
 
 class Progress:
-    """Accumulates the stream. `compiled`: crates in order; `total`, `fresh`: None until the compile step reports."""
+    """Accumulates the stream. `compiled`: crates in order; `total`, `fresh`: None until the compile step reports.
+
+    `past`: earlier builds of the same kind, for an estimate; set by who records the build.
+    """
 
     def __init__(self) -> None:
         self.vertexes: dict[str, Vertex] = {}
@@ -113,11 +125,13 @@ class Progress:
         self.crates: list[Compiling] = []
         self.fresh: int | None = None
         self.total: int | None = None
+        self.downloaded = 0
+        self.past: tuple[Past, ...] = ()
         self.marked: list[str] = []
         self.warnings: list[str] = []
 
     def update(self, status: dict[str, Any]) -> list[str]:
-        """Process one object; returns the log lines that are now complete."""
+        """Process one object. Returns the log lines that are now complete."""
         for item in status.get("vertexes") or ():
             vertex = self.vertexes.setdefault(item["digest"], Vertex())
             vertex.name = item.get("name", vertex.name)
@@ -126,8 +140,9 @@ class Progress:
             if item.get("completed"):
                 vertex.completed = _seconds(item["completed"])
             vertex.cached = vertex.cached or bool(item.get("cached"))
-            if item.get("completed") and not vertex.cached and not item.get("error"):
-                vertex.longest = max(vertex.longest or 0.0, vertex.seconds or 0.0)
+            ran = item.get("completed") and not vertex.cached and not item.get("error")
+            if ran and (vertex.longest is None or (vertex.seconds or 0.0) > vertex.longest):
+                vertex.longest, vertex.ran_from = vertex.seconds or 0.0, vertex.started
             vertex.error = item.get("error") or vertex.error
         for item in status.get("statuses") or ():
             vertex = self.vertexes.setdefault(item.get("vertex", ""), Vertex())
@@ -141,13 +156,14 @@ class Progress:
             text = vertex.partial + base64.b64decode(entry.get("data") or "").decode("utf-8", errors="replace")
             *whole, vertex.partial = text.split("\n")
             for line in whole:
-                self._line(vertex, line, entry.get("timestamp") or "")
+                self._line(entry["vertex"], line, entry.get("timestamp") or "")
                 lines.append(line)
         for warning in status.get("warnings") or ():
             self.warnings.append(base64.b64decode(warning.get("short") or "").decode("utf-8", errors="replace"))
         return lines
 
-    def _line(self, vertex: Vertex, line: str, stamp: str) -> None:
+    def _line(self, digest: str, line: str, stamp: str) -> None:
+        vertex = self.vertexes[digest]
         vertex.log.append(line)
         if ours := _OURS.match(line):
             kind, value = ours.groups()
@@ -157,10 +173,14 @@ class Progress:
                 setattr(self, kind, int(value))
         elif compiling := _COMPILING.match(line):
             self.compiled.append(compiling[1])
-            self.crates.append(Compiling(compiling[1], compiling[2], compiling[3] or "", _seconds(stamp)))
+            self.crates.append(Compiling(compiling[1], compiling[2], compiling[3] or "", _seconds(stamp), digest))
+        elif _DOWNLOADED.match(line):
+            self.downloaded += 1
+        elif _FINISHED.match(line):
+            vertex.finished = _seconds(stamp)
 
     def moving(self) -> tuple[str, float, float] | None:
-        """What is downloaded, extracted or sent: BuildKit's word, bytes so far, bytes in all (0 if unknown)."""
+        """The current download, extraction or transfer: BuildKit's word, bytes so far, total bytes (0 if unknown)."""
         busy = [v for v in list(self.vertexes.values()) if v.started and not v.completed]
         moved = [item for vertex in busy for item in list(vertex.moving.values())]
         if not moved:
@@ -170,18 +190,18 @@ class Progress:
         return word, sum(item[1] for item in same), sum(item[2] for item in same)
 
     def failed(self) -> Vertex | None:
-        """The step that failed the build, not one that was canceled because of it."""
+        """The step that failed the build, rather than one that was canceled because of it."""
         broken = [v for v in self.vertexes.values() if v.error]
         real = [v for v in broken if not v.cancelled]
         return max(real or broken, key=lambda v: len(v.log), default=None)
 
     def forget_failures(self) -> None:
-        """Forget earlier failures, because the same build runs again."""
+        """Forget earlier failures, because the same build is running again."""
         for vertex in self.vertexes.values():
             vertex.error = ""
 
     def outcome(self, seconds: float, targets: tuple[TargetResult, ...], *, incremental: bool) -> BuildOutcome:
-        """Summarize the finished build, with its images."""
+        """Summarize the finished build and its images."""
         return BuildOutcome(
             seconds=seconds,
             incremental=incremental,
@@ -193,7 +213,7 @@ class Progress:
         )
 
     def steps(self) -> tuple[Step, ...]:
-        """The steps of the Dockerfiles in the order seen, without BuildKit's internal ones."""
+        """The steps of the Dockerfiles in the order seen, without BuildKit's internal steps."""
         return tuple(
             Step(v.name, v.cached and v.longest is None, v.seconds if v.longest is None else v.longest)
             for v in self.vertexes.values()

@@ -1,4 +1,4 @@
-"""Reads files that may be anything: bounded, never blocking, with one kind of error."""
+"""Reads files that may be anything: bounded, never blocking, with a single kind of error."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 
 from . import shapes
 
-#: The largest file that is read whole. Sources, lock files and configuration are far smaller.
+#: The largest file to read whole. Sources, lock files and configuration are far smaller.
 LARGEST = 32 * 1024 * 1024
 
 _KINDS = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"))
 
 
 def content(path: Path, most: int = LARGEST) -> bytes:
-    """A file's content. Raises OSError, also for a FIFO or a device, which could block, and for larger files."""
-    only_files(path, path.stat().st_mode)  # before it is opened: opening some devices has effects
+    """A file's content. Raises OSError, including for larger files and for a FIFO or device, which could block."""
+    only_files(path, path.stat().st_mode)  # check before opening: opening some devices has side effects
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as file:
         only_files(path, os.fstat(handle).st_mode)
@@ -29,7 +29,7 @@ def content(path: Path, most: int = LARGEST) -> bytes:
 
 
 def only_files(path: Path, mode: int) -> None:
-    """Raise OSError unless this is the mode of a file."""
+    """Raise OSError unless this is the mode of a regular file."""
     if not stat.S_ISREG(mode):
         kind = next((words for test, words in _KINDS if test(mode)), "a device")
         raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.ENXIO, f"it is {kind}", str(path))
@@ -41,7 +41,7 @@ def text(path: Path, errors: str = "strict", most: int = LARGEST) -> str:
 
 
 def state(path: Path) -> dict[str, Any]:
-    """A JSON object that an earlier run wrote; `{}` if there is none that can be read, because state may be lost."""
+    """A JSON object that an earlier run wrote, or `{}` if it cannot be read: state may be lost."""
     try:
         return shapes.loads(content(path), dict)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The version of this package. pyproject.toml reads it here, so it is known without the installed metadata."""
+"""The version of this package. pyproject.toml reads it here, so it is known without installed metadata."""
 
 from __future__ import annotations
 

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-#: What a text from outside could do to a terminal: control characters (but colors), and marks that reorder a line.
+#: Parts of outside text that can affect a terminal: control characters (except colors), and marks that reorder a line.
 _HARMFUL = re.compile(r"(\x1b\[[0-9;]{0,32}m)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def visible(text: str) -> str:
-    """The text without what would move the cursor, rename the window or hide a part of a line. Colors stay."""
+    """Remove whatever would move the cursor, rename the window or hide part of a line. Colors stay."""
     if text.isprintable():
         return text
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     return _HARMFUL.sub(lambda found: found[1] or "\ufffd", lines)
 
 
-#: User and password in an address, with a scheme or as a registry's name.
+#: User and password in an address, which has a scheme or is a registry's name.
 _LOGIN = re.compile(r"(?<![^\s\"'=(])((?:[a-z][a-z0-9+.-]*://)?)[^\s/@:\"']*:[^\s/@\"']*@(?=[\w\[])", re.IGNORECASE)
 
 
@@ -43,14 +43,14 @@ def _write(stream: TextIO | None, text: str) -> None:
         raise OSError(errno.EBADF, "it is closed")
     try:
         stream.write(text)
-    except UnicodeEncodeError:  # an encoding without this character, or a name that is not UTF-8
+    except UnicodeEncodeError:  # the encoding lacks this character, or a name is not UTF-8
         encoding = stream.encoding or "utf-8"
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
 
 
 def _progress(text: str) -> None:
-    """Print on stderr. If nobody can read it (a closed terminal, a full disk), the work continues."""
+    """Print to stderr. If that fails (closed terminal, full disk), the work continues."""
     with contextlib.suppress(OSError, ValueError):
         _write(sys.stderr, visible(text))
 
@@ -59,13 +59,13 @@ def output_failed(error: OSError) -> Problem:
     """The problem if standard output cannot be written."""
     return Problem(
         "output-failed",
-        f"The result could not be written to standard output: {error.strerror}.",
+        f"Cannot write the result to standard output: {error.strerror}.",
         hint="free some disk space or write the output somewhere else, then rerun the command",
     )
 
 
 class Report:
-    """The output of a run. With `json_only`, stdout gets a single JSON document and progress is not shown."""
+    """The output of a run. With `json_only`, stdout is a single JSON document and progress is hidden."""
 
     def __init__(self, world: World, *, json_only: bool = False, yes: bool = False) -> None:
         self.world = world
@@ -77,7 +77,7 @@ class Report:
 
     @property
     def fancy(self) -> bool:
-        """True on an interactive terminal, never in CI. Respects NO_COLOR and dumb terminals."""
+        """Whether this is an interactive terminal. Never in CI. Respects NO_COLOR and dumb terminals."""
         return self.world.tty and not self.world.ci and not self.json_only and self.world.env.get("TERM") != "dumb"
 
     @property
@@ -90,7 +90,7 @@ class Report:
         return self._console
 
     def say(self, line: str = "", *, style: str = "") -> None:
-        """Print one line of progress on stderr."""
+        """Print one line of progress to stderr."""
         if self.json_only:
             return
         if style and self.fancy:
@@ -99,7 +99,7 @@ class Report:
             _progress(line + "\n")
 
     def warn(self, line: str) -> None:
-        """Print a warning on stderr, even with `--json`: stdout contains only the result."""
+        """Print a warning to stderr, even with `--json`: stdout contains only the result."""
         _progress(f"warning: {self.masked(line)}\n")
 
     def bell(self) -> None:
@@ -109,8 +109,8 @@ class Report:
                 _write(sys.stderr, "\a")  # `_progress` would make it visible
 
     def answer(self, text: str) -> None:
-        """Print the result on stdout. Problems: output-failed. Raises BrokenPipeError if the reader closed the pipe."""
-        if self.world.prints_to_terminal:  # a program gets every byte
+        """Print the result to stdout. Problems: output-failed. Raises BrokenPipeError if the reader closed the pipe."""
+        if self.world.prints_to_terminal:  # a program receives every byte
             text = visible(text)
         try:
             _write(sys.stdout, text if text.endswith("\n") else text + "\n")
@@ -120,7 +120,7 @@ class Report:
             raise output_failed(error) from None
 
     def envelope(self, content: dict[str, Any]) -> None:
-        """Add to the single versioned JSON document of a `--json` call; `finish` prints it."""
+        """Add to the single versioned JSON document of a `--json` call, which `finish` prints."""
         self._document = {**(self._document or {"schema": 1}), **content}
 
     def finish(self) -> None:
@@ -130,7 +130,7 @@ class Report:
             self.answer(json.dumps(document, indent=2, default=str))
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-        """Print a table as the result: aligned plain text, suitable for pipes and for pasting."""
+        """Print a table as the result: aligned plain text, suitable for pipes and pasting."""
         rows = [[visible(str(cell)) for cell in row] for row in rows]
         widths = [max(len(r[i]) for r in [headings, *rows]) for i in range(len(headings))]
         lines = [title] if title else []
@@ -139,12 +139,12 @@ class Report:
         self.answer("\n".join(lines))
 
     def problem(self, problem: Problem) -> None:
-        """Print an expected failure last, on stderr; what other programs said is in it, with what they read in .env."""
+        """Print an expected failure to stderr, last. Masks values of .env in the output of other programs."""
         problem = Problem(
             problem.code,
             self.masked(problem.message),
             causes=[self.masked(cause) for cause in problem.causes],
-            hint=without_login(problem.hint),  # a command of ours, to be pasted
+            hint=without_login(problem.hint),  # our own command, for pasting
             details=self.masked(problem.details),
         )
         if self.fancy and problem.details:
@@ -170,7 +170,7 @@ class Report:
             )
 
     def consent(self, what: str) -> bool:
-        """Ask before changing the user's system. `--yes` consents. Raises `Problem` without a terminal."""
+        """Ask before changing the user's system. `--yes` consents. Raises `Problem` if there is no terminal."""
         if self.yes:
             return True
         if not self.world.interactive:
@@ -179,11 +179,11 @@ class Report:
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def typed(self, what: str, word: str, given: str = "") -> bool:
-        """Ask before a change that affects other projects: the user types or passes the word; `--yes` is not enough."""
+        """Ask before a change that affects other projects: the user must type or pass the word, not just `--yes`."""
         if given or not self.world.interactive:
             if given == word:
                 return True
-            raise Problem("consent-missing", f"This needs your consent: {what}.", hint=f"add --confirm {word}")
+            raise Problem("consent-missing", f"This needs your consent: {what}.", hint=f"pass --confirm {word}")
         _progress(f"{what}\nType {word!r} to continue: ")
         return sys.stdin.readline().strip() == word
 

@@ -1,6 +1,6 @@
-"""Starts other processes; no other module may. Every command is an argv list with an absolute working directory.
+"""The only module that starts processes. Every command is an argv list with an absolute working directory.
 
-Longer than other modules, so that every way to start, wait for and end a process is in one place.
+It is longer than other modules, so that all ways to start, wait for and end a process are in one place.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .errors import Problem
 from .model import Command, Result
 from .world import World
 
-#: Seconds a child may take to end after Ctrl-C before it is killed. buildx needs some time to cancel its solve.
+#: Seconds that a child may take to exit after Ctrl-C before it is killed. buildx needs some time to cancel its solve.
 INTERRUPT_GRACE = 15.0
 
-#: Seconds until a command that took too long is killed, and until its streams are given up.
+#: Seconds until a command that timed out is killed, and until we stop reading its streams.
 TERMINATE_GRACE = 2.0
 
 #: Runs its arguments, and ends them and their children when stdin ends, which it does however we end. No signal of the
@@ -33,7 +33,7 @@ LIFELINE = 'exec 3<&0; { cat; kill -TERM 0; } <&3 3<&- > /dev/null 2>&1 & exec "
 
 
 def show(command: Command) -> str:
-    """Format the command as one line to read or paste, with secrets masked."""
+    """Format the command as a line to read or paste, with secrets masked."""
     line = shlex.join(command.argv)
     for secret in command.secrets:
         if secret:
@@ -68,7 +68,7 @@ def _start(
                 stderr=stderr,
                 start_new_session=group,  # a helper must not receive the Ctrl-C meant for the build
             )
-    except KeyboardInterrupt:  # it arrived while the process started
+    except KeyboardInterrupt:  # it arrived while the process was starting
         if process:
             _wait_interrupted(process)
         raise
@@ -77,9 +77,9 @@ def _start(
             raise Problem("command-failed", f"The directory {command.cwd} does not exist.") from error
         raise Problem(
             "engine-missing" if command.argv[0] == "docker" else "command-missing",
-            f"The program {command.argv[0]!r} could not be started.",
+            f"Cannot start the program {command.argv[0]!r}.",
             causes=[str(error.strerror or error)],
-            hint="invoke engine.install" if command.argv[0] == "docker" else f"install {command.argv[0]}",
+            hint="run `invoke engine.install`" if command.argv[0] == "docker" else f"install {command.argv[0]}",
         ) from error
     return process
 
@@ -106,10 +106,10 @@ def _wait_for_group(group: int) -> None:
 
 
 def _give_up(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
-    """End a command that took too long, and return what it printed so far.
+    """End a command that timed out, and return what it has printed so far.
 
-    A plugin of docker is a process of its own. It ends with docker if docker passes the signal on; if not, it may hold
-    the streams open for as long as it likes.
+    A docker plugin is a separate process. It ends with docker if docker passes the signal on; if not, it may hold the
+    streams open indefinitely.
     """
     process.terminate()
     try:
@@ -127,11 +127,11 @@ def _give_up(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
 
 
 def capture(world: World, command: Command, *, timeout: float | None = None, group: bool = False) -> Result:
-    """Run to completion and capture both streams. After `timeout` seconds the command is ended; exit code 124.
+    """Run to completion and capture both streams. After `timeout` seconds, end the command, with exit code 124.
 
-    Without a `timeout`, a question that is not answered within its patience raises `Problem` timed-out.
+    Without a `timeout`, a query that gets no answer within its patience raises `Problem` timed-out.
 
-    `group` starts a new session: otherwise an interactive shell would take over our terminal.
+    `group` starts a new session, because an interactive shell would otherwise take over our terminal.
     """
     began = world.clock()
     process = _start(
@@ -166,14 +166,14 @@ def capture(world: World, command: Command, *, timeout: float | None = None, gro
 def _unanswered(command: Command) -> Problem:
     hint, causes = "rerun the command", []
     if command.argv[0] == "docker":
-        causes = ["the engine, or a builder, accepts connections but does not answer; or it is very busy"]
+        causes = ["the engine or a builder accepts connections but does not answer, or is very busy"]
         hint = f"restart the engine (sudo systemctl restart docker), then {hint}"
-    words = f"`{show(command)}` was not answered within {command.patience:.0f} s."
+    words = f"`{show(command)}` got no answer within {command.patience:.0f} s."
     return Problem("timed-out", words, causes=causes, hint=hint)
 
 
 def check(world: World, command: Command, *, timeout: float | None = None) -> Result:
-    """Like `capture`; a non-zero exit raises a `Problem` with the program's own output."""
+    """Like `capture`, but a non-zero exit raises a `Problem` with the program's own output."""
     result = capture(world, command, timeout=timeout)
     if result.code != 0:
         raise Problem(
@@ -187,7 +187,7 @@ def check(world: World, command: Command, *, timeout: float | None = None) -> Re
 def piped(
     world: World, command: Command, *, source: IO[bytes] | None = None, target: IO[bytes] | None = None
 ) -> Result:
-    """Run with a file as its input, a file as its output, or both, of any size; stderr is kept, as is other output."""
+    """Run with files of any size as input, output or both. Captures stderr, and stdout unless it goes to a file."""
     began = world.clock()
     process = _start(
         world,
@@ -222,11 +222,13 @@ def stream(
     *,
     timeout: float | None = None,
     group: bool = False,
+    started: Callable[[], None] | None = None,
 ) -> Result:
-    """Run and pass on stderr in chunks as it arrives; stdout is captured. Always waits for the child.
+    """Run, pass on stderr in chunks as it arrives, and capture stdout. Always waits for the child.
 
-    After `timeout` seconds the command is interrupted like by Ctrl-C, so that it can clean up; exit code 124. `group`
-    starts a new session, so that a Ctrl-C on the terminal does not reach it.
+    After `timeout` seconds, interrupts the command as Ctrl-C would, so that it can clean up; the exit code is 124.
+    `group` starts a new session, so that a Ctrl-C on the terminal does not reach it. `started` is called once the
+    command runs.
     """
     began = world.clock()
     process = _start(
@@ -258,6 +260,8 @@ def stream(
                 process.stdin.close()
             except BrokenPipeError:
                 pass  # it exited early; its exit code and stderr show why
+        if started:
+            started()
         while chunk := os.read(process.stderr.fileno(), 65536):
             on_stderr(chunk)
         process.wait()
@@ -279,9 +283,9 @@ def stream(
 
 
 def follow(world: World, command: Command, on_output: Callable[[bytes], None], *, without: Collection[str] = ()) -> int:
-    """Run and hand over both streams as one, as they come; the exit code.
+    """Run and pass on both streams as one, as output arrives. Returns the exit code.
 
-    `without`: variables of ours that the program does not get.
+    `without`: our variables that the program must not receive.
     """
     env = {name: value for name, value in world.env.items() if name not in without}
     process = _start(
@@ -300,10 +304,10 @@ def follow(world: World, command: Command, on_output: Callable[[bytes], None], *
 
 @contextlib.contextmanager
 def beside(world: World, command: Command) -> Iterator[Callable[[], int]]:
-    """Run with our own output beside other work; when the block ends, it is interrupted and waited for.
+    """Run alongside other work, with our own output. When the block ends, interrupt the command and wait for it.
 
     A Ctrl-C on the terminal does not reach it; a SIGKILL of this process ends it too. Yields a function that waits for
-    its end and returns the exit code.
+    it to end and returns the exit code.
     """
     guarded = replace(command, argv=("sh", "-c", LIFELINE, "sh", *command.argv))
     process = _start(world, guarded, stdin=subprocess.PIPE, stdout=None, stderr=None, group=True)
@@ -317,12 +321,12 @@ def beside(world: World, command: Command) -> Iterator[Callable[[], int]]:
 
 
 def detach(world: World, command: Command, log: str) -> int:
-    """Start a daemon in its own session, appending its output to the file `log`; returns its pid."""
+    """Start a daemon in its own session, appending its output to the file `log`. Returns its pid."""
     with open(log, "ab") as sink:  # noqa: PTH123
         process = _start(
             world, command, stdin=subprocess.DEVNULL, stdout=sink.fileno(), stderr=sink.fileno(), group=True
         )
-    # Nobody waits for a daemon: without this, Python would warn about the unreaped child.
+    # Nobody waits for a daemon. Without this, Python would warn about the unreaped child.
     process.returncode = 0
     return process.pid
 

@@ -1,4 +1,4 @@
-"""Values out of JSON, TOML or YAML that others wrote: parsed without surprises, and checked for their shape. Pure."""
+"""Values from JSON, TOML or YAML that others wrote: parsed safely, and checked for their shape. Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import Problem
 
-if TYPE_CHECKING:  # read at every start: the model takes 5 ms to import
+if TYPE_CHECKING:  # this module loads at every start, and importing the model takes 5 ms
     from .model import Result
 
 T = TypeVar("T")
 
-#: A shape: a type; a mapping of names to shapes, "*" for all other names; a list of one shape. None fits every shape.
+#: A shape: a type, a mapping of names to shapes ("*" for all other names), or a list of one shape. None fits any shape.
 Shape = Any
 
 
 def loads(text: str | bytes, kind: type[T]) -> T:
-    """JSON of this type. Raises only ValueError, also for a document that is too deep or is not UTF-8."""
+    """Parse JSON of this type. Raises only ValueError, even for a document that is too deep or not UTF-8."""
     try:
         content = json.loads(text)
     except RecursionError:
@@ -29,7 +29,7 @@ def loads(text: str | bytes, kind: type[T]) -> T:
 
 
 def guarded(parse: Callable[[str], T], text: str) -> T:
-    """The result of a parser whose errors are ValueErrors. Raises ValueError for documents that are too deep too."""
+    """Call a parser whose errors are ValueErrors. Also raises ValueError for documents that are too deep."""
     try:
         return parse(text)
     except RecursionError:
@@ -37,7 +37,7 @@ def guarded(parse: Callable[[str], T], text: str) -> T:
 
 
 def check(value: object, shape: Shape, where: str = "") -> None:
-    """Raise ValueError with the place if a value does not have the shape."""
+    """Raise ValueError, naming the place, if a value does not have the shape."""
     if value is None:
         return
     kind = dict if isinstance(shape, Mapping) else list if isinstance(shape, list) else shape
@@ -55,7 +55,7 @@ def check(value: object, shape: Shape, where: str = "") -> None:
 
 
 def answer(result: Result, kind: type[T], shape: Shape = None) -> T:
-    """The JSON that a command printed. Raises `Problem` answer-invalid."""
+    """Parse the JSON that a command printed. Raises `Problem` answer-invalid."""
     try:
         content = loads(result.stdout, kind)
         if shape is not None:
@@ -66,7 +66,7 @@ def answer(result: Result, kind: type[T], shape: Shape = None) -> T:
 
 
 def answers(result: Result, shape: Shape = None, *, needs: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The JSON objects that a command printed, one a line or as one list, each with the names that it `needs`.
+    """Parse the JSON objects that a command printed, one per line or as a list, each with the names in `needs`.
 
     Raises `Problem` answer-invalid.
     """
@@ -77,7 +77,7 @@ def answers(result: Result, shape: Shape = None, *, needs: Sequence[str] = ()) -
 
 
 def objects(text: str, shape: Shape = None, *, needs: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """JSON objects, one a line or as one list. Raises ValueError."""
+    """Parse JSON objects, one per line or as a list. Raises ValueError."""
     text = text.strip()
     found = loads(text, list) if text.startswith("[") else [loads(line, dict) for line in text.splitlines() if line]
     check(found, [shape or {}])
@@ -88,17 +88,17 @@ def objects(text: str, shape: Shape = None, *, needs: Sequence[str] = ()) -> lis
 
 
 def invalid(result: Result, why: object) -> Problem:
-    """The problem for output in another form than the program documents."""
+    """The problem for output that differs from what the program documents."""
     words = " ".join(result.command.argv[:4])
     return Problem(
         "answer-invalid",
-        f"`{words}` printed something that buildkit-tasks cannot read: {why}.",
+        f"Cannot parse the output of `{words}`: {why}.",
         causes=[line for line in result.stderr.strip().splitlines()[-1:] if line],
-        hint=f"{words} …    (run it by hand; `type -a {result.command.argv[0]}` shows whether something wraps it)",
+        hint=f"run `{words} …` yourself; `type -a {result.command.argv[0]}` shows whether something wraps it",
     )
 
 
-_NAMES = {"dict": "an object", "list": "a list", "str": "a text", "int": "a number", "float": "a number"}
+_NAMES = {"dict": "an object", "list": "a list", "str": "a string", "int": "a number", "float": "a number"}
 _NAMES |= {"bool": "true or false", "NoneType": "null"}
 
 

@@ -1,4 +1,4 @@
-"""Sizes, ages and durations: parses what buildx prints and people write, and formats them for people. Pure."""
+"""Sizes, ages and durations: parses what buildx prints and users write, and formats them for users. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def amount(text: str) -> int:
 
 
 def age(text: str) -> float:
-    """Parse `6 minutes ago` to seconds; 0 if it cannot be parsed (= just used, so nothing is deleted)."""
+    """Parse `6 minutes ago` to seconds; 0 if it cannot be parsed (counts as just used, so nothing is deleted)."""
     found = re.search(r"(\d+|an?|less than a)\s+(second|minute|hour|day|week|month|year)s?", text, re.IGNORECASE)
     if not found:
         return 0.0
@@ -40,7 +40,7 @@ def duration(text: str) -> float:
 
 
 def human(amount: float) -> str:
-    """Format bytes for people, in decimal units."""
+    """Format bytes for users, in decimal units."""
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if amount >= factor:
             return f"{amount / factor:.1f} {unit}"
@@ -48,7 +48,7 @@ def human(amount: float) -> str:
 
 
 def days(seconds: float) -> str:
-    """Format a time span for people, in one unit."""
+    """Format a time span for users, in a single unit."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
@@ -56,7 +56,7 @@ def days(seconds: float) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """`1 image`, `2 images`: a number with a noun that takes an s."""
+    """`1 image`, `2 images`: a number with a noun whose plural ends in s."""
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 

@@ -1,4 +1,4 @@
-"""The process's environment as one value: no other module reads globals, and tests can create their own."""
+"""The process's environment as a single value: no other module reads globals, and tests can create their own."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def _working_directory() -> Path:
 
 
 def _home() -> Path:
-    """The home directory, absolute; `/` for a user who has none, as in some containers."""
+    """The absolute home directory; `/` for a user without one, as in some containers."""
     found = os.path.expanduser("~")  # noqa: PTH111 - never raises, unlike Path.home()
-    return Path("/") if found in ("", "~") else Path(os.path.abspath(found))  # noqa: PTH100 - links stay
+    return Path("/") if found in ("", "~") else Path(os.path.abspath(found))  # noqa: PTH100 - keeps symlinks
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class World:
 
     @classmethod
     def real(cls) -> World:
-        """The world of this process."""
+        """The environment of this process."""
         return cls(
             env=dict(os.environ),
             cwd=_working_directory(),
@@ -52,17 +52,17 @@ class World:
 
     @property
     def ci(self) -> bool:
-        """True if CI is set to anything but a false value."""
+        """Whether CI is set to anything but a false value."""
         return self.env.get("CI", "").lower() not in ("", "0", "false", "no")
 
     @property
     def interactive(self) -> bool:
-        """True if the user can answer a question."""
+        """Whether the user can answer a question."""
         return self.tty and not self.ci and sys.stdin is not None and sys.stdin.isatty()
 
     @property
     def prints_to_terminal(self) -> bool:
-        """True if the result goes to a terminal: not to a file or program, and stdout is not closed."""
+        """Whether the result goes to a terminal, rather than to a file or program or a closed stdout."""
         return sys.stdout is not None and sys.stdout.isatty()
 
     @property
@@ -72,7 +72,7 @@ class World:
 
     @property
     def buildx_config(self) -> Path:
-        """The directory of buildx's builders and default configuration."""
+        """The directory with buildx's builders and default configuration."""
         return Path(self.env.get("BUILDX_CONFIG") or self.docker_config / "buildx")
 
     @property

@@ -1,1 +1,1 @@
-"""The project's databases: create, migrate, seed, dump, restore, drop; the client is the one in their container."""
+"""The project's databases: create, migrate, seed, dump, restore and drop them with the client in their container."""

@@ -1,4 +1,4 @@
-"""Create, drop, reset a database; open its client."""
+"""Creates, drops and resets a database, and opens its client."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from .opened import Wanted, consents, existing, opened
 
 
 def create(session: Session, wanted: Wanted) -> None:
-    """Make the database, if it is not there."""
+    """Create the database if it does not exist."""
     database = opened(session, wanted)
     if database.exists():
         session.report.say(f"{database.name} already exists")
         return
     database.create()
-    session.report.say(f"{database.name} created")
+    session.report.say(f"created {database.name}")
 
 
 def drop(session: Session, wanted: Wanted, *, name: str) -> None:
-    """Drop the database with everything in it, once its name was typed. Open connections are closed."""
+    """Drop the database with all its data, after the user types its name. Closes open connections."""
     database = opened(session, wanted)
     if not database.exists():
-        session.report.say(f"there is no database {database.name}")
+        session.report.say(f"the database {database.name} does not exist")
         return
     if consents(session, f"the database {database.described} will be deleted with all its data", database.name, name):
         database.drop()
-        session.report.say(f"{database.name} dropped")
+        session.report.say(f"dropped {database.name}")
 
 
 def reset(session: Session, wanted: Wanted, *, name: str) -> None:
-    """Drop, create and migrate; what can be checked is checked before anything is dropped."""
+    """Drop, create and migrate the database, after checking all that can be checked before the drop."""
     database = opened(session, wanted)
     tool, found = migrate.directory(session)
     migrate.check_support(database, tool)
@@ -45,5 +45,5 @@ def reset(session: Session, wanted: Wanted, *, name: str) -> None:
 
 
 def shell(session: Session, wanted: Wanted) -> int:
-    """The database's own client; returns its exit code."""
+    """Run the database's own client and return its exit code."""
     return existing(session, wanted).shell()

@@ -1,4 +1,4 @@
-"""What a database has of a directory of migrations: pending, applied, or what its tool would refuse. Pure."""
+"""Compares a database with a directory of migrations: applied, pending, or refused by the tool. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .model import Applied, Migration
 
 @dataclass(frozen=True)
 class Status:
-    """Migrations of the directory by state, and keys that only the database knows."""
+    """The migrations in the directory by state, and keys that exist only in the database."""
 
     applied: tuple[Migration, ...]
     pending: tuple[Migration, ...]
@@ -23,9 +23,9 @@ class Status:
 
 
 def status(tool: str, found: Sequence[Migration], applied: Sequence[Applied]) -> Status:
-    """Compare by key, then by checksum where the tool keeps one.
+    """Compare by key, then by checksum if the tool records one.
 
-    `late`: pending ones that refinery refuses, because a newer one is applied; those that begin with U may come late.
+    `late`: pending migrations that refinery rejects because a newer one is applied; a U prefix allows that.
     """
     known = {a.key: a for a in applied}
     keys = {m.key for m in found}
@@ -42,33 +42,33 @@ def status(tool: str, found: Sequence[Migration], applied: Sequence[Applied]) ->
 
 
 def require_sound(tool: str, now: Status, *, ignore_missing: bool = False) -> None:
-    """Stop where the tool would stop. Raises `Problem` migration-changed."""
+    """Fail if the tool would fail. Raises `Problem` migration-changed."""
     if now.failed:
         raise Problem(
             "migration-changed",
-            f"Migration {now.failed[0]} failed half way when it was last applied.",
-            causes=[f"its row in {tool}'s table has success = false"],
-            hint="repair the schema by hand (invoke db.shell), then delete the row, or set it to true",
+            f"Migration {now.failed[0]} failed partway when it was last applied.",
+            causes=[f"its row in the table of {tool} has success = false"],
+            hint="repair the schema with `invoke db.shell`, then delete the row or set it to true",
         )
     if now.missing and not ignore_missing:
         raise Problem(
             "migration-changed",
-            f"The database has {_counted(now.missing)} that the directory does not have: {', '.join(now.missing[:5])}.",
-            causes=["applied from another branch, or the file was deleted or renamed"],
-            hint="bring the file back; or add --ignore-missing; or start over: invoke db.reset",
+            f"The database has {_counted(now.missing)} missing from the directory: {', '.join(now.missing[:5])}.",
+            causes=["it was applied from another branch, or its file was deleted or renamed"],
+            hint="restore the file, pass --ignore-missing, or start over with `invoke db.reset`",
         )
     if now.changed:
         raise Problem(
             "migration-changed",
             f"{now.changed[0].path} has changed since it was applied.",
-            causes=[f"its checksum is not the one that {tool} recorded"],
-            hint="restore the file and write a new migration; or start over: invoke db.reset",
+            causes=[f"its checksum differs from the one that {tool} recorded"],
+            hint="restore the file and write a new migration, or start over with `invoke db.reset`",
         )
     if now.late:
         raise Problem(
             "migration-changed",
-            f"{now.late[0].path} is older than one that is applied already, and refinery refuses it.",
-            hint="give it a higher version, or begin its name with U",
+            f"{now.late[0].path} is older than a migration that is already applied, so refinery rejects it.",
+            hint="give it a higher version, or start its name with U",
         )
 
 

@@ -1,4 +1,4 @@
-"""Dump a database into a file, and restore one from it."""
+"""Dumps a database to a file, and restores it from one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .opened import Database, Wanted, consents, existing, opened
 
 
 def dump(session: Session, wanted: Wanted, to: str) -> None:
-    """Write a dump: into a file that appears when it is whole, mode 0600; or to stdout where that is piped.
+    """Write a dump to a file with mode 0600, which appears only once it is complete, or to stdout if that is piped.
 
     Problems: bad-argument, database-refused.
     """
     if not to and session.world.prints_to_terminal:
-        raise Problem("bad-argument", "A dump is binary, and stdout is a terminal.", hint="add --to FILE, or pipe it")
+        raise Problem("bad-argument", "A dump is binary, and stdout is a terminal.", hint="pass --to FILE or pipe it")
     database = existing(session, wanted)
     if not to:
         sys.stdout.flush()
@@ -27,28 +27,31 @@ def dump(session: Session, wanted: Wanted, to: str) -> None:
         return
     path = session.world.cwd / to
     if path.is_dir() or not path.parent.is_dir():
-        raise Problem("bad-argument", f"{path} cannot be written: name a file in a directory that exists.")
+        raise Problem("bad-argument", f"Cannot write {path}: pass a file in an existing directory.")
     with files.written(path, mode=0o600) as file:
         database.dump(file)
         size = os.fstat(file.fileno()).st_size
-    session.report.say(f"{database.name} dumped to {path} ({units.human(size)})")
+    session.report.say(f"dumped {database.name} to {path} ({units.human(size)})")
 
 
 def restore(session: Session, wanted: Wanted, source: str, *, name: str, no_owner: bool) -> None:
-    """Fill the database from a dump. One that holds data is replaced when the dump was restored whole, beside it.
+    """Restore the database from a dump. Restores to a new database first, which then replaces one that holds data.
 
     Problems: dump-invalid, consent-missing, database-refused.
     """
     path = session.world.cwd / source
     if not path.is_file():
-        raise Problem("dump-invalid", f"There is no file {path}.", hint="name a file that db.dump wrote")
+        raise Problem("dump-invalid", f"The file {path} does not exist.", hint="pass a file that db.dump wrote")
     database = opened(session, wanted)
     with path.open("rb") as file:
         try:
             database.check_dump(file)
         except Problem as problem:
             raise Problem(
-                problem.code, f"{path}: {problem.message}", causes=problem.causes, hint="name a file that db.dump wrote"
+                problem.code,
+                f"{path}: {problem.message}",
+                causes=problem.causes,
+                hint="pass a file that db.dump wrote",
             ) from None
         full = database.exists() and not database.empty()
         what = f"the database {database.described} will be replaced with the contents of {path.name}"
@@ -63,15 +66,15 @@ def restore(session: Session, wanted: Wanted, source: str, *, name: str, no_owne
             new.drop()
             raise Problem(
                 problem.code,
-                f"{path} could not be restored; {database.name} is unchanged.",
+                f"Cannot restore {path}; {database.name} is unchanged.",
                 causes=problem.causes,
-                hint="a role is missing? add --no-owner" if "role" in str(problem.causes) else "",
+                hint="if a role is missing, pass --no-owner" if "role" in str(problem.causes) else "",
             ) from None
         except BaseException:  # Ctrl-C
             new.drop()
             raise
         _take_place(database, new)  # if this fails, the restored copy is kept, and the message names it
-    session.report.say(f"{database.name} restored from {path}")
+    session.report.say(f"restored {database.name} from {path}")
 
 
 def _take_place(database: Database, new: Database) -> None:

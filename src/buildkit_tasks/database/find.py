@@ -1,4 +1,4 @@
-"""Which services of a compose file run a database, and where a SQLite file is. Pure."""
+"""Finds the services of a compose file that run a database, and the path of a SQLite file. Pure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from buildkit_tasks.project import compose
 
 from .model import NAMES, Server
 
-#: The last part of an image's path, for each kind: the official image and the well-known ones built on it.
+#: For each kind, the last component of image names: the official image and well-known images based on it.
 _IMAGES = {
     "postgres": re.compile(r"postgres(ql)?(-[a-z0-9-]+)?|postgis|timescaledb(-ha)?|pgvector|citus|spilo(-\d+)?"),
     "mariadb": re.compile(r"mariadb(-[a-z0-9-]+)?"),
     "mysql": re.compile(r"mysql(-server)?|percona(-server)?"),
 }
 
-#: Images with such a word in their name serve a database, or look at one, and are none.
+#: Images with one of these words in their name are tools for a database, not a database.
 _BESIDE = re.compile(r"exporter|backup|bouncer|pgpool|pgadmin|operator|router|client|proxy|shell|repmgr-witness")
 
-#: Variables that set up a new database, by kind. A program that uses one has them as well, and the server's address.
+#: Variables that set up a new database, by kind. A program that uses a database also has the server's address.
 _SET_UP = {
     "postgres": ("POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE", "POSTGRES_HOST_AUTH_METHOD", "POSTGRESQL_PASSWORD"),
     "mariadb": (
@@ -42,17 +42,17 @@ _SET_UP = {
 
 
 def servers(config: Mapping[str, Any]) -> tuple[Server, ...]:
-    """The databases among the services of a resolved model; by image, and where no image says it by environment."""
+    """The databases among the services of a resolved model, recognized by image, or else by environment."""
     services = config.get("services") or {}
     by_image = [Server(name, kind) for name, entry in services.items() if (kind := _by_image(entry))]
     if by_image:
-        # a job with the same image, for its client, has nothing that sets up a database
+        # a job that uses the same image for its client has no variables that set up a database
         return tuple(s for s in by_image if _by_environment(services[s.service])) or tuple(by_image)
     return tuple(Server(name, kind) for name, entry in services.items() if (kind := _by_environment(entry)))
 
 
 def server(config: Mapping[str, Any], wanted: str) -> Server:
-    """The one that is meant: by name, or the only one. Problems: database-unknown, unknown-service."""
+    """The named database, or the only one. Problems: database-unknown, unknown-service."""
     found = servers(config)
     if wanted:
         services = config.get("services") or {}
@@ -71,14 +71,14 @@ def server(config: Mapping[str, Any], wanted: str) -> Server:
         raise Problem(
             "database-unknown",
             f"The compose file runs several databases: {names}.",
-            hint=f"add --service {found[0].service}, or set service under [tool.buildkit-tasks.database]",
+            hint=f"pass --service {found[0].service}, or set service under [tool.buildkit-tasks.database]",
         )
     if not found:
         raise Problem(
             "database-unknown",
             "The compose file has no supported database.",
-            causes=["looked for images of PostgreSQL, MySQL and MariaDB, and for the variables that set them up"],
-            hint="name the service with --service, or a SQLite file: url under [tool.buildkit-tasks.database]",
+            causes=["no service has an image of PostgreSQL, MySQL or MariaDB, or the variables that set one up"],
+            hint="pass --service, or set url to a SQLite file under [tool.buildkit-tasks.database]",
         )
     return found[0]
 
@@ -95,20 +95,20 @@ def _by_image(entry: Mapping[str, Any]) -> str:
 def _by_environment(entry: Mapping[str, Any]) -> str:
     environment = entry.get("environment") or {}
     if any(name.endswith(("_HOST", "DATABASE_URL")) and not name.endswith("_ROOT_HOST") for name in environment):
-        return ""  # a program that uses a database, not the database
+        return ""  # this program uses a database, but is not one
     return next((kind for kind, names in _SET_UP.items() if any(n in environment for n in names)), "")
 
 
 def sqlite_file(url: str, root: Path) -> Path | None:
-    """The file of a `sqlite:` URL as sqlx reads it, relative to the project; None for another URL.
+    """The file that sqlx would open for a `sqlite:` URL, relative to the project; None for any other URL.
 
-    Raises `Problem` database-unsupported for a database in memory.
+    Raises `Problem` database-unsupported for an in-memory database.
     """
     match = re.fullmatch(r"sqlite:(?://)?([^?]*)(?:\?.*)?", url)
     if not match:
         return None
     if match[1] in ("", ":memory:"):
         raise Problem(
-            "database-unsupported", "An in-memory SQLite database does not persist.", hint="name a file in the URL"
+            "database-unsupported", "An in-memory SQLite database does not persist.", hint="use a URL with a file"
         )
     return root / match[1]

@@ -1,4 +1,4 @@
-"""The tables in which the tools record what was applied, and the text that applies more. Pure: values in, SQL out."""
+"""The tables in which tools record applied migrations, and SQL that applies more. Pure: values in, SQL out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .model import Applied, Migration
 
 @dataclass(frozen=True)
 class Table:
-    """A tool's table: its name, and for each dialect what makes it and what reads key, checksum and success."""
+    """A tool's table: its name and, for each dialect, SQL to create it and SQL to read key, checksum and success."""
 
     name: str
     create: Mapping[str, str]
@@ -74,12 +74,12 @@ TABLES = {
 
 
 def literal(text: str) -> str:
-    """A text as an SQL literal; standard_conforming_strings is on in every server of this decade."""
+    """Quote a text as an SQL literal. All current servers have standard_conforming_strings on."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def identifier(name: str) -> str:
-    """A name as an SQL identifier."""
+    """Quote a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -107,27 +107,27 @@ def record(tool: str, migration: Migration, dialect: str) -> str:
 
 
 def elapsed(migration: Migration, nanoseconds: str) -> str:
-    """What sqlx records when the transaction has ended; `nanoseconds` is an expression."""
+    """The statement that sqlx runs after the transaction; `nanoseconds` is an SQL expression."""
     return f"UPDATE _sqlx_migrations SET execution_time = {nanoseconds} WHERE version = {migration.key}"
 
 
 def lock_id(database: str) -> int:
-    """The advisory lock that sqlx takes while it migrates: a service that starts now waits for us."""
+    """The advisory lock that sqlx holds while it migrates, so that a service that starts now waits for us."""
     return 0x3D32AD9E * zlib.crc32(database.encode())
 
 
-#: What the script says when somebody else migrated between our look and our lock.
-OVERTAKEN = "buildkit-tasks: the applied migrations have changed meanwhile"
+#: What the script prints if another program migrated after we read the table and before we took the lock.
+OVERTAKEN = "buildkit-tasks: the applied migrations have changed in the meantime"
 
-#: What the script prints when another program holds the lock. A wait inside the server would hold a snapshot, and
-#: `CREATE INDEX CONCURRENTLY` of the other one would wait for that: a deadlock.
+#: What the script prints if another program holds the lock. Waiting in the server would hold a snapshot, and the other
+#: program's `CREATE INDEX CONCURRENTLY` would wait for that: a deadlock.
 BUSY = "busy"
 
 _BEGUN, _RAN = "begins ", "applied "
 
 
 def read_script(table: Table) -> str:
-    """psql's script that prints the rows of a table, and nothing where there is none."""
+    """A psql script that prints the rows of a table, or nothing if it does not exist."""
     return (
         f"SELECT to_regclass({literal(table.name)}) IS NOT NULL AS there \\gset\n"
         f"\\if :there\n{table.read['postgres']};\n\\endif\n"
@@ -140,10 +140,10 @@ def applied(rows: Sequence[Sequence[str]]) -> tuple[Applied, ...]:
 
 
 def apply_script(tool: str, database: str, pending: Sequence[Migration], known: int) -> str:
-    """psql's script that applies migrations; each prints `begins N` and `applied N`, its place among them.
+    """A psql script that applies migrations. For the N-th, it prints `begins N` and `applied N`.
 
-    A migration is sent as it is, in one message, as its tool sends it: psql would run backslash commands in it and
-    replace its own variables. `known` migrations were applied when we looked.
+    A migration is sent unchanged in a single message, as its tool would send it: psql would run backslash commands in
+    it and substitute its own variables. `known`: the number of migrations that were applied when we read the table.
     """
     table = TABLES[tool]
     lines = [
@@ -173,7 +173,7 @@ def apply_script(tool: str, database: str, pending: Sequence[Migration], known: 
 
 
 def ran(output: str, pending: Sequence[Migration]) -> tuple[tuple[Migration, ...], Migration | None]:
-    """The migrations that a script has applied, and the one that it had begun when it ended."""
+    """The migrations that a script applied, and the one that was running when it ended."""
     said = set(output.splitlines())
     done = tuple(m for n, m in enumerate(pending) if f"{_RAN}{n}" in said)
     begun = [m for n, m in enumerate(pending) if f"{_BEGUN}{n}" in said and f"{_RAN}{n}" not in said]
@@ -181,18 +181,18 @@ def ran(output: str, pending: Sequence[Migration]) -> tuple[tuple[Migration, ...
 
 
 class Overtaken(Exception):
-    """Another program migrates, or has done so between our look and our lock."""
+    """Another program is migrating, or did so after we read the table and before we took the lock."""
 
 
 def failed(migration: Migration, done: Sequence[Migration], said: str, line: int = 0) -> Problem:
-    """The problem for a migration that the database refused."""
-    kept = f"{len(done)} before it are applied" if done else "nothing was applied"
-    half = "" if migration.transaction else "; it ran outside a transaction, so part of it may have been applied"
+    """The problem for a migration that the database rejected."""
+    kept = f"applied {len(done)} before it" if done else "nothing was applied"
+    half = "" if migration.transaction else "; it ran outside a transaction, so parts of it may have been applied"
     shown = re.search(r"^LINE (\d+): ", said, re.MULTILINE)
     line = line or (int(shown[1]) if shown else 0)
     return Problem(
         "sql-failed",
-        f"{migration.path}{f', line {line}' if line else ''}: the database refused it; {kept}{half}.",
+        f"{migration.path}{f', line {line}' if line else ''}: the database rejected it; {kept}{half}.",
         causes=[said],
         hint="fix the file and retry",
     )

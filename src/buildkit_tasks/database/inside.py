@@ -1,7 +1,7 @@
-"""What runs inside a database's container: its own client, logged in with the container's own variables. Pure.
+"""Commands to run inside a database's container: its own client, logged in with the container's variables. Pure.
 
-No password is ever in an argument: the script reads the variable, or the file that NAME_FILE names, where they are.
-Positional arguments are data, never parsed as shell.
+No password is ever in an argument: the script reads the variable, or the file named by NAME_FILE, in the container.
+Positional arguments are data and never parsed as shell.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ export PGUSER="${{PGUSER:-postgres}}" PGPASSWORD PGCLIENTENCODING=UTF8 PGCONNECT
 [ -n "$PGPASSWORD" ] || unset PGPASSWORD
 """
 
-#: TCP first: while the official image sets up a new data directory, its temporary server has the socket only.
+#: TCP first: while the official image sets up a new data directory, its temporary server listens only on the socket.
 _POSTGRES_LOGIN = f"""\
 {_POSTGRES}\
 tries=0
@@ -69,7 +69,7 @@ _SCRIPTS = {
     "postgres": f'{_POSTGRES}export PGDATABASE="$1"\nshift\nexec "$@"\n',
     "mysql": f'{_MYSQL}program=$(client "$1" "$2")\nshift 2\nexec "$program" --user="$user" "$@"\n',
 }
-#: Through a file: in a pipe the dump's exit code is lost, and half of it would count as all.
+#: Uses a file: a pipe would lose the dump's exit code, and half a dump would count as a whole one.
 _MYSQL_COPY = f"""\
 {_MYSQL}\
 set -e
@@ -84,31 +84,31 @@ _LOGINS = {"postgres": _POSTGRES_LOGIN, "mysql": _MYSQL_LOGIN}
 
 
 def login(kind: str) -> tuple[str, ...]:
-    """Wait for the server, at most half a minute, and print its user, the project's database and the version."""
+    """Wait for the server for at most half a minute, then print its user, the project's database and its version."""
     return ("sh", "-c", _LOGINS["postgres" if kind == "postgres" else "mysql"], "sh")
 
 
 def postgres(database: str, *argv: str) -> tuple[str, ...]:
-    """A client of PostgreSQL, connected to this database."""
+    """A PostgreSQL client, connected to this database."""
     return ("sh", "-c", _SCRIPTS["postgres"], "sh", database, *argv)
 
 
 def psql(database: str, *more: str) -> tuple[str, ...]:
-    """psql that reads a script on stdin, stops at the first error, and prints rows as lines, columns by tabs."""
+    """A psql that reads a script on stdin, stops at the first error, and prints rows as tab-separated lines."""
     how = ("--no-psqlrc", "--no-password", "--quiet", "--no-align", "--tuples-only", "--field-separator=\t")
     return postgres(database, "psql", *how, "--set=ON_ERROR_STOP=1", *more, "--file=-")
 
 
 def mysql(*argv: str) -> tuple[str, ...]:
-    """The client of MySQL or MariaDB, whichever is there. `argv` are its arguments but for the user."""
+    """The MySQL or MariaDB client, whichever exists. `argv`: its arguments except the user."""
     return ("sh", "-c", _SCRIPTS["mysql"], "sh", "", "", *argv)
 
 
 def mysqldump(*argv: str) -> tuple[str, ...]:
-    """`mariadb-dump` or `mysqldump`, whichever is there."""
+    """`mariadb-dump` or `mysqldump`, whichever exists."""
     return ("sh", "-c", _SCRIPTS["mysql"], "sh", "-dump", "dump", *argv)
 
 
 def mysql_copy(source: str, target: str) -> tuple[str, ...]:
-    """Fill a database with what another one of the server holds."""
+    """Copy a database to another one on the same server."""
     return ("sh", "-c", _MYSQL_COPY, "sh", source, target)

@@ -1,4 +1,4 @@
-"""Apply a project's migrations, and record them as the project's own tool would."""
+"""Applies a project's migrations and records them as the project's own tool would."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .compare import Status
 from .model import Migration
 from .opened import Database, Wanted, existing
 
-#: Seconds to wait for a service that migrates at the same time, and between two looks.
+#: Seconds to wait for a service that is also migrating, and between two checks.
 PATIENCE, LOOK_EVERY = 120.0, 0.5
 
 
@@ -27,26 +27,26 @@ def directory(session: Session) -> tuple[str, tuple[Migration, ...]]:
     if not migrations:
         raise Problem(
             "migrations-unknown",
-            f"{found.directory} holds no migrations of {found.tool}.",
-            hint="docs/how-to/database.md has the names each tool reads",
+            f"{found.directory} contains no {found.tool} migrations.",
+            hint="see docs/how-to/database.md for the file names that each tool reads",
         )
     return found.tool, migrations
 
 
 def check_support(database: Database, name: str) -> None:
-    """Raise `Problem` database-unsupported before anything is changed, for a kind whose tables are not written here."""
+    """Raise `Problem` database-unsupported, before any change, for a kind whose tables we cannot write."""
     if database.kind not in history.TABLES[name].read:
         database.applied(name)
 
 
 def migrate(session: Session, wanted: Wanted, *, ignore_missing: bool) -> None:
-    """Apply what is pending. Problems: migration-changed, sql-failed, and those of `directory` and `existing`."""
+    """Apply pending migrations. Problems: migration-changed, sql-failed, and those of `directory` and `existing`."""
     name, found = directory(session)
     apply(session, existing(session, wanted), name, found, ignore_missing=ignore_missing)
 
 
 def apply(session: Session, database: Database, name: str, found: Sequence[Migration], *, ignore_missing: bool) -> None:
-    """Apply what is pending in a database that exists."""
+    """Apply pending migrations to an existing database."""
     began = session.world.clock()
     waiting = False
     while True:
@@ -61,22 +61,22 @@ def apply(session: Session, database: Database, name: str, found: Sequence[Migra
                 raise Problem(
                     "migration-changed",
                     f"Another program has been applying migrations for {PATIENCE:.0f} s.",
-                    hint="retry; pg_locks shows who holds the advisory lock",
+                    hint="retry, or see pg_locks for the holder of the advisory lock",
                 ) from None
         if not waiting:
-            session.report.say("  another program is migrating this database; waiting for it")
+            session.report.say("  waiting for another program that is migrating this database")
         waiting = True
         time.sleep(LOOK_EVERY)
     for migration in done:
         session.report.say(f"  applied {migration.label}")
-    counted = f"{len(done)} applied, {len(now.applied)} were already there" if done else "nothing to apply"
+    counted = f"{len(done)} applied, {len(now.applied)} already present" if done else "nothing to apply"
     session.report.say(f"{database.name} is up to date: {counted}", style="green")
     if session.report.json_only:
         session.report.envelope({"database": database.name, "tool": name, "applied": [m.key for m in done]})
 
 
 def show(session: Session, wanted: Wanted) -> None:
-    """What is applied and what is pending; changes nothing."""
+    """Show which migrations are applied and which are pending. Changes nothing."""
     name, found = directory(session)
     database = existing(session, wanted)
     now = compare.status(name, found, database.applied(name))
@@ -98,9 +98,9 @@ def show(session: Session, wanted: Wanted) -> None:
 
 def _state(now: Status, migration: Migration) -> str:
     if migration.key in now.failed:
-        return "failed half way"
+        return "failed partway"
     if migration in now.changed:
         return "changed since it was applied"
     if migration in now.late:
-        return "pending, older than one that is applied"
+        return "pending, older than an applied one"
     return "pending" if migration in now.pending else "applied"

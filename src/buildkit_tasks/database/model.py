@@ -1,4 +1,4 @@
-"""The frozen values of this room. No reading, no writing."""
+"""The frozen values of this package. No I/O."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from buildkit_tasks.core.errors import Problem
 
-#: What a kind of database is called in messages.
+#: The names of the kinds of databases in messages.
 NAMES = {"postgres": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB", "sqlite": "SQLite"}
 
-#: Names that need no escaping in a client's arguments, a connection string or a path.
+#: Database names that need no escaping in a client's arguments, a connection string or a path.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$.-]*")
 
-#: Bytes of a name that PostgreSQL keeps; it would cut off the rest silently. MySQL keeps 64 characters.
+#: The maximum length of a name in PostgreSQL, in bytes: it truncates longer names silently. MySQL allows 64 characters.
 LONGEST = 63
 
-#: Ends of the names of our own databases beside the user's, while one is restored. Nobody else's has such a name.
+#: Name suffixes of the databases that we create next to the user's during a restore. No other database has them.
 RESTORING, REPLACED = "_bt_restoring", "_bt_replaced"
 
 
@@ -31,7 +31,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Login:
-    """What a server says of itself: its administrator, the database made for the project, the version it runs."""
+    """What a server reports: its administrator, the database created for the project, and its version."""
 
     user: str
     database: str
@@ -40,11 +40,11 @@ class Login:
 
 @dataclass(frozen=True)
 class Migration:
-    """One change of the schema.
+    """A single schema change.
 
-    `key` identifies it in the tool's table, `label` to people. `fields` are the other columns that the tool records,
-    as SQL-ready values: text, integers, or bytes. `transaction`: it runs inside one. `checksum` is compared with the
-    one that was recorded; empty if the tool keeps none.
+    `key` identifies it in the tool's table, `label` in messages. `fields`: the other columns that the tool records, as
+    SQL-ready values: text, integers or bytes. `transaction`: whether it runs in a transaction. `checksum`: compared
+    with the recorded one; empty if the tool records none.
     """
 
     key: str
@@ -59,7 +59,7 @@ class Migration:
 
 @dataclass(frozen=True)
 class Applied:
-    """A migration that the database has. `success` is False for one that failed half way."""
+    """A migration in the database. `success` is False if it failed partway."""
 
     key: str
     checksum: str = ""
@@ -67,17 +67,18 @@ class Applied:
 
 
 def checked_name(name: str) -> str:
-    """The name of a database, if it can be used as it is. Raises `Problem` database-unsupported."""
+    """Return a database's name if it can be used unchanged. Raises `Problem` database-unsupported."""
     if not _NAME.fullmatch(name) or len(name) > LONGEST:
-        why = f"longer than {LONGEST} characters" if len(name) > LONGEST else "not only letters, digits, _, -, . and $"
+        allowed = "letters, digits, _, -, . and $"
+        why = f"is longer than {LONGEST} characters" if len(name) > LONGEST else f"may contain only {allowed}"
         raise Problem(
             "database-unsupported",
-            f"The database name {name[:80]!r} is {why}.",
+            f"The database name {name[:80]!r} {why}.",
             hint="use the database's own client, or another name in the compose file",
         )
     return name
 
 
 def name_for_tests(name: str) -> str:
-    """The database that tests use beside this one."""
+    """The name of the database that tests use next to this one."""
     return checked_name(f"{name}_test")

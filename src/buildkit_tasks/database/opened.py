@@ -1,4 +1,4 @@
-"""Find the project's database, and make sure that it answers."""
+"""Finds the project's database and makes sure that it responds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Database(Protocol):
-    """What every kind can do. One that cannot raises `Problem` database-unsupported."""
+    """The operations of every kind. Unsupported ones raise `Problem` database-unsupported."""
 
     @property
     def kind(self) -> str: ...
@@ -54,7 +54,7 @@ class Database(Protocol):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the command line says: which service (empty: the only one), its test database, start it if it is down."""
+    """The command line's request: the service (empty: the only one), its test database, whether to start it if down."""
 
     service: str = ""
     test: bool = False
@@ -62,7 +62,7 @@ class Wanted:
 
 
 def opened(session: Session, wanted: Wanted) -> Database:
-    """The database that is meant. It may not exist yet; its server runs.
+    """The requested database. Its server is running, but the database may not exist yet.
 
     Problems: database-unknown, database-unsupported, database-refused, not-running, unhealthy.
     """
@@ -74,8 +74,8 @@ def opened(session: Session, wanted: Wanted) -> Database:
             raise Problem(
                 "database-unsupported",
                 "The setting database.url does not point to a SQLite file.",
-                causes=["a server is found by the service that runs it: a URL would hold its password"],
-                hint='url = "sqlite:data/app.db" under [tool.buildkit-tasks.database], or name the service',
+                causes=["a server is found by its service, because a URL would contain its password"],
+                hint='set url = "sqlite:data/app.db" under [tool.buildkit-tasks.database], or pass --service',
             )
         return Sqlite(session, path.with_name(f"{path.stem}_test{path.suffix}") if wanted.test else path)
     project = discover(session, lesser=True, named=[service] if service else [])
@@ -94,7 +94,7 @@ def opened(session: Session, wanted: Wanted) -> Database:
             raise Problem(
                 "not-running",
                 f"The service {server.service} ({NAMES[server.kind]}) is not running.",
-                hint=f"add --start, or: invoke up --service {server.service}",
+                hint=f"pass --start, or run `invoke up --service {server.service}`",
             )
         ports.check(session, project, files, {server.service})
         stack.start(session, space, files, [server.service])
@@ -114,33 +114,33 @@ def _login(session: Session, files: tuple[Path, ...], service: str, kind: str) -
             "database-refused",
             f"The database in {service} is not responding.",
             causes=[(result.stderr.strip() or result.stdout.strip() or f"exit code {result.code}")[-500:]],
-            hint=f"invoke logs --service {service} --tail 20",
+            hint=f"run `invoke logs --service {service} --tail 20`",
         )
     return Login(lines[0], lines[1], " ".join(lines[2:]))
 
 
 def existing(session: Session, wanted: Wanted) -> Database:
-    """Like `opened`; one that does not exist is a `Problem` database-refused."""
+    """Like `opened`, but raises `Problem` database-refused if the database does not exist."""
     database = opened(session, wanted)
     if not database.exists():
         where = f" in {database.service}" if database.service else ""
         raise Problem(
             "database-refused",
-            f"There is no database {database.name}{where}.",
-            hint="invoke db.create" + (" --test" if wanted.test else ""),
+            f"The database {database.name} does not exist{where}.",
+            hint=f"run `invoke db.create{' --test' if wanted.test else ''}`",
         )
     return database
 
 
 def consents(session: Session, what: str, name: str, given: str) -> bool:
-    """Whether the user typed the database's name, or passed it with `--yes`. Problems: consent-missing."""
+    """Whether the user typed the database's name or passed it with `--yes`. Problems: consent-missing."""
     if given and given != name:
-        raise Problem("bad-argument", f"The database is called {name}, not {given}.", hint=f"--yes --name {name}")
+        raise Problem("bad-argument", f"The database is named {name}, not {given}.", hint=f"pass --yes --name {name}")
     if given and session.report.yes:
         return True
     if not session.world.interactive:
         raise Problem(
-            "consent-missing", f"This needs your consent: {what}.", hint=f"add --yes --name {name} if you mean it"
+            "consent-missing", f"This needs your consent: {what}.", hint=f"pass --yes --name {name} to confirm"
         )
     if session.report.typed(what, name):
         return True

@@ -1,4 +1,4 @@
-"""A PostgreSQL in a container of the project."""
+"""A PostgreSQL database in a container of the project."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ from .model import REPLACED, Applied, Migration, checked_name
 from .script import Script
 from .served import Served
 
-#: What pg_dump's custom format begins with, and what its plain one says in its first lines.
+#: The first bytes of pg_dump's custom format, and a text in the first lines of its plain format.
 CUSTOM, PLAIN, COMPLETE = b"PGDMP", b"PostgreSQL database dump", b"PostgreSQL database dump complete"
 
 
 @dataclass(frozen=True)
 class Postgres(Served):
-    """One database of a server. `name` may not exist yet."""
+    """A database on a server. It may not exist yet."""
 
     kind: str = "postgres"
     ending: str = ".dump"
 
     def exists(self) -> bool:
-        """Whether the server has it."""
+        """Whether the server has this database."""
         return bool(self._ask(f"SELECT 1 FROM pg_database WHERE datname = {literal(self.name)};", self._elsewhere))
 
     def empty(self) -> bool:
-        """Whether it holds no table, view or sequence of the user's."""
+        """Whether it has no user tables, views or sequences."""
         where = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%'"
         query = f"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {where} "
         return not self._ask(f"{query} AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') LIMIT 1;")
 
     def create(self, *, pristine: bool = False) -> None:
-        """Make it, as the server's template has it; `pristine`: without what somebody added to that, for a dump."""
+        """Create it from the server's template. `pristine`: from the unmodified template0, for restoring a dump."""
         template = " TEMPLATE template0" if pristine else ""
         self._ask(f"CREATE DATABASE {identifier(self.name)}{template};", self._elsewhere)
 
     def drop(self) -> None:
-        """Drop it with its connections, if it exists."""
+        """Close its connections and drop it, if it exists."""
         self._ask(_drop(self.name), self._elsewhere)
 
     def applied(self, tool: str) -> tuple[Applied, ...]:
-        """What a tool's table says; nothing if there is no table yet."""
+        """The rows of a tool's table; empty if the table does not exist yet."""
         lines = self._ask(history.read_script(history.TABLES[tool]))
         return history.applied([line.split("\t") for line in lines])
 
     def apply(self, tool: str, pending: Sequence[Migration], known: int) -> tuple[Migration, ...]:
-        """Apply them in order, each with its record. Problems: sql-failed with the file; history.Overtaken."""
+        """Apply migrations in order and record each. Problems: sql-failed with the file. Raises history.Overtaken."""
         script = history.apply_script(tool, self.name, pending, known)
         result = self._feed(inside.psql(self.name), script)
         if history.BUSY in result.stdout.splitlines():
@@ -74,18 +74,18 @@ class Postgres(Served):
         """Run it in one transaction. Raises `Problem` sql-failed with file and line."""
         end = f"seeded-{secrets.token_hex(8)}"
         result = self._feed(inside.psql(self.name), f"BEGIN;\n{script.text}COMMIT;\n\\echo {end}\n")
-        if result.code == 0 and end in result.stdout.splitlines():  # only then psql has read all of it
+        if result.code == 0 and end in result.stdout.splitlines():  # only then has psql read all of it
             return
         line = re.search(r"psql:<stdin>:(\d+): ", result.stderr)
         raise script.failed(max(0, int(line[1]) - 1) if line else 0, self._said(result))
 
     def dump(self, target: IO[bytes]) -> None:
-        """Write it in pg_dump's custom format."""
+        """Dump it in pg_dump's custom format."""
         argv = inside.postgres(self.name, "pg_dump", "--no-password", "--format=custom")
         self._pipe(argv, target=target)
 
     def restore(self, source: IO[bytes], *, no_owner: bool) -> None:
-        """Fill this database, which is new and empty, from a dump: whole, or nothing of it."""
+        """Restore a dump to this new, empty database: all of it or nothing."""
         start = source.read(4096)
         source.seek(0)
         if start.startswith(CUSTOM):
@@ -96,7 +96,7 @@ class Postgres(Served):
         self._pipe(argv, source=source)
 
     def check_dump(self, source: IO[bytes]) -> None:
-        """Raise `Problem` dump-invalid for what no client of PostgreSQL wrote, or only the beginning of it."""
+        """Raise `Problem` dump-invalid unless this is a complete dump written by a PostgreSQL client."""
         start = source.read(4096)
         source.seek(max(0, os.fstat(source.fileno()).st_size - 4096))
         end = source.read()
@@ -110,14 +110,14 @@ class Postgres(Served):
             source.seek(0)
             why = self._said(result) if result.code else ""
         else:
-            why = "" if PLAIN in start else "it is neither pg_dump's custom format nor its plain SQL"
+            why = "" if PLAIN in start else "it is in neither pg_dump's custom format nor its plain SQL format"
             if not why and COMPLETE not in end:
                 why = f"its last line is missing: {COMPLETE.decode()}"
         if why:
-            raise Problem("dump-invalid", "The file is not a dump of PostgreSQL.", causes=[why])
+            raise Problem("dump-invalid", "The file is not a PostgreSQL dump.", causes=[why])
 
     def replace_by(self, other: Postgres) -> None:
-        """Give another database this one's name, and drop this one; connections to it are closed."""
+        """Give another database this database's name and drop this one. Closes connections to it."""
         old = checked_name(f"{self.name}{REPLACED}")
         steps = [
             _drop(old),
@@ -137,12 +137,12 @@ class Postgres(Served):
             raise
 
     def shell(self) -> int:
-        """psql on the terminal, or on what is piped to us."""
+        """Run psql on the terminal or on piped input."""
         return self._on_terminal(inside.postgres(self.name, "psql", "--no-password"))
 
     @property
     def _elsewhere(self) -> str:
-        """The database to be in while this one is made or dropped, as createdb chooses it."""
+        """The database to connect to while creating or dropping this one, chosen as createdb does."""
         return "template1" if self.name == "postgres" else "postgres"
 
     def _ask(self, script: str, database: str = "") -> list[str]:
@@ -151,10 +151,10 @@ class Postgres(Served):
     def _how_to_create(self, said: str) -> str:
         if f'database "{self.name}" does not exist' not in said:
             return ""
-        return "invoke db.create" + (" --test" if self.name != self.login.database else "")
+        return f"run `invoke db.create{' --test' if self.name != self.login.database else ''}`"
 
     def _said(self, result: Result) -> str:
-        """What the client said, without the name it has for our script."""
+        """The client's error message, without its name for our script."""
         said = "\n".join(re.sub(r"^psql:<stdin>:\d+: ", "", line) for line in result.stderr.splitlines())
         return said.strip() or result.stdout.strip()[-500:] or f"exit code {result.code}"
 
@@ -165,7 +165,7 @@ def _disconnect(name: str) -> str:
 
 
 def _drop(name: str) -> str:
-    """Connections are closed first; PostgreSQL 13 does both in one step."""
+    """Close connections, then drop the database. PostgreSQL 13 and later does both in one step."""
     return (
         "SET client_min_messages = warning;\n"
         "SELECT current_setting('server_version_num')::int >= 130000 AS force \\gset\n"

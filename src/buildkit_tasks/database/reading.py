@@ -1,7 +1,7 @@
-"""Directories of migrations as values, for each tool whose table we write. Reads files; runs nothing.
+"""Reads directories of migrations for each tool whose table we write. Runs nothing.
 
-What each tool does was read in its source: sqlx-core 0.8.6 `migrate/source.rs`, refinery-core 0.8.16 `util.rs` and
-`runner.rs`, migrations_internals 2.2 `lib.rs`.
+Follows the sources of the tools: sqlx-core 0.8.6 `migrate/source.rs`, refinery-core 0.8.16 `util.rs` and `runner.rs`,
+migrations_internals 2.2 `lib.rs`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-#: Bytes of one file of SQL; a larger one is a dump: `invoke db.restore`.
+#: Maximum size of an SQL file in bytes. A larger file is a dump, for `invoke db.restore`.
 MOST_BYTES = 32_000_000
 
 _SUFFIXES = (".up.sql", ".down.sql", ".sql")
@@ -30,7 +30,7 @@ _REFINERY = re.compile(r"([UV])(\d+(?:\.\d+)?)__(\w+)\.(sql|rs)")
 
 
 def read(tool: str, directory: Path) -> tuple[Migration, ...]:
-    """The migrations in the order they are applied in. Raises `Problem` migrations-unknown."""
+    """The migrations in the order in which to apply them. Raises `Problem` migrations-unknown."""
     try:
         found = sorted(_READERS[tool](directory), key=lambda m: m.order)
     except OSError as error:
@@ -39,13 +39,13 @@ def read(tool: str, directory: Path) -> tuple[Migration, ...]:
     for migration in found:
         if migration.key in seen:
             names = f"{seen[migration.key].path.name} and {migration.path.name}"
-            raise _refused(directory, f"holds two migrations of version {migration.key}: {names}")
+            raise _refused(directory, f"contains two migrations with version {migration.key}: {names}")
         seen[migration.key] = migration
     return tuple(found)
 
 
 def sql_text(path: Path) -> str:
-    """A file of SQL. Raises `Problem` migrations-unknown for one that is not UTF-8, or too large."""
+    """The text of an SQL file. Raises `Problem` migrations-unknown if it is not UTF-8 or too large."""
     try:
         if not path.is_file():
             raise _refused(path, "is not a file")
@@ -54,48 +54,49 @@ def sql_text(path: Path) -> str:
     except OSError as error:
         raise _refused(path, f"cannot be read: {error.strerror}") from error
     if len(content) > MOST_BYTES:
-        raise _refused(path, f"is larger than {MOST_BYTES // 1_000_000} MB: a dump is for `invoke db.restore`")
+        raise _refused(path, f"is larger than {MOST_BYTES // 1_000_000} MB (for a dump, use `invoke db.restore`)")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _refused(path, f"is not UTF-8: byte {error.start}") from None
+        raise _refused(path, f"is not UTF-8 at byte {error.start}") from None
     if "\0" in text:
-        raise _refused(path, "has a NUL byte")
+        raise _refused(path, "contains a NUL byte")
     return text
 
 
-#: Files in which dbmate and goose keep both directions: applied whole, the way back would run right after.
+#: Files in which dbmate and goose keep both directions: if applied whole, the rollback would run right afterwards.
 _BOTH_WAYS = re.compile(r"^--\s*(?:migrate:down|\+goose\s+Down)\b", re.MULTILINE | re.IGNORECASE)
 
 
 def _one_way(path: Path) -> str:
-    """The text of a migration that has no way back in the same file. Problems: database-unsupported."""
+    """The text of a migration without a rollback in the same file. Problems: database-unsupported."""
     text = sql_text(path)
     if _BOTH_WAYS.search(text):
         raise Problem(
             "database-unsupported",
-            f"{path} also contains the rollback, as dbmate and goose write it.",
-            hint="run that tool: invoke run --service SERVICE -- ARGUMENTS",
+            f"{path} also contains the rollback, in the format of dbmate and goose.",
+            hint="use that tool: `invoke run --service SERVICE -- ARGUMENTS`",
         )
     return text
 
 
 def _refused(path: Path, why: str) -> Problem:
-    return Problem("migrations-unknown", f"{path} {why}.", hint="docs/how-to/database.md has the names each tool reads")
+    hint = "see docs/how-to/database.md for the file names that each tool reads"
+    return Problem("migrations-unknown", f"{path} {why}.", hint=hint)
 
 
 def _sqlx(directory: Path) -> Iterable[Migration]:
-    """`<VERSION>_<DESCRIPTION>.sql`; `.down.sql` undo one, and are not applied."""
+    """`<VERSION>_<DESCRIPTION>.sql`. Files named `.down.sql` revert a migration and are not applied."""
     for path in sorted(directory.iterdir()):
         head, underscore, rest = path.name.partition("_")
         if not (underscore and rest.endswith(".sql") and path.is_file()):
             continue
         if not re.fullmatch(r"[+-]?[0-9]+", head) or not -(2**63) <= int(head) < 2**63:
-            raise _refused(path, "does not begin with an integer version, as in 01_users.sql, and sqlx refuses it")
+            raise _refused(path, "does not start with an integer version such as 01_users.sql, so sqlx rejects it")
         suffix = next(s for s in _SUFFIXES if rest.endswith(s))
         if suffix == ".down.sql":
             continue
-        while rest.endswith(suffix):  # sqlx trims every one
+        while rest.endswith(suffix):  # sqlx trims all of them
             rest = rest.removesuffix(suffix)
         text, version = _one_way(path), int(head)
         yield Migration(
@@ -111,13 +112,13 @@ def _sqlx(directory: Path) -> Iterable[Migration]:
 
 
 def refinery_checksum(name: str, version: int, sql: str) -> str:
-    """What refinery records of a migration: Rust's hash of its name, its version as i32 and its text."""
-    # a Rust string is hashed with one byte after it
+    """The checksum that refinery records: Rust's hash of a migration's name, its version as i32 and its text."""
+    # Rust hashes a string with an additional byte after it
     return str(siphash13(name.encode() + b"\xff" + version.to_bytes(4, "little") + sql.encode() + b"\xff"))
 
 
 def _refinery(directory: Path) -> Iterable[Migration]:
-    """`V<VERSION>__<NAME>.sql` at any depth; U for one that may come late. Those in Rust cannot be run here."""
+    """`V<VERSION>__<NAME>.sql` at any depth; U instead of V if it may come late. Migrations in Rust are unsupported."""
     for path in sorted(directory.rglob("*")):
         match = _REFINERY.fullmatch(path.name)
         if not match or not path.is_file():
@@ -125,11 +126,11 @@ def _refinery(directory: Path) -> Iterable[Migration]:
         if match[4] == "rs":
             raise Problem(
                 "database-unsupported",
-                f"{path} is a migration in Rust, which only the program that embeds it can run.",
-                hint="invoke run --service SERVICE -- ARGUMENTS    (the program that calls its runner)",
+                f"{path} is a Rust migration, which only the program that embeds it can run.",
+                hint="run `invoke run --service SERVICE -- ARGUMENTS` with the program that calls its runner",
             )
         if not match[2].isascii() or "." in match[2] or int(match[2]) >= 2**31:
-            raise _refused(path, "has a version that refinery refuses: it takes integers below 2147483648")
+            raise _refused(path, "has a version that refinery rejects: it must be an integer below 2147483648")
         text, version = sql_text(path), int(match[2])
         yield Migration(
             key=str(version),
@@ -143,13 +144,13 @@ def _refinery(directory: Path) -> Iterable[Migration]:
 
 
 def _diesel(directory: Path) -> Iterable[Migration]:
-    """`<VERSION>_<NAME>/up.sql`; a `metadata.toml` beside it may switch its transaction off."""
+    """`<VERSION>_<NAME>/up.sql`. A `metadata.toml` next to it may disable its transaction."""
     for folder in sorted(directory.iterdir()):
         if folder.name.startswith(".") or not (folder / "up.sql").is_file():
             continue
         version = folder.name.split("_", 1)[0].replace("-", "")
         if not re.fullmatch(r"\w{1,50}", version):
-            raise _refused(folder, "does not begin with a version of at most 50 letters and digits")
+            raise _refused(folder, "does not start with a version of at most 50 letters and digits")
         yield Migration(
             key=version,
             label=folder.name,
@@ -161,17 +162,17 @@ def _diesel(directory: Path) -> Iterable[Migration]:
 
 
 def _in_transaction(metadata: Path) -> bool:
-    """What diesel reads from it; a file without the key means no, as in diesel."""
+    """Whether diesel would use a transaction. A file without the key means no, as in diesel."""
     if not metadata.exists():
         return True
     try:
         return bool(tomllib.loads(sql_text(metadata)).get("run_in_transaction", False))
     except tomllib.TOMLDecodeError as error:
-        raise _refused(metadata, f"is not TOML: {error}") from None
+        raise _refused(metadata, f"is not valid TOML: {error}") from None
 
 
 def _plain(directory: Path) -> Iterable[Migration]:
-    """Every `.sql` file in the order of its name, numbers in it as numbers; `.down.sql` is left out."""
+    """All `.sql` files in natural order of their names, except `.down.sql`."""
     for path in sorted(directory.iterdir()):
         if not path.name.endswith(".sql") or path.name.endswith(".down.sql") or not path.is_file():
             continue
@@ -188,7 +189,7 @@ def _plain(directory: Path) -> Iterable[Migration]:
 
 
 def natural(name: str) -> tuple[int | str, ...]:
-    """A key that sorts `2_b.sql` before `10_a.sql`. Texts and numbers take turns: keys can always be compared."""
+    """A key that sorts `2_b.sql` before `10_a.sql`. Texts and numbers alternate, so keys can always be compared."""
     parts = re.split(r"([0-9]+)", name.removesuffix(".sql"))
     return tuple(int(part) if at % 2 else part for at, part in enumerate(parts))
 

@@ -1,4 +1,4 @@
-"""Several files of SQL as one script, and the file and line that a line of it came from. Pure."""
+"""Joins SQL files to one script, and maps its lines back to files and lines. Pure."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from buildkit_tasks.core.errors import Problem
 
 @dataclass(frozen=True)
 class Script:
-    """A script. `starts`: each file, the number of its first line in the script, and how many lines it has."""
+    """A script. `starts`: each file, the number of its first line in the script, and its number of lines."""
 
     text: str
     starts: tuple[tuple[Path, int, int], ...]
 
     def place(self, line: int) -> tuple[Path, int]:
-        """The file and the line in it of a line of the script; lines count from 1."""
+        """The file and line that a line of the script comes from. Lines count from 1."""
         path, first, lines = next((s for s in reversed(self.starts) if s[1] <= line), self.starts[0])
         return path, max(1, min(line - first + 1, lines))
 
     def failed(self, line: int, said: str) -> Problem:
-        """The problem for an error at a line; 0 if nobody knows the line."""
+        """The problem for an error at a line; 0 if the line is unknown."""
         path, number = self.place(line) if line else (self.starts[0][0], 0)
         return Problem(
             "sql-failed",
-            f"{path}, line {number}: the database refused the statement that ends here; none of the seed was kept."
+            f"{path}, line {number}: the database rejected the statement that ends here; the seed was rolled back."
             if number
-            else "The database refused the seed; none of it was kept.",
+            else "The database rejected the seed, which was rolled back.",
             causes=[said],
             hint="fix the file and retry",
         )
 
 
 def joined(files: Sequence[tuple[Path, str]]) -> Script:
-    """One script of some files. A statement without its semicolon at a file's end does not run into the next file.
+    """Join files to one script. A statement at a file's end without a semicolon does not run into the next file.
 
-    Nothing is added where it is not needed: psql 15.20 ends, with exit code 0, at an empty statement after a COPY.
+    Nothing is added unless it is needed: psql 15.20 stops, with exit code 0, at an empty statement after a COPY.
     """
     text, starts, line = "", [], 1
     for path, content in files:
@@ -50,6 +50,6 @@ def joined(files: Sequence[tuple[Path, str]]) -> Script:
 
 
 def _open(text: str) -> bool:
-    """Whether the last statement lacks its end: a semicolon, or the line that ends the data of a COPY."""
+    """Whether the last statement is unterminated: no semicolon, or no line that ends the data of a COPY."""
     lines = [line for line in map(str.rstrip, text.splitlines()) if line and not line.lstrip().startswith("--")]
     return bool(lines) and not lines[-1].endswith(";") and not lines[-1].startswith("\\")

@@ -1,4 +1,4 @@
-"""A database on a server that a service of the compose file runs: what PostgreSQL and MySQL have in common."""
+"""A database on a server that a compose service runs: what PostgreSQL and MySQL have in common."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Served:
-    """One database of a server. `name` may not exist yet. The clients run in the service's container."""
+    """A database on a server. It may not exist yet. The clients run in the service's container."""
 
     session: Session
     files: tuple[Path, ...]
@@ -30,36 +30,36 @@ class Served:
 
     @property
     def described(self) -> str:
-        """The database in a question."""
+        """The name of the database in prompts."""
         return self.name
 
     def named(self, name: str) -> Self:
-        """Another database of the same server."""
+        """Another database on the same server."""
         return replace(self, name=checked_name(name))
 
     def _said(self, result: Result) -> str:
-        """What the client said."""
+        """The client's error message."""
         return result.stderr.strip() or f"exit code {result.code}"
 
     def _how_to_create(self, said: str) -> str:
-        """The command that creates the database, if the client said that it is missing."""
+        """The command that creates the database, if the client reported that it does not exist."""
         raise NotImplementedError
 
     def _refused(self, result: Result) -> Problem:
         said = self._said(result)
-        hint = self._how_to_create(said) or f"invoke logs --service {self.service} --tail 20"
+        hint = self._how_to_create(said) or f"run `invoke logs --service {self.service} --tail 20`"
         return Problem(
-            "database-refused", f"{self.service} refused the command on {self.name}.", causes=[said], hint=hint
+            "database-refused", f"{self.service} rejected the command on {self.name}.", causes=[said], hint=hint
         )
 
     def _lines(self, result: Result) -> list[str]:
-        """The lines of a successful client. Problems: database-refused."""
+        """The output lines of a successful client. Problems: database-refused."""
         if result.code != 0:
             raise self._refused(result)
         return [line for line in result.stdout.splitlines() if line]
 
     def _on_terminal(self, argv: Sequence[str]) -> int:
-        """Run a client on the terminal, or on what is piped to us."""
+        """Run a client on the terminal or on piped input."""
         tty = self.session.world.interactive and self.session.world.prints_to_terminal
         return run.foreground(self.session.world, self._command(argv, tty=tty))
 

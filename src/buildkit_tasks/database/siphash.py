@@ -1,4 +1,4 @@
-"""SipHash-1-3 with the key 0, as Rust's standard library and refinery use it. Pure.
+"""SipHash-1-3 with a key of zero, as used by Rust's standard library and refinery. Pure.
 
 https://www.aumasson.jp/siphash/siphash.pdf
 """
@@ -24,7 +24,7 @@ def _round(a: int, b: int, c: int, d: int) -> tuple[int, int, int, int]:
 
 
 def siphash13(data: bytes) -> int:
-    """The hash of some bytes."""
+    """Hash bytes."""
     a, b, c, d = (int.from_bytes(word, "big") for word in (b"somepseu", b"dorandom", b"lygenera", b"tedbytes"))
     whole = len(data) - len(data) % 8
     last = data[whole:].ljust(7, b"\0") + bytes([len(data) & 0xFF])

@@ -1,4 +1,4 @@
-"""A SQLite file of the project, on this machine: Python's own SQLite does the work."""
+"""A SQLite file of the project on this machine, accessed with Python's own SQLite."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ MAGIC = b"SQLite format 3\0"
 
 _JOURNALS = ("-wal", "-shm", "-journal")
 
-#: Seconds to wait for a program that is writing.
+#: Seconds to wait for another program that is writing.
 PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
 class Sqlite:
-    """One file. `name` is what it is called in questions."""
+    """A SQLite file. `name`: its name in prompts."""
 
     session: Session
     path: Path
@@ -48,24 +48,24 @@ class Sqlite:
 
     @property
     def described(self) -> str:
-        """The file in a question, with its path: several may have one name."""
+        """The name of the file in prompts, with its path, because several files may have the same name."""
         return f"{self.name} ({self.path})"
 
     def named(self, name: str) -> Sqlite:
-        """Another file beside this one."""
+        """Another file next to this one."""
         return replace(self, path=self.path.with_name(name))
 
     def exists(self) -> bool:
-        """Whether the file is there."""
+        """Whether the file exists."""
         return self.path.is_file()
 
     def empty(self) -> bool:
-        """Whether it holds no table."""
+        """Whether it has no tables."""
         with self._open() as connection:
             return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
 
     def create(self, *, pristine: bool = False) -> None:
-        """Make an empty file with its directory."""
+        """Create an empty file and its directory."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.touch(exist_ok=False)
 
@@ -75,7 +75,7 @@ class Sqlite:
             self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
 
     def applied(self, tool: str) -> tuple[Applied, ...]:
-        """What a tool's table says; nothing if there is no table yet."""
+        """The rows of a tool's table; empty if the table does not exist yet."""
         table = history.TABLES[tool]
         with self._open() as connection:
             query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
@@ -85,7 +85,7 @@ class Sqlite:
         return history.applied([[str(value) for value in row] for row in rows])
 
     def apply(self, tool: str, pending: Sequence[Migration], known: int) -> tuple[Migration, ...]:
-        """Apply them in order, each with its record. Problems: sql-failed with the file; history.Overtaken."""
+        """Apply migrations in order and record each. Problems: sql-failed with the file. Raises history.Overtaken."""
         table = history.TABLES[tool]
         done: list[Migration] = []
         with self._open() as connection:
@@ -129,7 +129,7 @@ class Sqlite:
                 raise script.failed(line, str(error)) from error
 
     def dump(self, target: IO[bytes]) -> None:
-        """Write a consistent copy, also while a program writes to the file."""
+        """Write a consistent copy, even while another program writes to the file."""
         with tempfile.TemporaryDirectory() as place, self._open() as connection:
             copy = Path(place) / "copy"
             with closing(sqlite3.connect(copy)) as other:
@@ -138,7 +138,7 @@ class Sqlite:
                 shutil.copyfileobj(file, target)
 
     def check_dump(self, source: IO[bytes]) -> None:
-        """Raise `Problem` dump-invalid for a file that is not a whole SQLite database."""
+        """Raise `Problem` dump-invalid unless the file is a complete SQLite database."""
         with tempfile.TemporaryDirectory() as place:
             start = source.read(len(MAGIC))
             source.seek(0)
@@ -157,12 +157,12 @@ class Sqlite:
             raise Problem("dump-invalid", "The file is a damaged SQLite database.", causes=[found])
 
     def restore(self, source: IO[bytes], *, no_owner: bool) -> None:
-        """Fill this file, which is new and empty."""
+        """Restore a dump to this new, empty file."""
         with self.path.open("wb") as file:
             shutil.copyfileobj(source, file)
 
     def replace_by(self, other: Sqlite) -> None:
-        """Put another file in this one's place. Its journals go first: they would be taken for the new file's."""
+        """Replace this file with another. Removes its journals first, which would otherwise apply to the new file."""
         with self._open() as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for ending in _JOURNALS:
@@ -170,7 +170,7 @@ class Sqlite:
         other.path.replace(self.path)
 
     def shell(self) -> int:
-        """The program sqlite3, where it is installed."""
+        """Run the program sqlite3, if it is installed."""
         if not shutil.which("sqlite3", path=self.session.world.env.get("PATH")):
             raise Problem(
                 "command-missing", "The program sqlite3 is not installed.", hint="install the package sqlite3"
@@ -181,16 +181,16 @@ class Sqlite:
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         if not self.exists():
-            raise Problem("database-refused", f"There is no file {self.path}.", hint="invoke db.create")
+            raise Problem("database-refused", f"The file {self.path} does not exist.", hint="run `invoke db.create`")
         try:
             with closing(sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)) as connection:
                 yield connection
         except sqlite3.Error as error:
-            raise Problem("database-refused", f"SQLite refused {self.path}.", causes=[str(error)]) from error
+            raise Problem("database-refused", f"SQLite rejected {self.path}.", causes=[str(error)]) from error
 
 
 def statements(text: str) -> Iterator[tuple[int, str]]:
-    """The statements of a script, each with the line that it begins on; their texts together are the script's."""
+    """The statements of a script, each with its first line. Their texts joined are the script's text."""
     start, line = 0, 1
     for at, character in enumerate(text):
         if character == ";" and sqlite3.complete_statement(text[start : at + 1]):
@@ -203,5 +203,5 @@ def statements(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _blank(piece: str) -> int:
-    """Lines before the first word."""
+    """The number of lines before the first word."""
     return piece[: len(piece) - len(piece.lstrip())].count("\n")

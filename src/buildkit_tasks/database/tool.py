@@ -1,4 +1,4 @@
-"""Which tool's migrations a project has, and in which directory: from its manifests, its files and the settings."""
+"""Finds a project's migration tool and directory, from its manifests, its files and the settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.survey import cargo_config
 from buildkit_tasks.survey.tree import Tree
 
-#: What a file's path below its directory looks like, for each tool; the first that matches counts.
+#: For each tool, a pattern of a file's path below its directory. The first match counts.
 _SHAPES = (
     ("refinery", re.compile(r"(?:.*/)?[UV]\d+(?:\.\d+)?__\w+\.(?:sql|rs)")),
     ("diesel", re.compile(r"[^/.][^/]*/up\.sql")),
@@ -21,16 +21,16 @@ _SHAPES = (
     ("sql", re.compile(r"[^/]+\.sql")),
 )
 
-#: Directories whose migrations are not the project's.
+#: Directories whose migrations do not belong to the project.
 _OTHERS = re.compile(r"(?:^|/)(?:tests?|fixtures|examples?|benches|vendor|third_party)(?:/|$)")
 
-#: Crates whose migrations are programs: nobody but they can run them.
+#: Crates whose migrations are programs that only they can run.
 _RUST_ONLY = ("sea-orm-migration", "sea-schema", "butane", "rbatis")
 
 
 @dataclass(frozen=True)
 class Found:
-    """A tool, a directory of its migrations, and why both were chosen."""
+    """A tool, its migrations directory, and why they were chosen."""
 
     tool: str
     directory: Path
@@ -38,9 +38,9 @@ class Found:
 
 
 def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
-    """The tool and the directory. `tool` and `directory` are what the settings say.
+    """Return the tool and the directory. `tool` and `directory`: the values of the settings.
 
-    Problems: migrations-unknown (none, several), database-unsupported (a tool that only Rust can run).
+    Problems: migrations-unknown (none or several), database-unsupported (a tool that only a Rust program can run).
     """
     crates = _dependencies(tree)
     if directory:
@@ -48,8 +48,8 @@ def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
         if relative.startswith(("/", "..")) or not tree.is_dir(relative):
             raise Problem(
                 "migrations-unknown",
-                f"The setting database.migrations names {directory}, which is not a project directory with files.",
-                hint="name it relative to the compose file, for example migrations",
+                f"The setting database.migrations is {directory}, which is not a directory of the project with files.",
+                hint="set it relative to the compose file, for example to migrations",
             )
         candidates = [relative]
     else:
@@ -57,7 +57,7 @@ def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
     if len(candidates) > 1:
         raise Problem(
             "migrations-unknown",
-            f"There are migrations in {len(candidates)} directories: {', '.join(candidates[:8])}.",
+            f"Found migrations in {len(candidates)} directories: {', '.join(candidates[:8])}.",
             hint='set migrations = "DIRECTORY" under [tool.buildkit-tasks.database]',
         )
     if not candidates:
@@ -77,7 +77,7 @@ def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
         raise Problem(
             "database-unsupported",
             "refinery with the feature int8-versions uses different checksums, which are not supported.",
-            hint="invoke run --service SERVICE -- ARGUMENTS    (the program that calls its runner)",
+            hint="run `invoke run --service SERVICE -- ARGUMENTS` with the program that calls its runner",
         )
     return Found(chosen, tree.root / found, reason)
 
@@ -87,20 +87,20 @@ def _none(crates: Mapping[str, object], directory: str = "") -> Problem:
     if rust:
         return Problem(
             "database-unsupported",
-            f"The migrations of {rust[0]} are Rust: only the project's own program can run them.",
-            hint="invoke run --service SERVICE -- ARGUMENTS    (the program that runs them)",
+            f"{rust[0]} migrations are Rust code, which only the project's own program can run.",
+            hint="run `invoke run --service SERVICE -- ARGUMENTS` with that program",
         )
-    where = f"{directory} holds no migrations" if directory else "There is no directory `migrations` with SQL files"
+    where = f"{directory} contains no migrations" if directory else "No directory `migrations` with SQL files found"
     return Problem(
         "migrations-unknown",
         f"{where}.",
-        causes=["supported are migrations of sqlx, refinery and diesel, and plain .sql files"],
+        causes=["migrations of sqlx, refinery and diesel and plain .sql files are supported"],
         hint='set migrations = "DIRECTORY" under [tool.buildkit-tasks.database]',
     )
 
 
 def _directories(tree: Tree) -> list[str]:
-    """Directories called `migrations`, of the project itself."""
+    """Directories named `migrations` that belong to the project itself."""
     found = set()
     for path in tree.files:
         parts = path.split("/")[:-1]
@@ -112,14 +112,14 @@ def _directories(tree: Tree) -> list[str]:
 
 
 def _shape(tree: Tree, directory: str) -> str:
-    """The tool that reads files with such names; empty if there are none."""
+    """The tool whose file names match; empty if none match."""
     prefix = len(directory) + 1 if directory != "." else 0
     names = [path[prefix:] for path in tree.below(directory)]
     return next((tool for tool, pattern in _SHAPES if any(pattern.fullmatch(n) for n in names)), "")
 
 
 def _dependencies(tree: Tree) -> dict[str, frozenset[str]]:
-    """Crates that the project's manifests name, with the features they ask for."""
+    """The crates that the project's manifests name, with the features they enable."""
     found: dict[str, frozenset[str]] = {}
     for path in tree.named("Cargo.toml"):
         if _OTHERS.search(posixpath.dirname(path)):
@@ -142,7 +142,7 @@ def _entries(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _check_sqlx(tree: Tree, directory: str) -> None:
-    """Refuse what `sqlx.toml` may change: the table's name, its schema, the characters that checksums leave out."""
+    """Refuse an `sqlx.toml` that changes the table's name, its schema or the characters that checksums ignore."""
     parent = posixpath.dirname(directory)
     while True:
         path = posixpath.join(parent, "sqlx.toml")

@@ -1,4 +1,4 @@
-"""The steps of a Dockerfile as BuildKit's cache sees them: what each one reads, and which values it depends on. Pure.
+"""The steps of a Dockerfile as BuildKit's cache sees them: what each reads, and which values it depends on. Pure.
 
 https://github.com/moby/buildkit/blob/master/frontend/dockerfile/dockerfile2llb/convert.go
 """
@@ -14,11 +14,11 @@ from . import mounts, stages, syntax
 from .document import Dockerfile, lookup_name
 from .syntax import PLATFORM_ARGS, Instruction
 
-#: Instructions that BuildKit runs and caches. The others only change the configuration of the image or of later steps.
+#: Instructions that BuildKit runs and caches. All others only change the configuration of the image or of later steps.
 _STEPS = frozenset({"ADD", "COPY", "RUN", "WORKDIR"})
-#: Instructions that change the process of a later RUN.
+#: Instructions that affect the process of a later RUN.
 _SURROUNDINGS = frozenset({"ENV", "USER", "SHELL"})
-#: Proxies are predefined, and BuildKit keeps them out of the cache.
+#: Proxy arguments are predefined, and BuildKit keeps them out of cache keys.
 PROXIES = frozenset(
     name for word in ("http", "https", "ftp", "no", "all") for name in (f"{word}_proxy", f"{word.upper()}_PROXY")
 )
@@ -28,7 +28,7 @@ _REMOTE = re.compile(r"^(?:https?|git|ssh)://|^git@|\.git(?:#|$)")
 
 @dataclass(frozen=True)
 class Source:
-    """Files that a step reads: of a stage, or of `place`, "" being the build context. No patterns: all of them."""
+    """Files that a step reads from a stage or from `place` ("" is the build context). No patterns: all files."""
 
     place: str
     patterns: tuple[str, ...] = ()
@@ -36,12 +36,12 @@ class Source:
 
 @dataclass(frozen=True)
 class CacheStep:
-    """One step.
+    """A cached step.
 
-    `stage`: as BuildKit prints it; `number`: from 0 within the stage; `text`: its lines as written; `variables`: the
-    arguments that it sees; `surroundings`: the ENV, USER and SHELL lines above it that matter to it; `base`: the image
-    below its stage; `after`: the step below it; `needs`: last steps of the stages that it copies from. Steps are given
-    by their position in the list. `remote`: it downloads something itself.
+    `stage`: the stage as BuildKit prints it; `number`: from 0 within the stage; `text`: its lines as written;
+    `variables`: the arguments that it sees; `surroundings`: the preceding ENV, USER and SHELL lines that affect it;
+    `base`: the base image of its stage; `after`: the preceding step; `needs`: the last steps of the stages that it
+    copies from. Steps are identified by their index. `remote`: whether it downloads something itself.
     """
 
     stage: str
@@ -60,7 +60,7 @@ class CacheStep:
 
 @dataclass
 class _Stage:
-    """A stage while it is read."""
+    """A stage while it is being read."""
 
     base: str
     last: int | None
@@ -71,7 +71,7 @@ class _Stage:
 def steps(
     file: Dockerfile, args: Mapping[str, str], target: str = "", contexts: Collection[str] = ()
 ) -> tuple[CacheStep, ...]:
-    """The steps that a build up to `target` needs, in the file's order. `args` include the platform's arguments."""
+    """The steps that a build up to `target` needs, in file order. `args` include the platform's arguments."""
     needed = {stage.number: stage for stage in file.needs(args, target, contexts).stages}
     given = {lookup_name(name.partition("::")[0]) for name in contexts}
     globals_ = stages.global_values(file.items, args)
@@ -156,7 +156,7 @@ def _text(item: Instruction) -> str:
 
 
 def _referenced(text: str, lines: Sequence[str]) -> tuple[str, ...]:
-    """The lines that set a variable which the text, or another such line, refers to."""
+    """The lines that set variables to which the text refers, directly or through other such lines."""
     wanted, found = set(_NAME.findall(text)), []
     for line in reversed(lines):
         words = set(re.findall(r"([A-Za-z_][A-Za-z0-9_]*)(?==|\s)", line.partition(" ")[2]))
@@ -173,7 +173,7 @@ def _environment(lines: Sequence[str]) -> dict[str, str]:
 
 
 def _sources(item: Instruction, values: Mapping[str, str]) -> tuple[list[Source], bool]:
-    """What an instruction reads, and whether it downloads something."""
+    """What an instruction reads, and whether it downloads anything."""
     if item.keyword == "RUN":
         found = []
         for mount in mounts.run_mounts(item):

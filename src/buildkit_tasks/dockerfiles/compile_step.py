@@ -1,6 +1,6 @@
-"""Finds the Dockerfile step that compiles in a target mount, and replaces its command. Pure.
+"""Finds the Dockerfile step that compiles in a target mount and replaces its command. Pure.
 
-The replacement runs with the step's own mounts, arguments and environment: this is the only way to open exactly the
+The replacement runs with the step's own mounts, arguments and environment, which is the only way to open exactly the
 mounts that a build will use.
 """
 
@@ -19,7 +19,7 @@ from . import mount_ids, syntax
 
 @dataclasses.dataclass(frozen=True)
 class CompileStep:
-    """Its lines (from 1), the stage's name or number, its flags, and its command as shell text."""
+    """The compile step: its lines (from 1), the stage's name or number, its flags, and its command as shell text."""
 
     first: int
     last: int
@@ -29,7 +29,7 @@ class CompileStep:
 
 
 def find(text: str, args: Mapping[str, str]) -> CompileStep:
-    """The first RUN with a target mount and without here-document. Raises `Problem` cache-missing if there is none."""
+    """The first RUN with a target mount and no here-document. Raises `Problem` cache-missing if there is none."""
     stage, count = "", 0
     for item in syntax.instructions(text):
         if item.keyword == "FROM":
@@ -41,13 +41,13 @@ def find(text: str, args: Mapping[str, str]) -> CompileStep:
             return CompileStep(item.line, max(number for number, _ in item.parts), stage, flags, command)
     raise Problem(
         "cache-missing",
-        "No step of the Dockerfile compiles in a target mount.",
+        "No step in the Dockerfile compiles in a target mount.",
         hint="see docs/how-to/cache.md for the mounts that a build needs",
     )
 
 
 def replace(text: str, step: CompileStep, flags: str, command: str, before: str = "") -> str:
-    """The Dockerfile with another command in place of the step, and additional flags.
+    """The Dockerfile with another command and additional flags in place of the step.
 
     `before`: a step to run first, without the mounts.
     """
@@ -60,8 +60,8 @@ def replace(text: str, step: CompileStep, flags: str, command: str, before: str 
 def without_secrets(step: CompileStep) -> CompileStep:
     """The step without its secrets, for a command that does not need them.
 
-    This also starts faster: BuildKit 0.13 to 0.15 reads the whole image below a step with a secret the first two times,
-    which takes over a second each for the rust image: https://github.com/moby/buildkit/pull/5251
+    This also starts faster: the first two times, BuildKit 0.13 to 0.15 reads the whole image below a step with a
+    secret, which takes over a second each for the rust image: https://github.com/moby/buildkit/pull/5251
     """
     flags = (flag for flag in step.flags.split() if not any(m.type == "secret" for m in mounts.mounts(f"RUN {flag} :")))
     return dataclasses.replace(step, flags=" ".join(flags))
@@ -80,7 +80,7 @@ def _compiles(item: syntax.Instruction, args: Mapping[str, str]) -> bool:
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """Split a RUN into its flags and its command as shell text; the JSON form is converted."""
+    """Split a RUN into its flags and its command as shell text, converting the JSON form."""
     flags = []
     while match := re.match(r"(--[a-z]+=\S+)\s+", rest):
         flags.append(match[1])

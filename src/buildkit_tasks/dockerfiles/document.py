@@ -1,6 +1,6 @@
-"""A Dockerfile parsed into a value: its stages, arguments and mounts, and what a build of one target needs. Pure.
+"""A Dockerfile parsed into a value: its stages, arguments and mounts, and what a build of a target needs. Pure.
 
-Needed is what BuildKit would load: stages that the target does not reach are not built.
+A build needs what BuildKit would load: BuildKit skips stages that the target does not reach.
 https://github.com/moby/buildkit/blob/master/frontend/dockerfile/dockerfile2llb/convert.go
 """
 
@@ -20,7 +20,7 @@ from buildkit_tasks.dockerfiles.stages import Stage
 from . import syntax
 from .syntax import Instruction
 
-#: Arguments of our own Dockerfile: the programs to compile now, all shipped programs, and the cache mounts' scope.
+#: Arguments of our own Dockerfile: the programs to compile now, all shipped programs, and the scope of cache mounts.
 BINARIES, PROGRAMS, SCOPE = "BINS", "PROGRAMS", "CACHE_SCOPE"
 
 _DIRECTIVE = re.compile(r"\s*(?:#|//)\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
@@ -28,7 +28,7 @@ _DIRECTIVE = re.compile(r"\s*(?:#|//)\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
 
 @dataclass(frozen=True)
 class Needs:
-    """What a build up to one stage uses: stages in the order found, and images as written."""
+    """What a build up to a stage uses: stages in the order found, and images as written."""
 
     stages: tuple[Stage, ...] = ()
     images: tuple[str, ...] = ()
@@ -36,20 +36,20 @@ class Needs:
 
 @dataclass(frozen=True)
 class Dockerfile:
-    """One Dockerfile. `text` may contain lone surrogates for bytes that are not UTF-8, which are kept on writing."""
+    """A Dockerfile. `text` may contain lone surrogates for bytes that are not UTF-8, which are preserved on writing."""
 
     text: str
     items: tuple[Instruction, ...] = field(repr=False, compare=False, default=())
 
     @classmethod
     def read(cls, data: bytes | str) -> Dockerfile:
-        """Parse it. Accepts any bytes: text that is not a Dockerfile has no stages, and BuildKit reports the error."""
+        """Parse a Dockerfile. Accepts any bytes: text that is not one has no stages, and BuildKit reports the error."""
         text = data if isinstance(data, str) else data.decode("utf-8", "surrogateescape")
         return cls(text, tuple(syntax.instructions(text)))
 
     @cached_property
     def syntax(self) -> str:
-        """The frontend image of the `syntax` directive, empty if there is none."""
+        """The frontend image in the `syntax` directive; empty if there is none."""
         text = self.text.removeprefix("\ufeff")
         if text.startswith("#!"):
             text = text.partition("\n")[2]
@@ -69,7 +69,7 @@ class Dockerfile:
 
     @cached_property
     def arguments(self) -> frozenset[str]:
-        """Names declared by any ARG."""
+        """The names that any ARG declares."""
         words = (word for item in self.items if item.keyword == "ARG" for word in syntax.words(item.rest))
         return frozenset(word.partition("=")[0] for word in words)
 
@@ -80,7 +80,7 @@ class Dockerfile:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Ids of the secrets that its steps use."""
+        """The ids of the secrets that its steps use."""
         return frozenset(secret_id(mount) for mount in self.mounts if mount.type == "secret")
 
     @property
@@ -89,9 +89,9 @@ class Dockerfile:
         return any(mount.type == "cache" for mount in self.mounts)
 
     def compile_arguments(self, needs: Needs) -> frozenset[str] | None:
-        """Names of the arguments that affect its compile step; None if the needed stages have none.
+        """The names of arguments that affect its compile step; None if the needed stages have no compile step.
 
-        A compile step of ours takes the programs to build, or names its cache mounts the way we do.
+        We recognize our compile step by its argument for the programs to build, or by the names of its cache mounts.
         """
         by_name = {stage.name: stage for stage in needs.stages}
         caching = [stage for stage in needs.stages if stage.caches]
@@ -112,14 +112,14 @@ class Dockerfile:
         return (i for i in itertools.takewhile(lambda i: i.keyword != "FROM", self.items) if i.keyword == "ARG")
 
     def cache_ids(self, args: Mapping[str, str]) -> tuple[str, ...]:
-        """Ids of the cache mounts, with arguments expanded."""
+        """The ids of the cache mounts, with arguments expanded."""
         return mounts.cache_ids(self.text, args)
 
     def needs(self, args: Mapping[str, str], target: str = "", contexts: Collection[str] = ()) -> Needs:
-        """What a build up to `target` (a stage's name or number; empty = the last) needs.
+        """What a build up to `target` (a stage's name or number; empty = the last stage) needs.
 
         `contexts` are the names of named contexts, which replace an image or a whole stage. A target that does not
-        exist needs nothing: the build fails with BuildKit's own error.
+        exist needs nothing, and the build will fail with BuildKit's own error.
         """
         given = {lookup_name(name.partition("::")[0]) for name in contexts}
         every = stages.stages_of(self.items, args)
@@ -159,7 +159,7 @@ def secret_id(mount: Mount) -> str:
 def lookup_name(reference: str) -> str:
     """The name under which BuildKit looks up a named context that replaces an image.
 
-    This is the shortest form of the reference: `docker.io/library/rust:latest` is `rust`.
+    This is the shortest form of the reference: for `docker.io/library/rust:latest`, it is `rust`.
     """
     name = reference.lower() if "/" not in reference and ":" not in reference else reference
     for prefix in ("docker.io/library/", "index.docker.io/library/", "docker.io/", "index.docker.io/"):

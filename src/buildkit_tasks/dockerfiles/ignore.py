@@ -1,7 +1,7 @@
-"""Which files of a directory BuildKit sends as build context: evaluates .dockerignore like BuildKit.
+"""Decides which files of a directory BuildKit sends as build context, evaluating .dockerignore like BuildKit.
 
-Rules: https://docs.docker.com/build/concepts/context/#dockerignore-files; for everything not documented there, see
-moby/patternmatcher (the last matching pattern wins; a pattern that matches a directory matches everything below it).
+Rules: https://docs.docker.com/build/concepts/context/#dockerignore-files and, for anything not documented there,
+moby/patternmatcher (the last matching pattern wins, and a pattern that matches a directory matches all below it).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from buildkit_tasks.core import readfile
 
 @dataclass(frozen=True)
 class Pattern:
-    """One line: its path expression, and whether it is an exception (`!`)."""
+    """A pattern line: its path expression, and whether it is an exception (`!`)."""
 
     text: str
     exception: bool
@@ -37,7 +37,7 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Ignore:
-    """A whole .dockerignore. Without patterns everything is sent."""
+    """A .dockerignore file. Without patterns, everything is sent."""
 
     patterns: tuple[Pattern, ...] = ()
 
@@ -55,7 +55,7 @@ class Ignore:
                 raise ValueError("illegal exclusion pattern: '!'")
             expression = expression.lstrip("/") or "/"
             if expression == ".":
-                continue  # ignored by BuildKit, too: the context itself cannot be excluded
+                continue  # BuildKit also ignores this: the context itself cannot be excluded
             try:
                 patterns.append(Pattern(expression, exception, re.compile(_expression(expression), re.DOTALL)))
             except re.error as error:
@@ -90,7 +90,7 @@ class Ignore:
         return out, matched
 
     def excludes(self, path: str) -> bool:
-        """Whether `path`, or a directory above it, is excluded."""
+        """Whether `path` or a directory above it is excluded."""
         out, matched, parts = False, list[bool](), path.split("/")
         for end in range(1, len(parts) + 1):
             out, matched = self.matches("/".join(parts[:end]), matched)
@@ -134,10 +134,11 @@ def walk(
     directories: bool = False,
     enter: Callable[[str, os.DirEntry[str]], bool] = lambda _path, _entry: True,
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Files and links that at least one of `ignores` includes (none given: all), as (path below root, entry).
+    """Yield files and symlinks that at least one of `ignores` includes (if empty, all), as (path below root, entry).
 
-    With `directories`, also those that may contain such files. Does not follow links to directories. Skips one that
-    vanishes during the walk: the next walk sees the tree without it. `enter`: whether to go into a directory.
+    With `directories`, also yield the directories that may contain such files. Does not follow symlinks to directories.
+    Skips a directory that vanishes during the walk, because the next walk will not see it. `enter`: whether to descend
+    into a directory.
     """
     sets = tuple(dict.fromkeys(ignores)) or (Ignore(),)
     todo: list[tuple[str, list[Sequence[bool]]]] = [("", [()] * len(sets))]

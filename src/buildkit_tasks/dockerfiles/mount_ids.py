@@ -1,10 +1,10 @@
-"""Parses a cache mount's id: its kind, and if our Dockerfiles created it, its project and platform. Pure."""
+"""Parses a cache mount's id: its kind and, if our Dockerfiles created it, its project and platform. Pure."""
 
 from __future__ import annotations
 
 import re
 
-#: Kinds of cache mounts, in display order; the first three are those of a Rust build.
+#: The kinds of cache mounts, in display order. The first three belong to Rust builds.
 KINDS = ("target", "cargo-registry", "cargo-git", "apt", "npm", "other")
 
 _OURS = re.compile(r"(?P<project>.+)-(?P<kind>cargo-registry|cargo-git|target(?:-(?P<platform>[a-z0-9_.]+))?)")
@@ -18,7 +18,7 @@ _FOREIGN = (
 
 
 def attribute(identity: str, target: str = "") -> tuple[str, str, str]:
-    """(kind, project, platform) of a mount id. The project is only set if the id has the form of our Dockerfiles."""
+    """The (kind, project, platform) of a mount id. The project is empty unless the id has our Dockerfiles' form."""
     if found := _OURS.fullmatch(identity):
         kind = found["kind"]
         if not kind.startswith("target"):

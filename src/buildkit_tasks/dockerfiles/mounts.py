@@ -10,7 +10,7 @@ from .syntax import Instruction, _flags, defaults, expand, instructions
 
 @dataclass(frozen=True)
 class Mount:
-    """The options of a `RUN --mount=…`; `type` defaults to bind like in BuildKit."""
+    """The options of a `RUN --mount=…`. As in BuildKit, `type` defaults to bind."""
 
     options: Mapping[str, str]
     line: int
@@ -27,7 +27,7 @@ def mounts(text: str) -> tuple[Mount, ...]:
 
 
 def run_mounts(item: Instruction) -> tuple[Mount, ...]:
-    """The `--mount`s of one instruction, each with its line; none if it is not a RUN."""
+    """The `--mount`s of an instruction, each with its line; empty if it is not a RUN."""
     if item.keyword != "RUN":
         return ()
     found = []
@@ -39,7 +39,7 @@ def run_mounts(item: Instruction) -> tuple[Mount, ...]:
 
 
 def cache_ids(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
-    """Ids of the cache mounts, with ARGs expanded; BuildKit uses the target as id of a mount without one."""
+    """The ids of the cache mounts, with ARGs expanded. A mount without an id uses its target, as in BuildKit."""
     values = {**defaults(text), **args}
     found: dict[str, None] = {}
     for mount in mounts(text):

@@ -1,4 +1,4 @@
-"""How an image for another platform is built: cross-compiled on the engine's platform, or emulated. Pure."""
+"""Decides how to build an image for another platform: cross-compiled on the engine's platform, or emulated. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SYSTEMS = ("linux", "windows", "darwin", "freebsd")
 #: Architectures of Linux images: https://github.com/opencontainers/image-spec/blob/main/image-index.md
 ARCHITECTURES = ("amd64", "arm64", "arm", "386", "riscv64", "ppc64le", "s390x", "mips64le", "mips64", "loong64")
 
-#: Architectures as named by kernels.
+#: Architectures by their names in kernels.
 ALIASES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 _COMPILES = re.compile(r"\b(cargo|rustc|compile\.sh)\b")
@@ -30,7 +30,7 @@ _COMPILES = re.compile(r"\b(cargo|rustc|compile\.sh)\b")
 
 @dataclass(frozen=True)
 class Route:
-    """How the image for one platform is built: `how` is native, cross or emulated; `why` is a text."""
+    """How to build the image for one platform: `how` is native, cross or emulated; `why` is the reason, as text."""
 
     platform: str
     how: str
@@ -38,7 +38,7 @@ class Route:
 
 
 def named(words: Sequence[str]) -> tuple[str, ...]:
-    """Normalize platforms from the user (`arm64`, `linux/arm64/v8`, comma lists) like BuildKit, each once.
+    """Normalize the user's platforms (`arm64`, `linux/arm64/v8`, comma-separated lists) like BuildKit; no duplicates.
 
     Raises `Problem` bad-argument for an invalid platform.
     """
@@ -51,12 +51,12 @@ def _full(name: str) -> str:
     if parts[1:] == ["arm64", "v8"]:
         parts.pop()  # the only variant
     if len(parts) > 3 or not all(re.fullmatch(r"[a-z0-9_]+", part) for part in parts):
-        raise Problem("bad-argument", f"{name!r} is not a platform.", hint="use for example --platform linux/arm64")
+        raise Problem("bad-argument", f"{name!r} is not a platform.", hint="use, for example, --platform linux/arm64")
     if parts[0] == "linux" and parts[1] not in ARCHITECTURES:
         near = get_close_matches(parts[1], ARCHITECTURES, 1) or ["arm64"]
         raise Problem(
             "bad-argument",
-            f"{parts[1]!r} is not an architecture of Linux images.",
+            f"{parts[1]!r} is not a known Linux architecture.",
             causes=[f"known: {', '.join(ARCHITECTURES)}"],
             hint=f"use --platform linux/{near[0]}",
         )
@@ -92,7 +92,7 @@ def route(
     emulated = [stage for stage in needed if stage.runs and stage.platform != "build"]
     compiling = [stage.name for stage in emulated if any(map(_COMPILES.search, stage.runs))]
     if compiling:
-        return Route(platform, "emulated", f"the stage {compiling[0]} compiles in an image of {platform}")
+        return Route(platform, "emulated", f"the stage {compiling[0]} compiles in a {platform} image")
     if emulated:
         names = ", ".join(stage.name for stage in emulated)
         return Route(platform, "cross", f"compiled here for {platform}; the RUN steps of {names} are emulated")
@@ -107,14 +107,14 @@ def foreign_bases(
     platform: str = "linux/other",
     contexts: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """References of the images that must be for the target platform."""
+    """The references of images that must be for the target platform."""
     stages, images = _needed(text, args, target, platform, engine, contexts)
     theirs = {name for stage in stages for name in (stage.base, *stage.sources) if stage.platform != "build"}
     return tuple(ref for ref in images if ref in theirs)
 
 
 def only_foreign(text: str | Dockerfile, args: Mapping[str, str], target: str, engine: Engine) -> set[str]:
-    """Those of the foreign bases that no stage for the engine's own platform starts from."""
+    """The foreign bases from which no stage for the engine's own platform starts."""
     stages, _ = _needed(text, args, target, "linux/other", engine, ())
     here = {name for stage in stages for name in (stage.base, *stage.sources) if stage.platform == "build"}
     return set(foreign_bases(text, args, target, engine)) - here
@@ -128,7 +128,7 @@ def _needed(
     engine: Engine,
     contexts: Collection[str],
 ) -> tuple[list[Stage], tuple[str, ...]]:
-    """The stages that a build up to `target` needs, in the file's order, and the images.
+    """The stages that a build up to `target` needs, in file order, and the images.
 
     A stage's `platform` is "build" if it runs on the engine's own platform.
     """
@@ -145,15 +145,15 @@ def _needed(
 
 
 def worst(routes: Sequence[Route]) -> Route:
-    """The worst of several Dockerfiles' routes to one platform, which is the one to report."""
+    """The worst of several Dockerfiles' routes to one platform, which is what we report."""
     return max(routes, key=lambda route: (route.how == "emulated", "emulated" in route.why))
 
 
 def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes: Sequence[Route]) -> None:
-    """Refuse what should not be tried. `driver` is that of the current builder, queried if it matters.
+    """Refuse builds that should not be tried. `driver`: the current builder's driver, queried only if it matters.
 
     Problems: bad-argument; platform-unsupported if the result cannot be stored anywhere; emulation-refused if cargo
-    would be emulated without the user's request.
+    would run emulated although the user did not request it.
     """
     several = len(request.platforms) > 1
     if request.push and request.oci:
@@ -161,16 +161,16 @@ def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes:
     if (request.platforms or request.push or request.oci) and tier != "full":
         raise Problem(
             "platform-unsupported",
-            "This engine can only build for its own platform, and only into its own image store.",
-            causes=["--platform, --push and --oci need BuildKit and buildx"],
-            hint="invoke engine.install",
+            "This engine can build only for its own platform, and only into its own image store.",
+            causes=["--platform, --push and --oci require BuildKit and buildx"],
+            hint="run `invoke engine.install`",
         )
     if driver == "docker" and not engine.containerd_store and (several or request.oci):
         what = f"one image for {' and '.join(request.platforms)}" if several else "OCI archives"
         raise Problem(
             "platform-unsupported",
             f"This engine cannot build {what}.",
-            causes=["this needs the containerd image store, which is not enabled"],
+            causes=["this requires the containerd image store, which is not enabled"],
             hint='set {"features": {"containerd-snapshotter": true}} in daemon.json; build one --platform at a time; '
             "or use another driver (docker buildx create --use) with --push",
         )
@@ -191,10 +191,10 @@ def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes:
 
 
 def long_form(given: str) -> str:
-    """Normalize one platform like `named`; empty stays empty. Raises `Problem` bad-argument, also for a list."""
+    """Normalize a single platform like `named`; empty stays empty. Raises `Problem` bad-argument, also for a list."""
     found = named((given,)) if given else ("",)
     if len(found) > 1:
         raise Problem(
-            "bad-argument", f"{given!r} is more than one platform.", hint=f"use for example --platform {found[0]}"
+            "bad-argument", f"{given!r} is more than one platform.", hint=f"use, for example, --platform {found[0]}"
         )
     return found[0]

@@ -1,4 +1,4 @@
-"""The stages of a Dockerfile: their bases, commands and copy sources."""
+"""The stages of a Dockerfile: their base images, commands and copy sources."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .syntax import PLATFORM_ARGS, Instruction, expand, flags, instructions, unq
 
 @dataclass(frozen=True)
 class Stage:
-    """One FROM, with ARGs expanded. `platform` as written; `runs`: its RUN steps; `sources`: what it copies from.
+    """A FROM, with ARGs expanded. `platform`: as written; `runs`: its RUN steps; `sources`: what it copies from.
 
-    `number` counts from 0: COPY may refer to a stage by number. `arguments`: the names it declares; `caches`: whether
-    any step has a cache mount.
+    `number`: counts from 0, because COPY can refer to a stage by number. `arguments`: the names that it declares;
+    `caches`: whether any step has a cache mount.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Stage:
 
 
 def stages(text: str, args: Mapping[str, str]) -> tuple[Stage, ...]:
-    """The stages in order. A stage without a name is identified by its number, like in COPY."""
+    """The stages in order. A stage without a name is identified by its number, as in COPY."""
     return stages_of(tuple(instructions(text)), args)
 
 
@@ -59,7 +59,7 @@ def stages_of(items: Sequence[Instruction], args: Mapping[str, str]) -> tuple[St
 
 
 def global_values(items: Sequence[Instruction], args: Mapping[str, str]) -> dict[str, str]:
-    """The variables that FROM lines can use: arguments declared before the first FROM, and predefined ones."""
+    """The variables that FROM lines can use: arguments declared before the first FROM, and predefined arguments."""
     values = {name: value for name, value in args.items() if name in PLATFORM_ARGS}
     for item in items:
         if item.keyword == "FROM":
@@ -75,7 +75,7 @@ def global_values(items: Sequence[Instruction], args: Mapping[str, str]) -> dict
 
 
 def base_images(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
-    """References of the images that stages start FROM, with ARGs expanded; no stages of the file itself, no scratch."""
+    """The images that stages start FROM, with ARGs expanded; excludes stages of the file itself and scratch."""
     own: set[str] = {"scratch"}
     found: dict[str, None] = {}
     for stage in stages(text, args):

@@ -1,4 +1,4 @@
-"""Parses the few facts that a plan needs from a Dockerfile. Not a full parser; skips unknown syntax.
+"""Parses the few facts that a plan needs from a Dockerfile. Not a full parser: it skips unknown syntax.
 
 Grammar: https://docs.docker.com/reference/dockerfile/
 """
@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-# A default may contain another plain variable; deeper ones are expanded innermost first, in several rounds.
+# A default may contain another plain variable. Deeper nesting is expanded innermost first, in several rounds.
 _VARIABLE = re.compile(
     r"\$(?:\{(?P<braced>\w+)(?::?(?P<form>[-+?#%/])(?P<word>(?:\$\{\w+\}|[^{}])*))?\}|(?P<plain>\w+))"
 )
@@ -21,9 +21,9 @@ _DIRECTIVE = re.compile(r"#\s*(\w+)\s*=\s*(\S+)\s*$")
 
 @dataclass(frozen=True)
 class Instruction:
-    """One logical line: keyword in capitals, the rest with continuations joined, and its first line (from 1).
+    """A logical line: the keyword in capitals, the rest with continuations joined, and its first line (from 1).
 
-    `parts` are its physical lines with their numbers, including here-document bodies; `body` is the text of the latter.
+    `parts`: its physical lines with their numbers, including here-document bodies; `body`: the text of those bodies.
     """
 
     keyword: str
@@ -34,24 +34,24 @@ class Instruction:
 
     @property
     def end(self) -> int:
-        """The number of its last line."""
+        """The number of the last line."""
         return self.parts[-1][0] if self.parts else self.line
 
     def line_of(self, text: str) -> int:
-        """The first of its lines that contains `text`, else its own first line."""
+        """The first line that contains `text`, or else the first line."""
         return next((number for number, part in self.parts if text in part), self.line)
 
 
 @dataclass(frozen=True)
 class Comment:
-    """A comment line, without the #; never one inside a here-document."""
+    """A comment line without the #, outside here-documents."""
 
     text: str
     line: int
 
 
 def instructions(text: str) -> Iterator[Instruction]:
-    """The instructions in order. Comments and here-document bodies are skipped."""
+    """The instructions in order, without comments and here-document bodies."""
     return (item for item in _scan(text) if isinstance(item, Instruction))
 
 
@@ -82,7 +82,7 @@ def _scan(text: str) -> Iterator[Instruction | Comment]:
                 if lines[at - 1].strip():
                     yield Comment(lines[at - 1].strip()[1:].strip(), at)
             if at == len(lines):
-                last = at if lines[-1] else at - 1  # what follows the last newline is not a line
+                last = at if lines[-1] else at - 1  # the text after the last newline is not a line
                 parts += [(last, lines[last - 1])] if last > parts[-1][0] else []
                 break
             whole += " " + lines[at].strip()
@@ -101,7 +101,7 @@ def _scan(text: str) -> Iterator[Instruction | Comment]:
 
 
 def _escape(lines: Sequence[str]) -> str:
-    """The escape character: a directive in the leading comments may choose the backtick."""
+    """The escape character: a directive in the leading comments can set it to the backtick."""
     for line in lines:
         found = _DIRECTIVE.match(line.strip())
         if not found:
@@ -116,7 +116,7 @@ def _heredocs(keyword: str, rest: str) -> list[str]:
 
 
 def words(text: str) -> list[str]:
-    """Split words like a shell, removing quotes; if quotes are unbalanced, split at blanks."""
+    """Split words like a shell, removing quotes. If quotes are unbalanced, split at whitespace."""
     try:
         return shlex.split(text)
     except ValueError:
@@ -139,7 +139,7 @@ def _flags(item: Instruction) -> tuple[list[tuple[str, str]], str]:
 
 
 def arguments(text: str) -> frozenset[str]:
-    """Names declared by any `ARG`, in any stage."""
+    """The names that any `ARG` declares, in any stage."""
     names: set[str] = set()
     for item in instructions(text):
         if item.keyword == "ARG":
@@ -148,7 +148,7 @@ def arguments(text: str) -> frozenset[str]:
 
 
 def defaults(text: str) -> dict[str, str]:
-    """Default values of ARGs. If a name is declared twice, the first default (the global one, if any) wins."""
+    """The default values of ARGs. If a name is declared twice, the first default (the global one, if any) wins."""
     found: dict[str, str] = {}
     for item in instructions(text):
         if item.keyword == "ARG":
@@ -160,9 +160,9 @@ def defaults(text: str) -> dict[str, str]:
 
 
 def expand(word: str, values: Mapping[str, str], *, keep: bool = False) -> str:
-    """Expand `$NAME`, `${NAME}` and the forms with `-`, `+` and `?`; unknown names become empty, like in BuildKit.
+    """Expand `$NAME`, `${NAME}` and the forms with `-`, `+` and `?`. Unknown names become empty, as in BuildKit.
 
-    `keep` keeps an unknown name as `${NAME}`. Forms that cut (`#`, `%`, `/`) expand to the whole value, which suffices.
+    `keep`: keep unknown names as `${NAME}`. Forms that trim (`#`, `%`, `/`) expand to the whole value, which suffices.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -174,7 +174,7 @@ def expand(word: str, values: Mapping[str, str], *, keep: bool = False) -> str:
             return known or other
         return f"${{{name}}}" if keep and name not in values else ""
 
-    for _ in range(4):  # enough for nested defaults; a value that refers to itself must not loop forever
+    for _ in range(4):  # enough for nested defaults, but a value that refers to itself must not loop forever
         replaced = _VARIABLE.sub(value, word)
         if replaced == word:
             break
@@ -189,12 +189,12 @@ PLATFORM_ARGS = frozenset(
 
 
 def unquoted(word: str) -> str:
-    """A word of FROM without its quotes."""
+    """A word of a FROM line without its quotes."""
     return re.sub(r"([\"'])(.*?)\1", r"\2", word)
 
 
 def json_words(text: str) -> list[str] | None:
-    """The words of a JSON form, `["cargo", "build"]`; None if it is not one."""
+    """The words of a JSON form, `["cargo", "build"]`; None if the text is not in that form."""
     try:
         listed = json.loads(text) if text.startswith("[") else None
     except (ValueError, RecursionError):

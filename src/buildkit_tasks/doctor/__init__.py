@@ -1,4 +1,4 @@
-"""Checks of the machine and the project: facts in, verdicts out. Pure; diagnose.py gathers the facts."""
+"""Checks for the machine and the project: facts in, verdicts out. Pure; diagnose.py gathers the facts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs doctor: gathers facts in parallel, judges them, prints the checks or applies fixes."""
+"""Runs doctor: gathers facts in parallel, evaluates the checks, prints them or applies fixes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from . import project as doctor_project
 
 _SIGNS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL", "unknown": "?   "}
 
-#: What `--fix` may do: each fix and the question it asks.
+#: The fixes that `--fix` can apply, and the question it asks before each one.
 FIXES: dict[str, str] = {
     "engine.install": "install a Docker engine with buildx and compose",
     "engine.start": "start the Docker engine",
@@ -28,7 +28,7 @@ FIXES: dict[str, str] = {
     "builder": "switch buildx to the engine's own builder",
     "dotenv": "create or complete .env (existing values are kept)",
     "dotenv-mode": "make .env readable only by you",
-    "enable": "write the line that enables BuildKit into your shell's start-up file",
+    "enable": "add the line that enables BuildKit to your shell's startup file",
     "completion": "update the shell completion",
     "images": "build base images from Debian packages",
 }
@@ -63,9 +63,9 @@ def _inside(session: Session) -> bool:
 def run_doctor(
     session: Session, *, fix: bool, verify: bool, more: Callable[[Session], Sequence[Check]] = lambda _: ()
 ) -> int:
-    """Check, apply fixes if asked, print. Returns the exit code: 0, or that of unhealthy-setup.
+    """Run the checks, apply fixes if asked, print the results. Returns the exit code: 0, or the one of unhealthy-setup.
 
-    `more`: checks from rooms that this one does not import.
+    `more`: checks from rooms that this room does not import.
     """
     began = session.world.clock()
     checks = _examined(session, more)
@@ -77,7 +77,7 @@ def run_doctor(
         from .proof import prove
 
         if any(c.state == "fail" for c in checks):
-            session.report.say("skipped the verification: fix the failures first")
+            session.report.say("skipped verification: fix the failures first")
         else:
             proof = prove(session)
     if session.report.json_only:
@@ -110,7 +110,7 @@ def typed(session: Session, text: str) -> str:
 
 
 def print_checks(session: Session, checks: Sequence[Check], seconds: float) -> None:
-    """Print one line per check; failures and warnings also show why it matters and how to fix it."""
+    """Print one line per check; failures and warnings also say why it matters and how to fix it."""
     width = max(len(c.name) for c in checks)
     lines = []
     for check in checks:
@@ -164,7 +164,7 @@ def apply(session: Session, fix: str) -> None:
     elif fix == "dotenv":
         dotenv.ensure(session)
     elif fix == "dotenv-mode":
-        (session.root / ".env").chmod(0o600)
+        session.dotenv_file.chmod(0o600)
     elif fix == "enable":
         enable.enable(session, "", dry_run=False, undo=False)
     elif fix == "completion":

@@ -1,4 +1,4 @@
-"""Checks of the docker command, the engine and its builder."""
+"""Checks for the docker command, the engine and its builder."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def _answering(facts: Facts) -> Engine | None:
 def docker_cli(facts: Facts) -> Verdict:
     if facts.podman_cli:
         return fail(
-            "the docker command is podman's",
-            "invoke engine.install, or podman's socket behind a real docker command: "
+            "the docker command is actually podman",
+            "invoke engine.install, or use a real docker command with podman's socket: "
             "systemctl --user start podman.socket && export DOCKER_HOST=unix://$XDG_RUNTIME_DIR/podman/podman.sock",
         )
     if not facts.clis:
@@ -69,7 +69,7 @@ def engine_version(facts: Facts) -> Verdict:
     if not engine:
         return unknown("no engine responds")
     if facts.podman_engine:
-        return warn(f"podman {dotted(engine.version)} behind the docker command", f"{INSTALL} for full speed")
+        return warn(f"podman {dotted(engine.version)} is behind the docker command", f"{INSTALL}    (for full speed)")
     if engine.version < MINIMUM["engine"]:
         return warn(dotted(engine.version), INSTALL, "engine.install")
     return ok(dotted(engine.version))
@@ -101,7 +101,7 @@ def buildkit_env(facts: Facts) -> Verdict:
         if value.lower() in ("0", "false"):
             return warn(
                 f"{name}={value} in this environment; these tasks override it, but plain docker does not",
-                f'unset {name}    (permanently: remove it from your shell\'s start-up files; or: eval "$(invoke env)")',
+                f'unset {name}    (permanently: remove it from your shell\'s startup files; or: eval "$(invoke env)")',
             )
     return ok("not disabled")
 
@@ -156,7 +156,7 @@ def containerd_store(facts: Facts) -> Verdict:
     if not engine.containerd_store:
         return warn(
             "the classic store, which supports only one platform per image",
-            'put {"features": {"containerd-snapshotter": true}} into /etc/docker/daemon.json and restart the engine '
+            'add {"features": {"containerd-snapshotter": true}} to /etc/docker/daemon.json and restart the engine '
             "(then rebuild the images)",
         )
     return ok("in use")
@@ -172,7 +172,7 @@ def garbage_collection(facts: Facts) -> Verdict:
     keep = str(gc.get("defaultKeepStorage") or gc.get("defaultReservedSpace") or "")
     if gc.get("enabled", bool(gc)) and keep and facts.cache_size and units.size(keep) < facts.cache_size:
         return warn(
-            f"limit of {keep}, but the cache has {units.human(facts.cache_size)}: caches are deleted while you work",
+            f"the limit is {keep}, but the cache holds {units.human(facts.cache_size)}: caches are deleted as you work",
             "raise builder.gc.defaultKeepStorage in /etc/docker/daemon.json, or run `invoke prune`",
         )
     if gc.get("enabled") is False or (not gc and engine.version < GC_ON):
@@ -180,7 +180,7 @@ def garbage_collection(facts: Facts) -> Verdict:
     if not gc and engine.version >= GC_TAKES_MOUNTS:
         return warn(
             "on, and this version deletes cache mounts first, after 48 hours without use",
-            'put {"builder": {"gc": {"enabled": true, "policy": [{"reservedSpace": "20GB", "all": true}]}}} into '
+            'add {"builder": {"gc": {"enabled": true, "policy": [{"reservedSpace": "20GB", "all": true}]}}} to '
             "/etc/docker/daemon.json and restart the engine",
         )
     return ok("on; this version keeps cache mounts" if not gc else "set in daemon.json")
@@ -225,8 +225,8 @@ def rootless(facts: Facts) -> Verdict:
     low = [p for p in facts.published if p < facts.unprivileged_port]
     if facts.rootless and low:
         return fail(
-            f"a rootless engine, and the project publishes port {low[0]}",
-            f"sudo sysctl net.ipv4.ip_unprivileged_port_start={min(low)}, or publish a port of 1024 or higher",
+            f"the engine is rootless, but the project publishes port {low[0]}",
+            f"sudo sysctl net.ipv4.ip_unprivileged_port_start={min(low)}, or publish port 1024 or higher",
         )
     if facts.rootless and facts.compose_unseen:
         return unknown(facts.compose_unseen)
@@ -248,7 +248,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "engine-version",
         f"{dotted(MINIMUM['engine'])} or newer",
-        "older engines build one service at a time, and below 18.09 without cache mounts",
+        "older engines build one service at a time, and those before 18.09 have no cache mounts",
         engine_version,
     ),
     Rule(
@@ -275,8 +275,8 @@ RULES: tuple[Rule, ...] = (
         "a deleted mount means a cold build",
         garbage_collection,
     ),
-    Rule("cache-size", "within the budget", "build cache fills disks", cache_budget),
+    Rule("cache-size", "within the budget", "the build cache can fill the disk", cache_budget),
     Rule("clock", "clocks within 5 s", "TLS and file times depend on them", clock),
     Rule("memory", "2 GB or more", "rustc is killed if memory runs out", memory),
-    Rule("rootless", "ports that a rootless engine may publish", "only root may bind ports below 1024", rootless),
+    Rule("rootless", "ports that a rootless engine can publish", "only root can bind ports below 1024", rootless),
 )

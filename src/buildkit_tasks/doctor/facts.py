@@ -1,4 +1,4 @@
-"""The facts that the checks judge. None (or an empty value where noted) means unknown or not queried."""
+"""The facts that the checks evaluate. None (or an empty value where noted) means unknown or not queried."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from buildkit_tasks.core.model import Engine, Version
 class Builder:
     """The current buildx builder. `status` is running, inactive, missing, or an error message.
 
-    `wanted`: it is named by the project's settings.
+    `wanted`: the project's settings name this builder.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Builder:
 
 @dataclass(frozen=True)
 class PortUse:
-    """A published port that is in use by another program. `variable`: the variable that changes it, if known."""
+    """A published port that is in use by another program. `variable`: the variable that sets it, if known."""
 
     service: str
     port: int
@@ -48,9 +48,9 @@ class Facts:
 
     # the docker command
     clis: tuple[str, ...] = ()  #: different docker programs on PATH; the first one wins
-    clis_differ: str = ""  #: how the second one differs; empty if not in a way that matters
+    clis_differ: str = ""  #: how the second one differs; empty if the difference does not matter
     client: Version | None = None
-    podman_cli: bool = False  #: the docker command is podman's
+    podman_cli: bool = False  #: the docker command is actually podman
     podman: bool = False  #: a podman command is on PATH
     podman_engine: bool = False  #: the engine behind the socket is podman's
     compose_v1: str = ""  #: path of a docker-compose v1
@@ -74,12 +74,12 @@ class Facts:
     disk_free: int | None = None
     min_disk: int = 5_000_000_000
     cache_budget: int = 0
-    binfmt: Mapping[str, str] = field(default_factory=dict)  #: emulator registration to its text
+    binfmt: Mapping[str, str] = field(default_factory=dict)  #: registered emulators and the text of each registration
     inotify: Mapping[str, int] = field(default_factory=dict)
     kernel: str = ""
     root: str = ""
     unprivileged_port: int = 1024
-    rc_broken: str = ""  #: a start-up file that has our line, while the env file is missing
+    rc_broken: str = ""  #: a startup file that has our line, while the env file is missing
     rc_off: tuple[str, ...] = ()  #: `file:line` that disables BuildKit after or without our line
     rc_set: bool = False
     completion: str = ""  #: missing, current, stale; empty = not checked

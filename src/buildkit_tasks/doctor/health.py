@@ -1,4 +1,4 @@
-"""Finds health checks whose program is missing in the image, if the Dockerfile shows that clearly."""
+"""Finds health checks that call a program missing from the image, if the Dockerfile clearly shows that."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KNOWN: tuple[tuple[str, frozenset[str]], ...] = (
 
 
 def read(space: Workspace) -> tuple[tuple[Health, ...], tuple[Health, ...]]:
-    """The calls of programs that an image certainly lacks, and those for which it is unknown."""
+    """The health checks that call a program the image certainly lacks, and those where this is unknown."""
     lacking: list[Health] = []
     unsure: list[Health] = []
     built = {service.name: service for service in space.services}

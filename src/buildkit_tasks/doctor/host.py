@@ -1,4 +1,4 @@
-"""Doctor's queries to the machine: docker command, engine, builder, kernel, shell. Each returns part of `Facts`."""
+"""Queries the machine for doctor: docker command, engine, builder, kernel, shell. Each returns part of `Facts`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from buildkit_tasks.shells import buildkit_line, enable, startup_file
 
 from . import Builder
 
-#: Seconds for one query; doctor as a whole has three.
+#: Timeout of one query in seconds; doctor as a whole has three.
 PATIENCE = 2.5
 
 DAEMON_JSON = Path("/etc/docker/daemon.json")
@@ -154,7 +154,7 @@ def machine(_session: Session) -> dict[str, Any]:
 
 
 def shell(session: Session) -> dict[str, Any]:
-    """The login shell's start-up files and its completion."""
+    """The login shell's startup files and its completion."""
     from buildkit_tasks.shells.completion import state
 
     try:

@@ -1,4 +1,4 @@
-"""Checks of the machine: disk, kernel, shell, network."""
+"""Checks for the machine: disk, kernel, shell, network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def binfmt(facts: Facts) -> Verdict:
             return warn(f"{name} is registered but disabled", f"echo 1 | sudo tee /proc/sys/fs/binfmt_misc/{name}")
         if not flags or "F" not in flags[1]:
             return warn(
-                f"{name} has no flag F: containers cannot see the emulator",
+                f"{name} is registered without flag F: containers cannot see the emulator",
                 "reinstall qemu-user-static, or run: docker run --privileged --rm tonistiigi/binfmt --install all",
             )
     return ok(", ".join(facts.binfmt) or "none, and none needed: arm64 is cross-compiled")
@@ -62,7 +62,7 @@ def wsl(facts: Facts) -> Verdict:
 def shell_rc(facts: Facts) -> Verdict:
     if facts.rc_broken:
         return warn(
-            f"{facts.rc_broken} has our line, but the env file is missing",
+            f"{facts.rc_broken} loads the env file of enable-buildkit, which is missing",
             "invoke enable-buildkit    (add --undo to remove the line)",
             "enable",
         )
@@ -163,11 +163,11 @@ RULES: tuple[Rule, ...] = (
     Rule("wsl", "the project on the Linux file system", "each build reads the whole source tree", wsl),
     Rule(
         "shell",
-        "start-up files that do not disable BuildKit",
+        "startup files that do not disable BuildKit",
         "plain docker commands inherit their variables",
         shell_rc,
     ),
-    Rule("completion", "a completion script of this version", "Tab shows services, profiles and platforms", completion),
+    Rule("completion", "a script of this version", "Tab completes services, profiles and platforms", completion),
     Rule("proxy", "proxy settings that work inside builds", "cargo and apt use them inside builds", proxy),
     Rule("registry", "base images, or a registry to pull them from", "the first build needs them", registry),
     Rule("ca", "a CA bundle that builds can use", "without your company's CA, TLS fails inside builds", ca),

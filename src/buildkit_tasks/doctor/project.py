@@ -1,4 +1,4 @@
-"""Doctor's queries to the project: compose file, ports, .env, sources, base images."""
+"""Queries the project for doctor: compose file, ports, .env, sources, base images."""
 
 from __future__ import annotations
 
@@ -130,7 +130,8 @@ def _base_images(session: Session, space: Workspace) -> dict[str, Any]:
 
 def dotenv(session: Session) -> dict[str, Any]:
     """Compare .env with .env.example: names and modes, never values."""
-    example_path, path = session.root / ".env.example", session.root / ".env"
+    path = session.dotenv_file
+    example_path = path.with_name(".env.example")
     try:
         values = session.dotenv
         text, example = dotenv_disk.read(path), dotenv_disk.read(example_path)
@@ -139,7 +140,7 @@ def dotenv(session: Session) -> dict[str, Any]:
     answer: dict[str, Any] = {"dotenv_example": example is not None}
     if text is not None:
         answer |= {"dotenv": True, "dotenv_mode": path.stat().st_mode & 0o777}
-        listed = run.capture(session.world, docker.git(session.root, "ls-files", "--", ".env"))
+        listed = run.capture(session.world, docker.git(session.root, "ls-files", "--", str(path)))
         answer["dotenv_tracked"] = bool(listed.stdout.strip())
     elif example is not None:
         answer["dotenv"] = False

@@ -1,4 +1,4 @@
-"""Checks of the project: compose file, .env, ports, sources."""
+"""Checks for the project: compose file, .env, ports, sources."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def dotenv_complete(facts: Facts) -> Verdict:
         return ok("every variable that compose requires is set")
     if not facts.dotenv:
         return unknown(".env does not exist")
-    return ok("every name of .env.example is set")
+    return ok("every variable in .env.example is set")
 
 
 def dotenv_private(facts: Facts) -> Verdict:
@@ -98,7 +98,7 @@ def lock_file(facts: Facts) -> Verdict:
             f"remove it from .gitignore, then: git add {facts.locks_ignored[0]}",
         )
     if not facts.locks_seen:
-        return unknown("there is no Cargo.toml at most two directories deep")
+        return unknown("no Cargo.toml was found within two directory levels")
     return ok("present, and not ignored by git")
 
 

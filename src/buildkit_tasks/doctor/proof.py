@@ -1,4 +1,4 @@
-"""The proofs of `doctor --verify`: BuildKit works, cache mounts persist, and how long builds take."""
+"""What `doctor --verify` proves: BuildKit works, cache mounts persist, and how long builds take."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from buildkit_tasks.shells import new_shell
 
 
 def prove(session: Session) -> dict[str, Any]:
-    """Run and report the proofs. Problems: verify-failed, those of discovery and of base images."""
+    """Run and report the proofs. Problems: verify-failed, and any from discovery and base images."""
     say = session.report.say
     seconds = new_shell.probe(session)
     say(f"verified: BuildKit works ({seconds:.1f} s)")
@@ -40,7 +40,7 @@ def persist(session: Session) -> float:
     refs = base_images.references(project.workspace)[:1]
     if not refs:
         raise Problem(
-            "verify-failed", "The project builds no service, so there is no base image to test a cache mount with."
+            "verify-failed", "The project builds no services, so there is no base image to test a cache mount with."
         )
     use = base_images.replacements(session, project.engine, refs).get(refs[0], refs[0])
     mount, word = f"{project.workspace.scope}-doctor-{secrets.token_hex(4)}", secrets.token_hex(8)
@@ -62,17 +62,15 @@ def _step(session: Session, base: tuple[str, str], mount: str, what: str) -> Non
     if result.code != 0:
         raise Problem(
             "verify-failed",
-            "A cache mount did not persist." if "grep" in what else "A build with a cache mount fails.",
-            causes=[
-                "another builder may have run the second build, or garbage collection deletes the cache immediately"
-            ],
+            "A cache mount did not persist." if "grep" in what else "A build with a cache mount failed.",
+            causes=["another builder may have run the second build, or garbage collection may have deleted the cache"],
             details=result.stderr.strip(),
             hint="invoke doctor    (see the checks builder and gc)",
         )
 
 
 def _remove(session: Session, mount: str) -> None:
-    """Delete the cache mount of the proof."""
+    """Delete the cache mount that the proof created."""
     listed = run.capture(session.world, buildx.cache_records(session.root))
     for record in cache_records.read(listed):
         if record.mount_id == mount:

@@ -1,4 +1,4 @@
-"""The data model of checks: a rule is data with one pure function that judges the facts."""
+"""The data model of checks: a rule is data with one pure function that evaluates the facts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Rule:
-    """One check: its name, what is expected, why it matters, and the function that judges it."""
+    """One check: its name, what is expected, why it matters, and the function that evaluates it."""
 
     name: str
     wanted: str
@@ -30,7 +30,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Check:
-    """A judged rule. `state` is ok, warn (works, but not well), fail (does not work) or unknown."""
+    """An evaluated rule. `state` is ok, warn (works, but not well), fail (does not work) or unknown."""
 
     name: str
     state: str
@@ -52,7 +52,7 @@ def ok(found: str) -> Verdict:
 
 
 def warn(found: str, remedy: str, fix: str = "") -> Verdict:
-    """Works, but slower, or not for long."""
+    """Works, but slowly, or may soon stop working."""
     return Verdict("warn", found, remedy, fix)
 
 
@@ -67,7 +67,7 @@ def unknown(why: str) -> Verdict:
 
 
 def examine(facts: Facts, rules: Iterable[Rule]) -> tuple[Check, ...]:
-    """Judge every rule, in order."""
+    """Evaluate every rule, in order."""
     checks = []
     for rule in rules:
         verdict = rule.judge(facts)

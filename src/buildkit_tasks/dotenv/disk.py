@@ -38,7 +38,7 @@ def _unreadable(path: Path, why: str) -> Problem:
     return Problem(
         "dotenv-unreadable",
         f"{path} cannot be read: {why}.",
-        hint=f"check `ls -l {path}`: it must be a file with mode 600 that belongs to you",
+        hint=f"check `ls -l {path}`: it must be a file with mode 600 that you own",
     )
 
 
@@ -50,7 +50,7 @@ def invalid(path: Path, refused: Refused) -> Problem:
         hint = next((h for words, h in _HINTS.items() if refused.words.startswith(words)), _HINTS[""])
     return Problem(
         "dotenv-invalid",
-        f"{path} cannot be read: line {refused.line}: {refused.words} (content hidden, it may be a secret).",
+        f"{path} cannot be read: line {refused.line}: {refused.words} (content hidden because it may be a secret).",
         hint=hint,
     )
 

@@ -35,14 +35,14 @@ def lacking(example: str, existing: str, generated: Iterable[str]) -> tuple[str,
 
 
 def complete(example: str, existing: str, generated: Mapping[str, str]) -> Completion:
-    """All of `existing`, followed by what only `example` has.
+    """All of `existing`, followed by the assignments that only `example` has.
 
     `generated`: values for names whose value in the example is empty. A name with a generated value whose effective
     assignment is empty is filled in place. Raises `Refused`, also for `example`: parse that first.
     """
     for value in generated.values():
         if not _PLAIN.fullmatch(value):
-            raise ValueError("a generated value must need no quotes")
+            raise ValueError("a generated value must not need quotes")
     have, model = parse(existing, expand=False), parse(example, expand=False)
     missing = [name for name in model.counting if name not in have.counting]
     empty = {n: a for n, a in have.counting.items() if a.blank and n in generated}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 #: `${A:-${B:-${C}}}` has three levels.
 MAX_LEVELS = 32
 
-#: Maximum characters of all values of one file: `B=$A$A`, `C=$B$B`, … doubles with each line.
+#: Maximum number of characters in all values of one file: `B=$A$A`, `C=$B$B`, … doubles with each line.
 MAX_EXPANDED = 4 * 1024 * 1024
 
 # compose's pattern ignores case like Go, which also matches the long s and the Kelvin sign.
@@ -84,7 +84,7 @@ class Expander:
         return self._count(value)
 
     def _operator(self, name: str, operator: str, rest: str, level: int) -> str:
-        self._count(rest)  # reading takes time, too, once per level
+        self._count(rest)  # reading also takes time, once per level
         other = self.expand(rest, level + 1)  # compose expands it even if unused, and fails if that fails
         value = self.lookup(name)
         filled = value is not None and not (operator.startswith(":") and value == "")

@@ -29,22 +29,29 @@ _KNOWN = re.compile(
 _TEMPLATE = re.compile(r'(Invalid template: )"(?:[^"\\]|\\.)*"?', re.IGNORECASE)
 
 
-def mask(words: str, dotenv: str, public: str = "", environment: Mapping[str, str] | None = None) -> str:
+def mask(
+    words: str, dotenv: str, *, public: str = "", shown: str = "", environment: Mapping[str, str] | None = None
+) -> str:
     """`words` with every value of the file `dotenv` masked, even if that file cannot be parsed.
 
-    Values in `public` (the text of .env.example), values of one or two characters, and values that only variables like
-    `API_PORT` have are not masked.
+    Values in `public` (the text of .env.example), values that are words of the text `shown`, values of one or two
+    characters, and values that only variables like `API_PORT` have are not masked.
     """
     words = _READING.sub(_reading, words)
     words = _TEMPLATE.sub(rf'\1"{MASK}"', words)
     around = environment or {}
     words = _unset(words, dotenv, around)
     values = set(_pieces(dotenv, around)) - set(_pieces(public, around))
-    found = {form for value in values for form in _forms(value) if form in words}
+    found = {form for value in values if not _contains(shown, value) for form in _forms(value) if form in words}
     if not found:
         return words
     pattern = "|".join(_pattern(form) for form in sorted(found, key=lambda f: (-len(f), f)))
     return re.sub(rf"(?P<kept>\b(?:line|column) \d+)|(?:{pattern})", lambda m: m["kept"] or MASK, words)
+
+
+def _contains(text: str, value: str) -> bool:
+    """Whether a text contains a value as a whole word."""
+    return value in text and re.search(rf"(?<![A-Za-z0-9_]){re.escape(value)}(?![A-Za-z0-9_])", text) is not None
 
 
 def _unset(words: str, dotenv: str, environment: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """The grammar of .env as implemented by compose (compose-go's package `dotenv`, v2.0.2 to v2.9.1), with positions.
 
-Text is UTF-8 with `surrogateescape`, so that other bytes are preserved. What compose rejects raises `Refused`, with
-the line but not the content. docs/adr/0014: why not a library, and how versions of compose differ.
+Text is UTF-8 with `surrogateescape`, so that other bytes are preserved. Text that compose rejects raises `Refused`,
+with the line but not the content. docs/adr/0014: why not a library, and how versions of compose differ.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cached_property
 
 from .expand import Expander, Unexpandable
 
-#: Larger than any real .env; reading and completing such a file takes less than a second.
+#: No real .env is this large; reading and completing one of this size takes less than a second.
 MAX_BYTES = 1024 * 1024
 MAX_ASSIGNMENTS = 10_000
 

@@ -113,7 +113,7 @@ def debian_main(sources: Sequence[Source], codename: str = "") -> Source | None:
     return None
 
 
-#: Releases whose mirror also has the others.
+#: Releases whose mirror also carries the other releases.
 RELEASES = ("bookworm", "trixie", "forky", "bullseye", "sid", "stable", "testing", "unstable", "oldstable")
 
 

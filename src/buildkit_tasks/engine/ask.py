@@ -20,7 +20,7 @@ from buildkit_tasks.core.world import World
 
 from .facts import DEFAULT_SOCKETS, local_socket
 
-#: An answer has a few kilobytes; a larger one is not from an engine.
+#: A response is a few kilobytes; a larger one does not come from an engine.
 LARGEST = 4_000_000
 PATIENCE = 5.0
 
@@ -70,7 +70,7 @@ def address(world: World) -> Path | None:
 
 
 def images(path: Path, names: Iterable[str]) -> Answer:
-    """The ids of these images in the engine at a socket. Raises `OSError`, and `ValueError` for unexpected answers."""
+    """The ids of these images in the engine behind a socket. Raises `OSError`; `ValueError` for other responses."""
     end = time.monotonic() + PATIENCE
     status, info = _get(path, "/info", end)
     if status != 200 or not info.get("ID"):
@@ -106,7 +106,7 @@ def valid(name: str) -> bool:
 
 
 def _get(path: Path, what: str, end: float) -> tuple[int, dict[str, Any]]:
-    """One HTTP/1.0 request: the answer ends with the connection."""
+    """One HTTP/1.0 request: the response ends when the connection closes."""
     data = b""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
         door.settimeout(PATIENCE)
@@ -115,10 +115,10 @@ def _get(path: Path, what: str, end: float) -> tuple[int, dict[str, Any]]:
         while chunk := door.recv(65536):
             data += chunk
             if len(data) > LARGEST or time.monotonic() > end:
-                raise ValueError("the engine's answer is too long")
+                raise ValueError("the engine's response is too long")
     head, _, body = data.partition(b"\r\n\r\n")
     found = re.match(rb"HTTP/1\.[01] (\d{3})\b", head)
     content = shapes.loads(body, dict) if found and body else None
     if found is None or not isinstance(content, dict):
-        raise ValueError("not an answer from an engine")
+        raise ValueError("not a response from an engine")
     return int(found[1]), content

@@ -1,4 +1,4 @@
-"""Build cache records: what BuildKit keeps, which project it belongs to, what may be deleted. Pure.
+"""Build cache records: what BuildKit keeps, which project it belongs to, what can be deleted. Pure.
 
 Parses both formats of `docker buildx du`: JSON lines (buildx >= 0.29) and the older `--verbose` text:
 https://github.com/docker/buildx/blob/v0.13.1/commands/diskusage.go
@@ -48,7 +48,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Mount:
-    """All records of one mount id: normally one; BuildKit creates another if two builds need the id at once."""
+    """All records of one mount id: normally one; BuildKit creates another if two builds use the id at the same time."""
 
     id: str
     namespace: str
@@ -60,7 +60,7 @@ class Mount:
 
     @property
     def name(self) -> str:
-        """Namespace and id, joined like in BuildKit."""
+        """Namespace and id, joined as in BuildKit."""
         return f"{self.namespace}/{self.id}" if self.namespace else self.id
 
     @property

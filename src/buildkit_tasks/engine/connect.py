@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
-#: Timeout in seconds for one answer from the engine; a stream such as events waits as long as its caller.
+#: Timeout in seconds for one response from the engine; a stream such as events has no timeout of its own.
 ANSWER_TIMEOUT = 30
 
 
@@ -59,7 +59,7 @@ def connected(world: World, cwd: Path) -> Iterator[DockerClient]:
 
 
 def _check_configuration(world: World) -> None:
-    """Problems: system-refused for a configuration of docker's command that the SDK would hang or stumble on."""
+    """Problems: system-refused for a configuration of the docker command that would make the SDK hang or fail."""
     path = world.docker_config / "config.json"
     try:
         shapes.check(shapes.loads(readfile.content(path), dict), {"HttpHeaders": {"*": str}, "proxies": {"*": dict}})

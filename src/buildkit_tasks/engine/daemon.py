@@ -52,8 +52,8 @@ def listens(path: Path) -> bool:
 def answers(path: Path, seconds: float, running: Callable[[], bool] = lambda: True) -> bool:
     """Wait until the engine behind the socket responds. False at the timeout, or when `running` returns False.
 
-    The daemon listens before it is ready and delays the answer until then, so most of the time is spent in that
-    request. Before it listens, there is no event to wait for, so we poll with growing pauses.
+    The daemon listens before it is ready and delays the response until then, so most of the time is spent in that
+    request. Before it listens, there is no event to wait for, so we poll with increasing pauses.
     """
     end = time.monotonic() + seconds
     pause = 0.01
@@ -68,7 +68,7 @@ def answers(path: Path, seconds: float, running: Callable[[], bool] = lambda: Tr
 
 
 def ping(path: Path, seconds: float) -> bool:
-    """One request to the engine's health endpoint. A socket that we may not open counts as up."""
+    """One request to the engine's health endpoint. A socket that we are not allowed to open counts as up."""
     with socket.socket(socket.AF_UNIX) as door:
         door.settimeout(max(0.1, seconds))
         try:

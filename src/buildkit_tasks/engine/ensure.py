@@ -39,7 +39,7 @@ def ensure(session: Session) -> Engine:
 
 
 def start(session: Session) -> Engine:
-    """Start the installed engine if none is running. Problems: those of `ensure`, and engine-missing."""
+    """Start the installed engine if none is running. Problems: same as `ensure`, plus engine-missing."""
     try:
         found = engine_facts.facts(session.world, HOME)
         session.report.say(f"already running: {engine_facts.dotted(found.version)} (context {found.context})")
@@ -73,7 +73,7 @@ def stop(session: Session) -> None:
         session.report.say("no engine is running on this machine")
     else:
         how = "sudo systemctl stop docker" if host.systemd() else "sudo service docker stop, or stop dockerd"
-        raise Problem("engine-not-ours", "buildkit-tasks did not start this engine, so it does not stop it.", hint=how)
+        raise Problem("engine-not-ours", "buildkit-tasks did not start this engine, so it will not stop it.", hint=how)
 
 
 def _others(session: Session) -> str:
@@ -86,7 +86,7 @@ def _others(session: Session) -> str:
 
 
 def install(session: Session) -> Engine:
-    """Install what the full tier needs and this machine is missing. Problems: those of `ensure`."""
+    """Install what the full tier needs and this machine lacks. Problems: same as `ensure`."""
     try:
         have: Engine | None = engine_facts.client(session.world, HOME)
     except Problem:
@@ -135,7 +135,7 @@ def undo(session: Session) -> None:
 
 
 def status(session: Session) -> None:
-    """Print the engine's status. Raises the `Problem` of an unusable engine."""
+    """Print the engine's status. Raises `Problem` if the engine is unusable."""
     found = engine_facts.facts(session.world, HOME)
     ours = engine_start.started(session.world)
     lacks = engine_facts.lacking(found)
@@ -184,7 +184,7 @@ def status(session: Session) -> None:
 
 
 def _only_ours(session: Session, problem: Problem) -> None:
-    """Raise the problem again if starting or installing an engine here would not solve it."""
+    """Re-raise the problem if starting or installing an engine here would not solve it."""
     if problem.code == "engine-stopped":
         address = engine_facts.local_socket(engine_facts.host(session.world, HOME))
         if address in engine_facts.DEFAULT_SOCKETS:

@@ -20,12 +20,12 @@ MINIMUM: Mapping[str, Version] = {"engine": (23,), "buildx": (0, 13), "compose":
 #: Timeout in seconds. A remote engine over ssh needs a few; a hung one must not block us forever.
 ANSWER_TIMEOUT = 15.0
 
-#: The default sockets of this machine's engine; we start no other.
+#: The default sockets of this machine's engine, the only one that we start.
 DEFAULT_SOCKETS = (Path("/var/run/docker.sock"), Path("/run/docker.sock"))
 
 _TEXTS = ("ID", "ServerVersion", "OSType", "Architecture", "DockerRootDir", "Name")
 
-#: What is read of `docker info`.
+#: The fields that we read from `docker info`.
 _INFO: shapes.Shape = {
     **dict.fromkeys(_TEXTS, str),
     "ClientInfo": {"Context": str, "Plugins": [{"Name": str, "Version": str}]},
@@ -79,7 +79,7 @@ def facts(world: World, cwd: Path) -> Engine:
     if "ServerVersion" not in info and "host" in info:
         raise Problem(
             "engine-missing",
-            "The docker command is podman's, but a Docker engine is needed.",
+            "The docker command is actually podman, but a Docker engine is needed.",
             hint="invoke engine.install, or set DOCKER_HOST to a Docker engine",
         )
     engine = parse(info)
@@ -92,17 +92,17 @@ def _info(world: World, cwd: Path) -> tuple[dict[str, Any], str]:
     """The document, `{}` if there is none, and docker's stderr."""
     result = run.capture(world, docker.info(cwd), timeout=ANSWER_TIMEOUT)
     if result.code == 124:
-        return {}, f"docker did not answer within {ANSWER_TIMEOUT:.0f} s"
+        return {}, f"docker did not respond within {ANSWER_TIMEOUT:.0f} s"
     return read_info(result)
 
 
 def read_info(result: Result) -> tuple[dict[str, Any], str]:
-    """The document of `docker info`, `{}` if it is not one, and what docker said about it."""
+    """The document of `docker info`, `{}` if it is not one, and docker's error message."""
     try:
         info = shapes.loads(result.stdout, dict)
         shapes.check(info, _INFO)
     except ValueError as error:
-        return {}, result.stderr.strip() or f"`docker info` printed something else: {error}"
+        return {}, result.stderr.strip() or f"`docker info` did not print valid JSON: {error}"
     words = [result.stderr.strip(), *(info.get("ServerErrors") or ())]
     return info, "\n".join(w for w in words if w)
 
@@ -135,7 +135,7 @@ def silent(world: World, cwd: Path, words: str = "") -> Problem:
     if knock(path) == "denied":
         return Problem(
             "engine-denied",
-            f"Permission denied for the engine at {path}.",
+            f"Permission denied while connecting to the engine at {path}.",
             causes=["the socket belongs to root and the group docker", *causes],
             hint="sudo usermod -aG docker $USER, then log in again (or in this shell only: newgrp docker)",
         )

@@ -87,12 +87,12 @@ def rights(world: World, what: str) -> None:
         return
     hint = f"run as root, or ask an administrator to {what}"
     if not which(world, "sudo"):
-        raise Problem("root-needed", f"Root is needed to {what}, and sudo is not installed.", hint=hint)
+        raise Problem("root-needed", f"Root is needed to {what}, but sudo is not installed.", hint=hint)
     home = Path("/")
     if run.capture(world, Command(("sudo", "-n", "true"), home)).code == 0:
         return
     if not world.interactive or run.foreground(world, Command(("sudo", "-v"), home)) != 0:
-        raise Problem("root-needed", f"Root is needed to {what}, and sudo denied it.", hint=hint)
+        raise Problem("root-needed", f"Root is needed to {what}, but sudo denied it.", hint=hint)
 
 
 def as_root(argv: Sequence[str], *, cwd: Path = Path("/"), stdin: str | None = None) -> Command:
@@ -144,7 +144,7 @@ def apt_get(world: World, args: Sequence[str], code: str) -> None:
 
 
 def apt_install(world: World, packages: Sequence[str], code: str) -> None:
-    """Install packages without recommended ones; updates the package lists if they are missing or old."""
+    """Install packages without the recommended ones; updates the package lists if they are missing or old."""
     args = ("install", "-y", "--no-install-recommends", *packages)
     try:
         apt_get(world, args, code)

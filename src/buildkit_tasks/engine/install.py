@@ -17,7 +17,7 @@ from buildkit_tasks.engine.host import Release
 
 from .facts import MINIMUM, lacking, version
 
-#: A second source for releases whose own docker packages are too old: its name and the packages taken from it. They
+#: A second source for releases whose own docker packages are too old: its name and the packages to take from it. They
 #: work with the old release's own libraries, runc and iptables.
 SECOND = {"bookworm": "trixie"}
 FROM_SECOND = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd")
@@ -28,7 +28,7 @@ PIN_FILE = Path("/etc/apt/preferences.d/buildkit-tasks.pref")
 AUTH_FILE = Path("/etc/apt/auth.conf.d/buildkit-tasks.conf")
 DAEMON_FILE = Path("/etc/docker/daemon.json")
 
-#: The first line of the apt files that we write; a file without it is not ours, whatever its name.
+#: The first line of the apt files that we write; a file without it is not ours, even if it has the same name.
 MARK = "# Made by buildkit-tasks; `invoke engine.install --undo` removes it.\n"
 
 #: Enables multi-platform images and faster exports. Only for an engine that we installed.
@@ -140,7 +140,7 @@ def unsupported(release: Release) -> Problem:
 
 
 def candidates(world: World) -> dict[str, Version]:
-    """Versions that apt would install now of all packages that we may need; `{}` if its lists are empty."""
+    """The versions of the packages we may need that apt would install now; `{}` if its lists are empty."""
     names = (
         *("docker.io", "docker-cli", "docker-buildx", "docker-compose", "docker-compose-v2"),
         *("docker-ce", "docker-buildx-plugin", "docker-compose-plugin"),
@@ -162,7 +162,7 @@ def installed(world: World) -> set[str]:
 
 
 def apply(world: World, plan: Plan, before: set[str]) -> None:
-    """Apply the plan; the caller has root's rights. On failure, removes the files that it wrote."""
+    """Apply the plan; the caller must have root privileges. On failure, removes the files that it wrote."""
     written: list[Path] = []
     _record(world, recorded(world))  # first, so that `--undo` knows our files even if we are killed
     try:
@@ -210,5 +210,5 @@ def ours(world: World, root: Path = Path("/")) -> tuple[Path, ...]:
 
 
 def forget(world: World) -> None:
-    """Forget the installation."""
+    """Delete the record of the installation."""
     _record_file(world).unlink(missing_ok=True)

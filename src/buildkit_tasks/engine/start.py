@@ -18,7 +18,7 @@ from buildkit_tasks.engine import host
 from .daemon import alive, answers, born, ended, listens, name
 from .facts import DEFAULT_SOCKETS, version
 
-#: Timeout in seconds for a daemon to respond. One that was killed first checks its layers and containers.
+#: Timeout in seconds for a daemon to respond. After it was killed, it first checks its layers and containers.
 PATIENCE = 60.0
 
 #: Timeout in seconds for a daemon to stop: it gives each container ten seconds.
@@ -35,7 +35,7 @@ CONTAINERD_SOCKET = Path("/run/containerd/containerd.sock")
 
 LOG_LINES = 15
 
-#: How often to start a daemon that exits by itself: BuildKit queries containerd about every cache record and its
+#: How many times to start a daemon that exits by itself: BuildKit queries containerd about every cache record and its
 #: ancestors, one at a time, within ten seconds (26.1.5). Two processes respond to each other faster on a single CPU:
 #: with 4,100 records it failed after 11 s on two CPUs (five out of five times), and was up after 7.5 s on one.
 ATTEMPTS = 3
@@ -53,7 +53,7 @@ class Started:
 
 
 def start(world: World, say: Callable[[str], None]) -> Started:
-    """Start this machine's engine and return when it responds. The caller has root's rights.
+    """Start this machine's engine and return when it responds. The caller must have root privileges.
 
     Raises `Problem` engine-start-failed with the daemon's last log lines, or engine-missing if none is installed.
     """
@@ -137,7 +137,7 @@ def _all_processors(world: World, daemon: int) -> None:
 
 
 def clear_stale(world: World) -> list[str]:
-    """Remove pid files of dead or other processes, and a socket without a listener; returns what it did.
+    """Remove pid files of dead or unrelated processes, and a socket without a listener; returns what it did.
 
     Keeps a containerd that outlived its killed daemon: the new daemon takes it over with its containers.
     """

@@ -1,1 +1,1 @@
-"""Which of our tasks does what a shell command does. Pure: a command in, a call or the reason against it out."""
+"""Maps shell commands to our tasks. Pure: takes a command, returns a task call or the reason for keeping it."""

@@ -1,4 +1,4 @@
-"""What a command becomes: a call of one of our tasks, or the reason why it stays. Pure."""
+"""What a command becomes: a call to one of our tasks, or the reason why it is kept. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .words import Word
 
 @dataclass(frozen=True)
 class Call:
-    """A task with its words as they are written into the file. `env`: assignments in front; `note`: what differs."""
+    """A task and its arguments as written to the file. `env`: assignments before it; `note`: what differs."""
 
     task: str
     words: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Stays:
-    """No task does the same. `perhaps`: the task that comes nearest, for the user to decide."""
+    """No task does the same. `perhaps`: the closest task, for the user to decide on."""
 
     why: str
     perhaps: Call | None = None
@@ -33,12 +33,12 @@ class Stays:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known around the file.
+    """What is known about the file and its project.
 
-    `compose_files`: the names of the files that compose reads by itself. `services`: None if compose was not asked.
+    `compose_files`: the names of the files that compose reads by default. `services`: None if compose was not queried.
     `images`, `databases`: the service of each image name and database. `exported`: variables that
-    recipes find in their environment. `elsewhere`: the directory of the file, if that is not the project's.
-    `service_word`: makes flags of a reference that holds any number of services.
+    recipes find in their environment. `elsewhere`: the directory of the file, if it is not the project's.
+    `service_word`: converts a reference that holds any number of services to flags.
     """
 
     compose_files: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Facts:
 
 
 class Unfit(Exception):
-    """Ends the mapping of a command; `perhaps` as in `Stays`."""
+    """Stops mapping a command; `perhaps` as in `Stays`."""
 
     def __init__(self, why: str, perhaps: Call | None = None) -> None:
         super().__init__(why)
@@ -85,16 +85,16 @@ class Words:
             lead = f"{flag}=" if flag.startswith("--") else flag
             if written.startswith(lead) and len(written) > len(lead):
                 if not word.raw.startswith(lead):
-                    raise Unfit(f"its flag {flag} is quoted or made of variables")
+                    raise Unfit(f"its flag {flag} is quoted or contains variables")
                 return Word(word.raw.removeprefix(lead), None if word.value is None else written[len(lead) :])
         return None
 
 
 def is_local(text: str) -> bool:
-    """Whether an address is this machine, which a container does not reach by that name."""
+    """Whether an address means this machine, which a container cannot reach by that name."""
     return bool(re.search(r"\blocalhost\b|\b127\.\d|\[::1\]|\b0\.0\.0\.0\b", text))
 
 
 def raws(words: Sequence[Word]) -> tuple[str, ...]:
-    """The words as they are written."""
+    """The words as written."""
     return tuple(word.raw for word in words)

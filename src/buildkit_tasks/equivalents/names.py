@@ -1,4 +1,4 @@
-"""What a target's name says: the task that comes nearest, for recipes that say nothing. Pure.
+"""Guesses the closest task from a target's name, for recipes that cannot be mapped. Pure.
 
 A unit test compares this list with the table of docs/how-to/from-make.md.
 """
@@ -61,9 +61,9 @@ _PATTERNS = (
 
 
 def nearest(name: str) -> Call | None:
-    """The task that a target of this name most likely means; None if the name says nothing."""
+    """The task that a target of this name most likely means; None if the name is not in the list."""
     plain = re.sub(r"[_.:/]", "-", name.lower())
-    if not re.fullmatch(r"[a-z0-9-]{1,80}", plain):  # a part of it may become a word of a command
+    if not re.fullmatch(r"[a-z0-9-]{1,80}", plain):  # a part of it may become an argument of a command
         return None
     for pattern, call in _PATTERNS:
         if found := re.fullmatch(pattern, plain):

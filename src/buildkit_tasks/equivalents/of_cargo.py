@@ -1,4 +1,4 @@
-"""cargo's commands, and the task of each. Pure."""
+"""cargo commands, and the task for each. Pure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from .calls import Call, Facts, Stays, Unfit, Words, is_local, raws
 from .words import Word
 
-#: Flags that choose another toolchain, processor, directory or configuration than the tasks work with.
+#: Flags that select a toolchain, processor, directory or configuration that the tasks do not use.
 _ELSEWHERE = {
-    "--target": "compiles for another target",
-    "--manifest-path": "works on another manifest",
-    "--target-dir": "uses another target directory",
+    "--target": "compiles for a different target",
+    "--manifest-path": "uses a different manifest",
+    "--target-dir": "uses a different target directory",
     "--config": "changes cargo's configuration",
-    "-C": "works in another directory",
-    "-Z": "uses unstable features of cargo",
-    "--artifact-dir": "copies what it compiles",
-    "--out-dir": "copies what it compiles",
+    "-C": "works in a different directory",
+    "-Z": "uses unstable cargo features",
+    "--artifact-dir": "copies the compiled artifacts",
+    "--out-dir": "copies the compiled artifacts",
 }
-#: What the cargo tasks pass on from the environment by themselves, and what is for other programs.
+#: Variables that the cargo tasks pass on by default, and those meant for other programs.
 _PASSED = ("RUST_LOG", "RUST_BACKTRACE", "CARGO_TERM_", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 _FOREIGN = ("DOCKER", "COMPOSE", "BUILDKIT", "BUILDX", "SHELL", "PATH", "MAKEFLAGS", "INVOKE")
 _WITH_ENV = ("cargo.test", "cargo.check", "cargo.clippy", "cargo.doc", "cargo.bench", "cargo.run")
@@ -36,7 +36,7 @@ class _Given:
     after: list[Word] = field(default_factory=list)
 
     def has(self, *flags: str) -> bool:
-        """Whether one of these flags was given; it is taken out."""
+        """Whether one of these flags was given; removes it."""
         kept = [w for w in self.extra if w.value not in flags]
         found = len(kept) < len(self.extra)
         self.extra = kept
@@ -49,12 +49,12 @@ def call(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Sta
         return Stays("cargo has no command")
     name = words[0].value or ""
     if name.startswith("+"):
-        return Stays(f"it uses the toolchain {name[1:]}, the tasks that of the project")
+        return Stays(f"it uses the toolchain {name[1:]}; the tasks use the project's")
     if facts.elsewhere:
-        return Stays(f"it works in {facts.elsewhere}, the tasks in the workspace of the project")
+        return Stays(f"it works in {facts.elsewhere}; the tasks work in the project's workspace")
     made = _COMMANDS.get(name)
     if made is None:
-        return Stays(f"no task does `cargo {words[0].raw}`")
+        return Stays(f"no task replaces `cargo {words[0].raw}`")
     given = _given(words[1:])
     return _with_environment(made(given), env, facts)
 
@@ -82,7 +82,7 @@ def _given(words: Sequence[Word]) -> _Given:
 
 
 def _call(task: str, given: _Given, *flags: str, note: str = "", workspace: bool = True) -> Call:
-    """`workspace`: the task works on all members by itself."""
+    """`workspace`: the task works on all members by default."""
     words = list(flags)
     for crate in given.crates:
         words += ["--crate", crate]
@@ -102,7 +102,7 @@ def _test(given: _Given) -> Call | Stays:
 
 def _check(given: _Given) -> Call | Stays:
     whole = given.has("--all-targets") and given.workspace
-    note = "" if whole or given.crates else "it checks the whole workspace, tests and benches too"
+    note = "" if whole or given.crates else "it checks the whole workspace, including tests and benches"
     return _call("cargo.check", given, note=note)
 
 
@@ -138,7 +138,7 @@ def _doc(given: _Given) -> Call | Stays:
     if given.has("--open"):
         return Stays("it opens a browser", _call("cargo.doc", given, workspace=False))
     alone = given.has("--no-deps")
-    note = "the pages go to a directory outside the tree (--to DIRECTORY)"
+    note = "the pages are written to a directory outside the source tree (--to DIRECTORY)"
     return _call("cargo.doc", given, *([] if alone else ["--dependencies"]), note=note, workspace=False)
 
 
@@ -158,8 +158,8 @@ def _update(given: _Given) -> Call | Stays:
 
 def _clean(given: _Given) -> Call | Stays:
     if given.release:
-        return Stays("it removes part of what was compiled", Call("cargo.clean"))
-    return _call("cargo.clean", given, note="the host's own target directory stays")
+        return Stays("it removes only some of the compiled artifacts", Call("cargo.clean"))
+    return _call("cargo.clean", given, note="the host's own target directory is kept")
 
 
 def _deny(given: _Given) -> Call | Stays:
@@ -178,7 +178,7 @@ def _llvm_cov(given: _Given) -> Call | Stays:
 def _coverage(given: _Given) -> Call | Stays:
     if given.extra or given.after or given.crates:
         return Stays("cargo.coverage uses cargo-llvm-cov, with other flags", Call("cargo.coverage"))
-    return Call("cargo.coverage", note="cargo-llvm-cov counts, not tarpaulin")
+    return Call("cargo.coverage", note="it measures with cargo-llvm-cov instead of tarpaulin")
 
 
 def _run(given: _Given) -> Call | Stays:
@@ -191,15 +191,15 @@ def _run(given: _Given) -> Call | Stays:
         else:
             rest.append(word)
     if not binary or rest:
-        return Stays("cargo.run takes the name of a program (--bin or --service) and its arguments")
+        return Stays("cargo.run takes only a program's name (--bin or --service) and arguments")
     release = ["--release"] if given.release else []
     after = ["--", *raws(given.after)] if given.after else []
     near = Call("cargo.run", ("--bin", binary, *release, *after))
-    return Stays("in a container the program does not reach the host's ports, nor the host the program's", near)
+    return Stays("in a container, the program cannot reach the host's ports, nor the host the program's", near)
 
 
 def _build(given: _Given) -> Call | Stays:
-    return Stays("no task compiles on the host; `build` makes images, `extract` gets programs", Call("build"))
+    return Stays("no task compiles on the host; `build` builds images, `extract` copies programs out", Call("build"))
 
 
 def _stays(why: str, *perhaps: str) -> Callable[[_Given], Call | Stays]:
@@ -225,13 +225,13 @@ _COMMANDS: dict[str, Callable[[_Given], Call | Stays]] = {
     **dict.fromkeys(("run", "r"), _run),
     **dict.fromkeys(("build", "b"), _build),
     "nextest": _stays("cargo.test uses nextest only for a JUnit report", "cargo.test"),
-    "watch": _stays("no task watches the sources in this way"),
-    "install": _stays("it installs a program on the host; a cargo task gets its own tool with --install"),
+    "watch": _stays("no task watches the sources this way"),
+    "install": _stays("it installs a program on the host; the cargo tasks install the tools they need with --install"),
 }
 
 
 def _with_environment(made: Call | Stays, env: Sequence[Word], facts: Facts) -> Call | Stays:
-    """Variables reach the container by name only; an address of this machine means another one there."""
+    """Variables are passed to the container by name; there, an address of this machine means the container."""
     if isinstance(made, Stays):
         return made
     names = []
@@ -239,7 +239,7 @@ def _with_environment(made: Call | Stays, env: Sequence[Word], facts: Facts) -> 
         name, _, value = (word.raw if word.value is None else word.value).partition("=")
         if is_local(value):
             return Stays(
-                f"{name} is an address of this machine, which the container does not reach",
+                f"{name} is an address of this machine, which the container cannot reach",
                 Call("cargo.test", ("--integration",)) if made.task == "cargo.test" else None,
             )
         names.append(name)
@@ -248,14 +248,14 @@ def _with_environment(made: Call | Stays, env: Sequence[Word], facts: Facts) -> 
             continue
         if is_local(facts.values.get(name, "")):
             return Stays(
-                f"{name}, which the file exports, is an address of this machine; the container does not reach it",
+                f"{name}, which the file exports, is an address of this machine, which the container cannot reach",
                 Call("cargo.test", ("--integration",)) if made.task == "cargo.test" else None,
             )
         names.append(name)
     wanted = [name for name in dict.fromkeys(names) if not name.startswith(_PASSED)]
     if made.task not in _WITH_ENV:
         if env and wanted:
-            return Stays(f"{made.task} takes no variables ({', '.join(wanted)})", made)
+            return Stays(f"{made.task} does not accept variables ({', '.join(wanted)})", made)
         return Call(made.task, made.words, raws(env), made.note)
     flags = [part for name in wanted for part in ("--env", name)]
     return Call(made.task, (*flags, *made.words), raws(env), made.note)

@@ -1,4 +1,4 @@
-"""Commands that create, migrate and open databases, and the task of each. Pure."""
+"""Commands that create, migrate and open databases, and the task for each. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from .calls import Call, Facts, Stays, Words
 from .words import Word
 
-_ASKS = "it asks for the database's name; scripts pass --yes --name NAME"
+_ASKS = "it asks for the database's name; in scripts, pass --yes --name NAME"
 
 
 def _which(url: Word | None, call: Call, facts: Facts) -> Call | Stays:
-    """The same task for the database of an address or a name: the project's own, its test database, or neither."""
+    """The task for the database that a URL or a name means: the project's own, its test database, or neither."""
     if url is None:
         return call
     name = re.split(r"[/?#]", re.sub(r"^[a-z+]+://[^/]*/?", "", url.value or "").strip())[0]
@@ -21,14 +21,15 @@ def _which(url: Word | None, call: Call, facts: Facts) -> Call | Stays:
     if name.endswith("_test") and name.removesuffix("_test") in facts.databases:
         return Call(call.task, (*call.words, "--test"), call.env, call.note)
     test = ("--test",) if name.endswith("_test") else ()
-    what = f"the database {name}" if name else "a database whose name is not known"
+    what = f"the database {name}" if name else "a database whose name is unknown"
     return Stays(
-        f"it works on {what}, the task on that of the compose file", Call(call.task, (*call.words, *test), call.env)
+        f"it works on {what}; the task works on that of the compose file",
+        Call(call.task, (*call.words, *test), call.env),
     )
 
 
 def sqlx(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
-    """`sqlx …`, also as `cargo sqlx …`; the task runs the migrations that the project's own directory holds."""
+    """`sqlx …`, also as `cargo sqlx …`; the task runs the migrations in the project's own directory."""
     left, plain, url = Words(list(words)), [], _address(env)
     while left:
         word = left.take()
@@ -54,7 +55,7 @@ def sqlx(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Sta
     made = tasks.get(" ".join(plain))
     if made is None:
         near = tasks.get(" ".join(plain[:2]))
-        return Stays(f"no task does `sqlx {' '.join(plain)}`", near)
+        return Stays(f"no task replaces `sqlx {' '.join(plain)}`", near)
     return _which(url, made, facts)
 
 
@@ -77,7 +78,7 @@ def diesel(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | S
     made = tasks.get(" ".join(plain))
     if made is None:
         near = Call("db.migrate") if plain[:2] in (["setup"], ["database", "setup"]) else None
-        return Stays(f"no task does `diesel {' '.join(plain)}`", near)
+        return Stays(f"no task replaces `diesel {' '.join(plain)}`", near)
     return _which(url, made, facts)
 
 
@@ -86,7 +87,7 @@ def refinery(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call |
     if [w.value for w in words] == ["migrate"]:
         return Call("db.migrate")
     near = Call("db.migrate") if words and words[0].value == "migrate" else None
-    return Stays("refinery has flags here that say what to migrate", near)
+    return Stays("its flags select what to migrate", near)
 
 
 def createdb(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
@@ -113,7 +114,7 @@ def _named(words: Sequence[Word], call: Call, facts: Facts) -> Call | Stays:
 
 
 def psql(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
-    """`psql`: a shell, or a file of SQL."""
+    """`psql`: a shell, or an SQL file."""
     left, names, file = Words(list(words)), [], ""
     while left:
         word = left.take()
@@ -124,7 +125,7 @@ def psql(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Sta
         elif (given := left.value(word, "-f", "--file")) is not None and not file:
             file = given.raw
         elif (word.value or word.raw).startswith("-"):
-            return Stays(f"psql runs with {word.raw}", Call("db.shell"))
+            return Stays(f"it runs psql with {word.raw}", Call("db.shell"))
         else:
             names.append(word)
     call = Call("db.seed", ("--from", file), note="in one transaction") if file else Call("db.shell")
@@ -132,7 +133,7 @@ def psql(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Sta
 
 
 def _address(env: Sequence[Word]) -> Word | None:
-    """The value of DATABASE_URL in front of a command."""
+    """The value of DATABASE_URL before a command."""
     for word in env:
         if word.raw.startswith("DATABASE_URL="):
             return Word(word.raw[13:], None if word.value is None else word.value[13:])

@@ -1,4 +1,4 @@
-"""Commands of docker and compose, and the task of each. Pure."""
+"""docker and compose commands, and the task for each. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def compose(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | 
         elif profile := left.value(word, "--profile"):
             prefix.append(f"COMPOSE_PROFILES={profile.raw}")
         elif (word.value or "").startswith("-") or word.loose:
-            raise Unfit(f"{word.raw} in front of compose's command has no task's flag")
+            raise Unfit(f"no task has a flag for {word.raw} before the compose command")
         else:
             left.left.insert(0, word)
             break
@@ -34,7 +34,7 @@ def compose(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | 
     name = left.take()
     made = _COMPOSE.get(name.value or "")
     if made is None:
-        return Stays(f"no task does `docker compose {name.raw}`", _COMPOSE_NEAR.get(name.value or ""))
+        return Stays(f"no task replaces `docker compose {name.raw}`", _COMPOSE_NEAR.get(name.value or ""))
     found = made(left, facts)
     if isinstance(found, Stays):
         return found
@@ -42,7 +42,7 @@ def compose(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | 
 
 
 def _with_files(made: Call, files: Sequence[Word], facts: Facts) -> Call | Stays:
-    """The compose files of `-f`: those that compose finds by itself need no words."""
+    """Handle the compose files given by `-f`; the ones that compose finds by default need no arguments."""
     names = [(f.value or f.raw).removeprefix("./") for f in files]
     found = list(facts.compose_files)
     if not names or names == found:
@@ -51,7 +51,7 @@ def _with_files(made: Call, files: Sequence[Word], facts: Facts) -> Call | Stays
         overlays = [part for f in files[len(found) :] for part in ("--overlay", f.raw)]
         return Call(made.task, (*overlays, *made.words), made.env, made.note)
     if any(f.loose or f.raw[:1] in "'\"~" for f in files):
-        return Stays("the names of its compose files are not known", made)
+        return Stays("the names of its compose files are unknown", made)
     return Call(made.task, made.words, (f"COMPOSE_FILE={':'.join(raws(files))}", *made.env), made.note)
 
 
@@ -68,7 +68,7 @@ def _services(words: Sequence[Word], facts: Facts) -> list[str]:
 
 
 def _options(left: Words, flags: dict[str, str], valued: dict[str, str]) -> tuple[list[str], list[Word]]:
-    """Sort a command's arguments: flags that a task has too (`""`: it does that anyway), and the other words."""
+    """Sort a command's arguments: flags that a task also has (`""`: it does that anyway), and the other words."""
     taken: list[str] = []
     rest: list[Word] = []
     while left:
@@ -88,9 +88,9 @@ def _build(left: Words, facts: Facts) -> Call | Stays:
     taken, rest = _options(left, {**flags, "--quiet": "--progress quiet"}, {"--progress": "--progress"})
     for word in rest:
         if (word.value or word.raw).startswith("--build-arg"):
-            raise Unfit("it passes build arguments, which belong into the compose file", Call("build"))
+            raise Unfit("it passes build arguments, which belong in the compose file", Call("build"))
         if word.value == "--pull":
-            raise Unfit("it looks for newer base images (--pull)", Call("build"))
+            raise Unfit("it pulls newer base images (--pull)", Call("build"))
     return Call("build", (*_services(rest, facts), *taken))
 
 
@@ -102,8 +102,8 @@ def _up(left: Words, facts: Facts) -> Call | Stays:
     detached = "-d" in taken
     words = (*(t for t in taken if t != "-d"), *_services(rest, facts))
     if not detached:
-        return Stays("it prints the logs and stops with Ctrl-C; `up` returns, then `logs --follow`", Call("up", words))
-    note = "" if built or "--no-build" in taken else "it builds what changed, and waits until it is healthy"
+        return Stays("it prints the logs until Ctrl-C; `up` returns, `logs --follow` prints them", Call("up", words))
+    note = "" if built or "--no-build" in taken else "it builds what changed, and waits until the services are healthy"
     return Call("up", words, note=note)
 
 
@@ -113,10 +113,10 @@ def _down(left: Words, facts: Facts) -> Call | Stays:
     taken, rest = _options(left, flags, {"-t": "", "--timeout": "", "--rmi": ""})
     if rmi:
         more = ("--volumes",) if "--volumes" in taken else ()
-        return Stays("it removes images as well", Call("clean", more))
+        return Stays("it also removes images", Call("clean", more))
     if rest:
-        return Stays("it stops only some services, or has flags of its own", Call("down", tuple(taken)))
-    return Call("down", tuple(taken), note="it asks first; scripts add --yes" if "--volumes" in taken else "")
+        return Stays("it stops only some services, or has other flags", Call("down", tuple(taken)))
+    return Call("down", tuple(taken), note="it asks first; in scripts, add --yes" if "--volumes" in taken else "")
 
 
 def _restart(left: Words, facts: Facts) -> Call | Stays:
@@ -137,7 +137,7 @@ def _logs(left: Words, facts: Facts) -> Call | Stays:
 def _exec(left: Words, facts: Facts) -> Call | Stays:
     _, rest = _options(left, dict.fromkeys(("-T", "--no-TTY", "-i", "-t", "-it", "--interactive"), ""), {})
     if len(rest) < 2:
-        raise Unfit("it runs no command that is known")
+        raise Unfit("its command is unknown")
     service, *command = rest
     if (service.value or service.raw).startswith("-"):
         raise Unfit(f"no task has the flag {service.raw}")
@@ -158,8 +158,8 @@ def _client(command: Sequence[Word], named: Sequence[str]) -> Call | Stays:
         if left.value(word, "-U", "--username", "-u", "--user", "-d", "--dbname", "--database") is not None:
             continue
         if (word.value or word.raw).startswith("-"):
-            return Stays(f"its client runs with {word.raw}", Call("db.shell", tuple(named)))
-    return Call("db.shell", tuple(named), note="user and database are those of the compose file")
+            return Stays(f"it runs the client with {word.raw}", Call("db.shell", tuple(named)))
+    return Call("db.shell", tuple(named), note="the user and the database come from the compose file")
 
 
 def _run(left: Words, facts: Facts) -> Call | Stays:
@@ -192,14 +192,14 @@ _COMPOSE_NEAR = {"stop": Call("down"), "start": Call("up"), "rm": Call("clean"),
 
 
 def docker(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | Stays:
-    """The task for another command of docker; `words` begin after `docker`."""
+    """The task for another docker command; `words` begin after `docker`."""
     values = [w.value or w.raw for w in words]
     if values[:1] == ["build"] or values[:2] in (["buildx", "build"], ["image", "build"]):
         return _image(env, Words(list(words[1 if values[0] == "build" else 2 :])), facts)
     if values[:2] in (["system", "prune"], ["volume", "prune"], ["image", "prune"], ["container", "prune"]):
-        return Stays("it removes what belongs to every project; `clean` only this one's", _NEAR_CLEAN)
+        return Stays("it affects every project; `clean` affects only this one", _NEAR_CLEAN)
     if values[:2] in (["builder", "prune"], ["buildx", "prune"]):
-        return Stays("it removes every project's build cache; `cache.clear` only this one's", Call("cache.clear"))
+        return Stays("it removes all projects' build cache; `cache.clear` removes only this one's", Call("cache.clear"))
     near = {
         "push": Call("build", ("--push", "REGISTRY/PATH")),
         "rmi": _NEAR_CLEAN,
@@ -207,11 +207,11 @@ def docker(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | S
         "exec": Call("shell"),
         "ps": Call("ps"),
     }.get(values[0] if values else "")
-    return Stays(f"no task does `docker {' '.join(values[:2])}` with a container or image by its name", near)
+    return Stays(f"no task replaces `docker {' '.join(values[:2])}` for a container or image given by name", near)
 
 
 def _image(env: Sequence[Word], left: Words, facts: Facts) -> Call | Stays:
-    """`docker build`: the task builds services, so that the image has to be that of one."""
+    """`docker build`: the task builds services, so the image must belong to one."""
     tags: list[str] = []
     platforms: list[str] = []
     other: list[str] = []
@@ -237,5 +237,5 @@ def _image(env: Sequence[Word], left: Words, facts: Facts) -> Call | Stays:
     if other:
         return Stays(f"`build` takes {other[0].partition('=')[0]} from the compose file or has no such flag", near)
     if len(tags) != 1 or not named:
-        return Stays("no service of the compose file has this image name" if tags else "its image has no name", near)
+        return Stays("no service in the compose file has this image name" if tags else "its image has no name", near)
     return near

@@ -1,7 +1,7 @@
-"""A recipe line as the shell's words, each as written and as it is known to expand. Pure.
+"""Splits a recipe line into shell words, each as written and, where known, as expanded. Pure.
 
-Only what can be replaced word for word is taken apart: a line with anything more of the shell in it has a reason why
-it stays as it is.
+Only a line that can be replaced word for word is split: for a line with more shell syntax, the result is the reason
+why it is kept.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _BLANK = " \t\n"
 
 @dataclass(frozen=True)
 class Word:
-    """`raw` as written; `value` expanded and without quotes, None if that is not known.
+    """`raw` as written; `value` expanded and without quotes, None if unknown.
 
-    `loose`: it is only a reference (a variable, a parameter), which may stand for no word or for several.
+    `loose`: the word is a single reference (a variable, a parameter), which may stand for no word or for several.
     """
 
     raw: str
@@ -52,8 +52,8 @@ class Word:
 class Syntax:
     """What differs between a Makefile and a justfile.
 
-    `reference_end`: the end of a reference that begins at this place, or the place itself. `resolve`: what a reference
-    stands for, None if that is not known. `one_word`: whether a reference always stands for one word. `dollar`: how the
+    `reference_end`: the end of a reference that begins at this position, or the position itself. `resolve`: what a
+    reference stands for, None if unknown. `one_word`: whether a reference always stands for one word. `dollar`: how the
     shell's own dollar sign is written.
     """
 
@@ -65,7 +65,7 @@ class Syntax:
 
 @dataclass(frozen=True)
 class Command:
-    """A simple command: variables in front of it, its words, and its place in the text of the line."""
+    """A simple command: the variables before it, its words, and its position in the line."""
 
     env: tuple[Word, ...]
     words: tuple[Word, ...]
@@ -75,7 +75,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Line:
-    """`commands` in order; `why` is the reason why the line cannot be taken apart, empty if it could."""
+    """`commands` in order; `why` is the reason why the line cannot be split, empty if it can."""
 
     commands: tuple[Command, ...]
     why: str = ""
@@ -90,11 +90,11 @@ class _Token:
 
 
 class _Shell(Exception):
-    """More shell than we take apart."""
+    """Shell syntax that we do not handle."""
 
 
 def split(text: str, syntax: Syntax) -> Line:
-    """Take one recipe line apart. Prefixes (`@`, `-`, `+`) are not part of `text`."""
+    """Split one recipe line. Prefixes (`@`, `-`, `+`) are not part of `text`."""
     try:
         return Line(tuple(_commands(_tokens(text, syntax))))
     except _Shell as reason:
@@ -131,15 +131,15 @@ def _command(tokens: list[_Token]) -> Command:
     while tokens and re.match(r"[A-Za-z_][A-Za-z0-9_]*=", tokens[0].word.raw):
         env.append(tokens.pop(0).word)
     if not tokens:
-        raise _Shell("it sets a variable of the shell")
+        raise _Shell("it sets a shell variable")
     first = tokens[0].word
     if first.value in _CONTROL:
-        raise _Shell("it is a script of the shell")
+        raise _Shell("it is a shell script")
     return Command(tuple(env), tuple(t.word for t in tokens), begin, tokens[-1].last)
 
 
 def harmless(command: Command) -> bool:
-    """Whether a command only prints or does nothing: it may stay beside a task."""
+    """Whether a command only prints or does nothing, so that it can stay next to a task."""
     return bool(command.words) and command.words[0].value in ("echo", "printf", "true", ":", "exit")
 
 
@@ -158,7 +158,7 @@ def _tokens(text: str, syntax: Syntax) -> list[_Token]:
             at = _end_of_line(text, at)
         elif text.startswith(("&&", "||", ";;"), at):
             if text.startswith(";;", at):
-                raise _Shell("it is a script of the shell")
+                raise _Shell("it is a shell script")
             found.append(_Token("op", at, at + 2, Word(text[at : at + 2], None)))
             at += 2
         elif character == ";":
@@ -174,7 +174,7 @@ def _tokens(text: str, syntax: Syntax) -> list[_Token]:
         elif character == "&":
             raise _Shell("it runs in the background")
         elif character in "()":
-            raise _Shell("it is a script of the shell")
+            raise _Shell("it is a shell script")
         else:
             at = _word(text, at, syntax, found)
     return found
@@ -186,7 +186,7 @@ def _end_of_line(text: str, at: int) -> int:
 
 
 def _word(text: str, start: int, syntax: Syntax, found: list[_Token]) -> int:
-    """Read one word, or the words that a reference alone stands for; returns the place after it."""
+    """Read one word, or the words that a reference alone stands for; returns the position after it."""
     at, value, quote = start, [], ""
     known = True
     whole = syntax.reference_end(text, start)
@@ -208,7 +208,7 @@ def _word(text: str, start: int, syntax: Syntax, found: list[_Token]) -> int:
                 value.append(text[at + 1 : at + 2])
                 at += 1
             elif character == "`" and quote == '"':
-                raise _Shell("it runs another command for a value")
+                raise _Shell("it uses the output of another command as a value")
             else:
                 value.append(character)
             at += 1
@@ -221,7 +221,7 @@ def _word(text: str, start: int, syntax: Syntax, found: list[_Token]) -> int:
             value.append(text[at + 1 : at + 2])
             at += 2
         elif character == "`":
-            raise _Shell("it runs another command for a value")
+            raise _Shell("it uses the output of another command as a value")
         elif character in _BLANK or character in ";&|<>()":
             break
         else:
@@ -240,7 +240,7 @@ def _word(text: str, start: int, syntax: Syntax, found: list[_Token]) -> int:
 
 
 def _alone(raw: str, start: int, end: int, syntax: Syntax, found: list[_Token]) -> None:
-    """A word that is only a reference: the words it stands for, if they are known."""
+    """Add the words that a single reference stands for, if they are known."""
     stands = syntax.resolve(raw)
     if stands is None or not stands.strip():
         found.append(_Token("word", start, end, Word(raw, stands if stands is None else "", loose=True)))
@@ -248,7 +248,7 @@ def _alone(raw: str, start: int, end: int, syntax: Syntax, found: list[_Token]) 
     plain = Syntax(lambda _text, at: at, lambda _text: None, lambda _text: True)
     inner = _tokens(stands, plain)
     if any(token.kind == "op" for token in inner):
-        raise _Shell(f"{raw} holds several commands")
+        raise _Shell(f"{raw} contains several commands")
     if len(inner) == 1:
         found.append(_Token("word", start, end, Word(raw, inner[0].word.value)))
     else:
@@ -258,7 +258,7 @@ def _alone(raw: str, start: int, end: int, syntax: Syntax, found: list[_Token]) 
 def _shell_reference(text: str, at: int) -> int:
     """The end of what the shell expands, after its dollar sign."""
     if text[at : at + 1] == "(":
-        raise _Shell("it runs another command for a value")
+        raise _Shell("it uses the output of another command as a value")
     if text[at : at + 1] == "{":
         end = text.find("}", at)
         return len(text) if end < 0 else end + 1

@@ -15,7 +15,7 @@ from .comparison import Cause, Comparison, Kept
 class Reason:
     """Why a service's first step ran. `step` is None if none did.
 
-    `then`: the steps that ran after it; `also`: causes of their own that those have; `compared`: the earlier build.
+    `then`: the steps that ran after it; `also`: separate causes of those steps; `compared`: the earlier build.
     """
 
     service: str
@@ -52,7 +52,7 @@ def _reason(build: Build, service: ServiceRecord, earlier: Sequence[Build], kept
 
 
 def has_result(build: Build, step: StepRecord) -> bool:
-    """Whether BuildKit had the step's result after the build. After a successful one it has all, reported or not."""
+    """Whether BuildKit had the step's result after the build. After a success it has all results, reported or not."""
     return step.state in ("ran", "cached") or (not step.state and build.outcome == "built")
 
 
@@ -62,7 +62,7 @@ def comparable(one: Build, other: Build) -> bool:
 
 
 def place(build: Build) -> tuple[object, ...]:
-    """Where a build ran: builds elsewhere have another cache."""
+    """Where a build ran: builds elsewhere use a different cache."""
     inputs = build.inputs
     return (inputs.engine, inputs.builder, inputs.platforms)
 
@@ -103,10 +103,10 @@ def _first(build: Build, service: ServiceRecord, earlier: Sequence[Build]) -> Ca
     if any(b.outcome == "built" for b in others):
         elsewhere = next(b for b in others if b.outcome == "built")
         what = "engine" if elsewhere.inputs.engine != build.inputs.engine else "builder or platform"
-        text = f"this {what} has not built {service.name} before, as far as the history goes"
+        text = f"this {what} has not built {service.name} before, according to the history"
         return Cause("first", service.name, text)
     if others:
-        return Cause("first", service.name, f"no earlier build of {service.name} succeeded, as far as the history goes")
+        return Cause("first", service.name, f"no earlier build of {service.name} in the history succeeded")
     return Cause("first", service.name, f"no earlier build of {service.name} is in the history")
 
 
@@ -116,17 +116,17 @@ def _without_difference(
     if step.unsure:
         return _unknown(step.unsure)
     if step.base and not build.inputs.bases.get(step.base):
-        return _unknown(f"which image {step.base} was is not recorded")
+        return _unknown(f"the image behind {step.base} was not recorded")
     if disturbed := next((b.id for b in (build, before) if b.disturbed), None):
         return _unknown(f"files changed while build {disturbed} was starting")
     there = before.service(service.name)
     if there and there.frontend != service.frontend:
-        return Cause("option", "syntax", "another frontend reads the Dockerfile (its `# syntax=` line)", certain=False)
+        return Cause("option", "syntax", "the Dockerfile's frontend changed (its `# syntax=` line)", certain=False)
     for other in earlier:
         if place(other) == place(build):
             same = next((s for s in other.inputs.steps if s.key == step.key and has_result(other, s)), None)
             if same is not None:
-                words = f"nothing that it reads changed since build {other.id}, but BuildKit no longer had the result"
+                words = f"none of its inputs changed since build {other.id}, but BuildKit no longer had the result"
                 return Cause("lost", f"build {other.id}", f"{words} (prune or garbage collection)")
     versions = [b.inputs.engine_version for b in earlier if place(b) == place(build)][:1]
     if versions and versions[0] != build.inputs.engine_version:

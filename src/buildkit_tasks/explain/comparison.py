@@ -19,9 +19,9 @@ _VERBS = {
     "changed": "changed",
     "added": "was added",
     "removed": "was removed",
-    "mode": "has other permissions",
-    "link": "points elsewhere",
-    "kind": "is another kind of file",
+    "mode": "has different permissions",
+    "link": "points to a different path",
+    "kind": "is a different kind of file",
 }
 
 
@@ -37,7 +37,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Kept:
-    """What the history keeps beside the builds, by digest: listings of directories, and the text of small files."""
+    """What the history keeps besides the builds, by digest: listings of directories, and the text of small files."""
 
     find: trees.Find
     text: Callable[[str], str | None]
@@ -51,7 +51,7 @@ class Comparison:
         self.there = before.service(service.name) or service
 
     def own(self, at: int) -> list[Cause]:
-        """What differs in the inputs of one step itself, not in those of the steps below."""
+        """The differences in the step's own inputs, not in those of the steps below it."""
         step = self.build.inputs.steps[at]
         old = self._counterpart(step)
         if old is None:
@@ -63,7 +63,7 @@ class Comparison:
             *self._bases(step, old),
             *self._files(step, old),
             *(
-                [Cause("option", "build", "options of the build changed (network, hosts, limits)")]
+                [Cause("option", "build", "build options changed (network, hosts, limits)")]
                 if step.options != old.options
                 else []
             ),
@@ -94,7 +94,7 @@ class Comparison:
         for sign, text in _difference(then, now):
             verb = "was added above it" if sign == "+" else "was removed above it"
             yield Cause(
-                "dockerfile", self.service.dockerfile, f"a line of {self.service.dockerfile} {verb}: {brief(text)}"
+                "dockerfile", self.service.dockerfile, f"a line in {self.service.dockerfile} {verb}: {brief(text)}"
             )
 
     def _surroundings(self, step: StepRecord, old: StepRecord) -> Iterator[Cause]:
@@ -110,7 +110,7 @@ class Comparison:
             here, there = ("set" if name in s.variables else "not set" for s in (step, old))
             new, before = self.service.shown.get(name), self.there.shown.get(name)
             if name in PROGRAMS:
-                text = f"other programs are compiled: {new or 'all'} instead of {before or 'all'}"
+                text = f"the programs to compile changed: {new or 'all'} instead of {before or 'all'}"
                 yield Cause("programs", name, text)
             elif new is not None and before is not None and new != before:
                 yield Cause("argument", name, f"the build argument {name} changed from {before!r} to {new!r}")
@@ -150,7 +150,7 @@ class Comparison:
                     yield Cause("file", change.path, f"{change.path} {_VERBS[change.how]}")
 
     def _ruled(self, change: trees.Change, now: TreeRecord, then: TreeRecord) -> bool:
-        """Whether an ignore file alone explains that a file was added or removed: the other one excludes it."""
+        """Whether an ignore file alone explains that a file was added or removed: the other build's excludes it."""
         other = {"added": then.ignore, "removed": now.ignore}.get(change.how)
         if other is None:
             return False
@@ -162,7 +162,7 @@ class Comparison:
 
 
 def _tree(build: Build, service: ServiceRecord, place: str) -> TreeRecord | None:
-    """The tree behind the context, or behind a named one."""
+    """The tree behind the context, or behind a named context."""
     return build.inputs.trees.get(service.trees.get(place, ""))
 
 

@@ -1,4 +1,4 @@
-"""Why crates were compiled: from what the compile step marked, and from what changed since it last ran. Pure."""
+"""Why crates were compiled, based on what the compile step marked and what changed since it last ran. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import manifests
 from .causes import comparable
 from .comparison import PROGRAMS, Cause, Kept
 
-#: Arguments that compile.rs keeps from cargo: they are no part of the environment that marks everything.
+#: Arguments that compile.rs hides from cargo: they are not part of the environment whose change marks every crate.
 HIDDEN = frozenset(
     {
         *("BINS", "PROGRAMS", "FEATURES", "NO_DEFAULT_FEATURES", "PROFILE", "SOURCE", "CACHE_SCOPE", "REBUILD"),
@@ -22,7 +22,7 @@ HIDDEN = frozenset(
         *("BUILDPLATFORM", "BUILDOS", "BUILDARCH", "BUILDVARIANT"),
     }
 )
-#: Arguments that select what cargo compiles, and how; with the kind of the cause.
+#: Arguments that select what cargo compiles, and how; each with its kind of cause.
 _KINDS = {
     "FEATURES": "feature",
     "NO_DEFAULT_FEATURES": "feature",
@@ -38,7 +38,7 @@ _MARK = re.compile(r"^(\S+) \((.*)\)$")
 
 @dataclass(frozen=True)
 class CrateReason:
-    """Why these crates were compiled. The causes are of all of them together."""
+    """Why these crates were compiled. The causes apply to all of them."""
 
     crates: tuple[str, ...]
     causes: tuple[Cause, ...]
@@ -61,7 +61,7 @@ def _is_single(crate: Crate, build: Build) -> bool:
 
 
 class _Context:
-    """What changed since the compile step last ran in the same mount."""
+    """The changes since the compile step last ran in the same mount."""
 
     def __init__(self, build: Build, earlier: Sequence[Build], kept: Kept) -> None:
         self.build, self.kept = build, kept
@@ -83,28 +83,28 @@ class _Context:
         found = found or list(self._locked(crate)) or list(self._below(crate))
         found = found or [*self._manifests(), *self._selected()]
         if not found and self.failed:
-            found = [Cause("failed", "the last build", "the last build failed before it was compiled")]
+            found = [Cause("failed", "the last build", "the last build failed before compiling it")]
         return tuple(dict.fromkeys(found)) or (
             Cause("unknown", "", "unknown: none of the recorded inputs changed", certain=False),
         )
 
     def _everything(self) -> Iterator[Cause]:
-        """What makes cargo start from nothing."""
+        """The reasons why cargo starts from scratch."""
         build, before = self.build, self.before
         if build.pulled:
-            yield Cause("pack", "pack", "the mount was filled from a pack, which these crates are not part of")
+            yield Cause("pack", "pack", "the mount was filled from a pack, which does not contain these crates")
         elif before is None:
             if build.cargo.total is not None:
-                yield Cause("mount-empty", "target", "the target mount had no objects of an earlier build")
+                yield Cause("mount-empty", "target", "the target mount had no objects from an earlier build")
             else:
                 yield Cause("first", "", "no earlier run of cargo is in the history", certain=False)
         elif build.cargo.tree != before.cargo.tree and build.cargo.tree and before.cargo.tree:
-            text = "the toolchain is another one (compiler or libraries), and its objects start from nothing"
+            text = "the toolchain (compiler or libraries) changed, so cargo starts from scratch"
             yield Cause("toolchain", build.cargo.tree, text)
         elif build.cargo.total is not None:
             if build.inputs.profile != before.inputs.profile:
                 pair = f"{build.inputs.profile} instead of {before.inputs.profile}"
-                yield Cause("profile", build.inputs.profile, f"the cargo profile is {pair}, without objects so far")
+                yield Cause("profile", build.inputs.profile, f"the cargo profile is {pair}, which has no objects yet")
             elif self._other_mounts():
                 yield Cause("mount-empty", "target", "the build used other cache mounts, which were empty")
             else:
@@ -125,7 +125,7 @@ class _Context:
         if why == "environment changed":
             names = sorted(name for name in self._variables() if name not in HIDDEN)
             listed = f": {', '.join(names)}" if names else ""
-            text = f"the environment of cargo changed{listed}"
+            text = f"cargo's environment changed{listed}"
             yield Cause("environment", ", ".join(names), text)
         else:
             file = re.sub(r" (?:added|deleted|changed|was written by the build)$", "", why)
@@ -151,7 +151,7 @@ class _Context:
             yield Cause("lock", "Cargo.lock", f"Cargo.lock: {crate.name} {crate.version} instead of {', '.join(old)}")
 
     def _manifests(self) -> Iterator[Cause]:
-        """Changes of manifests that may concern any crate: features, profiles, cargo's configuration."""
+        """Changes to manifests that may affect any crate: features, profiles, cargo's configuration."""
         for change in self.changes:
             name = change.path.rpartition("/")[2]
             if name == "Cargo.toml":
@@ -167,7 +167,7 @@ class _Context:
             yield Cause(kind, path, f"{path}: {words}")
 
     def _below(self, crate: Crate) -> Iterator[Cause]:
-        """Compiled crates that this one is made from."""
+        """Compiled crates that this one depends on."""
         needs = self.lock.get(crate.name, {})
         names = needs.get(crate.version) or next(iter(needs.values()), frozenset())
         if built := sorted(names & self.compiled):
@@ -180,7 +180,7 @@ class _Context:
                 yield Cause(_KINDS[name], name, f"the build argument {name} changed", name not in PROGRAMS)
 
     def _variables(self) -> set[str]:
-        """Names of arguments and ENV lines of the compile step that differ."""
+        """Names of arguments and ENV lines that differ in the compile step."""
         old = _compile_step(self.before)[0] if self.before else None
         if self.step is None or old is None:
             return set()
@@ -229,7 +229,7 @@ class _Context:
         return {}
 
     def _above(self) -> Iterator[str]:
-        """Where a Cargo.lock may be: in a directory above a compiled crate of the workspace."""
+        """Where a Cargo.lock may be: in the directories above the workspace's compiled crates."""
         for crate in self.build.cargo.crates:
             folder = crate.place
             while folder is not None:

@@ -48,7 +48,7 @@ def explain(session: Session, services: Sequence[str], number: int) -> None:
 
 
 def predict(session: Session, request: BuildRequest) -> None:
-    """Print what the next build would run and why, without building. Problems: history-missing; those of a plan."""
+    """Print what the next build would run and why, without building. Problems: history-missing, any from planning."""
     with opened(session) as store:
         project = discover(session, lesser=True, named=request.services)
         plan = prepare(session, project, request, look_only=True, missing=[])
@@ -60,7 +60,7 @@ def predict(session: Session, request: BuildRequest) -> None:
         inputs = gathered.inputs
         here = (inputs.engine, inputs.builder)
         old = next((b.inputs.bases for b in earlier if (b.inputs.engine, b.inputs.builder) == here), {})
-        # which image a registry has is not asked: as in the last build
+        # the registry is not queried: base images count as unchanged since the last build
         bases = {ref: old[ref] if old.get(ref, "").startswith("registry ") else i for ref, i in inputs.bases.items()}
         inputs = replace(inputs, bases=bases, steps=keys.with_keys(inputs.steps, bases, gathered.key))
         build = Build(time.time(), 0.0, words(request), "planned", "", inputs)

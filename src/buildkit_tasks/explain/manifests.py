@@ -1,4 +1,4 @@
-"""What differs between two versions of a Cargo.toml or Cargo.lock, in words. Pure."""
+"""Describes the differences between two versions of a Cargo.toml or Cargo.lock. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read(text: str | None) -> dict[str, Any]:
 
 
 def differences(old: str | None, new: str | None) -> list[str]:
-    """What changed in a Cargo.toml: features, dependencies, profiles; other tables by name."""
+    """The changes in a Cargo.toml: features, dependencies, profiles; other tables by name."""
     before, now = read(old), read(new)
     found: list[str] = []
     for table in sorted({*before, *now}):

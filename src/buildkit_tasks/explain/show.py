@@ -19,7 +19,7 @@ MANY = 8
 
 
 def text(build: Build, reasons: Sequence[Reason], crates: Sequence[CrateReason], now: float) -> str:
-    """The explanation of a build for people."""
+    """The explanation of a build as lines of text."""
     planned = build.outcome == "planned"
     if planned:
         lines = [f"the next `invoke {build.command}`"]
@@ -64,7 +64,7 @@ def _reason(services: Sequence[str], reason: Reason, *, planned: bool) -> Iterat
 
 
 def name(step: StepRecord) -> str:
-    """A step in few words: its stage and its instruction."""
+    """A step in a few words: its stage and its instruction."""
     return f"{step.stage + ': ' if step.stage else ''}{brief(step.text, 50)}"
 
 
@@ -102,7 +102,7 @@ def _wrap(label: str, words: str) -> list[str]:
 
 
 def document(build: Build, reasons: Sequence[Reason], crates: Sequence[CrateReason]) -> dict[str, Any]:
-    """The explanation for programs."""
+    """The explanation as a JSON document."""
     return {
         "build": build.id or None,
         "command": build.command,

@@ -1,1 +1,1 @@
-"""The history of builds: what each was made from, and what it did. Bounded, outside the tree, safe to delete."""
+"""The history of builds: the inputs and results of each. Bounded in size, outside the tree, safe to delete."""

@@ -1,4 +1,4 @@
-"""Collects what a build is made from: its plan, the files that it sends, the base images that the engine has."""
+"""Collects the inputs of a build: its plan, the files that it sends, the base images that the engine has."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from .model import Inputs, ServiceRecord
 from .places import Places, relative
 from .store import Store
 
-#: BuildKit's own argument for a set of mounts apart from all others.
+#: BuildKit's build argument for a separate namespace of cache mounts.
 NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
-#: Arguments of our own Dockerfile whose values are no secret. Of all others only digests are kept.
+#: Arguments of our own Dockerfile whose values are not secret. Of all others, only digests are kept.
 SHOWN = (
     "BINS",
     "PROGRAMS",
@@ -40,9 +40,9 @@ SHOWN = (
 
 @dataclass
 class Gathered:
-    """The inputs, the trees as read, and the texts of small files. `key` made the digests.
+    """The inputs, the trees as read, and the texts of small files. `key`: the key of the digests.
 
-    `sizes`: bytes per image; `asked`: whether the engine could be asked for them.
+    `sizes`: bytes per image; `asked`: whether the engine could be queried for them.
     """
 
     inputs: Inputs
@@ -59,7 +59,7 @@ def gather(session: Session, project: Project, plan: BuildPlan, store: Store) ->
     steps = {s.name: _steps(s, files[s.name], plan, project.engine) for s in plan.services}
     images = {s.name: _images(steps[s.name], plan.definition["target"][s.key]) for s in plan.services}
     used = {reference: image for chosen in images.values() for reference, image in chosen.items()}
-    # first of all, before the build replaces the images
+    # first, before the build replaces the images
     answer = _ask(session, project.engine, plan, [*used.values(), *(s.image for s in plan.services)])
     ids = answer.images if answer else {}
     places = Places(session.root, store)
@@ -103,7 +103,7 @@ def _steps(service: Service, file: Dockerfile | None, plan: BuildPlan, engine: E
 
 
 def _images(steps: Iterable[CacheStep], target: Mapping[str, Any]) -> dict[str, str]:
-    """The images below the steps, as written, with the ones that are used in their place."""
+    """Maps the base images of the steps, as written, to the images used in their place."""
     names = (name for step in steps for name in (step.base, *(s.place for s in step.sources)) if name)
     return {name: image for name in names if (image := keys.image_of(name, target.get("contexts", {})))}
 
@@ -120,7 +120,7 @@ def _ask(session: Session, engine: Engine, plan: BuildPlan, names: Iterable[str]
 
 
 def sizes(session: Session, images: Iterable[str]) -> dict[str, int]:
-    """Bytes of images of a finished build, as far as the engine can be asked."""
+    """The sizes in bytes of a finished build's images, if the engine can be queried."""
     with contextlib.suppress(OSError, ValueError):
         if path := ask.address(session.world):
             return ask.sizes(path, filter(ask.valid, images))
@@ -128,7 +128,7 @@ def sizes(session: Session, images: Iterable[str]) -> dict[str, int]:
 
 
 def _commit(session: Session) -> str:
-    """The commit that is checked out; "" outside of git. Reads git's files: starting git would take longer."""
+    """The commit that is checked out; "" outside of git. Reads git's files, because starting git takes longer."""
     for folder in (session.root, *session.root.parents):
         git = folder / ".git"
         if git.is_file():

@@ -1,4 +1,4 @@
-"""What the steps of a build depend on, as digests: two steps with the same key are one step to BuildKit's cache."""
+"""The inputs of a build's steps as digests: steps with the same key are the same step to BuildKit's cache."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from buildkit_tasks.dockerfiles.document import lookup_name
 from . import trees
 from .model import Read, StepRecord
 
-#: Options of a bake target that matter to the processes of its steps.
+#: Options of a bake target that affect the processes in its steps.
 _OPTIONS = ("network", "extra-hosts", "ulimits", "shm-size", "entitlements")
-#: An argument of our Dockerfile that has another value at each build with --no-cache.
+#: An argument of our Dockerfile that gets a new value in each build with --no-cache.
 AGAIN = "REBUILD"
 
 
@@ -55,12 +55,12 @@ class Steps:
         roots: Mapping[str, str],
         images: Mapping[str, str],
     ) -> StepRecord:
-        reads, unsure = [], "it downloads something itself" if step.remote else ""
+        reads, unsure = [], "it downloads something by itself" if step.remote else ""
         for source in step.sources:
             read = self._read(source, roots, images)
             reads.append(read)
             if not read.digest:
-                unsure = unsure or f"what it reads from {source.place or 'its context'} is not known here"
+                unsure = unsure or f"what it reads from {source.place or 'its context'} is unknown"
         options = {name: target[name] for name in _OPTIONS if target.get(name)} if step.keyword == "RUN" else {}
         return StepRecord(
             stage=step.stage,

@@ -17,7 +17,7 @@ _COMMAND, _OUTCOME = 22, 14
 
 
 def show(session: Session, newest: int) -> None:
-    """Print the newest builds, the last one at the end. Problems: history-missing."""
+    """Print the newest builds, the last one at the bottom. Problems: history-missing."""
     with opened(session) as store:
         builds = store.builds(newest)
     if session.report.json_only:
@@ -63,5 +63,5 @@ def summary(build: Build) -> dict[str, Any]:
             {"service": i.service, "image": i.image, "digest": i.digest, "changed": i.changed, "size": i.size}
             for i in build.images
         ],
-        "steps": [{"name": s.name, "cached": s.cached, "seconds": s.seconds} for s in build.seen],
+        "steps": [{"name": s.name, "cached": s.cached, "seconds": s.seconds} for s in build.seen if not s.internal],
     }

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-#: Of the format. Builds recorded in another one are skipped.
+#: The version of the format. Builds recorded in any other version are skipped.
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Read:
-    """Files that a step reads: those of a tree (by name) that match the patterns, or of an image."""
+    """Files that a step reads: those of a tree (by name) that match the patterns, or those of an image."""
 
     place: str
     patterns: tuple[str, ...]
@@ -24,8 +24,8 @@ class Read:
 class StepRecord:
     """One step and what it depends on.
 
-    `variables`: digest per argument; `options`: digest of what the build's target says about processes; `unsure`: what
-    it reads that we do not see; `key`: digest of all of it and of the steps below; `state`: ran, cached, failed, or ""
+    `variables`: digest per argument; `options`: digest of the target's options that affect processes; `unsure`: inputs
+    that we cannot see; `key`: digest of all of it and of the steps below; `state`: ran, cached, failed, or ""
     if BuildKit did not report it. The other fields: see `CacheStep`.
     """
 
@@ -53,7 +53,7 @@ class ServiceRecord:
     """A service of a build: its Dockerfile, and the positions of its steps.
 
     `trees`: the tree behind each context that is a directory, "" being the build context; `shown`: arguments that are
-    no secret; `frontend`: the image that reads the Dockerfile, if it names one.
+    not secret; `frontend`: the image that reads the Dockerfile, if it names one.
     """
 
     name: str
@@ -76,7 +76,7 @@ class TreeRecord:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a build is made from. `bases`: image id per reference, "" if unknown."""
+    """The inputs of a build. `bases`: image id per reference, "" if unknown."""
 
     engine: str
     engine_version: str
@@ -102,42 +102,63 @@ class ImageRecord:
     size: int
 
 
+#: Characters of a step's name that are kept.
+CUT = 300
+
+
 @dataclass(frozen=True)
 class Seen:
-    """A step as BuildKit reported it; `began` in seconds after the build's first step."""
+    """A step as BuildKit reported it; `began` in seconds after the build's first step.
+
+    `internal`: BuildKit's own work, such as loading the context; `at`: the step's position in the inputs, if known;
+    `error`: failed, canceled, or ""; `finished`: when cargo printed that it is done, if it ran there.
+    """
 
     name: str
     cached: bool
     seconds: float | None
     began: float
+    internal: bool = False
+    at: int | None = None
+    error: str = ""
+    finished: float | None = None
 
 
 @dataclass(frozen=True)
 class Crate:
-    """A crate that cargo compiled: its directory in the context, or None for one of a registry; when it began."""
+    """A crate that cargo compiled: its directory in the context, None if from a registry; when it began.
+
+    `step`: its position among the recorded steps, if known.
+    """
 
     name: str
     version: str
     place: str | None
     began: float
+    step: int | None = None
 
 
 @dataclass(frozen=True)
 class Cargo:
-    """What the compile step reported. `tree`: where its objects lie in the mount, which names the toolchain."""
+    """What the compile step reported. `tree`: the path of its objects in the mount, which names the toolchain.
+
+    `total`: the number of crates, reported if the target mount had no objects; `downloaded`: crates that cargo
+    downloaded.
+    """
 
     crates: tuple[Crate, ...] = ()
     fresh: int | None = None
     total: int | None = None
     marked: tuple[str, ...] = ()
     tree: str = ""
+    downloaded: int = 0
 
 
 @dataclass(frozen=True)
 class Build:
     """A recorded build. `began`: seconds since the epoch. `outcome`: built or failed, with the problem's code.
 
-    `pulled`: a pack filled the mounts; `disturbed`: files changed while they were read, so the inputs may be others.
+    `pulled`: a pack filled the mounts; `disturbed`: files changed while they were read, so the inputs may be wrong.
     """
 
     began: float

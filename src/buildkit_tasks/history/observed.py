@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from buildkit_tasks.core.model import Service
 from buildkit_tasks.core.progress import Progress, Vertex
 from buildkit_tasks.dockerfiles.document import lookup_name
 
-from .model import Cargo, Crate, Inputs, Seen, StepRecord
+from .model import CUT, Cargo, Crate, Inputs, Seen, StepRecord
 
 _STEP = re.compile(r"^\[(?P<words>(?:\S+ +)*)(?P<at>\d+)/(?P<of>\d+)\] (?P<text>.*)$", re.DOTALL)
-#: An image that a registry resolved, as BuildKit prints it.
+#: An image whose digest a registry resolved, as BuildKit prints it.
 _RESOLVED = re.compile(r"^\[[^\]]*\] (?:FROM )?(\S+?)@(sha256:[0-9a-f]{64})$")
 #: Where our compile step keeps its copy of the sources: /build/FORMAT-TOOLCHAIN/src/DIRECTORY
 _PLACE = re.compile(r"^/build/([^/]+)/src(?:/(.*))?$")
@@ -27,7 +27,7 @@ class _Name:
     at: int
     of: int
     text: str
-    vertex: Vertex
+    digest: str
 
     @property
     def group(self) -> tuple[object, ...]:
@@ -38,21 +38,27 @@ class _Name:
 def states(inputs: Inputs, services: Sequence[Service], progress: Progress) -> tuple[StepRecord, ...]:
     """The steps of a build with their states: ran, failed, cached, or "" if BuildKit did not report them."""
     found: dict[int, tuple[str, float | None]] = {}
-    named = list(_names(progress.vertexes.values()))
+    for digest, at in positions(inputs, services, progress).items():
+        vertex = progress.vertexes[digest]
+        state = _state(vertex)
+        if at not in found or _RANK[state] > _RANK[found[at][0]]:
+            found[at] = (state, vertex.longest)
+    return tuple(
+        replace(step, state=found[at][0], seconds=found[at][1]) if at in found else step
+        for at, step in enumerate(inputs.steps)
+    )
+
+
+def positions(inputs: Inputs, services: Sequence[Service], progress: Progress) -> dict[str, int]:
+    """The positions of the steps that BuildKit reported, by the digest of the vertex; not of those that fit several."""
+    named = list(_names(progress.vertexes))
     last: dict[
         tuple[object, ...], int
     ] = {}  # the highest number seen in each stage: FROM counts for some, and not for others
     for name in named:
         last[name.group] = max(last.get(name.group, 0), name.at)
-    for name in named:
-        at = _position(name, inputs, services, name.at - last[name.group] - 1)
-        state = _state(name.vertex)
-        if at is not None and (at not in found or _RANK[state] > _RANK[found[at][0]]):
-            found[at] = (state, name.vertex.longest)
-    return tuple(
-        replace(step, state=found[at][0], seconds=found[at][1]) if at in found else step
-        for at, step in enumerate(inputs.steps)
-    )
+    at = {name.digest: _position(name, inputs, services, name.at - last[name.group] - 1) for name in named}
+    return {digest: position for digest, position in at.items() if position is not None}
 
 
 _RANK = {"": 0, "cached": 1, "ran": 2, "failed": 3}
@@ -66,10 +72,10 @@ def _state(vertex: Vertex) -> str:
     return "cached" if vertex.cached else ""
 
 
-def _names(vertexes: Iterable[Vertex]) -> Iterator[_Name]:
-    for vertex in vertexes:
+def _names(vertexes: Mapping[str, Vertex]) -> Iterator[_Name]:
+    for digest, vertex in vertexes.items():
         if found := _STEP.match(vertex.name):
-            yield _Name(tuple(found["words"].split()), int(found["at"]), int(found["of"]), found["text"], vertex)
+            yield _Name(tuple(found["words"].split()), int(found["at"]), int(found["of"]), found["text"], digest)
 
 
 def _position(name: _Name, inputs: Inputs, services: Sequence[Service], from_end: int) -> int | None:
@@ -91,7 +97,7 @@ def _position(name: _Name, inputs: Inputs, services: Sequence[Service], from_end
 
 
 def bases(known: Mapping[str, str], progress: Progress) -> dict[str, str]:
-    """The ids of base images: what BuildKit resolved is more exact than what the engine had before.
+    """The ids of base images. Those that BuildKit resolved are more exact than those that the engine had before.
 
     An image that is not the engine's own came from a registry.
     """
@@ -103,31 +109,50 @@ def bases(known: Mapping[str, str], progress: Progress) -> dict[str, str]:
     return {ref: made if made == known[ref] else f"registry {made}" for ref, made in exact.items()}
 
 
-def seen(progress: Progress) -> tuple[Seen, ...]:
-    """The steps of the Dockerfiles and the exports, in the order seen."""
-    began = [v.started for v in progress.vertexes.values() if v.started is not None]
-    first = min(began, default=0.0)
-    return tuple(
-        Seen(
-            " ".join(v.name.split())[:300],
-            v.longest is None and v.cached,
-            v.longest,
-            round((v.started or first) - first, 3),
-        )
-        for v in progress.vertexes.values()
-        if not v.internal or "exporting" in v.name
+def reported(inputs: Inputs, services: Sequence[Service], progress: Progress) -> tuple[tuple[Seen, ...], Cargo]:
+    """Every step in the order seen, BuildKit's internal ones if they ran, and what the compile steps reported."""
+    first = min((v.started for v in progress.vertexes.values() if v.started is not None), default=0.0)
+    known = positions(inputs, services, progress)
+    seen: list[Seen] = []
+    at: dict[str, int] = {}
+    for digest, vertex in progress.vertexes.items():
+        internal = vertex.internal and "exporting" not in vertex.name
+        if not internal or vertex.seconds:
+            at[digest] = len(seen)
+            seen.append(_seen(vertex, first, internal=internal, at=known.get(digest)))
+    return tuple(seen), _cargo(progress, first, at)
+
+
+def _seen(vertex: Vertex, first: float, *, internal: bool, at: int | None) -> Seen:
+    error = "" if not vertex.error else "canceled" if vertex.cancelled else "failed"
+    ran = vertex.longest is not None
+    began = vertex.ran_from if ran else vertex.started
+    return Seen(
+        name=" ".join(vertex.name.split())[:CUT],
+        cached=vertex.cached and not ran,
+        seconds=vertex.seconds if error and not ran else vertex.longest,
+        began=round((first if began is None else began) - first, 3),
+        internal=internal,
+        at=at,
+        error=error,
+        finished=None if vertex.finished is None else round(max(0.0, vertex.finished - first), 3),
     )
 
 
-def cargo(progress: Progress) -> Cargo:
-    """What the compile step reported."""
-    began = [v.started for v in progress.vertexes.values() if v.started is not None]
-    first, tree = min(began, default=0.0), ""
-    crates = []
+def _cargo(progress: Progress, first: float, steps: Mapping[str, int]) -> Cargo:
+    tree, crates = "", []
     for crate in progress.crates:
         within = _PLACE.match(crate.place)
         if within:
             tree = within[1]
         place = (within[2] or "") if within else None
-        crates.append(Crate(crate.name, crate.version, place, round(max(0.0, crate.began - first), 3)))
-    return Cargo(tuple(dict.fromkeys(crates)), progress.fresh, progress.total, tuple(progress.marked), tree)
+        began = round(max(0.0, crate.began - first), 3)
+        crates.append(Crate(crate.name, crate.version, place, began, steps.get(crate.step)))
+    return Cargo(
+        crates=tuple(dict.fromkeys(crates)),
+        fresh=progress.fresh,
+        total=progress.total,
+        marked=tuple(progress.marked),
+        tree=tree,
+        downloaded=progress.downloaded,
+    )

@@ -21,8 +21,8 @@ def opened(session: Session) -> Iterator[Store]:
         if not path.is_file():
             raise Problem(
                 "history-missing",
-                "No build of this checkout is in the history.",
-                causes=["it holds the builds that `invoke build`, `up` and `quickstart` ran here"],
+                "The history has no builds of this checkout.",
+                causes=["it records the builds that `invoke build`, `up` and `quickstart` ran here"],
                 hint="invoke build",
             )
         store = Store(path, write=False)
@@ -45,7 +45,7 @@ def chosen(store: Store, number: int) -> Build:
     if found is None:
         raise Problem(
             "history-missing",
-            f"Build {number} is not in the history." if number else "No build of this checkout is in the history.",
+            f"Build {number} is not in the history." if number else "The history has no builds of this checkout.",
             hint="invoke history    (lists the builds)" if number else "invoke build",
         )
     return found

@@ -75,5 +75,5 @@ class Places:
 
 
 def relative(path: Path, root: Path) -> str:
-    """A path below the project's root as seen from there; others stay as they are."""
+    """A path below the project's root as seen from there; other paths are returned unchanged."""
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -1,4 +1,4 @@
-"""Records a build: collects its inputs while BuildKit works, and adds what it did at the end. Never fails a build."""
+"""Records a build: collects its inputs while BuildKit works, then adds what the build did. Never fails a build."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from buildkit_tasks.core.model import BuildOutcome, BuildPlan, BuildRequest
 from buildkit_tasks.core.progress import Progress
 from buildkit_tasks.project.discover import Project
 
+from . import cases
+
 if TYPE_CHECKING:
     from .gather import Gathered
     from .store import Store
@@ -22,7 +24,7 @@ T = TypeVar("T")
 
 
 class Recorder:
-    """One build that is being recorded. `progress` is to be filled by the build; `pulled`: a pack filled the mounts."""
+    """One build that is being recorded. The build fills `progress`; `pulled`: a pack filled the mounts."""
 
     def __init__(
         self, session: Session, project: Project, plan: BuildPlan, request: BuildRequest, *, pulled: bool = False
@@ -33,13 +35,32 @@ class Recorder:
         self._began, self._clock = time.time(), session.world.clock()
         self.progress = Progress()
         self._pulled = pulled
-        self._thread = threading.Thread(target=self._gather, daemon=True)
-        self._thread.start()
+        self._case = cases.case(
+            services=[service.name for service in plan.services],
+            platforms=plan.routes,
+            profile=plan.profile,
+            incremental=plan.incremental,
+            where=(project.engine.id, plan.builder),
+            command=words(request),
+        )
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to collect the inputs, in a thread. Does nothing if it has begun already."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._gather, daemon=True)
+            self._thread.start()
+
+    def _join(self, timeout: float | None = None) -> None:
+        self.start()
+        if self._thread is not None:
+            self._thread.join(timeout)
 
     def _gather(self) -> None:
         from .gather import gather  # late and in the thread: the build does not wait for sqlite3
 
         def work(store: Store) -> Gathered:
+            self.progress.past = store.past(self._case)
             return gather(self._session, self._project, self._plan, store)
 
         self._gathered = self._with_store(work)
@@ -64,7 +85,7 @@ class Recorder:
                 except sqlite3.DatabaseError as error:
                     if not again:
                         raise
-                    self._session.report.warn(f"{path} is damaged ({error}); the history of builds starts again")
+                    self._session.report.warn(f"{path} is damaged ({error}); starting a new history of builds")
                     path.unlink(missing_ok=True)
         except (sqlite3.Error, OSError, ValueError, Problem) as error:
             self._refused = self._refused or str(error)
@@ -72,7 +93,7 @@ class Recorder:
 
     def built(self, outcome: BuildOutcome) -> BuildOutcome:
         """Record a successful build. Returns its outcome with the sizes of its images, before and now."""
-        self._thread.join()
+        self._join()
         gathered = self._gathered
         if gathered is None:
             self._warn()
@@ -88,16 +109,16 @@ class Recorder:
                 replace(t, size=now.get(t.image, 0), size_before=before.get(t.image, 0)) for t in outcome.targets
             ),
         )
-        self._save(gathered, outcome, "built", "")
-        return outcome
+        number = self._save(gathered, outcome, "built", "")
+        return replace(outcome, recorded=(number,)) if number else outcome
 
     def failed(self, code: str) -> None:
         """Record a build that failed, with its problem's code."""
-        self._thread.join(timeout=2.0)  # after a Ctrl-C nobody wants to wait
+        self._join(timeout=2.0)  # after a Ctrl-C nobody wants to wait
         if self._gathered is not None:
             self._save(self._gathered, None, "failed", code)
 
-    def _save(self, gathered: Gathered, outcome: BuildOutcome | None, word: str, code: str) -> None:
+    def _save(self, gathered: Gathered, outcome: BuildOutcome | None, word: str, code: str) -> int | None:
         from . import keys, observed
         from .model import Build, ImageRecord
 
@@ -106,6 +127,7 @@ class Recorder:
         inputs = replace(inputs, steps=observed.states(inputs, self._plan.services, progress))
         inputs = replace(inputs, steps=keys.with_keys(inputs.steps, inputs.bases, gathered.key))
         targets = outcome.targets if outcome else ()
+        seen, cargo = observed.reported(inputs, self._plan.services, progress)
         build = Build(
             began=self._began,
             seconds=round(outcome.seconds if outcome else self._session.world.clock() - self._clock, 3),
@@ -114,8 +136,8 @@ class Recorder:
             problem=code,
             inputs=inputs,
             images=tuple(ImageRecord(t.service, t.image, t.digest, t.changed, t.size) for t in targets),
-            seen=observed.seen(progress),
-            cargo=observed.cargo(progress),
+            seen=seen,
+            cargo=cargo,
             pulled=self._pulled,
             disturbed=any(tree.newest >= self._began * 1e9 for tree in gathered.trees.values()),
         )
@@ -123,14 +145,15 @@ class Recorder:
         def work(store: Store) -> int:
             if store.key != gathered.key:
                 raise ValueError("another build replaced it")
-            return store.add(build, gathered.trees, gathered.texts)
+            return store.add(build, gathered.trees, gathered.texts, self._case)
 
-        self._with_store(work)
+        number = self._with_store(work)
         self._warn()
+        return number
 
     def _warn(self) -> None:
         if self._refused:
-            self._session.report.warn(f"this build is not in the history: {self._refused}")
+            self._session.report.warn(f"this build was not recorded in the history: {self._refused}")
 
 
 def words(request: BuildRequest) -> str:

@@ -1,6 +1,6 @@
-"""The SQLite file of the history: builds, the directory listings they refer to, and what files were like when read.
+"""The SQLite file of the history: builds, the directory listings they refer to, and the state of files when read.
 
-Never needed for a build: whoever calls this treats every `sqlite3.Error` and `OSError` as "no history".
+Never needed for a build: callers treat every `sqlite3.Error` and `OSError` as "no history".
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+
+from buildkit_tasks.core.model import Past
 
 from .model import Build, dump, load
 from .trees import Known, Listing, Tree, missing
@@ -33,6 +35,13 @@ create table if not exists files (tree text, path blob, device integer, inode in
   digest text not null, primary key (tree, path)) without rowid;
 """
 _FORMAT = 1
+#: How long builds took, by their kind. Created when it is first written: an older file does not have it.
+_PAST = """
+create table if not exists past (id integer primary key, kind text not null, seconds real not null,
+  crates text not null, empty integer not null)
+"""
+#: Builds of a kind that an estimate is chosen from, and the most names of crates that are kept for it.
+COMPARED, CRATES = 20, 2000
 
 
 class Store:
@@ -63,7 +72,7 @@ class Store:
             if format_ == _FORMAT:
                 return  # another process was faster
             for (table,) in self._db.execute("select name from sqlite_master where type = 'table'").fetchall():
-                if table in ("meta", "builds", "blobs", "files"):
+                if table in ("meta", "builds", "blobs", "files", "past"):
                     self._db.execute(f"drop table {table}")
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 self._db.execute(statement)
@@ -87,7 +96,7 @@ class Store:
     # ---- reading
 
     def builds(self, newest: int = KEPT) -> list[Build]:
-        """The newest builds, the last one first. What cannot be read is left out."""
+        """The newest builds, the last one first. Unreadable ones are skipped."""
         rows = self._db.execute("select id, data from builds order by id desc limit ?", (newest,))
         found = (load(text, number) for number, data in rows if (text := _unpack(data)) is not None)
         return [build for build in found if build is not None]
@@ -99,7 +108,7 @@ class Store:
         return load(text, number) if text is not None else None
 
     def listing(self, digest: str) -> Listing | None:
-        """The listing of a directory; None if it is lost."""
+        """The listing of a directory; None if it is missing."""
         if digest not in self._listings:
             text = self.text(digest)
             try:
@@ -119,14 +128,27 @@ class Store:
         return self._db.execute("select 1 from blobs where digest = ?", (digest,)).fetchone() is not None
 
     def files(self, tree: str) -> dict[str, Known]:
-        """What the files of a tree were like when they were last read."""
+        """The state of a tree's files when they were last read."""
         rows = self._db.execute("select path, device, inode, ctime, size, digest from files where tree = ?", (tree,))
         return {os.fsdecode(path): Known(*facts) for path, *facts in rows}
 
+    def past(self, case: str) -> tuple[Past, ...]:
+        """The newest successful builds of a kind, the last one first. One query: a build that starts waits for it."""
+        try:
+            rows = self._db.execute(
+                "select seconds, crates, empty from past where kind = ? order by id desc limit ?", (case, COMPARED)
+            )
+            return tuple(Past(float(s), tuple(filter(None, crates.split(" "))), bool(e)) for s, crates, e in rows)
+        except (sqlite3.OperationalError, TypeError, ValueError, AttributeError):
+            return ()  # no build has been added since there are kinds
+
     # ---- writing
 
-    def add(self, build: Build, trees: Mapping[str, Tree], texts: Mapping[str, str]) -> int:
-        """Add a build and what it refers to, and drop the oldest ones. Returns its number. Raises `sqlite3.Error`."""
+    def add(self, build: Build, trees: Mapping[str, Tree], texts: Mapping[str, str], case: str = "") -> int:
+        """Add a build and everything it refers to, and drop the oldest. Returns its number. Raises `sqlite3.Error`.
+
+        With a `case`, `past` finds the build if it was successful.
+        """
         with self._transaction():
             for name, tree in trees.items():
                 for digest in missing(tree, self.has):
@@ -144,8 +166,17 @@ class Store:
                 "insert into builds (began, data) values (?, ?)", (build.began, _pack(dump(build)))
             )
             number = int(cursor.lastrowid or 0)
+            if case and build.outcome == "built":
+                self._add_past(number, case, build)
             self._shrink()
         return number
+
+    def _add_past(self, number: int, case: str, build: Build) -> None:
+        self._db.execute(_PAST)
+        empty = build.cargo.total is not None
+        names = dict.fromkeys(crate.name for crate in build.cargo.crates if not empty)
+        row = (number, case, build.seconds, " ".join(list(names)[:CRATES]), empty)
+        self._db.execute("insert or replace into past values (?, ?, ?, ?, ?)", row)
 
     def _put(self, digest: str, text: str) -> None:
         self._db.execute("insert or ignore into blobs values (?, ?)", (digest, _pack(text)))
@@ -169,6 +200,8 @@ class Store:
 
     def _drop(self, keep: int) -> None:
         self._db.execute("delete from builds where id not in (select id from builds order by id desc limit ?)", (keep,))
+        self._db.execute(_PAST)
+        self._db.execute("delete from past where id not in (select id from builds)")
         kept = [tree for build in self.builds() for tree in build.inputs.trees.values()]
         roots, names = {digest for tree in kept for digest in (tree.root, tree.ignore)}, {tree.name for tree in kept}
         used = set(self._below(roots))

@@ -1,6 +1,6 @@
-"""A build context as a value: a digest per directory, so that two states are compared without reading what is equal.
+"""A build context as a value: a digest per directory, so that two states can be compared without reading equal parts.
 
-Files are read once. Later they are recognized by inode, change time and size, like in git's index.
+Files are read once. Later they are recognized by inode, change time and size, as in git's index.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from buildkit_tasks.dockerfiles.ignore import Ignore, walk
 
 #: Per name: ["f", mode, size, digest], ["l", target], ["d", mode, digest of its listing] or ["s", kind].
 Listing = dict[str, list[Any]]
-#: Finds a listing by its digest; None if it is lost.
+#: Finds a listing by its digest; None if it is missing.
 Find = Callable[[str], "Listing | None"]
 
-#: Bytes that one build may read in order to record them. What is beyond is recognized by inode and change time only.
+#: Bytes of files that one build may read for its record. Further files are recognized by inode and change time only.
 READ_AT_MOST = 4_000_000_000
 #: ns by which a change time must lie in the past to be trusted, including file systems with whole seconds.
 _SETTLED = 2_000_000_000
@@ -32,7 +32,7 @@ _SETTLED = 2_000_000_000
 
 @dataclass(frozen=True)
 class Known:
-    """What a file was like when it was read: device, inode and change time (ns), its size, and its digest."""
+    """The state of a file when it was read: device, inode and change time (ns), its size, and its digest."""
 
     device: int
     inode: int
@@ -149,7 +149,7 @@ def digest_of_bytes(data: bytes, key: bytes) -> str:
 
 
 def select(root: str, find: Find, patterns: Sequence[str]) -> dict[str, list[Any]]:
-    """The entries that patterns of COPY select, by path; all at the top if there are no patterns."""
+    """The entries that COPY patterns select, by path; all at the top if there are no patterns."""
     top = find(root)
     if top is None:
         return {}
@@ -209,7 +209,7 @@ def _changes(old: list[Any] | None, new: list[Any] | None, path: str, find: Find
 
 
 def _files(entry: Sequence[Any], path: str, find: Find) -> Iterator[str]:
-    """The files of an entry; of a directory, all below it."""
+    """The files of an entry; for a directory, all files below it."""
     if not entry or entry[0] != "d":
         yield path
         return

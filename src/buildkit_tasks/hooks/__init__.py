@@ -1,1 +1,1 @@
-"""Hooks of git that run our checks; a hook that was there before still runs."""
+"""Git hooks that run our checks; an existing hook still runs."""

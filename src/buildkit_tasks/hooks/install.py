@@ -1,4 +1,4 @@
-"""Install a pre-commit hook of git, and take it out again."""
+"""Installs and removes a git pre-commit hook."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, files, readfile, run
 from buildkit_tasks.core.errors import Problem
 
-#: The line that our hooks have, and the end of the name that an earlier hook gets.
+#: The line that marks our hooks, and the suffix that an existing hook gets.
 MARK = "# Made by buildkit-tasks (invoke hooks.install); --undo removes it."
 BEFORE = "pre-commit.before-buildkit-tasks"
 
 
 def text(checks: Sequence[Sequence[str]]) -> str:
-    """The hook: the earlier one first, then each check; the first that fails stops the commit."""
+    """The hook script: the existing hook first, then each check; the first failure stops the commit."""
     lines = [
         "#!/bin/sh",
         MARK,
@@ -34,42 +34,42 @@ def text(checks: Sequence[Sequence[str]]) -> str:
 
 
 def install(session: Session, checks: Sequence[Sequence[str]]) -> None:
-    """Write the hook; one that is there is kept and runs first. Problems: hook-conflict, command-failed."""
+    """Write the hook; an existing one is kept and runs first. Problems: hook-conflict, command-failed."""
     hook, before = _places(session)
     content = text(checks)
     if hook.exists() and MARK not in readfile.text(hook, "replace"):
         if before.exists():
             raise Problem(
                 "hook-conflict",
-                f"{hook} is not ours, and an earlier {before.name} already exists.",
+                f"{hook} was not made by buildkit-tasks, and {before.name} already exists.",
                 hint=f"keep one of them as {before}, remove the other, then retry",
             )
         hook.rename(before)
-        session.report.say(f"the hook that was there runs first, as {before.name}")
+        session.report.say(f"the existing hook runs first, as {before.name}")
     hook.parent.mkdir(parents=True, exist_ok=True)
     files.replace(hook, content, mode=0o755)
     session.report.say(f"{hook} runs before each commit: {'; '.join(shlex.join(('invoke', *c)) for c in checks)}")
 
 
 def undo(session: Session) -> None:
-    """Remove the hook, and put back the one that was there before."""
+    """Remove the hook, and restore the previous one."""
     hook, before = _places(session)
     if not hook.exists() or MARK not in readfile.text(hook, "replace"):
-        session.report.say(f"{hook} is not ours; nothing was changed")
+        session.report.say(f"{hook} was not made by buildkit-tasks; nothing was changed")
         return
     hook.unlink()
     if before.exists():
         before.rename(hook)
-    session.report.say(f"{hook} is {'as it was before' if hook.exists() else 'removed'}")
+    session.report.say(f"{'restored' if hook.exists() else 'removed'} {hook}")
 
 
 def _places(session: Session) -> tuple[Path, Path]:
-    """The hook's path and that of an earlier one. Problems: hook-conflict where another tool manages the hooks."""
+    """The paths of the hook and of an earlier one. Problems: hook-conflict if another tool manages the hooks."""
     configured = run.capture(session.world, docker.git(session.root, "config", "--get", "core.hooksPath"))
     if configured.code == 0 and configured.stdout.strip():
         raise Problem(
             "hook-conflict",
-            f"core.hooksPath is {configured.stdout.strip()}: another tool manages the hooks of this repository.",
+            f"core.hooksPath is {configured.stdout.strip()}: another tool manages this repository's hooks.",
             hint="add the line `invoke lint` to its pre-commit hook",
         )
     asked = run.capture(session.world, docker.git(session.root, "rev-parse", "--git-path", "hooks"))

@@ -120,7 +120,7 @@ def _only_of_another(
         if recipe is None:
             raise Problem(
                 "image-unavailable",
-                f"{decision.use} is in the engine only for {there[decision.use]}, not for {platform},"
+                f"The engine has {decision.use} only for {there[decision.use]}, not for {platform},"
                 " and no registry is reachable.",
                 causes=[f"BuildKit would put programs for {there[decision.use]} into images for {platform}"],
                 hint=f"docker load an image for {platform}, or set a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY)",
@@ -130,7 +130,7 @@ def _only_of_another(
 
 
 def _from_the_team(session: Session, engine: Engine, absent: list[Decision]) -> list[Decision]:
-    """Those that the team's repository does not have either. If it is unreachable, they are built: never a failure."""
+    """The images that the team's repository also lacks; all of them if it is unreachable. Never fails."""
     from . import fetch as image_fetch  # late: TLS alone takes 50 ms to import
 
     try:
@@ -181,7 +181,7 @@ def override(session: Session, engine: Engine, space: Workspace) -> Path | None:
     if not content:
         path.unlink(missing_ok=True)
         return None
-    text = f"# Made by buildkit-tasks; changes are lost.\n{compose_cli.for_compose(content)}\n"
+    text = f"# Made by buildkit-tasks; changes will be overwritten.\n{compose_cli.for_compose(content)}\n"
     if not path.exists() or readfile.text(path) != text:
         files.replace(path, text, durable=False)
     return path
@@ -207,7 +207,7 @@ def _demand(session: Session, decisions: Mapping[str, Decision], services: Mappi
 
 
 def _converts(record: Path, lost: Sequence[str]) -> bool:
-    """Whether `init --images bookworm` would replace one of the images: only once, and not all images."""
+    """Whether `init --images bookworm` would replace one of the images: false if it already did, or if none can be."""
     try:
         images = json.loads(record.read_text("utf-8")).get("images")
     except (OSError, ValueError, AttributeError):
@@ -220,7 +220,7 @@ def _and(names: Iterable[str]) -> str:
 
 
 def recipes(names: Sequence[str]) -> list[Recipe]:
-    """The recipes that the names refer to; without names, those that projects start from. Problems: bad-argument."""
+    """The recipes that the names refer to; without names, the ones that projects start from. Problems: bad-argument."""
     found = []
     for name in names:
         recipe = image_names.named(name)

@@ -25,7 +25,7 @@ START_TIMEOUT = 20
 #: Exit codes that are not the program's own: it could not be executed, or was killed by a signal immediately.
 NOT_STARTED = range(126, 256)
 
-#: docker's own failure, before any program ran.
+#: The exit code if docker itself failed, before any program ran.
 CONTAINER_FAILED = 125
 
 
@@ -94,7 +94,7 @@ def _read(session: Session, service: Service) -> tuple[Image, ...]:
                 "platform-wrong",
                 f"{service.image} cannot be inspected: {error}.",
                 causes=[
-                    "docker saves OCI archives since version 25",
+                    "docker saves OCI archives only since version 25",
                     "Python supports layers compressed with gzip, not with zstd",
                 ],
                 hint="use a newer engine (invoke engine.install), or a base image with gzip layers",
@@ -102,7 +102,7 @@ def _read(session: Session, service: Service) -> tuple[Image, ...]:
 
 
 def _start(session: Session, project: Project, service: Service, image: Image) -> str:
-    """How the program was started; empty if it cannot be, because an image may run a script.
+    """How the program was started; empty if it cannot be, for example because the image runs a script.
 
     Runs it natively if the engine can, else under QEMU, which is mounted only for this.
     """

@@ -20,7 +20,7 @@ from .names import Decision
 
 
 def decide(session: Session, engine: Engine, refs: Sequence[str], *, again: bool = False) -> dict[str, Decision]:
-    """Where each reference's image comes from, in the given order. Queries only what was never decided.
+    """Where each reference's image comes from, in the given order. Queries only for references without a decision.
 
     A decision is kept, because changing a project's base image would invalidate its caches. `again` discards it.
     """
@@ -57,15 +57,17 @@ def _ask(session: Session, engine: Engine, refs: Sequence[str]) -> dict[str, Dec
 
 
 def answering(session: Session) -> bool:
-    """Whether the mirror or a registry responds; prints a message if not."""
-    answers, reason = _probe(session, session.settings.images.registry)
-    if not answers:
-        session.report.say(f"  image registry unreachable: {reason}")
-    return answers
+    """Whether the mirror or a registry responds, asked once per run; prints a message if not."""
+    base = session.settings.images.registry
+    if base not in session.registries:
+        session.registries[base], reason = _probe(session, base)
+        if not session.registries[base]:
+            session.report.say(f"  image registry unreachable: {reason}")
+    return session.registries[base]
 
 
 def _probe(session: Session, base: str) -> tuple[bool, str]:
-    """Query the configured mirror, else the engine's own mirrors and Docker Hub, all at once."""
+    """Query the configured mirror, else the engine's own mirrors and Docker Hub, in parallel."""
     if base:
         hosts = [base.partition("/")[0]]
     else:
@@ -85,14 +87,14 @@ def local(session: Session, engine: Engine, refs: Iterable[str], platform: str =
 
 
 def held(session: Session, refs: Iterable[str]) -> dict[str, str]:
-    """Those of the references that the engine has for any platform, with the first platform that it reports."""
+    """The references that the engine has for any platform, with the first platform that it reports."""
     names = list(dict.fromkeys(refs))
     full = {image_names.parse(tag): kind for tag, (_, kind) in _inspect(session, names).items()} if names else {}
     return {name: full[image_names.parse(name)] for name in names if image_names.parse(name) in full}
 
 
 def suits(kind: str, platform: str) -> bool:
-    """Whether an image for this OS and architecture suits a platform; if it has no architecture, it does."""
+    """Whether an image for this OS and architecture suits a platform; an image without an architecture suits all."""
     return not kind.partition("/")[2] or kind.split("/")[:2] == platform.split("/")[:2]
 
 

@@ -35,7 +35,7 @@ def _fetch(session: Session, kept: Path) -> None:
     if not host.which(session.world, "apt-get"):
         raise Problem(
             "command-missing",
-            f"Starting a program for another platform needs {kept.name}, which is not installed.",
+            f"Starting a program for another platform requires {kept.name}, which is not installed.",
             hint="install qemu-user-static, or use --no-start",
         )
     session.report.say("  downloading qemu-user-static (Debian's package, unpacked but not installed)")

@@ -29,7 +29,7 @@ def fetch(
     seconds: float | None = None,
     timeout: float | None = None,
 ) -> list[str]:
-    """Pull those of the images that the repository has, and tag them with the names that builds use.
+    """Pull the requested images that the repository has, and tag them with the names that builds use.
 
     `seconds`: limit for queries to the repository; `timeout`: limit for each pull.
     """
@@ -74,5 +74,5 @@ def push(session: Session, image: str, remote: str) -> None:
     try:
         run.check(session.world, docker.push_image(session.root, remote))
     finally:
-        with contextlib.suppress(Problem):  # the error of the push is more useful
+        with contextlib.suppress(Problem):  # the push's own error is more useful
             run.capture(session.world, docker.remove_images(session.root, [remote]))

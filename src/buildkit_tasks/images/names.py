@@ -10,7 +10,7 @@ from buildkit_tasks.dockerfiles.document import lookup_name
 
 HUB = "docker.io"
 
-#: Registries with copies of Docker Hub's official images, and the paths below which they are.
+#: Registries with copies of Docker Hub's official images, and the paths that they are under.
 COPIES = {"public.ecr.aws": "docker/library/", "mirror.gcr.io": "library/"}
 
 #: The date in a tag of debian or rust: another build of the same image.
@@ -31,7 +31,7 @@ class Reference:
 
 
 def parse(text: str) -> Reference:
-    """Parse a reference like docker."""
+    """Parse a reference as docker does."""
     name, _, digest = text.partition("@")
     first, slash, rest = name.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
@@ -131,7 +131,7 @@ def recipe_for(reference: str) -> Recipe | None:
     return None
 
 
-#: Distributions and small images that a service can leave for Debian's.
+#: Distributions and small images that a service can replace with Debian.
 _CONVERTIBLE = re.compile(
     r"alpine|(?:^|/)(?:debian|ubuntu|buildpack-deps|rust)(?:[:@]|$)"
     r"|(?:^|/)(?:distroless|chainguard|wolfi|busybox)(?:[/:@-]|$)"
@@ -139,7 +139,7 @@ _CONVERTIBLE = re.compile(
 
 
 def convertible(reference: str) -> bool:
-    """Whether `init --images bookworm` replaces a base image by one that can be built from Debian packages."""
+    """Whether `init --images bookworm` replaces a base image with one that can be built from Debian packages."""
     return _CONVERTIBLE.search(reference) is not None
 
 

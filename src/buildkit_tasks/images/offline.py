@@ -31,7 +31,7 @@ from .package_log import news, remedy
 
 SUITE = "bookworm"
 
-#: Seconds for which a minimal Debian left by a killed run may be reused.
+#: Seconds for which a minimal Debian left by a killed run can be reused.
 ROOTFS_AGE = 6 * 3600
 
 #: Packages from a newer Debian, because this one's are too old; everything else in an image is from `SUITE`.
@@ -111,7 +111,7 @@ def _workplace(session: Session) -> Iterator[Path]:
     """The build context, shared by the user's projects; one build at a time, secrets are removed afterwards."""
     place = session.world.state_home / "images"
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    waiting = "  waiting: base images are being built by another run"
+    waiting = "  waiting: another run is building base images"
     with files.locked(place / "lock", lambda: session.report.say(waiting)):
         try:
             yield place
@@ -269,7 +269,7 @@ def _solve(session: Session, facts: Engine, place: Path, definition: Mapping[str
 
 
 def details(session: Session, names: Sequence[str]) -> dict[str, dict[str, object]]:
-    """Id, bytes and recipe of those of the images that the engine has, by the requested name."""
+    """Id, bytes and recipe of the images that the engine has, by the requested name."""
     result = run.capture(session.world, docker.image_details(session.root, names))
     found: dict[str, dict[str, object]] = {}
     for line in result.stdout.splitlines():
@@ -284,7 +284,7 @@ def details(session: Session, names: Sequence[str]) -> dict[str, dict[str, objec
 
 
 def renew(session: Session, facts: Engine, recipes: Sequence[Recipe], *, force: bool = False) -> None:
-    """Build those that are missing or from an older recipe; with `force`, all of them."""
+    """Build the images that are missing or from an older recipe; with `force`, all of them."""
     have = details(session, [r.image for r in recipes])
     right = local(session, facts, have)
     due = [r for r in recipes if force or r.image not in right or have[r.image].get("recipe") != recipe_hash(r)]

@@ -20,7 +20,7 @@ from buildkit_tasks.registry import archive as image_archive
 #: Bytes to read of a file: the headers, and the loader's name after them.
 HEAD = 65536
 
-#: Programs that start programs that start programs.
+#: How many levels of programs that start other programs to follow.
 DEPTH = 5
 
 #: Where a program without a path is looked up.
@@ -47,7 +47,7 @@ def _archive(service: Service, path: Path, platforms: Sequence[str]) -> None:
     try:
         found = image_archive.read(path)
     except ValueError:
-        return  # layers packed with zstd, which Python cannot read
+        return  # layers compressed with zstd, which Python cannot read
     for image in found:
         if image.platform in platforms and image.foreign:
             raise _wrong(service, image.platform, image.wrong[:3])

@@ -37,7 +37,7 @@ def table(session: Session, facts: Engine, refs: Sequence[str], *, again: bool =
 
 
 def print_result(session: Session, rows: Sequence[Mapping[str, object]]) -> None:
-    """The answer of `invoke images`."""
+    """Print the result of `invoke images`."""
     if session.report.json_only:
         session.report.envelope({"images": list(rows)})
         return
@@ -62,4 +62,4 @@ def print_result(session: Session, rows: Sequence[Mapping[str, object]]) -> None
         ],
     )
     if any(r["source"] == "offline" and (r["outdated"] or not r["id"]) for r in rows):
-        session.report.say("to make or renew images from packages: invoke images.build")
+        session.report.say("to build or update images from packages: invoke images.build")

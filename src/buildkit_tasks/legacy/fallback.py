@@ -108,7 +108,7 @@ def execute(
 
 
 def _check_keys(decided: BuildPlan, targets: Mapping[str, Any], chosen: Tier) -> None:
-    """Refuse what only bake or only BuildKit supports. Raises `Problem` compose-key-unsupported."""
+    """Reject keys that only bake or only BuildKit supports. Raises `Problem` compose-key-unsupported."""
     never = {"entitlements", "attest", "cache-to", "no-cache-filter"}
     never |= {"ssh", "platforms"} if chosen.name == "legacy" else set()
     for service in decided.services:
@@ -151,7 +151,7 @@ def _prepare(session: Session, decided: BuildPlan, targets: Mapping[str, Any]) -
     """Put manifests and stub sources (and, with consent, the CA) into an image that the build copies from.
 
     This is an image rather than a list of COPY lines: the legacy builder limits the number of layers, and compares
-    copies between images by content, so an edit of code does not invalidate the dependencies' layer.
+    copies between images by content, so editing code does not invalidate the dependencies' layer.
     """
     service = decided.groups[0][0]
     target = targets[service.key]

@@ -1,7 +1,7 @@
 """Builds services by their own Dockerfiles, on builders without bake or without BuildKit.
 
 The legacy builder silently ignores some features that it does not know, which would produce a different image. So
-unsupported features are refused by name, or replaced by an equivalent.
+unsupported features are rejected by name, or replaced with an equivalent.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def without_buildkit(
     args = {n: v for n, v in known.items() if n in file.arguments} | dict(target.get("args", {}))
     turned = any("platform" in syntax.flags(item)[0] for item in file.items if item.keyword == "FROM")
     if not replaced and not turned:
-        # text passed on stdin would have another name than in the context and in its .dockerignore
+        # text passed on stdin would have a different name than in the context and in its .dockerignore
         inside = os.path.realpath(service.dockerfile).startswith(os.path.realpath(service.context) + os.sep)
         return (file.text if service.inline or not inside else Path(target["dockerfile"])), args
     text = tiers.portable(file.text, {**known, **args}, replaced)
@@ -107,7 +107,7 @@ def _platform(values: Mapping[str, str], side: str) -> dict[str, str]:
 def _refused(service: Service, what: str) -> Problem:
     return Problem(
         "build-failed",
-        f"The Dockerfile of the service {service.name!r} needs BuildKit, and this engine builds without it.",
+        f"The Dockerfile of the service {service.name!r} needs BuildKit, but this engine builds without it.",
         causes=[what],
         hint="invoke engine.install, or build the other services with --service",
     )

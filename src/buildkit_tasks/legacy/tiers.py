@@ -148,7 +148,7 @@ def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build:
     build-failed for features that need BuildKit.
     """
     values = {**syntax.defaults(text), **args}
-    out: list[str] = ["# Made by buildkit-tasks for a builder without BuildKit; changes are lost."]
+    out: list[str] = ["# Made by buildkit-tasks for a builder without BuildKit; changes will be overwritten."]
     replaced = False
     for item in syntax.instructions(text):
         mounts = re.findall(r"--mount=(\S+)", item.rest) if item.keyword == "RUN" else []
@@ -164,7 +164,7 @@ def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build:
         elif mounts or item.body or re.match(r"--(link|parents|exclude)\b", item.rest):
             raise Problem(
                 "build-failed",
-                f"Line {item.line} of the Dockerfile needs BuildKit, and this engine builds without it.",
+                f"Line {item.line} of the Dockerfile needs BuildKit, but this engine builds without it.",
                 causes=[f"{item.keyword} {item.rest[:80]}"],
                 hint="invoke engine.install",
             )

@@ -78,14 +78,14 @@ _ALL = (
         "Ids are independent of the platform: builds for amd64 and arm64 write to the same target directory, and build "
         "scripts and proc macros built for one are run by the other.",
         ("moby/buildkit#2598", "docker/buildx#549"),
-        "declare ARG TARGETARCH in the stage and end the id in -${TARGETARCH}",
+        "declare ARG TARGETARCH in the stage and end the id with -${TARGETARCH}",
     ),
     Rule(
         "BT003",
         "shared-target",
         "error",
-        "Shared is the default: two builds can compile to one directory at once. cargo's lock ends with cargo, so a "
-        "later copy may get the binary of the other build.",
+        "Shared is the default: two builds can compile to one directory at the same time. cargo releases its lock "
+        "when it exits, so a later copy may get the binary of the other build.",
         ("lambdaclass/ethrex#6789", "0xMiden/node#2365", _NEVER_STALE),
         "add sharing=locked to the mount",
     ),

@@ -32,7 +32,7 @@ _LEVELS = {"error": "error", "warning": "warning", "info": "note", "style": "not
 
 @dataclass(frozen=True)
 class Linted:
-    """The checked files and the findings. `hadolint`: whether it ran, too."""
+    """The checked files and the findings. `hadolint`: whether it also ran."""
 
     files: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -57,7 +57,7 @@ class _Build:
 def lint(session: Session, files: Sequence[str] = (), context: str = "") -> Linted:
     """Apply the rules to the Dockerfiles of the compose services, or to `files`.
 
-    Problems: bad-argument for an unreadable file; without `files`, those of discovery and no-built-service.
+    Problems: bad-argument for an unreadable file; without `files`, no-built-service and any from discovery.
     """
     builds = _given(session, files, context) if files else _discovered(session)
     base = _base(session)

@@ -1,4 +1,4 @@
-"""Rules about sources and products: sources with unreliable times, and reads from mounts that are gone."""
+"""Rules about sources and build outputs: sources with unreliable times, and reads from mounts that are gone."""
 
 from __future__ import annotations
 

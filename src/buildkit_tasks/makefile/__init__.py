@@ -1,1 +1,1 @@
-"""`import-makefile`: reads a Makefile or justfile, and replaces the recipes that our tasks cover; the names stay."""
+"""`import-makefile`: replaces recipes of a Makefile or justfile with task calls; targets keep their names."""

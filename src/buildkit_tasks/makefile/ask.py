@@ -1,4 +1,4 @@
-"""Asks make or just for the names of its targets, where that runs nothing, and compares them with ours."""
+"""Asks make or just for the names of the targets, if that runs no commands."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from buildkit_tasks.core.world import World
 
 from .model import Source
 
-#: Seconds that make or just gets.
+#: Timeout in seconds for make or just.
 _PATIENCE = 10.0
-#: A goal that no file has, so that make reads everything and builds nothing.
+#: A goal that does not exist, so that make reads everything and builds nothing.
 _NO_GOAL = ".buildkit-tasks-no-goal"
 
 
 def unsafe(sources: Sequence[Source]) -> str:
-    """Why make is not asked about these files: reading them would run something. Empty if it would not."""
+    """Why make is not asked about these files: reading them would run commands. Empty if it would not."""
     for source in sources:
         if source.runs:
             return (
@@ -30,21 +30,21 @@ def unsafe(sources: Sequence[Source]) -> str:
             )
         for include in source.includes:
             if not include.path:
-                return f"{source.path}:{include.line} includes files that only make can name"
+                return f"{source.path}:{include.line} includes files whose names only make can determine"
     files = {source.path for source in sources} | {i.path for source in sources for i in source.includes}
     for source in sources:
         if source.makes_rules:
-            return f"{source.path} makes rules while make reads it"
+            return f"{source.path} generates rules while make reads it"
         for rule in source.rules:
             for name in rule.names:
                 old_style = re.fullmatch(r"\.\w+(\.\w+)?", name)  # a suffix rule, or .DEFAULT
                 if old_style or any(fnmatch.fnmatchcase(f, name.replace("%", "*")) for f in files):
-                    return f"{source.path}:{rule.first + 1} may make a Makefile, which make does before anything else"
+                    return f"{source.path}:{rule.first + 1} may remake a Makefile, which make does before anything else"
     return ""
 
 
 def make(world: World, folder: Path, path: str) -> frozenset[str] | None:
-    """The targets that make finds in a file which `unsafe` has nothing against; None if there is no make."""
+    """The targets that make finds in a file that `unsafe` accepts; None if make is not installed."""
     quiet = ("MAKEFLAGS", "MAKEFILES", "GNUMAKEFLAGS", "MAKELEVEL")
     command = Command(
         ("make", "-pRrq", "--no-print-directory", "-f", path, _NO_GOAL),
@@ -59,7 +59,7 @@ def make(world: World, folder: Path, path: str) -> frozenset[str] | None:
 
 
 def targets(database: str) -> frozenset[str]:
-    """The targets with a rule in what `make -p` prints."""
+    """The targets with a rule in the output of `make -p`."""
     found, before = set(), ""
     inside = False
     for line in database.split("\n"):
@@ -72,7 +72,7 @@ def targets(database: str) -> frozenset[str]:
 
 
 def just(world: World, folder: Path, path: str) -> frozenset[str] | None:
-    """The recipes that just finds; None if there is no just, or it refuses the file. It evaluates nothing for that."""
+    """The recipes that just finds; None if just is not installed or rejects the file. Evaluates nothing."""
     command = Command(("just", "--justfile", path, "--dump", "--dump-format", "json"), folder)
     try:
         result = run.capture(world, command, timeout=_PATIENCE)

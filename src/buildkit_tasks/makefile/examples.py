@@ -1,4 +1,4 @@
-"""The table of commands in docs/how-to/from-make.md, made by the mapping itself: `nox -s reference` writes it. Pure."""
+"""The table of commands in docs/how-to/from-make.md, made by the mapping itself; `nox -s reference` writes it. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .model import Step
 
 BEGIN, END = "<!-- commands: begin -->", "<!-- commands: end -->"
 
-#: One recipe line each, as Makefiles have them. The project around them runs a database `shop` and has an image.
+#: One recipe line each, as found in Makefiles. Their project runs a database `shop` and builds an image.
 COMMANDS = (
     "cargo test",
     "cargo test -p api -- --nocapture",
@@ -69,12 +69,12 @@ FACTS = Facts(
 
 
 def line(command: str, invoke: str = "invoke") -> recipes.Line:
-    """What becomes of one command."""
+    """The mapping of one command."""
     return recipes.line(Step(0, 0, command), makefile.syntax({}), FACTS, invoke)
 
 
 def table() -> str:
-    """Two tables: commands with their task, and commands that stay."""
+    """Two tables: commands with their task, and commands that are kept."""
     sure, stays = [], []
     for command in COMMANDS:
         found = line(command)
@@ -90,7 +90,7 @@ def table() -> str:
             "|---|---|---|",
             *sure,
             "",
-            "| command | why it stays | nearest task |",
+            "| command | why it is kept | nearest task |",
             "|---|---|---|",
             *stays,
         ]

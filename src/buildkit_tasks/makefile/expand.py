@@ -1,4 +1,4 @@
-"""Variables of a Makefile, expanded as GNU make does, as far as nothing has to be run. Pure."""
+"""Variables of a Makefile, expanded as GNU make does, as far as possible without running commands. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 #: The longest text that an expansion may have, how deep references may be nested, and how many may be followed.
 _LONGEST, _DEEPEST, _MOST = 65536, 40, 10_000
 
-#: Variables that make sets itself: their values are not known here.
+#: Variables that make sets itself: their values are unknown here.
 BUILT_IN = frozenset(
     [
         "MAKE",
@@ -57,7 +57,7 @@ AUTOMATIC = frozenset("@%<?^+|*")
 
 @dataclass(frozen=True)
 class Value:
-    """A variable. `text` is None if it is not known; a recursive one still holds references."""
+    """A variable. `text` is None if unknown; that of a recursive variable still contains references."""
 
     text: str | None
     recursive: bool = True
@@ -65,7 +65,7 @@ class Value:
 
 @dataclass
 class _Work:
-    """How much of an expansion was done: references to references can double at every step."""
+    """How much work an expansion has taken: references to references can double at every step."""
 
     depth: int = 0
     followed: int = 0
@@ -73,7 +73,7 @@ class _Work:
 
 @dataclass
 class Variables:
-    """What is defined up to a line of the file. A variable that only one branch of a condition sets is not known."""
+    """The variables defined up to a line of the file. One that only one branch of a condition sets is unknown."""
 
     values: dict[str, Value] = field(default_factory=dict)
 
@@ -121,7 +121,7 @@ def inside(reference: str) -> str:
 def expand(
     text: str, values: Mapping[str, Value], local: Mapping[str, str] | None = None, work: _Work | None = None
 ) -> str | None:
-    """The text with its references replaced; None if one of them is not known. `$$` becomes `$`."""
+    """The text with its references replaced; None if one of them is unknown. `$$` becomes `$`."""
     if "$" not in text:
         return text
     work = work or _Work()
@@ -158,7 +158,7 @@ def _expanded(text: str, values: Mapping[str, Value], local: Mapping[str, str], 
 def resolve(
     reference: str, values: Mapping[str, Value], local: Mapping[str, str] | None = None, work: _Work | None = None
 ) -> str | None:
-    """What one reference stands for; None if that is not known. A variable that nobody defines is empty."""
+    """What one reference stands for; None if unknown. An undefined variable is empty."""
     local, work = local or {}, work or _Work()
     if reference == "$$":
         return "$"
@@ -170,7 +170,7 @@ def resolve(
         if blank and name in _FUNCTIONS:
             return _function(name, rest, values, local, work)
         if blank and re.fullmatch(r"[a-z-]+", name):
-            return None  # a function that runs something, or one that is not read here
+            return None  # a function that runs something, or one that we do not support
         inner = expand(body, values, local, work)
         if inner is None:
             return None

@@ -12,7 +12,7 @@ from buildkit_tasks.core.errors import Problem
 #: The names in the order in which make and just look for them.
 MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 JUSTFILES = ("justfile", "Justfile", ".justfile", "JUSTFILE")
-#: The most that is read of one file, in bytes.
+#: Maximum size of a file in bytes.
 _LARGEST = 1_000_000
 
 
@@ -41,7 +41,7 @@ def below(session: Session, root: Path, given: str) -> str:
     place = session.world.cwd / given
     path = Path(*place.parts[:1]).joinpath(*_normal(place.parts[1:]))
     if not path.is_relative_to(root) or path == root or ".git" in path.relative_to(root).parts:
-        raise Problem("bad-argument", f"{given} is not a file in the repository {root}.", hint="use a path below it")
+        raise Problem("bad-argument", f"{given} is not a file in the repository {root}.", hint="use a path inside it")
     return path.relative_to(root).as_posix()
 
 
@@ -56,18 +56,18 @@ def _normal(parts: Sequence[str]) -> list[str]:
 
 
 def text(root: Path, path: str) -> str | None:
-    """A file's text, as its bytes are; None if it does not exist."""
+    """A file's text, with every byte preserved; None if it does not exist."""
     place = root / path
     try:
         if place.is_file() and place.stat().st_size > _LARGEST:
             raise Problem(
                 "makefile-invalid",
                 f"{path} has {place.stat().st_size:,} bytes; at most {_LARGEST:,} are read.",
-                hint="move the targets to import into a file of their own, and name it with --file",
+                hint="move the targets to import to a separate file, and pass it with --file",
             )
     except OSError:
         pass  # reading it reports why
     content = disk.read(root, path)
     if content is not None and b"\0" in content:
-        raise Problem("makefile-invalid", f"{path} is not a text file: it has NUL bytes.", hint=f"file {path}")
+        raise Problem("makefile-invalid", f"{path} is not a text file: it contains NUL bytes.", hint=f"file {path}")
     return None if content is None else content.decode("utf-8", "surrogateescape")

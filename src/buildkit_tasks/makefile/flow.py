@@ -23,13 +23,13 @@ from .expand import Variables
 from .mapping import Row
 from .model import Source
 
-#: The most files that are read.
+#: Maximum number of files to read.
 _MOST = 50
 
 
 @dataclass(frozen=True)
 class Import:
-    """One file with what it includes, read and mapped. `base` is its directory below the root; paths are below that."""
+    """One file and those it includes, parsed and mapped. `base`: its directory below the root; paths are below that."""
 
     base: str
     sources: tuple[Source, ...]
@@ -49,7 +49,7 @@ def run(
     paths = files.paths(session, root, file)
     if output and len(paths) > 1:
         raise Problem(
-            "bad-argument", f"--output is one file, and there are {', '.join(paths)}.", hint=f"--file {paths[0]}"
+            "bad-argument", f"--output takes one file, but there are {', '.join(paths)}.", hint=f"--file {paths[0]}"
         )
     facts = _facts(session)
     imports = [_import(session, root, path, facts, accept, whole=not output) for path in paths]
@@ -68,7 +68,7 @@ def run(
 
 
 def undo(session: Session, *, dry_run: bool = False) -> None:
-    """Bring every imported file back; what was edited since stays where it does not touch a replaced recipe.
+    """Restore every imported file; later edits are kept unless they touch a replaced recipe.
 
     Problems: adopt-missing, tree-unwritable, consent-missing.
     """
@@ -78,7 +78,7 @@ def undo(session: Session, *, dry_run: bool = False) -> None:
     if not ours:
         raise Problem(
             "adopt-missing",
-            f"{record.PATH} names no imported file: nothing here was written by `import-makefile`.",
+            f"{record.PATH} lists no imported files: `import-makefile` wrote nothing here.",
             hint="run `git log --stat` to see who wrote what",
         )
     changed, kept = undo_changes.changes(root, ours)
@@ -92,7 +92,7 @@ def undo(session: Session, *, dry_run: bool = False) -> None:
     disk.apply(root, [*changed, Change(record.PATH, disk.read(root, record.PATH), after)])
     if not left:
         disk.remove_folders(root, old.folders)
-    session.report.say("undone: the original recipes are back")
+    session.report.say("restored the original recipes")
 
 
 def _import(session: Session, root: Path, path: str, facts: Facts, accept: Collection[str], *, whole: bool) -> Import:
@@ -104,11 +104,9 @@ def _import(session: Session, root: Path, path: str, facts: Facts, accept: Colle
         place = (root / base / included).resolve()
         left[0] -= 1
         if left[0] < 0 or not place.is_relative_to(root.resolve()) or not place.is_file():
-            why = (
-                "more files than are read" if left[0] < 0 else "not a file of this repository" if place.exists() else ""
-            )
+            why = "too many files" if left[0] < 0 else "not a file in this repository" if place.exists() else ""
             if why:
-                notes.append(f"{included}: {why}; its targets stay as they are")
+                notes.append(f"{included}: {why}; its targets are kept")
             return None
         return files.text(root, str(PurePosixPath(base, included)))
 
@@ -130,7 +128,7 @@ def _import(session: Session, root: Path, path: str, facts: Facts, accept: Colle
         why = ask.unsafe(sources)
         known = None if why else ask.make(session.world, root / base, name)
         if why:
-            notes.append(f"make was not asked for its targets: {why}")
+            notes.append(f"make was not asked for the targets: {why}")
     values = {key: value for source in sources for key, value in source.variables.items()}
     rows = mapping.rows(sources, language, replace(facts, values=values), invoke, accept=accept)
     if not whole:
@@ -142,7 +140,7 @@ def _import(session: Session, root: Path, path: str, facts: Facts, accept: Colle
 
 def _only_listed(row: Row) -> Row:
     lines = tuple(step.text for step in row.rule.steps)
-    return replace(row, kind=mapping.PERHAPS, why=f"--output leaves {row.rule.path} as it is", left=lines)
+    return replace(row, kind=mapping.PERHAPS, why=f"--output does not change {row.rule.path}", left=lines)
 
 
 def _invoke(root: Path, base: str) -> str:
@@ -166,7 +164,7 @@ def _elsewhere(session: Session, folder: Path) -> str:
 
 
 def _facts(session: Session) -> Facts:
-    """What compose says about the project; nothing where there is none, or compose does not answer."""
+    """What compose reports about the project; empty if there is no project or compose fails."""
     try:
         names = tuple(path.name for path in project_root.compose_files(session.root))
         space = discover.read_workspace(session, looking=True)
@@ -188,17 +186,17 @@ def _facts(session: Session) -> Facts:
 
 
 def _require_known(imports: Sequence[Import], accept: Collection[str]) -> None:
-    """Every accepted target has to be one whose nearest task can take its place."""
+    """Every accepted target must be one that its nearest task can replace."""
     rows = [row for found in imports for row in found.rows]
     for name in accept:
         row = next((row for row in rows if name in row.rule.names), None)
         if row is None or not (row.replaced or row.kind == mapping.OURS):
             near = [r.rule.names[0] for r in rows if r.acceptable]
-            why = f"{row.rule.kept or row.why or 'no task is near'}" if row else "there is no such target"
+            why = f"{row.rule.kept or row.why or 'no task comes close'}" if row else "no such target"
             raise Problem(
                 "bad-argument",
                 f"--accept {name}: {why}.",
-                hint=f"targets with a near task: {', '.join(near) or 'none'}",
+                hint=f"targets that can be accepted: {', '.join(near) or 'none'}",
             )
 
 
@@ -233,7 +231,7 @@ def _write(session: Session, root: Path, changed: list[Change]) -> None:
     for change in changed:
         entry = _entry(old.files.get(change.path), change)
         if entry is None:
-            session.report.warn(f"{change.path} was edited since the last import; undo will leave those edits to you")
+            session.report.warn(f"{change.path} was edited since the last import; undo may not handle those edits")
         else:
             files[change.path] = entry
     made = disk.apply(root, changed)
@@ -246,7 +244,7 @@ def _write(session: Session, root: Path, changed: list[Change]) -> None:
 
 
 def _entry(known: Entry | None, change: Change) -> Entry | None:
-    """The record of a change; for a file that was imported before, what the user added since goes into its original."""
+    """The record of a change; for a file that was imported before, the user's later additions go into its original."""
     after = (change.after or b"").decode("utf-8", "surrogateescape")
     digest = record.digest(change.after or b"")
     if known is None:

@@ -19,12 +19,12 @@ _ALIAS = re.compile(rf"alias\s+({_NAME})\s*:=\s*([\w:-]+)")
 _IMPORT = re.compile(r"import(\?)?\s+['\"]([^'\"]+)['\"]")
 _SETTING = re.compile(r"set\s+([\w-]+)(?:\s*:=\s*(.*))?", re.DOTALL)
 _HEADER = re.compile(rf"@?({_NAME})(?=[\s:])")
-#: The longest header of a recipe; just has no limit, but no one writes more.
+#: The longest header of a recipe; just has no limit, but none in practice is longer.
 _LONGEST = 10_000
 #: Attributes that change where or how a recipe runs.
 _ELSEWHERE = {
-    "working-directory": "it works in another directory",
-    "no-cd": "it works in the directory of its caller",
+    "working-directory": "it runs in a different directory",
+    "no-cd": "it runs in the caller's directory",
     "script": "it is a script",
 }
 
@@ -47,7 +47,7 @@ class _Reading:
 def read(path: str, text: str, load: Callable[[str], str | None] = lambda _path: None) -> tuple[Source, ...]:
     """A justfile and the files it imports, itself first. `load`: the text of an imported file, None if it is not read.
 
-    Raises `Problem` makefile-invalid for a line that just does not accept either.
+    Raises `Problem` makefile-invalid for a line that just itself rejects.
     """
     readings = [_read(path, text)]
     for now in readings:  # grows as files are read
@@ -98,7 +98,7 @@ def _line(now: _Reading, at: int) -> int:
         now.comment = line.lstrip("#").strip()
         return at + 1
     if line[0] in " \t":
-        raise _invalid(now, at, "it is indented, but no recipe is open")
+        raise _invalid(now, at, "it is indented, but does not belong to a recipe")
     if line.startswith("["):
         now.attributes.append(line)
         return at + 1
@@ -109,7 +109,7 @@ def _line(now: _Reading, at: int) -> int:
     elif found := _IMPORT.match(whole):
         now.includes.append(Include(at + 1, whole, found[2], optional=bool(found[1])))
     elif re.match(rf"mod\??\s+{_NAME}", whole):
-        now.notes.append(f"line {at + 1}: `{whole.strip()}` is a module; its recipes stay as they are")
+        now.notes.append(f"line {at + 1}: `{whole.strip()}` is a module; its recipes are kept")
     elif re.match(r"unexport\s", whole):
         now.exported = [name for name in now.exported if name != whole.split()[1]]
     elif (found := _SETTING.match(whole)) and not whole.startswith("set :"):
@@ -125,7 +125,7 @@ def _line(now: _Reading, at: int) -> int:
 
 
 def _end_of_expression(now: _Reading, at: int) -> int:
-    """The last line of a definition: strings and brackets may go over several lines."""
+    """The last line of a definition: strings and brackets may span several lines."""
     if ":=" not in now.lines[at]:
         return at
     depth, quote, i = 0, "", at
@@ -154,7 +154,7 @@ def _end_of_expression(now: _Reading, at: int) -> int:
         if not quote and depth <= 0 and not line.rstrip().endswith("\\"):
             return i
         i += 1
-    raise _invalid(now, at, "its expression does not end")
+    raise _invalid(now, at, "its expression is not closed")
 
 
 def _setting(now: _Reading, at: int, name: str, value: str) -> None:
@@ -163,9 +163,9 @@ def _setting(now: _Reading, at: int, name: str, value: str) -> None:
         if not program or not re.fullmatch(r"(?:\S*/)?(?:ba|da|z|k)?sh", program[1]):
             now.shell = f"its recipes run in {program[1] if program else 'another shell'}"
     elif name == "working-directory":
-        now.shell = "its recipes work in another directory"
+        now.shell = "its recipes run in a different directory"
     elif name == "export" and value in ("", "true"):
-        now.notes.append(f"line {at + 1}: exports every variable; cargo tasks get them only by --env NAME")
+        now.notes.append(f"line {at + 1}: exports every variable; cargo tasks get them only with --env NAME")
 
 
 def _recipe(now: _Reading, at: int) -> int:
@@ -173,7 +173,7 @@ def _recipe(now: _Reading, at: int) -> int:
     name = _HEADER.match(line)
     colon = _colon(line) if len(line) < _LONGEST else -1
     if not name or colon < 0:
-        raise _invalid(now, at, "it is not a recipe, setting or definition of just")
+        raise _invalid(now, at, "it is not a recipe, a setting or an assignment")
     parameters, exported = _parameters(line[name.end() : colon])
     needs = re.sub(r"#.*", "", line[colon + 1 :])
     prerequisites = tuple(
@@ -205,7 +205,7 @@ def _recipe(now: _Reading, at: int) -> int:
 
 
 def _colon(line: str) -> int:
-    """The colon after name and parameters: outside strings and parentheses."""
+    """The position of the colon after the name and parameters, outside strings and parentheses."""
     quote, depth = "", 0
     for i, character in enumerate(line):
         if quote:
@@ -222,7 +222,7 @@ def _colon(line: str) -> int:
 
 
 def _parameters(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The parameters, as `Rule` has them, and those that are exported."""
+    """The parameters, as stored in `Rule`, and those that are exported."""
     plain = re.sub(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\([^)]*\)", "_", text)
     found, exported = [], []
     for word in re.finditer(rf"([*+]?)(\$?)({_NAME})\s*(=?)\s*\S*", plain):
@@ -259,8 +259,8 @@ def _invalid(now: _Reading, at: int, why: str) -> Problem:
     return Problem(
         "makefile-invalid",
         f"{now.path}:{at + 1}: {why}.",
-        causes=["it is not a justfile, or uses what this version does not read"],
-        hint=f"just --justfile {now.path} --list    (shows what just says)",
+        causes=["it is not a justfile, or uses syntax that this version does not support"],
+        hint=f"just --justfile {now.path} --list    (shows just's own error)",
     )
 
 

@@ -21,7 +21,7 @@ def language(values: Mapping[str, Value]) -> Language:
 
 
 def syntax(values: Mapping[str, Value]) -> Syntax:
-    """References as make writes them."""
+    """Make's syntax for references."""
 
     def reference_end(text: str, at: int) -> int:
         if text[at : at + 1] != "$" or text[at + 1 : at + 2] in ("$", ""):

@@ -1,4 +1,4 @@
-"""Each target: the task that replaces its recipe, or why it stays. Pure."""
+"""Maps each target to the task that replaces its recipe, or to the reason for keeping it. Pure."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from . import recipes
 from .model import Rule, Source
 from .recipes import Line
 
-#: How sure a row is: the task does what the recipe does; it already calls a task; it only runs other targets or
-#: prints; the user chose it (`--accept`); a task is near; there is none.
+#: How certain a row is: the task does what the recipe does; the recipe already calls a task; it only runs other targets
+#: or prints; the user chose the task (`--accept`); a task comes close; no task does.
 CERTAIN, OURS, STAYS, ACCEPTED, PERHAPS, NONE = "certain", "ours", "stays", "accepted", "perhaps", "none"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One rule and what becomes of it.
+    """One rule and the result of mapping it.
 
-    `text` replaces its recipe where `kind` is certain or accepted: one text per step, or a single one. `left` are the
-    lines of the recipe that no task does.
+    `text` replaces its recipe if `kind` is certain or accepted: one text per step, or a single one. `left` are the
+    lines of the recipe that no task replaces.
     """
 
     rule: Rule
@@ -43,7 +43,7 @@ class Row:
 
     @property
     def acceptable(self) -> bool:
-        """Whether the user may choose the nearest task in place of its recipe."""
+        """Whether the user can choose the nearest task in place of its recipe."""
         return self.kind == PERHAPS and bool(self.calls) and not self.rule.kept and not self.rule.pattern
 
     @property
@@ -59,7 +59,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Language:
-    """What the mapping has to know of a kind of file."""
+    """What the mapping needs to know about a kind of file."""
 
     syntax: Callable[[Rule], Syntax]
     prefixes: str
@@ -69,7 +69,7 @@ class Language:
 def rows(
     sources: Sequence[Source], language: Language, facts: Facts, invoke: str, *, accept: Collection[str] = ()
 ) -> tuple[Row, ...]:
-    """One row per rule of the files. `accept`: targets for which the user takes the nearest task."""
+    """One row per rule of the files. `accept`: targets for which the user accepts the nearest task."""
     twice = _twice([rule for source in sources for rule in source.rules])
     found = []
     for source in sources:
@@ -80,7 +80,7 @@ def rows(
 
 
 def _clean_last(found: list[Row], accept: Collection[str]) -> list[Row]:
-    """`cargo.clean` leaves the host's target directory: it replaces nothing while other targets compile there."""
+    """`cargo.clean` keeps the host's target directory, so it replaces nothing while other targets compile there."""
     host = [
         row.name
         for row in found
@@ -88,7 +88,7 @@ def _clean_last(found: list[Row], accept: Collection[str]) -> list[Row]:
     ]
     if not host:
         return found
-    why = f"cargo.clean leaves the host's target directory, where {host[0]} still compiles"
+    why = f"cargo.clean does not remove the host's target directory, where {host[0]} still compiles"
     return [
         Row(row.rule, PERHAPS, row.calls, why=why, left=tuple(step.text for step in row.rule.steps))
         if row.kind == CERTAIN
@@ -120,7 +120,7 @@ def _row(rule: Rule, language: Language, facts: Facts, invoke: str, accept: Coll
     calls = tuple(call for line in lines for call in line.calls)
     missing = [line for line in lines if line.why]
     file = next((name for name in rule.names if "/" in name), "")
-    why = rule.kept or (f"it makes the file {file}" if file and not rule.pattern else "")
+    why = rule.kept or (f"it builds the file {file}" if file and not rule.pattern else "")
     if not missing and not calls:
         return _without_tasks(rule, lines)
     if not missing and not why:
@@ -144,14 +144,14 @@ def _without_tasks(rule: Rule, lines: Sequence[Line]) -> Row:
 
 
 def _near(rule: Rule, missing: Sequence[Line], calls: Sequence[Call], facts: Facts) -> Call | None:
-    """The task that comes nearest: what a line is near to, then what the name says, then what other lines do."""
+    """The nearest task: judging by the lines without a task, else by the name, else by the other lines."""
     from_lines = next((line.perhaps for line in missing if line.perhaps), None)
     by_name = next((call for name in rule.names if (call := names.nearest(name)) and _likely(call, rule, facts)), None)
     return from_lines or by_name or (calls[0] if calls else None)
 
 
 def _likely(call: Call, rule: Rule, facts: Facts) -> bool:
-    """Whether a service or crate that only the target's name mentions may exist."""
+    """Whether a service or crate mentioned only in the target's name may exist."""
     flag = next((flag for flag in ("--service", "--crate") if flag in call.words), "")
     if not flag:
         return True

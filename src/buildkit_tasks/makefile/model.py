@@ -1,4 +1,4 @@
-"""A Makefile or justfile as values: its rules with their lines, and what had to be left unread."""
+"""A Makefile or justfile as values: its rules with their lines, and what could not be read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Step:
 class Rule:
     """Targets with their recipe. `names` are expanded; `first` and `last` are the lines of the header, from 0.
 
-    `kept`: why this rule stays as it is, whatever its recipe does; empty if it may be replaced. `exported`: variables
+    `kept`: why this rule is kept, whatever its recipe does; empty if it can be replaced. `exported`: variables
     that the recipe finds in its environment. `conditions`: the `ifeq` lines around the header. `parameters`: those
     of a just recipe, as written up to the default: `name`, `name=` if it has one, `*name`, `+name`.
     """
@@ -45,7 +45,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Include:
-    """A file that another one includes; `path` is empty if its name is not known without running make."""
+    """A file that another one includes; `path` is empty if only make can determine its name."""
 
     line: int
     written: str
@@ -55,12 +55,12 @@ class Include:
 
 @dataclass(frozen=True)
 class Source:
-    """One file: its lines as they are, its rules in order, and what there is to know about it.
+    """One file: its lines unchanged, its rules in order, and other facts about it.
 
     `mentioned`: targets that get a variable or are phony, with or without a rule. `runs`: lines (from 1) where reading
     the file runs a command, such as `$(shell …)`. `notes`: what was not read, as sentences that begin with the line.
-    `makes_rules`: reading the file may make rules that are not in it.
-    `shell`: why no recipe of it may be replaced; empty if they may.
+    `makes_rules`: reading the file may generate rules that are not in it.
+    `shell`: why none of its recipes can be replaced; empty if they can.
     """
 
     path: str
@@ -78,5 +78,5 @@ class Source:
 
     @property
     def newline(self) -> str:
-        """How its lines end."""
+        """The line ending that it uses."""
         return "\r\n" if self.lines and self.lines[0].endswith("\r\n") else "\n"

@@ -1,4 +1,4 @@
-"""What `import-makefile` prints: each target, the lines that no task does, and the next command."""
+"""Prints the results of `import-makefile`: each target, the lines that no task replaces, and the next command."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ _WORDS = {
     CERTAIN: "certain",
     ACCEPTED: "accepted",
     OURS: "calls a task",
-    PERHAPS: "stays",
-    NONE: "stays",
+    PERHAPS: "kept",
+    NONE: "kept",
 }
 
 
 def show(session: Session, sources: Sequence[Source], rows: Sequence[Row], notes: Sequence[str], *, just: bool) -> None:
-    """A table of all targets, then the recipes that stay with their lines."""
+    """Print a table of all targets, then the kept recipes with their lines."""
     report = session.report
     for source in sources:
         for note in source.notes:
             report.say(f"note: {source.path}, {note}")
         for name, target in source.aliases.items():
-            report.say(f"note: {source.path}, alias {name} stays, and means {target}")
+            report.say(f"note: {source.path}, alias {name} is kept; it means {target}")
     for note in notes:
         report.say(f"note: {note}")
     if report.json_only or not rows:
         return
-    cells = [tuple(map(_shown, (row.name, _WORDS.get(row.kind, "stays"), _becomes(row), _about(row)))) for row in rows]
+    cells = [tuple(map(_shown, (row.name, _WORDS.get(row.kind, "kept"), _becomes(row), _about(row)))) for row in rows]
     report.table(("recipe" if just else "target", "", "task", "note"), cells)
     for row in rows:
         if row.left:
-            why = "replaced all the same (--accept)" if row.kind == ACCEPTED else row.why
-            near = f" (near: {row.calls[0].text('')})" if row.kind == PERHAPS and row.calls else ""
+            why = "replaced anyway (--accept)" if row.kind == ACCEPTED else row.why
+            near = f" (nearest: {row.calls[0].text('')})" if row.kind == PERHAPS and row.calls else ""
             report.answer(_shown(f"\n{row.rule.path}:{row.rule.first + 1}: {row.name}: {why}{near}"))
             report.answer(_shown("\n".join(f"    {line}" for text in row.left for line in text.split("\n"))))
 
 
 def _shown(text: str) -> str:
-    """Bytes that are not UTF-8 cannot be printed everywhere."""
+    """Replace bytes that are not UTF-8, because they cannot be printed everywhere."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -55,7 +55,7 @@ def _becomes(row: Row) -> str:
 
 
 def _about(row: Row) -> str:
-    parts = [] if row.replaced or row.left else [row.why]  # the reason stands beside the lines that are left
+    parts = [] if row.replaced or row.left else [row.why]  # the reason is printed with the lines that are left
     parts += row.notes if row.replaced else ()
     if row.used:
         parts.append(f"no longer uses {', '.join(row.used)}")
@@ -65,18 +65,18 @@ def _about(row: Row) -> str:
 
 
 def differences(rows: Sequence[Row], known: Collection[str] | None, program: str) -> list[str]:
-    """What make or just knows and we did not read, and the other way round."""
+    """The targets that make or just lists but we did not read, and vice versa."""
     if known is None:
         return []
     ours = {name for row in rows for name in row.rule.names if not row.rule.pattern}
     conditional = {name for row in rows for name in row.rule.names if row.rule.conditions}
     more, less = sorted(set(known) - ours), sorted(ours - set(known) - conditional)
-    found = [f"{program} also has {', '.join(more)}, which stay as they are"] if more else []
+    found = [f"{program} also has {', '.join(more)}, which are kept"] if more else []
     return [*found, *([f"{program} does not list {', '.join(less)}"] if less and program == "just" else [])]
 
 
 def diff(session: Session, changed: Sequence[Change], known: Mapping[str, str]) -> None:
-    """The changes, as a unified diff. `known`: diffs that are there already, by path."""
+    """The changes, as a unified diff. `known`: diffs that already exist, by path."""
     for change in changed:
         session.report.say(f"{change.verb}: {change.path}")
     if not session.report.json_only:
@@ -85,14 +85,14 @@ def diff(session: Session, changed: Sequence[Change], known: Mapping[str, str]) 
 
 
 def undone(session: Session, changed: Sequence[Change], kept: Sequence[str]) -> None:
-    """The changes of an undo, and the files that it leaves."""
+    """Print the changes of an undo, and the files that it skips."""
     for path in kept:
         session.report.say(f"kept: {path} was edited, and the edits conflict with the original", style="yellow")
     diff(session, changed, {})
 
 
 def finish(session: Session, rows: Sequence[Row], changed: Sequence[Change], *, written: bool, dry_run: bool) -> None:
-    """The sum, and the next command; or the whole as JSON."""
+    """Print the totals and the next command, or everything as JSON."""
     report = session.report
     if report.json_only:
         report.envelope({"written": written, "targets": [_entry(row) for row in rows], "changes": _changes(changed)})
@@ -100,12 +100,12 @@ def finish(session: Session, rows: Sequence[Row], changed: Sequence[Change], *, 
     replaced = [row for row in rows if row.replaced]
     ours = sum(row.kind == OURS for row in rows)
     report.say(
-        f"{len(rows)} targets: {len(replaced)} {'call' if written else 'can call'} a task, {ours} did already, "
-        f"{len(rows) - len(replaced) - ours} stay as they are"
+        f"{len(rows)} targets: {len(replaced)} {'call' if written else 'can call'} a task, {ours} already did, "
+        f"{len(rows) - len(replaced) - ours} are kept"
     )
     near = [row.rule.names[0] for row in rows if row.acceptable]
     if near and not written:
-        report.say(f"to replace one that stays by the task beside it: --accept {near[0]}")
+        report.say(f"to replace a kept target with the task listed for it: --accept {near[0]}")
     if not changed:
         report.say("nothing to change")
     elif written:

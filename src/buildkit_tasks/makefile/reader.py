@@ -1,7 +1,7 @@
 """Reads a Makefile as GNU make does, without running anything: rules, recipes, variables, conditions. Pure.
 
-Every line stays known by its number, because a recipe is replaced in the file as it is. What make only learns by
-running a command or by a function that we do not expand is noted, and stays as it is.
+Every line keeps its number, because recipes are replaced in place. Anything that make learns only by running a command
+or from a function that we do not expand is noted and kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def read(
 ) -> tuple[Source, ...]:
     """A Makefile and the files it includes, itself first. `load`: the text of an included file, None if it is not read.
 
-    `variables` gets what the files define. Raises `Problem` makefile-invalid where make itself would stop.
+    Adds the files' definitions to `variables`. Raises `Problem` makefile-invalid where make itself would stop.
     """
     readings: list[Reading] = []
     _read(Reading(path, [], variables if variables is not None else Variables(), load=load, readings=readings), text)
@@ -105,7 +105,7 @@ def _line(now: Reading, at: int) -> int:
         _recipe_line(now, at, last)
         return last + 1
     whole = _logical(now, at, last)
-    line = syntax.without_comment(whole).lstrip(" \t\r\f\v")  # the blanks at the end belong to a value
+    line = syntax.without_comment(whole).lstrip(" \t\r\f\v")  # trailing blanks are part of a value
     if not line.strip():
         return last + 1
     if _RUNS.search(line):
@@ -132,14 +132,14 @@ def _line(now: Reading, at: int) -> int:
             names = (expansion.expand(line[6:], now.variables.values) or "").split()
             now.exported += names
             if not names and not line[6:].strip():
-                now.notes.append(f"line {at + 1}: exports every variable; cargo tasks get them only by --env NAME")
+                now.notes.append(f"line {at + 1}: exports every variable; cargo tasks get them only with --env NAME")
     elif found := _INCLUDE.match(line):
         now.close()
         _include(now, at, line[found.end() :].strip(), optional=found[1] != "include")
     elif word := re.match(r"(vpath|load|-load)(?=\s|$)", line):
         now.close()
         now.makes_rules = now.makes_rules or word[1] != "vpath"
-        now.notes.append(f"line {at + 1}: `{line}` is not read, and stays as it is")
+        now.notes.append(f"line {at + 1}: `{line}` is not supported, and is kept")
     else:
         rules.rule(now, at, last, whole)
     return last + 1
@@ -159,7 +159,7 @@ def _recipe_line(now: Reading, at: int, last: int) -> None:
 def _assign(now: Reading, at: int, assigned: tuple[str, str, str], *, exported: bool) -> None:
     name = expansion.expand(assigned[0], now.variables.values)
     if name is None:
-        now.notes.append(f"line {at + 1}: the name of the variable `{assigned[0]}` is not known without running make")
+        now.notes.append(f"line {at + 1}: the variable name `{assigned[0]}` cannot be determined without running make")
         return
     operator, value = assigned[1], assigned[2]
     if operator == "!=":
@@ -171,11 +171,11 @@ def _assign(now: Reading, at: int, assigned: tuple[str, str, str], *, exported: 
         known = now.variables.values[name].text
         now.prefix = known[0] if known else "\t"
     if name == "SHELL":
-        now.shells.add(now.variables.values[name].text or "a shell that is not known")
+        now.shells.add(now.variables.values[name].text or "an unknown shell")
 
 
 def _define(now: Reading, at: int, rest: str) -> int:
-    """A definition of several lines; returns the line after its `endef`."""
+    """Read a multi-line definition; returns the line after its `endef`."""
     now.close()
     head = syntax.assignment(rest) or (rest.strip(), "=", "")
     body: list[str] = []

@@ -1,4 +1,4 @@
-"""What is known of a Makefile while it is read."""
+"""What is known about a Makefile while it is being read."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Reading:
     readings: list[Reading] = field(default_factory=list)
 
     def close(self) -> None:
-        """The rule's recipe ends here."""
+        """End the current rule's recipe."""
         if self.open:
             mixed = "part of its recipe depends on a condition (ifeq, ifdef)" if self.open.mixed else ""
             made = replace(self.open.rule, steps=tuple(self.open.steps), kept=self.open.rule.kept or mixed)
@@ -56,6 +56,6 @@ def invalid(path: str, line: int, why: str) -> Problem:
     return Problem(
         "makefile-invalid",
         f"{path}:{line}: {why}.",
-        causes=["make stops at this line, too"],
-        hint=f"make -n -f {path}    (shows what make says)",
+        causes=["make also stops at this line"],
+        hint=f"make -n -f {path}    (shows make's own error)",
     )

@@ -1,4 +1,4 @@
-"""A recipe's commands, and the task of each: by what they do, with certainty or not at all. Pure."""
+"""Maps a recipe's commands to tasks by what they do, but only if that is certain. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from buildkit_tasks.equivalents.words import Command, Syntax, Word
 
 from .model import Rule, Step
 
-#: The longest line that is taken apart.
+#: Maximum length of a line to split.
 _LONGEST = 10_000
 #: Commands that show or find the help of a Makefile.
 _SHOWS = re.compile(
@@ -24,9 +24,9 @@ _SHOWS = re.compile(
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a recipe: its calls in order, the text that replaces it, and why it stays if it does.
+    """One line of a recipe: its calls in order, the text that replaces it, or why it is kept.
 
-    `why` is empty for a line that only prints; then `calls` is empty as well.
+    `why` is empty for a line that only prints; then `calls` is also empty.
     """
 
     step: Step
@@ -39,7 +39,7 @@ class Line:
 
 
 def line(step: Step, syntax: Syntax, facts: Facts, invoke: str, prefixes: str = "@+-") -> Line:
-    """What becomes of one line. `invoke`: how our tasks are called; `prefixes`: what may stand before a command."""
+    """Map one line. `invoke`: how our tasks are called; `prefixes`: characters allowed before a command."""
     found = re.match(rf"[ \t]*(?:[{prefixes}][ \t]*)*", step.text)
     start = found.end() if found else 0
     body = step.text[start:]
@@ -96,7 +96,7 @@ def _command(command: Command, facts: Facts) -> Call | Stays:
     env, rest = command.env, list(command.words)
     program = rest[0].value
     if program is None:
-        return Stays(f"the program that {rest[0].raw} stands for is not known")
+        return Stays(f"the program behind {rest[0].raw} is unknown")
     try:
         return _program(program, env, rest[1:], facts)
     except Unfit as reason:
@@ -118,14 +118,14 @@ def _program(program: str, env: Sequence[Word], rest: Sequence[Word], facts: Fac
     if program in of_database.PROGRAMS:
         return of_database.PROGRAMS[program](env, rest, facts)
     if program == "rm" and [v.strip("./") for v in values if not v.startswith("-")] == ["target"]:
-        return Call("cargo.clean", note="the host's own target directory stays")
+        return Call("cargo.clean", note="the host's own target directory is kept")
     if program == "cd":
-        return Stays(f"it works in another directory ({' '.join(values)})")
+        return Stays(f"it runs in a different directory ({' '.join(values)})")
     if program in ("$(MAKE)", "make"):
-        return Stays("it runs another Makefile")
-    return Stays(f"no task does `{' '.join([program, *values[:2]])}`")
+        return Stays("it runs a different Makefile")
+    return Stays(f"no task replaces `{' '.join([program, *values[:2]])}`")
 
 
 def lines(rule: Rule, syntax: Syntax, facts: Facts, invoke: str, prefixes: str = "@+-") -> list[Line]:
-    """What becomes of each line of a recipe."""
+    """Map each line of a recipe."""
     return [line(step, syntax, facts, invoke, prefixes) for step in rule.steps]

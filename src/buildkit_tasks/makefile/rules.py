@@ -9,7 +9,7 @@ from . import syntax
 from .model import Rule, Step
 from .reading import Open, Reading, invalid
 
-#: Targets that mean something to make itself.
+#: Targets with a special meaning in make.
 SPECIAL = re.compile(r"\.[A-Z_]+$")
 
 
@@ -23,7 +23,7 @@ def rule(now: Reading, at: int, last: int, whole: str) -> None:
     colon = syntax.colon(head)
     if colon < 0:
         if head.startswith("$"):
-            now.notes.append(f"line {at + 1}: `{head}` makes rules only when make runs; it stays as it is")
+            now.notes.append(f"line {at + 1}: `{head}` generates rules only when make runs; it is kept")
             now.makes_rules = True
             return
         raise invalid(now.path, at + 1, "it is neither a rule nor a definition (missing separator)")
@@ -37,7 +37,7 @@ def rule(now: Reading, at: int, last: int, whole: str) -> None:
     needs = _names(now, rest[static + 1 :] if static >= 0 else rest) or ()
     help_text = syntax.help_of(whole[end:]) if stop == "#" else ""
     if targets is None:
-        now.notes.append(f"line {at + 1}: the targets `{head[:colon].strip()}` are not known without running make")
+        now.notes.append(f"line {at + 1}: the targets `{head[:colon].strip()}` can only be determined by running make")
         targets = ()
     if SPECIAL.fullmatch(targets[0] if targets else ""):
         _special(now, targets[0], needs)
@@ -48,11 +48,11 @@ def rule(now: Reading, at: int, last: int, whole: str) -> None:
         if now.conditions
         else "a double-colon rule"
         if double
-        else "one recipe that makes several targets (&:)"
+        else "one recipe for several targets (&:)"
         if grouped
         else "a recipe that begins on the target's own line and continues on the next"
         if stop == ";" and last > at
-        else "its name is not known without running make"
+        else "its name cannot be determined without running make"
         if not targets
         else ""
     )
@@ -96,7 +96,7 @@ def _target_specific(now: Reading, at: int, head: str) -> bool:
     if "export" in modifiers:
         for target in targets:
             now.target_exports.setdefault(target, []).append(assigned[0])
-    # its value holds for some targets only: it counts as not known
+    # its value applies to some targets only, so it counts as unknown
     now.variables.define(assigned[0], "=", assigned[2], conditional=True)
     if assigned[1] == "!=":
         now.runs.append(at + 1)
@@ -107,4 +107,4 @@ def _special(now: Reading, name: str, needs: tuple[str, ...]) -> None:
     if name == ".PHONY":
         now.phony |= set(needs)
     elif name in (".ONESHELL", ".POSIX"):
-        now.notes.append(f"{name} is set; it stays")
+        now.notes.append(f"{name} is set; it is kept")

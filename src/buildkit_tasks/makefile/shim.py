@@ -1,4 +1,4 @@
-"""The file with the same names, whose replaced recipes call our tasks. Every other byte stays. Pure."""
+"""Generates the new file: replaced recipes call our tasks, every other byte is kept. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MARK = "# These targets call tasks (import-makefile); they name no files."
 
 @dataclass(frozen=True)
 class Edit:
-    """Lines `first` to `last` (from 0, the last one excluded) and what takes their place."""
+    """Lines `first` to `last` (from 0, the last one excluded) and the lines that replace them."""
 
     first: int
     last: int
@@ -68,7 +68,7 @@ def diff(source: Source, changes: Sequence[Edit], around: int = 3) -> str:
 
 
 def _of_row(source: Source, row: Row) -> list[Edit]:
-    """The row's text in place of its recipe."""
+    """Replace the row's recipe with its text."""
     steps = row.rule.steps
     if len(row.text) == len(steps):
         changed = [(step, new) for step, new in zip(steps, row.text, strict=True) if new != step.text]
@@ -89,7 +89,7 @@ def _edit(source: Source, row: Row, first: int, last: int, new: str) -> Edit:
 
 
 def _phony(source: Source, first: int, names: Sequence[str]) -> Edit:
-    """List targets as phony: where the last import did, or above the first that is replaced."""
+    """List targets as phony: where the last import did, or above the first replaced target."""
     lines, newline = source.lines, source.newline
     for i, line in enumerate(lines[:-1]):
         if line.rstrip() == MARK and lines[i + 1].startswith(".PHONY:"):

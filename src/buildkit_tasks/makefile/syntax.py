@@ -1,4 +1,4 @@
-"""The lines of a Makefile as GNU make takes them apart: comments, definitions, headers. Pure."""
+"""Splits the lines of a Makefile as GNU make does: comments, definitions, headers. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _OPERATOR = re.compile(r"\s*(:::=|::=|:=|\?=|\+=|!=|=)")
 
 
 def posix(shell: str) -> bool:
-    """Whether the value of SHELL is a shell whose words we know."""
+    """Whether the value of SHELL is a shell whose syntax we know."""
     words = shell.replace("/usr/bin/env ", "").split()
     return not words or bool(re.fullmatch(r"(?:\S*/)?(?:ba|da|z|k|a)?sh", words[0]))
 
@@ -41,7 +41,7 @@ def without_comment(text: str) -> str:
 
 
 def modifiers(line: str) -> tuple[set[str], str]:
-    """`export`, `override`, `private`, `define`, `undefine` in front of a definition."""
+    """`export`, `override`, `private`, `define`, `undefine` before a definition."""
     found: set[str] = set()
     rest = line
     for _ in range(5):
@@ -58,7 +58,7 @@ def modifiers(line: str) -> tuple[set[str], str]:
 
 
 def assignment(line: str) -> tuple[str, str, str] | None:
-    """Name, operator and value if this is a definition, as make decides it."""
+    """Name, operator and value if make would read this as a definition."""
     at = 0
     while at < len(line):
         character = line[at]
@@ -92,7 +92,7 @@ def header_end(line: str) -> tuple[int, str]:
 
 
 def colon(text: str) -> int:
-    """The place of the first colon outside references; -1 if there is none."""
+    """The position of the first colon outside references; -1 if there is none."""
     at = 0
     while at < len(text):
         if text[at] == "$":

@@ -1,6 +1,6 @@
 """Uses packs automatically: a build with empty mounts pulls first, and CI builds of the main branch push afterwards.
 
-This never fails a build: any error, including a bug of ours, is reported in one line, and the build continues without
+This never fails a build: any error, including our own bugs, is reported in one line, and the build continues without
 a pack.
 """
 
@@ -48,7 +48,7 @@ def _pull(session: Session, project: Project, request: BuildRequest, plan: Build
         session.report.envelope({"pull": pack_pull.document(done)})
     elif done.unpacked and done.found:
         saved = done.found.said.get("compile_seconds")
-        session.report.say(f"pulled in {done.seconds:.1f} s what took {saved} s to compile")
+        session.report.say(f"pulled the shared cache in {done.seconds:.1f} s (it took {saved} s to compile)")
     elif done.why_not:
         session.report.say(f"nothing pulled: {done.why_not[0]}")
     return done.unpacked
@@ -74,7 +74,7 @@ def after(session: Session, project: Project, request: BuildRequest, plan: Build
 
 
 def _reason(error: Exception) -> str:
-    """One line about an error of the shared cache. Re-raises errors that the user must handle."""
+    """Describe a shared cache error in one line. Re-raises errors that the user must handle."""
     if not isinstance(error, Problem):
         return printable(f"{type(error).__name__}: {error}", _LINE)
     if error.code in ("interrupted", "bad-argument", "settings-invalid"):

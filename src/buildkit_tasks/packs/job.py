@@ -52,7 +52,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Trip:
-    """The transfer of one pack: which mounts, which repository. All of its builds end by `end` (of the clock)."""
+    """The transfer of one pack: which mounts, which repository. All of its builds must end by `end` (clock time)."""
 
     session: Session
     project: Project
@@ -64,7 +64,7 @@ class Trip:
 
     @property
     def platform(self) -> str:
-        """As linux/arm64; empty for the builder's own."""
+        """Such as linux/arm64; empty for the builder's own."""
         return platforms.long_form(self.wanted.platform)
 
     @property
@@ -85,7 +85,7 @@ class Trip:
     def pack(self, folder: Path) -> Facts:
         """Pack the mounts; the parts are written to an empty directory, under the names in the facts.
 
-        Problems: pack-empty, and those of a build.
+        Problems: pack-empty, and any from the build.
         """
         try:
             return self._facts(("pack", self.wanted.scope), folder)
@@ -126,7 +126,7 @@ class Trip:
         return Sent(made.digest, sum(layer.size for layer in layers), sum(sent for _, sent in done))
 
     def unpack(self, digest: Digest, when: str, limit: int) -> tuple[bool, int]:
-        """Fill the mounts from a pack. Returns whether it was unpacked (not if the mounts were filled), and bytes.
+        """Fill the mounts from a pack. Returns whether it was unpacked (not if the mounts had content), and bytes.
 
         Problems: pack-refused for unexpected content, disk-full, image-unavailable, build-failed.
         """
@@ -146,7 +146,7 @@ class Trip:
         return packs.read_facts(*((folder / name).read_text("utf-8") for name in ("facts", "packages")))
 
     def _left(self) -> float | None:
-        """Seconds left. Raises `Problem` timed-out when there are none."""
+        """Seconds left. Raises `Problem` timed-out if there are none."""
         if self.end is None:
             return None
         left = self.end - self.session.world.clock()
@@ -179,10 +179,10 @@ def prepare(
     timeout: float | None = None,
     wait: float | None = None,
 ) -> Trip:
-    """Prepare a transfer, based on the plan of a build that follows or is done, else on a new one.
+    """Prepare a transfer, based on the plan of the build before or after it, else on a new plan.
 
     Everything takes at most `timeout` seconds, and the queries to the registry at most `wait`.
-    Problems: bad-argument, those of planning.
+    Problems: bad-argument, and any from planning.
     """
     wanted = replace(wanted, scope=wanted.scope or session.settings.packs.scope)
     if wanted.scope not in packs.SCOPES:
@@ -219,12 +219,12 @@ def workplace(session: Session) -> Iterator[Path]:
 
 
 def _nothing_packed(problem: Problem) -> Problem:
-    """A failure to pack, as its cause: the script says when the mounts have nothing that a pack could hold."""
+    """Convert a failure to pack: the script reports if the mounts contain nothing that a pack could hold."""
     why = re.findall(r"^buildkit-tasks: error: there is nothing to pack: (.*)$", problem.details, re.MULTILINE)
     if not why:
         return problem
     hint = "invoke build, then invoke cache.push"
-    return Problem("pack-empty", "There is nothing to pack.", causes=why, hint=hint)
+    return Problem("pack-empty", "Nothing to pack.", causes=why, hint=hint)
 
 
 def _explained(problem: Problem, reference: str) -> Problem:

@@ -2,7 +2,7 @@
 
 A pack is an image with one layer per part. Its contents are not trusted: cargo checks every unit against its own
 fingerprint. A pack's *name* only predicts how useful it will be; its *description* of the toolchain decides whether
-it may be unpacked at all, because cargo does not check the system's libraries.
+it can be unpacked at all, because cargo does not check the system's libraries.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from buildkit_tasks.registry import reader as registry_reader
 from buildkit_tasks.registry.names import Digest, Malformed, Tag, printable
 
-#: Format version of the pack's content; packs with another one are ignored.
+#: Format version of the pack's content; packs with any other version are ignored.
 FORMAT = 3
 
 #: The label with the pack's description as JSON.
@@ -25,7 +25,7 @@ LABEL = "buildkit-tasks.pack"
 
 SCOPES = ("deps", "all")
 
-#: Kinds of parts in layer order: what changes least comes first. A kind may have several parts: deps-1, deps-2.
+#: Kinds of parts in layer order; the ones that change least come first. A kind may have several parts: deps-1, deps-2.
 PARTS = ("registry", "git", "deps", "rest")
 
 #: Allowed characters in a pack's description, and allowed names of its parts.
@@ -183,7 +183,7 @@ def objections(said: Mapping[str, Any], facts: Facts, limit: int) -> list[str]:
     """Reasons why a pack must not be unpacked here, regardless of its tag; `limit` in bytes."""
     found = []
     if said.get("toolchain") != facts.toolchain:
-        found.append(f"it was built with another toolchain or other system libraries ({said.get('rustc')})")
+        found.append(f"it was built with a different toolchain or different system libraries ({said.get('rustc')})")
     if said.get("profile") != facts.profile:
         found.append(f"it was built for the profile {said.get('profile')}")
     if said.get("form") == "zst" and facts.form != "zst":

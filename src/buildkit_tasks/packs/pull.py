@@ -49,7 +49,7 @@ class Pulled:
 def pull(session: Session, wanted: Wanted, *, replace: bool = False) -> None:
     """Pull the best matching pack into empty mounts; with `replace`, replace existing contents for the profile.
 
-    Problems: bad-argument, registry-unreachable, -denied, -malformed, pack-missing, pack-refused, and those of a build.
+    Problems: bad-argument, registry-unreachable, -denied, -malformed, pack-missing, pack-refused, any from the build.
     """
     trip = prepare(session, discover(session), wanted)
     done = fetch(trip, replace=replace)
@@ -64,7 +64,7 @@ def pull(session: Session, wanted: Wanted, *, replace: bool = False) -> None:
 
 
 def fetch(trip: Trip, *, replace: bool = False) -> Pulled:
-    """Find and unpack the best matching pack. Problems: those of `pull` except pack-missing."""
+    """Find and unpack the best matching pack. Problems: same as `pull` except pack-missing."""
     session = trip.session
     began = session.world.clock()
     facts = trip.facts()
@@ -152,7 +152,7 @@ def _why_none(trip: Trip, facts: Facts) -> list[str]:
         if said:
             reasons.append(f"{tag} was built with a different toolchain image")
             reasons += packs.differences(said, facts)
-            reasons.append("to share caches, share the base images, too: invoke images.push, invoke images.pull")
+            reasons.append("to share caches, also share the base images: invoke images.push, invoke images.pull")
     return reasons or ["there is none for this platform and profile"]
 
 

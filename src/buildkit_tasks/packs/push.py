@@ -16,9 +16,9 @@ from .pack import Economy, Facts, Wanted
 
 
 def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
-    """Pack and push the mounts, unless it does not pay off or this machine may not push; `force` overrides both.
+    """Pack and push the mounts, unless it does not pay off or is not allowed on this machine; `force` overrides both.
 
-    Problems: bad-argument, push-refused, registry-unreachable, registry-denied, and those of a build.
+    Problems: bad-argument, push-refused, registry-unreachable, registry-denied, and any from the build.
     """
     may, why = ci_context.allowed(session.world, session.settings.packs.push, session.settings.ci.default_branch)
     if not (may or force):
@@ -40,7 +40,7 @@ def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
     with workplace(session) as folder:
         facts = trip.pack(folder)
         if facts.form != "zst":
-            session.report.say("the toolchain image has no zstd, which would make packs faster and half the size")
+            session.report.say("the toolchain image has no zstd, which would make packs faster and half as large")
         economy = packs.economy(facts, session.world.clock() - began)
         exact, newest = trip.tags(facts)
         if not (economy.pays or force):

@@ -51,7 +51,7 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
     Problems: bad-argument, consent-missing, registry-unreachable, registry-denied (also without support for deletion).
     """
     if keep < 1:
-        raise Problem("bad-argument", "--keep must be at least 1.", hint="use for example --keep 3")
+        raise Problem("bad-argument", "--keep must be at least 1.", hint="for example: --keep 3")
     repository = client(session, ref)
     limit = datetime.now(timezone.utc) - timedelta(seconds=seconds(older, "older"))
     going = packs.expired(_listed(repository), keep, limit.isoformat(timespec="seconds"))
@@ -70,7 +70,7 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
                 "registry-denied",
                 f"{repository.ref.host} did not delete {len(kept)} of {len(going)} packs.",
                 causes=["deletion needs permission, and must be enabled in the registry"],
-                hint="use the registry's own clean-up rules, or enable deletion in its configuration",
+                hint="use the registry's own cleanup rules, or enable deletion in its configuration",
             )
         session.report.say(f"deleted {len(going)} packs; the registry frees the space at its next garbage collection")
     if session.report.json_only:

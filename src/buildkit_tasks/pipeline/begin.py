@@ -1,4 +1,4 @@
-"""Begins a build: docker and compose answer while Python imports the rest of the pipeline (about 80 ms)."""
+"""Starts a build: docker and compose respond while Python imports the rest of the pipeline (about 80 ms)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from buildkit_tasks.unchanged.inputs import Attempt
 
 
 def build(session: Session, request: BuildRequest, attempt: Attempt | None = None) -> BuildOutcome:
-    """Build what was requested. Problems: those of discovery and planning; compile-failed, build-failed, disk-full.
+    """Build what was requested. Problems: any from discovery and planning; compile-failed, build-failed, disk-full.
 
     With an `attempt`, the next build can prove that nothing changed since this one.
     """

@@ -24,7 +24,7 @@ def build_project(
 ) -> BuildOutcome:
     """Build on the builder or builders for the requested platforms.
 
-    With an `attempt`, the next build can prove that nothing changed since this one. Problems: those of planning;
+    With an `attempt`, the next build can prove that nothing changed since this one. Problems: any from planning;
     compile-failed, build-failed, disk-full.
     """
     groups = builder_choice.for_platforms(session, request.platforms)
@@ -65,8 +65,14 @@ def _build(
         pulled = pack_auto.before(session, project, request, decided)
     watch = Watch(session, project, decided, attempt) if attempt else None
     recorder = Recorder(session, project, decided, request, pulled=pulled)
+
+    def started() -> None:  # bake takes a third of a second to start: enough to read the context
+        recorder.start()
+        if watch:
+            watch.start()
+
     try:
-        outcome = execute(session, project, decided, request.progress, recorder.progress)
+        outcome = execute(session, project, decided, request.progress, recorder.progress, started)
     except Problem as problem:
         recorder.failed(problem.code)
         raise

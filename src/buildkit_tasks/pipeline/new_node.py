@@ -12,7 +12,7 @@ from buildkit_tasks.core.errors import Problem
 
 
 def add(session: Session, wanted: NewNode, *, plan: bool = False, use: bool = False) -> None:
-    """Create a builder or add a node, warm it, and show the builder. Problems: those of `create`."""
+    """Create a builder or add a node, warm it, and show the builder. Problems: same as `create`."""
     added = builder_create.create(session, wanted, plan=plan)
     if added is None:
         return

@@ -53,4 +53,5 @@ def build(
         compiled=tuple(dict.fromkeys(crate for part in parts for crate in part.compiled)),
         steps=tuple(step for part in parts for step in part.steps),
         targets=tuple(joined),
+        recorded=tuple(number for part in parts for number in part.recorded),
     )

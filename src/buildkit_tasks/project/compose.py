@@ -20,7 +20,7 @@ from . import ports
 def from_compose(
     config: Mapping[str, Any], settings: Settings, files: Sequence[Path], *, explicit: bool = True
 ) -> Workspace:
-    """Build the value from compose's resolved model; `explicit`: the project's name is not just that of its folder."""
+    """Build the value from compose's resolved model; `explicit`: the project's name is not just the folder's name."""
     built: list[Service] = []
     keys = _keys(config.get("services") or {})
     images: dict[str, str] = {}
@@ -112,11 +112,7 @@ def select(workspace: Workspace, wanted: Sequence[str]) -> tuple[Service, ...]:
     Problems: unknown-service (with suggestions), duplicate-service, no-built-service.
     """
     if not workspace.services:
-        raise Problem(
-            "no-built-service",
-            "The compose file has no service with a `build:` section.",
-            hint="add `build:` to a service (see docs/how-to/adopt.md)",
-        )
+        raise _nothing_built(workspace)
     names = expand(wanted, workspace.names, others=tuple(workspace.images))
     for name in names:
         if names.count(name) > 1:
@@ -126,8 +122,24 @@ def select(workspace: Workspace, wanted: Sequence[str]) -> tuple[Service, ...]:
     return tuple(s for s in workspace.services if not names or s.name in names)
 
 
+def _nothing_built(workspace: Workspace) -> Problem:
+    if not workspace.inactive:
+        return Problem(
+            "no-built-service",
+            "The compose file has no service with a `build:` section.",
+            hint="add `build:` to a service (see docs/how-to/adopt.md)",
+        )
+    profiles = dict.fromkeys(profile for found in workspace.inactive.values() for profile in found)
+    return Problem(
+        "no-built-service",
+        "No active service has a `build:` section.",
+        causes=[f"{name} has one, but is in the profile {' or '.join(p)}" for name, p in workspace.inactive.items()],
+        hint=f"invoke build --service {','.join(workspace.inactive)}    (or set COMPOSE_PROFILES={','.join(profiles)})",
+    )
+
+
 def expand(wanted: Sequence[str], known: Sequence[str], others: Sequence[str] = ()) -> list[str]:
-    """The services named, patterns such as `worker-*` taken apart; a pattern adds only what is not named already.
+    """The named services, with patterns such as `worker-*` expanded; a pattern adds only services not named already.
 
     `others` as for `check_name`. Problems: unknown-service, also for a pattern that matches nothing.
     """
@@ -151,7 +163,7 @@ def check_name(name: str, known: Sequence[str], others: Sequence[str] = ()) -> N
     if name in others:
         raise Problem(
             "unknown-service",
-            f"The service {name!r} is not built here, it uses an existing image.",
+            f"The service {name!r} is not built here; it uses an existing image.",
             hint=f"services with a build: {', '.join(known)}",
         )
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)

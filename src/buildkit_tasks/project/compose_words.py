@@ -28,7 +28,7 @@ def about_dotenv(session: Session, said: str) -> Problem | None:
 
 
 def _wanted(session: Session, name: str, reason: str) -> Problem:
-    path = session.root / ".env"
+    path = session.dotenv_file
     causes = [f"compose: required variable {name} is missing a value"]
     if reason:
         causes[0] += f": {session.masked(reason)}"
@@ -50,7 +50,7 @@ def _wanted(session: Session, name: str, reason: str) -> Problem:
 def _completes(session: Session, name: str, text: str) -> bool:
     """Whether `invoke dotenv` would set this variable."""
     try:
-        example = dotenv_disk.read(session.root / ".env.example")
+        example = dotenv_disk.read(session.dotenv_file.with_name(".env.example"))
         return example is not None and name in dotenv_edit.lacking(example, text, dotenv_edit.empty_names(example))
     except (Problem, dotenv_text.Refused):
         return False

@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def discover(session: Session, *, lesser: bool = False, named: Sequence[str] = (
     """Query engine and workspace in parallel. Raises the problems of both; the engine's take precedence.
 
     `lesser`: for flows that also support an old engine or an engine without buildx; all of them need compose. `named`:
-    the services that the user asked for; like in compose, this activates a service that belongs to a profile.
+    the services that the user asked for; as in compose, this activates a service that belongs to a profile.
     `looking`: the flow neither builds nor starts anything, so it also works before .env exists.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -67,44 +67,44 @@ def _workspace(session: Session, named: Sequence[str], *, looking: bool) -> Work
 
 
 def _read(session: Session, named: Sequence[str]) -> Workspace:
-    dotenv = session.root / ".env"
+    dotenv = session.dotenv_file
     if dotenv.exists() and not dotenv.is_file() and not stand_ins.WITHOUT_DOTENV.keys() <= session.world.env.keys():
         dotenv_disk.read(dotenv)  # compose would wait forever for input from a FIFO
-    files = compose_files(session)
+    files = session.compose_files
     config = _model(session, files)
     names = lists.names(named, "service")
     if any(name not in config.get("services", {}) for name in names):  # a pattern is never one of them
         config = _with_profiles(session, files, config, names)
     explicit = _named(session, files, config)
-    return compose.from_compose(config, session.settings, files, explicit=explicit)
+    space = compose.from_compose(config, session.settings, files, explicit=explicit)
+    return space if space.services else replace(space, inactive=_inactive(session, files))
 
 
-def compose_files(session: Session) -> tuple[Path, ...]:
-    """The compose files to pass to compose; none if it should find them by its own rules.
-
-    COMPOSE_FILE is relative to the user's working directory, but compose is started in the project's directory.
-    """
-    if given := session.settings.project.compose_file:
-        return tuple(session.root / part for part in given.split(_separator(session)) if part)
-    given = session.world.env.get("COMPOSE_FILE", "")
-    if given and session.world.cwd != session.root:
-        return tuple(session.world.cwd / part for part in given.split(_separator(session)) if part)
-    return ()
+def _inactive(session: Session, files: Sequence[Path]) -> dict[str, tuple[str, ...]]:
+    """Services with a `build:` section that belong to profiles, with their profiles."""
+    if not known_files.may_have(session, lambda: files or files_found(session), b"profiles"):
+        return {}
+    every, _ = _asked(session, files, "*")
+    entries = (every or {}).get("services") or {}
+    found = {
+        name: tuple(map(str, entry.get("profiles") or ())) for name, entry in entries.items() if entry.get("build")
+    }
+    return {name: profiles for name, profiles in found.items() if profiles}
 
 
 def files_found(session: Session) -> tuple[Path, ...]:
     """The files that compose reads, for commands that must list all of them; compose itself does not print them."""
-    if files := compose_files(session):
+    if files := session.compose_files:
         return files
     given = session.world.env.get("COMPOSE_FILE") or session.dotenv.get("COMPOSE_FILE", "")
     if given:
-        return tuple(session.root / part for part in given.split(_separator(session)) if part)
+        return tuple(session.root / part for part in given.split(session.compose_separator) if part)
     return project_root.compose_files(session.root)
 
 
 def read_files(session: Session, files: Sequence[Path]) -> None:
     """Read these compose files from now on, whatever the settings say."""
-    session.flags["project.compose_file"] = _separator(session).join(map(str, files))
+    session.flags["project.compose_file"] = session.compose_separator.join(map(str, files))
     session.__dict__.pop("_loaded", None)
 
 
@@ -114,22 +114,17 @@ def variables(session: Session, names: Sequence[str]) -> dict[str, str]:
     if not missing:
         return {}
     known = dict(session.dotenv)
-    asked = run.capture(session.world, compose_cli.environment(session.root, compose_files(session)))
+    asked = run.capture(session.world, compose_cli.environment(session.root, session.compose_files))
     if asked.code == 0:  # compose >= 2.31; a multi-line value continues until the next name
         lines = re.findall(r"^([A-Za-z_]\w*)=(.*(?:\n(?![A-Za-z_]\w*=).*)*)", asked.stdout, re.MULTILINE)
         known |= {name: value.rstrip("\n") for name, value in lines}
     return {name: known[name] for name in missing if name in known}
 
 
-def _separator(session: Session) -> str:
-    name = "COMPOSE_PATH_SEPARATOR"
-    return session.world.env.get(name) or session.dotenv.get(name) or ":"
-
-
 def _model(session: Session, files: Sequence[Path]) -> dict[str, Any]:
-    """The resolved model with the default profiles. Problems: those of `_unreadable`."""
+    """The resolved model with the default profiles. Problems: same as `_unreadable`."""
     config, result = _asked(session, files)
-    if config is None and (missing := _MISSING_ENV_FILE.search(result.stderr)):
+    if config is None and (missing := compose_cli.MISSING_ENV_FILE.search(result.stderr)):
         config, result = _without_env_files(session, files, result)
         if config is not None:
             words = (
@@ -175,10 +170,6 @@ def _model_of(result: Result, *, yaml: bool = False) -> dict[str, Any]:
         raise shapes.invalid(result, error) from None
 
 
-#: Compose's error for a missing `env_file` when printing its model; its own builds do not need the file.
-_MISSING_ENV_FILE = re.compile(r"env file (\S.*?) not found: ")
-
-
 def _without_env_files(session: Session, files: Sequence[Path], before: Result) -> tuple[dict[str, Any] | None, Result]:
     """The model without any service's `env_file`, which is how `docker compose build` reads the files.
 
@@ -187,10 +178,9 @@ def _without_env_files(session: Session, files: Sequence[Path], before: Result) 
     listed = run.capture(session.world, compose_cli.services(session.root, files))
     if listed.code != 0:
         return None, before
-    content = "".join(f"  {json.dumps(name)}: {{env_file: !reset []}}\n" for name in listed.stdout.split())
     override = session.state / f"no-env-files-{secrets.token_hex(4)}.yaml"
     try:
-        override.write_text(f"services:\n{content}", "utf-8")
+        override.write_text(compose_cli.without_env_files(listed.stdout.split()), "utf-8")
         config, result = _asked(session, (*(files or files_found(session)), override))
     finally:
         override.unlink(missing_ok=True)
@@ -223,7 +213,7 @@ _PROBE = "buildkit-tasks-unnamed"
 def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -> bool:
     """Whether the project's name is set in a compose file or a variable, and is not just the folder's name.
 
-    If both are equal, compose is queried again through a link with another name; the answer is remembered if it is yes.
+    If both are equal, compose is queried again through a link with a different name; a yes is remembered.
     """
     builds = (entry.get("build") for entry in (config.get("services") or {}).values())
     if session.settings.caches.scope or any(

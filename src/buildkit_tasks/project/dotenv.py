@@ -13,7 +13,6 @@ from buildkit_tasks.dotenv import text as dotenv_text
 from buildkit_tasks.dotenv.edit import Completion
 
 from . import compose_words
-from .discover import compose_files
 
 #: Bytes of randomness in a generated secret; URL-safe text needs no quoting in .env, YAML or a URL.
 SECRET_BYTES = 24
@@ -25,7 +24,8 @@ def ensure(session: Session) -> Completion | None:
     Concurrent runs wait for each other. Does nothing without an example. Problems: dotenv-unreadable, dotenv-invalid,
     timed-out.
     """
-    example_path, path = session.root / ".env.example", session.root / ".env"
+    path = session.dotenv_file
+    example_path = path.with_name(".env.example")
     example = dotenv_disk.read(example_path)
     if example is None:
         return None
@@ -46,20 +46,19 @@ def ensure(session: Session) -> Completion | None:
                 path.chmod(0o600)
             return None
         dotenv_disk.write_private(path, done.text, existing)
-    for name in ("dotenv", "_loaded"):
-        session.__dict__.pop(name, None)
+    session.forget()
     return done
 
 
 def _read_back(session: Session, done: Completion, existing: str) -> None:
     """Check that compose can read the new file, including variables in values. Raises `Problem` dotenv-invalid."""
-    path = session.root / ".env"
+    path = session.dotenv_file
     try:
         dotenv_text.parse(done.text, session.world.env)
     except dotenv_text.Refused as refused:
         if refused.line <= len(existing.removesuffix("\n").split("\n")) and existing:
             raise dotenv_disk.invalid(path, refused) from None
-        problem = dotenv_disk.invalid(session.root / ".env.example", refused)
+        problem = dotenv_disk.invalid(path.with_name(".env.example"), refused)
         raise Problem(
             "dotenv-invalid",
             f"{path} would become invalid with the additions from .env.example: {refused.words}; nothing was written.",
@@ -72,9 +71,8 @@ def check(session: Session) -> bool:
 
     Problems: dotenv-incomplete, dotenv-invalid. Other errors of compose are not reported.
     """
-    files = compose_files(session)
     try:
-        result = run.capture(session.world, compose_cli.config(session.root, files))
+        result = run.capture(session.world, compose_cli.config(session.root, session.compose_files))
     except Problem as problem:
         if problem.code == "engine-missing":
             return False
@@ -87,11 +85,11 @@ def check(session: Session) -> bool:
 
 def words(session: Session, done: Completion | None) -> str:
     """What `ensure` did, in one line; names, never values."""
-    path = session.root / ".env"
+    path = session.dotenv_file
     if done:
         changes = (("added", done.added), ("filled", done.filled))
         parts = [f"{what} {', '.join(names)}" for what, names in changes if names]
         return f"{path}: completed; {'; '.join(parts)}"
-    if not (session.root / ".env.example").exists():
+    if not (path.with_name(".env.example")).exists():
         return f"{path}: not changed, because .env.example does not exist"
     return f"{path}: up to date"

@@ -16,7 +16,7 @@ from buildkit_tasks.core.errors import Problem
 #: Words in compose files that include other files, or may hide such a word. Then only compose knows what it reads.
 _BRINGS_FILES = re.compile(rb"\b(?:include|extends|env_file|label_file)\b|\\|!!|\0")
 
-#: Variables of compose that do not select other files. With any other one, only compose knows.
+#: Compose variables that do not select other files. With any other, only compose knows which files it reads.
 _COMPOSE_KNOWN = frozenset(
     {
         *("COMPOSE_ANSI", "COMPOSE_BAKE", "COMPOSE_DOCKER_CLI_BUILD", "COMPOSE_EXPERIMENTAL", "COMPOSE_FILE"),
@@ -28,9 +28,9 @@ _COMPOSE_KNOWN = frozenset(
 
 
 def unsure(session: Session, files: Sequence[Path]) -> str:
-    """Why compose may read more than these compose files and .env, in words; empty if it does not.
+    """Why compose may read more than these compose files and .env; empty if it does not.
 
-    Raises `OSError` for an unreadable file. Problems: those of .env.
+    Raises `OSError` for an unreadable file. Problems: any from .env.
     """
     for name in (*session.world.env, *session.dotenv):
         if name.startswith("COMPOSE_") and name not in _COMPOSE_KNOWN:

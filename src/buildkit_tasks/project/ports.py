@@ -1,4 +1,4 @@
-"""Finds out who uses a port on this machine, to report the program and the variable before `up`."""
+"""Finds out what uses a port on this machine, to report the program and the variable before `up`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def taken(host: str, port: int, protocol: str = "tcp") -> bool:
         try:
             probe.bind((host, port))
         except PermissionError:
-            return False  # a low port: the engine may bind it, but we may not
+            return False  # a low port: the engine may be able to bind it, but we are not
         except OSError as error:
             return error.errno == 98 or "in use" in str(error).lower()
     return False

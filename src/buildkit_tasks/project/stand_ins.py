@@ -35,7 +35,7 @@ def read(session: Session, problem: Problem, ask: Callable[[Session], Workspace]
     dotenv: dict[str, str] = {}
     if problem.code == "dotenv-incomplete":
         dotenv = session.dotenv
-    elif _NAMES.search(dotenv_disk.read(session.root / ".env") or ""):
+    elif _NAMES.search(dotenv_disk.read(session.dotenv_file) or ""):
         raise problem
     else:  # keep compose from reading the file
         env |= WITHOUT_DOTENV

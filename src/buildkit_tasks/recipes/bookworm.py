@@ -22,6 +22,9 @@ ALPINE = {
     "ca-certificates-bundle": "ca-certificates",
     "libgcc": "",
     "libstdc++": "libstdc++6",
+    "cargo": "",
+    "rust": "",
+    "rustup": "",
     "musl": "",
     "musl-dev": "",
     "gcompat": "",
@@ -33,6 +36,7 @@ ALPINE = {
     "pkgconfig": "pkg-config",
     "pkgconf": "pkg-config",
     "openssl-dev": "libssl-dev",
+    "libressl-dev": "libssl-dev",
     "openssl-libs-static": "",
     "openssl": "openssl",
     "libssl3": "libssl3",
@@ -119,7 +123,7 @@ def apply(finding: Finding) -> Finding:
 
 
 def _service(service: Service, notes: list[Note], packages: Sequence[str]) -> Service:
-    """`packages`: what its programs need at run time. With shared libraries, an image without any does not work."""
+    """`packages`: what its programs need at run time. If those are shared libraries, `scratch` does not work."""
     taken = service.recipe
     if taken is None:
         return service
@@ -142,7 +146,7 @@ def _small(image: str) -> bool:
 
 
 def _with_libraries(final: tuple[Stage, ...], packages: Sequence[str]) -> tuple[Stage, ...]:
-    """Install what programs need that were static before, or what small images brought, before all other commands."""
+    """Before all other commands, install what formerly static programs need, or what small images provided."""
     there = " ".join(f"{item.rest} {item.body}" for stage in final for item in stage.items)
     names = [name for name in packages if name not in there.split()]
     if not names or not final:
@@ -182,7 +186,7 @@ _NONROOT = "65532"
 
 
 def _with_nonroot(final: tuple[Stage, ...], image: str) -> tuple[Stage, ...]:
-    """Use the user id of `nonroot`, which their images know by name, or use as the default user."""
+    """Use the numeric id of `nonroot`, which the old images know by name or use as the default user."""
     found = []
     for number, stage in enumerate(final):
         items = [_numbered(item) for item in stage.items]
@@ -204,8 +208,26 @@ def _numbered(item: Instruction) -> Instruction:
     return replace(item, rest=rest, parts=((item.line, f"{item.keyword} {rest}"),))
 
 
-def _item(item: Instruction, note: Callable[[str], None]) -> Instruction | None:
-    if item.keyword != "RUN":
+#: Installs the toolchain, which Debian's image for compiling already has.
+_RUSTUP = re.compile(r"^(?:\S*/)?rustup-init\b|\b(?:sh\.rustup\.rs|static\.rust-lang\.org/rustup)\b.*\|\s*(?:ba)?sh\b")
+
+
+def _without_rustup(item: Instruction) -> Instruction | None:
+    """A RUN without the commands that install rustup; None if it has no other."""
+    whole = " ".join(f"{item.rest} {item.body}".split())
+    if not re.search(r"rustup", whole) or re.search(r"<<|\bif\b|\bfor\b|\bcase\b", whole):
+        return item
+    parts = [part.strip() for part in re.split(r"&&|;", whole)]
+    kept = [part for part in parts if not _RUSTUP.search(part)]
+    if len(kept) == len(parts):
+        return item
+    rest = " && ".join(kept)
+    return replace(item, rest=rest, parts=((item.line, f"RUN {rest}"),), body="") if kept else None
+
+
+def _item(given: Instruction, note: Callable[[str], None]) -> Instruction | None:
+    item = _without_rustup(given) if given.keyword == "RUN" else given
+    if item is None or item.keyword != "RUN":
         return item
     whole = recipe.line(item).text
     if re.search(r"\bapk\s", whole):

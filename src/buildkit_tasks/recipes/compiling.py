@@ -1,6 +1,6 @@
 """What the compile stages of a repository's own Dockerfile contribute to ours: packages, environment, tools, files.
 
-Not the compilation itself, which our own step does. A line that does not fit into ours becomes a note with its number.
+The compilation itself is left to our own step. A line that does not fit into ours becomes a note with its number.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _REPLACED = re.compile(
     re.M,
 )
 _RUSTUP = re.compile(r"^\s*rustup\s")
-#: What adds a source of packages, or runs a script that does.
+#: Commands that add a package source, or run a script that does.
 _PACKAGE_SOURCE = re.compile(r"\|\s*(?:sudo\s+)?(?:-E\s+)?(?:ba)?sh\b|/etc/apt/|\badd-apt-repository\b|\bapt-key\b")
-#: Commands around an installation of packages, also those of tonistiigi/xx.
+#: Commands that accompany a package installation, including those of tonistiigi/xx.
 _PACKAGING = re.compile(r"(?:xx-)?(?:apt-get|apt|apk)\s|set\s+-|rm\s+-rf?\s+/var|true$")
 _WORD = r"\"[^\"]*\"|'[^']*'|\S+"
 _TOOL = re.compile(r"cargo\s+(?:\+\S+\s+)?(?:b?install)\b(?!.*--path)")
@@ -78,7 +78,7 @@ class _Reader:
     def command(self, line: str) -> None:
         """A command of the toolchain stage, after the variables that it may use.
 
-        An ENV then holds for the compile stage as well; an ARG ends with its stage, so it is declared in both.
+        An ENV then also applies to the compile stage; an ARG ends with its stage, so it is declared in both.
         """
         variables = [name for name, text in self.declared.items() if text.startswith("ENV")]
         shell = {name for name in variables if not re.match(r"CARGO|RUST|SQLX", name)}
@@ -135,7 +135,7 @@ class _Reader:
         taken = install.split(item)
         parts = list(taken.rest) if taken else []
         if not taken and not sources_there and _PACKAGE_SOURCE.search(text) and install.packages(item):
-            self.command(_whole(item))  # packages of another source than the image's
+            self.command(_whole(item))  # packages from a source other than the image's
             return
         if taken:
             self.add("packages", *taken.packages)
@@ -205,7 +205,7 @@ class _Reader:
         return None
 
     def _placed(self, stage: Stage) -> list[tuple[str, str]]:
-        """Directories of a stage and what was copied there from the context, deepest first."""
+        """Directories of a stage and the context paths that were copied there, deepest first."""
         workdir, found = "/", []
         for item in stage.items:
             if item.keyword == "WORKDIR":

@@ -156,7 +156,7 @@ def _toolchain_stage(text: str, workspace: Workspace, kept: Kept, toolchain: str
     pinned = {p.partition("=")[0] for p in kept.packages}
     more = (*table, *(("musl-tools",) if musl else ()))
     packages = dict.fromkeys((*kept.packages, *(p for p in more if p not in pinned)))
-    lines = ["# What crates need beside the compiler: headers, libraries, build tools."]
+    lines = ["# What crates need besides the compiler: headers, libraries, build tools."]
     lines += stage_lines.packages_step(sorted(packages), argument="BUILD_PACKAGES", alpine=alpine)
     name = workspace.cargo.toolchain
     if name and name.rpartition("/")[0] not in ("", workspace.cargo.directory):  # those the stage `choice` has

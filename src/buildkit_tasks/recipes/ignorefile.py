@@ -1,6 +1,6 @@
 """`DOCKERFILE.dockerignore`: the build context of our Dockerfile only, so that other services are not affected.
 
-An allowlist: edits of all other files do not affect a build.
+An allowlist: edits to all other files do not affect the build.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from buildkit_tasks.survey.tree import Tree
 from . import package_files
 
 #: Artifacts of build tools and editors inside included directories.
-#: Files that a workspace's directory may get later: a new build script must not be silently excluded.
+#: Files that may be added to a workspace's directory later: a new build script must not be silently excluded.
 ALWAYS = (
     *("Cargo.toml", "Cargo.lock", ".cargo", "rust-toolchain", "rust-toolchain.toml"),
     *(".sqlx", "sqlx-data.json", "sqlx.toml"),
@@ -40,10 +40,10 @@ def derive(files: Tree, workspace: Workspace, copied: Sequence[str], compiled: S
     globs = [posixpath.normpath(space.path(glob)) for glob in space.globs]
     code = {p for p in code if not any(fnmatch.fnmatchcase(p, glob) for glob in globs)} | set(globs)
     own = [f"docker/{name}" for name in package_files.compile_files()]
-    head = ["# The build context of this Dockerfile, and of no other: what compiling reads and what images copy."]
+    head = ["# The build context of this Dockerfile only: the files that compiling reads and that images copy."]
     if whole:
         head += [
-            "# A stage copies the whole context, so all of it is included but what the repository's own list excludes."
+            "# A stage copies the whole context, so this includes all that the repository's own list does not exclude."
         ]
         theirs = [line for line in files.text(".dockerignore").splitlines() if line.strip()]
         return "\n".join([*head, *theirs, *NOISE, *(f"!{p}" for p in sorted({*own, *code, *texts, *wanted}))]) + "\n"
@@ -64,7 +64,7 @@ def _escaped(path: str) -> str:
 
 
 def _shortest(paths: Iterable[str]) -> list[str]:
-    """Sorted, without paths below another one of them."""
+    """Sort, and drop paths that are below another path."""
     found: list[str] = []
     for path in sorted(set(paths)):
         if not any(path.startswith(f"{other}/") for other in found):
@@ -73,7 +73,7 @@ def _shortest(paths: Iterable[str]) -> list[str]:
 
 
 def missing(text: str, paths: Iterable[str]) -> list[str]:
-    """Files that a list excludes although they are needed."""
+    """Files that a list excludes even though they are needed."""
     ignore = Ignore.parse(text)
     found = []
     for path in paths:

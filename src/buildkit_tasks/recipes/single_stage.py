@@ -1,4 +1,4 @@
-"""Converts a single-stage Dockerfile, whose image is the toolchain itself, to a slim image with what is needed."""
+"""Converts a single-stage Dockerfile, whose image is the toolchain itself, to a slim image."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ASSETS = (
 
 
 def derive(files: Tree, service: Service, taken: Recipe, packages: Sequence[str], image: str) -> Runtime:
-    """Replace an image that was the toolchain itself by a slim one with everything that the program may need."""
+    """Replace an image that was the toolchain itself with a slim one that has everything the program may need."""
     stage = taken.stages[-1]
     workdir, notes = "/", list[Note]()
     lines: list[str] = []

@@ -22,7 +22,7 @@ def append(
     tools: bool,
     image: str,
 ) -> str:
-    """Replace the template\'s runtime stages by one for each name, and add the stage with installed tools."""
+    """Replace the template\'s runtime stages with one for each name, and add the stage with installed tools."""
     cut = text.index("\n# ---- one image per service")
     head = text[:cut].rstrip("\n")
     parts: list[str] = []
@@ -49,11 +49,11 @@ def append(
 
 
 def insert(text: str, side: str, kept: Kept) -> str:
-    """Insert stages that others copy files from; if cargo is one of these, its sources become a stage as well."""
+    """Insert stages that others copy files from; if cargo reads such files, its sources also become a stage."""
     text = text.replace("# ---- the toolchain", f"{side}# ---- the toolchain", 1)
     if kept.generated:
         copies = "".join(f"COPY --from={stage} {source} /{target}\n" for stage, source, target in kept.generated)
-        head = "# ---- the sources, with what other stages make for them\nFROM scratch AS sources\nCOPY . /\n"
+        head = "# ---- the sources, with the files that other stages generate\nFROM scratch AS sources\nCOPY . /\n"
         text = text.replace("# ---- all binaries", f"{head}{copies}\n# ---- all binaries", 1)
     return text
 

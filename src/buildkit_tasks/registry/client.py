@@ -2,7 +2,7 @@
 upload missing blobs without an engine.
 
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md. Does not trust the registry: `http` limits it,
-`reader` validates its answers, `login` decides who gets a password.
+`reader` validates its responses, `login` decides who gets a password.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .names import (
 if TYPE_CHECKING:
     from .http import Answer, Wire
 
-#: Timeout in seconds for one query, including retries, redirects and log-ins. Uploads of blobs have their own limit.
+#: Timeout in seconds for one query, including retries, redirects and logins. Uploads of blobs have their own limit.
 QUESTION = 30.0
 
 #: Maximum number of pages of a tag list.
@@ -48,7 +48,7 @@ PAGES = 100
 
 @dataclass
 class Client:
-    """One repository of a registry. Raises only `RegistryError`s; returns None for what does not exist.
+    """One repository of a registry. Raises only `RegistryError`s; returns None for anything that does not exist.
 
     `seconds`: limit for the whole exchange from its first query on, including all uploads; None = only the limit of
     each query.
@@ -97,7 +97,7 @@ class Client:
             return found
         image = self._manifest(found.digest, found.size)
         if isinstance(image, Descriptor):
-            raise Malformed("index: it lists an index as an image")
+            raise Malformed("index: lists an index as an image")
         return image
 
     def config(self, manifest: Manifest) -> Config:
@@ -145,7 +145,7 @@ class Client:
             return Problem("registry-denied", f"{host} denies access.", causes=causes, hint=f"docker login {host}")
         look = f"curl -sS https://{self.ref.api_host}/v2/   (check name, network, proxy, and build.ca_bundle)"
         if isinstance(error, Malformed):
-            return Problem("registry-malformed", f"{host} sent an invalid answer.", causes=causes, hint=look)
+            return Problem("registry-malformed", f"{host} sent an invalid response.", causes=causes, hint=look)
         return Problem("registry-unreachable", f"The registry {host} is unreachable.", causes=causes, hint=look)
 
     # ---- queries
@@ -162,7 +162,7 @@ class Client:
         return reader.manifest(answer.body, answer.headers.get("content-type", ""))
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer | None:
-        """The answer; None if it does not exist."""
+        """The response; None if it is 404."""
         with self._within(QUESTION):
             answer = self._tried(method, lambda: self._once(method, path, headers or {}))
         return None if answer.status == 404 else answer
@@ -202,10 +202,10 @@ class Client:
         return self._wire.request("PUT", address, headers, blob)
 
     def _once(self, method: str, path: str, headers: Mapping[str, str], body: Blob | None = None) -> Answer:
-        """One request, with a log-in if the registry asks for it."""
-        before = self._authorization  # what we send: another thread may log in meanwhile
+        """One request, with a login if the registry asks for it."""
+        before = self._authorization  # the value we send: another thread may log in meanwhile
         answer = self._request(method, path, headers, body)
-        # a token for reading need not be good for writing, so the current challenge decides
+        # a token for reading may not be valid for writing, so the current challenge decides
         if answer.status == 401:
             trouble = self._log_in(answer.headers.get("www-authenticate", ""), method)
             if trouble:
@@ -231,10 +231,10 @@ class Client:
             return answer
         raise AssertionError
 
-    # ---- log-in
+    # ---- login
 
     def _log_in(self, header: str, method: str) -> Answer | None:
-        """Do what the registry's challenge asks for; returns the answer of a failing token server, for a retry."""
+        """Answer the registry's challenge; returns the response of a failing token server, for a retry."""
         wanted = challenge(header, self.ref.repository, method)
         given = credentials(self.world, self.ref.host)
         if wanted is None:

@@ -1,4 +1,4 @@
-"""Requests to registries with urllib3: one deadline for all, a size limit per answer, credentials for one host only.
+"""Requests to registries with urllib3: one deadline for all, a size limit per response, credentials for one host only.
 
 Import this late: TLS takes 50 ms to import.
 """
@@ -27,7 +27,7 @@ from .names import Blob, Denied, Malformed, Unreachable, is_loopback, printable,
 from .patience import TIMEOUT, UPLOAD_TIMEOUT, Patience, timed
 from .reader import LIMIT
 
-#: How often to try a request if the registry, not the request, is at fault; maximum number of redirects.
+#: How many times to try a request if the registry, not the request, is at fault; maximum number of redirects.
 TRIES = 3
 REDIRECTS = 5
 
@@ -40,7 +40,7 @@ _BUSY = (408, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True)
 class Answer:
-    """A complete answer: status, headers in lower case, body."""
+    """A complete response: status, headers in lower case, body."""
 
     status: int
     headers: Mapping[str, str]
@@ -59,11 +59,11 @@ class Wire:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def tried(self, method: str, host: str, work: Callable[[], Answer]) -> Answer:
-        """The answer of `work`, retried if that may help, after the pause that the registry requests.
+        """The response returned by `work`, retried if that may help, after the pause that the registry requests.
 
         Raises `Unreachable`, `Denied`, `Malformed`; the caller handles statuses below 400 and 401, 404.
         """
-        last = "no answer"
+        last = "no response"
         for attempt in range(TRIES):
             asked = 0.0
             try:
@@ -151,7 +151,7 @@ class Wire:
         while piece := reply.read(_PIECE):
             kept += piece
             if len(kept) > most:
-                raise Malformed(f"the answer has more than {most} bytes")
+                raise Malformed(f"the response has more than {most} bytes")
         return bytes(kept)
 
     def _judged(self, method: str, host: str, answer: Answer) -> Answer:
@@ -178,7 +178,7 @@ class Wire:
 
     def _manager(self, proxy: str) -> urllib3.PoolManager:
         pools = {"http": self._kinds[0], "https": self._kinds[1]}
-        # used from several threads at once; a full pool would close and reopen connections
+        # used from several threads concurrently; a full pool would close and reopen connections
         more: dict[str, Any] = {"maxsize": 8, "ssl_context": self._trust}
         if proxy:
             parts = urllib.parse.urlsplit(proxy)

@@ -24,7 +24,7 @@ from .names import HUB, HUB_LOGIN, HUB_NAMES, Denied, Malformed, printable
 #: Timeout of a credential helper in seconds.
 HELPER_SECONDS = 10.0
 
-#: The user name in a helper's answer if it has only an identity token.
+#: The user name in a helper's response if it has only an identity token.
 _TOKEN_USER = "<token>"  # noqa: S105  # a name, not a token
 
 
@@ -58,7 +58,7 @@ class Challenge:
 def challenge(header: str, repository: str, method: str) -> Challenge | None:
     """Parse WWW-Authenticate; None if we cannot provide what it asks for.
 
-    Only accepts a scope for our repository: nobody may request a token for another one.
+    Only accepts a scope for our repository: a challenge must not request a token for another one.
     """
     header = header[:4096]
     bearer = re.search(r"\bbearer\s+(.*)", header, re.IGNORECASE)

@@ -1,7 +1,7 @@
 """Validated values from a registry: digests, tags, names, descriptors. Pure.
 
-A digest or tag of one of these types may be used in a Dockerfile, a bake file or an argv; unvalidated text may not. The
-grammar is the distribution's own:
+A digest or tag of one of these types can be used in a Dockerfile, a bake file or an argv; unvalidated text must not be.
+The grammar is the distribution's own:
 https://github.com/distribution/reference/blob/main/reference.go
 """
 
@@ -35,15 +35,15 @@ class RegistryError(Exception):
 
 
 class Unreachable(RegistryError):
-    """No answer, not in time, or a server error of the registry."""
+    """No response, a late response, or a server error of the registry."""
 
 
 class Denied(RegistryError):
-    """The registry denies access, with or without a log-in."""
+    """The registry denies access, with or without a login."""
 
 
 class Malformed(RegistryError):
-    """An invalid answer: wrong structure, too large, or bytes that do not match their digest."""
+    """An invalid response: wrong structure, too large, or bytes that do not match their digest."""
 
 
 class Digest(str):
@@ -84,7 +84,7 @@ class Descriptor:
 
 @dataclass(frozen=True)
 class Manifest:
-    """An image's manifest. `digest` is that of the received bytes; `layers` are in order."""
+    """An image's manifest. `digest` is computed from the received bytes; `layers` are in order."""
 
     digest: Digest
     layers: tuple[Descriptor, ...]
@@ -127,7 +127,7 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """As written by docker."""
+        """The name as written by docker."""
         return f"{self.host}/{self.repository}"
 
     @property
@@ -159,7 +159,7 @@ def _no_reference(text: str) -> Problem:
         "bad-argument",
         f"{printable(shown)!r} is not a valid repository name.",
         causes=causes,
-        hint="use for example --ref ghcr.io/OWNER/PROJECT-cache",
+        hint="for example: --ref ghcr.io/OWNER/PROJECT-cache",
     )
 
 

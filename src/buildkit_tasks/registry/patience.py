@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-#: Timeout in seconds between bytes: of answers, and of uploads, because large registries pause before answering these.
+#: Timeout in seconds between bytes: of responses, and of uploads, because large registries pause before they respond.
 TIMEOUT = 5.0
 UPLOAD_TIMEOUT = 60.0
 
@@ -42,7 +42,7 @@ class Patience(threading.local):
         """Seconds left. Raises `TimeoutError` if there are none."""
         left = self.end - self.clock()
         if left <= 0:
-            raise TimeoutError("not in time")
+            raise TimeoutError("timed out")
         return left
 
     def wait(self) -> float:
@@ -53,7 +53,7 @@ class Patience(threading.local):
 def timed(kind: type[Socket], patience: Patience) -> type[Socket]:
     """A socket type that checks the deadline before it waits, so that single bytes cannot delay it.
 
-    It is below the parsers of headers and chunks, so that no part of an answer can take longer.
+    It is below the parsers of headers and chunks, so that no part of a response can take longer.
     """
 
     class Timed(kind):  # type: ignore[valid-type, misc]

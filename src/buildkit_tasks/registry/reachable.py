@@ -18,8 +18,8 @@ PATIENCE = 2.0
 def reachable(world: World, hosts: Sequence[str], ca_bundle: str) -> tuple[bool, str]:
     """Whether any of the registries responds, and the reason if none does.
 
-    Any HTTP answer counts, including "log in first", but not a gateway's error (5xx, 407). Runs in threads that are not
-    joined, because name lookups have no timeout of their own.
+    Any HTTP response counts, including "log in first", but not a gateway's error (5xx, 407). Runs in threads that are
+    never joined, because name lookups have no timeout of their own.
     """
     answers: queue.Queue[tuple[bool, str]] = queue.Queue()
     began = world.clock()
@@ -30,7 +30,7 @@ def reachable(world: World, hosts: Sequence[str], ca_bundle: str) -> tuple[bool,
         try:
             fine, reason = answers.get(timeout=max(0.0, PATIENCE - (world.clock() - began)))
         except queue.Empty:
-            reasons.append(f"no answer within {PATIENCE:.0f} s")
+            reasons.append(f"no response within {PATIENCE:.0f} s")
             break
         if fine:
             return True, ""
@@ -57,7 +57,7 @@ def _ask(world: World, host: str, ca_bundle: str) -> tuple[bool, str]:
             if error.code < 500 and error.code != 407:
                 return True, ""
             reason = f"{host}: HTTP {error.code}"
-        except Exception as error:  # untrusted: an invalid answer counts as no answer
+        except Exception as error:  # untrusted: an invalid response counts as no response
             reason = f"{host}: {_words(error)}"
             if isinstance(getattr(error, "reason", error), ssl.SSLCertVerificationError):
                 break  # it uses TLS: a try with plain HTTP would only hide why it is not trusted

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 from .names import Config, Descriptor, Digest, Malformed, Manifest, Tag, printable
 
-#: Maximum size in bytes of a JSON answer: Python objects may take thirty times as much memory.
+#: Maximum size in bytes of a JSON response: Python objects may take thirty times as much memory.
 LIMIT = 1 << 20
 
 #: Maximum number of layers of an image, images of an index, labels of a configuration: far beyond real ones.
@@ -48,7 +48,7 @@ def document(body: bytes, what: str) -> dict[str, Any]:
 
 
 def manifest(body: bytes, content_type: str = "") -> Manifest | Descriptor:
-    """An image's manifest, or for an index the descriptor of its first image. The digest is that of the bytes."""
+    """An image's manifest, or for an index the descriptor of its first image. The digest is computed from the bytes."""
     content = document(body, "manifest")
     _version(content)
     kind = _kind(content, content_type)
@@ -56,7 +56,7 @@ def manifest(body: bytes, content_type: str = "") -> Manifest | Descriptor:
         images = [_descriptor(item, "index") for item in sequence(content.get("manifests"), "index: manifests")]
         found = next((image for image in images if image.media_type in MANIFESTS), None)
         if found is None:
-            raise Malformed("index: it contains no image")
+            raise Malformed("index: contains no image")
         return found
     config = _descriptor(content.get("config"), "manifest: config")
     if config.media_type not in _CONFIGS:
@@ -82,11 +82,11 @@ def tags(body: bytes) -> tuple[Tag, ...]:
 
 
 def token(body: bytes) -> str:
-    """The token in a token server's answer, validated because it is used in a header."""
+    """The token in a token server's response, validated because it is used in a header."""
     content = document(body, "token")
     found = content.get("token") or content.get("access_token")
     if not (isinstance(found, str) and re.fullmatch(r"[\x21-\x7e]{1,65536}", found)):
-        raise Malformed("token: the answer contains no token")
+        raise Malformed("token: the response contains no token")
     return found
 
 
@@ -133,7 +133,7 @@ def _descriptor(value: object, what: str) -> Descriptor:
     if not _MEDIA_TYPE.fullmatch(media_type):
         raise Malformed(f"{what}: {printable(media_type)!r} is not a media type")
     if content.get("urls"):  # engines would fetch it from there, from inside the company's network
-        raise Malformed(f"{what}: its content is kept elsewhere")
+        raise Malformed(f"{what}: its content is stored elsewhere")
     return Descriptor(media_type, Digest(content.get("digest")), size(content.get("size"), f"{what}: size"))
 
 

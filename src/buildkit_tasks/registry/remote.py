@@ -55,7 +55,7 @@ def bounded(seconds: float | None, work: Callable[[], T]) -> T:
     try:
         value, error = answers.get(timeout=seconds + GRACE)
     except queue.Empty:
-        raise Unreachable(f"no answer within {seconds:.0f} s") from None
+        raise Unreachable(f"no response within {seconds:.0f} s") from None
     if error is not None:
         raise error
     return value  # type: ignore[return-value]  # the result of the work

@@ -1,4 +1,4 @@
-"""Edits the line that enables BuildKit in a shell's start-up file: text in, text out. Pure; bash, zsh and fish.
+"""Edits the line that enables BuildKit in a shell's startup file: text in, text out. Pure; bash, zsh and fish.
 
 Which files a shell reads: bash(1) INVOCATION, zsh(1) STARTUP/SHUTDOWN FILES, fish(1) "Initialization files".
 """
@@ -118,7 +118,7 @@ def remove(text: str) -> Removed:
 def rc_files(
     shell: str, home: Path, *, exists: Collection[Path], zdotdir: Path | None, config_home: Path, macos: bool
 ) -> tuple[Path, ...]:
-    """The start-up files that need the line: those that the shell reads, without creating one that hides another.
+    """The startup files that need the line: those that the shell reads, without creating one that hides another.
 
     bash reads ~/.bashrc if it is interactive, and as a login shell only the first of three profile files. A new
     ~/.bash_profile would hide an existing ~/.profile, so one is only created if none exists (macOS, where terminals

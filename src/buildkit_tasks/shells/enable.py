@@ -87,7 +87,7 @@ def enable(session: Session, wanted: str, *, dry_run: bool, undo: bool) -> None:
         for edit in edits:
             kept = write(world, edit)
             words = "deleted" if edit.after is None else "made" if edit.before is None else "changed"
-            say(f"{words} {edit.path}" + (f" (before: {kept})" if kept else ""))
+            say(f"{words} {edit.path}" + (f" (backup: {kept})" if kept else ""))
     if undo:
         say("new shells start without it; for this shell, run: unset " + " ".join(buildkit_line.VARIABLES))
     elif not dry_run:
@@ -118,7 +118,7 @@ def show_need(session: Session) -> None:
 
 
 def add_edits(world: World, shell: str) -> list[Edit]:
-    """Edits that create the env file and add the line to each start-up file that this shell reads."""
+    """Edits that create the env file and add the line to each startup file that this shell reads."""
     config = buildkit_line.config_dir(world.env, world.home)
     file = buildkit_line.env_file(shell, config)
     wanted = buildkit_line.line(shell, file, world.home)
@@ -154,7 +154,7 @@ def undo_edits(world: World, shells: Sequence[str]) -> list[Edit]:
 
 
 def start_files(world: World, shell: str) -> tuple[Path, ...]:
-    """The user's start-up files of a shell, found like the shell itself finds them."""
+    """The user's startup files of a shell, found as the shell itself finds them."""
     return buildkit_line.rc_files(
         shell,
         world.home,
@@ -186,7 +186,7 @@ def show(session: Session, edits: Iterable[Edit]) -> None:
 
 
 def notices(session: Session, edits: Iterable[Edit]) -> None:
-    """Print what to know before consenting: files in a git repository, lines that disable BuildKit."""
+    """Print what the user should know before consenting: files in a git repository, lines that disable BuildKit."""
     for edit in edits:
         place = edit.path.resolve()
         repository = next((p for p in place.parents if (p / ".git").exists()), None)

@@ -33,7 +33,7 @@ def prove(session: Session, shell: str) -> None:
         raise Problem(
             "verify-failed",
             f"A new interactive {shell} does not set the BuildKit variables.",
-            causes=["an earlier line in its start-up file ends or replaces the shell (exec, return, exit)"]
+            causes=["an earlier line in its startup file ends or replaces the shell (exec, return, exit)"]
             + [f"{k} is {v!r}" for k, v in seen.items()],
             hint="move the line marked `added by buildkit-tasks` to the top of the file",
         )
@@ -51,7 +51,7 @@ def prove(session: Session, shell: str) -> None:
 def fresh_values(world: World, shell: str) -> dict[str, str] | None:
     """The variables in a new interactive shell; None if the shell is not installed.
 
-    The result is passed through a file: a start-up file may leave programs running that keep our pipe open.
+    The result is passed through a file: a startup file may leave programs running that keep our pipe open.
     """
     program = shutil.which(shell, path=world.env.get("PATH"))
     if not program:
@@ -68,7 +68,7 @@ def fresh_values(world: World, shell: str) -> dict[str, str] | None:
 
 
 def probe(session: Session) -> float:
-    """Time the smallest real BuildKit build in seconds. Problems: those of an unreachable engine, verify-failed."""
+    """Time the smallest real BuildKit build in seconds. Problems: verify-failed, and any from an unreachable engine."""
     result = run.capture(session.world, docker.probe_build(session.world.cwd), timeout=120)
     if result.code == 0:
         return result.seconds

@@ -1,4 +1,4 @@
-"""Shell start-up files: an edit as a value, read and written with the old text kept."""
+"""Reads and writes shell startup files, with edits as values and a backup of the old text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One check of a smoke test: a URL of a service, and what its JSON must hold. Pure but for `ask`."""
+"""One check of a smoke test: a URL of a service, and what its JSON must contain. Pure, except for `ask`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Port
 
-#: Seconds one answer may take, and bytes of it that are read.
+#: Timeout of a response in seconds, and how many of its bytes are read.
 PATIENCE, MOST_BYTES = 10.0, 1_000_000
 
 _FORM = "SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...], for example api /health status=ok"
@@ -21,9 +21,9 @@ _FORM = "SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...], for example api /healt
 
 @dataclass(frozen=True)
 class Check:
-    """What to ask, of which service. `target` is a port of its container, 0 for the first that it publishes.
+    """A request to a service. `target` is a port of its container, 0 for the first that it publishes.
 
-    `fields`: names with dots for what is inside, and the values they must have, as text.
+    `fields`: names, with dots for nested fields, and their required values as text.
     """
 
     service: str
@@ -43,16 +43,16 @@ def parse(text: str) -> Check:
     fields = [word.partition("=") for word in rest]
     ascii_port = port.isascii() and port.isdigit()
     if not service or not path.startswith("/") or (colon and not ascii_port) or not all(n and e for n, e, _ in fields):
-        raise Problem("settings-invalid", f"The setting stack.smoke has {text!r}, which is not a check.", hint=_FORM)
+        raise Problem("settings-invalid", f"The setting stack.smoke contains an invalid check: {text!r}.", hint=_FORM)
     return Check(service, int(port or 0), method, path, tuple((name, value) for name, _, value in fields))
 
 
 def address(check: Check, ports: Sequence[Port]) -> tuple[str, int]:
-    """Where the service answers on this machine. Raises `Problem` smoke-failed where it publishes no such port."""
+    """The service's address on this machine. Raises `Problem` smoke-failed if it does not publish that port."""
     for port in ports:
         if port.service == check.service and port.protocol == "tcp" and check.target in (0, port.target):
             return here(port)
-    what = f"does not publish the port {check.target}" if check.target else "publishes no port"
+    what = f"does not publish port {check.target}" if check.target else "publishes no ports"
     raise Problem(
         "smoke-failed",
         f"The service {check.service!r} {what}.",
@@ -74,15 +74,15 @@ def ask(where: tuple[str, int], check: Check) -> tuple[int, bytes]:
 
 
 def wrong(check: Check, status: int, body: bytes) -> str:
-    """What is wrong with an answer; empty if nothing is."""
+    """What is wrong with a response; empty if nothing is."""
     if status >= 400:
-        return f"answered {status}: {body[:200].decode('utf-8', errors='replace')}"
+        return f"responded with {status}: {body[:200].decode('utf-8', errors='replace')}"
     if not check.fields:
         return ""
     try:
         content = json.loads(body)
     except ValueError:
-        return f"did not answer JSON: {body[:200].decode('utf-8', errors='replace')}"
+        return f"did not respond with JSON: {body[:200].decode('utf-8', errors='replace')}"
     for name, expected in check.fields:
         found = _field(content, name)
         if found != expected:
@@ -91,7 +91,7 @@ def wrong(check: Check, status: int, body: bytes) -> str:
 
 
 def _field(content: Any, name: str) -> str:
-    """A field as text, JSON's words for what is not text; empty if it is missing."""
+    """A field as text, in JSON notation if it is not a string; empty if it is missing."""
     for part in name.split("."):
         if isinstance(content, dict) and part in content:
             content = content[part]

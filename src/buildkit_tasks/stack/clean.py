@@ -1,4 +1,4 @@
-"""Remove what this project left in the engine: containers, networks, images; caches and volumes when asked."""
+"""Removes what this project left in the engine: containers, networks, images; on request, caches and volumes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from . import stack
 
 
 def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_run: bool) -> None:
-    """Show what goes, ask, remove. Another project's containers, images, caches and volumes are never touched.
+    """Show what will be removed, ask, remove. Other projects' containers, images, caches and volumes are never touched.
 
-    Volumes hold data: `confirm` is the project's name, asked for where it is empty; `--yes` is not enough for them.
-    Problems: consent-missing, bad-argument if another directory has a project of this name.
+    Volumes hold data: `confirm` is the project's name, asked for if it is empty; `--yes` is not enough for them.
+    Problems: consent-missing, bad-argument if another directory has a project with this name.
     """
     project = discover(session, looking=True)
     name = project.workspace.project
@@ -54,10 +54,10 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
     session.report.table(("what", "name", "size"), rows)
     what = f"{units.counted(len(rows), 'item')} of {name} will be removed"
     if volumes and found:
-        what += f", among them {units.counted(len(found), 'volume')} with all data"
+        what += f", including {units.counted(len(found), 'volume')} with all data"
         agreed = not dry_run and session.report.typed(what, name, confirm)
     else:
-        agreed = not dry_run and session.report.consent(what + ("; volumes stay" if found else ""))
+        agreed = not dry_run and session.report.consent(what + ("; volumes are kept" if found else ""))
     if not agreed:
         session.report.say("nothing was changed")
         return
@@ -65,7 +65,7 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
     run.check(session.world, compose_cli.down(session.root, files, orphans=True))
     for container in _lines(session, docker.project_containers(session.root, name)):  # of one-off commands
         run.capture(session.world, docker.remove_container(session.root, container.split(" ")[0]))
-    for network in _lines(session, docker.project_networks(session.root, name)):  # the compose file had it once
+    for network in _lines(session, docker.project_networks(session.root, name)):  # the compose file used to have it
         run.capture(session.world, docker_run.remove_networks(session.root, [network]))
     kept = _remove(session, [*images, *(["", image, ""] for image in toolchains)])
     kept += [(name, "in use by a cargo task") for name in cargo_tasks.remove(session, [v.name for v in objects])]
@@ -75,8 +75,8 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
         delete_records(session, project, mounts, "")
         cache_mark.forget(session)
     for image, why in kept:
-        session.report.warn(f"{image} stays: {why}")
-    session.report.say(f"{name} is cleaned" + ("" if volumes or not found else "; its volumes are kept"))
+        session.report.warn(f"kept {image}: {why}")
+    session.report.say(f"cleaned {name}" + ("" if volumes or not found else "; its volumes are kept"))
 
 
 def _refuse_foreign(session: Session, name: str, containers: Sequence[str]) -> None:
@@ -89,9 +89,9 @@ def _refuse_foreign(session: Session, name: str, containers: Sequence[str]) -> N
     if others:
         raise Problem(
             "bad-argument",
-            f"Another project has the name {name} too: {', '.join(others)}.",
+            f"Another project is also named {name}: {', '.join(others)}.",
             causes=["docker does not distinguish their containers, networks and volumes"],
-            hint="give this project a name of its own (`name:` in the compose file), or clean the other one first",
+            hint="give this project a different name (`name:` in the compose file), or clean the other one first",
         )
 
 
@@ -106,7 +106,7 @@ def _declared_volumes(space: Workspace) -> frozenset[str]:
 
 
 def _ours(image: str, space: Workspace) -> bool:
-    """Whether a built service of the compose file has this image; one that is made from it may have its labels."""
+    """Whether a built service of the compose file has this image; an image built from it may also have its labels."""
     return lookup_name(image) in {lookup_name(service.image) for service in space.services}
 
 
@@ -119,7 +119,7 @@ def _caches(session: Session, project: Project) -> list[Record]:
 
 
 def _remove(session: Session, images: list[list[str]]) -> list[tuple[str, str]]:
-    """Remove images by name, or by id where they have none; those that stay, and why."""
+    """Remove images by name, or by id if they have none; returns those that were kept, and why."""
     kept = []
     for identity, name, _ in images:
         wanted = identity if "<none>" in name else name

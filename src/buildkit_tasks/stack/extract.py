@@ -1,4 +1,4 @@
-"""Copy programs or files out of images, without starting anything."""
+"""Copies programs or files out of images, without starting anything."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from buildkit_tasks.project.discover import discover
 def extract(session: Session, services: Sequence[str], to: str, paths: Sequence[str]) -> None:
     """Copy `paths` of each service's image into a directory; without any, the program that the image was built for.
 
-    With several services each gets a directory of its own. Problems: image-unavailable, bad-argument.
+    With several services, each gets its own directory. Problems: image-unavailable, bad-argument.
     """
     if not to:
         raise Problem("bad-argument", "extract needs a directory to copy into.", hint="--to DIRECTORY")
@@ -31,7 +31,7 @@ def extract(session: Session, services: Sequence[str], to: str, paths: Sequence[
         if not path.startswith("/") or ".." in path.split("/"):
             raise Problem("bad-argument", f"--path {path} is not an absolute path.", hint="--path /usr/local/bin/tool")
         if posixpath.basename(path.rstrip("/")) in ("", "."):
-            raise Problem("bad-argument", f"--path {path} has no name to copy to.", hint="--path /usr/local/bin")
+            raise Problem("bad-argument", f"--path {path} has no file name to copy to.", hint="--path /usr/local/bin")
     target = session.world.cwd / to
     target.mkdir(parents=True, exist_ok=True)
     platform = f"{project.engine.os}/{project.engine.arch}"
@@ -51,14 +51,14 @@ def _from(
     session: Session, service: Service, platform: str, place: Path, paths: Sequence[str]
 ) -> list[tuple[str, Path]]:
     container = f"buildkit-tasks-extract-{secrets.token_hex(4)}"
-    # an image of files alone has no command; this one is never run
+    # an image that contains only files has no command; this one is never run
     made = run.capture(
         session.world, docker.create_container(session.root, container, service.image, platform, "/extract")
     )
     if made.code != 0:
         raise Problem(
             "image-unavailable",
-            f"There is no image {service.image} of {service.name} for {platform}.",
+            f"The engine has no image {service.image} for {platform}.",
             causes=made.stderr.strip().splitlines()[-1:],
             hint=f"invoke build --service {service.name}",
         )
@@ -74,7 +74,7 @@ def _from(
 
 
 def _program(session: Session, service: Service, container: str, folder: Path) -> tuple[str, str]:
-    """The program's path in the image, and its name: what the manifest beside it says."""
+    """The program's path in the image, and its name, according to the manifest next to it."""
     file = folder / "manifest.json"
     copied = run.capture(session.world, docker.copy_out(session.root, container, manifest.PATH, file))
     name = ""
@@ -87,14 +87,14 @@ def _program(session: Session, service: Service, container: str, folder: Path) -
         raise Problem(
             "bad-argument",
             f"The image of {service.name} has no manifest that names its program.",
-            causes=["it was not built with the Dockerfile of `init`"],
+            causes=["it was not built with the Dockerfile from `init`"],
             hint=f"invoke extract --service {service.name} --to DIR --path /path/in/the/image",
         )
     return program.place(sources.known(service), service.args, service.target, name), name
 
 
 def _copy(session: Session, service: Service, container: str, path: str, target: Path, folder: Path) -> Path:
-    """Copy beside the target, then put it in place. A directory that already exists is never replaced."""
+    """Copy next to the target, then move it into place. A directory that already exists is never replaced."""
     if target.is_dir():
         raise Problem(
             "bad-argument",

@@ -1,4 +1,4 @@
-"""Who holds the ports that the stack publishes; what can be stopped is stopped, after it was shown and agreed to."""
+"""Finds what holds the ports that the stack publishes, and stops it where possible, after listing it and asking."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from buildkit_tasks.project.discover import discover
 
 @dataclass(frozen=True)
 class Holder:
-    """One that holds a port of ours. `kind`: container, service (of systemd), process or unknown.
+    """The holder of one of our ports. `kind`: container, service (systemd), process or unknown.
 
     `name` is the container's or unit's name, or the process's with its pid; `owner` the compose project and its
     directory, or the user.
@@ -34,15 +34,15 @@ class Holder:
 
 
 def stop(session: Session) -> None:
-    """List who holds the ports, then stop containers and system services. Processes are only listed.
+    """List what holds the ports, then stop containers and system services. Processes are only listed.
 
-    Ports that this project's own containers hold are its own. Problems: consent-missing, command-failed, port-in-use.
+    Ports held by this project's own containers are skipped. Problems: consent-missing, command-failed, port-in-use.
     """
     project = discover(session, lesser=True)
     if not ports.shared_network(project.engine.host_name, engine_facts.host(session.world, session.root)):
         raise Problem(
             "engine-not-ours",
-            "The engine is on another machine, so what is using its ports cannot be seen from here.",
+            "The engine is on another machine, so what uses its ports is not visible from here.",
             hint="run the command on that machine",
         )
     held = holders(session, project.workspace.project, project.workspace.ports)
@@ -51,7 +51,7 @@ def stop(session: Session) -> None:
         keys = ("port", "wanted_by", "kind", "name", "owner")
         session.report.envelope({"holders": [dict(zip(keys, row, strict=True)) for row in rows]})
     if not held:
-        session.report.say("every port that the stack publishes is free, or its own")
+        session.report.say("every port that the stack publishes is free, or already used by the stack")
         return
     if not session.report.json_only:
         session.report.table(("port", "wanted by", "held by", "name", "owner"), rows)
@@ -68,12 +68,12 @@ def stop(session: Session) -> None:
         raise Problem(
             "port-in-use",
             f"Ports are in use by processes that this task does not stop: {', '.join(h.name for h in others)}.",
-            hint="end it yourself, or move the port: invoke up names the variable",
+            hint="stop them yourself, or change the port (`invoke up` names the variable)",
         )
 
 
 def holders(session: Session, project: str, published: Sequence[Port]) -> tuple[Holder, ...]:
-    """Who holds each of these ports, but for the project's own containers."""
+    """The holder of each of these ports, except for the project's own containers."""
     found = []
     for port in published:
         if not ports.taken(port.host, port.published, port.protocol):

@@ -1,4 +1,4 @@
-"""One command in a new container of a service: `docker compose run` on what is built, with what it depends on."""
+"""Runs one command in a new container of a service: builds what changed, then calls `docker compose run`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import stack, state
 def run_once(session: Session, service: str, *, with_build: bool = True, dependencies: bool = True) -> int:
     """Run the words after `--` (none: the service's own command); returns the exit code. The container is removed.
 
-    The service, and what it needs, is built first where it has changed. Problems: unknown-service, and a build's.
+    The service and its dependencies are built first if they changed. Problems: unknown-service, and any from the build.
     """
     project = discover(session, lesser=True, named=[service])
     space = project.workspace

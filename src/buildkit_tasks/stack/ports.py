@@ -14,7 +14,7 @@ from buildkit_tasks.project.discover import Project
 
 
 def check(session: Session, project: Project, files: Sequence[Path], starting: Collection[str]) -> None:
-    """Raise `Problem` port-in-use before anything is started, with the port's user and the variable that changes it.
+    """Raise `Problem` port-in-use before anything is started, with what uses the port and the variable that sets it.
 
     Only checks if the engine publishes ports on this machine: otherwise our own ports are irrelevant.
     """

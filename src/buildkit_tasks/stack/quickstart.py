@@ -41,7 +41,7 @@ def quickstart(session: Session) -> None:
 
 
 def prerequisites(session: Session) -> None:
-    """Check for what no later step can provide: a compose file and free disk space."""
+    """Check what no later step can provide: a compose file and free disk space."""
     free = shutil.disk_usage(session.root).free / 1e9
     if free < 1:
         raise Problem(
@@ -78,7 +78,7 @@ def _up(session: Session) -> None:
 
 
 def show_next_steps(session: Session) -> None:
-    """Print what runs where, where the credentials are, and what to do next."""
+    """Print the services' addresses, where the credentials are, and what to do next."""
     project = discover(session)
     say = session.report.say
     for port in project.workspace.ports:

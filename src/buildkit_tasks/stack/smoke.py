@@ -15,17 +15,17 @@ from buildkit_tasks.project.discover import Project, discover
 from . import checks, stack, wait
 from .checks import Check
 
-#: Seconds that a service may need before it accepts connections, where it has no health check; and between two tries.
+#: Seconds that a service without a health check may take to accept connections, and the pause between two tries.
 PATIENCE, TRY_EVERY = 20.0, 0.25
 
 
 def configured(session: Session) -> bool:
-    """Whether the project says what its smoke test is."""
+    """Whether the project configures a smoke test."""
     return bool(session.settings.stack.smoke or session.settings.stack.smoke_command)
 
 
 def smoke(session: Session) -> None:
-    """Problems: smoke-failed (what did not happen), not-running, unhealthy; bad-argument without a smoke test."""
+    """Run the smoke test. Problems: smoke-failed, not-running, unhealthy; bad-argument if there is no smoke test."""
     if not configured(session):
         raise Problem(
             "bad-argument",
@@ -48,12 +48,12 @@ def smoke(session: Session) -> None:
 
 
 def _healthy(session: Session, project: Project) -> None:
-    """Wait for what is starting. Problems: not-running, unhealthy."""
+    """Wait for services that are still starting. Problems: not-running, unhealthy."""
     files = stack.files_in_force(session, project)
     found = stack.containers(session, files)
     running = {c["Service"] for c in found if c.get("State") == "running"}
     if not running:
-        raise Problem("not-running", "Not running: the stack.", hint="invoke up")
+        raise Problem("not-running", "The stack is not running.", hint="invoke up")
     if all(c.get("Health") in ("", None, "healthy") for c in found if c["Service"] in running):
         return
     nothing = Command(("true",), session.root)
@@ -70,12 +70,12 @@ def _ask(session: Session, space: Workspace, check: Check) -> None:
             why = checks.wrong(check, *checks.ask(where, check))
             break
         except ConnectionError as error:
-            why = f"does not answer: {error}"
+            why = f"does not respond: {error}"
             if session.world.clock() - began > PATIENCE:
                 break
             time.sleep(TRY_EVERY)
         except (OSError, http.client.HTTPException) as error:
-            why = f"does not answer: {type(error).__name__}: {error}"
+            why = f"does not respond: {type(error).__name__}: {error}"
             break
     if why:
         raise Problem(
@@ -101,7 +101,7 @@ def _command(session: Session, space: Workspace) -> None:
     if result.code != 0:
         raise Problem(
             "smoke-failed",
-            f"{' '.join(words)} ended with {result.code}.",
+            f"{' '.join(words)} exited with code {result.code}.",
             causes=[session.masked((result.stderr.strip() or result.stdout.strip())[-1000:])],
             hint="invoke ps; invoke logs --since 5m",
         )

@@ -23,7 +23,7 @@ def up(session: Session, request: BuildRequest, *, with_build: bool = True, orph
     """Build what changed, start it, and return when everything is ready.
 
     Accepts any service of the compose file, built or not; compose also starts their dependencies. `orphans`: remove
-    containers of services that are no longer in the compose file. Problems: port-in-use, unhealthy, those of a build.
+    containers of services that are no longer in the compose file. Problems: port-in-use, unhealthy, any from the build.
     """
     up_project(
         session,
@@ -52,9 +52,9 @@ def up_project(
 
 
 def with_overlay(session: Session, overlays: Sequence[str]) -> None:
-    """From now on the compose files are those that compose would read, and these on top, relative to where we stand.
+    """Add compose files to those that compose would read; the paths are relative to the working directory.
 
-    Problems: compose-invalid for a file that is not there.
+    Problems: compose-invalid for a missing file.
     """
     if not overlays:
         return
@@ -91,10 +91,10 @@ def replace_containers(
     dependencies: bool = False,
     enough: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Replace the outdated containers of some services; whether all became ready before `enough` was true.
+    """Replace the outdated containers of some services; returns whether all became ready before `enough` was true.
 
-    `dependencies`: those of what they need as well. Compose finishes what it began even after a Ctrl-C, so that no
-    container is lost. Problems: as for `start`.
+    `dependencies`: also replace those of the services they depend on. Compose finishes what it began even after a
+    Ctrl-C, so that no container is lost. Problems: as for `start`.
     """
     services = state.with_dependencies(space.config, names) if dependencies else set(names)
     wanted = wait.Wanted(space.project, services, session.settings.stack.health_timeout, enough, summary=False)
@@ -128,11 +128,11 @@ def containers(session: Session, files: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def down(session: Session, *, volumes: bool, orphans: bool = False) -> None:
-    """Stop and remove containers and networks. Volumes contain data: they are removed only if asked and confirmed."""
+    """Stop and remove containers and networks. Volumes hold data, so they are deleted only on request, after asking."""
     project = discover(session, lesser=True)
     if volumes:
         names = ", ".join(sorted(v.get("name", k) for k, v in (project.workspace.config.get("volumes") or {}).items()))
-        what = f"the volumes of {project.workspace.project} are deleted with all data in them: {names or 'none'}"
+        what = f"the volumes of {project.workspace.project} will be deleted with all data in them: {names or 'none'}"
         if not session.report.consent(what):
             session.report.say("nothing was changed")
             return
@@ -157,7 +157,7 @@ def restart(session: Session, services: Sequence[str]) -> None:
 
 
 def ps(session: Session) -> None:
-    """Show what runs where."""
+    """List the containers with their ports and health."""
     project = discover(session, lesser=True)
     found = containers(session, files_in_force(session, project))
     rows = [
@@ -202,7 +202,7 @@ def shell(session: Session, service: str, what: str) -> int:
 
 
 def named(project: Project, services: Sequence[str]) -> list[str]:
-    """The given services, checked against the compose file. Raises `Problem` service-unknown with suggestions."""
+    """The given services, checked against the compose file. Raises `Problem` unknown-service with suggestions."""
     return list(dict.fromkeys(compose.expand(services, tuple(project.workspace.config.get("services") or ()))))
 
 

@@ -19,7 +19,7 @@ class Container:
     """One container, as reported by the engine.
 
     `health` is starting, healthy or unhealthy; empty without a health check. `start_period` in seconds: failed checks
-    do not count before. `restart` is the restart policy; `restarts` counts the engine's restarts.
+    do not count before it ends. `restart` is the restart policy; `restarts` counts the engine's restarts.
     """
 
     id: str

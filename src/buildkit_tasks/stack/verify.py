@@ -57,7 +57,7 @@ def verify(session: Session, services: Sequence[str]) -> None:
     if wrong:
         raise Problem(
             "verify-failed",
-            f"Built from other sources: {', '.join(wrong)}.",
+            f"Built from different sources: {', '.join(wrong)}.",
             hint="invoke up    (builds what changed and starts it)",
         )
 

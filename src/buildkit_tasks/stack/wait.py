@@ -36,7 +36,7 @@ PATIENCE = 10.0
 class Wanted:
     """What to wait for: services of a compose project; `limit` in seconds, in addition to each one's start period.
 
-    `enough`: once it is true, the started containers are not waited for any longer. `summary`: report when all are
+    `enough`: once it is true, stop waiting for the started containers. `summary`: report when all are
     ready.
     """
 
@@ -48,7 +48,7 @@ class Wanted:
 
 
 def until_ready(session: Session, wanted: Wanted, files: Sequence[Path], start: Callable[[], Result]) -> bool:
-    """Run `start` and return when every container of the wanted services is ready; False if that was enough before.
+    """Run `start` and return when every container of the wanted services is ready; False if `enough` came first.
 
     Problems: unhealthy, with each container's state, the seconds waited and its last log lines; port-in-use.
     """
@@ -112,11 +112,11 @@ class _Watch:
     def follow(self, started: Future[Result]) -> tuple[list[Container] | None, Result]:
         """The failed containers, and the result of the command. Returns when everything is decided or timed out.
 
-        None instead of containers if waiting any longer is not wanted.
+        None instead of containers if `enough` came first.
         """
         said, fresh = self.elapsed, False
         while True:
-            if started.done() and not fresh:  # events of replaced containers may still be on their way
+            if started.done() and not fresh:  # events of replaced containers may still arrive
                 fresh = True
                 self._look_all(forget=True)
             mine = [c for c in self.containers.values() if c.service in self.wanted.services]
@@ -154,7 +154,7 @@ class _Watch:
         return self.elapsed - since > (SETTLED_AFTER_RESTART if restarts else SETTLED)
 
     def _look_all(self, *, forget: bool = False) -> None:
-        """Look at every container; `forget`: those that are gone as well, whatever the events reported so far."""
+        """Look at every container; `forget`: also drop those that no longer exist, even without an event."""
         found = [str(one["Id"]) for one in self.client.api.containers(all=True, filters=self._filters)]
         for gone in self.containers.keys() - set(found) if forget else ():
             self.containers.pop(gone)

@@ -1,4 +1,4 @@
-"""Parses cargo manifests, lock file and toolchain file. Runs nothing of the repository, not even cargo.
+"""Parses cargo manifests, lock file and toolchain file. Runs nothing from the repository, not even cargo.
 
 Rules: https://doc.rust-lang.org/cargo/reference/workspaces.html and cargo-targets.html
 """
@@ -20,7 +20,7 @@ from .tree import Tree
 class Package:
     """A crate of the repository. `directory`: relative to the root, `.` for the root; `paths`: path dependencies.
 
-    `built`: what a build needs, without dependencies of tests: the name of each package, and its directory if it is in
+    `built`: what a build needs, without test dependencies: the name of each package, and its directory if it is in
     the repository.
     """
 

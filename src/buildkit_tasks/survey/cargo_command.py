@@ -65,7 +65,7 @@ _IF = re.compile(
 
 
 def branches_taken(text: str) -> str:
-    """Replace each `if` whose test is known from the text itself by the branch that runs."""
+    """Replace each `if` whose test can be decided from the text itself with the branch that runs."""
 
     def taken(match: re.Match[str]) -> str:
         holds = _holds(syntax.words(match["test"]))

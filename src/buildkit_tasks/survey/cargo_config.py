@@ -1,4 +1,4 @@
-"""What cargo and rustup obey in a directory: the toolchain file and the configuration files, those above included."""
+"""Files that cargo and rustup obey in a directory: toolchain and configuration files, including those above it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Which Debian packages a crate needs, to compile and at run time: a table, and its lookup.
 
-Names are those of Debian 12; newer releases provide them, too. Libraries that a crate bundles are not listed.
+Names are those of Debian 12; newer releases also provide them. Libraries that a crate bundles are not listed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Need:
     """Packages for the toolchain stage and for the runtime stage.
 
     `unless`: packages in the lock file with which the crate bundles its own copy. `bundled`: a dependency of the crate
-    itself that shows the same (cargo only locks a build script's `cc` if it compiles C).
+    itself that indicates the same (cargo only locks a build script's `cc` if it compiles C).
     """
 
     build: str = ""

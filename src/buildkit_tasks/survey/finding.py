@@ -1,4 +1,4 @@
-"""What `init` found in a repository: frozen values, no reading, no writing."""
+"""The results of `init`'s analysis of a repository, as frozen values. Reads and writes nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Service:
     """A compose service whose program is built from a workspace of the repository.
 
     `target`: cargo's target, if specified; `gnu`: a program without shared libraries. `profiles`: of compose; without
-    one of them it is not started. `added`: the compose file does not have it yet.
+    one of them it is not started. `added`: the compose file does not have it yet; `idle`: and will not start it.
 
     `context`: its old build context, relative to the root. `adopted`: it already builds with our Dockerfile.
     """
@@ -53,6 +53,7 @@ class Service:
     adopted: str = ""
     profiles: tuple[str, ...] = ()
     added: bool = False
+    idle: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Workspace:
 @dataclass(frozen=True)
 class Finding:
     """The whole finding. `compose`: the effective compose files, relative to the root, possibly none; `listed`: they
-    include files that compose does not find by itself; `existing`: texts of the files that we may add to.
+    include files that compose does not find by default; `existing`: texts of the files that we may add to.
     """
 
     project: str

@@ -33,7 +33,7 @@ def find(
     add: Sequence[str] = (),
 ) -> Finding:
     """Analyze a repository. `config` is the resolved compose model, `{}` without a compose file; `add`: programs that
-    get a service although the compose file has none for them.
+    get a service even though the compose file has none for them.
 
     Raises `Problem` manifest-invalid.
     """
@@ -127,6 +127,9 @@ def _dockerfile(files: Tree, context: str, build: Mapping[str, Any]) -> tuple[st
         path = _inside(files.root, given) or given
     else:
         path = posixpath.normpath(posixpath.join(context, given))
+    folder, name = posixpath.split(path)
+    if name == "Dockerfile" and not files.has(path) and files.has(lower := posixpath.join(folder, "dockerfile")):
+        path = lower  # as buildx does
     return path, files.text(path)
 
 

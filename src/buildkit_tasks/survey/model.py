@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from typing import Any
 from buildkit_tasks.config import root as project_root
 from buildkit_tasks.core import compose_cli, run, shapes
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.model import Command, Result
 from buildkit_tasks.core.world import World
 from buildkit_tasks.dotenv import disk as dotenv_disk
 from buildkit_tasks.dotenv import text as dotenv_text
@@ -95,41 +95,36 @@ def resolve(world: World, files: Tree, names: Sequence[str], texts: Mapping[str,
     """
     contents = {name: (texts or {}).get(name, files.text(name)) for name in names}
     wanted = _required(contents, world, files)
-    # services of every profile, because those not started by default are built as well
+    # services of every profile, because those not started by default are also built
     env = {**world.env, "COMPOSE_PROFILES": "*", **dict.fromkeys(wanted, "1")}
+    missing = _env_files(files, names, contents)
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
-        paths = [files.root / name for name in names]
-        if texts:
-            paths = _written(Path(folder), contents)
+        paths = _written(Path(folder), contents) if texts else [files.root / name for name in names]
+        override = Path(folder, "without-env-files.yaml")
+        place = str((files.root / names[0]).parent) if texts and names else ""
+
+        def ask(command: Command) -> Result:
+            return run.capture(replace(world, env=env), compose_cli.elsewhere(command, place) if place else command)
+
         for _ in range(20):
-            result = run.capture(replace(world, env=env), _config(files.root, names, paths, bool(texts)))
+            result = ask(compose_cli.config(files.root, paths))
             said = result.stderr.strip()
             if result.code == 0:
                 break
             variable = re.search(r"required variable (\w+) is missing a value", said)
+            lost = compose_cli.MISSING_ENV_FILE.search(said)
             if variable and variable[1] not in env:
                 env[variable[1]] = "1"
                 wanted.append(variable[1])
-            elif (
-                re.search(r"env file \S+ not found|no such file or directory.*\.env|couldn't find env file", said)
-                and not texts
-            ):
-                texts = {name: _without_env_files(name, text) for name, text in contents.items()}
-                paths = _written(Path(folder), texts)
+            elif lost and override not in paths:
+                missing.append(Path(os.path.relpath(lost[1], files.root)).as_posix())
+                listed = ask(compose_cli.services(files.root, paths))
+                override.write_text(compose_cli.without_env_files(listed.stdout.split()), "utf-8")
+                paths.append(override)
             else:
                 raise _refused(names, said)
-    missing = tuple(dict.fromkeys(_env_files(files, names, contents)))
     model = shapes.answer(result, dict, {"services": {"*": dict}}) if result.stdout else {}
-    return Model(tuple(names), False, model, tuple(wanted), missing)
-
-
-def _config(root: Path, names: Sequence[str], paths: Sequence[Path], copied: bool) -> Command:
-    command = compose_cli.config(root, paths)
-    if copied and names:
-        folder = str((root / names[0]).parent)
-        at = command.argv.index("compose") + 1
-        command = replace(command, argv=(*command.argv[:at], "--project-directory", folder, *command.argv[at:]))
-    return command
+    return Model(tuple(names), False, model, tuple(wanted), tuple(dict.fromkeys(missing)))
 
 
 def _written(folder: Path, texts: Mapping[str, str]) -> list[Path]:
@@ -160,17 +155,6 @@ def _env_files(files: Tree, names: Sequence[str], texts: Mapping[str, str]) -> l
             if not files.exists(path):
                 found.append(path)
     return found
-
-
-def _without_env_files(name: str, text: str) -> str:
-    """The file with resolved anchors and without `env_file`, as JSON, which is also YAML."""
-    from . import yaml_text
-
-    document = yaml_text.load(name, text, plain=True)
-    for entry in (document.get("services") or {}).values():
-        if isinstance(entry, dict):
-            entry.pop("env_file", None)
-    return json.dumps(document, default=str)
 
 
 def _refused(names: Sequence[str], said: str) -> Problem:

@@ -24,7 +24,7 @@ Look = Callable[[Tree, Sequence[CargoWorkspace], str, Mapping[str, Any]], Servic
 
 
 def word(text: str) -> str:
-    """A project or service name, derived from a directory's name like in compose."""
+    """A project or service name, derived from a directory's name as in compose."""
     return re.sub(r"[^a-z0-9_-]", "", text.lower()).lstrip("_-") or "project"
 
 
@@ -71,8 +71,10 @@ def beside(
         taken = service.name in there or any(s.name == service.name for s in found)
         name = word(f"{service.binary}-app") if taken else service.name
         if name not in there:
-            found.append(replace(service, name=name, added=True))
-            text = f"added for {path}, from which no service was built. `docker compose up` now starts it, too"
+            found.append(replace(service, name=name, added=True, idle=True))
+            text = (
+                f"added for {path}, which no service used. `scale: 0`: it is built, not started; remove it to start it"
+            )
             notes.append(Note(f"service {name}", text))
     return found, notes
 
@@ -96,7 +98,7 @@ def _last(image: str) -> str:
 
 def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -> list[Service]:
     found: dict[str, Service] = {}
-    paths = [p for p in files.files if re.search(r"(?:^|/)(?:Dockerfile[^/]*|[^/]+\.Dockerfile)$", p)]
+    paths = [p for p in files.files if re.search(r"(?:^|/)(?:Dockerfile[^/]*|[^/]+\.Dockerfile|dockerfile)$", p)]
     for path in sorted(paths, key=lambda p: (p.count("/"), p)):
         if ASIDE.search(path) or path.endswith(".dockerignore"):
             continue

@@ -95,7 +95,7 @@ def find(files: Tree, workspace: CargoWorkspace) -> Reach:
 
 
 def _roots(files: Tree, package: Package) -> Iterator[str]:
-    """The manifest of the workspace that a crate of another one inherits from: the nearest above it."""
+    """The manifest of the workspace that a foreign crate inherits from: the nearest one above it."""
     directory = package.directory
     while directory:
         directory = posixpath.dirname(directory)
@@ -111,7 +111,7 @@ def beyond(files: Tree, workspace: CargoWorkspace, package: Package) -> frozense
     found: set[str] = set()
     for path in _sources(files, package, crates):
         text = files.text(path)
-        if '"..' in text or "/../" in text or path == package.build_script:  # of no other it leads out of the crate
+        if '"..' in text or "/../" in text or path == package.build_script:  # others stay inside the crate
             found.update(_named(files, workspace, package, path))
     inside = f"{package.directory}/"
     return frozenset(p for p in found if p != package.directory and not p.startswith(inside))
@@ -164,5 +164,5 @@ def _query_macros(files: Tree, crates: list[Package], inner: list[Package]) -> b
 
 
 def _shortest(paths: set[str]) -> set[str]:
-    """Without paths that are below another one of them."""
+    """Drop paths that are below another path in the set."""
     return {p for p in paths if not any(p.startswith(f"{other}/") for other in paths)}

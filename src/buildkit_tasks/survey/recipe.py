@@ -1,4 +1,4 @@
-"""Analyses a repository's own Dockerfile of a Rust service: what is kept, and what our compile step replaces.
+"""Analyzes a repository's own Dockerfile for a Rust service: what is kept, and what our compile step replaces.
 
 Our step replaces the stages that compile. Every other line of the image's stages is kept unchanged; a line that cannot
 be kept is reported with its number. Nothing is dropped silently.
@@ -193,7 +193,7 @@ def _stages(text: str, args: Mapping[str, str]) -> tuple[tuple[Line, ...], tuple
 
 
 def is_helper(name: str, taken: Recipe) -> bool:
-    """Whether a stage or image that is copied from only helps to compile."""
+    """Whether a stage or image used as a copy source only helps to compile."""
     base = next((s.base for s in taken.stages if s.name == name.lower()), name)
     return _HELPER_IMAGE.search(base) is not None or "chef" in name
 

@@ -17,7 +17,7 @@ from .edge import reported, task
         "images": "keep (your Dockerfiles' own), bookworm (rust and debian built without a registry), "
         "auto (bookworm only if yours are not available)",
         "dry_run": "print the changes as a diff without writing anything",
-        "check": "report what a build would be missing without writing anything",
+        "check": "report what a build would be missing, without writing anything",
         "undo": "restore every file",
         "upgrade": "upgrade the generated files to this version; your edits are kept, or shown as conflicts",
         "yes": "write without asking",
@@ -57,7 +57,7 @@ def init(
     help={
         "file": "the file to import (default: the Makefile and the justfile of this directory, or of the repository)",
         "output": "write the result to this file, and leave the original alone",
-        "accept": "replace this target by the nearest task, although its recipe does more; repeatable",
+        "accept": "replace this target with the nearest task, even if its recipe does more; repeatable",
         "dry_run": "print the table and the diff without writing anything",
         "undo": "restore the original recipes",
         "yes": "write without asking",
@@ -75,7 +75,7 @@ def import_makefile(
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Make the targets of a Makefile or justfile call tasks, where a task does what the recipe does."""
+    """Make the targets of a Makefile or justfile call tasks, if a task does the same as the recipe."""
     from buildkit_tasks.makefile import flow
 
     if undo:

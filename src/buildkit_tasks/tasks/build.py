@@ -24,6 +24,7 @@ SERVICE = "service to build, for example api,worker or 'worker-*'; repeatable (d
         "no_incremental": "compile without incremental objects, for release images",
         "no_cache": "run every step again, but keep the cache mounts",
         "plan": "print the build plan without building",
+        "timings": "write an HTML page with the steps and crates on a time line, and print its path",
         "yes": "answer yes to every question (installing the tools for base images that no registry provides)",
         "json": "print only one JSON document on stdout",
         "progress": "auto, plain, verbose (every line of every step) or quiet",
@@ -42,6 +43,7 @@ def build(
     no_incremental: bool = False,
     no_cache: bool = False,
     plan: bool = False,
+    timings: bool = False,
     yes: bool = False,
     json: bool = False,
     progress: str = "auto",
@@ -76,6 +78,10 @@ def build(
 
         outcome = begin.build(session, request, attempt)
     view.result(session.report, outcome)
+    if timings:
+        from buildkit_tasks.timings import write
+
+        write.after(session, outcome)
 
 
 def _platforms(words: Sequence[str]) -> tuple[str, ...]:
@@ -90,7 +96,7 @@ def _platforms(words: Sequence[str]) -> tuple[str, ...]:
 @task(
     help={
         "quick": "run the four standard cases (the only benchmark so far)",
-        "rounds": "how many times to time each edit",
+        "rounds": "how many times to measure each edit",
         "markdown": "print a Markdown table for a README",
         "json": "print one JSON document with every sample",
     }
@@ -106,7 +112,7 @@ def bench(session: Session, quick: bool = False, rounds: int = 3, markdown: bool
 @task(
     iterable=["service"],
     help={
-        "service": "explain only this service; repeatable (default: all of the build)",
+        "service": "explain only this service; repeatable (default: all services of the build)",
         "build": "number of the build, from `invoke history` (default: the last one)",
         "next": "predict the next build instead, without building",
         "json": "one document with every cause",
@@ -127,10 +133,32 @@ def explain(
         flow.explain(session, service or (), build)
 
 
-@task(help={"last": "how many builds to list", "json": "one document with every build"})
+@task(
+    help={
+        "last": "how many builds to list",
+        "timings": "write the HTML page of a build instead, and print its path",
+        "build": "number of the build for --timings (default: the last one)",
+        "output": "file for --timings (default: in the state directory)",
+        "json": "one document with every build, or with the path",
+    }
+)
 @reported
-def history(session: Session, last: int = 20, json: bool = False) -> None:
+def history(
+    session: Session, last: int = 20, timings: bool = False, build: int = 0, output: str = "", json: bool = False
+) -> None:
     """List the builds of this checkout: when, how long, and what they compiled."""
+    if timings:
+        from buildkit_tasks.timings import write
+
+        write.show(session, build, output)
+        return
+    if build or output:
+        from buildkit_tasks.core.errors import Problem
+
+        words = f"--build {build}" if build else f"--output {output}"
+        raise Problem(
+            "bad-argument", "--build and --output are of --timings.", hint=f"invoke history --timings {words}"
+        )
     from buildkit_tasks.history import listing
 
     listing.show(session, last)

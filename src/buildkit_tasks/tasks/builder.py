@@ -16,7 +16,7 @@ NAME = "the builder's name"
 @task(name="list", default=True, help={"json": JSON})
 @reported
 def list_(session: Session, json: bool = False) -> None:
-    """List the builders with their nodes and platforms, which one is in use, and which nodes answer."""
+    """List the builders with their nodes and platforms, which one is in use, and which nodes respond."""
     from buildkit_tasks.builders import show as builder_show
 
     builder_show.show(session)
@@ -44,7 +44,7 @@ def inspect(session: Session, name: str, json: bool = False) -> None:
         "server_name": "name in the node's certificate, if it differs from the endpoint",
         "opt": "driver option, for example network=host or replicas=3; repeatable",
         "config": "buildkitd.toml for daemons that buildx starts",
-        "use": "make this docker's current builder",
+        "use": "make it docker's current builder",
         "plan": "print the commands (and the Kubernetes manifest) without running them",
         "json": JSON,
     },

@@ -1,6 +1,6 @@
-"""Tasks that run cargo in the project's toolchain image. Words after `--` go to cargo as they are.
+"""Tasks that run cargo in the project's toolchain image. Words after `--` are passed to cargo unchanged.
 
-Longer than other files of tasks: fourteen signatures, each with one call.
+Longer than the other task files: fourteen signatures, each with one call.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ CRATE = "crate of the workspace, for example api; repeatable (default: as cargo 
 HOST = "run the host's own cargo instead of the toolchain image's"
 ENV = "variable for the container, for example SQLX_OFFLINE=true, or NAME for the host's value; repeatable"
 RELEASE = "compile with the release profile"
-INSTALL = "get the tool if the image does not have it, after asking"
-IN_PLACE = "work on the tree itself instead of a synced copy, for tests that write beside the sources"
-YES = "answer the question of --install with yes"
+INSTALL = "install the tool if the image does not have it, after asking"
+IN_PLACE = "work on the tree itself instead of a synced copy, for tests that write next to the sources"
+YES = "answer yes to the question that --install asks"
 BASE = {"host": HOST, "env": ENV, "in_place": IN_PLACE}
 
 
 def _ended(code: int) -> None:
-    """End with cargo's own exit code."""
+    """Exit with cargo's own exit code."""
     if code:
         raise Exit(code=code)
 
@@ -53,7 +53,7 @@ def _request(session: Session, crate: Sequence[str] | None = None, *, release: b
     iterable=["crate", "env"],
     help={
         "crate": CRATE,
-        "integration": "start a copy of the compose file's databases for the tests; run ignored tests too",
+        "integration": "start a copy of the compose file's databases for the tests; also run ignored tests",
         "junit": "write a JUnit report to this file, for example out/junit.xml (needs cargo-nextest)",
         "release": RELEASE,
         "install": INSTALL,
@@ -103,7 +103,7 @@ def check(
     iterable=["crate", "env"],
     help={
         "crate": CRATE,
-        "fix": "apply what clippy suggests, in the tree itself",
+        "fix": "apply clippy's suggestions, in the tree itself",
         "install": INSTALL,
         "yes": YES,
         **BASE,
@@ -157,7 +157,7 @@ def fmt(
     iterable=["crate", "env"],
     help={
         "crate": CRATE,
-        "dependencies": "document the dependencies, too",
+        "dependencies": "also document the dependencies",
         "to": "directory to put the folder `doc` in, for example public (default: outside the tree; prints the path)",
         **BASE,
     },
@@ -172,7 +172,7 @@ def doc(
     env: Sequence[str] | None = None,
     host: bool = False,
 ) -> None:
-    """Make the crates' documentation."""
+    """Build the crates' documentation."""
     from buildkit_tasks.cargo import flow
 
     options = _options("doc", host=host, env=env, in_place=in_place)
@@ -201,7 +201,7 @@ def bench(
 @task(iterable=["crate"], help={"crate": CRATE, "host": HOST})
 @reported
 def tree(session: Session, crate: Sequence[str] | None = None, host: bool = False) -> None:
-    """Print the tree of dependencies: `cargo.tree -- --duplicates`."""
+    """Print the dependency tree: `cargo.tree -- --duplicates`."""
     from buildkit_tasks.cargo import commands, work
 
     _ended(work.cargo(session, commands.tree(_request(session, crate)), _options("tree", host=host)))
@@ -211,7 +211,7 @@ def tree(session: Session, crate: Sequence[str] | None = None, host: bool = Fals
     iterable=["crate"],
     help={
         "crate": "dependency to update, for example serde; repeatable (default: all)",
-        "lock": "only make Cargo.lock fit the manifests, and update nothing else",
+        "lock": "only bring Cargo.lock in line with the manifests",
         "host": HOST,
     },
 )
@@ -239,7 +239,7 @@ def _tool(session: Session, name: str, *, install: bool, host: bool, in_place: b
 @task(help=_TOOL)
 @reported
 def audit(session: Session, install: bool = False, yes: bool = False, host: bool = False) -> None:
-    """Look for known vulnerabilities in Cargo.lock, with cargo-audit."""
+    """Check Cargo.lock for known vulnerabilities, with cargo-audit."""
     _tool(session, "audit", install=install, host=host)
 
 
@@ -269,7 +269,7 @@ def licenses(session: Session, install: bool = False, yes: bool = False, host: b
 @task(
     iterable=["crate"],
     help={
-        "crate": "remove the objects of this crate only; repeatable",
+        "crate": "remove only the objects of this crate; repeatable",
         "all": "also remove downloads, installed tools, and test services left behind by a killed run",
         "host": HOST,
     },
@@ -285,7 +285,7 @@ def clean(session: Session, crate: Sequence[str] | None = None, all: bool = Fals
 @task(
     iterable=["env"],
     help={
-        "service": "run the program of this service with its environment, in the network of the running stack",
+        "service": "run the program of this service with its environment, on the network of the running stack",
         "bin": "run this program of the workspace",
         "release": RELEASE,
         **BASE,
@@ -301,7 +301,7 @@ def run(
     env: Sequence[str] | None = None,
     host: bool = False,
 ) -> None:
-    """Compile and run a program: `cargo.run --bin tool -- --flag`; Ctrl-C ends it."""
+    """Compile and run a program: `cargo.run --bin tool -- --flag`; Ctrl-C stops it."""
     from buildkit_tasks.cargo import flow
 
     request = _request(session, release=release)

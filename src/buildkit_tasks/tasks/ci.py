@@ -10,7 +10,7 @@ from .edge import reported, task
 
 JSON = "print one JSON document"
 REPORT = "write summary.md, job.json and codequality.json into this directory"
-FORCE = "push even if this run may not, with your own login"
+FORCE = "push even if this run is not allowed to, using your own login"
 
 
 def _known() -> Collection[str]:
@@ -23,7 +23,7 @@ def _known() -> Collection[str]:
 @task(help={"json": JSON})
 @reported
 def context(session: Session, json: bool = False) -> None:
-    """Show the CI system, the event, and whether this run may push, with the reason."""
+    """Show the CI system, the event, and whether this run is allowed to push, with the reason."""
     from buildkit_tasks.ci import show
 
     show.context(session)
@@ -86,7 +86,7 @@ def lint(session: Session, report: str = "", json: bool = False) -> None:
 )
 @reported
 def multiarch(session: Session, platform: Sequence[str] | None = None, report: str = "", json: bool = False) -> None:
-    """CI job: build the images of every platform, inspect and start them."""
+    """CI job: build the images for every platform, inspect and start them."""
     from buildkit_tasks.ci import jobs
 
     jobs.multiarch(session, _known(), platform or (), report=report)
@@ -104,7 +104,7 @@ def push(session: Session, force: bool = False, report: str = "", json: bool = F
 @task(help={"force": FORCE, "report": REPORT, "json": JSON})
 @reported
 def nightly(session: Session, force: bool = False, report: str = "", json: bool = False) -> None:
-    """CI job: compile the dependencies from nothing, push the pack, delete old packs; only on the default branch."""
+    """CI job: compile the dependencies from scratch, push the pack, delete old packs; only on the default branch."""
     from buildkit_tasks.ci import jobs
 
     jobs.nightly(session, _known(), force=force, report=report)
@@ -114,7 +114,7 @@ def nightly(session: Session, force: bool = False, report: str = "", json: bool 
     help={
         "provider": "github, gitlab or jenkins",
         "file": "write to this file (default: .github/workflows/buildkit-tasks.yml, .gitlab-ci.yml or Jenkinsfile)",
-        "dry_run": "print the diff, and write nothing",
+        "dry_run": "print the diff without writing anything",
         "yes": "write without asking",
         "json": JSON,
     }

@@ -17,7 +17,7 @@ HELP = {
 }
 CONSENT = {
     "yes": "do not ask; only together with --name",
-    "name": "the name of the database that may be lost",
+    "name": "the database's name, to confirm that its data may be lost",
 }
 JSON = "print one JSON document"
 
@@ -40,7 +40,7 @@ def create(session: Session, service: str = "", test: bool = False, start: bool 
 @task(
     help={
         **HELP,
-        "status": "list what is applied and what is pending, and change nothing",
+        "status": "list applied and pending migrations without changing anything",
         "ignore_missing": "accept migrations that only the database has",
         "json": JSON,
     }
@@ -70,7 +70,7 @@ def migrate(
 def drop(
     session: Session, service: str = "", test: bool = False, start: bool = False, yes: bool = False, name: str = ""
 ) -> None:
-    """Drop the database, once you have typed its name."""
+    """Drop the database; asks you to type its name."""
     from buildkit_tasks.database import administer
 
     administer.drop(session, _wanted(service, test, start), name=name)
@@ -81,7 +81,7 @@ def drop(
 def reset(
     session: Session, service: str = "", test: bool = False, start: bool = False, yes: bool = False, name: str = ""
 ) -> None:
-    """Drop, create and migrate the database, once you have typed its name."""
+    """Drop, create and migrate the database; asks you to type its name."""
     from buildkit_tasks.database import administer
 
     administer.reset(session, _wanted(service, test, start), name=name)
@@ -98,7 +98,7 @@ def shell(session: Session, service: str = "", test: bool = False, start: bool =
         raise Exit(code=code)
 
 
-@task(help={**HELP, "from_": "a file of SQL, or a directory of them (default: the setting database.seeds)"})
+@task(help={**HELP, "from_": "an SQL file, or a directory of SQL files (default: the setting database.seeds)"})
 @reported
 def seed(session: Session, service: str = "", test: bool = False, start: bool = False, from_: str = "") -> None:
     """Run the seed files in one transaction; an error names file and line."""
@@ -120,7 +120,7 @@ def dump(session: Session, service: str = "", test: bool = False, start: bool = 
     help={
         **HELP,
         **CONSENT,
-        "from_": "the file to restore, as db.dump writes it",
+        "from_": "the file to restore, as written by db.dump",
         "no_owner": "make the restoring user the owner of everything, if the dump's roles do not exist",
     }
 )

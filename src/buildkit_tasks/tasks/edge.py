@@ -37,7 +37,7 @@ class Task(invoke.tasks.Task):  # type: ignore[type-arg]
         return opts
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        """The arguments with their help texts. Invoke takes the texts out of the task, so a second call has none."""
+        """The arguments with their help texts. Invoke removes the texts from the task, so a second call has none."""
         texts = dict(self.help)
         try:
             return list(super().get_arguments(ignore_unknown_help))
@@ -76,7 +76,7 @@ def reported(body: Callable[..., None]) -> Callable[..., Any]:
 
 
 def _extra() -> list[str]:
-    """The words after `--`. Invoke has them as one string, in which the blanks of a word are lost."""
+    """The words after `--`. Invoke keeps them as one string, which loses the blanks in a word."""
     words = sys.argv
     return words[words.index("--") + 1 :] if "--" in words else []
 
@@ -127,7 +127,7 @@ def silence(stream: TextIO | None) -> None:
 
 @contextlib.contextmanager
 def printing() -> Iterator[None]:
-    """Print with Invoke: a closed pipe ends the command in silence, a full disk with one error."""
+    """Print with Invoke: a closed pipe ends the command silently, a full disk with one error."""
     try:
         try:
             yield

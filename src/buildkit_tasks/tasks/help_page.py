@@ -1,4 +1,4 @@
-"""`TASK --help`: how the task is typed, what it does, and its flags."""
+"""`TASK --help`: how to call the task, what it does, and its flags."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import typed
 
 
 def attach(program: Program) -> None:
-    """Replace Invoke's page, which names Invoke's options and not the services by position."""
+    """Replace Invoke's page, which lists Invoke's options, but not positional services."""
 
     def print_task_help(name: str) -> None:
         task = program.collection[name]

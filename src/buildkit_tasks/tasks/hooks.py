@@ -1,4 +1,4 @@
-"""Tasks for git's hooks."""
+"""Tasks for git hooks."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from buildkit_tasks.config.session import Session
 from .edge import reported, task
 
 
-@task(help={"undo": "remove the hook, and put back the one that was there before"})
+@task(help={"undo": "remove the hook, and restore the previous one"})
 @reported
 def install(session: Session, undo: bool = False) -> None:
-    """Run lint, and the format check if cargo.fmt is there, before each git commit; keeps an existing hook."""
+    """Run lint, and the format check if cargo.fmt exists, before each git commit; keeps an existing hook."""
     from buildkit_tasks.hooks import install as flow
     from buildkit_tasks.tasks import namespace
 

@@ -11,7 +11,7 @@ from .edge import reported, task
 YES = "answer yes to every question"
 
 
-@task(default=True, help={"again": "forget earlier decisions and ask the registry again", "json": "print one document"})
+@task(default=True, help={"again": "discard earlier decisions and query the registry", "json": "print one document"})
 @reported
 def show(session: Session, again: bool = False, json: bool = False) -> None:
     """Show the project's base images and where each one comes from."""
@@ -46,7 +46,7 @@ def build(session: Session, only: Sequence[str] | None = None, force: bool = Fal
     iterable=["service", "platform"],
     help={
         "service": "service to check, for example api,worker; repeatable (default: all)",
-        "platform": "platform that must be present, for example linux/arm64 (default: check those that are)",
+        "platform": "platform that must be present, for example linux/arm64 (default: check all that are present)",
         "no_start": "only inspect the files; do not start the program",
         "json": "print one document",
     },

@@ -1,4 +1,4 @@
-"""Tasks for what is in the way of the stack."""
+"""Tasks for programs that block the stack's ports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from buildkit_tasks.config.session import Session
 from .edge import reported, task
 
 
-@task(help={"yes": "stop what is listed without asking", "json": "print one JSON document"})
+@task(help={"yes": "stop the listed programs without asking", "json": "print one JSON document"})
 @reported
 def stop(session: Session, yes: bool = False, json: bool = False) -> None:
     """List what is using the stack's published ports; with your consent, stop containers and system services."""

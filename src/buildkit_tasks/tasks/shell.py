@@ -22,7 +22,7 @@ SHELL = "bash, zsh or fish (default: the login shell)"
 def enable_buildkit(
     session: Session, shell: str = "", dry_run: bool = False, undo: bool = False, yes: bool = False
 ) -> None:
-    """Enable BuildKit in your shell's start-up file; checks the edit, and can undo it."""
+    """Enable BuildKit in your shell's startup file; checks the edit, and can undo it."""
     from buildkit_tasks.shells import enable as flow
 
     flow.enable(session, shell, dry_run=dry_run, undo=undo)

@@ -13,7 +13,7 @@ from .edge import reported, task
 SERVICE = "service, for example api,worker or 'worker-*'; repeatable (default: all)"
 YES = "answer yes to every question"
 ORPHANS = "remove containers of services that are no longer in the compose file"
-OVERLAY = "a compose file on top of the others, for example compose.agent.yaml; repeatable"
+OVERLAY = "additional compose file, merged over the others, for example compose.agent.yaml; repeatable"
 JSON = "print one JSON document"
 
 
@@ -36,7 +36,7 @@ def up(
     overlay: Sequence[str] | None = None,
     progress: str = "auto",
 ) -> None:
-    """Build what changed, start the stack, and wait until every service is healthy or has exited with 0."""
+    """Build what changed, start the stack, and wait until every service is healthy or has exited with code 0."""
     from buildkit_tasks.core.model import BuildRequest
     from buildkit_tasks.stack import stack
 
@@ -125,7 +125,7 @@ def shell(session: Session, service: str, command: str = "exec bash || exec sh")
 @task(help={"json": JSON})
 @reported
 def smoke(session: Session, json: bool = False) -> None:
-    """Wait until the stack is healthy, then check what the settings list and run the project's own smoke test."""
+    """Wait until the stack is healthy, then run the checks in the settings and the project's own smoke test."""
     from buildkit_tasks.stack import smoke as flow
 
     flow.smoke(session)
@@ -133,7 +133,7 @@ def smoke(session: Session, json: bool = False) -> None:
 
 @task(
     help={
-        "older": "delete what was unused for this long, for example 14d or 12h",
+        "older": "delete what has been unused for this long, for example 14d or 12h",
         "keep": "also delete the least recently used beyond this size, for example 10GB",
         "dry_run": "only show what would be deleted",
         "yes": YES,
@@ -149,9 +149,9 @@ def prune(session: Session, older: str = "14d", keep: str = "", dry_run: bool = 
 
 @task(
     help={
-        "service": "the service whose image and settings the container gets",
+        "service": "the service whose image and settings the container uses",
         "no_build": "use existing images without building",
-        "no_deps": "do not start what the service depends on",
+        "no_deps": "do not start the service's dependencies",
     }
 )
 @reported
@@ -167,8 +167,8 @@ def run(session: Session, service: str, no_build: bool = False, no_deps: bool = 
 @task(
     iterable=["service", "path"],
     help={
-        "service": "service whose image is opened, for example api or 'worker-*'; repeatable (default: all)",
-        "to": "directory to copy into, for example out/; with several services each gets its own below it",
+        "service": "service whose image to copy from, for example api or 'worker-*'; repeatable (default: all)",
+        "to": "directory to copy into, for example out/; with several services, each gets its own subdirectory",
         "path": (
             "file or directory in the image, for example /etc/app; repeatable (default: the program that the image was "
             "built for)"
@@ -192,8 +192,8 @@ def extract(
 
 @task(
     help={
-        "caches": "also cache mounts, layers, and what cargo tasks keep: the next build compiles everything",
-        "volumes": "also the volumes and the data in them; asks for the project's name",
+        "caches": "also remove cache mounts, layers, and what cargo tasks keep: the next build compiles everything",
+        "volumes": "also remove the volumes and the data in them; asks for the project's name",
         "confirm": "the project's name, for scripts that delete volumes",
         "dry_run": "only show what would be removed",
         "yes": YES,

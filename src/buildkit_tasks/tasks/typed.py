@@ -50,7 +50,7 @@ def tasks(namespace: Collection) -> dict[str, Flags]:
 
 
 def positions(namespace: Collection, name: str) -> list[str]:
-    """What a task takes by position, as words for its usage line."""
+    """A task's positional arguments, as words for its usage line."""
     own = [argument.name.upper() for argument in namespace[name].get_arguments() if argument.positional]
     word = tasks(namespace)[name].word
     return [*own, *([f"[{word.lstrip('-').upper()} ...]"] if word else [])]
@@ -74,7 +74,7 @@ def attach(program: Program) -> None:
 
 
 def print_safely(program: Program) -> None:
-    """Make `--list` and `--help` end like every task where nobody reads them, or the disk is full."""
+    """Make `--list` and `--help` exit like every task if nobody reads the output, or the disk is full."""
     print_what_was_asked = program.parse_cleanup
 
     def parse_cleanup() -> None:

@@ -9,7 +9,7 @@ from buildkit_tasks.config.session import Session
 from .edge import reported, task
 
 SERVICE = "service to watch, for example api,worker or 'worker-*'; repeatable (default: all)"
-OVERLAY = "a compose file on top of the others, for example compose.dev.yaml; repeatable"
+OVERLAY = "additional compose file, merged over the others, for example compose.dev.yaml; repeatable"
 PROGRESS = "auto, plain, verbose or quiet"
 
 

@@ -21,7 +21,7 @@ from .record import Record
 
 
 def begin(session: Session, request: BuildRequest) -> Attempt | None:
-    """Call this before reading anything of the project; None if no proof is possible."""
+    """Call this before reading anything in the project; None if no proof is possible."""
     try:
         return inputs.begin(session, request)
     except Problem:
@@ -35,7 +35,7 @@ def holds(session: Session, attempt: Attempt) -> BuildOutcome | None:
 
 
 def _usable(attempt: Attempt) -> Iterator[tuple[Record, Collection[str]]]:
-    """The records that may prove it, each with the services it is asked about; none means all of its services."""
+    """The records that may prove it, each with the services to check; none means all of its services."""
     own = record.load(attempt.file)
     if own and _same(own, attempt):
         yield own, ()

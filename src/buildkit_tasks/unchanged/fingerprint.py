@@ -44,7 +44,7 @@ class Look:
 
     @property
     def digest(self) -> str:
-        """The same for the same files, regardless of their order."""
+        """A digest that is the same for the same files, regardless of their order."""
         return hashlib.blake2b(b"\0".join(sorted(self._lines)), digest_size=32).hexdigest()
 
     def place(self, path: Path) -> None:
@@ -60,7 +60,7 @@ class Look:
             self._age(above, above.stat())  # deleting it changed that directory
 
     def tree(self, tree: Tree) -> None:
-        """Add all of a context that BuildKit may be sent, including directories. Raises `OSError`, `ValueError`."""
+        """Add all of a context that may be sent to BuildKit, including directories. Raises `OSError`, `ValueError`."""
         ignores = [Ignore.of(tree.context, file) for file in tree.dockerfiles] + [Ignore.of(tree.context)]
         self._add(b"context", tree.context, tree.context.stat())
         for path, entry in walk(tree.context, *ignores, directories=True):
@@ -83,12 +83,12 @@ class Look:
 
 
 def settled(ctime: int) -> int:
-    """The time from which any further change of a file will get a later ctime than this; ns."""
+    """The time (ns) from which any further change to a file gets a later ctime than this."""
     return ctime + (COARSE if ctime % 1_000_000_000 == 0 else MARGIN)
 
 
 def everything(places: Iterable[Path], trees: Sequence[Tree], package: Path) -> Look:
-    """Inspect everything at once. Raises `OSError` for unreadable files, `ValueError` for an invalid ignore file."""
+    """Inspect everything. Raises `OSError` for unreadable files, `ValueError` for an invalid ignore file."""
     found = Look()
     for path in places:
         found.place(path)

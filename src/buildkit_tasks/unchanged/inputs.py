@@ -20,7 +20,7 @@ from buildkit_tasks.engine import ask
 from .fingerprint import content
 from .record import FOLDER, Moment
 
-#: This package's own files are inputs too: a newer version may build differently.
+#: This package's own files are also inputs: a newer version may build differently.
 PACKAGE = Path(__file__).parents[1]
 
 #: Tolerance in ns for a clock that seems to go backwards between readings of two clocks.
@@ -50,9 +50,9 @@ _PLUGIN_DIRECTORIES = ("/usr/local/lib", "/usr/local/libexec", "/usr/lib", "/usr
 
 @dataclass(frozen=True)
 class Attempt:
-    """A starting build: the file of its record, and the state before anything of the project was read.
+    """A starting build: the file of its record, and the state before anything in the project was read.
 
-    `services`: the services that were named. `wider`: the attempt of the same build of all services, whose record
+    `services`: the services that were named. `wider`: the attempt for the same build of all services, whose record
     proves for each of them that nothing changed.
     """
 
@@ -84,7 +84,7 @@ def begin(session: Session, request: BuildRequest) -> Attempt | None:
 
 
 def _key(session: Session, request: BuildRequest) -> str:
-    """The name of a request's record: what was asked for, where, and with which Python."""
+    """The name of a request's record: what was requested, where, and with which Python."""
     words = {**asdict(request), "progress": "", "flags": session.flags, "cwd": str(session.world.cwd)}
     text = json.dumps([words, str(session.root), sys.version, sys.prefix], sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
@@ -138,7 +138,7 @@ def harmless(texts: Iterable[bytes]) -> tuple[str, ...]:
 
 
 def machine_places(world: World) -> Iterator[Path]:
-    """Where the docker command, its plugins and its configuration are, or would be found first."""
+    """The paths of the docker command, its plugins and its configuration, or where they would be found first."""
     config = world.docker_config
     yield config / "config.json"
     name = ask.context(world)

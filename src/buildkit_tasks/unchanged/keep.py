@@ -33,7 +33,7 @@ _KNOWN_KEYS = frozenset(
 )
 _LOCAL_OUTPUTS = (["type=docker"], ["type=image,compression=uncompressed"])
 _PINNED = re.compile(r"@sha256:[0-9a-f]{64}$")
-#: A step that fetches something itself, as BuildKit names it; base images may add such a step (ONBUILD).
+#: A step that downloads something itself, as BuildKit names it; base images may add such a step (ONBUILD).
 _FETCHES = re.compile(r"\[[^\]]*\] ADD\b.*(?:://|@)")
 
 
@@ -48,6 +48,7 @@ class Watch:
         self._session, self._plan, self._attempt = session, plan, attempt
         self.unknown = ""
         self._pool = ThreadPoolExecutor(1)
+        self._look: Future[fingerprint.Look] | None = None
         try:
             if attempt.contents != inputs.contents(session):
                 raise Unknown("the builder or a base image changed during the build")
@@ -69,31 +70,33 @@ class Watch:
             if lost := next((image for image in bases if not self._answer.images.get(image)), ""):
                 raise Unknown(f"the engine does not have {lost}")
             if self._answer.engine != project.engine.id:
-                raise Unknown("docker uses another engine")
+                raise Unknown("docker uses a different engine")
             self._compose_files = tuple(dict.fromkeys(inputs.compose_candidates(session, files)))
             self._trees = tuple(dict.fromkeys(_trees(plan.services)))
             self._places = tuple(dict.fromkeys(self._all_places()))
-            package = inputs.PACKAGE
-            self._look: Future[fingerprint.Look] = self._pool.submit(
-                fingerprint.everything, self._places, self._trees, package
-            )
         except (Unknown, Problem, OSError, ValueError) as error:
             self.unknown = str(error)
+
+    def start(self) -> None:
+        """Begin to read the files, in a thread. Does nothing if it has begun already, or if nothing is to be kept."""
+        if not self.unknown and self._look is None:
+            self._look = self._pool.submit(fingerprint.everything, self._places, self._trees, inputs.PACKAGE)
 
     def keep(self, outcome: BuildOutcome) -> None:
         """Record a successful build. Fails silently: without a record, the next build asks BuildKit."""
         try:
-            if self.unknown:
+            self.start()
+            if self._look is None:
                 raise Unknown(self.unknown)
-            self._save(outcome)
+            self._save(outcome, self._look.result())
         except (Unknown, OSError, ValueError) as error:
             self.unknown = str(error)
             self._attempt.file.unlink(missing_ok=True)
         finally:
             self._pool.shutdown(wait=False)
 
-    def _save(self, outcome: BuildOutcome) -> None:
-        seen, began = self._look.result(), self._attempt.began
+    def _save(self, outcome: BuildOutcome, seen: fingerprint.Look) -> None:
+        began = self._attempt.began
         written = inputs.now()
         if seen.newest >= began.wall:
             raise Unknown("a file changed while the build was starting")

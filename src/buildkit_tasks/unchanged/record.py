@@ -43,7 +43,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Record:
-    """The inputs and results of a successful build. Values of the environment are stored only as a salted digest."""
+    """The inputs and results of a successful build. Values of variables are stored only as a salted digest."""
 
     request: str
     salt: str
@@ -92,7 +92,7 @@ def load(path: Path) -> Record | None:
             incremental=fields["incremental"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None  # lost or damaged: the next build asks BuildKit
+        return None  # missing or damaged: the next build asks BuildKit
 
 
 def save(path: Path, record: Record) -> None:

@@ -1,1 +1,1 @@
-"""`watch` and `dev`: keeps a running stack equal to the sources while they are edited."""
+"""`watch` and `dev`: keeps a running stack in sync with the sources while they are edited."""

@@ -1,4 +1,4 @@
-"""The containers of the watched services: which are outdated, files into them, restarts."""
+"""The containers of the watched services: finds the outdated ones, and copies files into them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def outdated(
 ) -> tuple[str, ...]:
     """Services with an image that a container does not have yet: compose would replace these. Pure.
 
-    One without a container counts, unless it is scaled to 0, and so does a container that was never started.
+    Includes services without a container, unless scaled to 0, and those whose container was never started.
     """
     by_service: dict[str, list[Running]] = {}
     for one in containers:
@@ -58,7 +58,7 @@ def outdated(
 
 
 def started(before: Iterable[Running], after: Iterable[Running]) -> tuple[str, ...]:
-    """Services that did not run before, and have a container that is new or runs now. Pure."""
+    """Services that did not run before, and now have a new or a running container. Pure."""
     was = tuple(before)
     ran, known = {one.service for one in was if one.state == "running"}, {one.id for one in was}
     found = {one.service for one in after if one.id not in known or one.state == "running"}
@@ -66,7 +66,7 @@ def started(before: Iterable[Running], after: Iterable[Running]) -> tuple[str, .
 
 
 def replaced(before: Iterable[Running], after: Iterable[Running]) -> tuple[str, ...]:
-    """The services that have other containers than before. Pure."""
+    """The services whose containers are not the same as before. Pure."""
     one, other = ({(c.service, c.id) for c in some} for some in (before, after))
     return tuple(sorted({service for service, _ in other - one}))
 
@@ -77,7 +77,7 @@ def _scale(entry: Mapping[str, Any]) -> int:
 
 
 def copy(session: Session, names: Iterable[str], files: Mapping[str, str]) -> None:
-    """Copy files of the host to their places in containers; those that are gone are deleted there.
+    """Copy files of the host to their paths in containers; deleted files are deleted there.
 
     Problems: command-failed.
     """
@@ -95,7 +95,7 @@ def copy(session: Session, names: Iterable[str], files: Mapping[str, str]) -> No
 
 
 def _archive(target: IO[bytes], files: Mapping[str, str]) -> bool:
-    """A tar of these files, each under its place; whether anything is in it. What vanishes meanwhile is left out."""
+    """Write a tar of these files, each under its path; returns whether it has any. Skips files that vanish."""
     added = False
     with tarfile.open(fileobj=target, mode="w") as archive:
         for host, place in sorted(files.items()):
@@ -107,7 +107,7 @@ def _archive(target: IO[bytes], files: Mapping[str, str]) -> bool:
                     archive.addfile(header)
                 else:
                     with Path(host).open("rb") as content:
-                        data = content.read()  # the size in the header has to be that of the content
+                        data = content.read()  # the size in the header must match the content
                     header.size = len(data)
                     archive.addfile(header, io.BytesIO(data))
                 added = True

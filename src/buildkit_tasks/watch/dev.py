@@ -1,4 +1,4 @@
-"""The stack in the foreground: start it, follow its logs, and stop what was started when that is interrupted."""
+"""Runs the stack in the foreground: starts it, follows its logs, and on an interrupt stops what it started."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from buildkit_tasks.stack import stack
 
 from . import containers, loop
 
-#: What an interrupt does, in words.
-ENDING = "Ctrl-C stops what was started"
+#: Describes what an interrupt does.
+ENDING = "press Ctrl-C to stop what was started"
 
-#: Seconds in which the logs end by themselves once the last container has stopped.
+#: Seconds to wait for the logs to end once the last container has stopped.
 LAST_WORDS = 2.0
 
 
@@ -31,9 +31,9 @@ def dev(
     watching: bool = False,
     progress: str = "auto",
 ) -> None:
-    """Build and start these services (none: all), print their logs, and with `watching` keep them equal to the files.
+    """Build and start these services (none: all), print their logs, and with `watching` keep them in sync.
 
-    An interrupt stops what this started; what ran before keeps running. Problems: those of `up` and `watch`.
+    An interrupt stops what this started; anything that ran before keeps running. Problems: same as `up` and `watch`.
     """
     project = discover(session, lesser=True, named=services)
     before = _containers(session, project)
@@ -75,7 +75,7 @@ class _Logs:
         self.wait()
 
     def follow(self) -> None:
-        """Follow from where it ended, unless it is still running."""
+        """Continue following where the last one ended, unless it is still running."""
         if self._thread is not None and self._thread.is_alive():
             return
         self._running.close()
@@ -86,7 +86,7 @@ class _Logs:
         self._thread.start()
 
     def wait(self) -> None:
-        """Wait until it has ended."""
+        """Wait for it to end."""
         if self._thread is not None:
             self._thread.join()
 
@@ -97,7 +97,7 @@ class _Logs:
 
 @contextlib.contextmanager
 def _stopping(session: Session, project: Project, before: Collection[containers.Running]) -> Iterator[None]:
-    """Stop what was started meanwhile, however the block ends."""
+    """Stop what was started in the meantime, however the block ends."""
     try:
         yield
     finally:
@@ -108,7 +108,7 @@ def _stopping(session: Session, project: Project, before: Collection[containers.
 
 
 def _stop(session: Session, project: Project, started: Sequence[str], *, everything: bool) -> None:
-    """Remove the containers, and the networks if nothing else is left; volumes stay."""
+    """Remove the containers, and the networks if nothing else is left; volumes are kept."""
     files, name = stack.files_in_force(session, project), project.workspace.project
     if everything:
         asked: Sequence[Command] = (
@@ -120,15 +120,15 @@ def _stop(session: Session, project: Project, started: Sequence[str], *, everyth
         asked = (compose_cli.remove(session.root, files, started), compose_cli.by_name(session.root, name, *words))
     said = ""
     try:
-        for command in asked:  # the second one for a compose file that was broken meanwhile
+        for command in asked:  # the second one in case the compose file was broken meanwhile
             result = run.capture(session.world, command, group=True)
             if result.code == 0:
                 return
             said = result.stderr.strip()
     except KeyboardInterrupt:
-        session.report.warn("stopping was interrupted: containers may still be running (invoke down)")
+        session.report.warn("stopping was interrupted; containers may still be running (to stop them: invoke down)")
         raise
-    session.report.warn(f"containers may still be running (invoke down): {session.masked(said)[-300:]}")
+    session.report.warn(f"containers may still be running (to stop them: invoke down): {session.masked(said)[-300:]}")
 
 
 def _containers(session: Session, project: Project) -> tuple[containers.Running, ...]:
@@ -136,5 +136,5 @@ def _containers(session: Session, project: Project) -> tuple[containers.Running,
 
 
 def _now() -> str:
-    """The time as `docker logs --since` reads it."""
+    """The current time in the format of `docker logs --since`."""
     return datetime.now(timezone.utc).isoformat()

@@ -72,9 +72,9 @@ def _trigger(name: str, entry: Mapping[str, Any], found: Mapping[str, Any]) -> T
 def rules(
     name: str, found: Sequence[Trigger], ignore: Below | None, mounted: Sequence[str], skip: Callable[[str], None]
 ) -> Iterator[Rule]:
-    """The rules of a service. `ignore`: what its .dockerignore excludes; `mounted`: host paths of its bind mounts.
+    """The rules of a service. `ignore`: the patterns of its .dockerignore; `mounted`: host paths of its bind mounts.
 
-    A trigger whose path is mounted is not watched, as in compose; `skip` hears of it.
+    A trigger whose path is mounted is not watched, as in compose; `skip` is called with the reason.
     """
     for trigger in found:
         if trigger.action.syncs and any(under(trigger.path, place) is not None for place in mounted):
@@ -87,7 +87,7 @@ def rules(
 
 
 def patterns(name: str, given: Sequence[str]) -> Ignore:
-    """The patterns of `ignore` or `include`; of a list with `*` compose only keeps the exceptions.
+    """The patterns of `ignore` or `include`; from a list with `*`, compose only keeps the exceptions.
 
     Problems: compose-invalid for a malformed one.
     """
@@ -112,7 +112,7 @@ def _unsupported(name: str, what: str) -> Problem:
     return Problem(
         "compose-key-unsupported",
         f"`{what}` of the service {name!r} is not supported.",
-        hint=f"docker compose watch {name}    (or watch the others with --service)",
+        hint=f"docker compose watch {name}    (or use --service to watch only other services)",
     )
 
 

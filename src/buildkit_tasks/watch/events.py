@@ -1,4 +1,4 @@
-"""Hears of changes on disk, through watchfiles; directories that nobody looks at are not watched."""
+"""Receives file change events from watchfiles; only watches directories that matter."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from buildkit_tasks.core.errors import Problem
 if TYPE_CHECKING:
     from watchfiles._rust_notify import RustNotify
 
-#: Milliseconds: pause between two readings, and how long events may collect before we hear of them.
+#: Milliseconds: pause between two reads, and how long events may collect before they are delivered.
 STEP, COLLECT = 50, 200
 
-#: So many events at once may mean that the system dropped some.
+#: With this many events in one batch, the system may have dropped some.
 MANY = 1000
 
-#: Milliseconds between two looks of the system where it has no events (network drives).
+#: Milliseconds between two polls if the system has no events (network drives).
 POLL = 500
 
 
@@ -45,11 +45,11 @@ class Ear:
         self._close()
 
     def cover(self, directories: frozenset[str]) -> bool:
-        """Watch exactly these directories from now on; whether that is new.
+        """Watch exactly these directories from now on; returns whether that changed anything.
 
-        A directory that was removed and made again needs a new watch. What happens between the old and the new watch
-        is not heard: look at the files afterwards. For a directory that is gone, watchfiles raises FileNotFoundError or
-        leaves it out; its parents are watched before it, so that its return is heard. Problems: system-refused.
+        A directory that was removed and recreated needs a new watch. Changes between the old and the new watch are
+        missed, so look at the files afterwards. For a missing directory, watchfiles raises FileNotFoundError or
+        skips it; its parents are watched before it, so that its return is noticed. Problems: system-refused.
         """
         alive = self._thread is not None and self._thread.is_alive()
         if directories == self._covered and alive and not self._lost:
@@ -60,7 +60,7 @@ class Ear:
             fresh = RustNotify(sorted(directories), False, self._polling, POLL, False, True)
         except (OSError, WatchfilesRustInternalError) as error:
             raise _refused(error) from error
-        self._close()  # and only then forget what the old thread found
+        self._close()  # only then discard what the old thread found
         self._lost = False
         self._covered, self._notify, self._end = directories, fresh, threading.Event()
         self._thread = threading.Thread(target=self._listen, args=(fresh, self._end), daemon=True)
@@ -71,7 +71,7 @@ class Ear:
         while not end.is_set():
             try:
                 found = notify.watch(COLLECT, STEP, 0, end)
-            except RuntimeError:  # closed, or an internal error: the look that follows starts a new thread
+            except RuntimeError:  # closed, or an internal error: the next look starts a new thread
                 self.heard.put(True)
                 return
             if not isinstance(found, set):
@@ -92,16 +92,16 @@ class Ear:
 
 
 def _refused(error: Exception) -> Exception:
-    """FileNotFoundError as it is; the limit of the system as a problem."""
+    """Return FileNotFoundError unchanged; convert all other errors to a problem."""
     number = getattr(error, "errno", None)
     if number == errno.ENOENT or isinstance(error, FileNotFoundError):
         return error
     full = number in (errno.ENOSPC, errno.EMFILE) or os.strerror(errno.ENOSPC) in str(error)
     return Problem(
         "system-refused",
-        "The system does not watch this many directories." if full else "The files cannot be watched.",
+        "The system cannot watch this many directories." if full else "The files cannot be watched.",
         causes=[str(error)[:300]],
         hint="sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=512    (as root)"
         if full
-        else "WATCHFILES_FORCE_POLLING=true invoke watch    (looks twice a second instead)",
+        else "WATCHFILES_FORCE_POLLING=true invoke watch    (polls twice a second instead)",
     )

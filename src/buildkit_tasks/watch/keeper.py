@@ -20,19 +20,19 @@ from . import containers, targets
 from .notify import notify
 from .rules import NOTHING, Work, work
 
-#: Failures of the code itself: the same build would fail again, so only a change of its files starts another one.
+#: Failures of the code itself: the same build would fail again, so only a change to its files starts another one.
 CODE = frozenset({"compile-failed", "build-failed", "build-lacks"})
 
-#: Failures that do not end `watch` when it begins: a save can repair them.
+#: Failures that do not end `watch` at the start, because saving a file can fix them.
 REPAIRABLE = CODE | {"unhealthy", "dockerfile-unreadable", "context-unreadable"}
 
 NONE: frozenset[str] = frozenset()
 
 
 class Keeper:
-    """The project and its watched services; `services` as typed: empty for all.
+    """The project and its watched services; `services` as typed; empty means all.
 
-    `interrupted`: whether another change is waiting, so that nothing else should be waited for.
+    `interrupted`: whether another change is pending, in which case all other waiting should stop.
     """
 
     def __init__(self, session: Session, services: Sequence[str], *, progress: str, ending: str) -> None:
@@ -45,7 +45,7 @@ class Keeper:
         self._warn()
 
     def begin(self, present: Collection[str]) -> None:
-        """Build and start everything. `present`: all watched paths. Problems: what no save can repair."""
+        """Build and start everything. `present`: all watched paths. Problems: those that saving a file cannot fix."""
         problem = self._start(present)
         if problem and problem.code not in REPAIRABLE:
             raise problem
@@ -55,7 +55,7 @@ class Keeper:
         self.say(f"watching {names}; {self.ending}", style="bold")
 
     def read_again(self, *, reload: bool) -> bool:
-        """Read the rules again, and with `reload` the compose files; whether the rules are others from now on."""
+        """Read the rules again, and with `reload` the compose files; returns whether the rules changed."""
         if reload:
             self.session.forget()
             self.project = discover(self.session, lesser=True, named=self.services)
@@ -66,7 +66,7 @@ class Keeper:
         return not same
 
     def do(self, found: Work, present: Collection[str]) -> Work:
-        """Do the work; returns what could not be done for a reason that is not in the files."""
+        """Do the work; returns the work that failed for a reason other than the files."""
         began = self.session.world.clock()
         if not self.started:
             return self._begin_again(found, present)
@@ -77,7 +77,7 @@ class Keeper:
             self._copy(found.sync)
             self._restart(found.restart)
         except Problem as problem:
-            self.report(problem, "the build is done")
+            self.report(problem, "the build succeeded")
             return Work(owed, found.sync, found.restart)
         done = ((replaced, "replaced"), (sorted(found.sync), "synced"), (sorted(found.restart), "restarted"))
         words = "; ".join(f"{', '.join(names)} {what}" for names, what in done if names)
@@ -86,7 +86,7 @@ class Keeper:
             self.say(f"{words} ({took})", style="green")
             notify(self.session, words)
         elif not failed:
-            self.say(f"no container had to be replaced ({took})")
+            self.say(f"no containers had to be replaced ({took})")
         return Work(owed)
 
     def say(self, line: str, *, style: str = "") -> None:
@@ -94,7 +94,7 @@ class Keeper:
         self.session.report.say(f"[{time.strftime('%H:%M:%S')}] {line}", style=style)
 
     def report(self, problem: Problem, what: str) -> None:
-        """Print a failure that watching survives."""
+        """Print a failure that does not end the watch."""
         self.session.report.problem(problem)
         self.say(f"{what}; waiting for the next change", style="bold")
         notify(self.session, problem.message)
@@ -123,7 +123,7 @@ class Keeper:
     # ---- images ----
 
     def _start(self, present: Collection[str]) -> Problem | None:
-        """Build and start everything, and copy what is copied at the beginning; what went wrong."""
+        """Build and start everything, and copy the initial files; returns the problem, if any."""
         problem = None
         try:
             stack.up_project(self.session, self.project, self._request(self.services))
@@ -135,18 +135,18 @@ class Keeper:
         return problem
 
     def _begin_again(self, found: Work, present: Collection[str]) -> Work:
-        """The first build failed: another try with everything."""
+        """Try everything again after the first build failed."""
         problem = self._start(present)
         if problem:
-            self.report(problem, "it is running" if self.started else "nothing was started")
+            self.report(problem, "the stack is running" if self.started else "nothing was started")
             return NOTHING if problem.code in REPAIRABLE else Work(found.rebuild)
         notify(self.session, "everything is healthy")
         return NOTHING
 
     def _build(self, services: Sequence[Service]) -> tuple[frozenset[str], frozenset[str]]:
-        """Build these in one solve; those that failed, and those of them whose files are not the reason.
+        """Build these in one solve; returns the failed ones, and the failed ones whose files are not the reason.
 
-        If several that have nothing in common fail together, each is built for itself: one error holds up no other.
+        If unrelated services fail together, each is built separately, so that one error does not hold up the others.
         """
         if not services:
             return NONE, NONE
@@ -172,13 +172,13 @@ class Keeper:
 
     def _not_built(self, services: Sequence[Service], problem: Problem) -> tuple[frozenset[str], frozenset[str]]:
         names = frozenset(service.name for service in services)
-        self.report(problem, "the containers keep running as they are")
+        self.report(problem, "the old containers keep running")
         return names, NONE if problem.code in CODE else names
 
     # ---- containers ----
 
     def _replace(self, failed: Collection[str], *, everything: bool) -> tuple[str, ...]:
-        """Replace the containers whose image is not the current one; `everything`: whatever compose finds different."""
+        """Replace the containers whose image is outdated; `everything`: all that compose considers different."""
         session, space = self.session, self.project.workspace
         watched = [s for s in space.services if s.name in self._built()]
         with ThreadPoolExecutor(1) as pool:
@@ -201,7 +201,7 @@ class Keeper:
             enough=lambda: self.interrupted(),
         )
         if not ready:
-            self.say("another change: not waiting until everything is healthy")
+            self.say("another change: no longer waiting until everything is healthy")
 
     def _copy(self, found: Mapping[str, Mapping[str, str]]) -> None:
         if not any(found.values()):

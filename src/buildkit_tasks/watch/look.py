@@ -1,6 +1,6 @@
-"""The state of the watched files, by size, inode, mode and times; what differs between two looks has changed.
+"""Takes the state of the watched files: size, inode, mode and times. A file that differs between two looks changed.
 
-Events only start a look. So an event that is lost, or a directory that appears with its files, loses no change.
+Events only start a look, so no change is missed if an event is lost, or if a directory appears with its files.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ Signature = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Root:
-    """A directory to look at. `only`: nothing but this path below it, `.` for all; `ignore`: what is skipped."""
+    """A directory to look at. `only`: look only at this path below it, `.` for all; `ignore`: what to skip."""
 
     path: str
     only: str = "."
     ignore: Ignore = field(default_factory=Ignore)
 
     def concerns(self, inside: str) -> bool:
-        """Whether a path below the root is one of those looked at."""
+        """Whether a path below the root is looked at."""
         return self.only == "." or under(inside, self.only) is not None
 
     def leads_to(self, inside: str) -> bool:
-        """Whether a directory is looked at, or is on the way to what is."""
+        """Whether a directory is looked at, or leads to a path that is."""
         return self.concerns(inside) or under(self.only, inside) is not None
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen: every path's state, and the directories to watch."""
+    """The result of a look: every path's state, and the directories to watch."""
 
     paths: Mapping[str, Signature]
     directories: frozenset[str]
 
 
 def look(roots: Iterable[Root]) -> Look:
-    """Look at everything below the roots. What vanishes meanwhile, or cannot be read, is not there."""
+    """Look at everything below the roots. Paths that vanish meanwhile or cannot be read are skipped."""
     grouped: dict[tuple[str, str], list[Root]] = {}
     for root in roots:
         grouped.setdefault((root.path, root.only), []).append(root)
@@ -77,7 +77,7 @@ def look(roots: Iterable[Root]) -> Look:
 
 
 def changed(before: Look, after: Look) -> frozenset[str]:
-    """The paths that are new, gone or different."""
+    """The paths that are new, deleted or different."""
     one, other = before.paths, after.paths
     return frozenset(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
 
@@ -97,7 +97,7 @@ def _signature(found: os.stat_result) -> Signature:
 
 
 def _existing(path: str) -> str:
-    """The directory, or the nearest one above it that exists: there it will appear."""
+    """The directory, or the nearest existing one above it, where it will appear."""
     place = Path(path)
     while not place.is_dir() and place != place.parent:
         place = place.parent

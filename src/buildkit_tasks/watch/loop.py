@@ -1,4 +1,4 @@
-"""Watches the files of a project until it is interrupted: events, looks at the files, and the decisions between."""
+"""Watches a project's files until interrupted: waits for events, looks at the files, and acts on what changed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .look import Look, changed, look
 from .machine import Do, Done, Looked, Noise, State, Tick, Wait
 from .rules import NOTHING, Work, work
 
-#: Looks until the watched directories have to be those that are there.
+#: Maximum number of looks until the watched directories match those on disk.
 TRIES = 10
 
-#: ns by which the time of a file may be older than its change: more than one tick of any kernel's clock.
+#: ns by which a file's timestamp may be older than its change: more than one tick of any kernel's clock.
 TICK = 50_000_000
 
 
@@ -29,12 +29,12 @@ def watch(
     *,
     progress: str = "auto",
     after: Callable[[], None] = lambda: None,
-    ending: str = "Ctrl-C ends this, and the containers keep running",
+    ending: str = "press Ctrl-C to stop watching; the containers keep running",
 ) -> None:
-    """Build and start these services (none: all), then keep them equal to their files. Ends with an interrupt.
+    """Build and start these services (none: all), then keep them in sync with their files. Ends with an interrupt.
 
-    `after`: called whenever containers may have been started; `ending`: what an interrupt does, in words. Problems:
-    those of discovery, and what keeps the stack from starting, except what a save can repair.
+    `after`: called whenever containers may have been started; `ending`: describes what an interrupt does. Problems:
+    any from discovery, and anything that prevents the stack from starting, except what saving a file can fix.
     """
     began = time.time_ns()
     _Loop(session, Keeper(session, services, progress=progress, ending=ending), after).run(began)
@@ -48,7 +48,7 @@ class _Loop:
         self.seen = Look({}, frozenset())
 
     def run(self, began: int) -> None:
-        """Until it is interrupted. `began`: the time in ns before the compose files were read."""
+        """Run until interrupted. `began`: the time in ns before the compose files were read."""
         with self.ear:
             self.seen = self._look()  # before the first build reads anything
             if any(self._changed_since(rule.path, began) for rule in self.keeper.targets.rules if not rule.service):
@@ -78,7 +78,7 @@ class _Loop:
         return self._done(self.keeper.do(found, self.seen.paths))
 
     def _read(self, found: Work) -> Work:
-        """Read the project as far as it changed. If the rules did, what else changed until a look by them is added."""
+        """Read what changed in the project. If the rules changed, look again with the new ones and add what changed."""
         news = found
         for _ in range(TRIES):
             if not self.keeper.read_again(reload=news.reload):
@@ -110,7 +110,7 @@ class _Loop:
         return Noise(self._now())
 
     def _drain(self) -> bool:
-        """Forget the events so far; whether there were any."""
+        """Discard the events so far; returns whether there were any."""
         some = False
         while True:
             try:
@@ -119,7 +119,7 @@ class _Loop:
                 return some
 
     def _look(self) -> Look:
-        """Look at the files, with every directory that was seen being watched since before."""
+        """Look at the files; every directory seen has been watched since before the look."""
         found = look(self.keeper.targets.roots)
         for _ in range(TRIES):
             try:

@@ -1,8 +1,7 @@
 """Decides when to look at the files and when to work. Pure: events in, a new state and a decision out.
 
-The rules: a burst of saves is one change (`QUIET`, at most `LONGEST`). One piece of work at a time. Whatever happens
-during it is looked at when it ends, and so are the files in any case: what was saved after the work began is in the
-next one.
+The rules: a burst of saves is one change (`QUIET`, at most `LONGEST`). Only one piece of work runs at a time. When it
+ends, the files are always looked at again: anything saved after the work began is part of the next one.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from enum import Enum
 
 from .rules import NOTHING, Work
 
-#: Seconds without an event until a burst counts as finished, and after which an endless one is cut.
+#: Seconds without an event until a burst counts as finished, and after which an endless burst is cut off.
 QUIET, LONGEST = 0.1, 2.0
 
 
 class Phase(Enum):
-    """Waiting for an event; for the end of a burst; for the look at the files; for the work."""
+    """Waiting for an event, the end of a burst, a look at the files, or the work."""
 
     IDLE = "idle"
     BURST = "burst"
@@ -40,7 +39,7 @@ class State:
 
     @property
     def due(self) -> float:
-        """When the burst ends."""
+        """The time at which the burst ends."""
         return min(self.last + QUIET, self.first + LONGEST)
 
 
@@ -53,7 +52,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Tick:
-    """The time until which we waited has come, or nothing happened."""
+    """The wait is over, and nothing happened."""
 
     at: float
 
@@ -67,7 +66,7 @@ class Looked:
 
 @dataclass(frozen=True)
 class Done:
-    """The work ended, well or not."""
+    """The work ended, successfully or not."""
 
     at: float
     owed: Work = NOTHING
@@ -78,7 +77,7 @@ Event = Noise | Tick | Looked | Done
 
 @dataclass(frozen=True)
 class Wait:
-    """Wait for an event; `until` this time, if there is one."""
+    """Wait for an event; at most `until` this time, if set."""
 
     until: float | None = None
 
@@ -102,7 +101,7 @@ def step(state: State, event: Event) -> tuple[State, Decision]:
     """The next state, and what to do."""
     if isinstance(event, Done):
         after = replace(state, owed=event.owed, heard=False)
-        if state.heard:  # it may still be going on
+        if state.heard:  # the burst may still be going on
             return _burst(after, event.at)
         return replace(after, phase=Phase.LOOKING), Look()
     if isinstance(event, Looked):

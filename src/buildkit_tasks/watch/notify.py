@@ -1,4 +1,4 @@
-"""A bell or a desktop notification, by the setting watch.notify."""
+"""Rings the bell or shows a desktop notification, depending on the setting watch.notify."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from buildkit_tasks.core.model import Command
 #: The text is an argument, never part of the script.
 _SCRIPT = ("on run argv", 'display notification (item 1 of argv) with title "buildkit-tasks"', "end run")
 
-#: Seconds that a notification may take.
+#: Timeout of a notification in seconds.
 _PATIENCE = 5.0
 
 
 def notify(session: Session, text: str) -> None:
-    """Report it as the user wants. If the desktop cannot, there is a warning, and from then on the bell."""
+    """Notify the user as configured. If the desktop cannot, print a warning, and use the bell from then on."""
     how = session.flags.get("watch.notify") or session.settings.watch.notify
     if how == "off":
         return
@@ -30,6 +30,6 @@ def notify(session: Session, text: str) -> None:
                 return
         except Problem:
             pass
-        session.report.warn(f"{argv[0]} shows no notification, so the bell is used")
+        session.report.warn(f"{argv[0]} could not show a notification; using the bell instead")
         session.flags["watch.notify"] = "bell"
     session.report.bell()

@@ -1,4 +1,4 @@
-"""Which change of a file means what for which service. Pure, except that ignore files are read by the caller."""
+"""What a file change means for which service. Pure; the caller reads the ignore files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from buildkit_tasks.dockerfiles.ignore import Ignore
 
 
 class Action(Enum):
-    """What a rule asks for; the values are those of `develop.watch`, and `reload` for the compose files themselves."""
+    """What a rule triggers; the values are those of `develop.watch`, and `reload` for the compose files themselves."""
 
     REBUILD = "rebuild"
     SYNC = "sync"
@@ -30,14 +30,14 @@ class Action(Enum):
         return self in (Action.RESTART, Action.SYNC_RESTART)
 
 
-#: Files of editors that exist for a moment; compose's list (pkg/watch/ephemeral.go). And git's own directory.
+#: Short-lived editor files, from compose's list (pkg/watch/ephemeral.go), and git's own directory.
 EPHEMERAL = (
     *("**/*___jb_old___", "**/*___jb_tmp___", "**/.idea/**", "**/.#*", "**/#*#", "**/4913", "**/*~"),
     *("**/.*.swp", "**/.*.swx", "**/.*.swo", "**/.*.swn", "**/.*.kate-swp", "**/*-go-tmp-umask", "**/.git"),
 )
 
 
-#: Changed paths from which on not every one is examined, for example after a switch of branches.
+#: The number of changed paths above which not every path is examined, for example after a branch switch.
 MANY = 1000
 
 
@@ -54,7 +54,7 @@ class Below:
         return inside not in (None, ".") and self.patterns.excludes(str(inside))
 
     def may_include(self, path: str) -> bool:
-        """Whether the patterns leave this path, or something that may be below it."""
+        """Whether the patterns may leave this path, or something below it, included."""
         return not self.excludes(path) or not self.patterns.skips(under(path, self.root) or ".")
 
 
@@ -63,9 +63,10 @@ SHORT_LIVED = Below("/", Ignore.parse("\n".join(EPHEMERAL)))
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: below `path`, except what `ignores` exclude, a change asks for `action` on `service`.
+    """One rule: below `path`, except what `ignores` exclude, a change triggers `action` on `service`.
 
-    `include`: only paths that it matches. `target`: the directory or file in the container that `path` is copied to.
+    `include`: only the paths that these patterns match. `target`: the directory or file in the container that `path` is
+    copied to.
     """
 
     service: str
@@ -76,19 +77,19 @@ class Rule:
     target: str = ""
 
     def matches(self, path: str) -> bool:
-        """Whether a change of this path triggers the rule."""
+        """Whether a change to this path triggers the rule."""
         if under(path, self.path) is None or (self.include and not self.include.excludes(path)):
             return False
         return not any(ignore.excludes(path) for ignore in self.ignores)
 
     def may_concern(self, path: str) -> bool:
-        """Whether a change of this path, or of something below it, may trigger the rule."""
+        """Whether a change to this path, or to something below it, may trigger the rule."""
         if under(self.path, path) is not None:
             return True
         return under(path, self.path) is not None and all(ignore.may_include(path) for ignore in self.ignores)
 
     def place(self, path: str) -> str:
-        """Where a file belongs in the container."""
+        """The path of a file in the container."""
         return posixpath.normpath(posixpath.join(self.target, under(path, self.path) or "."))
 
 
@@ -102,7 +103,7 @@ def under(path: str, directory: str) -> str | None:
 
 @dataclass(frozen=True)
 class Work:
-    """What has to be done. `sync`: by service, host path to path in the container. `causes`: the changed files."""
+    """What to do. `sync`: by service, host path to path in the container. `causes`: the changed files."""
 
     rebuild: frozenset[str] = frozenset()
     sync: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -111,13 +112,13 @@ class Work:
     causes: tuple[str, ...] = ()
 
     def words(self, root: str) -> str:
-        """The first of the changed files, relative to a directory, and the number of the others."""
+        """The first few changed files, relative to a directory, and the number of the others."""
         names = [path.removeprefix(f"{root}/") for path in self.causes]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return ", ".join(names[:3]) + more or "something"
 
     def and_also(self, other: Work) -> Work:
-        """Both together."""
+        """The work of both combined."""
         names = {**self.sync, **other.sync}
         return Work(
             self.rebuild | other.rebuild,
@@ -138,7 +139,7 @@ NOTHING = Work()
 def work(rules: Iterable[Rule], changed: Iterable[str]) -> Work:
     """The work for a set of changed, new or deleted paths. All rules that match apply, as in compose.
 
-    Of very many paths, those that would only add what is already known are not examined.
+    If there are very many paths, those that would add no new work are skipped.
     """
     rebuild, restart, reload = set[str](), set[str](), False
     sync: dict[str, dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""What is watched for a project: the rules of its services, and the directories to look at."""
+"""What to watch for a project: the rules of its services, and the directories to look at."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from . import develop
 from .look import Root
 from .rules import SHORT_LIVED, Action, Below, Rule, under
 
-#: Files beside a compose file that it may read, and how many and how large ones we look into for more of them.
+#: Names of files that a compose file may read, and limits on how many and how large ones we search for more names.
 _READ_BY_COMPOSE = re.compile(r"[^\s\"'\[\]{},]*(?:\.ya?ml|\.env[\w.-]*)(?![\w/])")
 _MOST_FILES, _LARGEST = 200, 1_000_000
 
 
 @dataclass(frozen=True)
 class Targets:
-    """The rules, the roots to look at, and the triggers whose files are copied at the beginning, by service.
+    """The rules, the roots to look at, and the triggers whose files are copied at the start, by service.
 
-    `skipped`: what is not watched, in words.
+    `skipped`: descriptions of what is not watched.
     """
 
     rules: tuple[Rule, ...]
@@ -37,14 +37,14 @@ class Targets:
     skipped: tuple[str, ...] = ()
 
     def concerns(self, path: str) -> bool:
-        """Whether a change of this path may matter. The look that follows decides."""
+        """Whether a change to this path may matter. The following look decides."""
         return any(rule.may_concern(path) for rule in self.rules)
 
 
 def find(space: Workspace, chosen: Collection[str], files: Sequence[Path]) -> Targets:
     """The targets for the chosen services. `files`: the compose files.
 
-    A service with a `develop.watch` section is watched as that says, any other one that is built by its context.
+    A service with a `develop.watch` section is watched according to it, every other built service by its context.
     Problems: compose-key-unsupported, compose-invalid, dockerfile-unreadable, no-built-service.
     """
     rules: list[Rule] = []
@@ -68,7 +68,7 @@ def find(space: Workspace, chosen: Collection[str], files: Sequence[Path]) -> Ta
     if not rules:
         raise Problem(
             "no-built-service",
-            "None of these services is built or has a `develop.watch` section, so there is nothing to watch.",
+            "Nothing to watch: none of these services has a `build:` or `develop.watch` section.",
             hint="add `build:` or `develop:` to a service",
         )
     for file in compose_reads(files, Path(space.root)):
@@ -99,7 +99,7 @@ def needed(service: Service, services: Sequence[Service]) -> tuple[Service, ...]
 
 
 def context_ignore(service: Service) -> Below:
-    """What is not sent from a service's context, and files of editors and git. Problems: dockerfile-unreadable."""
+    """What a service's context excludes, and files of editors and git. Problems: dockerfile-unreadable."""
     return _ignore(service.name, service.context, None if service.inline else service.dockerfile)
 
 
@@ -124,7 +124,7 @@ def _directories(service: Service) -> Iterator[Below]:
 
 
 def _files(service: Service) -> Iterator[str]:
-    """The files that decide what is built, wherever they are and whether they are sent or not."""
+    """The files that decide what is built, wherever they are and whether or not they are sent."""
     yield str(service.context / ".dockerignore")
     yield from (f"{value}/.dockerignore" for value in service.contexts.values() if value.startswith("/"))
     if not service.inline:
@@ -148,7 +148,7 @@ def _context_roots(service: Service) -> Iterator[Root]:
 
 
 def _root(path: str, ignore: Below | None) -> Root:
-    """The root for a trigger: inside the context, so that what is not sent costs nothing."""
+    """The root for a trigger: inside the context, so that excluded files cost nothing."""
     inside = under(path, ignore.root) if ignore else None
     if ignore and inside is not None:
         return Root(ignore.root, inside, ignore.patterns)
@@ -161,12 +161,16 @@ def _file(path: str) -> Root:
 
 
 def compose_reads(files: Sequence[Path], root: Path) -> tuple[str, ...]:
-    """The compose files, .env, and what they name that looks like either (`include`, `extends`, `env_file`).
+    """The compose files, .env, and the files they name that look like either (`include`, `extends`, `env_file`).
 
-    This does not parse them: a file too many means that compose is asked in vain, and one too few that it is not asked
-    at once.
+    This does not parse them: an extra file only causes a needless query of compose, a missing one only delays it.
     """
-    found: dict[str, None] = dict.fromkeys([*map(str, files), str(root / ".env"), str(root / "pyproject.toml")])
+    places = [
+        *files,
+        *(folder / ".env" for folder in (root, *(file.parent for file in files))),
+        root / "pyproject.toml",
+    ]
+    found = dict.fromkeys(map(str, places))
     todo = list(files)
     while todo and len(found) < _MOST_FILES:
         file = todo.pop()

@@ -20,7 +20,7 @@ AT_ONCE = 3  # builds side by side: one waits for the engine while two compile
 
 
 #: Tests whose cases are many, and of those the cases that are played in every run.
-SAMPLED = ("test_matrix.py", "test_mutations.py")
+SAMPLED = ("test_matrix.py", "test_mutations.py", "test_registry.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

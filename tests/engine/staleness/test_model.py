@@ -1,6 +1,6 @@
 """Random sequences of everything that can happen between builds: ours is never stale, and builds whatever can be built.
 
-Each run prints its seed, and `BT_STALE_SEED=N` repeats it. `BT_STALE_STEPS=N` sets the number of steps (default 60; a
+Each run prints its seed, and `BT_STALE_SEED=N` repeats it. `BT_STALE_STEPS=N` sets the number of steps (default 40; a
 step is one or more edits or other events and a build; `nox -s stale -- --steps 2000` is the long run). Walks that begin
 with a pull take two thirds of these. Failures are shrunk.
 """
@@ -34,7 +34,7 @@ from tests.engine.staleness.tree import API, COMMON, WORKER, Change, Exchange, M
 
 pytestmark = pytest.mark.engine
 
-STEPS = int(os.environ.get("BT_STALE_STEPS", "60"))  # Hypothesis begins with the smallest: one example says little
+STEPS = int(os.environ.get("BT_STALE_STEPS", "40"))  # Hypothesis begins with the smallest: one example says little
 SEED = int(os.environ.get("BT_STALE_SEED", str(random.SystemRandom().randrange(2**32))))
 PER_EXAMPLE = 20
 AGAINST_THE_ORACLE = 15  # every so many judgements are made by a real build from nothing as well

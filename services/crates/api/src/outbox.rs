@@ -1,5 +1,5 @@
-//! Publishes actions. One is written first and published second, and between the two anything may happen: a sweep at an
-//! interval publishes what got lost.
+//! Publishes actions. An action is first stored and then published, and the service may crash in between, so a periodic
+//! sweep publishes lost actions again.
 
 use common::{
     broker::{Broker, Queue},
@@ -12,15 +12,15 @@ use tokio::time::{interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Pause between two sweeps.
+/// Time between two sweeps.
 const PAUSE: Duration = Duration::from_secs(5);
-/// An action that is not published for so long is published again. One that just took its time goes out twice, which
-/// executor copes with.
+/// An action that has not been published after this time is published again. If it was only slow, it is published
+/// twice, which executor can handle.
 const LOST_AFTER: Duration = Duration::from_secs(10);
 /// Heartbeats older than this are deleted.
 const HEARTBEATS_KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// Sweeps until `shutdown`. A sweep that fails is logged: the next one does the same work.
+/// Sweeps until `shutdown`. If a sweep fails, it is only logged, because the next one does the same work.
 pub async fn run(
     database: &PgPool,
     broker: &Broker,
@@ -39,7 +39,7 @@ pub async fn run(
     }
 }
 
-/// Hands the action to executor and remembers that it did.
+/// Sends the action to executor and records that it was sent.
 pub async fn publish(database: &PgPool, broker: &Broker, action_id: Uuid) -> anyhow::Result<()> {
     broker
         .publish(Queue::Actions, &ActionMessage { action_id })

@@ -20,7 +20,7 @@ use serde_json::{json, Value};
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
-/// Length of a list that is not told another one, and the longest.
+/// Default and maximum length of a list.
 const LIMIT: (i64, i64) = (20, 100);
 
 #[derive(Clone)]
@@ -29,7 +29,7 @@ struct Api {
     broker: Arc<Broker>,
 }
 
-/// The routes, on this database and broker.
+/// The routes, using this database and broker.
 pub fn router(database: PgPool, broker: Arc<Broker>) -> Router {
     Router::new()
         .route("/actions", post(create).get(list))
@@ -49,7 +49,7 @@ async fn create(
         .await
         .map_err(fault)?;
     metrics::counter!("actions_accepted_total").increment(1);
-    // The row is what counts: a message that does not get through now is sent again.
+    // Only the row matters: if the message is not delivered now, it is sent again later.
     if let Err(error) = outbox::publish(&api.database, &api.broker, action_id).await {
         tracing::warn!(%action_id, "not published yet: {error:#}");
     }

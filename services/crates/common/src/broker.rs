@@ -1,4 +1,4 @@
-//! Messages through RabbitMQ: durable queues, confirmed publishing, acknowledgement only after the work is committed.
+//! Messaging with RabbitMQ: durable queues, publisher confirms, and acknowledgements only after the work is committed.
 
 use crate::{config::BrokerConfig, retry};
 use anyhow::{bail, Context};
@@ -20,15 +20,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Where messages that nobody can read end up, to be looked at by a person.
+/// The queue for unreadable messages, which a person has to inspect.
 const DEAD_LETTERS: &str = "dead-letters";
-/// Unacknowledged messages a consumer holds at a time.
+/// Maximum number of unacknowledged messages per consumer.
 const PREFETCH: u16 = 16;
-/// Longest time for one exchange with the broker.
+/// Timeout for one exchange with the broker.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Pause before a message that failed for a passing reason goes back into its queue.
+/// Pause before a message that failed for a temporary reason goes back into its queue.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// AMQP's number for "write it to disk".
+/// AMQP's delivery mode for persistent messages.
 const PERSISTENT: u8 = 2;
 
 /// The queues of the sample.
@@ -55,18 +55,18 @@ impl Queue {
     }
 }
 
-/// Why a message was not dealt with.
+/// Why a message could not be processed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// It may work later: the message goes back into its queue.
+    /// A retry may succeed: the message goes back into its queue.
     #[error("{0:#}")]
     Passing(anyhow::Error),
-    /// It never will: the message goes to the dead letters.
+    /// A retry will never succeed: the message goes to the dead letters.
     #[error("{0:#}")]
     Lasting(anyhow::Error),
 }
 
-// Whatever goes wrong with the broker or the database may work later.
+// Errors of the broker or the database may be temporary.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::Passing(error)
@@ -82,18 +82,18 @@ impl From<sqlx::Error> for Failure {
 /// What a consumer does with a message's body.
 pub type Handler = Box<dyn Fn(Vec<u8>) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync>;
 
-/// Reads a message; one that cannot be read never will be.
+/// Parses a message; a retry will not help if this fails.
 pub fn parse<M: DeserializeOwned>(body: &[u8]) -> Result<M, Failure> {
     serde_json::from_slice(body).map_err(|error| Failure::Lasting(error.into()))
 }
 
-/// An open connection, and a channel on it that confirms what is published.
+/// An open connection, and a channel on it with publisher confirms.
 struct Link {
     connection: Connection,
     publisher: Channel,
 }
 
-/// A connection that is opened anew when it has died.
+/// A connection that is reopened if it was lost.
 pub struct Broker {
     config: BrokerConfig,
     service: &'static str,
@@ -113,7 +113,7 @@ impl Broker {
         })
         .await
         .map_err(anyhow::Error::msg)
-        .context("RabbitMQ cannot be reached")?;
+        .context("RabbitMQ is unreachable")?;
         Ok(broker)
     }
 
@@ -147,7 +147,7 @@ impl Broker {
         })
     }
 
-    /// Runs `use_link` with a live connection, opening one first where there is none.
+    /// Runs `use_link` with a live connection, and opens one first if there is none.
     async fn with_link<T>(
         &self,
         use_link: impl AsyncFnOnce(&Link) -> anyhow::Result<T>,
@@ -166,7 +166,7 @@ impl Broker {
         }
     }
 
-    /// Makes sure that there is a live connection.
+    /// Ensures that there is a live connection.
     pub async fn check(&self) -> anyhow::Result<()> {
         self.with_link(async |_| Ok(())).await
     }
@@ -202,9 +202,8 @@ impl Broker {
         Ok(())
     }
 
-    /// Hands every message of `queue` to `handler`, one after the other, until `shutdown`.
-    ///
-    /// Survives the broker going away for as long as [`retry::PATIENCE`]; fails after that.
+    /// Passes the messages of `queue` to `handler`, one after another, until `shutdown`. Tolerates a broker that is
+    /// down for up to [`retry::PATIENCE`], then fails.
     pub async fn consume(
         &self,
         queue: Queue,
@@ -223,21 +222,21 @@ impl Broker {
             match consume_from(&channel, queue, &handler, &shutdown).await {
                 Ok(()) => break,
                 Err(error) => {
-                    tracing::warn!(%error, queue = queue.name(), "lost the broker, connecting again");
+                    tracing::warn!(%error, queue = queue.name(), "lost the broker, reconnecting");
                 }
             }
         }
         Ok(())
     }
 
-    /// Says goodbye, so that the broker need not guess why the connection ended.
+    /// Closes the connection properly, so that the broker knows why it ended.
     pub async fn close(&self) {
         let farewell = async {
             if let Some(link) = self.link.lock().await.take() {
                 link.connection.close(200, "service is stopping").await.ok();
             }
         };
-        // Whether it is heard makes no difference any more.
+        // It no longer matters whether this succeeds.
         timeout(Duration::from_secs(1), farewell).await.ok();
     }
 }
@@ -282,7 +281,8 @@ async fn consume_from(
         .await?;
     tracing::info!(queue = queue.name(), "consuming");
     loop {
-        // Only between two messages: one that was begun is finished. What was fetched but not begun returns to its queue.
+        // Only stop between two messages: finish the current one. Messages that were fetched but not started return to
+        // the queue.
         let delivery = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             delivery = deliveries.next() => delivery.context("the consumer was cancelled")??,
@@ -290,7 +290,7 @@ async fn consume_from(
         match handler(delivery.data.clone()).await {
             Ok(()) => delivery.ack(BasicAckOptions::default()).await.map(drop)?,
             Err(failure) => {
-                tracing::warn!(%failure, queue = queue.name(), "a message was not dealt with");
+                tracing::warn!(%failure, queue = queue.name(), "could not process a message");
                 let requeue = matches!(failure, Failure::Passing(_));
                 if requeue {
                     tokio::select! { () = sleep(RETRY_PAUSE) => (), () = shutdown.cancelled() => () }

@@ -1,19 +1,19 @@
-//! Settings, read from the environment and from nowhere else.
+//! Settings, which are only read from the environment.
 
 use std::{collections::HashMap, fmt, str::FromStr};
 
-/// A setting that is missing or cannot be read. The value is never part of the message: it may be a secret.
+/// A setting that is missing or invalid. The message never contains the value, because it may be a secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// The variable is not set, or set to nothing.
+    /// The variable is unset or empty.
     #[error("{0} is not set")]
     Missing(String),
-    /// The variable is set to something that is not of the type wanted.
+    /// The variable is set, but its value does not have the required type.
     #[error("{name} is not {wanted}")]
     Invalid {
         /// Name of the variable.
         name: String,
-        /// What it should be.
+        /// The required type.
         wanted: &'static str,
     },
 }
@@ -35,19 +35,19 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Variables as they were at the start: those of the process, or a table in a test.
+/// The environment variables at startup: those of the process, or a table in a test.
 #[derive(Clone)]
 pub struct Environment(HashMap<String, String>);
 
 impl Environment {
-    /// The environment of this process, without what is not Unicode.
+    /// The environment of this process, without variables that are not Unicode.
     pub fn of_process() -> Self {
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect()
     }
 
-    /// The variable as text; a variable set to nothing counts as not set, as compose passes unset ones on as empty.
+    /// The variable as text. An empty variable counts as not set, because compose passes unset variables as empty ones.
     pub fn text(&self, name: &str) -> Result<String, ConfigError> {
         self.0
             .get(name)
@@ -56,17 +56,17 @@ impl Environment {
             .ok_or_else(|| ConfigError::Missing(name.to_owned()))
     }
 
-    /// The variable as text that must not be shown.
+    /// The variable as text that must stay secret.
     pub fn secret(&self, name: &str) -> Result<Secret, ConfigError> {
         self.text(name).map(Secret)
     }
 
-    /// The variable as text, or `default` when it is not set.
+    /// The variable as text, or `default` if it is not set.
     pub fn text_or(&self, name: &str, default: &str) -> String {
         self.text(name).unwrap_or_else(|_| default.to_owned())
     }
 
-    /// The variable as a number, or `default` when it is not set; an error when it is set to anything else.
+    /// The variable as a number, or `default` if it is not set; an error if it is not a number.
     pub fn number_or<N: FromStr>(&self, name: &str, default: N) -> Result<N, ConfigError> {
         match self.text(name) {
             Err(_) => Ok(default),
@@ -84,7 +84,8 @@ impl FromIterator<(String, String)> for Environment {
     }
 }
 
-/// How to reach PostgreSQL. In pieces rather than as one URL, so that no character of a password needs escaping.
+/// How to connect to PostgreSQL. Separate variables instead of a URL, so that no character of a password needs
+/// escaping.
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
     /// Host name or address.
@@ -112,7 +113,7 @@ impl DatabaseConfig {
     }
 }
 
-/// How to reach RabbitMQ.
+/// How to connect to RabbitMQ.
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
     /// Host name or address.

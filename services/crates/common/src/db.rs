@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub use sqlx::PgPool;
 
-/// Connections of one service; five services stay far below PostgreSQL's default of 100.
+/// Maximum number of connections per service; five services stay far below PostgreSQL's default of 100.
 const MAX_CONNECTIONS: u32 = 8;
 /// How long a query waits for a connection before it fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,14 +18,13 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The migrations, compiled into every service.
 pub fn migrations() -> Migrator {
     let mut migrator = sqlx::migrate!();
-    // Services are rebuilt one at a time: an older one has to live with a schema that a newer one has extended.
+    // Services are rebuilt one at a time, so an older one must work with a schema that a newer one has extended.
     migrator.set_ignore_missing(true);
     migrator
 }
 
-/// Waits for PostgreSQL and brings the schema up to date.
-///
-/// Any service may be the first to start: sqlx takes an advisory lock, so exactly one applies a migration.
+/// Waits for PostgreSQL and brings the schema up to date. Any service may start first: sqlx takes an advisory lock, so
+/// exactly one service applies a migration.
 pub async fn connect(config: &DatabaseConfig, service: &str) -> anyhow::Result<PgPool> {
     let options = PgConnectOptions::new_without_pgpass()
         .host(&config.host)
@@ -39,19 +38,19 @@ pub async fn connect(config: &DatabaseConfig, service: &str) -> anyhow::Result<P
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_lazy_with(options);
     retry::until_ready("PostgreSQL", || async {
-        // Not `acquire`: it hides a refused connection behind its own time-out.
+        // Not `acquire`, which hides a refused connection behind its own timeout.
         ping(&pool).await
     })
     .await
-    .context("PostgreSQL cannot be reached")?;
+    .context("PostgreSQL is unreachable")?;
     migrations()
         .run(&pool)
         .await
-        .context("the schema cannot be brought up to date")?;
+        .context("could not migrate the schema")?;
     Ok(pool)
 }
 
-/// Asks the database for a sign of life.
+/// Checks that the database responds.
 pub async fn ping(pool: &PgPool) -> Result<(), sqlx::Error> {
     sqlx::query("SELECT 1").execute(pool).await.map(drop)
 }

@@ -1,4 +1,4 @@
-//! `/health`: what a service says about itself, and the client that asks.
+//! `/health`: the status that a service reports, and the client that queries it.
 
 use axum::{extract::State, http::StatusCode, routing::get, Json, Router};
 use futures_util::future::{join_all, BoxFuture};
@@ -11,12 +11,12 @@ use std::{
     time::Duration,
 };
 
-/// Longest time for one check, and for the client to wait for the answer to all of them.
+/// Timeout for each check; the client waits for the response to all of them.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
-/// A little more, so that the client hears of a check that timed out.
+/// A little longer, so that the client still receives the report if a check times out.
 const CLIENT_TIMEOUT: Duration = Duration::from_millis(2500);
 
-/// One thing a service needs in order to work.
+/// Something that a service needs to work.
 pub struct Check {
     name: &'static str,
     run: Box<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>,
@@ -50,7 +50,7 @@ struct Health {
     checks: Vec<Check>,
 }
 
-/// A router that answers `/health` with 200, or with 503 when a check fails.
+/// A router that responds to `/health` with 200, or with 503 if a check fails.
 pub fn router(service: &'static str, version: &'static str, checks: Vec<Check>) -> Router {
     Router::new()
         .route("/health", get(report))
@@ -68,7 +68,7 @@ async fn report(State(health): State<Arc<Health>>) -> (StatusCode, Json<Report>)
             Ok(Err(error)) => format!("{error:#}"),
             Err(_) => "time-out".to_owned(),
         };
-        // The reason is for the log only: /health may be open to anybody.
+        // Only log the reason, because anyone may be able to access /health.
         tracing::warn!(check = check.name, %outcome, "unhealthy");
         (check.name, "failed")
     }));
@@ -88,9 +88,8 @@ async fn report(State(health): State<Arc<Health>>) -> (StatusCode, Json<Report>)
     (status, Json(report))
 }
 
-/// Asks the service on this machine's `port` how it is: whether it is well, and what it said.
-///
-/// Spoken by hand over a plain socket: a container's health check runs every few seconds and has to be cheap.
+/// Queries the service on this machine's `port`; returns whether it is healthy, and the response body. Writes the HTTP
+/// request to a plain socket, because a container's health check runs every few seconds and must be cheap.
 pub fn ask(port: u16) -> io::Result<(bool, String)> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, CLIENT_TIMEOUT)?;

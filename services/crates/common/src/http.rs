@@ -9,12 +9,12 @@ use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tower_http::trace::TraceLayer;
 
-/// Largest request body, in bytes: the largest action, and room for its punctuation.
+/// Maximum size of a request body, in bytes: the largest action, plus room for its punctuation.
 const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
-/// How long open requests may take once the service is stopping.
+/// How long open requests may take while the service is stopping.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// An error as a client sees it: a status and `{"error": "…"}`.
+/// An error as the client sees it: a status and `{"error": "…"}`.
 pub type Refusal = (StatusCode, Json<ErrorBody>);
 
 /// The body of a [`Refusal`].
@@ -23,13 +23,13 @@ pub struct ErrorBody {
     error: String,
 }
 
-/// Refuses a request, with words for the caller.
+/// Refuses a request, with a message for the caller.
 pub fn refusal(status: StatusCode, words: impl Into<String>) -> Refusal {
     let error = words.into();
     (status, Json(ErrorBody { error }))
 }
 
-/// A fault of ours: the reason goes to the log, not to the caller.
+/// An internal error: the reason is logged and not sent to the caller.
 pub fn fault(error: impl std::fmt::Display) -> Refusal {
     tracing::error!(%error, "a request failed");
     refusal(
@@ -38,7 +38,7 @@ pub fn fault(error: impl std::fmt::Display) -> Refusal {
     )
 }
 
-/// Serves `routes` and `/metrics` on `port` until `shutdown`, then lets open requests end.
+/// Serves `routes` and `/metrics` on `port` until `shutdown`, then waits for open requests.
 pub async fn serve(
     port: u16,
     routes: Router,
@@ -62,7 +62,7 @@ pub async fn serve(
         ended = &mut server => ended?,
         () = shutdown.cancelled() => {
             if timeout(GRACE, server).await.is_err() {
-                tracing::warn!("open requests were cut off");
+                tracing::warn!("open requests were aborted");
             }
         }
     }

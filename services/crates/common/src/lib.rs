@@ -1,7 +1,5 @@
-//! What the five services share.
-//!
-//! Whatever is heavy to compile (queries, message loops, the HTTP server) lives here behind plain functions, so that a
-//! service's own crate stays small and an edit in it is compiled quickly.
+//! What the five services share. Code that is slow to compile (queries, message loops, the HTTP server) is here, behind
+//! plain functions, so that a service's own crate stays small and compiles quickly after an edit.
 
 pub mod broker;
 pub mod config;

@@ -1,14 +1,14 @@
-//! Actions and what travels about them.
+//! Actions and the messages about them.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Most items of one action.
+/// Maximum number of items in an action.
 pub const MAX_ITEMS: usize = 100;
-/// Longest item, in bytes.
+/// Maximum size of an item, in bytes.
 pub const MAX_ITEM_BYTES: usize = 64 * 1024;
-/// Longest name of a source, in bytes.
+/// Maximum length of a source's name, in bytes.
 pub const MAX_SOURCE_BYTES: usize = 64;
 
 /// What the worker does with each item.
@@ -18,20 +18,20 @@ pub const MAX_SOURCE_BYTES: usize = 64;
 pub enum Kind {
     /// The item's SHA-256, in hexadecimal.
     Digest,
-    /// The item as it came: a sign of life of its source.
+    /// The item unchanged: it shows that its source is alive.
     Heartbeat,
 }
 
-/// How far an action has come.
+/// The state of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum State {
-    /// Written by api.
+    /// Stored by api.
     Accepted,
     /// Split into steps by executor.
     Dispatched,
-    /// Every step done by worker.
+    /// Every step has been completed by worker.
     Completed,
 }
 
@@ -41,9 +41,9 @@ pub enum State {
 pub struct NewAction {
     /// What to do.
     pub kind: Kind,
-    /// With what: one step each.
+    /// The items to process; each becomes one step.
     pub items: Vec<String>,
-    /// Who asks.
+    /// Who requests it.
     #[serde(default = "anonymous")]
     pub source: String,
 }
@@ -53,15 +53,15 @@ fn anonymous() -> String {
 }
 
 impl NewAction {
-    /// Says what is wrong with it, in words for the caller.
+    /// Checks the action; the error is a message for the caller.
     pub fn validate(&self) -> Result<(), String> {
         if self.items.is_empty() || self.items.len() > MAX_ITEMS {
-            return Err(format!("items must hold 1 to {MAX_ITEMS} entries"));
+            return Err(format!("items must contain 1 to {MAX_ITEMS} entries"));
         }
         if self.items.iter().any(|item| item.len() > MAX_ITEM_BYTES) {
             return Err(format!("an item must not exceed {MAX_ITEM_BYTES} bytes"));
         }
-        // PostgreSQL's text cannot hold it; better said here than by a failing insert.
+        // PostgreSQL's text type cannot store it; a clear error here is better than a failed insert.
         if self.items.iter().any(|item| item.contains('\0')) {
             return Err("an item must not contain a NUL character".to_owned());
         }
@@ -81,15 +81,15 @@ impl NewAction {
 /// An action in a list.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct Summary {
-    /// Its id; sorts by time of creation.
+    /// Its id; ids sort by creation time.
     pub id: Uuid,
     /// What to do.
     pub kind: Kind,
-    /// Who asked.
+    /// Who requested it.
     pub source: String,
-    /// How far it has come.
+    /// Its state.
     pub state: State,
-    /// Whether notifier has told the subscribers.
+    /// Whether notifier has notified the subscribers.
     pub notified: bool,
     /// When api accepted it.
     #[serde(with = "time::serde::rfc3339")]
@@ -99,7 +99,7 @@ pub struct Summary {
     pub updated_at: OffsetDateTime,
 }
 
-/// One item and what the worker made of it.
+/// An item and the worker's result for it.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct Step {
     /// The item.
@@ -120,13 +120,13 @@ pub struct Event {
     pub at: OffsetDateTime,
 }
 
-/// An action with everything known about it.
+/// An action with all its details.
 #[derive(Clone, Debug, Serialize)]
 pub struct Action {
-    /// What a list shows of it.
+    /// The part that is shown in lists.
     #[serde(flatten)]
     pub summary: Summary,
-    /// Its steps, in the order of its items; empty until executor has seen it.
+    /// Its steps, in the order of its items; empty until executor has processed it.
     pub steps: Vec<Step>,
     /// Its history, oldest first.
     pub history: Vec<Event>,

@@ -1,23 +1,22 @@
-//! Waiting for a neighbour that is still starting.
+//! Waits for another service that is still starting.
 
 use std::{future::Future, time::Duration};
 use tokio::time::{sleep, Instant};
 
-/// First pause between two attempts; each further one is twice as long, up to [`LONGEST_PAUSE`].
+/// First pause between two attempts; each following pause is twice as long, up to [`LONGEST_PAUSE`].
 pub const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause between two attempts.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// How long a service waits for a neighbour before it gives up and leaves it to the restart policy.
+/// How long a service waits for another one before it exits and relies on the restart policy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The pause after one of the length `pause`.
+/// The pause that follows a pause of this length.
 pub fn next_pause(pause: Duration) -> Duration {
     (pause * 2).min(LONGEST_PAUSE)
 }
 
-/// Calls `attempt` until it succeeds or [`PATIENCE`] is over; then returns the last error.
-///
-/// `what` names the neighbour in the log.
+/// Calls `attempt` until it succeeds; returns the last error once [`PATIENCE`] is over. `what` is the other service's
+/// name in the log.
 pub async fn until_ready<T, E, F, A>(what: &str, mut attempt: A) -> Result<T, E>
 where
     A: FnMut() -> F,

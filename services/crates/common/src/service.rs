@@ -1,4 +1,4 @@
-//! The life of a service: command line, start, shutdown.
+//! The life cycle of a service: command line, startup, shutdown.
 
 use crate::{
     broker::Broker,
@@ -27,15 +27,15 @@ use tokio_util::sync::CancellationToken;
 /// Shown at the end of every service's `--help`.
 const SAMPLE: &str =
     "Part of the buildkit-sample stack. Settings come from the environment: see .env.example.";
-/// Port of a service that is not told another one by `PORT`.
+/// Default port of a service, unless `PORT` is set.
 const DEFAULT_PORT: u16 = 8080;
-/// Longest time from the signal to the end; compose kills after 10 s.
+/// Maximum time from the signal to the exit; compose kills the container after 10 s.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Who a service is.
+/// The identity of a service.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
-    /// Its name, in logs, history and `/health`.
+    /// Its name in logs, the history and `/health`.
     pub name: &'static str,
     /// Its version.
     pub version: &'static str,
@@ -43,28 +43,28 @@ pub struct Identity {
     pub about: &'static str,
 }
 
-/// What a running service is given.
+/// What a running service has access to.
 #[derive(Clone)]
 pub struct Context {
-    /// Who it is.
+    /// Its identity.
     pub identity: Identity,
     /// Its settings.
     pub environment: Arc<Environment>,
-    /// Cancelled when it has to stop.
+    /// Cancelled when the service has to stop.
     pub shutdown: CancellationToken,
     metrics: PrometheusHandle,
     broker: Arc<OnceLock<Arc<Broker>>>,
 }
 
 impl Context {
-    /// Connects to the database, with the schema up to date.
+    /// Connects to the database and migrates its schema.
     pub async fn database(&self) -> anyhow::Result<PgPool> {
         let config = DatabaseConfig::from_environment(&self.environment)?;
         self.unless_stopped(db::connect(&config, self.identity.name))
             .await
     }
 
-    /// Connects to the broker, with all queues declared.
+    /// Connects to the broker and declares all queues.
     pub async fn broker(&self) -> anyhow::Result<Arc<Broker>> {
         let config = BrokerConfig::from_environment(&self.environment)?;
         let broker = self
@@ -73,7 +73,7 @@ impl Context {
         Ok(self.broker.get_or_init(|| broker).clone())
     }
 
-    /// Serves `/health`, `/metrics` and the service's own routes until the service is stopped.
+    /// Serves `/health`, `/metrics` and the service's own routes until the service stops.
     pub async fn serve(&self, routes: Router, checks: Vec<Check>) -> anyhow::Result<()> {
         let health = health::router(self.identity.name, self.identity.version, checks);
         http::serve(
@@ -96,7 +96,7 @@ impl Context {
     }
 }
 
-/// The check that the database answers.
+/// Checks that the database responds.
 pub fn database_check(pool: &PgPool) -> Check {
     let pool = pool.clone();
     Check::new("postgres", move || {
@@ -105,7 +105,7 @@ pub fn database_check(pool: &PgPool) -> Check {
     })
 }
 
-/// The check that the broker answers.
+/// Checks that the broker responds.
 pub fn broker_check(broker: &Arc<Broker>) -> Check {
     let broker = broker.clone();
     Check::new("rabbitmq", move || {
@@ -114,10 +114,10 @@ pub fn broker_check(broker: &Arc<Broker>) -> Check {
     })
 }
 
-/// A service's work, from its start to its shutdown.
+/// What a service does from startup to shutdown.
 pub type Run = fn(Context) -> BoxFuture<'static, anyhow::Result<()>>;
 
-/// A service's `main`: runs it, or with the subcommand `health` asks the running one how it is (exit code 0 or 1).
+/// A service's `main`: runs the service, or queries the running one with the subcommand `health` (exit code 0 or 1).
 pub fn main(identity: Identity, run: Run) -> ExitCode {
     let environment = Environment::of_process();
     match command(identity).get_matches().subcommand_name() {
@@ -132,8 +132,7 @@ fn command(identity: Identity) -> Command {
         .about(identity.about)
         .after_help(SAMPLE)
         .subcommand(
-            Command::new("health")
-                .about("Asks the running service how it is; fails when it is not well"),
+            Command::new("health").about("Queries the running service; fails if it is not healthy"),
         )
 }
 
@@ -153,7 +152,7 @@ fn ask_health(environment: &Environment) -> ExitCode {
             }
         }
         Err(error) => {
-            println!("no answer: {error:#}");
+            println!("no response: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -180,7 +179,7 @@ fn start(identity: Identity, environment: Environment, run: Run) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Not through the log: RUST_LOG may be what is wrong, or be set to show nothing.
+            // Not to the log: RUST_LOG may be the cause, or may hide everything.
             eprintln!("{}: {error:#}", identity.name);
             ExitCode::FAILURE
         }
@@ -205,7 +204,7 @@ async fn live(context: Context, run: Run) -> anyhow::Result<()> {
     outcome
 }
 
-/// Tells the service to stop and waits for it; what fails on the way no longer matters.
+/// Asks the service to stop and waits for it; errors no longer matter.
 async fn stop(
     context: &Context,
     service: &mut (impl Future<Output = anyhow::Result<()>> + Unpin),
@@ -215,7 +214,7 @@ async fn stop(
     match timeout(GRACE, service).await {
         Ok(Ok(())) => (),
         Ok(Err(error)) => tracing::info!("stopped: {error:#}"),
-        Err(_) => tracing::warn!("stopped in the middle of something"),
+        Err(_) => tracing::warn!("stopped before all work was finished"),
     }
     Ok(())
 }

@@ -1,7 +1,5 @@
-//! Every query of the sample, as plain functions.
-//!
-//! Messages are delivered at least once. Each change is therefore written so that doing it again changes nothing, and
-//! answers what the caller has to publish in either case.
+//! Every query of the sample, as plain functions. Messages are delivered at least once. Every update is therefore
+//! idempotent, and in either case returns what the caller has to publish.
 
 use crate::model::{Action, Event, NewAction, State, Step, Summary};
 use sqlx::{postgres::PgPool, types::Json, PgConnection};
@@ -12,16 +10,16 @@ use uuid::Uuid;
 const SUMMARY: &str = "a.id, a.kind, a.source, a.state, n.action_id IS NOT NULL AS notified, a.created_at, a.updated_at
     FROM actions a LEFT JOIN notifications n ON n.action_id = a.id";
 
-/// What a list is narrowed to; everything that is `None` matches all.
+/// Filters for a list; a field that is `None` matches everything.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Only actions of this source.
+    /// Only actions from this source.
     pub source: Option<String>,
     /// Only actions in this state.
     pub state: Option<State>,
-    /// Only actions younger than this.
+    /// Only actions newer than this.
     pub max_age: Option<Duration>,
-    /// At most so many.
+    /// Maximum number of actions.
     pub limit: i64,
 }
 
@@ -40,7 +38,7 @@ async fn record(
         .map(drop)
 }
 
-/// Locks the action for the rest of the transaction; `None` when there is none of this id.
+/// Locks the action for the rest of the transaction; `None` if no action has this id.
 async fn lock(connection: &mut PgConnection, id: Uuid) -> Result<Option<State>, sqlx::Error> {
     sqlx::query_scalar("SELECT state FROM actions WHERE id = $1 FOR UPDATE")
         .bind(id)
@@ -61,7 +59,7 @@ async fn set_state(
         .map(drop)
 }
 
-/// Writes a new action, which has been validated, and returns its id.
+/// Stores a new action, which must be valid, and returns its id.
 pub async fn accept(pool: &PgPool, service: &str, action: &NewAction) -> Result<Uuid, sqlx::Error> {
     let id = Uuid::now_v7();
     let mut transaction = pool.begin().await?;
@@ -77,7 +75,8 @@ pub async fn accept(pool: &PgPool, service: &str, action: &NewAction) -> Result<
     Ok(id)
 }
 
-/// Splits the action into steps and returns the positions of those not done yet; `None` when there is no such action.
+/// Splits the action into steps and returns the positions of those not completed yet; `None` if the action does not
+/// exist.
 pub async fn dispatch(
     pool: &PgPool,
     service: &str,
@@ -110,7 +109,7 @@ pub async fn dispatch(
     Ok(Some(open))
 }
 
-/// What a step is about: the action's kind and the item; `None` when there is no such step.
+/// The action's kind and the item of a step; `None` if the step does not exist.
 pub async fn step(
     pool: &PgPool,
     id: Uuid,
@@ -126,7 +125,7 @@ pub async fn step(
     .await
 }
 
-/// Writes the result of a step; true when the action is completed, be it by this step or by an earlier delivery.
+/// Stores the result of a step; true if the action is completed, either by this step or by an earlier delivery.
 pub async fn finish_step(
     pool: &PgPool,
     service: &str,
@@ -135,7 +134,8 @@ pub async fn finish_step(
     result: &str,
 ) -> Result<bool, sqlx::Error> {
     let mut transaction = pool.begin().await?;
-    // The lock puts workers in a row: two that finish the last two steps at once would each still see the other's open.
+    // The lock serializes workers: if two of them finish the last two steps at the same time, each would still see the
+    // other's step as open.
     let Some(state) = lock(&mut transaction, id).await? else {
         return Ok(false);
     };
@@ -164,7 +164,7 @@ pub async fn finish_step(
     Ok(!open)
 }
 
-/// Records that subscribers were told; false when they had been told before.
+/// Records that subscribers were notified; false if that was already recorded.
 pub async fn notify(pool: &PgPool, service: &str, id: Uuid) -> Result<bool, sqlx::Error> {
     let mut transaction = pool.begin().await?;
     if lock(&mut transaction, id).await?.is_none() {
@@ -181,10 +181,10 @@ pub async fn notify(pool: &PgPool, service: &str, id: Uuid) -> Result<bool, sqlx
     Ok(inserted == 1)
 }
 
-/// The action with its steps and history; `None` when there is none of this id.
+/// The action with its steps and history; `None` if no action has this id.
 pub async fn get(pool: &PgPool, id: Uuid) -> Result<Option<Action>, sqlx::Error> {
     let mut transaction = pool.begin().await?;
-    // One snapshot for the three queries, lest a state be shown without the history that led to it.
+    // One snapshot for all three queries, so that a state is never shown without the history that led to it.
     sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         .execute(&mut *transaction)
         .await?;
@@ -214,7 +214,7 @@ pub async fn get(pool: &PgPool, id: Uuid) -> Result<Option<Action>, sqlx::Error>
     }))
 }
 
-/// Actions that match, youngest first.
+/// Actions that match, newest first.
 pub async fn list(pool: &PgPool, filter: &Filter) -> Result<Vec<Summary>, sqlx::Error> {
     sqlx::query_as(&format!(
         "SELECT {SUMMARY}
@@ -240,7 +240,7 @@ pub async fn published(pool: &PgPool, id: Uuid) -> Result<(), sqlx::Error> {
         .map(drop)
 }
 
-/// Actions accepted longer than `age` ago whose message was lost on the way, oldest first, at most 100.
+/// Actions accepted longer than `age` ago whose message was lost, oldest first, at most 100.
 pub async fn unpublished(pool: &PgPool, age: Duration) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT id FROM actions
@@ -252,7 +252,7 @@ pub async fn unpublished(pool: &PgPool, age: Duration) -> Result<Vec<Uuid>, sqlx
     .await
 }
 
-/// Deletes heartbeats older than `age`, which would otherwise pile up for ever, and returns how many.
+/// Deletes heartbeats older than `age`, which would otherwise accumulate forever, and returns how many it deleted.
 pub async fn forget_heartbeats(pool: &PgPool, age: Duration) -> Result<u64, sqlx::Error> {
     sqlx::query(
         "DELETE FROM actions WHERE kind = 'heartbeat' AND created_at < now() - make_interval(secs => $1)",

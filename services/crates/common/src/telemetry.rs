@@ -8,10 +8,10 @@ use tracing_subscriber::{
     filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt, EnvFilter, Layer,
 };
 
-/// What is logged unless `RUST_LOG` says otherwise. PostgreSQL's notices only say that the schema is there already.
+/// The default for `RUST_LOG`. PostgreSQL's notices only report that the schema already exists.
 const DEFAULT_FILTER: &str = "info,sqlx::postgres::notice=warn";
 
-/// Starts logging. `RUST_LOG` chooses what is logged, `LOG_FORMAT=json` one JSON object a line.
+/// Starts logging. `RUST_LOG` selects what is logged; `LOG_FORMAT=json` prints one JSON object per line.
 pub fn start_logging(environment: &Environment) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(environment.text_or("RUST_LOG", DEFAULT_FILTER))
         .map_err(|_| anyhow::anyhow!("RUST_LOG is not a log filter"))?;
@@ -19,7 +19,7 @@ pub fn start_logging(environment: &Environment) -> anyhow::Result<()> {
     let lines = if environment.text_or("LOG_FORMAT", "text") == "json" {
         lines.json().boxed()
     } else {
-        // No colours: container logs are read through `docker logs`, files and CI.
+        // No colors, because container logs are read with `docker logs`, in files and in CI.
         lines.with_ansi(false).boxed()
     };
     tracing_subscriber::registry()
@@ -29,12 +29,12 @@ pub fn start_logging(environment: &Environment) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// lapin's trace shows whole frames, and the one that logs in holds the password.
+/// lapin's trace level logs whole frames, and the login frame contains the password.
 fn may_hold_secrets(event: &Metadata<'_>) -> bool {
     event.target().starts_with("lapin") && *event.level() == Level::TRACE
 }
 
-/// Starts counting; the handle renders the counters for Prometheus.
+/// Starts the metrics; the handle renders the counters for Prometheus.
 pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     Ok(PrometheusBuilder::new().install_recorder()?)
 }

@@ -1,4 +1,4 @@
-//! executor: splits an accepted action into steps and hands them to the worker.
+//! executor: splits an accepted action into steps and sends them to the worker.
 
 use common::{
     broker::{parse, Broker, Failure, Queue},
@@ -12,7 +12,7 @@ use std::{process::ExitCode, sync::Arc};
 const IDENTITY: Identity = Identity {
     name: env!("CARGO_PKG_NAME"),
     version: env!("CARGO_PKG_VERSION"),
-    about: "Splits an accepted action into steps and hands them to the worker",
+    about: "Splits an accepted action into steps and sends them to the worker",
 };
 
 fn main() -> ExitCode {
@@ -40,8 +40,8 @@ async fn dispatch(database: &PgPool, broker: &Arc<Broker>, body: &[u8]) -> Resul
     let Some(positions) = store::dispatch(database, IDENTITY.name, action_id).await? else {
         return Err(Failure::Lasting(anyhow::anyhow!("no action {action_id}")));
     };
-    // Published after the commit and before the acknowledgement: when this is cut short, the message comes again and so do
-    // the steps that are still open.
+    // Published after the commit and before the acknowledgement: if this is interrupted, the message is delivered
+    // again, and the steps that are still open are published again.
     for position in positions {
         let step = StepMessage {
             action_id,

@@ -18,7 +18,7 @@ struct Feed {
     shutdown: CancellationToken,
 }
 
-/// The route; its streams end with `shutdown`, which would otherwise have to wait for every listener to leave.
+/// The route. Its streams end on `shutdown`; otherwise the shutdown would wait until every client disconnects.
 pub fn router(subscribers: Sender<ActionMessage>, shutdown: CancellationToken) -> Router {
     Router::new()
         .route("/events", get(stream))

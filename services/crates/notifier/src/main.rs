@@ -1,4 +1,4 @@
-//! notifier: records that an action is completed and tells everyone who listens.
+//! notifier: records completed actions and notifies all subscribers.
 
 mod events;
 
@@ -15,9 +15,9 @@ use tokio::sync::broadcast;
 const IDENTITY: Identity = Identity {
     name: env!("CARGO_PKG_NAME"),
     version: env!("CARGO_PKG_VERSION"),
-    about: "Records that an action is completed and tells everyone who listens",
+    about: "Records completed actions and notifies all subscribers",
 };
-/// Events kept for a subscriber that reads slowly; beyond that it is told how many it missed.
+/// Events buffered for a slow subscriber. If it falls further behind, it is informed how many events it missed.
 const BACKLOG: usize = 256;
 
 fn main() -> ExitCode {
@@ -49,7 +49,7 @@ async fn notify(
     let message: ActionMessage = parse(body)?;
     if store::notify(database, IDENTITY.name, message.action_id).await? {
         metrics::counter!("notifications_total").increment(1);
-        // An error only says that nobody listens.
+        // An error only means that there are no subscribers.
         let listeners = subscribers.send(message).unwrap_or(0);
         tracing::info!(action_id = %message.action_id, listeners, "notified");
     }

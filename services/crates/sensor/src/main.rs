@@ -22,9 +22,9 @@ const IDENTITY: Identity = Identity {
     version: env!("CARGO_PKG_VERSION"),
     about: "Posts a heartbeat action at an interval",
 };
-/// Seconds between two heartbeats, unless `SENSOR_INTERVAL_SECONDS` says otherwise.
+/// Seconds between two heartbeats, unless `SENSOR_INTERVAL_SECONDS` is set.
 const INTERVAL_SECONDS: u64 = 30;
-/// Longest time for one request.
+/// Timeout for one request.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
@@ -38,7 +38,7 @@ async fn run(context: Context) -> anyhow::Result<()> {
         .environment
         .number_or("SENSOR_INTERVAL_SECONDS", INTERVAL_SECONDS)?;
     let interval = Duration::from_secs(seconds.max(1));
-    // The api is a neighbour: a proxy of the company must not get between.
+    // The api is in the same network: never use a company proxy for it.
     let client = Client::builder().no_proxy().timeout(TIMEOUT).build()?;
     let heard = Arc::new(AtomicBool::new(false));
     let checks = vec![api_check(heard.clone())];
@@ -53,7 +53,7 @@ async fn run(context: Context) -> anyhow::Result<()> {
                     interval
                 }
                 Err(error) => {
-                    tracing::warn!("no heartbeat: {error:#}");
+                    tracing::warn!("heartbeat failed: {error:#}");
                     let pause = retry_pause;
                     retry_pause = retry::next_pause(pause);
                     pause
@@ -69,12 +69,12 @@ async fn run(context: Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Well as long as the last heartbeat got through.
+/// Healthy as long as the last heartbeat was delivered.
 fn api_check(heard: Arc<AtomicBool>) -> Check {
     Check::new("api", move || {
         let heard = heard.load(Ordering::Relaxed);
         Box::pin(async move {
-            anyhow::ensure!(heard, "the last heartbeat did not get through");
+            anyhow::ensure!(heard, "the last heartbeat was not delivered");
             Ok(())
         })
     })
@@ -96,7 +96,7 @@ async fn emit(client: &Client, url: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the sensor reads: how busy the machine is.
+/// What the sensor measures: the load of the machine.
 fn reading() -> anyhow::Result<String> {
     let load = std::fs::read_to_string("/proc/loadavg").context("/proc/loadavg")?;
     Ok(one_minute(&load)?.to_owned())
@@ -106,7 +106,7 @@ fn one_minute(load: &str) -> anyhow::Result<&str> {
     load.split(' ')
         .next()
         .filter(|word| word.parse::<f64>().is_ok())
-        .context("/proc/loadavg does not begin with a number")
+        .context("/proc/loadavg does not start with a number")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! worker: does the steps and completes the action.
+//! worker: runs the steps and completes the action.
 
 mod work;
 
@@ -14,7 +14,7 @@ use std::{process::ExitCode, sync::Arc};
 const IDENTITY: Identity = Identity {
     name: env!("CARGO_PKG_NAME"),
     version: env!("CARGO_PKG_VERSION"),
-    about: "Does the steps and completes the action",
+    about: "Runs the steps and completes the action",
 };
 
 fn main() -> ExitCode {

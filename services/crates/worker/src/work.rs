@@ -3,7 +3,7 @@
 use common::model::Kind;
 use sha2::{Digest, Sha256};
 
-/// What becomes of one item.
+/// The result for one item.
 pub fn result(kind: Kind, input: &str) -> String {
     match kind {
         Kind::Digest => format!("{:x}", Sha256::digest(input)),

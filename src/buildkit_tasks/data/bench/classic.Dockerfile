@@ -1,5 +1,6 @@
-# The usual recipe with cache mounts: sources copied into a layer, one cargo run per service. It trusts modification
-# times, so it can ship an outdated program (docs/explanation/never-stale.md); it is here to be measured against.
+# The usual recipe with cache mounts: sources are copied into a layer, and cargo runs once per service. It trusts
+# modification times, so it can ship an outdated program (docs/explanation/never-stale.md). It is only used as a
+# reference in benchmarks.
 FROM rust:1-bookworm AS build
 ARG SOURCE=.
 ARG CARGO_INCREMENTAL=0

@@ -1,12 +1,12 @@
 #!/bin/sh
-# travel.sh: runs instead of a compile step, with its mounts; packs their contents, or unpacks a pack into them.
+# travel.sh: runs in place of a compile step, with its mounts; packs their contents, or unpacks a pack into them.
 #
 #   travel.sh probe  COMPILE                what a pack must match, and what the mounts contain
 #   travel.sh pack   COMPILE SCOPE          the parts as NAME.tar.FORM: registry git deps-1 deps-2 …, and rest for SCOPE all
 #   travel.sh unpack COMPILE WHEN LIMIT ID  a pack into the mounts; WHEN: empty or replace; LIMIT in bytes
 #
-# COMPILE is the compile program, which knows the location of a toolchain's tree. Packing needs GNU tar and find. FORM is
-# zst if the image has zstd, else gz; every part is a separate job, to use all cores.
+# COMPILE is the compile program, which knows the location of a toolchain's tree. Packing needs GNU tar and find. FORM
+# is zst if the image has zstd, otherwise gz. Every part is a separate job, to use all cores.
 #
 # A pack of dependencies contains no units of crates in the repository, and only the paths listed here: other files in a
 # mount (such as credentials) are never included. To cargo, an unpack is atomic: unpack.rs writes to a directory next to
@@ -17,9 +17,9 @@ PACK=/run/buildkit-tasks-pack
 CONTEXT=/context
 UNPACKER=/buildkit-tasks-unpack   # unpack.rs, compiled
 WORK=/tmp/travel
-DEPS=4       # parts of the dependencies' units
-RECORD=65536 # bytes that tar reads or writes at once: what a pipe holds, where its own 10 KiB make it wait six times as often
-STATE='env now synced pending built-*'   # of the compile script's state, what means something elsewhere; unpack.rs has these too
+DEPS=4       # number of parts for the dependencies' units
+RECORD=65536 # bytes that tar reads or writes at once: the size of a pipe; with tar's default of 10 KiB it waits six times as often
+STATE='env now synced pending built-*'   # files of the compile program's state that are valid on other machines; also in unpack.rs
 # Files and directories that may contain a secret, as a find expression.
 SECRET_NAMES='! -name *.rs ( -name .git -o -name .env* -o -name *.env -o -name .ssh -o -name .gnupg -o -name .aws -o -name .azure -o -name .kube -o -name .docker
     -o -name .netrc -o -name _netrc -o -name .npmrc -o -name .yarnrc* -o -name .pypirc -o -name .git-credentials -o -name .pgpass -o -name .my.cnf
@@ -177,7 +177,7 @@ rest_names() {
         tr '\n' '\0' < record > state/tree
         touch -r "$base/state/tree" state/tree
         if [ -s secrets ]; then
-            say "left out what may hold secrets: $(sed 's/^src.//' secrets | sort | head -n 5 | tr '\n' ' ')($(wc -l < secrets) in all)"
+            say "left out files that may contain secrets: $(sed 's/^src.//' secrets | sort | head -n 5 | tr '\n' ' ')($(wc -l < secrets) in all)"
         fi
     )
 }
@@ -207,12 +207,12 @@ registry_names() {
 
 git_names() {
     [ -d "$CARGO_HOME/git/db" ] && packages | grep -q '^G' || return 0
-    # a URL may contain a password: such a repository must be fetched again by each machine
+    # a URL may contain a password; each machine must fetch such a repository itself
     (
         cd "$CARGO_HOME/git"
         for repository in db/*; do
             if grep -rqE '://[^/@ ]*@' "$repository/config" "$repository/FETCH_HEAD" 2>/dev/null; then
-                say "left out ${repository#db/}: its address holds credentials"
+                say "left out ${repository#db/}: its URL contains credentials"
                 continue
             fi
             find "$repository" ! -name FETCH_HEAD
@@ -221,8 +221,9 @@ git_names() {
     )
 }
 
-# What cargo built from packages outside the repository, by the hash in every name. The hash also selects the part (deps-1
-# …) of a unit: an unchanged unit stays in its part, and an unchanged part is not sent again.
+# Lists what cargo built from packages outside the repository, identified by the hash in every name. The hash also
+# selects the part (deps-1 …) of a unit, so an unchanged unit stays in its part, and an unchanged part is not sent
+# again.
 unit_names() {
     packages > /tmp/packages
     for place in $(places); do
@@ -254,7 +255,7 @@ unit_names() {
     rm /tmp/packages
 }
 
-# Seconds during which at least one of these units was compiling: cargo stores the start time in every unit.
+# Prints the seconds during which at least one of these units was compiling; cargo stores the start time in every unit.
 compile_seconds() {   # NAMES
     for place in $(places); do
         find "$base/target/$place/.fingerprint" -mindepth 2 -maxdepth 2 -type f -printf '%T@ %P\n'
@@ -273,7 +274,7 @@ compile_seconds() {   # NAMES
 }
 
 pack() {
-    tar --version 2>/dev/null | grep -q GNU || { say 'error: packing needs GNU tar, which this image does not have'; exit 2; }
+    tar --version 2>/dev/null | grep -q GNU || { say 'error: packing requires GNU tar, which this image does not have'; exit 2; }
     probe
     [ -d "$base/target" ] || { say 'error: there is nothing to pack: no build with this toolchain has run'; exit 2; }
     registry_names | sort -u > $WORK/registry
@@ -300,9 +301,9 @@ pack() {
 
 unpack() {
     new=$mount/.incoming-$id
-    rm -rf "$mount"/.incoming-*   # of an unpack that was killed
+    rm -rf "$mount"/.incoming-*   # leftovers of a killed unpack
     if [ "$when" = empty ] && [ -n "$(places)" ]; then
-        say 'kept: the mount holds objects of this profile already'
+        say 'kept: the mount already contains objects for this profile'
         exit 0
     fi
     trap 'rm -rf "$new"' EXIT

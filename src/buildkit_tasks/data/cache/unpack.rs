@@ -1,14 +1,13 @@
-//! Unpacks the parts of a pack into staging directories; validates every entry before writing it.
+//! Unpacks the parts of a pack into staging directories, and validates every entry before writing it.
 //!
 //! ```text
 //! unpack judge LIMIT PROFILE FILE                       judges one part, writes nothing
 //! unpack write LIMIT FREE PROFILE PACK TREE REGISTRY GIT  unpacks the parts that lie in PACK
 //! ```
-//!
-//! LIMIT and FREE are bytes, PROFILE is the name of cargo's directory for the profile. TREE is an empty directory used by
-//! nobody else; it receives `target`, `src` and `state`. REGISTRY and GIT are cargo's directories, which other builds may
-//! be using: their parts are staged next to them, under a lock, and linked or renamed into place once every part was read
-//! to its end and is valid. Exit codes: 65 rejected, 74 disk full, 2 anything else.
+//! LIMIT and FREE are in bytes, and PROFILE is the name of cargo's directory for the profile. TREE is an empty
+//! directory that nothing else uses; it receives `target`, `src` and `state`. REGISTRY and GIT are cargo's directories,
+//! which other builds may be using: their parts are staged next to them, under a lock, and linked or renamed into place
+//! once every part has been read to its end and is valid. Exit codes: 65 rejected, 74 disk full, 2 any other error.
 //!
 //! # What is trusted
 //! Nothing: anyone who can push to the repository can create a pack. A part is a tar stream, read only here:
@@ -51,7 +50,7 @@ const MAX_PADDING: u64 = 1 << 20;
 const MAX_PARTS: usize = 32;
 /// Bytes to keep free on the disk.
 const RESERVE: u64 = 64 << 20;
-/// Machine-specific files in the compile script's state, and the prefix of those that contain a profile's name.
+/// Files of the compile program's state that a pack may contain, and the prefix of those named after a profile.
 const STATE: [&str; 5] = ["tree", "env", "now", "synced", "pending"];
 const STATE_BUILT: &str = "built-";
 
@@ -60,7 +59,7 @@ const STAGING: &str = ".incoming";
 
 // ------------------------------------------------------------------------------------------------------------ failures
 
-/// Why nothing was unpacked.
+/// The reason why nothing was unpacked.
 #[derive(Debug, PartialEq)]
 enum Failure {
     /// The pack contains something that our packs never contain.
@@ -191,7 +190,7 @@ fn names(path: &[u8]) -> Outcome<Vec<&[u8]>> {
     }
     for name in &names {
         if name.is_empty() || *name == b"." || *name == b".." {
-            return refuse(format!("a path that leads out: {}", shown(path)));
+            return refuse(format!("a path that leads outside: {}", shown(path)));
         }
         if name.len() > MAX_NAME {
             return refuse(format!("a name longer than {MAX_NAME} bytes: {}", shown(path)));
@@ -263,7 +262,7 @@ impl<R: BufRead> Archive<R> {
             if block == [0; BLOCK] {
                 self.fill(&mut block)?;
                 if extended.is_some() || block != [0; BLOCK] {
-                    return refuse("damaged: its end is not where it should be");
+                    return refuse("damaged: its end is in the wrong place");
                 }
                 self.end()?;
                 return Ok(None);
@@ -321,7 +320,7 @@ impl<R: BufRead> Archive<R> {
             }
             seen += piece.len() as u64;
             if seen > MAX_PADDING || piece.iter().any(|&b| b != 0) {
-                return refuse("more behind its end");
+                return refuse("data after its end");
             }
             let length = piece.len();
             self.input.consume(length);
@@ -343,7 +342,7 @@ struct Head {
 /// Checks a header's checksum and format, and parses its numbers.
 fn header(block: &[u8; BLOCK]) -> Outcome<Head> {
     if number(&block[148..156]) != Some(sum(block)) || &block[257..262] != b"ustar" {
-        return refuse("damaged: a header that is none");
+        return refuse("damaged: an invalid header");
     }
     match (number(&block[100..108]), number(&block[124..136]), number(&block[136..148])) {
         (Some(mode), Some(size), Some(time)) => Ok(Head { mode: mode as u32, size, time }),
@@ -405,7 +404,7 @@ fn entry(block: &[u8; BLOCK], head: Head, extended: Extended) -> Outcome<Entry> 
     }
     let size = extended.size.unwrap_or(head.size);
     if what != Type::File && size != 0 {
-        return refuse(format!("content where none belongs: {}", shown(&path)));
+        return refuse(format!("unexpected content: {}", shown(&path)));
     }
     let link = extended.link.unwrap_or_else(|| text(&block[157..257]).to_vec());
     let time = extended.time.unwrap_or((head.time as i64, 0));
@@ -414,7 +413,7 @@ fn entry(block: &[u8; BLOCK], head: Head, extended: Extended) -> Outcome<Entry> 
 
 /// The records `LENGTH KEY=VALUE\n` of an extended header.
 fn records_of(mut bytes: &[u8]) -> Outcome<Extended> {
-    let damaged = || Failure::Refused("damaged: an extended header that is none".into());
+    let damaged = || Failure::Refused("damaged: an invalid extended header".into());
     let mut found = Extended::default();
     while !bytes.is_empty() {
         let space = bytes.iter().take(6).position(|&b| b == b' ').ok_or_else(damaged)?;
@@ -436,7 +435,7 @@ fn records_of(mut bytes: &[u8]) -> Outcome<Extended> {
             b"mtime" => found.time = Some(time(value).ok_or_else(damaged)?),
             // all files belong to the user who unpacks
             b"atime" | b"ctime" | b"uid" | b"gid" | b"uname" | b"gname" => {}
-            _ => return refuse(format!("an attribute that no pack of ours has: {}", shown(key))),
+            _ => return refuse(format!("an attribute that our packs never have: {}", shown(key))),
         }
     }
     Ok(found)
@@ -624,7 +623,7 @@ impl Tree {
             }
             let file = open_at(above, name, O_DIRECTORY).map_err(|error| match error.raw_os_error() {
                 Some(ENOTDIR | ELOOP) => {
-                    Failure::Refused(format!("a path through what is not a directory: {}", shown(&names[..=at].join(&b'/'))))
+                    Failure::Refused(format!("a path through something that is not a directory: {}", shown(&names[..=at].join(&b'/'))))
                 }
                 _ => no_room(&error),
             })?;
@@ -675,7 +674,7 @@ impl Writer<'_> {
 
     /// Only to an existing regular file, which was validated, written and closed.
     fn hard(&mut self, entry: &Entry, path: &[&[u8]], to: &[&[u8]]) -> Outcome<()> {
-        let nothing = || Failure::Refused(format!("a hard link to nothing: {}", shown(&entry.path)));
+        let nothing = || Failure::Refused(format!("a hard link to a missing file: {}", shown(&entry.path)));
         let (place, old) = self.place(to)?;
         let from = place.try_clone().map_err(|error| no_room(&error))?;
         let there = open_at(&from, old, 0).and_then(|file| file.metadata()).map_err(|_| nothing())?;
@@ -728,17 +727,17 @@ fn unpack(
     while let Some(entry) = archive.next(&mut || budget.entry())? {
         let path = names(&entry.path)?;
         if !kind.allows(&path, entry.what, profile) {
-            return refuse(format!("not a place of this part: {}", shown(&entry.path)));
+            return refuse(format!("not allowed in this part: {}", shown(&entry.path)));
         }
         let mut to = Vec::new();
         match entry.what {
             Type::Symbolic if leads_out(kind, &path, &entry.link, profile) => {
-                return refuse(format!("a link that leads out: {}", shown(&entry.path)));
+                return refuse(format!("a link that leads outside: {}", shown(&entry.path)));
             }
             Type::Hard => {
                 to = names(&entry.link)?;
                 if !kind.allows(&to, Type::File, profile) {
-                    return refuse(format!("a link that leads out: {}", shown(&entry.path)));
+                    return refuse(format!("a link that leads outside: {}", shown(&entry.path)));
                 }
             }
             _ => {}
@@ -1171,7 +1170,7 @@ mod tests {
             assert!(said.contains("special file") || said.contains("an entry of type"), "{said}");
         }
         assert!(why(run(Kind::Rest, &[packed("src/x", b'0', 0o4755, "", b"")], None)).contains("set-user-id"));
-        assert!(why(run(Kind::Rest, &[packed("src/x", b'5', 0o755, "", b"x")], None)).contains("content where none"));
+        assert!(why(run(Kind::Rest, &[packed("src/x", b'5', 0o755, "", b"x")], None)).contains("unexpected content"));
     }
 
     #[test]
@@ -1185,8 +1184,8 @@ mod tests {
         let mut flipped = whole.clone();
         flipped[3] ^= 1;
         assert!(why(judged(&flipped)).contains("damaged"));
-        assert!(why(judged(&[whole.clone(), b"x".to_vec()].concat())).contains("more behind"));
-        assert!(why(judged(&[whole, vec![0; 2 << 20]].concat())).contains("more behind"));
+        assert!(why(judged(&[whole.clone(), b"x".to_vec()].concat())).contains("data after its end"));
+        assert!(why(judged(&[whole, vec![0; 2 << 20]].concat())).contains("data after its end"));
         assert!(why(judged(&packed("src/a", b'0', 0o644, "", &[0; 100]))).contains("more than 99 bytes"));
     }
 
@@ -1195,7 +1194,7 @@ mod tests {
         let root = scratch("through");
         let link = packed("src/l", b'2', 0o777, "a", b"");
         assert!(why(run(Kind::Rest, &[file("src/a/b"), link.clone(), file("src/l/c")], Some(&root))).contains("not a directory"));
-        // created by another part
+        // the file was created by another part
         assert!(why(run(Kind::Rest, &[file("src/l/d")], Some(&root))).contains("not a directory"));
         assert!(why(run(Kind::Rest, &[file("src/a/b/c")], Some(&root))).contains("not a directory"));
         for entry in [file("src/a/b"), file("src/l"), link, packed("src/a/b", b'1', 0o644, "src/a/b", b"")] {
@@ -1211,9 +1210,9 @@ mod tests {
     fn hard_links_lead_to_files_that_are_there() {
         let root = scratch("hard");
         let hard = |to: &str| packed("src/h", b'1', 0o644, to, b"");
-        assert!(why(run(Kind::Rest, &[hard("src/no")], Some(&root))).contains("hard link to nothing"));
+        assert!(why(run(Kind::Rest, &[hard("src/no")], Some(&root))).contains("hard link to a missing file"));
         let soft = packed("src/s", b'2', 0o777, "a", b"");
-        assert!(why(run(Kind::Rest, &[file("src/a"), soft, hard("src/s")], Some(&root))).contains("hard link to nothing"));
+        assert!(why(run(Kind::Rest, &[file("src/a"), soft, hard("src/s")], Some(&root))).contains("hard link to a missing file"));
         assert!(why(run(Kind::Rest, &[hard("../x")], Some(&root))).contains("leads out"));
         assert_eq!(run(Kind::Rest, &[hard("src/a")], Some(&root)), Ok(()));
         assert_eq!(fs::metadata(root.join("src/h")).unwrap().nlink(), 2);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # warm.sh: wraps the command of a compile step so that it compiles only the dependencies.
 #
-#   warm.sh prepare   replaces cargo by a script, only in this step's container
+#   warm.sh prepare   replaces cargo with a script, only in this step's container
 #   warm.sh judge     succeeds if every dependency is compiled
 #
 # There are no stub sources. `cargo build` runs on the real ones, but passes the workspace's own crates to a wrapper that
@@ -15,7 +15,7 @@ prepare() {
     real=$(command -v cargo) || { echo "buildkit-tasks: error: there is no cargo in this image" >&2; exit 2; }
     mkdir -p "$place/real"
     : > "$place/refused"
-    # rustup's cargo depends on its name, so it must keep it where it is moved to
+    # rustup's cargo depends on its file name, so keep the name when moving it
     if [ -L "$real" ]; then ln -s "$(readlink -f "$real")" "$place/real/cargo"; rm "$real"; else mv "$real" "$place/real/cargo"; fi
     cat > "$place/wrapper" << 'END'
 #!/bin/sh
@@ -41,7 +41,7 @@ tee "$place/said" < "$place/stderr" | awk '
     { quiet = 0; print; fflush() }' >&2 &
 RUSTC_WORKSPACE_WRAPPER=$place/wrapper "$place/real/cargo" build --keep-going "$@" 2> "$place/stderr" | tee "$place/messages"
 wait
-exit 101   # nothing that is made of this may go on to be copied anywhere
+exit 101   # always fail, so that nothing from this step can be copied
 END
     chmod +x "$place/wrapper" "$real"
 }
@@ -49,10 +49,10 @@ END
 judge() {
     if [ ! -e "$place/messages" ] || ! grep -q '"reason":"build-finished"' "$place/messages"; then
         cat "$place/said" 2> /dev/null || :
-        echo "buildkit-tasks: error: cargo did not come to its end" >&2
+        echo "buildkit-tasks: error: cargo did not finish" >&2
         exit 1
     fi
-    # any crate that failed without having been refused is a real failure
+    # a crate that failed but was not refused is a real failure
     # shellcheck disable=SC2016  # backquotes of cargo's, not ours
     failed=$(sed -n 's/^error: could not compile `\([^`]*\)`.*/\1/p; s/^error: failed to run custom build command for `\([^ `]*\).*/\1/p' \
         "$place/said" | sort -u | while read -r crate; do grep -qxF "$crate" "$place/refused" || echo "$crate"; done)

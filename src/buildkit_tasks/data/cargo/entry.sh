@@ -1,28 +1,28 @@
 #!/bin/sh
-# entry.sh: what a container of `invoke cargo.…` runs: the sources are synced into the volume, then cargo runs there.
+# entry.sh: runs in the containers of `invoke cargo.…`: syncs the sources into the volume, then runs cargo there.
 #
-# /compile (docker/compile.rs) is the program that keeps image builds from going stale. It knows no command to only sync, so
-# it gets a cargo that compiles nothing: when it asks for the build, the sync is done, and the directory and environment it
-# has prepared are written down. The real cargo then runs with them.
+# /compile (docker/compile.rs) is the program that keeps image builds from going stale. It has no command that only
+# syncs, so it gets a fake cargo that compiles nothing. When /compile calls it with `build`, the sync is complete, and
+# the fake cargo records the directory and environment that /compile has prepared. Then the real cargo runs with these.
 #
-# Arguments are cargo's. BT_…: what the tasks ask for (cargo/container.py). /task is shared with the task: `started`, and
-# in `reason` why cargo was not run.
+# All arguments are for cargo. The variables BT_… contain what the task requests (cargo/container.py). /task is shared
+# with the task: the file `started`, and, if cargo was not run, the cause in the file `reason`.
 set -eu
 
 refuse() { printf %s "$1" > /task/reason; exit 125; }
 
 : > /task/started
-# Names only are evaluated; the task has checked them.
+# Only names are evaluated, and the task has checked them.
 for name in $BT_GIVEN $BT_QUIET; do
     eval "export $name=\"\$BT_V_$name\"; unset BT_V_$name"
 done
-# docker makes volumes root's; another user may have worked in them since
+# docker creates volumes that belong to root, and another user may have used them since
 [ "$(cat /build/.owner 2> /dev/null)" = "$(id -u)" ] || refuse owner
 PATH="/tools/bin:$PATH"
 export PATH
 case ${BT_TOOL:-} in
     "") ;;
-    # rustup has a proxy of that name for components that are not installed
+    # rustup has proxies with these names even for components that are not installed
     cargo-fmt | cargo-clippy) "$BT_TOOL" --version > /dev/null 2>&1 || refuse tool ;;
     *) command -v "$BT_TOOL" > /dev/null || refuse tool ;;
 esac
@@ -59,13 +59,13 @@ SHIM
     hide=
     for name in TERM $BT_QUIET BT_GIVEN BT_QUIET BT_TOOL BT_COPY BT_PLACE BT_FREE; do hide="$hide -u $name"; done
     code=0
-    # shellcheck disable=SC2086 # words on purpose; the names have been checked
+    # shellcheck disable=SC2086 # split on purpose; the names have been checked
     env $hide PATH="$work/shim:$PATH" /compile build > log 2>&1 || code=$?
     if [ "$code" != 75 ] || [ ! -s source ]; then
         cat log >&2
         refuse sync
     fi
-    # a toolchain file that the image cannot obey, for one
+    # for example, a toolchain file that the image cannot satisfy
     sed -n 's/^buildkit-tasks: warning: /warning: /p' log >&2
     path=$PATH
     # shellcheck source=/dev/null # written above, by `export -p`
@@ -76,7 +76,7 @@ SHIM
 fi
 
 copy=${BT_COPY:-}
-# a program that runs on does not keep other tasks from compiling
+# a program that keeps running must not prevent other tasks from compiling
 [ -z "${BT_FREE:-}" ] || exec 9>&-
 unset BT_GIVEN BT_QUIET BT_TOOL BT_COPY BT_PLACE BT_FREE
 [ -n "$copy" ] || exec cargo "$@"

@@ -1,5 +1,5 @@
-# bash completion of invoke, with values of buildkit-tasks: source <(invoke completion bash)
-# Tasks and flags come from invoke itself, values of options from `invoke completion bash --values OPTION`.
+# bash completion for invoke, with values from buildkit-tasks: source <(invoke completion bash)
+# Tasks and flags come from invoke itself, and values of options from `invoke completion bash --values OPTION`.
 _invoke_buildkit_tasks() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} program=${COMP_WORDS[0]}
     # readline splits at = by default

@@ -1,4 +1,4 @@
-# fish completion of invoke, with values of buildkit-tasks: invoke completion fish | source
+# fish completion for invoke, with values from buildkit-tasks: invoke completion fish | source
 function __invoke_buildkit_tasks
     set -l words (commandline -opc)
     set -l program $words[1]

@@ -1,5 +1,5 @@
 #compdef invoke inv
-# zsh completion of invoke, with values of buildkit-tasks: source <(invoke completion zsh)
+# zsh completion for invoke, with values from buildkit-tasks: source <(invoke completion zsh)
 _invoke_buildkit_tasks() {
     local previous=${words[CURRENT-1]} program=${words[1]}
     local -a known

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Entry point of the postgres image: makes the cluster in an empty volume, then becomes the server.
-# POSTGRES_PASSWORD (or POSTGRES_HOST_AUTH_METHOD=trust), POSTGRES_USER, POSTGRES_DB, POSTGRES_INITDB_ARGS; NAME_FILE for each.
+# Entry point of the postgres image: creates the database cluster in an empty volume, then runs the server. It reads
+# POSTGRES_PASSWORD (or POSTGRES_HOST_AUTH_METHOD=trust), POSTGRES_USER, POSTGRES_DB and POSTGRES_INITDB_ARGS; each of
+# them can also be set as NAME_FILE.
 set -eu
 
-# NAME_FILE (a mounted secret) stands for NAME.
+# NAME_FILE (a mounted secret) can be set instead of NAME.
 from_file() {
   eval "file=\${${1}_FILE:-}"
   [ -n "$file" ] || return 0
@@ -12,7 +13,7 @@ from_file() {
   unset "${1}_FILE"
 }
 
-# psql on the server that only this script can reach: pg_isready fails until the real one runs.
+# Runs psql on the temporary server. Only this script can reach it, so pg_isready fails until the real server runs.
 query() { psql -v ON_ERROR_STOP=1 --no-psqlrc -q -h "$new/socket" -U "$POSTGRES_USER" "$@"; }
 
 run_scripts() {
@@ -20,7 +21,7 @@ run_scripts() {
     case $script in
       *.sh)
         echo "init: $script"
-        # Scripts call psql without saying where, as they may in the registry's image.
+        # Scripts call psql without a host, as they can in the registry's image.
         # shellcheck disable=SC1090 # the user's own script
         if [ -x "$script" ]; then PGHOST=$new/socket "$script"; else (export PGHOST="$new/socket"; . "$script"); fi ;;
       *.sql) echo "init: $script"; query -d "$POSTGRES_DB" -f "$script" ;;
@@ -29,7 +30,8 @@ run_scripts() {
   done
 }
 
-# The cluster is made in a directory of its own and moved into place when complete: a container killed meanwhile starts over.
+# Creates the cluster in a separate directory and moves it into place when it is complete. If the container is killed
+# before that, it starts over.
 make_cluster() {
   rm -rf "$new"
   mkdir -m 700 "$new" "$new/socket"
@@ -53,7 +55,7 @@ make_cluster() {
   : > "$new/complete"
 }
 
-# PG_VERSION goes last: until it is there the move is not done, and a second start goes on with it.
+# PG_VERSION is moved last: as long as it is missing, the move is incomplete, and the next start continues it.
 move_cluster() {
   for item in "$new"/cluster/*; do
     [ "${item##*/}" = PG_VERSION ] || mv "$item" "$PGDATA/"

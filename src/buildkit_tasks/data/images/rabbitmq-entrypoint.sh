@@ -1,8 +1,8 @@
 #!/bin/sh
-# Entry point of the rabbitmq image. RABBITMQ_DEFAULT_USER, _PASS and _VHOST are read by the server itself.
+# Entry point of the rabbitmq image. The server itself reads RABBITMQ_DEFAULT_USER, _PASS and _VHOST.
 set -eu
 
-# NAME_FILE (a mounted secret) stands for NAME.
+# NAME_FILE (a mounted secret) can be set instead of NAME.
 from_file() {
   eval "file=\${${1}_FILE:-}"
   [ -n "$file" ] || return 0
@@ -15,7 +15,7 @@ for name in RABBITMQ_DEFAULT_USER RABBITMQ_DEFAULT_PASS RABBITMQ_DEFAULT_VHOST; 
 case ${1:-} in -*) set -- rabbitmq-server "$@" ;; esac
 
 if [ "${1:-}" = rabbitmq-server ]; then
-  # Erlang reserves memory for every file that it may open; engines allow a thousand million.
+  # Erlang reserves memory for every file that it may open, and engines allow a billion.
   # shellcheck disable=SC3045 # dash and bash both know -n
   limit=$(ulimit -n)
   # shellcheck disable=SC3045
@@ -24,7 +24,7 @@ if [ "${1:-}" = rabbitmq-server ]; then
     find /var/lib/rabbitmq ! -user rabbitmq -exec chown rabbitmq:rabbitmq {} +
     exec setpriv --reuid=rabbitmq --regid=rabbitmq --init-groups "$0" "$@"
   fi
-  # Each member of a cluster needs the same cookie; alone, Erlang makes one.
+  # All members of a cluster need the same cookie; without a cluster, Erlang creates one.
   if [ -n "${RABBITMQ_ERLANG_COOKIE:-}" ]; then
     (umask 077 && rm -f "$HOME/.erlang.cookie" && printf %s "$RABBITMQ_ERLANG_COOKIE" > "$HOME/.erlang.cookie")
     chmod 400 "$HOME/.erlang.cookie"

@@ -1,0 +1,39 @@
+"""Kinds of builds: builds of one kind take equally long for the same work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .model import Build
+
+
+def case_of(build: Build) -> str:
+    """The kind of a recorded build, as the store knows it."""
+    inputs = build.inputs
+    return case(
+        services=[service.name for service in inputs.services],
+        platforms=inputs.platforms,
+        profile=inputs.profile,
+        incremental=inputs.incremental,
+        where=(inputs.engine, inputs.builder),
+        command=build.command,
+    )
+
+
+def case(
+    *,
+    services: Iterable[str],
+    platforms: Iterable[str],
+    profile: str,
+    incremental: bool,
+    where: tuple[str, str],
+    command: str,
+) -> str:
+    """What builds have in common that take equally long for the same work. `where`: the engine's id, the builder."""
+    flags = sorted({"--push", "--oci", "--no-cache"} & set(command.split()))
+    text = json.dumps([sorted(services), sorted(platforms), profile, incremental, where, flags])
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()

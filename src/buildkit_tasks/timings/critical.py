@@ -1,0 +1,54 @@
+"""The critical path of a recorded build: the chain of steps that decided how long it took. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from buildkit_tasks.history import keys
+from buildkit_tasks.history.model import Build, Seen
+
+#: Seconds by which a step may seem to begin before what it waited for has ended: BuildKit reports in another order.
+SLACK = 0.05
+#: Seconds that a step must take: BuildKit reports much that takes none.
+LEAST = 0.01
+
+
+def path(build: Build) -> frozenset[int]:
+    """The positions, among the seen steps, of those on the critical path.
+
+    From the step that ended last, always to the one that ended last of those it waited for: the steps that it builds on
+    where they are known, else whatever ended before it began.
+    """
+    ran = {number: seen for number, seen in enumerate(build.seen) if not seen.cached and (seen.seconds or 0.0) >= LEAST}
+    found: set[int] = set()
+    at = max(ran, key=lambda number: _ended(ran[number]), default=None)
+    while at is not None:
+        found.add(at)
+        began = ran[at].began
+        ready = [n for n in _below(build, at, ran) if n not in found and _ended(ran[n]) <= began + SLACK]
+        at = max(ready, key=lambda number: _ended(ran[number]), default=None)
+    return frozenset(found)
+
+
+def _below(build: Build, at: int, ran: Iterable[int]) -> list[int]:
+    """The steps that one may have waited for."""
+    seen = build.seen[at]
+    if seen.at is not None:
+        needed = keys.needed(build.inputs.steps, seen.at)
+    else:
+        first = re.split(r"[ \]]", seen.name.lstrip("["), maxsplit=1)[0]
+        service = next((s for s in build.inputs.services if s.name.replace(".", "_") == first), None)
+        needed = set(service.steps) if service else set(range(len(build.inputs.steps)))
+    if seen.internal:
+        return [number for number in ran if build.seen[number].internal]
+    return [n for n in ran if build.seen[n].at in needed or (build.seen[n].at is None and not exports(build.seen[n]))]
+
+
+def exports(seen: Seen) -> bool:
+    """Whether it exports an image: no step waits for that."""
+    return "exporting to " in seen.name
+
+
+def _ended(seen: Seen) -> float:
+    return seen.began + (seen.seconds or 0.0)

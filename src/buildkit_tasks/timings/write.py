@@ -1,0 +1,88 @@
+"""Writes the page of a recorded build, to the state directory or to a given file."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import files
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import BuildOutcome
+from buildkit_tasks.history.cases import case_of
+from buildkit_tasks.history.model import Build
+from buildkit_tasks.history.opened import chosen, opened
+from buildkit_tasks.history.store import Store
+
+from . import page
+
+#: Pages kept in the state directory, per checkout.
+KEPT = 20
+
+
+def after(session: Session, outcome: BuildOutcome) -> None:
+    """Write the pages of a build that just ended, and print where they are. A build never fails because of them."""
+    if outcome.up_to_date:
+        session.report.say("no timings: nothing was built    (invoke history --timings: the last build that was)")
+    if not outcome.recorded:  # or a warning has named the reason
+        return
+    try:
+        with opened(session) as store:
+            written = [_write(session, store, chosen(store, number)) for number in outcome.recorded]
+    except Problem as problem:
+        session.report.warn(f"no timings: {problem.message}")
+        return
+    if session.report.json_only:
+        session.report.envelope({"timings": [str(path) for path in written]})
+    for path in written:
+        session.report.say(f"timings: {path}")
+
+
+def show(session: Session, number: int, output: str) -> None:
+    """Write the page of a build, 0 for the last one, and print its path.
+
+    `output`: a file instead of the state directory. Problems: history-missing, bad-argument, system-refused.
+    """
+    with opened(session) as store:
+        path = _write(session, store, chosen(store, number), output)
+    if session.report.json_only:
+        session.report.envelope({"timings": str(path)})
+    else:
+        session.report.answer(str(path))
+
+
+def _write(session: Session, store: Store, build: Build, output: str = "") -> Path:
+    folder = session.state / "timings"
+    path = session.world.cwd / output if output else folder / f"build-{build.id}.html"
+    text = page.html(_masked(session, build), session.root.name, store.past(case_of(build)))
+    try:
+        if not output:
+            folder.mkdir(mode=0o700, exist_ok=True)  # in the state directory, which exists
+        files.replace(path, text, mode=None if output else 0o600, durable=False)
+    except OSError as error:
+        raise Problem(
+            "bad-argument" if output else "system-refused",
+            f"{path} cannot be written: {error.strerror or error}.",
+            hint="invoke history --timings --output FILE    (a writable one)",
+        ) from error
+    if not output:
+        _shrink(folder)
+    return path
+
+
+def _masked(session: Session, build: Build) -> Build:
+    """The build without values of .env and passwords in what docker printed: pages are sent to colleagues."""
+    names = session.report.masked("\n".join(seen.name for seen in build.seen)).split("\n")
+    if len(names) != len(build.seen):
+        names = [session.report.masked(seen.name) for seen in build.seen]
+    seen = tuple(replace(one, name=name) for one, name in zip(build.seen, names, strict=True))
+    return replace(build, seen=seen, command=session.report.masked(build.command))
+
+
+def _shrink(folder: Path) -> None:
+    """Remove all but the newest pages."""
+    with contextlib.suppress(OSError):
+        pages = sorted(folder.glob("build-*.html"), key=lambda page: page.stat().st_mtime, reverse=True)
+        for old in pages[KEPT:]:
+            old.unlink(missing_ok=True)
