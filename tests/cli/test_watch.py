@@ -83,7 +83,7 @@ def test_a_save_is_one_build_and_replaces_only_the_container_with_another_image(
 
 def test_services_by_position_and_pattern(running: Bench) -> None:
     watching = start(running, "watch", "work*")
-    watching.wait_for("watching worker; Ctrl-C")
+    watching.wait_for("watching worker; press Ctrl-C")
     save(running, "1")
     watching.wait_for("no containers had to be replaced")
     assert baked(running) == [["worker"], ["worker"]]
@@ -102,7 +102,7 @@ def test_a_build_that_fails_at_the_beginning_waits_for_a_save_and_starts_then(ru
     }
     running.reply("buildx bake", code=1, stderr=solve({"vertexes": [failed]}), once=True)
     watching = start(running, "watch")
-    watching.wait_for("watching api, worker; Ctrl-C")
+    watching.wait_for("watching api, worker; press Ctrl-C")
     assert "error[build-failed]" in watching.said
     assert ups(running) == []
     save(running, "better")
@@ -113,7 +113,7 @@ def test_a_build_that_fails_at_the_beginning_waits_for_a_save_and_starts_then(ru
 
 def test_a_compose_file_that_is_broken_for_a_while_is_survived(running: Bench) -> None:
     watching = start(running, "watch")
-    watching.wait_for("watching api, worker; Ctrl-C")
+    watching.wait_for("watching api, worker; press Ctrl-C")
     before = running.replies[:]
     running.reply("config --format json", code=1, stderr="yaml: line 3: mapping values are not allowed\n")
     (running.root / "compose.yaml").write_text("name: shop\nservices: {}}\n")
@@ -159,7 +159,7 @@ def test_sync_and_restart_do_what_the_section_asks_for_and_build_nothing(running
     for match in ("container cp", "container exec"):
         running.reply(match, stdout="")
     watching = start(running, "watch")
-    watching.wait_for("watching api; Ctrl-C")
+    watching.wait_for("watching api; press Ctrl-C")
     save(running, "nothing asks for this")
     (running.root / "web/old.js").unlink()
     (running.root / "web/new.js").write_text("2")
