@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: What the tasks of `db` say in a repository without a database: those that need a file look for it first.
 NO_DATABASE = (81, "no supported database")
-NO_FILE = {"db.migrate": (84, "no directory `migrations`"), "db.restore": (87, "out/data.dump")}
+NO_FILE = {"db.migrate": (84, "No directory `migrations`"), "db.restore": (87, "out/data.dump")}
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _rust(r: Repository) -> list[Row]:
         served = Step(f"cargo.run --service {r.service}", 130, until=r.says)
     databases = Step("cargo.test --integration", shows="test result: ok", after=lambda s: s.no_copies())
     if not r.database:
-        databases = Step("cargo.test --integration", 78, "no active service with a ready image")
+        databases = Step("cargo.test --integration", 78, "no active service with a prebuilt image")
     return [
         row("`help`", Step("--list", shows="cargo.test")),
         row("`install-tools`", Step("cargo.fmt", 73, "invoke cargo.fmt --install")),
@@ -171,7 +171,7 @@ def _images(r: Repository) -> list[Row]:
         ),
         row("`build`, `build-release`", Step("build"), Step("cargo.check"), taken),
         row("a script that copies programs out of images", taken, passwd),
-        row("scripts that make packages for distributions", taken),
+        row("scripts that build distribution packages", taken),
         row("`docker-cache-warm`", Step("cache.warm"), Step("cache.pull", 33, "No repository is configured")),
     ]
 
@@ -254,7 +254,7 @@ def _databases(r: Repository) -> list[Row]:
             *gone("db.drop --test", f"{name}_test"),
         ),
         row(
-            "a script that removes schemas of tests",
+            "a script that removes test schemas",
             *gone("db.drop --test", f"{name}_test"),
             Step("cargo.test --integration", 0 if name else 78),
         ),
@@ -270,7 +270,7 @@ def _checks(r: Repository) -> list[Row]:
     workflow = ".github/workflows/rows.yml"
     written = Step(f"ci.init --provider github --file {workflow} --yes", after=lambda s: s.file(workflow))
     return [
-        row("a script that asks each service whether it works", smoke),
+        row("a script that checks whether each service works", smoke),
         row("`install-git-hooks`", Step("hooks.install", after=lambda s: s.file(".git/hooks/pre-commit"))),
         row(
             "`ci`, `ci-rust`",
@@ -298,8 +298,8 @@ def _development(r: Repository) -> list[Row]:
         row("scripts that start, stop and list services", UP, PS, DOWN, DEV),
         row(
             "`watch`",
-            Step("dev --watch", 130, until="Ctrl-C stops what was started", after=lambda s: s.is_down()),
-            Step("watch", 130, until="Ctrl-C ends this", after=lambda s: s.runs(r.service)),
+            Step("dev --watch", 130, until="press Ctrl-C", after=lambda s: s.is_down()),
+            Step("watch", 130, until="press Ctrl-C", after=lambda s: s.runs(r.service)),
         ),
     ]
 
