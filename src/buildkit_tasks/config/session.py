@@ -46,13 +46,10 @@ class Session:
 
         COMPOSE_FILE is relative to the user's working directory, but compose runs in the project's directory.
         """
-        separator = self.compose_separator
-        if given := self.settings.project.compose_file:
-            return tuple(self.root / part for part in given.split(separator) if part)
-        given = self.world.env.get("COMPOSE_FILE", "")
-        if given and self.world.cwd != self.root:
-            return tuple(self.world.cwd / part for part in given.split(separator) if part)
-        return ()
+        given, folder = self.settings.project.compose_file, self.root
+        if not given and self.world.cwd != self.root:
+            given, folder = self.world.env.get("COMPOSE_FILE", ""), self.world.cwd
+        return tuple(folder / part for part in given.split(self.compose_separator) if part) if given else ()
 
     @property
     def compose_separator(self) -> str:
@@ -97,7 +94,9 @@ class Session:
         from buildkit_tasks.dotenv import mask as dotenv_mask
 
         # do not load the settings here: that may need to print
-        files = self.compose_files if "_loaded" in self.__dict__ else ()
+        files: tuple[Path, ...] = ()
+        with contextlib.suppress(Problem):  # an unreadable .env
+            files = self.compose_files if "_loaded" in self.__dict__ else ()
         folders = dict.fromkeys([self.root, *(file.parent for file in files[:1])])
 
         def texts(paths: Iterable[Path]) -> str:

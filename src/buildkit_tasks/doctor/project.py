@@ -130,9 +130,9 @@ def _base_images(session: Session, space: Workspace) -> dict[str, Any]:
 
 def dotenv(session: Session) -> dict[str, Any]:
     """Compare .env with .env.example: names and modes, never values."""
-    path = session.dotenv_file
-    example_path = path.with_name(".env.example")
     try:
+        path = session.dotenv_file
+        example_path = path.with_name(".env.example")
         values = session.dotenv
         text, example = dotenv_disk.read(path), dotenv_disk.read(example_path)
     except Problem as problem:
