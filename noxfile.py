@@ -157,6 +157,15 @@ def degraded(session: nox.Session) -> None:
     session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_old_engine.py", *session.posargs)
 
 
+@nox.session(name="from-make")
+def from_make(session: nox.Session) -> None:
+    """Play every row of docs/how-to/from-make.md on three repositories, without Rust on PATH.
+
+    `-- -k ledger`: on one of them (sample, ledger, desk).
+    """
+    session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_from_make.py", *session.posargs)
+
+
 @nox.session(name="compose-long")
 def compose_long(session: nox.Session) -> None:
     """Build generated compose files with compose (installed and newest) and with us, and compare the results.

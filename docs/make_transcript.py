@@ -1,6 +1,9 @@
-"""Record `invoke dev --watch` in a small project, and put its output into docs/how-to/watch.md.
+"""Record `invoke dev --watch` and `invoke watch` on a small project, and put them into docs/how-to/watch.md.
 
-./dev python docs/make_transcript.py    (takes a minute; includes a compile error and its fix)
+./dev python docs/make_transcript.py    (two minutes; a compile error and its repair are in both)
+
+They run in a terminal of 80 columns that pyte keeps, as tmux keeps a pane: lines that a live view writes over are gone,
+and what scrolled out at the top is kept.
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pexpect
+import pyte
 
 from buildkit_tasks.core import run
 from buildkit_tasks.core.docker import docker
@@ -21,8 +26,16 @@ from buildkit_tasks.core.world import World
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "how-to" / "watch.md"
-BEGIN, END = "<!-- transcript: begin -->", "<!-- transcript: end -->"
 PROJECT = "watch-transcript"
+
+#: The commands, by place in the page.
+RECORDED = {"dev": "invoke dev --watch", "watch": "invoke watch"}
+
+#: What the programs say in turn; texts of their own, so that the second recording compiles as well.
+SAID = {"dev": ("hello", "hello, world", "hello again"), "watch": ("good morning", "good evening", "good night")}
+
+#: The terminal, and how long to wait for words in it, in seconds.
+COLUMNS, LINES, PATIENCE = 80, 30, 600.0
 
 MAIN = """\
 fn main() {
@@ -34,7 +47,7 @@ GREETING = 'pub fn greeting() -> &\'static str {\n    "hello"\n}\n'
 
 
 def project(root: Path) -> None:
-    """Create a project with two programs that share a crate, built with this repository's Dockerfile."""
+    """Two programs that share a crate, built by this repository's Dockerfile."""
     shutil.copytree(ROOT / "docker", root / "docker")
     shutil.copy(ROOT / ".dockerignore", root)
     (root / "tasks.py").write_text("from buildkit_tasks import namespace\n__all__ = ['namespace']\n")
@@ -66,53 +79,85 @@ def project(root: Path) -> None:
     (root / "compose.yaml").write_text(json.dumps({"name": PROJECT, "services": services}))
 
 
-def record(root: Path) -> str:
-    """Return the terminal output for three saves and a Ctrl-C."""
-    env = {**os.environ, "TERM": "dumb", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    env.pop("CI", None)
+class Terminal:
+    """A program in a terminal, whose screen and history are kept."""
+
+    def __init__(self, root: Path, words: str) -> None:
+        self.screen = pyte.HistoryScreen(COLUMNS, LINES, history=10_000)
+        self.stream = pyte.Stream(self.screen)
+        env = {**os.environ, "TERM": "xterm", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        for name in ("CI", "NO_COLOR", "COLUMNS", "LINES"):
+            env.pop(name, None)
+        program, *arguments = words.split()
+        self.child = pexpect.spawn(
+            program, arguments, cwd=str(root), env=env, dimensions=(LINES, COLUMNS), encoding="utf-8", timeout=1
+        )
+
+    @property
+    def lines(self) -> list[str]:
+        """All lines so far, as they look now."""
+        top = ["".join(row[x].data for x in range(COLUMNS)).rstrip() for row in self.screen.history.top]
+        return [*top, *(line.rstrip() for line in self.screen.display)]
+
+    def read(self, seconds: float) -> bool:
+        """Take in what comes; False once the program has ended."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            try:
+                self.stream.feed(self.child.read_nonblocking(65536, timeout=0.2))
+            except pexpect.TIMEOUT:
+                continue
+            except pexpect.EOF:
+                return False
+        return True
+
+    def until(self, words: str, times: int = 1) -> None:
+        """Wait until the terminal shows the words so many times. A line may be wrapped."""
+        began = time.monotonic()
+        while "".join(self.lines).count(words) < times:
+            if not self.read(0.3) or time.monotonic() - began > PATIENCE:
+                raise SystemExit("\n".join([f"no {words!r}:", *self.lines]))
+
+
+def record(root: Path, words: str, said: tuple[str, ...]) -> str:
+    """What the terminal shows of a change, a compile error, its repair, and Ctrl-C."""
     source = root / "services" / "common" / "src" / "lib.rs"
-    child = pexpect.spawn("invoke", ["dev", "--watch"], cwd=str(root), env=env, dimensions=(40, 110), timeout=600)
-    shown: list[bytes] = []
-
-    def until(words: str) -> None:
-        child.expect(words)
-        shown.append((child.before or b"") + (child.after or b""))
-
-    until("watching [^\n]*\n")
-    until("worker-1[^\n]*\n")
-    source.write_text(GREETING.replace('"hello"', '"hello, world"'))
-    until(r"replaced[^\n]*\n")
-    source.write_text(GREETING.replace('"hello"', "hello"))
-    until("waiting for the next change[^\n]*\n")
-    source.write_text(GREETING.replace('"hello"', '"hello again"'))
-    until(r"replaced[^\n]*\n")
-    child.expect(pexpect.TIMEOUT, timeout=3)
-    shown.append(child.before or b"")
-    child.sendintr()
-    until("rerun the command[^\n]*\n")
-    child.expect(pexpect.EOF)
-    return b"".join(shown).decode(errors="replace")
-
-
-def plain(text: str) -> str:
-    """Remove colors, carriage returns and messages about this machine."""
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "").replace("^C", "")
-    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip() and "registry unreachable" not in line)
+    first, second, third = said
+    source.write_text(GREETING.replace("hello", first))
+    terminal = Terminal(root, words)
+    terminal.until("watching api, worker")
+    terminal.read(2)
+    source.write_text(GREETING.replace("hello", second))
+    terminal.until(" replaced (")
+    terminal.read(2)
+    source.write_text(GREETING.replace('"hello"', third.split()[0]))
+    terminal.until("waiting for the next change")
+    terminal.read(1)
+    source.write_text(GREETING.replace("hello", third))
+    terminal.until(" replaced (", 2)
+    terminal.read(3)
+    terminal.child.sendintr()
+    while terminal.read(1):
+        pass
+    shown = [f"$ {words}", *(line for line in terminal.lines if "registry unreachable" not in line)]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(shown)).replace("^C", "").strip()
 
 
 def main() -> None:
-    """Record the transcript and write the page."""
+    """Record, and write the page."""
+    page = PAGE.read_text("utf-8")
     with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as place:
         root = Path(place, "shop")
         project(root)
         try:
-            text = plain(record(root))
+            for name, words in RECORDED.items():
+                begin, end = f"<!-- transcript {name}: begin -->", f"<!-- transcript {name}: end -->"
+                made = f"{begin}\n\n```text\n{record(root, words, SAID[name])}\n```\n\n{end}"
+                head, tail = page.partition(begin)[0], page.partition(end)[2]
+                page = head + made + tail
         finally:
             run.capture(World.real(), docker(root, "compose", "down", "--rmi", "local"))
-    block = "\n".join(f"    {line}".rstrip() for line in ("$ invoke dev --watch", *text.splitlines()))
-    page = PAGE.read_text("utf-8")
-    made = f"{BEGIN}\n\n{block}\n\n{END}"
-    PAGE.write_text(re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: made, page, flags=re.DOTALL), "utf-8")
+    PAGE.write_text(page, "utf-8")
 
 
 if __name__ == "__main__":

@@ -120,6 +120,51 @@ def test_layers_stay_while_any_build_runs(listed: Bench) -> None:
     assert "a build is running: keeping the layers" in done.err
 
 
+def kept_by_cargo(bench: Bench, sizes: str = "") -> None:
+    """Two volumes of the project's cargo tasks. `sizes`: what the engine answers of them."""
+    rows = [{"Name": "shop-cargo-target", "Size": "3GB", "Links": "0"}]
+    rows += [{"Name": "shop-cargo-registry", "Size": "1GB", "Links": "1"}, {"Name": "data", "Size": "9GB"}]
+    bench.reply(
+        "volume ls --quiet --filter label=buildkit-tasks.cargo=shop", stdout="".join(f"{r['Name']}\n" for r in rows[:2])
+    )
+    bench.reply("system df --verbose", stdout=sizes or json.dumps(rows))
+    bench.reply("volume rm", stdout="")
+
+
+def test_the_volumes_of_cargo_tasks_are_listed(listed: Bench) -> None:
+    kept_by_cargo(listed)
+    # a busy machine may not report sizes in time: a view does not wait for them
+    seen = (json.loads(listed.invoke("cache", "--json").out)["volumes"] for _ in range(20))
+    assert next(found for found in seen if found[0]["bytes"] is not None) == [
+        {"name": "shop-cargo-target", "bytes": 3_000_000_000, "in_use": False},
+        {"name": "shop-cargo-registry", "bytes": 1_000_000_000, "in_use": True},
+    ]
+    assert any("volumes of cargo tasks: 4.0 GB" in listed.invoke("cache").out for _ in range(20))
+    kept_by_cargo(listed, "Error response from daemon: busy")
+    content = json.loads(listed.invoke("cache", "--json").out)
+    assert content["volumes"][0] == {"name": "shop-cargo-target", "bytes": None, "in_use": None}
+    assert "shop-cargo-target" in listed.invoke("cache").out
+
+
+def test_clear_deletes_the_volumes_of_cargo_tasks_only_if_they_are_named(listed: Bench) -> None:
+    kept_by_cargo(listed)
+    assert listed.invoke("cache.clear", "--yes").code == 0
+    assert not [c for c in listed.calls if c["argv"][:2] == ["volume", "rm"]]
+    count = len(prunes(listed))
+    assert listed.invoke("cache.clear", "--mount", "volumes").code == 18
+    done = listed.invoke("cache.clear", "--mount", "volumes", "--yes")
+    assert done.code == 0, done.all
+    assert "freed 4.0 GB" in done.err
+    removed = [c["argv"] for c in listed.calls if c["argv"][:2] == ["volume", "rm"]]
+    assert removed == [["volume", "rm", "shop-cargo-target"], ["volume", "rm", "shop-cargo-registry"]]
+    assert len(prunes(listed)) == count
+    assert listed.invoke("cache.clear", "--mount", "volumes", "--older", "1d").code == 33
+    listed.reply("volume rm shop-cargo-registry", code=1, stderr="Error: volume is in use - [c0ffee]\n")
+    done = listed.invoke("cache.clear", "--mount", "volumes", "--mount", "target", "--yes")
+    assert "kept shop-cargo-registry: in use by a cargo task" in done.err
+    assert len(prunes(listed)) == count + 1
+
+
 @pytest.mark.parametrize("extra", [(), ("--yes",), ("--confirm", "yes")])
 def test_everything_of_everybody_needs_the_word_itself(listed: Bench, extra: tuple[str, ...]) -> None:
     done = listed.invoke("cache.clear", "--everything", *extra)

@@ -120,6 +120,23 @@ def test_clean_keeps_volumes_unless_they_are_named(bench: Bench) -> None:
     assert ["volume", "rm", "shop_data"] in removed(bench)
 
 
+def test_clean_takes_what_cargo_tasks_keep_with_the_caches(bench: Bench) -> None:
+    left(bench)
+    bench.reply("buildx du", stdout="")
+    bench.reply("volume ls --quiet --filter label=buildkit-tasks.cargo=shop", stdout="shop-cargo-target\n")
+    bench.reply("system df --verbose", stdout='[{"Name":"shop-cargo-target","Size":"3GB","Links":"0"}]')
+    toolchain = "localhost/buildkit-tasks-cargo/shop:0123"
+    bench.reply("image ls --filter reference=localhost/buildkit-tasks-cargo/shop", stdout=f"{toolchain}\n")
+    assert bench.invoke("clean", "--yes").code == 0
+    assert ["volume", "rm", "shop-cargo-target"] not in removed(bench)
+    shown = bench.invoke("clean", "--caches", "--dry-run")
+    assert "shop-cargo-target" in shown.out
+    assert toolchain in shown.out
+    assert bench.invoke("clean", "--caches", "--yes").code == 0
+    assert ["volume", "rm", "shop-cargo-target"] in removed(bench)
+    assert ["image", "rm", toolchain] in removed(bench)
+
+
 def test_clean_removes_no_volume_that_the_compose_file_does_not_declare(bench: Bench) -> None:
     left(bench)
     assert bench.invoke("clean", "--volumes", "--confirm", "shop").code == 0

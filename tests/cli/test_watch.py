@@ -200,6 +200,18 @@ def test_dev_follows_the_logs_and_stops_what_it_started(running: Bench) -> None:
     assert watching.left() == []
 
 
+def test_the_logs_end_with_a_dev_that_is_killed(running: Bench) -> None:
+    running.reply("logs --tail", stdout="api-1  | hello\n", wait=True)
+    watching = start(running, "dev", "api")
+    watching.wait_for("api-1  | hello")
+    assert [line for line in watching.left() if "logs --tail" in line]
+    assert watching.end(signal.SIGKILL) == -9
+    until = time.monotonic() + 10
+    while watching.left() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert watching.left() == []
+
+
 def test_dev_leaves_what_ran_before(running: Bench) -> None:
     before = "1\tshop-worker-1\trunning\tworker\tsha256:old\n"
     running.reply("ps --all --no-trunc", stdout=before)

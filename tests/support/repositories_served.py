@@ -89,7 +89,8 @@ def profiles() -> Files:
         ),
         "compose.yaml": (
             "include:\n  - deploy/jobs.yaml\nservices:\n  migrate:\n    build: {context: ., target: desk-migrate}\n"
-            "  desk:\n    build: {context: ., target: desk}\n    depends_on:\n      migrate:\n"
+            "  desk:\n    build: {context: ., target: desk}\n    stop_grace_period: 1s\n"
+            "    depends_on:\n      migrate:\n"
             "        condition: service_completed_successfully\n"
         ),
         "compose.override.yaml": 'services:\n  desk:\n    environment:\n      SERVE: "1"   # while developing\n',
@@ -158,6 +159,83 @@ def options() -> Files:
         ),
         "compose.yaml": 'services:\n  gate:\n    build: .\n    environment: {SERVE: "1"}\n',
     }
+
+
+#: Asks the database of `DATABASE_URL`, as far as its first answer: no client is compiled for that.
+ASKS = r"""
+use std::io::{Read, Write};
+
+#[test]
+fn adds() {
+    assert_eq!(ledger_store::sum(&[1, 2]), 3);
+}
+
+#[test]
+#[ignore = "needs the database"]
+fn the_database_answers() {
+    let url = std::env::var("DATABASE_URL").unwrap();
+    let place = url.rsplit('@').next().unwrap().split('/').next().unwrap();
+    let mut server = std::net::TcpStream::connect(place).unwrap();
+    let words = b"\0\x03\0\0user\0ledger\0database\0ledger\0\0";
+    server.write_all(&(words.len() as u32 + 4).to_be_bytes()).unwrap();
+    server.write_all(words).unwrap();
+    let mut answer = [0];
+    server.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[0], b'R');
+}
+"""
+
+
+def ledger() -> Files:
+    """A workspace with PostgreSQL and migrations of sqlx: a server, two workers of one image, an agent by profile."""
+    built = BUILD.replace("--locked", "--locked --workspace")
+    stages = "".join(
+        f"FROM debian:bookworm-slim AS {n}\n" + COPIED.format(n) + f'CMD ["{n}"]\n' for n in ("api", "worker")
+    )
+    files: Files = {
+        "Cargo.toml": (
+            '[workspace]\nresolver = "2"\nmembers = ["crates/*"]\n\n[workspace.dependencies]\nsqlx = "0.8"\n'
+        ),
+        "Cargo.lock": locked("api: ledger-store", "worker: ledger-store", "ledger-store"),
+        "crates/store/Cargo.toml": manifest("ledger-store"),
+        "crates/store/src/lib.rs": (
+            "pub fn sum(entries: &[i64]) -> i64 {\n    entries.iter().sum()\n}\n\n"
+            'pub fn word() -> &\'static str {\n    "ledger"\n}\n'
+        ),
+        "crates/store/tests/database.rs": ASKS.lstrip(),
+        "migrations/20240101000000_accounts.up.sql": "CREATE TABLE accounts (id int PRIMARY KEY, name text);\n",
+        "migrations/20240101000000_accounts.down.sql": "DROP TABLE accounts;\n",
+        "migrations/20240201000000_entries.sql": "CREATE TABLE entries (account int REFERENCES accounts);\n",
+        "seeds/demo.sql": "INSERT INTO accounts VALUES (1, 'cash');\nINSERT INTO entries VALUES (1);\n",
+        "deny.toml": "[licenses]\nallow = []\n",
+        ".env.example": "POSTGRES_PASSWORD=\nAPI_PORT=8080\n",
+        ".gitignore": "target\n.env\n",
+        "Dockerfile": built + stages,
+        "compose.yaml": (
+            "services:\n"
+            "  api:\n    build: {context: ., target: api}\n    stop_grace_period: 1s\n"
+            '    environment:\n      SERVE: "1"\n'
+            "      DATABASE_URL: postgres://ledger:${POSTGRES_PASSWORD}@db:5432/ledger\n"
+            '    ports: ["127.0.0.1:${API_PORT:-8080}:8080"]\n'
+            "    depends_on:\n      db: {condition: service_healthy}\n"
+            + "".join(
+                f"  worker-{n}:\n    build: {{context: ., target: worker}}\n    stop_grace_period: 1s\n"
+                '    environment: {SERVE: "1"}\n'
+                for n in ("base", "mail")
+            )
+            + "  agent:\n    profiles: [agent]\n    build: {context: ., target: worker}\n    stop_grace_period: 1s\n"
+            '    environment: {SERVE: "1"}\n'
+            "  db:\n    image: postgres:15-bookworm\n    stop_signal: SIGINT\n    environment:\n"
+            "      POSTGRES_USER: ledger\n      POSTGRES_DB: ledger\n      POSTGRES_PASSWORD: ${POSTGRES_PASSWORD}\n"
+            "    volumes: [data:/var/lib/postgresql/data]\n    healthcheck:\n"
+            "      test: [CMD-SHELL, pg_isready -q -h 127.0.0.1 -U ledger]\n      interval: 1s\n"
+            "      start_period: 60s\nvolumes:\n  data: {}\n"
+        ),
+    }
+    for name in ("api", "worker"):
+        files[f"crates/{name}/Cargo.toml"] = manifest(name, '\n[dependencies]\nledger-store = { path = "../store" }')
+        files[f"crates/{name}/src/main.rs"] = program(f'format!("{name} {{}}", ledger_store::word())')
+    return files
 
 
 #: For each shape: the arguments of `init`, the service to check, its output, and an edit that changes the output.

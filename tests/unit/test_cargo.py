@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from buildkit_tasks.caches import cargo_tasks
 from buildkit_tasks.cargo import commands, container, integration, toolchain, view
 from buildkit_tasks.cargo.commands import Request, Work
 from buildkit_tasks.cargo.container import Around, Site
@@ -121,8 +122,8 @@ def test_in_place_the_tree_is_where_it_is_outside() -> None:
 
 
 def test_names_of_volumes_are_such_that_docker_takes_them_and_differ() -> None:
-    assert container.volume("shop", "target") == "shop-cargo-target"
-    found = [container.volume(scope, "git") for scope in ("a/b", "a-b", "a b", "-x", "x", "Ü")]
+    assert cargo_tasks.volume("shop", "target") == "shop-cargo-target"
+    found = [cargo_tasks.volume(scope, "git") for scope in ("a/b", "a-b", "a b", "-x", "x", "Ü")]
     assert len(set(found)) == len(found)
     assert all(re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", name) for name in found)
 

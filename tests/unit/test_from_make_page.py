@@ -11,6 +11,7 @@ import pytest
 from buildkit_tasks.equivalents.names import nearest
 from buildkit_tasks.makefile import examples
 from buildkit_tasks.tasks import namespace, typed
+from tests.support import make_rows
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "from-make.md"
 TASKS = typed.tasks(namespace)
@@ -107,3 +108,31 @@ def test_every_call_of_the_table_of_commands_is_accepted(command: str) -> None:
         if "--service" in words and words[words.index("--service") + 1 :][:1] in ([], ["--follow"]):
             words.remove("--service")
         typed.rewrite([call.task, *[w for w in words if w != ",$(SERVICE))"]], TASKS)
+
+
+#: Tasks that a row mentions because they are something else.
+MENTIONED = {"bench"}
+
+#: Commands that a repository of hundreds of crates leaves out: each compiles all of them once more.
+LONG = {"cargo.bench", "cargo.run --release"}
+
+
+@pytest.mark.parametrize("repository", make_rows.REPOSITORIES, ids=lambda r: r.name)
+def test_every_row_is_played_with_every_task_and_flag(repository: make_rows.Repository) -> None:
+    played = {row.targets: row.steps for row in make_rows.rows(repository)}
+    assert sorted(played) == sorted(row[0] for row in cells())
+    for row in cells():
+        typed_words = [step.words for step in played[row[0]]]
+        for name, *words in commands(row[2]):
+            flags = {w for w in words if w.startswith("--")}
+            if name in MENTIONED or (repository.large and " ".join((name, *words)) in LONG):
+                continue
+            assert any(w[0] == name and flags <= set(w) for w in typed_words), (row[0], name, flags)
+
+
+@pytest.mark.parametrize("repository", make_rows.REPOSITORIES, ids=lambda r: r.name)
+def test_every_command_of_the_rows_is_accepted(repository: make_rows.Repository) -> None:
+    for row in make_rows.rows(repository):
+        for step in row.steps:
+            if step.words[0] != "--list":
+                typed.rewrite(step.words, TASKS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -64,3 +65,41 @@ def test_a_signal_while_a_program_starts_ends_the_program_too(tmp_path: Path, si
     done = process.run([process.BIN / "python", "-c", LATE, signal], tmp_path, timeout=30)
     assert (done.code, done.out) == (0, f"{kind}\n"), done.all
     assert (tmp_path / "ended").exists()
+
+
+#: A program with a child of its own, as docker has a plugin, beside other work; both print their pids.
+BESIDE = """\
+import sys, time
+from pathlib import Path
+from buildkit_tasks.core import run
+from buildkit_tasks.core.model import Command
+from buildkit_tasks.core.world import World
+
+with run.beside(World.real(), Command(("sh", "-c", "trap exit INT; sleep 600 & echo $! $$; wait"), Path.cwd())):
+    time.sleep(float(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_what_runs_beside_ends_with_us_whatever_ends_us(tmp_path: Path, killed: bool) -> None:
+    ours = process.start([sys.executable, "-c", BESIDE, "60" if killed else "0.5"], tmp_path)
+    assert ours.stdout is not None
+    assert ours.stderr is not None
+    with ours.stdout as lines, ours.stderr:
+        others = [Path("/proc", pid) for pid in lines.readline().split()]
+        assert len(others) == 2
+        if killed:
+            assert all(p.exists() for p in others)
+            ours.kill()
+        assert ours.wait(30) == (-9 if killed else 0)
+        until = time.monotonic() + 5
+        while any(_runs(p) for p in others) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not [p for p in others if _runs(p)]
+
+
+def _runs(place: Path) -> bool:
+    try:
+        return (place / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -17,8 +17,9 @@ from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import Project, discover
 from buildkit_tasks.unchanged import record as unchanged
 
+from . import cargo_tasks, rescue
 from . import mark as cache_mark
-from . import rescue
+from .cargo_tasks import Volume
 from .delete import delete
 from .look import declared, records, seconds
 
@@ -37,6 +38,13 @@ def clear(
 
     Problems: bad-argument, unknown-service, consent-missing, cache-missing (no such mount).
     """
+    with_volumes = cargo_tasks.VOLUMES in selection.wanted
+    if with_volumes and (services or older or builder or selection.platform or selection.everything):
+        raise Problem(
+            "bad-argument",
+            "The volumes of cargo tasks belong to a project and the engine, and have no time of last use.",
+            hint="invoke cache.clear --mount volumes    (alone, or with --project and other kinds)",
+        )
     project = discover(session, looking=True)
     wanted = replace(
         selection,
@@ -45,34 +53,57 @@ def clear(
         ids=_ids(project, services) if services else None,
         platform=platforms.long_form(selection.platform),
     )
-    chosen = _first(session, project, wanted, builder, dry_run=dry_run)
+    volumes: tuple[Volume, ...] = ()
+    if with_volumes:
+        wanted = replace(wanted, wanted=tuple(w for w in wanted.wanted if w != cargo_tasks.VOLUMES))
+        volumes = cargo_tasks.measured(session, cargo_tasks.names(session, wanted.project))
+    only_volumes = with_volumes and not wanted.wanted
+    chosen = Chosen() if only_volumes else _first(session, project, wanted, builder, dry_run=dry_run)
     if chosen is None:
         _clear_unlisted(session, builder, confirm)
         return
-    content = {"selected": [_json(r) for r in chosen.records], "held": [_json(r) for r in chosen.held]}
-    if not chosen.records:
+    content: dict[str, object] = {"selected": [_json(r) for r in chosen.records]}
+    content |= {"held": [_json(r) for r in chosen.held]}
+    content |= {"volumes": [{"name": v.name, "bytes": v.size} for v in volumes]} if with_volumes else {}
+    if not chosen.records and not volumes:
         _answer(session, {**content, "freed": 0, "dry_run": dry_run})
         session.report.say("nothing to clear" + _held(chosen))
         return
     if not session.report.json_only:
-        session.report.table(("what", "record", "size", "last used"), [_row(r) for r in _shown(chosen.records)])
+        rows = [_row(r) for r in _shown(chosen.records)]
+        rows += [(v.name, "volume", "?" if v.size is None else units.human(v.size), "-") for v in volumes]
+        session.report.table(("what", "record", "size", "last used"), rows)
     if services:
         _show_sharers(session, project, services, wanted)
-    what = f"{len(chosen.records)} records ({units.human(chosen.size)}) will be deleted{_held(chosen)}"
+    what = _words(chosen, volumes)
     if dry_run or not _consents(session, what, wanted, confirm):
         _answer(session, {**content, "freed": 0, "dry_run": dry_run})
         session.report.say(f"nothing was changed; {what}" if dry_run else "nothing was changed")
         return
     # The user may take minutes to answer: delete only what still exists, is still selected and is still unused.
-    shown = {r.id for r in chosen.records}
-    now = choose(session, project, wanted, builder)
-    gone, kept = delete(session, project, [r for r in now.records if r.id in shown], builder)
-    cache_mark.forget(session)
-    freed = sum(r.size for r in gone)
-    _answer(session, {**content, "freed": freed, "kept": [_json(r) for r in kept], "dry_run": False})
+    gone: list[Record] = []
+    kept: list[Record] = []
+    now = chosen
+    if not only_volumes:
+        shown = {r.id for r in chosen.records}
+        now = choose(session, project, wanted, builder)
+        gone, kept = delete(session, project, [r for r in now.records if r.id in shown], builder)
+        cache_mark.forget(session)
+    stay = cargo_tasks.remove(session, [v.name for v in volumes])
+    freed = sum(r.size for r in gone) + sum(v.size or 0 for v in volumes if v.name not in stay)
+    _answer(session, {**content, "freed": freed, "kept": [*(_json(r) for r in kept), *stay], "dry_run": False})
     session.report.say(f"freed {units.human(freed)}{_price(gone)}{_held(now)}")
     if kept:
         session.report.warn(f"kept {len(kept)} records in use by running builds")
+    if stay:
+        session.report.warn(f"kept {', '.join(stay)}: in use by a cargo task")
+
+
+def _words(chosen: Chosen, volumes: Sequence[Volume]) -> str:
+    parts = [f"{len(chosen.records)} records"] if chosen.records or not volumes else []
+    parts += [units.counted(len(volumes), "volume")] if volumes else []
+    size = units.human(chosen.size + sum(v.size or 0 for v in volumes))
+    return f"{' and '.join(parts)} ({size}) will be deleted{_held(chosen)}"
 
 
 def _first(session: Session, project: Project, selection: Selection, builder: str, *, dry_run: bool) -> Chosen | None:
@@ -111,11 +142,12 @@ def choose(session: Session, project: Project, selection: Selection, builder: st
     chosen = cache_selection.choose(found, selection)
     if chosen.unknown:
         known = sorted({m.name for m in cache_records.mounts(found) if m.project == selection.project})
+        kinds = ", ".join((*mount_ids.KINDS, cache_records.LAYERS, cargo_tasks.VOLUMES))
         raise Problem(
             "cache-missing",
             f"No mount or kind named {chosen.unknown[0]!r}.",
             causes=[f"mounts of {selection.project}: {', '.join(known) or 'none'}"],
-            hint=f"`invoke cache` lists all mounts; kinds: {', '.join((*mount_ids.KINDS, cache_records.LAYERS))}",
+            hint=f"`invoke cache` lists all mounts; kinds: {kinds}",
         )
     return chosen
 

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from buildkit_tasks.engine.facts import ANSWER_TIMEOUT
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project, discover
 
+from . import cargo_tasks
 from . import view as cache_view
+from .cargo_tasks import Volume
 from .view import Cache
 
 #: The first buildx whose `du` supports JSON. For older versions, we parse the text output.
@@ -44,12 +47,15 @@ def view(session: Session, *, builder: str = "", older: str = "14d", inside: boo
     Problems: bad-argument, and those of discovery.
     """
     unseen = seconds(older, "older")
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:
         # start the slow queries first, since they do not depend on discovery
         images = pool.submit(_images, session) if not builder else None
         listed = None if inside else _early(session, builder, pool)
         project = discover(session, looking=True)
+        limit = None if inside else cargo_tasks.SIZES_TIMEOUT
+        volumes = pool.submit(_volumes, session, project, limit) if not builder else None
         found = look(session, project, builder=builder, unseen=unseen, settle=inside, images=images, listed=listed)
+        found = replace(found, volumes=volumes.result()) if volumes else found
     if inside:
         from . import inside as cache_inside
 
@@ -186,6 +192,14 @@ def disk_free(engine: Engine) -> int | None:
         return shutil.disk_usage(Path(engine.root_dir or "/nonexistent")).free
     except OSError:
         return None
+
+
+def _volumes(session: Session, project: Project, timeout: float | None) -> tuple[Volume, ...]:
+    try:
+        found = cargo_tasks.names(session, project.workspace.scope)
+    except Problem:  # an engine that lists caches and no volumes is looked at all the same
+        return ()
+    return cargo_tasks.measured(session, found, timeout=timeout)
 
 
 def _images(session: Session) -> int | None:

@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
+from buildkit_tasks.caches import cargo_tasks
 from buildkit_tasks.caches import selection as cache_selection
+from buildkit_tasks.caches.cargo_tasks import Volume
 from buildkit_tasks.core import units
 from buildkit_tasks.engine import cache_records
 from buildkit_tasks.engine.cache_records import Mount, Record
@@ -25,6 +27,7 @@ class Cache:
 
     `declared`: mount ids in the project's Dockerfiles, with `*` for values known only at build time. `now`: wall clock
     time, with zone. `images`, `disk_free`: bytes, None if the builder's engine does not report them. `unseen`: seconds.
+    `volumes`: those of cargo tasks, if the builder is the engine's own.
     """
 
     records: tuple[Record, ...]
@@ -36,6 +39,7 @@ class Cache:
     disk_free: int | None = None
     unseen: float = 14 * 86400
     inside: Mapping[str, Any] = field(default_factory=dict)
+    volumes: tuple[Volume, ...] = ()
 
     @property
     def mounts(self) -> tuple[Mount, ...]:
@@ -71,6 +75,7 @@ def document(cache: Cache) -> dict[str, Any]:
             "layers": sum(r.size for r in ours if not r.is_mount),
         },
         "images": {"bytes": cache.images},
+        "volumes": [{"name": v.name, "bytes": v.size, "in_use": v.used} for v in cache.volumes],
         "engine": _sum(cache.records),
         "disk": {"free": cache.disk_free},
     }
@@ -106,7 +111,7 @@ def _sum(records: Sequence[Record]) -> dict[str, int]:
 
 
 def rows(cache: Cache, *, bars: bool) -> list[tuple[str, ...]]:
-    """The table's rows: one per mount, then layers."""
+    """The table's rows: one per mount, then layers, then the volumes of cargo tasks."""
     largest = max((m.size for m in cache.mounts), default=0) or 1
     found: list[tuple[str, ...]] = [
         (
@@ -128,6 +133,10 @@ def rows(cache: Cache, *, bars: bool) -> list[tuple[str, ...]]:
         total = units.human(sum(r.size for r in layers))
         idle = f"{units.days(min(r.idle for r in layers))} ago"
         found.append(("(layers)", "layers", "-", "-", total, "", idle, "-", str(len(layers)), ""))
+    for volume in cache.volumes:
+        size = "?" if volume.size is None else units.human(volume.size)
+        flags = "in use" if volume.used else ""
+        found.append((volume.name, cargo_tasks.VOLUMES, cache.scope, "-", size, "", "-", "-", "-", flags))
     return found
 
 
@@ -139,6 +148,8 @@ def summary(cache: Cache) -> str:
         f"{cache.scope}: {human(sum(r.size for r in ours))}",
         f"total build cache: {human(engine['bytes'])}, {human(engine['reclaimable'])} reclaimable",
     ]
+    if total := cargo_tasks.total(cache.volumes):
+        parts.append(f"volumes of cargo tasks: {total}")
     if cache.images is not None:
         parts.append(f"images: {human(cache.images)}")
     if cache.disk_free is not None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from buildkit_tasks.caches.cargo_tasks import LABEL, volume
 from buildkit_tasks.core.docker_run import Container, Mount
 from buildkit_tasks.core.world import World
 
 from .commands import Work
-
-#: The label of all containers and volumes of these tasks. Its value is the project's scope.
-LABEL = "buildkit-tasks.cargo"
 
 #: Variables passed on from the user's environment. None of them changes what is compiled, so the sync ignores them.
 FORWARDED = ("RUST_BACKTRACE", "RUST_LOG", "NO_COLOR", "CARGO_TERM_COLOR", "CARGO_TERM_VERBOSE", "CARGO_TERM_QUIET")
@@ -70,14 +67,6 @@ class Around:
     network: str = ""
     tty: bool = False
     stdin: bool = False
-
-
-def volume(scope: str, kind: str) -> str:
-    """The name of a project's volume. `kind`: `target`, `registry`, `git` or `tools`."""
-    plain = re.sub(r"[^A-Za-z0-9_.-]", "-", scope)
-    if plain != scope or not re.match(r"[A-Za-z0-9]", plain):
-        plain = f"p{plain}-{hashlib.sha256(scope.encode()).hexdigest()[:8]}"
-    return f"{plain}-cargo-{kind}"
 
 
 def volumes(site: Site) -> tuple[Mount, ...]:

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from buildkit_tasks.caches import cargo_tasks
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, docker_run, run
+from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.project import compose
 from buildkit_tasks.project.discover import discover
 
-from . import commands, container
+from . import commands
 from .commands import Request, Work
 from .work import Options, cargo
 
@@ -118,10 +119,8 @@ def clean(session: Session, request: Request, options: Options, *, everything: b
 
         services.remove_all(session, project)
     space = project.workspace
-    listed = run.check(
-        session.world, docker_run.volumes(session.root, f"{container.LABEL}={space.scope}")
-    ).stdout.split()
-    going = [name for name in listed if everything or name == container.volume(space.scope, "target")]
+    listed = cargo_tasks.names(session, space.scope)
+    going = [name for name in listed if everything or name == cargo_tasks.volume(space.scope, "target")]
     if not going:
         session.report.say("nothing to clean")
         return 0

@@ -10,12 +10,12 @@ import hashlib
 import json
 import os
 import posixpath
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from buildkit_tasks.caches import cargo_tasks
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker_run, files, readfile, run, shapes
 from buildkit_tasks.core.errors import Problem
@@ -124,7 +124,7 @@ def _build(session: Session, project: Project, service: Service, key: str, compo
     text, stage = sources.known(service).text, STAGE
     if components:
         text, stage = text.rstrip("\n") + "\n" + _COMPONENTS.format(stage=STAGE, added=ADDED), ADDED
-    repository = f"localhost/buildkit-tasks-cargo/{_repository(project.workspace.scope)}"
+    repository = cargo_tasks.repository(project.workspace.scope)
     image = f"{repository}:{key[:12] or 'latest'}"
     made = {**stand_in(target, text, stage, {}), "tags": [image], "output": ["type=docker"]}
     made.pop("platforms", None)  # build for the machine's own platform
@@ -136,11 +136,6 @@ def _build(session: Session, project: Project, service: Service, key: str, compo
     _remove_older(session, repository, image)
     home = environment.get("CARGO_HOME") or "/usr/local/cargo"
     return Toolchain(image, home, key, time.time(), components)
-
-
-def _repository(scope: str) -> str:
-    plain = re.sub(r"[^a-z0-9]+", "-", scope.lower()).strip("-")
-    return plain if plain == scope else f"{plain or 'p'}-{hashlib.sha256(scope.encode()).hexdigest()[:8]}"
 
 
 def _remove_older(session: Session, repository: str, image: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .docker import ask, docker
+from .docker import LISTING, ask, docker
 from .model import Command
 
 
@@ -104,6 +104,14 @@ def image_tags(cwd: Path, repository: str) -> Command:
 def volumes(cwd: Path, label: str) -> Command:
     """The names of the volumes with a label, one per line."""
     return ask(cwd, "volume", "ls", "--quiet", "--filter", f"label={label}")
+
+
+def volume_sizes(cwd: Path) -> Command:
+    """Every volume of the engine with `Name`, `Size` (as `docker system df` prints it) and `Links`, a JSON list.
+
+    The engine measures all volumes, images and caches for it.
+    """
+    return ask(cwd, "system", "df", "--verbose", "--format", "{{json .Volumes}}", patience=LISTING)
 
 
 def network(cwd: Path, name: str) -> Command:

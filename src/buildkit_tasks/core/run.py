@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import IO
@@ -25,6 +26,10 @@ INTERRUPT_GRACE = 15.0
 
 #: Seconds until a command that timed out is killed, and until we stop reading its streams.
 TERMINATE_GRACE = 2.0
+
+#: Runs its arguments, and ends them and their children when stdin ends, which it does however we end. No signal of the
+#: system for that (PR_SET_PDEATHSIG) would do: only Linux has it, and docker's plugin is a child of docker.
+LIFELINE = 'exec 3<&0; { cat; kill -TERM 0; } <&3 3<&- > /dev/null 2>&1 & exec "$@" 3<&- < /dev/null'
 
 
 def show(command: Command) -> str:
@@ -88,6 +93,16 @@ def _wait_interrupted(process: subprocess.Popen[bytes]) -> None:
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         process.kill()
         process.wait()
+
+
+def _wait_for_group(group: int) -> None:
+    """Wait until the processes of a group that is ending are gone; a moment at most, nothing depends on it."""
+    for _ in range(20):
+        try:
+            os.killpg(group, 0)
+        except OSError:
+            return
+        time.sleep(0.01)
 
 
 def _give_up(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
@@ -291,13 +306,18 @@ def follow(world: World, command: Command, on_output: Callable[[bytes], None], *
 def beside(world: World, command: Command) -> Iterator[Callable[[], int]]:
     """Run alongside other work, with our own output. When the block ends, interrupt the command and wait for it.
 
-    A Ctrl-C on the terminal does not reach it. Yields a function that waits for it to end and returns the exit code.
+    A Ctrl-C on the terminal does not reach it; a SIGKILL of this process ends it too. Yields a function that waits for
+    it to end and returns the exit code.
     """
-    process = _start(world, command, stdin=subprocess.DEVNULL, stdout=None, stderr=None, group=True)
+    guarded = replace(command, argv=("sh", "-c", LIFELINE, "sh", *command.argv))
+    process = _start(world, guarded, stdin=subprocess.PIPE, stdout=None, stderr=None, group=True)
+    assert process.stdin is not None  # noqa: S101 - for the type checker: PIPE was asked for
     try:
         yield process.wait
     finally:
         _wait_interrupted(process)
+        process.stdin.close()
+        _wait_for_group(process.pid)
 
 
 def detach(world: World, command: Command, log: str) -> int:

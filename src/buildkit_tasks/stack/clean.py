@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from buildkit_tasks.caches import cargo_tasks
 from buildkit_tasks.caches import mark as cache_mark
 from buildkit_tasks.caches import selection as cache_selection
 from buildkit_tasks.caches.delete import delete as delete_records
@@ -38,9 +39,13 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
     labeled_volumes = _lines(session, docker.project_volumes(session.root, name))
     found = [volume for volume in labeled_volumes if volume in declared]
     mounts = _caches(session, project) if caches else []
+    objects = cargo_tasks.measured(session, cargo_tasks.names(session, project.workspace.scope)) if caches else ()
+    toolchains = cargo_tasks.images(session, project.workspace.scope) if caches else []
     rows = [("container", c, "") for c in containers] + [("network", n, "") for n in networks]
     rows += [("image", image[1], image[2]) for image in images]
     rows += [("cache", r.mount_id or r.id, units.human(r.size)) for r in mounts]
+    rows += [("cache", v.name, "" if v.size is None else units.human(v.size)) for v in objects]
+    rows += [("image", image, "") for image in toolchains]
     rows += [("volume", v, "all its data") for v in found] if volumes else []
     if not rows:
         but = "" if volumes or not found else f"; {units.counted(len(found), 'volume')} kept"
@@ -62,7 +67,8 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
         run.capture(session.world, docker.remove_container(session.root, container.split(" ")[0]))
     for network in _lines(session, docker.project_networks(session.root, name)):  # the compose file used to have it
         run.capture(session.world, docker_run.remove_networks(session.root, [network]))
-    kept = _remove(session, images)
+    kept = _remove(session, [*images, *(["", image, ""] for image in toolchains)])
+    kept += [(name, "in use by a cargo task") for name in cargo_tasks.remove(session, [v.name for v in objects])]
     if volumes and found:
         run.check(session.world, docker.remove_volumes(session.root, found))
     if mounts:

@@ -13,7 +13,8 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
-from buildkit_tasks.project import compose
+from buildkit_tasks.dockerfiles import program
+from buildkit_tasks.project import compose, sources
 from buildkit_tasks.project.discover import discover
 
 
@@ -89,7 +90,7 @@ def _program(session: Session, service: Service, container: str, folder: Path) -
             causes=["it was not built with the Dockerfile from `init`"],
             hint=f"invoke extract --service {service.name} --to DIR --path /path/in/the/image",
         )
-    return "/usr/local/bin/service", name
+    return program.place(sources.known(service), service.args, service.target, name), name
 
 
 def _copy(session: Session, service: Service, container: str, path: str, target: Path, folder: Path) -> Path:

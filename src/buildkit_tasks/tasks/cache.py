@@ -34,7 +34,7 @@ def view(
     builder: str = "",
     json: bool = False,
 ) -> None:
-    """Show every cache mount with kind, project, platform, size and last use, then layers, images and totals."""
+    """Show every cache mount with kind, project, platform, size and last use, then layers, volumes of cargo, totals."""
     from buildkit_tasks.caches import gc as engine_gc
     from buildkit_tasks.caches import nodes as cache_nodes
     from buildkit_tasks.caches import recommend
@@ -50,7 +50,7 @@ def view(
 @task(
     iterable=["mount", "service"],
     help={
-        "mount": "id, or kind: target, cargo-registry, cargo-git, apt, npm, other, layers; repeatable",
+        "mount": "id, or kind: target, cargo-registry, cargo-git, apt, npm, other, layers, volumes; repeatable",
         "service": "only mounts used by this service's build, for example api; repeatable",
         "platform": "only mounts of this platform, for example linux/arm64",
         "project": "only mounts of this project (default: the current one)",

@@ -192,7 +192,7 @@ def extract(
 
 @task(
     help={
-        "caches": "also remove the project's cache mounts and layers: the next build compiles everything",
+        "caches": "also remove cache mounts, layers, and what cargo tasks keep: the next build compiles everything",
         "volumes": "also remove the volumes and the data in them; asks for the project's name",
         "confirm": "the project's name, for scripts that delete volumes",
         "dry_run": "only show what would be removed",

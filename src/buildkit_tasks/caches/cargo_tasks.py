@@ -1,0 +1,87 @@
+"""What cargo tasks keep in the engine: volumes with objects and downloads, and the toolchain image."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import docker, docker_run, run, shapes, units
+
+#: On every container and volume of these tasks; its value is the project's scope.
+LABEL = "buildkit-tasks.cargo"
+
+#: The word that selects the volumes in `cache.clear`: two of them have names that mounts have too.
+VOLUMES = "volumes"
+
+#: Seconds to wait for sizes in a view: the engine measures the volumes of all projects.
+SIZES_TIMEOUT = 1.0
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume of a project. `size` in bytes and `used` (by a container): None if the engine did not answer in time."""
+
+    name: str
+    size: int | None = None
+    used: bool | None = None
+
+
+def volume(scope: str, kind: str) -> str:
+    """The name of a project's volume: of `target`, `registry`, `git` or `tools`."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "-", scope)
+    if plain != scope or not re.match(r"[A-Za-z0-9]", plain):
+        plain = f"p{plain}-{hashlib.sha256(scope.encode()).hexdigest()[:8]}"
+    return f"{plain}-cargo-{kind}"
+
+
+def repository(scope: str) -> str:
+    """The name of a project's toolchain image, without tag."""
+    plain = re.sub(r"[^a-z0-9]+", "-", scope.lower()).strip("-")
+    name = plain if plain == scope else f"{plain or 'p'}-{hashlib.sha256(scope.encode()).hexdigest()[:8]}"
+    return f"localhost/buildkit-tasks-cargo/{name}"
+
+
+def names(session: Session, scope: str) -> list[str]:
+    """The names of a project's volumes. Problems: command-failed."""
+    return run.check(session.world, docker_run.volumes(session.root, f"{LABEL}={scope}")).stdout.split()
+
+
+def measured(session: Session, found: Sequence[str], *, timeout: float | None = None) -> tuple[Volume, ...]:
+    """Volumes with their sizes, as far as the engine gives them in time."""
+    if not found:
+        return ()
+    answer = run.capture(session.world, docker_run.volume_sizes(session.root), timeout=timeout)
+    rows: dict[str, dict[str, object]] = {}
+    with contextlib.suppress(ValueError):
+        rows = {str(row.get("Name")): row for row in shapes.loads(answer.stdout, list) if isinstance(row, dict)}
+    return tuple(_volume(name, rows.get(name, {})) for name in found)
+
+
+def _volume(name: str, row: dict[str, object]) -> Volume:
+    size, links = str(row.get("Size", "")), str(row.get("Links", ""))
+    return Volume(name, units.size(size) if size[:1].isdigit() else None, links != "0" if links.isdecimal() else None)
+
+
+def images(session: Session, scope: str) -> list[str]:
+    """The project's toolchain images."""
+    return run.check(session.world, docker_run.image_tags(session.root, repository(scope))).stdout.split()
+
+
+def remove(session: Session, going: Iterable[str]) -> list[str]:
+    """Remove volumes; those that stay, because a cargo task uses them."""
+    kept = []
+    for name in going:
+        removed = run.capture(session.world, docker.remove_volumes(session.root, [name]))
+        if removed.code != 0 and "no such volume" not in removed.stderr.lower():
+            kept.append(name)
+    return kept
+
+
+def total(found: Iterable[Volume]) -> str:
+    """Their size, to be read; empty if it is not known, or there are none."""
+    sizes = [one.size for one in found]
+    return units.human(sum(size or 0 for size in sizes)) if sizes and None not in sizes else ""
