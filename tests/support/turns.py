@@ -130,15 +130,6 @@ SESSIONS = (
         arguments=("--files", "60"),
     ),
     Slow(
-        "from-make",
-        12,
-        (
-            *(_SRC + place for place in ("cargo", "database", "stack", "watch", "equivalents")),
-            *("tests/engine/test_from_make.py", "tests/support/make_rows.py", "tests/support/make_site.py"),
-            "tests/support/repositories_served.py",
-        ),
-    ),
-    Slow(
         "stale",
         8,
         (_SRC + "builds/transfer.py", "tests/engine/staleness", "docker"),
