@@ -327,5 +327,5 @@ def test_an_image_of_another_service_that_was_not_built_is_named(refusing: Path)
     env["BUILDKIT_TASKS_PROJECT_COMPOSE_FILE"] = "refused.yaml"
     done = process.run([process.BIN / "invoke", "build", "--service", "upper"], refusing, env)
     assert done.code == 19
-    assert "shapes/never-built is the image of the service lower, which has not been built yet" in done.err
+    assert "shapes/never-built is the image of service lower, which has not been built yet" in done.err
     assert "invoke build --service lower,upper" in done.err

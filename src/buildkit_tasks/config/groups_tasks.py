@@ -77,7 +77,7 @@ class Cargo:
     )
     env: tuple[str, ...] = setting(
         (),
-        "Variables for the container of every cargo task: NAME=value, or NAME to use its value on the host.",
+        "Environment variables for the container of each cargo task: NAME=value, or just NAME to pass on its value.",
         "list",
         example="SQLX_OFFLINE=true",
     )

@@ -122,7 +122,7 @@ def builder(facts: Facts) -> Verdict:
     if found and found.wanted and found.driver in ("", "remote") and found.status != "running":
         return fail(
             f"builders.name is set to {found.name}, which is {found.status}",
-            f"invoke builder    (lists them; invoke builder.create {found.name} …)",
+            f"invoke builder lists them; create one with invoke builder.create {found.name} …",
         )
     if not found or not found.driver or facts.silent or facts.podman_engine:
         return unknown("no builder responded")

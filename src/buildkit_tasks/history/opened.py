@@ -34,7 +34,7 @@ def opened(session: Session) -> Iterator[Store]:
         raise Problem(
             "history-missing",
             f"The history of builds cannot be read: {error}.",
-            causes=[f"{path} is damaged, locked or from another version"],
+            causes=[f"{path} is corrupt, locked, or was written by a different version of buildkit-tasks"],
             hint=f"rm {path}    (nothing else depends on it)",
         ) from None
 
