@@ -293,7 +293,7 @@ def test_makefile_and_justfile_are_both_imported(shop: Bench) -> None:
         (b"a: b\n  cargo test\n", 98, "Makefile:2: it is neither a rule nor a definition"),
         (b"ifdef X\n", 98, "has no endif"),
         (b"\xff\xfea\x00:\x00\n\x00", 98, "not a text file"),
-        (b"# x\n" * 1_300_000, 98, "at most 1,000,000 are read"),
+        (b"# x\n" * 1_300_000, 98, "the limit is 1,000,000"),
         ("fifo", 62, "is not a file"),
         ("directory", 62, "is not a file"),
     ],

@@ -40,7 +40,7 @@ ARGS = {"CACHE_SCOPE": "shop", "TARGETARCH": "amd64"}
     ("engine", "client", "builder", "podman", "name", "words"),
     [
         (FULL, (28, 2, 2), "auto", False, "full", ""),
-        (FULL, (28, 2, 2), "legacy", False, "legacy", "setting builders.name = legacy"),
+        (FULL, (28, 2, 2), "legacy", False, "legacy", "builders.name is set to legacy"),
         (OLD, (20, 10, 24), "auto", False, "each", "older than 23"),
         (replace(OLD, buildx=()), (20, 10, 24), "auto", False, "each", "no buildx plugin"),
         (replace(OLD, buildx=()), (), "auto", False, "each", "no buildx plugin"),
