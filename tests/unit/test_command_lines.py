@@ -204,7 +204,7 @@ CASES: tuple[tuple[Command, str], ...] = (
         '{{index .Config.Labels "com.docker.compose.project.working_dir"}}\' a',
     ),
     (docker.registry_mirrors(ROOT), "docker info --format '{{json .RegistryConfig.Mirrors}}'"),
-    (docker_run.volume_sizes(ROOT), "docker system df --verbose --format {{json .Volumes}}"),
+    (docker_run.volume_sizes(ROOT), "docker system df --verbose --format '{{json .Volumes}}'"),
     (
         docker_run.program_contains(ROOT, "api", "-text"),
         "docker run --rm --network none --entrypoint grep api -q -a -F -e -text /usr/local/bin/service",
