@@ -271,4 +271,5 @@ def test_init_reads_a_project_without_its_env_files(tmp_path: Path) -> None:
     found = model.resolve(session_in(tmp_path, {}).world, tree.read(tmp_path), ("compose.yaml",))
     assert sorted(found.config["services"]) == ["a", "b"]
     assert found.wanted == ("X",)
+    assert set(found.env_files) <= {".env", "part/one.env", "two.env"}
     assert ".env" in found.env_files

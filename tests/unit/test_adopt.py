@@ -274,10 +274,13 @@ def test_a_dockerfile_in_lower_case_is_read_as_buildx_does(tmp_path: Path) -> No
     assert instructions(written.texts["docker/Dockerfile"]) == instructions(same.texts["docker/Dockerfile"])
 
 
-def test_a_service_that_nobody_asked_for_is_built_and_not_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize("built", [True, False])
+def test_an_unused_dockerfile_s_service_is_only_started_if_no_other_is_built(tmp_path: Path, *, built: bool) -> None:
     files = {n: t for n, t in repositories.single().items() if n != "docker-compose.yml"}
+    compose = DATABASE + ("  web:\n    build: web\n" if built else "")
+    files |= {"compose.yaml": compose, "web/Dockerfile": "FROM node:22\nCOPY . .\n"}
     for mode, path in (("edit", "compose.yaml"), ("override", "compose.override.yaml")):
-        _, written = adopt(tmp_path / mode / "pantry", {**files, "compose.yaml": DATABASE}, mode)
-        services = repositories.resolved(tmp_path, written.texts[path])["services"]
-        assert services["pantry"]["scale"] == 0
-        assert services["pantry"]["build"]["args"]["BIN"] == "pantry"
+        _, written = adopt(tmp_path / mode / "pantry", files, mode)
+        service = repositories.resolved(tmp_path, written.texts[path])["services"]["pantry"]
+        assert service.get("scale", 1) == (0 if built else 1)
+        assert service["build"]["args"]["BIN"] == "pantry"

@@ -144,17 +144,23 @@ def _required(texts: Mapping[str, str], world: World, files: Tree) -> list[str]:
 
 
 def _env_files(files: Tree, names: Sequence[str], texts: Mapping[str, str]) -> list[str]:
-    """Missing env files of services."""
+    """Missing env files of services, except those of included files."""
+    from . import yaml_text
+
     found = []
     for name in names:
-        folder = Path(name).parent
-        for value in re.findall(
-            r"(?m)^\s*(?:-\s*)?(?:env_file:\s*)?[\"']?(\.?/?[\w./-]*\.env[\w.-]*|\.env[\w.-]*)[\"']?\s*$", texts[name]
-        ):
-            path = (folder / value).as_posix().removeprefix("./")
-            if not files.exists(path):
-                found.append(path)
-    return found
+        try:
+            document = yaml_text.load(name, texts[name], plain=True)
+        except Problem:  # compose will describe it better
+            continue
+        services = document.get("services") if isinstance(document, dict) else None
+        for entry in services.values() if isinstance(services, dict) else ():
+            given = entry.get("env_file") if isinstance(entry, dict) else None
+            for one in given if isinstance(given, list) else [given]:
+                path = one.get("path") if isinstance(one, dict) and one.get("required") is not False else one
+                if isinstance(path, str) and "$" not in path:
+                    found.append(os.path.normpath(Path(name).parent / path))
+    return [path for path in found if not path.startswith("..") and not files.exists(path)]
 
 
 def _refused(names: Sequence[str], said: str) -> Problem:

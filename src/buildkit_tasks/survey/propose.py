@@ -58,6 +58,9 @@ def beside(
     found: list[Service] = []
     notes: list[Note] = []
     shipped = _of_dockerfiles(files, spaces, look)
+    # a compose file that builds something is complete without them; one with only a database lacks its program
+    idle = any(isinstance(entry, dict) and entry.get("build") for entry in there.values())
+    started = "built but not started (to start it, remove `scale: 0`)" if idle else "`docker compose up` starts it, too"
     for service in shipped:
         path = service.recipe.path if service.recipe else ""
         published = _published(service.binary, files if len(shipped) == 1 else None, there)
@@ -71,9 +74,8 @@ def beside(
         taken = service.name in there or any(s.name == service.name for s in found)
         name = word(f"{service.binary}-app") if taken else service.name
         if name not in there:
-            found.append(replace(service, name=name, added=True, idle=True))
-            text = f"added for {path}, which no service used; built but not started (to start it, remove `scale: 0`)"
-            notes.append(Note(f"service {name}", text))
+            found.append(replace(service, name=name, added=True, idle=idle))
+            notes.append(Note(f"service {name}", f"added for {path}, which no service used; {started}"))
     return found, notes
 
 
