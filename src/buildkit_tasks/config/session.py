@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -18,6 +19,9 @@ from . import root as project_root
 if TYPE_CHECKING:  # imported late: neither `--list` nor an up-to-date build needs settings or .env
     from .settings import Settings
     from .settings_load import Loaded, Origin
+
+#: Number of Dockerfiles to read for words that are no secret.
+_DOCKERFILES = 20
 
 
 class Session:
@@ -88,7 +92,7 @@ class Session:
     def masked(self, words: str) -> str:
         """Mask the values of .env in another program's output, except values that the repository already shows.
 
-        These are values in .env.example, in the compose files or in the repository's path.
+        These are values in .env.example, compose files, Dockerfiles or the repository's path.
         """
         from buildkit_tasks.dotenv import disk as dotenv_disk
         from buildkit_tasks.dotenv import mask as dotenv_mask
@@ -109,12 +113,17 @@ class Session:
         secret = texts(folder / ".env" for folder in folders)
         if not secret:
             return dotenv_mask.mask(words, "")
-        shown = texts(files or project_root.compose_files(self.root))
+
+        def shown() -> str:
+            dockerfiles = itertools.chain(self.root.glob("*ockerfile*"), self.root.glob("*/*ockerfile*"))
+            paths = [*(files or project_root.compose_files(self.root)), *itertools.islice(dockerfiles, _DOCKERFILES)]
+            return f"{self.root}\n{texts(paths)}"
+
         return dotenv_mask.mask(
             words,
             secret,
             public=texts(folder / ".env.example" for folder in folders),
-            shown=f"{self.root}\n{shown}",
+            shown=shown,
             environment=self.world.env,
         )
 

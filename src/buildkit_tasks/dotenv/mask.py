@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from .text import MAX_BYTES, Refused, parse
 
@@ -30,19 +30,27 @@ _TEMPLATE = re.compile(r'(Invalid template: )"(?:[^"\\]|\\.)*"?', re.IGNORECASE)
 
 
 def mask(
-    words: str, dotenv: str, *, public: str = "", shown: str = "", environment: Mapping[str, str] | None = None
+    words: str,
+    dotenv: str,
+    *,
+    public: str = "",
+    shown: Callable[[], str] = str,
+    environment: Mapping[str, str] | None = None,
 ) -> str:
     """`words` with every value of the file `dotenv` masked, even if that file cannot be parsed.
 
-    Values in `public` (the text of .env.example), values that are words of the text `shown`, values of one or two
-    characters, and values that only variables like `API_PORT` have are not masked.
+    Not masked: values in `public` (the text of .env.example), words of the text that `shown` returns, values of one or
+    two characters, and values that only variables like `API_PORT` have.
     """
     words = _READING.sub(_reading, words)
     words = _TEMPLATE.sub(rf'\1"{MASK}"', words)
     around = environment or {}
     words = _unset(words, dotenv, around)
     values = set(_pieces(dotenv, around)) - set(_pieces(public, around))
-    found = {form for value in values if not _contains(shown, value) for form in _forms(value) if form in words}
+    found = {form: value for value in values for form in _forms(value) if form in words}
+    if found:
+        text = shown()
+        found = {form: value for form, value in found.items() if not _contains(text, value)}
     if not found:
         return words
     pattern = "|".join(_pattern(form) for form in sorted(found, key=lambda f: (-len(f), f)))
