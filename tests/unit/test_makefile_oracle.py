@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from buildkit_tasks.core.errors import Problem
@@ -86,6 +86,7 @@ def read(text: str) -> tuple[Source, expand.Variables]:
 
 @settings(max_examples=250, deadline=None)
 @given(text=makefiles())
+@example(text="N = v\nN += \n$(N)x:\n")
 def test_the_targets_are_those_that_make_finds(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("make", numbered=True)
     (folder / "Makefile").write_bytes(text.encode())

@@ -88,7 +88,7 @@ class Variables:
             self.values[name] = Value(text)
         elif operator == "+=" and known is not None:
             more = text if known.recursive else expand(text, self.values)
-            both = None if known.text is None or more is None else f"{known.text} {more}" if known.text else more
+            both = None if known.text is None or more is None else " ".join(filter(None, (known.text, more)))
             self.values[name] = Value(both, known.recursive)
         elif operator == "+=":
             self.values[name] = Value(text)
