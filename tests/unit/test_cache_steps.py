@@ -127,7 +127,8 @@ def test_steps_are_found_whatever_precedes_their_names(prefix: str, counts: bool
         (f"[{prefix}internal] load build context", "ran"),
         (f"[{prefix}stage-9 1/3] RUN something else", "ran"),
     ]
-    found = observed.states(build.inputs, [SERVICE], progress(*names))
+    made = progress(*names)
+    found = observed.states(build.inputs, observed.positions(build.inputs, [SERVICE], made), made)
     states = {step.text.split()[0] + str(step.line): step.state for step in found}
     assert states == {
         "COPY3": "cached",
@@ -150,7 +151,7 @@ def test_crates_and_images(tmp_path: Path) -> None:
     data = base64.b64encode(text.encode()).decode()
     made.update({"logs": [{"vertex": "c", "data": data, "timestamp": "2026-01-01T00:00:03.25Z"}]})
     build = History(tmp_path).build(Project())
-    seen, cargo = observed.reported(build.inputs, [SERVICE], made)
+    seen, cargo = observed.reported(observed.positions(build.inputs, [SERVICE], made), made)
     assert [(c.name, c.version, c.place, c.began, c.step) for c in cargo.crates] == [
         ("serde", "1.0.1", None, 3.25, 1),
         ("api", "0.1.0", "services/api", 3.25, 1),

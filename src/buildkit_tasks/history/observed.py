@@ -35,10 +35,13 @@ class _Name:
         return (self.words[-1:], self.of)
 
 
-def states(inputs: Inputs, services: Sequence[Service], progress: Progress) -> tuple[StepRecord, ...]:
-    """The steps of a build with their states: ran, failed, cached, or "" if BuildKit did not report them."""
+def states(inputs: Inputs, known: Mapping[str, int], progress: Progress) -> tuple[StepRecord, ...]:
+    """The steps of a build with their states: ran, failed, cached, or "" if BuildKit did not report them.
+
+    `known`: the result of `positions`.
+    """
     found: dict[int, tuple[str, float | None]] = {}
-    for digest, at in positions(inputs, services, progress).items():
+    for digest, at in known.items():
         vertex = progress.vertexes[digest]
         state = _state(vertex)
         if at not in found or _RANK[state] > _RANK[found[at][0]]:
@@ -109,10 +112,12 @@ def bases(known: Mapping[str, str], progress: Progress) -> dict[str, str]:
     return {ref: made if made == known[ref] else f"registry {made}" for ref, made in exact.items()}
 
 
-def reported(inputs: Inputs, services: Sequence[Service], progress: Progress) -> tuple[tuple[Seen, ...], Cargo]:
-    """Every step in the order seen, BuildKit's internal ones if they ran, and what the compile steps reported."""
+def reported(known: Mapping[str, int], progress: Progress) -> tuple[tuple[Seen, ...], Cargo]:
+    """Every step in the order seen, BuildKit's internal ones if they ran, and what the compile steps reported.
+
+    `known`: the result of `positions`.
+    """
     first = min((v.started for v in progress.vertexes.values() if v.started is not None), default=0.0)
-    known = positions(inputs, services, progress)
     seen: list[Seen] = []
     at: dict[str, int] = {}
     for digest, vertex in progress.vertexes.items():

@@ -124,10 +124,11 @@ class Recorder:
 
         inputs, progress = gathered.inputs, self.progress
         inputs = replace(inputs, bases=observed.bases(inputs.bases, progress))
-        inputs = replace(inputs, steps=observed.states(inputs, self._plan.services, progress))
+        known = observed.positions(inputs, self._plan.services, progress)
+        inputs = replace(inputs, steps=observed.states(inputs, known, progress))
         inputs = replace(inputs, steps=keys.with_keys(inputs.steps, inputs.bases, gathered.key))
         targets = outcome.targets if outcome else ()
-        seen, cargo = observed.reported(inputs, self._plan.services, progress)
+        seen, cargo = observed.reported(known, progress)
         build = Build(
             began=self._began,
             seconds=round(outcome.seconds if outcome else self._session.world.clock() - self._clock, 3),

@@ -150,6 +150,7 @@ class Store:
         With a `case`, `past` finds the build if it was successful.
         """
         with self._transaction():
+            self._db.execute(_PAST)  # files of earlier versions lack it
             for name, tree in trees.items():
                 for digest in missing(tree, self.has):
                     self._put(digest, json.dumps(tree.listings[digest], separators=(",", ":")))
@@ -172,7 +173,6 @@ class Store:
         return number
 
     def _add_past(self, number: int, case: str, build: Build) -> None:
-        self._db.execute(_PAST)
         empty = build.cargo.total is not None
         names = dict.fromkeys(crate.name for crate in build.cargo.crates if not empty)
         row = (number, case, build.seconds, " ".join(list(names)[:CRATES]), empty)
@@ -200,7 +200,6 @@ class Store:
 
     def _drop(self, keep: int) -> None:
         self._db.execute("delete from builds where id not in (select id from builds order by id desc limit ?)", (keep,))
-        self._db.execute(_PAST)
         self._db.execute("delete from past where id not in (select id from builds)")
         kept = [tree for build in self.builds() for tree in build.inputs.trees.values()]
         roots, names = {digest for tree in kept for digest in (tree.root, tree.ignore)}, {tree.name for tree in kept}
