@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from pathlib import Path
 
 import grimp
+import tomli
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "CONTRIBUTING.md"
 BEGIN, END = "<!-- rooms: begin -->", "<!-- rooms: end -->"
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 def order() -> list[list[str]]:
     """The layers of the import contract, from top to bottom."""
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    contracts = tomli.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     return [[name.strip() for name in layer.split(":")] for layer in contracts[0]["layers"]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +43,7 @@ def init(
     files = tree.read(root)
     found = _model(session, files)
     finding = look.find(files, found.config, found.files, listed=found.listed, add=add)
-    _require_rust(files, finding)
+    _require_rust(files, finding, found)
     finding, images = base_images.apply(session, finding, old.images if old.adopted else images)
     more = [Note(path, "not edited, because compose does not use this file") for path in found.others]
     written = adopted_files.write(files, look.with_notes(finding, more), compose=old.mode if old.adopted else compose)
@@ -83,7 +84,7 @@ def check(session: Session) -> Outcome:
     files = tree.read(root)
     found = _model(session, files)
     finding = look.find(files, found.config, found.files, listed=found.listed)
-    _require_rust(files, finding)
+    _require_rust(files, finding, found)
     return Outcome(finding, (), (*checks.check(files, finding), *_unset(files, found)))
 
 
@@ -200,7 +201,7 @@ def _model(session: Session, files: tree.Tree) -> model.Model:
     return replace(model.resolve(session.world, files, names), listed=listed, others=others)
 
 
-def _require_rust(files: tree.Tree, finding: Finding) -> None:
+def _require_rust(files: tree.Tree, finding: Finding, found: model.Model) -> None:
     if finding.services:
         return
     if not any(files.named("Cargo.toml")):
@@ -221,11 +222,13 @@ def _require_rust(files: tree.Tree, finding: Finding) -> None:
         )
     more = f" and {len(programs) - 8} more" if len(programs) > 9 else ""
     names = ", ".join(programs[: 8 if more else 9]) + more
+    builds = [path for path in found.others if model.builds(files.text(path))]
+    hint = f"run `COMPOSE_FILE={shlex.quote(builds[0])} buildkit-tasks init` to use that file, or " if builds else ""
     raise Problem(
         "not-rust",
         "No service in the compose file is built from a Rust workspace in this repository.",
         causes=causes or ["no service has a `build:` section"],
-        hint=f"run `buildkit-tasks init --add {programs[0]}` to add a service for a program (available: {names})",
+        hint=f"{hint}run `buildkit-tasks init --add {programs[0]}` to add a service for a program (available: {names})",
     )
 
 

@@ -7,19 +7,15 @@ https://doc.rust-lang.org/cargo/reference/specifying-dependencies.html
 from __future__ import annotations
 
 import posixpath
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import tomli
+
 from buildkit_tasks.survey import cargo, reach
 from buildkit_tasks.survey.cargo import CargoWorkspace, Package
 from buildkit_tasks.survey.tree import Tree
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 #: The directories that belong to a crate that contains other crates. Other crates may use the rest of its files.
 _OWN = ("src/", "tests/", "benches/", "examples/")
@@ -36,9 +32,9 @@ class Locked:
     def read(cls, text: str) -> Locked | None:
         """Parse a lock file. Returns None if it is invalid."""
         try:
-            listed = tomllib.loads(text)["package"]
+            listed = tomli.loads(text)["package"]
             found = {(str(p["name"]), str(p["version"]), str(p.get("source", ""))): p for p in listed}
-        except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError):
+        except (tomli.TOMLDecodeError, KeyError, TypeError, AttributeError):
             return None
         by_name: dict[str, list[tuple[str, str, str]]] = {}
         for key in found:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
+
+import tomli
 
 from buildkit_tasks.core import readfile
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.world import World
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 #: Variables that select the compose files.
 _NAMES_FILES = ("COMPOSE_FILE", "BUILDKIT_TASKS_PROJECT_COMPOSE_FILE", "BUILDKIT_TASKS_COMPOSE_FILE")
@@ -63,10 +58,10 @@ def pyproject(folder: Path) -> dict[str, Any]:
     """The `tool` table of a directory's pyproject.toml, or `{}` if it has none. Raises `Problem` settings-invalid."""
     path = folder / "pyproject.toml"
     try:
-        return dict(tomllib.loads(readfile.text(path)).get("tool", {}))
+        return dict(tomli.loads(readfile.text(path)).get("tool", {}))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError) as error:
         raise Problem("settings-invalid", f"Cannot parse {path}: {error}.", hint="fix the file") from error
 
 

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+
+import tomli
 
 from buildkit_tasks.core.errors import Problem
 
 from .model import Migration
 from .siphash import siphash13
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 #: Maximum size of an SQL file in bytes. A larger file is a dump, for `invoke db.restore`.
 MOST_BYTES = 32_000_000
@@ -166,8 +162,8 @@ def _in_transaction(metadata: Path) -> bool:
     if not metadata.exists():
         return True
     try:
-        return bool(tomllib.loads(sql_text(metadata)).get("run_in_transaction", False))
-    except tomllib.TOMLDecodeError as error:
+        return bool(tomli.loads(sql_text(metadata)).get("run_in_transaction", False))
+    except tomli.TOMLDecodeError as error:
         raise _refused(metadata, f"is not valid TOML: {error}") from None
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+import tomli
 
 #: Tables whose entries are dependencies.
 _DEPENDENCIES = ("dependencies", "dev-dependencies", "build-dependencies")
@@ -18,8 +14,8 @@ _DEPENDENCIES = ("dependencies", "dev-dependencies", "build-dependencies")
 def read(text: str | None) -> dict[str, Any]:
     """A manifest or lock file; `{}` if there is none or it is not valid."""
     try:
-        return dict(tomllib.loads(text or ""))
-    except (tomllib.TOMLDecodeError, RecursionError):
+        return dict(tomli.loads(text or ""))
+    except (tomli.TOMLDecodeError, RecursionError):
         return {}
 
 

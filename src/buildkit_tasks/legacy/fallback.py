@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import tomli
 
 from buildkit_tasks.buildlog import failure as build_failure
 from buildkit_tasks.buildlog import plain_log
@@ -26,11 +27,6 @@ from buildkit_tasks.project import sources
 
 from . import plain_service, tiers
 from .tiers import LegacyBuild, Tier
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 #: Directories that never contain a package of the workspace.
 _SKIP = {"target", "node_modules", ".git"}
@@ -205,8 +201,8 @@ def _copy_manifests(root: Path, to: Path) -> tuple[str, ...]:
         if _SKIP.intersection(inside.parts):
             continue
         try:
-            content = tomllib.loads(readfile.text(manifest))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            content = tomli.loads(readfile.text(manifest))
+        except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Problem("compile-failed", f"{manifest} is not valid TOML: {error}.", hint="fix the file") from error
         place = to / inside
         place.mkdir(parents=True, exist_ok=True)

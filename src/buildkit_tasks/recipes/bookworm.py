@@ -12,106 +12,13 @@ from dataclasses import replace
 
 from buildkit_tasks.dockerfiles.syntax import Instruction
 from buildkit_tasks.images import names as image_names
-from buildkit_tasks.survey import recipe
+from buildkit_tasks.survey import install, recipe
 from buildkit_tasks.survey.finding import Finding, Note, Service
 from buildkit_tasks.survey.recipe import Recipe, Stage
 
+from . import alpine
+
 RUST, DEBIAN = "rust:1-bookworm", "debian:bookworm-slim"
-#: Alpine packages and their Debian names; empty: not needed on Debian.
-ALPINE = {
-    "ca-certificates-bundle": "ca-certificates",
-    "libgcc": "",
-    "libstdc++": "libstdc++6",
-    "cargo": "",
-    "rust": "",
-    "rustup": "",
-    "musl": "",
-    "musl-dev": "",
-    "gcompat": "",
-    "libc6-compat": "",
-    "build-base": "",
-    "gcc": "",
-    "g++": "",
-    "make": "",
-    "pkgconfig": "pkg-config",
-    "pkgconf": "pkg-config",
-    "openssl-dev": "libssl-dev",
-    "libressl-dev": "libssl-dev",
-    "openssl-libs-static": "",
-    "openssl": "openssl",
-    "libssl3": "libssl3",
-    "libcrypto3": "",
-    "libpq": "libpq5",
-    "libpq-dev": "libpq-dev",
-    "postgresql-dev": "libpq-dev",
-    "postgresql-libs": "libpq5",
-    "sqlite-libs": "libsqlite3-0",
-    "sqlite": "sqlite3",
-    "sqlite-dev": "libsqlite3-dev",
-    "sqlite-static": "",
-    "protobuf": "protobuf-compiler",
-    "protobuf-dev": "protobuf-compiler libprotobuf-dev",
-    "protoc": "protobuf-compiler",
-    "clang-dev": "clang libclang-dev",
-    "zlib": "zlib1g",
-    "zlib-static": "",
-    "llvm-dev": "llvm-dev",
-    "llvm": "llvm",
-    "openssl-libs": "libssl3",
-    "libssl1.1": "libssl3",
-    "ncurses-dev": "libncurses-dev",
-    "bzip2-dev": "libbz2-dev",
-    "xz-dev": "liblzma-dev",
-    "zstd-dev": "libzstd-dev",
-    "bsd-compat-headers": "",
-    "coreutils": "",
-    "binutils": "",
-    "upx": "upx-ucl",
-    "mariadb-dev": "libmariadb-dev",
-    "mariadb-connector-c-dev": "libmariadb-dev",
-    "mariadb-connector-c": "libmariadb3",
-    "py3-pip": "python3-pip",
-    "nodejs": "nodejs",
-    "npm": "npm",
-    "zlib-dev": "zlib1g-dev",
-    "shadow": "passwd",
-    "su-exec": "gosu",
-    "linux-headers": "",
-    "libcurl": "libcurl4",
-    "curl-dev": "libcurl4-openssl-dev",
-    "perl": "perl",
-}
-_SAME = frozenset(
-    (
-        "ca-certificates",
-        "curl",
-        "wget",
-        "bash",
-        "git",
-        "tzdata",
-        "tini",
-        "dumb-init",
-        "jq",
-        "cmake",
-        "clang",
-        "lld",
-        "mold",
-        *(
-            "unzip",
-            "file",
-            "patch",
-            "bzip2",
-            "tar",
-            "gzip",
-            "autoconf",
-            "automake",
-            "libtool",
-            "nasm",
-            "openssh-client",
-        ),
-        *("python3", "rsync", "procps", "ffmpeg", "busybox", "sudo"),
-    )
-)
 
 
 def apply(finding: Finding) -> Finding:
@@ -217,7 +124,7 @@ def _without_rustup(item: Instruction) -> Instruction | None:
     whole = " ".join(f"{item.rest} {item.body}".split())
     if not re.search(r"rustup", whole) or re.search(r"<<|\bif\b|\bfor\b|\bcase\b", whole):
         return item
-    parts = [part.strip() for part in re.split(r"&&|;", whole)]
+    parts = install.commands(whole)
     kept = [part for part in parts if not _RUSTUP.search(part)]
     if len(kept) == len(parts):
         return item
@@ -250,7 +157,7 @@ def _debian_names(text: str) -> str:
 def _without_apk(text: str, note: Callable[[str], None]) -> str:
     """A RUN with `apt-get install` instead of `apk add`."""
     parts = []
-    for part in (p.strip() for p in re.split(r"&&|;", " ".join(text.split()))):
+    for part in install.commands(text):
         words = part.split()
         if "apk" not in words:
             parts.append(part)
@@ -258,17 +165,19 @@ def _without_apk(text: str, note: Callable[[str], None]) -> str:
         if "add" not in words:
             continue
         names: list[str] = []
-        for word in words[words.index("add") + 1 :]:
+        given = words[words.index("add") + 1 :]
+        end = next((at for at, word in enumerate(given) if re.match(r"\|\|?$|\d?>", word)), len(given))
+        for before, word in zip(["", *given], given[:end], strict=False):
             name = re.split(r"[=~<>@]", word)[0]
-            if name.startswith("-") or not name:
+            if name.startswith("-") or not name or before in install.OPTION_WITH_VALUE:
                 continue
-            if name not in ALPINE and name not in _SAME:
+            equivalent = alpine.debian(name)
+            if equivalent is None:
                 note(f"the Alpine package {name} was omitted: add its Debian equivalent")
-            names += ALPINE.get(name, name if name in _SAME else "").split()
+            names += equivalent or ()
         if names:
-            parts.append(
-                f"apt-get update && apt-get install -y --no-install-recommends {' '.join(dict.fromkeys(names))}"
-            )
+            command = f"apt-get install -y --no-install-recommends {' '.join(dict.fromkeys(names))}"
+            parts.append(" ".join([f"apt-get update && {command}", *given[end:]]))
     return " && ".join(parts)
 
 

@@ -142,7 +142,7 @@ class _Reader:
         elif re.search(r"<<|\bif\b|\bfor\b|\bcase\b", text):
             parts = [text.strip()]
         else:
-            parts = [p.strip() for p in re.split(r"&&|;", " ".join(text.split())) if p.strip()]
+            parts = install.commands(text)
             self.add("packages", *install.packages(item))
             parts = [p for p in parts if not _PACKAGING.match(p)]
         pattern = r"(?:^|\s)([A-Z_][A-Z0-9_]*)=(" + _WORD + r")(?=\s+(?:[A-Z_0-9]+=(?:" + _WORD + r")\s+)*cargo\s)"

@@ -13,7 +13,7 @@ from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.survey.look import MARK
 from buildkit_tasks.survey.tree import Tree
 
-from . import compiling, package_files, runtime, stage_lines, stages_text
+from . import compiling, package_files, runtime, stage_lines, stage_names, stages_text
 from .compiling import Kept
 from .stage_lines import Runtime
 
@@ -37,6 +37,7 @@ class Derived:
 def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> Derived:
     """The Dockerfile `file` for those services of one workspace that are not adopted yet."""
     services = [s for s in finding.services if s.workspace == workspace.cargo.directory and not s.adopted]
+    services = stage_names.apart(services, stages_text.lines)
     sources = "".join(files.text(p) for p in files.files if p.endswith(".rs") and _is_in(p, workspace))
     reads = frozenset(re.findall(r"\b[A-Z][A-Z0-9_]{2,}\b", sources)).__contains__
     kept = compiling.join([compiling.read(s.recipe, s.context, reads, files.exists) for s in services if s.recipe])

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from buildkit_tasks.dockerfiles.syntax import Instruction
 from buildkit_tasks.survey import recipe
 from buildkit_tasks.survey.finding import Service
+from buildkit_tasks.survey.recipe import Stage
 
 from . import stage_lines
 from .compiling import Kept
@@ -63,11 +64,15 @@ def side(services: Sequence[Service]) -> str:
     found: dict[str, str] = {}
     for service in services:
         for stage in service.recipe.side if service.recipe else ():
-            platform = f"--platform={stage.platform} " if stage.platform else ""
-            lines = [f"FROM {platform}{stage.base} AS {stage.name}"]
-            lines += [_rebased(service, item) for item in stage.items]
-            found.setdefault(stage.name, "\n".join(lines))
+            first, *rest = lines(service, stage)
+            found.setdefault(stage.name, "\n".join([f"{first} AS {stage.name}", *rest]))
     return "".join(f"{text}\n\n" for text in found.values())
+
+
+def lines(service: Service, stage: Stage) -> list[str]:
+    """A kept stage without its name, with paths relative to the root of the repository."""
+    platform = f"--platform={stage.platform} " if stage.platform else ""
+    return [f"FROM {platform}{stage.base}", *(_rebased(service, item) for item in stage.items)]
 
 
 def _rebased(service: Service, item: Instruction) -> str:

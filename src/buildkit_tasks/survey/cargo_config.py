@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import posixpath
 import re
-import sys
 from collections.abc import Iterator
 from typing import Any
+
+import tomli
 
 from buildkit_tasks.core.errors import Problem
 
 from . import tree
 from .tree import Tree
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 def toml(files: Tree, path: str) -> dict[str, Any]:
     """Parse a TOML file. Raises `Problem` manifest-invalid with file and line."""
     try:
-        return dict(tomllib.loads(files.text(path)))
-    except tomllib.TOMLDecodeError as error:
+        return dict(tomli.loads(files.text(path)))
+    except tomli.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
         raise Problem(
             "manifest-invalid",

@@ -58,10 +58,11 @@ class Service:
 
 @dataclass(frozen=True)
 class LeftAlone:
-    """A service that is not adopted, and why."""
+    """A service that is not adopted, and why. `unclear`: its Dockerfile compiles a program, but not clearly which."""
 
     name: str
     why: str
+    unclear: bool = False
 
 
 @dataclass(frozen=True)

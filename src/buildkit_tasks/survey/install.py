@@ -17,7 +17,11 @@ _TIDY = re.compile(
     r"|rm\s+-\w+\s+[^;|]*(?:/var/lib/apt/lists|/var/cache/(?:apt|apk))\S*.*|set\s+-\w+|true|:)$",
     re.S,
 )
-_OPTION_WITH_VALUE = ("-t", "--target-release", "-o", "--repository", "-X", "--virtual")
+#: A `&` that starts a background job: not `&&`, and no redirection.
+_BACKGROUND = r"(?<![>&])&(?![>&])"
+#: More than a chain of commands, or a package source of its own.
+_MORE = re.compile(rf"{_BACKGROUND}|\$\(|`|\||\b(?:if|for|case|while)\b|>\s*/etc/apt|\bkeyring|deb \[")
+OPTION_WITH_VALUE = ("-t", "--target-release", "-o", "--repository", "-X", "--virtual")
 
 
 @dataclass(frozen=True)
@@ -29,18 +33,24 @@ class Installed:
     recommends: bool = False
 
 
+def commands(text: str) -> list[str]:
+    """The commands of a RUN, each on one line: split at `&&`, `;` and a `&` that starts a background job."""
+    parts = re.split(rf"&&|;|{_BACKGROUND}", " ".join(text.split()))
+    return [part.strip() for part in parts if part.strip()]
+
+
 def split(item: Instruction) -> Installed | None:
     """Split a RUN at its `&&`; None if it installs nothing or is more than a chain of commands."""
     if item.keyword != "RUN" or item.body or "<<" in item.rest:
         return None
     text = " ".join(syntax.flags(item)[1].split())
-    if re.search(r"\$\(|`|\|\||\||\bif\b|\bfor\b|\bcase\b|\bwhile\b|>\s*/etc/apt|\bkeyring|deb \[", text):
+    if re.search(
+        rf"{_BACKGROUND}|" r"\$\(|`|\|\||\||\bif\b|\bfor\b|\bcase\b|\bwhile\b|>\s*/etc/apt|\bkeyring|deb \[", text
+    ):
         return None
     found: list[str] = []
     rest: list[str] = []
-    for command in (part.strip() for part in re.split(r"&&|;", text)):
-        if not command:
-            continue
+    for command in commands(text):
         match = _INSTALL.match(command)
         if match:
             found += _names(match[1])
@@ -54,12 +64,11 @@ def split(item: Instruction) -> Installed | None:
 def only_lists(item: Instruction) -> bool:
     """Whether a RUN only fetches or removes package lists: every step that installs packages fetches its own."""
     text = " ".join(syntax.flags(item)[1].split())
-    commands = [part.strip() for part in re.split(r"&&|;", text)]
     return (
         item.keyword == "RUN"
         and not item.body
         and "upgrade" not in text
-        and all(_TIDY.match(command) for command in commands if command)
+        and all(_TIDY.match(command) for command in commands(text))
     )
 
 
@@ -69,7 +78,7 @@ def packages(item: Instruction) -> tuple[str, ...]:
         return ()
     text = f"{syntax.flags(item)[1]}\n{item.body}"
     found: list[str] = []
-    for command in re.split(r"&&|\|\||;|\n", text):
+    for command in re.split(rf"&&|\|\||;|\n|{_BACKGROUND}", text):
         match = _INSTALL.match(" ".join(command.split()))
         if match:
             found += _names(match[1])
@@ -82,7 +91,7 @@ def _names(words: str) -> list[str]:
     for word in syntax.words(words):
         if skip:
             skip = False
-        elif word in _OPTION_WITH_VALUE:
+        elif word in OPTION_WITH_VALUE:
             skip = True
         elif not word.startswith(("-", "xx-")) and re.fullmatch(r"[a-z0-9][a-z0-9+.:_=~*-]*", word):
             found.append(word)

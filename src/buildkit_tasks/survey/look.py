@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ def find(
             left.append(found)
     if not config or add:
         there = {str(name) for name in config.get("services") or {}}
-        found_more = propose.services(files, spaces, _service, add)
+        found_more, more = propose.services(files, spaces, _service, add)
+        notes += more
         services += [replace(s, added=bool(config)) for s in found_more if s.name not in there]
     elif not services:
         services, more = propose.beside(files, spaces, _service, config.get("services") or {})
@@ -93,7 +95,8 @@ def _service(files: Tree, spaces: Sequence[CargoWorkspace], name: str, entry: Ma
         return LeftAlone(name, f"{path} builds with cargo {taken.cargo.tool}, which does more than compile")
     if "wasm" in taken.cargo.target:
         return LeftAlone(name, f"{path} compiles for {taken.cargo.target}")
-    return _compiled(spaces, name, context, taken, args, entry)
+    again = functools.partial(recipe.read, path, text, args, str(build.get("target") or ""))
+    return _compiled(spaces, name, context, taken, args, entry, again)
 
 
 def _adopted(
@@ -153,8 +156,10 @@ def _compiled(
     taken: recipe.Recipe,
     args: Mapping[str, str],
     entry: Mapping[str, Any],
+    again: Callable[[Collection[str]], recipe.Recipe | None],
 ) -> Service | LeftAlone:
-    candidates = _candidates(spaces, context, taken)
+    """`again`: analyzes the Dockerfile with stages to keep, because they compile something else."""
+    candidates = _candidates(spaces, context, taken, entry)
     for space in candidates:
         programs = _programs(space, taken)
         binary = _main(space, programs, taken, name, entry)
@@ -162,6 +167,9 @@ def _compiled(
             continue
         if not any(p.name == binary for p in programs):
             programs = (Program(binary), *programs)
+        others = {name for other in spaces if other is not space for name in other.binaries}
+        keep = shipped.elsewhere(taken, space.binaries, others)
+        taken = (again(keep) if keep else None) or taken
         asked = taken.cargo
         return Service(
             name,
@@ -180,11 +188,14 @@ def _compiled(
     if not candidates:
         return LeftAlone(name, f"its context {context} contains no workspace")
     names = ", ".join(n for s in candidates for n in s.binaries) or "none"
-    return LeftAlone(name, f"{taken.path} does not show which program it ships (programs: {names})")
+    return LeftAlone(name, f"{taken.path} does not show which program it ships (programs: {names})", unclear=True)
 
 
-def _candidates(spaces: Sequence[CargoWorkspace], context: str, taken: recipe.Recipe) -> list[CargoWorkspace]:
+def _candidates(
+    spaces: Sequence[CargoWorkspace], context: str, taken: recipe.Recipe, entry: Mapping[str, Any]
+) -> list[CargoWorkspace]:
     """Workspaces that a context may refer to: those with crates in it, or those that contain it; the best first."""
+    started = {posixpath.basename(word) for word in _started(taken, entry)}
     copied = [
         posixpath.normpath(posixpath.join(context, source.strip("/") or "."))
         for stage in taken.compiling
@@ -194,17 +205,18 @@ def _candidates(spaces: Sequence[CargoWorkspace], context: str, taken: recipe.Re
         for source in copy.sources
     ]
 
-    def rank(space: CargoWorkspace) -> tuple[int, int, int]:
+    def rank(space: CargoWorkspace) -> tuple[int, int, int, int]:
         inside = space.directory == context or context == "." or space.directory.startswith(f"{context}/")
         member = any(p.directory == context for p in space.packages)
         named = any(c == space.directory or c == space.path("Cargo.toml") for c in copied)
         return (
             0 if space.directory == context or member else 1,
             0 if named else 1,
+            0 if started & space.binaries.keys() else 1,
             space.directory.count("/") if inside else 99,
         )
 
-    found = [s for s in spaces if rank(s)[2] < 99 or any(p.directory == context for p in s.packages)]
+    found = [s for s in spaces if rank(s)[3] < 99 or any(p.directory == context for p in s.packages)]
     return sorted(found, key=rank)
 
 

@@ -67,7 +67,7 @@ def compose_files(world: World, files: Tree) -> tuple[tuple[str, ...], bool, tup
         return tuple(part for part in given.split(":") if files.has(part)), True, ()
     own = tuple(p.name for p in project_root.compose_files(files.root))
     found = [p for n in _NAMES for p in files.named(n) if 0 < p.count("/") <= DEPTH and not propose.ASIDE.search(p)]
-    found = [p for p in found if re.search(r"(?m)^\s+[\"']?build[\"']?\s*:", files.text(p))]
+    found = [p for p in found if builds(files.text(p))]
     variants = [
         p for p in files.files if "/" not in p and re.match(r"(?:docker-)?compose[.-].+\.ya?ml$", p) and p not in own
     ]
@@ -79,6 +79,11 @@ def compose_files(world: World, files: Tree) -> tuple[tuple[str, ...], bool, tup
     folder = Path(found[0]).parent
     own = tuple((folder / p.name).as_posix() for p in project_root.compose_files(files.root / folder))
     return own, True, (*variants, *(p for p in found if p not in own))
+
+
+def builds(text: str) -> bool:
+    """Whether a compose file seems to build a service."""
+    return re.search(r"(?m)^\s+[\"']?build[\"']?\s*:", text) is not None
 
 
 def _setting(root: Path) -> str:

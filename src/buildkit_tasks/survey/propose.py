@@ -28,24 +28,26 @@ def word(text: str) -> str:
     return re.sub(r"[^a-z0-9_-]", "", text.lower()).lstrip("_-") or "project"
 
 
-def services(files: Tree, spaces: Sequence[CargoWorkspace], look: Look, add: Sequence[str]) -> list[Service]:
+def services(
+    files: Tree, spaces: Sequence[CargoWorkspace], look: Look, add: Sequence[str]
+) -> tuple[list[Service], list[Note]]:
     """A service for every Dockerfile that compiles a program here; if there is none, for every program of the outermost
     workspace with programs. `add`: only for these programs, as PROGRAM or SERVICE=PROGRAM.
 
     Raises `Problem` bad-argument for an unknown program.
     """
-    found = _of_dockerfiles(files, spaces, look)
+    found, notes = _of_dockerfiles(files, spaces, look)
     if add:
-        return [_added(item, spaces, found) for item in add]
+        return [_added(item, spaces, found) for item in add], []
     if found:
-        return found
+        return found, notes
     for space in (s for s in spaces if s.binaries and not ASIDE.search(s.directory)):
         own = next((p.binaries for p in space.packages if p.directory == space.directory and p.binaries), None)
         # if the root is a crate, cargo builds only that one by default
         names = own or [b for p in space.packages if not ASIDE.search(p.directory) for b in p.binaries]
         if names:
-            return [Service(word(name), space.directory, name) for name in names]
-    return []
+            return [Service(word(name), space.directory, name) for name in names], notes
+    return [], notes
 
 
 def beside(
@@ -56,11 +58,11 @@ def beside(
     A service that starts a program's published image is built from now on; for other programs a service is added.
     """
     found: list[Service] = []
-    notes: list[Note] = []
-    shipped = _of_dockerfiles(files, spaces, look)
+    more: dict[str, list[str]] = {}
+    shipped, notes = _of_dockerfiles(files, spaces, look)
     # a compose file that builds something is complete without them; one with only a database lacks its program
     idle = any(isinstance(entry, dict) and entry.get("build") for entry in there.values())
-    started = "built but not started (to start it, remove `scale: 0`)" if idle else "`docker compose up` starts it, too"
+    started = "built but not started (to change that, remove `scale: 0`)" if idle else "started by `docker compose up`"
     for service in shipped:
         path = service.recipe.path if service.recipe else ""
         published = _published(service.binary, files if len(shipped) == 1 else None, there)
@@ -75,7 +77,10 @@ def beside(
         name = word(f"{service.binary}-app") if taken else service.name
         if name not in there:
             found.append(replace(service, name=name, added=True, idle=idle))
-            notes.append(Note(f"service {name}", f"added for {path}, which no service used; {started}"))
+            more.setdefault(path, []).append(name)
+    for path, names in more.items():
+        where = f"service{'s' if len(names) > 1 else ''} {', '.join(names)}"
+        notes.append(Note(where, f"added for {path}, which no service used; {started}"))
     return found, notes
 
 
@@ -96,22 +101,49 @@ def _last(image: str) -> str:
     return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
-def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -> list[Service]:
+def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -> tuple[list[Service], list[Note]]:
+    """What the Dockerfiles ship, and notes about those that leave it to an argument."""
     found: dict[str, Service] = {}
+    notes: list[Note] = []
     paths = [p for p in files.files if re.search(r"(?:^|/)(?:Dockerfile[^/]*|[^/]+\.Dockerfile|dockerfile)$", p)]
     for path in sorted(paths, key=lambda p: (p.count("/"), p)):
         if ASIDE.search(path) or path.endswith(".dockerignore"):
             continue
+        variant, unclear = False, ""
         for context in dict.fromkeys((".", posixpath.dirname(path) or ".", *(s.directory for s in spaces))):
+            if variant and not path.startswith(f"{context}/"):
+                continue
             if not _fits(files, path, context) and not (context == "." and _copies_a_program(files, spaces, path)):
                 continue
-            name = word(files.root.name) if "/" not in path else word(posixpath.basename(posixpath.dirname(path)))
-            build = {"context": context, "dockerfile": posixpath.relpath(path, context)}
-            service = look(files, spaces, name, {"build": build})
-            if isinstance(service, Service) and service.binary not in found:
-                found[service.binary] = replace(service, name=word(service.binary))
+            looked = _look_at(files, spaces, look, path, context)
+            new = {s.binary: s for s in reversed(looked) if isinstance(s, Service) and s.binary not in found}
+            found |= {name: replace(service, name=word(name)) for name, service in reversed(new.items())}
+            if new:
                 break
-    return list(found.values())
+            # a variant of another Dockerfile ships the same program: only a context around it may fit better
+            variant = variant or any(isinstance(s, Service) for s in looked)
+            unclear = unclear or next((s.why for s in looked if isinstance(s, LeftAlone) and s.unclear), "")
+        else:
+            if unclear and not variant:
+                hint = "give it a service in the compose file, with the build arguments that select the program"
+                notes.append(Note(path, f"not converted, because {unclear}; {hint}"))
+    return list(found.values()), notes
+
+
+def _look_at(
+    files: Tree, spaces: Sequence[CargoWorkspace], look: Look, path: str, context: str
+) -> list[Service | LeftAlone]:
+    """What each image of a Dockerfile ships: those of its last stages, the default one at the end."""
+    name = word(files.root.name) if "/" not in path else word(posixpath.basename(posixpath.dirname(path)))
+    build = {"context": context, "dockerfile": posixpath.relpath(path, context)}
+    taken = recipe.read(path, files.text(path), {})
+    stages = taken.stages if taken else ()
+    used = {used for s in stages for used in (s.base.lower(), *recipe.sources(s))}
+    targets = [s.name for s in stages[:-1] if s.name not in used and not s.compiles and not s.name.isdigit()]
+    return [
+        look(files, spaces, name, {"build": {**build, **({"target": target} if target else {})}})
+        for target in (*targets, "")
+    ]
 
 
 def _copies_a_program(files: Tree, spaces: Sequence[CargoWorkspace], path: str) -> bool:

@@ -7,8 +7,8 @@ be kept is reported with its number. Nothing is dropped silently.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
@@ -82,9 +82,10 @@ class Recipe:
     build_packages: tuple[str, ...] = ()
 
 
-def read(path: str, text: str, args: Mapping[str, str], target: str = "") -> Recipe | None:
-    """Analyze a Dockerfile; None if no stage compiles Rust."""
+def read(path: str, text: str, args: Mapping[str, str], target: str = "", keep: Collection[str] = ()) -> Recipe | None:
+    """Analyze a Dockerfile; None if no stage compiles Rust. `keep`: names of stages that compile something else."""
     header, found = _stages(text, args)
+    found = tuple(replace(s, compiles=False) if s.name in keep else s for s in found)
     if not found:
         return None
     by_name = {stage.name: stage for stage in found}
@@ -101,7 +102,7 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "") -> Rec
     replaced |= {
         s.name
         for s in found
-        if _HELPER.search("\n".join(i.rest for i in s.items)) and s.name not in {f.name for f in final}
+        if _HELPER.search("\n".join(i.rest for i in s.items)) and s.name not in {*keep, *(f.name for f in final)}
     }
     inputs |= _inputs(tuple(s for s in found if s.name in compiling), by_name)
     side = [s for s in found if s.name in inputs and s.name not in replaced and s not in final]

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from buildkit_tasks.dockerfiles import syntax
 
-from .recipe import _OUTPUT, Recipe
+from .recipe import _OUTPUT, Recipe, copies
 
 
 def program(source: str, binaries: Collection[str]) -> str:
@@ -22,6 +22,20 @@ def program(source: str, binaries: Collection[str]) -> str:
         if name in binaries and re.search(r"(?:^|/)(?:target|bin|out|build|app|dist|artifacts?)(?:/|$)", source)
         else ""
     )
+
+
+def elsewhere(taken: Recipe, binaries: Collection[str], others: Collection[str]) -> frozenset[str]:
+    """Names of compile stages that ship programs of other workspaces (`others`), and none of this one's."""
+    own = renamed(taken, binaries)
+    ours: set[str] = set()
+    theirs: set[str] = set()
+    for copy in copies(taken):
+        for source in copy.sources:
+            if program(source, binaries) or posixpath.basename(source) in own:
+                ours.add(copy.stage.lower())
+            elif program(source, others):
+                theirs.add(copy.stage.lower())
+    return frozenset(theirs - ours)
 
 
 def installed(taken: Recipe) -> frozenset[str]:

@@ -49,7 +49,6 @@ def build(
     progress: str = "auto",
 ) -> None:
     """Build the images of all services, or of some, with a single cargo run."""
-    from buildkit_tasks.buildlog import view
     from buildkit_tasks.core.model import BuildRequest
     from buildkit_tasks.unchanged import decide
 
@@ -77,6 +76,8 @@ def build(
         from buildkit_tasks.pipeline import begin  # late: a build with nothing to do needs little of it
 
         outcome = begin.build(session, request, attempt)
+    from buildkit_tasks.buildlog import view  # last: docker responds while begin imports it
+
     view.result(session.report, outcome)
     if timings:
         from buildkit_tasks.timings import write

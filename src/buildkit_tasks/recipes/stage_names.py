@@ -1,0 +1,81 @@
+"""Gives the kept stages of several Dockerfiles names that are unique in ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from buildkit_tasks.dockerfiles.syntax import Instruction
+from buildkit_tasks.survey.finding import Service
+from buildkit_tasks.survey.recipe import Recipe, Stage, sources
+
+#: Stages of our own Dockerfile.
+_OURS = frozenset(("choice", "toolchain", "compile", "sources", "tools"))
+
+
+def apart(services: Sequence[Service], lines: Callable[[Service, Stage], Sequence[str]]) -> list[Service]:
+    """The same services, with a new name for every kept stage whose name is ours, has no name in BuildKit (`COPY
+    --from=0`), or belongs to a different stage of another service. `lines`: a stage as it will be written.
+    """
+    taken: dict[str, str] = {}
+    found = []
+    for service in services:
+        names: dict[str, str] = {}
+        texts: dict[str, str] = {}
+        for stage in service.recipe.side if service.recipe else ():
+            # with the stages that it starts from and copies from, which come before it
+            used = (texts.get(n, "") for n in sorted({stage.base.lower(), *sources(stage)}))
+            written = texts[stage.name] = "\n".join([*lines(service, stage), *used])
+            name = stage.name
+            if not _is_free(name, written, taken):
+                name = re.sub(r"[^a-z0-9_.-]", "-", f"{service.name}-{stage.name}".lower())
+                name = name if name[:1].isalpha() else f"stage-{name}"
+            while not _is_free(name, written, taken):
+                name += "-2"
+            taken[name] = written
+            if name != stage.name:
+                names[stage.name] = name
+        found.append(replace(service, recipe=_renamed(service.recipe, names)) if service.recipe and names else service)
+    return found
+
+
+def _is_free(name: str, written: str, taken: Mapping[str, str]) -> bool:
+    reserved = name in _OURS or name.startswith("runtime") or not name[:1].isalpha()
+    return not reserved and taken.get(name, written) == written
+
+
+def _renamed(recipe: Recipe, names: Mapping[str, str]) -> Recipe:
+    stages = {id(stage): _stage(stage, names) for stage in recipe.stages}
+
+    def of(several: Sequence[Stage]) -> tuple[Stage, ...]:
+        return tuple(stages[id(stage)] for stage in several)
+
+    return replace(
+        recipe,
+        stages=of(recipe.stages),
+        final=of(recipe.final),
+        side=of(recipe.side),
+        compiling=of(recipe.compiling),
+        runtime=names.get(recipe.runtime.lower(), recipe.runtime),
+    )
+
+
+def _stage(stage: Stage, names: Mapping[str, str]) -> Stage:
+    return replace(
+        stage,
+        name=names.get(stage.name, stage.name),
+        base=names.get(stage.base.lower(), stage.base),
+        items=tuple(_instruction(item, names) for item in stage.items),
+    )
+
+
+def _instruction(item: Instruction, names: Mapping[str, str]) -> Instruction:
+    if item.keyword not in ("COPY", "ADD", "RUN"):
+        return item
+
+    def other(text: str) -> str:
+        # the flag of COPY, and the option of a mount
+        return re.sub(r"(--from=|,from=)([\w.-]+)(?=[\s,\\]|$)", lambda m: m[1] + names.get(m[2].lower(), m[2]), text)
+
+    return replace(item, rest=other(item.rest), parts=tuple((number, other(part)) for number, part in item.parts))

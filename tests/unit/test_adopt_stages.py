@@ -1,0 +1,236 @@
+"""Which stages of which Dockerfile become a service, and under which names; several workspaces in one repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from buildkit_tasks.adopt import files as adopted
+from buildkit_tasks.adopt import init
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.recipes import bookworm
+from buildkit_tasks.survey import look, model, tree
+from buildkit_tasks.survey.finding import Finding
+from tests.support import repositories
+from tests.support.repositories import Files, manifest
+
+BUILD = "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release\n"
+RUN = "FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/app /bin/app\n"
+
+
+def crate(name: str, place: str = "") -> Files:
+    return {
+        f"{place}Cargo.toml": manifest(name),
+        f"{place}Cargo.lock": repositories.locked(name),
+        f"{place}src/main.rs": "fn main() {}\n",
+    }
+
+
+def found(place: Path, files: Files) -> tuple[tree.Tree, Finding]:
+    repositories.write(place, files)
+    compose = next((p for p in files if p.startswith("compose.")), "")
+    config = repositories.resolved(place, files[compose]) if compose else {}
+    read = tree.read(place)
+    return read, look.find(read, config, (compose,) if compose else ())
+
+
+def dockerfile(place: Path, files: Files, path: str = "docker/Dockerfile") -> str:
+    read, finding = found(place, files)
+    return adopted.write(read, finding).texts[path]
+
+
+def test_a_manifest_may_use_what_cargo_s_newer_toml_allows(tmp_path: Path) -> None:
+    """TOML 1.1, which cargo reads and Python's own reader does not: line breaks and a comma at the end in a table."""
+    more = 'itoa = {\n  version = "1",\n  default-features = false,\n}\n'
+    files = {**crate("app"), "Cargo.toml": manifest("app", "\n[dependencies]", more), "Dockerfile": BUILD + RUN}
+    _, finding = found(tmp_path, files)
+    assert [s.binary for s in finding.services] == ["app"]
+
+
+WORKER = (
+    "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY programs ./\nRUN cargo build --release -p worker\n"
+    "FROM debian:bookworm AS filters\nWORKDIR /app\nCOPY filters ./filters\nWORKDIR /app/filters\n"
+    "RUN cargo build --release --target bpfel-unknown-none\n"
+    "FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/worker /usr/local/bin/\n"
+    "COPY --from=filters /app/filters/target/bpfel-unknown-none/release/drop /opt/filters/\n"
+    'ENTRYPOINT ["/usr/local/bin/worker"]\n'
+)
+
+
+def test_a_stage_that_compiles_another_workspace_stays(tmp_path: Path) -> None:
+    files = {
+        **crate("drop", "filters/"),
+        **crate("worker", "programs/"),
+        "Dockerfile": WORKER,
+        "compose.yaml": "name: shop\nservices:\n  worker:\n    build: .\n",
+    }
+    read, finding = found(tmp_path, files)
+    service = finding.services[0]
+    assert (service.binary, service.workspace, service.target) == ("worker", "programs", "")
+    written = adopted.write(read, finding)
+    text = next(t for p, t in written.texts.items() if p.endswith("Dockerfile"))
+    assert "FROM debian:bookworm AS filters\nWORKDIR /app\nCOPY filters ./filters\nWORKDIR /app/filters\n" in text
+    assert "--target bpfel-unknown-none" in text
+    assert "COPY --from=filters /app/filters/target/bpfel-unknown-none/release/drop /opt/filters/" in text
+    assert "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service /usr/local/bin/worker" in text
+    assert [n.text for n in written.notes if n.open] == []
+
+
+def two(first: str, second: str) -> Files:
+    """Two services of one workspace, each with its own Dockerfile."""
+    return {
+        "Cargo.toml": '[workspace]\nresolver = "2"\nmembers = ["api", "web"]\n',
+        "Cargo.lock": repositories.locked("api", "web"),
+        "api/Cargo.toml": manifest("api"),
+        "api/src/main.rs": "fn main() {}\n",
+        "web/Cargo.toml": manifest("web"),
+        "web/src/main.rs": "fn main() {}\n",
+        "api/Dockerfile": first,
+        "web/Dockerfile": second,
+        "compose.yaml": "name: shop\nservices:\n"
+        + "".join(
+            f"  {name}:\n    build:\n      context: .\n      dockerfile: {name}/Dockerfile\n" for name in ("api", "web")
+        ),
+    }
+
+
+def front(name: str, side: str, use: str) -> str:
+    program = f"FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/{name} /bin/{name}\n"
+    return f"{BUILD}{side}{program}{use}"
+
+
+def test_stages_of_the_same_name_are_kept_apart(tmp_path: Path) -> None:
+    """Each image copies from the stage of its own Dockerfile, as before; the same stage is written once."""
+    first = front("api", "FROM node:20 AS assets\nRUN make api\n", "COPY --from=assets /made /srv\n")
+    second = front("web", "FROM node:22 AS assets\nRUN make web\n", "COPY --from=assets /made /srv\n")
+    text = dockerfile(tmp_path, two(first, second))
+    assert "FROM node:20 AS assets\nRUN make api\n" in text
+    assert "FROM node:22 AS web-assets\nRUN make web\n" in text
+    api, web = text.split("# ---- web")
+    assert "COPY --from=assets /made /srv" in api
+    assert "COPY --from=web-assets /made /srv" in web
+
+
+def test_the_same_stage_is_written_once(tmp_path: Path) -> None:
+    side, use = "FROM node:20 AS assets\nRUN make\n", "COPY --from=assets /made /srv\n"
+    text = dockerfile(tmp_path, two(front("api", side, use), front("web", side, use)))
+    assert text.count("AS assets") == 1
+    assert "-assets" not in text
+
+
+def test_equal_stages_on_different_ones_are_not_the_same(tmp_path: Path) -> None:
+    use = "COPY --from=assets /made /srv\n"
+    sides = [f"FROM node:{n} AS node\nFROM node AS assets\nRUN make\n" for n in (20, 22)]
+    text = dockerfile(tmp_path, two(front("api", sides[0], use), front("web", sides[1], use)))
+    assert "FROM node:20 AS node\n" in text
+    assert "FROM node AS assets\n" in text
+    assert "FROM node:22 AS web-node\n" in text
+    assert "FROM web-node AS web-assets\n" in text
+
+
+@pytest.mark.parametrize("name", ["tools", "compile", "toolchain", "sources", "runtime", "Runtime-base"])
+def test_a_stage_with_a_name_of_ours_gets_another(tmp_path: Path, name: str) -> None:
+    files = {
+        **crate("app"),
+        "Dockerfile": f"{BUILD}FROM alpine AS {name}\nRUN make\n{RUN}COPY --from={name} /made /srv\n"
+        f"RUN --mount=type=bind,from={name},target=/t cp /t/x /x\n",
+        "compose.yaml": "name: shop\nservices:\n  app:\n    build: .\n",
+    }
+    text = dockerfile(tmp_path, files)
+    new = f"app-{name.lower()}"
+    assert f"FROM alpine AS {new}\nRUN make\n" in text
+    assert f"COPY --from={new} /made /srv\n" in text
+    assert f"from={new},target=/t" in text
+
+
+def test_a_stage_without_a_name_gets_one(tmp_path: Path) -> None:
+    """`COPY --from=0` is BuildKit's number of a stage, and not the same in our Dockerfile."""
+    files = {
+        **crate("app"),
+        "Dockerfile": f"FROM alpine\nRUN make\n{BUILD}{RUN}COPY --from=0 /made /srv\n",
+        "compose.yaml": "name: shop\nservices:\n  app:\n    build: .\n",
+    }
+    text = dockerfile(tmp_path, files)
+    assert "FROM alpine AS app-0\nRUN make\n" in text
+    assert "COPY --from=app-0 /made /srv\n" in text
+
+
+def test_a_variant_of_a_dockerfile_is_no_service_of_another_workspace(tmp_path: Path) -> None:
+    files = {
+        **crate("app"),
+        **crate("load", "sandbox/load/"),
+        "Dockerfile": BUILD + RUN,
+        "Dockerfile.arm": BUILD + RUN,
+    }
+    _, finding = found(tmp_path, files)
+    assert [(s.name, s.workspace) for s in finding.services] == [("app", ".")]
+
+
+def test_crates_with_a_dockerfile_each_are_a_service_each(tmp_path: Path) -> None:
+    files: Files = {}
+    for name in ("api", "worker"):
+        files |= crate(name, f"{name}/")
+        files[f"{name}/Dockerfile"] = BUILD + RUN.replace("app /bin/app", f"{name} /bin/{name}")
+    _, finding = found(tmp_path, files)
+    assert [(s.name, s.workspace) for s in finding.services] == [("api", "api"), ("worker", "worker")]
+
+
+def test_each_last_stage_is_an_image(tmp_path: Path) -> None:
+    stages = "".join(
+        f"FROM base AS {name}\nCOPY --from=build /app/target/release/{name} /bin/{name}\n" for name in ("api", "web")
+    )
+    files = {k: v for k, v in two("", "").items() if not k.endswith(("Dockerfile", ".yaml"))}
+    _, finding = found(tmp_path, {**files, "Dockerfile": f"{BUILD}FROM debian:bookworm-slim AS base\n{stages}"})
+    assert [(s.name, s.binary) for s in finding.services] == [("api", "api"), ("web", "web")]
+
+
+def test_a_dockerfile_whose_program_an_argument_selects_is_named(tmp_path: Path) -> None:
+    files = {k: v for k, v in two("", "").items() if not k.endswith(("Dockerfile", ".yaml"))}
+    text = (
+        "FROM rust:1 AS build\nARG CRATE\nCOPY . /app\nRUN cargo install --path $CRATE --root /app\n"
+        "FROM debian:bookworm-slim\nCOPY --from=build /app/bin /app/bin\n"
+    )
+    _, finding = found(tmp_path, {**files, "Dockerfile": text})
+    assert sorted(s.name for s in finding.services) == ["api", "web"]
+    assert [n.where for n in finding.notes if "not converted" in n.text] == ["Dockerfile"]
+
+
+def test_another_compose_file_that_builds_is_proposed(tmp_path: Path) -> None:
+    files: Files = {
+        **crate("app"),
+        "compose.yaml": "name: shop\nservices:\n  db:\n    image: postgres:15\n",
+        "compose.dev.yaml": "services:\n  app:\n    build: .\n",
+        "compose.other.yaml": "services:\n  db:\n    image: postgres:15\n",
+    }
+    read, finding = found(tmp_path, files)
+    others = ("compose.dev.yaml", "compose.other.yaml")
+    with pytest.raises(Problem) as caught:
+        init._require_rust(read, finding, model.Model(("compose.yaml",), False, {}, others=others))
+    assert "run `COMPOSE_FILE=compose.dev.yaml buildkit-tasks init` to use that file" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        # a job in the background, which docker waits for as well
+        ("apk add --no-cache openssl-dev & cargo install cargo-chef", "libssl-dev"),
+        ("apk add --no-cache --virtual .build openssl-dev || true", "libssl-dev"),
+        ("apk add -X https://dl.example.org/edge openssl-dev > /dev/null", "libssl-dev"),
+        ("apk add gnupg dpkg brotli-dev 2>&1", "dpkg gnupg libbrotli-dev"),
+    ],
+)
+def test_packages_of_alpine_end_where_the_command_does(tmp_path: Path, command: str, expected: str) -> None:
+    files = {
+        **crate("app"),
+        "Dockerfile": BUILD.replace("rust:1-bookworm", "rust:1-alpine").replace(
+            "WORKDIR /app", f"RUN {command}\nWORKDIR /app"
+        )
+        + RUN,
+        "compose.yaml": "name: shop\nservices:\n  app:\n    build: .\n",
+    }
+    read, finding = found(tmp_path, files)
+    finding = bookworm.apply(finding)
+    written = adopted.write(read, finding)
+    assert f'ARG BUILD_PACKAGES="{expected}"' in written.texts["docker/Dockerfile"]
+    assert [n.text for n in written.notes if n.open] == []
