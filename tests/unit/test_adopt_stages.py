@@ -10,7 +10,7 @@ from buildkit_tasks.adopt import files as adopted
 from buildkit_tasks.adopt import init
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.recipes import bookworm
-from buildkit_tasks.survey import look, model, tree
+from buildkit_tasks.survey import install, look, model, tree
 from buildkit_tasks.survey.finding import Finding
 from tests.support import repositories
 from tests.support.repositories import Files, manifest
@@ -234,3 +234,34 @@ def test_packages_of_alpine_end_where_the_command_does(tmp_path: Path, command: 
     written = adopted.write(read, finding)
     assert f'ARG BUILD_PACKAGES="{expected}"' in written.texts["docker/Dockerfile"]
     assert [n.text for n in written.notes if n.open] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a && b; c", ["a", "b", "c"]),
+        (
+            "echo 'fn main() {}; x' > a && echo \"b; c && d\" > e",
+            ["echo 'fn main() {}; x' > a", 'echo "b; c && d" > e'],
+        ),
+        ("a & b 2>&1 &> c >& d", ["a", "b 2>&1 &> c >& d"]),
+        ("(a; b) && c $(d && e)", ["(a; b)", "c $(d && e)"]),
+        ('echo \\" ; b', ['echo \\"', "b"]),
+        ("a \\\n  && b", ["a \\", "b"]),
+        ("it's; open", ["it's", "open"]),
+        ("", []),
+    ],
+)
+def test_commands_of_a_run(text: str, expected: list[str]) -> None:
+    assert install.commands(text) == expected
+
+
+def test_a_stand_in_for_the_sources_is_not_a_command_of_ours(tmp_path: Path) -> None:
+    """Dummy sources that fill a layer with dependencies: our step needs none, and a `;` in their text ends nothing."""
+    dummy = 'RUN mkdir src && echo "fn main() {}" > src/main.rs && echo "pub mod a; pub mod b;" > src/lib.rs\n'
+    build = BUILD.replace("COPY . .\n", f"COPY Cargo.toml .\n{dummy}RUN cargo build --release\nCOPY . .\n")
+    read, finding = found(
+        tmp_path,
+        {**crate("app"), "Dockerfile": build + RUN, "compose.yaml": "name: shop\nservices:\n  app:\n    build: .\n"},
+    )
+    assert [n.text for n in adopted.write(read, finding).notes if n.open] == []

@@ -48,7 +48,8 @@ def finish(session: Session, outcome: Outcome, *, dry_run: bool, checked: bool =
     elif dry_run:
         report.say("nothing was written (dry run)")
     elif outcome.written and outcome.finding:
-        _show_notes(session, [note for note in outcome.notes if note.open])  # again: the diff is long
+        if not report.yes:
+            _show_notes(session, [note for note in outcome.notes if note.open])  # again: the diff is long
         report.say(f"written. Next: {_build(outcome)}    (to undo: buildkit-tasks init --undo)")
     elif outcome.written:
         report.say("undone: restored all files")
@@ -76,8 +77,8 @@ def _build(outcome: Outcome) -> str:
     return "buildkit-tasks build"
 
 
-def show(session: Session, outcome: Outcome) -> None:
-    """Print a finding and its diff."""
+def show(session: Session, outcome: Outcome, *, with_diff: bool = True) -> None:
+    """Print a finding, the files that change, and the diff."""
     report = session.report
     finding = outcome.finding
     if finding:
@@ -89,7 +90,7 @@ def show(session: Session, outcome: Outcome) -> None:
             report.say(f"service {item.name}: skipped: {item.why}")
     _show_notes(session, outcome.notes)
     show_changes(session, outcome)
-    if outcome.changes:
+    if outcome.changes and with_diff:
         report.answer(diff(outcome.changes))
 
 

@@ -19,6 +19,7 @@ _TIDY = re.compile(
 )
 #: A `&` that starts a background job: not `&&`, and no redirection.
 _BACKGROUND = r"(?<![>&])&(?![>&])"
+_PIECE = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|&&|>&|&>|[&;()]|[^'"\\&;()>]+|.""")
 #: More than a chain of commands, or a package source of its own.
 _MORE = re.compile(rf"{_BACKGROUND}|\$\(|`|\||\b(?:if|for|case|while)\b|>\s*/etc/apt|\bkeyring|deb \[")
 OPTION_WITH_VALUE = ("-t", "--target-release", "-o", "--repository", "-X", "--virtual")
@@ -34,9 +35,18 @@ class Installed:
 
 
 def commands(text: str) -> list[str]:
-    """The commands of a RUN, each on one line: split at `&&`, `;` and a `&` that starts a background job."""
-    parts = re.split(rf"&&|;|{_BACKGROUND}", " ".join(text.split()))
-    return [part.strip() for part in parts if part.strip()]
+    """The commands of a RUN, each on one line: split at `&&`, `;` and a `&` that starts a background job.
+
+    Quotes and parentheses hold a command together.
+    """
+    found, depth = [""], 0
+    for piece in _PIECE.findall(" ".join(text.split())):
+        depth = max(0, depth + (piece == "(") - (piece == ")"))
+        if piece in ("&&", ";", "&") and not depth:
+            found.append("")
+        else:
+            found[-1] += piece
+    return [command.strip() for command in found if command.strip()]
 
 
 def split(item: Instruction) -> Installed | None:
