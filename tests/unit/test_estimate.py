@@ -18,8 +18,8 @@ NOTHING = Past(0.9, (), False)
 def progress(*crates: str, empty: bool = False, done: bool = False) -> Progress:
     made = Progress()
     made.compiled = list(crates)
-    made.total = 300 if empty else None
-    made.fresh = 300 if done else None
+    made.totals = {"step": 300} if empty else {}
+    made.freshes = {"step": 300} if done else {}
     return made
 
 

@@ -60,6 +60,27 @@ def test_lines_of_the_compile_program_are_understood() -> None:
     assert (progress.total, progress.fresh, progress.marked) == (393, 12, ["api (src/gen.rs)"])
 
 
+def log(step: str, *lines: str) -> dict[str, Any]:
+    return {"logs": [{"vertex": step, "data": base64.b64encode("".join(f"{n}\n" for n in lines).encode()).decode()}]}
+
+
+def test_the_crates_of_several_compile_steps_add_up() -> None:
+    """One per workspace: the second total does not replace the first, and a warm step has none."""
+    progress = fold(
+        log("a", "buildkit-tasks: total 2", "   Compiling x v1.0.0"),
+        log("b", "buildkit-tasks: total 3", "   Compiling y v1.0.0", "   Compiling z v1.0.0"),
+        log("warm", "   Compiling w v1.0.0", "buildkit-tasks: fresh 40"),
+    )
+    assert (progress.done, progress.total) == (3, 5)
+    progress.update(log("a", "   Compiling v v1.0.0", "buildkit-tasks: fresh 2"))
+    assert (progress.done, progress.total, progress.fresh, len(progress.compiled)) == (4, 5, 42, 5)
+
+
+def test_without_a_total_every_crate_counts() -> None:
+    progress = fold(log("a", "   Compiling x v1.0.0"), log("b", "   Compiling y v1.0.0"))
+    assert (progress.done, progress.total, progress.fresh) == (2, None, None)
+
+
 @pytest.mark.parametrize(
     ("name", "internal"),
     [

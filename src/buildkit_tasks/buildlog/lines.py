@@ -49,7 +49,7 @@ class Lines:
                     if not vertex.cached and not vertex.cancelled:
                         how = "failed" if vertex.error else f"{vertex.seconds or 0:.1f} s"
                         self._say(f"  {self.states.label(vertex)}: {how}")
-            done = len(self.progress.compiled)
+            done = self.progress.done
             if not self.verbatim and done - self.crates >= CRATES_PER_LINE:
                 self.crates = done - done % CRATES_PER_LINE
                 self._say(f"  compiled {done}{states.of_total(self.progress)} crates")

@@ -75,7 +75,7 @@ class Live:
         if crates := self.states.crates():
             grid.add_row("crates", Text(f"Compiling {crates}"))
         if self.progress.total:
-            done = min(len(self.progress.compiled), self.progress.total)
+            done = min(self.progress.done, self.progress.total)
             bar = ProgressBar(total=self.progress.total, completed=done, width=60)
         if self.blocked.now():
             grid.add_row("waiting", Text(WAITING, style="yellow"))

@@ -80,7 +80,7 @@ class States:
         if not started and not self._progress.total:
             return ""
         return "  ".join(
-            filter(None, (f"{len(started)}{of_total(self._progress)}", ", ".join(reversed(started[-last:]))))
+            filter(None, (f"{self._progress.done}{of_total(self._progress)}", ", ".join(reversed(started[-last:]))))
         )
 
     def _state(self, own: Sequence[Vertex], shared: Sequence[Vertex]) -> str:

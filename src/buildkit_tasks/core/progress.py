@@ -114,8 +114,9 @@ class Vertex:
 
 
 class Progress:
-    """Accumulates the stream. `compiled`: crates in order; `total`, `fresh`: None until the compile step reports.
+    """Accumulates the stream. `compiled`: crates in order.
 
+    `totals`, `freshes`: crates to compile and crates reused, by the digest of the compile step that reported them.
     `past`: earlier builds of the same kind, for an estimate; set by who records the build.
     """
 
@@ -123,12 +124,27 @@ class Progress:
         self.vertexes: dict[str, Vertex] = {}
         self.compiled: list[str] = []
         self.crates: list[Compiling] = []
-        self.fresh: int | None = None
-        self.total: int | None = None
+        self.totals: dict[str, int] = {}
+        self.freshes: dict[str, int] = {}
         self.downloaded = 0
         self.past: tuple[Past, ...] = ()
         self.marked: list[str] = []
         self.warnings: list[str] = []
+
+    @property
+    def total(self) -> int | None:
+        """The number of crates that all compile steps will compile; None until one has reported it."""
+        return sum(self.totals.values()) if self.totals else None
+
+    @property
+    def fresh(self) -> int | None:
+        """The number of crates that all compile steps reused; None until one has reported it."""
+        return sum(self.freshes.values()) if self.freshes else None
+
+    @property
+    def done(self) -> int:
+        """The number of crates that started to compile; if a total is known, only in the steps that it covers."""
+        return sum(1 for c in self.crates if c.step in self.totals) if self.totals else len(self.compiled)
 
     def update(self, status: dict[str, Any]) -> list[str]:
         """Process one object. Returns the log lines that are now complete."""
@@ -170,7 +186,7 @@ class Progress:
             if kind == "marked":
                 self.marked.append(value)
             elif value.strip().isdigit():
-                setattr(self, kind, int(value))
+                (self.totals if kind == "total" else self.freshes)[digest] = int(value)
         elif compiling := _COMPILING.match(line):
             self.compiled.append(compiling[1])
             self.crates.append(Compiling(compiling[1], compiling[2], compiling[3] or "", _seconds(stamp), digest))
