@@ -205,10 +205,7 @@ CASES: tuple[tuple[Command, str], ...] = (
     ),
     (docker.registry_mirrors(ROOT), "docker info --format '{{json .RegistryConfig.Mirrors}}'"),
     (docker_run.volume_sizes(ROOT), "docker system df --verbose --format '{{json .Volumes}}'"),
-    (
-        docker_run.program_contains(ROOT, "api", "-text"),
-        "docker run --rm --network none --entrypoint grep api -q -a -F -e -text /usr/local/bin/service",
-    ),
+    (docker_run.files_of(ROOT, "c1"), "docker container export c1"),
     (docker.save_image(ROOT, "api", Path("/a.tar")), "docker image save --output /a.tar api"),
     (
         docker_run.start_check(ROOT, "n", "api", "linux/amd64", "/usr/local/bin/service", None),

@@ -10,45 +10,31 @@ import dataclasses
 import json
 import os
 import platform
+import posixpath
 import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from buildkit_tasks.config import root as project_root
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import buildx, compose_cli, docker, docker_run, run
+from buildkit_tasks.core import buildx, compose_cli, docker, run
 from buildkit_tasks.core.errors import Problem
-from buildkit_tasks.core.model import Command
-from buildkit_tasks.dockerfiles import stages
-from buildkit_tasks.images import bases as base_images
-from buildkit_tasks.project import sources
+from buildkit_tasks.core.model import Command, Service
 from buildkit_tasks.project.discover import Project, discover
+from buildkit_tasks.survey import tree
 
-from . import figures
+from . import contenders, edits, figures, inside
+from .contenders import OURS, PLAIN
+from .edits import Dependency, Edit, Edits
 from .figures import Sample
-
-OURS = "invoke build"
-PLAIN = "docker compose build, our Dockerfile"
-CLASSIC = "classic"
-CLASSIC_INCREMENTAL = "classic, incremental"
 
 #: Never copied into the scratch tree: histories, environments and build artifacts.
 LEFT_OUT = (".git", ".venv", ".nox", "target", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache", ".env")
-
-
-@dataclass(frozen=True)
-class Edits:
-    """What to edit: the service, one of its files, a file of the shared crate, and a new dependency."""
-
-    service: str
-    code: Mapping[str, str]
-    shared: Mapping[str, str]
-    dependency: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -58,37 +44,53 @@ class Arena:
     session: Session
     tree: Path
     name: str
-    edits: Edits
+    platform: str
     files: Mapping[str, Path]
 
-    def marker(self) -> str:
-        """Text that no earlier build can contain."""
-        return f"bench-{secrets.token_hex(6)}"
-
-    def edit(self, what: Mapping[str, str]) -> str:
-        """Write a new marker into the file and return it."""
-        path, marker = self.tree / what["file"], self.marker()
-        path.write_text(figures.edit_literal(path.read_text("utf-8"), what["text"], marker), "utf-8")
+    def edit(self, what: Edit) -> str:
+        """Write a new marker into the file and return it. No earlier build can contain it."""
+        path, marker = self.tree / what.file, f"bench-{secrets.token_hex(6)}"
+        path.write_text(figures.edit_literal(path.read_text("utf-8"), what.text, marker), "utf-8")
         return marker
 
     def image(self, contender: str, service: str) -> str:
         """The name of a contender's image of a service."""
-        return f"{self.name}/{contender.split()[0].strip(',')}-{list(self.files).index(contender)}-{service}"
+        return f"{self.name}/{list(self.files).index(contender)}-{service}"
+
+    def say(self, line: str) -> None:
+        """Print a line of progress."""
+        self.session.report.say(f"  {line}")
 
 
 def quick(session: Session, *, rounds: int, markdown: bool) -> None:
     """Run the four cases and print the table. Problems: bench-failed if a build fails, settings-invalid."""
     project = discover(session)
-    edits = _edits(session)
+    services = contenders.compiled(project)
+    if not services:
+        raise Problem(
+            "bench-failed",
+            "No service is built by our compile step.",
+            hint="buildkit-tasks init    (adopts the services)",
+        )
+    wanted = _edits(session, services)
     name = f"bench-{secrets.token_hex(4)}"
-    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-bench-") as scratch:
-        tree = Path(scratch) / session.root.name
-        shutil.copytree(session.root, tree, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
-        arena = Arena(session, tree, name, edits, _contenders(session, project, tree, name, Path(scratch)))
+    with tempfile.TemporaryDirectory(prefix="buildkit-tasks-bench-") as folder:
+        scratch = Path(folder)
+        tree_copy = scratch / session.root.name
+        shutil.copytree(session.root, tree_copy, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        found = contenders.find(session, project, scratch, tree_copy, name)
+        for contender, why in found.left_out.items():
+            session.report.say(f"  {contender}: left out: {session.masked(why)}")
+        files = {contender: scratch / f"{number}.json" for number, contender in enumerate(found.builds)}
+        platform_ = f"{project.engine.os}/{project.engine.arch}"
+        arena = Arena(session, tree_copy, name, platform_, files)
+        for contender, builds in found.builds.items():
+            images = {service: arena.image(contender, service) for service in builds}
+            contenders.write(session, name, builds, images, files[contender])
         try:
-            samples = _cases(arena, rounds=rounds)
+            samples = _cases(arena, wanted, rounds=rounds)
         finally:
-            _clean(arena, project)
+            _clean(arena, services)
     table = figures.rows(samples, OURS)
     facts = _facts(project)
     if session.report.json_only:
@@ -104,33 +106,65 @@ def quick(session: Session, *, rounds: int, markdown: bool) -> None:
         raise Problem("bench-failed", f"The built program does not contain an edit ({wrong[0].case}).")
 
 
-def _cases(arena: Arena, *, rounds: int) -> list[Sample]:
+def _cases(arena: Arena, wanted: Edits, *, rounds: int) -> list[Sample]:
     samples: list[Sample] = []
-    one, every = (arena.edits.service,), ()
-    three = (OURS, CLASSIC, CLASSIC_INCREMENTAL)
+    one, every = (wanted.service,), ()
+    rivals = [c for c in arena.files if c not in (OURS, PLAIN)]
+    taking_part, who = set(arena.files), (OURS, *rivals)
 
     def case(name: str, who: Sequence[str], services: Sequence[str], number: int, marker: str) -> None:
         # the order alternates between rounds, because the first build pays for cold disk caches
-        turn = number % len(who)
+        turn = number % max(1, len(who))
         for contender in (*who[turn:], *who[:turn]):
-            sample = _timed(arena, contender, services, name, number, marker)
+            if contender not in taking_part:
+                continue
+            try:
+                sample = _timed(arena, contender, services, name, number, marker, wanted.service)
+            except Problem as problem:
+                if contender == OURS:
+                    raise
+                taking_part.remove(contender)
+                last = next((line for line in reversed((problem.details or "").splitlines()) if line.strip()), "")
+                why = arena.session.masked(last.strip()[:200])
+                arena.say(f"{name}: {contender} takes no further part, because its build failed: {why}")
+                continue
             samples.append(sample)
-            arena.session.report.say(f"  {name}, round {number + 1}, {contender}: {sample.seconds:.1f} s")
+            arena.say(f"{name}, round {number + 1}, {contender}: {sample.seconds:.1f} s")
 
-    case("first build, one service", three, one, 0, "")
-    case("rest of the services", three, every, 0, "")
+    case("first build, one service", (OURS,), one, 0, "")
+    code = _contained(arena, wanted.service, wanted.code)
+    shared = _contained(arena, wanted.service, wanted.shared)
+    if code is None:
+        raise Problem(
+            "bench-failed",
+            f"The program of {wanted.service} contains none of the {len(wanted.code)} texts that can be edited.",
+            hint="name one in [tool.buildkit-tasks.bench] (docs/reference/bench.md)",
+        )
+    arena.say(f"edits: {code.file}, {shared.file if shared else 'no shared crate'}")
+    case("first build, one service", rivals, one, 0, "")
+    case("rest of the services", who, every, 0, "")
     for number in range(rounds):
-        case("one line, one service", three, one, number, arena.edit(arena.edits.code))
-        case("rest of the services", three, every, number + 1, "")
-        case("one line in the shared crate, all", three, every, number, arena.edit(arena.edits.shared))
+        case("one line, one service", who, one, number, arena.edit(code))
+        case("rest of the services", who, every, number + 1, "")
+        if shared:
+            case("one line in a shared crate, all", who, every, number, arena.edit(shared))
         case("rest of the services", (PLAIN,), every, number, "")
-        case("nothing changed, all", (OURS, PLAIN, CLASSIC), every, number, "")
-    _add_dependency(arena)
-    case("dependency added, one service", three, one, 0, arena.edit(arena.edits.code))
+        case("nothing changed, all", (OURS, PLAIN, *rivals[:1]), every, number, "")
+    if wanted.dependency:
+        _add_dependency(arena, wanted.dependency)
+        case("dependency added, one service", who, one, 0, arena.edit(code))
     return [s for s in samples if s.case != "rest of the services"]
 
 
-def _timed(arena: Arena, contender: str, services: Sequence[str], case: str, number: int, marker: str) -> Sample:
+def _contained(arena: Arena, service: str, candidates: Sequence[Edit]) -> Edit | None:
+    """The first edit whose text is in the program that we built."""
+    found = inside.containing(arena.session, arena.image(OURS, service), arena.platform, {e.text for e in candidates})
+    return next((edit for edit in candidates if edit.text in found), None)
+
+
+def _timed(
+    arena: Arena, contender: str, services: Sequence[str], case: str, number: int, marker: str, edited: str
+) -> Sample:
     session, file = arena.session, arena.files[contender]
     if contender == OURS:
         flags = [f"--service={s}" for s in services]
@@ -151,100 +185,42 @@ def _timed(arena: Arena, contender: str, services: Sequence[str], case: str, num
     crates = len(json.loads(result.stdout)["cargo"]["compiled"]) if contender == OURS else None
     visible = None
     if marker:
-        visible = all(_contains(arena, arena.image(contender, s), marker) for s in services or [arena.edits.service])
+        image = arena.image(contender, edited)
+        visible = bool(inside.containing(session, image, arena.platform, {marker}))
     return Sample(contender, case, number, result.seconds, crates, visible)
 
 
-def _contains(arena: Arena, image: str, marker: str) -> bool:
-    """Whether the program in an image contains the marker."""
-    seek = docker_run.program_contains(arena.tree, image, marker)
-    return run.capture(arena.session.world, seek).code == 0
-
-
-def _contenders(session: Session, project: Project, tree: Path, name: str, scratch: Path) -> dict[str, Path]:
-    """One resolved compose file per contender, with its own image names and without secrets."""
-    classic = Path(__file__).parents[1] / "data" / "bench" / "classic.Dockerfile"
-    plain = {s.name: s for s in project.workspace.services if sources.compiles(s)}
-    refs: dict[str, None] = {}
-    for service in plain.values():
-        refs.update(dict.fromkeys(sources.needed_images(service)))
-    refs.update(dict.fromkeys(stages.base_images(classic.read_text("utf-8"), {})))
-    contexts = {
-        ref: f"docker-image://{other}"
-        for ref, other in base_images.ensure(session, project.engine, tuple(refs)).items()
-    }
-    source = next((s.args["SOURCE"] for s in plain.values() if "SOURCE" in s.args), _source(plain))
-    files: dict[str, Path] = {}
-    arena = Arena(session, tree, name, _edits(session), files)
-    for contender in (OURS, PLAIN, CLASSIC, CLASSIC_INCREMENTAL):
-        files[contender] = scratch / f"{len(files)}.json"
-        services: dict[str, Any] = {}
-        for service in plain.values():
-            context = tree / service.context.relative_to(session.root)
-            build: dict[str, Any] = {"context": str(context), "additional_contexts": contexts}
-            if contender in (OURS, PLAIN):
-                build["dockerfile"] = str(tree / service.dockerfile.relative_to(session.root))
-                build["args"] = {**service.args, "CACHE_SCOPE": project.workspace.scope}
-            else:
-                build["dockerfile"] = str(classic)
-                incremental = "1" if contender == CLASSIC_INCREMENTAL else "0"
-                build["args"] = {"BIN": service.binary, "SOURCE": source, "CARGO_INCREMENTAL": incremental}
-            if contender == PLAIN:
-                # this contender reuses what `invoke build` compiled in the same run
-                build["args"] |= {"CARGO_INCREMENTAL": "1"}
-            if contender != OURS:
-                spaces = {PLAIN: "ours", CLASSIC: "classic", CLASSIC_INCREMENTAL: "classic-incremental"}
-                build["args"] |= {"BUILDKIT_CACHE_MOUNT_NS": f"{name}-{spaces[contender]}"}
-                if session.settings.build.ca_bundle:
-                    build["secrets"] = ["ca"]
-            services[service.name] = {"build": build, "image": arena.image(contender, service.name)}
-        content = {
-            "name": name,
-            "services": services,
-            "secrets": {"ca": {"file": session.settings.build.ca_bundle or "/dev/null"}},
-        }
-        files[contender].write_text(compose_cli.for_compose(content), "utf-8")
-    return files
-
-
-def _source(plain: Mapping[str, Any]) -> str:
-    """The cargo workspace's directory in the context: the Dockerfile's default for SOURCE, or the context itself."""
-    for service in plain.values():
-        for item in sources.known(service).items:
-            if item.keyword == "ARG" and item.rest.startswith("SOURCE="):
-                return item.rest.split("=", 1)[1]
-    return "."
-
-
-def _add_dependency(arena: Arena) -> None:
-    what = arena.edits.dependency
-    manifest = arena.tree / what["manifest"]
+def _add_dependency(arena: Arena, what: Dependency) -> None:
+    manifest = arena.tree / what.manifest
     lock = next(p / "Cargo.lock" for p in manifest.parents if (p / "Cargo.lock").is_file())
     try:
-        new = figures.add_dependency(manifest.read_text("utf-8"), lock.read_text("utf-8"), manifest.parent.name, what)
+        new = figures.add_dependency(manifest.read_text("utf-8"), lock.read_text("utf-8"), what.package, what.crate)
     except ValueError as error:
         raise Problem("bench-failed", f"Cannot add the dependency: {error}.") from None
     manifest.write_text(new[0], "utf-8")
     lock.write_text(new[1], "utf-8")
 
 
-def _edits(session: Session) -> Edits:
+def _edits(session: Session, services: Mapping[str, Service]) -> Edits:
     table = project_root.bench_table(session.root)
-    try:
-        return Edits(**{k: table[k] for k in ("service", "code", "shared", "dependency")})
-    except KeyError as error:
-        raise Problem(
-            "settings-invalid",
-            f"[tool.buildkit-tasks.bench] in pyproject.toml does not set {error.args[0]!r}.",
-            causes=["the benchmark needs to know which text in which file it may change"],
-            hint="see docs/reference/bench.md",
-        ) from None
+    if table:
+        return edits.configured(table)
+    programs = {
+        name: (_workspace(session, service), service.binary) for name, service in services.items() if service.binary
+    }
+    return edits.find(tree.read(session.root), programs)
 
 
-def _clean(arena: Arena, project: Project) -> None:
+def _workspace(session: Session, service: Service) -> str:
+    """The workspace's directory, relative to the root of the repository."""
+    context = service.context.relative_to(session.root).as_posix()
+    return posixpath.normpath(posixpath.join(context, contenders.source_of(service)))
+
+
+def _clean(arena: Arena, services: Collection[str]) -> None:
     """Remove this run's images and mounts. The mounts have ids that no other run used."""
     session = arena.session
-    names = [arena.image(c, s.name) for c in arena.files for s in project.workspace.services if sources.compiles(s)]
+    names = [arena.image(c, service) for c in arena.files for service in services]
     run.capture(session.world, docker.remove_images(session.root, names))
     _remove_mounts(session, arena.name)
 

@@ -70,10 +70,9 @@ def run_container(cwd: Path, container: Container) -> Command:
     return docker(cwd, *argv, env=tuple(container.private.items()))
 
 
-def program_contains(cwd: Path, image: str, text: str) -> Command:
-    """Exits with 0 if the program in an image contains a given text. Runs only grep, without network."""
-    how = ("run", "--rm", "--network", "none", "--entrypoint", "grep", image)
-    return docker(cwd, *how, "-q", "-a", "-F", "-e", text, "/usr/local/bin/service")
+def files_of(cwd: Path, container: str) -> Command:
+    """Write all files of a container to stdout, as a tar archive. Starts nothing."""
+    return docker(cwd, "container", "export", container)
 
 
 def start_check(cwd: Path, name: str, image: str, platform: str, program: str, emulator: Path | None) -> Command:

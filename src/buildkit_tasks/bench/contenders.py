@@ -1,0 +1,201 @@
+"""The builds to compare: their compose files in the scratch tree, with image names and cache mounts of their own."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from buildkit_tasks.adopt import disk, record
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import compose_cli
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Service
+from buildkit_tasks.dockerfiles import stages
+from buildkit_tasks.dockerfiles.document import Dockerfile
+from buildkit_tasks.images import bases as base_images
+from buildkit_tasks.images import choice as image_choice
+from buildkit_tasks.project import sources
+from buildkit_tasks.project.discover import Project
+from buildkit_tasks.survey import model, tree
+
+OURS = "invoke build"
+PLAIN = "docker compose build, our Dockerfile"
+BEFORE = "your Dockerfile before init"
+CLASSIC = "classic"
+CLASSIC_INCREMENTAL = "classic, incremental"
+
+#: Keys that plain compose needs in addition to ours.
+_PASSED = ("additional_contexts", "secrets")
+#: Keys of a `build:` section that do not change what is compiled, or that publish something.
+_DROPPED = ("tags", "labels", "cache_from", "cache_to", "platforms", "pull", "no_cache")
+
+
+@dataclass(frozen=True)
+class Contenders:
+    """`builds`: for each contender, the `build:` section of each service; `left_out`: why others do not take part."""
+
+    builds: Mapping[str, Mapping[str, dict[str, Any]]]
+    left_out: Mapping[str, str]
+
+
+def compiled(project: Project) -> dict[str, Service]:
+    """The services that are built by our compile step."""
+    return {s.name: s for s in project.workspace.services if sources.compiles(s)}
+
+
+def find(session: Session, project: Project, scratch: Path, tree_copy: Path, name: str) -> Contenders:
+    """All contenders of this repository. `name`: the namespace of their cache mounts."""
+    services = compiled(project)
+    builds: dict[str, Mapping[str, dict[str, Any]]] = {}
+    left_out: dict[str, str] = {}
+    images = _replaced(session, project, [image for s in services.values() for image in sources.needed_images(s)])
+    own = {s.name: _own(session, s, tree_copy, images, project.workspace.scope) for s in services.values()}
+    # `invoke build` replaces images and passes the CA bundle by itself
+    builds[OURS] = {name: {k: build[k] for k in build if k not in _PASSED} for name, build in own.items()}
+    # reuses what `invoke build` compiled in the same run
+    builds[PLAIN] = _with_args(own, {"CARGO_INCREMENTAL": "1", "BUILDKIT_CACHE_MOUNT_NS": f"{name}-ours"})
+    try:
+        before = _before(session, project, services, scratch, tree_copy, f"{name}-before")
+        if before:
+            builds[BEFORE] = before
+    except Problem as problem:
+        left_out[BEFORE] = problem.message
+    if BEFORE not in builds:
+        classic = _classic(session, project, services, tree_copy)
+        for contender, one in ((CLASSIC, "0"), (CLASSIC_INCREMENTAL, "1")):
+            space = f"{name}-{contender.replace(', ', '-')}"
+            builds[contender] = _with_args(classic, {"CARGO_INCREMENTAL": one, "BUILDKIT_CACHE_MOUNT_NS": space})
+    return Contenders(builds, left_out)
+
+
+def write(
+    session: Session, name: str, builds: Mapping[str, dict[str, Any]], image: Mapping[str, str], to: Path
+) -> None:
+    """Write a contender's compose file. It contains no environment of the services, so no secrets."""
+    content = {
+        "name": name,
+        "services": {service: {"build": build, "image": image[service]} for service, build in builds.items()},
+        "secrets": {"ca": {"file": session.settings.build.ca_bundle or "/dev/null"}},
+    }
+    to.write_text(compose_cli.for_compose(content), "utf-8")
+
+
+def _own(session: Session, service: Service, tree_copy: Path, images: Mapping[str, str], scope: str) -> dict[str, Any]:
+    build: dict[str, Any] = {
+        "context": str(tree_copy / service.context.relative_to(session.root)),
+        "dockerfile": str(tree_copy / service.dockerfile.relative_to(session.root)),
+        "additional_contexts": dict(images),
+        "args": {"CACHE_SCOPE": scope, **service.args},
+    }
+    if service.target:
+        build["target"] = service.target
+    if session.settings.build.ca_bundle:
+        build["secrets"] = ["ca"]
+    return build
+
+
+def _with_args(builds: Mapping[str, dict[str, Any]], args: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    return {name: {**build, "args": {**build["args"], **args}} for name, build in builds.items()}
+
+
+def _replaced(session: Session, project: Project, references: Sequence[str]) -> dict[str, str]:
+    """A context for every image that comes from elsewhere. Raises `Problem` image-unavailable."""
+    found = base_images.ensure(session, project.engine, tuple(dict.fromkeys(references)))
+    return {reference: f"docker-image://{other}" for reference, other in found.items()}
+
+
+def _classic(
+    session: Session, project: Project, services: Mapping[str, Service], tree_copy: Path
+) -> dict[str, dict[str, Any]]:
+    """The usual Dockerfile for each service."""
+    file = Path(__file__).parents[1] / "data" / "bench" / "classic.Dockerfile"
+    images = _replaced(session, project, stages.base_images(file.read_text("utf-8"), {}))
+    secret = {"secrets": ["ca"]} if session.settings.build.ca_bundle else {}
+    return {
+        name: {
+            "context": str(tree_copy / service.context.relative_to(session.root)),
+            "dockerfile": str(file),
+            "additional_contexts": images,
+            "args": {"BIN": service.binary, "SOURCE": source_of(service)},
+            **secret,
+        }
+        for name, service in services.items()
+    }
+
+
+def source_of(service: Service) -> str:
+    """The cargo workspace's directory in the context: the argument, the Dockerfile's default, or the context itself."""
+    if "SOURCE" in service.args:
+        return service.args["SOURCE"]
+    for item in sources.known(service).items:
+        if item.keyword == "ARG" and item.rest.startswith("SOURCE="):
+            return item.rest.split("=", 1)[1].strip('"')
+    return "."
+
+
+def _before(
+    session: Session, project: Project, services: Mapping[str, Service], scratch: Path, tree_copy: Path, space: str
+) -> dict[str, dict[str, Any]]:
+    """How compose built the services before `init`, from its record; empty without one.
+
+    Problems: image-unavailable; bad-argument for a build that needs secrets or ssh keys.
+    """
+    content = disk.read(session.root, record.PATH)
+    old = record.load(content.decode("utf-8", errors="replace")) if content else record.Record()
+    texts = {p: e.before.decode("utf-8", errors="surrogateescape") for p, e in old.files.items() if e.before}
+    if not old.adopted or not any(path in texts for path in old.compose):
+        return {}
+    now = tree.read(session.root)
+    files = tree.make(session.root, tuple(dict.fromkeys((*now.files, *old.sources))), {**old.sources, **texts})
+    found = model.resolve(session.world, files, old.compose, {p: files.text(p) for p in old.compose})
+    builds: dict[str, dict[str, Any]] = {}
+    for name, entry in (found.config.get("services") or {}).items():
+        build = entry.get("build") if isinstance(entry, dict) else None
+        if name not in services or not isinstance(build, dict):
+            continue
+        if build.get("secrets") or build.get("ssh"):
+            raise Problem("bad-argument", f"the build of {name} needs secrets or ssh keys")
+        builds[name] = _old(session, project, files, build, scratch, tree_copy, space)
+    return builds if builds.keys() == services.keys() else {}
+
+
+def _old(
+    session: Session,
+    project: Project,
+    files: tree.Tree,
+    build: Mapping[str, Any],
+    scratch: Path,
+    tree_copy: Path,
+    space: str,
+) -> dict[str, Any]:
+    context = Path(str(build["context"])).relative_to(session.root)
+    path = posixpath.normpath(posixpath.join(context.as_posix(), str(build.get("dockerfile") or "Dockerfile")))
+    text = str(build.get("dockerfile_inline") or files.text(path))
+    args = {str(k): "" if v is None else str(v) for k, v in (build.get("args") or {}).items()}
+    images = _replaced(session, project, stages.base_images(text, args))
+    new = {key: value for key, value in build.items() if key not in _DROPPED}
+    new["context"] = str(tree_copy / context)
+    new["args"] = {**args, "BUILDKIT_CACHE_MOUNT_NS": space}
+    new["additional_contexts"] = {**(build.get("additional_contexts") or {}), **images}
+    plain = _without_syntax(session, project, text)
+    if build.get("dockerfile_inline"):
+        new["dockerfile_inline"] = plain
+    elif plain != text or not (tree_copy / path).is_file():  # deleted since: the record has its text
+        kept = scratch / path.replace("/", "-")
+        kept.write_text(plain, "utf-8", errors="surrogateescape")
+        if files.has(f"{path}.dockerignore"):
+            kept.with_name(f"{kept.name}.dockerignore").write_text(files.text(f"{path}.dockerignore"), "utf-8")
+        new["dockerfile"] = str(kept)
+    return new
+
+
+def _without_syntax(session: Session, project: Project, text: str) -> str:
+    """The text without the line that names a frontend, if no registry provides that image."""
+    syntax = Dockerfile.read(text).syntax
+    if not syntax or image_choice.decide(session, project.engine, [syntax])[syntax].source not in ("none", "offline"):
+        return text
+    return re.sub(r"(?m)^(\s*#)\s*syntax\s*=.*$", r"\1", text, count=1)

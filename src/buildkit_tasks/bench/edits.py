@@ -1,0 +1,156 @@
+"""The benchmark's edits: text in string literals of a service and of a shared crate, and a new dependency.
+
+Settings name them (docs/reference/bench.md). Without settings they are found in the workspace; whether a program really
+contains a text is known after the first build.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.survey import cargo
+from buildkit_tasks.survey.cargo import CargoWorkspace, Package
+from buildkit_tasks.survey.tree import Tree, join
+
+#: Crates without dependencies that every supported toolchain compiles, with the checksums of crates.io.
+_SMALL = (
+    ("fnv", "1.0.7", "3f9eec918d3f24069decb9af1554cad7c880e2da24a9afd88aca000531ab82c1"),
+    ("hex", "0.4.3", "7f24254aa9a54b5c858eaee2f5bccdb46aaf0e486a595ed5fd8f86ba55232a70"),
+    ("lazy_static", "1.5.0", "bbd2bcb4c963f2ddae06a2efc7e9f3591312473c50c6685e1f298068316e66fe"),
+)
+#: Calls whose text is only shown to people, so that a longer one changes nothing else.
+_SHOWN = re.compile(
+    r"\b(?:e?println!|e?print!|info!|warn!|error!|panic!|bail!|anyhow!|expect|context|unwrap_or_else)\s*\(\s*"
+    r'"((?:[^"\\\n]|\\.)*)"'
+)
+#: Any other text, on a line where the compiler or a macro does not read it.
+_OTHER = re.compile(r'"((?:[^"\\\n]|\\.){8,})"')
+_READ = re.compile(r"^\s*//|#!?\[|\b(?:include\w*|env|option_env|concat|cfg|query\w*|asm|json|extern|regex|Regex)\b")
+#: How many candidates are tried.
+_MOST = 60
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A text within a string literal. `file`: relative to the root of the repository."""
+
+    file: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """A crate to add: to the manifest of a package that has it in its Cargo.lock."""
+
+    manifest: str
+    package: str
+    crate: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What to edit. `code`, `shared`: candidates, the best first; the first that the program contains is used."""
+
+    service: str
+    code: tuple[Edit, ...]
+    shared: tuple[Edit, ...] = ()
+    dependency: Dependency | None = None
+
+
+def configured(table: Mapping[str, Any]) -> Edits:
+    """The edits in `[tool.buildkit-tasks.bench]`. Raises `Problem` settings-invalid."""
+    try:
+        added = dict(table["dependency"])
+        manifest = added.pop("manifest")
+        return Edits(
+            table["service"],
+            (Edit(**table["code"]),),
+            (Edit(**table["shared"]),),
+            Dependency(manifest, added.pop("package", manifest.split("/")[-2]), added),
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise Problem(
+            "settings-invalid",
+            f"[tool.buildkit-tasks.bench] in pyproject.toml is incomplete: {error}.",
+            causes=["it must set service, code, shared and dependency"],
+            hint="complete the table (docs/reference/bench.md), or remove it: the edits are then found automatically",
+        ) from None
+
+
+def find(files: Tree, programs: Mapping[str, tuple[str, str]]) -> Edits:
+    """Find the edits for these services, given as `{service: (workspace, program)}`.
+
+    Raises `Problem` bench-failed if no service has a text to edit.
+    """
+    spaces = {space.directory: space for space in cargo.workspaces(files)}
+    for service, (directory, program) in programs.items():
+        space = spaces.get(directory)
+        own = space.binaries.get(program) if space else None
+        if not space or not own:
+            continue
+        code = tuple(dict.fromkeys(_texts(files, own, first="main.rs")))[:_MOST]
+        if not code:
+            continue
+        users = [space.binaries[p] for d, p in programs.values() if d == directory and p in space.binaries]
+        return Edits(service, code, _shared(files, space, own, users), _dependency(files, space, own))
+    raise Problem(
+        "bench-failed",
+        "No service has a text to edit: no string literal of 8 or more characters in the crate of its program.",
+        hint="name the text in [tool.buildkit-tasks.bench] (docs/reference/bench.md)",
+    )
+
+
+def _shared(files: Tree, space: CargoWorkspace, own: Package, users: Sequence[Package]) -> tuple[Edit, ...]:
+    """Texts of the libraries that this program uses, those used by most programs first."""
+    libraries = {p.directory: p for p in (*space.packages, *space.extra) if p.directory != own.directory}
+    reached = [_reached(space, user) for user in users]
+    needed = [d for d in _reached(space, own) if d in libraries and not libraries[d].binaries]
+    needed.sort(key=lambda directory: -sum(directory in one for one in reached))
+    return tuple(dict.fromkeys(e for d in needed for e in _texts(files, libraries[d], first="lib.rs")))[:_MOST]
+
+
+def _reached(space: CargoWorkspace, package: Package) -> list[str]:
+    """Directories of the crates that a crate depends on by path, directly or indirectly."""
+    known = {p.directory: p for p in (*space.packages, *space.extra)}
+    found: dict[str, None] = {}
+    todo = [directory for _, directory in package.built if directory]
+    while todo:
+        directory = todo.pop()
+        if directory not in found and directory in known:
+            found[directory] = None
+            todo += [other for _, other in known[directory].built if other]
+    return sorted(found)
+
+
+def _texts(files: Tree, package: Package, *, first: str) -> Iterator[Edit]:
+    """Texts of a crate, those of the file `first` at the beginning."""
+    paths = [p for p in files.files if p.endswith(".rs") and p.startswith(f"{join(package.directory, 'src')}/")]
+    others: list[Edit] = []
+    for path in sorted(paths, key=lambda p: (not p.endswith(first), p)):
+        text = files.text(path)
+        yield from _usable(path, text, [match[1] for match in _SHOWN.finditer(text)])
+        lines = [line for line in text.splitlines() if not _READ.search(line)]
+        others += _usable(path, text, [match[1] for line in lines for match in _OTHER.finditer(line)])
+    yield from others
+
+
+def _usable(path: str, text: str, literals: Sequence[str]) -> Iterator[Edit]:
+    """The longest plain piece of each literal, if it is unique in the file: between `{}` and escapes."""
+    for literal in literals:
+        piece = max(re.split(r"\{[^{}]*\}|\{\{|\}\}|\\.", literal), key=len).strip()
+        if len(piece) >= 8 and text.count(piece) == 1 and piece.isprintable():
+            yield Edit(path, piece)
+
+
+def _dependency(files: Tree, space: CargoWorkspace, own: Package) -> Dependency | None:
+    manifest = join(own.directory, "Cargo.toml")
+    if not re.search(r"(?m)^\[dependencies\]$", files.text(manifest)):
+        return None
+    for name, version, checksum in _SMALL:
+        if name not in space.names:
+            return Dependency(manifest, own.name, {"name": name, "version": version, "checksum": checksum})
+    return None
