@@ -53,7 +53,7 @@ class Edits:
 
 @dataclass(frozen=True)
 class Arena:
-    """The scratch tree and compose files of one run; `name` is the cache namespace and the prefix of the images."""
+    """The scratch tree and compose files of one run; `name` is the cache namespace and the image name prefix."""
 
     session: Session
     tree: Path
@@ -72,7 +72,7 @@ class Arena:
         return marker
 
     def image(self, contender: str, service: str) -> str:
-        """The name of a contender's image of a service."""
+        """The name of the image that a contender builds for a service."""
         return f"{self.name}/{contender.split()[0].strip(',')}-{list(self.files).index(contender)}-{service}"
 
 
@@ -101,7 +101,7 @@ def quick(session: Session, *, rounds: int, markdown: bool) -> None:
         session.report.say("; ".join(f"{k} {v}" for k, v in facts.items()))
     wrong = [s for s in samples if s.contender == OURS and s.visible is False]
     if wrong:
-        raise Problem("bench-failed", f"The built program does not contain an edit ({wrong[0].case}).")
+        raise Problem("bench-failed", f"The built program does not contain the latest edit (case: {wrong[0].case}).")
 
 
 def _cases(arena: Arena, *, rounds: int) -> list[Sample]:

@@ -17,7 +17,7 @@ from .facts import Builder, Node
 #: Seconds to wait for a node. buildx itself waits 20 s per node, so 40 s for a build on two hung nodes.
 PATIENCE = 5.0
 
-#: How many times to ask a node for its reason if it closes the connection.
+#: How many times to ask a node why it denies access if it closes the connection first.
 ASKED = 5
 _HUNG_UP = re.compile(r"broken pipe|connection reset|\bEOF\b")
 
@@ -127,7 +127,7 @@ def there(session: Session, name: str) -> bool:
 
 
 def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Map each builder to its platforms in the setting builders.platforms; "" has the platforms without a builder.
+    """Map each builder to its platforms in the setting builders.platforms; "" maps to platforms without a builder.
 
     Raises `Problem` settings-invalid.
     """
@@ -162,8 +162,8 @@ def _silent(session: Session, found: Builder) -> list[Node]:
 def demand_entry(session: Session, found: Builder, node: Node) -> str:
     """Why a node does not respond, in BuildKit's words. Raises `Problem` builder-refused if it denies access.
 
-    `docker buildx inspect` calls both inactive, and a build waits 20 s for either, but listing its cache fails
-    immediately.
+    `docker buildx inspect` reports a node as inactive both if it is down and if it denies access, and a build waits 20
+    s in either case, but listing the node's cache fails immediately.
     """
     if node.error and not builder_facts.refused(node.error):
         return node.error

@@ -141,7 +141,7 @@ def _free(name: str, before: Builder | None) -> str:
 
 
 def _with_image(session: Session, wanted: NewNode) -> NewNode:
-    """Build the daemon's image from packages if necessary, but only on this machine's engine: others pull it."""
+    """Build the daemon's image from packages if necessary, but only on this machine's engine: other nodes pull it."""
     here = wanted.driver == "docker-container" and not wanted.endpoint
     if not here or any(option.startswith("image=") for option in wanted.options):
         return wanted
@@ -151,7 +151,7 @@ def _with_image(session: Session, wanted: NewNode) -> NewNode:
 
 
 def _commands(session: Session, wanted: NewNode) -> list[Command]:
-    """Commands that add the node and create a builder with only this node: warming and inspecting it need a name."""
+    """Commands that add the node, and create a one-node builder through which to warm and inspect it."""
     config = str(Path(wanted.config).resolve()) if wanted.config else ""
 
     def making(name: str, platforms: Sequence[str], *, append: bool) -> Command:

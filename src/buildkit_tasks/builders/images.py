@@ -60,12 +60,12 @@ def _check_processor(engine: Engine, found: Builder, ours: list[str]) -> None:
 
 
 def _home(session: Session) -> Path:
-    """Per user, not per checkout, because the images belong to the engine."""
+    """The directory for exported images: per user, not per checkout, because the images belong to the engine."""
     return session.world.state_home / "images"
 
 
 def _layout(session: Session, name: str, identity: str) -> str:
-    """Export the image to a directory, kept as long as the name refers to this image. Returns a named context."""
+    """Export the image to a directory that is kept while the name refers to this image. Returns a named context."""
     home = _home(session) / "layouts"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     word = image_fetch.word(name)

@@ -111,6 +111,6 @@ def _grouped(step: str, plan: BuildPlan | None) -> bool:
 
 
 def _only_errors(log: list[str]) -> str:
-    """The output from cargo's first diagnostic on, without the crates compiled before it."""
+    """The output starting at cargo's first diagnostic, without the `Compiling` lines before it."""
     first = next((i for i, line in enumerate(log) if line.startswith(("error", "warning"))), 0)
     return "\n".join(log[first:])
