@@ -34,7 +34,7 @@ def clear(
     confirm: str = "",
     dry_run: bool = False,
 ) -> None:
-    """List what a selection covers, ask, and delete it. `confirm`: the word for `everything`; if empty, asks for it.
+    """List what a selection covers, ask, then delete it. `confirm`: the word that confirms `everything`; if empty, ask.
 
     Problems: bad-argument, unknown-service, consent-missing, cache-missing (no such mount).
     """
@@ -42,7 +42,7 @@ def clear(
     if with_volumes and (services or older or builder or selection.platform or selection.everything):
         raise Problem(
             "bad-argument",
-            "The volumes of cargo tasks belong to a project and the engine, and have no time of last use.",
+            "--mount volumes cannot be combined with --service, --older, --platform, --builder or --everything.",
             hint="invoke cache.clear --mount volumes    (alone, or with --project and other kinds)",
         )
     project = discover(session, looking=True)

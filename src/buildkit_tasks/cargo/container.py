@@ -51,7 +51,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Around:
-    """What a single call adds.
+    """The container options that a single call adds.
 
     `name`: the container's name. `task`: a directory shared with it. `sources`: the mounts at /context. `out`: where
     to copy a result. `given`: variables from `--env`, which may change what is compiled; `quiet`: variables that tests
@@ -131,7 +131,7 @@ def prepare(site: Site, name: str) -> Container:
 
 
 def quiet_variables(world: World, *, tty: bool) -> dict[str, str]:
-    """Variables passed on from the user's environment, with cargo's colors on if only its messages go to a terminal."""
+    """Variables passed on from the user's environment. Turns cargo's colors on if only stderr is a terminal."""
     found = {name: world.env[name] for name in FORWARDED if name in world.env}
     found |= {n: v for n, v in world.env.items() if n.upper() in PROXIES}
     plain = "NO_COLOR" in world.env or world.env.get("TERM") == "dumb" or world.ci

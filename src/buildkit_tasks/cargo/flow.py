@@ -79,7 +79,7 @@ def doc(session: Session, request: Request, options: Options, *, dependencies: b
 
 
 def run_program(session: Session, request: Request, options: Options, *, service: str = "", binary: str = "") -> int:
-    """Run one of the workspace's programs. For a service, use its environment, and the stack's network if it is up.
+    """Run one of the workspace's programs. For a service, use its environment and, if the stack is up, its network.
 
     Problems: bad-argument, unknown-service.
     """

@@ -18,7 +18,7 @@ from . import integration
 
 @dataclass(frozen=True)
 class Running:
-    """What tests need to reach the services: the network and the variables."""
+    """The network and the variables that tests need to reach the services."""
 
     network: str
     env: dict[str, str] = field(repr=False)

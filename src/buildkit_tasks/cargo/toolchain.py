@@ -170,7 +170,7 @@ def _key(session: Session, service: Service, components: bool) -> str:
 
 
 def used_arguments(file: Dockerfile, args: Mapping[str, str], contexts: Iterable[str] = ()) -> dict[str, str]:
-    """The build arguments that can affect the toolchain stage, which `BIN`, for example, cannot."""
+    """The build arguments that can affect the toolchain stage; `BIN`, for example, cannot."""
     names = {name for stage in file.needs(args, STAGE, tuple(contexts)).stages for name in stage.arguments}
     for item in file.items:
         if item.keyword == "FROM":

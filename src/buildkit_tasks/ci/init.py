@@ -1,4 +1,4 @@
-"""`ci.init`: writes a CI workflow to the repository. Overwrites only files that it wrote and nobody edited."""
+"""`ci.init`: writes a CI workflow to the repository. Overwrites only files that it wrote and that nobody has edited."""
 
 from __future__ import annotations
 
