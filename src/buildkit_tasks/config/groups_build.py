@@ -52,7 +52,7 @@ class Build:
     provenance: str = choice(
         "off",
         ("off", "min", "max"),
-        "The provenance to attach to pushed images. `max` includes the build arguments.",
+        "The provenance attestation for pushed images. `max` includes the build arguments.",
     )
     sbom: str = choice("off", ("off", "on"), "Whether to attach an SBOM (a list of packages) to pushed images.")
 

@@ -64,7 +64,7 @@ def question(cwd: Path, files: Iterable[Path], *args: str, patience: float = RES
 
 
 def config(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = (), link: bool = False) -> Command:
-    """The resolved compose model as JSON. Profile `*` means all; `link`: `cwd` is a symlink and names the project."""
+    """The resolved compose model as JSON. Profile `*` means all; `link`: `cwd` is a symlink that names the project."""
     found = question(cwd, files, *(f"--profile={name}" for name in profiles), "config", "--format", "json")
     return replace(found, env=(*found.env, ("PWD", str(cwd)))) if link else found
 

@@ -29,7 +29,7 @@ def docker(cwd: Path, *args: str, env: Sequence[tuple[str, str]] = (), stdin: st
 
 
 def ask(cwd: Path, *args: str, patience: float = ANSWER) -> Command:
-    """A docker command that only queries, and that a hung engine must not block forever."""
+    """A docker command that only queries. It has a timeout, so that a hung engine cannot block it forever."""
     return replace(docker(cwd, *args), patience=patience)
 
 

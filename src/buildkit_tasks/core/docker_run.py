@@ -109,7 +109,7 @@ def volumes(cwd: Path, label: str) -> Command:
 def volume_sizes(cwd: Path) -> Command:
     """Every volume of the engine with `Name`, `Size` (as `docker system df` prints it) and `Links`, a JSON list.
 
-    The engine measures all volumes, images and caches for it.
+    The engine measures all volumes, images and caches to answer this.
     """
     return ask(cwd, "system", "df", "--verbose", "--format", "{{json .Volumes}}", patience=LISTING)
 

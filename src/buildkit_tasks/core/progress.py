@@ -19,7 +19,7 @@ from .model import BuildOutcome, Past, Step, TargetResult
 _COMPILING = re.compile(r"^\s+Compiling (\S+) v(\S+)(?: \((.*)\))?")
 _DOWNLOADED = re.compile(r"^\s+Downloaded \S+ v\d")
 _FINISHED = re.compile(r"^\s+Finished ")
-# `[stage 2/5] RUN …`, preceded by the bake target if there are several, and the platform; a single stage has no name
+# `[stage 2/5] RUN …`, preceded by the bake target if there is more than one, and the platform; a lone stage has no name
 _STEP = re.compile(r"^\[(?:\S+ +){0,3}\d+/\d+\] ")
 _OURS = re.compile(r"^buildkit-tasks: (total|fresh|marked) (.*)$")
 
@@ -116,7 +116,7 @@ class Vertex:
 class Progress:
     """Accumulates the stream. `compiled`: crates in order; `total`, `fresh`: None until the compile step reports.
 
-    `past`: earlier builds of the same kind, for an estimate; set by who records the build.
+    `past`: earlier builds of the same kind, for an estimate; set by the code that records the build.
     """
 
     def __init__(self) -> None:

@@ -80,5 +80,5 @@ def checked_name(name: str) -> str:
 
 
 def name_for_tests(name: str) -> str:
-    """The name of the database that tests use next to this one."""
+    """The name of the test database that goes with this one."""
     return checked_name(f"{name}_test")

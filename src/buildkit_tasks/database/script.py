@@ -35,7 +35,7 @@ class Script:
 
 
 def joined(files: Sequence[tuple[Path, str]]) -> Script:
-    """Join files into one script. A statement at a file's end without a semicolon does not run into the next file.
+    """Join files into one script. A file's last statement does not run into the next file, even without a semicolon.
 
     Nothing is added unless it is needed: psql 15.20 stops, with exit code 0, at an empty statement after a COPY.
     """

@@ -24,7 +24,7 @@ _SHAPES = (
 #: Directories whose migrations do not belong to the project.
 _OTHERS = re.compile(r"(?:^|/)(?:tests?|fixtures|examples?|benches|vendor|third_party)(?:/|$)")
 
-#: Crates whose migrations are programs that only they can run.
+#: Crates whose migrations are Rust code, which only the project's own program can run.
 _RUST_ONLY = ("sea-orm-migration", "sea-schema", "butane", "rbatis")
 
 
