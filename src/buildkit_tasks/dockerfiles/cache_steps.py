@@ -1,4 +1,4 @@
-"""The steps of a Dockerfile as BuildKit's cache sees them: what each reads, and which values it depends on. Pure.
+"""The steps of a Dockerfile as BuildKit caches them: the files that each reads, and the values it depends on. Pure.
 
 https://github.com/moby/buildkit/blob/master/frontend/dockerfile/dockerfile2llb/convert.go
 """

@@ -135,7 +135,7 @@ def the_cache(session: Session) -> dict[str, Any]:
 
 
 def machine(_session: Session) -> dict[str, Any]:
-    """What /proc reports."""
+    """The kernel and its settings, from /proc."""
     proc = Path("/proc/sys")
     emulators = {}
     for entry in (proc / "fs/binfmt_misc").glob("qemu-*"):

@@ -40,7 +40,7 @@ def mask(
     """`words` with every value of the file `dotenv` masked, even if that file cannot be parsed.
 
     Not masked: values in `public` (the text of .env.example), words of the text that `shown` returns, values of one or
-    two characters, and values that only variables like `API_PORT` have.
+    two characters, and values that occur only in variables like `API_PORT`.
     """
     words = _READING.sub(_reading, words)
     words = _TEMPLATE.sub(rf'\1"{MASK}"', words)
@@ -100,7 +100,7 @@ def _values(text: str, environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _forms(value: str) -> set[str]:
-    """The value as it is, as quoted by Go or JSON, and with compose's doubled `$`."""
+    """The value unchanged, as quoted by Go or JSON, and with compose's doubled `$`."""
     quoted = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
     shown = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return {form for v in ({value, shown} | quoted) for form in (v, v.replace("$", "$$"))}

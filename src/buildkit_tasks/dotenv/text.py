@@ -48,7 +48,7 @@ class Assignment:
     line: int
     start: int  #: of `export` or the name
     behind: int  #: right after `=` or `:`, or after a name without a value
-    value_start: int  #: of the value as written, its quote included
+    value_start: int  #: of the value as written, including its quote
     end: int
     quote: str  #: `'`, `"` or nothing
     value: str | None  #: None: only a name; its value comes from the environment

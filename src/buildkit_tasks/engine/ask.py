@@ -1,4 +1,4 @@
-"""Queries the engine over its own socket, because starting `docker` would take most of the time.
+"""Queries the engine over its own socket, because starting `docker` takes longer than the query itself.
 
 Only used to check that nothing changed (docs/adr/0018); everything else uses the docker command, which supports every
 kind of context. https://docs.docker.com/reference/api/engine/

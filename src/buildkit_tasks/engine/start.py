@@ -137,7 +137,7 @@ def _all_processors(world: World, daemon: int) -> None:
 
 
 def clear_stale(world: World) -> list[str]:
-    """Remove pid files of dead or unrelated processes, and a socket without a listener; returns what it did.
+    """Remove pid files of dead or unrelated processes, and a socket without a listener. Returns one line per removal.
 
     Keeps a containerd that outlived its killed daemon: the new daemon takes it over with its containers.
     """
@@ -184,7 +184,7 @@ def _remember(world: World, how: str, pid: int = 0, log: str = "") -> Started:
 
 
 def started(world: World) -> Started | None:
-    """What we started, if that same process is still running."""
+    """The engine process that we started, if it is still running."""
     try:
         found = Started(**readfile.state(_record_file(world)))
         shapes.check(asdict(found), {"pid": int, "*": str})
