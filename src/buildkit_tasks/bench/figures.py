@@ -13,7 +13,10 @@ NO_DIFFERENCE = 0.05
 
 @dataclass(frozen=True)
 class Sample:
-    """One timed build: contender, case, wall seconds, crates compiled (None = unknown), whether the edit is visible."""
+    """One timed build.
+
+    `seconds`: wall time; `crates`: number compiled, None if unknown; `visible`: the program contains the edit.
+    """
 
     contender: str
     case: str

@@ -122,7 +122,7 @@ def _hung(session: Session, name: str) -> Builder:
 
 
 def there(session: Session, name: str) -> bool:
-    """Whether buildx knows a builder. Does not ask its nodes."""
+    """Whether buildx knows a builder. Does not query its nodes."""
     return (session.world.buildx_config / "instances" / name).is_file()
 
 

@@ -1,4 +1,4 @@
-"""Explains a failed build from its progress: the failed step's output first, compile errors set apart. Pure."""
+"""Explains a failed build from its progress: shows the failed step's output and recognizes compile errors. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import source_paths
 from .lacks import find as find_lacks
 from .states import brief
 
-#: What only rustc and cargo print if code does not compile. A bare `error:` could come from any tool.
+#: Messages that only rustc and cargo print, when code does not compile. A bare `error:` could come from any tool.
 _COMPILER = re.compile(
     r"(?m)^(?:\x1b\[[\d;]*m)*error(?:\x1b\[[\d;]*m)*(?:\[E\d+\]|: could not compile |: aborting due to )"
 )
@@ -35,7 +35,8 @@ def explain(
     packaged: bool = False,
     cwd: Path | None = None,
 ) -> Problem:
-    """Return the problem for a failed solve: the failed step's output verbatim, with compile errors set apart.
+    """Return the problem for a failed solve: the failed step's output verbatim, and a code of its own for compile
+    errors.
 
     `plan` shows which steps belong to a compile group: only those certainly run in our toolchain image. `packaged`:
     that image is built from Debian packages. `cwd`: makes the paths in compile errors relative to it.

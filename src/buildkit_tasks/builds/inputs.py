@@ -61,7 +61,7 @@ def invalid_ignore_file(error: ValueError) -> Problem:
 
 
 def _guarded(session: Session, context: Path, dockerfiles: Sequence[Path], also: Sequence[Path] = ()) -> Path:
-    """Return the link for a context. Removes damaged state of the guard: a new link name is always correct."""
+    """Return the link for a context. Removes the guard's state if it is damaged: a new link name is always safe."""
     for left in (session.state / "transfer").glob("*.*"):
         if not left.is_file():  # a FIFO would block the guard
             files.remove(left)

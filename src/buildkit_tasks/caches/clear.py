@@ -166,7 +166,7 @@ def _show_sharers(session: Session, project: Project, services: Sequence[str], s
         if s.name not in chosen and set(declared([s])) & set(selection.ids or ())
     ]
     if sharers:
-        session.report.say(f"{', '.join(sharers)} also use these mounts")
+        session.report.say(f"these mounts are also used by {', '.join(sharers)}")
 
 
 def _consents(session: Session, what: str, selection: Selection, confirm: str) -> bool:

@@ -42,7 +42,8 @@ IMAGES_TIMEOUT = 0.4
 
 
 def view(session: Session, *, builder: str = "", older: str = "14d", inside: bool = False, largest: int = 5) -> None:
-    """Show all mounts. `older` flags those unused for this long; `inside` also shows the contents of this project's.
+    """Show all mounts. `older` flags those unused for this long; `inside` also shows the contents of this project's
+    mounts.
 
     Problems: bad-argument, and those of discovery.
     """

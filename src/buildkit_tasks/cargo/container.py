@@ -17,7 +17,7 @@ from .commands import Work
 #: Variables passed on from the user's environment. None of them changes what is compiled, so the sync ignores them.
 FORWARDED = ("RUST_BACKTRACE", "RUST_LOG", "NO_COLOR", "CARGO_TERM_COLOR", "CARGO_TERM_VERBOSE", "CARGO_TERM_QUIET")
 
-#: Variable names that a shell can export, because entry.sh evaluates names.
+#: Variable names that a shell can export: entry.sh evaluates names, so no others are passed on.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 #: The user's variables are passed under other names, because docker itself reads some of them.

@@ -26,7 +26,7 @@ class Running:
 
 @contextmanager
 def running(session: Session, project: Project) -> Iterator[Running]:
-    """Start the services until they are healthy. On exit, even by Ctrl-C, remove their containers, network and volumes.
+    """Start the services and wait until they are healthy. On exit, even by Ctrl-C, remove everything that was created.
 
     Problems: cargo-no-services, unknown-service, image-unavailable, unhealthy.
     """

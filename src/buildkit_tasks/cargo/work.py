@@ -244,7 +244,7 @@ def _given(session: Session, words: Sequence[str]) -> dict[str, str]:
 
 
 def _lock_is_old(site: Site) -> bool:
-    """Whether Cargo.lock may be outdated: missing, or older than a manifest. Decides only whether to ask cargo."""
+    """Whether Cargo.lock may be outdated: missing, or older than a manifest. If so, cargo is asked."""
     root = site.context / site.source
     try:
         made = (root / "Cargo.lock").stat().st_mtime

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # this module loads at every start, and importing the model t
 
 T = TypeVar("T")
 
-#: A shape: a type, a mapping of names to shapes ("*" for all other names), or a list of one shape. None fits any shape.
+#: A shape: a type, a mapping of names to shapes ("*" for all other names), or a list of one shape. None always fits.
 Shape = Any
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from buildkit_tasks.core.errors import Problem
 
-#: The names of the kinds of databases in messages.
+#: The name of each kind of database in messages.
 NAMES = {"postgres": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB", "sqlite": "SQLite"}
 
 #: Database names that need no escaping in a client's arguments, a connection string or a path.

@@ -27,7 +27,7 @@ MAGIC = b"SQLite format 3\0"
 
 _JOURNALS = ("-wal", "-shm", "-journal")
 
-#: Seconds to wait for another program that is writing.
+#: Seconds to wait for another program that is writing to the file.
 PATIENCE = 10.0
 
 

@@ -13,7 +13,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.survey import cargo_config
 from buildkit_tasks.survey.tree import Tree
 
-#: For each tool, a pattern of a file's path below its directory. The first match counts.
+#: For each tool, a pattern for the path of a migration file below its directory. The first match counts.
 _SHAPES = (
     ("refinery", re.compile(r"(?:.*/)?[UV]\d+(?:\.\d+)?__\w+\.(?:sql|rs)")),
     ("diesel", re.compile(r"[^/.][^/]*/up\.sql")),

@@ -18,7 +18,7 @@ from buildkit_tasks.engine import host
 from .daemon import alive, answers, born, ended, listens, name
 from .facts import DEFAULT_SOCKETS, version
 
-#: Timeout in seconds for a daemon to respond. After it was killed, it first checks its layers and containers.
+#: Timeout in seconds for a daemon to respond. After a crash, it first checks its layers and containers.
 PATIENCE = 60.0
 
 #: Timeout in seconds for a daemon to stop: it gives each container ten seconds.
