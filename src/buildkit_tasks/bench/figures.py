@@ -98,7 +98,7 @@ def markdown(table: Sequence[Row]) -> str:
 
 
 def edit_literal(text: str, find: str, marker: str) -> str:
-    """Append the marker to `find`, a part of a string literal, replacing an earlier marker. Raises ValueError."""
+    """Append the marker to the text `find` in a string literal. Replaces an earlier marker. Raises ValueError."""
     pattern = re.escape(find) + r"( bench-[0-9a-f]+)?"
     changed, count = re.subn(pattern, lambda _: f"{find} {marker}", text, count=1)
     if not count:

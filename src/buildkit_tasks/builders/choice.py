@@ -17,7 +17,7 @@ from .facts import Builder, Node
 #: Seconds to wait for a node. buildx itself waits 20 s per node, so 40 s for a build on two hung nodes.
 PATIENCE = 5.0
 
-#: How many times to ask a node why it denies access if it closes the connection first.
+#: How many times to ask a node why it denies access if it closes the connection without a reason.
 ASKED = 5
 _HUNG_UP = re.compile(r"broken pipe|connection reset|\bEOF\b")
 
@@ -194,7 +194,7 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
 
 
 def listed(session: Session) -> tuple[Builder, ...]:
-    """All builders. A hung node delays this by buildx's own 20 seconds. Raises `Problem` command-failed."""
+    """All builders. A hung node delays this by buildx's own timeout, 20 s. Raises `Problem` command-failed."""
     listed = run.check(session.world, buildx.builder_list(session.root))
     try:
         return builder_facts.read_list(listed.stdout)

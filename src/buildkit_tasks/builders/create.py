@@ -22,7 +22,7 @@ from buildkit_tasks.images import bases as base_images
 
 from . import kubernetes
 
-#: Driver options and the files for them in a directory written by `builder.certificates`.
+#: Driver options, each with its file in a directory written by `builder.certificates`.
 PEM = {"cacert": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*")

@@ -38,7 +38,8 @@ _LOST = re.compile(
 class Node:
     """One BuildKit daemon. `status` is running, inactive or stopped; `error` is buildx's message, if any.
 
-    buildx reports a node as inactive both if it is down and if it denies access; listing its cache shows which.
+    buildx reports a node as inactive both if it is down and if it denies access; listing its cache shows which is the
+    case.
 
     `platforms`: in the node's order, native platform first. `fixed`: set by the user.
     """

@@ -30,7 +30,7 @@ from .facts import Builder
 def sources(session: Session, engine: Engine, found: Builder, names: Iterable[str], *, make: bool) -> dict[str, str]:
     """Map images that exist only in the engine to named contexts. Without `make`, writes nothing.
 
-    Problems: image-unavailable if a node has another architecture than the image; registry-unreachable, -denied.
+    Problems: image-unavailable if a node's architecture differs from the image's; registry-unreachable, -denied.
     """
     ours = [name for name in dict.fromkeys(names) if name.startswith(f"{image_names.OWN}/")]
     if not ours:

@@ -39,7 +39,7 @@ def explain(
     errors.
 
     `plan` shows which steps belong to a compile group: only those certainly run in our toolchain image. `packaged`:
-    that image is built from Debian packages. `cwd`: makes the paths in compile errors relative to it.
+    that image is built from Debian packages. `cwd`: paths in compile errors are made relative to this directory.
     """
     vertex = _failed(progress, rest)
     log = "\n".join(vertex.log + ([vertex.partial] if vertex.partial else [])) if vertex else rest

@@ -264,7 +264,7 @@ def _check_layer_cache(session: Session, project: Project) -> None:
 
 
 def _check_disk(session: Session, project: Project) -> None:
-    """Fail below 1 GB of free space, warn below the setting, if the engine's data is on this machine."""
+    """If the engine's data is on this machine, fail below 1 GB of free space and warn below the setting."""
     root = Path(project.engine.root_dir or "/nonexistent")
     try:
         free = shutil.disk_usage(root).free / 1e9

@@ -153,7 +153,7 @@ def choose(session: Session, project: Project, selection: Selection, builder: st
 
 
 def _ids(project: Project, services: Sequence[str]) -> tuple[str, ...]:
-    """The ids of the mounts that builds of these services use, for every existing platform."""
+    """The ids of the mounts that builds of these services use, for any platform."""
     chosen = compose.select(project.workspace, services)
     return declared(chosen)
 
@@ -185,7 +185,7 @@ def _json(record: Record) -> dict[str, object]:
 
 
 def _shown(found: Sequence[Record]) -> list[Record]:
-    """Every mount, and only the largest layers: nobody reads a list of a thousand layers."""
+    """All mounts, but only the largest layers: nobody reads a list of a thousand layers."""
     layers = sorted((r for r in found if not r.is_mount), key=lambda r: -r.size)
     return [*(r for r in found if r.is_mount), *layers[:20]]
 

@@ -92,7 +92,7 @@ def _proposal(session: Session, found: Collector, engine: Engine, limit: int) ->
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replace a file atomically. Keeps its mode, and the old file as *.before."""
+    """Replace a file atomically. Keeps its mode, and saves the old file as *.before."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".json":

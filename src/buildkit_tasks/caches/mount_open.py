@@ -27,7 +27,7 @@ from .mount_script import CHANGED, EMPTIED, Opened
 
 
 def listing(session: Session, project: Project, found: Sequence[Mount], builder: str = "") -> dict[str, Content]:
-    """List the contents of these mounts of the project, by mount name. Waits for builds that use one."""
+    """List the contents of these mounts of the project, by mount name. Waits for builds that are using them."""
     if not found:
         return {}
     text = mount_script.listing(base(project), _opened(project, found), secrets.token_hex(8))

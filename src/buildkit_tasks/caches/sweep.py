@@ -66,7 +66,7 @@ class Decision:
 
 @dataclass
 class _Budget:
-    """The running total of what remains as items are taken. Leftovers are taken regardless of the limit."""
+    """Counts the bytes that remain as items are taken. Leftovers are taken regardless of the limit."""
 
     limit: int
     left: int

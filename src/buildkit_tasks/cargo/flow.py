@@ -65,7 +65,7 @@ def _with_result(session: Session, work: Work, options: Options, file: str) -> i
 
 
 def doc(session: Session, request: Request, options: Options, *, dependencies: bool = False, to: str = "") -> int:
-    """Build the documentation, in the user's directory (default: in this checkout's state directory)."""
+    """Build the documentation into the given directory (default: this checkout's state directory)."""
     work = commands.doc(request, dependencies=dependencies)
     if options.host:
         return cargo(session, work, options)

@@ -91,7 +91,7 @@ def _named(rest: str) -> str:
 def ensure(
     session: Session, project: Project, service: Service, *, again: bool = False, add: bool = False
 ) -> Toolchain:
-    """Return the image, built unless it is current. `again`: build in any case; `add`: include clippy and rustfmt.
+    """Return the image, building it unless it is current. `again`: always build; `add`: include clippy and rustfmt.
 
     Problems: those of a build.
     """

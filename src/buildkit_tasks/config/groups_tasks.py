@@ -16,7 +16,7 @@ class Stack:
     )
     smoke: tuple[str, ...] = setting(
         (),
-        "The requests of `smoke`: a list of `SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...]`.",
+        "The requests that `smoke` sends: a list of `SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...]`.",
         "list",
         example="api /health status=ok",
     )

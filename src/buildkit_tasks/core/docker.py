@@ -191,7 +191,7 @@ def probe_build(cwd: Path) -> Command:
     return docker(cwd, "build", "--output", "-", "-", stdin=PROBE)
 
 
-#: Arguments whose names mean something to docker, its plugins or Go, so their values cannot be in its environment.
+#: Arguments whose names mean something to docker, its plugins or Go, so docker must not get them as variables.
 _MEANS_SOMETHING = re.compile(
     r"PATH|HOME|TMPDIR|NO_COLOR|LANG|USER|TERM|IFS|ENV|BASH_ENV|PWD|OLDPWD|SHELL|(?:DOCKER|BUILDX|BUILDKIT|COMPOSE|XDG|SSL|SSH|LC|LD|GO|OTEL|GIT)\w*",
     re.IGNORECASE,

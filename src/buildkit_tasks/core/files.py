@@ -95,7 +95,7 @@ def remove(path: Path) -> None:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove the unfinished files of killed `replace` calls for this path. The caller must hold its writers' lock."""
+    """Remove unfinished files left behind by killed `replace` calls. The caller must hold the path's lock."""
     place = Path(os.path.realpath(path))
     for left in place.parent.glob(f"{glob.escape(_unfinished(place))}*"):
         with contextlib.suppress(OSError):

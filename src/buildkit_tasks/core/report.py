@@ -170,7 +170,7 @@ class Report:
             )
 
     def consent(self, what: str) -> bool:
-        """Ask before changing the user's system. `--yes` consents. Raises `Problem` if there is no terminal."""
+        """Ask before changing the user's system; `--yes` answers yes. Raises `Problem` if there is no terminal."""
         if self.yes:
             return True
         if not self.world.interactive:

@@ -307,8 +307,8 @@ def follow(world: World, command: Command, on_output: Callable[[bytes], None], *
 def beside(world: World, command: Command) -> Iterator[Callable[[], int]]:
     """Run alongside other work, with our own output. When the block ends, interrupt the command and wait for it.
 
-    A Ctrl-C on the terminal does not reach it; a SIGKILL of this process ends it too. Yields a function that waits for
-    it to end and returns the exit code.
+    A Ctrl-C on the terminal does not reach the command; a SIGKILL of this process ends it too. Yields a function that
+    waits for the command to exit and returns its exit code.
     """
     guarded = replace(command, argv=("sh", "-c", LIFELINE, "sh", *command.argv))
     process = _start(world, guarded, stdin=subprocess.PIPE, stdout=None, stderr=None, group=True)

@@ -17,7 +17,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$.-]*")
 #: The maximum length of a name in PostgreSQL, in bytes: it truncates longer names silently. MySQL allows 64 characters.
 LONGEST = 63
 
-#: Name suffixes of the databases that we create next to the user's during a restore. No other database has them.
+#: Name suffixes of the temporary databases of a restore. No other database has such a name.
 RESTORING, REPLACED = "_bt_restoring", "_bt_replaced"
 
 

@@ -47,7 +47,7 @@ def find(text: str, args: Mapping[str, str]) -> CompileStep:
 
 
 def replace(text: str, step: CompileStep, flags: str, command: str, before: str = "") -> str:
-    """The Dockerfile with another command and additional flags in place of the step.
+    """The Dockerfile with the step's command replaced and flags added to the step.
 
     `before`: a step to run first, without the mounts.
     """

@@ -57,7 +57,7 @@ def invalid(path: Path, refused: Refused) -> Problem:
 
 @contextlib.contextmanager
 def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Lock the file's directory (its target's, if it is a link); leaves nothing behind.
+    """Lock the file's directory (for a symlink, its target's directory). Leaves no lock file behind.
 
     Problems: timed-out if another run holds it for `PATIENCE` seconds, dotenv-unreadable.
     """

@@ -11,13 +11,13 @@ from .text import MAX_BYTES, Refused, parse
 
 MASK = "***"
 
-#: Secrets are longer; masking shorter values ("1", "on") would make every message unreadable.
+#: Minimum length of values to mask: secrets are longer, and masking "1" or "on" would make messages unreadable.
 _SHORTEST = 3
 
 #: From this length on, a value is also masked inside words.
 _LONG = 8
 
-#: Variables that hold no secret: a message about a port in use must name the port.
+#: Variables that are not secret: a message about a port in use must name the port.
 _PUBLIC = re.compile(r"(?:^|_)(?:PORT|TAG|VERSION|LEVEL)$")
 
 #: `failed to read /x/.env: line 2: unterminated quoted value "s3cr…`: keep the part that describes the error.

@@ -138,7 +138,7 @@ def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
         yield values
 
 
-#: A description may have many lines, some of which look like keys: only these keys, which follow it, end it.
+#: A description may have many lines, some of which look like keys. It ends only at one of these keys.
 _AFTER = {"Usage count", "Last used", "Type"}
 _KEYS = {"ID", "Parent", "Parents", "Created at", "Mutable", "Reclaimable", "Shared", "Size", "Description"} | _AFTER
 

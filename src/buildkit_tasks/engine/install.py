@@ -140,7 +140,7 @@ def unsupported(release: Release) -> Problem:
 
 
 def candidates(world: World) -> dict[str, Version]:
-    """The versions that apt would install now of the packages we may need; `{}` if apt's package lists are empty."""
+    """For the packages we may need, the versions that apt would install now; `{}` if apt's package lists are empty."""
     names = (
         *("docker.io", "docker-cli", "docker-buildx", "docker-compose", "docker-compose-v2"),
         *("docker-ce", "docker-buildx-plugin", "docker-compose-plugin"),

@@ -113,7 +113,7 @@ def _start_daemon(world: World, daemon: str, causes: list[str], say: Callable[[s
 
 
 def _spawn(world: World, daemon: str, log: Path, one_processor: bool) -> int:
-    """Start the daemon in its own session, so that it outlives us; returns its pid. Keeps the last log as .1."""
+    """Start the daemon in its own session, so that it outlives us; returns its pid. Keeps the previous log as *.1."""
     pin = ("taskset", "-c", str(min(os.sched_getaffinity(0)))) if one_processor and host.which(world, "taskset") else ()
     if log.exists():
         run.capture(world, host.as_root(("mv", "-f", str(log), f"{log}.1")))
@@ -125,7 +125,7 @@ def _spawn(world: World, daemon: str, log: Path, one_processor: bool) -> int:
 def _all_processors(world: World, daemon: int) -> None:
     """Allow the daemon and its children (containerd, restarted containers) to use all CPUs again.
 
-    A container's shim is not a child of the daemon; it is recognized because it has one CPU and is younger.
+    A container's shim is not a child of the daemon; it is recognized by having one CPU and a later start time.
     """
     ours = os.sched_getaffinity(0)
     for entry in Path("/proc").iterdir():
