@@ -14,7 +14,7 @@ from typing import Any
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service, Workspace
 
-#: How each key of `build:` is passed on. A test compares the list with the schema of the specification.
+#: How each key of `build:` is passed on. A test compares the keys with those in the specification's schema.
 KEYS: Mapping[str, str] = {
     "additional_contexts": "contexts; service:NAME becomes that service's target",
     "args": "args, plus our own",

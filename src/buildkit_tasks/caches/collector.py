@@ -89,7 +89,7 @@ def _rule(values: dict[str, str]) -> Rule:
 
 
 def verdict(collector: Collector) -> tuple[str, ...]:
-    """What happens to cache mounts, in sentences; the first is the summary."""
+    """Describe what happens to cache mounts, in sentences; the first one is the summary."""
     if not collector.rules:
         return (
             "off: this builder never deletes anything, so its caches grow until the disk is full",

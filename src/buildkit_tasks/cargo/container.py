@@ -31,7 +31,7 @@ _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 @dataclass(frozen=True)
 class Site:
-    """Where cargo runs. The same for every task of a project.
+    """Where cargo runs: the same for every task of a project.
 
     `scope`: the prefix of the volume names. `context`: the build context; `source`: the workspace below it. `image`
     and its `cargo_home`. `user`: `UID:GID`, empty if root in a container is the user on the host. `secrets`: maps a

@@ -71,7 +71,7 @@ class Context:
         return not self.from_fork and self.event != "other"
 
 
-#: A job's own variables with the user and password for a registry.
+#: The job's variables that hold the user and password for a registry.
 USER, PASSWORD, HOST = "REGISTRY_USER", "REGISTRY_PASSWORD", "REGISTRY_HOST"
 #: Variables that hold passwords. Programs that a job starts do not receive them.
 SECRETS = (PASSWORD, "CI_REGISTRY_PASSWORD", "CI_JOB_TOKEN", "GITHUB_TOKEN")

@@ -1,4 +1,4 @@
-"""The docker commands for containers that do work for us, and for their volumes. Pure, like `docker`."""
+"""The docker commands for containers in which we run tools, and for their volumes. Pure, like `docker`."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def elapsed(migration: Migration, nanoseconds: str) -> str:
 
 
 def lock_id(database: str) -> int:
-    """The advisory lock that sqlx holds while it migrates, so that a service that starts now waits for us."""
+    """The advisory lock that sqlx holds while it migrates: if we hold it, a starting service waits for us."""
     return 0x3D32AD9E * zlib.crc32(database.encode())
 
 

@@ -9,7 +9,7 @@ from buildkit_tasks.engine.facts import MINIMUM, dotted
 from .facts import Facts
 from .rules import Rule, Verdict, fail, ok, unknown, warn
 
-#: The first version with each BuildKit feature that we use, and where that is documented.
+#: The first version with each BuildKit feature that we use, and its documentation.
 SOURCES: dict[str, tuple[Version, str]] = {
     "BuildKit in the engine": ((18, 9), "https://docs.docker.com/engine/release-notes/18.09/"),
     "BuildKit by default": ((23,), "https://docs.docker.com/engine/release-notes/23.0/"),

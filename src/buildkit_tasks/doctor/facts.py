@@ -114,7 +114,7 @@ class Facts:
     locks_seen: bool = True  #: a manifest was found, so a lock file is expected
     health_tools: tuple[Health, ...] = ()
     health_unsure: tuple[Health, ...] = ()  #: programs that may or may not be in the image
-    platforms: tuple[str, ...] = ()  #: platforms the project builds for, if it names them
+    platforms: tuple[str, ...] = ()  #: platforms that the project builds for, if it sets any
 
     @property
     def compose_unseen(self) -> str:

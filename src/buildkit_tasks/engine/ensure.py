@@ -186,7 +186,7 @@ def status(session: Session) -> None:
 
 
 def _only_ours(session: Session, problem: Problem) -> None:
-    """Re-raise the problem if starting or installing an engine here would not solve it."""
+    """Re-raise the problem unless starting or installing an engine on this machine could solve it."""
     if problem.code == "engine-stopped":
         address = engine_facts.local_socket(engine_facts.host(session.world, HOME))
         if address in engine_facts.DEFAULT_SOCKETS:

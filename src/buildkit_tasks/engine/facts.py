@@ -121,7 +121,7 @@ def local_socket(address: str) -> Path | None:
 
 
 def silent(world: World, cwd: Path, words: str = "") -> Problem:
-    """Why no engine responds: tries to connect to its socket, so it does not depend on docker's wording."""
+    """Why no engine responds. Tries to connect to the socket, so as not to depend on docker's wording."""
     address = host(world, cwd)
     causes = list(dict.fromkeys(line for line in words.splitlines() if line.strip()))[-2:]
     path = local_socket(address)
