@@ -1,7 +1,7 @@
 """The toolchain image in which cargo runs: the stage `toolchain` of the project's Dockerfile, built like other images.
 
-It is rebuilt if any of its inputs has changed, and once a day, because its base image may have moved. Otherwise no
-build starts.
+It is rebuilt if any of its inputs has changed, and once a day, because the tag of its base image may have moved.
+Otherwise no build starts.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def project_containers(cwd: Path, project: str) -> Command:
 
 
 def service_containers(cwd: Path, project: str) -> Command:
-    """Lines `id name state service image`, separated by tabs: a project's containers except one-off ones.
+    """One line `id name state service image`, separated by tabs, per container of a project, except one-off containers.
 
     The image is the id that compose compares with the service's current image.
     """
@@ -151,7 +151,7 @@ def publishing(cwd: Path, port: int, protocol: str = "tcp") -> Command:
 
 
 def dangling_images(cwd: Path, project: str) -> Command:
-    """Untagged images of a compose project: lines `id size`, with a human-readable size."""
+    """One line `id size` per untagged image of a compose project, with a human-readable size."""
     how = ("--filter", "dangling=true", "--filter", f"label=com.docker.compose.project={project}")
     return ask(cwd, "image", "ls", *how, "--no-trunc", "--format", "{{.ID}} {{.Size}}")
 

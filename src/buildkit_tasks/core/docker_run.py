@@ -102,7 +102,7 @@ def image_tags(cwd: Path, repository: str) -> Command:
 
 
 def volumes(cwd: Path, label: str) -> Command:
-    """The names of the volumes with a label, one per line."""
+    """The names of volumes that have this label, one per line."""
     return ask(cwd, "volume", "ls", "--quiet", "--filter", f"label={label}")
 
 

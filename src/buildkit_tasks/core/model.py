@@ -194,7 +194,7 @@ class TargetResult:
 class BuildOutcome:
     """A finished build. `fresh` is None if the compile step was cached (cargo did not run).
 
-    `up_to_date`: nothing was built because nothing changed since the last build. `recorded`: its numbers in the
+    `up_to_date`: nothing was built because nothing changed since the last build. `recorded`: the build's numbers in the
     history, one per builder.
     """
 

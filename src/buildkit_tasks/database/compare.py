@@ -1,4 +1,4 @@
-"""Compares a database with a directory of migrations: applied, pending, or refused by the tool. Pure."""
+"""Compares a database with a directory of migrations: applied, pending, or rejected by the tool. Pure."""
 
 from __future__ import annotations
 

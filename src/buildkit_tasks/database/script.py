@@ -22,7 +22,7 @@ class Script:
         return path, max(1, min(line - first + 1, lines))
 
     def failed(self, line: int, said: str) -> Problem:
-        """The problem for an error at a line; 0 if the line is unknown."""
+        """The problem for an error at this line (0 if unknown)."""
         path, number = self.place(line) if line else (self.starts[0][0], 0)
         return Problem(
             "sql-failed",

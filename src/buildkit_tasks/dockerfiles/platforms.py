@@ -85,7 +85,7 @@ def route(
     engine: Engine,
     contexts: Collection[str] = (),
 ) -> Route:
-    """The route for one Dockerfile, up to the stage `target` (empty = the last)."""
+    """How to build one Dockerfile for the platform, up to the stage `target` (empty = the last)."""
     if platform == own(engine):
         return Route(platform, "native", "the engine's own platform")
     needed = _needed(text, args, target, platform, engine, contexts)[0]

@@ -1,7 +1,8 @@
 """The grammar of .env as implemented by compose (compose-go's package `dotenv`, v2.0.2 to v2.9.1), with positions.
 
 Text is UTF-8 with `surrogateescape`, so that other bytes are preserved. Text that compose rejects raises `Refused`,
-with the line but not the content. docs/adr/0014: why not a library, and how versions of compose differ.
+with the line but not the content. docs/adr/0014 explains why we do not use a library, and how versions of compose
+differ.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ INSTRUCTIONS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """The changes of an installation: files (path, text), packages, and the `second` release that they come from."""
+    """What an installation changes: files (path, text) and packages. `second`: the release of the second apt source."""
 
     files: tuple[tuple[Path, str], ...]
     packages: tuple[str, ...]
@@ -61,7 +61,7 @@ class Plan:
         for path, _ in self.files:
             why = {
                 SOURCE_FILE: f"adds {self.second} as a second source, with this machine's mirror and keyring",
-                PIN_FILE: "pins it to the docker packages",
+                PIN_FILE: "limits the second source to the docker packages",
                 AUTH_FILE: "contains the mirror's user and password, readable only by root",
                 DAEMON_FILE: "enables the containerd image store",
             }[path]
