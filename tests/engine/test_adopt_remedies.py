@@ -101,7 +101,7 @@ CASES = {
     ),
     "no program": Case(
         {"compose.yaml": "BIN: ping=BIN: nothing"},
-        "The workspace has no program nothing.",
+        "The workspace has no program named nothing.",
         r"set the build argument (BIN)",
         program,
     ),

@@ -25,8 +25,8 @@ from buildkit_tasks.buildlog import lacks
             "Cargo.lock does not exist",
             "cargo generate-lockfile",
         ),
-        ("error: no bin target named `apy` in default-run packages", "no program apy", "BIN"),
-        ("buildkit-tasks: error: no binary 'apy' in the workspace; there are: api", "no program apy", "BIN"),
+        ("error: no bin target named `apy` in default-run packages", "no program named apy", "BIN"),
+        ("buildkit-tasks: error: no binary 'apy' in the workspace; there are: api", "no program named apy", "BIN"),
         (
             "error: couldn't read `/build/1-ab/src/crates/api/src/../../../assets/a.txt`: No such file or directory",
             "The file assets/a.txt is not in the build context",

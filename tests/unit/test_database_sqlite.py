@@ -85,7 +85,7 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(session: Session) -> No
     (session.root / "migrations/2_rows.up.sql").write_text(
         "INSERT INTO a VALUES (7);\n\nINSERT INTO nope VALUES (1);\n"
     )
-    with pytest.raises(Problem, match=r"2_rows.up.sql, line 3: .*; applied 1 before it") as failed:
+    with pytest.raises(Problem, match=r"2_rows.up.sql, line 3: .*; migrations applied before it: 1") as failed:
         migrate.migrate(session, FILE, ignore_missing=False)
     assert failed.value.causes == ("no such table: nope",)
     assert rows(session, "SELECT count(*) FROM a") == [(0,)]

@@ -13,7 +13,10 @@ NO_DIFFERENCE = 0.05
 
 @dataclass(frozen=True)
 class Sample:
-    """One timed build: contender, case, wall seconds, crates compiled (None = unknown), whether the edit is visible."""
+    """One timed build.
+
+    `seconds`: wall time; `crates`: number compiled, None if unknown; `visible`: the program contains the edit.
+    """
 
     contender: str
     case: str
@@ -41,7 +44,8 @@ class Row:
 def rows(samples: Sequence[Sample], ours: str) -> tuple[Row, ...]:
     """One row per case and contender, in order of first appearance.
 
-    The ratio is the median across rounds of our time / its time: both builds of a round saw the same machine state.
+    The ratio is the median, across rounds, of our time divided by the contender's: both ran with the machine in the
+    same state.
     """
     found = []
     for case in dict.fromkeys(s.case for s in samples):
@@ -69,7 +73,7 @@ def rows(samples: Sequence[Sample], ours: str) -> tuple[Row, ...]:
 
 
 def verdict(row: Row) -> str:
-    """The ratio as text; a small difference counts as none."""
+    """Format the ratio; a small difference is shown as no difference."""
     if row.ratio is None:
         return "-"
     if abs(1 - row.ratio) <= NO_DIFFERENCE:
@@ -81,20 +85,20 @@ HEADINGS = ("case", "build", "median s", "min-max", "runs", "crates", "edit visi
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row as text, in the order of `HEADINGS`."""
+    """The cells of a row as text, in the order of `HEADINGS`."""
     spread = f"{row.least:.1f}-{row.most:.1f}" if row.samples > 1 else "-"
     head = (row.case, row.contender, f"{row.median:.1f}", spread, str(row.samples))
     return (*head, row.crates, row.correct or "-", verdict(row))
 
 
 def markdown(table: Sequence[Row]) -> str:
-    """The table for a README."""
+    """Format the table in Markdown, for a README."""
     lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
     return "\n".join([*lines, *("| " + " | ".join(cells(r)) + " |" for r in table)])
 
 
 def edit_literal(text: str, find: str, marker: str) -> str:
-    """Append the marker to `find`, a part of a string literal, replacing an earlier marker. Raises ValueError."""
+    """Append the marker to the text `find` in a string literal. Replaces an earlier marker. Raises ValueError."""
     pattern = re.escape(find) + r"( bench-[0-9a-f]+)?"
     changed, count = re.subn(pattern, lambda _: f"{find} {marker}", text, count=1)
     if not count:

@@ -103,7 +103,7 @@ def quick(session: Session, *, rounds: int, markdown: bool) -> None:
         session.report.say("; ".join(f"{k} {v}" for k, v in facts.items()))
     wrong = [s for s in samples if s.contender == OURS and s.visible is False]
     if wrong:
-        raise Problem("bench-failed", f"The built program does not contain an edit ({wrong[0].case}).")
+        raise Problem("bench-failed", f"The built program does not contain the latest edit (case: {wrong[0].case}).")
 
 
 def _cases(arena: Arena, wanted: Edits, *, rounds: int) -> list[Sample]:

@@ -16,7 +16,7 @@ from buildkit_tasks.core.errors import Problem
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
-#: Directories next to the hosts' directories.
+#: Names of our own directories, which no host may have.
 _OURS = ("authority", "client")
 
 

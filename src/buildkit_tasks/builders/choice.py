@@ -17,7 +17,7 @@ from .facts import Builder, Node
 #: Seconds to wait for a node. buildx itself waits 20 s per node, so 40 s for a build on two hung nodes.
 PATIENCE = 5.0
 
-#: How many times to ask a node for its reason if it closes the connection.
+#: How many times to ask a node why it denies access if it closes the connection without a reason.
 ASKED = 5
 _HUNG_UP = re.compile(r"broken pipe|connection reset|\bEOF\b")
 
@@ -122,12 +122,12 @@ def _hung(session: Session, name: str) -> Builder:
 
 
 def there(session: Session, name: str) -> bool:
-    """Whether buildx knows a builder. Does not ask its nodes."""
+    """Whether buildx knows a builder. Does not query its nodes."""
     return (session.world.buildx_config / "instances" / name).is_file()
 
 
 def for_platforms(session: Session, platforms: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Map each builder to its platforms in the setting builders.platforms; "" has the platforms without a builder.
+    """Map each builder to its platforms in the setting builders.platforms; "" maps to platforms without a builder.
 
     Raises `Problem` settings-invalid.
     """
@@ -162,8 +162,8 @@ def _silent(session: Session, found: Builder) -> list[Node]:
 def demand_entry(session: Session, found: Builder, node: Node) -> str:
     """Why a node does not respond, in BuildKit's words. Raises `Problem` builder-refused if it denies access.
 
-    `docker buildx inspect` calls both inactive, and a build waits 20 s for either, but listing its cache fails
-    immediately.
+    `docker buildx inspect` reports a node as inactive both if it is down and if it denies access, and a build waits 20
+    s in either case, but listing the node's cache fails immediately.
     """
     if node.error and not builder_facts.refused(node.error):
         return node.error
@@ -194,7 +194,7 @@ def demand_entry(session: Session, found: Builder, node: Node) -> str:
 
 
 def listed(session: Session) -> tuple[Builder, ...]:
-    """All builders. A hung node delays this by buildx's own 20 seconds. Raises `Problem` command-failed."""
+    """All builders. A hung node delays this by buildx's own timeout, 20 s. Raises `Problem` command-failed."""
     listed = run.check(session.world, buildx.builder_list(session.root))
     try:
         return builder_facts.read_list(listed.stdout)

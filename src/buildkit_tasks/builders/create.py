@@ -22,7 +22,7 @@ from buildkit_tasks.images import bases as base_images
 
 from . import kubernetes
 
-#: Driver options and the files for them in a directory written by `builder.certificates`.
+#: Driver options, each with its file in a directory written by `builder.certificates`.
 PEM = {"cacert": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*")
@@ -141,7 +141,7 @@ def _free(name: str, before: Builder | None) -> str:
 
 
 def _with_image(session: Session, wanted: NewNode) -> NewNode:
-    """Build the daemon's image from packages if necessary, but only on this machine's engine: others pull it."""
+    """Build the daemon's image from packages if necessary, but only on this machine's engine: other nodes pull it."""
     here = wanted.driver == "docker-container" and not wanted.endpoint
     if not here or any(option.startswith("image=") for option in wanted.options):
         return wanted
@@ -151,7 +151,7 @@ def _with_image(session: Session, wanted: NewNode) -> NewNode:
 
 
 def _commands(session: Session, wanted: NewNode) -> list[Command]:
-    """Commands that add the node and create a builder with only this node: warming and inspecting it need a name."""
+    """Commands that add the node, and create a one-node builder through which to warm and inspect it."""
     config = str(Path(wanted.config).resolve()) if wanted.config else ""
 
     def making(name: str, platforms: Sequence[str], *, append: bool) -> Command:

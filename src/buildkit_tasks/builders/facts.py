@@ -25,7 +25,7 @@ _REFUSED = re.compile(
     r"tls: |x509: |certificate|server preface|authentication handshake failed|permission denied", re.IGNORECASE
 )
 
-#: What they print when a node is down or goes down.
+#: What buildx and BuildKit print when a node is down or goes down.
 _LOST = re.compile(
     r"connection refused|connection reset|no route to host|i/o timeout|code = Unavailable|context deadline exceeded|"
     r"error reading from server|transport is closing|connection error|no such host|broken pipe|closing transport|"
@@ -38,7 +38,8 @@ _LOST = re.compile(
 class Node:
     """One BuildKit daemon. `status` is running, inactive or stopped; `error` is buildx's message, if any.
 
-    buildx reports a node as inactive both if it is down and if it denies access; listing its cache shows which.
+    buildx reports a node as inactive both if it is down and if it denies access; listing its cache shows which is the
+    case.
 
     `platforms`: in the node's order, native platform first. `fixed`: set by the user.
     """
@@ -89,7 +90,7 @@ def refused(said: str) -> bool:
 
 
 def lost(said: str) -> bool:
-    """Whether a message means that the node is down or lost. Callers must still ask the node."""
+    """Whether a message suggests that the node is down or lost. Callers must query the node to be sure."""
     return bool(_LOST.search(said))
 
 
@@ -184,7 +185,7 @@ def platforms_for(request: BuildRequest, engine: Engine, builder: Builder) -> tu
 
 
 def at(engine: Engine, builder: Builder, platform: str = "") -> Engine:
-    """The engine's facts, with the system and processor of the node that builds the platform."""
+    """The engine's facts, but with the OS and architecture of the node that builds the platform."""
     node = builder.node_for(platform)
     if builder.own or not node or not node.platforms:
         return engine

@@ -30,7 +30,7 @@ from .facts import Builder
 def sources(session: Session, engine: Engine, found: Builder, names: Iterable[str], *, make: bool) -> dict[str, str]:
     """Map images that exist only in the engine to named contexts. Without `make`, writes nothing.
 
-    Problems: image-unavailable if a node has another architecture than the image; registry-unreachable, -denied.
+    Problems: image-unavailable if a node's architecture differs from the image's; registry-unreachable, -denied.
     """
     ours = [name for name in dict.fromkeys(names) if name.startswith(f"{image_names.OWN}/")]
     if not ours:
@@ -60,12 +60,12 @@ def _check_processor(engine: Engine, found: Builder, ours: list[str]) -> None:
 
 
 def _home(session: Session) -> Path:
-    """Per user, not per checkout, because the images belong to the engine."""
+    """The directory for exported images: per user, not per checkout, because the images belong to the engine."""
     return session.world.state_home / "images"
 
 
 def _layout(session: Session, name: str, identity: str) -> str:
-    """Export the image to a directory, kept as long as the name refers to this image. Returns a named context."""
+    """Export the image to a directory that is kept while the name refers to this image. Returns a named context."""
     home = _home(session) / "layouts"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     word = image_fetch.word(name)

@@ -54,7 +54,7 @@ def inspect(session: Session, name: str) -> None:
 
 
 def choose(session: Session, name: str) -> None:
-    """Make a builder docker's current builder, and print how to switch back. Raises `Problem` builder-missing."""
+    """Set docker's current builder, and print how to switch back. Raises `Problem` builder-missing."""
     before = builder_choice.named(session) or "default"
     look(session, name)
     run.check(session.world, buildx.builder_use(session.root, name))

@@ -18,21 +18,21 @@ SPREAD = 1.5
 def total(past: Sequence[Past], progress: Progress, elapsed: float) -> float | None:
     """Total seconds that a build will take, from earlier builds that match its progress so far; None if unknown.
 
-    Also unknown if it has already taken longer.
+    Also None if the build has already taken longer than expected.
     """
     started = set(progress.compiled)
     times = [build.seconds for build in past if _fits(build, progress, started)][:NEWEST]
     middle = statistics.median(times) if times else 0.0
-    agreed = [one for one in times if middle / SPREAD <= one <= middle * SPREAD]  # a busy machine delays one of them
+    agreed = [one for one in times if middle / SPREAD <= one <= middle * SPREAD]  # a busy machine may have delayed one
     expected = statistics.median(agreed) if 2 * len(agreed) > len(times) else 0.0
     return expected if expected > elapsed else None
 
 
 def _fits(build: Past, progress: Progress, started: AbstractSet[str]) -> bool:
     """Whether an earlier build may have done the same work as this one. cargo varies the order of crates slightly."""
-    if progress.total is not None or build.empty:  # cargo starts from nothing: only if it has reported that
+    if progress.total is not None or build.empty:  # the total is reported only for a build from scratch
         return build.empty and progress.total is not None
-    if progress.fresh is not None:  # cargo is done
+    if progress.fresh is not None:  # cargo has finished
         return started == set(build.crates)
     if started:
         return build.crates[:1] != () and build.crates[0] in started and started <= set(build.crates)

@@ -1,4 +1,4 @@
-"""Explains a failed build from its progress: the failed step's output first, compile errors set apart. Pure."""
+"""Explains a failed build from its progress: shows the failed step's output and recognizes compile errors. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import source_paths
 from .lacks import find as find_lacks
 from .states import brief
 
-#: What only rustc and cargo print if code does not compile. A bare `error:` could come from any tool.
+#: Messages that only rustc and cargo print, when code does not compile. A bare `error:` could come from any tool.
 _COMPILER = re.compile(
     r"(?m)^(?:\x1b\[[\d;]*m)*error(?:\x1b\[[\d;]*m)*(?:\[E\d+\]|: could not compile |: aborting due to )"
 )
@@ -35,10 +35,11 @@ def explain(
     packaged: bool = False,
     cwd: Path | None = None,
 ) -> Problem:
-    """Return the problem for a failed solve: the failed step's output verbatim, with compile errors set apart.
+    """Return the problem for a failed solve: the failed step's output verbatim, and a code of its own for compile
+    errors.
 
     `plan` shows which steps belong to a compile group: only those certainly run in our toolchain image. `packaged`:
-    that image is built from Debian packages. `cwd`: makes the paths in compile errors relative to it.
+    that image is built from Debian packages. `cwd`: paths in compile errors are made relative to this directory.
     """
     vertex = _failed(progress, rest)
     log = "\n".join(vertex.log + ([vertex.partial] if vertex.partial else [])) if vertex else rest
@@ -111,6 +112,6 @@ def _grouped(step: str, plan: BuildPlan | None) -> bool:
 
 
 def _only_errors(log: list[str]) -> str:
-    """The output from cargo's first diagnostic on, without the crates compiled before it."""
+    """The output starting at cargo's first diagnostic, without the `Compiling` lines before it."""
     first = next((i for i, line in enumerate(log) if line.startswith(("error", "warning"))), 0)
     return "\n".join(log[first:])

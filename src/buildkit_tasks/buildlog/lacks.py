@@ -126,7 +126,7 @@ def _file(match: re.Match[str], line: str) -> Lack:
 
 
 def _says(message: str, hint: str) -> Callable[[re.Match[str], str], Lack]:
-    """Return a rule that inserts the pattern's groups into its texts, as {0}."""
+    """Return a rule that replaces {0} in its texts with the text that the pattern's group matched."""
     return lambda match, line: Lack(message.format(*match.groups()), line, hint.format(*match.groups()))
 
 
@@ -138,7 +138,7 @@ _stale_lock = _says(
 )
 _no_lock = _says("Cargo.lock does not exist.", "run `cargo generate-lockfile`, commit Cargo.lock, then rebuild")
 _no_program = _says(
-    "The workspace has no program {0}.",
+    "The workspace has no program named {0}.",
     "set the build argument BIN of the service in the compose file to a program in the workspace",
 )
 _database = _says(
@@ -291,6 +291,6 @@ def find(log: Sequence[str], *, packaged: bool = False) -> tuple[Lack, ...]:
                 lack = make(match, line.strip())
                 found.setdefault((lack.message, lack.hint), lack)
                 break
-    lost = any("is unreachable" in lack.message for lack in found.values())  # then its packages are missing too
+    lost = any("is unreachable" in lack.message for lack in found.values())  # which also explains missing packages
     kept = [lack for lack in found.values() if not (lost and "release has no package" in lack.message)]
     return tuple(_other_rust(lack) if packaged else lack for lack in kept)

@@ -14,7 +14,7 @@ from . import estimate, states
 #: Print the number of crates whenever this many more have started.
 CRATES_PER_LINE = 25
 
-#: Print the running step after this many seconds without a line.
+#: Print the running step after this many seconds without output.
 SILENCE = 30.0
 
 #: Print a line with the estimate if the build is expected to take this many seconds.

@@ -1,4 +1,4 @@
-"""Prints each warning of a finished build once: from rustc about the project, from BuildKit about Dockerfiles."""
+"""Prints each warning of a finished build once: rustc's about the project, and BuildKit's about Dockerfiles."""
 
 from __future__ import annotations
 

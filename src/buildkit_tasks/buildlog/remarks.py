@@ -1,6 +1,6 @@
 """Finds errors and warnings in a step's output. Pure.
 
-Understands the human-readable output of rustc, clippy, rustfmt and failed tests, the only one in container builds.
+Parses the human-readable output of rustc, clippy, rustfmt and failed tests: container builds provide no other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 #: Maximum number of remarks per job. GitHub shows ten of each severity.
 MOST = 50
-#: Maximum number of characters of a message, and of a line to examine.
+#: Maximum length of a message, and of a line to examine, in characters.
 _MESSAGE, _LINE = 500, 2000
 
 _HEAD = re.compile(r"^(error|warning)(?:\[[A-Za-z0-9_:]+\])?: (.+)$")
@@ -24,7 +24,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 
 #: Source directories inside a compile step.
 _CONTAINER = re.compile(r"^(?:/build/[^/]+/src/|/context/)")
-#: Where sources are that are not part of the project.
+#: Directories of sources that are not part of the project.
 _FOREIGN = re.compile(r"/registry/src/|/git/checkouts/|^/rustc/|/rustlib/")
 
 

@@ -24,7 +24,7 @@ def placer(plan: BuildPlan) -> Callable[[str], str]:
 def from_here(text: str, plan: BuildPlan, cwd: Path) -> str:
     """Make the project's paths in rustc's messages relative to `cwd`, so that editors and terminals can open them.
 
-    Otherwise leaves the text unchanged.
+    Everything else is left unchanged.
     """
     place, root = placer(plan), plan.workspace.root
 

@@ -75,7 +75,7 @@ class States:
         return found
 
     def crates(self, last: int = 3) -> str:
-        """`279/298  api, notifier, executor`: how many have started, most recent first; empty if nothing compiles."""
+        """Crates as `279/298  api, notifier`: started/total, then the latest first; empty if none compile."""
         started = self._progress.compiled
         if not started and not self._progress.total:
             return ""
@@ -125,7 +125,7 @@ def compiles(vertex: Vertex) -> bool:
 
 
 def of_total(progress: Progress) -> str:
-    """`/298` if the compile step has reported the number of crates."""
+    """The total number of crates as `/298`, if the compile step has reported it."""
     return f"/{progress.total}" if progress.total else ""
 
 

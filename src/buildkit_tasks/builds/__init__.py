@@ -1,1 +1,1 @@
-"""A build: the plan, compile groups, the transfer guard, the bake solve, and the manifests of the programs."""
+"""A build: the plan, compile groups, the transfer guard, the bake solve, and the program manifests."""

@@ -38,7 +38,7 @@ def prepare(
 ) -> BuildPlan:
     """Return the plan for a request. With `look_only`, create nothing: no transfer link, no base image.
 
-    A plan that is only printed does not need its base images: the problem is then added to `missing`, not raised.
+    A plan that is only printed does not need its base images, so a problem with them is added to `missing`, not raised.
     """
     space = project.workspace
     chosen = plan.with_contexts(space, compose.select(space, request.services))
@@ -100,7 +100,7 @@ def prepare(
 def _bases(
     service: Service, file: Dockerfile | None, needs: Needs, places: Sequence[str], engine: Engine, *, own: bool
 ) -> tuple[str, ...]:
-    """The base images of a build for the engine's own platform; `own`: it runs on the engine's own builder."""
+    """The base images of a build for the engine's own platform; `own`: the build runs on the engine's own builder."""
     needed = needs.images
     if file is None or not own or not places or platforms.own(engine) in places:
         return needed
@@ -264,7 +264,7 @@ def _check_layer_cache(session: Session, project: Project) -> None:
 
 
 def _check_disk(session: Session, project: Project) -> None:
-    """Fail below 1 GB of free space, warn below the setting, if the engine's data is on this machine."""
+    """If the engine's data is on this machine, fail below 1 GB of free space and warn below the setting."""
     root = Path(project.engine.root_dir or "/nonexistent")
     try:
         free = shutil.disk_usage(root).free / 1e9
@@ -274,7 +274,7 @@ def _check_disk(session: Session, project: Project) -> None:
         raise Problem(
             "disk-full",
             f"Only {free:.1f} GB free on {root}; a build needs at least 1 GB.",
-            hint="run `invoke prune`, which lists everything it would delete, then asks",
+            hint="run `invoke prune`, which lists everything it would delete, then asks for confirmation",
         )
     if free * 1e9 < session.settings.caches.min_free:
         session.report.warn(f"only {free:.1f} GB free on {root}; run `invoke prune` to free some space")

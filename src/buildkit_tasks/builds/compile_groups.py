@@ -1,4 +1,4 @@
-"""Groups the services whose programs one cargo run compiles, and adds the build arguments for it. Pure.
+"""Groups services whose programs are compiled by a single cargo run, and adds the build arguments for that run. Pure.
 
 The services of a compile group share context, Dockerfile and every argument that the compile step reads, except the
 one that names a service's own program. All other services are built by their Dockerfiles with the compose arguments.
@@ -18,7 +18,7 @@ from buildkit_tasks.dockerfiles.document import BINARIES, PROGRAMS, Dockerfile, 
 
 @dataclass(frozen=True)
 class Group:
-    """Services whose programs one compile step builds."""
+    """Services whose programs are built by the same compile step."""
 
     services: tuple[Service, ...]
 
@@ -35,7 +35,7 @@ class Group:
 def find(
     services: Sequence[Service], files: Mapping[str, Dockerfile], needs: Mapping[str, Needs], binary_arg: str
 ) -> dict[str, Group]:
-    """Map each service to its compile group; services that no step like ours compiles have none."""
+    """Map each service to its compile group. Services without a compile step like ours are omitted."""
     members: dict[object, list[Service]] = {}
     keys: dict[str, object] = {}
     for service in services:
@@ -71,7 +71,7 @@ def arguments(
     incremental: bool,
     nonce: str,
 ) -> dict[str, str]:
-    """The service's own arguments, plus ours if the Dockerfile declares them. Empty ones would only change cache keys.
+    """The service's own arguments, plus ours if the Dockerfile declares them. Empty ones are omitted.
 
     `group`: all services of the group in the compose file; `chosen`: those to build now. The features of dependencies
     depend on which packages are selected, so all shipped programs are passed, no matter which are chosen. Raises

@@ -14,23 +14,23 @@ from typing import Any
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service, Workspace
 
-#: How each key of `build:` is passed on. A test compares the list with the schema of the specification.
+#: How each key of `build:` is passed on. A test compares the keys with those in the specification's schema.
 KEYS: Mapping[str, str] = {
     "additional_contexts": "contexts; service:NAME becomes that service's target",
-    "args": "args, with ours added",
-    "cache_from": "cache-from, with the setting caches.layers_from added",
-    "cache_to": "cache-to, with the setting caches.layers_to added",
-    "context": "context, read through a link of our own; a URL as it is",
+    "args": "args, plus our own",
+    "cache_from": "cache-from, plus the setting caches.layers_from",
+    "cache_to": "cache-to, plus the setting caches.layers_to",
+    "context": "context, read through our own link; a URL unchanged",
     "dockerfile": "dockerfile",
     "dockerfile_inline": "dockerfile-inline",
     "entitlements": "entitlements",
     "extra_hosts": "extra-hosts",
     "isolation": "only `default`: BuildKit supports no other",
-    "labels": "labels, with those that compose adds",
+    "labels": "labels, plus those that compose adds",
     "network": "network",
-    "no_cache": "no-cache; in a compile group another value of REBUILD, which keeps the cache mounts",
+    "no_cache": "no-cache; in a compile group, a new value of REBUILD instead, which keeps the cache mounts",
     "no_cache_filter": "no-cache-filter",
-    "platforms": "platforms; without it the service's platform, else DOCKER_DEFAULT_PLATFORM",
+    "platforms": "platforms; if unset, the service's platform, else DOCKER_DEFAULT_PLATFORM",
     "privileged": "entitlements: security.insecure",
     "provenance": "attest",
     "pull": "pull, unless base images come from packages",
@@ -52,7 +52,7 @@ X_BAKE: Mapping[str, str] = dict.fromkeys(
 def make(service: Service, space: Workspace, compose: str) -> dict[str, Any]:
     """The target of one service, without context and Dockerfile, which depend on paths on this machine.
 
-    `compose`: the version of compose, which it writes to a label. Problems: compose-key-unsupported.
+    `compose`: the compose version, for the label that compose adds. Problems: compose-key-unsupported.
     """
     build = service.build
     for key, value in build.items():
@@ -105,7 +105,7 @@ def _strings(value: Any) -> list[str]:
 
 
 def _entries(value: Any) -> list[str]:
-    """A list as it is, or a mapping as `name=value`; a name without a value stays a bare name."""
+    """A list unchanged, or a mapping as `name=value`; a name without a value stays a bare name."""
     if isinstance(value, Mapping):
         return [str(k) if v in (None, "") else f"{k}={v}" for k, v in value.items()]
     return _strings(value)

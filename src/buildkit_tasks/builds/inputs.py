@@ -1,4 +1,5 @@
-"""Prepares BuildKit's inputs: contexts through our own links, Dockerfiles under names that are never stale."""
+"""Prepares BuildKit's inputs: contexts behind our own links, and Dockerfiles in directories named after their
+content."""
 
 from __future__ import annotations
 
@@ -60,7 +61,7 @@ def invalid_ignore_file(error: ValueError) -> Problem:
 
 
 def _guarded(session: Session, context: Path, dockerfiles: Sequence[Path], also: Sequence[Path] = ()) -> Path:
-    """Return the link for a context. Removes damaged state of the guard: a new link name is always correct."""
+    """Return the link for a context. Removes the guard's state if it is damaged: a new link name is always safe."""
     for left in (session.state / "transfer").glob("*.*"):
         if not left.is_file():  # a FIFO would block the guard
             files.remove(left)
@@ -106,8 +107,8 @@ def without_syntax(
 ) -> tuple[dict[str, Dockerfile], dict[str, Path], dict[str, str]]:
     """Rewrite Dockerfiles whose frontend image is unavailable here, so that the engine's own frontend can read them.
 
-    Returns all Dockerfiles, the paths of the rewritten ones (with their .dockerignore), and the mirror's image of each
-    other frontend.
+    Returns all Dockerfiles, the paths of the rewritten ones (with their .dockerignore), and the mirror's image for each
+    of the other frontends.
     """
     names = {file.syntax for file in files.values() if file.syntax}
     decisions = image_choice.decide(session, engine, sorted(names)) if names else {}

@@ -25,7 +25,7 @@ from typing import Any
 from buildkit_tasks.core import readfile
 from buildkit_tasks.dockerfiles.ignore import Ignore, walk
 
-#: Where the manifest is in the image's final stage.
+#: Path of the manifest in the image's final stage.
 PATH = "/usr/local/share/buildkit-tasks/manifest.json"
 _FORMAT = 1
 

@@ -15,7 +15,7 @@ from buildkit_tasks.core.model import BuildRequest, Engine, Service
 def destination(
     service: Service, request: BuildRequest, target: Mapping[str, Any], places: Sequence[str]
 ) -> dict[str, Any]:
-    """An image's destination and platforms, unless they are the engine and its own platform."""
+    """The bake keys for an image's destination and platforms, unless the engine loads it for its own platform."""
     where: dict[str, Any] = {"platforms": list(places)} if places else {}
     if request.push:
         image = pushed_name(service, request.push)
@@ -68,7 +68,7 @@ def repository(image: str) -> str:
 
 
 def layer_caches(targets: Mapping[str, dict[str, Any]], settings: Settings, writer: str) -> None:
-    """Add BuildKit's own caches: every target imports them, one exports, since all but the last layer is shared."""
+    """Add BuildKit's own caches: every target imports them; one exports them, since the targets share most layers."""
     sources, places = list(settings.caches.layers_from), list(settings.caches.layers_to)
     for name, given in (("caches.layers_from", sources), ("caches.layers_to", places)):
         for one in given:

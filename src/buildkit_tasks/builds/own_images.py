@@ -14,7 +14,7 @@ from buildkit_tasks.project import sources
 
 
 def find(services: Sequence[Service], needs: Mapping[str, Needs]) -> dict[str, dict[str, Service]]:
-    """Map each service to the references that name images of other given services, with those services."""
+    """Map each service to the images it uses that other given services build: image reference to service."""
     makers: dict[str, Service] = {}
     for service in services:
         for name in sources.image_names(service):
@@ -31,7 +31,7 @@ def find(services: Sequence[Service], needs: Mapping[str, Needs]) -> dict[str, d
 
 
 def _circular(name: str, found: Mapping[str, Mapping[str, Service]]) -> bool:
-    """Whether a service's image depends on itself through others; then the engine's existing images are used."""
+    """Whether a service's image depends on itself through others. If so, the engine's existing images are used."""
     seen: set[str] = set()
     pending = [service.name for service in found[name].values()]
     while pending:
@@ -45,7 +45,7 @@ def _circular(name: str, found: Mapping[str, Mapping[str, Service]]) -> bool:
 
 
 def shared_names(services: Sequence[Service]) -> tuple[str, ...]:
-    """A warning for each image name that several services build differently. As in compose, the last to finish wins."""
+    """A warning for each image name that services build differently. As in compose, the last to finish wins."""
     makers: dict[str, list[Service]] = {}
     for service in services:
         makers.setdefault(lookup_name(service.image), []).append(service)

@@ -24,10 +24,10 @@ from .compile_groups import Group
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The outside facts that a plan needs.
+    """The facts from outside that a plan needs.
 
-    `dockerfiles`: each service's Dockerfile; None if the context is a URL. `files`: the path of each service's
-    Dockerfile for BuildKit. `replacements`: maps an image reference to the one to use instead. `transfer`: maps a
+    `dockerfiles`: each service's Dockerfile; None if the context is a URL. `files`: the Dockerfile path to pass to
+    BuildKit for each service. `replacements`: maps an image reference to the one to use instead. `transfer`: maps a
     directory to the link through which BuildKit reads it. `foreign`: `replacements` for platforms other than the
     engine's own. `sources`: maps an image to its named context, if the builder does not share the engine's images.
     `tier`: what the engine supports. `builder`: the current builder, with its nodes unless it is the engine's own.
@@ -143,7 +143,7 @@ def places_of(
 
 
 def needs_of(service: Service, file: Dockerfile | None, places: Sequence[str], engine: Engine) -> Needs:
-    """What the build of one service needs, for all of its platforms together."""
+    """The stages and images that the build of one service needs, across all its platforms."""
     if file is None:
         return Needs()
     found = [
@@ -171,7 +171,7 @@ def _routes(
     places: Mapping[str, tuple[str, ...]],
     linked: Mapping[str, Mapping[str, Service]],
 ) -> list[platforms.Route]:
-    """How each platform is built: the worst case over all services. Refuses builds that should not be tried."""
+    """How each platform is built: the worst case across all services. Refuses builds that should not be attempted."""
     found = []
     for platform in dict.fromkeys(p for s in services for p in places[s.name]):
         there = at(engine, around.builder, platform)

@@ -30,7 +30,7 @@ def _shown(definition: Mapping[str, Any], masked: Callable[[str], str]) -> dict[
 
 
 def describe(plan: BuildPlan, masked: Callable[[str], str]) -> dict[str, Any]:
-    """The plan as JSON-ready values, for `--plan --json`; `masked` removes values from .env from a text."""
+    """The plan as JSON-ready values, for `--plan --json`; `masked` hides the values of .env in a text."""
     return {
         "project": plan.workspace.project,
         "services": [s.name for s in plan.services],
@@ -47,7 +47,7 @@ def describe(plan: BuildPlan, masked: Callable[[str], str]) -> dict[str, Any]:
 
 
 def packaged(definition: Mapping[str, Any]) -> dict[str, str]:
-    """Map each base image that a definition replaces with one of our images to that image."""
+    """Map each base image to the image of ours that replaces it in the definition."""
     found: dict[str, str] = {}
     for target in definition.get("target", {}).values():
         for name, value in target.get("contexts", {}).items():

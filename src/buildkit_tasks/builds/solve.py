@@ -21,7 +21,7 @@ from buildkit_tasks.core.progress import Decoder, Progress
 
 from . import plan_words
 
-#: How often to retry a build that lost a race for an image name; at least one build wins each time.
+#: How many times to retry a build that lost a race for an image name; at least one build wins each time.
 RACES = 12
 
 

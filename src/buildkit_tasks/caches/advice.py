@@ -53,7 +53,7 @@ def advise(cache: Cache, contents: Mapping[str, Content], min_disk: int) -> tupl
         want = max(10**9, total // 2)
         found.append(
             Advice(
-                f"only {units.human(cache.disk_free)} of disk space free",
+                f"only {units.human(cache.disk_free)} of disk space left",
                 f"invoke cache.trim --keep {want // 10**6}MB",
                 total - want,
                 "pass --dry-run to see what would be deleted",

@@ -1,4 +1,4 @@
-"""What cargo tasks keep in the engine: volumes with objects and downloads, and the toolchain image."""
+"""The volumes (objects and downloads) and toolchain images that cargo tasks keep in the engine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, docker_run, run, shapes, units
 
-#: On every container and volume of these tasks; its value is the project's scope.
+#: The label of every container and volume of these tasks; its value is the project's scope.
 LABEL = "buildkit-tasks.cargo"
 
-#: The word that selects the volumes in `cache.clear`: two of them have names that mounts have too.
+#: The word that selects all volumes in `cache.clear`: by name, two of them could be confused with mounts.
 VOLUMES = "volumes"
 
 #: Seconds to wait for sizes in a view: the engine measures the volumes of all projects.
@@ -31,7 +31,7 @@ class Volume:
 
 
 def volume(scope: str, kind: str) -> str:
-    """The name of a project's volume: of `target`, `registry`, `git` or `tools`."""
+    """The name of a project's volume of one kind: `target`, `registry`, `git` or `tools`."""
     plain = re.sub(r"[^A-Za-z0-9_.-]", "-", scope)
     if plain != scope or not re.match(r"[A-Za-z0-9]", plain):
         plain = f"p{plain}-{hashlib.sha256(scope.encode()).hexdigest()[:8]}"
@@ -51,7 +51,7 @@ def names(session: Session, scope: str) -> list[str]:
 
 
 def measured(session: Session, found: Sequence[str], *, timeout: float | None = None) -> tuple[Volume, ...]:
-    """Volumes with their sizes, as far as the engine gives them in time."""
+    """The volumes, with the sizes that the engine reports in time."""
     if not found:
         return ()
     answer = run.capture(session.world, docker_run.volume_sizes(session.root), timeout=timeout)
@@ -72,7 +72,7 @@ def images(session: Session, scope: str) -> list[str]:
 
 
 def remove(session: Session, going: Iterable[str]) -> list[str]:
-    """Remove volumes; those that stay, because a cargo task uses them."""
+    """Remove volumes. Returns those kept because a cargo task is using them."""
     kept = []
     for name in going:
         removed = run.capture(session.world, docker.remove_volumes(session.root, [name]))
@@ -82,6 +82,6 @@ def remove(session: Session, going: Iterable[str]) -> list[str]:
 
 
 def total(found: Iterable[Volume]) -> str:
-    """Their size, to be read; empty if it is not known, or there are none."""
+    """The total size, formatted for users; empty if it is unknown or if there are no volumes."""
     sizes = [one.size for one in found]
     return units.human(sum(size or 0 for size in sizes)) if sizes and None not in sizes else ""

@@ -254,7 +254,7 @@ def _current(files: Sequence[Entry], place: str) -> str:
 
 
 def summary(inside: Inside, largest: int = 5) -> dict[str, object]:
-    """For users and JSON: bytes by category for each profile directory, and the largest crates."""
+    """A summary for users and JSON: bytes by category for each profile directory, and the largest crates."""
     crates: dict[str, int] = {}
     for tree in inside.trees:
         for crate, bytes_ in tree.crates.items():

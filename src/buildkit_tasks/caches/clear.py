@@ -34,7 +34,7 @@ def clear(
     confirm: str = "",
     dry_run: bool = False,
 ) -> None:
-    """List what a selection covers, ask, and delete it. `confirm`: the word for `everything`; if empty, asks for it.
+    """List what a selection covers, ask, then delete it. `confirm`: the word that confirms `everything`; if empty, ask.
 
     Problems: bad-argument, unknown-service, consent-missing, cache-missing (no such mount).
     """
@@ -42,7 +42,7 @@ def clear(
     if with_volumes and (services or older or builder or selection.platform or selection.everything):
         raise Problem(
             "bad-argument",
-            "The volumes of cargo tasks belong to a project and the engine, and have no time of last use.",
+            "--mount volumes cannot be combined with --service, --older, --platform, --builder or --everything.",
             hint="invoke cache.clear --mount volumes    (alone, or with --project and other kinds)",
         )
     project = discover(session, looking=True)
@@ -153,7 +153,7 @@ def choose(session: Session, project: Project, selection: Selection, builder: st
 
 
 def _ids(project: Project, services: Sequence[str]) -> tuple[str, ...]:
-    """The ids of the mounts that builds of these services use, for every existing platform."""
+    """The ids of the mounts that builds of these services use, for any platform."""
     chosen = compose.select(project.workspace, services)
     return declared(chosen)
 
@@ -166,7 +166,7 @@ def _show_sharers(session: Session, project: Project, services: Sequence[str], s
         if s.name not in chosen and set(declared([s])) & set(selection.ids or ())
     ]
     if sharers:
-        session.report.say(f"{', '.join(sharers)} also use these mounts")
+        session.report.say(f"these mounts are also used by {', '.join(sharers)}")
 
 
 def _consents(session: Session, what: str, selection: Selection, confirm: str) -> bool:
@@ -185,7 +185,7 @@ def _json(record: Record) -> dict[str, object]:
 
 
 def _shown(found: Sequence[Record]) -> list[Record]:
-    """Every mount, and only the largest layers: nobody reads a list of a thousand layers."""
+    """All mounts, but only the largest layers: nobody reads a list of a thousand layers."""
     layers = sorted((r for r in found if not r.is_mount), key=lambda r: -r.size)
     return [*(r for r in found if r.is_mount), *layers[:20]]
 

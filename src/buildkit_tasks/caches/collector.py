@@ -42,7 +42,7 @@ class Rule:
 
     @property
     def impossible(self) -> bool:
-        """Whether no record can match, because the rule requires several types of the same record."""
+        """Whether no record can match, because the rule requires a record to have multiple types."""
         return bool(self.filters) and all(f.count("type==") > 1 for f in self.filters)
 
 
@@ -89,7 +89,7 @@ def _rule(values: dict[str, str]) -> Rule:
 
 
 def verdict(collector: Collector) -> tuple[str, ...]:
-    """What happens to cache mounts, in sentences; the first is the summary."""
+    """Describe what happens to cache mounts, in sentences; the first one is the summary."""
     if not collector.rules:
         return (
             "off: this builder never deletes anything, so its caches grow until the disk is full",
@@ -142,7 +142,7 @@ def daemon_policy(limit: int, engine: Version) -> dict[str, Any]:
 
 
 def daemon_text(existing: str, limit: int, engine: Version) -> str:
-    """Add that section to daemon.json and keep everything else. Raises `Problem` settings-invalid."""
+    """Add the `builder.gc` section to daemon.json and keep everything else. Raises `Problem` settings-invalid."""
     try:
         content = json.loads(existing) if existing.strip() else {}
         if not isinstance(content, dict) or not isinstance(content.get("builder", {}), dict):

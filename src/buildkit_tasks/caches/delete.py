@@ -19,7 +19,7 @@ AT_ONCE = 200
 def delete(
     session: Session, project: Project, going: Sequence[Record], builder: str
 ) -> tuple[list[Record], list[Record]]:
-    """Delete records. Lists the cache again and returns the deleted and the kept records.
+    """Delete records, then list the cache again. Returns the deleted and the kept records.
 
     Keeps layers while any build is running on the builder: all projects share layers by content, and a build fails if
     it loses one (`failed to solve: not found`, seen with engine 26.1). Mounts do not have this problem.
@@ -28,7 +28,7 @@ def delete(
     if any(not r.is_mount for r in going) and any(not r.reclaimable for r in records(session, project.engine, builder)):
         session.report.warn("a build is running: keeping the layers, because the build could fail without them")
         going = [r for r in going if r.is_mount]
-    unchanged.forget(session.state)  # a user who clears a cache expects the next build to build
+    unchanged.forget(session.state)  # a user who clears a cache expects the next build to run
     for at in range(0, len(going), AT_ONCE):
         ids = [r.id for r in going[at : at + AT_ONCE]]
         run.check(session.world, buildx.remove_cache_record(session.root, *ids, builder=builder))

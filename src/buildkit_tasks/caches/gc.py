@@ -35,7 +35,7 @@ def show(session: Session, *, builder: str = "") -> None:
 
 
 def propose(session: Session, *, keep: str = "", builder: str = "", write: bool = False) -> None:
-    """Print a policy that keeps the mounts, as a diff. With `write`, ask and install it.
+    """Print a policy that keeps the mounts, as a diff. With `write`, ask, then install it.
 
     `keep`: the limit for the whole build cache; if empty, twice its current size, at least 20 GB. Problems:
     bad-argument, consent-missing, settings-invalid, command-failed (the file cannot be written).
@@ -92,7 +92,7 @@ def _proposal(session: Session, found: Collector, engine: Engine, limit: int) ->
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replace a file atomically. Keeps its mode, and the old file as *.before."""
+    """Replace a file atomically. Keeps its mode, and saves the old file as *.before."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".json":

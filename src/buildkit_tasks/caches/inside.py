@@ -26,7 +26,7 @@ def opened(session: Session, project: Project, found: Cache, *, largest: int = 5
 
 
 def own(session: Session, found: Cache) -> list[Mount]:
-    """The mounts that the project's builds use: those in the current namespace that its Dockerfiles declare."""
+    """The mounts that the project's builds use: those in the current namespace that the Dockerfiles declare."""
     space = session.settings.caches.namespace
     return [m for m in found.mounts if m.project == found.scope and m.namespace == space and found.is_declared(m.id)]
 

@@ -33,7 +33,7 @@ JSON_BUILDX = (0, 29)
 #: The file in the state directory that records the format of the last listing.
 _FORM = "cache-listing.json"
 
-#: Seconds between listings while a mount is in use or not measured; neither changes while a build is running.
+#: Seconds between listings while a mount is in use or not yet measured; neither changes while a build is running.
 SETTLING = (0.2, 0.5, 1.0, 2.0)
 
 #: Timeout in seconds for the total size of images: a view should not wait longer for one number. An engine with 3,000
@@ -42,7 +42,8 @@ IMAGES_TIMEOUT = 0.4
 
 
 def view(session: Session, *, builder: str = "", older: str = "14d", inside: bool = False, largest: int = 5) -> None:
-    """Show all mounts. `older` flags those unused for this long; `inside` also shows the contents of this project's.
+    """Show all mounts. `older` flags those unused for this long; `inside` also shows the contents of this project's
+    mounts.
 
     Problems: bad-argument, and those of discovery.
     """
@@ -90,7 +91,7 @@ def look(
     early = listed.result() if listed else None
     if early and early.code != 124 and ("json" in early.command.argv) is _form(session, project.engine):
         known = _records(early, builder)
-    else:  # nothing was queried, or it was queried in another buildx's format
+    else:  # no listing was started, or it used another buildx's format
         known = records(session, project.engine, builder, settle=project.workspace.scope if settle else "")
     return Cache(
         records=known,
@@ -197,7 +198,7 @@ def disk_free(engine: Engine) -> int | None:
 def _volumes(session: Session, project: Project, timeout: float | None) -> tuple[Volume, ...]:
     try:
         found = cargo_tasks.names(session, project.workspace.scope)
-    except Problem:  # an engine that lists caches and no volumes is looked at all the same
+    except Problem:  # show the caches even if the engine cannot list volumes
         return ()
     return cargo_tasks.measured(session, found, timeout=timeout)
 

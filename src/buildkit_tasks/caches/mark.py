@@ -1,4 +1,4 @@
-"""Marker files, one per builder, profile and set of mounts: a build has used these mounts, so no pack is pulled."""
+"""Marker files, one per builder, profile and set of mounts. Once a build has used the mounts, no pack is pulled."""
 
 from __future__ import annotations
 

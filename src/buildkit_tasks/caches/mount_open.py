@@ -27,7 +27,7 @@ from .mount_script import CHANGED, EMPTIED, Opened
 
 
 def listing(session: Session, project: Project, found: Sequence[Mount], builder: str = "") -> dict[str, Content]:
-    """List the contents of these mounts of the project, by mount name. Waits for builds that use one."""
+    """List the contents of these mounts of the project, by mount name. Waits for builds that are using them."""
     if not found:
         return {}
     text = mount_script.listing(base(project), _opened(project, found), secrets.token_hex(8))
@@ -52,7 +52,7 @@ def remove(
     contents: Mapping[str, Content],
     builder: str = "",
 ) -> bool:
-    """Remove paths from the mounts while holding all of them. Returns False if a build has changed one since then.
+    """Remove paths from the mounts while holding all of them. Returns False if a build has changed one of them.
 
     `found`: all mounts to hold. If they include every target mount of the project, no compilation can be running.
     """
@@ -117,7 +117,7 @@ def empty_long(session: Session, project: Project, found: Sequence[Opened], buil
 
 
 def sharing(project: Project) -> dict[str, str]:
-    """Map the ids of mounts that the project's Dockerfiles declare (`*`: known only in a build) to their sharing."""
+    """Map the ids of mounts in the project's Dockerfiles (`*`: known only in a build) to their sharing mode."""
     declared: dict[str, str] = {}
     for service in project.workspace.services:
         for mount in sources.known(service).mounts:

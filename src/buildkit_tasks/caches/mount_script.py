@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from buildkit_tasks.core.errors import Problem
 
-# The only text from a project's own files, an engine's listing or the output of a step that these Dockerfiles may
-# contain. Other characters could inject something into the line.
+# These Dockerfiles may contain text from a project's files, an engine's listing or a step's output only in these forms.
+# Other characters could inject instructions.
 _FORMS = {
     "id": re.compile(r"[\w./:@+-]+", re.ASCII),
     "sharing": re.compile(r"shared|locked|private"),
@@ -25,7 +25,7 @@ _FORMS = {
 #: Exit code of a removal if a mount has changed since it was listed: EX_TEMPFAIL of sysexits, "try again".
 CHANGED = 75
 
-#: A path inside a mount may be too long for the engine to list from this length in bytes: the kernel's limit is 4,096,
+#: From this length in bytes, a path inside a mount may be too long for the engine to list: the kernel's limit is 4,096,
 #: and the engine prepends its own directory.
 LONG_PATH = 2000
 

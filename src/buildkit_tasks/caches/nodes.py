@@ -1,4 +1,4 @@
-"""Shows the caches of a builder with several nodes, node by node."""
+"""Shows the caches of a builder with multiple nodes, node by node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import view as cache_view
 
 
 def view(session: Session, *, builder: str = "", older: str = "14d", inside: bool = False) -> None:
-    """Like `look.view`, but node by node if the builder has several. Same problems, plus builder-missing."""
+    """Like `look.view`, but node by node if the builder has more than one. Same problems, plus builder-missing."""
     name = builder or builder_choice.named(session)
     found = builder_choice.look(session, name) if name else None
     if found and len(found.nodes) > 1:

@@ -1,4 +1,4 @@
-"""Frees disk space: deletes this project's untagged images and old build cache, never volumes or other projects."""
+"""Frees disk space: deletes this project's untagged images and old caches, never volumes or other projects' data."""
 
 from __future__ import annotations
 

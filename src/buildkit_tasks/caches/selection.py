@@ -39,7 +39,7 @@ def belonging(records: Iterable[Record], scope: str) -> tuple[Record, ...]:
     """The records that provably belong to this project.
 
     A mount is identified by its id. A layer is identified by a path that contains the scope (the Dockerfile's
-    `/out/SCOPE/…`), or by a parent layer with such a path. Any other layer may belong to another project.
+    `/out/SCOPE/…`), or by a parent layer whose path does. Any other layer may belong to another project.
     """
     everything = list(records)
     # Compare the whole scope, not a prefix: `shop-admin-target-amd64` belongs to the project shop-admin.

@@ -66,7 +66,7 @@ class Decision:
 
 @dataclass
 class _Budget:
-    """The running total of what remains as items are taken. Leftovers are taken regardless of the limit."""
+    """Counts the bytes that remain as items are marked for deletion. Leftovers are marked regardless of the limit."""
 
     limit: int
     left: int
@@ -74,7 +74,7 @@ class _Budget:
     gone: dict[str, int] = field(default_factory=dict)
 
     def take(self, where: str, why: str, paths: Mapping[str, int]) -> None:
-        """Take paths inside a mount."""
+        """Mark paths inside a mount for deletion."""
         size = sum(paths.values())
         if paths:
             self.items.append(Item(where, why, size, tuple(paths)))
@@ -82,7 +82,7 @@ class _Budget:
             self.gone[where] = self.gone.get(where, 0) + size
 
     def drop(self, where: str, why: str, records: Sequence[Record]) -> None:
-        """Take whole records, without counting paths that were already taken from them twice."""
+        """Mark whole records for deletion. Paths inside them that are already marked are not counted twice."""
         size = max(0, sum(r.size for r in records) - self.gone.get(where, 0))
         self.items.append(Item(where, why, size, records=tuple(records)))
         self.left -= size
@@ -142,7 +142,7 @@ def _downloads(budget: _Budget, mounts: Sequence[Mount], contents: Mapping[str, 
 
 
 def _old_bases(budget: _Budget, targets: Mapping[str, Inside]) -> None:
-    """Take the trees of all toolchains except the last one used."""
+    """Mark the trees of all toolchains except the last one used."""
     found = [
         (used, name, base)
         for name, inside in targets.items()
@@ -156,7 +156,7 @@ def _old_bases(budget: _Budget, targets: Mapping[str, Inside]) -> None:
 
 
 def _old_profiles(budget: _Budget, targets: Mapping[str, Inside]) -> None:
-    """Take the profile directories of a tree, except the last one used."""
+    """Mark the profile directories of a tree, except the last one used."""
     for name, inside in targets.items():
         for base in {t.base for t in inside.trees}:
             trees = sorted((t for t in inside.trees if t.base == base), key=lambda t: t.used)
@@ -167,7 +167,7 @@ def _old_profiles(budget: _Budget, targets: Mapping[str, Inside]) -> None:
 
 
 def _incremental(budget: _Budget, targets: Mapping[str, Inside]) -> None:
-    """Take as many incremental objects as needed, largest first: each costs one slower compilation of its crate."""
+    """Mark as many incremental objects as needed, largest first: each costs one slower compilation of its crate."""
     found = [(size, name, path) for name, i in targets.items() for t in i.trees for path, size in t.incremental.items()]
     for size, name, path in sorted(found, reverse=True):
         if budget.over and not _going(budget, name, path):
@@ -175,7 +175,7 @@ def _incremental(budget: _Budget, targets: Mapping[str, Inside]) -> None:
 
 
 def _whole(budget: _Budget, ours: Sequence[Record], mounts: Sequence[Mount]) -> None:
-    """Take whole records: layers (those shared with images last, since deleting them may free nothing), then mounts."""
+    """Mark whole records: layers (those shared with images last, since deleting them may free nothing), then mounts."""
     for record in sorted((r for r in ours if not r.is_mount and r.reclaimable), key=lambda r: (r.shared, -r.idle)):
         if budget.over and record.size:
             budget.drop(f"layer {record.id}", "a layer of this project", [record])
@@ -197,12 +197,12 @@ def _staying(budget: _Budget, ours: Sequence[Record], limit: int) -> list[str]:
 
 
 def _going(budget: _Budget, name: str, path: str) -> bool:
-    """Whether a path or a directory above it is already taken."""
+    """Whether a path or a directory above it is already marked."""
     return any(path == p or path.startswith(f"{p}/") for i in budget.items if i.where == name for p in i.paths)
 
 
 def _rest(budget: _Budget, name: str, path: str, size: int) -> int:
-    """The bytes of a tree without the leftovers that were already taken from it."""
+    """The bytes of a tree without the leftovers that are already marked."""
     prefix = f"{path}/"
     gone = sum(i.size for i in budget.items if i.where == name and i.paths and i.paths[0].startswith(prefix))
     return max(0, size - gone)

@@ -16,7 +16,7 @@ from .look import look, size
 from .sweep import Decision
 from .view import Cache
 
-#: How often to decide again if builds keep changing the mounts in the meantime.
+#: How many times to decide again if builds keep changing the mounts in the meantime.
 TRIES = 3
 
 
@@ -56,7 +56,7 @@ def trim(session: Session, *, keep: str = "", builder: str = "", dry_run: bool =
 
 
 def after_build(session: Session, project: Project) -> None:
-    """Called after a build: if the caches exceed caches.budget, warn or trim, depending on caches.over_budget."""
+    """After a build, warn or trim if the caches exceed caches.budget, depending on caches.over_budget."""
     if not session.settings.caches.budget:
         return
     limit = session.settings.caches.budget

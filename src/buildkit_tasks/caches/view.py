@@ -172,5 +172,5 @@ def inside_lines(cache: Cache) -> list[str]:
 
 
 def unknown_arguments() -> dict[str, str]:
-    """`*` for build arguments whose values are known only at build time."""
+    """Map build arguments whose values are known only at build time to `*`."""
     return dict.fromkeys(("TARGETARCH", "TARGETOS", "TARGETVARIANT", "TARGETPLATFORM", "BUILDARCH"), ANY)

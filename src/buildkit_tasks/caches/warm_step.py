@@ -16,9 +16,9 @@ _WORK = "/.buildkit-tasks-warm"
 
 
 def derive(text: str, args: Mapping[str, str], nonce: str) -> tuple[str, str]:
-    """Wrap the command of the step with the target mount. Returns the Dockerfile and the name of its compile stage.
+    """Wrap the command of the step that has the target mount. Returns the Dockerfile and the name of its compile stage.
 
-    `nonce` makes it a step that has never been cached. Raises `Problem` cache-missing if there is no such step.
+    `nonce` makes the step new to BuildKit's cache. Raises `Problem` cache-missing if there is no such step.
     """
     step = compile_step.find(text, args)
     wrapped = f": {nonce}; sh {_PLACE}/warm.sh prepare && {{ {step.command} ; sh {_PLACE}/warm.sh judge; }}"

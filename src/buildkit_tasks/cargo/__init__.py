@@ -1,1 +1,1 @@
-"""cargo without Rust on the host: runs in the project's toolchain image, on the project's volumes, never stale."""
+"""Runs cargo without Rust on the host: in the project's toolchain image, with volumes per project, and never stale."""

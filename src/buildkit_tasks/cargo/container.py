@@ -17,7 +17,7 @@ from .commands import Work
 #: Variables passed on from the user's environment. None of them changes what is compiled, so the sync ignores them.
 FORWARDED = ("RUST_BACKTRACE", "RUST_LOG", "NO_COLOR", "CARGO_TERM_COLOR", "CARGO_TERM_VERBOSE", "CARGO_TERM_QUIET")
 
-#: Variable names that a shell can export, because entry.sh evaluates names.
+#: Variable names that a shell can export: entry.sh evaluates names, so no others are passed on.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 #: The user's variables are passed under other names, because docker itself reads some of them.
@@ -31,7 +31,7 @@ _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 @dataclass(frozen=True)
 class Site:
-    """Where cargo runs. The same for every task of a project.
+    """Where cargo runs: the same for every task of a project.
 
     `scope`: the prefix of the volume names. `context`: the build context; `source`: the workspace below it. `image`
     and its `cargo_home`. `user`: `UID:GID`, empty if root in a container is the user on the host. `secrets`: maps a
@@ -51,7 +51,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Around:
-    """What a single call adds.
+    """The container options that a single call adds.
 
     `name`: the container's name. `task`: a directory shared with it. `sources`: the mounts at /context. `out`: where
     to copy a result. `given`: variables from `--env`, which may change what is compiled; `quiet`: variables that tests
@@ -131,7 +131,7 @@ def prepare(site: Site, name: str) -> Container:
 
 
 def quiet_variables(world: World, *, tty: bool) -> dict[str, str]:
-    """Variables passed on from the user's environment, with cargo's colors on if only its messages go to a terminal."""
+    """Variables passed on from the user's environment. Turns cargo's colors on if only stderr is a terminal."""
     found = {name: world.env[name] for name in FORWARDED if name in world.env}
     found |= {n: v for n, v in world.env.items() if n.upper() in PROXIES}
     plain = "NO_COLOR" in world.env or world.env.get("TERM") == "dumb" or world.ci

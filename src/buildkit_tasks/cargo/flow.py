@@ -65,7 +65,7 @@ def _with_result(session: Session, work: Work, options: Options, file: str) -> i
 
 
 def doc(session: Session, request: Request, options: Options, *, dependencies: bool = False, to: str = "") -> int:
-    """Build the documentation, in the user's directory (default: in this checkout's state directory)."""
+    """Build the documentation into the given directory (default: this checkout's state directory)."""
     work = commands.doc(request, dependencies=dependencies)
     if options.host:
         return cargo(session, work, options)
@@ -79,7 +79,7 @@ def doc(session: Session, request: Request, options: Options, *, dependencies: b
 
 
 def run_program(session: Session, request: Request, options: Options, *, service: str = "", binary: str = "") -> int:
-    """Run one of the workspace's programs. For a service, use its environment, and the stack's network if it is up.
+    """Run one of the workspace's programs. For a service, use its environment and, if the stack is up, its network.
 
     Problems: bad-argument, unknown-service.
     """

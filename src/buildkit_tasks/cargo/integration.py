@@ -15,7 +15,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Workspace
 from buildkit_tasks.project import compose
 
-#: Service keys that tie it to this machine or to the stack.
+#: Keys that tie a service to this machine or to the stack.
 _LEFT_OUT = frozenset(
     (
         *("ports", "container_name", "networks", "network_mode", "profiles", "restart", "deploy", "build", "scale"),
@@ -107,7 +107,7 @@ def environment(space: Workspace, names: Sequence[str], dotenv: Mapping[str, str
 
 
 def _ports(service: Mapping[str, Any], key: str) -> Iterator[tuple[int, int]]:
-    """Yield a service's ports (`published` or `target`), each with the port inside its network."""
+    """Yield a service's ports (`published` or `target`), each with the port that the container listens on."""
     for port in service.get("ports") or ():
         if isinstance(port, Mapping) and all(re.fullmatch(r"\d+", str(port.get(k) or "")) for k in ("target", key)):
             yield int(port[key]), int(port["target"])

@@ -18,7 +18,7 @@ from . import integration
 
 @dataclass(frozen=True)
 class Running:
-    """What tests need to reach the services: the network and the variables."""
+    """The network and the variables that tests need to reach the services."""
 
     network: str
     env: dict[str, str] = field(repr=False)
@@ -26,7 +26,7 @@ class Running:
 
 @contextmanager
 def running(session: Session, project: Project) -> Iterator[Running]:
-    """Start the services until they are healthy. On exit, even by Ctrl-C, remove their containers, network and volumes.
+    """Start the services and wait until they are healthy. On exit, even by Ctrl-C, remove everything that was created.
 
     Problems: cargo-no-services, unknown-service, image-unavailable, unhealthy.
     """

@@ -1,7 +1,7 @@
 """The toolchain image in which cargo runs: the stage `toolchain` of the project's Dockerfile, built like other images.
 
-It is rebuilt if any of its inputs has changed, and once a day, because its base image may have moved. Otherwise no
-build starts.
+It is rebuilt if any of its inputs has changed, and once a day, because the tag of its base image may have moved.
+Otherwise no build starts.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _named(rest: str) -> str:
 def ensure(
     session: Session, project: Project, service: Service, *, again: bool = False, add: bool = False
 ) -> Toolchain:
-    """Return the image, built unless it is current. `again`: build in any case; `add`: include clippy and rustfmt.
+    """Return the image, building it unless it is current. `again`: always build; `add`: include clippy and rustfmt.
 
     Problems: those of a build.
     """
@@ -170,7 +170,7 @@ def _key(session: Session, service: Service, components: bool) -> str:
 
 
 def used_arguments(file: Dockerfile, args: Mapping[str, str], contexts: Iterable[str] = ()) -> dict[str, str]:
-    """The build arguments that can affect the toolchain stage, which `BIN`, for example, cannot."""
+    """The build arguments that can affect the toolchain stage; `BIN`, for example, cannot."""
     names = {name for stage in file.needs(args, STAGE, tuple(contexts)).stages for name in stage.arguments}
     for item in file.items:
         if item.keyword == "FROM":

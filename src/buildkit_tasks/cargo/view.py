@@ -25,7 +25,7 @@ _LARGEST = 1_000_000
 
 @dataclass(frozen=True)
 class Shown:
-    """A directory that is mounted except for `hidden`: paths below it, `True` if the path is a directory."""
+    """A directory to mount, and the paths below it to hide, each with whether it is a directory."""
 
     path: str
     hidden: tuple[tuple[str, bool], ...] = ()
@@ -112,7 +112,7 @@ def _git_ignores(path: str, name: str, by_git: Collection[str] | None) -> bool:
 
 
 def _mounts(folder: _Folder) -> Iterator[Shown | str]:
-    """Use as few mounts as possible: the folder with its hidden entries covered, or each of its kept entries."""
+    """Use as few mounts as possible: either the folder with its hidden entries covered, or each visible entry."""
     if folder.whole:
         yield Shown(folder.path)
     elif folder.links or len(folder.hidden) <= len(folder.kept):  # a mount would follow a link

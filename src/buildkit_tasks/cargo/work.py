@@ -152,7 +152,7 @@ def _with_terminal(session: Session, around: Around, work: Work, options: Option
     tty = out and session.world.tty and session.world.env.get("TERM") != "dumb"
     quiet = {**container.quiet_variables(session.world, tty=tty), **options.quiet}
     quiet = {name: value for name, value in quiet.items() if name not in around.given}
-    # a terminal for the container's output is also one for its input
+    # if the container's output is a terminal, so is its input
     return replace(around, tty=tty, stdin=(tty and reads) or (work.runs_on and sys.stdin is not None), quiet=quiet)
 
 
@@ -244,7 +244,7 @@ def _given(session: Session, words: Sequence[str]) -> dict[str, str]:
 
 
 def _lock_is_old(site: Site) -> bool:
-    """Whether Cargo.lock may be outdated: missing, or older than a manifest. Only decides whether to ask cargo."""
+    """Whether Cargo.lock may be outdated: missing, or older than a manifest. If so, cargo is asked."""
     root = site.context / site.source
     try:
         made = (root / "Cargo.lock").stat().st_mtime

@@ -84,7 +84,7 @@ def _toplevel(session: Session) -> Path:
             "base-missing",
             f"{session.root} is not in a git repository.",
             details=asked.stderr.strip(),
-            hint="run it in a git checkout; if the checkout is not yours: "
+            hint="run this in a git checkout; if another user owns the checkout: "
             "git config --global --add safe.directory DIRECTORY",
         )
     return Path(asked.stdout.rstrip("\n"))

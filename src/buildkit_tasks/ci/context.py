@@ -39,7 +39,7 @@ EVENTS: Mapping[str, Mapping[str, tuple[str, bool]]] = {
     "jenkins": {"branch": ("push", True), "change": ("pull-request", False)},
 }
 
-#: Default branches to assume if the provider does not name it.
+#: Default branches to assume if the provider does not name one.
 _USUAL = ("main", "master")
 
 
@@ -71,7 +71,7 @@ class Context:
         return not self.from_fork and self.event != "other"
 
 
-#: A job's own variables with the user and password for a registry.
+#: The job's variables that hold the user and password for a registry.
 USER, PASSWORD, HOST = "REGISTRY_USER", "REGISTRY_PASSWORD", "REGISTRY_HOST"
 #: Variables that hold passwords. Programs that a job starts do not receive them.
 SECRETS = (PASSWORD, "CI_REGISTRY_PASSWORD", "CI_JOB_TOKEN", "GITHUB_TOKEN")
@@ -146,7 +146,7 @@ def _is_github(env: Mapping[str, str]) -> bool:
 
 
 def _decided(provider: str, raw: str, *, refusal: str = "", usual: str = "other", **facts: Any) -> Context:
-    """Apply the table. `refusal`: a reason found by the caller."""
+    """Look up the event in `EVENTS`. `refusal`: the caller's reason why the run may not push."""
     event, may = EVENTS[provider].get(raw, (usual, False))
     if facts.get("tag") and event == "push":
         event = "tag"

@@ -17,7 +17,7 @@ from buildkit_tasks.survey import cargo, reach
 from buildkit_tasks.survey.cargo import CargoWorkspace, Package
 from buildkit_tasks.survey.tree import Tree
 
-#: The directories that belong to a crate that contains other crates. Other crates may use the rest of its files.
+#: If a crate contains other crates, only these of its directories belong to it: other crates may use its other files.
 _OWN = ("src/", "tests/", "benches/", "examples/")
 
 

@@ -1,4 +1,4 @@
-"""`ci.init`: writes a CI workflow to the repository. Overwrites only files that it wrote and nobody edited."""
+"""`ci.init`: writes a CI workflow to the repository. Overwrites only files that it wrote and that nobody has edited."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LARGEST = 1_000_000
 
 
 def init(session: Session, provider: str, *, file: str = "", dry_run: bool = False) -> None:
-    """Show the workflow as a diff, ask, and write it. Problems: bad-argument, settings-invalid, ci-conflict."""
+    """Show the workflow as a diff, ask, then write it. Problems: bad-argument, settings-invalid, ci-conflict."""
     if provider not in PROVIDERS:
         raise Problem(
             "bad-argument",

@@ -62,7 +62,10 @@ def push(session: Session, known: Collection[str], *, force: bool = False, repor
 
 
 def nightly(session: Session, known: Collection[str], *, force: bool = False, report: str = "") -> None:
-    """Rebuild the shared cache from scratch, delete old packs. Problems: push-refused, settings-invalid, ci-failed."""
+    """Rebuild the shared cache from scratch and delete old packs.
+
+    Problems: push-refused, settings-invalid, ci-failed.
+    """
     job = _writer(session, "ci.nightly", known, force=force, report=report)
     if not session.settings.packs.repository:
         raise Problem(

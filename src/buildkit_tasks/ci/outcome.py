@@ -12,7 +12,7 @@ from .steps import Step
 
 @dataclass(frozen=True)
 class Done:
-    """The result of a step. `code` is None if it did not run, and `why` is the reason."""
+    """The result of a step. `code` is None if the step did not run; `why` is then the reason."""
 
     step: Step
     code: int | None

@@ -69,7 +69,7 @@ def push(settings: Settings, platforms: Sequence[str]) -> list[Step]:
 
 
 def nightly(settings: Settings, platforms: Sequence[str]) -> list[Step]:
-    """Compile the dependencies from scratch, push a pack, delete old packs."""
+    """Compile the dependencies from scratch, push a pack, and delete old packs."""
     if not settings.packs.repository:
         return []
     words = ("cache.warm", "--platform", ",".join(platforms))

@@ -11,7 +11,7 @@ from buildkit_tasks.config.settings import Settings
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.registry import names
 
-#: Values that settings may have in a workflow: nothing that has a meaning in YAML, shell or Groovy.
+#: Values that settings may have in a workflow: nothing with a special meaning in YAML, shell or Groovy.
 _WORDS = {
     "ci.default_branch": r"[A-Za-z0-9][A-Za-z0-9._/-]*",
     "ci.runner": r"[A-Za-z0-9][A-Za-z0-9._-]*",
@@ -146,7 +146,7 @@ def _extra(commands: Sequence[str], runner: str) -> list[Job]:
     return list(found.values())
 
 
-# ---- what makes a file ours
+# ---- recognizing our own files
 
 
 def sealed(text: str, comment: str) -> str:

@@ -52,7 +52,7 @@ class Build:
     provenance: str = choice(
         "off",
         ("off", "min", "max"),
-        "The provenance to attach to pushed images. `max` includes the build arguments.",
+        "The provenance attestation for pushed images. `max` includes the build arguments.",
     )
     sbom: str = choice("off", ("off", "on"), "Whether to attach an SBOM (a list of packages) to pushed images.")
 
@@ -152,7 +152,7 @@ class Packs:
     )
     timeout: float = setting(
         300.0,
-        "How long a build may take to pull or push a pack before it continues without one.",
+        "How long a build may spend pulling or pushing a pack before it gives up and continues.",
         "duration",
         example="5m",
         was="remote_cache_timeout",

@@ -16,7 +16,7 @@ class Stack:
     )
     smoke: tuple[str, ...] = setting(
         (),
-        "The requests of `smoke`: a list of `SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...]`.",
+        "The requests that `smoke` sends: a list of `SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...]`.",
         "list",
         example="api /health status=ok",
     )
@@ -35,8 +35,8 @@ class Watch:
     notify: str = choice(
         "off",
         ("off", "bell", "desktop"),
-        "How to report, in addition to the output, that containers were replaced or a build failed: not at all, with a "
-        "terminal bell, or with a desktop notification (notify-send; osascript on macOS).",
+        "The notification, besides the output, when containers are replaced or a build fails: none, a terminal bell, "
+        "or a desktop notification (notify-send; osascript on macOS).",
     )
 
 
@@ -95,7 +95,7 @@ class Ci:
     )
     install: str = setting(
         "",
-        "The argument for pip to install the tasks in jobs, or `./dev` to use that script. Empty: this version.",
+        "The `pip install` argument for the tasks in jobs, or `./dev` to use that script. Empty: this version.",
         example="buildkit-tasks==0.1.0",
     )
     builds: str = choice(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # imported late: neither `--list` nor an up-to-date build nee
     from .settings import Settings
     from .settings_load import Loaded, Origin
 
-#: Number of Dockerfiles to read for words that are no secret.
+#: Maximum number of Dockerfiles to search for values that are not secret.
 _DOCKERFILES = 20
 
 
@@ -35,7 +35,7 @@ class Session:
         self.flags = dict(flags or {})
         self.extra = tuple(extra)
         self._builder = ""
-        #: Whether image registries respond, by mirror ("" = none set), as far as this run has asked.
+        #: Whether image registries respond, by mirror ("" = none set); contains only those that this run has queried.
         self.registries: dict[str, bool] = {}
         report.masked = self._masked_anyway
 
@@ -92,12 +92,12 @@ class Session:
     def masked(self, words: str) -> str:
         """Mask the values of .env in another program's output, except values that the repository already shows.
 
-        These are values in .env.example, compose files, Dockerfiles or the repository's path.
+        It shows them in .env.example, compose files, Dockerfiles or its own path.
         """
         from buildkit_tasks.dotenv import disk as dotenv_disk
         from buildkit_tasks.dotenv import mask as dotenv_mask
 
-        # do not load the settings here: that may need to print
+        # do not load the settings here: loading may print
         files: tuple[Path, ...] = ()
         with contextlib.suppress(Problem):  # an unreadable .env
             files = self.compose_files if "_loaded" in self.__dict__ else ()
@@ -142,7 +142,7 @@ class Session:
 
         try:
             dotenv = self._root_dotenv
-        except Problem as problem:  # tasks that read the compose file fail on it; the others do not need it
+        except Problem as problem:  # tasks that read the compose file report this; the others do not need .env
             self.report.warn(f"{problem.message} The settings in .env are ignored.")
             dotenv = {}
         loaded = load(self.world, self.root, dotenv=dotenv, flags=self.flags)

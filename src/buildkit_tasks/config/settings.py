@@ -35,7 +35,7 @@ class Settings:
     ci: Ci = field(default_factory=Ci)
 
 
-#: The groups and their classes, in reference order.
+#: The groups and their classes, in the order of the reference.
 GROUPS: dict[str, type[Any]] = {
     "project": Project,
     "build": Build,
@@ -67,7 +67,7 @@ class Known:
 
 
 def known() -> Iterator[Known]:
-    """Every setting, in reference order."""
+    """Every setting, in the order of the reference."""
     for group, kind in GROUPS.items():
         items: tuple[Field[Any], ...] = fields(kind)
         for item in items:

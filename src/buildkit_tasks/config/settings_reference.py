@@ -1,4 +1,4 @@
-"""Generates the reference of all settings, as Markdown and as a JSON schema, from the declarations. Pure."""
+"""Generates the settings reference, as Markdown and as a JSON schema, from the declarations. Pure."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def command(cwd: Path, files: Iterable[Path], *args: str) -> Command:
 
 
 def elsewhere(given: Command, directory: str) -> Command:
-    """The same command for copies of the compose files, whose paths are relative to `directory`."""
+    """The same command for copies of the compose files; paths in them are relative to `directory`."""
     at = given.argv.index("compose") + 1
     return replace(given, argv=(*given.argv[:at], "--project-directory", directory, *given.argv[at:]))
 
@@ -64,7 +64,7 @@ def question(cwd: Path, files: Iterable[Path], *args: str, patience: float = RES
 
 
 def config(cwd: Path, files: Iterable[Path], *, profiles: Sequence[str] = (), link: bool = False) -> Command:
-    """The resolved compose model as JSON. Profile `*` means all; `link`: `cwd` is a symlink and names the project."""
+    """The resolved compose model as JSON. Profile `*` means all; `link`: `cwd` is a symlink that names the project."""
     found = question(cwd, files, *(f"--profile={name}" for name in profiles), "config", "--format", "json")
     return replace(found, env=(*found.env, ("PWD", str(cwd)))) if link else found
 
@@ -94,7 +94,7 @@ def environment(cwd: Path, files: Iterable[Path]) -> Command:
 
 
 def read_model(text: str, *, yaml: bool = False) -> dict[str, Any]:
-    """Parse the output of `compose config`, which escapes every `$` as `$$`; undo this exactly once.
+    """Parse the output of `compose config`. compose escapes every `$` as `$$`, which is undone exactly once.
 
     Raises ValueError for text that is not a resolved model.
     """

@@ -29,7 +29,7 @@ def docker(cwd: Path, *args: str, env: Sequence[tuple[str, str]] = (), stdin: st
 
 
 def ask(cwd: Path, *args: str, patience: float = ANSWER) -> Command:
-    """A docker command that only queries, and that a hung engine must not block forever."""
+    """A docker command that only queries. It has a timeout, so that a hung engine cannot block it forever."""
     return replace(docker(cwd, *args), patience=patience)
 
 
@@ -117,7 +117,7 @@ def project_containers(cwd: Path, project: str) -> Command:
 
 
 def service_containers(cwd: Path, project: str) -> Command:
-    """Lines `id name state service image`, separated by tabs: a project's containers except one-off ones.
+    """One line `id name state service image`, separated by tabs, per container of a project, except one-off containers.
 
     The image is the id that compose compares with the service's current image.
     """
@@ -151,7 +151,7 @@ def publishing(cwd: Path, port: int, protocol: str = "tcp") -> Command:
 
 
 def dangling_images(cwd: Path, project: str) -> Command:
-    """Untagged images of a compose project: lines `id size`, with a human-readable size."""
+    """One line `id size` per untagged image of a compose project, with a human-readable size."""
     how = ("--filter", "dangling=true", "--filter", f"label=com.docker.compose.project={project}")
     return ask(cwd, "image", "ls", *how, "--no-trunc", "--format", "{{.ID}} {{.Size}}")
 
@@ -191,7 +191,7 @@ def probe_build(cwd: Path) -> Command:
     return docker(cwd, "build", "--output", "-", "-", stdin=PROBE)
 
 
-#: Arguments whose names mean something to docker, its plugins or Go, so their values cannot be in its environment.
+#: Arguments whose names mean something to docker, its plugins or Go, so docker must not get them as variables.
 _MEANS_SOMETHING = re.compile(
     r"PATH|HOME|TMPDIR|NO_COLOR|LANG|USER|TERM|IFS|ENV|BASH_ENV|PWD|OLDPWD|SHELL|(?:DOCKER|BUILDX|BUILDKIT|COMPOSE|XDG|SSL|SSH|LC|LD|GO|OTEL|GIT)\w*",
     re.IGNORECASE,

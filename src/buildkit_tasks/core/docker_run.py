@@ -1,4 +1,4 @@
-"""The docker commands for containers that do work for us, and for their volumes. Pure, like `docker`."""
+"""The docker commands for containers in which we run tools, and for their volumes. Pure, like `docker`."""
 
 from __future__ import annotations
 
@@ -101,14 +101,14 @@ def image_tags(cwd: Path, repository: str) -> Command:
 
 
 def volumes(cwd: Path, label: str) -> Command:
-    """The names of the volumes with a label, one per line."""
+    """The names of volumes that have this label, one per line."""
     return ask(cwd, "volume", "ls", "--quiet", "--filter", f"label={label}")
 
 
 def volume_sizes(cwd: Path) -> Command:
     """Every volume of the engine with `Name`, `Size` (as `docker system df` prints it) and `Links`, a JSON list.
 
-    The engine measures all volumes, images and caches for it.
+    The engine measures all volumes, images and caches to answer this.
     """
     return ask(cwd, "system", "df", "--verbose", "--format", "{{json .Volumes}}", patience=LISTING)
 

@@ -71,7 +71,7 @@ def _replaceable(path: Path) -> Path:
 def written(path: Path, *, mode: int) -> Iterator[BinaryIO]:
     """Yield a file to write to, which replaces `path` if the block ends without an error and is removed otherwise.
 
-    For content that does not fit into memory or that another process writes. A symlink stays one. Raises OSError.
+    For content that does not fit into memory or that another process writes. A symlink stays a symlink. Raises OSError.
     """
     place = _replaceable(path)
     handle, name = tempfile.mkstemp(prefix=_unfinished(place), dir=place.parent)
@@ -87,7 +87,7 @@ def written(path: Path, *, mode: int) -> Iterator[BinaryIO]:
 
 
 def remove(path: Path) -> None:
-    """Remove whatever has this name; for a symlink, not its target. Raises OSError."""
+    """Remove whatever is at this path; for a symlink, not its target. Raises OSError."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -95,7 +95,7 @@ def remove(path: Path) -> None:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove the unfinished files of killed `replace` calls for this path. The caller must hold its writers' lock."""
+    """Remove unfinished files left behind by killed `replace` calls. The caller must hold the path's lock."""
     place = Path(os.path.realpath(path))
     for left in place.parent.glob(f"{glob.escape(_unfinished(place))}*"):
         with contextlib.suppress(OSError):
@@ -151,7 +151,7 @@ def _take_over(fresh: Path, place: Path, mode: int | None) -> None:
     else:
         fresh.chmod(mode)
     if (was.st_uid, was.st_gid) != (os.geteuid(), os.getegid()):
-        with contextlib.suppress(PermissionError):  # the file in our directory belongs to another user
+        with contextlib.suppress(PermissionError):  # another user owns the file, and we are not root
             os.chown(fresh, was.st_uid, was.st_gid)
 
 

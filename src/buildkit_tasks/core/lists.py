@@ -30,5 +30,5 @@ def is_pattern(name: str) -> bool:
 
 
 def matching(pattern: str, known: Iterable[str]) -> list[str]:
-    """The known names that match a name or pattern, in their order. Matching is case-sensitive."""
+    """The known names that match a name or pattern, in the order of `known`. Matching is case-sensitive."""
     return [name for name in known if name == pattern or (is_pattern(pattern) and fnmatch.fnmatchcase(name, pattern))]

@@ -1,4 +1,4 @@
-"""The frozen values passed from settings to report. They do no I/O and know nothing about docker."""
+"""Immutable values passed between packages, from settings to results. No I/O, and no knowledge of docker."""
 
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ class Workspace:
 class Engine:
     """Facts about the current engine, from a single round trip. Versions are tuples of ints, `()` if absent.
 
-    `host_name`: the host name of the engine's machine. `rootless`: root in its containers is the user who runs it.
+    `host_name`: the host name of the engine's machine. `rootless`: root in its containers is the user who runs the
+    engine.
     """
 
     id: str
@@ -193,7 +194,7 @@ class TargetResult:
 class BuildOutcome:
     """A finished build. `fresh` is None if the compile step was cached (cargo did not run).
 
-    `up_to_date`: nothing was built because nothing changed since the last build. `recorded`: its numbers in the
+    `up_to_date`: nothing was built because nothing changed since the last build. `recorded`: the build's numbers in the
     history, one per builder.
     """
 

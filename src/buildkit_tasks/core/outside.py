@@ -36,7 +36,7 @@ class Ended(KeyboardInterrupt):
 
 @dataclass
 class _Deferral:
-    """Whether signals wait for something that must not be left half-finished, and the first waiting signal."""
+    """How many blocks currently defer signals, and the first deferred signal."""
 
     depth: int = 0
     waiting: KeyboardInterrupt | None = None
@@ -65,8 +65,8 @@ def _end(number: int, _frame: object) -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Defer signals that would end the run until the block ends. For starting a process, which would otherwise be lost
-    if a signal arrived between its start and the moment that we have its handle.
+    """Defer signals that would end the run until the block ends. For starting a process: it would be lost if a signal
+    arrived after its start but before we have its handle.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""Reads files that may be anything: bounded, never blocking, with a single kind of error."""
+"""Reads files that may be of any kind and size: with a size limit, without blocking, and with a single error type."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def text(path: Path, errors: str = "strict", most: int = LARGEST) -> str:
 
 
 def state(path: Path) -> dict[str, Any]:
-    """A JSON object that an earlier run wrote, or `{}` if it cannot be read: state may be lost."""
+    """A JSON object written by an earlier run, or `{}` if it cannot be read: losing state is harmless."""
     try:
         return shapes.loads(content(path), dict)
     except (OSError, ValueError):

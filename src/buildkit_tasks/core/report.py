@@ -106,11 +106,11 @@ class Report:
         """Ring the terminal's bell, if there is a terminal."""
         if self.world.tty:
             with contextlib.suppress(OSError, ValueError):
-                _write(sys.stderr, "\a")  # `_progress` would make it visible
+                _write(sys.stderr, "\a")  # `_progress` would escape the character
 
     def answer(self, text: str) -> None:
         """Print the result to stdout. Problems: output-failed. Raises BrokenPipeError if the reader closed the pipe."""
-        if self.world.prints_to_terminal:  # a program receives every byte
+        if self.world.prints_to_terminal:  # when piped, the text is passed on unchanged
             text = visible(text)
         try:
             _write(sys.stdout, text if text.endswith("\n") else text + "\n")
@@ -170,7 +170,7 @@ class Report:
             )
 
     def consent(self, what: str) -> bool:
-        """Ask before changing the user's system. `--yes` consents. Raises `Problem` if there is no terminal."""
+        """Ask before changing the user's system; `--yes` answers yes. Raises `Problem` if there is no terminal."""
         if self.yes:
             return True
         if not self.world.interactive:

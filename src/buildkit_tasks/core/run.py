@@ -27,8 +27,9 @@ INTERRUPT_GRACE = 15.0
 #: Seconds until a command that timed out is killed, and until we stop reading its streams.
 TERMINATE_GRACE = 2.0
 
-#: Runs its arguments, and ends them and their children when stdin ends, which it does however we end. No signal of the
-#: system for that (PR_SET_PDEATHSIG) would do: only Linux has it, and docker's plugin is a child of docker.
+#: Runs a command, and ends it and its children when stdin is closed, which happens however this process ends. The
+#: kernel's parent-death signal (PR_SET_PDEATHSIG) is not enough: only Linux has it, and docker's plugin is a child of
+#: docker.
 LIFELINE = 'exec 3<&0; { cat; kill -TERM 0; } <&3 3<&- > /dev/null 2>&1 & exec "$@" 3<&- < /dev/null'
 
 
@@ -68,7 +69,7 @@ def _start(
                 stderr=stderr,
                 start_new_session=group,  # a helper must not receive the Ctrl-C meant for the build
             )
-    except KeyboardInterrupt:  # it arrived while the process was starting
+    except KeyboardInterrupt:  # Ctrl-C arrived while the process was starting
         if process:
             _wait_interrupted(process)
         raise
@@ -96,7 +97,7 @@ def _wait_interrupted(process: subprocess.Popen[bytes]) -> None:
 
 
 def _wait_for_group(group: int) -> None:
-    """Wait until the processes of a group that is ending are gone; a moment at most, nothing depends on it."""
+    """Wait briefly for the processes of a group to exit. Nothing depends on whether they do."""
     for _ in range(20):
         try:
             os.killpg(group, 0)
@@ -306,8 +307,8 @@ def follow(world: World, command: Command, on_output: Callable[[bytes], None], *
 def beside(world: World, command: Command) -> Iterator[Callable[[], int]]:
     """Run alongside other work, with our own output. When the block ends, interrupt the command and wait for it.
 
-    A Ctrl-C on the terminal does not reach it; a SIGKILL of this process ends it too. Yields a function that waits for
-    it to end and returns the exit code.
+    A Ctrl-C on the terminal does not reach the command; a SIGKILL of this process ends it too. Yields a function that
+    waits for the command to exit and returns its exit code.
     """
     guarded = replace(command, argv=("sh", "-c", LIFELINE, "sh", *command.argv))
     process = _start(world, guarded, stdin=subprocess.PIPE, stdout=None, stderr=None, group=True)

@@ -1,4 +1,4 @@
-"""Values from JSON, TOML or YAML that others wrote: parsed safely, and checked for their shape. Pure."""
+"""Parses JSON, TOML and YAML from outside safely, and checks that values have the expected shape. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # this module loads at every start, and importing the model t
 
 T = TypeVar("T")
 
-#: A shape: a type, a mapping of names to shapes ("*" for all other names), or a list of one shape. None fits any shape.
+#: A shape: a type, a mapping of names to shapes ("*" for all other names), or a list of one shape. None always fits.
 Shape = Any
 
 
@@ -55,7 +55,7 @@ def check(value: object, shape: Shape, where: str = "") -> None:
 
 
 def answer(result: Result, kind: type[T], shape: Shape = None) -> T:
-    """Parse the JSON that a command printed. Raises `Problem` answer-invalid."""
+    """Parse the JSON printed by a command. Raises `Problem` answer-invalid."""
     try:
         content = loads(result.stdout, kind)
         if shape is not None:
@@ -66,7 +66,7 @@ def answer(result: Result, kind: type[T], shape: Shape = None) -> T:
 
 
 def answers(result: Result, shape: Shape = None, *, needs: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Parse the JSON objects that a command printed, one per line or as a list, each with the names in `needs`.
+    """Parse the JSON objects printed by a command, one per line or as a list, each with the names in `needs`.
 
     Raises `Problem` answer-invalid.
     """

@@ -1,4 +1,4 @@
-"""Sizes, ages and durations: parses what buildx prints and users write, and formats them for users. Pure."""
+"""Parses sizes, ages and durations printed by buildx or written by users, and formats them for users. Pure."""
 
 from __future__ import annotations
 

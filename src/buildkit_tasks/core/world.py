@@ -62,7 +62,7 @@ class World:
 
     @property
     def prints_to_terminal(self) -> bool:
-        """Whether the result goes to a terminal, rather than to a file or program or a closed stdout."""
+        """Whether the result goes to a terminal, rather than to a file, a program or a closed stdout."""
         return sys.stdout is not None and sys.stdout.isatty()
 
     @property

@@ -1,4 +1,4 @@
-"""Compares a database with a directory of migrations: applied, pending, or refused by the tool. Pure."""
+"""Compares a database with a directory of migrations: applied, pending, or rejected by the tool. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Status:
 def status(tool: str, found: Sequence[Migration], applied: Sequence[Applied]) -> Status:
     """Compare by key, then by checksum if the tool records one.
 
-    `late`: pending migrations that refinery rejects because a newer one is applied; a U prefix allows that.
+    `late`: pending migrations that refinery rejects because a newer one is applied, unless their names start with U.
     """
     known = {a.key: a for a in applied}
     keys = {m.key for m in found}
@@ -42,7 +42,7 @@ def status(tool: str, found: Sequence[Migration], applied: Sequence[Applied]) ->
 
 
 def require_sound(tool: str, now: Status, *, ignore_missing: bool = False) -> None:
-    """Fail if the tool would fail. Raises `Problem` migration-changed."""
+    """Raise `Problem` migration-changed if the migration tool itself would fail."""
     if now.failed:
         raise Problem(
             "migration-changed",

@@ -23,7 +23,8 @@ _IMAGES = {
 #: Images with one of these words in their name are tools for a database, not a database.
 _BESIDE = re.compile(r"exporter|backup|bouncer|pgpool|pgadmin|operator|router|client|proxy|shell|repmgr-witness")
 
-#: Variables that set up a new database, by kind. A program that uses a database also has the server's address.
+#: Variables that set up a new database, by kind. A program that only uses a database may have them too, but it also has
+#: the server's address.
 _SET_UP = {
     "postgres": ("POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE", "POSTGRES_HOST_AUTH_METHOD", "POSTGRESQL_PASSWORD"),
     "mariadb": (

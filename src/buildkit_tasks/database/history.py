@@ -112,7 +112,7 @@ def elapsed(migration: Migration, nanoseconds: str) -> str:
 
 
 def lock_id(database: str) -> int:
-    """The advisory lock that sqlx holds while it migrates, so that a service that starts now waits for us."""
+    """The advisory lock that sqlx holds while it migrates: if we hold it, a starting service waits for us."""
     return 0x3D32AD9E * zlib.crc32(database.encode())
 
 
@@ -186,7 +186,7 @@ class Overtaken(Exception):
 
 def failed(migration: Migration, done: Sequence[Migration], said: str, line: int = 0) -> Problem:
     """The problem for a migration that the database rejected."""
-    kept = f"applied {len(done)} before it" if done else "nothing was applied"
+    kept = f"migrations applied before it: {len(done)}" if done else "nothing was applied"
     half = "" if migration.transaction else "; it ran outside a transaction, so parts of it may have been applied"
     shown = re.search(r"^LINE (\d+): ", said, re.MULTILINE)
     line = line or (int(shown[1]) if shown else 0)

@@ -14,7 +14,7 @@ from .compare import Status
 from .model import Migration
 from .opened import Database, Wanted, existing
 
-#: Seconds to wait for a service that is also migrating, and between two checks.
+#: Seconds to wait for a service that is also migrating, and between checks.
 PATIENCE, LOOK_EVERY = 120.0, 0.5
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from buildkit_tasks.core.errors import Problem
 
-#: The names of the kinds of databases in messages.
+#: The name of each kind of database in messages.
 NAMES = {"postgres": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB", "sqlite": "SQLite"}
 
 #: Database names that need no escaping in a client's arguments, a connection string or a path.
@@ -17,7 +17,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$.-]*")
 #: The maximum length of a name in PostgreSQL, in bytes: it truncates longer names silently. MySQL allows 64 characters.
 LONGEST = 63
 
-#: Name suffixes of the databases that we create next to the user's during a restore. No other database has them.
+#: Name suffixes of the temporary databases of a restore. No other database has such a name.
 RESTORING, REPLACED = "_bt_restoring", "_bt_replaced"
 
 
@@ -80,5 +80,5 @@ def checked_name(name: str) -> str:
 
 
 def name_for_tests(name: str) -> str:
-    """The name of the database that tests use next to this one."""
+    """The name of the test database that goes with this one."""
     return checked_name(f"{name}_test")

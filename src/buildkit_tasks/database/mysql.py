@@ -36,16 +36,16 @@ class Mysql(Served):
         return bool(self._ask(f"SELECT 1 FROM information_schema.schemata WHERE schema_name = {literal(self.name)};"))
 
     def empty(self) -> bool:
-        """Whether it has no tables or views."""
+        """Whether the database has no tables or views."""
         where = f"table_schema = {literal(self.name)}"
         return not self._ask(f"SELECT 1 FROM information_schema.tables WHERE {where} LIMIT 1;")
 
     def create(self, *, pristine: bool = False) -> None:
-        """Create it, empty."""
+        """Create the database, empty."""
         self._ask(f"CREATE DATABASE `{self.name}`;")
 
     def drop(self) -> None:
-        """Drop it, if it exists."""
+        """Drop the database if it exists."""
         self._ask(f"DROP DATABASE IF EXISTS `{self.name}`;")
 
     def applied(self, tool: str) -> tuple[Applied, ...]:
@@ -64,14 +64,14 @@ class Mysql(Served):
         )
 
     def seed(self, script: Script) -> None:
-        """Run it in one transaction, which MySQL ends at the first schema change. Problems: sql-failed."""
+        """Run the script in one transaction, which MySQL ends at the first schema change. Problems: sql-failed."""
         result = self._run(self.name, f"START TRANSACTION;\n{script.text}COMMIT;\n")
         if result.code != 0:
             line = re.search(r"at line (\d+)", result.stderr)
             raise script.failed(max(0, int(line[1]) - 1) if line else 0, self._said(result))
 
     def dump(self, target: IO[bytes]) -> None:
-        """Dump it as SQL, with its triggers, routines and events."""
+        """Dump the database as SQL, with its triggers, routines and events."""
         how = ("--single-transaction", "--routines", "--events", "--no-tablespaces")
         self._pipe(inside.mysqldump(*how, self.name), target=target)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Database(Protocol):
-    """The operations of every kind. Unsupported ones raise `Problem` database-unsupported."""
+    """The operations on a database of any kind. Unsupported ones raise `Problem` database-unsupported."""
 
     @property
     def kind(self) -> str: ...
@@ -54,7 +54,7 @@ class Database(Protocol):
 
 @dataclass(frozen=True)
 class Wanted:
-    """The request from the command line: the service (empty: the only one), its test database, whether to start it."""
+    """The request: the service (empty: the only one), whether to use its test database, whether to start it."""
 
     service: str = ""
     test: bool = False

@@ -35,18 +35,18 @@ class Postgres(Served):
         return bool(self._ask(f"SELECT 1 FROM pg_database WHERE datname = {literal(self.name)};", self._elsewhere))
 
     def empty(self) -> bool:
-        """Whether it has no user tables, views or sequences."""
+        """Whether the database has no user tables, views or sequences."""
         where = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%'"
         query = f"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {where} "
         return not self._ask(f"{query} AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') LIMIT 1;")
 
     def create(self, *, pristine: bool = False) -> None:
-        """Create it from the server's template. `pristine`: from the unmodified template0, for restoring a dump."""
+        """Create the database from the server's template. `pristine`: from the unmodified template0, for a restore."""
         template = " TEMPLATE template0" if pristine else ""
         self._ask(f"CREATE DATABASE {identifier(self.name)}{template};", self._elsewhere)
 
     def drop(self) -> None:
-        """Close its connections and drop it, if it exists."""
+        """If the database exists, close its connections and drop it."""
         self._ask(_drop(self.name), self._elsewhere)
 
     def applied(self, tool: str) -> tuple[Applied, ...]:
@@ -71,16 +71,16 @@ class Postgres(Served):
         raise history.failed(failing, done, said)
 
     def seed(self, script: Script) -> None:
-        """Run it in one transaction. Raises `Problem` sql-failed with file and line."""
+        """Run the script in one transaction. Raises `Problem` sql-failed with file and line."""
         end = f"seeded-{secrets.token_hex(8)}"
         result = self._feed(inside.psql(self.name), f"BEGIN;\n{script.text}COMMIT;\n\\echo {end}\n")
-        if result.code == 0 and end in result.stdout.splitlines():  # only then has psql read all of it
+        if result.code == 0 and end in result.stdout.splitlines():  # psql has read the whole script
             return
         line = re.search(r"psql:<stdin>:(\d+): ", result.stderr)
         raise script.failed(max(0, int(line[1]) - 1) if line else 0, self._said(result))
 
     def dump(self, target: IO[bytes]) -> None:
-        """Dump it in pg_dump's custom format."""
+        """Dump the database in pg_dump's custom format."""
         argv = inside.postgres(self.name, "pg_dump", "--no-password", "--format=custom")
         self._pipe(argv, target=target)
 
@@ -117,7 +117,7 @@ class Postgres(Served):
             raise Problem("dump-invalid", "The file is not a PostgreSQL dump.", causes=[why])
 
     def replace_by(self, other: Postgres) -> None:
-        """Give another database this database's name and drop this one. Closes connections to it."""
+        """Drop this database and rename another one to take its place. Closes connections to this database."""
         old = checked_name(f"{self.name}{REPLACED}")
         steps = [
             _drop(old),
@@ -154,7 +154,7 @@ class Postgres(Served):
         return f"run `invoke db.create{' --test' if self.name != self.login.database else ''}`"
 
     def _said(self, result: Result) -> str:
-        """The client's error message, without its name for our script."""
+        """The client's error message, without the `psql:<stdin>:LINE:` prefix."""
         said = "\n".join(re.sub(r"^psql:<stdin>:\d+: ", "", line) for line in result.stderr.splitlines())
         return said.strip() or result.stdout.strip()[-500:] or f"exit code {result.code}"
 

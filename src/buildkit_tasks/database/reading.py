@@ -92,7 +92,7 @@ def _sqlx(directory: Path) -> Iterable[Migration]:
         suffix = next(s for s in _SUFFIXES if rest.endswith(s))
         if suffix == ".down.sql":
             continue
-        while rest.endswith(suffix):  # sqlx trims all of them
+        while rest.endswith(suffix):  # sqlx trims repeated suffixes
             rest = rest.removesuffix(suffix)
         text, version = _one_way(path), int(head)
         yield Migration(
@@ -158,7 +158,7 @@ def _diesel(directory: Path) -> Iterable[Migration]:
 
 
 def _in_transaction(metadata: Path) -> bool:
-    """Whether diesel would use a transaction. A file without the key means no, as in diesel."""
+    """Whether diesel would use a transaction. As in diesel, a metadata.toml without the key means no."""
     if not metadata.exists():
         return True
     try:

@@ -22,7 +22,7 @@ class Script:
         return path, max(1, min(line - first + 1, lines))
 
     def failed(self, line: int, said: str) -> Problem:
-        """The problem for an error at a line; 0 if the line is unknown."""
+        """The problem for an error at this line (0 if unknown)."""
         path, number = self.place(line) if line else (self.starts[0][0], 0)
         return Problem(
             "sql-failed",
@@ -35,7 +35,7 @@ class Script:
 
 
 def joined(files: Sequence[tuple[Path, str]]) -> Script:
-    """Join files into one script. A statement at a file's end without a semicolon does not run into the next file.
+    """Join files into one script. A file's last statement does not run into the next file, even without a semicolon.
 
     Nothing is added unless it is needed: psql 15.20 stops, with exit code 0, at an empty statement after a COPY.
     """

@@ -1,4 +1,4 @@
-"""A database on a server that a compose service runs: what PostgreSQL and MySQL have in common."""
+"""A database on a server in a compose service: the code that PostgreSQL and MySQL share."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ MAGIC = b"SQLite format 3\0"
 
 _JOURNALS = ("-wal", "-shm", "-journal")
 
-#: Seconds to wait for another program that is writing.
+#: Seconds to wait for another program that is writing to the file.
 PATIENCE = 10.0
 
 
@@ -60,7 +60,7 @@ class Sqlite:
         return self.path.is_file()
 
     def empty(self) -> bool:
-        """Whether it has no tables."""
+        """Whether the database has no tables."""
         with self._open() as connection:
             return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
 
@@ -115,7 +115,7 @@ class Sqlite:
         return tuple(done)
 
     def seed(self, script: Script) -> None:
-        """Run it in one transaction. Raises `Problem` sql-failed with file and line."""
+        """Run the script in one transaction. Raises `Problem` sql-failed with file and line."""
         line = 0
         with self._open() as connection:
             try:

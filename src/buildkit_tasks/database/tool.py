@@ -13,7 +13,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.survey import cargo_config
 from buildkit_tasks.survey.tree import Tree
 
-#: For each tool, a pattern of a file's path below its directory. The first match counts.
+#: For each tool, a pattern for the path of a migration file below its directory. The first match counts.
 _SHAPES = (
     ("refinery", re.compile(r"(?:.*/)?[UV]\d+(?:\.\d+)?__\w+\.(?:sql|rs)")),
     ("diesel", re.compile(r"[^/.][^/]*/up\.sql")),
@@ -24,7 +24,7 @@ _SHAPES = (
 #: Directories whose migrations do not belong to the project.
 _OTHERS = re.compile(r"(?:^|/)(?:tests?|fixtures|examples?|benches|vendor|third_party)(?:/|$)")
 
-#: Crates whose migrations are programs that only they can run.
+#: Crates whose migrations are Rust code, which only the project's own program can run.
 _RUST_ONLY = ("sea-orm-migration", "sea-schema", "butane", "rbatis")
 
 
@@ -48,7 +48,7 @@ def find(tree: Tree, tool: str = "auto", directory: str = "") -> Found:
         if relative.startswith(("/", "..")) or not tree.is_dir(relative):
             raise Problem(
                 "migrations-unknown",
-                f"The setting database.migrations is {directory}, but the project has no such directory with files.",
+                f"The setting database.migrations is {directory}, which is not a directory with files in the project.",
                 hint="set it relative to the compose file, for example to migrations",
             )
         candidates = [relative]

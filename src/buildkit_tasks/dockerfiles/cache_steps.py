@@ -1,4 +1,4 @@
-"""The steps of a Dockerfile as BuildKit's cache sees them: what each reads, and which values it depends on. Pure.
+"""The steps of a Dockerfile as BuildKit caches them: the files that each reads, and the values it depends on. Pure.
 
 https://github.com/moby/buildkit/blob/master/frontend/dockerfile/dockerfile2llb/convert.go
 """
@@ -38,10 +38,10 @@ class Source:
 class CacheStep:
     """A cached step.
 
-    `stage`: the stage as BuildKit prints it; `number`: from 0 within the stage; `text`: its lines as written;
-    `variables`: the arguments that it sees; `surroundings`: the preceding ENV, USER and SHELL lines that affect it;
-    `base`: the base image of its stage; `after`: the preceding step; `needs`: the last steps of the stages that it
-    copies from. Steps are identified by their index. `remote`: whether it downloads something itself.
+    `stage`: the stage as BuildKit prints it; `number`: from 0 within the stage; `text`: the lines as written;
+    `variables`: the arguments in scope; `surroundings`: the preceding ENV, USER and SHELL lines that affect it; `base`:
+    the base image of its stage; `after`: the preceding step; `needs`: the last steps of the stages that it copies from.
+    Steps are identified by their index. `remote`: whether it downloads something itself.
     """
 
     stage: str

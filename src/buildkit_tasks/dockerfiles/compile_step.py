@@ -47,7 +47,7 @@ def find(text: str, args: Mapping[str, str]) -> CompileStep:
 
 
 def replace(text: str, step: CompileStep, flags: str, command: str, before: str = "") -> str:
-    """The Dockerfile with another command and additional flags in place of the step.
+    """The Dockerfile with the step's command replaced and flags added to the step.
 
     `before`: a step to run first, without the mounts.
     """
@@ -61,7 +61,7 @@ def without_secrets(step: CompileStep) -> CompileStep:
     """The step without its secrets, for a command that does not need them.
 
     This also starts faster: the first two times, BuildKit 0.13 to 0.15 reads the whole image below a step with a
-    secret, which takes over a second each for the rust image: https://github.com/moby/buildkit/pull/5251
+    secret, which takes over a second each time for the rust image: https://github.com/moby/buildkit/pull/5251
     """
     flags = (flag for flag in step.flags.split() if not any(m.type == "secret" for m in mounts.mounts(f"RUN {flag} :")))
     return dataclasses.replace(step, flags=" ".join(flags))

@@ -43,7 +43,7 @@ class Dockerfile:
 
     @classmethod
     def read(cls, data: bytes | str) -> Dockerfile:
-        """Parse a Dockerfile. Accepts any bytes: any other text has no stages, and BuildKit reports the error."""
+        """Parse a Dockerfile. Text that is not a Dockerfile has no stages; BuildKit will report the error."""
         text = data if isinstance(data, str) else data.decode("utf-8", "surrogateescape")
         return cls(text, tuple(syntax.instructions(text)))
 
@@ -116,7 +116,7 @@ class Dockerfile:
         return mounts.cache_ids(self.text, args)
 
     def needs(self, args: Mapping[str, str], target: str = "", contexts: Collection[str] = ()) -> Needs:
-        """What a build up to `target` (a stage's name or number; empty = the last stage) needs.
+        """The stages and images that a build up to `target` (a stage's name or number; empty = the last stage) needs.
 
         `contexts` are the names of named contexts, which replace an image or a whole stage. A target that does not
         exist needs nothing, and the build will fail with BuildKit's own error.

@@ -22,7 +22,7 @@ SYSTEMS = ("linux", "windows", "darwin", "freebsd")
 #: Architectures of Linux images: https://github.com/opencontainers/image-spec/blob/main/image-index.md
 ARCHITECTURES = ("amd64", "arm64", "arm", "386", "riscv64", "ppc64le", "s390x", "mips64le", "mips64", "loong64")
 
-#: Architectures by their names in kernels.
+#: Architectures by kernel name, as printed by `uname -m`.
 ALIASES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 _COMPILES = re.compile(r"\b(cargo|rustc|compile\.sh)\b")
@@ -85,7 +85,7 @@ def route(
     engine: Engine,
     contexts: Collection[str] = (),
 ) -> Route:
-    """The route for one Dockerfile, up to the stage `target` (empty = the last)."""
+    """How to build one Dockerfile for the platform, up to the stage `target` (empty = the last)."""
     if platform == own(engine):
         return Route(platform, "native", "the engine's own platform")
     needed = _needed(text, args, target, platform, engine, contexts)[0]
@@ -114,7 +114,7 @@ def foreign_bases(
 
 
 def only_foreign(text: str | Dockerfile, args: Mapping[str, str], target: str, engine: Engine) -> set[str]:
-    """The foreign bases from which no stage for the engine's own platform starts."""
+    """The foreign bases that no stage for the engine's own platform uses."""
     stages, _ = _needed(text, args, target, "linux/other", engine, ())
     here = {name for stage in stages for name in (stage.base, *stage.sources) if stage.platform == "build"}
     return set(foreign_bases(text, args, target, engine)) - here
@@ -145,15 +145,15 @@ def _needed(
 
 
 def worst(routes: Sequence[Route]) -> Route:
-    """The worst of several Dockerfiles' routes to one platform, which is what we report."""
+    """The worst of multiple Dockerfiles' routes to one platform: the one to report."""
     return max(routes, key=lambda route: (route.how == "emulated", "emulated" in route.why))
 
 
 def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes: Sequence[Route]) -> None:
-    """Refuse builds that should not be tried. `driver`: the current builder's driver, queried only if it matters.
+    """Refuse builds that should not be attempted. `driver`: the current builder's driver, queried only if it matters.
 
     Problems: bad-argument; platform-unsupported if the result cannot be stored anywhere; emulation-refused if cargo
-    would run emulated although the user did not request it.
+    would run under emulation although the user did not request it.
     """
     several = len(request.platforms) > 1
     if request.push and request.oci:
@@ -184,8 +184,8 @@ def check(engine: Engine, tier: str, driver: str, request: BuildRequest, routes:
     if slow and not request.allow_emulation:
         raise Problem(
             "emulation-refused",
-            f"cargo would run emulated for {slow[0].platform}.",
-            causes=[slow[0].why, f"under emulation it takes {EMULATION_PRICE}"],
+            f"cargo would run under emulation for {slow[0].platform}.",
+            causes=[slow[0].why, f"emulation takes {EMULATION_PRICE}"],
             hint="use FROM --platform=$BUILDPLATFORM for that stage (docs/how-to/platforms.md), or --allow-emulation",
         )
 

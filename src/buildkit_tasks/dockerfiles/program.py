@@ -1,4 +1,4 @@
-"""Where a Dockerfile of our recipe puts a service's program in its image. Pure."""
+"""Finds the path of a service's program in an image built from our recipe's Dockerfile. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from . import syntax
 from .document import Dockerfile
 
-#: Where the recipe puts it that was not made from a Dockerfile that was there before.
+#: The path in recipes that were not made from an existing Dockerfile.
 USUAL = "/usr/local/bin/service"
 
 
 def place(file: Dockerfile, args: Mapping[str, str], target: str, binary: str) -> str:
-    """The path in the image of the program that the compile step leaves at `…/BINARY/bin/service`.
+    """The path in the image to which the program is copied from `…/BINARY/bin/service`, where the compile step puts it.
 
-    `USUAL` if the stages that the image is made from copy no such file, as when BuildKit alone can read them.
+    `USUAL` if no stage of the image copies such a file, for example because only BuildKit can parse the Dockerfile.
     """
     numbers = {stage.number for stage in file.needs(args, target).stages}
     values = {**syntax.defaults(file.text), **args}

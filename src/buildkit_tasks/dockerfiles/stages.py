@@ -11,7 +11,7 @@ from .syntax import PLATFORM_ARGS, Instruction, expand, flags, instructions, unq
 
 @dataclass(frozen=True)
 class Stage:
-    """A FROM, with ARGs expanded. `platform`: as written; `runs`: its RUN steps; `sources`: what it copies from.
+    """A stage, with ARGs expanded. `platform`: as written; `runs`: its RUN steps; `sources`: what it copies from.
 
     `number`: counts from 0, because COPY can refer to a stage by number. `arguments`: the names that it declares;
     `caches`: whether any step has a cache mount.

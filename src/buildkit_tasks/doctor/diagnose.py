@@ -65,7 +65,7 @@ def run_doctor(
 ) -> int:
     """Run the checks, apply fixes if asked, print the results. Returns the exit code: 0, or that of unhealthy-setup.
 
-    `more`: checks from rooms that this room does not import.
+    `more`: returns the checks of packages that this package does not import.
     """
     began = session.world.clock()
     checks = _examined(session, more)

@@ -9,7 +9,7 @@ from buildkit_tasks.engine.facts import MINIMUM, dotted
 from .facts import Facts
 from .rules import Rule, Verdict, fail, ok, unknown, warn
 
-#: The first version with each BuildKit feature that we use, and where that is documented.
+#: The first version with each BuildKit feature that we use, and its documentation.
 SOURCES: dict[str, tuple[Version, str]] = {
     "BuildKit in the engine": ((18, 9), "https://docs.docker.com/engine/release-notes/18.09/"),
     "BuildKit by default": ((23,), "https://docs.docker.com/engine/release-notes/23.0/"),
@@ -206,7 +206,7 @@ def clock(facts: Facts) -> Verdict:
             f"the engine's clock is {abs(facts.skew):.0f} s {ahead} this machine's",
             "sync both clocks with NTP: sudo timedatectl set-ntp true (Docker Desktop, WSL2: restart after sleep)",
         )
-    return ok("equal within a few seconds")
+    return ok("in sync within a few seconds")
 
 
 def memory(facts: Facts) -> Verdict:
@@ -276,7 +276,7 @@ RULES: tuple[Rule, ...] = (
         garbage_collection,
     ),
     Rule("cache-size", "within the budget", "the build cache can fill the disk", cache_budget),
-    Rule("clock", "clocks within 5 s", "TLS and file times depend on them", clock),
+    Rule("clock", "clocks within 5 s", "TLS and file times depend on the clocks", clock),
     Rule("memory", "2 GB or more", "rustc is killed if memory runs out", memory),
     Rule("rootless", "ports that a rootless engine can publish", "only root can bind ports below 1024", rootless),
 )

@@ -79,7 +79,7 @@ class Facts:
     kernel: str = ""
     root: str = ""
     unprivileged_port: int = 1024
-    rc_broken: str = ""  #: a startup file that has our line, while the env file is missing
+    rc_broken: str = ""  #: a startup file that has our line although the env file is missing
     rc_off: tuple[str, ...] = ()  #: `file:line` that disables BuildKit after or without our line
     rc_set: bool = False
     completion: str = ""  #: missing, current, stale; empty = not checked
@@ -91,7 +91,7 @@ class Facts:
     ca_bundle: str = ""
     ca_state: str = ""  #: ok, missing, broken, expired; empty = not set
     # the project
-    compose_read: bool = True  #: False if it could not be read because of compose or .env, not because of the file
+    compose_read: bool = True  #: False if compose or .env prevented reading the compose file, which itself may be valid
     compose_error: tuple[str, str] | None = None  #: message and fix; None = valid
     ports_taken: tuple[PortUse, ...] = ()
     ports_elsewhere: bool = False  #: the engine publishes ports on another machine
@@ -114,7 +114,7 @@ class Facts:
     locks_seen: bool = True  #: a manifest was found, so a lock file is expected
     health_tools: tuple[Health, ...] = ()
     health_unsure: tuple[Health, ...] = ()  #: programs that may or may not be in the image
-    platforms: tuple[str, ...] = ()  #: platforms the project builds for, if it names them
+    platforms: tuple[str, ...] = ()  #: platforms that the project builds for, if it sets any
 
     @property
     def compose_unseen(self) -> str:

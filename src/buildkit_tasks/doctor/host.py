@@ -22,7 +22,7 @@ from buildkit_tasks.shells import buildkit_line, enable, startup_file
 
 from . import Builder
 
-#: Timeout of one query in seconds; doctor as a whole has three.
+#: Timeout of one query in seconds; doctor as a whole may take three.
 PATIENCE = 2.5
 
 DAEMON_JSON = Path("/etc/docker/daemon.json")
@@ -85,7 +85,7 @@ def the_engine(session: Session) -> dict[str, Any]:
 
 
 def the_context(session: Session) -> dict[str, Any]:
-    """Where the context points, and whether it is dead while the default engine responds."""
+    """The address of the context, and whether its engine is down while the default engine responds."""
     try:
         address = engine_facts.host(session.world, Path("/"))
     except Problem:
@@ -135,7 +135,7 @@ def the_cache(session: Session) -> dict[str, Any]:
 
 
 def machine(_session: Session) -> dict[str, Any]:
-    """What /proc reports."""
+    """The kernel and its settings, from /proc."""
     proc = Path("/proc/sys")
     emulators = {}
     for entry in (proc / "fs/binfmt_misc").glob("qemu-*"):

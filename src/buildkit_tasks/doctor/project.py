@@ -70,7 +70,7 @@ def _dockerfiles(space: Workspace) -> Iterable[str]:
 
 
 def _ports(session: Session, space: Workspace) -> dict[str, Any]:
-    """Published ports in use by something else, if the engine publishes on this machine."""
+    """Published ports in use by another program, if the engine publishes ports on this machine."""
     if not space.ports:
         return {}
     found = engine_facts.facts(session.world, session.root)
@@ -80,7 +80,7 @@ def _ports(session: Session, space: Workspace) -> dict[str, Any]:
 
 
 def _taken(session: Session, space: Workspace) -> tuple[PortUse, ...]:
-    """Ports in use by others; a running service's own port does not count."""
+    """Ports in use by other programs; a running service's own port does not count."""
     busy = [p for p in space.ports if ports.taken(p.host, p.published, p.protocol)]
     if not busy:
         return ()

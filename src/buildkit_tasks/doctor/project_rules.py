@@ -113,7 +113,7 @@ def health_tools(facts: Facts) -> Verdict:
         return unknown(facts.compose_unseen)
     if facts.health_unsure:
         calls = "; ".join(f"{h.tool} ({h.service})" for h in facts.health_unsure[:3])
-        return unknown(f"the Dockerfile does not show whether the image has it: {calls}")
+        return unknown(f"the Dockerfile does not show whether the image has the program: {calls}")
     return ok("no missing programs found")
 
 

@@ -38,7 +38,7 @@ def _unreadable(path: Path, why: str) -> Problem:
     return Problem(
         "dotenv-unreadable",
         f"{path} cannot be read: {why}.",
-        hint=f"check `ls -l {path}`: it must be a file with mode 600 that you own",
+        hint=f"check `ls -l {path}`: it must be a regular file that you own, with mode 600",
     )
 
 
@@ -57,7 +57,7 @@ def invalid(path: Path, refused: Refused) -> Problem:
 
 @contextlib.contextmanager
 def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Lock the file's directory (its target's, if it is a link); leaves nothing behind.
+    """Lock the file's directory (for a symlink, its target's directory). Leaves no lock file behind.
 
     Problems: timed-out if another run holds it for `PATIENCE` seconds, dotenv-unreadable.
     """

@@ -85,7 +85,7 @@ class Expander:
 
     def _operator(self, name: str, operator: str, rest: str, level: int) -> str:
         self._count(rest)  # reading also takes time, once per level
-        other = self.expand(rest, level + 1)  # compose expands it even if unused, and fails if that fails
+        other = self.expand(rest, level + 1)  # compose expands this even if it is unused, and reports its errors
         value = self.lookup(name)
         filled = value is not None and not (operator.startswith(":") and value == "")
         if operator.endswith("-"):

@@ -11,13 +11,13 @@ from .text import MAX_BYTES, Refused, parse
 
 MASK = "***"
 
-#: Secrets are longer; masking shorter values ("1", "on") would make every message unreadable.
+#: Minimum length of values to mask: secrets are longer, and masking "1" or "on" would make messages unreadable.
 _SHORTEST = 3
 
 #: From this length on, a value is also masked inside words.
 _LONG = 8
 
-#: Variables that hold no secret: a message about a port in use must name the port.
+#: Variables that are not secret: a message about a port in use must name the port.
 _PUBLIC = re.compile(r"(?:^|_)(?:PORT|TAG|VERSION|LEVEL)$")
 
 #: `failed to read /x/.env: line 2: unterminated quoted value "s3cr…`: keep the part that describes the error.
@@ -40,7 +40,7 @@ def mask(
     """`words` with every value of the file `dotenv` masked, even if that file cannot be parsed.
 
     Not masked: values in `public` (the text of .env.example), words of the text that `shown` returns, values of one or
-    two characters, and values that only variables like `API_PORT` have.
+    two characters, and values that occur only in variables like `API_PORT`.
     """
     words = _READING.sub(_reading, words)
     words = _TEMPLATE.sub(rf'\1"{MASK}"', words)
@@ -100,7 +100,7 @@ def _values(text: str, environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _forms(value: str) -> set[str]:
-    """The value as it is, as quoted by Go or JSON, and with compose's doubled `$`."""
+    """The value unchanged, as quoted by Go or JSON, and with compose's doubled `$`."""
     quoted = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
     shown = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return {form for v in ({value, shown} | quoted) for form in (v, v.replace("$", "$$"))}

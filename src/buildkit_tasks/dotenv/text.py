@@ -1,7 +1,8 @@
 """The grammar of .env as implemented by compose (compose-go's package `dotenv`, v2.0.2 to v2.9.1), with positions.
 
 Text is UTF-8 with `surrogateescape`, so that other bytes are preserved. Text that compose rejects raises `Refused`,
-with the line but not the content. docs/adr/0014: why not a library, and how versions of compose differ.
+with the line but not the content. docs/adr/0014 explains why we do not use a library, and how versions of compose
+differ.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Assignment:
     line: int
     start: int  #: of `export` or the name
     behind: int  #: right after `=` or `:`, or after a name without a value
-    value_start: int  #: of the value as written, its quote included
+    value_start: int  #: of the value as written, including its quote
     end: int
     quote: str  #: `'`, `"` or nothing
     value: str | None  #: None: only a name; its value comes from the environment

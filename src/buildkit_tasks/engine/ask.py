@@ -1,4 +1,4 @@
-"""Queries the engine over its own socket, because starting `docker` would take most of the time.
+"""Queries the engine over its own socket, because starting `docker` takes longer than the query itself.
 
 Only used to check that nothing changed (docs/adr/0018); everything else uses the docker command, which supports every
 kind of context. https://docs.docker.com/reference/api/engine/
@@ -24,7 +24,7 @@ from .facts import DEFAULT_SOCKETS, local_socket
 LARGEST = 4_000_000
 PATIENCE = 5.0
 
-#: Allowed image names in a path of the API, without quoting.
+#: Image names that can be part of an API path without quoting.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,400}")
 
 
@@ -101,7 +101,7 @@ def _images(path: Path, names: Iterable[str], end: float) -> tuple[dict[str, str
 
 
 def valid(name: str) -> bool:
-    """Whether an image name can be part of a path of the API."""
+    """Whether an image name can be part of an API path."""
     return _NAME.fullmatch(name) is not None and ".." not in name
 
 

@@ -102,7 +102,7 @@ def parse(text: str) -> tuple[Record, ...]:
 
 
 def read(result: Result) -> tuple[Record, ...]:
-    """The records that `docker buildx du` listed. Raises `Problem` answer-invalid."""
+    """The records listed by `docker buildx du`. Raises `Problem` answer-invalid."""
     try:
         return parse(result.stdout)
     except ValueError as error:
@@ -138,7 +138,7 @@ def _paragraphs(text: str) -> Iterable[dict[str, Any]]:
         yield values
 
 
-#: A description may have many lines, some of which look like keys: only these keys, which follow it, end it.
+#: A description may have many lines, some of which look like keys. It ends only at one of these keys.
 _AFTER = {"Usage count", "Last used", "Type"}
 _KEYS = {"ID", "Parent", "Parents", "Created at", "Mutable", "Reclaimable", "Shared", "Size", "Description"} | _AFTER
 
@@ -163,7 +163,7 @@ def _record(values: Mapping[str, Any]) -> Record:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Split what BuildKit joins with a slash; the id of a mount without one is its target, which starts with a slash.
+    """Split a namespace and id joined by BuildKit with a slash. A mount without an id uses its target (`/…`) as its id.
 
     https://github.com/moby/buildkit/blob/v0.13.0/frontend/dockerfile/dockerfile2llb/convert_runmount.go
     """

@@ -59,7 +59,7 @@ def connected(world: World, cwd: Path) -> Iterator[DockerClient]:
 
 
 def _check_configuration(world: World) -> None:
-    """Problems: system-refused for a configuration of the docker command that would make the SDK hang or fail."""
+    """Raise `Problem` system-refused if the docker command's configuration would make the SDK hang or fail."""
     path = world.docker_config / "config.json"
     try:
         shapes.check(shapes.loads(readfile.content(path), dict), {"HttpHeaders": {"*": str}, "proxies": {"*": dict}})

@@ -29,7 +29,7 @@ def born(pid: int) -> str:
 
 
 def _stat(pid: int) -> list[str]:
-    """/proc/PID/stat from the state on; the preceding name may contain spaces and brackets. See proc(5)."""
+    """The fields of /proc/PID/stat from the state on; the name before may contain spaces and brackets. See proc(5)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

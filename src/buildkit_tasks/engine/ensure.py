@@ -88,7 +88,7 @@ def _others(session: Session) -> str:
 
 
 def install(session: Session) -> Engine:
-    """Install everything the full tier needs that is missing on this machine. Problems: same as `ensure`."""
+    """Install the missing parts of the full tier on this machine. Problems: same as `ensure`."""
     try:
         have: Engine | None = engine_facts.client(session.world, HOME)
     except Problem:
@@ -186,7 +186,7 @@ def status(session: Session) -> None:
 
 
 def _only_ours(session: Session, problem: Problem) -> None:
-    """Re-raise the problem if starting or installing an engine here would not solve it."""
+    """Re-raise the problem unless starting or installing an engine on this machine could solve it."""
     if problem.code == "engine-stopped":
         address = engine_facts.local_socket(engine_facts.host(session.world, HOME))
         if address in engine_facts.DEFAULT_SOCKETS:
@@ -215,7 +215,7 @@ def _start(session: Session) -> None:
 
 
 def _lacks(session: Session, have: Engine) -> bool:
-    """Whether the full tier needs more; for an installed but stopped engine, checks the daemon's version."""
+    """Whether the full tier is incomplete. For an installed but stopped engine, checks the daemon's version."""
     missing = set(engine_facts.lacking(have))
     if not have.version and _installed(session) and missing == {"engine"}:
         return engine_start.daemon_version(session.world) < engine_facts.MINIMUM["engine"]

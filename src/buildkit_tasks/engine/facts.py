@@ -121,7 +121,7 @@ def local_socket(address: str) -> Path | None:
 
 
 def silent(world: World, cwd: Path, words: str = "") -> Problem:
-    """Why no engine responds: tries to connect to its socket, so it does not depend on docker's wording."""
+    """Why no engine responds. Tries to connect to the socket, so as not to depend on docker's wording."""
     address = host(world, cwd)
     causes = list(dict.fromkeys(line for line in words.splitlines() if line.strip()))[-2:]
     path = local_socket(address)
@@ -170,13 +170,13 @@ def lacking(engine: Engine) -> tuple[str, ...]:
 
 
 def require_compose(engine: Engine) -> None:
-    """Raises `Problem` compose-missing, because every tier needs compose."""
+    """Check that compose is installed and new enough: every tier needs it. Raises `Problem` compose-missing."""
     if "compose" in lacking(engine):
         require_full(replace(engine, version=MINIMUM["engine"], buildx=MINIMUM["buildx"]))
 
 
 def require_full(engine: Engine) -> None:
-    """Raises `Problem` engine-too-old, buildx-missing or compose-missing: found and required versions, and the fix."""
+    """Check the minimum versions of the full tier. Problems: engine-too-old, buildx-missing, compose-missing."""
     names = {"engine": "Docker Engine", "buildx": "the buildx plugin", "compose": "the compose plugin"}
     codes = {"engine": "engine-too-old", "buildx": "buildx-missing", "compose": "compose-missing"}
     have = {"engine": engine.version, "buildx": engine.buildx, "compose": engine.compose}

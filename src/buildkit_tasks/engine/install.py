@@ -48,7 +48,7 @@ INSTRUCTIONS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """The changes of an installation: files (path, text), packages, and the `second` release that they come from."""
+    """What an installation changes: files (path, text) and packages. `second`: the release of the second apt source."""
 
     files: tuple[tuple[Path, str], ...]
     packages: tuple[str, ...]
@@ -61,7 +61,7 @@ class Plan:
         for path, _ in self.files:
             why = {
                 SOURCE_FILE: f"adds {self.second} as a second source, with this machine's mirror and keyring",
-                PIN_FILE: "pins it to the docker packages",
+                PIN_FILE: "limits the second source to the docker packages",
                 AUTH_FILE: "contains the mirror's user and password, readable only by root",
                 DAEMON_FILE: "enables the containerd image store",
             }[path]
@@ -140,7 +140,7 @@ def unsupported(release: Release) -> Problem:
 
 
 def candidates(world: World) -> dict[str, Version]:
-    """The versions of the packages we may need that apt would install now; `{}` if its lists are empty."""
+    """For the packages we may need, the versions that apt would install now; `{}` if apt's package lists are empty."""
     names = (
         *("docker.io", "docker-cli", "docker-buildx", "docker-compose", "docker-compose-v2"),
         *("docker-ce", "docker-buildx-plugin", "docker-compose-plugin"),

@@ -18,7 +18,7 @@ from buildkit_tasks.engine import host
 from .daemon import alive, answers, born, ended, listens, name
 from .facts import DEFAULT_SOCKETS, version
 
-#: Timeout in seconds for a daemon to respond. After it was killed, it first checks its layers and containers.
+#: Timeout in seconds for a daemon to respond. After a crash, it first checks its layers and containers.
 PATIENCE = 60.0
 
 #: Timeout in seconds for a daemon to stop: it gives each container ten seconds.
@@ -113,7 +113,7 @@ def _start_daemon(world: World, daemon: str, causes: list[str], say: Callable[[s
 
 
 def _spawn(world: World, daemon: str, log: Path, one_processor: bool) -> int:
-    """Start the daemon in its own session, so that it outlives us; returns its pid. Keeps the last log as .1."""
+    """Start the daemon in its own session, so that it outlives us; returns its pid. Keeps the previous log as *.1."""
     pin = ("taskset", "-c", str(min(os.sched_getaffinity(0)))) if one_processor and host.which(world, "taskset") else ()
     if log.exists():
         run.capture(world, host.as_root(("mv", "-f", str(log), f"{log}.1")))
@@ -125,7 +125,7 @@ def _spawn(world: World, daemon: str, log: Path, one_processor: bool) -> int:
 def _all_processors(world: World, daemon: int) -> None:
     """Allow the daemon and its children (containerd, restarted containers) to use all CPUs again.
 
-    A container's shim is not a child of the daemon; it is recognized because it has one CPU and is younger.
+    A container's shim is not a child of the daemon; it is recognized by having one CPU and a later start time.
     """
     ours = os.sched_getaffinity(0)
     for entry in Path("/proc").iterdir():
@@ -137,7 +137,7 @@ def _all_processors(world: World, daemon: int) -> None:
 
 
 def clear_stale(world: World) -> list[str]:
-    """Remove pid files of dead or unrelated processes, and a socket without a listener; returns what it did.
+    """Remove pid files of dead or unrelated processes, and a socket without a listener. Returns one line per removal.
 
     Keeps a containerd that outlived its killed daemon: the new daemon takes it over with its containers.
     """
@@ -184,7 +184,7 @@ def _remember(world: World, how: str, pid: int = 0, log: str = "") -> Started:
 
 
 def started(world: World) -> Started | None:
-    """What we started, if that same process is still running."""
+    """The engine process that we started, if it is still running."""
     try:
         found = Started(**readfile.state(_record_file(world)))
         shapes.check(asdict(found), {"pid": int, "*": str})
