@@ -61,11 +61,16 @@ def _inside(session: Session) -> bool:
 
 
 def run_doctor(
-    session: Session, *, fix: bool, verify: bool, more: Callable[[Session], Sequence[Check]] = lambda _: ()
+    session: Session,
+    *,
+    fix: bool,
+    verify: bool,
+    more: Callable[[Session], Sequence[Check]] = lambda _: (),
+    measure: Callable[[Session], None] = lambda _: None,
 ) -> int:
     """Run the checks, apply fixes if asked, print the results. Returns the exit code: 0, or that of unhealthy-setup.
 
-    `more`: returns the checks of packages that this package does not import.
+    `more`: returns the checks of packages that this package does not import; `measure`: prints build times.
     """
     began = session.world.clock()
     checks = _examined(session, more)
@@ -79,7 +84,7 @@ def run_doctor(
         if any(c.state == "fail" for c in checks):
             session.report.say("skipped verification: fix the failures first")
         else:
-            proof = prove(session)
+            proof = prove(session, measure)
     if session.report.json_only:
         session.report.envelope(
             {

@@ -23,6 +23,11 @@ def doctor(session: Session, fix: bool = False, verify: bool = False, json: bool
     from buildkit_tasks.adopt import health
     from buildkit_tasks.doctor import diagnose as flow
 
-    code = flow.run_doctor(session, fix=fix, verify=verify, more=health.checks)
+    def measure(session: Session) -> None:
+        from buildkit_tasks.bench import run as bench
+
+        bench.quick(session, rounds=1, markdown=False)
+
+    code = flow.run_doctor(session, fix=fix, verify=verify, more=health.checks, measure=measure)
     if code:
         raise Exit(code=code)
