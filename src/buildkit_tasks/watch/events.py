@@ -15,7 +15,7 @@ from buildkit_tasks.core.errors import Problem
 if TYPE_CHECKING:
     from watchfiles._rust_notify import RustNotify
 
-#: Milliseconds: pause between two reads, and how long events may collect before they are delivered.
+#: Milliseconds between two reads, and for which events are collected at most before delivery.
 STEP, COLLECT = 50, 200
 
 #: With this many events in one batch, the system may have dropped some.

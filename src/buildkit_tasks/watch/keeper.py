@@ -20,7 +20,7 @@ from . import containers, targets
 from .notify import notify
 from .rules import NOTHING, Work, work
 
-#: Failures of the code itself: the same build would fail again, so only a change to its files starts another one.
+#: Failures caused by the code itself: rebuilding without a change would fail again, so wait for one.
 CODE = frozenset({"compile-failed", "build-failed", "build-lacks"})
 
 #: Failures that do not end `watch` at the start, because saving a file can fix them.
@@ -32,7 +32,7 @@ NONE: frozenset[str] = frozenset()
 class Keeper:
     """The project and its watched services; `services` as typed; empty means all.
 
-    `interrupted`: whether another change is pending, in which case all other waiting should stop.
+    `interrupted`: whether another change is pending, in which case stop waiting for anything else.
     """
 
     def __init__(self, session: Session, services: Sequence[str], *, progress: str, ending: str) -> None:
@@ -144,7 +144,7 @@ class Keeper:
         return NOTHING
 
     def _build(self, services: Sequence[Service]) -> tuple[frozenset[str], frozenset[str]]:
-        """Build these in one solve; returns the failed services, and those whose files are not the reason.
+        """Build these in one solve; return the services that failed, and those whose files are not to blame.
 
         If unrelated services fail together, each is built separately, so that one error does not hold up the others.
         """

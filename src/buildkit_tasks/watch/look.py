@@ -98,7 +98,7 @@ def _signature(found: os.stat_result) -> Signature:
 
 
 def _existing(path: str) -> str:
-    """The directory, or the nearest existing one above it, where it will appear."""
+    """The directory, or if it does not exist, its nearest existing parent."""
     place = Path(path)
     while not place.is_dir() and place != place.parent:
         place = place.parent

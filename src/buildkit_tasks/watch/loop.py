@@ -89,7 +89,7 @@ class _Loop:
         return found
 
     def _changed_since(self, path: str, moment: int) -> bool:
-        """Whether a file changed after a time in ns; its own times are rounded."""
+        """Whether a file changed after a time (ns), allowing for rounded file times."""
         seen = self.seen.paths.get(path)
         return seen is not None and seen[-1] > moment - TICK
 
@@ -119,7 +119,7 @@ class _Loop:
                 return some
 
     def _look(self) -> Look:
-        """Look at the files; every directory seen has been watched since before the look."""
+        """Look at the files, making sure that every directory seen was already being watched."""
         found = look(self.keeper.targets.roots)
         for _ in range(TRIES):
             try:

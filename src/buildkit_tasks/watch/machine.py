@@ -11,7 +11,7 @@ from enum import Enum
 
 from .rules import NOTHING, Work
 
-#: Seconds without an event until a burst counts as finished, and after which an endless burst is cut off.
+#: Seconds without an event after which a burst counts as finished, and the maximum length of a burst.
 QUIET, LONGEST = 0.1, 2.0
 
 
@@ -77,7 +77,7 @@ Event = Noise | Tick | Looked | Done
 
 @dataclass(frozen=True)
 class Wait:
-    """Wait for an event; at most `until` this time, if set."""
+    """Wait for an event, or `until` this time, if set."""
 
     until: float | None = None
 

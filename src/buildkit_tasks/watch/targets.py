@@ -19,7 +19,7 @@ from . import develop
 from .look import Root
 from .rules import SHORT_LIVED, Action, Below, Rule, under
 
-#: Names of files that a compose file may read, and limits on how many and how large ones we search for more names.
+#: Names of files that a compose file may read, and limits on the number and size of files searched for such names.
 _READ_BY_COMPOSE = re.compile(r"[^\s\"'\[\]{},]*(?:\.ya?ml|\.env[\w.-]*)(?![\w/])")
 _MOST_FILES, _LARGEST = 200, 1_000_000
 
@@ -37,7 +37,7 @@ class Targets:
     skipped: tuple[str, ...] = ()
 
     def concerns(self, path: str) -> bool:
-        """Whether a change to this path may matter. The following look decides."""
+        """Whether a change to this path may matter. The look that follows decides."""
         return any(rule.may_concern(path) for rule in self.rules)
 
 
@@ -99,7 +99,7 @@ def needed(service: Service, services: Sequence[Service]) -> tuple[Service, ...]
 
 
 def context_ignore(service: Service) -> Below:
-    """What a service's context excludes, and files of editors and git. Problems: dockerfile-unreadable."""
+    """What to ignore in a service's context: its ignore file, editor files and git. Problems: dockerfile-unreadable."""
     return _ignore(service.name, service.context, None if service.inline else service.dockerfile)
 
 
@@ -124,7 +124,7 @@ def _directories(service: Service) -> Iterator[Below]:
 
 
 def _files(service: Service) -> Iterator[str]:
-    """The files that decide what is built, wherever they are and whether or not they are sent."""
+    """The Dockerfile and ignore files, which affect the build even from outside the context."""
     yield str(service.context / ".dockerignore")
     yield from (f"{value}/.dockerignore" for value in service.contexts.values() if value.startswith("/"))
     if not service.inline:
@@ -148,7 +148,7 @@ def _context_roots(service: Service) -> Iterator[Root]:
 
 
 def _root(path: str, ignore: Below | None) -> Root:
-    """The root for a trigger: inside the context, so that excluded files cost nothing."""
+    """The root for a trigger: the context if it contains the path, so that excluded files cost nothing."""
     inside = under(path, ignore.root) if ignore else None
     if ignore and inside is not None:
         return Root(ignore.root, inside, ignore.patterns)
