@@ -45,12 +45,12 @@ class _Reading:
 
 
 def read(path: str, text: str, load: Callable[[str], str | None] = lambda _path: None) -> tuple[Source, ...]:
-    """A justfile and the files it imports, itself first. `load`: the text of an imported file, None if it is not read.
+    """Read a justfile and the files it imports, in that order. `load`: returns a file's text, or None to skip it.
 
     Raises `Problem` makefile-invalid for a line that just itself rejects.
     """
     readings = [_read(path, text)]
-    for now in readings:  # grows as files are read
+    for now in readings:  # imports add to this list
         for include in now.includes:
             beside = str(PurePosixPath(now.path).parent / include.path).removeprefix("./")
             if all(other.path != beside for other in readings) and (more := load(beside)) is not None:
@@ -265,7 +265,7 @@ def _invalid(now: _Reading, at: int, why: str) -> Problem:
 
 
 def language(values: Mapping[str, str]) -> Language:
-    """How recipes are read; `values` are the variables' expressions, of which only plain strings are known."""
+    """How recipes are read. `values`: the variables' expressions; only those that are plain strings can be resolved."""
     constants = {name: text for name, expression in values.items() if (text := _constant(expression)) is not None}
 
     def reference_end(text: str, at: int) -> int:
@@ -288,7 +288,7 @@ def language(values: Mapping[str, str]) -> Language:
 
 
 def _constant(expression: str) -> str | None:
-    """The value of an expression that is only a string, or the name of just itself."""
+    """The value of an expression that is a plain string, or that refers to the just program itself."""
     plain = re.fullmatch(r"'([^']*)'|\"([^\"\\]*)\"", expression.partition(" #")[0].strip())
     if plain:
         return plain[1] if plain[1] is not None else plain[2]
