@@ -50,9 +50,9 @@ def parse(text: str) -> Reference:
 class Recipe:
     """An image that can be built from Debian packages.
 
-    `stage` of the Dockerfile; `path` and `tag` of the public image it replaces; `version` a pattern for the version
-    part of a tag; `words` the other parts that a tag may have, `needs` those it must have; `what` it contains. `bare`:
-    a tag without a version also means this image. `asked`: built only if named explicitly, not as part of "all".
+    `stage`: in the Dockerfile; `path`, `tag`: of the public image it replaces; `version`: pattern for the version part
+    of a tag; `words`: other parts that a tag may have; `needs`: parts it must have; `what`: its contents; `bare`: a tag
+    without a version also means this image; `asked`: built only if named explicitly, not as part of "all".
     """
 
     stage: str
@@ -224,7 +224,7 @@ def override(
 
 
 def foreign_definition(recipe: Recipe, platform: str, recipe_hash: str) -> dict[str, object]:
-    """The bake definition of an image for another platform, which runs nothing."""
+    """The bake definition of an image for another platform; building it runs no programs of that platform."""
     target = {
         "context": ".",
         "target": f"{recipe.stage}-foreign",
