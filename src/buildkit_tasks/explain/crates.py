@@ -1,4 +1,4 @@
-"""Why crates were compiled, based on what the compile step marked and what changed since it last ran. Pure."""
+"""Why crates were compiled: what the compile step marked for rebuilding, and what changed since its last run. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import manifests
 from .causes import comparable
 from .comparison import PROGRAMS, Cause, Kept
 
-#: Arguments that compile.rs hides from cargo: they are not part of the environment whose change marks every crate.
+#: Arguments that compile.rs hides from cargo. Changes to all other variables mark every crate for rebuilding.
 HIDDEN = frozenset(
     {
         *("BINS", "PROGRAMS", "FEATURES", "NO_DEFAULT_FEATURES", "PROFILE", "SOURCE", "CACHE_SCOPE", "REBUILD"),

@@ -1,4 +1,4 @@
-"""The inputs of a build's steps as digests: steps with the same key are the same step to BuildKit's cache."""
+"""The inputs of a build's steps as digests. BuildKit's cache treats steps with the same key as the same step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AGAIN = "REBUILD"
 
 
 class Steps:
-    """The steps of all services, each once: services of one compile group share all but their last ones."""
+    """The steps of all services without duplicates: services compiled together share all but the last steps."""
 
     def __init__(self, key: bytes, find: trees.Find) -> None:
         self._key, self._find = key, find

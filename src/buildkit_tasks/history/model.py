@@ -111,7 +111,7 @@ class Seen:
     """A step as BuildKit reported it; `began` in seconds after the build's first step.
 
     `internal`: BuildKit's own work, such as loading the context; `at`: the step's position in the inputs, if known;
-    `error`: failed, canceled, or ""; `finished`: when cargo printed that it is done, if it ran there.
+    `error`: failed, canceled, or ""; `finished`: when cargo reported that it was done, if the step ran cargo.
     """
 
     name: str
@@ -126,7 +126,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Crate:
-    """A crate that cargo compiled: its directory in the context, None if from a registry; when it began.
+    """A crate that cargo compiled: its directory in the context (None if from a registry), and when it began.
 
     `step`: its position among the recorded steps, if known.
     """
@@ -185,7 +185,7 @@ def dump(build: Build) -> str:
 
 
 def load(text: str, number: int) -> Build | None:
-    """A build from JSON text; None if it was not written by this version."""
+    """Parse a build from JSON; None if a different version of the format was used."""
     try:
         content = json.loads(text)
         if content.pop("version") != VERSION:
