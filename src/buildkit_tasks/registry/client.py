@@ -1,5 +1,5 @@
-"""A small client for the OCI distribution API, for what docker cannot do: list tags, read a manifest, delete, and
-upload missing blobs without an engine.
+"""A small client for the OCI distribution API. Docker cannot list tags, read or delete a manifest, or upload missing
+blobs without an engine.
 
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md. Does not trust the registry: `http` limits it,
 `reader` validates its responses, `login` decides who gets a password.
@@ -161,7 +161,7 @@ class Client:
         return reader.manifest(answer.body, answer.headers.get("content-type", ""))
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer | None:
-        """The response; None if it is 404."""
+        """Send a request; return the response, None for 404."""
         with self._within(QUESTION):
             answer = self._tried(method, lambda: self._once(method, path, headers or {}))
         return None if answer.status == 404 else answer
@@ -202,9 +202,9 @@ class Client:
 
     def _once(self, method: str, path: str, headers: Mapping[str, str], body: Blob | None = None) -> Answer:
         """One request, with a login if the registry asks for it."""
-        before = self._authorization  # the value we send: another thread may log in meanwhile
+        before = self._authorization  # the value that this request sends: another thread may log in meanwhile
         answer = self._request(method, path, headers, body)
-        # a token for reading may not be valid for writing, so the current challenge decides
+        # a token for reading may not be valid for writing, so answer the current challenge
         if answer.status == 401:
             trouble = self._log_in(answer.headers.get("www-authenticate", ""), method)
             if trouble:
@@ -252,7 +252,7 @@ class Client:
         return None
 
     def _token(self, wanted: Challenge, given: Credentials | None) -> Answer:
-        """A token from the realm, only over https; credentials are not sent to a redirect."""
+        """Get a token from the realm, only over https; credentials do not follow redirects."""
         realm = self._wire.checked(wanted.realm, f"{self._base}://{self.ref.api_host}/")
         query = {name: value for name, value in (("service", wanted.service), ("scope", wanted.scope)) if value}
         if given and given.identity:

@@ -1,4 +1,4 @@
-"""The team's shared repository: which one it is, and how to access it."""
+"""Finds the team's shared repository and accesses it within a time limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .names import Unreachable
 
 T = TypeVar("T")
 
-#: Seconds by which an exchange may miss its deadline before we stop waiting for it.
+#: How many seconds past its deadline we wait for an exchange.
 GRACE = 2.0
 
 
@@ -48,7 +48,7 @@ def bounded(seconds: float | None, work: Callable[[], T]) -> T:
     def run() -> None:
         try:
             answers.put((work(), None))
-        except BaseException as error:  # re-raised in the waiting thread
+        except BaseException as error:  # raised again in the waiting thread
             answers.put((None, error))
 
     threading.Thread(target=run, daemon=True).start()
