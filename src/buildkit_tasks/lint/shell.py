@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-#: Maximum characters of a line to check: real lines are shorter, and it bounds the patterns' run time.
+#: Maximum number of characters checked per line. Real lines are shorter; the limit bounds the patterns' run time.
 _LINE_LIMIT = 10_000
 
 _CARGO = re.compile(
@@ -17,8 +17,8 @@ _OTHER_BUILDERS = re.compile(
 )
 _NOT_LOCAL = ("fetch", "vendor", "chef")
 
-# Shows that the step does not rely on the original file times. `cargo clean -p` does not count: it leaves objects of
-# other profiles, and has let a stub through (MystenLabs/hashi#444).
+# Commands after which the original file times do not matter. Not `cargo clean -p`, which leaves objects of other
+# profiles and has let a stub through (MystenLabs/hashi#444).
 _GUARD = re.compile(
     r"\brsync\b[^\n;&|]*?[ \t](?:-[a-zA-Z]*c[a-zA-Z]*|--checksum)\b"
     r"|\btouch\b[^\n;&|]*\.rs\b|-exec(?:dir)?[ \t]+touch\b|\bxargs\b[^\n;&|]*\btouch\b"
@@ -59,7 +59,7 @@ def compiled(text: str) -> dict[str, str]:
 
 
 def without_comments(script: str) -> str:
-    """A script without comment lines, which prove nothing. Very long lines are truncated."""
+    """A script without comment lines; very long lines are truncated."""
     return "\n".join(line[:_LINE_LIMIT] for line in script.splitlines() if not line.lstrip().startswith("#"))
 
 
@@ -140,7 +140,7 @@ def copies_files(text: str) -> bool:
 
 
 def links(text: str, what: str) -> bool:
-    """True if it creates a symbolic link to or at a path with this text."""
+    """True if it creates a symbolic link whose path or target contains this text."""
     return bool(re.search(rf"\bln[ \t]+-\w*s[^\n;&|]*{re.escape(what)}\b", text))
 
 

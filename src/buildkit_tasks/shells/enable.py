@@ -95,7 +95,7 @@ def enable(session: Session, wanted: str, *, dry_run: bool, undo: bool) -> None:
 
 
 def show_need(session: Session) -> None:
-    """Print whether this is needed at all: current docker commands use BuildKit by default."""
+    """Print whether the edit is needed, because current docker commands use BuildKit by default."""
     if session.world.env.get("DOCKER_BUILDKIT", "").lower() in ("0", "false"):
         session.report.say("DOCKER_BUILDKIT=0 is set in this session, which disables BuildKit")
     try:
