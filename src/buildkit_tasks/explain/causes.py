@@ -13,7 +13,7 @@ from .comparison import Cause, Comparison, Kept
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a service's first step ran. `step` is None if none did.
+    """The first step of a service that was not cached, and why it ran. `step`: None if every step was cached.
 
     `then`: the steps that ran after it; `also`: separate causes of those steps; `compared`: the earlier build's number.
     """
@@ -28,7 +28,7 @@ class Reason:
 
 
 def reasons(build: Build, earlier: Sequence[Build], kept: Kept) -> tuple[Reason, ...]:
-    """A reason per service. `earlier`: older builds, the newest first."""
+    """One reason per service. `earlier`: older builds, newest first."""
     return tuple(_reason(build, service, earlier, kept) for service in build.inputs.services)
 
 

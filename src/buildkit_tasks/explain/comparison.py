@@ -37,7 +37,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Kept:
-    """What the history keeps in addition to builds, by digest: listings of directories, and the text of small files."""
+    """Content that the history keeps by digest: directory listings, and the text of small files."""
 
     find: trees.Find
     text: Callable[[str], str | None]
@@ -70,7 +70,7 @@ class Comparison:
         ]
 
     def _counterpart(self, step: StepRecord) -> StepRecord | None:
-        """The same line of the same stage in the earlier build."""
+        """The step with the same line and stage in the earlier build."""
         old = [self.before.inputs.steps[at] for at in self.there.steps]
         same = [o for o in old if o.text == step.text and o.keyword == step.keyword]
         same = [o for o in same if o.stage == step.stage] or same
@@ -162,7 +162,7 @@ class Comparison:
 
 
 def _tree(build: Build, service: ServiceRecord, place: str) -> TreeRecord | None:
-    """The tree behind the context, or behind a named context."""
+    """The recorded tree of the build context, or of a named context."""
     return build.inputs.trees.get(service.trees.get(place, ""))
 
 
@@ -181,7 +181,7 @@ def _position(build: Build, service: ServiceRecord, step: StepRecord) -> int:
 
 
 def _difference(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Lines only in one of two lists, as ("+" or "-", line)."""
+    """Lines that are in only one of two lists, as ("+" or "-", line)."""
     for tag, first, last, start, end in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if tag in ("replace", "delete"):
             yield from (("-", line) for line in old[first:last])

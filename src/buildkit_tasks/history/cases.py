@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def case_of(build: Build) -> str:
-    """The kind of a recorded build, as the store knows it."""
+    """The kind of a recorded build, as used by the store."""
     inputs = build.inputs
     return case(
         services=[service.name for service in inputs.services],

@@ -109,7 +109,7 @@ def _images(steps: Iterable[CacheStep], target: Mapping[str, Any]) -> dict[str, 
 
 
 def _ask(session: Session, engine: Engine, plan: BuildPlan, names: Iterable[str]) -> ask.Answer | None:
-    """The images that the engine has; None if it is on another machine, or does not run this build."""
+    """The images that the engine has; None if it is on another machine, or if another builder runs the build."""
     if plan.builder:
         return None
     with contextlib.suppress(OSError, ValueError):

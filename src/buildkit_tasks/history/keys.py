@@ -35,7 +35,7 @@ class Steps:
     ) -> tuple[int, ...]:
         """Add the steps of one target; returns their positions.
 
-        `roots`: the roots of the trees behind the context ("") and the named contexts; `images`: known ids of images.
+        `roots`: the root of the tree for each context, "" being the build context; `images`: known image ids.
         """
         places: list[int] = []
         for step in steps:
@@ -88,7 +88,7 @@ class Steps:
 
 
 def with_keys(steps: Sequence[StepRecord], bases: Mapping[str, str], key: bytes) -> tuple[StepRecord, ...]:
-    """The steps with their keys, once the ids of the images below them are known."""
+    """The steps with their keys, once the ids of the images they build on are known."""
     done: list[StepRecord] = []
     for step in steps:
         below = bases.get(step.base, "") if step.after is None else done[step.after].key

@@ -25,7 +25,7 @@ class StepRecord:
     """One step and what it depends on.
 
     `variables`: digest per argument; `options`: digest of the target's options that affect processes; `unsure`: inputs
-    that we cannot see; `key`: digest of all of it and of the steps below; `state`: ran, cached, failed, or ""
+    that we cannot see; `key`: digest of all inputs and of the steps below; `state`: ran, cached, failed, or ""
     if BuildKit did not report it. The other fields: see `CacheStep`.
     """
 
@@ -53,7 +53,7 @@ class ServiceRecord:
     """A service of a build: its Dockerfile, and the positions of its steps.
 
     `trees`: the tree behind each context that is a directory, "" being the build context; `shown`: arguments that are
-    not secret; `frontend`: the image that reads the Dockerfile, if it names one.
+    not secret; `frontend`: the image that parses the Dockerfile, if the Dockerfile names one.
     """
 
     name: str
@@ -102,7 +102,7 @@ class ImageRecord:
     size: int
 
 
-#: Characters of a step's name that are kept.
+#: Maximum number of characters kept of a step's name.
 CUT = 300
 
 

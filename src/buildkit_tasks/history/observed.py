@@ -100,7 +100,7 @@ def _position(name: _Name, inputs: Inputs, services: Sequence[Service], from_end
 
 
 def bases(known: Mapping[str, str], progress: Progress) -> dict[str, str]:
-    """The ids of base images. Ids resolved by BuildKit are more exact than those the engine had before.
+    """The ids of base images. Ids resolved by BuildKit are more precise than those that the engine had before.
 
     An image with an id that the engine does not have came from a registry.
     """

@@ -48,7 +48,7 @@ class Store:
     """An open history. `key`: for digests, so that values cannot be guessed from another machine's digests."""
 
     def __init__(self, path: Path, *, write: bool = True) -> None:
-        """Open it, and with `write` create it. Raises `sqlite3.Error`, `OSError`."""
+        """Open the file; with `write`, create it if necessary. Raises `sqlite3.Error`, `OSError`."""
         if write and not path.exists():
             path.touch(mode=0o600)
         self._db = sqlite3.connect(f"{path.as_uri()}?mode={'rw' if write else 'ro'}", uri=True, timeout=PATIENCE)
@@ -182,9 +182,9 @@ class Store:
         self._db.execute("insert or ignore into blobs values (?, ?)", (digest, _pack(text)))
 
     def _shrink(self) -> None:
-        """Drop the oldest builds beyond the limits and everything only they refer to."""
+        """Drop the oldest builds beyond the limits, and everything that only they refer to."""
         (count,) = self._db.execute("select count(*) from builds").fetchone()
-        over = count > KEPT + KEPT // 10  # not at every build
+        over = count > KEPT + KEPT // 10  # not after every build
         while self._size() > LARGEST and count > 1:
             over, count = True, max(1, count // 2)
             self._drop(count)

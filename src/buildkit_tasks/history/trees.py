@@ -71,7 +71,7 @@ class Change:
 
 
 def read(root: Path, ignore: Ignore, known: Mapping[str, Known], key: bytes) -> Tree:
-    """The files that a build sends. Reads those that are not `known`. Raises `OSError`."""
+    """The state of the files that a build sends. Only reads files that are not `known`. Raises `OSError`."""
     nodes: dict[str, Listing] = {"": {}}
     modes: dict[str, int] = {}
     fresh: dict[str, Known] = {}

@@ -108,7 +108,7 @@ def _data() -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def _workplace(session: Session) -> Iterator[Path]:
-    """The build context, shared by the user's projects; one build at a time, secrets are removed afterwards."""
+    """The build context, shared by the user's projects. Allows one build at a time; removes the secrets afterwards."""
     place = session.world.state_home / "images"
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     waiting = "  waiting: another run is building base images"

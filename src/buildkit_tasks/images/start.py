@@ -28,7 +28,7 @@ PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin",
 
 
 def look(session: Session, decided: BuildPlan, platforms: Sequence[str]) -> None:
-    """Check the images that a plan built for these platforms, in the engine or in archives; pushed ones are skipped.
+    """Check the images built for these platforms, in the engine or in archives; pushed images are skipped.
 
     Raises `Problem` platform-wrong.
     """

@@ -80,7 +80,7 @@ def choose(engine: Engine, client: Version, builder: str, *, podman: bool = Fals
 def portable(text: str, args: Mapping[str, str], images: Mapping[str, str]) -> str:
     """Convert the Dockerfile for an old BuildKit: replaces base images and expands variables in mount options.
 
-    Old clients have no named contexts, and old frontends expand variables in few mount options.
+    Old clients have no named contexts, and old frontends expand variables in only a few mount options.
     """
     values = {**syntax.defaults(text), **args}
     use = {lookup_name(name): image for name, image in images.items()}
@@ -127,9 +127,9 @@ def _written(item: Instruction, rest: str) -> str:
 class LegacyBuild:
     """The inputs of the generated compile stage.
 
-    `source`: directory of the cargo workspace in the context. `binaries`: programs to build. `members`: names of its
-    own packages. `profile`: cargo profile. `prepared`: the image with manifests. `ca`: whether that image contains the
-    CA. `out`: where the file's last stage expects the programs' directories.
+    `source`: directory of the cargo workspace in the context. `binaries`: programs to build. `members`: names of the
+    workspace's packages. `profile`: cargo profile. `prepared`: the image with manifests. `ca`: whether that image
+    contains the CA. `out`: where the file's last stage expects the programs' directories.
     """
 
     source: str

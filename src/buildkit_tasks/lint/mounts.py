@@ -221,7 +221,7 @@ def _guarded(file: File, step: Step, text: str) -> bool:
 
 
 def _serialised(one: File, first: Step, two: File, second: Step, *, platforms: bool = False) -> bool:
-    """True if both use another mount that only one build at a time can use."""
+    """True if both steps use another mount that only one build at a time can use."""
     theirs = {m.id for m in two.mounts(second) if m.sharing == "locked"}
     mine = {m.id for m in one.mounts(first) if m.sharing == "locked" and not (platforms and PLATFORM.search(m.raw_id))}
     return bool(mine & theirs)

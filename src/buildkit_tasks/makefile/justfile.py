@@ -19,7 +19,7 @@ _ALIAS = re.compile(rf"alias\s+({_NAME})\s*:=\s*([\w:-]+)")
 _IMPORT = re.compile(r"import(\?)?\s+['\"]([^'\"]+)['\"]")
 _SETTING = re.compile(r"set\s+([\w-]+)(?:\s*:=\s*(.*))?", re.DOTALL)
 _HEADER = re.compile(rf"@?({_NAME})(?=[\s:])")
-#: The longest header of a recipe; just has no limit, but none in practice is longer.
+#: Maximum length of a recipe's header. just has no limit, but real headers are shorter.
 _LONGEST = 10_000
 #: Attributes that change where or how a recipe runs.
 _ELSEWHERE = {
@@ -87,7 +87,7 @@ def _read(path: str, text: str) -> _Reading:
 
 
 def _line(now: _Reading, at: int) -> int:
-    """Read what begins on this line; returns the next line's number."""
+    """Read the item that begins on this line; return the number of the line after it."""
     line = now.lines[at].rstrip("\r")
     if at == 0:
         line = line.removeprefix("\ufeff")

@@ -59,7 +59,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Language:
-    """What the mapping needs to know about a kind of file."""
+    """The properties of Makefiles or justfiles that the mapping needs."""
 
     syntax: Callable[[Rule], Syntax]
     prefixes: str

@@ -9,7 +9,7 @@ from . import syntax
 from .mapping import Row
 from .model import Source
 
-#: The line above the targets that we make phony.
+#: The comment above the targets that we declare phony.
 MARK = "# These targets call tasks (import-makefile); they name no files."
 
 
@@ -23,7 +23,7 @@ class Edit:
 
 
 def text(source: Source, rows: Sequence[Row], *, phony: bool = True) -> str:
-    """The file's new text; the same text if no row replaces anything. `phony`: a Makefile, which lists such targets."""
+    """The file's new text; the same text if no row replaces anything. `phony`: whether to declare phony targets."""
     parts: list[str] = []
     at = 0
     for edit in edits(source, rows, phony=phony):

@@ -21,7 +21,7 @@ def bare(line: str) -> str:
 
 
 def continued(line: str) -> bool:
-    """Whether the next line belongs to this one."""
+    """Whether this line continues on the next one."""
     return odd(bare(line))
 
 

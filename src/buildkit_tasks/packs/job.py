@@ -203,9 +203,9 @@ def prepare(
 
 @contextlib.contextmanager
 def workplace(session: Session) -> Iterator[Path]:
-    """An empty directory for the parts of a pack, which may be large; in the state directory.
+    """An empty directory in the state directory for a pack's parts, which may be large.
 
-    One run per checkout at a time, others wait; leftovers of a killed run are removed.
+    Only one run per checkout uses it at a time; others wait. Leftovers of a killed run are removed.
     """
     place = session.state / "pack"
     waiting = "waiting: another run of this checkout is packing or unpacking"

@@ -107,7 +107,7 @@ def _scope(config: Mapping[str, Any], built: Sequence[Service], settings: Settin
 
 
 def select(workspace: Workspace, wanted: Sequence[str]) -> tuple[Service, ...]:
-    """The requested services, in compose order; none requested = all. Splits comma lists.
+    """The requested services (default: all), in compose order. Splits comma-separated lists.
 
     Problems: unknown-service (with suggestions), duplicate-service, no-built-service.
     """

@@ -103,7 +103,7 @@ def files_found(session: Session) -> tuple[Path, ...]:
 
 
 def read_files(session: Session, files: Sequence[Path]) -> None:
-    """Read these compose files from now on, regardless of the settings."""
+    """Use these compose files from now on, regardless of the settings."""
     session.flags["project.compose_file"] = session.compose_separator.join(map(str, files))
     session.__dict__.pop("_loaded", None)
 
@@ -213,7 +213,7 @@ _PROBE = "buildkit-tasks-unnamed"
 def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -> bool:
     """Whether the project's name is set in a compose file or a variable, and is not just the folder's name.
 
-    If both are equal, compose is queried again through a link with a different name; a yes is remembered.
+    If both are equal, compose is queried again through a symlink with a different name, and a yes is remembered.
     """
     builds = (entry.get("build") for entry in (config.get("services") or {}).values())
     if session.settings.caches.scope or any(

@@ -90,7 +90,7 @@ class Client:
         return tuple(found)
 
     def manifest(self, name: str) -> Manifest | None:
-        """The manifest of a tag or digest, None if it does not exist. For an index, its first image."""
+        """The manifest of a tag or digest, None if it does not exist; for an index, the manifest of its first image."""
         found = self._manifest(Digest(name) if ":" in name else Tag(name))
         if not isinstance(found, Descriptor):
             return found

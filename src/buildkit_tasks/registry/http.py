@@ -59,7 +59,7 @@ class Wire:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def tried(self, method: str, host: str, work: Callable[[], Answer]) -> Answer:
-        """The response returned by `work`, retried if that may help, after the delay requested by the registry.
+        """Call `work` and return its response. If it may help, retry, after the delay that the registry requests.
 
         Raises `Unreachable`, `Denied`, `Malformed`; the caller handles statuses below 400 and 401, 404.
         """

@@ -115,7 +115,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class Reference:
-    """`host/repository`; `host` with its port. Raises `Problem` bad-argument if invalid."""
+    """A repository, `host/repository`; `host` may include a port. Raises `Problem` bad-argument if invalid."""
 
     host: str
     repository: str

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-#: Timeout in seconds between bytes: of responses, and of uploads, because large registries pause before they respond.
+#: Timeouts in seconds between two bytes of a response or upload; large registries pause before answering an upload.
 TIMEOUT = 5.0
 UPLOAD_TIMEOUT = 60.0
 

@@ -26,8 +26,8 @@ PACKAGE = Path(__file__).parents[1]
 #: Tolerance in ns for a clock that seems to go backwards between readings of two clocks.
 _JITTER = 2_000_000
 
-#: Variables that differ between terminals and are read neither by docker nor by us. All other variables are inputs;
-#: these are too if a compose file or a .env mentions them.
+#: Variables that differ between terminals and are read neither by docker nor by us. All other variables are inputs,
+#: and so is any of these that a compose file or a .env mentions.
 HARMLESS = frozenset(
     {
         *("_", "ALACRITTY_LOG", "ALACRITTY_SOCKET", "ALACRITTY_WINDOW_ID", "COLORTERM", "COLUMNS", "GPG_TTY"),

@@ -23,16 +23,16 @@ from .rules import NOTHING, Work, work
 #: Failures caused by the code itself: rebuilding without a change would fail again, so wait for one.
 CODE = frozenset({"compile-failed", "build-failed", "build-lacks"})
 
-#: Failures that do not end `watch` at the start, because saving a file can fix them.
+#: Failures of the first build that do not end `watch`, because saving a file can fix them.
 REPAIRABLE = CODE | {"unhealthy", "dockerfile-unreadable", "context-unreadable"}
 
 NONE: frozenset[str] = frozenset()
 
 
 class Keeper:
-    """The project and its watched services; `services` as typed; empty means all.
+    """The project and its watched services. `services`: the names as typed (empty: all).
 
-    `interrupted`: whether another change is pending, in which case stop waiting for anything else.
+    `interrupted`: whether another change is pending, which ends any wait.
     """
 
     def __init__(self, session: Session, services: Sequence[str], *, progress: str, ending: str) -> None:
@@ -55,7 +55,7 @@ class Keeper:
         self.say(f"watching {names}; {self.ending}", style="bold")
 
     def read_again(self, *, reload: bool) -> bool:
-        """Read the rules again, and with `reload` the compose files; returns whether the rules changed."""
+        """Reread the rules, and if `reload` is set, the compose files; return whether the rules changed."""
         if reload:
             self.session.forget()
             self.project = discover(self.session, lesser=True, named=self.services)
@@ -178,7 +178,7 @@ class Keeper:
     # ---- containers ----
 
     def _replace(self, failed: Collection[str], *, everything: bool) -> tuple[str, ...]:
-        """Replace the containers whose image is outdated; `everything`: all that compose considers different."""
+        """Replace the containers whose image is outdated; `everything`: all that compose considers outdated."""
         session, space = self.session, self.project.workspace
         watched = [s for s in space.services if s.name in self._built()]
         with ThreadPoolExecutor(1) as pool:

@@ -37,7 +37,7 @@ EPHEMERAL = (
 )
 
 
-#: The number of changed paths above which not every path is examined, for example after a branch switch.
+#: If more paths than this change at once, for example after a branch switch, not every path is examined.
 MANY = 1000
 
 

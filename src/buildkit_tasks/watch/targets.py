@@ -1,4 +1,4 @@
-"""What to watch for a project: the rules of its services, and the directories to look at."""
+"""Determines what to watch for a project: the rules of its services, and the directories to scan."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_FILES, _LARGEST = 200, 1_000_000
 
 @dataclass(frozen=True)
 class Targets:
-    """The rules, the roots to look at, and the triggers whose files are copied at the start, by service.
+    """The rules, the roots to scan, and the triggers whose files are copied at the start, by service.
 
     `skipped`: descriptions of what is not watched.
     """
@@ -37,7 +37,7 @@ class Targets:
     skipped: tuple[str, ...] = ()
 
     def concerns(self, path: str) -> bool:
-        """Whether a change to this path may matter. The look that follows decides."""
+        """Whether a change to this path may matter. The scan that follows decides."""
         return any(rule.may_concern(path) for rule in self.rules)
 
 
@@ -78,7 +78,7 @@ def find(space: Workspace, chosen: Collection[str], files: Sequence[Path]) -> Ta
 
 
 def needed(service: Service, services: Sequence[Service]) -> tuple[Service, ...]:
-    """The service, and those whose images its own is built from, directly or not."""
+    """The service, and the services whose images it is built from, directly or indirectly."""
     makers: dict[str, Service] = {}
     for other in services:
         for image in sources.image_names(other):
@@ -163,7 +163,7 @@ def _file(path: str) -> Root:
 def compose_reads(files: Sequence[Path], root: Path) -> tuple[str, ...]:
     """The compose files, .env, and the files they name that look like either (`include`, `extends`, `env_file`).
 
-    This does not parse them: an extra file only causes a needless query of compose, a missing one only delays it.
+    This does not parse them: an extra file only causes a needless query of compose, and a missing one only delays it.
     """
     places = [
         *files,
