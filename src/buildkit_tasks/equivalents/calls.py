@@ -33,7 +33,7 @@ class Stays:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known about the file and its project.
+    """The known facts about the file and its project.
 
     `compose_files`: the names of the files that compose reads by default. `services`: None if compose was not queried.
     `images`, `databases`: image names and databases, each with its service. `exported`: variables exported to recipes.

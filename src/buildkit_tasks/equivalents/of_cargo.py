@@ -82,7 +82,7 @@ def _given(words: Sequence[Word]) -> _Given:
 
 
 def _call(task: str, given: _Given, *flags: str, note: str = "", workspace: bool = True) -> Call:
-    """`workspace`: the task works on all members by default."""
+    """A call of the task with the given arguments. `workspace`: whether it works on all members by default."""
     words = list(flags)
     for crate in given.crates:
         words += ["--crate", crate]

@@ -68,7 +68,7 @@ def _services(words: Sequence[Word], facts: Facts) -> list[str]:
 
 
 def _options(left: Words, flags: dict[str, str], valued: dict[str, str]) -> tuple[list[str], list[Word]]:
-    """Split a command's arguments into flags that the task has (`""`: always does) and all other words."""
+    """Split a command's arguments into the task's flags (`""` if the task always does this) and all other words."""
     taken: list[str] = []
     rest: list[Word] = []
     while left:

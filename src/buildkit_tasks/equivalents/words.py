@@ -50,7 +50,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Syntax:
-    """What differs between a Makefile and a justfile.
+    """The differences in syntax between a Makefile and a justfile.
 
     `reference_end`: the end of a reference that begins at this position, or the position itself. `resolve`: what a
     reference stands for, None if unknown. `one_word`: whether a reference always stands for one word. `dollar`: how the

@@ -161,7 +161,7 @@ def _stubs(file: File) -> Iterator[Hit]:
                     yield (
                         "BT009",
                         stub.item.line_of(".rs"),
-                        f"A stub is compiled; the sources compiled on line {step.item.line} may be older.",
+                        f"A stub is compiled; the real sources compiled on line {step.item.line} may be older than it.",
                     )
                 break
             compiled = compiled or builds
@@ -208,4 +208,4 @@ def _taken(file: File, taker: Step, sources: list[str]) -> Iterator[Hit]:
     if unwanted:
         names = list(dict.fromkeys(unwanted))
         them = "it" if len(names) == 1 else "them"
-        yield "BT010", line, f"{' and '.join(names)} would be {what}, too: .dockerignore does not exclude {them}."
+        yield "BT010", line, f"{' and '.join(names)} would also be {what}: .dockerignore does not exclude {them}."

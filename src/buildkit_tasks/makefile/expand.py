@@ -158,7 +158,7 @@ def _expanded(text: str, values: Mapping[str, Value], local: Mapping[str, str], 
 def resolve(
     reference: str, values: Mapping[str, Value], local: Mapping[str, str] | None = None, work: _Work | None = None
 ) -> str | None:
-    """What one reference stands for; None if unknown. An undefined variable is empty."""
+    """The value of one reference; None if unknown. An undefined variable is empty."""
     local, work = local or {}, work or _Work()
     if reference == "$$":
         return "$"

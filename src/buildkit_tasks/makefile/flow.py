@@ -144,7 +144,7 @@ def _only_listed(row: Row) -> Row:
 
 
 def _invoke(root: Path, base: str) -> str:
-    """How the targets call our tasks: invoke looks for a tasks.py from their directory upwards."""
+    """The command with which targets call our tasks. invoke looks for a tasks.py in their directory and its parents."""
     for folder in (root / base, *(root / base).parents):
         try:
             ours = b"buildkit_tasks" in readfile.content(folder / "tasks.py")

@@ -38,7 +38,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """Its targets."""
+        """The names of its targets."""
         return " ".join(self.rule.names) or "?"
 
     @property
@@ -53,7 +53,7 @@ class Row:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What differs from the recipe."""
+        """How the replacement differs from the recipe."""
         return tuple(dict.fromkeys(call.note for call in self.calls if call.note))
 
 

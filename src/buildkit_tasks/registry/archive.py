@@ -24,7 +24,7 @@ _INTERPRETER = 3
 
 @dataclass(frozen=True)
 class Image:
-    """One platform's image. `start`: the first word of its command; `programs`: architecture of each ELF file."""
+    """The image for one platform. `start`: the first word of its command; `programs`: architecture of each ELF file."""
 
     platform: str
     start: str

@@ -86,7 +86,7 @@ class Client:
             after = re.search(r'<[^>]*/v2/([^>]+)>;\s*rel="?next"?', answer.headers.get("link", "")[:4096])
             path = after[1] if after else ""
             if path and not (path.startswith(f"{start}?") and re.fullmatch(r"[\x21-\x7e]+", path)):
-                raise Malformed(f"the next page of the tag list is at {printable(path)}")
+                raise Malformed(f"the tag list continues at a different path: {printable(path)}")
         return tuple(found)
 
     def manifest(self, name: str) -> Manifest | None:
@@ -184,7 +184,7 @@ class Client:
             yield
 
     def _upload(self, path: str, blob: Blob) -> Answer:
-        """Ask for the upload location, then send everything in one request: POST, then PUT in the specification."""
+        """Request an upload location (POST), then send everything in a single request (PUT)."""
         begun = self._once("POST", f"{path}/uploads/", {}, Blob("", 0, lambda: ()))
         if begun.status >= 400:
             return begun
@@ -201,7 +201,7 @@ class Client:
         return self._wire.request("PUT", address, headers, blob)
 
     def _once(self, method: str, path: str, headers: Mapping[str, str], body: Blob | None = None) -> Answer:
-        """One request, with a login if the registry asks for it."""
+        """Send one request, and log in if the registry requires it."""
         before = self._authorization  # the value that this request sends: another thread may log in meanwhile
         answer = self._request(method, path, headers, body)
         # a token for reading may not be valid for writing, so answer the current challenge

@@ -97,7 +97,7 @@ class Wire:
         raise Malformed(f"more than {REDIRECTS} redirects")
 
     def checked(self, address: str, base: str) -> str:
-        """An untrusted URL, if it is allowed: https, or http from this machine to itself."""
+        """Parse an untrusted URL. Only https is allowed, and http from this machine to itself."""
         try:
             parts = urllib.parse.urlsplit(address)
             host, _ = parts.hostname, parts.port

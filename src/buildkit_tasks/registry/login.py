@@ -1,4 +1,4 @@
-"""Credentials for a registry: docker's own, and the answer to a registry's challenge.
+"""Credentials for a registry: reads those stored by docker, and answers the registry's challenge.
 
 The files and their helpers: https://docs.docker.com/reference/cli/docker/login/; the token protocol:
 https://distribution.github.io/distribution/spec/auth/token/ and oauth/.

@@ -58,7 +58,7 @@ class Digest(str):
 
     @classmethod
     def of(cls, content: bytes) -> Digest:
-        """The digest of bytes."""
+        """The digest of these bytes."""
         return cls(f"sha256:{hashlib.sha256(content).hexdigest()}")
 
 

@@ -1,4 +1,4 @@
-"""The typed reader: bytes from a registry in, values out. Anything invalid raises `Malformed`. Pure.
+"""Parses a registry's responses: bytes in, typed values out. Anything invalid raises `Malformed`. Pure.
 
 https://github.com/opencontainers/image-spec: manifest.md, image-index.md, config.md, descriptor.md
 """

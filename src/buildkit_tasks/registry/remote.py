@@ -21,7 +21,7 @@ GRACE = 2.0
 
 
 def client(session: Session, ref: str = "", *, seconds: float | None = None) -> Client:
-    """A client for the repository from the command line, else from the setting; `seconds` for the whole exchange.
+    """A client for the repository given on the command line, else in the settings. `seconds`: limit for the exchange.
 
     Raises `Problem` bad-argument if there is none.
     """
@@ -36,7 +36,7 @@ def client(session: Session, ref: str = "", *, seconds: float | None = None) -> 
 
 
 def bounded(seconds: float | None, work: Callable[[], T]) -> T:
-    """The result or exception of the work; `Unreachable` if that takes longer than `seconds` plus a grace period.
+    """Run the work and return its result. Raises `Unreachable` if it takes longer than `seconds` plus a grace period.
 
     The client checks its deadline itself, but not during a name lookup. In that case the work continues in a thread
     that is not joined.

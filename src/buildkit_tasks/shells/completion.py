@@ -16,7 +16,7 @@ from buildkit_tasks.core.world import World
 from . import buildkit_line
 from .enable import chosen_shell
 
-#: Options whose values we can complete, and the kind of each.
+#: Options whose values we can complete, and the kind of value of each.
 KINDS = {
     "--service": "service",
     "--platform": "platform",

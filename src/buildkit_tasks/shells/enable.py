@@ -110,7 +110,7 @@ def show_need(session: Session) -> None:
         )
     elif found.version:
         session.report.say(
-            f"this engine ({engine_facts.dotted(found.version)}) does not use BuildKit by default: enable it"
+            f"this engine ({engine_facts.dotted(found.version)}) does not use BuildKit by default, so enable it"
         )
 
 
@@ -154,7 +154,7 @@ def undo_edits(world: World, shells: Sequence[str]) -> list[Edit]:
 
 
 def start_files(world: World, shell: str) -> tuple[Path, ...]:
-    """The user's startup files of a shell, found as the shell itself finds them."""
+    """The user's startup files for a shell, located as the shell itself does it."""
     return buildkit_line.rc_files(
         shell,
         world.home,

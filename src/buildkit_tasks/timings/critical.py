@@ -17,8 +17,8 @@ LEAST = 0.01
 def path(build: Build) -> frozenset[int]:
     """The positions in `build.seen` of the steps on the critical path.
 
-    Starts at the step that ended last, and from each step goes back to the step it waited for that ended last: one that
-    it builds on if these are known, else any that ended before it began.
+    Goes back from the step that ended last. At each step, continues with the step that ended last among those it waited
+    for: the steps it builds on if they are known, else all steps that ended before it began.
     """
     ran = {number: seen for number, seen in enumerate(build.seen) if not seen.cached and (seen.seconds or 0.0) >= LEAST}
     found: set[int] = set()

@@ -1,6 +1,6 @@
 """The page of one build: facts, chart, critical path, tables, and an explanation of the times. Pure.
 
-No scripts and no external resources: the policy in its head forbids both.
+Contains no scripts and no external resources; its Content-Security-Policy forbids both.
 """
 
 from __future__ import annotations
