@@ -373,11 +373,11 @@ BEHAVIORS: dict[str, tuple[Behavior, str]] = {
         "invalid JSON",
     ),
     "redirects without end": (moves("/v2/again"), "more than 5 redirects"),
-    "redirects to http": (moves("http://192.0.2.1/v2/x"), "only https"),
-    "redirects to a file": (moves("file:///etc/passwd"), "only https"),
+    "redirects to http": (moves("http://192.0.2.1/v2/x"), "use https"),
+    "redirects to a file": (moves("file:///etc/passwd"), "use https"),
     "redirects to nonsense": (moves("https://[::1/\x01"), "sent an invalid response"),
-    "realm without tls": (asks_for_login('Bearer realm="http://192.0.2.1/token",service="s"'), "only https"),
-    "realm of nonsense": (asks_for_login('Bearer realm="gopher://x",service="s"'), "only https"),
+    "realm without tls": (asks_for_login('Bearer realm="http://192.0.2.1/token",service="s"'), "use https"),
+    "realm of nonsense": (asks_for_login('Bearer realm="gopher://x",service="s"'), "use https"),
     "token of another shape": (
         lambda r: (
             says(b'{"token":["x"]}', place="/token")(r)
@@ -459,7 +459,7 @@ PACKS: dict[str, tuple[Callable[[Pack], None], str]] = {
     "labels that are a list": (_labels([LABEL]), "Labels: expected dict, found list"),
     "half a character": (_label(rustc="\ud800"), "not Unicode"),
     "sizes in words": (_label(parts={"deps-1.tar.gz": "many"}), "is not a size"),
-    "a part elsewhere": (_label(parts={"../../etc/cron.d/x": 1}), "is not a part"),
+    "a part elsewhere": (_label(parts={"../../etc/cron.d/x": 1}), "is not a valid part name"),
     "escapes": (_label(toolchain="other", rustc="\x1b[2J\x1b]0;owned\x07\r\nrustc"), "different toolchain"),
     "compressed layers": (_layers(mediaType=f"{OCI}.layer.v1.tar+gzip"), "uncompressed"),
     "docker's layers": (_layers(mediaType="application/vnd.docker.image.rootfs.diff.tar"), "uncompressed"),
