@@ -373,11 +373,11 @@ BEHAVIORS: dict[str, tuple[Behavior, str]] = {
         "invalid JSON",
     ),
     "redirects without end": (moves("/v2/again"), "more than 5 redirects"),
-    "redirects to http": (moves("http://192.0.2.1/v2/x"), "use https"),
-    "redirects to a file": (moves("file:///etc/passwd"), "use https"),
+    "redirects to http": (moves("http://192.0.2.1/v2/x"), "only https"),
+    "redirects to a file": (moves("file:///etc/passwd"), "only https"),
     "redirects to nonsense": (moves("https://[::1/\x01"), "sent an invalid response"),
-    "realm without tls": (asks_for_login('Bearer realm="http://192.0.2.1/token",service="s"'), "use https"),
-    "realm of nonsense": (asks_for_login('Bearer realm="gopher://x",service="s"'), "use https"),
+    "realm without tls": (asks_for_login('Bearer realm="http://192.0.2.1/token",service="s"'), "only https"),
+    "realm of nonsense": (asks_for_login('Bearer realm="gopher://x",service="s"'), "only https"),
     "token of another shape": (
         lambda r: (
             says(b'{"token":["x"]}', place="/token")(r)

@@ -106,7 +106,7 @@ class Wire:
         ours = is_loopback(urllib.parse.urlsplit(base).netloc)
         fine = parts.scheme == "https" or (parts.scheme == "http" and ours and is_loopback(parts.netloc))
         if not fine or not host or "@" in parts.netloc or not address.isprintable() or " " in address:
-            raise Malformed(f"{printable(parts.scheme)}://{printable(host)} is not allowed; use https")
+            raise Malformed(f"{printable(parts.scheme)}://{printable(host)} is not allowed (only https without credentials)")
         if is_loopback(parts.netloc) and not ours:
             raise Malformed("a remote host redirected to this machine")
         return urllib.parse.urlunsplit(parts._replace(fragment=""))
