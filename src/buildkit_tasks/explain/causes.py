@@ -13,7 +13,7 @@ from .comparison import Cause, Comparison, Kept
 
 @dataclass(frozen=True)
 class Reason:
-    """The first step of a service that was not cached, and why it ran. `step`: None if every step was cached.
+    """The first uncached step of a service, and why it ran. `step`: None if every step was cached.
 
     `then`: the steps that ran after it; `also`: separate causes of those steps; `compared`: the earlier build's number.
     """

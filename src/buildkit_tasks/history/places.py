@@ -13,7 +13,7 @@ from . import trees
 from .model import TreeRecord
 from .store import Store
 
-#: Small files whose text is kept, to name the part that changed: features, versions, the toolchain.
+#: Small files whose text is kept, so that a cause can name what changed: a feature, a version, the toolchain.
 TEXTS = frozenset({"Cargo.toml", "Cargo.lock", "rust-toolchain", "rust-toolchain.toml"})
 _LONGEST_TEXT = 2_000_000
 

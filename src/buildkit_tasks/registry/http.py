@@ -59,7 +59,7 @@ class Wire:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def tried(self, method: str, host: str, work: Callable[[], Answer]) -> Answer:
-        """Call `work` and return its response. If it may help, retry, after the delay that the registry requests.
+        """Call `work` and return its response; retry if that may help, after the delay requested by the registry.
 
         Raises `Unreachable`, `Denied`, `Malformed`; the caller handles statuses below 400 and 401, 404.
         """
@@ -106,7 +106,7 @@ class Wire:
         ours = is_loopback(urllib.parse.urlsplit(base).netloc)
         fine = parts.scheme == "https" or (parts.scheme == "http" and ours and is_loopback(parts.netloc))
         if not fine or not host or "@" in parts.netloc or not address.isprintable() or " " in address:
-            raise Malformed(f"{printable(parts.scheme)}://{printable(host)} is not allowed (only https without credentials)")
+            raise Malformed(f"{printable(parts.scheme)}://{printable(host)}: only https without credentials is allowed")
         if is_loopback(parts.netloc) and not ours:
             raise Malformed("a remote host redirected to this machine")
         return urllib.parse.urlunsplit(parts._replace(fragment=""))

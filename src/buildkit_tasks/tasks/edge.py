@@ -22,8 +22,8 @@ from buildkit_tasks.core.release import VERSION
 from buildkit_tasks.core.report import Report, output_failed
 from buildkit_tasks.core.world import World
 
-#: The short flags, the same in every task. Invoke would assign the first free letter to each flag, so that `-p` is a
-#: platform in one task and a profile in another.
+#: The short flags, the same in every task. Invoke would assign the first free letter to each flag, so that `-p` would
+#: mean the platform in one task and the profile in another.
 LETTERS = {"service": "s", "platform": "p", "builder": "b", "follow": "f", "yes": "y", "json": "j", "dry_run": "n"}
 
 
@@ -76,7 +76,7 @@ def reported(body: Callable[..., None]) -> Callable[..., Any]:
 
 
 def _extra() -> list[str]:
-    """The words after `--`. Not from Invoke, which joins them into one string, so that words with spaces are lost."""
+    """The words after `--`, from `sys.argv`: Invoke joins them into one string, which splits words that contain spaces."""
     words = sys.argv
     return words[words.index("--") + 1 :] if "--" in words else []
 

@@ -15,7 +15,7 @@ from buildkit_tasks.core.errors import Problem
 
 @dataclass(frozen=True)
 class Flags:
-    """A task's flags as typed, whether each takes a value, and the flag that positional arguments belong to.
+    """The flags of a task as typed, whether each takes a value, and which flag positional arguments belong to.
 
     `positions`: how many positional arguments Invoke itself accepts. `foreign`: the task is not ours; its arguments are
     passed through unchanged.

@@ -101,7 +101,7 @@ def now() -> Moment:
 
 
 def forward(before: Moment, after: Moment) -> bool:
-    """Whether the clock ran forwards between two moments, as far as we can determine."""
+    """Whether the clock only moved forward between two moments, as far as we can determine."""
     same = before.boot == after.boot
     drift = (after.wall - before.wall) - (after.running - before.running) if same and before.boot else 0
     return after.wall >= before.wall and drift >= -_JITTER

@@ -20,7 +20,7 @@ from . import containers, targets
 from .notify import notify
 from .rules import NOTHING, Work, work
 
-#: Failures caused by the code itself: rebuilding without a change would fail again, so wait for one.
+#: Failures caused by the code itself: the same build would fail again, so wait until a file changes.
 CODE = frozenset({"compile-failed", "build-failed", "build-lacks"})
 
 #: Failures of the first build that do not end `watch`, because saving a file can fix them.
