@@ -14,7 +14,7 @@ from . import manifests
 from .causes import comparable
 from .comparison import PROGRAMS, Cause, Kept
 
-#: Arguments that compile.rs hides from cargo. Changes to all other variables mark every crate for rebuilding.
+#: Arguments that compile.rs hides from cargo; unlike other variables, a change to one does not mark every crate.
 HIDDEN = frozenset(
     {
         *("BINS", "PROGRAMS", "FEATURES", "NO_DEFAULT_FEATURES", "PROFILE", "SOURCE", "CACHE_SCOPE", "REBUILD"),

@@ -76,7 +76,7 @@ def reported(body: Callable[..., None]) -> Callable[..., Any]:
 
 
 def _extra() -> list[str]:
-    """The words after `--`, from `sys.argv`: Invoke joins them into one string, which splits words that contain spaces."""
+    """The words after `--`, from `sys.argv`: Invoke joins them into one string, which breaks words with spaces."""
     words = sys.argv
     return words[words.index("--") + 1 :] if "--" in words else []
 
