@@ -8,7 +8,7 @@ __all__ = ["namespace"]
 
 
 def __getattr__(name: str) -> Any:
-    """`from buildkit_tasks import namespace` is all that a tasks.py needs. Late, so that nox does not import Invoke."""
+    """Provides `namespace`, the only import that a tasks.py needs. Imported late, so that nox does not load Invoke."""
     if name == "namespace":
         from buildkit_tasks.tasks import namespace
 

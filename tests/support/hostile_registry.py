@@ -459,7 +459,7 @@ PACKS: dict[str, tuple[Callable[[Pack], None], str]] = {
     "labels that are a list": (_labels([LABEL]), "Labels: expected dict, found list"),
     "half a character": (_label(rustc="\ud800"), "not Unicode"),
     "sizes in words": (_label(parts={"deps-1.tar.gz": "many"}), "is not a size"),
-    "a part elsewhere": (_label(parts={"../../etc/cron.d/x": 1}), "is not a part"),
+    "a part elsewhere": (_label(parts={"../../etc/cron.d/x": 1}), "is not a valid part name"),
     "escapes": (_label(toolchain="other", rustc="\x1b[2J\x1b]0;owned\x07\r\nrustc"), "different toolchain"),
     "compressed layers": (_layers(mediaType=f"{OCI}.layer.v1.tar+gzip"), "uncompressed"),
     "docker's layers": (_layers(mediaType="application/vnd.docker.image.rootfs.diff.tar"), "uncompressed"),

@@ -11,7 +11,7 @@ from .words import Word
 
 @dataclass(frozen=True)
 class Call:
-    """A task and its arguments as written to the file. `env`: assignments before it; `note`: what differs."""
+    """A task and its arguments as written to the file. `env`: variables set before it; `note`: how it differs."""
 
     task: str
     words: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Stays:
-    """No task does the same. `perhaps`: the closest task, for the user to decide on."""
+    """No task does the same. `perhaps`: the closest task, which the user may choose."""
 
     why: str
     perhaps: Call | None = None
@@ -33,12 +33,12 @@ class Stays:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known about the file and its project.
+    """The known facts about the file and its project.
 
     `compose_files`: the names of the files that compose reads by default. `services`: None if compose was not queried.
-    `images`, `databases`: the service of each image name and database. `exported`: variables that
-    recipes find in their environment. `elsewhere`: the directory of the file, if it is not the project's.
-    `service_word`: converts a reference that expands to any number of services to flags.
+    `images`, `databases`: image names and databases, each with its service. `exported`: variables exported to recipes.
+    `elsewhere`: the directory of the file, if it is not the project's. `service_word`: converts a reference that may
+    expand to any number of services into flags.
     """
 
     compose_files: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Unfit(Exception):
 
 @dataclass
 class Words:
-    """The arguments of a command, taken one by one."""
+    """The arguments of a command, consumed one at a time."""
 
     left: list[Word]
 
@@ -91,7 +91,7 @@ class Words:
 
 
 def is_local(text: str) -> bool:
-    """Whether an address means this machine, which a container cannot reach by that name."""
+    """Whether an address is localhost, which means something else inside a container."""
     return bool(re.search(r"\blocalhost\b|\b127\.\d|\[::1\]|\b0\.0\.0\.0\b", text))
 
 

@@ -9,7 +9,7 @@ import re
 
 from .calls import Call
 
-#: Names in the order in which they are tried, with dashes for `_`, `.` and `:`. `\1` is the first group.
+#: Patterns for names in which `_`, `.` and `:` are replaced by dashes, in the order tried. `\1` is the first group.
 _PATTERNS = (
     (r"(?:docker-|compose-|dc-)?build-(?:workers|worker-.+)", "build --service worker-*"),
     (r"(?:docker-)?build-(.+)-(?:arm64|aarch64|multiarch|all)", r"build --service \1 --platform amd64,arm64"),

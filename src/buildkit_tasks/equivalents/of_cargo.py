@@ -1,4 +1,4 @@
-"""cargo commands, and the task for each. Pure."""
+"""Maps cargo commands to tasks. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WITH_ENV = ("cargo.test", "cargo.check", "cargo.clippy", "cargo.doc", "cargo.be
 
 @dataclass
 class _Given:
-    """cargo's arguments. `extra`: what the task passes on; `after`: what follows `--`."""
+    """cargo's arguments. `extra`: those passed on by the task; `after`: those after `--`."""
 
     crates: list[str] = field(default_factory=list)
     release: bool = False
@@ -82,7 +82,7 @@ def _given(words: Sequence[Word]) -> _Given:
 
 
 def _call(task: str, given: _Given, *flags: str, note: str = "", workspace: bool = True) -> Call:
-    """`workspace`: the task works on all members by default."""
+    """A call of the task with the given arguments. `workspace`: whether it works on all members by default."""
     words = list(flags)
     for crate in given.crates:
         words += ["--crate", crate]
@@ -234,7 +234,7 @@ _COMMANDS: dict[str, Callable[[_Given], Call | Stays]] = {
 
 
 def _with_environment(made: Call | Stays, env: Sequence[Word], facts: Facts) -> Call | Stays:
-    """Variables are passed to the container by name; inside it, localhost is the container itself."""
+    """Add `--env` for the command's variables; keep the command if one contains a localhost address."""
     if isinstance(made, Stays):
         return made
     names = []

@@ -1,4 +1,4 @@
-"""Commands that create, migrate and open databases, and the task for each. Pure."""
+"""Maps commands that create, migrate and open databases to tasks. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ASKS = "it asks for the database's name; in scripts, pass --yes --name NAME"
 
 
 def _which(url: Word | None, call: Call, facts: Facts) -> Call | Stays:
-    """The task for the database that a URL or a name means: the project's own, its test database, or neither."""
+    """The task for a database given by URL or name: the project's own, its test database, or neither."""
     if url is None:
         return call
     name = re.split(r"[/?#]", re.sub(r"^[a-z+]+://[^/]*/?", "", url.value or "").strip())[0]

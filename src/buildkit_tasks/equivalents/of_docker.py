@@ -1,4 +1,4 @@
-"""docker and compose commands, and the task for each. Pure."""
+"""Maps docker and compose commands to tasks. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def compose(env: Sequence[Word], words: Sequence[Word], facts: Facts) -> Call | 
         elif profile := left.value(word, "--profile"):
             prefix.append(f"COMPOSE_PROFILES={profile.raw}")
         elif (word.value or "").startswith("-") or word.loose:
-            raise Unfit(f"no task has a flag for {word.raw} before the compose command")
+            raise Unfit(f"no task supports {word.raw} before the compose command")
         else:
             left.left.insert(0, word)
             break
@@ -68,7 +68,7 @@ def _services(words: Sequence[Word], facts: Facts) -> list[str]:
 
 
 def _options(left: Words, flags: dict[str, str], valued: dict[str, str]) -> tuple[list[str], list[Word]]:
-    """Sort a command's arguments: flags that a task also has (`""`: it does that anyway), and the other words."""
+    """Split a command's arguments into the task's flags (`""` if the task always does this) and all other words."""
     taken: list[str] = []
     rest: list[Word] = []
     while left:
@@ -102,7 +102,7 @@ def _up(left: Words, facts: Facts) -> Call | Stays:
     detached = "-d" in taken
     words = (*(t for t in taken if t != "-d"), *_services(rest, facts))
     if not detached:
-        return Stays("it prints the logs until Ctrl-C; `up` returns, `logs --follow` prints them", Call("up", words))
+        return Stays("it prints the logs until Ctrl-C; `up` returns (for logs: `logs --follow`)", Call("up", words))
     note = "" if built or "--no-build" in taken else "it builds what changed and waits until the services are healthy"
     return Call("up", words, note=note)
 

@@ -1,7 +1,7 @@
 """Splits a recipe line into shell words, each as written and, where known, as expanded. Pure.
 
-Only a line that can be replaced word for word is split: for a line with more shell syntax, the result is the reason
-why it is kept.
+Only lines that can be replaced word for word are split. For a line with other shell syntax, the result is the reason
+for keeping it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Syntax:
-    """What differs between a Makefile and a justfile.
+    """The differences in syntax between a Makefile and a justfile.
 
     `reference_end`: the end of a reference that begins at this position, or the position itself. `resolve`: what a
     reference stands for, None if unknown. `one_word`: whether a reference always stands for one word. `dollar`: how the
@@ -186,7 +186,7 @@ def _end_of_line(text: str, at: int) -> int:
 
 
 def _word(text: str, start: int, syntax: Syntax, found: list[_Token]) -> int:
-    """Read one word, or the words that a reference alone stands for; returns the position after it."""
+    """Read one word, or the words that a lone reference stands for; return the position after it."""
     at, value, quote = start, [], ""
     known = True
     whole = syntax.reference_end(text, start)

@@ -13,9 +13,9 @@ from .comparison import Cause, Comparison, Kept
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a service's first step ran. `step` is None if none did.
+    """The first uncached step of a service, and why it ran. `step`: None if every step was cached.
 
-    `then`: the steps that ran after it; `also`: separate causes of those steps; `compared`: the earlier build.
+    `then`: the steps that ran after it; `also`: separate causes of those steps; `compared`: the earlier build's number.
     """
 
     service: str
@@ -28,7 +28,7 @@ class Reason:
 
 
 def reasons(build: Build, earlier: Sequence[Build], kept: Kept) -> tuple[Reason, ...]:
-    """A reason per service. `earlier`: older builds, the newest first."""
+    """One reason per service. `earlier`: older builds, newest first."""
     return tuple(_reason(build, service, earlier, kept) for service in build.inputs.services)
 
 
@@ -52,17 +52,17 @@ def _reason(build: Build, service: ServiceRecord, earlier: Sequence[Build], kept
 
 
 def has_result(build: Build, step: StepRecord) -> bool:
-    """Whether BuildKit had the step's result after the build. After a success it has all results, reported or not."""
+    """Whether BuildKit had the step's result after the build. After a successful build, it has every step's result."""
     return step.state in ("ran", "cached") or (not step.state and build.outcome == "built")
 
 
 def comparable(one: Build, other: Build) -> bool:
-    """Whether an earlier build filled the cache that the other one used."""
+    """Whether an earlier build used the same cache as the other build."""
     return one.outcome == "built" and place(one) == place(other)
 
 
 def place(build: Build) -> tuple[object, ...]:
-    """Where a build ran: builds elsewhere use a different cache."""
+    """Where a build ran; builds that ran elsewhere use a different cache."""
     inputs = build.inputs
     return (inputs.engine, inputs.builder, inputs.platforms)
 

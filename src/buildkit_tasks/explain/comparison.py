@@ -13,7 +13,7 @@ from buildkit_tasks.history import trees
 from buildkit_tasks.history.keys import AGAIN
 from buildkit_tasks.history.model import Build, ServiceRecord, StepRecord, TreeRecord
 
-#: Arguments that choose the programs to compile.
+#: Build arguments that select the programs to compile.
 PROGRAMS = ("BINS", "PROGRAMS")
 _VERBS = {
     "changed": "changed",
@@ -37,7 +37,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Kept:
-    """What the history keeps in addition to builds, by digest: listings of directories, and the text of small files."""
+    """Content that the history keeps by digest: directory listings, and the text of small files."""
 
     find: trees.Find
     text: Callable[[str], str | None]
@@ -51,7 +51,7 @@ class Comparison:
         self.there = before.service(service.name) or service
 
     def own(self, at: int) -> list[Cause]:
-        """The differences in the step's own inputs, not in those of the steps below it."""
+        """The differences in the step's own inputs, excluding those of the steps it builds on."""
         step = self.build.inputs.steps[at]
         old = self._counterpart(step)
         if old is None:
@@ -70,7 +70,7 @@ class Comparison:
         ]
 
     def _counterpart(self, step: StepRecord) -> StepRecord | None:
-        """The same line of the same stage in the earlier build."""
+        """The step with the same line and stage in the earlier build."""
         old = [self.before.inputs.steps[at] for at in self.there.steps]
         same = [o for o in old if o.text == step.text and o.keyword == step.keyword]
         same = [o for o in same if o.stage == step.stage] or same
@@ -86,7 +86,7 @@ class Comparison:
         return Cause("dockerfile", where, f"{where} {'changed' if replaced else 'was added'}: {brief(step.text)}")
 
     def _lines(self, at: int, old: StepRecord) -> Iterator[Cause]:
-        """Lines above the step in its stage and in the stages below."""
+        """Differences in the lines above the step, in its stage and in the stages it builds on."""
         now = [s.text for s in _chain(self.build, at)]
         then = [s.text for s in _chain(self.before, _position(self.before, self.there, old))]
         if now == then:
@@ -150,7 +150,7 @@ class Comparison:
                     yield Cause("file", change.path, f"{change.path} {_VERBS[change.how]}")
 
     def _ruled(self, change: trees.Change, now: TreeRecord, then: TreeRecord) -> bool:
-        """Whether an ignore file alone explains that a file was added or removed: the other build's excludes it."""
+        """Whether a file was added or removed only because the other build's ignore file excludes it."""
         other = {"added": then.ignore, "removed": now.ignore}.get(change.how)
         if other is None:
             return False
@@ -162,12 +162,12 @@ class Comparison:
 
 
 def _tree(build: Build, service: ServiceRecord, place: str) -> TreeRecord | None:
-    """The tree behind the context, or behind a named context."""
+    """The recorded tree of the build context, or of a named context."""
     return build.inputs.trees.get(service.trees.get(place, ""))
 
 
 def _chain(build: Build, at: int | None) -> list[StepRecord]:
-    """The steps below a step, the lowest first."""
+    """The steps that a step builds on, lowest first."""
     found = []
     while at is not None:
         step = build.inputs.steps[at]
@@ -181,7 +181,7 @@ def _position(build: Build, service: ServiceRecord, step: StepRecord) -> int:
 
 
 def _difference(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Lines only in one of two lists, as ("+" or "-", line)."""
+    """Lines that are in only one of two lists, as ("+" or "-", line)."""
     for tag, first, last, start, end in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if tag in ("replace", "delete"):
             yield from (("-", line) for line in old[first:last])

@@ -1,4 +1,4 @@
-"""Why crates were compiled, based on what the compile step marked and what changed since it last ran. Pure."""
+"""Why crates were compiled: what the compile step marked for rebuilding, and what changed since its last run. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import manifests
 from .causes import comparable
 from .comparison import PROGRAMS, Cause, Kept
 
-#: Arguments that compile.rs hides from cargo: they are not part of the environment whose change marks every crate.
+#: Arguments that compile.rs hides from cargo; unlike other variables, a change to one does not mark every crate.
 HIDDEN = frozenset(
     {
         *("BINS", "PROGRAMS", "FEATURES", "NO_DEFAULT_FEATURES", "PROFILE", "SOURCE", "CACHE_SCOPE", "REBUILD"),
@@ -22,7 +22,7 @@ HIDDEN = frozenset(
         *("BUILDPLATFORM", "BUILDOS", "BUILDARCH", "BUILDVARIANT"),
     }
 )
-#: Arguments that select what cargo compiles, and how; each with its kind of cause.
+#: Arguments that determine what cargo compiles and how, each with its kind of cause.
 _KINDS = {
     "FEATURES": "feature",
     "NO_DEFAULT_FEATURES": "feature",
@@ -162,7 +162,7 @@ class _Context:
                 yield Cause("flags", change.path, f"{change.path} changed", certain=False)
 
     def _differences(self, path: str) -> Iterator[Cause]:
-        """What changed in a Cargo.toml."""
+        """The changes in a Cargo.toml."""
         old, new = self._text(self.before, path), self._text(self.build, path)
         for words in manifests.differences(old, new) if old is not None and new is not None else ():
             kind = "feature" if "feature" in words else "profile" if "profile" in words else "manifest"
@@ -176,7 +176,7 @@ class _Context:
             yield Cause("dependency", built[0], f"it depends on {', '.join(built[:3])}{' …' if built[3:] else ''}")
 
     def _selected(self) -> Iterator[Cause]:
-        """Arguments that select what is compiled."""
+        """Changes to arguments that select what is compiled."""
         for name in sorted(self._variables()):
             if name in _KINDS:
                 yield Cause(_KINDS[name], name, f"the build argument {name} changed", name not in PROGRAMS)
@@ -240,7 +240,7 @@ class _Context:
 
 
 def _compile_step(build: Build | None) -> tuple[StepRecord | None, ServiceRecord | None]:
-    """The step that ran cargo in our compile program, and a service that has it."""
+    """The step in which our compile program ran cargo, and a service that uses it."""
     for service in build.inputs.services if build else ():
         for at in service.steps:
             step = build.inputs.steps[at] if build else None

@@ -51,7 +51,7 @@ def _entries(one: Any, other: Any) -> Iterator[tuple[str, str]]:
 
 
 def packages(lock: str | None) -> dict[str, dict[str, frozenset[str]]]:
-    """The packages of a lock file: by name and version, the names of their dependencies."""
+    """The packages of a lock file: name and version, mapped to the names of the dependencies."""
     found: dict[str, dict[str, frozenset[str]]] = {}
     entries = read(lock).get("package")
     for entry in entries if isinstance(entries, list) else ():

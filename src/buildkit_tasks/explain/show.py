@@ -14,7 +14,7 @@ from .comparison import Cause, brief
 from .crates import CrateReason
 
 WIDTH = 80
-#: Causes and names shown; the others are counted. `--json` lists all of them.
+#: Maximum number of causes and names shown; the rest are only counted. `--json` lists all of them.
 MANY = 8
 
 

@@ -1,4 +1,4 @@
-"""Collects the inputs of a build: its plan, the files that it sends, the base images that the engine has."""
+"""Collects the inputs of a build: its plan, the files that it sends, and the base images in the engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .store import Store
 
 #: BuildKit's build argument for a separate namespace of cache mounts.
 NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
-#: Arguments of our own Dockerfile whose values are not secret. Of all others, only digests are kept.
+#: Arguments of our own Dockerfile whose values are not secret. For all others, only digests are kept.
 SHOWN = (
     "BINS",
     "PROGRAMS",
@@ -40,7 +40,7 @@ SHOWN = (
 
 @dataclass
 class Gathered:
-    """The inputs, the trees as read, and the texts of small files. `key`: the key of the digests.
+    """The inputs, the trees as read, and the texts of small files. `key`: the key used to compute the digests.
 
     `sizes`: bytes per image; `asked`: whether the engine could be queried for them.
     """
@@ -109,7 +109,7 @@ def _images(steps: Iterable[CacheStep], target: Mapping[str, Any]) -> dict[str, 
 
 
 def _ask(session: Session, engine: Engine, plan: BuildPlan, names: Iterable[str]) -> ask.Answer | None:
-    """The images that the engine has; None if it is on another machine, or does not run this build."""
+    """The images that the engine has; None if it is on another machine, or if another builder runs the build."""
     if plan.builder:
         return None
     with contextlib.suppress(OSError, ValueError):

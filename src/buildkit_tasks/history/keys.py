@@ -1,4 +1,4 @@
-"""The inputs of a build's steps as digests: steps with the same key are the same step to BuildKit's cache."""
+"""The inputs of a build's steps as digests. BuildKit's cache treats steps with the same key as the same step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AGAIN = "REBUILD"
 
 
 class Steps:
-    """The steps of all services, each once: services of one compile group share all but their last ones."""
+    """The steps of all services without duplicates: services compiled together share all but the last steps."""
 
     def __init__(self, key: bytes, find: trees.Find) -> None:
         self._key, self._find = key, find
@@ -35,7 +35,7 @@ class Steps:
     ) -> tuple[int, ...]:
         """Add the steps of one target; returns their positions.
 
-        `roots`: the roots of the trees behind the context ("") and the named contexts; `images`: known ids of images.
+        `roots`: the root of the tree for each context, "" being the build context; `images`: known image ids.
         """
         places: list[int] = []
         for step in steps:
@@ -88,7 +88,7 @@ class Steps:
 
 
 def with_keys(steps: Sequence[StepRecord], bases: Mapping[str, str], key: bytes) -> tuple[StepRecord, ...]:
-    """The steps with their keys, once the ids of the images below them are known."""
+    """The steps with their keys, once the ids of the images they build on are known."""
     done: list[StepRecord] = []
     for step in steps:
         below = bases.get(step.base, "") if step.after is None else done[step.after].key

@@ -45,7 +45,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def summary(build: Build) -> dict[str, Any]:
-    """A build as the `--json` document shows it."""
+    """A build as represented in the `--json` document."""
     return {
         "id": build.id,
         "began": datetime.fromtimestamp(build.began).astimezone().isoformat(timespec="seconds"),

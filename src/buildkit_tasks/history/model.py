@@ -25,7 +25,7 @@ class StepRecord:
     """One step and what it depends on.
 
     `variables`: digest per argument; `options`: digest of the target's options that affect processes; `unsure`: inputs
-    that we cannot see; `key`: digest of all of it and of the steps below; `state`: ran, cached, failed, or ""
+    that we cannot see; `key`: digest of all inputs and of the steps below; `state`: ran, cached, failed, or ""
     if BuildKit did not report it. The other fields: see `CacheStep`.
     """
 
@@ -53,7 +53,7 @@ class ServiceRecord:
     """A service of a build: its Dockerfile, and the positions of its steps.
 
     `trees`: the tree behind each context that is a directory, "" being the build context; `shown`: arguments that are
-    not secret; `frontend`: the image that reads the Dockerfile, if it names one.
+    not secret; `frontend`: the image that parses the Dockerfile, if the Dockerfile names one.
     """
 
     name: str
@@ -102,7 +102,7 @@ class ImageRecord:
     size: int
 
 
-#: Characters of a step's name that are kept.
+#: Maximum number of characters kept of a step's name.
 CUT = 300
 
 
@@ -111,7 +111,7 @@ class Seen:
     """A step as BuildKit reported it; `began` in seconds after the build's first step.
 
     `internal`: BuildKit's own work, such as loading the context; `at`: the step's position in the inputs, if known;
-    `error`: failed, canceled, or ""; `finished`: when cargo printed that it is done, if it ran there.
+    `error`: failed, canceled, or ""; `finished`: when cargo reported that it was done, if the step ran cargo.
     """
 
     name: str
@@ -126,7 +126,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Crate:
-    """A crate that cargo compiled: its directory in the context, None if from a registry; when it began.
+    """A crate that cargo compiled: its directory in the context (None if from a registry), and when it began.
 
     `step`: its position among the recorded steps, if known.
     """
@@ -185,7 +185,7 @@ def dump(build: Build) -> str:
 
 
 def load(text: str, number: int) -> Build | None:
-    """A build from JSON text; None if it was not written by this version."""
+    """Parse a build from JSON; None if a different version of the format was used."""
     try:
         content = json.loads(text)
         if content.pop("version") != VERSION:

@@ -1,4 +1,4 @@
-"""What a build did, from BuildKit's progress: the state of each step, the crates, the images below. Pure."""
+"""What a build did, according to BuildKit's progress: the state of each step, crates and base images. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Name:
 
     @property
     def group(self) -> tuple[object, ...]:
-        """Its stage. A step that several targets share has the name of one of them."""
+        """Its stage. A step shared by multiple targets is named after one of them."""
         return (self.words[-1:], self.of)
 
 
@@ -57,7 +57,7 @@ def positions(inputs: Inputs, services: Sequence[Service], progress: Progress) -
     named = list(_names(progress.vertexes))
     last: dict[
         tuple[object, ...], int
-    ] = {}  # the highest number seen in each stage: FROM counts for some, and not for others
+    ] = {}  # the highest number seen in each stage, because only some stages count FROM as a step
     for name in named:
         last[name.group] = max(last.get(name.group, 0), name.at)
     at = {name.digest: _position(name, inputs, services, name.at - last[name.group] - 1) for name in named}
@@ -100,9 +100,9 @@ def _position(name: _Name, inputs: Inputs, services: Sequence[Service], from_end
 
 
 def bases(known: Mapping[str, str], progress: Progress) -> dict[str, str]:
-    """The ids of base images. Ids resolved by BuildKit are more exact than those the engine had before.
+    """The ids of base images. Ids resolved by BuildKit are more precise than those that the engine had before.
 
-    An image that is not the engine's own came from a registry.
+    An image with an id that the engine does not have came from a registry.
     """
     resolved = {}
     for vertex in progress.vertexes.values():

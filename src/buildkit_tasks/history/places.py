@@ -13,13 +13,13 @@ from . import trees
 from .model import TreeRecord
 from .store import Store
 
-#: Small files whose text is kept, because parts of them are causes: features, versions, the toolchain.
+#: Small files whose text is kept, so that a cause can name what changed: a feature, a version, the toolchain.
 TEXTS = frozenset({"Cargo.toml", "Cargo.lock", "rust-toolchain", "rust-toolchain.toml"})
 _LONGEST_TEXT = 2_000_000
 
 
 class Places:
-    """Trees by name: the directory's path below the project, with the ignore file if two of them apply to it."""
+    """Trees by name: the directory's path in the project, plus the ignore file if the directory is used with two."""
 
     def __init__(self, root: Path, store: Store) -> None:
         self._root, self._store = root, store

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Recorder:
-    """One build that is being recorded. The build fills `progress`; `pulled`: a pack filled the mounts."""
+    """A build that is being recorded. The build fills `progress`; `pulled`: a pack filled the mounts."""
 
     def __init__(
         self, session: Session, project: Project, plan: BuildPlan, request: BuildRequest, *, pulled: bool = False
@@ -66,7 +66,7 @@ class Recorder:
         self._gathered = self._with_store(work)
 
     def _with_store(self, work: Callable[[Store], T]) -> T | None:
-        """Do something with the history. A damaged file is replaced; any other failure is kept for the warning."""
+        """Run `work` on the history. A damaged file is replaced; any other failure is kept for the warning."""
         import sqlite3
 
         from .store import NAME, Store
@@ -114,7 +114,7 @@ class Recorder:
 
     def failed(self, code: str) -> None:
         """Record a build that failed, with its problem's code."""
-        self._join(timeout=2.0)  # after a Ctrl-C nobody wants to wait
+        self._join(timeout=2.0)  # do not keep the user waiting after Ctrl-C
         if self._gathered is not None:
             self._save(self._gathered, None, "failed", code)
 

@@ -24,7 +24,7 @@ NAME = "history.db"
 KEPT, LARGEST = 200, 64_000_000
 #: Seconds to wait for another process that is writing.
 PATIENCE = 1.0
-#: A blob that unpacks to more than this was not written by us.
+#: Maximum unpacked size of a blob; we never write larger ones.
 _LARGEST_BLOB = 50_000_000
 
 _SCHEMA = """
@@ -40,7 +40,7 @@ _PAST = """
 create table if not exists past (id integer primary key, kind text not null, seconds real not null,
   crates text not null, empty integer not null)
 """
-#: Builds of a kind that an estimate is chosen from, and the most names of crates that are kept for it.
+#: Number of past builds used for an estimate, and maximum number of crate names kept for each.
 COMPARED, CRATES = 20, 2000
 
 
@@ -48,19 +48,19 @@ class Store:
     """An open history. `key`: for digests, so that values cannot be guessed from another machine's digests."""
 
     def __init__(self, path: Path, *, write: bool = True) -> None:
-        """Open it, and with `write` create it. Raises `sqlite3.Error`, `OSError`."""
+        """Open the file; with `write`, create it if necessary. Raises `sqlite3.Error`, `OSError`."""
         if write and not path.exists():
             path.touch(mode=0o600)
         self._db = sqlite3.connect(f"{path.as_uri()}?mode={'rw' if write else 'ro'}", uri=True, timeout=PATIENCE)
         self._db.isolation_level = None
         self._listings: dict[str, Listing | None] = {}
         try:
-            self._db.execute("pragma synchronous = off")  # nothing is lost but history
+            self._db.execute("pragma synchronous = off")  # a crash can only lose history
             (format_,) = self._db.execute("pragma user_version").fetchone()
             if write and format_ != _FORMAT:
                 self._create()
             elif format_ != _FORMAT:
-                raise sqlite3.DatabaseError("another version wrote it")
+                raise sqlite3.DatabaseError("written by another version")
             (self.key,) = self._db.execute("select value from meta where name = 'key'").fetchone()
         except BaseException:
             self._db.close()
@@ -133,14 +133,14 @@ class Store:
         return {os.fsdecode(path): Known(*facts) for path, *facts in rows}
 
     def past(self, case: str) -> tuple[Past, ...]:
-        """The newest successful builds of a kind, the last one first. One query: a build that starts waits for it."""
+        """The newest successful builds of a kind, latest first. Only one query, because the build waits for it."""
         try:
             rows = self._db.execute(
                 "select seconds, crates, empty from past where kind = ? order by id desc limit ?", (case, COMPARED)
             )
             return tuple(Past(float(s), tuple(filter(None, crates.split(" "))), bool(e)) for s, crates, e in rows)
         except (sqlite3.OperationalError, TypeError, ValueError, AttributeError):
-            return ()  # no build has been added since there are kinds
+            return ()  # written before kinds existed
 
     # ---- writing
 
@@ -150,7 +150,7 @@ class Store:
         With a `case`, `past` finds the build if it was successful.
         """
         with self._transaction():
-            self._db.execute(_PAST)  # files of earlier versions lack it
+            self._db.execute(_PAST)  # missing in files created by earlier versions
             for name, tree in trees.items():
                 for digest in missing(tree, self.has):
                     self._put(digest, json.dumps(tree.listings[digest], separators=(",", ":")))
@@ -182,9 +182,9 @@ class Store:
         self._db.execute("insert or ignore into blobs values (?, ?)", (digest, _pack(text)))
 
     def _shrink(self) -> None:
-        """Drop the oldest builds beyond the limits and everything only they refer to."""
+        """Drop the oldest builds beyond the limits, and everything that only they refer to."""
         (count,) = self._db.execute("select count(*) from builds").fetchone()
-        over = count > KEPT + KEPT // 10  # not at every build
+        over = count > KEPT + KEPT // 10  # not after every build
         while self._size() > LARGEST and count > 1:
             over, count = True, max(1, count // 2)
             self._drop(count)

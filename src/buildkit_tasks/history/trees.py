@@ -1,6 +1,6 @@
-"""A build context as a value: a digest per directory, so that two states can be compared without reading equal parts.
+"""A build context as a value: a digest per directory, so that comparing two states skips the parts that are equal.
 
-Files are read once. Later they are recognized by inode, change time and size, as in git's index.
+Each file is read once. From then on it is recognized by inode, change time and size, as in git's index.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Listing = dict[str, list[Any]]
 #: Finds a listing by its digest; None if it is missing.
 Find = Callable[[str], "Listing | None"]
 
-#: Bytes of files that one build may read for its record. Further files are recognized by inode and change time only.
+#: Maximum number of bytes that a build reads for its record. Beyond that, only inode and change time are used.
 READ_AT_MOST = 4_000_000_000
-#: ns by which a change time must lie in the past to be trusted, including file systems with whole seconds.
+#: How old (ns) a change time must be to be trusted, even on file systems that only store whole seconds.
 _SETTLED = 2_000_000_000
 
 
@@ -50,8 +50,8 @@ class Known:
 class Tree:
     """The state of a directory: the digest of its root's listing, and every listing by digest.
 
-    `fresh`: files that had to be read, to be remembered; `gone`: remembered files that no longer exist; `newest`: the
-    last time (ns) that a file was changed; `young`: files that were read, but may change without a new time.
+    `fresh`: files that had to be read, to be remembered; `gone`: remembered files that no longer exist; `newest`: when
+    a file last changed (ns); `young`: files that were read, but may still change without a new change time.
     """
 
     root: str
@@ -71,7 +71,7 @@ class Change:
 
 
 def read(root: Path, ignore: Ignore, known: Mapping[str, Known], key: bytes) -> Tree:
-    """The files that a build sends. Reads those that are not `known`. Raises `OSError`."""
+    """The state of the files that a build sends. Only reads files that are not `known`. Raises `OSError`."""
     nodes: dict[str, Listing] = {"": {}}
     modes: dict[str, int] = {}
     fresh: dict[str, Known] = {}
@@ -107,7 +107,7 @@ def read(root: Path, ignore: Ignore, known: Mapping[str, Known], key: bytes) -> 
 
 
 def _content(path: str, facts: os.stat_result, key: bytes) -> tuple[str, bool]:
-    """The digest of a file, and whether it can be recognized by its change time from now on."""
+    """The digest of a file, and whether its change time is enough to recognize it from now on."""
     found = hashlib.blake2b(key=key, digest_size=16)
     with open(path, "rb") as file:  # noqa: PTH123 - 50,000 files: a Path each would cost more than the reading
         while chunk := file.read(1_048_576):
@@ -149,7 +149,7 @@ def digest_of_bytes(data: bytes, key: bytes) -> str:
 
 
 def select(root: str, find: Find, patterns: Sequence[str]) -> dict[str, list[Any]]:
-    """The entries that COPY patterns select, by path; all at the top if there are no patterns."""
+    """The entries that COPY patterns select, by path; without patterns, all top-level entries."""
     top = find(root)
     if top is None:
         return {}

@@ -10,13 +10,13 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, files, readfile, run
 from buildkit_tasks.core.errors import Problem
 
-#: The line that marks our hooks, and the suffix that an existing hook gets.
+#: The line that marks our hooks, and the suffix added to an existing hook's name.
 MARK = "# Made by buildkit-tasks (invoke hooks.install); --undo removes it."
 BEFORE = "pre-commit.before-buildkit-tasks"
 
 
 def text(checks: Sequence[Sequence[str]]) -> str:
-    """The hook script: the existing hook first, then each check; the first failure stops the commit."""
+    """The hook script: runs the existing hook, then each check; the first failure stops the commit."""
     lines = [
         "#!/bin/sh",
         MARK,

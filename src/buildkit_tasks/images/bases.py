@@ -67,10 +67,10 @@ def ensure(
 def foreign(
     session: Session, engine: Engine, refs: Sequence[str], platform: str, *, build: bool, shared: bool = True
 ) -> dict[str, str]:
-    """For references that no registry provides here: images for another platform, built if they do not exist yet.
+    """Replacements for references that no registry provides for another platform, built if they do not exist yet.
 
     `shared`: the builder uses the engine's images, and would silently use one for the wrong platform. Raises `Problem`
-    image-unavailable for a reference that is only available for this platform, or without `build`.
+    image-unavailable for an image that cannot be built for the platform, or would have to be while `build` is false.
     """
     decisions = image_choice.decide(session, engine, refs)
     offline = [d for d in decisions.values() if d.source == "offline"]
@@ -208,7 +208,7 @@ def _demand(session: Session, decisions: Mapping[str, Decision], services: Mappi
 
 
 def _converts(record: Path, lost: Sequence[str]) -> bool:
-    """Whether `init --images bookworm` would replace one of the images: false if it already did, or if none can be."""
+    """Whether `init --images bookworm` would replace any of the images: false if it already did, or if it cannot."""
     try:
         images = json.loads(record.read_text("utf-8")).get("images")
     except (OSError, ValueError, AttributeError):
@@ -221,7 +221,7 @@ def _and(names: Iterable[str]) -> str:
 
 
 def recipes(names: Sequence[str]) -> list[Recipe]:
-    """The recipes that the names refer to; without names, the ones that projects start from. Problems: bad-argument."""
+    """The recipes that the names refer to; without names, the usual ones. Problems: bad-argument."""
     found = []
     for name in names:
         recipe = image_names.named(name)

@@ -19,7 +19,7 @@ from buildkit_tasks.registry.archive import Image
 
 from . import emulator
 
-#: Timeout in seconds for `--version`; a program that ignores the flag keeps running, which means that it starts.
+#: Timeout in seconds for `--version`; a program that ignores the flag and keeps running has started.
 START_TIMEOUT = 20
 
 #: Exit codes that are not the program's own: it could not be executed, or was killed by a signal immediately.
@@ -102,7 +102,7 @@ def _read(session: Session, service: Service) -> tuple[Image, ...]:
 
 
 def _start(session: Session, project: Project, service: Service, image: Image) -> str:
-    """How the program was started; empty if it cannot be, for example because the image runs a script.
+    """How the program started, in words; empty if there is none to start, for example because the image runs a script.
 
     Runs it natively if the engine can, else under QEMU, which is mounted only for this.
     """

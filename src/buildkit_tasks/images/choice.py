@@ -20,7 +20,7 @@ from .names import Decision
 
 
 def decide(session: Session, engine: Engine, refs: Sequence[str], *, again: bool = False) -> dict[str, Decision]:
-    """Where each reference's image comes from, in the given order. Queries only for references without a decision.
+    """Where each reference's image comes from, in the given order. Queries registries only if there is no decision yet.
 
     A decision is kept, because changing a project's base image would invalidate its caches. `again` discards it.
     """

@@ -50,9 +50,9 @@ def parse(text: str) -> Reference:
 class Recipe:
     """An image that can be built from Debian packages.
 
-    `stage` of the Dockerfile; `path` and `tag` of the public image it replaces; `version` a pattern for the version
-    part of a tag; `words` the other parts that a tag may have, `needs` those it must have; `what` it contains. `bare`:
-    a tag without a version also means this image. `asked`: built only if named explicitly, not as part of "all".
+    `stage`: in the Dockerfile; `path`, `tag`: of the public image it replaces; `version`: pattern for the version part
+    of a tag; `words`: other parts that a tag may have; `needs`: parts it must have; `what`: its contents; `bare`: a tag
+    without a version also means this image; `asked`: built only if named explicitly, not as part of "all".
     """
 
     stage: str
@@ -207,7 +207,7 @@ def override(
 ) -> dict[str, object]:
     """A compose override with the replacements, `{}` if there are none.
 
-    `built`: service to its Dockerfile's base references; `images`: service to its image; `use`: replacements; `ca`: a
+    `built`: each service's base images; `images`: each service's own image; `use`: the replacements; `ca`: a
     PEM file passed to builds as the secret `ca`, because our images do not contain a company's CA.
     """
     services: dict[str, object] = {}
@@ -224,7 +224,7 @@ def override(
 
 
 def foreign_definition(recipe: Recipe, platform: str, recipe_hash: str) -> dict[str, object]:
-    """The bake definition of an image for another platform, which runs nothing."""
+    """The bake definition of an image for another platform; building it runs no programs of that platform."""
     target = {
         "context": ".",
         "target": f"{recipe.stage}-foreign",
@@ -235,7 +235,7 @@ def foreign_definition(recipe: Recipe, platform: str, recipe_hash: str) -> dict[
     return {"group": {"default": {"targets": [recipe.stage]}}, "target": {recipe.stage: target}}
 
 
-#: Label of our images: the recipe that built them, to recognize images of older recipes.
+#: The label on our images that identifies the recipe, to recognize images built from an older one.
 LABEL = "io.github.buildkit-tasks.recipe"
 
 
@@ -249,9 +249,9 @@ def definition(
 ) -> dict[str, object]:
     """The bake definition that builds these images in one solve; paths are relative to the working directory.
 
-    `recipes`: each with the hash of its inputs. `secrets`: ids, each a file secrets/ID. `zstd`: the engine stores
-    images unchanged, so compress them quickly (a third of gzip's time). `base`: our Debian image to start from; empty =
-    from rootfs.tar.
+    `recipes`: each with the hash of its inputs. `secrets`: ids; each secret is a file secrets/ID. `zstd`: the engine
+    stores images unchanged, so compress them quickly (a third of gzip's time). `base`: our Debian image to start from;
+    empty = from rootfs.tar.
     """
     targets: dict[str, object] = {}
     for recipe, recipe_hash in recipes.items():

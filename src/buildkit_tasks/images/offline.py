@@ -40,7 +40,7 @@ FROM_SECOND = ("golang-1.24-go", "golang-1.24-src")
 #: Variables for the Go module proxy and checksum database, passed on if set. See `go help environment`.
 _GO = ("GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOPROXY", "GOPRIVATE", "GOINSECURE")
 
-#: Announcement of a solve, and of steps that do more than install packages.
+#: Printed when a solve starts that only installs packages.
 PACKAGES = "installing packages for all images (one to two minutes)"
 
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -88,7 +88,7 @@ def build_foreign(session: Session, facts: Engine, recipe: Recipe, platform: str
 def recipe_hash(recipe: Recipe) -> str:
     """A hash that changes when any file of the recipe changes; stored as a label of the image.
 
-    A directory belongs only to the recipe with its name: a newer BuildKit must not make a toolchain image outdated.
+    A directory counts only for the recipe of the same name: a newer BuildKit must not make a toolchain image outdated.
     """
     digest = sha256()
     for name, content in sorted(_data().items()):
@@ -98,7 +98,7 @@ def recipe_hash(recipe: Recipe) -> str:
 
 
 def _data() -> dict[str, bytes]:
-    """The recipes' files, read from the package wherever it is installed; one level of directories."""
+    """The recipes' files, read from the package wherever it is installed, including one level of subdirectories."""
     found = {}
     for item in (resources.files("buildkit_tasks") / "data" / "images").iterdir():
         inside = [(f"{item.name}/{i.name}", i) for i in item.iterdir()] if item.is_dir() else [(item.name, item)]
@@ -108,7 +108,7 @@ def _data() -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def _workplace(session: Session) -> Iterator[Path]:
-    """The build context, shared by the user's projects; one build at a time, secrets are removed afterwards."""
+    """The build context, shared by the user's projects. Allows one build at a time; removes the secrets afterwards."""
     place = session.world.state_home / "images"
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     waiting = "  waiting: another run is building base images"
@@ -133,7 +133,7 @@ def _lay_out(session: Session, place: Path, sources: Sequence[apt.Source]) -> li
     for folder in ("overlay", "second"):
         shutil.rmtree(place / folder, ignore_errors=True)
     newer = engine_install.SECOND[SUITE]
-    # Only the release itself: the pin does not apply to its updates and security, which would install their libc.
+    # Only the main suite: the pin does not cover the updates and security suites, and their libc would be installed.
     second = replace(bare[0], suites=(newer,))
     for name, text in {
         "overlay/etc/apt/sources.list.d/debian.sources": apt.render(bare),

@@ -18,7 +18,7 @@ def remedy(log: Sequence[str]) -> str:
 
 
 def news(progress: Progress, printed: set[str]) -> Iterator[str]:
-    """Finished steps worth a line since the last call: installed packages, and stored images."""
+    """A line for each notable step finished since the last call: packages installed, images stored."""
     for digest, vertex in progress.vertexes.items():
         if vertex.completed is None or vertex.error or digest in printed:
             continue

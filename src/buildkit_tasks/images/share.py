@@ -53,7 +53,7 @@ def pull(session: Session, *, ref: str = "") -> None:
 
 
 def _offline(session: Session, project: Project) -> list[Decision]:
-    """The project's base images that replace ones that no registry provides here; each once."""
+    """The project's base images that replace images no registry provides here, without duplicates."""
     decided = decide(session, project.engine, references(project.workspace))
     return list({d.use: d for d in decided.values() if d.source == "offline"}.values())
 

@@ -17,7 +17,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, Service
 from buildkit_tasks.registry import archive as image_archive
 
-#: Bytes to read of a file: the headers, and the loader's name after them.
+#: Bytes to read from a file: enough for the headers and the loader's name after them.
 HEAD = 65536
 
 #: How many levels of programs that start other programs to follow.
@@ -28,7 +28,7 @@ PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin",
 
 
 def look(session: Session, decided: BuildPlan, platforms: Sequence[str]) -> None:
-    """Check the images that a plan built for these platforms, in the engine or in archives; pushed ones are skipped.
+    """Check the images built for these platforms, in the engine or in archives; pushed images are skipped.
 
     Raises `Problem` platform-wrong.
     """
@@ -72,7 +72,7 @@ def _in_the_engine(session: Session, service: Service, platform: str) -> None:
 
 
 def _follow(session: Session, container: str, start: str, platform: str, folder: Path) -> str:
-    """Why a program cannot start on the platform; empty if it can, or does not exist."""
+    """Why a program cannot start on the platform; empty if it can, or if it does not exist."""
     path = start
     for depth in range(DEPTH):
         copy = folder / secrets.token_hex(4)

@@ -1,4 +1,4 @@
-"""Builds below the full tier: service by service, with BuildKit or with the legacy builder."""
+"""Builds on tiers below `full`: service by service, with BuildKit or with the legacy builder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SKIP = {"target", "node_modules", ".git"}
 
 
 def tier(session: Session, found: Engine) -> Tier:
-    """The tier for this engine. The common case needs no query; a lower one needs up to two."""
+    """The tier for this engine. The full tier needs no query; a lower one takes up to two."""
     full = not engine_facts.lacking(found)
     if full and session.settings.builders.name == "auto":
         return Tier("full")
@@ -135,7 +135,7 @@ def _id(ids: Mapping[str, str], image: str) -> str:
 
 
 def _platform(session: Session) -> dict[str, str]:
-    """Values that an old frontend may not expand inside mount options."""
+    """Values for variables in mount options, which an old frontend may not expand."""
     found = engine_facts.client(session.world, session.root)
     return {"TARGETARCH": found.arch, "TARGETOS": found.os}
 
@@ -184,7 +184,7 @@ def _default(text: str, name: str) -> str:
 
 
 def _out(text: str, args: Mapping[str, str]) -> str:
-    """The directory that the last stage copies a program's directory from: the part before the argument BIN."""
+    """The directory of all programs that the last stage copies from: the part of the path before `${BIN}`."""
     for item in syntax.instructions(text):
         if item.keyword == "COPY" and "--from=" in item.rest and "${BIN" in item.rest:
             place = item.rest.split()[1].partition("${BIN")[0]
@@ -193,7 +193,7 @@ def _out(text: str, args: Mapping[str, str]) -> str:
 
 
 def _copy_manifests(root: Path, to: Path) -> tuple[str, ...]:
-    """Copy the files that define dependencies, write stub sources; returns the names of the workspace's packages."""
+    """Copy the files that define dependencies and write stub sources; return the names of the workspace's packages."""
     names = []
     for manifest in sorted(root.rglob("Cargo.toml")):
         package = manifest.parent

@@ -28,7 +28,7 @@ _NEWER = {
 
 
 def in_order(services: Sequence[Service], targets: Mapping[str, Any]) -> list[Service]:
-    """The services in build order: each after those whose images it starts from."""
+    """The services in build order: each after the services whose images it is built from."""
     done: list[Service] = []
 
     def place(service: Service) -> None:
@@ -45,7 +45,7 @@ def in_order(services: Sequence[Service], targets: Mapping[str, Any]) -> list[Se
 
 
 def images(target: Mapping[str, Any], targets: Mapping[str, Any]) -> dict[str, str]:
-    """The target's named contexts as images: those that exist, and those of services built before."""
+    """The images behind the target's named contexts: existing images, and those of services built earlier."""
     found = {}
     for name, value in target.get("contexts", {}).items():
         kind, _, rest = str(value).partition("://" if "://" in str(value) else ":")
@@ -63,7 +63,7 @@ def dockerfile(
     replaced: Mapping[str, str],
     values: Mapping[str, str],
 ) -> str | Path:
-    """For BuildKit without bake: the file itself, or its text with replaced images."""
+    """The Dockerfile for BuildKit without bake: the file itself, or its text with replaced images."""
     if not replaced and not any("$" in part for mount in file.mounts for part in mount.options.values()):
         return file.text if service.inline else Path(target["dockerfile"])
     return tiers.portable(file.text, {**values, **target.get("args", {})}, replaced)
@@ -76,7 +76,7 @@ def without_buildkit(
     replaced: Mapping[str, str],
     values: Mapping[str, str],
 ) -> tuple[str | Path, dict[str, str]]:
-    """For the legacy builder: the file or its text, and the arguments, including those predefined by BuildKit.
+    """The Dockerfile for the legacy builder (file or text) and its arguments, including those predefined by BuildKit.
 
     Raises `Problem` build-failed for unsupported features.
     """
@@ -92,7 +92,7 @@ def without_buildkit(
     args = {n: v for n, v in known.items() if n in file.arguments} | dict(target.get("args", {}))
     turned = any("platform" in syntax.flags(item)[0] for item in file.items if item.keyword == "FROM")
     if not replaced and not turned:
-        # text passed on stdin would have a different name than in the context and in its .dockerignore
+        # prefer the file: text from stdin gets a different name than the one in the context and its .dockerignore
         inside = os.path.realpath(service.dockerfile).startswith(os.path.realpath(service.context) + os.sep)
         return (file.text if service.inline or not inside else Path(target["dockerfile"])), args
     text = tiers.portable(file.text, {**known, **args}, replaced)

@@ -25,7 +25,7 @@ BUILDKIT_SINCE: Version = (18, 9)
 #: Since this version, the docker command has no BuildKit client: https://docs.docker.com/engine/release-notes/23.0/
 PLUGIN_SINCE: Version = (23,)
 
-#: The marker in a stub source: shows that a program was built from it.
+#: The marker in a stub source; a program that contains it was built from a stub.
 STUB = "buildkit-tasks-stub-of-a-program"
 
 #: The image from which the generated Dockerfile copies manifests, stub sources and, with consent, the CA.
@@ -34,7 +34,7 @@ PREPARED = "localhost/buildkit-tasks/legacy"
 
 @dataclass(frozen=True)
 class Tier:
-    """A way to build: `name` is full, each or legacy; `reason` and `remedy` are texts for the user."""
+    """A way to build: `name` is full, each or legacy; `reason` and `remedy` are shown to the user."""
 
     name: str
     reason: str = ""
@@ -42,7 +42,7 @@ class Tier:
 
     @property
     def sentence(self) -> str:
-        """The line that a build prints for a lower tier."""
+        """The line printed by a build on a lower tier."""
         how = {
             "each": "service by service, with BuildKit's cache mounts",
             "legacy": "without BuildKit: dependencies are kept in a layer, and your code is compiled from scratch",
@@ -80,7 +80,7 @@ def choose(engine: Engine, client: Version, builder: str, *, podman: bool = Fals
 def portable(text: str, args: Mapping[str, str], images: Mapping[str, str]) -> str:
     """Convert the Dockerfile for an old BuildKit: replaces base images and expands variables in mount options.
 
-    Old clients have no named contexts, and old frontends expand variables in few mount options.
+    Old clients have no named contexts, and old frontends expand variables in only a few mount options.
     """
     values = {**syntax.defaults(text), **args}
     use = {lookup_name(name): image for name, image in images.items()}
@@ -127,9 +127,9 @@ def _written(item: Instruction, rest: str) -> str:
 class LegacyBuild:
     """The inputs of the generated compile stage.
 
-    `source`: directory of the cargo workspace in the context. `binaries`: programs to build. `members`: names of its
-    own packages. `profile`: cargo profile. `prepared`: the image with manifests. `ca`: whether that image contains the
-    CA. `out`: where the file's last stage expects the programs' directories.
+    `source`: directory of the cargo workspace in the context. `binaries`: programs to build. `members`: names of the
+    workspace's packages. `profile`: cargo profile. `prepared`: the image with manifests. `ca`: whether that image
+    contains the CA. `out`: where the file's last stage expects the programs' directories.
     """
 
     source: str
@@ -182,8 +182,8 @@ def legacy(text: str, args: Mapping[str, str], images: Mapping[str, str], build:
 def compile_steps(build: LegacyBuild) -> list[str]:
     """The steps that replace the one with cache mounts. POSIX sh, without BuildKit's predefined arguments.
 
-    A stub never ships: after building the dependencies, cargo's record of every package of the workspace is deleted and
-    all sources are touched, and the build fails if a program contains the stub's marker.
+    A stub never ships: after the dependencies are built, cargo's records of all workspace packages are deleted and all
+    sources are touched. The build also fails if a program contains the stub's marker.
     """
     source = f"/src/{build.source}".rstrip("/.")
     folder = {"dev": "debug", "test": "debug", "bench": "release"}.get(build.profile, build.profile)

@@ -1,4 +1,4 @@
-"""Rules about ARG and ENV: what splits the compile step, what overrides cargo's settings, what leaks secrets."""
+"""Rules about ARG and ENV that split the compile step, override cargo's settings or leak secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import shell
 from .mounts import Hit
 from .reading import File
 
-# Names that select one program of several; only relevant without a default, which would mean a single program.
+# Names that usually select one of several programs. Ignored if there is a default, which suggests a single program.
 _PER_SERVICE = re.compile(
     r"(?:BIN|BINARY|SERVICE|APP|APPLICATION|PACKAGE|PKG|CRATE|COMPONENT|PROGRAM|EXECUTABLE)(?:_?NAME)?", re.IGNORECASE
 )

@@ -10,7 +10,7 @@ FAILING = ("error", "warning")
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule. `name`: the second half of its heading; `sources`: issues or pages that describe the damage."""
+    """One rule. `name`: the second half of its heading; `sources`: issues or pages that describe what goes wrong."""
 
     code: str
     name: str
@@ -93,8 +93,8 @@ _ALL = (
         "BT004",
         "one-id-several-toolchains",
         "error",
-        "cargo does not notice if glibc or another system library has changed: objects compiled in one image are "
-        "linked in another.",
+        "cargo does not notice a changed glibc or other system library: objects compiled in one image are linked in "
+        "another.",
         ("bottlerocket-os/bottlerocket#3361", _NEVER_STALE),
         "use a separate id for each toolchain image, for example with the version in it",
     ),
@@ -131,7 +131,7 @@ _ALL = (
         "cargo compares modification times, and those of COPY and bind mounts come from the host or an old layer. A "
         "changed file that is older than the cached object is not compiled, and the image contains the old binary.",
         ("0xMiden/node#2314", "tensorzero/tensorzero#1860", "rust-lang/cargo#9312", _NEVER_STALE),
-        "compare by content (rsync -c to a tree inside the mount), or at least touch all sources in the same RUN",
+        "compare sources by content (rsync -c into the mount), or at least touch all of them in the same RUN",
     ),
     Rule(
         "BT009",
@@ -146,7 +146,7 @@ _ALL = (
         "BT010",
         "target-in-context",
         "warning",
-        "Every build sends the host's build directory (gigabytes) to the engine and copies it; .git "
+        "Every build sends the host's build directory (gigabytes) to the engine and copies it. .git "
         "changes with every commit, which invalidates the layer.",
         ("InterCooperative-Network/icn#2492", "LukeMathWalker/zero-to-production#226"),
         "add **/target and .git to .dockerignore, after the last line that starts with !",
@@ -216,8 +216,8 @@ _ALL = (
         "BT018",
         "copied-in-another-run",
         "error",
-        "A lock on the mount ends with its RUN: between the RUN that compiles and the one that copies, another build "
-        "may replace the binary.",
+        "The lock on the mount is released when its RUN ends: before a later RUN copies the binary, another build may "
+        "replace it.",
         ("0xMiden/node#2365", _NEVER_STALE),
         "copy the binary in the same RUN that compiles it",
     ),

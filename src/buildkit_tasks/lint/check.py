@@ -62,7 +62,7 @@ class _Suppression:
 
 
 def _suppressions(text: str) -> list[_Suppression]:
-    """Each suppression, with the lines it applies to: the lines of the instruction that it is in or above."""
+    """Each suppression, with the lines of the instruction that contains or follows it."""
     items = list(syntax.instructions(text))
     found = []
     for comment in syntax.comments(text):
@@ -90,7 +90,7 @@ def _suppress(source: Source, findings: list[Finding]) -> list[Finding]:
             for n in places:
                 findings[n] = replace(findings[n], reason=one.reason)
             if not places:
-                notes.append((one.line, f"Unused suppression: the instruction below has no finding {code}."))
+                notes.append((one.line, f"Unused suppression: {code} was not found in the instruction below."))
         if not one.reason:
             notes.append((one.line, f"{', '.join(one.codes)} is suppressed without a reason."))
     rule = RULES["BT000"]

@@ -35,7 +35,7 @@ def check(file: File) -> Iterator[Hit]:
 
 def _name(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
     if not mount.raw_id:
-        # Other package managers support shared mounts; objects of two projects get mixed.
+        # Other package managers tolerate mounts shared by projects; in a target directory, objects would get mixed up.
         severity = {"target": "error", "other": "note"}.get(mount.kind, "warning")
         yield "BT001", mount.line, f"The cache mount {mount.path} has no id.", severity
         return
@@ -59,7 +59,7 @@ def _name(file: File, step: Step, mount: CacheMount) -> Iterator[Hit]:
         return
     cross = "BUILDPLATFORM" in file.stages[file.chain(step.stage)[-1]].platform
     if cross and (re.search(r"--target[ =]|\bzigbuild\b", file.text(step)) or "CARGO_BUILD_TARGET" in step.env):
-        return  # cargo keeps each target's objects in a separate directory
+        return  # with --target, cargo keeps each platform's objects in a separate directory
     several = file.source.platforms > 1 or bool(PLATFORM.search(file.source.text))
     yield (
         "BT002",
@@ -214,14 +214,14 @@ def _race(mount: CacheMount, other: str) -> Hit:
 
 
 def _guarded(file: File, step: Step, text: str) -> bool:
-    """True if a lock is taken here or in an earlier layer (a link to cargo's own), or if cargo's lock is in a mount."""
+    """True if the step takes a lock, an earlier layer links cargo's lock, or the lock is in a mount."""
     if any(m.kind in ("home", "lock") for m in file.mounts(step)) or shell.locks(text):
         return True
     return any(shell.locks(file.text(s)) for s in file.history(step) if s.keyword == "RUN")
 
 
 def _serialised(one: File, first: Step, two: File, second: Step, *, platforms: bool = False) -> bool:
-    """True if both use another mount that only one build at a time can use."""
+    """True if both steps use another mount that only one build at a time can use."""
     theirs = {m.id for m in two.mounts(second) if m.sharing == "locked"}
     mine = {m.id for m in one.mounts(first) if m.sharing == "locked" and not (platforms and PLATFORM.search(m.raw_id))}
     return bool(mine & theirs)

@@ -1,4 +1,4 @@
-"""Lint: finds the Dockerfiles and the files around them, applies the rules, reports. Needs no engine."""
+"""Finds the Dockerfiles and the files they depend on, applies the rules and reports findings. Needs no engine."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _base(session: Session) -> Path:
 
 
 def _workspace(session: Session) -> Workspace:
-    # the linter does not need the caches' scope; with a given one, compose is not queried for it
+    # the scope does not matter to the linter; passing one saves a query to compose
     named = Session(session.world, session.report, {**session.flags, "cache_scope": "lint"})
     return read_workspace(named, looking=True)
 
@@ -135,7 +135,7 @@ def _given(session: Session, files: Sequence[str], context: str) -> list[_Build]
 
 
 def _likely_context(cwd: Path, dockerfile: Path) -> Path:
-    """The nearest directory, from the Dockerfile up to the working directory, that looks like a context."""
+    """The nearest directory that looks like a context, searching from the Dockerfile up to the working directory."""
     for folder in dockerfile.parents:
         if any((folder / name).exists() for name in (".dockerignore", "Cargo.toml", ".git")):
             return folder
@@ -238,7 +238,7 @@ def _theirs(one: Mapping[str, Any]) -> Finding:
 
 
 def _counts(findings: Sequence[Finding]) -> str:
-    """`2 errors, 1 warning`, without suppressed findings."""
+    """The counts, for example `2 errors, 1 warning`, without suppressed findings."""
     parts = []
     for severity in ("error", "warning", "note"):
         count = sum(f.severity == severity and f.reason is None for f in findings)

@@ -15,7 +15,7 @@ from . import shell
 from .ignorefile import IgnoreFile
 from .steps import CacheMount, Step, inside, pairs
 
-#: CARGO_HOME of official images with this name (the toolchain's programs are in it).
+#: CARGO_HOME in official images of this name; it also contains the toolchain's programs.
 RUST_IMAGE_HOME = "/usr/local/cargo"
 _RUST_IMAGE = re.compile(r"(?:^|/)(?:rust|cargo-chef)(?:[:@]|$)")
 _TARGET_ID = re.compile(r"(?:^|[-_/.])target(?:$|[-_/.])")
@@ -25,7 +25,7 @@ PLATFORM = re.compile(r"\$\{?(?:TARGET(?:ARCH|PLATFORM)|BUILD(?:ARCH|PLATFORM))\
 
 @dataclass(frozen=True)
 class Source:
-    """A Dockerfile to check, and the files around it.
+    """A Dockerfile to check, and the files it depends on.
 
     `services`: each service that builds it, with its build arguments; `ignore`: the applicable .dockerignore; `files`:
     the scripts that it runs, by their path in the context; `workspaces`: the directories with a cargo workspace.
@@ -256,7 +256,7 @@ def _in_context(path: str, source: str, into: str) -> Iterator[str]:
 
 
 def wanted(source: Source) -> set[str]:
-    """Paths in the context worth reading: scripts that RUNs seem to call, and cargo's settings."""
+    """The files in the context to read: scripts that RUNs seem to call, and cargo's settings."""
     found: set[str] = set()
     for service in source.services or {"": {}}:
         read = File(source, service)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-#: Maximum characters of a line to check: real lines are shorter, and it bounds the patterns' run time.
+#: Maximum number of characters checked per line. Real lines are shorter; the limit bounds the patterns' run time.
 _LINE_LIMIT = 10_000
 
 _CARGO = re.compile(
@@ -17,8 +17,8 @@ _OTHER_BUILDERS = re.compile(
 )
 _NOT_LOCAL = ("fetch", "vendor", "chef")
 
-# Shows that the step does not rely on the original file times. `cargo clean -p` does not count: it leaves objects of
-# other profiles, and has let a stub through (MystenLabs/hashi#444).
+# Commands after which the original file times do not matter. Not `cargo clean -p`, which leaves objects of other
+# profiles and has let a stub through (MystenLabs/hashi#444).
 _GUARD = re.compile(
     r"\brsync\b[^\n;&|]*?[ \t](?:-[a-zA-Z]*c[a-zA-Z]*|--checksum)\b"
     r"|\btouch\b[^\n;&|]*\.rs\b|-exec(?:dir)?[ \t]+touch\b|\bxargs\b[^\n;&|]*\btouch\b"
@@ -59,12 +59,12 @@ def compiled(text: str) -> dict[str, str]:
 
 
 def without_comments(script: str) -> str:
-    """A script without comment lines, which prove nothing. Very long lines are truncated."""
+    """A script without comment lines; very long lines are truncated."""
     return "\n".join(line[:_LINE_LIMIT] for line in script.splitlines() if not line.lstrip().startswith("#"))
 
 
 def runs_cargo(text: str) -> bool:
-    """True if it fetches or compiles crates."""
+    """True if the script fetches or compiles crates."""
     return bool(_CARGO.search(text) or _OTHER_BUILDERS.search(text))
 
 
@@ -78,14 +78,14 @@ def command(text: str) -> str:
 
 
 def compiles(text: str) -> bool:
-    """True if it compiles crates: dependencies or the project's own."""
+    """True if the script compiles crates: dependencies or the project's own."""
     return any(m["verb"] not in ("fetch", "vendor") for m in _CARGO.finditer(text)) or bool(
         _OTHER_BUILDERS.search(text)
     )
 
 
 def compiles_sources(text: str) -> bool:
-    """True if it compiles the project's own sources, not only dependencies or an installed tool."""
+    """True if the script compiles the project's own sources, not only dependencies or an installed tool."""
     for found in _CARGO.finditer(text):
         verb = found["verb"].split()[0]
         if verb == "install":
@@ -97,17 +97,17 @@ def compiles_sources(text: str) -> bool:
 
 
 def distrusts_times(text: str) -> bool:
-    """True if it makes changed sources newer, or compares contents."""
+    """True if the script makes changed sources newer, or compares contents."""
     return bool(_GUARD.search(text))
 
 
 def removes_objects(text: str) -> bool:
-    """True if it removes objects in a target directory."""
+    """True if the script removes objects in a target directory."""
     return bool(_REMOVED.search(text))
 
 
 def makes_stub(text: str) -> bool:
-    """True if it writes stub source files."""
+    """True if the script writes stub source files."""
     if _STUB.search(text):
         return True
     # `fn main() { println!("…"); }` contains operators that end a command elsewhere
@@ -130,17 +130,17 @@ def before_cargo(text: str) -> str:
 
 
 def locks(text: str) -> bool:
-    """True if it takes a lock or moves cargo's own lock."""
+    """True if the script takes a lock or moves cargo's own lock."""
     return bool(_LOCK.search(text))
 
 
 def copies_files(text: str) -> bool:
-    """True if it copies or moves files, outside of quotes."""
+    """True if the script copies or moves files, outside of quotes."""
     return bool(_COPIES.search(_QUOTED.sub("''", text)))
 
 
 def links(text: str, what: str) -> bool:
-    """True if it creates a symbolic link to or at a path with this text."""
+    """True if the script creates a symbolic link whose path or target contains this text."""
     return bool(re.search(rf"\bln[ \t]+-\w*s[^\n;&|]*{re.escape(what)}\b", text))
 
 

@@ -1,4 +1,4 @@
-"""Rules about sources and build outputs: sources with unreliable times, and reads from mounts that are gone."""
+"""Rules about sources with unreliable times, and about files read from a mount after its RUN has ended."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _read_out(file: File) -> Iterator[Hit]:
 
 
 def _reads(step: Step) -> Iterator[tuple[str, str]]:
-    """Stages, and absolute paths in them, from which an instruction copies files."""
+    """The stages and absolute paths that an instruction copies files from."""
     if step.from_stage:
         for source in step.copied[0]:
             yield step.from_stage, posixpath.join("/", source)
@@ -59,7 +59,7 @@ def _reads(step: Step) -> Iterator[tuple[str, str]]:
 
 
 def _uses(step: Step) -> Iterator[str]:
-    """Paths that a RUN copies from, or that the container starts."""
+    """The paths that a RUN copies from, or that the container executes."""
     if step.keyword in ("ENTRYPOINT", "CMD"):
         yield from (step.absolute(w) for w in shell.names(step.item.rest.strip("[]"))[:1] if "/" in w)
     elif step.keyword == "RUN" and shell.copies_files(step.shell) and not shell.runs_cargo(step.shell):
@@ -161,7 +161,7 @@ def _stubs(file: File) -> Iterator[Hit]:
                     yield (
                         "BT009",
                         stub.item.line_of(".rs"),
-                        f"A stub is compiled; the sources compiled on line {step.item.line} may be older.",
+                        f"A stub is compiled; the real sources compiled on line {step.item.line} may be older than it.",
                     )
                 break
             compiled = compiled or builds
@@ -208,4 +208,4 @@ def _taken(file: File, taker: Step, sources: list[str]) -> Iterator[Hit]:
     if unwanted:
         names = list(dict.fromkeys(unwanted))
         them = "it" if len(names) == 1 else "them"
-        yield "BT010", line, f"{' and '.join(names)} would be {what}, too: .dockerignore does not exclude {them}."
+        yield "BT010", line, f"{' and '.join(names)} would also be {what}: .dockerignore does not exclude {them}."

@@ -1,4 +1,4 @@
-"""One instruction of a stage, as needed by the lint rules, and the cache mounts of a RUN."""
+"""An instruction of a stage as seen by the lint rules, and the cache mounts of a RUN."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asks make or just for the names of the targets, if that runs no commands."""
+"""Asks make or just for the names of the targets, but only if that would not run any commands."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .model import Source
 
 #: Timeout in seconds for make or just.
 _PATIENCE = 10.0
-#: A goal that does not exist, so that make reads everything and builds nothing.
+#: A nonexistent goal, so that make reads all files but builds nothing.
 _NO_GOAL = ".buildkit-tasks-no-goal"
 
 
 def unsafe(sources: Sequence[Source]) -> str:
-    """Why make is not asked about these files: reading them would run commands. Empty if it would not."""
+    """Why make must not read these files: reading them would run commands. Empty if it would not."""
     for source in sources:
         if source.runs:
             return (
@@ -44,7 +44,7 @@ def unsafe(sources: Sequence[Source]) -> str:
 
 
 def make(world: World, folder: Path, path: str) -> frozenset[str] | None:
-    """The targets that make finds in a file that `unsafe` accepts; None if make is not installed."""
+    """The targets that make finds in a file, which must be safe to read; None if make is not installed."""
     quiet = ("MAKEFLAGS", "MAKEFILES", "GNUMAKEFLAGS", "MAKELEVEL")
     command = Command(
         ("make", "-pRrq", "--no-print-directory", "-f", path, _NO_GOAL),

@@ -11,7 +11,7 @@ from .model import Step
 
 BEGIN, END = "<!-- commands: begin -->", "<!-- commands: end -->"
 
-#: One recipe line each, as found in Makefiles. Their project runs a database `shop` and builds an image.
+#: Recipe lines as found in Makefiles, for a project that runs a database `shop` and builds an image.
 COMMANDS = (
     "cargo test",
     "cargo test -p api -- --nocapture",
@@ -74,7 +74,7 @@ def line(command: str, invoke: str = "invoke") -> recipes.Line:
 
 
 def table() -> str:
-    """Two tables: commands with their task, and commands that are kept."""
+    """Two tables: commands that a task replaces, and commands that are kept."""
     sure, stays = [], []
     for command in COMMANDS:
         found = line(command)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-#: The longest text that an expansion may have, how deep references may be nested, and how many may be followed.
+#: Limits of an expansion: length of the text, depth of nested references, number of references followed.
 _LONGEST, _DEEPEST, _MOST = 65536, 40, 10_000
 
 #: Variables that make sets itself: their values are unknown here.
@@ -65,7 +65,7 @@ class Value:
 
 @dataclass
 class _Work:
-    """How much work an expansion has taken: references to references can double at every step."""
+    """Counts the work done by an expansion, because nested references can double it at every level."""
 
     depth: int = 0
     followed: int = 0
@@ -73,7 +73,7 @@ class _Work:
 
 @dataclass
 class Variables:
-    """The variables defined up to a line of the file. One that only one branch of a condition sets is unknown."""
+    """The variables defined so far. A variable that is set only in one branch of a condition is unknown."""
 
     values: dict[str, Value] = field(default_factory=dict)
 
@@ -158,7 +158,7 @@ def _expanded(text: str, values: Mapping[str, Value], local: Mapping[str, str], 
 def resolve(
     reference: str, values: Mapping[str, Value], local: Mapping[str, str] | None = None, work: _Work | None = None
 ) -> str | None:
-    """What one reference stands for; None if unknown. An undefined variable is empty."""
+    """The value of one reference; None if unknown. An undefined variable is empty."""
     local, work = local or {}, work or _Work()
     if reference == "$$":
         return "$"
@@ -170,7 +170,7 @@ def resolve(
         if blank and name in _FUNCTIONS:
             return _function(name, rest, values, local, work)
         if blank and re.fullmatch(r"[a-z-]+", name):
-            return None  # a function that runs something, or one that we do not support
+            return None  # a function that runs a command, or that we do not support
         inner = expand(body, values, local, work)
         if inner is None:
             return None

@@ -1,4 +1,4 @@
-"""Finds the files to import, and reads them: at most 1 MB of text each, and only below the project's root."""
+"""Finds and reads the files to import: text files of at most 1 MB, below the project's root."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def text(root: Path, path: str) -> str | None:
                 hint="move the targets to import to a separate file and pass it with --file",
             )
     except OSError:
-        pass  # reading it reports why
+        pass  # the attempt to read it reports why
     content = disk.read(root, path)
     if content is not None and b"\0" in content:
         raise Problem("makefile-invalid", f"{path} is not a text file: it contains NUL bytes.", hint=f"file {path}")

@@ -29,7 +29,7 @@ _MOST = 50
 
 @dataclass(frozen=True)
 class Import:
-    """One file and those it includes, parsed and mapped. `base`: its directory below the root; paths are below that."""
+    """A file and the files it includes, parsed and mapped. `base`: its directory in the project; paths start there."""
 
     base: str
     sources: tuple[Source, ...]
@@ -41,7 +41,7 @@ class Import:
 def run(
     session: Session, *, file: str = "", output: str = "", accept: Collection[str] = (), dry_run: bool = False
 ) -> None:
-    """Replace the recipes that tasks cover. Nothing is written without consent, and other bytes never change.
+    """Replace recipes with task calls where possible. Asks before writing, and leaves every other byte unchanged.
 
     Problems: makefile-missing, makefile-invalid, bad-argument, tree-unreadable, tree-unwritable, consent-missing.
     """
@@ -144,7 +144,7 @@ def _only_listed(row: Row) -> Row:
 
 
 def _invoke(root: Path, base: str) -> str:
-    """How the targets call our tasks: invoke looks for a tasks.py from their directory upwards."""
+    """The command with which targets call our tasks. invoke looks for a tasks.py in their directory and its parents."""
     for folder in (root / base, *(root / base).parents):
         try:
             ours = b"buildkit_tasks" in readfile.content(folder / "tasks.py")
@@ -186,7 +186,7 @@ def _facts(session: Session) -> Facts:
 
 
 def _require_known(imports: Sequence[Import], accept: Collection[str]) -> None:
-    """Every accepted target must be one that its nearest task can replace."""
+    """Raise `Problem` bad-argument for an accepted target that its nearest task cannot replace."""
     rows = [row for found in imports for row in found.rows]
     for name in accept:
         row = next((row for row in rows if name in row.rule.names), None)
@@ -244,7 +244,7 @@ def _write(session: Session, root: Path, changed: list[Change]) -> None:
 
 
 def _entry(known: Entry | None, change: Change) -> Entry | None:
-    """The record of a change; for a file that was imported before, the user's later additions go into its original."""
+    """The record of a change. If the file was imported before, its original gains what the user has added since."""
     after = (change.after or b"").decode("utf-8", "surrogateescape")
     digest = record.digest(change.after or b"")
     if known is None:

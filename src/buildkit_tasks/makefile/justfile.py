@@ -19,7 +19,7 @@ _ALIAS = re.compile(rf"alias\s+({_NAME})\s*:=\s*([\w:-]+)")
 _IMPORT = re.compile(r"import(\?)?\s+['\"]([^'\"]+)['\"]")
 _SETTING = re.compile(r"set\s+([\w-]+)(?:\s*:=\s*(.*))?", re.DOTALL)
 _HEADER = re.compile(rf"@?({_NAME})(?=[\s:])")
-#: The longest header of a recipe; just has no limit, but none in practice is longer.
+#: Maximum length of a recipe's header. just has no limit, but real headers are shorter.
 _LONGEST = 10_000
 #: Attributes that change where or how a recipe runs.
 _ELSEWHERE = {
@@ -45,12 +45,12 @@ class _Reading:
 
 
 def read(path: str, text: str, load: Callable[[str], str | None] = lambda _path: None) -> tuple[Source, ...]:
-    """A justfile and the files it imports, itself first. `load`: the text of an imported file, None if it is not read.
+    """Read a justfile and the files it imports, in that order. `load`: returns a file's text, or None to skip it.
 
     Raises `Problem` makefile-invalid for a line that just itself rejects.
     """
     readings = [_read(path, text)]
-    for now in readings:  # grows as files are read
+    for now in readings:  # imports add to this list
         for include in now.includes:
             beside = str(PurePosixPath(now.path).parent / include.path).removeprefix("./")
             if all(other.path != beside for other in readings) and (more := load(beside)) is not None:
@@ -87,7 +87,7 @@ def _read(path: str, text: str) -> _Reading:
 
 
 def _line(now: _Reading, at: int) -> int:
-    """Read what begins on this line; returns the next line's number."""
+    """Read the item that begins on this line; return the number of the line after it."""
     line = now.lines[at].rstrip("\r")
     if at == 0:
         line = line.removeprefix("\ufeff")
@@ -265,7 +265,7 @@ def _invalid(now: _Reading, at: int, why: str) -> Problem:
 
 
 def language(values: Mapping[str, str]) -> Language:
-    """How recipes are read; `values` are the variables' expressions, of which only plain strings are known."""
+    """How recipes are read. `values`: the variables' expressions; only those that are plain strings can be resolved."""
     constants = {name: text for name, expression in values.items() if (text := _constant(expression)) is not None}
 
     def reference_end(text: str, at: int) -> int:
@@ -288,7 +288,7 @@ def language(values: Mapping[str, str]) -> Language:
 
 
 def _constant(expression: str) -> str | None:
-    """The value of an expression that is only a string, or the name of just itself."""
+    """The value of an expression that is a plain string, or that refers to the just program itself."""
     plain = re.fullmatch(r"'([^']*)'|\"([^\"\\]*)\"", expression.partition(" #")[0].strip())
     if plain:
         return plain[1] if plain[1] is not None else plain[2]

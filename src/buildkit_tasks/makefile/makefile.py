@@ -1,4 +1,4 @@
-"""The language of Makefiles, for the mapping. Pure."""
+"""Makefile syntax, as needed by the mapping. Pure."""
 
 from __future__ import annotations
 

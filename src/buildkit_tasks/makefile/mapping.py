@@ -15,8 +15,8 @@ from . import recipes
 from .model import Rule, Source
 from .recipes import Line
 
-#: How certain a row is: the task does what the recipe does; the recipe already calls a task; it only runs other targets
-#: or prints; the user chose the task (`--accept`); a task comes close; no task does.
+#: Kinds of rows: a task does what the recipe does; the recipe already calls a task; it only runs other targets or
+#: prints; the user chose the task (`--accept`); a task comes close; no task comes close.
 CERTAIN, OURS, STAYS, ACCEPTED, PERHAPS, NONE = "certain", "ours", "stays", "accepted", "perhaps", "none"
 
 
@@ -38,7 +38,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """Its targets."""
+        """The names of its targets."""
         return " ".join(self.rule.names) or "?"
 
     @property
@@ -53,13 +53,13 @@ class Row:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What differs from the recipe."""
+        """How the replacement differs from the recipe."""
         return tuple(dict.fromkeys(call.note for call in self.calls if call.note))
 
 
 @dataclass(frozen=True)
 class Language:
-    """What the mapping needs to know about a kind of file."""
+    """The properties of Makefiles or justfiles that the mapping needs."""
 
     syntax: Callable[[Rule], Syntax]
     prefixes: str
@@ -80,7 +80,7 @@ def rows(
 
 
 def _clean_last(found: list[Row], accept: Collection[str]) -> list[Row]:
-    """`cargo.clean` keeps the host's target directory, so it replaces nothing while other targets compile into it."""
+    """Keep `cargo clean` if other targets compile on the host: `cargo.clean` ignores the host's target directory."""
     host = [
         row.name
         for row in found
@@ -144,14 +144,14 @@ def _without_tasks(rule: Rule, lines: Sequence[Line]) -> Row:
 
 
 def _near(rule: Rule, missing: Sequence[Line], calls: Sequence[Call], facts: Facts) -> Call | None:
-    """The nearest task: judging by the lines without a task, else by the name, else by the other lines."""
+    """The nearest task, guessed from the lines that no task replaces, else the target's name, else the other lines."""
     from_lines = next((line.perhaps for line in missing if line.perhaps), None)
     by_name = next((call for name in rule.names if (call := names.nearest(name)) and _likely(call, rule, facts)), None)
     return from_lines or by_name or (calls[0] if calls else None)
 
 
 def _likely(call: Call, rule: Rule, facts: Facts) -> bool:
-    """Whether a service or crate mentioned only in the target's name may exist."""
+    """Whether a service or crate known only from the target's name may exist."""
     flag = next((flag for flag in ("--service", "--crate") if flag in call.words), "")
     if not flag:
         return True
@@ -163,7 +163,7 @@ def _likely(call: Call, rule: Rule, facts: Facts) -> bool:
 
 
 def _dropped(lines: Sequence[Line], language: Language) -> tuple[str, ...]:
-    """Variables that the recipe used and its replacement does not."""
+    """Variables that the recipe uses but its replacement does not."""
     before = {name for line in lines for name in language.variables.findall(line.step.text)}
     after = {name for line in lines for name in language.variables.findall(line.text)}
     return tuple(sorted(before - after))

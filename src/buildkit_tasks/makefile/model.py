@@ -1,4 +1,4 @@
-"""A Makefile or justfile as values: its rules with their lines, and what could not be read."""
+"""A Makefile or justfile as values: its rules with their lines, and the lines that could not be read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 class Step:
     """One command line of a recipe: its first and last line in the file (from 0), and its text.
 
-    The text has no recipe prefix; the lines of a continued one are joined by backslash and newline, as written.
+    The text has no recipe prefix. Continued lines stay joined by backslash and newline, as written.
     """
 
     first: int
@@ -20,11 +20,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Rule:
-    """Targets with their recipe. `names` are expanded; `first` and `last` are the lines of the header, from 0.
+    """Targets with their recipe. `names`: expanded; `first`, `last`: the lines of the header, counted from 0.
 
-    `kept`: why this rule is kept, whatever its recipe does; empty if it can be replaced. `exported`: variables
-    that the recipe finds in its environment. `conditions`: the `ifeq` lines around the header. `parameters`: those
-    of a just recipe, as written up to the default: `name`, `name=` if it has one, `*name`, `+name`.
+    `kept`: why this rule is kept regardless of its recipe; empty if it can be replaced. `exported`: variables that
+    are exported to the recipe. `conditions`: the `ifeq` lines around the header. `parameters`: those of a just
+    recipe, as written up to the default value: `name`, `name=` if there is a default, `*name`, `+name`.
     """
 
     path: str
@@ -57,8 +57,8 @@ class Include:
 class Source:
     """One file: its lines unchanged, its rules in order, and other facts about it.
 
-    `mentioned`: targets that get a variable or are phony, with or without a rule. `runs`: lines (from 1) where reading
-    the file runs a command, such as `$(shell …)`. `notes`: what was not read, as sentences that begin with the line.
+    `mentioned`: targets that are phony or have a target-specific variable, with or without a rule. `runs`: lines (from
+    1) that run a command as the file is read, such as `$(shell …)`. `notes`: a sentence for each line not understood.
     `makes_rules`: reading the file may generate rules that are not in it.
     `shell`: why none of its recipes can be replaced; empty if they can.
     """

@@ -65,7 +65,7 @@ def _about(row: Row) -> str:
 
 
 def differences(rows: Sequence[Row], known: Collection[str] | None, program: str) -> list[str]:
-    """The targets that make or just lists but we did not read, and vice versa."""
+    """The targets listed by make or just that we did not find, and vice versa."""
     if known is None:
         return []
     ours = {name for row in rows for name in row.rule.names if not row.rule.pattern}

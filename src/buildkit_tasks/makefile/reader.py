@@ -1,7 +1,7 @@
 """Reads a Makefile as GNU make does, without running anything: rules, recipes, variables, conditions. Pure.
 
-Every line keeps its number, because recipes are replaced in place. Anything that make learns only by running a command
-or from a function that we do not expand is noted and kept.
+Every line keeps its number, because recipes are replaced in place. Lines that depend on a command's output, or on a
+function that we do not expand, are kept and listed in the notes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RUNS = re.compile(r"\$[({]\s*(?:shell|eval|file|guile)[\s\\]")
 def read(
     path: str, text: str, load: Callable[[str], str | None] = lambda _path: None, variables: Variables | None = None
 ) -> tuple[Source, ...]:
-    """A Makefile and the files it includes, itself first. `load`: the text of an included file, None if it is not read.
+    """Read a Makefile and the files it includes, in that order. `load`: returns a file's text, or None to skip it.
 
     Adds the files' definitions to `variables`. Raises `Problem` makefile-invalid where make itself would stop.
     """
@@ -89,7 +89,7 @@ def _last_of(now: Reading, at: int) -> int:
 
 
 def _logical(now: Reading, first: int, last: int) -> str:
-    """The lines as one: make collapses a continuation, and the blanks around it, into one blank."""
+    """Join continued lines as make does: each backslash-newline, with the blanks around it, becomes one blank."""
     parts = [syntax.bare(line) for line in now.lines[first : last + 1]]
     if first == 0:
         parts[0] = parts[0].removeprefix("\ufeff")

@@ -1,4 +1,4 @@
-"""What is known about a Makefile while it is being read."""
+"""The state of the reader: everything known about a Makefile so far."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Open:
 
 @dataclass
 class Reading:
-    """What is known at the current line."""
+    """Everything known at the current line."""
 
     path: str
     lines: list[str]

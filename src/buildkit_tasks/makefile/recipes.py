@@ -1,4 +1,4 @@
-"""Maps a recipe's commands to tasks by what they do, but only if that is certain. Pure."""
+"""Maps a recipe's commands to tasks with the same effect, but only if that is certain. Pure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Line:
 
 
 def line(step: Step, syntax: Syntax, facts: Facts, invoke: str, prefixes: str = "@+-") -> Line:
-    """Map one line. `invoke`: how our tasks are called; `prefixes`: characters allowed before a command."""
+    """Map one line. `invoke`: the command that calls our tasks; `prefixes`: characters allowed before a command."""
     found = re.match(rf"[ \t]*(?:[{prefixes}][ \t]*)*", step.text)
     start = found.end() if found else 0
     body = step.text[start:]

@@ -1,4 +1,4 @@
-"""Reads the header of a rule: targets, prerequisites, help, variables of a target. Pure."""
+"""Reads the header of a rule: targets, prerequisites, help, target-specific variables. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rule(now: Reading, at: int, last: int, whole: str) -> None:
     colon = syntax.colon(head)
     if colon < 0:
         if head.startswith("$"):
-            now.notes.append(f"line {at + 1}: `{head}` generates rules only when make runs; it is kept")
+            now.notes.append(f"line {at + 1}: `{head}` generates rules when make runs; it is kept")
             now.makes_rules = True
             return
         raise invalid(now.path, at + 1, "it is neither a rule nor a definition (missing separator)")

@@ -1,4 +1,4 @@
-"""Generates the new file: replaced recipes call our tasks, every other byte is kept. Pure."""
+"""Generates the new file: replaced recipes call our tasks, all other bytes are unchanged. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from . import syntax
 from .mapping import Row
 from .model import Source
 
-#: The line above the targets that we make phony.
+#: The comment above the targets that we declare phony.
 MARK = "# These targets call tasks (import-makefile); they name no files."
 
 
@@ -23,7 +23,7 @@ class Edit:
 
 
 def text(source: Source, rows: Sequence[Row], *, phony: bool = True) -> str:
-    """The file's new text; the same text if no row replaces anything. `phony`: a Makefile, which lists such targets."""
+    """The file's new text; the same text if no row replaces anything. `phony`: whether to declare phony targets."""
     parts: list[str] = []
     at = 0
     for edit in edits(source, rows, phony=phony):
@@ -43,7 +43,7 @@ def edits(source: Source, rows: Sequence[Row], *, phony: bool = True) -> list[Ed
 
 
 def diff(source: Source, changes: Sequence[Edit], around: int = 3) -> str:
-    """The changes as a unified diff. difflib would need minutes for a file in which every other line changes."""
+    """The changes as a unified diff, without difflib, which can take minutes if every other line changes."""
     out = [f"--- a/{source.path}", f"+++ b/{source.path}"] if changes else []
     grouped: list[list[Edit]] = []
     for edit in changes:
@@ -89,7 +89,7 @@ def _edit(source: Source, row: Row, first: int, last: int, new: str) -> Edit:
 
 
 def _phony(source: Source, first: int, names: Sequence[str]) -> Edit:
-    """List targets as phony: where the last import did, or above the first replaced target."""
+    """Declare targets as phony: in the last import's line if there is one, else above the first replaced target."""
     lines, newline = source.lines, source.newline
     for i, line in enumerate(lines[:-1]):
         if line.rstrip() == MARK and lines[i + 1].startswith(".PHONY:"):
@@ -103,7 +103,7 @@ def _phony(source: Source, first: int, names: Sequence[str]) -> Edit:
 
 
 def _not_phony(source: Source, rows: Sequence[Row]) -> tuple[str, ...]:
-    """Replaced targets that make would take for files."""
+    """Replaced targets that make would treat as files."""
     found = [name for row in rows if not row.rule.pattern for name in row.rule.names]
     return tuple(dict.fromkeys(_escaped(name) for name in found if name not in source.phony))
 

@@ -21,12 +21,12 @@ def bare(line: str) -> str:
 
 
 def continued(line: str) -> bool:
-    """Whether the next line belongs to this one."""
+    """Whether this line continues on the next one."""
     return odd(bare(line))
 
 
 def odd(text: str) -> bool:
-    """Whether it ends with a backslash that escapes what follows."""
+    """Whether the text ends with a backslash that escapes the next character."""
     return (len(text) - len(text.rstrip("\\"))) % 2 == 1
 
 
@@ -34,14 +34,14 @@ def without_comment(text: str) -> str:
     """The text before an unescaped `#`."""
     at = text.find("#")
     while at >= 0:
-        if not odd(text[max(0, at - 100) : at]):  # nobody writes more backslashes than that
+        if not odd(text[max(0, at - 100) : at]):  # no real line has more backslashes in a row
             return text[:at]
         at = text.find("#", at + 1)
     return text
 
 
 def modifiers(line: str) -> tuple[set[str], str]:
-    """`export`, `override`, `private`, `define`, `undefine` before a definition."""
+    """Split off the keywords before a definition: `export`, `override`, `private`, `define`, `undefine`."""
     found: set[str] = set()
     rest = line
     for _ in range(5):

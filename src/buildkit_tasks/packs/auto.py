@@ -1,4 +1,4 @@
-"""Uses packs automatically: a build with empty mounts pulls first, and CI builds of the main branch push afterwards.
+"""Pulls a pack before a build with empty mounts, and pushes one after a CI build of the main branch.
 
 This never fails a build: any error, including our own bugs, is reported in one line, and the build continues without
 a pack.
@@ -24,7 +24,7 @@ _LINE = 400
 
 
 def before(session: Session, project: Project, request: BuildRequest, plan: BuildPlan) -> bool:
-    """Pull if nothing was ever built here; a marker file avoids the registry query on a warm machine.
+    """Pull if nothing was ever built here; a marker file saves the registry query on a warm machine.
 
     Returns whether a pack was unpacked.
     """
@@ -48,7 +48,7 @@ def _pull(session: Session, project: Project, request: BuildRequest, plan: Build
         session.report.envelope({"pull": pack_pull.document(done)})
     elif done.unpacked and done.found:
         saved = done.found.said.get("compile_seconds")
-        session.report.say(f"pulled the shared cache in {done.seconds:.1f} s (it took {saved} s to compile)")
+        session.report.say(f"pulled the shared cache in {done.seconds:.1f} s (compiling it took {saved} s)")
     elif done.why_not:
         session.report.say(f"nothing pulled: {done.why_not[0]}")
     return done.unpacked

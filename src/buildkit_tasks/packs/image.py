@@ -1,6 +1,6 @@
 """The image format of a pack: one layer per part, each a tar that contains only the part.
 
-The parts are already compressed, so the layers are not. An ordinary image: registries store it, BuildKit mounts it.
+The parts are already compressed, so the layers are not. Any registry can store the image, and BuildKit can mount it.
 https://github.com/opencontainers/image-spec/blob/main/manifest.md
 """
 
@@ -26,7 +26,7 @@ _FRAME = 4 * tarfile.BLOCKSIZE
 
 
 def layer(part: Path) -> Blob:
-    """Wrap a part as a layer. The same part always produces the same bytes, regardless of the file's owner and time."""
+    """Wrap a part as a layer. The bytes depend only on the part, not on the owner or time of its file."""
     digest = hashlib.sha256()
     size = 0
     for piece in _read(part):

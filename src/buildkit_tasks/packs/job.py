@@ -1,4 +1,4 @@
-"""Short builds that replace the compile step to inspect the mounts, pack them, or fill them from a pack."""
+"""Short builds that run instead of the compile step, to inspect the mounts, pack them, or fill them from a pack."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Trip:
-    """The transfer of one pack: which mounts, which repository. All of its builds must end by `end` (clock time)."""
+    """The transfer of one pack between mounts and a repository. All of its builds must end by `end` (clock time)."""
 
     session: Session
     project: Project
@@ -64,7 +64,7 @@ class Trip:
 
     @property
     def platform(self) -> str:
-        """Such as linux/arm64; empty for the builder's own."""
+        """The platform, such as linux/arm64; empty for the builder's own."""
         return platforms.long_form(self.wanted.platform)
 
     @property
@@ -73,12 +73,12 @@ class Trip:
         return self.platform.removeprefix("linux/") or self.project.engine.arch
 
     def tags(self, facts: Facts) -> tuple[Tag, Tag]:
-        """The tag of exactly these mount contents, and the moving tag of their toolchain."""
+        """The tag for exactly these mount contents, and the moving tag for their toolchain."""
         scope = self.wanted.scope
         return packs.exact_tag(scope, self.arch, facts), packs.newest_tag(scope, self.arch, facts)
 
     def facts(self) -> Facts:
-        """What a pack must match to be useful here, and what the mounts contain."""
+        """The facts that a pack must match to be useful here, and the contents of the mounts."""
         with tempfile.TemporaryDirectory(prefix="buildkit-tasks-") as folder:
             return self._facts(("probe",), Path(folder))
 
@@ -126,7 +126,7 @@ class Trip:
         return Sent(made.digest, sum(layer.size for layer in layers), sum(sent for _, sent in done))
 
     def unpack(self, digest: Digest, when: str, limit: int) -> tuple[bool, int]:
-        """Fill the mounts from a pack. Returns whether it was unpacked (not if the mounts had content), and bytes.
+        """Fill the mounts from a pack. Returns whether it was unpacked (not if they had content), and its bytes.
 
         Problems: pack-refused for unexpected content, disk-full, image-unavailable, build-failed.
         """
@@ -146,7 +146,7 @@ class Trip:
         return packs.read_facts(*((folder / name).read_text("utf-8") for name in ("facts", "packages")))
 
     def _left(self) -> float | None:
-        """Seconds left. Raises `Problem` timed-out if there are none."""
+        """The remaining seconds. Raises `Problem` timed-out if there are none."""
         if self.end is None:
             return None
         left = self.end - self.session.world.clock()
@@ -179,7 +179,7 @@ def prepare(
     timeout: float | None = None,
     wait: float | None = None,
 ) -> Trip:
-    """Prepare a transfer, based on the plan of the build before or after it, else on a new plan.
+    """Prepare a transfer, using the plan of the build before or after it, or else a new plan.
 
     Everything takes at most `timeout` seconds, and the queries to the registry at most `wait`.
     Problems: bad-argument, and any from planning.
@@ -203,9 +203,9 @@ def prepare(
 
 @contextlib.contextmanager
 def workplace(session: Session) -> Iterator[Path]:
-    """An empty directory for the parts of a pack, which may be large; in the state directory.
+    """An empty directory in the state directory for a pack's parts, which may be large.
 
-    One run per checkout at a time, others wait; leftovers of a killed run are removed.
+    Only one run per checkout uses it at a time; others wait. Leftovers of a killed run are removed.
     """
     place = session.state / "pack"
     waiting = "waiting: another run of this checkout is packing or unpacking"
@@ -219,7 +219,7 @@ def workplace(session: Session) -> Iterator[Path]:
 
 
 def _nothing_packed(problem: Problem) -> Problem:
-    """Convert a failure to pack: the script reports if the mounts contain nothing that a pack could hold."""
+    """Convert a failure to pack into `Problem` pack-empty if the script reports that there is nothing to pack."""
     why = re.findall(r"^buildkit-tasks: error: there is nothing to pack: (.*)$", problem.details, re.MULTILINE)
     if not why:
         return problem

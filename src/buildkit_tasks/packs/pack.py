@@ -20,12 +20,12 @@ from buildkit_tasks.registry.names import Digest, Malformed, Tag, printable
 #: Format version of the pack's content; packs with any other version are ignored.
 FORMAT = 3
 
-#: The label with the pack's description as JSON.
+#: The image label that contains the pack's description as JSON.
 LABEL = "buildkit-tasks.pack"
 
 SCOPES = ("deps", "all")
 
-#: Kinds of parts in layer order; the ones that change least come first. A kind may have several parts: deps-1, deps-2.
+#: Kinds of parts in layer order, least frequently changed first. A kind may have multiple parts: deps-1, deps-2.
 PARTS = ("registry", "git", "deps", "rest")
 
 #: Allowed characters in a pack's description, and allowed names of its parts.
@@ -51,9 +51,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Facts:
-    """The facts reported by travel.sh. `toolchain` is the compile program's key; times in wall seconds.
+    """The facts reported by travel.sh. `toolchain`: the key used by the compile program; times in wall-clock seconds.
 
-    `form`: the compression used by this image, zst or gz. `parts`: bytes of each part's file, before compression.
+    `form`: the compression used by the image, zst or gz. `parts`: the size of each part before compression, in bytes.
     """
 
     toolchain: str
@@ -110,12 +110,12 @@ def family(scope: str, platform: str, profile: str) -> str:
 
 
 def newest_tag(scope: str, platform: str, facts: Facts) -> Tag:
-    """The moving tag: the newest pack of a toolchain."""
+    """The moving tag, which refers to the newest pack for a toolchain."""
     return Tag(f"{family(scope, platform, facts.profile)}-{_word(facts.toolchain)}")
 
 
 def exact_tag(scope: str, platform: str, facts: Facts) -> Tag:
-    """The tag of everything that determines the units: toolchain, lock file, manifests, compiler flags, format."""
+    """The tag derived from everything that determines the units: toolchain, lock file, manifests, flags and format."""
     inputs = (FORMAT, facts.toolchain, facts.host, facts.profile, facts.rustflags, facts.lock, facts.manifests)
     digest = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
     return Tag(f"{newest_tag(scope, platform, facts)}-{digest}")
@@ -172,7 +172,7 @@ def read_label(labels: Mapping[str, str]) -> Mapping[str, Any] | None:
     said["compile_seconds"] = seconds
     parts = registry_reader.mapping(content.get("parts"), "pack: parts")
     if wrong := [name for name in parts if not _PART.fullmatch(name)]:
-        raise Malformed(f"pack: {printable(wrong[0], 40)!r} is not a part")
+        raise Malformed(f"pack: {printable(wrong[0], 40)!r} is not a valid part name")
     said["parts"] = {name: registry_reader.size(value, f"pack: {name}") for name, value in parts.items()}
     packages = registry_reader.sequence(content.get("packages"), "pack: packages", most=50_000)
     said["packages"] = [printable(registry_reader.text(line, "pack: packages")) for line in packages]
@@ -205,7 +205,7 @@ def other_toolchains(tags: Iterable[Tag], scope: str, platform: str, facts: Fact
 
 
 def differences(theirs: Mapping[str, Any], ours: Facts, most: int = 5) -> list[str]:
-    """How its toolchain image differs from ours, in words: the compiler first, then packages."""
+    """How the pack's toolchain image differs from ours, in words: compiler first, then packages."""
     found = []
     if theirs.get("rustc") != ours.rustc:
         found.append(f"compiler: {theirs.get('rustc')} in the pack, {ours.rustc} here")
@@ -222,7 +222,7 @@ def differences(theirs: Mapping[str, Any], ours: Facts, most: int = 5) -> list[s
 
 @dataclass(frozen=True)
 class Economy:
-    """Whether a pack pays off: restoring it must be faster than compiling. Seconds and bytes."""
+    """Whether a pack pays off: restoring it must be faster than compiling. In seconds and bytes."""
 
     bytes: int
     save: float
@@ -236,7 +236,7 @@ class Economy:
 
     @property
     def words(self) -> str:
-        """The three figures in one line."""
+        """The figures in one line."""
         return f"save {self.save:.1f} s + restore about {self.restore:.1f} s, versus {self.compile:.1f} s to compile"
 
 
@@ -247,7 +247,7 @@ def economy(facts: Facts, save: float) -> Economy:
 
 @dataclass(frozen=True)
 class Listed:
-    """One pack in the list: a manifest and all its tags. Bytes as stored, compressed."""
+    """A pack in the list: a manifest and all its tags. `bytes`: the compressed size in the registry."""
 
     digest: Digest
     tags: tuple[Tag, ...]
@@ -271,13 +271,13 @@ def expired(found: Sequence[Listed], keep: int, before: str) -> list[Listed]:
 # ---- the Dockerfiles of the three short builds
 
 
-#: Names of the build contexts with the scripts and with a pack, and of the stage with the script's output. A pack is a
-#: build context: nothing from a registry is inserted into the Dockerfile.
+#: Names of the build contexts that contain the scripts and the pack, and of the stage with the script's output. The
+#: pack is a build context, so that no text from a registry is inserted into the Dockerfile.
 SCRIPTS = "buildkit-tasks-travel"
 PACK = "buildkit-tasks-pack"
 LEFT_STAGE = "buildkit-tasks-left"
 
-#: The program that travel.sh uses to unpack and check. Compiled in a separate step: it is a cached layer, built while a
+#: The program that travel.sh uses to unpack and check. Compiled in a separate step, which is cached and runs while a
 #: pack is being fetched. Not optimized: that took 1.5 s longer (rustc 1.95) and saved 0.15 s per 10,000 files.
 _UNPACKER = f"rustc --edition 2021 -o /buildkit-tasks-unpack /run/{SCRIPTS}/unpack.rs"
 

@@ -1,4 +1,4 @@
-"""Pulls a pack: fills this machine's mounts with what another machine compiled."""
+"""Pulls a pack: fills this machine's mounts with code compiled on another machine."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Found:
 
 @dataclass(frozen=True)
 class Pulled:
-    """The result of a pull. `found` None: there was no pack, or the mounts were already `filled`.
+    """The result of a pull. `found` is None if there was no pack, or if the mounts were already `filled`.
 
-    `unpacked` False although a pack was found: another run filled the mounts in the meantime.
+    If a pack was found but `unpacked` is False, another run filled the mounts in the meantime.
     """
 
     found: Found | None
@@ -116,7 +116,7 @@ def print_result(session: Session, done: Pulled) -> None:
 
 
 def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
-    """The pack with exactly the same inputs, else this toolchain's newest, else None and the differences."""
+    """The pack built from the same inputs, else the newest for this toolchain, else None and the differences."""
     reasons_for = (
         "the same lock file, manifests, toolchain and flags",
         "the newest for this toolchain; the lock file or flags differ",
@@ -144,7 +144,7 @@ def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
 
 
 def _why_none(trip: Trip, facts: Facts) -> list[str]:
-    """The differences, if there are packs from other toolchains."""
+    """How the toolchains of other packs differ from ours, if there are any."""
     reasons: list[str] = []
     for tag in packs.other_toolchains(trip.client.tags(), trip.wanted.scope, trip.arch, facts)[:1]:
         manifest: Manifest | None = trip.client.manifest(tag)

@@ -1,4 +1,4 @@
-"""Pushes a pack: shares what this machine compiled."""
+"""Pushes a pack: shares the code compiled on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .pack import Economy, Facts, Wanted
 
 
 def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
-    """Pack and push the mounts, unless it does not pay off or is not allowed on this machine; `force` overrides both.
+    """Pack and push the mounts. `force`: even if it does not pay off, or this machine is not allowed to push.
 
     Problems: bad-argument, push-refused, registry-unreachable, registry-denied, and any from the build.
     """
@@ -40,7 +40,7 @@ def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
     with workplace(session) as folder:
         facts = trip.pack(folder)
         if facts.form != "zst":
-            session.report.say("the toolchain image has no zstd, which would make packs faster and half as large")
+            session.report.say("the toolchain image has no zstd; with it, packs would be faster and half as large")
         economy = packs.economy(facts, session.world.clock() - began)
         exact, newest = trip.tags(facts)
         if not (economy.pays or force):

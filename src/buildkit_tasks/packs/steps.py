@@ -13,7 +13,7 @@ from .pack import _COMPILE, _OUT, _PACK, _UNPACKER, LEFT_STAGE, PACK, SCRIPTS
 
 
 def command_for(compile_command: str, words: Sequence[str], nonce: str) -> str:
-    """The shell text that replaces a compile step's command. Raises `Problem` cache-missing."""
+    """The shell command that replaces a compile step's command. Raises `Problem` cache-missing."""
     found = _COMPILE.search(compile_command)
     if not found:
         raise Problem(
@@ -30,8 +30,8 @@ def command_for(compile_command: str, words: Sequence[str], nonce: str) -> str:
 def dockerfile(text: str, step: CompileStep, words: Sequence[str], nonce: str, *, pack: bool = False) -> str:
     """The Dockerfile that runs the script instead of the compile step, with the step's mounts.
 
-    `pack`: the build has a pack as a context. The last stage contains only the output of the script. Raises `Problem`
-    cache-missing.
+    `pack`: whether a pack is one of the build contexts. The last stage contains only the script's output. Raises
+    `Problem` cache-missing.
     """
     flags = f"--mount=type=bind,from={SCRIPTS},target=/run/{SCRIPTS} --mount=type=tmpfs,target=/tmp"
     if pack:

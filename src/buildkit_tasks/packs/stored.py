@@ -16,7 +16,7 @@ from buildkit_tasks.registry.remote import client
 from . import pack as packs
 from .pack import Listed
 
-#: Parallel requests: public registries accept this many from one client without throttling.
+#: Number of parallel requests; public registries accept this many from one client without throttling.
 AT_ONCE = 8
 
 
@@ -78,7 +78,7 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
 
 
 def _listed(repository: Client) -> list[Listed]:
-    """All packs of the repository, one per manifest: several tags may refer to the same one."""
+    """All packs in the repository, one per manifest, to which multiple tags may refer."""
     try:
         tags = [tag for tag in repository.tags() if tag.startswith(tuple(f"{s}-" for s in packs.SCOPES))]
         with ThreadPoolExecutor(AT_ONCE) as pool:

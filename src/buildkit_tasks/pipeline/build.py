@@ -66,7 +66,7 @@ def _build(
     watch = Watch(session, project, decided, attempt) if attempt else None
     recorder = Recorder(session, project, decided, request, pulled=pulled)
 
-    def started() -> None:  # bake takes a third of a second to start: enough to read the context
+    def started() -> None:  # bake takes a third of a second to start, long enough to read the context
         recorder.start()
         if watch:
             watch.start()
@@ -96,9 +96,9 @@ def show_summary(session: Session, outcome: BuildOutcome) -> None:
 
 
 def show_plan(session: Session, request: BuildRequest) -> None:
-    """Print the plan without creating or changing anything; only queries are run.
+    """Print the plan. Only runs queries; nothing is created or changed.
 
-    Raises `Problem` image-unavailable after printing a plan whose build would fail with it.
+    If a build would fail with image-unavailable, raises that `Problem` after printing the plan.
     """
     project = discover(session, lesser=True, named=request.services)
     missing: list[Problem] = []

@@ -23,7 +23,7 @@ def add(session: Session, wanted: NewNode, *, plan: bool = False, use: bool = Fa
 
 
 def _warm(session: Session, added: NewNode) -> None:
-    """Fill a new node from the shared cache, if there is one. The node is added in any case."""
+    """Fill a new node from the shared cache, if there is one. The node stays even if this fails."""
     if not session.settings.packs.repository:
         return
     from buildkit_tasks.packs import job as pack_job

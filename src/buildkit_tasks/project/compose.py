@@ -20,7 +20,7 @@ from . import ports
 def from_compose(
     config: Mapping[str, Any], settings: Settings, files: Sequence[Path], *, explicit: bool = True
 ) -> Workspace:
-    """Build the value from compose's resolved model; `explicit`: the project's name is not just the folder's name."""
+    """Build a `Workspace` from compose's resolved model. `explicit`: whether the project's name was set by the user."""
     built: list[Service] = []
     keys = _keys(config.get("services") or {})
     images: dict[str, str] = {}
@@ -44,7 +44,7 @@ def from_compose(
 
 def _service(project: str, name: str, entry: Mapping[str, Any], settings: Settings, key: str) -> Service:
     build = entry["build"] if isinstance(entry["build"], Mapping) else {"context": entry["build"]}
-    # an argument without a value that is not in the environment either is omitted: BuildKit uses the default
+    # omit an argument that has no value, not even from the environment, so that BuildKit uses the default
     args = {str(k): str(v) for k, v in (build.get("args") or {}).items() if v is not None}
     context = str(build.get("context") or ".")
     remote = "" if context.startswith("/") else context
@@ -70,7 +70,7 @@ def _service(project: str, name: str, entry: Mapping[str, Any], settings: Settin
 
 
 def _dockerfile(path: Path) -> Path:
-    """The file itself, or `dockerfile` if there is no `Dockerfile` next to it, because buildx accepts both.
+    """The given path, or `dockerfile` in the same directory if there is no `Dockerfile`: buildx accepts both.
 
     https://github.com/docker/buildx/blob/master/build/opt.go (handleLowercaseDockerfile)
     """
@@ -79,7 +79,7 @@ def _dockerfile(path: Path) -> Path:
 
 
 def _keys(names: Iterable[str]) -> dict[str, str]:
-    """Each service's name as a bake target, which must not contain dots; keeps the results distinct."""
+    """Convert each service's name to a unique name for a bake target, which must not contain dots."""
     found: dict[str, str] = {}
     for name in sorted(names):
         key = name.replace(".", "_")
@@ -107,7 +107,7 @@ def _scope(config: Mapping[str, Any], built: Sequence[Service], settings: Settin
 
 
 def select(workspace: Workspace, wanted: Sequence[str]) -> tuple[Service, ...]:
-    """The requested services, in compose order; none requested = all. Splits comma lists.
+    """The requested services (default: all), in compose order. Splits comma-separated lists.
 
     Problems: unknown-service (with suggestions), duplicate-service, no-built-service.
     """

@@ -1,4 +1,4 @@
-"""Converts compose's errors to a `Problem`: its own words with .env values masked, and a fix."""
+"""Converts compose's errors to a `Problem`: compose's message with .env values masked, and a fix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WANTED = re.compile(r"required variable (\w+) is missing a value(?:: *([^\n]*))
 
 
 def about_dotenv(session: Session, said: str) -> Problem | None:
-    """The problem if compose needs a variable or cannot read .env; None for all other failures."""
+    """The problem if compose requires a variable or cannot read .env; None for any other failure."""
     unread = re.search(r"failed to read ([^\n]*?): ", said)
     if unread:
         return Problem(

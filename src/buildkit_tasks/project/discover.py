@@ -35,7 +35,7 @@ class Project:
 
 
 def discover(session: Session, *, lesser: bool = False, named: Sequence[str] = (), looking: bool = False) -> Project:
-    """Query engine and workspace in parallel. Raises the problems of both; the engine's take precedence.
+    """Query engine and workspace in parallel. Raises problems from either; the engine's take precedence.
 
     `lesser`: for flows that also support an old engine or an engine without buildx; all of them need compose. `named`:
     the services that the user asked for; as in compose, this activates a service that belongs to a profile.
@@ -73,7 +73,7 @@ def _read(session: Session, named: Sequence[str]) -> Workspace:
     files = session.compose_files
     config = _model(session, files)
     names = lists.names(named, "service")
-    if any(name not in config.get("services", {}) for name in names):  # a pattern is never one of them
+    if any(name not in config.get("services", {}) for name in names):  # also true for a pattern
         config = _with_profiles(session, files, config, names)
     explicit = _named(session, files, config)
     space = compose.from_compose(config, session.settings, files, explicit=explicit)
@@ -103,7 +103,7 @@ def files_found(session: Session) -> tuple[Path, ...]:
 
 
 def read_files(session: Session, files: Sequence[Path]) -> None:
-    """Read these compose files from now on, regardless of the settings."""
+    """Use these compose files from now on, regardless of the settings."""
     session.flags["project.compose_file"] = session.compose_separator.join(map(str, files))
     session.__dict__.pop("_loaded", None)
 
@@ -197,7 +197,7 @@ def _add_extensions(config: Mapping[str, Any], whole: Mapping[str, Any]) -> None
 def _with_profiles(
     session: Session, files: Sequence[Path], config: dict[str, Any], names: Sequence[str]
 ) -> dict[str, Any]:
-    """The model including the named services that belong to an inactive profile."""
+    """The model, plus those of the named services that belong to an inactive profile."""
     more, _ = _asked(session, files, "*")
     if more is None:
         return config  # the caller will suggest near matches
@@ -206,20 +206,20 @@ def _with_profiles(
     return {**config, "services": {**(config.get("services") or {}), **wanted}, "secrets": secrets_known}
 
 
-#: A folder name that no project has.
+#: A folder name that no project uses.
 _PROBE = "buildkit-tasks-unnamed"
 
 
 def _named(session: Session, files: Sequence[Path], config: Mapping[str, Any]) -> bool:
     """Whether the project's name is set in a compose file or a variable, and is not just the folder's name.
 
-    If both are equal, compose is queried again through a link with a different name; a yes is remembered.
+    If both are equal, compose is queried again through a symlink with a different name, and a yes is remembered.
     """
     builds = (entry.get("build") for entry in (config.get("services") or {}).values())
     if session.settings.caches.scope or any(
         isinstance(build, Mapping) and (build.get("args") or {}).get("CACHE_SCOPE") for build in builds
     ):
-        return True  # the caches' scope depends on neither
+        return True  # the caches' scope does not depend on either name
     name = str(config.get("name", ""))
     folder = (files[0].parent if files else session.root).name
     if name != re.sub(r"[^a-z0-9_-]", "", folder.lower()).lstrip("_-") or session.world.env.get("COMPOSE_PROJECT_NAME"):

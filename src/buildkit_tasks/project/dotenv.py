@@ -1,4 +1,4 @@
-"""Creates or completes .env: adds what only the example has, generates secrets, never changes the user's values."""
+"""Creates or completes .env: adds lines missing from it, generates secrets, never changes the user's values."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def check(session: Session) -> bool:
 
 
 def words(session: Session, done: Completion | None) -> str:
-    """What `ensure` did, in one line; names, never values."""
+    """The result of `ensure` in one line; contains names but never values."""
     path = session.dotenv_file
     if done:
         changes = (("added", done.added), ("filled", done.filled))

@@ -1,6 +1,7 @@
-"""Determines without compose whether the files that compose reads are known, and what they cannot contain.
+"""Determines, without running compose, whether we know all files that compose reads, and what they cannot contain.
 
-Parses nothing: if a word may include another file, or hide such a word, only compose knows the answer.
+Parses nothing. A file may contain words that include other files, or that may hide such a word; then only compose
+knows the answer.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _COMPOSE_KNOWN = frozenset(
 
 
 def unsure(session: Session, files: Sequence[Path]) -> str:
-    """Why compose may read more than these compose files and .env; empty if it does not.
+    """Why compose may read other files than these compose files and .env; empty if it does not.
 
     Raises `OSError` for an unreadable file. Problems: any from .env.
     """

@@ -1,4 +1,4 @@
-"""Finds out what uses a port on this machine, to report the program and the variable before `up`."""
+"""Finds out what uses a port on this machine, so that `up` can name the program and the variable to change."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def published(config: Mapping[str, Any], services: Collection[str]) -> Iterator[
 def shared_network(engine_host: str, address: str) -> bool:
     """Whether the engine publishes ports on this machine: it has a local socket and our host name.
 
-    The engine has a different host name if it is Docker Desktop's, on another machine, or outside our container.
+    The host name differs for Docker Desktop, for an engine on another machine, and if we run in a container.
     """
     return address.startswith("unix://") and engine_host == socket.gethostname()
 
 
 def taken(host: str, port: int, protocol: str = "tcp") -> bool:
-    """True if the port is in use; an address that is not ours counts as free."""
+    """True if the port is in use; a port on another machine's address counts as free."""
     kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
         if kind == socket.SOCK_STREAM:  # like the engine's proxy: a port in TIME_WAIT is free

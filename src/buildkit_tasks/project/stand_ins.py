@@ -17,7 +17,7 @@ from buildkit_tasks.dotenv import disk as dotenv_disk
 #: The placeholder value; no project has this name.
 VALUE = "47083"
 
-#: Variables that keep compose from reading .env; compose 2.26 only knows the second one.
+#: Variables that keep compose from reading .env; compose 2.26 knows only the second.
 WITHOUT_DOTENV = {"COMPOSE_DISABLE_ENV_FILE": "1", "COMPOSE_ENV_FILES": "/dev/null"}
 
 _REQUIRED = re.compile(r"\$\{(\w+):?\?")
@@ -30,14 +30,14 @@ _NAMES = re.compile(r"COMPOSE_|SCOPE")
 
 
 def read(session: Session, problem: Problem, ask: Callable[[Session], Workspace]) -> Workspace:
-    """The result of `ask` with placeholders. Raises `problem` if this does not help, or the name depends on one."""
+    """The result of `ask` with placeholders. Raises `problem` if they do not help or one is in the project's name."""
     env = dict(session.world.env)
     dotenv: dict[str, str] = {}
     if problem.code == "dotenv-incomplete":
         dotenv = session.dotenv
     elif _NAMES.search(dotenv_disk.read(session.dotenv_file) or ""):
         raise problem
-    else:  # keep compose from reading the file
+    else:  # keep compose from reading .env
         env |= WITHOUT_DOTENV
     raw = run.capture(session.within(env).world, compose_cli.raw_config(session.root, ())).stdout
     names = [n for n in dict.fromkeys(_REQUIRED.findall(raw)) if not (env.get(n) or dotenv.get(n))]

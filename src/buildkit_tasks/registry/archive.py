@@ -24,7 +24,7 @@ _INTERPRETER = 3
 
 @dataclass(frozen=True)
 class Image:
-    """One platform's image. `start`: the first word of its command; `programs`: architecture of each ELF file."""
+    """The image for one platform. `start`: the first word of its command; `programs`: architecture of each ELF file."""
 
     platform: str
     start: str
@@ -32,7 +32,7 @@ class Image:
 
     @property
     def foreign(self) -> bool:
-        """Whether its main program, or most of its programs, are for a different architecture than the platform's."""
+        """Whether the main program, or most programs, are for a different architecture than the platform's."""
         arch = self.platform.split("/")[1]
         return self.programs.get(self.start, arch) != arch or len(self.wrong) * 2 > len(self.programs)
 
@@ -93,7 +93,7 @@ def _machine(head: bytes) -> str:
 
 
 def starts_by(head: bytes) -> tuple[str, str]:
-    """From the first bytes of a program: its architecture ("" for a script), and its loader or interpreter, if any."""
+    """A program's architecture ("" for a script) and its loader or interpreter, if any, from its first bytes."""
     if head[:2] == b"#!":
         words = head[2:256].split(b"\n")[0].split()
         return "", words[0].decode(errors="replace") if words else ""

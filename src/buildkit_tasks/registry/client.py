@@ -1,5 +1,5 @@
-"""A small client for the OCI distribution API, for what docker cannot do: list tags, read a manifest, delete, and
-upload missing blobs without an engine.
+"""A small client for the OCI distribution API. Docker cannot list tags, read or delete a manifest, or upload missing
+blobs without an engine.
 
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md. Does not trust the registry: `http` limits it,
 `reader` validates its responses, `login` decides who gets a password.
@@ -86,11 +86,11 @@ class Client:
             after = re.search(r'<[^>]*/v2/([^>]+)>;\s*rel="?next"?', answer.headers.get("link", "")[:4096])
             path = after[1] if after else ""
             if path and not (path.startswith(f"{start}?") and re.fullmatch(r"[\x21-\x7e]+", path)):
-                raise Malformed(f"the next page of the tag list is at {printable(path)}")
+                raise Malformed(f"the tag list continues at a different path: {printable(path)}")
         return tuple(found)
 
     def manifest(self, name: str) -> Manifest | None:
-        """The manifest of a tag or digest, None if it does not exist. For an index, its first image."""
+        """The manifest of a tag or digest, None if it does not exist; for an index, the manifest of its first image."""
         found = self._manifest(Digest(name) if ":" in name else Tag(name))
         if not isinstance(found, Descriptor):
             return found
@@ -161,7 +161,7 @@ class Client:
         return reader.manifest(answer.body, answer.headers.get("content-type", ""))
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer | None:
-        """The response; None if it is 404."""
+        """Send a request; return the response, None for 404."""
         with self._within(QUESTION):
             answer = self._tried(method, lambda: self._once(method, path, headers or {}))
         return None if answer.status == 404 else answer
@@ -184,7 +184,7 @@ class Client:
             yield
 
     def _upload(self, path: str, blob: Blob) -> Answer:
-        """Ask for the upload location, then send everything in one request: POST, then PUT in the specification."""
+        """Request an upload location (POST), then send everything in a single request (PUT)."""
         begun = self._once("POST", f"{path}/uploads/", {}, Blob("", 0, lambda: ()))
         if begun.status >= 400:
             return begun
@@ -201,10 +201,10 @@ class Client:
         return self._wire.request("PUT", address, headers, blob)
 
     def _once(self, method: str, path: str, headers: Mapping[str, str], body: Blob | None = None) -> Answer:
-        """One request, with a login if the registry asks for it."""
-        before = self._authorization  # the value we send: another thread may log in meanwhile
+        """Send one request, and log in if the registry requires it."""
+        before = self._authorization  # the value that this request sends: another thread may log in meanwhile
         answer = self._request(method, path, headers, body)
-        # a token for reading may not be valid for writing, so the current challenge decides
+        # a token for reading may not be valid for writing, so answer the current challenge
         if answer.status == 401:
             trouble = self._log_in(answer.headers.get("www-authenticate", ""), method)
             if trouble:
@@ -252,7 +252,7 @@ class Client:
         return None
 
     def _token(self, wanted: Challenge, given: Credentials | None) -> Answer:
-        """A token from the realm, only over https; credentials are not sent to a redirect."""
+        """Get a token from the realm, only over https; credentials do not follow redirects."""
         realm = self._wire.checked(wanted.realm, f"{self._base}://{self.ref.api_host}/")
         query = {name: value for name, value in (("service", wanted.service), ("scope", wanted.scope)) if value}
         if given and given.identity:

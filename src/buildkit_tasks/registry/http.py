@@ -1,4 +1,4 @@
-"""Requests to registries with urllib3: one deadline for all, a size limit per response, credentials for one host only.
+"""Requests to registries with urllib3: a shared deadline, a size limit per response, credentials for one host only.
 
 Import this late: TLS takes 50 ms to import.
 """
@@ -27,7 +27,7 @@ from .names import Blob, Denied, Malformed, Unreachable, is_loopback, printable,
 from .patience import TIMEOUT, UPLOAD_TIMEOUT, Patience, timed
 from .reader import LIMIT
 
-#: How many times to try a request if the registry, not the request, is at fault; maximum number of redirects.
+#: Maximum number of attempts if the registry, not the request, is at fault; maximum number of redirects.
 TRIES = 3
 REDIRECTS = 5
 
@@ -49,7 +49,7 @@ class Answer:
 
 @dataclass
 class Wire:
-    """Sends requests with a deadline. `env` contains the proxies; `sleep` waits between tries."""
+    """Sends requests with a deadline. `env` contains the proxies; `sleep` waits between attempts."""
 
     env: Mapping[str, str]
     ca_bundle: str
@@ -59,7 +59,7 @@ class Wire:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def tried(self, method: str, host: str, work: Callable[[], Answer]) -> Answer:
-        """The response returned by `work`, retried if that may help, after the delay requested by the registry.
+        """Call `work` and return its response; retry if that may help, after the delay requested by the registry.
 
         Raises `Unreachable`, `Denied`, `Malformed`; the caller handles statuses below 400 and 401, 404.
         """
@@ -83,7 +83,7 @@ class Wire:
     def request(
         self, method: str, address: str, headers: Mapping[str, str], body: Blob | bytes | None = None, most: int = LIMIT
     ) -> Answer:
-        """One request, following redirects of GET and HEAD, to which no credentials are sent."""
+        """Send one request. GET and HEAD follow redirects, without sending credentials."""
         sent = dict(headers)
         for _ in range(REDIRECTS + 1):
             answer = self._once(method, address, sent, body, most)
@@ -97,7 +97,7 @@ class Wire:
         raise Malformed(f"more than {REDIRECTS} redirects")
 
     def checked(self, address: str, base: str) -> str:
-        """An untrusted URL, if it is allowed: https, or http from this machine to itself."""
+        """Parse an untrusted URL. Only https is allowed, and http from this machine to itself."""
         try:
             parts = urllib.parse.urlsplit(address)
             host, _ = parts.hostname, parts.port
@@ -106,9 +106,9 @@ class Wire:
         ours = is_loopback(urllib.parse.urlsplit(base).netloc)
         fine = parts.scheme == "https" or (parts.scheme == "http" and ours and is_loopback(parts.netloc))
         if not fine or not host or "@" in parts.netloc or not address.isprintable() or " " in address:
-            raise Malformed(f"{printable(parts.scheme)}://{printable(host)} is not allowed, only https is")
+            raise Malformed(f"{printable(parts.scheme)}://{printable(host)}: only https without credentials is allowed")
         if is_loopback(parts.netloc) and not ours:
-            raise Malformed("another host redirected to an address on this machine")
+            raise Malformed("a remote host redirected to this machine")
         return urllib.parse.urlunsplit(parts._replace(fragment=""))
 
     def _next(self, address: str, place: str) -> str:
@@ -178,7 +178,7 @@ class Wire:
 
     def _manager(self, proxy: str) -> urllib3.PoolManager:
         pools = {"http": self._kinds[0], "https": self._kinds[1]}
-        # used from several threads concurrently; a full pool would close and reopen connections
+        # used by multiple threads; a pool with fewer connections would keep closing and reopening them
         more: dict[str, Any] = {"maxsize": 8, "ssl_context": self._trust}
         if proxy:
             parts = urllib.parse.urlsplit(proxy)

@@ -1,4 +1,4 @@
-"""Credentials for a registry: docker's own, and the answer to a registry's challenge.
+"""Credentials for a registry: reads those stored by docker, and answers the registry's challenge.
 
 The files and their helpers: https://docs.docker.com/reference/cli/docker/login/; the token protocol:
 https://distribution.github.io/distribution/spec/auth/token/ and oauth/.
@@ -30,7 +30,7 @@ _TOKEN_USER = "<token>"  # noqa: S105  # a name, not a token
 
 @dataclass(frozen=True)
 class Credentials:
-    """A user with a password; or an identity token, for the token server; or a token, for the registry itself."""
+    """A user and password, an identity token for the token server, or a token for the registry itself."""
 
     user: str = ""
     password: str = field(default="", repr=False)
@@ -39,7 +39,7 @@ class Credentials:
 
     @property
     def basic(self) -> str:
-        """The header for user and password, empty without them."""
+        """The header for user and password; empty if there are none."""
         if not self.user:
             return ""
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
@@ -56,7 +56,7 @@ class Challenge:
 
 
 def challenge(header: str, repository: str, method: str) -> Challenge | None:
-    """Parse WWW-Authenticate; None if we cannot provide what it asks for.
+    """Parse WWW-Authenticate; None if we cannot answer the challenge.
 
     Only accepts a scope for our repository: a challenge must not request a token for another one.
     """
@@ -89,7 +89,7 @@ def credentials(world: World, host: str) -> Credentials | None:
         *([(_asked(host), config["credsStore"])] if config.get("credsStore") else []),
     ]:
         if name in names and not helper:
-            break  # docker keeps this one in its file
+            break  # docker stores this one in config.json itself
         if name in names:
             return _helped(world, world.docker_config, helper, name)
     for name, entry in auths.items():

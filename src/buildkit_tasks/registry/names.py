@@ -1,6 +1,6 @@
 """Validated values from a registry: digests, tags, names, descriptors. Pure.
 
-A digest or tag of one of these types can be used in a Dockerfile, a bake file or an argv; unvalidated text must not be.
+Digests and tags of these types are safe to use in a Dockerfile, a bake file or an argv; unvalidated text is not.
 The grammar is the distribution's own:
 https://github.com/distribution/reference/blob/main/reference.go
 """
@@ -31,7 +31,7 @@ HUB_LOGIN = "https://index.docker.io/v1/"
 
 
 class RegistryError(Exception):
-    """A failed exchange with a registry: exactly the three kinds below."""
+    """A failed exchange with a registry. There are exactly three kinds, see below."""
 
 
 class Unreachable(RegistryError):
@@ -58,7 +58,7 @@ class Digest(str):
 
     @classmethod
     def of(cls, content: bytes) -> Digest:
-        """The digest of bytes."""
+        """The digest of these bytes."""
         return cls(f"sha256:{hashlib.sha256(content).hexdigest()}")
 
 
@@ -106,7 +106,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Blob:
-    """Something to upload: its digest, its size in bytes, and its content, read again for each try."""
+    """Something to upload: its digest, its size in bytes, and its content, reopened for each attempt."""
 
     digest: str
     size: int
@@ -115,7 +115,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class Reference:
-    """`host/repository`; `host` with its port. Raises `Problem` bad-argument if invalid."""
+    """A repository, `host/repository`; `host` may include a port. Raises `Problem` bad-argument if invalid."""
 
     host: str
     repository: str

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-#: Timeout in seconds between bytes: of responses, and of uploads, because large registries pause before they respond.
+#: Timeouts in seconds between two bytes of a response or upload; large registries pause before answering an upload.
 TIMEOUT = 5.0
 UPLOAD_TIMEOUT = 60.0
 
@@ -16,7 +16,7 @@ Socket = TypeVar("Socket", bound=socket.socket)
 
 
 class Patience(threading.local):
-    """How long this thread may wait: until a time (by the clock), and per byte. Nesting can only shorten it."""
+    """How long this thread may wait: until a point in time, and for each byte. Nested limits can only be shorter."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
@@ -39,7 +39,7 @@ class Patience(threading.local):
 
     @property
     def left(self) -> float:
-        """Seconds left. Raises `TimeoutError` if there are none."""
+        """The remaining seconds. Raises `TimeoutError` if there are none."""
         left = self.end - self.clock()
         if left <= 0:
             raise TimeoutError("timed out")
@@ -51,9 +51,9 @@ class Patience(threading.local):
 
 
 def timed(kind: type[Socket], patience: Patience) -> type[Socket]:
-    """A socket type that checks the deadline before it waits, so that single bytes cannot delay it.
+    """A socket type that checks the deadline before each wait, so that a slow trickle of bytes cannot outlast it.
 
-    It is below the parsers of headers and chunks, so that no part of a response can take longer.
+    Works below the parsers for headers and chunks, so that the deadline covers every part of a response.
     """
 
     class Timed(kind):  # type: ignore[valid-type, misc]

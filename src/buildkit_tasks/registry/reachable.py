@@ -60,7 +60,7 @@ def _ask(world: World, host: str, ca_bundle: str) -> tuple[bool, str]:
         except Exception as error:  # untrusted: an invalid response counts as no response
             reason = f"{host}: {_words(error)}"
             if isinstance(getattr(error, "reason", error), ssl.SSLCertVerificationError):
-                break  # it uses TLS: a try with plain HTTP would only hide why it is not trusted
+                break  # the host uses TLS: falling back to plain HTTP would only hide why it is not trusted
     return False, reason
 
 

@@ -1,4 +1,4 @@
-"""The typed reader: bytes from a registry in, values out. Anything invalid raises `Malformed`. Pure.
+"""Parses a registry's responses: bytes in, typed values out. Anything invalid raises `Malformed`. Pure.
 
 https://github.com/opencontainers/image-spec: manifest.md, image-index.md, config.md, descriptor.md
 """
@@ -15,7 +15,7 @@ from .names import Config, Descriptor, Digest, Malformed, Manifest, Tag, printab
 #: Maximum size in bytes of a JSON response: Python objects may take thirty times as much memory.
 LIMIT = 1 << 20
 
-#: Maximum number of layers of an image, images of an index, labels of a configuration: far beyond real ones.
+#: Maximum number of layers in an image, images in an index, labels in a configuration; real ones have far fewer.
 MANY = 1000
 
 #: The largest number accepted as a size.
@@ -99,7 +99,7 @@ def mapping(value: object, what: str) -> dict[str, Any]:
 
 
 def sequence(value: object, what: str, most: int = MANY) -> Sequence[Any]:
-    """The value, if it is a list with at most this many items."""
+    """The value, if it is a list with at most `most` items."""
     found: list[Any] = _of(list, value, what)
     if len(found) > most:
         raise Malformed(f"{what}: more than {most}")
@@ -115,7 +115,7 @@ def text(value: object, what: str) -> str:
 
 
 def size(value: object, what: str) -> int:
-    """The value, if it is a whole number of bytes; rejects true and false."""
+    """The value, if it is a size: a nonnegative integer, not true or false."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= HUGE:
         raise Malformed(f"{what}: {printable(value, 40)!r} is not a size")
     return value
@@ -132,7 +132,7 @@ def _descriptor(value: object, what: str) -> Descriptor:
     media_type = text(content.get("mediaType"), f"{what}: mediaType")
     if not _MEDIA_TYPE.fullmatch(media_type):
         raise Malformed(f"{what}: {printable(media_type)!r} is not a media type")
-    if content.get("urls"):  # engines would fetch it from there, from inside the company's network
+    if content.get("urls"):  # an engine would fetch the content from these, from inside the company's network
         raise Malformed(f"{what}: its content is stored elsewhere")
     return Descriptor(media_type, Digest(content.get("digest")), size(content.get("size"), f"{what}: size"))
 
@@ -143,7 +143,7 @@ def _version(content: Mapping[str, Any]) -> None:
 
 
 def _kind(content: Mapping[str, Any], content_type: str) -> str:
-    """Its media type. Rejects a header and a document that contradict each other, and a document that is both kinds.
+    """The media type. Rejects a header that contradicts the document, and a document that is both manifest and index.
 
     https://github.com/opencontainers/distribution-spec/security/advisories/GHSA-mc8v-mgrf-8f4m
     """

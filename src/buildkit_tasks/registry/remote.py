@@ -1,4 +1,4 @@
-"""The team's shared repository: which one it is, and how to access it."""
+"""Finds the team's shared repository and accesses it within a time limit."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .names import Unreachable
 
 T = TypeVar("T")
 
-#: Seconds by which an exchange may miss its deadline before we stop waiting for it.
+#: How many seconds past its deadline we wait for an exchange.
 GRACE = 2.0
 
 
 def client(session: Session, ref: str = "", *, seconds: float | None = None) -> Client:
-    """A client for the repository from the command line, else from the setting; `seconds` for the whole exchange.
+    """A client for the repository given on the command line, else in the settings. `seconds`: limit for the exchange.
 
     Raises `Problem` bad-argument if there is none.
     """
@@ -36,7 +36,7 @@ def client(session: Session, ref: str = "", *, seconds: float | None = None) -> 
 
 
 def bounded(seconds: float | None, work: Callable[[], T]) -> T:
-    """The result or exception of the work; `Unreachable` if that takes longer than `seconds` plus a grace period.
+    """Run the work and return its result. Raises `Unreachable` if it takes longer than `seconds` plus a grace period.
 
     The client checks its deadline itself, but not during a name lookup. In that case the work continues in a thread
     that is not joined.
@@ -48,7 +48,7 @@ def bounded(seconds: float | None, work: Callable[[], T]) -> T:
     def run() -> None:
         try:
             answers.put((work(), None))
-        except BaseException as error:  # re-raised in the waiting thread
+        except BaseException as error:  # raised again in the waiting thread
             answers.put((None, error))
 
     threading.Thread(target=run, daemon=True).start()

@@ -17,7 +17,7 @@ SHELLS = ("bash", "zsh", "fish")
 VARIABLES: Mapping[str, str] = {"DOCKER_BUILDKIT": "1", "COMPOSE_DOCKER_CLI_BUILD": "1"}
 
 _MARK = "# added by buildkit-tasks"
-# The mark ends its line: the CR of a CRLF file becomes part of the comment.
+# The mark is at the end of its line, so the CR of a CRLF file becomes part of the comment.
 _OURS = re.compile(
     rf"^[^\n]*{_MARK}(?:, (?P<breaks>\d) line breaks? before)?(?P<made>, file made)?(?:\r?\n|\r?\Z)", re.MULTILINE
 )
@@ -39,7 +39,7 @@ def config_dir(env: Mapping[str, str], home: Path) -> Path:
 
 
 def env_file(shell: str, config: Path) -> Path:
-    """The env file that the line sources: one for bash and zsh, one for fish."""
+    """The env file sourced by the line: one for bash and zsh, one for fish."""
     return config / ("env.fish" if shell == "fish" else "env.sh")
 
 
@@ -120,8 +120,8 @@ def rc_files(
 ) -> tuple[Path, ...]:
     """The startup files that need the line: those that the shell reads, without creating one that hides another.
 
-    bash reads ~/.bashrc if it is interactive, and as a login shell only the first of three profile files. A new
-    ~/.bash_profile would hide an existing ~/.profile, so one is only created if none exists (macOS, where terminals
+    An interactive bash reads ~/.bashrc; a login bash reads only the first of three profile files. A new ~/.bash_profile
+    would hide an existing ~/.profile, so it is only created if there is no profile file (as on macOS, where terminals
     open login shells).
     """
     if shell == "zsh":

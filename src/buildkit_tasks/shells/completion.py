@@ -1,4 +1,4 @@
-"""Shell completion: Invoke completes tasks and flags, this module services, platforms, profiles and mounts."""
+"""Shell completion. Invoke completes tasks and flags; this module completes services, platforms, profiles, mounts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from buildkit_tasks.core.world import World
 from . import buildkit_line
 from .enable import chosen_shell
 
-#: Options whose values we can complete, and the kind of each.
+#: Options whose values we can complete, and the kind of value of each.
 KINDS = {
     "--service": "service",
     "--platform": "platform",
@@ -49,7 +49,7 @@ def place(world: World, shell: str) -> Path:
 
 
 def state(world: World, shell: str) -> str:
-    """missing, current or stale."""
+    """The state of the installed script: missing, current or stale."""
     try:
         text = readfile.text(place(world, shell))
     except OSError:

@@ -95,7 +95,7 @@ def enable(session: Session, wanted: str, *, dry_run: bool, undo: bool) -> None:
 
 
 def show_need(session: Session) -> None:
-    """Print whether this is needed at all: current docker commands use BuildKit by default."""
+    """Print whether the edit is needed, because current docker commands use BuildKit by default."""
     if session.world.env.get("DOCKER_BUILDKIT", "").lower() in ("0", "false"):
         session.report.say("DOCKER_BUILDKIT=0 is set in this session, which disables BuildKit")
     try:
@@ -110,7 +110,7 @@ def show_need(session: Session) -> None:
         )
     elif found.version:
         session.report.say(
-            f"this engine ({engine_facts.dotted(found.version)}) does not use BuildKit by default: enable it"
+            f"this engine ({engine_facts.dotted(found.version)}) does not use BuildKit by default, so enable it"
         )
 
 
@@ -154,7 +154,7 @@ def undo_edits(world: World, shells: Sequence[str]) -> list[Edit]:
 
 
 def start_files(world: World, shell: str) -> tuple[Path, ...]:
-    """The user's startup files of a shell, found as the shell itself finds them."""
+    """The user's startup files for a shell, located as the shell itself does it."""
     return buildkit_line.rc_files(
         shell,
         world.home,

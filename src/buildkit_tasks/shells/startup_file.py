@@ -38,9 +38,9 @@ def read(path: Path) -> str | None:
 
 
 def write(world: World, edit: Edit) -> Path | None:
-    """Write, create or delete one file atomically; returns where the old text is kept.
+    """Write, create or delete one file atomically; return the path of the backup.
 
-    A link stays a link, the mode is kept, and a file with several hard links is written in place, for all of them.
+    A symlink stays a symlink, the mode is kept, and a file with multiple hard links is written in place.
     Problems: rc-unwritable, also if the file has changed since the edit was created.
     """
     place = edit.path.resolve()

@@ -21,9 +21,9 @@ _FORM = "SERVICE[:PORT] [METHOD] /PATH [FIELD=VALUE ...], for example api /healt
 
 @dataclass(frozen=True)
 class Check:
-    """A request to a service. `target` is a port of its container, 0 for the first that it publishes.
+    """A request to a service. `target` is a container port; 0 means the first port that the service publishes.
 
-    `fields`: names, with dots for nested fields, and their required values as text.
+    `fields`: field names (dotted for nested fields) and the required values, as text.
     """
 
     service: str
@@ -56,7 +56,7 @@ def address(check: Check, ports: Sequence[Port]) -> tuple[str, int]:
     raise Problem(
         "smoke-failed",
         f"The service {check.service!r} {what}.",
-        hint="add `ports:` to it in the compose file, or set smoke_command",
+        hint="add `ports:` to the service in the compose file, or set smoke_command",
     )
 
 
@@ -74,7 +74,7 @@ def ask(where: tuple[str, int], check: Check) -> tuple[int, bytes]:
 
 
 def wrong(check: Check, status: int, body: bytes) -> str:
-    """What is wrong with a response; empty if nothing is."""
+    """Why a response fails the check; empty if it passes."""
     if status >= 400:
         return f"responded with {status}: {body[:200].decode('utf-8', errors='replace')}"
     if not check.fields:

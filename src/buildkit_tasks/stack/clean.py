@@ -24,7 +24,7 @@ from . import stack
 def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_run: bool) -> None:
     """Show what will be removed, ask, remove. Other projects' containers, images, caches and volumes are never touched.
 
-    Volumes hold data: `confirm` is the project's name, asked for if it is empty; `--yes` is not enough for them.
+    Deleting volumes requires typing the project's name, or passing it as `confirm`; `--yes` is not enough.
     Problems: consent-missing, bad-argument if another directory has a project with this name.
     """
     project = discover(session, looking=True)
@@ -63,9 +63,9 @@ def clean(session: Session, *, caches: bool, volumes: bool, confirm: str, dry_ru
         return
     files = stack.files_in_force(session, project)
     run.check(session.world, compose_cli.down(session.root, files, orphans=True))
-    for container in _lines(session, docker.project_containers(session.root, name)):  # of one-off commands
+    for container in _lines(session, docker.project_containers(session.root, name)):  # created by one-off commands
         run.capture(session.world, docker.remove_container(session.root, container.split(" ")[0]))
-    for network in _lines(session, docker.project_networks(session.root, name)):  # the compose file used to have it
+    for network in _lines(session, docker.project_networks(session.root, name)):  # no longer in the compose file
         run.capture(session.world, docker_run.remove_networks(session.root, [network]))
     kept = _remove(session, [*images, *(["", image, ""] for image in toolchains)])
     kept += [(name, "in use by a cargo task") for name in cargo_tasks.remove(session, [v.name for v in objects])]
@@ -90,13 +90,13 @@ def _refuse_foreign(session: Session, name: str, containers: Sequence[str]) -> N
         raise Problem(
             "bad-argument",
             f"Another project is also named {name}: {', '.join(others)}.",
-            causes=["docker does not distinguish their containers, networks and volumes"],
+            causes=["docker identifies a project's containers, networks and volumes only by the project's name"],
             hint="give this project a different name (`name:` in the compose file), or clean the other one first",
         )
 
 
 def _declared_volumes(space: Workspace) -> frozenset[str]:
-    """Names of the volumes that the compose file declares, as compose creates them. External ones are not ours."""
+    """The names under which compose creates the declared volumes, without external ones, which are not ours."""
     declared = space.config.get("volumes") or {}
     return frozenset(
         str((entry or {}).get("name") or f"{space.project}_{key}")
@@ -106,7 +106,7 @@ def _declared_volumes(space: Workspace) -> frozenset[str]:
 
 
 def _ours(image: str, space: Workspace) -> bool:
-    """Whether a built service of the compose file has this image; an image built from it may also have its labels."""
+    """Whether a built service uses this image name; labels prove nothing, because derived images inherit them."""
     return lookup_name(image) in {lookup_name(service.image) for service in space.services}
 
 
@@ -119,7 +119,7 @@ def _caches(session: Session, project: Project) -> list[Record]:
 
 
 def _remove(session: Session, images: list[list[str]]) -> list[tuple[str, str]]:
-    """Remove images by name, or by id if they have none; returns those that were kept, and why."""
+    """Remove images by name, or by id if untagged; return the images that were kept, and why."""
     kept = []
     for identity, name, _ in images:
         wanted = identity if "<none>" in name else name

@@ -19,7 +19,7 @@ from buildkit_tasks.project.discover import discover
 
 
 def extract(session: Session, services: Sequence[str], to: str, paths: Sequence[str]) -> None:
-    """Copy `paths` of each service's image into a directory; without any, the program that the image was built for.
+    """Copy `paths` from each service's image into a directory (default: the program that the image was built for).
 
     With several services, each gets its own directory. Problems: image-unavailable, bad-argument.
     """
@@ -51,7 +51,7 @@ def _from(
     session: Session, service: Service, platform: str, place: Path, paths: Sequence[str]
 ) -> list[tuple[str, Path]]:
     container = f"buildkit-tasks-extract-{secrets.token_hex(4)}"
-    # an image that contains only files has no command; this one is never run
+    # docker requires a command if the image has none; the container is never started
     made = run.capture(
         session.world, docker.create_container(session.root, container, service.image, platform, "/extract")
     )
@@ -99,7 +99,7 @@ def _copy(session: Session, service: Service, container: str, path: str, target:
         raise Problem(
             "bad-argument",
             f"{target} already exists and is a directory.",
-            hint="use another directory for --to, or remove this one yourself",
+            hint="pass a different directory to --to, or remove this one",
         )
     copy = folder / secrets.token_hex(4)
     copied = run.capture(session.world, docker.copy_out(session.root, container, path, copy))

@@ -21,10 +21,10 @@ from buildkit_tasks.project.discover import discover
 
 @dataclass(frozen=True)
 class Holder:
-    """The holder of one of our ports. `kind`: container, service (systemd), process or unknown.
+    """What uses one of our ports. `kind`: container, service (systemd), process or unknown.
 
-    `name` is the container's or unit's name, or the process's with its pid; `owner` the compose project and its
-    directory, or the user.
+    `name`: the container, the unit, or the process with its pid; `owner`: the compose project and its directory, or
+    the user.
     """
 
     port: Port
@@ -73,7 +73,7 @@ def stop(session: Session) -> None:
 
 
 def holders(session: Session, project: str, published: Sequence[Port]) -> tuple[Holder, ...]:
-    """The holder of each of these ports, except for the project's own containers."""
+    """What uses each of these ports, apart from the project's own containers."""
     found = []
     for port in published:
         if not ports.taken(port.host, port.published, port.protocol):

@@ -1,4 +1,4 @@
-"""The problem port-in-use: found before the stack is started, or in compose's output when it starts."""
+"""Detects ports that are already in use, before the stack starts or from compose's output."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from buildkit_tasks.project.discover import Project
 
 
 def check(session: Session, project: Project, files: Sequence[Path], starting: Collection[str]) -> None:
-    """Raise `Problem` port-in-use before anything is started, with what uses the port and the variable that sets it.
+    """Before anything starts, raise `Problem` port-in-use, naming what uses the port and which variable sets it.
 
-    Only checks if the engine publishes ports on this machine: otherwise our own ports are irrelevant.
+    Skipped if the engine publishes its ports on another machine.
     """
     if not host_ports.shared_network(project.engine.host_name, engine_facts.host(session.world, session.root)):
         return

@@ -15,7 +15,7 @@ from buildkit_tasks.project.discover import Project, discover
 from . import checks, stack, wait
 from .checks import Check
 
-#: Seconds that a service without a health check may take to accept connections, and the pause between two tries.
+#: Seconds to wait for a service without a health check to accept connections, and seconds between attempts.
 PATIENCE, TRY_EVERY = 20.0, 0.25
 
 
@@ -87,7 +87,7 @@ def _ask(session: Session, space: Workspace, check: Check) -> None:
 
 
 def _command(session: Session, space: Workspace) -> None:
-    """Run the project's own program with NAME_URL for each service that publishes a port."""
+    """Run the project's own test program, with a variable NAME_URL for each service that publishes a port."""
     urls: dict[str, str] = {}
     for port in space.ports:
         if port.protocol == "tcp":

@@ -22,7 +22,7 @@ from . import ports, state, wait
 def up(session: Session, request: BuildRequest, *, with_build: bool = True, orphans: bool = False) -> None:
     """Build what changed, start it, and return when everything is ready.
 
-    Accepts any service of the compose file, built or not; compose also starts their dependencies. `orphans`: remove
+    Accepts any service in the compose file, built or not; compose also starts its dependencies. `orphans`: remove
     containers of services that are no longer in the compose file. Problems: port-in-use, unhealthy, any from the build.
     """
     up_project(
@@ -66,7 +66,7 @@ def with_overlay(session: Session, overlays: Sequence[str]) -> None:
 
 
 def files_in_force(session: Session, project: Project) -> tuple[Path, ...]:
-    """The compose files to pass to compose: if offline base images are used, all files and the override."""
+    """The compose files to pass to compose; if offline base images are used, this includes their override."""
     override = base_images.override(session, project.engine, project.workspace)
     return (*files_found(session), override) if override else project.workspace.compose_files
 
@@ -91,7 +91,7 @@ def replace_containers(
     dependencies: bool = False,
     enough: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Replace the outdated containers of some services; returns whether all became ready before `enough` was true.
+    """Replace the outdated containers of some services; return whether all were ready before `enough` became true.
 
     `dependencies`: also replace those of the services they depend on. Compose finishes what it began even after a
     Ctrl-C, so that no container is lost. Problems: as for `start`.
@@ -180,7 +180,7 @@ def _published(container: dict[str, Any]) -> str:
 
 
 def logs(session: Session, services: Sequence[str], *, follow: bool, since: str, tail: str) -> None:
-    """Print the services' logs on our own streams; Ctrl-C stops following."""
+    """Print the services' logs to our own stdout and stderr; Ctrl-C stops following."""
     project = discover(session, lesser=True)
     files, names = files_in_force(session, project), named(project, services)
     try:
@@ -193,7 +193,7 @@ def logs(session: Session, services: Sequence[str], *, follow: bool, since: str,
 
 
 def shell(session: Session, service: str, what: str) -> int:
-    """A shell (or `what`) inside a running service; returns its exit code."""
+    """Run a shell (or `what`) inside a running service and return its exit code."""
     _, files, names = _running(session, [service])
     tty = session.world.interactive and session.world.prints_to_terminal
     return run.foreground(

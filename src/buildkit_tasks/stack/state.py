@@ -1,6 +1,6 @@
 """The state of a container in the stack, and whether it is ready. Pure.
 
-The rules are those of compose's `up --wait`, plus one: a job that ended with exit code 0 is done, not missing.
+Follows the rules of compose's `up --wait`, plus one: a job that exited with code 0 counts as done, not as missing.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ ONE_OFF = "com.docker.compose.oneoff"
 class Container:
     """One container, as reported by the engine.
 
-    `health` is starting, healthy or unhealthy; empty without a health check. `start_period` in seconds: failed checks
-    do not count before it ends. `restart` is the restart policy; `restarts` counts the engine's restarts.
+    `health` is starting, healthy or unhealthy; empty without a health check. `start_period`: seconds in which failed
+    checks do not count. `restart` is the restart policy; `restarts` counts the engine's restarts.
     """
 
     id: str
@@ -56,7 +56,7 @@ class Container:
 
     @property
     def words(self) -> str:
-        """Its state in a few words."""
+        """The state in a few words."""
         if self.status == "exited":
             return f"exited with code {self.exit_code}" + (f" ({self.error})" if self.error else "")
         if self.status == "restarting":
@@ -89,7 +89,7 @@ def container(inspected: Mapping[str, Any]) -> Container:
 
 
 def with_dependencies(config: Mapping[str, Any], chosen: Iterable[str]) -> set[str]:
-    """The named services and their dependencies, which compose starts too; none named = all."""
+    """The named services (default: all) and their dependencies, which compose also starts."""
     services: Mapping[str, Any] = config.get("services") or {}
     todo = list(chosen) or list(services)
     found: set[str] = set()

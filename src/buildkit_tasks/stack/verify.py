@@ -18,7 +18,7 @@ from buildkit_tasks.project.discover import discover
 
 from . import stack
 
-#: Differences listed per service; the rest is counted.
+#: Maximum number of differences listed per service; the rest are only counted.
 NAMED = 8
 
 

@@ -34,7 +34,7 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to wait for: services of a compose project; `limit` in seconds, in addition to each one's start period.
+    """What to wait for: services of a compose project, each up to `limit` seconds plus its container's start period.
 
     `enough`: once it is true, stop waiting for the started containers. `summary`: report when all are
     ready.
@@ -48,7 +48,7 @@ class Wanted:
 
 
 def until_ready(session: Session, wanted: Wanted, files: Sequence[Path], start: Callable[[], Result]) -> bool:
-    """Run `start` and return when every container of the wanted services is ready; False if `enough` came first.
+    """Run `start` and wait until every container of the wanted services is ready; return False if `enough` came first.
 
     Problems: unhealthy, with each container's state, the seconds waited and its last log lines; port-in-use.
     """
@@ -110,9 +110,9 @@ class _Watch:
         self._wake.put("")
 
     def follow(self, started: Future[Result]) -> tuple[list[Container] | None, Result]:
-        """The failed containers, and the result of the command. Returns when everything is decided or timed out.
+        """Wait until each container is ready, failed or timed out; return those that failed, and the command's result.
 
-        None instead of containers if `enough` came first.
+        Returns None instead of the containers if `enough` came first.
         """
         said, fresh = self.elapsed, False
         while True:

@@ -1,4 +1,4 @@
-"""The tasks `init` and `import-makefile`: what they write into a repository can be undone."""
+"""The tasks `init` and `import-makefile`, whose changes to a repository can be undone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def init(
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Adopt this repository: write Dockerfile, compose file and tasks for builds on cache mounts."""
+    """Adopt this repository: write a Dockerfile, compose file and tasks for builds with cache mounts."""
     from buildkit_tasks.adopt import init as flow
     from buildkit_tasks.adopt import present
 
@@ -75,7 +75,7 @@ def import_makefile(
     yes: bool = False,
     json: bool = False,
 ) -> None:
-    """Make Makefile or justfile targets call tasks where a task does the same as the recipe."""
+    """Replace recipes in a Makefile or justfile with calls to tasks that do the same."""
     from buildkit_tasks.makefile import flow
 
     if undo:

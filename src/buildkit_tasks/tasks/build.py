@@ -73,10 +73,10 @@ def build(
         pipeline.show_plan(session, request)
         return
     if outcome is None:
-        from buildkit_tasks.pipeline import begin  # late: a build with nothing to do needs little of it
+        from buildkit_tasks.pipeline import begin  # late: an up-to-date build does not need it
 
         outcome = begin.build(session, request, attempt)
-    from buildkit_tasks.buildlog import view  # last: docker responds while begin imports it
+    from buildkit_tasks.buildlog import view  # last: `begin` has already imported it while waiting for docker
 
     view.result(session.report, outcome)
     if timings:
@@ -165,7 +165,10 @@ def history(
     listing.show(session, last)
 
 
-@task(iterable=["service"], help={"service": "service to check, for example api; repeatable", "json": "one document"})
+@task(
+    iterable=["service"],
+    help={"service": "service to check, for example api; repeatable", "json": "print one JSON document"},
+)
 @reported
 def verify(session: Session, service: Sequence[str] | None = None, json: bool = False) -> None:
     """Check that images and running containers match the sources on disk, and list the differences."""

@@ -34,7 +34,7 @@ def view(
     builder: str = "",
     json: bool = False,
 ) -> None:
-    """Show every cache mount with kind, project, platform, size and last use, then layers, volumes of cargo, totals."""
+    """Show each cache mount with kind, project, platform, size, last use; then layers, cargo's volumes and totals."""
     from buildkit_tasks.caches import gc as engine_gc
     from buildkit_tasks.caches import nodes as cache_nodes
     from buildkit_tasks.caches import recommend

@@ -103,7 +103,7 @@ def check(
     iterable=["crate", "env"],
     help={
         "crate": CRATE,
-        "fix": "apply clippy's suggestions, in the tree itself",
+        "fix": "apply clippy's suggestions to the tree itself",
         "install": INSTALL,
         "yes": YES,
         **BASE,
@@ -285,8 +285,8 @@ def clean(session: Session, crate: Sequence[str] | None = None, all: bool = Fals
 @task(
     iterable=["env"],
     help={
-        "service": "run the program of this service with its environment, on the network of the running stack",
-        "bin": "run this program of the workspace",
+        "service": "run this service's program with its environment, on the running stack's network",
+        "bin": "run this binary of the workspace",
         "release": RELEASE,
         **BASE,
     },

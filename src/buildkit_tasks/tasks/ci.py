@@ -14,7 +14,7 @@ FORCE = "push even if this run is not allowed to, using your own login"
 
 
 def _known() -> Collection[str]:
-    """The names of all tasks, to detect steps that this version does not have."""
+    """The names of all tasks, to detect CI steps that call tasks missing from this version."""
     from . import namespace
 
     return namespace.task_names
@@ -52,7 +52,7 @@ def changed(session: Session, base: str = "", json: bool = False) -> None:
 )
 @reported
 def build(session: Session, changed: bool = False, report: str = "", json: bool = False) -> None:
-    """CI job: build the images as they would ship; never pushes."""
+    """CI job: build the images exactly as they ship; never pushes."""
     from buildkit_tasks.ci import jobs
 
     jobs.build(session, _known(), only_changed=changed, report=report)

@@ -110,7 +110,7 @@ def seed(session: Session, service: str = "", test: bool = False, start: bool = 
 @task(help={**HELP, "to": "the file to write, mode 0600 (default: stdout, if it is piped)"})
 @reported
 def dump(session: Session, service: str = "", test: bool = False, start: bool = False, to: str = "") -> None:
-    """Dump the database into a file."""
+    """Dump the database to a file."""
     from buildkit_tasks.database import copies
 
     copies.dump(session, _wanted(service, test, start), to)
@@ -121,7 +121,7 @@ def dump(session: Session, service: str = "", test: bool = False, start: bool = 
         **HELP,
         **CONSENT,
         "from_": "the file to restore, created by db.dump",
-        "no_owner": "make the restoring user the owner of everything, if roles in the dump do not exist",
+        "no_owner": "make the restoring user own everything, for dumps that name roles missing on this server",
     }
 )
 @reported

@@ -19,7 +19,7 @@ from .edge import reported, task
 )
 @reported
 def doctor(session: Session, fix: bool = False, verify: bool = False, json: bool = False, yes: bool = False) -> None:
-    """Check this machine and project: what was found, what was expected, why it matters, how to fix it."""
+    """Check this machine and project; show what was found, what was expected, why it matters and how to fix it."""
     from buildkit_tasks.adopt import health
     from buildkit_tasks.doctor import diagnose as flow
 

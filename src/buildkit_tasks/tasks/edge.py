@@ -22,8 +22,8 @@ from buildkit_tasks.core.release import VERSION
 from buildkit_tasks.core.report import Report, output_failed
 from buildkit_tasks.core.world import World
 
-#: The short flags, the same in every task. Invoke would assign the first free letter to each flag, so that `-p` is a
-#: platform in one task and a profile in another.
+#: The short flags, the same in every task. Invoke would assign the first free letter to each flag, so that `-p` would
+#: mean the platform in one task and the profile in another.
 LETTERS = {"service": "s", "platform": "p", "builder": "b", "follow": "f", "yes": "y", "json": "j", "dry_run": "n"}
 
 
@@ -37,7 +37,7 @@ class Task(invoke.tasks.Task):  # type: ignore[type-arg]
         return opts
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        """The arguments with their help texts. Invoke removes the texts from the task, so a second call has none."""
+        """The arguments with their help texts. Invoke removes the texts from the task, so restore them afterwards."""
         texts = dict(self.help)
         try:
             return list(super().get_arguments(ignore_unknown_help))
@@ -54,7 +54,7 @@ def task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 def reported(body: Callable[..., None]) -> Callable[..., Any]:
     """Wrap a task body so that it receives a `Session` instead of Invoke's context.
 
-    A `Problem` is printed and becomes its exit code. Anything else is a bug: traceback, versions, exit code 70.
+    A `Problem` is printed and sets the exit code. Any other exception is a bug: traceback, versions, exit code 70.
     The flags `json` and `yes` of a task configure the report.
     """
 
@@ -76,13 +76,13 @@ def reported(body: Callable[..., None]) -> Callable[..., Any]:
 
 
 def _extra() -> list[str]:
-    """The words after `--`. Invoke keeps them as one string, which loses the blanks in a word."""
+    """The words after `--`, from `sys.argv`: Invoke joins them into one string, which breaks words with spaces."""
     words = sys.argv
     return words[words.index("--") + 1 :] if "--" in words else []
 
 
 def _guarded(work: Callable[[], None], report: Report) -> int:
-    """Run it and return the exit code, 0 for success. The only place that handles errors."""
+    """Run a task and return the exit code, 0 for success. The only place that handles errors."""
     try:
         work()
     except Exit as done:
@@ -120,14 +120,14 @@ def _bug() -> int:
 
 
 def silence(stream: TextIO | None) -> None:
-    """Redirect a stream that nobody reads: Python would try to flush it at exit, and complain."""
+    """Redirect a stream that nobody reads, so that Python's flush at exit does not fail."""
     if stream is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextlib.contextmanager
 def printing() -> Iterator[None]:
-    """Print with Invoke: a closed pipe ends the command silently, a full disk with one error."""
+    """Let Invoke print; exit silently if the pipe is closed, and with one error message if the disk is full."""
     try:
         try:
             yield

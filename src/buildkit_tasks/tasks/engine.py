@@ -21,7 +21,7 @@ def status(session: Session, json: bool = False) -> None:
 @task(help={"undo": "remove what an earlier run installed", "yes": YES})
 @reported
 def install(session: Session, undo: bool = False, yes: bool = False) -> None:
-    """Install an engine, buildx and compose (Debian, Ubuntu); on other systems print exact instructions."""
+    """Install an engine, buildx and compose (Debian, Ubuntu); on other systems, print exact instructions."""
     from buildkit_tasks.engine import ensure as engine_ensure
 
     if undo:
@@ -42,7 +42,7 @@ def start(session: Session, yes: bool = False) -> None:
 @task(help={"yes": YES})
 @reported
 def stop(session: Session, yes: bool = False) -> None:
-    """Stop the engine started by `engine.start`; never stops any other."""
+    """Stop the engine started by `engine.start`, and no other."""
     from buildkit_tasks.engine import ensure as engine_ensure
 
     engine_ensure.stop(session)

@@ -11,7 +11,7 @@ from . import typed
 
 
 def attach(program: Program) -> None:
-    """Replace Invoke's page, which lists Invoke's options, but not positional services."""
+    """Replace Invoke's help page, which lists Invoke's own options but not positional services."""
 
     def print_task_help(name: str) -> None:
         task = program.collection[name]

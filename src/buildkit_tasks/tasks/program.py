@@ -30,7 +30,7 @@ def main() -> None:
     except BrokenPipeError:
         edge.silence(sys.stdout)
         sys.exit(141)
-    except OSError as error:  # Invoke reads its configuration in HOME
+    except OSError as error:  # Invoke reads its configuration from HOME
         refused = outside.refused(error)
         sys.stderr.write(refused.text() + "\n")
         sys.exit(refused.exit_code)

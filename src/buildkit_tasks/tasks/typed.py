@@ -15,7 +15,7 @@ from buildkit_tasks.core.errors import Problem
 
 @dataclass(frozen=True)
 class Flags:
-    """A task's flags as typed, whether each takes a value, and the flag that positional arguments belong to.
+    """The flags of a task as typed, whether each takes a value, and which flag positional arguments belong to.
 
     `positions`: how many positional arguments Invoke itself accepts. `foreign`: the task is not ours; its arguments are
     passed through unchanged.
@@ -57,7 +57,7 @@ def positions(namespace: Collection, name: str) -> list[str]:
 
 
 def attach(program: Program) -> None:
-    """Make `invoke` rewrite arguments like `buildkit-tasks`: it imports this module through tasks.py before parsing."""
+    """Rewrite arguments in `invoke` too, not just `buildkit-tasks`: tasks.py imports this module before parsing."""
     parse = program.parse_tasks
 
     def parse_tasks() -> None:
@@ -74,7 +74,7 @@ def attach(program: Program) -> None:
 
 
 def print_safely(program: Program) -> None:
-    """Make `--list` and `--help` exit like every task if nobody reads the output, or the disk is full."""
+    """Make `--list` and `--help` handle a closed pipe or a full disk the way every task does."""
     print_what_was_asked = program.parse_cleanup
 
     def parse_cleanup() -> None:

@@ -1,1 +1,1 @@
-"""Timings: one HTML page per recorded build, with its steps and crates on a timeline and the critical path."""
+"""Timings: an HTML page for each recorded build, with its steps and crates on a timeline and its critical path."""

@@ -1,4 +1,4 @@
-"""The timeline as HTML and SVG: one row per step, the steps that ran at the same time, the crates. Pure."""
+"""The timeline as HTML and SVG: a row per step, the number of concurrent steps, and the crates. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from buildkit_tasks.core import units
 from .markup import seconds, text
 from .timeline import Bar, Start, Timeline
 
-#: Rows of steps, and the share of the whole time below which a step is in the table only.
+#: Maximum number of rows for steps, and the share of the total time below which a step is only in the table.
 ROWS, SHORT = 150, 0.002
-#: Bars of crates below the curve: those with the longest pauses after them.
+#: Number of crates with a bar below the curve: those followed by the longest pauses.
 PAUSES = 8
 
 LEGEND = (
@@ -26,7 +26,7 @@ LEGEND = (
 
 
 def html(line: Timeline) -> str:
-    """The chart. Screen readers get a summary: the tables below it have everything."""
+    """The chart. Screen readers get a summary, because the tables below contain the same data."""
     tick = ticks(line.span)
     shown = rows(line)
     most = max(count for _, count in line.running)
@@ -55,7 +55,7 @@ def html(line: Timeline) -> str:
 
 
 def rows(line: Timeline) -> tuple[Bar, ...]:
-    """The steps that have a row: not the shortest ones, and not more than `ROWS`."""
+    """The steps that get a row: at most `ROWS`, without the shortest ones."""
     long = [
         bar for bar in line.ran if bar.on_path or bar.state == "failed" or (bar.seconds or 0.0) >= SHORT * line.span
     ]
@@ -72,7 +72,7 @@ def ticks(span: float) -> float:
 
 
 def share(value: float, span: float) -> str:
-    """A part of the whole time in percent."""
+    """A share of the total time in percent."""
     return f"{100 * min(1.0, max(0.0, value / span)):.3f}%"
 
 
@@ -110,7 +110,7 @@ def _running(line: Timeline, most: int) -> str:
 
 
 def _crates(line: Timeline, crates: Sequence[Start], bar: Bar | None) -> Iterator[str]:
-    """How many crates cargo had started at each time, and after which ones it paused."""
+    """Plot how many crates cargo had started at each time, and show the crates followed by the longest pauses."""
     many = len(crates) > PAUSES
     if many:
         points = [(crate.began / line.span, (n + 1) / len(crates)) for n, crate in enumerate(crates)]
@@ -128,7 +128,7 @@ def _crates(line: Timeline, crates: Sequence[Start], bar: Bar | None) -> Iterato
 
 
 def _curve(points: Sequence[tuple[float, float]]) -> str:
-    """Steps from left to right; both coordinates between 0 and 1."""
+    """Draw a step curve from left to right; both coordinates are between 0 and 1."""
     path, height = [], 0.0
     for x, y in points:
         path += [f"L{1000 * x:.1f} {100 - 94 * height:.1f}", f"L{1000 * x:.1f} {100 - 94 * y:.1f}"]

@@ -1,4 +1,4 @@
-"""HTML from untrusted text: every value is escaped here, and nowhere else. Pure."""
+"""HTML from untrusted text; the only place that escapes values. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def seconds(value: float | None) -> str:
 
 
 def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table that can be scrolled, also by keyboard. Cells are HTML; a heading with a leading # is for numbers."""
+    """A scrollable table, usable from the keyboard. Cells are HTML; a leading # in a heading marks a number column."""
     numbers = [heading.startswith("#") for heading in headings]
     head = "".join(
         f'<th scope="col"{" class=n" if n else ""}>{text(h.lstrip("#"))}</th>'

@@ -1,6 +1,6 @@
-"""The page of one build: facts, the chart, the critical path, tables, and what the times mean. Pure.
+"""The page of one build: facts, chart, critical path, tables, and an explanation of the times. Pure.
 
-No scripts and no external resources: the policy in its head forbids both.
+Contains no scripts and no external resources; its Content-Security-Policy forbids both.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _HEAD = """\
 
 
 def html(build: Build, project: str, past: Sequence[Past] = ()) -> str:
-    """The page as text. `past`: builds of the same kind, to compare with."""
+    """The page as text. `past`: earlier builds of the same kind, for comparison."""
     line = timeline.of(build)
     title = f"{project}: build {build.id}"
     parts = [
@@ -94,7 +94,7 @@ def _compiled(build: Build) -> tuple[str, str]:
 
 
 def _target(build: Build) -> tuple[str, str]:
-    """What cargo found in its target mount, as far as the compile step reports it."""
+    """The state of the target mount before cargo ran, if the compile step reported it."""
     cargo = build.cargo
     if cargo.total is not None:
         return "empty", f"{cargo.total} crates to compile"
@@ -147,7 +147,7 @@ def _warmth(build: Build, past: Sequence[Past]) -> Iterator[str]:
         yield (
             f"<p>{units.counted(len(warm), 'build')} of the same services with a filled target mount took "
             f"{seconds(min(warm))} to {seconds(max(warm))}, with a median of {seconds(statistics.median(warm))}. "
-            "What they compiled depends on the edits before them.</p>"
+            "What each of them compiled depends on the edits since the build before it.</p>"
         )
 
 
@@ -181,7 +181,7 @@ def _crates(line: Timeline) -> str:
         )
         for crate in line.crates[:MANY]
     )
-    about = "The pause is the time until the next crate started or cargo finished. Other crates may compile meanwhile."
+    about = "The pause is the time until the next crate started or cargo finished. Other crates may be compiling then."
     caption = f"Crates, in the order cargo started them{_more(len(line.crates))}"
     made = table(caption, ("crate", "#started", "#pause", "version", "from"), rows)
     return f'<p class="dim">{about}</p>\n{made}'
@@ -196,16 +196,16 @@ def _notes(build: Build) -> str:
         "Time 0 is when BuildKit started its first step. The total is the duration of the whole build, as measured by "
         "the command; it includes starting docker and everything else that is not a step.",
         "Steps: from start to end, by BuildKit's clock. A step counts as running while it waits for its cache mount.",
-        "A crate's time is when cargo printed “Compiling”. cargo does not print anything when a crate is finished, so "
+        "A crate's start is when cargo printed “Compiling”. cargo does not print anything when a crate is finished, so "
         "the page cannot show how long a crate took, or how many were compiled at the same time. A long pause often "
         "means that a program was being linked, or that other crates were waiting for a large one.",
-        "Critical path: starts at the step that ended last, and from each step goes back to the step it waited for "
-        "that ended last. If a step could not be matched to a line in a Dockerfile, every step that ended before it "
-        "started counts as one it waited for.",
+        "Critical path: goes back from the step that ended last; at each step, it continues with the step that ended "
+        "last among those it waited for. If a step could not be matched to a line in a Dockerfile, it counts as having "
+        "waited for every step that ended before it started.",
         "The target mount is shown as empty if the compile step of buildkit-tasks reported it as empty. Mounts used by "
         "other Dockerfiles are not covered.",
     ]
     if build.pulled:
-        notes.append("A pack was pulled before this build; that is not shown on the timeline.")
+        notes.append("A pack was pulled before this build; the pull is not shown on the timeline.")
     items = "".join(f"<li>{note}</li>\n" for note in notes)
     return f'<ul class="notes">{items}</ul>'

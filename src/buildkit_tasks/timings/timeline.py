@@ -14,18 +14,18 @@ from . import critical
 #: `[api compile 2/3] RUN …`, `[internal] load build context`
 _BRACKET = re.compile(r"^\[(?P<words>[^\]]*)\] (?P<text>.*)$", re.DOTALL)
 _COUNT = re.compile(r"^\d+/\d+$")
-#: Characters of an instruction that are shown.
+#: Maximum number of characters shown of an instruction.
 WIDTH = 160
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A step: seconds after the build's first step when it began, and how long it ran; None if it did not.
+    """A step: when it began, in seconds after the build's first step, and how many seconds it ran; None if it did not.
 
     `state`: ran, cached, failed, canceled or not finished.
 
-    `services`: those it ran for; `stage`: its stage, or what BuildKit calls it; `step`: its position among the
-    seen steps; `finished`: when cargo was done, if it ran there; `on_path`: whether it is on the critical path.
+    `services`: the services it ran for; `stage`: its stage, or BuildKit's name for it; `step`: its position in
+    `seen`; `finished`: when cargo was done, if the step ran cargo; `on_path`: whether it is on the critical path.
     """
 
     step: int
@@ -41,15 +41,15 @@ class Bar:
 
     @property
     def ended(self) -> float:
-        """When it ended."""
+        """When the step ended."""
         return self.began + (self.seconds or 0.0)
 
 
 @dataclass(frozen=True)
 class Start:
-    """A crate: when cargo printed that it compiles it, and the seconds until the next one, or until cargo was done.
+    """A crate: when cargo printed `Compiling`, and the seconds until the next crate started or cargo was done.
 
-    `pause` is None if nothing that came afterwards was recorded; `own`: a crate of the project, not of a registry.
+    `pause`: None if nothing was recorded after it; `own`: the crate belongs to the project, not to a registry.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Timeline:
-    """Everything on the page that has a time. `running`: (second, number of steps from then on)."""
+    """Everything on the page that has a time. `running`: pairs (second, number of steps running from then on)."""
 
     bars: tuple[Bar, ...]
     crates: tuple[Start, ...]

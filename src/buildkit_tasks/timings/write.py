@@ -22,10 +22,10 @@ KEPT = 20
 
 
 def after(session: Session, outcome: BuildOutcome) -> None:
-    """Write the pages of a build that just ended, and print where they are. A build never fails because of them."""
+    """Write the pages of a build that just ended, and print their paths. A build never fails because of this."""
     if outcome.up_to_date:
         session.report.say("no timings: nothing was built    (invoke history --timings: the last recorded build)")
-    if not outcome.recorded:  # or a warning has named the reason
+    if not outcome.recorded:  # otherwise a warning has already given the reason
         return
     try:
         with opened(session) as store:
@@ -72,7 +72,7 @@ def _write(session: Session, store: Store, build: Build, output: str = "") -> Pa
 
 
 def _masked(session: Session, build: Build) -> Build:
-    """The build with .env values and passwords removed from docker's output, because pages are shared."""
+    """The build, with .env values and passwords removed from docker's output, because users share pages."""
     names = session.report.masked("\n".join(seen.name for seen in build.seen)).split("\n")
     if len(names) != len(build.seen):
         names = [session.report.masked(seen.name) for seen in build.seen]

@@ -1,6 +1,6 @@
 """Decides whether a build would do nothing, by comparing the record of the last build with the current state.
 
-If in doubt, the build asks BuildKit as usual. Imports little, because an up-to-date build runs only this.
+If in doubt, BuildKit runs as usual. Imports little, because an up-to-date build runs only this.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from .record import Record
 
 
 def begin(session: Session, request: BuildRequest) -> Attempt | None:
-    """Call this before reading anything in the project; None if no proof is possible."""
+    """Begin an attempt before anything in the project is read; None if no proof is possible."""
     try:
         return inputs.begin(session, request)
     except Problem:
-        return None  # the build will report it
+        return None  # the build will report the problem
 
 
 def holds(session: Session, attempt: Attempt) -> BuildOutcome | None:
@@ -35,7 +35,7 @@ def holds(session: Session, attempt: Attempt) -> BuildOutcome | None:
 
 
 def _usable(attempt: Attempt) -> Iterator[tuple[Record, Collection[str]]]:
-    """The records that may prove it, each with the services to check; none means all of its services."""
+    """The records that may prove that nothing changed, each with the services to check (empty: all of them)."""
     own = record.load(attempt.file)
     if own and _same(own, attempt):
         yield own, ()
@@ -74,7 +74,7 @@ def _look(session: Session, attempt: Attempt, found: Record, wanted: Collection[
 
 
 def _same(found: Record, attempt: Attempt) -> bool:
-    """Compare what is cheap to compare: request, environment, small files, clock."""
+    """Compare the inputs that are cheap to compare: request, environment, small files, clock."""
     try:
         return (
             found.request == attempt.request
@@ -83,7 +83,7 @@ def _same(found: Record, attempt: Attempt) -> bool:
             and found.contents == attempt.contents
             and found.environment == inputs.digest(attempt.environment, found.harmless, found.salt)
         )
-    except ValueError:  # a salt not written by us
+    except ValueError:  # the salt was not written by us
         return False
 
 
@@ -96,7 +96,7 @@ class _Question(threading.Thread):
         self.same = False
 
     def run(self) -> None:
-        """Check for the same engine, with the same images under the same names."""
+        """Check that this is the same engine, with the same images under the same names."""
         found = self._found
         try:
             path = ask.address(self._world)

@@ -1,8 +1,8 @@
 """Identifies files and trees without reading them: by device, inode, size, mode and change time (ctime).
 
-Programs cannot set a ctime. So a file with the same device, inode and ctime has the same bytes, with one exception,
-known from git as racy: it was written twice within one clock tick and inspected in between. `newest` covers that case:
-an inspection is reliable only if the newest ctime is clearly older than it.
+Programs cannot set a ctime, so a file with the same device, inode and ctime has the same bytes. The one exception,
+which git calls racy: the file was written twice within one clock tick and inspected in between. `newest` covers that
+case: an inspection is reliable only if it is clearly later than the newest ctime.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from buildkit_tasks.dockerfiles.ignore import Ignore, walk
 
-#: ns by which a ctime must be older than the inspection: more than one tick of any kernel's clock.
+#: How much older (ns) a ctime must be than the inspection: more than one tick of any kernel's clock.
 MARGIN = 50_000_000
 #: A ctime without a fraction may come from a filesystem with a resolution of one or two seconds.
 COARSE = 2_000_000_000
@@ -36,7 +36,7 @@ class Tree:
 
 @dataclass
 class Look:
-    """The result of an inspection, as a digest; its newest ctime in ns; and a path on each device."""
+    """The result of an inspection: a digest, the newest ctime in ns, and a path on each device."""
 
     newest: int = 0
     devices: dict[int, Path] = field(default_factory=dict)
@@ -57,10 +57,10 @@ class Look:
         except (FileNotFoundError, NotADirectoryError):
             self._lines.append(b"absent " + os.fsencode(path))
             above = next(p for p in path.parents if p.exists())
-            self._age(above, above.stat())  # deleting it changed that directory
+            self._age(above, above.stat())  # its deletion changed that directory's ctime
 
     def tree(self, tree: Tree) -> None:
-        """Add all of a context that may be sent to BuildKit, including directories. Raises `OSError`, `ValueError`."""
+        """Add all files and directories of a context that may be sent to BuildKit. Raises `OSError`, `ValueError`."""
         ignores = [Ignore.of(tree.context, file) for file in tree.dockerfiles] + [Ignore.of(tree.context)]
         self._add(b"context", tree.context, tree.context.stat())
         for path, entry in walk(tree.context, *ignores, directories=True):
@@ -100,7 +100,7 @@ def everything(places: Iterable[Path], trees: Sequence[Tree], package: Path) -> 
 
 def content(path: Path) -> str:
     """The digest of a small file's bytes, or of all files in a directory; empty if it does not exist. For files that
-    may be rewritten without a change. Raises `OSError`."""
+    may be rewritten with the same content. Raises `OSError`."""
     try:
         files = sorted(path.iterdir())[:100] if path.is_dir() else [path]
         found = hashlib.blake2b(digest_size=16)
@@ -115,7 +115,7 @@ def content(path: Path) -> str:
 
 
 def untrusted(devices: Mapping[int, Path]) -> str:
-    """The type of a filesystem among these with unreliable ctimes; "unknown" if the system does not list it."""
+    """The type of any filesystem with unreliable ctimes among these; "unknown" if the system does not list it."""
     try:
         mounts = list(_mounts(Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")))
     except OSError:

@@ -20,14 +20,14 @@ from buildkit_tasks.engine import ask
 from .fingerprint import content
 from .record import FOLDER, Moment
 
-#: This package's own files are also inputs: a newer version may build differently.
+#: This package's own files are inputs too, because a newer version may build differently.
 PACKAGE = Path(__file__).parents[1]
 
 #: Tolerance in ns for a clock that seems to go backwards between readings of two clocks.
 _JITTER = 2_000_000
 
-#: Variables that differ between terminals and that neither docker nor we read. All other variables are inputs, and so
-#: are these if a compose file or a .env mentions them.
+#: Variables that differ between terminals and are read neither by docker nor by us. All other variables are inputs,
+#: and so is any of these that a compose file or a .env mentions.
 HARMLESS = frozenset(
     {
         *("_", "ALACRITTY_LOG", "ALACRITTY_SOCKET", "ALACRITTY_WINDOW_ID", "COLORTERM", "COLUMNS", "GPG_TTY"),
@@ -52,8 +52,8 @@ _PLUGIN_DIRECTORIES = ("/usr/local/lib", "/usr/local/libexec", "/usr/lib", "/usr
 class Attempt:
     """A starting build: the file of its record, and the state before anything in the project was read.
 
-    `services`: the services that were named. `wider`: the attempt for the same build of all services, whose record
-    proves for each of them that nothing changed.
+    `services`: the services named by the user. `wider`: the attempt for the same build of all services, whose record
+    also applies to each of these services.
     """
 
     file: Path
@@ -84,7 +84,7 @@ def begin(session: Session, request: BuildRequest) -> Attempt | None:
 
 
 def _key(session: Session, request: BuildRequest) -> str:
-    """The name of a request's record: what was requested, where, and with which Python."""
+    """The name of a request's record, derived from the request, the directory and the Python used."""
     words = {**asdict(request), "progress": "", "flags": session.flags, "cwd": str(session.world.cwd)}
     text = json.dumps([words, str(session.root), sys.version, sys.prefix], sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
@@ -101,7 +101,7 @@ def now() -> Moment:
 
 
 def forward(before: Moment, after: Moment) -> bool:
-    """Whether the clock was not set back between two moments, as far as that can be determined."""
+    """Whether the clock only moved forward between two moments, as far as we can determine."""
     same = before.boot == after.boot
     drift = (after.wall - before.wall) - (after.running - before.running) if same and before.boot else 0
     return after.wall >= before.wall and drift >= -_JITTER
@@ -117,7 +117,7 @@ def digest(environment: Mapping[str, str], harmless: Collection[str], salt: str)
 
 
 def contents(session: Session) -> str:
-    """Small files that may be rewritten without a change: the current builder, and the chosen base images."""
+    """Small files that may be rewritten with the same content: the current builder and the chosen base images."""
     home = session.world.buildx_config
     files = (home / "current", home / "defaults", session.state / "images.json")
     return "-".join(content(file) or "none" for file in files)
@@ -138,7 +138,7 @@ def harmless(texts: Iterable[bytes]) -> tuple[str, ...]:
 
 
 def machine_places(world: World) -> Iterator[Path]:
-    """The paths of the docker command, its plugins and its configuration, or where they would be found first."""
+    """The paths of the docker command, its plugins and configuration, or the first paths searched for them."""
     config = world.docker_config
     yield config / "config.json"
     name = ask.context(world)

@@ -24,7 +24,7 @@ from . import fingerprint, inputs, record
 from .fingerprint import Tree
 from .inputs import Attempt
 
-#: Keys of a bake target whose effect on an image depends only on their values and on files that we check.
+#: Keys of a bake target that affect an image only through their values and the files that we check.
 _KNOWN_KEYS = frozenset(
     {
         *("args", "context", "contexts", "dockerfile", "dockerfile-inline", "extra-hosts", "labels", "network"),
@@ -64,7 +64,7 @@ class Watch:
             path = ask.address(session.world)
             if path is None:
                 raise Unknown("the engine is on another machine")
-            # before the build: if a base image changes meanwhile, the record must not match
+            # before the build, so that the record does not match if a base image changes during it
             bases = _bases(project, plan)
             self._answer = ask.images(path, bases)
             if lost := next((image for image in bases if not self._answer.images.get(image)), ""):
@@ -180,7 +180,7 @@ def _check(service: Service, target: Mapping[str, Any], built: Collection[str]) 
 
 
 def _bases(project: Project, plan: BuildPlan) -> list[str]:
-    """The engine's images that the build uses; raises `Unknown` if the registry may have a newer one."""
+    """The images in the engine that the build uses. Raises `Unknown` if a registry may have a newer one."""
     found: dict[str, None] = {}
     for service in plan.services:
         target = plan.definition["target"][service.key]

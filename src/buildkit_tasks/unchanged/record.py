@@ -23,7 +23,7 @@ KEPT = 16
 
 @dataclass(frozen=True)
 class Target:
-    """One image: its service, the digest reported by the build, its names, and the ids an engine may use for it."""
+    """One image: its service, the digest reported by the build, its names, and the ids that engines may use for it."""
 
     service: str
     image: str

@@ -40,7 +40,7 @@ def outdated(
     containers: Iterable[Running],
     ids: Mapping[str, str],
 ) -> tuple[str, ...]:
-    """Services with an image that a container does not have yet: compose would replace these. Pure.
+    """Services whose containers were not created from the current image, so compose would replace them. Pure.
 
     Includes services without a container, unless scaled to 0, and those whose container was never started.
     """
@@ -95,7 +95,7 @@ def copy(session: Session, names: Iterable[str], files: Mapping[str, str]) -> No
 
 
 def _archive(target: IO[bytes], files: Mapping[str, str]) -> bool:
-    """Write a tar of these files, each under its path; returns whether it has any. Skips files that vanish."""
+    """Write these files to a tar, each under its path; return whether there were any. Skips files that vanish."""
     added = False
     with tarfile.open(fileobj=target, mode="w") as archive:
         for host, place in sorted(files.items()):

@@ -31,7 +31,7 @@ def dev(
     watching: bool = False,
     progress: str = "auto",
 ) -> None:
-    """Build and start these services (none: all), print their logs, and with `watching` keep them in sync.
+    """Build and start these services (none: all), print their logs, and if `watching`, keep them in sync.
 
     An interrupt stops what this started; anything that ran before keeps running. Problems: same as `up` and `watch`.
     """
@@ -57,7 +57,7 @@ def dev(
 
 
 class _Logs:
-    """Compose's own view of all logs, prefixed and coloured; it ends when the last container does."""
+    """Follows all logs with compose, which adds prefixes and colors, until the last container stops."""
 
     def __init__(self, session: Session, project: Project, services: Sequence[str]) -> None:
         self._session, self._project, self._services = session, project, tuple(services)
@@ -75,7 +75,7 @@ class _Logs:
         self.wait()
 
     def follow(self) -> None:
-        """Continue following where the last one ended, unless it is still running."""
+        """Run `compose logs` from where the last one ended, unless that one is still running."""
         if self._thread is not None and self._thread.is_alive():
             return
         self._running.close()
@@ -86,7 +86,7 @@ class _Logs:
         self._thread.start()
 
     def wait(self) -> None:
-        """Wait for it to end."""
+        """Wait until the logs end."""
         if self._thread is not None:
             self._thread.join()
 
@@ -97,7 +97,7 @@ class _Logs:
 
 @contextlib.contextmanager
 def _stopping(session: Session, project: Project, before: Collection[containers.Running]) -> Iterator[None]:
-    """Stop what was started in the meantime, however the block ends."""
+    """Run a block; however it ends, stop the containers started during it."""
     try:
         yield
     finally:
@@ -120,7 +120,7 @@ def _stop(session: Session, project: Project, started: Sequence[str], *, everyth
         asked = (compose_cli.remove(session.root, files, started), compose_cli.by_name(session.root, name, *words))
     said = ""
     try:
-        for command in asked:  # the second one in case the compose file was broken meanwhile
+        for command in asked:  # the second one in case the compose file is no longer valid
             result = run.capture(session.world, command, group=True)
             if result.code == 0:
                 return

@@ -31,7 +31,7 @@ class Trigger:
 
 
 def triggers(name: str, entry: Mapping[str, Any]) -> tuple[Trigger, ...] | None:
-    """The triggers of a service; None without a section.
+    """The triggers of a service; None if it has no `develop.watch` section.
 
     Problems: compose-key-unsupported for a key or an action that we do not know, compose-invalid.
     """
@@ -63,9 +63,9 @@ def _trigger(name: str, entry: Mapping[str, Any], found: Mapping[str, Any]) -> T
     if not path.startswith("/"):
         raise _invalid(name, f"the path {path!r} is not absolute in compose's model", "give each rule a path")
     if made.action.syncs and not target.startswith("/"):
-        raise _invalid(name, f"`{action}` of {path} needs an absolute target", "add `target:`")
+        raise _invalid(name, f"`{action}` for {path} needs an absolute target", "add `target:`")
     if made.action is Action.REBUILD and not entry.get("build"):
-        raise _invalid(name, f"`rebuild` of {path} needs a service with `build:`", "use sync or restart")
+        raise _invalid(name, f"`rebuild` for {path} needs a service with `build:`", "use sync or restart")
     return made
 
 
@@ -87,7 +87,7 @@ def rules(
 
 
 def patterns(name: str, given: Sequence[str]) -> Ignore:
-    """The patterns of `ignore` or `include`; from a list with `*`, compose only keeps the exceptions.
+    """The patterns of `ignore` or `include`; if a list contains `*`, compose keeps only its exceptions.
 
     Problems: compose-invalid for a malformed one.
     """

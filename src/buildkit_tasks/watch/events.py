@@ -15,13 +15,13 @@ from buildkit_tasks.core.errors import Problem
 if TYPE_CHECKING:
     from watchfiles._rust_notify import RustNotify
 
-#: Milliseconds: pause between two reads, and how long events may collect before they are delivered.
+#: In milliseconds: the pause between two reads, and the longest time that events are collected before delivery.
 STEP, COLLECT = 50, 200
 
 #: With this many events in one batch, the system may have dropped some.
 MANY = 1000
 
-#: Milliseconds between two polls if the system has no events (network drives).
+#: Milliseconds between two polls if the system reports no events (network drives).
 POLL = 500
 
 
@@ -48,7 +48,7 @@ class Ear:
         """Watch exactly these directories from now on; returns whether that changed anything.
 
         A directory that was removed and recreated needs a new watch. Changes between the old and the new watch are
-        missed, so look at the files afterwards. For a missing directory, watchfiles raises FileNotFoundError or
+        missed, so scan the files afterwards. For a missing directory, watchfiles raises FileNotFoundError or
         skips it; its parents are watched before it, so that its return is noticed. Problems: system-refused.
         """
         alive = self._thread is not None and self._thread.is_alive()
@@ -71,7 +71,7 @@ class Ear:
         while not end.is_set():
             try:
                 found = notify.watch(COLLECT, STEP, 0, end)
-            except RuntimeError:  # closed, or an internal error: the next look starts a new thread
+            except RuntimeError:  # closed, or an internal error: the next scan starts a new thread
                 self.heard.put(True)
                 return
             if not isinstance(found, set):

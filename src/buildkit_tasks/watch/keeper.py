@@ -20,19 +20,19 @@ from . import containers, targets
 from .notify import notify
 from .rules import NOTHING, Work, work
 
-#: Failures of the code itself: the same build would fail again, so only a change to its files starts another one.
+#: Failures caused by the code itself: the same build would fail again, so wait until a file changes.
 CODE = frozenset({"compile-failed", "build-failed", "build-lacks"})
 
-#: Failures that do not end `watch` at the start, because saving a file can fix them.
+#: Failures of the first build that do not end `watch`, because saving a file can fix them.
 REPAIRABLE = CODE | {"unhealthy", "dockerfile-unreadable", "context-unreadable"}
 
 NONE: frozenset[str] = frozenset()
 
 
 class Keeper:
-    """The project and its watched services; `services` as typed; empty means all.
+    """The project and its watched services. `services`: the names as typed (empty: all).
 
-    `interrupted`: whether another change is pending, in which case all other waiting should stop.
+    `interrupted`: whether another change is pending, which ends any wait.
     """
 
     def __init__(self, session: Session, services: Sequence[str], *, progress: str, ending: str) -> None:
@@ -55,7 +55,7 @@ class Keeper:
         self.say(f"watching {names}; {self.ending}", style="bold")
 
     def read_again(self, *, reload: bool) -> bool:
-        """Read the rules again, and with `reload` the compose files; returns whether the rules changed."""
+        """Reread the rules, and if `reload` is set, the compose files; return whether the rules changed."""
         if reload:
             self.session.forget()
             self.project = discover(self.session, lesser=True, named=self.services)
@@ -144,7 +144,7 @@ class Keeper:
         return NOTHING
 
     def _build(self, services: Sequence[Service]) -> tuple[frozenset[str], frozenset[str]]:
-        """Build these in one solve; returns the failed services, and those whose files are not the reason.
+        """Build these in one solve; return the services that failed, and those whose files are not to blame.
 
         If unrelated services fail together, each is built separately, so that one error does not hold up the others.
         """
@@ -178,7 +178,7 @@ class Keeper:
     # ---- containers ----
 
     def _replace(self, failed: Collection[str], *, everything: bool) -> tuple[str, ...]:
-        """Replace the containers whose image is outdated; `everything`: all that compose considers different."""
+        """Replace the containers whose image is outdated; `everything`: all that compose considers outdated."""
         session, space = self.session, self.project.workspace
         watched = [s for s in space.services if s.name in self._built()]
         with ThreadPoolExecutor(1) as pool:

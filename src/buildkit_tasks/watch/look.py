@@ -1,7 +1,7 @@
-"""Takes the state of the watched files: size, inode, mode and times.
+"""Scans the watched files and records their state: size, inode, mode and times.
 
-A file has changed if it differs between two looks. Events only start a look, so no change is missed if an
-event is lost, or if a directory appears with its files.
+A file has changed if it differs between two scans. Events only trigger a scan, so no change is missed if an event is
+lost, or if a directory appears together with its files.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ Signature = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Root:
-    """A directory to look at. `only`: look only at this path below it, `.` for all; `ignore`: what to skip."""
+    """A directory to scan. `only`: scan only this path below it, `.` for all of it; `ignore`: the paths to skip."""
 
     path: str
     only: str = "."
     ignore: Ignore = field(default_factory=Ignore)
 
     def concerns(self, inside: str) -> bool:
-        """Whether a path below the root is looked at."""
+        """Whether a path below the root is scanned."""
         return self.only == "." or under(inside, self.only) is not None
 
     def leads_to(self, inside: str) -> bool:
-        """Whether a directory is looked at, or leads to a path that is."""
+        """Whether a directory is scanned, or contains a path that is."""
         return self.concerns(inside) or under(self.only, inside) is not None
 
 
 @dataclass(frozen=True)
 class Look:
-    """The result of a look: every path's state, and the directories to watch."""
+    """The result of a scan: the state of every path, and the directories to watch."""
 
     paths: Mapping[str, Signature]
     directories: frozenset[str]
 
 
 def look(roots: Iterable[Root]) -> Look:
-    """Look at everything below the roots. Paths that vanish meanwhile or cannot be read are skipped."""
+    """Scan everything below the roots. Skips paths that cannot be read, or that vanish during the scan."""
     grouped: dict[tuple[str, str], list[Root]] = {}
     for root in roots:
         grouped.setdefault((root.path, root.only), []).append(root)
@@ -78,7 +78,7 @@ def look(roots: Iterable[Root]) -> Look:
 
 
 def changed(before: Look, after: Look) -> frozenset[str]:
-    """The paths that are new, deleted or different."""
+    """The paths that are new, deleted or changed."""
     one, other = before.paths, after.paths
     return frozenset(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
 
@@ -92,13 +92,13 @@ def _entries(path: str, roots: list[Root]) -> Iterator[tuple[str, os.DirEntry[st
 
 
 def _signature(found: os.stat_result) -> Signature:
-    if stat.S_ISDIR(found.st_mode):  # its times change with every entry
+    if stat.S_ISDIR(found.st_mode):  # the times of a directory change with every entry
         return (found.st_mode,)
     return (found.st_mode, found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _existing(path: str) -> str:
-    """The directory, or the nearest existing one above it, where it will appear."""
+    """The directory, or if it does not exist, its nearest existing parent."""
     place = Path(path)
     while not place.is_dir() and place != place.parent:
         place = place.parent

@@ -1,4 +1,4 @@
-"""Watches a project's files until interrupted: waits for events, looks at the files, and acts on what changed."""
+"""Watches a project's files until interrupted: waits for events, scans the files, and acts on changes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .look import Look, changed, look
 from .machine import Do, Done, Looked, Noise, State, Tick, Wait
 from .rules import NOTHING, Work, work
 
-#: Maximum number of looks until the watched directories match those on disk.
+#: Maximum number of scans until the watched directories match those on disk.
 TRIES = 10
 
-#: ns by which a file's timestamp may be older than its change: more than one tick of any kernel's clock.
+#: How much older (ns) than its change a file's timestamp may be: more than one tick of any kernel's clock.
 TICK = 50_000_000
 
 
@@ -48,7 +48,7 @@ class _Loop:
         self.seen = Look({}, frozenset())
 
     def run(self, began: int) -> None:
-        """Run until interrupted. `began`: the time in ns before the compose files were read."""
+        """Run until interrupted. `began`: a time (ns) before the compose files were read."""
         with self.ear:
             self.seen = self._look()  # before the first build reads anything
             if any(self._changed_since(rule.path, began) for rule in self.keeper.targets.rules if not rule.service):
@@ -78,7 +78,7 @@ class _Loop:
         return self._done(self.keeper.do(found, self.seen.paths))
 
     def _read(self, found: Work) -> Work:
-        """Read what changed in the project. If the rules changed, look again with the new ones and add what changed."""
+        """Read what changed in the project. If the rules changed, scan again with the new ones and add the changes."""
         news = found
         for _ in range(TRIES):
             if not self.keeper.read_again(reload=news.reload):
@@ -89,7 +89,7 @@ class _Loop:
         return found
 
     def _changed_since(self, path: str, moment: int) -> bool:
-        """Whether a file changed after a time in ns; its own times are rounded."""
+        """Whether a file changed after a time (ns), allowing for rounded file times."""
         seen = self.seen.paths.get(path)
         return seen is not None and seen[-1] > moment - TICK
 
@@ -119,13 +119,13 @@ class _Loop:
                 return some
 
     def _look(self) -> Look:
-        """Look at the files; every directory seen has been watched since before the look."""
+        """Scan the files, making sure that every directory found was already being watched."""
         found = look(self.keeper.targets.roots)
         for _ in range(TRIES):
             try:
                 if not self.ear.cover(found.directories):
                     return found
-            except FileNotFoundError:  # removed between the look and the watch
+            except FileNotFoundError:  # removed between the scan and the watch
                 pass
             found = look(self.keeper.targets.roots)
         self.ear.heard.put(True)

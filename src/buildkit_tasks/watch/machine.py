@@ -1,7 +1,7 @@
-"""Decides when to look at the files and when to work. Pure: events in, a new state and a decision out.
+"""Decides when to scan the files and when to work. Pure: events in, a new state and a decision out.
 
 The rules: a burst of saves is one change (`QUIET`, at most `LONGEST`). Only one piece of work runs at a time. When it
-ends, the files are always looked at again: anything saved after the work began is part of the next one.
+ends, the files are always scanned again: anything saved after the work began is part of the next piece.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from enum import Enum
 
 from .rules import NOTHING, Work
 
-#: Seconds without an event until a burst counts as finished, and after which an endless burst is cut off.
+#: Seconds without an event after which a burst counts as finished, and the maximum length of a burst.
 QUIET, LONGEST = 0.1, 2.0
 
 
 class Phase(Enum):
-    """Waiting for an event, the end of a burst, a look at the files, or the work."""
+    """Waiting for an event, the end of a burst, a scan of the files, or the work."""
 
     IDLE = "idle"
     BURST = "burst"
@@ -26,9 +26,9 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class State:
-    """`first` and `last`: the times of the burst's events. `heard`: an event came during the work.
+    """`first` and `last`: the times of the burst's events. `heard`: an event arrived during the work.
 
-    `owed`: what the last work could not do for a reason outside the files; the next work includes it.
+    `owed`: work that failed for a reason other than the files, to be included in the next work.
     """
 
     phase: Phase = Phase.IDLE
@@ -52,7 +52,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Tick:
-    """The wait is over, and nothing happened."""
+    """The wait ended without an event."""
 
     at: float
 
@@ -77,7 +77,7 @@ Event = Noise | Tick | Looked | Done
 
 @dataclass(frozen=True)
 class Wait:
-    """Wait for an event; at most `until` this time, if set."""
+    """Wait for an event, or `until` this time, if set."""
 
     until: float | None = None
 

@@ -17,7 +17,7 @@ _PATIENCE = 5.0
 
 
 def notify(session: Session, text: str) -> None:
-    """Notify the user as configured. If the desktop cannot, print a warning, and use the bell from then on."""
+    """Notify the user as configured. If a desktop notification fails, print a warning and use the bell from then on."""
     how = session.flags.get("watch.notify") or session.settings.watch.notify
     if how == "off":
         return

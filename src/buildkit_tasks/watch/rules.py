@@ -1,4 +1,4 @@
-"""What a file change means for which service. Pure; the caller reads the ignore files."""
+"""Decides what a file change triggers, and for which service. Pure; the caller reads the ignore files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EPHEMERAL = (
 )
 
 
-#: The number of changed paths above which not every path is examined, for example after a branch switch.
+#: If more paths than this change at once, for example after a branch switch, not every path is examined.
 MANY = 1000
 
 
@@ -54,7 +54,7 @@ class Below:
         return inside not in (None, ".") and self.patterns.excludes(str(inside))
 
     def may_include(self, path: str) -> bool:
-        """Whether the patterns may leave this path, or something below it, included."""
+        """Whether this path, or something below it, may remain included."""
         return not self.excludes(path) or not self.patterns.skips(under(path, self.root) or ".")
 
 
@@ -103,7 +103,7 @@ def under(path: str, directory: str) -> str | None:
 
 @dataclass(frozen=True)
 class Work:
-    """What to do. `sync`: by service, host path to path in the container. `causes`: the changed files."""
+    """What to do. `sync`: for each service, host paths and their container paths. `causes`: the changed files."""
 
     rebuild: frozenset[str] = frozenset()
     sync: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What to watch for a project: the rules of its services, and the directories to look at."""
+"""Determines what to watch for a project: the rules of its services, and the directories to scan."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from . import develop
 from .look import Root
 from .rules import SHORT_LIVED, Action, Below, Rule, under
 
-#: Names of files that a compose file may read, and limits on how many and how large ones we search for more names.
+#: Names of files that a compose file may read, and limits on the number and size of files searched for such names.
 _READ_BY_COMPOSE = re.compile(r"[^\s\"'\[\]{},]*(?:\.ya?ml|\.env[\w.-]*)(?![\w/])")
 _MOST_FILES, _LARGEST = 200, 1_000_000
 
 
 @dataclass(frozen=True)
 class Targets:
-    """The rules, the roots to look at, and the triggers whose files are copied at the start, by service.
+    """The rules, the roots to scan, and the triggers whose files are copied at the start, by service.
 
     `skipped`: descriptions of what is not watched.
     """
@@ -37,7 +37,7 @@ class Targets:
     skipped: tuple[str, ...] = ()
 
     def concerns(self, path: str) -> bool:
-        """Whether a change to this path may matter. The following look decides."""
+        """Whether a change to this path may matter. The scan that follows decides."""
         return any(rule.may_concern(path) for rule in self.rules)
 
 
@@ -78,7 +78,7 @@ def find(space: Workspace, chosen: Collection[str], files: Sequence[Path]) -> Ta
 
 
 def needed(service: Service, services: Sequence[Service]) -> tuple[Service, ...]:
-    """The service, and those whose images its own is built from, directly or not."""
+    """The service, and the services whose images it is built from, directly or indirectly."""
     makers: dict[str, Service] = {}
     for other in services:
         for image in sources.image_names(other):
@@ -99,7 +99,7 @@ def needed(service: Service, services: Sequence[Service]) -> tuple[Service, ...]
 
 
 def context_ignore(service: Service) -> Below:
-    """What a service's context excludes, and files of editors and git. Problems: dockerfile-unreadable."""
+    """What to ignore in a service's context: its ignore file, editor files and git. Problems: dockerfile-unreadable."""
     return _ignore(service.name, service.context, None if service.inline else service.dockerfile)
 
 
@@ -124,7 +124,7 @@ def _directories(service: Service) -> Iterator[Below]:
 
 
 def _files(service: Service) -> Iterator[str]:
-    """The files that decide what is built, wherever they are and whether or not they are sent."""
+    """The Dockerfile and ignore files, which affect the build even from outside the context."""
     yield str(service.context / ".dockerignore")
     yield from (f"{value}/.dockerignore" for value in service.contexts.values() if value.startswith("/"))
     if not service.inline:
@@ -148,7 +148,7 @@ def _context_roots(service: Service) -> Iterator[Root]:
 
 
 def _root(path: str, ignore: Below | None) -> Root:
-    """The root for a trigger: inside the context, so that excluded files cost nothing."""
+    """The root for a trigger: the context if it contains the path, so that excluded files cost nothing."""
     inside = under(path, ignore.root) if ignore else None
     if ignore and inside is not None:
         return Root(ignore.root, inside, ignore.patterns)
@@ -163,7 +163,7 @@ def _file(path: str) -> Root:
 def compose_reads(files: Sequence[Path], root: Path) -> tuple[str, ...]:
     """The compose files, .env, and the files they name that look like either (`include`, `extends`, `env_file`).
 
-    This does not parse them: an extra file only causes a needless query of compose, a missing one only delays it.
+    This does not parse them: an extra file only causes a needless query of compose, and a missing one only delays it.
     """
     places = [
         *files,
