@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service, Workspace
 from buildkit_tasks.dockerfiles.ignore import Ignore, walk
+from buildkit_tasks.stack.running import Running
 from buildkit_tasks.watch import containers, develop, targets
-from buildkit_tasks.watch.containers import Running
 from buildkit_tasks.watch.events import Ear
 from buildkit_tasks.watch.keeper import alike
 from buildkit_tasks.watch.look import Root, changed, look
@@ -420,8 +420,8 @@ def test_which_containers_are_outdated(
 
 
 def test_dev_has_started_what_did_not_run_before_and_left_what_was_stopped() -> None:
-    def one(service: str, state: str, number: str = "1") -> containers.Running:
-        return containers.Running(f"{service}{number}", f"shop-{service}-{number}", state, service, "sha256:1")
+    def one(service: str, state: str, number: str = "1") -> Running:
+        return Running(f"{service}{number}", f"shop-{service}-{number}", state, service, "sha256:1")
 
     before = [one("db", "running"), one("worker", "exited"), one("job", "exited"), one("web", "exited")]
     after = [one("db", "running", "2"), one("worker", "exited"), one("job", "running"), one("web", "exited", "2")]

@@ -16,7 +16,7 @@ from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.project import compose, sources
 from buildkit_tasks.project.discover import discover
 
-from . import stack
+from . import running as running_now
 
 #: Maximum number of differences listed per service; the rest are only counted.
 NAMED = 8
@@ -40,10 +40,8 @@ def verify(session: Session, services: Sequence[str]) -> None:
     """Compare and report. Raises `Problem` verify-failed if an image or container does not match the sources."""
     project = discover(session, named=services)
     chosen = compose.select(project.workspace, services)
-    files = stack.files_in_force(session, project)
-    running = {
-        str(c["Service"]): str(c.get("ID", "")) for c in stack.containers(session, files) if c.get("State") == "running"
-    }
+    containers = running_now.listed(session, project.workspace.project)
+    running = {c.service: c.id for c in containers if c.state == "running"}
     with ThreadPoolExecutor() as pool:
         verdicts = list(pool.map(lambda s: _of(session, s, running.get(s.name, "")), chosen))
     if session.report.json_only:

@@ -6,7 +6,6 @@ import io
 import tarfile
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,24 +13,7 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import docker, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Result, Service
-
-
-@dataclass(frozen=True)
-class Running:
-    """A container, its state and the id of the image that it was created from, as compose recorded it."""
-
-    id: str
-    name: str
-    state: str
-    service: str
-    image: str
-
-
-def listed(session: Session, project: str) -> tuple[Running, ...]:
-    """The project's containers, including stopped ones. Problems: command-failed."""
-    said = run.check(session.world, docker.service_containers(session.root, project)).stdout
-    lines = (line.split("\t") for line in said.splitlines())
-    return tuple(Running(*parts) for parts in lines if len(parts) == 5)
+from buildkit_tasks.stack.running import Running
 
 
 def outdated(

@@ -12,7 +12,7 @@ from buildkit_tasks.core import compose_cli, run
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildRequest, Command
 from buildkit_tasks.project.discover import Project, discover
-from buildkit_tasks.stack import stack
+from buildkit_tasks.stack import running, stack
 
 from . import containers, loop
 
@@ -96,7 +96,7 @@ class _Logs:
 
 
 @contextlib.contextmanager
-def _stopping(session: Session, project: Project, before: Collection[containers.Running]) -> Iterator[None]:
+def _stopping(session: Session, project: Project, before: Collection[running.Running]) -> Iterator[None]:
     """Run a block; however it ends, stop the containers started during it."""
     try:
         yield
@@ -131,8 +131,8 @@ def _stop(session: Session, project: Project, started: Sequence[str], *, everyth
     session.report.warn(f"containers may still be running (to stop them: invoke down): {session.masked(said)[-300:]}")
 
 
-def _containers(session: Session, project: Project) -> tuple[containers.Running, ...]:
-    return containers.listed(session, project.workspace.project)
+def _containers(session: Session, project: Project) -> tuple[running.Running, ...]:
+    return running.listed(session, project.workspace.project)
 
 
 def _now() -> str:

@@ -14,7 +14,7 @@ from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.pipeline import build as pipeline
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import discover, files_found
-from buildkit_tasks.stack import stack
+from buildkit_tasks.stack import running, stack
 
 from . import containers, targets
 from .notify import notify
@@ -182,7 +182,7 @@ class Keeper:
         session, space = self.session, self.project.workspace
         watched = [s for s in space.services if s.name in self._built()]
         with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(containers.listed, session, space.project)
+            asked = pool.submit(running.listed, session, space.project)
             ids = image_choice.ids(session, [s.image for s in watched])
             before = asked.result()
         names: Sequence[str] = containers.outdated(watched, space.config.get("services") or {}, before, ids)
@@ -191,7 +191,7 @@ class Keeper:
         if not names:
             return ()
         self._up(names, dependencies=everything)
-        return containers.replaced(before, containers.listed(session, space.project))
+        return containers.replaced(before, running.listed(session, space.project))
 
     def _up(self, names: Sequence[str], *, dependencies: bool = False) -> None:
         files = stack.files_in_force(self.session, self.project)
@@ -206,7 +206,7 @@ class Keeper:
     def _copy(self, found: Mapping[str, Mapping[str, str]]) -> None:
         if not any(found.values()):
             return
-        there = containers.listed(self.session, self.project.workspace.project)
+        there = running.listed(self.session, self.project.workspace.project)
         for service, files in found.items():
             if files:
                 containers.copy(self.session, [c.name for c in there if c.service == service], files)

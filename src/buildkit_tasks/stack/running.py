@@ -1,0 +1,26 @@
+"""The containers of a project, as the engine lists them: even if compose cannot read its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import docker, run
+
+
+@dataclass(frozen=True)
+class Running:
+    """A container, its state and the id of the image that it was created from, as compose recorded it."""
+
+    id: str
+    name: str
+    state: str
+    service: str
+    image: str
+
+
+def listed(session: Session, project: str) -> tuple[Running, ...]:
+    """The project's containers, including stopped ones. Problems: command-failed."""
+    said = run.check(session.world, docker.service_containers(session.root, project)).stdout
+    lines = (line.split("\t") for line in said.splitlines())
+    return tuple(Running(*parts) for parts in lines if len(parts) == 5)
