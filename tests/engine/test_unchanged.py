@@ -27,7 +27,7 @@ SEED = int(os.environ.get("BT_UNCHANGED_SEED", str(random.SystemRandom().randran
 COMPOSE = """\
 name: bt-unchanged
 services:
-  one: {build: {context: app, args: {WORD: "${WORD:-a}"}}, image: bt-unchanged/one}
+  one: {build: {context: app, args: {WORD: "${WORD:-a}"}}, image: bt-unchanged/one, env_file: values.env}
   two: {build: {context: app, target: small}, image: bt-unchanged/two}
 """
 DOCKERFILE = "FROM debian:bookworm-slim AS small\nCOPY . /app\nFROM small\nARG WORD\nRUN echo $WORD > /word\n"
@@ -42,6 +42,7 @@ class Project:
         for name, text in {
             "compose.yaml": COMPOSE,
             "tasks.py": "from buildkit_tasks import namespace\n",
+            "values.env": "WORD=b\n",
             "app/Dockerfile": DOCKERFILE,
             "app/.dockerignore": "Dockerfile\nlog\n",
             "app/a": "aaaa\n",
@@ -76,7 +77,7 @@ def change(project: Project, chance: random.Random) -> str:
     """One thing that happens between two builds, in words."""
     root = project.root
     a, b, link = root / "app/a", root / "app/b", root / "app/link"
-    match chance.randrange(13):
+    match chance.randrange(14):
         case 0:
             before = a.stat()
             a.write_text(chance.choice("abc") * 4 + "\n")
@@ -121,6 +122,9 @@ def change(project: Project, chance: random.Random) -> str:
             with (root / "app/Dockerfile").open("a") as file:
                 file.write("# more\n")
             return "Dockerfile"
+        case 12:
+            (root / "values.env").write_text(f"WORD={chance.choice('ab')}\n")
+            return "env file of a service"
         case _:
             with (root / "app/log").open("a") as file:
                 file.write("line\n")

@@ -171,6 +171,16 @@ def test_a_harmless_variable_that_a_compose_file_names_counts(site: Site) -> Non
     assert site.holds() is None
 
 
+def test_an_env_file_of_a_service_is_no_input_of_a_build(site: Site) -> None:
+    """Its values are the container's environment: no build argument, variable or secret comes from there."""
+    with (site.root / "compose.yaml").open("a") as file:
+        file.write("# env_file: [values.env]\n# label_file: [labels]\n")
+    _settle()
+    assert site.build() == ""
+    (site.root / "values.env").write_text("WORD=other\n")
+    assert site.holds()
+
+
 @pytest.mark.parametrize(
     "request_", [{"no_cache": True}, {"push": "x/y"}, {"oci": "out"}, {"platforms": ("linux/arm64",)}]
 )

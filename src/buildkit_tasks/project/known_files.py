@@ -15,7 +15,8 @@ from buildkit_tasks.core import readfile
 from buildkit_tasks.core.errors import Problem
 
 #: Words in compose files that include other files, or may hide such a word. Then only compose knows what it reads.
-_BRINGS_FILES = re.compile(rb"\b(?:include|extends|env_file|label_file)\b|\\|!!|\0")
+#: A service's `env_file` and `label_file` set its environment and labels, which no build reads.
+_BRINGS_FILES = re.compile(rb"\b(?:include|extends)\b|\\|!!|\0")
 
 #: Compose variables that do not select other files. With any other, only compose knows which files it reads.
 _COMPOSE_KNOWN = frozenset(
