@@ -226,7 +226,7 @@ def _installed(
             raise Problem(
                 "cargo-tool-missing",
                 f"Cannot install {tool.crate}.",
-                hint="fix the error above, or install it in the toolchain stage of the Dockerfile",
+                hint="fix the error above, or install the tool in the toolchain stage of the Dockerfile",
             )
     return image
 

@@ -88,7 +88,7 @@ class Ci:
     """What `ci.init` writes into a workflow, and what its jobs do."""
 
     default_branch: str = setting(
-        "", "The default branch, if the CI system does not name it. Empty: main or master.", example="trunk"
+        "", "The default branch, if the CI system does not provide it. Empty: main or master.", example="trunk"
     )
     images: str = setting(
         "", "The registry and path to which `ci.push` pushes images. Empty: none.", example="ghcr.io/OWNER"

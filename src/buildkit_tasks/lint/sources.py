@@ -126,7 +126,7 @@ def _times(file: File) -> Iterator[Hit]:
             yield (
                 "BT008",
                 step.item.line_of(shell.command(step.shell) or "cargo "),
-                f"Sources are {how} and compiled into the cached {target.path} by modification time.",
+                f"Sources are {how}, and cargo only recompiles those that are newer than the cached {target.path}.",
             )
 
 

@@ -70,7 +70,7 @@ def beside(
             image = there[published]["image"]
             found.append(replace(service, name=published))
             notes.append(
-                Note(f"service {published}", f"started the published image {image}; it is now built from {path}")
+                Note(f"service {published}", f"used the published image {image}; the service is now built from {path}")
             )
             continue
         taken = service.name in there or any(s.name == service.name for s in found)

@@ -17,7 +17,7 @@ JSON = "print one JSON document"
     default=True,
     help={
         "inside": "look inside this project's mounts and show what takes up space",
-        "advice": "recommend what to clear, with the command and what it costs",
+        "advice": "recommend what to clear, with the command to run and the cost of clearing it",
         "gc": "show how the builder's garbage collection affects the mounts",
         "older": "flag mounts unused for this long, for example 14d or 12h",
         "builder": BUILDER,
