@@ -40,7 +40,7 @@ def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
     with workplace(session) as folder:
         facts = trip.pack(folder)
         if facts.form != "zst":
-            session.report.say("the toolchain image has no zstd; with it, packing is faster and packs are half the size")
+            session.report.say("no zstd in the toolchain image; with it, packing is faster and packs are half the size")
         economy = packs.economy(facts, session.world.clock() - began)
         exact, newest = trip.tags(facts)
         if not (economy.pays or force):
