@@ -77,6 +77,24 @@ def test_what_the_toolchain_is_made_from_makes_it_again(shop: Bench) -> None:
     assert bakes(shop) == 3
 
 
+def test_the_image_of_another_checkout_stays(shop: Bench) -> None:
+    """Two worktrees of a project share a repository of images, and each needs its own."""
+    shop.invoke("cargo.check")
+    record = next((shop.place / "home/.local/state/buildkit-tasks").glob("*/cargo-toolchain.json"))
+    own = json.loads(record.read_text())
+    repository = own["image"].rpartition(":")[0]
+    for name, age in (("other", 0), ("abandoned", 90_000)):
+        place = record.parents[1] / f"{name}-0123456789" / record.name
+        place.parent.mkdir()
+        place.write_text(json.dumps({**own, "image": f"{repository}:{name}", "made": own["made"] - age}))
+    shop.reply("image ls", stdout="".join(f"{repository}:{n}\n" for n in ("other", "abandoned", "unknown")))
+    shop.reply("image rm", stdout="")
+    (shop.root / "docker/compile.rs").write_text("fn main() { }\n")
+    shop.invoke("cargo.check")
+    removed = [call["argv"] for call in shop.calls if call["argv"][:2] == ["image", "rm"]]
+    assert [name.rpartition(":")[2] for name in removed[-1] if ":" in name] == ["abandoned", "unknown"]
+
+
 def test_words_after_two_dashes_reach_cargo_as_they_are(shop: Bench) -> None:
     shop.invoke("cargo.test", "--crate", "api,worker", "--", "one two", "--", "--nocapture")
     assert runs(shop)[-1][-9:] == [

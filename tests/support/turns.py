@@ -120,6 +120,15 @@ SESSIONS = (
         (_SRC + "watch", _SRC + "stack/wait.py", "tests/engine/test_watch.py", "tests/support/watching.py"),
     ),
     Slow(
+        "from-make",
+        6,
+        (
+            *(_SRC + place for place in ("tasks", "database")),
+            *("tests/engine/test_from_make.py", "tests/support/make_rows.py", "tests/support/make_site.py"),
+        ),
+        arguments=("-k", "ledger"),
+    ),
+    Slow(
         "compose-long",
         9,
         (

@@ -31,6 +31,8 @@ STAGE, ADDED = "toolchain", "buildkit-tasks-components"
 
 #: Seconds for which an image counts as current without checking its base image.
 CURRENT = 86_400
+#: Where a checkout remembers its image, in its state directory.
+_MEMORY = "cargo-toolchain.json"
 
 #: Adds rustfmt and clippy to the toolchain: with rustup if it is installed, or Debian packages if rustc is one.
 _COMPONENTS = """
@@ -95,14 +97,15 @@ def ensure(
 
     Problems: those of a build.
     """
-    memory = session.state / "cargo-toolchain.json"
+    memory = session.state / _MEMORY
     known = _remembered(memory)
     components = add or (known is not None and known.components)
     key = _key(session, service, components)
-    if known and not again and key and known.key == key and 0 <= time.time() - known.made < CURRENT:
+    if known and not again and key and known.key == key and _is_current(known):
         return known
     made = _build(session, project, service, key, components)
     files.replace(memory, json.dumps(asdict(made)), durable=False)
+    _remove_older(session, cargo_tasks.repository(project.workspace.scope), made.image)
     return made
 
 
@@ -133,18 +136,23 @@ def _build(session: Session, project: Project, service: Service, key: str, compo
     found = run.check(session.world, docker_run.image_configuration(session.root, image))
     words = shapes.answer(found, list, [(str, list)])[1:2]
     environment = dict(str(word).partition("=")[::2] for word in (words[0] if words else None) or ())
-    _remove_older(session, repository, image)
     home = environment.get("CARGO_HOME") or "/usr/local/cargo"
     return Toolchain(image, home, key, time.time(), components)
 
 
 def _remove_older(session: Session, repository: str, image: str) -> None:
-    """Remove the images of this project's earlier toolchains, except those that a container uses."""
+    """Remove images of this project's earlier toolchains, unless a container or another checkout uses them."""
     from buildkit_tasks.core import docker
 
     listed = run.capture(session.world, docker_run.image_tags(session.root, repository)).stdout.split()
-    if older := [name for name in listed if name != image]:
+    memories = session.world.state_home.glob(f"*/{_MEMORY}")
+    used = {image, *(known.image for path in memories if (known := _remembered(path)) and _is_current(known))}
+    if older := [name for name in listed if name not in used]:
         run.capture(session.world, docker.remove_images(session.root, older))
+
+
+def _is_current(known: Toolchain) -> bool:
+    return 0 <= time.time() - known.made < CURRENT
 
 
 def _key(session: Session, service: Service, components: bool) -> str:
