@@ -51,6 +51,7 @@ def test_any_text_is_a_check_or_refused(text: str) -> None:
         (200, b'{"status": "ok"}', "n is missing, not 3"),
         (200, b'["x"]', "status is missing, not ok"),
         (200, b"<html>", "did not respond with JSON: <html>"),
+        (200, b"[" * 100_000, f"did not respond with JSON: {'[' * 200}"),
         (503, b"down", "responded with 503: down"),
     ],
 )

@@ -14,7 +14,6 @@ the bytes of the paths.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.core import readfile
+from buildkit_tasks.core import readfile, shapes
 from buildkit_tasks.dockerfiles.ignore import Ignore, walk
 
 #: Path of the manifest in the image's final stage.
@@ -72,7 +71,8 @@ class Difference:
 def parse(text: str | bytes) -> Manifest:
     """Parse a manifest. Raises `ValueError` if it is invalid or has a format that this version does not support."""
     try:
-        content: dict[str, Any] = json.loads(text if isinstance(text, str) else text.decode("utf-8", "surrogateescape"))
+        plain = text if isinstance(text, str) else text.decode("utf-8", "surrogateescape")
+        content: dict[str, Any] = shapes.loads(plain, dict)
         if content["format"] != _FORMAT:
             raise ValueError(f"the manifest has format {content['format']}, but this version reads format {_FORMAT}")
         toolchain = content["toolchain"]

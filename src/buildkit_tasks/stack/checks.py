@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from buildkit_tasks.core import shapes
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Port
 
@@ -80,7 +81,7 @@ def wrong(check: Check, status: int, body: bytes) -> str:
     if not check.fields:
         return ""
     try:
-        content = json.loads(body)
+        content = shapes.guarded(json.loads, body.decode("utf-8", errors="replace"))
     except ValueError:
         return f"did not respond with JSON: {body[:200].decode('utf-8', errors='replace')}"
     for name, expected in check.fields:
