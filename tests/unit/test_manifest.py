@@ -176,9 +176,11 @@ def test_a_manifest_that_contradicts_itself_is_never_called_equal(root: Path) ->
     assert [d.kind for d in manifest.compare(built, root)] == ["unknown"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2}', '{"format": 1, "crate": "a"}', "null"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format": 2}', '{"format": 1, "crate": "a"}', "null", "[" * 100_000]
+)
 def test_what_is_no_manifest_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"manifest|Expecting"):
+    with pytest.raises(ValueError, match=r"manifest"):
         manifest.parse(text)
 
 

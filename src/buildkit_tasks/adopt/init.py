@@ -53,7 +53,7 @@ def init(
     outcome = Outcome(finding, tuple(changed), (*written.notes, *unset))
     if not changed or dry_run:
         return outcome
-    present.show(session, outcome, with_diff=not session.report.yes)  # a diff is for the question
+    present.show(session, outcome)
     if env:
         session.report.say(f"also creating {env} from {env}.example, with generated secrets: compose requires it")
     if not session.report.consent(_question(session, root, changed)):
@@ -167,7 +167,7 @@ def upgrade(session: Session, *, images: str = "auto", dry_run: bool = False) ->
     outcome = Outcome(finding, tuple(changed), written.notes, tuple(kept))
     if dry_run or not changed:
         return outcome
-    present.show(session, outcome, with_diff=not session.report.yes)  # a diff is for the question
+    present.show(session, outcome)
     if not session.report.consent(_question(session, root, changed)):
         return outcome
     texts = {p: t for p, t in written.texts.items() if Path(p).name not in package_files.COMPILE_FILES}

@@ -48,8 +48,7 @@ def finish(session: Session, outcome: Outcome, *, dry_run: bool, checked: bool =
     elif dry_run:
         report.say("nothing was written (dry run)")
     elif outcome.written and outcome.finding:
-        if not report.yes:
-            _show_notes(session, [note for note in outcome.notes if note.open])  # again: the diff is long
+        _show_notes(session, [note for note in outcome.notes if note.open])  # again: the diff is long
         report.say(f"written. Next: {_build(outcome)}    (to undo: buildkit-tasks init --undo)")
     elif outcome.written:
         report.say("undone: restored all files")
@@ -77,7 +76,7 @@ def _build(outcome: Outcome) -> str:
     return "buildkit-tasks build"
 
 
-def show(session: Session, outcome: Outcome, *, with_diff: bool = True) -> None:
+def show(session: Session, outcome: Outcome) -> None:
     """Print a finding, the files that change, and the diff."""
     report = session.report
     finding = outcome.finding
@@ -90,7 +89,7 @@ def show(session: Session, outcome: Outcome, *, with_diff: bool = True) -> None:
             report.say(f"service {item.name}: skipped: {item.why}")
     _show_notes(session, outcome.notes)
     show_changes(session, outcome)
-    if outcome.changes and with_diff:
+    if outcome.changes:
         report.answer(diff(outcome.changes))
 
 

@@ -72,7 +72,10 @@ def parse(text: str | bytes) -> Manifest:
     """Parse a manifest. Raises `ValueError` if it is invalid or has a format that this version does not support."""
     try:
         plain = text if isinstance(text, str) else text.decode("utf-8", "surrogateescape")
-        content: dict[str, Any] = shapes.loads(plain, dict)
+        try:
+            content: dict[str, Any] = shapes.loads(plain, dict)
+        except ValueError as error:
+            raise ValueError(f"not a program manifest: {error}") from None
         if content["format"] != _FORMAT:
             raise ValueError(f"the manifest has format {content['format']}, but this version reads format {_FORMAT}")
         toolchain = content["toolchain"]
