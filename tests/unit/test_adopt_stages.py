@@ -265,3 +265,33 @@ def test_a_stand_in_for_the_sources_is_not_a_command_of_ours(tmp_path: Path) -> 
         {**crate("app"), "Dockerfile": build + RUN, "compose.yaml": "name: shop\nservices:\n  app:\n    build: .\n"},
     )
     assert [n.text for n in adopted.write(read, finding).notes if n.open] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "copied", "program"),
+    [
+        # several files and a directory: every program keeps its name
+        ("cp target/release/api target/release/web /usr/local/bin", "/usr/local/bin/web", "web"),
+        ("cp target/release/web target/release/api /usr/local/bin", "/usr/local/bin/web", "web"),
+        ("mv -v target/release/api target/release/web /out/", "/out/web", "web"),
+        # one file: its new name
+        ("cp target/release/web /usr/local/bin/server", "/usr/local/bin/server", "web"),
+        ("install -m 755 target/release/web /usr/local/bin/server", "/usr/local/bin/server", "web"),
+        ("install -Dm755 target/release/web /srv/server", "/srv/server", "web"),
+        ("strip -s -o /srv/server target/release/web", "/srv/server", "web"),
+        ("if true; then cp target/release/web /srv/server; fi", "/srv/server", "web"),
+        ("mkdir -p /srv && cp target/release/api /srv/one && cp target/release/web /srv/server", "/srv/server", "web"),
+    ],
+)
+def test_a_program_is_known_by_the_name_that_it_was_copied_to(
+    tmp_path: Path, command: str, copied: str, program: str
+) -> None:
+    """Never another program of the workspace under this one's name."""
+    files = {k: v for k, v in two("", "").items() if not k.endswith(("Dockerfile", ".yaml"))}
+    text = (
+        f"FROM rust:1 AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release --workspace && {command}\n"
+        f'FROM debian:bookworm-slim\nCOPY --from=build {copied} /usr/bin/\nENTRYPOINT ["/entrypoint.sh"]\n'
+    )
+    compose = "name: shop\nservices:\n  front:\n    build: .\n"
+    _, finding = found(tmp_path, {**files, "Dockerfile": text, "compose.yaml": compose})
+    assert [s.binary for s in finding.services] == [program]

@@ -8,6 +8,7 @@ from collections.abc import Collection
 
 from buildkit_tasks.dockerfiles import syntax
 
+from . import install
 from .recipe import _OUTPUT, Recipe, copies
 
 
@@ -59,14 +60,38 @@ def installed(taken: Recipe) -> frozenset[str]:
 
 
 def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
-    """Maps new base names to programs, for `cp target/release/api /app/server` in a compile stage."""
+    """Maps new base names to programs, for `cp target/release/api /app/server` in a compile stage.
+
+    A copy of several files keeps their names: its last word is a directory.
+    """
     found: dict[str, str] = {}
     for stage in taken.compiling:
         for item in stage.items:
-            text = f"{item.rest}\n{item.body}"
-            for source, target in re.findall(r"\b(?:cp|mv|install|strip\s+-o)\s+(?:-\S+\s+)*(\S+)\s+(\S+)", text):
-                source = syntax.expand(source, taken.values)
+            for command in install.commands(f"{item.rest}\n{item.body}") if item.keyword == "RUN" else ():
+                source, target = (syntax.expand(word, taken.values) for word in _one_file(command))
                 name = posixpath.basename(source)
                 if name in binaries and ("target" in source or "release" in source) and not target.endswith(("/", ".")):
-                    found[posixpath.basename(syntax.expand(target, taken.values))] = name
+                    found[posixpath.basename(target)] = name
     return found
+
+
+#: Options of `install` whose next word is their value.
+_VALUED = ("-m", "--mode", "-o", "-g", "--owner", "--group")
+
+
+def _one_file(command: str) -> tuple[str, str]:
+    """Source and target of a command that copies exactly one file; empty otherwise."""
+    words = syntax.words(command)
+    at = next((n for n, word in enumerate(words) if posixpath.basename(word) in ("cp", "mv", "install", "strip")), None)
+    if at is None:
+        return "", ""
+    tool, rest = posixpath.basename(words[at]), words[at + 1 :]
+    if tool == "strip":
+        if "-o" not in rest[:-1]:
+            return "", ""
+        place = rest.index("-o")
+        inputs = [word for word in (*rest[:place], *rest[place + 2 :]) if not word.startswith("-")]
+        return (inputs[0], rest[place + 1]) if len(inputs) == 1 else ("", "")
+    valued = _VALUED if tool == "install" else ()
+    files = [w for before, w in zip(["", *rest], rest, strict=False) if not w.startswith("-") and before not in valued]
+    return (files[0], files[1]) if len(files) == 2 else ("", "")
