@@ -21,6 +21,7 @@ from . import check as checks
 from . import files as adopted_files
 from . import undo as undo_changes
 from .disk import Change
+from .earlier import before_init, read_record
 from .present import Outcome
 from .record import Entry, Record
 
@@ -39,7 +40,7 @@ def init(
         )
     _require_images(images)
     root = _enter(session)
-    old = _record(root)
+    old = read_record(root)
     files = tree.read(root)
     found = _model(session, files)
     finding = look.find(files, found.config, found.files, listed=found.listed, add=add)
@@ -98,7 +99,7 @@ def undo(session: Session, *, dry_run: bool = False) -> Outcome:
     Problems: adopt-missing if there is no record, tree-unwritable, consent-missing.
     """
     root = _enter(session)
-    old = _record(root)
+    old = read_record(root)
     if not old.files:
         raise Problem(
             "adopt-missing",
@@ -126,22 +127,10 @@ def upgrade(session: Session, *, images: str = "auto", dry_run: bool = False) ->
     """
     _require_images(images)
     root = _enter(session)
-    old = _record(root)
+    old = read_record(root)
     if not old.adopted:
         raise Problem("adopt-missing", "Nothing to upgrade.", hint="run `buildkit-tasks init`")
-    before = {
-        path: e.before.decode("utf-8", errors="surrogateescape")
-        for path, e in old.files.items()
-        if e.before is not None
-    }
-    now = tree.read(root)
-    own = {path for path, e in old.files.items() if e.before is None}
-    files = tree.make(root, tuple(p for p in now.files if p not in own), {**old.sources, **before})
-    found = (
-        model.resolve(session.world, files, old.compose, {p: files.text(p) for p in old.compose})
-        if old.compose
-        else None
-    )
+    files, found = before_init(session.world, root, old)
     finding = look.find(files, found.config if found else {}, old.compose, listed=old.listed)
     finding, images = base_images.apply(session, finding, old.images if images == "auto" else images)
     written = adopted_files.write(files, finding, compose=old.mode)
@@ -187,11 +176,6 @@ def _enter(session: Session) -> Path:
     root = model.root(session.world)
     session.__dict__["root"] = root
     return root
-
-
-def _record(root: Path) -> Record:
-    content = disk.read(root, record.PATH)
-    return Record() if content is None else record.load(content.decode("utf-8", errors="replace"))
 
 
 def _model(session: Session, files: tree.Tree) -> model.Model:

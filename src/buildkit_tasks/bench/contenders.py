@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import posixpath
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from buildkit_tasks.adopt import disk, record
+from buildkit_tasks.adopt import earlier
+from buildkit_tasks.builds import inputs
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import compose_cli
 from buildkit_tasks.core.errors import Problem
@@ -20,7 +19,8 @@ from buildkit_tasks.images import bases as base_images
 from buildkit_tasks.images import choice as image_choice
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
-from buildkit_tasks.survey import model, tree
+from buildkit_tasks.survey import look
+from buildkit_tasks.survey.tree import Tree
 
 OURS = "invoke build"
 PLAIN = "docker compose build, our Dockerfile"
@@ -144,14 +144,10 @@ def _before(
 
     Problems: image-unavailable; bad-argument for a build that needs secrets or ssh keys.
     """
-    content = disk.read(session.root, record.PATH)
-    old = record.load(content.decode("utf-8", errors="replace")) if content else record.Record()
-    texts = {p: e.before.decode("utf-8", errors="surrogateescape") for p, e in old.files.items() if e.before}
-    if not old.adopted or not any(path in texts for path in old.compose):
+    old = earlier.read_record(session.root)
+    files, found = earlier.before_init(session.world, session.root, old)
+    if not found or not any(e.before is not None for path, e in old.files.items() if path in old.compose):
         return {}
-    now = tree.read(session.root)
-    files = tree.make(session.root, tuple(dict.fromkeys((*now.files, *old.sources))), {**old.sources, **texts})
-    found = model.resolve(session.world, files, old.compose, {p: files.text(p) for p in old.compose})
     builds: dict[str, dict[str, Any]] = {}
     for name, entry in (found.config.get("services") or {}).items():
         build = entry.get("build") if isinstance(entry, dict) else None
@@ -159,29 +155,33 @@ def _before(
             continue
         if build.get("secrets") or build.get("ssh"):
             raise Problem("bad-argument", f"the build of {name} needs secrets or ssh keys")
-        builds[name] = _old(session, project, files, build, scratch, tree_copy, space)
+        builds[name] = _old(session, project, files, name, build, scratch, tree_copy, space)
     return builds if builds.keys() == services.keys() else {}
 
 
 def _old(
     session: Session,
     project: Project,
-    files: tree.Tree,
+    files: Tree,
+    service: str,
     build: Mapping[str, Any],
     scratch: Path,
     tree_copy: Path,
     space: str,
 ) -> dict[str, Any]:
-    context = Path(str(build["context"])).relative_to(session.root)
-    path = posixpath.normpath(posixpath.join(context.as_posix(), str(build.get("dockerfile") or "Dockerfile")))
-    text = str(build.get("dockerfile_inline") or files.text(path))
+    context = look.inside(files.root, str(build["context"])) if "://" not in str(build["context"]) else None
+    if context is None:
+        raise Problem("bad-argument", f"the context of {service} is outside the repository")
+    path, text = look.dockerfile_of(files, context, build)
     args = {str(k): "" if v is None else str(v) for k, v in (build.get("args") or {}).items()}
     images = _replaced(session, project, stages.base_images(text, args))
     new = {key: value for key, value in build.items() if key not in _DROPPED}
     new["context"] = str(tree_copy / context)
     new["args"] = {**args, "BUILDKIT_CACHE_MOUNT_NS": space}
     new["additional_contexts"] = {**(build.get("additional_contexts") or {}), **images}
-    plain = _without_syntax(session, project, text)
+    file = Dockerfile.read(text)
+    decisions = image_choice.decide(session, project.engine, [file.syntax]) if file.syntax else {}
+    plain = inputs.plain_text(file, decisions, service) or text
     if build.get("dockerfile_inline"):
         new["dockerfile_inline"] = plain
     elif plain != text or not (tree_copy / path).is_file():  # deleted since: the record has its text
@@ -191,11 +191,3 @@ def _old(
             kept.with_name(f"{kept.name}.dockerignore").write_text(files.text(f"{path}.dockerignore"), "utf-8")
         new["dockerfile"] = str(kept)
     return new
-
-
-def _without_syntax(session: Session, project: Project, text: str) -> str:
-    """The text without the line that names a frontend, if no registry provides that image."""
-    syntax = Dockerfile.read(text).syntax
-    if not syntax or image_choice.decide(session, project.engine, [syntax])[syntax].source not in ("none", "offline"):
-        return text
-    return re.sub(r"(?m)^(\s*#)\s*syntax\s*=.*$", r"\1", text, count=1)

@@ -229,9 +229,9 @@ def _remove_mounts(session: Session, name: str) -> None:
     from buildkit_tasks.engine import cache_records
 
     records = cache_records.read(run.capture(session.world, buildx.cache_records(session.root)))
-    for record in records:
-        if record.mount_namespace.startswith(f"{name}-"):
-            run.capture(session.world, buildx.remove_cache_record(session.root, record.id))
+    ids = [record.id for record in records if record.mount_namespace.startswith(f"{name}-")]
+    if ids:
+        run.capture(session.world, buildx.remove_cache_record(session.root, *ids))
 
 
 def _facts(project: Project) -> dict[str, Any]:

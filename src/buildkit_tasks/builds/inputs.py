@@ -115,22 +115,32 @@ def without_syntax(
     found, places = dict(files), {}
     for service in services:
         file = files.get(service.name)
-        if not file or not file.syntax or decisions[file.syntax].source not in ("none", "offline"):
+        text = plain_text(file, decisions, service.name) if file else None
+        if not file or text is None:
             continue
-        if image_names.parse(file.syntax).path != "docker/dockerfile":
-            raise Problem(
-                "image-unavailable",
-                f"The Dockerfile of service {service.name!r} needs the frontend {file.syntax}.",
-                causes=["the engine does not have it, and no registry is reachable"],
-                hint="set a mirror (BUILDKIT_TASKS_BASE_REGISTRY=mirror.example)",
-            )
         words = f"using the engine's own frontend for the Dockerfile of {service.name}"
         session.report.say(f"  no registry provides {file.syntax}: {words}")
-        text = re.sub(r"(?m)^(\s*#)\s*syntax\s*=.*$", r"\1", file.text, count=1)
         found[service.name] = Dockerfile.read(text)
         if not service.inline and not look_only:
             places[service.name] = _written(session, service, text)
     return found, places, {d.reference: d.use for d in decisions.values() if d.source == "mirror"}
+
+
+def plain_text(file: Dockerfile, decisions: Mapping[str, image_names.Decision], service: str) -> str | None:
+    """The text for the engine's own frontend; None if the frontend that the file names is available.
+
+    Raises `Problem` image-unavailable for a frontend of another kind.
+    """
+    if not file.syntax or decisions[file.syntax].source not in ("none", "offline"):
+        return None
+    if image_names.parse(file.syntax).path != "docker/dockerfile":
+        raise Problem(
+            "image-unavailable",
+            f"The Dockerfile of service {service!r} needs the frontend {file.syntax}.",
+            causes=["the engine does not have it, and no registry is reachable"],
+            hint="set a mirror (BUILDKIT_TASKS_BASE_REGISTRY=mirror.example)",
+        )
+    return re.sub(r"(?m)^(\s*#)\s*syntax\s*=.*$", r"\1", file.text, count=1)
 
 
 def _written(session: Session, service: Service, text: str) -> Path:

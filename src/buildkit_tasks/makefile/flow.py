@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from buildkit_tasks.adopt import disk, record
 from buildkit_tasks.adopt import undo as undo_changes
 from buildkit_tasks.adopt.disk import Change
-from buildkit_tasks.adopt.record import Entry, Record
+from buildkit_tasks.adopt.earlier import read_record
+from buildkit_tasks.adopt.record import Entry
 from buildkit_tasks.config import root as project_root
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import readfile
@@ -73,7 +74,7 @@ def undo(session: Session, *, dry_run: bool = False) -> None:
     Problems: adopt-missing, tree-unwritable, consent-missing.
     """
     root = survey_model.root(session.world)
-    old = _record(root)
+    old = read_record(root)
     ours = {path: entry for path, entry in old.files.items() if path in old.imported}
     if not ours:
         raise Problem(
@@ -220,13 +221,8 @@ def _diffs(imports: Sequence[Import]) -> dict[str, str]:
     return found
 
 
-def _record(root: Path) -> Record:
-    content = disk.read(root, record.PATH)
-    return Record() if content is None else record.load(content.decode("utf-8", errors="replace"))
-
-
 def _write(session: Session, root: Path, changed: list[Change]) -> None:
-    old = _record(root)
+    old = read_record(root)
     files = dict(old.files)
     for change in changed:
         entry = _entry(old.files.get(change.path), change)

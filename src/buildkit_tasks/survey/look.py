@@ -75,11 +75,11 @@ def _service(files: Tree, spaces: Sequence[CargoWorkspace], name: str, entry: Ma
     given = str(build.get("context", "."))
     if re.match(r"[a-z+]+://|git@", given):
         return LeftAlone(name, f"its context is not in this repository: {given}")
-    context = _inside(files.root, given)
+    context = inside(files.root, given)
     if context is None:
         return LeftAlone(name, f"its context is outside the repository: {given}")
     args = {str(k): "" if v is None else str(v) for k, v in (build.get("args") or {}).items()}
-    path, text = _dockerfile(files, context, build)
+    path, text = dockerfile_of(files, context, build)
     if text.startswith(MARK) or "docker/compile." in text:
         return _adopted(spaces, name, context, path, text, build, args)
     if not text:
@@ -118,18 +118,20 @@ def _adopted(
     return Service(name, directory, binary, context, None, args, (Program(binary),), build=build, adopted=path)
 
 
-def _inside(root: Path, given: str) -> str | None:
+def inside(root: Path, given: str) -> str | None:
+    """A directory relative to the root, without links; None if it is outside."""
     place = os.path.relpath(os.path.realpath(root / given), os.path.realpath(root))
     return None if place == ".." or place.startswith("../") else Path(place).as_posix()
 
 
-def _dockerfile(files: Tree, context: str, build: Mapping[str, Any]) -> tuple[str, str]:
+def dockerfile_of(files: Tree, context: str, build: Mapping[str, Any]) -> tuple[str, str]:
+    """The path and text of a build's Dockerfile, which buildx would read; an empty text if there is none."""
     inline = build.get("dockerfile_inline")
     if inline:
         return "dockerfile_inline", str(inline)
     given = str(build.get("dockerfile") or "Dockerfile")
     if posixpath.isabs(given):
-        path = _inside(files.root, given) or given
+        path = inside(files.root, given) or given
     else:
         path = posixpath.normpath(posixpath.join(context, given))
     folder, name = posixpath.split(path)

@@ -110,12 +110,13 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
         if ASIDE.search(path) or path.endswith(".dockerignore"):
             continue
         variant, unclear = False, ""
+        taken = recipe.read(path, files.text(path), {})
         for context in dict.fromkeys((".", posixpath.dirname(path) or ".", *(s.directory for s in spaces))):
             if variant and not path.startswith(f"{context}/"):
                 continue
-            if not _fits(files, path, context) and not (context == "." and _copies_a_program(files, spaces, path)):
+            if not _fits(files, taken, context) and not (context == "." and _copies_a_program(files, spaces, path)):
                 continue
-            looked = _look_at(files, spaces, look, path, context)
+            looked = _look_at(files, spaces, look, path, taken, context)
             new = {s.binary: s for s in reversed(looked) if isinstance(s, Service) and s.binary not in found}
             found |= {name: replace(service, name=word(name)) for name, service in reversed(new.items())}
             if new:
@@ -131,12 +132,16 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
 
 
 def _look_at(
-    files: Tree, spaces: Sequence[CargoWorkspace], look: Look, path: str, context: str
+    files: Tree,
+    spaces: Sequence[CargoWorkspace],
+    look: Look,
+    path: str,
+    taken: recipe.Recipe | None,
+    context: str,
 ) -> list[Service | LeftAlone]:
     """What each image of a Dockerfile ships: those of its last stages, the default one at the end."""
     name = word(files.root.name) if "/" not in path else word(posixpath.basename(posixpath.dirname(path)))
     build = {"context": context, "dockerfile": posixpath.relpath(path, context)}
-    taken = recipe.read(path, files.text(path), {})
     stages = taken.stages if taken else ()
     used = {used for s in stages for used in (s.base.lower(), *recipe.sources(s))}
     targets = [s.name for s in stages[:-1] if s.name not in used and not s.compiles and not s.name.isdigit()]
@@ -152,9 +157,8 @@ def _copies_a_program(files: Tree, spaces: Sequence[CargoWorkspace], path: str) 
     return prebuilt.read(path, files.text(path), {}, "", binaries) is not None
 
 
-def _fits(files: Tree, path: str, context: str) -> bool:
+def _fits(files: Tree, taken: recipe.Recipe | None, context: str) -> bool:
     """Whether everything that a Dockerfile copies from its context exists."""
-    taken = recipe.read(path, files.text(path), {})
     if taken is None:
         return False
     for stage in taken.stages:
