@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 
 from buildkit_tasks.core.errors import Problem
@@ -84,9 +84,22 @@ def read(text: str) -> tuple[Source, expand.Variables]:
     return reader.read("Makefile", text, variables=variables)[0], variables
 
 
+def accepted(text: str) -> tuple[Source, expand.Variables]:
+    try:
+        return read(text)
+    except Problem:
+        reject()
+
+
 @settings(max_examples=250, deadline=None)
 @given(text=makefiles())
 @example(text="N = v\nN += \n$(N)x:\n")
+@example(text="N = $(N)z\n$(N):\n")
+@example(text="N = $(P)\nP = $(N)\nQ := $(P)\na:\n")
+@example(text="N = $(N)z\na: $(N)\n")
+@example(text="N = $(N)z\nifeq ($(N),1)\na:\nendif\n")
+@example(text="N = $(N)z\nifeq (1,2)\n$(N):\nendif\na:\n\techo $(N)\n")
+@example(text="N = $(N)z\nF = $(call G,$(1))\nG = $(F)\na: Q = $(N)\na:\nb:\n\techo $(N)\n")
 def test_the_targets_are_those_that_make_finds(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("make", numbered=True)
     (folder / "Makefile").write_bytes(text.encode())
@@ -95,6 +108,9 @@ def test_the_targets_are_those_that_make_finds(text: str, tmp_path_factory: pyte
         found, _ = read(text)
     except Problem:
         assert "***" in done.err
+        return
+    if "Recursive variable" in done.err:  # in a branch that make takes; we do not evaluate conditions
+        assert any(rule.conditions for rule in found.rules), text
         return
     assert "missing separator" not in done.err, text
     ours = {name for rule in found.rules for name in rule.names}
@@ -109,10 +125,13 @@ def test_the_targets_are_those_that_make_finds(text: str, tmp_path_factory: pyte
 def test_recipes_expand_to_what_make_would_run(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("make", numbered=True)
     (folder / "Makefile").write_bytes(text.encode())
-    found, variables = read(text)
+    found, variables = accepted(text)
     counts = [name for rule in found.rules if rule.steps for name in rule.names]
     for rule in found.rules:
-        texts = [expand.expand(step.text, variables.values) for step in rule.steps]
+        try:
+            texts = [expand.expand(step.text, variables.values) for step in rule.steps]
+        except expand.SelfReference:
+            continue
         name = rule.names[0] if rule.names else ""
         if rule.kept or not rule.steps or None in texts or counts.count(name) > 1 or "/" in name:
             continue
@@ -128,7 +147,7 @@ def test_recipes_expand_to_what_make_would_run(text: str, tmp_path_factory: pyte
 def test_the_shim_has_the_same_targets_and_is_read_again_without_a_change(
     text: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    found, variables = read(text)
+    found, variables = accepted(text)
     facts = Facts(("compose.yaml",), values=found.variables, service_word=makefile.service_word)
     rows = mapping.rows([found], makefile.language(variables.values), facts, "invoke")
     new = shim.text(found, rows)

@@ -63,12 +63,17 @@ class Value:
     recursive: bool = True
 
 
+class SelfReference(Exception):
+    """A variable whose value needs its own value. make stops there; the argument is the variable's name."""
+
+
 @dataclass
 class _Work:
     """Counts the work done by an expansion, because nested references can double it at every level."""
 
     depth: int = 0
     followed: int = 0
+    expanding: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -121,7 +126,10 @@ def inside(reference: str) -> str:
 def expand(
     text: str, values: Mapping[str, Value], local: Mapping[str, str] | None = None, work: _Work | None = None
 ) -> str | None:
-    """The text with its references replaced; None if one of them is unknown. `$$` becomes `$`."""
+    """The text with its references replaced; None if one of them is unknown. `$$` becomes `$`.
+
+    Raises `SelfReference` where make stops with "Recursive variable references itself".
+    """
     if "$" not in text:
         return text
     work = work or _Work()
@@ -158,7 +166,7 @@ def _expanded(text: str, values: Mapping[str, Value], local: Mapping[str, str], 
 def resolve(
     reference: str, values: Mapping[str, Value], local: Mapping[str, str] | None = None, work: _Work | None = None
 ) -> str | None:
-    """The value of one reference; None if unknown. An undefined variable is empty."""
+    """The value of one reference; None if unknown. An undefined variable is empty. Raises as `expand` does."""
     local, work = local or {}, work or _Work()
     if reference == "$$":
         return "$"
@@ -195,7 +203,13 @@ def _variable(name: str, values: Mapping[str, Value], local: Mapping[str, str], 
         return None if name in BUILT_IN else ""
     if known.text is None or not known.recursive:
         return known.text
-    return expand(known.text, values, local, work)
+    if name in work.expanding:
+        raise SelfReference(name)
+    work.expanding.append(name)
+    try:
+        return expand(known.text, values, local, work)
+    finally:
+        work.expanding.pop()
 
 
 def _first_word(body: str) -> tuple[str, str, str]:

@@ -28,9 +28,15 @@ def syntax(values: Mapping[str, Value]) -> Syntax:
             return at
         return expand.reference_end(text, at)
 
+    def resolve(reference: str) -> str | None:
+        try:
+            return expand.resolve(reference, values)
+        except expand.SelfReference:  # make only stops if it runs this recipe
+            return None
+
     return Syntax(
         reference_end,
-        lambda reference: expand.resolve(reference, values),
+        resolve,
         lambda reference: bool(_AUTOMATIC.fullmatch(reference)),
         dollar="$$",
     )

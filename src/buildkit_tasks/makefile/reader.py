@@ -10,9 +10,8 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from . import expand as expansion
 from . import rules, syntax
-from .expand import Variables
+from .expand import SelfReference, Variables
 from .model import Include, Source, Step
 from .reading import Reading, invalid
 
@@ -72,7 +71,10 @@ def _read(now: Reading, text: str) -> None:
         now.lines.pop()
     at = 0
     while at < len(now.lines):
-        at = _line(now, at)
+        try:
+            at = _line(now, at)
+        except SelfReference as name:
+            raise invalid(now.path, at + 1, f"the variable {name} refers to itself") from None
     now.close()
     if len(now.conditions) > outer:
         raise invalid(now.path, len(now.lines), f"{now.conditions[-1].split(':', 1)[-1].strip()} has no endif")
@@ -126,10 +128,10 @@ def _line(now: Reading, at: int) -> int:
     elif re.match(r"(export|unexport)(\s|$)", line):
         now.close()
         if line.startswith("unexport"):
-            gone = (expansion.expand(line[8:], now.variables.values) or "").split()
+            gone = (now.expand(line[8:]) or "").split()
             now.exported[:] = [name for name in now.exported if name not in gone]
         else:
-            names = (expansion.expand(line[6:], now.variables.values) or "").split()
+            names = (now.expand(line[6:]) or "").split()
             now.exported += names
             if not names and not line[6:].strip():
                 now.notes.append(f"line {at + 1}: exports every variable; cargo tasks get them only with --env NAME")
@@ -157,7 +159,7 @@ def _recipe_line(now: Reading, at: int, last: int) -> None:
 
 
 def _assign(now: Reading, at: int, assigned: tuple[str, str, str], *, exported: bool) -> None:
-    name = expansion.expand(assigned[0], now.variables.values)
+    name = now.expand(assigned[0])
     if name is None:
         now.notes.append(f"line {at + 1}: the variable name `{assigned[0]}` cannot be determined without running make")
         return
@@ -207,11 +209,13 @@ def _condition(now: Reading, at: int, line: str) -> None:
         if word == "else":
             now.conditions.append(f"{at + 1}: {line}")
     else:
+        if word in ("ifeq", "ifneq"):
+            now.expand(line[len(word) :])  # for its errors only
         now.conditions.append(f"{at + 1}: {line}")
 
 
 def _include(now: Reading, at: int, written: str, *, optional: bool) -> None:
-    names = expansion.expand(written, now.variables.values)
+    names = now.expand(written)
     for name in (names or "").split() or ([] if names is not None else [""]):
         path = "" if re.search(r"[*?\[]", name) else name
         now.includes.append(Include(at + 1, written, path, optional))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from buildkit_tasks.core.errors import Problem
 
-from .expand import Variables
+from .expand import SelfReference, Variables, expand
 from .model import Include, Rule, Step
 
 
@@ -50,6 +50,15 @@ class Reading:
             made = replace(self.open.rule, steps=tuple(self.open.steps), kept=self.open.rule.kept or mixed)
             self.rules.append(made)
         self.open = None
+
+    def expand(self, text: str) -> str | None:
+        """The text with its references replaced; None if unknown. In a condition, make may never read it."""
+        try:
+            return expand(text, self.variables.values)
+        except SelfReference:
+            if not self.conditions:
+                raise
+            return None
 
 
 def invalid(path: str, line: int, why: str) -> Problem:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from . import expand as expansion
 from . import syntax
 from .model import Rule, Step
 from .reading import Open, Reading, invalid
@@ -74,7 +73,7 @@ def rule(now: Reading, at: int, last: int, whole: str) -> None:
 
 
 def _names(now: Reading, text: str) -> tuple[str, ...] | None:
-    whole = expansion.expand(text, now.variables.values)
+    whole = now.expand(text)
     if whole is None:
         return None
     words = re.findall(r"(?:\\.|[^\s\\])+|\\$", whole)
