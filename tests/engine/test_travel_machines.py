@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +17,7 @@ from buildkit_tasks.registry.names import reference
 from tests.engine import cache_site
 from tests.engine.cache_site import CRATES
 from tests.engine.machines import Machine
-from tests.support import oci_registry, second_engine
+from tests.support import oci_registry, process, second_engine
 from tests.support.second_engine import SecondEngine
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]  # two minutes: `nox -s travel`
@@ -156,3 +158,85 @@ def test_a_registry_killed_in_the_middle(here: Machine, there: Machine, second: 
         here.site.in_mounts(f"rm {big}/big")
     compiled, said = cold_build(there)
     assert compiled == sorted(CRATES), said
+
+
+#: A service of other tools. OFFLINE makes both of them fail if they would have to download anything.
+WEB = """\
+FROM debian:bookworm-slim
+ARG OFFLINE=
+RUN --mount=type=cache,id=SCOPE-apt,target=/var/cache/apt,sharing=locked \\
+    --mount=type=cache,target=/var/lib/apt,sharing=locked \\
+    : SCOPE; rm -f /etc/apt/apt.conf.d/docker-clean; \\
+    echo 'Binary::apt::APT::Keep-Downloaded-Packages "true";' > /etc/apt/apt.conf.d/keep-cache; \\
+    if [ -z "$OFFLINE" ]; then apt-get update; fi; \\
+    apt-get install -y --no-install-recommends ${OFFLINE:+--no-download} nodejs npm
+WORKDIR /app
+COPY ca.crt package.json package-lock.json ./
+ENV NODE_EXTRA_CA_CERTS=/app/ca.crt
+RUN useradd --uid 1234 web; mkdir -p /home/web && chown -R web: /home/web /app
+USER web
+RUN --mount=type=cache,target=/home/web/.npm,uid=1234,gid=1234 npm ci ${OFFLINE:+--offline} --no-audit --fund=false
+"""
+
+LOCK = {
+    "name": "web",
+    "version": "1.0.0",
+    "lockfileVersion": 3,
+    "requires": True,
+    "packages": {
+        "": {"name": "web", "version": "1.0.0", "dependencies": {"is-number": "7.0.0"}},
+        "node_modules/is-number": {
+            "version": "7.0.0",
+            "resolved": "https://registry.npmjs.org/is-number/-/is-number-7.0.0.tgz",
+            "integrity": "sha512-41Cifkg6e8TylSpdtTpeLVMqvSBEVzTttHvERD741+pnZ8ANv0004MRL43QKPDlK9cGvNp6NZWZUBlbGXYxxng==",
+        },
+    },
+}
+
+
+@pytest.fixture
+def web(here: Machine) -> Iterator[None]:
+    """The site with a service that is not Rust."""
+    root = here.site.root
+    folder = root / "web"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text(WEB.replace("SCOPE", f"{here.site.scope}-web"))
+    (folder / "package.json").write_text(json.dumps(LOCK["packages"][""]))  # type: ignore[index]
+    (folder / "package-lock.json").write_text(json.dumps(LOCK))
+    bundle = Path("/etc/ssl/certs/ca-certificates.crt")
+    (folder / "ca.crt").write_bytes(bundle.read_bytes() if bundle.is_file() else b"")
+    compose = root / "compose.yaml"
+    before = compose.read_text()
+    model = json.loads(before)
+    args = {"OFFLINE": "${OFFLINE:-}"}
+    model["services"]["web"] = {"build": {"context": "web", "args": args}, "image": f"{here.site.scope}/web:dev"}
+    compose.write_text(json.dumps(model))
+    yield
+    compose.write_text(before)
+    shutil.rmtree(folder)
+    process.run(["docker", "image", "rm", f"{here.site.scope}/web:dev"], root)
+
+
+@pytest.mark.usefixtures("web")
+def test_the_mounts_of_npm_and_apt_travel_and_nothing_is_downloaded_there(here: Machine, there: Machine) -> None:
+    mounts = ("--mount", "apt", "--mount", "npm")
+    here.document("build", "--service", "web")
+    pushed = here.document("cache.push", *mounts)["mounts"]
+    assert [(one["kind"], one["pushed"]) for one in pushed] == [("apt", True), ("apt", True), ("npm", True)]
+    assert pushed[2]["key_files"] == ["package-lock.json"]
+    assert len({one["digest"] for one in pushed}) == 3
+    again = here.document("cache.push", "--mount", "npm")["mounts"]
+    assert again[0]["bytes_sent"] == 0  # the same files give the same bytes
+    assert len([one for one in here.document("cache.list")["packs"] if one["scope"] == "mount"]) == 3
+
+    assert there.run("build", "--service", "web", OFFLINE="1").code != 0
+    pulled = there.document("cache.pull", *mounts, "--replace")["mounts"]  # the failed build has written a log
+    assert all(one["unpacked"] for one in pulled), pulled
+    assert pulled[2]["why"] == "the same key files and steps"
+    done = there.run("build", "--service", "web", OFFLINE="1")
+    assert done.code == 0, done.all
+    kept = there.document("cache.pull", "--mount", "npm")["mounts"]
+    assert not kept[0]["unpacked"]
+
+    assert there.refused("cache.pull", "--mount", "nothing") == "cache-missing"
+    assert there.refused("cache.push", "--mount", "npm", "--key-file", "../x") == "bad-argument"

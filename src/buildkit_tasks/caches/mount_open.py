@@ -122,8 +122,7 @@ def sharing(project: Project) -> dict[str, str]:
     for service in project.workspace.services:
         for mount in sources.known(service).mounts:
             if mount.type == "cache":
-                identity = mount.options.get("id") or mount.options.get("target") or ""
-                pattern = syntax.expand(identity, {**cache_view.unknown_arguments(), **service.args})
+                pattern = syntax.expand(mount.identity, {**cache_view.unknown_arguments(), **service.args})
                 declared[pattern] = mount.options.get("sharing", "shared")
     return declared
 

@@ -72,9 +72,8 @@ def _compiles(item: syntax.Instruction, args: Mapping[str, str]) -> bool:
         return False
     for mount in mounts.run_mounts(item):
         if mount.type == "cache":
-            target = mount.options.get("target") or mount.options.get("dst", "")
-            identity = syntax.expand(mount.options.get("id") or target, {**args, "TARGETARCH": "amd64"})
-            if mount_ids.attribute(identity, target)[0] == "target":
+            identity = syntax.expand(mount.identity, {**args, "TARGETARCH": "amd64"})
+            if mount_ids.attribute(identity, mount.target)[0] == "target":
                 return True
     return False
 

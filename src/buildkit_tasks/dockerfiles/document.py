@@ -151,9 +151,7 @@ class Dockerfile:
 
 def secret_id(mount: Mount) -> str:
     """The id of a secret mount, by default the last component of its target."""
-    options = mount.options
-    place = options.get("target") or options.get("dst") or options.get("destination") or ""
-    return options.get("id") or place.rpartition("/")[2]
+    return mount.options.get("id") or mount.target.rpartition("/")[2]
 
 
 def lookup_name(reference: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 #: The kinds of cache mounts, in display order. The first three belong to Rust builds.
-KINDS = ("target", "cargo-registry", "cargo-git", "apt", "npm", "other")
+KINDS = ("target", "cargo-registry", "cargo-git", "apt", "npm", "pip", "go", "ccache", "other")
 
 _OURS = re.compile(r"(?P<project>.+)-(?P<kind>cargo-registry|cargo-git|target(?:-(?P<platform>[a-z0-9_.]+))?)")
 _FOREIGN = (
@@ -13,6 +13,9 @@ _FOREIGN = (
     ("cargo-git", r"cargo/git(/|$)|^cargo-git$"),
     ("apt", r"/(cache|lib)/apt(/|$)|(^|[-/_])apt([-/_]|$)"),
     ("npm", r"\.npm|node_modules|yarn|pnpm|(^|[-/_])npm([-/_]|$)"),
+    ("pip", r"\.cache/(pip|uv|pypoetry)(/|$)|(^|[-/_])(pip|uv|poetry)([-/_]|$)"),
+    ("go", r"/go/pkg(/|$)|go-build|(^|[-/_])(go|gomod|golang)([-/_]|$)"),
+    ("ccache", r"(^|[-/_.])s?ccache([-/_]|$)"),
     ("target", r"(^|[-/_])target([-/_]|$)"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,16 @@ class Mount:
     def type(self) -> str:
         """bind, cache, secret, ssh or tmpfs."""
         return self.options.get("type", "bind")
+
+    @property
+    def target(self) -> str:
+        """Where it is mounted, as written; empty if it has no target."""
+        return self.options.get("target") or self.options.get("dst") or self.options.get("destination") or ""
+
+    @property
+    def identity(self) -> str:
+        """The id of a cache mount, by default its target in normal form, as in BuildKit."""
+        return self.options.get("id") or (posixpath.normpath(self.target) if self.target else "")
 
 
 def mounts(text: str) -> tuple[Mount, ...]:
@@ -44,6 +55,5 @@ def cache_ids(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for mount in mounts(text):
         if mount.type == "cache":
-            named = mount.options.get("id") or mount.options.get("target") or mount.options.get("dst", "")
-            found[expand(named, values)] = None
+            found[expand(mount.identity, values)] = None
     return tuple(found)

@@ -166,10 +166,9 @@ class File:
     def _cache_mounts(self, step: Step) -> Iterator[CacheMount]:
         for mount in mounts.run_mounts(step.item):
             o = mount.options
-            target = o.get("target") or o.get("dst") or o.get("destination") or ""
-            if mount.type != "cache" or not target:
+            if mount.type != "cache" or not mount.target:
                 continue
-            path = step.absolute(target)
+            path = step.absolute(mount.target)
             raw = o.get("id", "")
             named = step.expand(raw) or path
             yield CacheMount(

@@ -86,9 +86,9 @@ class Step:
         for mount in mounts.run_mounts(self.item):
             if mount.type == "bind":
                 o = mount.options
-                where = o.get("target") or o.get("dst") or o.get("destination") or ""
                 source = self.expand(o.get("source") or o.get("src") or ".")
-                found.append((o.get("from", ""), posixpath.normpath(source.lstrip("/") or "."), self.absolute(where)))
+                place = posixpath.normpath(source.lstrip("/") or ".")
+                found.append((o.get("from", ""), place, self.absolute(mount.target)))
         return tuple(found)
 
     @cached_property

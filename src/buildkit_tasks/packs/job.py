@@ -8,9 +8,10 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from buildkit_tasks.core import files
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, BuildRequest
 from buildkit_tasks.dockerfiles import compile_step, platforms
+from buildkit_tasks.dockerfiles.compile_step import CompileStep
 from buildkit_tasks.packs import steps
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
@@ -31,11 +33,16 @@ from buildkit_tasks.registry.client import Client
 from buildkit_tasks.registry.names import Blob, Digest, RegistryError, Tag, printable
 
 from . import image as pack_image
+from . import mounts
 from . import pack as packs
+from .mounts import Carried, Packed
 from .pack import Facts, Wanted
 
 #: Name of the only target in these definitions; the plan's own targets are named after services.
 TARGET = "caches"
+
+#: Makes the Dockerfile of a short build from the service's Dockerfile and its compile step.
+Make = Callable[[str, CompileStep], str]
 
 #: Number of parts that are sent to the registry at the same time.
 AT_ONCE = 4
@@ -92,8 +99,15 @@ class Trip:
         except Problem as problem:
             raise _nothing_packed(problem) from problem
 
-    def push(self, folder: Path, facts: Facts, tags: Sequence[Tag], labels: Mapping[str, str]) -> Sent:
-        """Send the output of `pack` as an image with one layer per part; skips layers that the registry already has.
+    def pack_mount(self, folder: Path, one: Carried) -> Packed:
+        """Pack another tool's mount, as `pack`. Problems: any from the build."""
+        make = partial(steps.mount_dockerfile, flag=one.flag, words=("pack",), nonce=_nonce())
+        log = self._solve(make, {"target": packs.LEFT_STAGE, "output": [f"type=local,dest={folder}"]})
+        self._left_out(log)
+        return mounts.read_facts((folder / "facts").read_text("utf-8"))
+
+    def push(self, folder: Path, parts: Iterable[str], tags: Sequence[Tag], labels: Mapping[str, str]) -> Sent:
+        """Send the output of a pack as an image with one layer per part; skips layers that the registry already has.
 
         Problems: registry-unreachable, registry-denied, registry-malformed, timed-out.
         """
@@ -111,7 +125,7 @@ class Trip:
         try:
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 try:
-                    done = list(pool.map(send, facts.parts))
+                    done = list(pool.map(send, parts))
                 except BaseException:
                     over.set()  # do not wait for the remaining gigabytes after Ctrl-C
                     raise
@@ -130,20 +144,33 @@ class Trip:
 
         Problems: pack-refused for unexpected content, disk-full, image-unavailable, build-failed.
         """
-        words = ("unpack", when, str(limit), self.nonce)
+        make = partial(steps.dockerfile, words=("unpack", when, str(limit), self.nonce), nonce=self.nonce, pack=True)
+        return self._unpack(make, digest)
+
+    def unpack_mount(self, digest: Digest, one: Carried, when: str, limit: int) -> tuple[bool, int]:
+        """Fill another tool's mount from a pack, as `unpack`."""
+        nonce = _nonce()
+        words = ("unpack", when, str(limit), nonce)
+        make = partial(steps.mount_dockerfile, flag=one.flag, words=words, nonce=nonce, pack=True)
+        return self._unpack(make, digest)
+
+    def _unpack(self, make: Make, digest: Digest) -> tuple[bool, int]:
         reference = self.client.ref.at(digest)
         try:
-            log = self._solve(words, {"output": ["type=cacheonly"]}, {packs.PACK: f"docker-image://{reference}"})
+            log = self._solve(make, {"output": ["type=cacheonly"]}, {packs.PACK: f"docker-image://{reference}"})
         except Problem as problem:
             raise _explained(problem, reference) from problem
         done = re.search(r"^buildkit-tasks: unpacked (\d+)$", log, re.MULTILINE)
         return bool(done), int(done[1]) if done else 0
 
     def _facts(self, words: Sequence[str], folder: Path) -> Facts:
-        log = self._solve(words, {"target": packs.LEFT_STAGE, "output": [f"type=local,dest={folder}"]})
+        make = partial(steps.dockerfile, words=words, nonce=self.nonce)
+        self._left_out(self._solve(make, {"target": packs.LEFT_STAGE, "output": [f"type=local,dest={folder}"]}))
+        return packs.read_facts(*((folder / name).read_text("utf-8") for name in ("facts", "packages")))
+
+    def _left_out(self, log: str) -> None:
         for said in re.findall(r"^buildkit-tasks: (left out .*)$", log, re.MULTILINE):
             self.session.report.warn(said)
-        return packs.read_facts(*((folder / name).read_text("utf-8") for name in ("facts", "packages")))
 
     def _left(self) -> float | None:
         """The remaining seconds. Raises `Problem` timed-out if there are none."""
@@ -154,12 +181,12 @@ class Trip:
             raise Problem("timed-out", "The time limit for the shared cache was reached.", hint="try again later")
         return left
 
-    def _solve(self, words: Sequence[str], extra: Mapping[str, Any], contexts: Mapping[str, str] | None = None) -> str:
+    def _solve(self, make: Make, extra: Mapping[str, Any], contexts: Mapping[str, str] | None = None) -> str:
         service = self.plan.groups[0][0]
         target = self.plan.definition["target"][service.key]
         text = sources.known(service).text
         step = compile_step.without_secrets(compile_step.find(text, dict(target.get("args", {}))))
-        text = steps.dockerfile(text, step, words, self.nonce, pack=bool(contexts))
+        text = make(text, step)
         with resources.as_file(resources.files("buildkit_tasks") / "data" / "cache") as scripts:
             more = {packs.SCRIPTS: str(scripts), **(contexts or {})}
             caches = {**stand_in(target, text, step.stage, more, self.platform), **extra}
@@ -198,7 +225,12 @@ def prepare(
         request = BuildRequest(profile=wanted.profile, progress=wanted.progress)
         plan = building.prepare(session, project, request)
     end = session.world.clock() + timeout if timeout else None
-    return Trip(session, project, building.compiling(plan), client, wanted, secrets.token_hex(8), end)
+    return Trip(session, project, building.compiling(plan), client, wanted, _nonce(), end)
+
+
+def _nonce() -> str:
+    """Text that makes a step new. A step's cache key does not contain the ids of its mounts, so each needs its own."""
+    return secrets.token_hex(8)
 
 
 @contextlib.contextmanager

@@ -261,7 +261,7 @@ def expired(found: Sequence[Listed], keep: int, before: str) -> list[Listed]:
     going: list[Listed] = []
     groups: dict[tuple[Any, ...], list[Listed]] = {}
     for item in sorted(found, key=lambda i: i.created, reverse=True):
-        kind = tuple(item.said.get(n) for n in ("scope", "platform", "profile"))
+        kind = tuple(item.said.get(n) for n in ("scope", "platform", "profile", "flag"))
         groups.setdefault(kind, []).append(item)
     for items in groups.values():
         going += [item for item in items[keep:] if item.created < before]
@@ -283,4 +283,5 @@ _UNPACKER = f"rustc --edition 2021 -o /buildkit-tasks-unpack /run/{SCRIPTS}/unpa
 
 _OUT = "/buildkit-tasks-travel"
 _PACK = "/run/buildkit-tasks-pack"
+_MOUNT = "/run/buildkit-tasks-mount"
 _COMPILE = re.compile(r"(?P<script>\S*/compile) build\b")

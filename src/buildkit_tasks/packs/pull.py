@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +76,7 @@ def fetch(trip: Trip, *, replace: bool = False) -> Pulled:
         raise trip.client.problem(error) from error
     if found is None:
         return Pulled(None, False, 0, session.world.clock() - began, tuple(why_not))
-    _verify_signature(session, trip.client.ref.at(found.digest))
+    verify_signature(session, trip.client.ref.at(found.digest))
     session.report.say(f"pulling {found.tag} ({units.human(found.stored)}): {found.why}")
     limit = session.settings.packs.limit
     unpacked, size = trip.unpack(found.digest, "replace" if replace else "empty", limit)
@@ -132,15 +132,20 @@ def _nearest(trip: Trip, facts: Facts) -> tuple[Found | None, list[str]]:
         limit = trip.session.settings.packs.limit
         if reasons := packs.objections(said, facts, limit):
             return None, [f"{tag}: {reason}" for reason in reasons]
-        if reasons := pack_image.objections(manifest, about, len(said["parts"]), limit):
-            raise Problem(
-                "pack-refused",
-                f"The pack {trip.client.ref.name}:{tag} was rejected, because it was not created by buildkit-tasks.",
-                causes=reasons,
-                hint="check who can push to that repository; to create a new pack, run `invoke cache.push`",
-            )
+        require_ours(trip, tag, pack_image.objections(manifest, about, len(said["parts"]), limit))
         return Found(tag, manifest.digest, said, why, manifest.size), []
     return None, _why_none(trip, facts)
+
+
+def require_ours(trip: Trip, tag: Tag, reasons: Sequence[str]) -> None:
+    """Raises `Problem` pack-refused if there are reasons not to fetch the image as a pack."""
+    if reasons:
+        raise Problem(
+            "pack-refused",
+            f"The pack {trip.client.ref.name}:{tag} was rejected, because it was not created by buildkit-tasks.",
+            causes=reasons,
+            hint="check who can push to that repository; to create a new pack, push again with `invoke cache.push`",
+        )
 
 
 def _why_none(trip: Trip, facts: Facts) -> list[str]:
@@ -156,7 +161,7 @@ def _why_none(trip: Trip, facts: Facts) -> list[str]:
     return reasons or ["there is no pack for this platform and profile"]
 
 
-def _verify_signature(session: Session, pinned: str) -> None:
+def verify_signature(session: Session, pinned: str) -> None:
     """Verify the signature with cosign if packs.key is set. Raises `Problem` pack-refused."""
     key = session.settings.packs.key
     if not key:

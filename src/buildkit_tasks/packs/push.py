@@ -20,6 +20,14 @@ def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
 
     Problems: bad-argument, push-refused, registry-unreachable, registry-denied, and any from the build.
     """
+    require_allowed(session, force=force)
+    answer = send(prepare(session, discover(session), wanted), force=force)
+    if session.report.json_only:
+        session.report.envelope({"pack": answer})
+
+
+def require_allowed(session: Session, *, force: bool) -> None:
+    """Raises `Problem` push-refused if packs.push forbids this run to push, unless forced."""
     may, why = ci_context.allowed(session.world, session.settings.packs.push, session.settings.ci.default_branch)
     if not (may or force):
         raise Problem(
@@ -28,9 +36,6 @@ def push(session: Session, wanted: Wanted, *, force: bool = False) -> None:
             causes=[why],
             hint="use --force to push anyway, or change the setting packs.push",
         )
-    answer = send(prepare(session, discover(session), wanted), force=force)
-    if session.report.json_only:
-        session.report.envelope({"pack": answer})
 
 
 def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
@@ -48,7 +53,7 @@ def send(trip: Trip, *, force: bool = False) -> dict[str, object]:
             return _answer(facts, economy)
         made = datetime.now(timezone.utc).isoformat(timespec="seconds")
         label = packs.label(facts, trip.wanted.scope, trip.arch, made)
-        done = trip.push(folder, facts, (exact, newest), {packs.LABEL: label})
+        done = trip.push(folder, facts.parts, (exact, newest), {packs.LABEL: label})
     seconds = session.world.clock() - began
     session.report.say(
         f"pushed {trip.client.ref.name}:{exact} in {seconds:.1f} s: {facts.packed_units} units, "

@@ -13,6 +13,7 @@ from buildkit_tasks.registry.client import Client
 from buildkit_tasks.registry.names import Digest, RegistryError, Tag
 from buildkit_tasks.registry.remote import client
 
+from . import mounts
 from . import pack as packs
 from .pack import Listed
 
@@ -33,16 +34,22 @@ def show(session: Session, *, ref: str = "") -> None:
     rows = [
         (
             item.tags[0] if item.tags else item.digest[:19],
-            str(item.said.get("scope")),
-            str(item.said.get("platform")),
-            str(item.said.get("rustc", "")).removeprefix("rustc ").partition(" (")[0],
-            str(item.said.get("units")),
+            str(item.said["scope"]),
+            str(item.said["platform"]),
+            *_content(item),
             units.human(item.bytes),
             item.created.replace("T", " ").removesuffix("+00:00"),
         )
         for item in found
     ]
-    session.report.table(("pack", "scope", "platform", "rustc", "units", "stored", "created (UTC)"), rows)
+    session.report.table(("pack", "scope", "platform", "for", "units", "stored", "created (UTC)"), rows)
+
+
+def _content(item: Listed) -> tuple[str, str]:
+    """What a pack is for, and the number of its units; of a mount's pack, the mount and the number of its entries."""
+    if item.said["scope"] == mounts.SCOPE:
+        return str(item.said["id"]), str(item.said["entries"])
+    return str(item.said["rustc"]).removeprefix("rustc ").partition(" (")[0], str(item.said["units"])
 
 
 def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d", dry_run: bool = False) -> None:
@@ -80,7 +87,9 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
 def _listed(repository: Client) -> list[Listed]:
     """All packs in the repository, one per manifest, to which multiple tags may refer."""
     try:
-        tags = [tag for tag in repository.tags() if tag.startswith(tuple(f"{s}-" for s in packs.SCOPES))]
+        tags = [
+            tag for tag in repository.tags() if tag.startswith(tuple(f"{s}-" for s in (*packs.SCOPES, mounts.SCOPE)))
+        ]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             manifests = list(pool.map(repository.manifest, tags))
             named: dict[Digest, list[Tag]] = {}
@@ -93,7 +102,7 @@ def _listed(repository: Client) -> list[Listed]:
         raise repository.problem(error) from error
     found = []
     for digest, one in distinct.items():
-        if said := packs.read_label(labels[digest]):
+        if said := packs.read_label(labels[digest]) or mounts.read_label(labels[digest]):
             found.append(Listed(digest, tuple(sorted(named[digest], key=len)), one.size, said["created"], said))
     return sorted(found, key=lambda item: item.created, reverse=True)
 

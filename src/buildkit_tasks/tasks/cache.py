@@ -50,7 +50,7 @@ def view(
 @task(
     iterable=["mount", "service"],
     help={
-        "mount": "id, or kind: target, cargo-registry, cargo-git, apt, npm, other, layers, volumes; repeatable",
+        "mount": "id, or kind: target, cargo-registry, apt, npm, pip, go …, layers, volumes; repeatable",
         "service": "only mounts used by this service's build, for example api; repeatable",
         "platform": "only mounts of this platform, for example linux/arm64",
         "project": "only mounts of this project (default: the current one)",
@@ -112,11 +112,16 @@ PLATFORM = "platform of the mounts, for example linux/arm64 (default: the engine
 PROFILE = "cargo profile, for example dev (default: the setting build.profile)"
 SCOPE = "all, or deps for only the crates in Cargo.lock (default: the setting packs.scope)"
 PROGRESS = "auto, plain, verbose or quiet"
+MOUNT = "share this mount of another tool instead: its id, or a kind such as npm, pip, apt or go; repeatable"
+KEY_FILE = "with --mount: choose the pack by this file, for example web/package-lock.json; repeatable"
 
 
 @task(
+    iterable=["mount", "key_file"],
     help={
         "ref": REF,
+        "mount": MOUNT,
+        "key_file": KEY_FILE,
         "platform": PLATFORM,
         "profile": PROFILE,
         "scope": SCOPE,
@@ -130,6 +135,8 @@ PROGRESS = "auto, plain, verbose or quiet"
 def push(
     session: Session,
     ref: str = "",
+    mount: Sequence[str] | None = None,
+    key_file: Sequence[str] | None = None,
     platform: str = "",
     profile: str = "",
     scope: str = "",
@@ -139,15 +146,23 @@ def push(
     json: bool = False,
 ) -> None:
     """Push compiled dependencies and downloads to a registry as a pack."""
+    from buildkit_tasks.packs import carry
     from buildkit_tasks.packs import push as pack_push
     from buildkit_tasks.packs.pack import Wanted
 
-    pack_push.push(session, Wanted(ref, platform, profile, scope, builder, progress), force=force)
+    wanted = Wanted(ref, platform, profile, scope, builder, progress)
+    if named := carry.named(mount or (), key_file or ()):
+        carry.push(session, wanted, named, force=force)
+    else:
+        pack_push.push(session, wanted, force=force)
 
 
 @task(
+    iterable=["mount", "key_file"],
     help={
         "ref": REF,
+        "mount": MOUNT,
+        "key_file": KEY_FILE,
         "platform": PLATFORM,
         "profile": PROFILE,
         "scope": SCOPE,
@@ -161,6 +176,8 @@ def push(
 def pull(
     session: Session,
     ref: str = "",
+    mount: Sequence[str] | None = None,
+    key_file: Sequence[str] | None = None,
     platform: str = "",
     profile: str = "",
     scope: str = "",
@@ -170,10 +187,15 @@ def pull(
     json: bool = False,
 ) -> None:
     """Fill the mounts from the best matching pack, so that the first build compiles only the workspace's crates."""
+    from buildkit_tasks.packs import carry
     from buildkit_tasks.packs import pull as pack_pull
     from buildkit_tasks.packs.pack import Wanted
 
-    pack_pull.pull(session, Wanted(ref, platform, profile, scope, builder, progress), replace=replace)
+    wanted = Wanted(ref, platform, profile, scope, builder, progress)
+    if named := carry.named(mount or (), key_file or ()):
+        carry.pull(session, wanted, named, replace=replace)
+    else:
+        pack_pull.pull(session, wanted, replace=replace)
 
 
 @task(name="list", help={"ref": REF, "json": JSON})

@@ -3,6 +3,8 @@
 //! ```text
 //! unpack judge LIMIT PROFILE FILE                       judges one part, writes nothing
 //! unpack write LIMIT FREE PROFILE PACK TREE REGISTRY GIT  unpacks the parts that lie in PACK
+//! unpack mount LIMIT FREE PACK ROOT                     unpacks another tool's cache mount, a single part
+//! unpack list ROOT                                      what such a part may contain: paths, each followed by a zero byte
 //! ```
 //! LIMIT and FREE are in bytes, and PROFILE is the name of cargo's directory for the profile. TREE is an empty
 //! directory that nothing else uses; it receives `target`, `src` and `state`. REGISTRY and GIT are cargo's directories,
@@ -101,6 +103,8 @@ enum Kind {
     Deps,
     /// The rest of the tree: objects, sources, state.
     Rest,
+    /// The cache mount of another tool, such as npm or apt. Only this kind keeps the owners of files.
+    Mount,
 }
 
 /// Allowed entry types.
@@ -129,6 +133,7 @@ impl Kind {
             "git" => Kind::Git,
             "deps" => Kind::Deps,
             "rest" => Kind::Rest,
+            "mount" => Kind::Mount,
             _ => return None,
         };
         Some((kind, zstd))
@@ -152,6 +157,7 @@ impl Kind {
                 b"state" => what == Type::File && path.len() == 2 && is_state(path[1]),
                 _ => false,
             },
+            Kind::Mount => !is_staging(path[0]),
         }
     }
 
@@ -159,6 +165,11 @@ impl Kind {
     fn allows_destination(self, path: &[&[u8]], profile: &[u8]) -> bool {
         !path.is_empty() && (self.allows(path, Type::Directory, profile) || self.allows(path, Type::File, profile))
     }
+}
+
+/// Whether this is the name of a directory that an unpack uses, in a mount.
+fn is_staging(name: &[u8]) -> bool {
+    name.starts_with(STAGING.as_bytes())
 }
 
 fn in_registry(path: &[&[u8]]) -> bool {
@@ -235,7 +246,11 @@ struct Entry {
     size: u64,
     time: (i64, i64),
     link: Vec<u8>,
+    owner: Owner,
 }
+
+/// The numbers of a user and a group.
+type Owner = (u32, u32);
 
 /// The fields of an extended header for the following entry.
 #[derive(Debug, Default, PartialEq)]
@@ -244,6 +259,8 @@ struct Extended {
     link: Option<Vec<u8>>,
     size: Option<u64>,
     time: Option<(i64, i64)>,
+    user: Option<u32>,
+    group: Option<u32>,
 }
 
 /// A tar stream in the pax format, as written by GNU tar's `--format=posix` and Python's tarfile.
@@ -337,6 +354,7 @@ struct Head {
     mode: u32,
     size: u64,
     time: u64,
+    owner: Owner,
 }
 
 /// Checks a header's checksum and format, and parses its numbers.
@@ -344,8 +362,11 @@ fn header(block: &[u8; BLOCK]) -> Outcome<Head> {
     if number(&block[148..156]) != Some(sum(block)) || &block[257..262] != b"ustar" {
         return refuse("damaged: an invalid header");
     }
-    match (number(&block[100..108]), number(&block[124..136]), number(&block[136..148])) {
-        (Some(mode), Some(size), Some(time)) => Ok(Head { mode: mode as u32, size, time }),
+    let id = |from: usize| number(&block[from..from + 8]).and_then(|n| u32::try_from(n).ok());
+    match (number(&block[100..108]), id(108), id(116), number(&block[124..136]), number(&block[136..148])) {
+        (Some(mode), Some(user), Some(group), Some(size), Some(time)) => {
+            Ok(Head { mode: mode as u32, size, time, owner: (user, group) })
+        }
         _ => refuse("damaged: a header without numbers"),
     }
 }
@@ -408,7 +429,8 @@ fn entry(block: &[u8; BLOCK], head: Head, extended: Extended) -> Outcome<Entry> 
     }
     let link = extended.link.unwrap_or_else(|| text(&block[157..257]).to_vec());
     let time = extended.time.unwrap_or((head.time as i64, 0));
-    Ok(Entry { path, what, mode: head.mode & 0o777, size, time, link })
+    let owner = (extended.user.unwrap_or(head.owner.0), extended.group.unwrap_or(head.owner.1));
+    Ok(Entry { path, what, mode: head.mode & 0o777, size, time, link, owner })
 }
 
 /// The records `LENGTH KEY=VALUE\n` of an extended header.
@@ -433,8 +455,9 @@ fn records_of(mut bytes: &[u8]) -> Outcome<Extended> {
             b"linkpath" => found.link = Some(value.to_vec()),
             b"size" => found.size = Some(decimal(value).ok_or_else(damaged)?),
             b"mtime" => found.time = Some(time(value).ok_or_else(damaged)?),
-            // all files belong to the user who unpacks
-            b"atime" | b"ctime" | b"uid" | b"gid" | b"uname" | b"gname" => {}
+            b"uid" => found.user = Some(decimal(value).and_then(|n| u32::try_from(n).ok()).ok_or_else(damaged)?),
+            b"gid" => found.group = Some(decimal(value).and_then(|n| u32::try_from(n).ok()).ok_or_else(damaged)?),
+            b"atime" | b"ctime" | b"uname" | b"gname" => {}
             _ => return refuse(format!("an attribute that our packs never have: {}", shown(key))),
         }
     }
@@ -522,6 +545,7 @@ extern "C" {
     fn symlinkat(to: *const c_char, directory: c_int, path: *const c_char) -> c_int;
     fn linkat(from: c_int, old: *const c_char, to: c_int, new: *const c_char, flags: c_int) -> c_int;
     fn futimens(file: c_int, times: *const Timespec) -> c_int;
+    fn fchownat(directory: c_int, path: *const c_char, user: c_uint, group: c_uint, flags: c_int) -> c_int;
     fn flock(file: c_int, operation: c_int) -> c_int;
 }
 
@@ -537,6 +561,7 @@ const O_NOFOLLOW: c_int = 0o100_000;
 const O_DIRECTORY: c_int = 0o200_000;
 #[cfg(not(any(target_arch = "aarch64", target_arch = "arm", target_arch = "powerpc64")))]
 const O_NOFOLLOW: c_int = 0o400_000;
+const AT_SYMLINK_NOFOLLOW: c_int = 0x100;
 const LOCK_EX: c_int = 2;
 const ENOTDIR: i32 = 20;
 const ELOOP: i32 = 40;
@@ -584,6 +609,14 @@ fn set_times(file: &File, time: (i64, i64)) -> io::Result<()> {
     let stamp = || Timespec { seconds: time.0 as c_long, nanoseconds: time.1 as c_long };
     // SAFETY: two values, as required by the call.
     checked(unsafe { futimens(file.as_raw_fd(), [stamp(), stamp()].as_ptr()) }).map(drop)
+}
+
+/// Changes the owner of a name in a directory; of a link itself, not of its target.
+fn set_owner(directory: &File, name: &[u8], owner: Owner) -> io::Result<()> {
+    let name = c_string(name)?;
+    // SAFETY: the string outlives the call.
+    let done = unsafe { fchownat(directory.as_raw_fd(), name.as_ptr(), owner.0, owner.1, AT_SYMLINK_NOFOLLOW) };
+    checked(done).map(drop)
 }
 
 /// Waits for an exclusive lock on the file or directory; it is held until the file is dropped.
@@ -641,20 +674,22 @@ fn no_room(error: &io::Error) -> Failure {
 struct Writer<'a> {
     tree: Tree,
     budget: &'a Budget,
-    /// Directories in the part: their modes and times are set after everything is written.
-    directories: Vec<(Vec<u8>, u32, (i64, i64))>,
+    /// Directories in the part: their owners, modes and times are set after everything is written.
+    directories: Vec<(Vec<u8>, u32, (i64, i64), Owner)>,
+    /// Whether files keep their owners. Otherwise they belong to the user who unpacks.
+    owners: bool,
 }
 
 impl Writer<'_> {
     fn directory(&mut self, entry: &Entry, path: &[&[u8]]) -> Outcome<()> {
         let budget = self.budget;
         self.tree.directory(path, &mut || budget.directory())?;
-        self.directories.push((entry.path.clone(), entry.mode, entry.time));
+        self.directories.push((entry.path.clone(), entry.mode, entry.time, entry.owner));
         Ok(())
     }
 
     fn file(&mut self, entry: &Entry, path: &[&[u8]], archive: &mut Archive<impl BufRead>) -> Outcome<()> {
-        let budget = self.budget;
+        let (budget, owners) = (self.budget, self.owners);
         let (parent, name) = self.place(path)?;
         let mut file = open_at(parent, name, O_WRONLY | O_CREAT | O_EXCL).map_err(|error| twice(&error, &entry.path))?;
         archive.content(entry.size, &mut |piece| {
@@ -663,13 +698,21 @@ impl Writer<'_> {
             }
             file.write_all(piece).map_err(|error| no_room(&error))
         })?;
+        if owners {
+            set_owner(parent, name, entry.owner).map_err(|error| no_room(&error))?;
+        }
         let sealed = file.set_permissions(fs::Permissions::from_mode(entry.mode));
         sealed.and_then(|()| set_times(&file, entry.time)).map_err(|error| no_room(&error))
     }
 
     fn symbolic(&mut self, entry: &Entry, path: &[&[u8]]) -> Outcome<()> {
+        let owners = self.owners;
         let (parent, name) = self.place(path)?;
-        symbolic_link_at(&entry.link, parent, name).map_err(|error| twice(&error, &entry.path))
+        symbolic_link_at(&entry.link, parent, name).map_err(|error| twice(&error, &entry.path))?;
+        if owners {
+            set_owner(parent, name, entry.owner).map_err(|error| no_room(&error))?;
+        }
+        Ok(())
     }
 
     /// Only to an existing regular file, which was validated, written and closed.
@@ -691,15 +734,19 @@ impl Writer<'_> {
         Ok((self.tree.directory(parents, &mut || budget.directory())?, name))
     }
 
-    /// Sets modes and times of directories, deepest first: writing children changes the parent's time.
+    /// Sets owners, modes and times of directories, deepest first: writing children changes the parent's time.
     fn finish(mut self) -> Outcome<()> {
         let mut directories = std::mem::take(&mut self.directories);
         directories.sort_unstable();
         if let Some(pair) = directories.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return refuse(format!("twice: {}", shown(&pair[0].0)));
         }
-        for (path, mode, time) in directories.iter().rev() {
+        for (path, mode, time, owner) in directories.iter().rev() {
             let names: Vec<&[u8]> = path.split(|&b| b == b'/').collect();
+            if self.owners {
+                let (parent, name) = self.place(&names)?;
+                set_owner(parent, name, *owner).map_err(|error| no_room(&error))?;
+            }
             let directory = self.tree.directory(&names, &mut || Ok(()))?;
             let sealed = directory.set_permissions(fs::Permissions::from_mode(*mode));
             sealed.and_then(|()| set_times(directory, *time)).map_err(|error| no_room(&error))?;
@@ -838,7 +885,7 @@ impl Staging {
             Kind::Registry => self.registry.clone(),
             Kind::Git => self.git.clone(),
             Kind::Deps => self.tree.join("target"),
-            Kind::Rest => self.tree.clone(),
+            Kind::Rest | Kind::Mount => self.tree.clone(),
         }
     }
 }
@@ -855,7 +902,7 @@ fn write_all(parts: &[Part], profile: &[u8], budget: &Budget, staging: &Staging)
             None => return,
         };
         let done = Tree::new(&staging.root(part.kind)).map_err(|error| no_room(&error)).and_then(|tree| {
-            let mut writer = Writer { tree, budget, directories: Vec::new() };
+            let mut writer = Writer { tree, budget, directories: Vec::new(), owners: part.kind == Kind::Mount };
             part.read(profile, budget, Some(&mut writer))?;
             directories.lock().expect("no panic").push(writer);
             Ok(())
@@ -948,6 +995,7 @@ fn cargo_lock(registry: &Path) -> io::Result<File> {
 /// Everything: stage all parts under the lock of the registry's directory, then move them into place.
 fn write(pack: &Path, profile: &[u8], budget: &Budget, tree: &Path, registry: &Path, git: &Path) -> Outcome<()> {
     let parts = parts(pack)?;
+    only(&parts, |kind| kind != Kind::Mount)?;
     for place in [registry, git, &tree.join("target")] {
         fs::create_dir_all(place).map_err(|error| no_room(&error))?;
     }
@@ -979,6 +1027,95 @@ fn write(pack: &Path, profile: &[u8], budget: &Budget, tree: &Path, registry: &P
     done
 }
 
+/// Rejects a pack that has parts of another kind.
+fn only(parts: &[Part], wanted: impl Fn(Kind) -> bool) -> Outcome<()> {
+    match parts.iter().find(|part| !wanted(part.kind)) {
+        Some(part) => refuse(format!("not allowed in this pack: {}", part.name())),
+        None => Ok(()),
+    }
+}
+
+// ----------------------------------------------------------------------------------------- cache mounts of other tools
+
+/// Unpacks the mount of another tool into an empty directory.
+fn write_mount(pack: &Path, budget: &Budget, root: &Path) -> Outcome<()> {
+    let parts = parts(pack)?;
+    only(&parts, |kind| kind == Kind::Mount)?;
+    if parts.len() != 1 {
+        return refuse(format!("{} parts instead of one", parts.len()));
+    }
+    let nowhere = Staging { tree: root.into(), registry: PathBuf::new(), git: PathBuf::new() };
+    write_all(&parts, b"", budget, &nowhere)
+}
+
+/// Credentials that package managers keep in the top directories of their caches. Further down, files with these names
+/// belong to packages.
+const CREDENTIALS: [&str; 8] =
+    [".npmrc", ".yarnrc", ".yarnrc.yml", ".netrc", ".pypirc", ".git-credentials", "credentials", "credentials.toml"];
+const CREDENTIALS_DEPTH: usize = 2;
+
+/// Prints the paths in a mount that a pack may contain, sorted, and reports the others. Uses the rules of `unpack`, so
+/// that a pull never rejects what a push has sent.
+fn list(root: &Path, out: &mut dyn Write) -> Outcome<()> {
+    let mut left_out: Vec<String> = Vec::new();
+    let mut todo: Vec<Vec<u8>> = vec![Vec::new()];
+    while let Some(above) = todo.pop() {
+        let listed = fs::read_dir(root.join(OsStr::from_bytes(&above))).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut below = Vec::new();
+        for entry in listed.map_err(unreadable)? {
+            let name = entry.file_name();
+            let path = if above.is_empty() { name.as_bytes().to_vec() } else { [&above[..], b"/", name.as_bytes()].concat() };
+            match type_of(root, &path) {
+                Ok(None) => continue,
+                Ok(Some(what)) => below.push((path, what)),
+                Err(Failure::Refused(why)) => left_out.push(why),
+                Err(other) => return Err(other),
+            }
+        }
+        below.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        for (path, _) in below.iter().rev() {
+            out.write_all(path).and_then(|()| out.write_all(b"\0")).map_err(|error| no_room(&error))?;
+        }
+        todo.extend(below.into_iter().filter(|(_, what)| *what == Type::Directory).map(|(path, _)| path));
+    }
+    left_out.sort_unstable();
+    for why in left_out.iter().take(5) {
+        eprintln!("buildkit-tasks: left out {why}");
+    }
+    if left_out.len() > 5 {
+        eprintln!("buildkit-tasks: left out {} more", left_out.len() - 5);
+    }
+    Ok(())
+}
+
+/// The type of an entry that a pack may contain; None for an entry of another unpack. Refuses all others.
+fn type_of(root: &Path, path: &[u8]) -> Outcome<Option<Type>> {
+    let place = root.join(OsStr::from_bytes(path));
+    let names = names(path)?;
+    if is_staging(names[0]) {
+        return Ok(None);
+    }
+    let about = fs::symlink_metadata(&place).map_err(unreadable)?;
+    let credentials = |name: &[u8]| CREDENTIALS.iter().any(|known| known.as_bytes() == name);
+    if about.is_dir() || about.is_file() {
+        if about.permissions().mode() & 0o6000 != 0 {
+            return refuse(format!("{}: set-user-id or set-group-id", shown(path)));
+        }
+        if names.len() <= CREDENTIALS_DEPTH && credentials(names[names.len() - 1]) {
+            return refuse(format!("{}: it may contain credentials", shown(path)));
+        }
+        return Ok(Some(if about.is_dir() { Type::Directory } else { Type::File }));
+    }
+    if !about.file_type().is_symlink() {
+        return refuse(format!("{}: a special file", shown(path)));
+    }
+    let to = fs::read_link(&place).map_err(unreadable)?;
+    if leads_out(Kind::Mount, &names, to.as_os_str().as_bytes(), b"") {
+        return refuse(format!("{}: a link that leads outside", shown(path)));
+    }
+    Ok(Some(Type::Symbolic))
+}
+
 fn main() {
     let args: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
     let amount = |at: usize| args.get(at).and_then(|a| decimal(a.as_bytes()));
@@ -996,7 +1133,18 @@ fn main() {
             let place = |at: usize| Path::new(&args[at]);
             write(place(4), args[3].as_bytes(), &budget, place(5), place(6), place(7)).map(|()| budget)
         }
-        _ => Err(Failure::Broken("usage: unpack judge LIMIT PROFILE FILE | unpack write LIMIT FREE PROFILE PACK TREE REGISTRY GIT".into())),
+        (Some("mount"), 5, Some(limit), Some(free)) => {
+            let budget = Budget::new(limit, free);
+            write_mount(Path::new(&args[3]), &budget, Path::new(&args[4])).map(|()| budget)
+        }
+        (Some("list"), 2, _, _) => {
+            let mut out = io::BufWriter::new(io::stdout());
+            match list(Path::new(&args[1]), &mut out).and_then(|()| out.flush().map_err(|error| no_room(&error))) {
+                Ok(()) => std::process::exit(0),
+                Err(failure) => Err(failure),
+            }
+        }
+        _ => Err(Failure::Broken("usage: see the head of unpack.rs".into())),
     };
     let code = match done {
         Ok(budget) => {
@@ -1066,7 +1214,7 @@ mod tests {
         match root {
             None => unpack(&bytes[..], kind, b"release", &budget, None),
             Some(root) => {
-                let mut writer = Writer { tree: Tree::new(root).unwrap(), budget: &budget, directories: Vec::new() };
+                let mut writer = Writer { tree: Tree::new(root).unwrap(), budget: &budget, directories: Vec::new(), owners: kind == Kind::Mount };
                 unpack(&bytes[..], kind, b"release", &budget, Some(&mut writer))?;
                 writer.finish()
             }
@@ -1113,6 +1261,8 @@ mod tests {
             (Kind::Rest, "state/messages", Type::File, false),
             (Kind::Rest, "state/tree/x", Type::File, false),
             (Kind::Rest, "evil/x", Type::File, false),
+            (Kind::Mount, "_cacache/index-v5/ab/x", Type::File, true),
+            (Kind::Mount, ".incoming-1/x", Type::File, false),
         ] {
             assert_eq!(allowed(kind, path, what), expected, "{kind:?} {path} {what:?}");
         }
@@ -1230,6 +1380,48 @@ mod tests {
         }
         assert_eq!(fs::read(root.join("src/d/f")).unwrap(), b"hello");
         fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn what_is_listed_is_what_an_unpack_accepts() {
+        let root = scratch("list");
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        fs::create_dir_all(root.join(".incoming-3")).unwrap();
+        for name in ["a/x", "a/b/y", "z", ".npmrc", "a/b/.npmrc", "new\nline"] {
+            fs::write(root.join(name), "x").unwrap();
+        }
+        fs::write(root.join("suid"), "x").unwrap();
+        fs::set_permissions(root.join("suid"), fs::Permissions::from_mode(0o4755)).unwrap();
+        for (name, to) in [("a/in", "b/y"), ("a/up", "../z"), ("out", "/etc/passwd"), ("a/b/far", "../../../x")] {
+            std::os::unix::fs::symlink(to, root.join(name)).unwrap();
+        }
+        let mut found = Vec::new();
+        list(&root, &mut found).unwrap();
+        let paths: Vec<_> = found.split(|&b| b == 0).map(|p| String::from_utf8_lossy(p).into_owned()).collect();
+        assert_eq!(paths, ["a", "z", "a/b", "a/in", "a/up", "a/x", "a/b/.npmrc", "a/b/y", ""]);
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn only_a_mount_keeps_owners() {
+        let read = |bytes: &[u8]| {
+            let mut archive = Archive { input: bytes };
+            archive.next(&mut || Ok(())).unwrap().unwrap().owner
+        };
+        let mut block: [u8; BLOCK] = packed("x", b'0', 0o644, "", b"")[..BLOCK].try_into().unwrap();
+        block[108..115].copy_from_slice(b"0001750");
+        block[116..123].copy_from_slice(b"0000052");
+        block[148..156].fill(b' ');
+        let sum = sum(&block);
+        block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        assert_eq!(read(&block), (1000, 42));
+        let records = b"15 uid=3000000\n";
+        assert_eq!(records_of(records).unwrap().user, Some(3_000_000));
+        assert!(records_of(b"18 uid=4294967296\n").is_err());
+        for (kind, refused) in [(Kind::Mount, true), (Kind::Rest, false)] {
+            let part = Part { file: "part".into(), kind, zstd: false };
+            assert_eq!(only(&[part], |kind| kind != Kind::Mount).is_err(), refused);
+        }
     }
 
     #[test]

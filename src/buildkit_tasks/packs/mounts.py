@@ -1,0 +1,288 @@
+"""Cache mounts of other tools (npm, pip, apt, go, ccache …) that can travel: which there are, their names, their keys.
+
+A pack of such a mount is an image with one layer. Its tag contains a hash of the mount's id, and a key: the files that
+decide what the tool puts into the mount, such as a lock file. Package managers check what they find in their caches, so
+a pack of another state is useful, too: the newest one is the fallback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from buildkit_tasks.core import readfile
+from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.model import Service
+from buildkit_tasks.dockerfiles import mount_ids, platforms, syntax
+from buildkit_tasks.dockerfiles import mounts as run_mounts
+from buildkit_tasks.project import sources
+from buildkit_tasks.project.discover import Project
+from buildkit_tasks.registry import reader as registry_reader
+from buildkit_tasks.registry.names import Malformed, Tag, printable
+
+#: The image label that contains the description of a mount's pack as JSON, and the format of its content.
+LABEL = "buildkit-tasks.mount"
+FORMAT = 1
+
+#: The first word of their tags, and their scope in lists.
+SCOPE = "mount"
+
+#: Files that decide what a tool puts into its cache, by kind of mount.
+KEY_FILES: Mapping[str, tuple[str, ...]] = {
+    "npm": ("package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb"),
+    "pip": ("requirements*.txt", "poetry.lock", "uv.lock", "Pipfile.lock", "pdm.lock"),
+    "go": ("go.sum",),
+}
+
+#: Maximum size of a key file in bytes.
+_LARGEST = 64 << 20
+
+_ID = re.compile(r"[\w./:@+=-]{1,500}", re.ASCII)
+_PART = re.compile(r"mount\.tar\.(zst|gz)")
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A cache mount of another tool. `flag`: the options that identify it to BuildKit, without its target.
+
+    `steps`: the RUN instructions that use it; `context` and `copied`: where its key files may be.
+    """
+
+    id: str
+    kind: str
+    flag: str
+    services: tuple[str, ...]
+    steps: tuple[str, ...] = field(repr=False)
+    context: Path | None
+    copied: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The facts that mount.sh reports: compression, number of entries, bytes before compression."""
+
+    form: str
+    entries: int
+    bytes: int
+
+    @property
+    def part(self) -> str:
+        """The name of the only part."""
+        return f"mount.tar.{self.form}"
+
+
+def declared(project: Project, platform: str) -> tuple[Carried, ...]:
+    """The cache mounts of all services' Dockerfiles for one platform, except those that the compile step uses.
+
+    Mounts of stages that a service's target does not need are left out, as BuildKit does.
+    """
+    found: dict[tuple[str, str], Carried] = {}
+    for service in project.workspace.services:
+        file = sources.known(service)
+        args = {**syntax.defaults(file.text), **platforms.arguments(project.engine, platform), **service.args}
+        needed = {stage.number for stage in file.needs(service.args, service.target, tuple(service.contexts)).stages}
+        number = -1
+        for item in file.items:
+            number += item.keyword == "FROM"
+            for mount in run_mounts.run_mounts(item) if number in needed else ():
+                one = _carried(service, mount, args, item.rest) if mount.type == "cache" else None
+                if one is None:
+                    continue
+                known = found.get((one.id, one.flag))
+                found[one.id, one.flag] = _joined(known, one) if known else one
+    return tuple(found.values())
+
+
+def _carried(service: Service, mount: run_mounts.Mount, args: Mapping[str, str], step: str) -> Carried | None:
+    """Describe the mount; None if it travels in the project's own packs."""
+    value = {name: syntax.expand(text, args, keep=True) for name, text in mount.options.items()}
+    expanded = run_mounts.Mount(value, mount.line)
+    identity = expanded.identity
+    kind, project, _ = mount_ids.attribute(identity, expanded.target)
+    if project:
+        return None
+    options = [f"{name}={value[name]}" for name in ("sharing", "uid", "gid", "mode", "from", "source") if name in value]
+    local = None if service.remote else service.context
+    copied = tuple(_copied(service))
+    return Carried(identity, kind, ",".join([f"id={identity}", *options]), (service.name,), (step,), local, copied)
+
+
+def _joined(one: Carried, other: Carried) -> Carried:
+    names = tuple(dict.fromkeys((*one.services, *other.services)))
+    steps = tuple(dict.fromkeys((*one.steps, *other.steps)))
+    copied = tuple(dict.fromkeys((*one.copied, *other.copied)))
+    return Carried(one.id, one.kind, one.flag, names, steps, one.context, copied)
+
+
+def _copied(service: Service) -> Iterable[str]:
+    """Paths that the Dockerfile copies or mounts from its context."""
+    for item in sources.known(service).items:
+        options, rest = syntax.flags(item)
+        if item.keyword in ("COPY", "ADD") and "from" not in options:
+            yield from syntax.words(rest)[:-1]
+        for mount in run_mounts.run_mounts(item):
+            if mount.type == "bind" and "from" not in mount.options:
+                yield mount.options.get("source") or mount.options.get("src") or mount.target
+
+
+def choose(found: Sequence[Carried], wanted: Sequence[str], platform: str) -> tuple[Carried, ...]:
+    """The mounts with these ids, or of these kinds. Problems: bad-argument, cache-missing."""
+    chosen: dict[str, Carried] = {}
+    for word in wanted:
+        matching = [one for one in found if word in (one.id, one.kind)]
+        if not matching:
+            others = ", ".join(f"{one.id} ({one.kind})" for one in found)
+            raise Problem(
+                "cache-missing",
+                f"No Dockerfile of this project has a cache mount {word!r} that can be shared.",
+                causes=[f"its other cache mounts: {others}" if others else "it has no other cache mounts"],
+                hint="compiled Rust code is shared without --mount: invoke cache.push",
+            )
+        for one in matching:
+            chosen[one.flag] = _checked(one, platform)
+    return tuple(chosen.values())
+
+
+def _checked(one: Carried, platform: str) -> Carried:
+    """The mount if it can be opened from another Dockerfile. Raises `Problem` bad-argument."""
+    options = dict(option.partition("=")[::2] for option in one.flag.split(",")) if "," not in one.id else {}
+    reason = ""
+    if "$" in one.flag:
+        reason = f"its options depend on a variable whose value for {platform} is only known in the build"
+    elif not _ID.fullmatch(one.id):
+        reason = "its id contains unusual characters"
+    elif "from" in options or "source" in options:
+        reason = "it starts with files of an image (from=…), which BuildKit makes part of its identity"
+    elif not re.fullmatch(r"(shared|locked|private)?", options.get("sharing", "")) or not all(
+        re.fullmatch(r"[0-7]{0,9}" if name == "mode" else r"[0-9]{0,9}", options.get(name, ""))
+        for name in ("uid", "gid", "mode")
+    ):
+        reason = f"its options are invalid: {printable(one.flag)}"
+    if reason:
+        raise Problem(
+            "bad-argument",
+            f"The cache mount {printable(one.id)} of {', '.join(one.services)} cannot be shared.",
+            causes=[reason],
+            hint="give it a fixed id: --mount=type=cache,id=NAME,target=…",
+        )
+    return one
+
+
+# ---------------------------------------------------------------------------------------------------------------- keys
+
+
+def key(one: Carried, root: Path, named: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """A hash of the key files and of the steps that use the mount, and the names of these files.
+
+    `named`: paths relative to `root` (`--key-file`), instead of those found by kind. Raises `Problem` bad-argument.
+    """
+    digest = hashlib.sha256(json.dumps(sorted(one.steps)).encode())
+    files = [_named(root, path) for path in named] if named else _found(one)
+    for path in files:
+        try:
+            content = readfile.content(path, _LARGEST)
+        except OSError as error:
+            raise Problem(
+                "bad-argument",
+                f"The key file {path} cannot be read.",
+                causes=[str(error.strerror)],
+                hint="use --key-file with a file of the repository, for example --key-file package-lock.json",
+            ) from error
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()[:16], tuple(path.name for path in files)
+
+
+def _named(root: Path, path: str) -> Path:
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise Problem("bad-argument", f"The key file {path!r} is not in the repository.", hint="use a path inside it")
+    return root / path
+
+
+def _found(one: Carried) -> list[Path]:
+    """Key files at the top of the context, and those that the Dockerfile copies or mounts by name."""
+    patterns = KEY_FILES.get(one.kind, ())
+    if one.context is None:
+        return []
+    found: dict[Path, None] = {}
+    for place in dict.fromkeys((PurePosixPath(), *(PurePosixPath(path.lstrip("/")) for path in one.copied))):
+        if ".." in place.parts or "*" in str(place.parent):
+            continue
+        for pattern in patterns:
+            if place.name and place.match(pattern):
+                found |= dict.fromkeys(path for path in [one.context / place] if path.is_file())
+            # a folder that is copied, or a pattern such as package*.json
+            folder = place.parent if "*" in place.name else place
+            if (one.context / folder).is_dir():
+                found |= dict.fromkeys(path for path in (one.context / folder).glob(pattern) if path.is_file())
+    return sorted(found)
+
+
+# ---------------------------------------------------------------------------------------------- tags and descriptions
+
+
+def newest_tag(one: Carried, arch: str) -> Tag:
+    """The moving tag, which refers to the newest pack of a mount."""
+    identity = hashlib.sha256(one.flag.encode()).hexdigest()[:12]
+    return Tag(f"{SCOPE}-{one.kind}-{arch.replace('/', '_')}-{identity}")
+
+
+def exact_tag(one: Carried, arch: str, key_: str) -> Tag:
+    """The tag for the state of the key files."""
+    return Tag(f"{newest_tag(one, arch)}-{key_}")
+
+
+def label(one: Carried, packed: Packed, arch: str, key_: str, created: str) -> str:
+    """The description of a pack, for the label."""
+    content = {
+        "format": FORMAT,
+        "id": one.id,
+        "flag": one.flag,
+        "kind": one.kind,
+        "platform": arch,
+        "created": created,
+        "key": key_,
+        "form": packed.form,
+        "entries": packed.entries,
+        "parts": {packed.part: packed.bytes},
+    }
+    return json.dumps(content, separators=(",", ":"))
+
+
+def read_label(labels: Mapping[str, str]) -> Mapping[str, Any] | None:
+    """Parse the description of a mount's pack; None for another image or an unknown format. Raises `Malformed`."""
+    if LABEL not in labels:
+        return None
+    content = registry_reader.document(labels[LABEL].encode(), "pack")
+    if content.get("format") != FORMAT:
+        return None
+    said: dict[str, Any] = {"format": FORMAT, "scope": SCOPE}
+    for name in ("id", "flag", "kind", "platform", "created", "key", "form"):
+        said[name] = printable(registry_reader.text(content.get(name), f"pack: {name}"))
+    said["entries"] = registry_reader.size(content.get("entries"), "pack: entries")
+    parts = registry_reader.mapping(content.get("parts"), "pack: parts")
+    if len(parts) != 1 or not all(_PART.fullmatch(name) for name in parts):
+        raise Malformed("pack: a mount's pack has one part, mount.tar.zst or mount.tar.gz")
+    said["parts"] = {name: registry_reader.size(value, f"pack: {name}") for name, value in parts.items()}
+    return said
+
+
+def objections(said: Mapping[str, Any], one: Carried, limit: int) -> list[str]:
+    """Reasons why a pack must not be unpacked into this mount, regardless of its tag; `limit` in bytes."""
+    found = []
+    if said["flag"] != one.flag:
+        found.append(f"it was packed from another mount: {said['flag']}")
+    size = sum(said["parts"].values())
+    if size > limit:
+        found.append(f"it is {size / 1e9:.1f} GB, but the setting packs.limit is {limit / 1e9:.1f} GB")
+    return found
+
+
+def read_facts(text: str) -> Packed:
+    """Parse the output of mount.sh: `name=value` lines."""
+    values = dict(line.partition("=")[::2] for line in text.splitlines())
+    return Packed(values["form"], int(values["entries"]), int(values["bytes"]))
