@@ -188,7 +188,8 @@ LOCK = {
         "node_modules/is-number": {
             "version": "7.0.0",
             "resolved": "https://registry.npmjs.org/is-number/-/is-number-7.0.0.tgz",
-            "integrity": "sha512-41Cifkg6e8TylSpdtTpeLVMqvSBEVzTttHvERD741+pnZ8ANv0004MRL43QKPDlK9cGvNp6NZWZUBlbGXYxxng==",
+            "integrity": "sha512-41Cifkg6e8TylSpdtTpeLVMqvSBEVzTttHvERD741+"
+            "pnZ8ANv0004MRL43QKPDlK9cGvNp6NZWZUBlbGXYxxng==",
         },
     },
 }
@@ -237,6 +238,12 @@ def test_the_mounts_of_npm_and_apt_travel_and_nothing_is_downloaded_there(here: 
     assert done.code == 0, done.all
     kept = there.document("cache.pull", "--mount", "npm")["mounts"]
     assert not kept[0]["unpacked"]
+
+    # and by themselves, before a first build
+    space = {"BUILDKIT_TASKS_CACHES_NAMESPACE": f"t{secrets.token_hex(4)}", "BUILDKIT_TASKS_PACKS_MOUNTS": "npm apt"}
+    done = there.run("build", "--no-cache", **space)
+    assert done.code == 0, done.all
+    assert done.err.count(": unpacked ") == 3
 
     assert there.refused("cache.pull", "--mount", "nothing") == "cache-missing"
     assert there.refused("cache.push", "--mount", "npm", "--key-file", "../x") == "bad-argument"

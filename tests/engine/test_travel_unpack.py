@@ -462,3 +462,90 @@ def test_parts_are_unpacked_side_by_side_into_the_same_directories(box: Box) -> 
     done = box.unpack()
     assert done.code == 0, done.all
     assert len(box.there()) == 4 * 3 + 2, box.there()
+
+
+# ---- the mount of another tool, as memory in the same container
+
+MOUNT = "/run/buildkit-tasks-mount"
+LOOK = (  # the time of a link does not travel
+    f"find {MOUNT} -mindepth 1 -type l -printf '%P %y %l %U %G\\n'"
+    " -o -mindepth 1 -printf '%P %y %m %U %G %T@\\n' | sort"
+)
+
+
+def carried(box: Box, script: str) -> process.Done:
+    """Run a script on a mount that was just filled by it."""
+    return box.sh(f"rm -rf {MOUNT} /buildkit-tasks-travel; mkdir -p {MOUNT} && cd {MOUNT} && {script}")
+
+
+def test_a_mount_comes_back_as_it_was_owners_times_and_links(box: Box) -> None:
+    fill = (
+        "mkdir -p _cacache/a/b .hidden empty && echo x > _cacache/a/b/f && ln _cacache/a/b/f hard"
+        " && ln -s a/b _cacache/l"
+        " && echo 'y z' > '.hidden/a name' && chown -R 1234:42 _cacache && chmod 500 empty && chmod 751 hard"
+        " && touch -d @1700000000.5 _cacache/a/b/f _cacache/a && printf long > $(printf 'n%.0s' $(seq 200))"
+    )
+    leave_out = "echo s > .npmrc && ln -s /etc/passwd out && mkfifo pipe && echo x > s && chmod 4755 s"
+    look = f"{LOOK} | grep -v -e '^.npmrc ' -e '^out ' -e '^pipe ' -e '^s '"
+    done = carried(box, f"{fill} && {leave_out} && {look} > /tmp/before && sh /scripts/mount.sh pack")
+    assert done.code == 0, done.all
+    assert done.err.count("left out") == 4
+    process.ok(
+        ["docker", "cp", f"{box.name}:/buildkit-tasks-travel/mount.tar.zst", str(box.folder / "pack/mount.tar.zst")],
+        box.folder,
+    )
+    again = box.sh(f"cd {MOUNT} && sh /scripts/mount.sh pack && sha256sum < /buildkit-tasks-travel/mount.tar.zst")
+    assert again.out == box.sh("sha256sum < /run/buildkit-tasks-pack/mount.tar.zst").out
+    facts = box.sh("cat /buildkit-tasks-travel/facts").out
+    assert "form=zst\nentries=10\n" in facts
+
+    done = carried(box, f"mkdir -p old/empty && sh /scripts/mount.sh unpack empty 500000000 abc && {LOOK}")
+    assert done.code == 0, done.all
+    assert done.out == box.sh("cat /tmp/before").out
+    kept = box.sh("sh /scripts/mount.sh unpack empty 500000000 abc")
+    assert "kept" in kept.err
+    done = carried(box, f"echo x > other && sh /scripts/mount.sh unpack replace 500000000 abc && {LOOK}")
+    assert done.out == box.sh("cat /tmp/before").out
+
+
+def test_an_empty_mount_is_not_packed(box: Box) -> None:
+    done = carried(box, "mkdir -p a/b .incoming-9 && : > .incoming-9/x && sh /scripts/mount.sh pack")
+    assert done.code == 0, done.all
+    assert box.sh("cat /buildkit-tasks-travel/facts; ls /buildkit-tasks-travel").out.split()[1:] == [
+        "entries=0",
+        "bytes=0",
+        "facts",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "entry", "why"),
+    [
+        ("mount", member("../etc/x"), "leads outside"),
+        ("mount", member("/etc/x"), "leads outside"),
+        ("mount", member(".incoming-1/x"), "not allowed"),
+        ("mount", member("l", type=tarfile.SYMTYPE, linkname="/etc"), "leads outside"),
+        ("mount", member("d", type=tarfile.CHRTYPE), "special file"),
+        ("mount", member("s", mode=0o4755), "set-user-id"),
+        ("mount", member("/".join(["d" * 200] * 6)), "longer than"),
+        ("rest", member("src/x"), "not allowed in this pack"),
+        ("deps-1", member(f"{UNIT}/x"), "not allowed in this pack"),
+    ],
+)
+def test_a_pack_that_is_no_mount_is_refused_and_the_mount_stays(
+    box: Box, part: str, entry: tuple[tarfile.TarInfo, bytes], why: str
+) -> None:
+    write(box, part, entry)
+    done = carried(
+        box, f"echo mine > mine && sh /scripts/mount.sh unpack replace 500000000 abc; {LOOK} | cut -d' ' -f1"
+    )
+    assert "buildkit-tasks: refused: " in done.err
+    assert why in done.err
+    assert done.out == "mine\n"
+
+
+def test_the_mount_of_another_tool_has_no_place_in_a_pack_of_ours(box: Box) -> None:
+    write(box, "mount", member("x"))
+    done = box.unpack_and_compare()
+    assert done.code != 0
+    assert "not allowed in this pack: mount.tar.gz" in done.err

@@ -23,6 +23,7 @@ NEW = {
     "stack.smoke",
     "stack.smoke_command",
     "packs.wait",
+    "packs.mounts",
     "build.toolchain",
     "build.provenance",
     "build.sbom",

@@ -143,6 +143,12 @@ class Packs:
         "What to include in a pack. `all`: also the workspace's own crates; `deps`: only external dependencies.",
         was="remote_cache_scope",
     )
+    mounts: tuple[str, ...] = setting(
+        (),
+        "Cache mounts of other tools to pull and push as well: ids, or kinds such as npm, pip, apt and go.",
+        "list",
+        example="npm apt",
+    )
     limit: int = setting(
         8 * 10**9,
         "Reject packs that are larger than this when unpacked.",

@@ -6,6 +6,9 @@ a pack.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from buildkit_tasks.caches import mark as cache_mark
 from buildkit_tasks.ci import context as ci_context
 from buildkit_tasks.config.session import Session
@@ -14,8 +17,10 @@ from buildkit_tasks.core.model import BuildPlan, BuildRequest
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.registry.names import printable
 
+from . import carry
 from . import pull as pack_pull
 from . import push as pack_push
+from .carry import Named
 from .job import Trip, prepare
 from .pack import Wanted
 
@@ -30,8 +35,28 @@ def before(session: Session, project: Project, request: BuildRequest, plan: Buil
     """
     if session.settings.packs.pull == "never" or cache_mark.path(session, project, request).exists():
         return False
-    pulled = [_pull(session, project, request, plan, place) for place in request.platforms or ("",)]
-    return any(pulled)
+    pulled = False
+    for place in request.platforms or ("",):
+        pulled = _pull(session, project, request, plan, place) or pulled
+        _carry(session, project, request, plan, place, carry.fetch_each, session.settings.packs.wait)
+    return pulled
+
+
+def _carry(
+    session: Session,
+    project: Project,
+    request: BuildRequest,
+    plan: BuildPlan,
+    place: str,
+    each: Callable[[Trip, Named], list[dict[str, Any]]],
+    wait: float,
+) -> None:
+    """Pull or push the mounts of the setting packs.mounts."""
+    if session.settings.packs.mounts:
+        try:
+            each(_trip(session, project, request, plan, place, wait), Named(session.settings.packs.mounts))
+        except Exception as error:
+            session.report.warn(f"the shared mounts {' '.join(session.settings.packs.mounts)}: {_reason(error)}")
 
 
 def _pull(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str) -> bool:
@@ -71,6 +96,8 @@ def after(session: Session, project: Project, request: BuildRequest, plan: Build
             pack_push.send(_trip(session, project, request, plan, place, wait))
     except Exception as error:
         session.report.warn(f"could not push to the shared cache: {_reason(error)}")
+    for place in request.platforms or ("",):
+        _carry(session, project, request, plan, place, carry.send_each, settings.packs.timeout)
 
 
 def _reason(error: Exception) -> str:

@@ -46,9 +46,7 @@ def push(session: Session, wanted: Wanted, which: Named, *, force: bool = False)
     """
     require_allowed(session, force=force)
     trip = prepare(session, discover(session), wanted)
-    answers = [_send(trip, one, which) for one in _chosen(trip, which)]
-    if session.report.json_only:
-        session.report.envelope({"mounts": answers})
+    answers = send_each(trip, which)
     if not any(answer["pushed"] for answer in answers):
         raise Problem(
             "pack-empty",
@@ -56,6 +54,8 @@ def push(session: Session, wanted: Wanted, which: Named, *, force: bool = False)
             causes=[f"the mount {answer['id']} is empty" for answer in answers],
             hint="invoke build, then invoke cache.push with the same --mount",
         )
+    if session.report.json_only:
+        session.report.envelope({"mounts": answers})
 
 
 def pull(session: Session, wanted: Wanted, which: Named, *, replace: bool = False) -> None:
@@ -65,9 +65,7 @@ def pull(session: Session, wanted: Wanted, which: Named, *, replace: bool = Fals
     from the build.
     """
     trip = prepare(session, discover(session), wanted)
-    answers = [fetch(trip, one, which, replace=replace) for one in _chosen(trip, which)]
-    if session.report.json_only:
-        session.report.envelope({"mounts": answers})
+    answers = fetch_each(trip, which, replace=replace)
     if not any(answer["tag"] for answer in answers):
         raise Problem(
             "pack-missing",
@@ -75,11 +73,23 @@ def pull(session: Session, wanted: Wanted, which: Named, *, replace: bool = Fals
             causes=[why for answer in answers for why in answer["why_not"]],
             hint=f"invoke cache.push --mount {which.mounts[0]}    (on a machine with a build)",
         )
+    if session.report.json_only:
+        session.report.envelope({"mounts": answers})
 
 
 def _chosen(trip: Trip, which: Named) -> tuple[Carried, ...]:
     platform = trip.platform or platforms.own(trip.project.engine)
     return mounts.choose(mounts.declared(trip.project, platform), which.mounts, platform)
+
+
+def send_each(trip: Trip, which: Named) -> list[dict[str, Any]]:
+    """Pack and push the mounts; returns the results for `--json`."""
+    return [_send(trip, one, which) for one in _chosen(trip, which)]
+
+
+def fetch_each(trip: Trip, which: Named, *, replace: bool = False) -> list[dict[str, Any]]:
+    """Pull the mounts; returns the results for `--json`. Problems: as `pull`, except pack-missing."""
+    return [_fetch(trip, one, which, replace=replace) for one in _chosen(trip, which)]
 
 
 def _send(trip: Trip, one: Carried, which: Named) -> dict[str, Any]:
@@ -120,8 +130,8 @@ def _send(trip: Trip, one: Carried, which: Named) -> dict[str, Any]:
     }
 
 
-def fetch(trip: Trip, one: Carried, which: Named, *, replace: bool = False) -> dict[str, Any]:
-    """Pull one mount; returns the result for `--json`. Problems: as `pull`, except pack-missing."""
+def _fetch(trip: Trip, one: Carried, which: Named, *, replace: bool = False) -> dict[str, Any]:
+    """Pull one mount; returns the result for `--json`."""
     session = trip.session
     began = session.world.clock()
     key, _ = mounts.key(one, session.root, which.key_files)

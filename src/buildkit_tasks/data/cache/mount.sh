@@ -24,6 +24,7 @@ compress() { case $form in zst) zstd -q -c -2 -T1 --long=25 ;; gz) gzip -1 -n -c
 pack() {
     tar --version 2>/dev/null | grep -q GNU || { say 'error: packing requires GNU tar, which this image does not have'; exit 2; }
     mkdir -p $OUT
+    rm -f /tmp/said /tmp/failed
     if command -v zstd > /dev/null; then form=zst; else form=gz; fi
     $UNPACKER list $MOUNT > /tmp/names
     files=0
