@@ -6,6 +6,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from buildkit_tasks.core import units
@@ -46,12 +47,17 @@ class Silent:
 
 
 @contextlib.contextmanager
-def building(report: Report, plan: BuildPlan, progress: Progress, how: str = "auto") -> Iterator[View]:
-    """The view for this terminal and the value of --progress: auto, plain, verbose or quiet."""
+def building(report: Report, plan: BuildPlan, progress: Progress, how: str = "auto", title: str = "") -> Iterator[View]:
+    """The view for this terminal and the value of --progress: auto, plain, verbose or quiet.
+
+    `title`: says what happens, instead of `headline`.
+    """
     if report.json_only or how == "quiet":
         yield Silent()
         return
-    report.say(headline(plan))
+    report.say(title or headline(plan))
+    if title:
+        plan = replace(plan, services=())  # no image to show the state of
     if how in ("plain", "verbose") or not report.fancy:
         with ticking(Lines(report, plan, progress, verbatim=how == "verbose")) as view:
             yield view

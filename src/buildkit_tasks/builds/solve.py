@@ -50,10 +50,12 @@ def solve(
     variables: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     started: Callable[[], None] | None = None,
+    title: str = "",
 ) -> tuple[Progress, dict[str, Any]]:
     """Run a definition of the plan. Returns the progress, and buildx's metadata by target.
 
-    A given `progress` is filled even if the solve fails. `started` is called each time bake starts.
+    A given `progress` is filled even if the solve fails. `started` is called each time bake starts. `title`: what the
+    view says at first, if the solve builds no image.
 
     Passes Ctrl-C on and waits for the child, so that nothing is orphaned. Problems: those of `build_failure.explain`;
     timed-out after `timeout` seconds.
@@ -63,7 +65,7 @@ def solve(
         metadata = Path(scratch) / "metadata.json"
         alone = _alone(session, definition)
         metadata_read: dict[str, Any] = {}
-        with build_view.building(session.report, plan, progress, how) as view:
+        with build_view.building(session.report, plan, progress, how, title) as view:
 
             def go(build: Command, again: int = RACES) -> dict[str, Any]:
                 decoder = Decoder()

@@ -102,8 +102,8 @@ class Trip:
     def pack_mount(self, folder: Path, one: Carried) -> Packed:
         """Pack another tool's mount, as `pack`. Problems: any from the build."""
         make = partial(steps.mount_dockerfile, flag=one.flag, words=("pack",), nonce=_nonce())
-        log = self._solve(make, {"target": packs.LEFT_STAGE, "output": [f"type=local,dest={folder}"]})
-        self._left_out(log)
+        output = {"target": packs.LEFT_STAGE, "output": [f"type=local,dest={folder}"]}
+        self._left_out(self._solve(f"packing the cache mount {one.id}", make, output))
         return mounts.read_facts((folder / "facts").read_text("utf-8"))
 
     def push(self, folder: Path, parts: Iterable[str], tags: Sequence[Tag], labels: Mapping[str, str]) -> Sent:
@@ -145,19 +145,19 @@ class Trip:
         Problems: pack-refused for unexpected content, disk-full, image-unavailable, build-failed.
         """
         make = partial(steps.dockerfile, words=("unpack", when, str(limit), self.nonce), nonce=self.nonce, pack=True)
-        return self._unpack(make, digest)
+        return self._unpack("unpacking the shared cache", make, digest)
 
     def unpack_mount(self, digest: Digest, one: Carried, when: str, limit: int) -> tuple[bool, int]:
         """Fill another tool's mount from a pack, as `unpack`."""
         nonce = _nonce()
         words = ("unpack", when, str(limit), nonce)
         make = partial(steps.mount_dockerfile, flag=one.flag, words=words, nonce=nonce, pack=True)
-        return self._unpack(make, digest)
+        return self._unpack(f"unpacking into the cache mount {one.id}", make, digest)
 
-    def _unpack(self, make: Make, digest: Digest) -> tuple[bool, int]:
+    def _unpack(self, title: str, make: Make, digest: Digest) -> tuple[bool, int]:
         reference = self.client.ref.at(digest)
         try:
-            log = self._solve(make, {"output": ["type=cacheonly"]}, {packs.PACK: f"docker-image://{reference}"})
+            log = self._solve(title, make, {"output": ["type=cacheonly"]}, {packs.PACK: f"docker-image://{reference}"})
         except Problem as problem:
             raise _explained(problem, reference) from problem
         done = re.search(r"^buildkit-tasks: unpacked (\d+)$", log, re.MULTILINE)
@@ -165,7 +165,9 @@ class Trip:
 
     def _facts(self, words: Sequence[str], folder: Path) -> Facts:
         make = partial(steps.dockerfile, words=words, nonce=self.nonce)
-        self._left_out(self._solve(make, {"target": packs.LEFT_STAGE, "output": [f"type=local,dest={folder}"]}))
+        title = "packing the cache mounts" if words[0] == "pack" else "looking into the cache mounts"
+        output = {"target": packs.LEFT_STAGE, "output": [f"type=local,dest={folder}"]}
+        self._left_out(self._solve(title, make, output))
         return packs.read_facts(*((folder / name).read_text("utf-8") for name in ("facts", "packages")))
 
     def _left_out(self, log: str) -> None:
@@ -181,7 +183,9 @@ class Trip:
             raise Problem("timed-out", "The time limit for the shared cache was reached.", hint="try again later")
         return left
 
-    def _solve(self, make: Make, extra: Mapping[str, Any], contexts: Mapping[str, str] | None = None) -> str:
+    def _solve(
+        self, title: str, make: Make, extra: Mapping[str, Any], contexts: Mapping[str, str] | None = None
+    ) -> str:
         service = self.plan.groups[0][0]
         target = self.plan.definition["target"][service.key]
         text = sources.known(service).text
@@ -192,7 +196,13 @@ class Trip:
             caches = {**stand_in(target, text, step.stage, more, self.platform), **extra}
             definition = {"group": {"default": {"targets": [TARGET]}}, "target": {TARGET: caches}}
             heard, _ = solve(
-                self.session, self.plan, definition, self.wanted.progress, self.wanted.builder, self._left()
+                self.session,
+                self.plan,
+                definition,
+                self.wanted.progress,
+                self.wanted.builder,
+                self._left(),
+                title=title,
             )
         return "\n".join(line for vertex in heard.vertexes.values() for line in vertex.log)
 
