@@ -227,7 +227,7 @@ def _table(points: Sequence[Point], pages: Collection[int]) -> str:
             str(p.ran),
             str(p.cached),
             f"{p.changed} of {p.targets}" if p.targets else "–",
-            f"<code>{text(p.command)}</code>{', pack pulled' if p.pulled else ''}",
+            f"<code>{text(p.command, 120)}</code>{', pack pulled' if p.pulled else ''}",
             *((f'<a href="build-{p.id}.html">timeline</a>' if p.id in pages else "",) if linked else ()),
         )
         for p in reversed(points[-MANY:])

@@ -126,13 +126,17 @@ def images(points: Sequence[Point]) -> tuple[str, int]:
         legend.append(
             (
                 f'<svg><line x1="0" x2="100%" y1="50%" y2="50%" class="series s{n}"/></svg>',
-                f"{name}: {units.human(newest[name])}{grown}",
+                f"{_short(name)}: {units.human(newest[name])}{grown}",
             )
         )
-    summary = "Sizes of images: " + ", ".join(f"{name} {units.human(newest[name])}" for name in chosen)
+    summary = "Sizes of images: " + ", ".join(f"{_short(name)} {units.human(newest[name])}" for name in chosen)
     return _legend(legend) + _frame(summary, "size of the image", scale, drawn, _builds(points)), len(newest) - len(
         chosen
     )
+
+
+def _short(name: str, width: int = 40) -> str:
+    return name if len(name) <= width else f"{name[: width - 1]}…"
 
 
 def caches(taken: Sequence[Sizes], parts: Mapping[str, str]) -> str:
