@@ -130,15 +130,18 @@ def test_durations_that_we_did_not_write_are_none(build: Build, tmp_path: Path, 
 SIZES = Sizes(1000.0, "engine-1", "", {"target": 7, "layers": 2}, 100)
 
 
-def test_sizes_are_kept_and_one_replaces_the_one_just_before_it(tmp_path: Path) -> None:
+def test_sizes_are_kept_the_last_ones_of_each_minute(tmp_path: Path) -> None:
     store = Store(tmp_path / "history.db")
     assert store.sizes() == ()  # the table does not exist yet, as in files of earlier versions
-    later = replace(SIZES, taken=1059.0, total=200)
-    others = [replace(later, builder="farm"), replace(SIZES, taken=1119.0), replace(SIZES, taken=900.0)]
+    later = replace(SIZES, taken=1019.0, total=200)
+    others = [replace(later, builder="farm"), replace(SIZES, taken=1020.0), replace(SIZES, taken=900.0)]
     for sizes in (SIZES, later, *others):
         store.add_sizes(sizes)
     assert store.sizes() == (later, *others)
     assert Store(tmp_path / "history.db", write=False).sizes() == store.sizes()
+    for number in range(100, 110):  # each of them is less than a minute after the one before
+        store.add_sizes(replace(SIZES, taken=number * 50.0))
+    assert len(store.sizes()) == 4 + 8
 
 
 def test_sizes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

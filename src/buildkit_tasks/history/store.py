@@ -45,8 +45,8 @@ _SIZES = """
 create table if not exists sizes (id integer primary key autoincrement, taken real not null, engine text not null,
   builder text not null, total integer not null, parts text not null)
 """
-#: Number of listings of the caches that are kept, and the seconds within which a new one replaces the one before it.
-SIZES_KEPT, SAME = 1000, 60.0
+#: Number of listings of the caches that are kept; of those in the same period, in seconds, only the last one is.
+SIZES_KEPT, PERIOD = 1000, 60.0
 #: Number of past builds used for an estimate, and maximum number of crate names kept for each.
 COMPARED, CRATES = 20, 2000
 
@@ -197,13 +197,13 @@ class Store:
         return number
 
     def add_sizes(self, sizes: Sizes) -> None:
-        """Add the sizes of the caches; one of the same builder from less than a minute ago is replaced."""
+        """Add the sizes of the caches; of one builder, only the last ones of each minute are kept."""
         place = (sizes.engine, sizes.builder)
         with self._transaction():
             self._db.execute(_SIZES)
             last = "select id, taken from sizes where engine = ? and builder = ? order by id desc limit 1"
             for number, taken in self._db.execute(last, place).fetchall():
-                if 0 <= sizes.taken - taken < SAME:
+                if taken // PERIOD == sizes.taken // PERIOD:
                     self._db.execute("delete from sizes where id = ?", (number,))
             row = (sizes.taken, *place, sizes.total, json.dumps(dict(sizes.parts)))
             self._db.execute("insert into sizes (taken, engine, builder, total, parts) values (?, ?, ?, ?, ?)", row)

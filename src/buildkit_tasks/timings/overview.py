@@ -75,7 +75,7 @@ def _facts(points: Sequence[Point], taken: Sequence[Sizes]) -> str:
     kinds = data.by_kind(points)
     failed = len(kinds.get("failed", ()))
     facts = [("Builds", f"{len(points):,}", f"{failed:,} failed" if failed else "none failed")]
-    for name, title in (("edit", "After an edit"), ("cold", "Cold")):
+    for name, title in (("edit", "Project crates only"), ("cold", "Cold")):
         of_kind = kinds.get(name, [])
         middle = data.median(point.seconds for point in of_kind)
         facts.append((title, seconds(middle), _median_of(len(of_kind))))
@@ -219,6 +219,7 @@ def _table(points: Sequence[Point], pages: Collection[int]) -> str:
     rows = (
         (
             f'<a id="build-{p.id}" href="#build-{p.id}">{p.id}</a>',
+            *((f'<a href="build-{p.id}.html">timeline</a>' if p.id in pages else "",) if linked else ()),
             f'<span class="when">{text(scales.when(p.began))}</span>',
             seconds(p.seconds),
             f'<span class="bad">{text(p.problem or "failed")}</span>' if p.kind == "failed" else words[p.kind],
@@ -228,12 +229,11 @@ def _table(points: Sequence[Point], pages: Collection[int]) -> str:
             str(p.cached),
             f"{p.changed} of {p.targets}" if p.targets else "–",
             f"<code>{text(p.command, 120)}</code>{', pack pulled' if p.pulled else ''}",
-            *((f'<a href="build-{p.id}.html">timeline</a>' if p.id in pages else "",) if linked else ()),
         )
         for p in reversed(points[-MANY:])
     )
-    headings = ["build", "began", "#took", "compiled", "#crates", "#reused", "#steps run", "#cached", "#new images"]
-    headings += ["command", *(["page"] if linked else [])]
+    headings = ["build", *(["page"] if linked else []), "began", "#took", "compiled", "#crates", "#reused"]
+    headings += ["#steps run", "#cached", "#new images", "command"]
     more = f" (the newest {MANY} of {len(points)})" if len(points) > MANY else ""
     return table(f"Builds, the newest first{more}", headings, rows)
 

@@ -119,7 +119,7 @@ polyline { fill: none; stroke-width: 1.6; stroke-linejoin: round; vector-effect:
 .s1 { stroke-dasharray: 7 3; } .s2 { stroke-dasharray: 2 3; } .s3 { stroke-dasharray: 9 3 2 3; }
 .s4 { stroke-dasharray: 4 4; } .s5 { stroke-dasharray: 12 4; }
 tr:has(:target) > * { background: color-mix(in srgb, var(--path) 22%, var(--back)); }
-td code { display: inline-block; min-width: 14rem; }
+td code { display: inline-block; min-width: 12rem; }
 .when { white-space: nowrap; }
 td .bad { color: var(--failed); font-weight: 600; }
 th.step { min-width: 3rem; } tbody tr, :target { scroll-margin-top: 3rem; }
