@@ -212,8 +212,8 @@ def test_the_axis_of_durations(values: Sequence[float], expected: Sequence[str])
 def test_the_axis_of_sizes_starts_at_zero() -> None:
     assert [label for _, label in scales.sizes([3.1e9]).marks] == ["0", "1 GB", "2 GB", "3 GB", "4 GB"]
     assert scales.sizes([]).marks[0] == (0.0, "0")
-    assert scales.places(3) == [0, 1, 2]
-    assert scales.places(200) == [0, 33, 66, 100, 133, 166, 199]
+    assert [list(scales.places(count)) for count in (1, 3, 8)] == [[0], [0, 1, 2], [1, 3, 5, 7]]
+    assert list(scales.places(200)) == [25, 54, 83, 112, 141, 170, 199]
 
 
 def test_a_clock_that_was_set_back_does_not_turn_the_chart_around() -> None:

@@ -170,13 +170,10 @@ def caches(taken: Sequence[Sizes], parts: Mapping[str, str]) -> str:
 
 def _builds(points: Sequence[Point]) -> list[tuple[float, str]]:
     """The labels below a chart with a column per build: numbers and dates."""
-    found, before = [], ""
-    for n in scales.places(len(points)):
-        date = scales.when(points[n].began, "%b %d")
-        label = f"#{points[n].id}" + (f"<small>{text(date)}</small>" if date != before else "")
-        found.append(((n + 0.5) / len(points), label))
-        before = date
-    return found
+    return [
+        ((n + 0.5) / len(points), f"#{points[n].id}<small>{text(scales.when(points[n].began, '%b %d'))}</small>")
+        for n in scales.places(len(points))
+    ]
 
 
 def _frame(

@@ -87,11 +87,10 @@ def shares() -> Scale:
     return Scale(0.0, 1.0, tuple((n / 4, f"{25 * n}%") for n in range(5)))
 
 
-def places(count: int, most: int = MOST) -> list[int]:
-    """The positions that get a label, among `count` positions: evenly distributed, with the first and the last."""
-    if count <= most:
-        return list(range(count))
-    return [round(n * (count - 1) / (most - 1)) for n in range(most)]
+def places(count: int, most: int = MOST) -> range:
+    """The positions that get a label, among `count` positions: at equal distances, with the last one."""
+    step = max(1, math.ceil(count / most))
+    return range((count - 1) % step, count, step)
 
 
 def moments(low: float, high: float) -> Scale:
