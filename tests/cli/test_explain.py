@@ -38,7 +38,7 @@ def answer(bench: Bench, *, cached: bool = False) -> None:
 
 
 def test_nothing_was_built_yet(bench: Bench) -> None:
-    for words in (["explain"], ["explain", "--next"], ["history"]):
+    for words in (["explain"], ["explain", "--next"], ["history"], ["history", "--html"]):
         done = bench.invoke(*words)
         assert done.code == 95
         assert "error[history-missing]: The history contains no builds of this checkout." in done.err
@@ -93,6 +93,25 @@ def test_history_lists_builds_within_80_columns(bench: Bench) -> None:
     assert [b["id"] for b in builds] == [3, 2]
     assert builds[1]["command"] == "build --service api,worker --profile release --no-incremental"
     assert builds[0]["crates"] == {"compiled": [], "fresh": None}
+
+
+def test_history_lists_the_builds_of_a_service(bench: Bench) -> None:
+    answer(bench)
+    for services in ("api", "worker", "api,worker"):
+        assert bench.invoke("build", "--service", services).code == 0
+
+    def listed(*words: str) -> list[int]:
+        done = bench.invoke("history", "--json", *words)
+        assert done.code == 0, done.err
+        return [build["id"] for build in json.loads(done.out)["builds"]]
+
+    assert listed("--service", "worker") == [3, 2]
+    assert listed("--service", "work*", "--last", "1") == [3]
+    assert listed("--service", "api,worker") == listed("-s", "api", "-s", "worker") == [3, 2, 1]
+    done = bench.invoke("history", "--service", "workr")
+    assert "No build in the history matches the service 'workr'. Did you mean worker?" in done.err
+    assert done.code == bench.invoke("build", "--service", "workr").code
+    assert bench.invoke("history", "--last", "-1").code == 33
 
 
 def test_no_value_of_an_argument_is_kept(bench: Bench) -> None:

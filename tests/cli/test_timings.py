@@ -1,12 +1,17 @@
-"""`invoke build --timings` and `invoke history --timings` as a user meets them, docker's side recorded."""
+"""`invoke build --timings`, `invoke history --timings` and `--html` as a user meets them, docker's side recorded."""
 
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Bench
-from tests.cli.test_explain import answer
+from tests.cli.test_cache import MOUNTS, mount
+from tests.cli.test_explain import answer, database
+from tests.support.html_page import Parsed, alone
 
 
 def pages(bench: Bench) -> list[Path]:
@@ -54,3 +59,76 @@ def test_a_page_that_cannot_be_written_does_not_fail_the_build(bench: Bench) -> 
     done = bench.invoke("build", "--no-cache", "--timings")
     assert done.code == 0
     assert done.err.count("warning: no timings: ") == 1
+
+
+def test_the_history_has_a_page(bench: Bench) -> None:
+    answer(bench)
+    for services in ("api", "api,worker", "worker"):
+        assert bench.invoke("build", "--service", services).code == 0
+    bench.invoke("history", "--timings", "--build", "2")
+    done = bench.invoke("history", "--html")
+    page = database(bench).parent / "timings/history.html"
+    assert (done.code, done.out.strip()) == (0, str(page))
+    assert page.stat().st_mode & 0o777 == 0o600
+    alone(page.read_text())
+    said = " ".join(Parsed(page.read_text()).texts)
+    for words in ("Builds 1 to 3", "build --service api,worker", "No sizes are recorded yet."):
+        assert words in said
+    assert page.read_text().count('.html">timeline</a>') == page.read_text().count('href="build-2.html"') == 1
+    flags = ("--html", "--service", "worker", "--last", "1", "--output", "page.html", "--json")
+    assert json.loads(bench.invoke("history", *flags).out) == {"schema": 1, "html": str(bench.root / "page.html")}
+    text = (bench.root / "page.html").read_text()
+    assert "Build 3 of worker" in text
+    assert "Only one build so far" in text
+    assert 'href="build-' not in text  # the pages of single builds are in another directory
+    done = bench.invoke("history", "--html", "--output", "missing/page.html")
+    assert done.code == 33
+    assert "hint: invoke history --html --output FILE" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--html", "--timings"], "--html and --timings cannot be combined."),
+        (["--html", "--build", "1"], "--build only has an effect with --timings."),
+        (["--timings", "--last", "3"], "--last only has an effect with the list or --html."),
+        (["--timings", "--service", "api"], "--service only has an effect with the list or --html."),
+        (["--output", "x.html"], "--output only has an effect with --html or --timings."),
+    ],
+)
+def test_flags_without_an_effect_are_refused(bench: Bench, words: list[str], said: str) -> None:
+    done = bench.invoke("history", *words)
+    assert done.code == 33
+    assert said in done.err
+
+
+def test_sizes_are_recorded_when_the_caches_are_listed(bench: Bench) -> None:
+    bench.reply("buildx du", stdout="\n".join(MOUNTS) + "\n")
+    bench.reply("system df", stdout="")
+    assert bench.invoke("cache").code == 0
+    assert list((bench.place / "home/.local/state/buildkit-tasks").glob("*/history.db")) == []
+    answer(bench)
+    before = len(bench.calls)
+    bench.invoke("build")
+    assert not any("du" in call["argv"] for call in bench.calls[before:])  # the build itself lists nothing
+    assert bench.invoke("cache").code == 0
+    done = bench.invoke("history", "--html")
+    said = " ".join(Parsed(Path(done.out.strip()).read_text()).texts)
+    assert "Only one listing so far: target mounts 500.0 MB, cargo registry 50.0 MB." in said
+    assert "had 650.0 MB on" in said
+    # BuildKit reports 0 B until it has measured a mount that a build just used
+    bench.reply("buildx du", stdout=mount(1, "/shop-target-amd64", "0B") + "\n")
+    bench.invoke("cache")
+    assert "target mounts 500.0 MB" in Path(bench.invoke("history", "--html").out.strip()).read_text()
+
+
+def test_a_listing_does_not_wait_for_a_locked_history(bench: Bench) -> None:
+    answer(bench)
+    bench.invoke("build")
+    bench.reply("buildx du", stdout="\n".join(MOUNTS) + "\n")
+    with sqlite3.connect(database(bench), isolation_level=None) as db:
+        db.execute("begin immediate")
+        done = bench.invoke("cache")
+        db.execute("rollback")
+    assert done.code == 0
+    assert "warning" not in done.err

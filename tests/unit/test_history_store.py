@@ -16,7 +16,7 @@ from buildkit_tasks.dockerfiles.ignore import Ignore
 from buildkit_tasks.history import store as stores
 from buildkit_tasks.history import trees
 from buildkit_tasks.history.cases import case_of
-from buildkit_tasks.history.model import Build, Cargo, Crate, dump, load
+from buildkit_tasks.history.model import Build, Cargo, Crate, Sizes, dump, load
 from buildkit_tasks.history.places import Places
 from buildkit_tasks.history.store import Store
 from tests.support import process
@@ -125,6 +125,53 @@ def test_durations_that_we_did_not_write_are_none(build: Build, tmp_path: Path, 
         if "kind" in table:
             db.execute("insert into past values ('x', null, null, 'a', 1)")
     assert store.past("a") == ()
+
+
+SIZES = Sizes(1000.0, "engine-1", "", {"target": 7, "layers": 2}, 100)
+
+
+def test_sizes_are_kept_the_last_ones_of_each_minute(tmp_path: Path) -> None:
+    store = Store(tmp_path / "history.db")
+    assert store.sizes() == ()  # the table does not exist yet, as in files of earlier versions
+    later = replace(SIZES, taken=1019.0, total=200)
+    others = [replace(later, builder="farm"), replace(SIZES, taken=1020.0), replace(SIZES, taken=900.0)]
+    for sizes in (SIZES, later, *others):
+        store.add_sizes(sizes)
+    assert store.sizes() == (later, *others)
+    assert Store(tmp_path / "history.db", write=False).sizes() == store.sizes()
+    for number in range(100, 110):  # each of them is less than a minute after the one before
+        store.add_sizes(replace(SIZES, taken=number * 50.0))
+    assert len(store.sizes()) == 4 + 8
+
+
+def test_sizes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "SIZES_KEPT", 10)
+    store = Store(tmp_path / "history.db")
+    for number in range(30):
+        store.add_sizes(replace(SIZES, taken=number * 100.0))
+    assert [sizes.taken for sizes in store.sizes()] == [number * 100.0 for number in range(20, 30)]
+
+
+@pytest.mark.parametrize("parts", ["[]", "{", '{"a": null}', '{"a": "x"}', "7"])
+def test_sizes_that_we_did_not_write_are_none(tmp_path: Path, parts: str) -> None:
+    store = Store(tmp_path / "history.db")
+    store.add_sizes(SIZES)
+    with sqlite3.connect(tmp_path / "history.db") as db:
+        db.execute("update sizes set parts = ?", (parts,))
+    assert store.sizes() == ()
+
+
+def test_recording_sizes_neither_creates_nor_replaces_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    with pytest.raises(sqlite3.OperationalError):
+        Store(path, create=False)
+    assert not path.exists()
+    with sqlite3.connect(path) as db:
+        db.execute("pragma user_version = 99")
+    before = path.read_bytes()
+    with pytest.raises(sqlite3.DatabaseError):
+        Store(path, create=False)
+    assert path.read_bytes() == before
 
 
 def test_builds_are_of_one_kind_if_they_take_equally_long(build: Build) -> None:

@@ -25,6 +25,9 @@ KNOWN = typed.tasks(namespace)
         ("build --service api", "build --service api"),
         ("build --service=api --json", "build --service=api --json"),
         ("logs api --since 10m", "logs --service api --since 10m"),
+        ("build -s api -p arm64 web -j", "build -s api -p arm64 --service web -j"),
+        ("build -sapi -yj", "build -sapi -yj"),
+        ("logs -f api", "logs -f --service api"),
         ("build up", "build up"),
         ("up -d", "up"),
         ("--list", "--list"),
@@ -51,6 +54,8 @@ def test_words(line: str, expected: str | None) -> None:
         ("build --platfrom arm64", "There is no flag --platfrom. Did you mean --platform?"),
         ("build -d", "There is no flag -d."),
         ("build --platform", "build --platform needs a value."),
+        ("build -p", "build -p needs a value."),
+        ("build -s -j", "build -s needs a value."),
         ("build --profile --plan", "build --profile needs a value."),
         ("settings quickly", "There is no task quickly."),
     ],
@@ -64,7 +69,7 @@ def test_typos(line: str, said: str) -> None:
 def test_every_task_of_the_list_is_known_and_every_flag_of_its_help() -> None:
     assert set(KNOWN) >= set(namespace.task_names)
     for context in namespace.to_contexts():
-        for flag in context.flags:
+        for flag in (*context.flags, *context.flags.aliases):
             assert flag in KNOWN[str(context.name)].takes_value
 
 

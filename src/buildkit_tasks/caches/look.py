@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from buildkit_tasks.builders import choice as builder_choice
 from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import buildx, docker, readfile, run, shapes, units
 from buildkit_tasks.core.errors import Problem
@@ -19,6 +20,8 @@ from buildkit_tasks.core.model import Engine, Result, Service
 from buildkit_tasks.engine import cache_records
 from buildkit_tasks.engine.cache_records import Record
 from buildkit_tasks.engine.facts import ANSWER_TIMEOUT
+from buildkit_tasks.history import sizes as history_sizes
+from buildkit_tasks.history.model import Sizes
 from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project, discover
 
@@ -93,7 +96,7 @@ def look(
         known = _records(early, builder)
     else:  # no listing was started, or it used another buildx's format
         known = records(session, project.engine, builder, settle=project.workspace.scope if settle else "")
-    return Cache(
+    cache = Cache(
         records=known,
         scope=project.workspace.scope,
         declared=declared(project.workspace.services),
@@ -103,6 +106,23 @@ def look(
         disk_free=None if builder else disk_free(project.engine),
         unseen=unseen,
     )
+    _remember(session, project, cache)
+    return cache
+
+
+def _remember(session: Session, project: Project, cache: Cache) -> None:
+    """Record the sizes for `history --html`, unless BuildKit has not measured a target mount yet."""
+    parts: dict[str, int] = {}
+    for mount in cache.mounts:
+        if mount.project == cache.scope:
+            if mount.kind == "target" and not mount.measured:
+                return
+            parts[mount.kind] = parts.get(mount.kind, 0) + mount.size
+    if layers := sum(r.size for r in cache.ours if not r.is_mount):
+        parts["layers"] = layers
+    builder = cache.builder or builder_choice.named(session)
+    total = sum(r.size for r in cache.records)
+    history_sizes.record(session, Sizes(cache.now.timestamp(), project.engine.id, builder, parts, total))
 
 
 def records(session: Session, engine: Engine, builder: str = "", *, settle: str = "") -> tuple[Record, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,16 +11,21 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import units
 
 from .model import Build
-from .opened import opened
+from .opened import newest, opened
 
 #: Widths of the columns for command lines and outcomes, so that a row fits 80 columns.
 _COMMAND, _OUTCOME = 22, 14
+#: Number of builds listed by default.
+LISTED = 20
 
 
-def show(session: Session, newest: int) -> None:
-    """Print the newest builds, the last one at the bottom. Problems: history-missing."""
+def show(session: Session, count: int = 0, services: Sequence[str] = ()) -> None:
+    """Print the newest builds (0: the default number), of one of these services, the last one at the bottom.
+
+    Problems: history-missing, bad-argument.
+    """
     with opened(session) as store:
-        builds = store.builds(newest)
+        builds = newest(store, count or LISTED, services)
     if session.report.json_only:
         session.report.envelope({"builds": [summary(build) for build in builds]})
         return

@@ -179,6 +179,21 @@ class Build:
         return next((service for service in self.inputs.services if service.name == name), None)
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of a project's caches, in bytes, as the builder listed them. `taken`: seconds since the epoch.
+
+    `engine`: the engine's id; `builder`: "" for the engine's own; `parts`: cache mounts by kind, and `layers`;
+    `total`: the whole build cache, including that of other projects.
+    """
+
+    taken: float
+    engine: str
+    builder: str
+    parts: Mapping[str, int]
+    total: int
+
+
 def dump(build: Build) -> str:
     """A build as JSON text."""
     return json.dumps({"version": VERSION, **asdict(build)}, separators=(",", ":"))

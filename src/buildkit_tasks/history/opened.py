@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from buildkit_tasks.config.session import Session
+from buildkit_tasks.core import lists
 from buildkit_tasks.core.errors import Problem
 
 from .model import Build
-from .store import NAME, Store
+from .store import KEPT, NAME, Store
 
 
 @contextlib.contextmanager
@@ -47,5 +49,35 @@ def chosen(store: Store, number: int) -> Build:
             "history-missing",
             f"Build {number} is not in the history." if number else "The history contains no builds of this checkout.",
             hint="invoke history    (lists the builds)" if number else "invoke build",
+        )
+    return found
+
+
+def newest(store: Store, count: int = 0, services: Sequence[str] = ()) -> list[Build]:
+    """The newest builds, 0: all of them, of any of these services, if given; the last one first.
+
+    `services`: as given on the command line, with lists and patterns. Raises `Problem` unknown-service, bad-argument.
+    """
+    if count < 0:
+        raise Problem("bad-argument", f"--last {count}: the number of builds cannot be negative.")
+    everything = 2 * KEPT  # more than the file ever contains
+    if not services:
+        return store.builds(count or everything)
+    builds = store.builds(everything)
+    known = sorted({service.name for build in builds for service in build.inputs.services})
+    wanted = {match for name in lists.names(services, "service") for match in _matches(name, known)}
+    found = [build for build in builds if any(service.name in wanted for service in build.inputs.services)]
+    return found[:count] if count else found
+
+
+def _matches(name: str, known: Sequence[str]) -> list[str]:
+    found = lists.matching(name, known)
+    if not found:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        raise Problem(
+            "unknown-service",
+            f"No build in the history matches the service {name!r}."
+            + (f" Did you mean {' or '.join(near)}?" if near else ""),
+            hint=f"services in the history: {', '.join(known) or 'none'}",
         )
     return found

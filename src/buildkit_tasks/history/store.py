@@ -16,7 +16,7 @@ from pathlib import Path
 
 from buildkit_tasks.core.model import Past
 
-from .model import Build, dump, load
+from .model import Build, Sizes, dump, load
 from .trees import Known, Listing, Tree, missing
 
 NAME = "history.db"
@@ -40,6 +40,13 @@ _PAST = """
 create table if not exists past (id integer primary key, kind text not null, seconds real not null,
   crates text not null, empty integer not null)
 """
+#: Sizes of the caches over time. Created on the first write, too.
+_SIZES = """
+create table if not exists sizes (id integer primary key autoincrement, taken real not null, engine text not null,
+  builder text not null, total integer not null, parts text not null)
+"""
+#: Number of listings of the caches that are kept; of those in the same period, in seconds, only the last one is.
+SIZES_KEPT, PERIOD = 1000, 60.0
 #: Number of past builds used for an estimate, and maximum number of crate names kept for each.
 COMPARED, CRATES = 20, 2000
 
@@ -47,17 +54,23 @@ COMPARED, CRATES = 20, 2000
 class Store:
     """An open history. `key`: for digests, so that values cannot be guessed from another machine's digests."""
 
-    def __init__(self, path: Path, *, write: bool = True) -> None:
-        """Open the file; with `write`, create it if necessary. Raises `sqlite3.Error`, `OSError`."""
-        if write and not path.exists():
+    def __init__(
+        self, path: Path, *, write: bool = True, create: bool | None = None, patience: float = PATIENCE
+    ) -> None:
+        """Open the file; with `create` (default: `write`), create or replace it if necessary.
+
+        `patience`: seconds to wait for another process. Raises `sqlite3.Error`, `OSError`.
+        """
+        create = write if create is None else create
+        if create and not path.exists():
             path.touch(mode=0o600)
-        self._db = sqlite3.connect(f"{path.as_uri()}?mode={'rw' if write else 'ro'}", uri=True, timeout=PATIENCE)
+        self._db = sqlite3.connect(f"{path.as_uri()}?mode={'rw' if write else 'ro'}", uri=True, timeout=patience)
         self._db.isolation_level = None
         self._listings: dict[str, Listing | None] = {}
         try:
             self._db.execute("pragma synchronous = off")  # a crash can only lose history
             (format_,) = self._db.execute("pragma user_version").fetchone()
-            if write and format_ != _FORMAT:
+            if create and format_ != _FORMAT:
                 self._create()
             elif format_ != _FORMAT:
                 raise sqlite3.DatabaseError("written by another version")
@@ -72,7 +85,7 @@ class Store:
             if format_ == _FORMAT:
                 return  # another process was faster
             for (table,) in self._db.execute("select name from sqlite_master where type = 'table'").fetchall():
-                if table in ("meta", "builds", "blobs", "files", "past"):
+                if table in ("meta", "builds", "blobs", "files", "past", "sizes"):
                     self._db.execute(f"drop table {table}")
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 self._db.execute(statement)
@@ -142,6 +155,17 @@ class Store:
         except (sqlite3.OperationalError, TypeError, ValueError, AttributeError):
             return ()  # written before kinds existed
 
+    def sizes(self) -> tuple[Sizes, ...]:
+        """The sizes of the caches, oldest first."""
+        try:
+            rows = self._db.execute("select taken, engine, builder, parts, total from sizes order by id")
+            return tuple(
+                Sizes(float(taken), engine, builder, {str(k): int(v) for k, v in json.loads(parts).items()}, int(total))
+                for taken, engine, builder, parts, total in rows
+            )
+        except (sqlite3.OperationalError, TypeError, ValueError, AttributeError):
+            return ()  # written before sizes were kept
+
     # ---- writing
 
     def add(self, build: Build, trees: Mapping[str, Tree], texts: Mapping[str, str], case: str = "") -> int:
@@ -171,6 +195,21 @@ class Store:
                 self._add_past(number, case, build)
             self._shrink()
         return number
+
+    def add_sizes(self, sizes: Sizes) -> None:
+        """Add the sizes of the caches; of one builder, only the last ones of each minute are kept."""
+        place = (sizes.engine, sizes.builder)
+        with self._transaction():
+            self._db.execute(_SIZES)
+            last = "select id, taken from sizes where engine = ? and builder = ? order by id desc limit 1"
+            for number, taken in self._db.execute(last, place).fetchall():
+                if taken // PERIOD == sizes.taken // PERIOD:
+                    self._db.execute("delete from sizes where id = ?", (number,))
+            row = (sizes.taken, *place, sizes.total, json.dumps(dict(sizes.parts)))
+            self._db.execute("insert into sizes (taken, engine, builder, total, parts) values (?, ?, ?, ?, ?)", row)
+            self._db.execute(
+                "delete from sizes where id not in (select id from sizes order by id desc limit ?)", (SIZES_KEPT,)
+            )
 
     def _add_past(self, number: int, case: str, build: Build) -> None:
         empty = build.cargo.total is not None

@@ -135,34 +135,33 @@ def explain(
 
 
 @task(
+    iterable=["service"],
     help={
-        "last": "how many builds to list",
-        "timings": "write the HTML page of a build instead and print its path",
+        "service": "only builds of this service, for example api; repeatable",
+        "last": "only this many builds (default: 20, with --html all)",
+        "html": "write an HTML page with build times, hit rates and sizes over time, and print its path",
+        "timings": "write the HTML page of one build instead and print its path",
         "build": "number of the build for --timings (default: the last one)",
-        "output": "file for --timings (default: in the state directory)",
+        "output": "file for --html or --timings (default: in the state directory)",
         "json": "print one JSON document with every build, or with the path",
-    }
+    },
 )
 @reported
 def history(
-    session: Session, last: int = 20, timings: bool = False, build: int = 0, output: str = "", json: bool = False
+    session: Session,
+    service: Sequence[str] | None = None,
+    last: int = 0,
+    html: bool = False,
+    timings: bool = False,
+    build: int = 0,
+    output: str = "",
+    json: bool = False,
 ) -> None:
-    """List the builds of this checkout: when, how long, and what they compiled."""
-    if timings:
-        from buildkit_tasks.timings import write
+    """List the builds of this checkout: when, how long, and what they compiled; or plot them with --html."""
+    from buildkit_tasks.timings import command
 
-        write.show(session, build, output)
-        return
-    if build or output:
-        from buildkit_tasks.core.errors import Problem
-
-        words = f"--build {build}" if build else f"--output {output}"
-        raise Problem(
-            "bad-argument", "--build and --output require --timings.", hint=f"invoke history --timings {words}"
-        )
-    from buildkit_tasks.history import listing
-
-    listing.show(session, last)
+    chosen = command.Chosen(tuple(service or ()), last, build, output)
+    command.history(session, chosen, html=html, timings=timings)
 
 
 @task(

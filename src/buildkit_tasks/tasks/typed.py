@@ -38,7 +38,9 @@ def tasks(namespace: Collection) -> dict[str, Flags]:
     for context in namespace.to_contexts():
         takes = {flag: arg.takes_value for flag, arg in context.flags.items()}
         takes |= {f"{flag}": False for flag in context.inverse_flags}
-        optional = frozenset(flag for flag, arg in context.flags.items() if arg.optional)
+        short = context.flags.aliases  # not among the items
+        takes |= {letter: takes[flag] for letter, flag in short.items()}
+        optional = frozenset(flag for flag in (*context.flags, *short) if context.flags[flag].optional)
         word = next((f"--{name}" for name in ("service", "mount") if f"--{name}" in takes), "")
         listed = word and context.flags[word].kind is list
         foreign = not namespace[context.name].__module__.startswith(__package__)

@@ -1,1 +1,1 @@
-"""Timings: an HTML page for each recorded build, with its steps and crates on a timeline and its critical path."""
+"""HTML pages from the history: the timeline of a build, and build times, hit rates and sizes over time."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from buildkit_tasks.core import units
 
+from . import scales
 from .markup import seconds, text
 from .timeline import Bar, Start, Timeline
 
@@ -67,8 +68,7 @@ def ticks(span: float) -> float:
     """Seconds between two marks of the axis: 1, 2 or 5 times a power of ten (minutes: 60), at most seven marks."""
     if span > 300:
         return next((60.0 * n for n in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600) if span / (60 * n) <= 7), span)
-    power = 10.0 ** math.floor(math.log10(span / 7))
-    return next(n * power for n in (1, 2, 5, 10) if span / (n * power) <= 7)
+    return scales.nice(span, 7)
 
 
 def share(value: float, span: float) -> str:

@@ -1,9 +1,52 @@
-"""HTML from untrusted text; the only place that escapes values. Pure."""
+"""HTML from untrusted text; the only place that escapes values. Pure.
+
+Pages contain no scripts and no external resources; their Content-Security-Policy forbids both.
+"""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
+
+from .style import CSS
+
+_HEAD = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>{css}</style>
+</head>
+<body>
+<main>
+"""
+
+
+def document(title: str, parts: Iterable[str], css: str = "") -> str:
+    """A whole page with a heading. `css`: added to the style sheet of all pages."""
+    body = "\n".join(parts)
+    return (
+        f"{_HEAD.format(title=text(title), css=CSS + css)}<h1>{text(title)}</h1>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def tiles(facts: Iterable[tuple[str, str, str]]) -> str:
+    """The most important facts at the top of a page: (name, value, more about it), as text."""
+    cells = "".join(
+        f"<div><dt>{text(n)}</dt><dd>{text(v)}<small>{text(more)}</small></dd></div>" for n, v, more in facts
+    )
+    return f'<dl class="facts">{cells}</dl>'
+
+
+def bullets(notes: Iterable[str]) -> str:
+    """Explanations as a list. They are HTML."""
+    items = "".join(f"<li>{note}</li>\n" for note in notes)
+    return f'<ul class="notes">{items}</ul>'
 
 
 def text(value: object, width: int = 300) -> str:

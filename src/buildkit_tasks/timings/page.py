@@ -1,7 +1,4 @@
-"""The page of one build: facts, chart, critical path, tables, and an explanation of the times. Pure.
-
-Contains no scripts and no external resources; its Content-Security-Policy forbids both.
-"""
+"""The page of one build: facts, chart, critical path, tables, and an explanation of the times. Pure."""
 
 from __future__ import annotations
 
@@ -14,28 +11,11 @@ from buildkit_tasks.core.model import Past
 from buildkit_tasks.history.model import Build
 
 from . import chart, timeline
-from .markup import seconds, table, text
-from .style import CSS
+from .markup import bullets, document, seconds, table, text, tiles
 from .timeline import Bar, Timeline
 
 #: Maximum rows of a table; the caption shows the total.
 MANY = 3000
-
-_HEAD = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>{css}</style>
-</head>
-<body>
-<main>
-"""
 
 
 def html(build: Build, project: str, past: Sequence[Past] = ()) -> str:
@@ -43,8 +23,6 @@ def html(build: Build, project: str, past: Sequence[Past] = ()) -> str:
     line = timeline.of(build)
     title = f"{project}: build {build.id}"
     parts = [
-        _HEAD.format(title=text(title), css=CSS),
-        f"<h1>{text(title)}</h1>",
         f"<p><code>invoke {text(build.command)}</code></p>",
         f'<p class="dim">{text(_when(build))}</p>',
         _facts(build, line),
@@ -58,8 +36,8 @@ def html(build: Build, project: str, past: Sequence[Past] = ()) -> str:
         parts += ["<h2>Steps</h2>", _steps(line)]
     if line.crates:
         parts += ["<h2>Crates</h2>", _crates(line)]
-    parts += ["<h2>What is measured</h2>", _notes(build), "</main>\n</body>\n</html>\n"]
-    return "\n".join(parts)
+    parts += ["<h2>What is measured</h2>", _notes(build)]
+    return document(title, parts)
 
 
 def _when(build: Build) -> str:
@@ -82,8 +60,7 @@ def _facts(build: Build, line: Timeline) -> str:
         ("Target mount", *_target(build)),
         ("Registry mount", *_registry(build)),
     ]
-    cells = "".join(f"<div><dt>{n}</dt><dd>{text(v)}<small>{text(more)}</small></dd></div>" for n, v, more in facts)
-    return f'<dl class="facts">{cells}</dl>'
+    return tiles(facts)
 
 
 def _compiled(build: Build) -> tuple[str, str]:
@@ -207,5 +184,4 @@ def _notes(build: Build) -> str:
     ]
     if build.pulled:
         notes.append("A pack was pulled before this build; the pull is not shown on the timeline.")
-    items = "".join(f"<li>{note}</li>\n" for note in notes)
-    return f'<ul class="notes">{items}</ul>'
+    return bullets(notes)

@@ -1,8 +1,10 @@
-"""Writes the page of a recorded build, to the state directory or to a given file."""
+"""Writes the page of a recorded build, or of the whole history, to the state directory or to a given file."""
 
 from __future__ import annotations
 
 import contextlib
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +14,15 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildOutcome
 from buildkit_tasks.history.cases import case_of
 from buildkit_tasks.history.model import Build
-from buildkit_tasks.history.opened import chosen, opened
+from buildkit_tasks.history.opened import chosen, newest, opened
 from buildkit_tasks.history.store import Store
 
+from . import overview as page_of_all
 from . import page
 
 #: Pages kept in the state directory, per checkout.
 KEPT = 20
+_PAGE = re.compile(r"build-(\d{1,9})\.html")
 
 
 def after(session: Session, outcome: BuildOutcome) -> None:
@@ -52,10 +56,47 @@ def show(session: Session, number: int, output: str) -> None:
         session.report.answer(str(path))
 
 
+def overview(session: Session, count: int, services: Sequence[str], output: str) -> None:
+    """Write the page of the newest builds (0: of all of them), of any of these services, and print its path.
+
+    `output`: a file instead of the state directory. Problems: history-missing, unknown-service, bad-argument,
+    system-refused.
+    """
+    with opened(session) as store:
+        builds = [
+            replace(build, command=session.report.masked(build.command)) for build in newest(store, count, services)
+        ]
+        sizes = store.sizes()
+    folder = _folder(session)
+    pages = (
+        ()
+        if output
+        else {int(found[1]) for path in folder.glob("build-*.html") if (found := _PAGE.fullmatch(path.name))}
+    )
+    text = page_of_all.html(builds[::-1], session.root.name, sizes, services=services, pages=pages)
+    path = _put(session, text, "history.html", output, flag="--html")
+    if session.report.json_only:
+        session.report.envelope({"html": str(path)})
+    else:
+        session.report.answer(str(path))
+
+
 def _write(session: Session, store: Store, build: Build, output: str = "") -> Path:
-    folder = session.state / "timings"
-    path = session.world.cwd / output if output else folder / f"build-{build.id}.html"
     text = page.html(_masked(session, build), session.root.name, store.past(case_of(build)))
+    path = _put(session, text, f"build-{build.id}.html", output, flag="--timings")
+    if not output:
+        _shrink(path.parent)
+    return path
+
+
+def _folder(session: Session) -> Path:
+    return session.state / "timings"
+
+
+def _put(session: Session, text: str, name: str, output: str, *, flag: str) -> Path:
+    """Write a page to `output`, else under this name to the state directory. Returns its path."""
+    folder = _folder(session)
+    path = session.world.cwd / output if output else folder / name
     try:
         if not output:
             folder.mkdir(mode=0o700, exist_ok=True)  # in the state directory, which exists
@@ -64,10 +105,8 @@ def _write(session: Session, store: Store, build: Build, output: str = "") -> Pa
         raise Problem(
             "bad-argument" if output else "system-refused",
             f"{path} cannot be written: {error.strerror or error}.",
-            hint="invoke history --timings --output FILE    (a writable path)",
+            hint=f"invoke history {flag} --output FILE    (a writable path)",
         ) from error
-    if not output:
-        _shrink(folder)
     return path
 
 
