@@ -199,8 +199,9 @@ EVENTS: tuple[Event, ...] = (
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
-@given(st.randoms(use_true_random=False), st.lists(st.sampled_from("eeeebBcq"), min_size=4, max_size=25))
-def test_nothing_changed_is_said_only_where_nothing_changed(chance: random.Random, steps: list[str]) -> None:
+@given(st.integers(0, 2**32), st.lists(st.sampled_from("eeeebBcq"), min_size=4, max_size=25))
+def test_nothing_changed_is_said_only_where_nothing_changed(seed: int, steps: list[str]) -> None:
+    chance = random.Random(seed)  # not Hypothesis' own: how often a build draws depends on how fast it is
     with tempfile.TemporaryDirectory(prefix="bt-unchanged-") as place, listening(Path(place, "s")) as engine:
         site = Site(Path(place), engine)
         recorded: list[object] = []
