@@ -26,3 +26,12 @@ def others(lock: Path) -> Iterator[Callable[[], bool]]:
             return True
 
         yield alone
+
+
+@contextmanager
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Wait for other sessions that start the engine, or make its images, in this moment."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.with_suffix(".start").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield

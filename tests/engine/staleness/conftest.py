@@ -65,11 +65,12 @@ def images(base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def oracle(images: Images) -> Iterator[Oracle]:
-    """The judge. Its containers, and the mounts of all sites, go at the end."""
+    """The judge. Its containers go at the end, and the mounts of all sites unless other tests run beside these."""
     judge = Oracle(images)
     yield judge
     judge.close()
-    sites.remove_mounts()
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        sites.remove_mounts()
 
 
 @pytest.fixture
