@@ -6,7 +6,7 @@ FAKE_DOCKER names a directory: replies.json is a list of {"match", "stdout", "st
 first matching call. A reply with `after` only answers calls after the first one with that word in its arguments.
 `leaves` are files to write to the directory that a bake definition exports to; the reply then only matches definitions
 with such a directory. `task` are files to write to the directory that a container has at /task. `@NOW@` in an answer
-is replaced by the time of the call.
+is replaced by the time of the call. `file` is a file whose bytes are the answer.
 """
 
 import json
@@ -48,6 +48,9 @@ for reply in json.loads((place / "replies.json").read_text()):
         now = datetime.now(timezone.utc).isoformat()
         sys.stdout.write(reply.get("stdout", "").replace("@NOW@", now))
         sys.stdout.flush()
+        if "file" in reply:
+            sys.stdout.buffer.write(Path(reply["file"]).read_bytes())
+            sys.stdout.flush()
         sys.stderr.write(reply.get("stderr", ""))
         sys.stderr.flush()
         if reply.get("wait"):

@@ -207,6 +207,11 @@ CASES: tuple[tuple[Command, str], ...] = (
     (docker_run.volume_sizes(ROOT), "docker system df --verbose --format '{{json .Volumes}}'"),
     (docker_run.files_of(ROOT, "c1"), "docker container export c1"),
     (docker.save_image(ROOT, "api", Path("/a.tar")), "docker image save --output /a.tar api"),
+    (docker.save_images(ROOT, ("api", "web")), "docker image save api web"),
+    (
+        docker.image_id(ROOT, ("api", "web")),
+        "docker image inspect --format '{{.Id}} {{.Os}}/{{.Architecture}}' api web",
+    ),
     (
         docker_run.start_check(ROOT, "n", "api", "linux/amd64", "/usr/local/bin/service", None),
         "docker run --name n --network none --platform linux/amd64 --entrypoint /usr/local/bin/service api --version",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from buildkit_tasks.dotenv.mask import mask
+from buildkit_tasks.dotenv.mask import mask, secrets
+from buildkit_tasks.dotenv.text import Refused
 
 READING = "failed to read /x/.env: "
 MISSING = READING + "required variable X is missing a value"
@@ -83,3 +84,17 @@ def test_what_the_compose_file_and_the_path_show_is_not_masked(said: str, expect
     dotenv = "POSTGRES_USER=postgres\nPGDATA=/tmp\nPW=hunter22\nPIN=hunter\n"
     shown = "/tmp/x\nservices: {db: {image: 'postgres:latest'}, hunters: {}}\n"
     assert mask(said, dotenv, shown=lambda: shown) == expected
+
+
+def test_the_variables_whose_values_are_masked() -> None:
+    dotenv = (
+        "PW=hunter22\nAPI_PORT=43909\nUSER=sample\nA=on\nURL=x://u:${PW}@db\nMADE=postgres\nMORE='a b\nsecond one'\n"
+    )
+    found = secrets(dotenv, public="USER=sample\nTOKEN=\n", shown=lambda: "image: postgres:15")
+    assert found == {"PW": "hunter22", "URL": "x://u:hunter22@db", "MORE": "a b\nsecond one"}
+    around = {"PW": "from-outside", "TOKEN": "in-ci-only", "OTHER": "unrelated"}
+    found = secrets(dotenv, public="USER=sample\nTOKEN=\n", environment=around)
+    assert (found["PW"], found["TOKEN"], "OTHER" in found) == ("from-outside", "in-ci-only", False)
+    assert secrets("", public="TOKEN=\n") == {}
+    with pytest.raises(Refused):
+        secrets("PW='open")

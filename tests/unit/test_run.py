@@ -103,3 +103,14 @@ def _runs(place: Path) -> bool:
         return (place / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_stream_is_read_as_it_arrives_and_can_be_left_early() -> None:
+    script = "head -c 300000 /dev/zero >&2; head -c 3000000 /dev/zero; exit 3"
+    size, result = run.consume(World.real(), Command(("sh", "-c", script), HERE), lambda stream: len(stream.read()))
+    assert (size, result.code, len(result.stderr)) == (3_000_000, 3, 300_000)
+    first, result = run.consume(World.real(), Command(("yes",), HERE), lambda stream: stream.read(4))
+    assert first == b"y\ny\n"
+    assert result.code != 0
+    with pytest.raises(ZeroDivisionError):
+        run.consume(World.real(), Command(("yes",), HERE), lambda _: 1 // 0)

@@ -31,7 +31,7 @@ NEW = {
     "cargo.env",
     *(f"database.{n}" for n in ("service", "url", "migrations", "tool", "seeds")),
 }
-NEW_GROUPS = {"ci", "watch"}
+NEW_GROUPS = {"audit", "ci", "watch"}
 
 
 def loaded(tmp_path: Path, pyproject: str = "", env: dict[str, str] | None = None, **more: Any) -> Loaded:

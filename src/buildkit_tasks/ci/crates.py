@@ -175,6 +175,22 @@ class Crates:
         )
         return new != old
 
+    def locked(self, start: Package) -> dict[str, tuple[str, ...]] | None:
+        """The packages in the lock file that a crate is built from, each with those it depends on; None if no lock.
+
+        Keys are `name version source`. Test dependencies of the repository's own crates are left out.
+        """
+        lock = self.lock(self.of[start.directory].path("Cargo.lock"))
+        if lock is None:
+            return None
+        keys = lock.closure(start, self._built)
+        return {key: tuple(other for other in lock.edges.get(key, ()) if other in keys) for key in sorted(keys)}
+
+    def checksum(self, start: Package, key: str) -> str:
+        """The SHA-256 of a package's archive, as in the lock file of this crate's workspace; "" if it has none."""
+        lock = self.lock(self.of[start.directory].path("Cargo.lock"))
+        return lock.identity.get(key, "").rpartition(" ")[2] if lock else ""
+
     def reads(self, directories: Iterable[str], path: str) -> bool:
         """Whether a source file in one of these crates refers to this file, which is outside that crate."""
         for directory in directories:

@@ -84,6 +84,19 @@ class Cargo:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """Which findings `audit` accepts."""
+
+    ignore: tuple[str, ...] = setting(
+        (),
+        "Findings to suppress: a list of `CODE:SUBJECT reason`; the subject is a path, a variable or a CVE, or a "
+        "pattern of them.",
+        "list",
+        example="BA006:/usr/bin/sudo operators need it",
+    )
+
+
+@dataclass(frozen=True)
 class Ci:
     """What `ci.init` writes into a workflow, and what its jobs do."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -94,8 +94,28 @@ class Session:
 
         It shows them in .env.example, compose files, Dockerfiles or its own path.
         """
+        from buildkit_tasks.dotenv import mask as dotenv_mask
+
+        secret, public, shown = self._dotenv_texts()
+        if not secret:
+            return dotenv_mask.mask(words, "")
+        return dotenv_mask.mask(words, secret, public=public(), shown=shown, environment=self.world.env)
+
+    def secrets(self) -> dict[str, str]:
+        """The variables of .env whose values `masked` hides, with their values. Problems: dotenv-invalid."""
         from buildkit_tasks.dotenv import disk as dotenv_disk
         from buildkit_tasks.dotenv import mask as dotenv_mask
+        from buildkit_tasks.dotenv import text as dotenv_text
+
+        secret, public, shown = self._dotenv_texts()
+        try:
+            return dotenv_mask.secrets(secret, public=public(), shown=shown, environment=self.world.env)
+        except dotenv_text.Refused as refused:
+            raise dotenv_disk.invalid(self.dotenv_file, refused) from None
+
+    def _dotenv_texts(self) -> tuple[str, Callable[[], str], Callable[[], str]]:
+        """The texts of .env, of .env.example, and of files whose words are not secret; the last two on demand."""
+        from buildkit_tasks.dotenv import disk as dotenv_disk
 
         # do not load the settings here: loading may print
         files: tuple[Path, ...] = ()
@@ -110,22 +130,12 @@ class Session:
                     found.append(dotenv_disk.read(path) or "")
             return "\n".join(found)
 
-        secret = texts(folder / ".env" for folder in folders)
-        if not secret:
-            return dotenv_mask.mask(words, "")
-
         def shown() -> str:
             dockerfiles = itertools.chain(self.root.glob("*ockerfile*"), self.root.glob("*/*ockerfile*"))
             paths = [*(files or project_root.compose_files(self.root)), *itertools.islice(dockerfiles, _DOCKERFILES)]
             return f"{self.root}\n{texts(paths)}"
 
-        return dotenv_mask.mask(
-            words,
-            secret,
-            public=texts(folder / ".env.example" for folder in folders),
-            shown=shown,
-            environment=self.world.env,
-        )
+        return texts(f / ".env" for f in folders), lambda: texts(f / ".env.example" for f in folders), shown
 
     def _masked_anyway(self, words: str) -> str:
         """Like `masked`, but works outside a project and never fails."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .groups_build import Build, Builders, Caches, Images, Packs, Project
-from .groups_tasks import Cargo, Ci, Database, Stack, Watch
+from .groups_tasks import Audit, Cargo, Ci, Database, Stack, Watch
 from .setting import Doc
 
 
@@ -32,6 +32,7 @@ class Settings:
     cargo: Cargo = field(default_factory=Cargo)
     watch: Watch = field(default_factory=Watch)
     database: Database = field(default_factory=Database)
+    audit: Audit = field(default_factory=Audit)
     ci: Ci = field(default_factory=Ci)
 
 
@@ -47,6 +48,7 @@ GROUPS: dict[str, type[Any]] = {
     "cargo": Cargo,
     "watch": Watch,
     "database": Database,
+    "audit": Audit,
     "ci": Ci,
 }
 

@@ -171,6 +171,16 @@ def save_image(cwd: Path, image: str, archive: Path) -> Command:
     return docker(cwd, "image", "save", "--output", str(archive), image)
 
 
+def save_images(cwd: Path, images: Iterable[str]) -> Command:
+    """Write images as one tar archive to stdout: an OCI layout since Docker 25. Layers that they share occur once."""
+    return docker(cwd, "image", "save", *images)
+
+
+def image_id(cwd: Path, images: Iterable[str]) -> Command:
+    """One line `id os/architecture` per existing image, in the given order; a missing image is named on stderr."""
+    return ask(cwd, "image", "inspect", "--format", "{{.Id}} {{.Os}}/{{.Architecture}}", *images)
+
+
 def remove_container(cwd: Path, name: str) -> Command:
     """Remove a container, running or not, and its anonymous volumes."""
     return docker(cwd, "container", "rm", "--force", "--volumes", name)

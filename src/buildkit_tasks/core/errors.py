@@ -40,6 +40,7 @@ EXIT_CODES: dict[str, int] = {
     "verify-failed": 28,
     "bench-failed": 29,
     "lint-failed": 30,
+    "audit-failed": 99,
     "command-failed": 31,
     "command-missing": 32,
     "bad-argument": 33,

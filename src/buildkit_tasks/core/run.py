@@ -14,12 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import IO
+from typing import IO, TypeVar
 
 from . import outside
 from .errors import Problem
 from .model import Command, Result
 from .world import World
+
+T = TypeVar("T")
 
 #: Seconds that a child may take to exit after Ctrl-C before it is killed. buildx needs some time to cancel its solve.
 INTERRUPT_GRACE = 15.0
@@ -204,6 +206,31 @@ def piped(
         raise
     said = (out or b"").decode(errors="replace")
     return Result(command, process.returncode, said, err.decode(errors="replace"), world.clock() - began)
+
+
+def consume(world: World, command: Command, read: Callable[[IO[bytes]], T]) -> tuple[T, Result]:
+    """Run, and pass stdout to `read` as a stream of any length. Returns what `read` returns, and the result.
+
+    A command that still runs after `read` has returned ends with an error, because its output is closed.
+    """
+    began = world.clock()
+    process = _start(world, command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stderr is not None  # noqa: S101 - for the type checker: PIPE was asked for
+    assert process.stdout is not None  # noqa: S101
+    kept: list[bytes] = []
+    reader = threading.Thread(target=_drain, args=(process.stderr, kept), daemon=True)
+    reader.start()
+    try:
+        with process.stdout:
+            found = read(process.stdout)
+        process.wait()
+    except BaseException:
+        _wait_interrupted(process)
+        raise
+    finally:
+        reader.join(timeout=1)
+    said = b"".join(kept).decode(errors="replace")
+    return found, Result(command, process.returncode, "", said, world.clock() - began)
 
 
 def foreground(world: World, command: Command) -> int:

@@ -57,6 +57,33 @@ def mask(
     return re.sub(rf"(?P<kept>\b(?:line|column) \d+)|(?:{pattern})", lambda m: m["kept"] or MASK, words)
 
 
+def secrets(
+    dotenv: str,
+    *,
+    public: str = "",
+    shown: Callable[[], str] = str,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The variables whose values `mask` hides, with these values. Raises `Refused` if compose cannot read the text.
+
+    A variable that is also set in the environment counts with that value, as it does for compose. So does a variable
+    of `public` without a value in the text: in CI, there is often no .env.
+    """
+    around = environment or {}
+    known = set(_pieces(public, around))
+    values = parse(dotenv[:MAX_BYTES], around).values
+    with contextlib.suppress(Refused):
+        values = {**dict.fromkeys(parse(public[:MAX_BYTES], around).values, ""), **values}
+    found = {}
+    for name, own in values.items():
+        value = around.get(name) or own
+        lines = [line.strip() for line in value.splitlines()]
+        if not _PUBLIC.search(name) and any(len(line) >= _SHORTEST and line not in known for line in lines):
+            found[name] = value
+    text = shown() if found else ""
+    return {name: value for name, value in found.items() if not _contains(text, value)}
+
+
 def _contains(text: str, value: str) -> bool:
     """Whether a text contains a value as a whole word."""
     return value in text and re.search(rf"(?<![A-Za-z0-9_]){re.escape(value)}(?![A-Za-z0-9_])", text) is not None

@@ -7,6 +7,7 @@ from invoke.main import program as invoke_command
 
 from . import (
     adopt,
+    audit,
     build,
     builder,
     cache,
@@ -33,7 +34,7 @@ namespace = Collection(
     *(stack.run, stack.extract, stack.clean, watch.watch, watch.dev),
     *(adopt.init, adopt.import_makefile, project.dotenv, project.settings),
     *(doctor.doctor, shell.enable_buildkit, shell.env, shell.completion),
-    lint.lint,
+    *(lint.lint, audit.audit),
 )
 namespace.add_collection(Collection.from_module(engine))
 namespace.add_collection(Collection.from_module(images))

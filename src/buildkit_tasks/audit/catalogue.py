@@ -1,0 +1,145 @@
+"""The rules as data: code, severity, reason, fix. docs/reference/audit.md has a section for each. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule. `name`: the second half of its heading."""
+
+    code: str
+    name: str
+    severity: str
+    why: str
+    remedy: str
+
+    @property
+    def heading(self) -> str:
+        """Its heading in docs/reference/audit.md."""
+        return f"{self.code} {self.name}"
+
+    @property
+    def docs(self) -> str:
+        """Where it is documented."""
+        return f"docs/reference/audit.md#{self.heading.lower().replace(' ', '-')}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A layer of an image: its number from 1, how many there are, its digest, and the step that made it."""
+
+    number: int
+    of: int
+    digest: str
+    step: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding. `subject`: the path, variable or vulnerability. `reason` is set if a setting suppresses it."""
+
+    code: str
+    image: str
+    message: str
+    severity: str = ""
+    subject: str = ""
+    layer: Place | None = None
+    remedy: str = ""
+    reason: str | None = None
+
+    @property
+    def failing(self) -> bool:
+        """True if it makes `invoke audit` fail."""
+        return self.severity == "error" and self.reason is None
+
+
+_DELETING = "A later layer that deletes the file does not help, because each layer is stored and pushed as a whole."
+
+_ALL = (
+    Rule(
+        "BA000",
+        "suppression",
+        "note",
+        "A suppression without a reason or without a finding may hide the next finding.",
+        'write "CODE:SUBJECT reason" in the setting audit.ignore, or remove the entry',
+    ),
+    Rule(
+        "BA001",
+        "secret-value",
+        "error",
+        f"Anyone who can pull the image can read the value. {_DELETING}",
+        "mount it with RUN --mount=type=secret, or pass it when the container starts; add the file to .dockerignore; "
+        "change the value if the image was pushed",
+    ),
+    Rule(
+        "BA002",
+        "secret-key",
+        "error",
+        f"Anyone who can pull the image can read the key. {_DELETING}",
+        "mount it with RUN --mount=type=secret, or pass it when the container starts; add the file to .dockerignore; "
+        "revoke the key if the image was pushed",
+    ),
+    Rule(
+        "BA003",
+        "secret-file",
+        "error",
+        f"Programs keep passwords and tokens in this file. {_DELETING}",
+        "add the file to .dockerignore, and use RUN --mount=type=secret for steps that need it",
+    ),
+    Rule(
+        "BA004",
+        "secret-variable",
+        "warning",
+        "Values of ENV and ARG are stored in the image's configuration, which `docker history` and `docker inspect` "
+        "print.",
+        "use RUN --mount=type=secret for a step, and `environment:` or `secrets:` of the service for the container",
+    ),
+    Rule(
+        "BA005",
+        "root-user",
+        "warning",
+        "A process that breaks out of the container as root is root on the host, unless the engine is rootless.",
+        "add USER 65532:65532 to the last stage, or `user:` to the service",
+    ),
+    Rule(
+        "BA006",
+        "setuid-file",
+        "warning",
+        "It runs with the rights of its owner, so a mistake in it gives every user of the container these rights.",
+        "remove the package or run `chmod a-s FILE` in the step that creates it; `no-new-privileges:true` in "
+        "`security_opt:` makes the bits ineffective",
+    ),
+    Rule(
+        "BA007",
+        "world-writable",
+        "warning",
+        "Every process in the container can replace the content.",
+        "use COPY --chmod=755, or `chmod o-w` in the step that creates it; `read_only: true` of the service also helps",
+    ),
+    Rule(
+        "BA008",
+        "no-healthcheck",
+        "warning",
+        "Without a health check, docker reports a service that hangs as running, and services that depend on it start "
+        "too early.",
+        "add `healthcheck:` to the service, or HEALTHCHECK to the Dockerfile; `disable: true` means it needs none",
+    ),
+    Rule(
+        "BA009",
+        "layer-unread",
+        "error",
+        "The rest of the layer was not checked.",
+        "rebuild the image, or use a base image whose layers are compressed with gzip or not at all",
+    ),
+    Rule(
+        "BA010",
+        "vulnerability",
+        "warning",
+        "The scanner's database lists the installed version as vulnerable.",
+        "update the package or the base image; add the id to audit.ignore if the program does not use that code",
+    ),
+)
+
+RULES = {rule.code: rule for rule in _ALL}

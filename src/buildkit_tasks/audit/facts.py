@@ -1,0 +1,136 @@
+"""What reading an image finds, before any rule judges it. Values only."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+#: The most facts of one kind that are kept for one layer; the rest is counted.
+MOST = 1000
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A secret in a file. `code`: the rule; `what`: the variable or the kind of key, never the value."""
+
+    code: str
+    path: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A file or directory with unusual permissions."""
+
+    path: str
+    mode: int
+    directory: bool = False
+
+
+def _numbers() -> array[int]:
+    return array("q")
+
+
+@dataclass
+class Paths:
+    """The paths of a layer as hashes, eight bytes each: which ones it has, replaces and deletes."""
+
+    entries: array[int] = field(default_factory=_numbers)
+    leaves: array[int] = field(default_factory=_numbers)
+    removed: array[int] = field(default_factory=_numbers)
+    emptied: array[int] = field(default_factory=_numbers)
+
+    def hidden(self, paths: Iterable[str]) -> frozenset[str]:
+        """Those paths of earlier layers that this layer replaces or deletes."""
+        above = {path: _above(path) for path in paths}
+        wanted = {number for numbers in above.values() for number in numbers}
+        entries, leaves, removed, emptied = (
+            {number for number in numbers if number in wanted}
+            for numbers in (self.entries, self.leaves, self.removed, self.emptied)
+        )
+        return frozenset(
+            path
+            for path, (own, *parents) in above.items()
+            if own in entries
+            or not removed.isdisjoint((own, *parents))
+            or not emptied.isdisjoint(parents)
+            or not leaves.isdisjoint(parents)
+        )
+
+
+def owned_hash(path: str) -> int:
+    """The hash of a path in a package's list. Lists may have `/lib/x` for `/usr/lib/x`."""
+    return hash(path.removeprefix("/usr"))
+
+
+def _above(path: str) -> list[int]:
+    """The hashes of a path and of the directories above it, without the root."""
+    parts = path.split("/")
+    return [hash("/".join(parts[:n])) for n in range(len(parts), 1, -1)]
+
+
+@dataclass
+class Layer:
+    """One layer. `name`: its name in the archive; `texts`: files that are read whole; `programs`: SHA-256 by path.
+
+    `owned`: hashes of the paths that its package databases list. `more`: how many facts were found beyond the first
+    ones, by kind. `unread`: why it was not read to its end, if so.
+    """
+
+    name: str
+    files: int = 0
+    size: int = 0
+    hits: list[Hit] = field(default_factory=list)
+    modes: list[Mode] = field(default_factory=list)
+    texts: dict[str, bytes] = field(default_factory=dict)
+    programs: dict[str, str] = field(default_factory=dict)
+    paths: Paths = field(default_factory=Paths)
+    owned: array[int] = field(default_factory=_numbers)
+    more: dict[str, int] = field(default_factory=dict)
+    unread: str = ""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image for one platform. `steps`: the step that made each layer, cleaned of values, "" if unknown.
+
+    `base`: how many of the first layers come from the base image, None if unknown.
+    """
+
+    name: str
+    id: str
+    platform: str
+    config: Mapping[str, Any]
+    history: Sequence[str]
+    layers: Sequence[Layer]
+    steps: Sequence[str]
+    base: int | None = None
+
+    def hidden(self, number: int, paths: Iterable[str]) -> frozenset[str]:
+        """Those paths of the layer with this number (from 0) that a later layer replaces or deletes."""
+        paths = list(paths)
+        return frozenset(path for layer in self.layers[number + 1 :] for path in layer.paths.hidden(paths))
+
+    def owned(self, paths: Iterable[str]) -> frozenset[str]:
+        """Those paths that a package of the distribution installed."""
+        wanted = {number: path for path in paths for number in [owned_hash(path)]}
+        return frozenset(wanted[number] for layer in self.layers for number in layer.owned if number in wanted)
+
+    @property
+    def texts(self) -> dict[str, bytes]:
+        """The files that were read whole, as they are in the image."""
+        return self._last([layer.texts for layer in self.layers])
+
+    @property
+    def programs(self) -> dict[str, str]:
+        """SHA-256 of the executable files, as they are in the image."""
+        return self._last([layer.programs for layer in self.layers])
+
+    def _last(self, kept: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for number, values in enumerate(kept):
+            hidden = self.hidden(number, values)
+            found |= {path: value for path, value in values.items() if path not in hidden}
+        return found

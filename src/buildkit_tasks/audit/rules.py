@@ -1,0 +1,204 @@
+"""The rules: the facts of an image in, findings out. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from . import secrets
+from .archive import step
+from .catalogue import RULES, Finding, Place
+from .facts import Image
+from .secrets import Search
+
+#: setuid and setgid files of Debian, Ubuntu and Alpine, which reviewed packages install.
+_USUAL = re.compile(
+    r"(?:/usr)?/s?bin/(?:chage|chfn|chsh|expiry|gpasswd|mount|newgrp|passwd|su|umount|unix_chkpwd|bbsuid|wall)"
+    r"|/usr/lib/(?:openssh/ssh-keysign|dbus-1\.0/dbus-daemon-launch-helper|utempter/utempter)"
+    r"|/usr/bin/(?:ssh-agent|dotlockfile|write(?:\.ul)?|crontab)"
+)
+
+#: Directories whose files are devices and runtime state, which the engine mounts over.
+_MOUNTED = re.compile(r"/(?:dev|proc|sys|run/lock|var/lock)(?:/|$)")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the rules look at. `entry`: the service's part of the compose model; None for an image alone."""
+
+    image: Image
+    search: Search
+    entry: Mapping[str, Any] | None = None
+
+
+def check(case: Case) -> tuple[Finding, ...]:
+    """All findings of an image, in the order of the rules and layers."""
+    found = [finding for rule in _RULES for finding in rule(case)]
+    return tuple(sorted(found, key=lambda f: f.code))
+
+
+def place(image: Image, number: int) -> Place:
+    """The layer with this number, counted from 0."""
+    return Place(number + 1, len(image.layers), image.layers[number].name.rpartition("/")[2], image.steps[number])
+
+
+def _finding(code: str, image: Image, message: str, subject: str = "", **more: Any) -> Finding:
+    rule = RULES[code]
+    return replace(Finding(code, image.name, message, rule.severity, subject, remedy=rule.remedy), **more)
+
+
+def _from_base(image: Image, number: int) -> bool:
+    return image.base is not None and number < image.base
+
+
+def _in_files(case: Case) -> Iterator[Finding]:
+    """BA001, BA002, BA003: secrets in the files of any layer, also those that a later layer deletes."""
+    image, search = case.image, case.search
+    for number, layer in enumerate(image.layers):
+        base = _from_base(image, number)
+        hidden = image.hidden(number, {hit.path for hit in layer.hits})
+        owned = image.owned({hit.path for hit in layer.hits})
+        for hit in layer.hits:
+            severity = "warning" if base else "error"
+            if hit.code == "BA001":
+                words = f"{hit.path} contains the value of {hit.what} from .env"
+                if base:  # the image is older than the value, so it is a common word
+                    severity = "note"
+                elif not search.sure(hit.what):
+                    severity = "warning"
+                    words += "; put it into .env.example if it is not secret"
+            elif hit.code == "BA002":
+                words = f"{hit.path} contains a key: {hit.what}"
+            else:
+                words = f"{hit.path} holds credentials: {hit.what}"
+            if hit.path in owned and hit.code != "BA003":
+                severity = "note"
+                words += "; a package of the distribution installed it"
+            words += ("; it is from the base image" if base else "") + (
+                "; a later layer deletes or replaces the file, but it is still in the image"
+                if hit.path in hidden
+                else ""
+            )
+            yield _finding(hit.code, image, words, hit.path, severity=severity, layer=place(image, number))
+        for code in ("BA001", "BA002", "BA003"):
+            if layer.more.get(code):
+                words = f"{layer.more[code]} more such files are in this layer"
+                yield _finding(code, image, words, layer=place(image, number))
+
+
+def _in_configuration(case: Case) -> Iterator[Finding]:
+    """BA001, BA002, BA004: secrets in variables, labels, the command and the history."""
+    image, search = case.image, case.search
+    config = image.config
+    env = dict(_assignment(word) for word in config.get("Env") or ())
+    texts = {f"the variable {name}": (value, "") for name, value in env.items()}
+    texts |= {f"the label {name}": (str(value), "") for name, value in (config.get("Labels") or {}).items()}
+    texts["the command"] = (" ".join((*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()))), "")
+    texts |= {
+        f"step {n} of the history": (words, step(words, search)) for n, words in enumerate(image.history, start=1)
+    }
+    for where, (text, shown) in texts.items():
+        tail = f" ({_cut(shown)})" if shown else ""
+        for name in search.values_in_text(text):
+            severity = "error" if search.sure(name) else "warning"
+            words = f"{where} contains the value of {name} from .env{tail}"
+            yield _finding("BA001", image, words, name, severity=severity)
+        for what in dict.fromkeys(secrets.tokens(text.encode("utf-8", "replace"))):
+            yield _finding("BA002", image, f"{where} contains a key: {what}{tail}", where.rpartition(" ")[2])
+    for name, value in env.items():
+        if secrets.holds_secret(name, value) and not set(search.values_in_text(value)):
+            yield _finding("BA004", image, f"the variable {name} has a value in the image", name)
+    seen = set(env)
+    for words in image.history:
+        for name, value in _build_arguments(words):
+            if name not in seen and secrets.holds_secret(name, value) and not set(search.values_in_text(value)):
+                seen.add(name)
+                message = f"the build argument {name} is in the history, with its value"
+                yield _finding("BA004", image, message, name)
+
+
+def _assignment(word: str) -> tuple[str, str]:
+    name, _, value = str(word).partition("=")
+    return name, value
+
+
+def _build_arguments(words: str) -> list[tuple[str, str]]:
+    """The arguments that a RUN received, as BuildKit and the older builder record them: `|2 A=1 B=2 /bin/sh -c …`."""
+    found = re.match(r"(?:RUN )?\|(\d+) (.*)", words, re.DOTALL)
+    if not found:
+        return []
+    return [_assignment(word) for word in found[2].split(" ")[: int(found[1][:3])] if "=" in word]
+
+
+def _cut(words: str, most: int = 60) -> str:
+    return words if len(words) <= most else f"{words[: most - 1]}…"
+
+
+def _user(case: Case) -> Iterator[Finding]:
+    """BA005: neither the image nor the service says which other user."""
+    image = case.image
+    given = (case.entry or {}).get("user")
+    user = str(given if given not in (None, "") else image.config.get("User") or "")
+    if user.partition(":")[0] in ("", "0", "root"):
+        words = f"runs as {user}" if user else "runs as root: the image has no USER"
+        yield _finding("BA005", image, words, user or "root")
+
+
+def _permissions(case: Case) -> Iterator[Finding]:
+    """BA006 and BA007: as the files are in the finished image."""
+    image = case.image
+    for number, layer in enumerate(image.layers):
+        base = _from_base(image, number)
+        hidden = image.hidden(number, {mode.path for mode in layer.modes})
+        for mode in layer.modes:
+            if mode.path in hidden or _MOUNTED.match(mode.path):
+                continue
+            tail = "; it is from the base image" if base else ""
+            if mode.mode & 0o6000:
+                usual = bool(_USUAL.fullmatch(mode.path))
+                kind = "setuid" if mode.mode & 0o4000 else "setgid"
+                words = f"{mode.path} is {kind} ({mode.mode:04o}){tail or ('; it is usual' if usual else '')}"
+                code = "BA006"
+            else:
+                usual, code = False, "BA007"
+                kind = "directory without the sticky bit" if mode.directory else "file"
+                words = f"{mode.path} is a world-writable {kind} ({mode.mode:04o}){tail}"
+            severity = "note" if base or usual else RULES[code].severity
+            yield _finding(code, image, words, mode.path, severity=severity, layer=place(image, number))
+        for kind, code in (("setuid", "BA006"), ("writable", "BA007")):
+            if layer.more.get(kind):
+                words = f"{layer.more[kind]} more such files are in this layer"
+                yield _finding(code, image, words, layer=place(image, number))
+
+
+def _health(case: Case) -> Iterator[Finding]:
+    """BA008: neither the image nor the service has a health check, or says that there is none."""
+    image = case.image
+    if ((image.config.get("Healthcheck") or {}).get("Test")) or (case.entry or {}).get("healthcheck"):
+        return
+    if case.entry is None:
+        words, severity = "has no HEALTHCHECK", "note"  # a compose file elsewhere may have one
+    else:
+        words, severity = "has no HEALTHCHECK, and neither does the service", RULES["BA008"].severity
+    yield _finding("BA008", image, words, severity=severity)
+
+
+def _unread(case: Case) -> Iterator[Finding]:
+    """BA009: a layer that was not read to its end."""
+    image = case.image
+    for number, layer in enumerate(image.layers):
+        if layer.unread:
+            words = f"layer {number + 1} cannot be read: {layer.unread}"
+            yield _finding("BA009", image, words, layer=place(image, number))
+
+
+_RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
+    _in_files,
+    _in_configuration,
+    _user,
+    _permissions,
+    _health,
+    _unread,
+)

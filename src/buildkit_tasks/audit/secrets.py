@@ -1,0 +1,156 @@
+"""Finds secrets in bytes and in text: values of .env, private keys, tokens, and files that hold credentials. Pure."""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import unquote, urlsplit
+
+#: The shortest value to search for in files: a shorter one also occurs by chance.
+SHORTEST = 8
+
+#: Names of variables that hold secrets, if they have a value.
+NAMES = re.compile(r"PASS(?:WORD|WD|PHRASE)?(?![a-z])|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|CREDENTIAL", re.I)
+_NOT_VALUES = re.compile(r"(?:_FILE|_PATH|_DIR|_ID|_NAME|_URL|_TTL|_HEADER)$", re.I)
+
+#: How each token starts, its whole form, and what it is. Prefixes are searched for first: that is the fast part.
+_TOKENS: tuple[tuple[Sequence[bytes], bytes, str], ...] = (
+    (
+        (b"PRIVATE KEY-----",),
+        rb"-----BEGIN (?:[A-Z]{2,10} ){0,2}PRIVATE KEY-----(?:\s|\\[rn])+(?:[A-Za-z-]+: [^\n]*\n)*\s*"
+        rb"[A-Za-z0-9+/=]{40,}",
+        "private key",
+    ),
+    ((b"AKIA",), rb"(?<![A-Za-z0-9+/])AKIA(?![A-Z2-7]{9}EXAMPLE)[A-Z2-7]{16}(?![A-Za-z0-9+/=])", "AWS access key"),
+    (
+        (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_"),
+        rb"(?<![A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{36}(?![A-Za-z0-9])",
+        "GitHub token",
+    ),
+    ((b"github_pat_",), rb"github_pat_[A-Za-z0-9_]{60,}", "GitHub token"),
+    ((b"glpat-",), rb"(?<![A-Za-z0-9])glpat-[A-Za-z0-9_-]{20}", "GitLab token"),
+    ((b"xoxb-", b"xoxp-", b"xoxa-"), rb"xox[abp]-[0-9]{8,}-[0-9A-Za-z-]{20,}", "Slack token"),
+    ((b"AIza",), rb"(?<![A-Za-z0-9+/])AIza[0-9A-Za-z_-]{35}(?![0-9A-Za-z_+/=-])", "Google API key"),
+    ((b"sk_live_",), rb"sk_live_[0-9a-zA-Z]{24,}", "Stripe key"),
+    ((b"npm_",), rb"(?<![A-Za-z0-9_])npm_[A-Za-z0-9]{36}(?![A-Za-z0-9_])", "npm token"),
+    ((b"dckr_pat_",), rb"dckr_pat_[A-Za-z0-9_-]{27}", "Docker Hub token"),
+)
+_COMPILED = tuple((prefixes, re.compile(whole), what) for prefixes, whole, what in _TOKENS)
+
+#: How far before and after a prefix a token can reach.
+_BEFORE, _AFTER = 64, 512
+
+#: Files that hold credentials: pattern, what else must be in them, what they are.
+_FILES: tuple[tuple[str, bytes, str], ...] = (
+    ("*/.env", rb"^\s*(?:export\s+)?\w+\s*[=:]\s*\S", "a .env file"),
+    ("*/.env.*", rb"^\s*(?:export\s+)?\w+\s*[=:]\s*\S", "a .env file"),
+    ("*/.git-credentials", rb"://", "git's stored passwords"),
+    ("*/.netrc", rb"password", "passwords for curl and git"),
+    ("*/.pgpass", rb":", "PostgreSQL passwords"),
+    ("*/.cargo/credentials", rb"token", "cargo's registry tokens"),
+    ("*/.cargo/credentials.toml", rb"token", "cargo's registry tokens"),
+    ("/usr/local/cargo/credentials*", rb"token", "cargo's registry tokens"),
+    ("*/.npmrc", rb"_(?:authToken|auth|password)\s*=\s*[^\s$]", "npm's tokens"),
+    ("*/.pypirc", rb"password", "PyPI passwords"),
+    ("*/.ssh/id_*", rb"PRIVATE KEY", "an SSH key"),
+    ("*/.docker/config.json", rb'"(?:auth|identitytoken|password)"\s*:\s*"[^"]', "docker's registry logins"),
+    ("*/.dockercfg", rb'"auth"\s*:\s*"[^"]', "docker's registry logins"),
+    ("*/.aws/credentials", rb"aws_secret_access_key", "AWS keys"),
+    ("*/.kube/config", rb"(?:token|client-key-data|password):", "Kubernetes credentials"),
+)
+_EXAMPLES = re.compile(r"\.(?:example|sample|template|dist|defaults?)$")
+
+#: What follows such a name in a step: the value that must not be printed.
+_ASSIGNED = re.compile(rf"(\b[\w-]*(?:{NAMES.pattern})[\w-]*[=: ]\s*)(?!-)(?:\"[^\"]*\"|'[^']*'|[^\s;&|]+)", re.I)
+
+
+class Search:
+    """What to search for: the values of these variables, and tokens. `OVERLAP`: bytes to keep between chunks."""
+
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self.secrets = dict(secrets)
+        self._needles = {name: needle for name, value in secrets.items() if (needle := _needle(value))}
+        longest = max((len(needle) for needle in self._needles.values()), default=0)
+        self.overlap = max(_BEFORE + _AFTER, longest)
+
+    @property
+    def short(self) -> tuple[str, ...]:
+        """Variables whose values are too short to be searched for in files."""
+        return tuple(name for name in self.secrets if name not in self._needles)
+
+    def sure(self, name: str) -> bool:
+        """Whether a variable certainly holds a secret, by its name or its form."""
+        return bool(NAMES.search(name)) or _password(self.secrets.get(name, "")) != ""
+
+    def values(self, data: bytes) -> Iterator[str]:
+        """The variables whose values occur."""
+        return (name for name, needle in self._needles.items() if needle in data)
+
+    def values_in_text(self, text: str) -> Iterator[str]:
+        """Like `values`, for a short text, where short values count as whole words."""
+        for name, value in self.secrets.items():
+            edge = r"(?![A-Za-z0-9_])" if len(value) < SHORTEST else ""
+            if re.search(f"{edge.replace('!', '<!')}{re.escape(value)}{edge}", text):
+                yield name
+
+    def redacted(self, text: str) -> str:
+        """A step's text without values of .env, tokens, and what is assigned to names of secrets."""
+        for value in sorted({*self.secrets.values(), *map(_password, self.secrets.values())} - {""}, key=len)[::-1]:
+            text = text.replace(value, "***")
+        raw = text.encode("utf-8", "surrogateescape")
+        for _, whole, _ in _COMPILED:
+            raw = whole.sub(b"***", raw)
+        text = re.sub(r"(://[^\s/@:]*:)[^\s/@]+@", r"\1***@", raw.decode("utf-8", "replace"))
+        return _ASSIGNED.sub(r"\1***", text)
+
+
+def _needle(value: str) -> bytes:
+    """What to search for in files: the longest line of the value, or the password in an address."""
+    password = _password(value)
+    text = password if len(password) >= SHORTEST else value
+    lines = [line.strip() for line in text.splitlines() if "-----" not in line]
+    longest = max(lines, key=len, default="")
+    return longest.encode("utf-8", "surrogateescape") if len(longest) >= SHORTEST else b""
+
+
+def _password(value: str) -> str:
+    try:
+        return unquote(urlsplit(value).password or "") if "://" in value else ""
+    except ValueError:
+        return ""
+
+
+def tokens(data: bytes) -> Iterator[str]:
+    """The kinds of keys and tokens that occur."""
+    for prefixes, whole, what in _COMPILED:
+        if any(_at(data, prefix, whole) for prefix in prefixes):
+            yield what
+
+
+def _at(data: bytes, prefix: bytes, whole: re.Pattern[bytes]) -> bool:
+    at = data.find(prefix)
+    while at >= 0:
+        if whole.search(data, max(0, at - _BEFORE), at + _AFTER):
+            return True
+        at = data.find(prefix, at + len(prefix))
+    return False
+
+
+def file(path: str, head: bytes) -> str:
+    """What credentials a file holds, by its path and its first bytes; "" for other files."""
+    if "/." not in path and "credentials" not in path:
+        return ""
+    name = posixpath.basename(path)
+    for pattern, content, what in _FILES:
+        if fnmatch.fnmatchcase(path, pattern):
+            if _EXAMPLES.search(name) or name.endswith(".pub"):
+                return ""
+            return what if re.search(content, head, re.MULTILINE) else ""
+    return ""
+
+
+def holds_secret(name: str, value: str) -> bool:
+    """Whether a variable of an image looks like a secret: by its name, and a value that is not a reference."""
+    return bool(value and NAMES.search(name) and not _NOT_VALUES.search(name)) and not value.startswith(("$", "/run/"))
