@@ -45,11 +45,12 @@ def test_good_images_need_three_calls_and_end_with_0(bench: Bench) -> None:
     done = bench.invoke("audit")
     assert done.code == 0, done.all
     assert done.out == (
-        "shop/api:dev and 1 more image: note BA006: /usr/bin/passwd is setuid (4755); it is from the base image\n"
-        "    layer: 1 of 2: # debian.sh\n"
+        "note BA006 setuid-file: shop/api:dev, shop/worker:dev\n"
+        "    /usr/bin/passwd is setuid (4755); it is from the base image\n"
+        "    layer 1: # debian.sh\n"
     )
     said = done.err.splitlines()
-    assert said[0].startswith("not checked for known vulnerabilities: neither trivy nor grype is installed.")
+    assert said[0].startswith("not checked for known vulnerabilities: install trivy or grype, and its database (")
     assert said[1].startswith("2 images, ")
     assert said[1].endswith(": 2 notes")
     images = [call["argv"] for call in bench.calls if call["argv"][0] == "image"]
@@ -63,10 +64,14 @@ def test_a_secret_is_an_error_and_is_never_shown(bench: Bench) -> None:
     assert done.code == 99
     assert PASSWORD not in done.all
     lines = done.out.splitlines()
-    assert lines[0] == "shop/api:dev: error BA001: /app/config contains the value of DB_PASSWORD from .env"
-    assert "    layer: 2 of 2: COPY /out/api /usr/local/bin/service" in lines
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[:3] == [
+        "error BA001 secret-value: shop/api:dev",
+        "    /app/config contains the value of DB_PASSWORD from .env",
+        "    layer 2: COPY /out/api /usr/local/bin/service",
+    ]
     assert "    more:  docs/reference/audit.md#ba001-secret-value" in lines
-    assert "shop/api:dev: warning BA005: runs as root: the image has no USER" in lines
+    assert "warning BA005 root-user: shop/api:dev\n    runs as root: the image has no USER\n" in done.out
     assert "error[audit-failed]: 2 errors in 1 image." in done.err
 
     done = bench.invoke("audit", "api", "--json")
@@ -139,6 +144,18 @@ def test_any_image_without_a_project(bench: Bench) -> None:
     assert bench.invoke("audit", "--image=--output=/x").code == 33
 
 
+def test_services_that_share_an_image_count_each_in_its_own_way(bench: Bench) -> None:
+    arrange(bench, config={"User": "", "Healthcheck": None})
+    checked = {"user": "1000", "healthcheck": {"test": ["CMD", "x"]}}
+    services = {name: service(bench.root, name, **more) for name, more in {"api": checked, "jobs": {}}.items()}
+    services["jobs"]["image"] = services["api"]["image"]
+    bench.reply("config --format json", stdout=json.dumps({"name": "shop", "services": services}))
+    document = json.loads(bench.invoke("audit", "--json").out)
+    assert [image["services"] for image in document["images"]] == [["api", "jobs"]]
+    assert [f["code"] for f in document["findings"] if f["severity"] == "warning"] == ["BA005", "BA008"]
+    assert [c["argv"] for c in bench.calls if c["argv"][:2] == ["image", "save"]] == [["image", "save", "shop/api:dev"]]
+
+
 def test_sboms_are_written_for_each_image(bench: Bench) -> None:
     arrange(bench)
     done = bench.invoke("audit", "--sbom", "out/sbom")
@@ -203,7 +220,10 @@ def test_grype_and_a_scanner_without_a_database(bench: Bench) -> None:
         "artifact": {"name": "libz", "version": "1"},
     }
     scanner(bench, "grype", f"cat <<'X'\n{json.dumps({'matches': [match]})}\nX\n")
-    assert "error BA010: libz 1 has CVE-9 (high; fixed in 3)" in bench.invoke("audit", "api").out
+    assert (
+        "error BA010 vulnerability: shop/api:dev\n    libz 1 has CVE-9 (high; fixed in 3)"
+        in bench.invoke("audit", "api").out
+    )
     for answer in ("echo 'failed to load vulnerability db' >&2; exit 1\n", "echo '[]'\n", "echo '{\"matches\": 1}'\n"):
         scanner(bench, "grype", answer)
         done = bench.invoke("audit", "api")

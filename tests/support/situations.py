@@ -72,6 +72,7 @@ HOME: Mapping[str, str] = {
 
 #: What each task is given, so that it gets further than to its missing arguments. A new task runs without.
 WORDS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "audit": ((), ("--json",), ("--image", "shop/api:dev", "--sbom", "out")),
     "build": ((), ("--plan",), ("--plan", "--json"), ("--platform", "linux/arm64"), ("--service", "api", "--json")),
     "builder.certificates": (("--host", "builder.example"),),
     "builder.create": (("farm2", "--driver", "remote", "--endpoint", "tcp://127.0.0.1:1", "--plan"),),

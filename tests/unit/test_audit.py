@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,12 @@ from buildkit_tasks.dockerfiles.document import Dockerfile
 from tests.support.saved_images import File, Saved, layer, member, zipped
 
 ROOT = Path(__file__).parents[2]
-SECRETS = {"DB_PASSWORD": "hunter22-hunter22", "GREETING": "good morning", "PIN": "4711", "URL": "amqp://u:pass5678@mq"}
+SECRETS = {
+    "DB_PASSWORD": "hunter22-hunter22",
+    "GREETING": "good morning",
+    "PIN_TOKEN": "4711",
+    "URL": "amqp://u:pass5678@mq",
+}
 GOOD = {"User": "65532:65532", "Healthcheck": {"Test": ["CMD", "/health"]}}
 KEY = b"-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(bytes(range(200))) + b"-----END PRIVATE KEY-----\n"
 GITHUB = "ghp_" + "a1B2" * 9
@@ -45,7 +51,7 @@ def findings(
     identity = saved.image([layer(files) for files in layers], {**GOOD, **(config or {})}, history)
     image = read(saved, identity)
     if bases is not None:
-        image = Image(**{**image.__dict__, "base": bases})
+        image = replace(image, base=bases)
     found = rules.check(rules.Case(image, Search(SECRETS), entry))
     for finding in found:  # no value is ever shown
         assert not any(value in f"{finding}" for value in (*SECRETS.values(), GITHUB, "pass5678") if len(value) > 4)
@@ -120,12 +126,12 @@ def test_a_deleted_file_is_still_in_the_image(above: dict[str, File]) -> None:
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (KEY, "private key"),
-        (KEY.replace(b"PRIVATE", b"RSA PRIVATE"), "private key"),
-        (json.dumps({"private_key": KEY.decode()}).encode(), "private key"),
-        (f"x = {GITHUB}\n".encode(), "GitHub token"),
-        (b"aws_access_key_id = AKIAQWERTYUIOPASDFGH\n", "AWS access key"),
-        (b"token: glpat-" + b"x1" * 10, "GitLab token"),
+        (KEY, "a private key"),
+        (KEY.replace(b"PRIVATE", b"RSA PRIVATE"), "a private key"),
+        (json.dumps({"private_key": KEY.decode()}).encode(), "a private key"),
+        (f"x = {GITHUB}\n".encode(), "a GitHub token"),
+        (b"aws_access_key_id = AKIAQWERTYUIOPASDFGH\n", "an AWS access key"),
+        (b"token: glpat-" + b"x1" * 10, "a GitLab token"),
         (b"-----BEGIN PRIVATE KEY-----\0-----BEGIN RSA PRIVATE KEY-----\0unsupported", ""),
         (b"AKIAIOSFODNN7EXAMPLE", ""),
         (b"-----BEGIN PUBLIC KEY-----\n" + base64.encodebytes(bytes(99)), ""),
@@ -133,7 +139,7 @@ def test_a_deleted_file_is_still_in_the_image(above: dict[str, File]) -> None:
 )
 def test_keys_and_tokens(content: bytes, what: str) -> None:
     found = findings({"a": content})
-    assert [f.message for f in found] == ([f"/a contains a key: {what}"] if what else [])
+    assert [f.message for f in found] == ([f"/a contains {what}"] if what else [])
 
 
 @pytest.mark.parametrize(
@@ -165,20 +171,29 @@ def test_secrets_in_the_configuration_are_found_and_never_shown() -> None:
         {"created_by": f"RUN /bin/sh -c curl -H 'Authorization: {GITHUB}' https://u:pw@h/ # buildkit"},
     ]
     config = {
-        "Env": ["PATH=/bin", "PIN_CODE=4711", "API_TOKEN=abc", "GPG_KEY=0123", "X_FILE=/run/secrets/x", "N=14711"],
+        "Env": [
+            "PATH=/bin",
+            "PIN_CODE=4711",
+            "API_TOKEN=abc",
+            "GPG_KEY=0123",
+            "X_FILE=/run/secrets/x",
+            "N=14711",
+            "TOKENIZERS=false",
+            "COMPASS=x",
+        ],
         "Labels": {"note": "hunter22-hunter22"},
         "Cmd": ["--password=pass5678x", "amqp://u:pass5678@mq"],
     }
     found = findings({"a": b"1"}, {"b": b"1"}, config=config, history=history)
     assert [(f.severity, f.code, f.message) for f in found] == [
-        ("warning", "BA001", "the variable PIN_CODE contains the value of PIN from .env"),
+        ("error", "BA001", "the variable PIN_CODE contains the value of PIN_TOKEN from .env"),
         ("error", "BA001", "the label note contains the value of DB_PASSWORD from .env"),
         ("error", "BA001", "the command contains the value of URL from .env"),
         ("error", "BA001", "step 2 of the history contains the value of DB_PASSWORD from .env (ENV DB=***)"),
         (
             "error",
             "BA002",
-            "step 3 of the history contains a key: GitHub token (RUN curl -H 'Authorization: ***' https://u:***@h/)",
+            "step 3 of the history contains a GitHub token (RUN curl -H 'Authorization: ***' https://u:***@h/)",
         ),
         ("warning", "BA004", "the variable API_TOKEN has a value in the image"),
         ("warning", "BA004", "the build argument NPM_TOKEN is in the history, with its value"),

@@ -23,6 +23,9 @@ from .stream import Ahead, Forward, Part, Refused, Source, members
 #: The most members of an archive, and the most bytes of a document and of all documents.
 MOST_MEMBERS, MOST_DOCUMENT, MOST_DOCUMENTS = 100_000, 8 << 20, 64 << 20
 
+#: The most files in all layers, and the most bytes of package databases.
+MOST_FILES, MOST_TEXTS = 10_000_000, 256 << 20
+
 #: The most layers of an image, and levels of nested indexes.
 MOST_LAYERS, MOST_NESTED = 1000, 3
 
@@ -62,7 +65,7 @@ class Archive:
 def read(source: Source, search: Search) -> Archive:
     """Read an archive to its end. Raises Refused if it is damaged or beyond our limits."""
     archive = Archive()
-    held = 0
+    held = files = texts = 0
     for member, part in members(Forward(source), MOST_MEMBERS):
         name = posixpath.normpath(member.name)
         if member.issym() or member.islnk():
@@ -77,7 +80,11 @@ def read(source: Source, search: Search) -> Archive:
                 raise Refused(f"the document {name} is larger than {MOST_DOCUMENT >> 20} MiB")
             archive.documents[name] = _whole(ahead, part)
         else:
-            archive.layers[name] = layers.read(name, ahead, search)
+            made = archive.layers[name] = layers.read(name, ahead, search)
+            files += made.files
+            texts += sum(map(len, made.texts.values()))
+            if files > MOST_FILES or texts > MOST_TEXTS:
+                raise Refused(f"it has more than {MOST_FILES} files or {MOST_TEXTS >> 20} MiB of package databases")
     return archive
 
 

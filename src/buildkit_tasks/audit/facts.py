@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 #: The most facts of one kind that are kept for one layer; the rest is counted.
@@ -42,21 +43,29 @@ class Paths:
     removed: array[int] = field(default_factory=_numbers)
     emptied: array[int] = field(default_factory=_numbers)
 
-    def hidden(self, paths: Iterable[str]) -> frozenset[str]:
-        """Those paths of earlier layers that this layer replaces or deletes."""
-        above = {path: _above(path) for path in paths}
-        wanted = {number for numbers in above.values() for number in numbers}
-        entries, leaves, removed, emptied = (
-            {number for number in numbers if number in wanted}
-            for numbers in (self.entries, self.leaves, self.removed, self.emptied)
-        )
-        return frozenset(
-            path
-            for path, (own, *parents) in above.items()
-            if own in entries
-            or not removed.isdisjoint((own, *parents))
-            or not emptied.isdisjoint(parents)
-            or not leaves.isdisjoint(parents)
+    def among(self, wanted: Set[int]) -> Few:
+        """The same for a few paths, given as hashes with those of the directories above them."""
+        every = (self.entries, self.leaves, self.removed, self.emptied)
+        return Few(*(frozenset(number for number in numbers if number in wanted) for numbers in every))
+
+
+@dataclass(frozen=True)
+class Few:
+    """Some paths of a layer, as in `Paths`."""
+
+    entries: frozenset[int]
+    leaves: frozenset[int]
+    removed: frozenset[int]
+    emptied: frozenset[int]
+
+    def hides(self, path: str) -> bool:
+        """Whether this layer replaces or deletes a path of an earlier layer."""
+        own, *parents = _above(path)
+        return (
+            own in self.entries
+            or not self.removed.isdisjoint((own, *parents))
+            or not self.emptied.isdisjoint(parents)
+            or not self.leaves.isdisjoint(parents)
         )
 
 
@@ -109,13 +118,24 @@ class Image:
     base: int | None = None
 
     def hidden(self, number: int, paths: Iterable[str]) -> frozenset[str]:
-        """Those paths of the layer with this number (from 0) that a later layer replaces or deletes."""
-        paths = list(paths)
-        return frozenset(path for layer in self.layers[number + 1 :] for path in layer.paths.hidden(paths))
+        """Those paths of facts of the layer with this number (from 0) that a later layer replaces or deletes."""
+        later = self._few[number + 1 :]
+        return frozenset(path for path in paths if any(few.hides(path) for few in later))
+
+    @cached_property
+    def _few(self) -> list[Few]:
+        """The paths of each layer that are among those of any fact."""
+        paths: set[str] = set()
+        for layer in self.layers:
+            paths.update(layer.texts, layer.programs, (h.path for h in layer.hits), (m.path for m in layer.modes))
+        wanted = {number for path in paths for number in _above(path)}
+        return [layer.paths.among(wanted) for layer in self.layers]
 
     def owned(self, paths: Iterable[str]) -> frozenset[str]:
         """Those paths that a package of the distribution installed."""
-        wanted = {number: path for path in paths for number in [owned_hash(path)]}
+        wanted = {owned_hash(path): path for path in paths}
+        if not wanted:
+            return frozenset()
         return frozenset(wanted[number] for layer in self.layers for number in layer.owned if number in wanted)
 
     @property

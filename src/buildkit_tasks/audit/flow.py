@@ -30,7 +30,10 @@ from .stream import Refused
 
 @dataclass(frozen=True)
 class Target:
-    """An image to audit. `service` and `entry` (its part of the compose model): None for an image alone."""
+    """An image to audit. `service` and `entry` (its part of the compose model): None for an image alone.
+
+    Several services can use the same image, each in its own way.
+    """
 
     name: str
     id: str = ""
@@ -43,7 +46,7 @@ class Audited:
     """The result. `size`: bytes of the files read; `layers`: how many; `short`: variables with short values."""
 
     images: tuple[Image, ...]
-    services: dict[str, str]
+    services: dict[str, tuple[str, ...]]
     findings: tuple[Finding, ...]
     scanned: Scanned
     written: dict[str, str]
@@ -71,9 +74,13 @@ def audit(session: Session, services: Sequence[str] = (), images: Sequence[str] 
         ignored = suppress.entries(session.settings.audit.ignore)
         search, cwd = Search(session.secrets()), session.root
     targets = _identified(session, cwd, _targets(session, services, named), required=bool(services or named))
+    first: dict[str, Target] = {}
+    for target in targets:
+        first.setdefault(target.name, target)
+    read = _read(session, cwd, list(first.values()), search)
     found = {
         target.name: [_with_base(image, target.service) for image in group]
-        for target, group in zip(targets, _read(session, cwd, targets, search), strict=True)
+        for target, group in zip(first.values(), read, strict=True)
     }
     every = tuple(image for group in found.values() for image in group)
     spaces = crates.Workspaces()
@@ -82,16 +89,16 @@ def audit(session: Session, services: Sequence[str] = (), images: Sequence[str] 
     for target in targets:
         for image in found[target.name]:
             findings += rules.check(rules.Case(image, search, target.entry))
-            if folder:
+            if folder and _key(image) not in written:
                 several = len(found[target.name]) > 1
                 written[_key(image)] = str(_write(session, folder, image, target.service, spaces, several))
-    scanned = scanners.scan(session.world, cwd, [(target.name, target.id) for target in targets])
+    scanned = scanners.scan(session.world, cwd, first)
     complete = not named and not services
     judged = suppress.apply(ignored, [*dict.fromkeys(findings), *scanned.findings], complete=complete)
     layers = {layer.name: layer for image in every for layer in image.layers}
     return Audited(
         every,
-        {target.name: target.service.name for target in targets if target.service},
+        {name: tuple(t.service.name for t in targets if t.service and t.name == name) for name in first},
         judged,
         scanned,
         written,
@@ -114,20 +121,20 @@ def _in_project(session: Session) -> bool:
 
 
 def _targets(session: Session, services: Sequence[str], images: Sequence[str]) -> list[Target]:
-    targets: dict[str, Target] = {}
+    targets: list[Target] = []
     if services or not images:
         project = discover(session, lesser=True, named=services, looking=True)
         entries = project.workspace.config.get("services") or {}
         for service in compose.select(project.workspace, services):
-            target = Target(service.image, "", service, entries.get(service.name) or {})
-            targets.setdefault(service.image, target)
+            targets.append(Target(service.image, "", service, entries.get(service.name) or {}))
     else:
         engine_facts.facts(session.world, session.world.cwd)
     for name in images:
         if name.startswith("-"):
             raise Problem("bad-argument", f"{name!r} is not the name of an image.", hint="pass a name or an id")
-        targets.setdefault(name, Target(name))
-    return list(targets.values())
+        if name not in {target.name for target in targets}:
+            targets.append(Target(name))
+    return targets
 
 
 def _identified(session: Session, cwd: Path, targets: list[Target], *, required: bool) -> list[Target]:

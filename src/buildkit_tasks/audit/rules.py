@@ -70,7 +70,7 @@ def _in_files(case: Case) -> Iterator[Finding]:
                     severity = "warning"
                     words += "; put it into .env.example if it is not secret"
             elif hit.code == "BA002":
-                words = f"{hit.path} contains a key: {hit.what}"
+                words = f"{hit.path} contains {hit.what}"
             else:
                 words = f"{hit.path} holds credentials: {hit.what}"
             if hit.path in owned and hit.code != "BA003":
@@ -106,7 +106,7 @@ def _in_configuration(case: Case) -> Iterator[Finding]:
             words = f"{where} contains the value of {name} from .env{tail}"
             yield _finding("BA001", image, words, name, severity=severity)
         for what in dict.fromkeys(secrets.tokens(text.encode("utf-8", "replace"))):
-            yield _finding("BA002", image, f"{where} contains a key: {what}{tail}", where.rpartition(" ")[2])
+            yield _finding("BA002", image, f"{where} contains {what}{tail}", where.rpartition(" ")[2])
     for name, value in env.items():
         if secrets.holds_secret(name, value) and not set(search.values_in_text(value)):
             yield _finding("BA004", image, f"the variable {name} has a value in the image", name)
@@ -159,7 +159,7 @@ def _permissions(case: Case) -> Iterator[Finding]:
             if mode.mode & 0o6000:
                 usual = bool(_USUAL.fullmatch(mode.path))
                 kind = "setuid" if mode.mode & 0o4000 else "setgid"
-                words = f"{mode.path} is {kind} ({mode.mode:04o}){tail or ('; it is usual' if usual else '')}"
+                words = f"{mode.path} is {kind} ({mode.mode:04o}){tail or ('; distributions ship it' if usual else '')}"
                 code = "BA006"
             else:
                 usual, code = False, "BA007"

@@ -104,15 +104,15 @@ class Scanned:
     findings: tuple[Finding, ...] = ()
 
 
-def scan(world: World, cwd: Path, images: Iterable[tuple[str, str]]) -> Scanned:
-    """Scan images, given as names and ids, with the first scanner on PATH."""
+def scan(world: World, cwd: Path, images: Iterable[str]) -> Scanned:
+    """Scan local images with the first scanner on PATH."""
     found = next((s for s in SCANNERS if shutil.which(s.name, path=world.env.get("PATH"))), None)
     if found is None:
         fetch = SCANNERS[0].fetch
-        return Scanned(reason=f"neither trivy nor grype is installed. Install one, then run `{fetch}` once")
+        return Scanned(reason=f"install trivy or grype, and its database (`{fetch}`)")
     findings: list[Finding] = []
-    for name, identity in images:
-        reference = identity if found.name == "trivy" else f"docker:{identity}"
+    for name in images:
+        reference = name if found.name == "trivy" else f"docker:{name}"
         result = run.capture(world, Command((*found.argv, reference), cwd, found.env), timeout=TIMEOUT)
         try:
             if result.code != 0:

@@ -12,7 +12,11 @@ from urllib.parse import unquote, urlsplit
 SHORTEST = 8
 
 #: Names of variables that hold secrets, if they have a value.
-NAMES = re.compile(r"PASS(?:WORD|WD|PHRASE)?(?![a-z])|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|CREDENTIAL", re.I)
+NAMES = re.compile(
+    r"PASSWORD|PASSWD|PASSPHRASE|(?<![A-Za-z])PASS(?![A-Za-z])|SECRET|TOKENS?(?![A-Za-z])|API_?KEY|PRIVATE_?KEY"
+    r"|ACCESS_?KEY|CREDENTIAL",
+    re.IGNORECASE,
+)
 _NOT_VALUES = re.compile(r"(?:_FILE|_PATH|_DIR|_ID|_NAME|_URL|_TTL|_HEADER)$", re.I)
 
 #: How each token starts, its whole form, and what it is. Prefixes are searched for first: that is the fast part.
@@ -21,21 +25,21 @@ _TOKENS: tuple[tuple[Sequence[bytes], bytes, str], ...] = (
         (b"PRIVATE KEY-----",),
         rb"-----BEGIN (?:[A-Z]{2,10} ){0,2}PRIVATE KEY-----(?:\s|\\[rn])+(?:[A-Za-z-]+: [^\n]*\n)*\s*"
         rb"[A-Za-z0-9+/=]{40,}",
-        "private key",
+        "a private key",
     ),
-    ((b"AKIA",), rb"(?<![A-Za-z0-9+/])AKIA(?![A-Z2-7]{9}EXAMPLE)[A-Z2-7]{16}(?![A-Za-z0-9+/=])", "AWS access key"),
+    ((b"AKIA",), rb"(?<![A-Za-z0-9+/])AKIA(?![A-Z2-7]{9}EXAMPLE)[A-Z2-7]{16}(?![A-Za-z0-9+/=])", "an AWS access key"),
     (
         (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_"),
         rb"(?<![A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{36}(?![A-Za-z0-9])",
-        "GitHub token",
+        "a GitHub token",
     ),
-    ((b"github_pat_",), rb"github_pat_[A-Za-z0-9_]{60,}", "GitHub token"),
-    ((b"glpat-",), rb"(?<![A-Za-z0-9])glpat-[A-Za-z0-9_-]{20}", "GitLab token"),
-    ((b"xoxb-", b"xoxp-", b"xoxa-"), rb"xox[abp]-[0-9]{8,}-[0-9A-Za-z-]{20,}", "Slack token"),
-    ((b"AIza",), rb"(?<![A-Za-z0-9+/])AIza[0-9A-Za-z_-]{35}(?![0-9A-Za-z_+/=-])", "Google API key"),
-    ((b"sk_live_",), rb"sk_live_[0-9a-zA-Z]{24,}", "Stripe key"),
-    ((b"npm_",), rb"(?<![A-Za-z0-9_])npm_[A-Za-z0-9]{36}(?![A-Za-z0-9_])", "npm token"),
-    ((b"dckr_pat_",), rb"dckr_pat_[A-Za-z0-9_-]{27}", "Docker Hub token"),
+    ((b"github_pat_",), rb"github_pat_[A-Za-z0-9_]{60,}", "a GitHub token"),
+    ((b"glpat-",), rb"(?<![A-Za-z0-9])glpat-[A-Za-z0-9_-]{20}", "a GitLab token"),
+    ((b"xoxb-", b"xoxp-", b"xoxa-"), rb"xox[abp]-[0-9]{8,}-[0-9A-Za-z-]{20,}", "a Slack token"),
+    ((b"AIza",), rb"(?<![A-Za-z0-9+/])AIza[0-9A-Za-z_-]{35}(?![0-9A-Za-z_+/=-])", "a Google API key"),
+    ((b"sk_live_",), rb"sk_live_[0-9a-zA-Z]{24,}", "a Stripe key"),
+    ((b"npm_",), rb"(?<![A-Za-z0-9_])npm_[A-Za-z0-9]{36}(?![A-Za-z0-9_])", "an npm token"),
+    ((b"dckr_pat_",), rb"dckr_pat_[A-Za-z0-9_-]{27}", "a Docker Hub token"),
 )
 _COMPILED = tuple((prefixes, re.compile(whole), what) for prefixes, whole, what in _TOKENS)
 
@@ -77,8 +81,8 @@ class Search:
 
     @property
     def short(self) -> tuple[str, ...]:
-        """Variables whose values are too short to be searched for in files."""
-        return tuple(name for name in self.secrets if name not in self._needles)
+        """Variables that hold secrets, but with values that are too short to be searched for in files."""
+        return tuple(name for name in self.secrets if name not in self._needles and self.sure(name))
 
     def sure(self, name: str) -> bool:
         """Whether a variable certainly holds a secret, by its name or its form."""
@@ -89,8 +93,10 @@ class Search:
         return (name for name, needle in self._needles.items() if needle in data)
 
     def values_in_text(self, text: str) -> Iterator[str]:
-        """Like `values`, for a short text, where short values count as whole words."""
+        """Like `values`, for a short text, where short values count as whole words if they are certainly secrets."""
         for name, value in self.secrets.items():
+            if len(value) < SHORTEST and not self.sure(name):
+                continue
             edge = r"(?![A-Za-z0-9_])" if len(value) < SHORTEST else ""
             if re.search(f"{edge.replace('!', '<!')}{re.escape(value)}{edge}", text):
                 yield name

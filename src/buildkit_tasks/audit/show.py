@@ -11,12 +11,11 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import units
 from buildkit_tasks.core.errors import Problem
 
-from .catalogue import RULES, Finding, Place
+from .catalogue import RULES, Finding
 from .flow import Audited
 
-#: How many findings of one rule to print for the same images.
-_SHOWN = 5
-_WIDTH, _PIPED = 80, 10_000  # one line per finding for other programs
+#: How many images, and findings of one rule in them, to print. The width of the text.
+_SHOWN, _WIDTH = 5, 80
 
 
 def print_result(session: Session, audited: Audited) -> Problem | None:
@@ -54,7 +53,7 @@ def _envelope(audited: Audited, problem: Problem | None) -> dict[str, Any]:
         "images": [
             {
                 "image": image.name,
-                "service": audited.services.get(image.name),
+                "services": list(audited.services[image.name]),
                 "id": image.id,
                 "platform": image.platform,
                 "layers": len(image.layers),
@@ -83,8 +82,8 @@ def _entry(finding: Finding) -> dict[str, Any]:
 def _print(session: Session, audited: Audited) -> None:
     lines: list[str] = []
     explained: set[str] = set()
-    for group in _groups(audited.findings):
-        lines += _lines(group, explained, _WIDTH if session.world.prints_to_terminal else _PIPED)
+    for group, images in _groups(audited.findings):
+        lines += _lines(group, images, explained)
     if lines:
         session.report.answer("\n".join(lines))
     if audited.short:
@@ -102,51 +101,51 @@ def _print(session: Session, audited: Audited) -> None:
     session.report.say(f"{read}: {_counts(audited.findings)}{tail}")
 
 
-def _groups(findings: Sequence[Finding]) -> Iterator[list[tuple[Finding, list[str]]]]:
-    """Findings of the same rule, severity and images, each with its images; errors first."""
-    images: dict[tuple[str, str, str, Place | None], tuple[Finding, list[str]]] = {}
+def _groups(findings: Sequence[Finding]) -> Iterator[tuple[list[Finding], tuple[str, ...]]]:
+    """Findings of the same rule and severity in the same images, with these images; errors first."""
+    images: dict[tuple[str, str, str, str], tuple[Finding, list[str]]] = {}
     for finding in findings:
         if finding.reason is None:
-            key = (finding.code, finding.severity, finding.message, finding.layer)
+            layer = finding.layer.digest if finding.layer else ""
+            key = (finding.code, finding.severity, finding.message, layer)
             images.setdefault(key, (finding, []))[1].append(finding.image)
-    groups: dict[tuple[int, str, tuple[str, ...]], list[tuple[Finding, list[str]]]] = {}
+    groups: dict[tuple[int, str, tuple[str, ...]], list[Finding]] = {}
     for finding, names in images.values():
         severity = ("error", "warning", "note").index(finding.severity)
-        groups.setdefault((severity, finding.code, tuple(names)), []).append((finding, names))
-    return iter([groups[key] for key in sorted(groups)])
+        groups.setdefault((severity, finding.code, tuple(dict.fromkeys(names))), []).append(finding)
+    return ((groups[key], key[2]) for key in sorted(groups))
 
 
-def _lines(group: list[tuple[Finding, list[str]]], explained: set[str], width: int) -> Iterator[str]:
-    finding, images = group[0]
-    who = images[0] + (f" and {units.counted(len(images) - 1, 'more image')}" if len(images) > 1 else "")
-    same = len({f.layer for f, _ in group}) == 1
-    for one, _ in group[:_SHOWN]:
-        yield from _wrapped(f"{who}: {one.severity} {one.code}: ", one.message, "    ", width)
-        if one.layer and not same:
-            yield from _layer(one.layer)
+def _lines(group: Sequence[Finding], images: Sequence[str], explained: set[str]) -> Iterator[str]:
+    rule = RULES[group[0].code]
+    more = f" and {len(images) - _SHOWN} more" if len(images) > _SHOWN else ""
+    yield from _wrapped(f"{group[0].severity} {rule.heading}: ", ", ".join(images[:_SHOWN]) + more)
+    rest = f"and {len(group) - _SHOWN} more; --json lists all"
+    if group[0].severity == "note" and len(group) > 2:
+        subjects = ", ".join(finding.subject or finding.message for finding in group[:_SHOWN])
+        yield from _wrapped("    ", f"{subjects} {rest}" if len(group) > _SHOWN else subjects)
+        return
+    for number, finding in enumerate(group[:_SHOWN], start=1):
+        yield from _wrapped("    ", finding.message, "      ")
+        following = group[number].layer if number < min(len(group), _SHOWN) else None
+        if finding.layer and finding.layer != following:
+            words = f"    layer {finding.layer.number}: {finding.layer.step or finding.layer.digest}"
+            yield words if len(words) <= _WIDTH else f"{words[: _WIDTH - 1]}…"
     if len(group) > _SHOWN:
-        yield f"    … and {len(group) - _SHOWN} more; --json lists all"
-    if finding.layer and same:
-        yield from _layer(finding.layer)
-    if finding.severity != "note" and finding.code not in explained:
-        explained.add(finding.code)
-        rule = RULES[finding.code]
+        yield f"    {rest}"
+    if group[0].severity != "note" and rule.code not in explained:
+        explained.add(rule.code)
         yield from _wrapped("    why:   ", rule.why)
-        yield from _wrapped("    fix:   ", finding.remedy)
+        yield from _wrapped("    fix:   ", group[0].remedy)
         yield f"    more:  {rule.docs}"
 
 
-def _layer(layer: Place) -> Iterator[str]:
-    words = f"{layer.number} of {layer.of}" + (f": {layer.step}" if layer.step else "")
-    yield f"    layer: {words if len(words) <= _WIDTH - 11 else words[: _WIDTH - 12] + '…'}"
-
-
-def _wrapped(start: str, words: str, indent: str = " " * 11, width: int = _WIDTH) -> list[str]:
+def _wrapped(start: str, words: str, indent: str = "") -> list[str]:
     return textwrap.wrap(
         words,
-        width,
+        _WIDTH,
         initial_indent=start,
-        subsequent_indent=indent,
+        subsequent_indent=indent or " " * (11 if ":   " in start else 4),
         break_long_words=False,
         break_on_hyphens=False,
     )

@@ -102,11 +102,15 @@ class Session:
         return dotenv_mask.mask(words, secret, public=public(), shown=shown, environment=self.world.env)
 
     def secrets(self) -> dict[str, str]:
-        """The variables of .env whose values `masked` hides, with their values. Problems: dotenv-invalid."""
+        """The variables of .env whose values `masked` hides, with their values.
+
+        Problems: dotenv-invalid, dotenv-unreadable.
+        """
         from buildkit_tasks.dotenv import disk as dotenv_disk
         from buildkit_tasks.dotenv import mask as dotenv_mask
         from buildkit_tasks.dotenv import text as dotenv_text
 
+        dotenv_disk.read(self.dotenv_file)  # `masked` ignores a file that it cannot read
         secret, public, shown = self._dotenv_texts()
         try:
             return dotenv_mask.secrets(secret, public=public(), shown=shown, environment=self.world.env)
