@@ -248,6 +248,7 @@ def test_permissions_count_as_they_are_in_the_finished_image() -> None:
         "hard": member("hard", b"1", 0o4755, linkname="usr/bin/sudo"),
         "device": member("device", b"3", 0o666, devmajor=1, devminor=3),
         "pipe": member("pipe", b"6", 0o666),
+        "ping": member("ping", mode=0o755, pax_headers={"SCHILY.xattr.security.capability": "x"}),
     }
     found = findings(first, {".wh.gone": b"", "fixed": (b"", 0o644)})
     assert brief(found) == [
@@ -255,6 +256,7 @@ def test_permissions_count_as_they_are_in_the_finished_image() -> None:
         ("warning", "BA006", "/usr/bin/sudo"),
         ("warning", "BA006", "/usr/bin/tool"),
         ("warning", "BA006", "/hard"),
+        ("warning", "BA006", "/ping"),
         ("warning", "BA007", "/app"),
         ("warning", "BA007", "/app/data"),
     ]

@@ -23,11 +23,12 @@ class Hit:
 
 @dataclass(frozen=True)
 class Mode:
-    """A file or directory with unusual permissions."""
+    """A file or directory with unusual permissions. `capable`: it has capabilities, setcap(8)."""
 
     path: str
     mode: int
     directory: bool = False
+    capable: bool = False
 
 
 def _numbers() -> array[int]:

@@ -88,9 +88,10 @@ def audit(session: Session, services: Sequence[str] = (), images: Sequence[str] 
     written: dict[str, str] = {}
     for target in targets:
         for image in found[target.name]:
-            findings += rules.check(rules.Case(image, search, target.entry))
+            several = len(found[target.name]) > 1
+            name = f"{image.name} ({image.platform})" if several else image.name
+            findings += [replace(f, image=name) for f in rules.check(rules.Case(image, search, target.entry))]
             if folder and _key(image) not in written:
-                several = len(found[target.name]) > 1
                 written[_key(image)] = str(_write(session, folder, image, target.service, spaces, several))
     scanned = scanners.scan(session.world, cwd, first)
     complete = not named and not services

@@ -36,6 +36,9 @@ _LISTS = re.compile(r"/var/lib/dpkg/(?:info/[^/]+\.list|status\.d/[^/]+\.md5sums
 _COPYRIGHT = "/usr/share/doc/*/copyright"
 _ROOTS = ("/var/lib/dpkg/", "/lib/apk/", "/usr/lib/", "/etc/os-", "/usr/local/share/b")
 
+#: How a layer stores what setcap(8) sets.
+_CAPABILITIES = "SCHILY.xattr.security.capability"
+
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 
@@ -75,10 +78,11 @@ def _mode(layer: Layer, member: tarfile.TarInfo, path: str) -> None:
         return  # the mode of a symlink has no effect, and containers get their own devices
     special = not directory and (mode & 0o4000 or mode & 0o2010 == 0o2010)
     writable = mode & 0o002 and not (directory and mode & 0o1000)
-    if special:
-        _keep(layer, "setuid", Mode(path, mode))
+    capable = _CAPABILITIES in member.pax_headers
+    if special or capable:
+        _keep(layer, "setuid", Mode(path, mode, capable=capable))
     if writable:
-        _keep(layer, "writable", Mode(path, mode & ~0o6000, directory))
+        _keep(layer, "writable", Mode(path, mode & 0o1777, directory))
 
 
 def _keep(layer: Layer, kind: str, found: Hit | Mode) -> None:

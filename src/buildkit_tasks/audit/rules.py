@@ -156,9 +156,9 @@ def _permissions(case: Case) -> Iterator[Finding]:
             if mode.path in hidden or _MOUNTED.match(mode.path):
                 continue
             tail = "; it is from the base image" if base else ""
-            if mode.mode & 0o6000:
+            if mode.capable or mode.mode & 0o6000:
                 usual = bool(_USUAL.fullmatch(mode.path))
-                kind = "setuid" if mode.mode & 0o4000 else "setgid"
+                kind = "setuid" if mode.mode & 0o4000 else "setgid" if mode.mode & 0o2000 else "given capabilities"
                 words = f"{mode.path} is {kind} ({mode.mode:04o}){tail or ('; distributions ship it' if usual else '')}"
                 code = "BA006"
             else:
