@@ -129,6 +129,30 @@ def test_builds_and_a_change_of_code_does_not_compile_dependencies_again(
     assert program(old, project) == "fn main() {} // second\n"
 
 
+def test_audit_reads_what_the_old_engine_saves(old: OldEngine, project: Path) -> None:
+    (project / ".env").write_text("DB_PASSWORD=of-the-old-engine\n")
+    bad = "FROM debian:bookworm-slim\nCOPY .env /app/.env\nCOPY .env /twice/.env\nRUN rm /app/.env\nUSER 1000\n"
+    (project / "Dockerfile").write_text(bad)
+    for options in ({"BUILDKIT_TASKS_BUILDERS_NAME": "legacy"}, {}):
+        built = invoke(old, project, "build", "--service", "api", **options)
+        assert built.code == 0, built.all
+        done = invoke(old, project, "audit", "--json")
+        assert done.code == 99, done.all
+        document = json.loads(done.out)
+        assert document["images"][0]["base_layers"] == 1
+        found = [f for f in document["findings"] if f["severity"] != "note"]
+        assert [(f["code"], f["subject"], f["layer"] and f["layer"]["number"]) for f in found] == [
+            ("BA001", "/app/.env", 2),
+            ("BA001", "/twice/.env", 3),
+            ("BA003", "/app/.env", 2),
+            ("BA003", "/twice/.env", 3),
+            ("BA008", "", None),
+        ]
+        assert "it is still in the image" in found[0]["message"]
+        assert found[0]["layer"]["step"].startswith("COPY ")
+        assert "of-the-old-engine" not in done.all
+
+
 def test_a_stand_in_that_reaches_an_image_fails_the_build(old: OldEngine, project: Path) -> None:
     (project / "services/crates/api/src/main.rs").write_text("// buildkit-tasks-stub-of-a-program\n")
     done = invoke(old, project, "build", BUILDKIT_TASKS_BUILDERS_NAME="legacy")
