@@ -50,9 +50,10 @@ def test_good_images_need_three_calls_and_end_with_0(bench: Bench) -> None:
         "    layer 1: # debian.sh\n"
     )
     said = done.err.splitlines()
-    assert said[0].startswith("not checked for known vulnerabilities: install trivy or grype, and its database (")
-    assert said[1].startswith("2 images, ")
-    assert said[1].endswith(": 2 notes")
+    assert said[0] == "reading 2 images"
+    assert said[1].startswith("not checked for known vulnerabilities: install trivy or grype, and its database (")
+    assert said[2].startswith("2 images, ")
+    assert said[2].endswith(": 2 notes")
     images = [call["argv"] for call in bench.calls if call["argv"][0] == "image"]
     assert [argv[1] for argv in images] == ["inspect", "save"]
     assert images[1] == ["image", "save", "shop/api:dev", "shop/worker:dev"]
@@ -210,7 +211,7 @@ def test_trivy_takes_part_offline_where_it_is_installed(bench: Bench) -> None:
     words = argv.read_text()
     assert "--skip-db-update" in words
     assert "--offline-scan" in words
-    assert bench.invoke("audit", "api").err.splitlines()[0].endswith("; vulnerabilities checked with trivy")
+    assert bench.invoke("audit", "api").err.splitlines()[1].endswith("; vulnerabilities checked with trivy")
 
 
 def test_grype_and_a_scanner_without_a_database(bench: Bench) -> None:

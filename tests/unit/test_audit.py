@@ -166,7 +166,7 @@ def test_files_that_hold_credentials(path: str, content: bytes, found: bool) -> 
 
 def test_secrets_in_the_configuration_are_found_and_never_shown() -> None:
     history = [
-        {"created_by": "RUN |2 NPM_TOKEN=abcdefgh X=1 /bin/sh -c npm ci # buildkit"},
+        {"created_by": "RUN |2 X=1 2 3 NPM_TOKEN=abcdefgh /bin/sh -c npm ci # buildkit"},
         {"created_by": "ENV DB=hunter22-hunter22", "empty_layer": True},
         {"created_by": f"RUN /bin/sh -c curl -H 'Authorization: {GITHUB}' https://u:pw@h/ # buildkit"},
     ]

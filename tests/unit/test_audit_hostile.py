@@ -13,12 +13,14 @@ import tarfile
 import time
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildkit_tasks.audit import archive, layers, rules, stream
+from buildkit_tasks.audit import archive, layers, rules, sbom, stream
+from buildkit_tasks.audit.crates import Shipped
 from buildkit_tasks.audit.facts import Image, Layer
 from buildkit_tasks.audit.secrets import Search
 from buildkit_tasks.audit.stream import Refused
@@ -208,6 +210,34 @@ def test_an_image_without_its_layers_or_with_circular_links() -> None:
     made.links |= {name: "b", "b": name}
     (image,) = archive.images(made, "x", identity, NOTHING)
     assert image.layers[0].unread == "it is not in the archive"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_documents_of_any_content_raise_nothing_else(data: st.DataObject) -> None:
+    saved = Saved()
+    config: Any = {"User": "1", "Env": ["A=b"], "Cmd": ["a"], "Labels": {"a": "b"}, "Healthcheck": {"Test": ["x"]}}
+    identity = saved.image([layer({"a": b"1"})], config)
+    names = [name for name, content in saved.blobs.items() if content[:1] == b"{"]
+    content = archive.Archive({f"blobs/{name.replace(':', '/')}": saved.blobs[name] for name in names})
+    content.documents["manifest.json"] = json.dumps(saved.saved).encode()
+    name = data.draw(st.sampled_from(sorted(content.documents)))
+    whole = json.loads(content.documents[name])
+    place: Any = whole
+    while isinstance(place, (dict, list)) and place:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else list(range(len(place)))))
+        if data.draw(st.booleans()) or not isinstance(place[key], (dict, list)):
+            place[key] = data.draw(st.sampled_from([None, 1, "x", [], {}, [None], {"digest": None}, True]))
+            break
+        place = place[key]
+    content.documents[name] = json.dumps(whole).encode()
+    for one in (identity, saved.manifest):
+        try:
+            for image in archive.images(content, "x", one, PASSWORD):
+                rules.check(rules.Case(image, PASSWORD, {}))
+                sbom.document(image, Shipped(), [sbom.started(image)], version="1", made="2026-01-01T00:00:00Z")
+        except Refused:
+            pass
 
 
 def test_documents_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

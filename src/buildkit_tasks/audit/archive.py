@@ -133,19 +133,19 @@ def _of_index(archive: Archive, digest: str, depth: int) -> Iterator[_Found]:
     if content is None or depth > MOST_NESTED:
         return
     for entry in content.get("manifests") or ():
-        yield from _of_index(archive, str(entry.get("digest", "")), depth + 1)
+        yield from _of_index(archive, str((entry or {}).get("digest", "")), depth + 1)
     config = (content.get("config") or {}).get("digest")
     if isinstance(config, str):
         values = _document(archive, _blob(config), _CONFIG, dict)
         if values and values.get("architecture") != "unknown":  # an attestation
             listed = content.get("layers") or ()
-            yield _Found(values, [_blob(str(layer.get("digest", ""))) for layer in listed[: MOST_LAYERS + 1]])
+            yield _Found(values, [_blob(str((layer or {}).get("digest", ""))) for layer in listed[: MOST_LAYERS + 1]])
 
 
 def _saved(archive: Archive, identity: str) -> Iterator[_Found]:
     """By the digest of the configuration, which is the id of an image in docker's own store."""
     for entry in _document(archive, "manifest.json", _SAVED, list) or ():
-        name = str(entry.get("Config") or "")
+        name = str((entry or {}).get("Config") or "")
         hexadecimal = posixpath.basename(name).removesuffix(".json")
         if f"sha256:{hexadecimal}" == identity:
             values = _document(archive, name, _CONFIG, dict)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from buildkit_tasks.config.session import Session
-from buildkit_tasks.core import docker, files, lists, run
+from buildkit_tasks.core import docker, files, lists, run, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
 from buildkit_tasks.core.release import VERSION
@@ -175,6 +175,7 @@ def _read(session: Session, cwd: Path, targets: Sequence[Target], search: Search
         except Refused as refused:
             return refused
 
+    session.report.say(f"reading {units.counted(len(targets), 'image')}")
     command = docker.save_images(cwd, [target.name for target in targets])
     made, result = run.consume(session.world, command, take)
     if isinstance(made, Refused):

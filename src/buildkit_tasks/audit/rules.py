@@ -95,7 +95,7 @@ def _in_configuration(case: Case) -> Iterator[Finding]:
     env = dict(_assignment(word) for word in config.get("Env") or ())
     texts = {f"the variable {name}": (value, "") for name, value in env.items()}
     texts |= {f"the label {name}": (str(value), "") for name, value in (config.get("Labels") or {}).items()}
-    texts["the command"] = (" ".join((*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()))), "")
+    texts["the command"] = (" ".join(map(str, (*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())))), "")
     texts |= {
         f"step {n} of the history": (words, step(words, search)) for n, words in enumerate(image.history, start=1)
     }
@@ -126,10 +126,8 @@ def _assignment(word: str) -> tuple[str, str]:
 
 def _build_arguments(words: str) -> list[tuple[str, str]]:
     """The arguments that a RUN received, as BuildKit and the older builder record them: `|2 A=1 B=2 /bin/sh -c …`."""
-    found = re.match(r"(?:RUN )?\|(\d+) (.*)", words, re.DOTALL)
-    if not found:
-        return []
-    return [_assignment(word) for word in found[2].split(" ")[: int(found[1][:3])] if "=" in word]
+    found = re.match(r"(?:RUN )?\|\d+ (.*?)(?: /\S+ -\w+ |$)", words, re.DOTALL)
+    return re.findall(r"(?:^| )([A-Za-z_]\w*)=((?:(?! [A-Za-z_]\w*=).)*)", found[1], re.DOTALL) if found else []
 
 
 def _cut(words: str, most: int = 60) -> str:

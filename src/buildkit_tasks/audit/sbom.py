@@ -117,7 +117,7 @@ def _programs(image: Image, wanted: Sequence[str]) -> list[dict[str, Any]]:
 
 def started(image: Image) -> str:
     """The path of the program that a container of the image starts, "" if unknown."""
-    words = [*(image.config.get("Entrypoint") or ()), *(image.config.get("Cmd") or ())][:1]
+    words = [str(word) for word in (*(image.config.get("Entrypoint") or ()), *(image.config.get("Cmd") or ()))][:1]
     if not words or words[0].startswith("/"):
         return "".join(words)
     env = dict(str(word).partition("=")[::2] for word in image.config.get("Env") or ())
