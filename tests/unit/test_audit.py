@@ -283,6 +283,27 @@ def test_keys_in_files_of_packages_and_of_the_base_are_less_severe() -> None:
     ]
 
 
+def test_a_value_that_is_a_common_word_is_a_note_everywhere() -> None:
+    word = b"hunter22-hunter22"
+    lists: dict[str, File] = {"var/lib/dpkg/info/x.list": b"/usr/bin/x\n"}
+    many: dict[str, File] = {f"f{n:03}": word for n in range(150)}
+    config = {"Env": ["A=hunter22-hunter22"]}
+    found = findings({**lists, "usr/bin/x": word}, {**many, "z": b"good morning", "k": KEY}, config=config)
+    assert {(f.severity, f.code) for f in found} == {("note", "BA001"), ("warning", "BA001"), ("error", "BA002")}
+    assert [f.subject for f in found if f.severity == "warning"] == ["/z"]
+    assert "/f000 contains the value of DB_PASSWORD from .env, a word that is also in files of the distribution" in {
+        f.message for f in found
+    }
+    assert [f.message for f in found if "more such" in f.message] == ["50 more such files are in this layer"]
+    # the same without such a file in a package
+    assert {f.severity for f in findings(many, config=config)} == {"error"}
+
+
+def test_composes_own_variables_are_not_secrets() -> None:
+    search = Search({"COMPOSE_PROJECT_NAME": "my-project", "DOCKER_PASSWORD": "hunter22"})
+    assert list(search.values_in_text("my-project hunter22")) == ["DOCKER_PASSWORD"]
+
+
 DOCKERFILE = """\
 FROM rust AS compile
 RUN cargo build

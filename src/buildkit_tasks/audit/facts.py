@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-#: The most facts of one kind that are kept for one layer; the rest is counted.
-MOST = 1000
+#: The most facts of one kind that are kept for one layer, and the most files with the same secret; the rest is counted.
+MOST, MOST_ALIKE = 1000, 100
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def _above(path: str) -> list[int]:
 class Layer:
     """One layer. `name`: its name in the archive; `texts`: files that are read whole; `programs`: SHA-256 by path.
 
-    `owned`: hashes of the paths that its package databases list. `more`: how many facts were found beyond the first
-    ones, by kind. `unread`: why it was not read to its end, if so.
+    `owned`: hashes of the paths that its package databases list. `more`: how many facts were found beyond those kept,
+    by kind; `alike`: how many files have the same secret. `unread`: why it was not read to its end, if so.
     """
 
     name: str
@@ -99,6 +99,7 @@ class Layer:
     paths: Paths = field(default_factory=Paths)
     owned: array[int] = field(default_factory=_numbers)
     more: dict[str, int] = field(default_factory=dict)
+    alike: dict[tuple[str, str], int] = field(default_factory=dict)
     unread: str = ""
 
 

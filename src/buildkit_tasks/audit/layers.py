@@ -9,7 +9,7 @@ import re
 import tarfile
 
 from . import secrets
-from .facts import MOST, Hit, Layer, Mode, owned_hash
+from .facts import MOST, MOST_ALIKE, Hit, Layer, Mode, owned_hash
 from .secrets import Search
 from .stream import CHUNK, Forward, Part, Refused, Source, members, opened
 
@@ -118,7 +118,12 @@ def _content(layer: Layer, path: str, member: tarfile.TarInfo, part: Part, searc
             kept += len(data)
     for code, found in (("BA001", values), ("BA002", kinds)):
         for what in sorted(found):
-            _keep(layer, code, Hit(code, path, what))
+            alike = (code, what)
+            layer.alike[alike] = layer.alike.get(alike, 0) + 1
+            if layer.alike[alike] <= MOST_ALIKE:  # a common word must not use up the room for others
+                _keep(layer, code, Hit(code, path, what))
+            else:
+                layer.more[code] = layer.more.get(code, 0) + 1
     if what := secrets.file(path, head):
         _keep(layer, "BA003", Hit("BA003", path, what))
     if digest:

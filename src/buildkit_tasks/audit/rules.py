@@ -53,9 +53,17 @@ def _from_base(image: Image, number: int) -> bool:
     return image.base is not None and number < image.base
 
 
+def _common(image: Image) -> frozenset[str]:
+    """Variables whose values are common words: files that are older than the values contain them as well."""
+    hits = [(n, hit) for n, layer in enumerate(image.layers) for hit in layer.hits if hit.code == "BA001"]
+    owned = image.owned(hit.path for _, hit in hits)
+    return frozenset(hit.what for number, hit in hits if hit.path in owned or _from_base(image, number))
+
+
 def _in_files(case: Case) -> Iterator[Finding]:
     """BA001, BA002, BA003: secrets in the files of any layer, also those that a later layer deletes."""
     image, search = case.image, case.search
+    common = _common(image)
     for number, layer in enumerate(image.layers):
         base = _from_base(image, number)
         hidden = image.hidden(number, {hit.path for hit in layer.hits})
@@ -64,8 +72,9 @@ def _in_files(case: Case) -> Iterator[Finding]:
             severity = "warning" if base else "error"
             if hit.code == "BA001":
                 words = f"{hit.path} contains the value of {hit.what} from .env"
-                if base:  # the image is older than the value, so it is a common word
+                if hit.what in common:
                     severity = "note"
+                    words += ", a word that is also in files of the distribution"
                 elif not search.sure(hit.what):
                     severity = "warning"
                     words += "; put it into .env.example if it is not secret"
@@ -73,7 +82,7 @@ def _in_files(case: Case) -> Iterator[Finding]:
                 words = f"{hit.path} contains {hit.what}"
             else:
                 words = f"{hit.path} holds credentials: {hit.what}"
-            if hit.path in owned and hit.code != "BA003":
+            if hit.path in owned and hit.code == "BA002":
                 severity = "note"
                 words += "; a package of the distribution installed it"
             words += ("; it is from the base image" if base else "") + (
@@ -84,14 +93,16 @@ def _in_files(case: Case) -> Iterator[Finding]:
             yield _finding(hit.code, image, words, hit.path, severity=severity, layer=place(image, number))
         for code in ("BA001", "BA002", "BA003"):
             if layer.more.get(code):
+                severity = "warning" if base else "note" if common and code == "BA001" else "error"
                 words = f"{layer.more[code]} more such files are in this layer"
-                yield _finding(code, image, words, layer=place(image, number))
+                yield _finding(code, image, words, severity=severity, layer=place(image, number))
 
 
 def _in_configuration(case: Case) -> Iterator[Finding]:
     """BA001, BA002, BA004: secrets in variables, labels, the command and the history."""
     image, search = case.image, case.search
     config = image.config
+    common = _common(image)
     env = dict(_assignment(word) for word in config.get("Env") or ())
     texts = {f"the variable {name}": (value, "") for name, value in env.items()}
     texts |= {f"the label {name}": (str(value), "") for name, value in (config.get("Labels") or {}).items()}
@@ -102,7 +113,7 @@ def _in_configuration(case: Case) -> Iterator[Finding]:
     for where, (text, shown) in texts.items():
         tail = f" ({_cut(shown)})" if shown else ""
         for name in search.values_in_text(text):
-            severity = "error" if search.sure(name) else "warning"
+            severity = "note" if name in common else "error" if search.sure(name) else "warning"
             words = f"{where} contains the value of {name} from .env{tail}"
             yield _finding("BA001", image, words, name, severity=severity)
         for what in dict.fromkeys(secrets.tokens(text.encode("utf-8", "replace"))):

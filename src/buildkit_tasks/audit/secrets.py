@@ -17,6 +17,8 @@ NAMES = re.compile(
     r"|ACCESS_?KEY|CREDENTIAL",
     re.IGNORECASE,
 )
+#: Variables that configure compose and docker. Compose itself writes the project's name into labels.
+_SETTINGS = re.compile(r"(?:COMPOSE|DOCKER|BUILDKIT|BUILDX)_")
 _NOT_VALUES = re.compile(r"(?:_FILE|_PATH|_DIR|_ID|_NAME|_URL|_TTL|_HEADER)$", re.I)
 
 #: How each token starts, its whole form, and what it is. Prefixes are searched for first: that is the fast part.
@@ -74,8 +76,8 @@ class Search:
     """What to search for: the values of these variables, and tokens. `OVERLAP`: bytes to keep between chunks."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        self.secrets = dict(secrets)
-        self._needles = {name: needle for name, value in secrets.items() if (needle := _needle(value))}
+        self.secrets = {n: v for n, v in secrets.items() if NAMES.search(n) or not _SETTINGS.match(n)}
+        self._needles = {name: needle for name, value in self.secrets.items() if (needle := _needle(value))}
         longest = max((len(needle) for needle in self._needles.values()), default=0)
         self.overlap = max(_BEFORE + _AFTER, longest)
 

@@ -122,8 +122,9 @@ def _lines(group: Sequence[Finding], images: Sequence[str], explained: set[str])
     yield from _wrapped(f"{group[0].severity} {rule.heading}: ", ", ".join(images[:_SHOWN]) + more)
     rest = f"and {len(group) - _SHOWN} more; --json lists all"
     if group[0].severity == "note" and len(group) > 2:
-        subjects = ", ".join(finding.subject or finding.message for finding in group[:_SHOWN])
-        yield from _wrapped("    ", f"{subjects} {rest}" if len(group) > _SHOWN else subjects)
+        others = ", ".join(finding.subject or finding.message for finding in group[1:_SHOWN])
+        words = f"{group[0].message}; also {others}" + (f" {rest}" if len(group) > _SHOWN else "")
+        yield from _wrapped("    ", words, "      ")
         return
     for number, finding in enumerate(group[:_SHOWN], start=1):
         yield from _wrapped("    ", finding.message, "      ")
