@@ -37,10 +37,17 @@ TIDYING = 15.0
 #: Records that one call deletes, so that tidying ends soon after its time is over.
 A_FEW = 40
 
-#: Files whose tests share nothing with the others' and delete nothing from the engine, so they run beside them: on Docker
-#: 26 with containerd's image store, deleting any record makes BuildKit forget results that other tests have just built.
+#: Files whose tests share nothing with the others' and delete nothing from the engine, so they run beside them. On
+#: Docker 26 with containerd's image store, deleting any record makes BuildKit forget results of all other builds.
 BESIDE = (
-    *("test_adopt.py", "test_company_ca.py", "test_compose.py", "test_compose_files.py", "test_compose_generated.py"),
+    *(
+        "test_adopt.py",
+        "test_audit.py",
+        "test_company_ca.py",
+        "test_compose.py",
+        "test_compose_files.py",
+        "test_compose_generated.py",
+    ),
     *("test_compose_print.py", "test_compose_shapes.py", "test_dotenv_oracle.py", "test_fresh_checkout.py"),
     *("test_images.py", "test_legacy_plain.py", "test_old_engine.py", "test_toolchain_image.py"),
     "test_travel_unpack.py",
