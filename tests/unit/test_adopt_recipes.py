@@ -198,6 +198,34 @@ def test_variables_come_before_the_commands_that_use_them(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    ("command", "kept"),
+    [
+        # a `cd`, a `mkdir` and a `mv` are for the commands beside them
+        (
+            "curl -sSL https://example.org/mold.tgz | tar xz && mv mold-1/bin/mold /mold && rm -rf mold-1",
+            "RUN curl -sSL https://example.org/mold.tgz | tar xz && mv mold-1/bin/mold /mold && rm -rf mold-1",
+        ),
+        (
+            "apt-get update && apt-get install -y git && cd /tmp && git clone https://e.org/lib && cd lib && make",
+            "RUN cd /tmp && git clone https://e.org/lib && cd lib && make",
+        ),
+        ("mkdir -p /opt/lib && get-lib /opt/lib; rustup target add a-b-c", "RUN mkdir -p /opt/lib && get-lib /opt/lib"),
+        # those of a compilation go
+        ("mkdir src && echo 'fn main() {}' > src/main.rs && cargo build --release && rm -rf src", ""),
+        ("mkdir -p src crates/one/src", ""),
+    ],
+)
+def test_commands_that_prepare_the_toolchain_stay_together(tmp_path: Path, command: str, kept: str) -> None:
+    build = BUILD.replace("WORKDIR /app", f"RUN {command}\nWORKDIR /app")
+    text, notes = derived(tmp_path, build + END)
+    _, _, toolchain = text.partition("AS toolchain")
+    toolchain, _, _ = toolchain.partition("FROM toolchain AS compile")
+    lines = [line for line in toolchain.splitlines() if re.search(r"curl|clone|make|mkdir|mv |src", line)]
+    assert [line.strip().removeprefix("RUN ") for line in lines] == ([kept.removeprefix("RUN ")] if kept else [])
+    assert notes == []
+
+
+@pytest.mark.parametrize(
     "command",
     [
         "rustup toolchain install --profile minimal \"$(sed -n 's/channel = //p' rust-toolchain.toml)\"",

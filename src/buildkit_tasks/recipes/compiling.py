@@ -33,6 +33,8 @@ _REPLACED = re.compile(
     r"|^\s*(?:cargo|rustc|rustup)\s+(?:-V|-vV|--version|show)\b",
     re.M,
 )
+#: Those of `_REPLACED` that may also prepare the toolchain: `mkdir`, `cd` and `mv` around a download.
+_AROUND = re.compile(r"\s*(?:cp|mv|mkdir|rm|ls|echo|cd|pwd|cat|find|du|file|ldd)\b")
 _RUSTUP = re.compile(r"^\s*rustup\s")
 #: Commands that add a package source, or run a script that does.
 _PACKAGE_SOURCE = re.compile(r"\|\s*(?:sudo\s+)?(?:-E\s+)?(?:ba)?sh\b|/etc/apt/|\badd-apt-repository\b|\bapt-key\b")
@@ -150,7 +152,7 @@ class _Reader:
         self.add(
             "compile", *(f'ENV {n}="{v.strip(chr(34) + chr(39))}"' for n, v in inline if n not in OURS and "$" not in v)
         )
-        for part in parts:
+        for part in parts if sources_there else _chains(parts):
             self._command(item, part, sources_there)
 
     def _command(self, item: Instruction, part: str, sources_there: bool) -> None:
@@ -165,7 +167,7 @@ class _Reader:
             self.command(f"RUN if command -v rustup > /dev/null; then {part}; fi")
         elif _TOOL.search(part) and not re.search(r"cargo-chef|sccache|cargo-auditable", part):
             self.add("tools", f"RUN {part}")
-        elif _REPLACED.search(part):
+        elif _is_replaced(part):
             return
         elif sources_there:
             self.note(item, "this command of the compile stage was not converted")
@@ -229,6 +231,25 @@ def join(several: Sequence[Kept]) -> Kept:
     """The combined contributions of several Dockerfiles of one workspace."""
     names = ("packages", "toolchain", "compile", "tools", "generated", "mounts", "context", "notes")
     return Kept(**{n: tuple(dict.fromkeys(v for kept in several for v in getattr(kept, n))) for n in names})
+
+
+def _is_replaced(part: str) -> bool:
+    """Whether each command is one of a compilation, which our own step does."""
+    return all(_REPLACED.search(command) for command in part.split(" && "))
+
+
+def _chains(parts: Sequence[str]) -> list[str]:
+    """The commands of a RUN before the sources are there: those that prepare the toolchain stay together, because
+    `cd`, `mkdir` and variables are for the ones that follow. Compiling (of an empty program) and rustup stand alone.
+    """
+    found: list[list[str]] = [[]]
+    for part in parts:
+        around = _AROUND.match(part) and not re.search(r"\bfn main|\btarget/|\.rs\b", part)
+        alone = _RUSTUP.match(part) or _TOOL.search(part) or (_REPLACED.search(part) and not around) or "\n" in part
+        found += [[part], []] if alone else []
+        if not alone:
+            found[-1].append(part)
+    return [" && ".join(chain) for chain in found if chain]
 
 
 def _whole(item: Instruction) -> str:
