@@ -9,6 +9,7 @@ import pytest
 from buildkit_tasks.adopt import files as adopted
 from buildkit_tasks.adopt import init
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.world import World
 from buildkit_tasks.recipes import bookworm
 from buildkit_tasks.survey import install, look, model, tree
 from buildkit_tasks.survey.finding import Finding
@@ -295,3 +296,91 @@ def test_a_program_is_known_by_the_name_that_it_was_copied_to(
     compose = "name: shop\nservices:\n  front:\n    build: .\n"
     _, finding = found(tmp_path, {**files, "Dockerfile": text, "compose.yaml": compose})
     assert [s.binary for s in finding.services] == [program]
+
+
+def test_stages_put_on_debian_are_kept_apart(tmp_path: Path) -> None:
+    """The stages of an image that was put on Debian are no longer those of its Dockerfile, but renamed all the same."""
+    build = "FROM rust:1-alpine AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release\n"
+    last = "FROM alpine:3.20\nCOPY --from=build /app/target/release/{0} /bin/{0}\n"
+    sides = {name: f"FROM node:20 AS assets\nRUN make {name}\n" for name in ("api", "web")}
+    first, second = (build + sides[n] + last.format(n) + "COPY --from=assets /made /srv\n" for n in ("api", "web"))
+    linked = {"Cargo.lock": repositories.locked("api: openssl-sys", "openssl-sys", "web")}
+    read, finding = found(tmp_path, {**two(first, second), **linked})
+    text = adopted.write(read, bookworm.apply(finding)).texts["docker/Dockerfile"]
+    assert "libssl3" in text
+    api, web = text.split("# ---- web")
+    assert "COPY --from=assets /made /srv" in api
+    assert "COPY --from=web-assets /made /srv" in web
+    assert "FROM node:20 AS web-assets\nRUN make web\n" in text
+
+
+@pytest.mark.parametrize("base", ["${BASE}", "debian:${VERSION}-slim"])
+def test_an_image_without_a_name_is_said_and_not_written(tmp_path: Path, base: str) -> None:
+    """BuildKit refuses such a FROM: "base name should not be blank"."""
+    image = f"FROM {base}\nCOPY --from=build /app/target/release/app /bin/app\n"
+    text = f"ARG BASE\nARG VERSION\n{BUILD}{image}"
+    _, finding = found(tmp_path, {**crate("app"), "Dockerfile": text})
+    assert next(n.text for n in finding.notes).startswith(
+        "not converted, because Dockerfile:7 starts from an argument without a value"
+    )
+    assert not any(s.recipe for s in finding.services)
+
+
+def test_an_argument_of_the_compose_file_names_the_image(tmp_path: Path) -> None:
+    text = f"ARG BASE\n{BUILD}FROM ${{BASE}}\nCOPY --from=build /app/target/release/app /bin/app\n"
+    build = "    build:\n      context: .\n      args:\n        BASE: ghcr.io:443/shop/base:2@sha256:abc\n"
+    files = {**crate("app"), "Dockerfile": text, "compose.yaml": f"name: shop\nservices:\n  app:\n{build}"}
+    _, finding = found(tmp_path, files)
+    assert [s.binary for s in finding.services] == ["app"]
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ("--bin ${SERVICE}", "does not show which program it ships"),
+        ("--bin shop-api", "builds --bin shop-api, which is not a program here"),
+    ],
+)
+def test_a_program_that_does_not_exist_is_not_guessed(tmp_path: Path, option: str, why: str) -> None:
+    """Neither the only program of another workspace, nor that of the package with this name."""
+    two_programs = '[[bin]]\nname = "api"\npath = "src/main.rs"\n[[bin]]\nname = "job"\npath = "src/job.rs"\n'
+    text = (
+        "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\nARG SERVICE\n"
+        f"RUN cargo build --release {option}\n"
+        "FROM debian:bookworm-slim\nARG SERVICE\nCOPY --from=build /app/target/release/${SERVICE} /app\n"
+        'ENTRYPOINT ["/app"]\n'
+    )
+    files = {
+        "Cargo.toml": manifest("shop", two_programs),
+        "Cargo.lock": repositories.locked("shop"),
+        "src/main.rs": "fn main() {}\n",
+        "src/job.rs": "fn main() {}\n",
+        **crate("shop-api", "crates/one/"),
+        **crate("codegen", "hack/codegen/"),
+        "Dockerfile": text,
+        "compose.yaml": "name: shop\nservices:\n  app:\n    build: .\n",
+    }
+    files["crates/one/Cargo.toml"] = manifest("shop-api", '[[bin]]\nname = "one"\npath = "src/main.rs"\n')
+    _, finding = found(tmp_path, files)
+    assert [s.name for s in finding.services] == []
+    assert why in finding.left[0].why
+
+
+@pytest.mark.parametrize(
+    ("here", "chosen"),
+    [
+        (".", "crates/fetcher/compose.yaml"),
+        ("crates/server", "crates/server/compose.yaml"),
+        ("crates/server/src", "crates/server/compose.yaml"),
+        ("crates/server/db", "crates/fetcher/compose.yaml"),  # builds nothing
+    ],
+)
+def test_the_compose_file_of_the_working_directory_is_the_one_to_edit(tmp_path: Path, here: str, chosen: str) -> None:
+    """Without one at the root; compose itself looks in the working directory and its parents."""
+    text = "services:\n  one:\n    build: .\n"
+    files = {f"crates/{name}/compose.yaml": text for name in ("fetcher", "server")}
+    files |= {"crates/server/src/main.rs": "", "crates/server/db/compose.yaml": "services:\n  db:\n    image: db\n"}
+    repositories.write(tmp_path, files)
+    names, listed, others = model.compose_files(World({}, tmp_path / here, tmp_path), tree.read(tmp_path))
+    assert (names, listed) == ((chosen,), True)
+    assert chosen not in others

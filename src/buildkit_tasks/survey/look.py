@@ -91,6 +91,9 @@ def _service(files: Tree, spaces: Sequence[CargoWorkspace], name: str, entry: Ma
         taken = prebuilt.read(path, text, args, str(build.get("target") or ""), binaries)
     if taken is None:
         return LeftAlone(name, f"{path} does not compile Rust code from this repository")
+    blank = recipe.without_image(taken)
+    if blank:
+        return LeftAlone(name, f"{path}:{blank.number} starts from an argument without a value", unclear=True)
     if taken.cargo.tool != "cargo":
         return LeftAlone(name, f"{path} builds with cargo {taken.cargo.tool}, which does more than compile")
     if "wasm" in taken.cargo.target:
@@ -164,6 +167,8 @@ def _compiled(
     candidates = _candidates(spaces, context, taken, entry)
     for space in candidates:
         programs = _programs(space, taken)
+        if not programs and taken.cargo.binaries and not set(taken.cargo.binaries) & space.binaries.keys():
+            continue  # `--bin` of another workspace, or of an argument without a value: no reason to guess
         binary = _main(space, programs, taken, name, entry)
         if not binary:
             continue
@@ -190,7 +195,9 @@ def _compiled(
     if not candidates:
         return LeftAlone(name, f"its context {context} contains no workspace")
     names = ", ".join(n for s in candidates for n in s.binaries) or "none"
-    return LeftAlone(name, f"{taken.path} does not show which program it ships (programs: {names})", unclear=True)
+    lost = ", ".join(f"--bin {b}" for b in taken.cargo.binaries if "$" not in b)
+    why = f"builds {lost}, which is not a program here" if lost else "does not show which program it ships"
+    return LeftAlone(name, f"{taken.path} {why} (programs: {names})", unclear=True)
 
 
 def _candidates(

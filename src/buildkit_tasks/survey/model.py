@@ -74,11 +74,27 @@ def compose_files(world: World, files: Tree) -> tuple[tuple[str, ...], bool, tup
     if own:
         return own, False, (*variants, *found)
     found.sort(key=lambda p: (p.count("/"), p))
-    if not found:
+    folder = _nearest(world, files) or (Path(found[0]).parent if found else None)
+    if folder is None:
         return (), False, tuple(variants)
-    folder = Path(found[0]).parent
     own = tuple((folder / p.name).as_posix() for p in project_root.compose_files(files.root / folder))
     return own, True, (*variants, *(p for p in found if p not in own))
+
+
+def _nearest(world: World, files: Tree) -> Path | None:
+    """The folder below the root, from the working directory up, whose compose files compose would use here.
+
+    None if they build nothing, such as a database for tests.
+    """
+    here = Path(os.path.realpath(world.cwd))
+    root = Path(os.path.realpath(files.root))
+    for place in (here, *here.parents):
+        if place == root or root not in place.parents:
+            return None
+        found = [(place / p.name).relative_to(root).as_posix() for p in project_root.compose_files(place)]
+        if found:
+            return place.relative_to(root) if any(builds(files.text(p)) for p in found) else None
+    return None
 
 
 def builds(text: str) -> bool:

@@ -25,6 +25,8 @@ _PLATFORM = {
     **dict.fromkeys(("TARGETOS", "BUILDOS"), "linux"),
     **dict.fromkeys(("TARGETPLATFORM", "BUILDPLATFORM"), "linux/amd64"),
 }
+#: An image's name: an argument without a value leaves nothing, or a tag such as `:-slim`.
+_IMAGE = re.compile(r"\w[\w.-]*(?::\d+(?=/))?(?:/[\w.-]+)*(?::\w[\w.-]*)?(?:@\w+:\w+)?")
 _OUTPUT = re.compile(r"(?:^|/)(?:release|debug|release-\w+|dist|production|prod)/(?:examples/)?([\w.-]+)$")
 
 
@@ -191,6 +193,13 @@ def _stages(text: str, args: Mapping[str, str]) -> tuple[tuple[Line, ...], tuple
             header.append(line(item))
     stages = tuple(Stage(n, b, p, at, tuple(items), cargo_command.compiles(items)) for n, b, p, at, items in found)
     return tuple(header), stages
+
+
+def without_image(taken: Recipe) -> Stage | None:
+    """The first stage that is needed and whose FROM names no valid image, because an argument has no value."""
+    names = {stage.name for stage in taken.stages}
+    needed = (*taken.compiling, *taken.side, *taken.final)
+    return next((s for s in needed if s.base.lower() not in names and not _IMAGE.fullmatch(s.base)), None)
 
 
 def is_helper(name: str, taken: Recipe) -> bool:
