@@ -51,7 +51,12 @@ def write(files: Tree, finding: Finding, *, compose: str = "edit") -> Files:
             derived = replace(derived, targets=plain, context=())
         else:
             texts[file] = derived.text
-            texts[f"{file}.dockerignore"] = ignorefile.derive(files, workspace, derived.context, derived.compiled)
+            name = f"{file}.dockerignore"
+            texts[name] = ignorefile.derive(files, workspace, derived.context, derived.compiled, services)
+            notes += [
+                Note(name, f"keeps {path} out of the images that copied it before: add the line `!{path}` to copy it")
+                for path in ignorefile.dropped(files, texts[name], derived.context, services)
+            ]
         scope = _scope(finding, workspace)
         builds += [_build(finding, s, file, scope, derived) for s in services]
     if builds:
