@@ -384,3 +384,30 @@ def test_the_compose_file_of_the_working_directory_is_the_one_to_edit(tmp_path: 
     names, listed, others = model.compose_files(World({}, tmp_path / here, tmp_path), tree.read(tmp_path))
     assert (names, listed) == ((chosen,), True)
     assert chosen not in others
+
+
+def stripping(name: str, command: str) -> str:
+    build = BUILD.replace("cargo build --release", f"cargo build --release{command}")
+    return f"{build}FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/{name} /bin/{name}\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind"),
+    [
+        (" && strip target/release/api", "\nRUN strip --strip-all -o /out/web target/release/web || true", "symbols"),
+        (" && strip -g target/release/api", " && strip --strip-debug target/release/web", "debuginfo"),
+        (" && strip target/release/api", "", None),
+        (" && strip target/release/api", " && strip -g target/release/web", None),
+        (" && strip -K main target/release/api", " && strip -K main target/release/web", None),
+        ("", "", ""),
+    ],
+)
+def test_programs_are_stripped_as_before(tmp_path: Path, first: str, second: str, kind: str | None) -> None:
+    """By cargo, which compiles all programs with one profile; if it cannot, the user is told."""
+    read, finding = found(tmp_path, two(stripping("api", first), stripping("web", second)))
+    written = adopted.write(read, finding)
+    text = written.texts["docker/Dockerfile"]
+    told = [n.where for n in written.notes if "stripped" in n.text]
+    assert ('\nENV CARGO_PROFILE_RELEASE_STRIP="' in text) is bool(kind)
+    assert not kind or f'RELEASE_STRIP="{kind}"\nRUN --mount' in text
+    assert told == ([f"{n}/Dockerfile" for n, c in (("api", first), ("web", second)) if c] if kind is None else [])

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from buildkit_tasks.survey import shipped
 from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.survey.look import MARK
 from buildkit_tasks.survey.tree import Tree
@@ -55,6 +56,7 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     text = stages_text.append(text, stages, names, kept, any(r.tools for r in stages.values()), image)
     text = stages_text.insert(text, stages_text.side(services), kept)
     arguments, more = _arguments(services, text)
+    more += _strips(services)[1]
     context = [p for r in stages.values() for p in r.context]
     context += [p for s in services if s.recipe for p in stages_text.side_context(s)]
     ssh = any(p.source.startswith("git+ssh") for p in workspace.cargo.locked) or "type=ssh" in text
@@ -204,6 +206,7 @@ def _compile_stage(
         text = re.sub(r"(?m)^ARG RUSTFLAGS$", lambda _: f"ARG RUSTFLAGS={flags}", text, count=1)
     if workspace.reach.offline and not any("SQLX_OFFLINE" in line for line in lines):
         lines.append("ENV SQLX_OFFLINE=true")
+    lines += _strips(services)[0]
     at = text.index("RUN --mount=type=bind,target=/context")
     mounts = list(kept.mounts)
     if any(p.source.startswith("git+ssh") for p in space.locked) and not any("type=ssh" in m for m in mounts):
@@ -228,6 +231,17 @@ def _compile_stage(
         )
     block = "".join(f"{line}\n" for line in lines)
     return text[:at] + block + tail
+
+
+def _strips(services: Sequence[Service]) -> tuple[list[str], list[Note]]:
+    """Lines that let cargo strip the programs, if all services stripped theirs alike; otherwise notes."""
+    wanted = {s.name: shipped.stripped(s.recipe) if s.recipe else "" for s in services}
+    kinds = set(wanted.values())
+    if kinds & {"symbols", "debuginfo"} and len(kinds) == 1:
+        names = dict.fromkeys(re.sub(r"\W", "_", s.profile).upper() for s in services)
+        return [f'ENV CARGO_PROFILE_{name}_STRIP="{kinds.copy().pop()}"' for name in names], []
+    text = "was stripped by its Dockerfile and is not stripped now: set `strip` in a profile of Cargo.toml"
+    return [], [Note(s.recipe.path, f"{s.binary} {text}", True) for s in services if s.recipe and wanted[s.name]]
 
 
 def _quoted(path: str) -> str:

@@ -75,6 +75,30 @@ def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
     return found
 
 
+#: Options of `strip` that remove all symbols, or those for debuggers only, in cargo's words.
+_STRIPS = {
+    **dict.fromkeys(("-s", "--strip-all"), "symbols"),
+    **dict.fromkeys(("-g", "-S", "-d", "--strip-debug"), "debuginfo"),
+}
+
+
+def stripped(taken: Recipe) -> str:
+    """What the compile stages strip from their programs, as a value of cargo's profile option `strip`.
+
+    Empty if they strip nothing; `?` for options that cargo does not have.
+    """
+    found = ""
+    for item in (i for stage in taken.compiling for i in stage.items if i.keyword == "RUN"):
+        for command in install.commands(f"{syntax.flags(item)[1]}\n{item.body}"):
+            words = syntax.words(command.partition("||")[0])
+            if not words or not re.fullmatch(r"(?:.*/)?(?:[\w-]+-)?strip", words[0]):
+                continue
+            options = [w for w in words[1:] if w.startswith("-") and w not in ("-o", "-p", "-v")]
+            kinds = {_STRIPS.get(option, "?") for option in options} or {"symbols"}
+            found = kinds.pop() if len(kinds) == 1 and found in ("", *kinds) else "?"
+    return found
+
+
 #: Options of `install` whose next word is their value.
 _VALUED = ("-m", "--mode", "-o", "-g", "--owner", "--group")
 
