@@ -411,3 +411,20 @@ def test_programs_are_stripped_as_before(tmp_path: Path, first: str, second: str
     assert ('\nENV CARGO_PROFILE_RELEASE_STRIP="' in text) is bool(kind)
     assert not kind or f'RELEASE_STRIP="{kind}"\nRUN --mount' in text
     assert told == ([f"{n}/Dockerfile" for n, c in (("api", first), ("web", second)) if c] if kind is None else [])
+
+
+def test_a_dockerfile_that_is_not_clear_is_named_if_there_is_no_service(tmp_path: Path) -> None:
+    files: Files = {
+        **crate("one", "one/"),
+        **crate("two", "two/"),
+        "Cargo.toml": '[workspace]\nmembers = ["one", "two"]\n',
+        "Dockerfile": BUILD.replace("--release", "--release --bin ${SERVICE}")
+        + RUN.replace("app /bin", "${SERVICE} /bin"),
+        "compose.yaml": "name: shop\nservices:\n  db:\n    image: postgres:15\n",
+    }
+    read, finding = found(tmp_path, files)
+    with pytest.raises(Problem) as caught:
+        init._require_rust(read, finding, model.Model(("compose.yaml",), False, {}))
+    assert [c.split(" (")[0] for c in caught.value.causes] == [
+        "Dockerfile: not converted, because Dockerfile does not show which program it ships"
+    ]

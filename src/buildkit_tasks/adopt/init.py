@@ -196,6 +196,7 @@ def _require_rust(files: tree.Tree, finding: Finding, found: model.Model) -> Non
             hint="cd to the repository of a Rust service",
         )
     causes = [f"{item.name}: {item.why}" for item in finding.left]
+    causes += [f"{note.where}: {note.text}" for note in finding.notes if note.text.startswith("not converted")]
     programs = [name for space in cargo.workspaces(files) for name in space.binaries]
     if not programs:
         raise Problem(
