@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from buildkit_tasks.survey import shipped
 from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
@@ -56,7 +56,7 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     text = stages_text.append(text, stages, names, kept, any(r.tools for r in stages.values()), image)
     text = stages_text.insert(text, stages_text.side(services), kept)
     arguments, more = _arguments(services, text)
-    more += _strips(services)[1]
+    more += [*_strips(services)[1], *_differing(services, workspace)]
     context = [p for r in stages.values() for p in r.context]
     context += [p for s in services if s.recipe for p in stages_text.side_context(s)]
     ssh = any(p.source.startswith("git+ssh") for p in workspace.cargo.locked) or "type=ssh" in text
@@ -242,6 +242,21 @@ def _strips(services: Sequence[Service]) -> tuple[list[str], list[Note]]:
         return [f'ENV CARGO_PROFILE_{name}_STRIP="{kinds.copy().pop()}"' for name in names], []
     text = "was stripped by its Dockerfile and is not stripped now: set `strip` in a profile of Cargo.toml"
     return [], [Note(s.recipe.path, f"{s.binary} {text}", True) for s in services if s.recipe and wanted[s.name]]
+
+
+def _differing(services: Sequence[Service], workspace: Workspace) -> list[Note]:
+    """Notes about further programs of an image that were compiled with other options than its main one."""
+    found: list[Note] = []
+    for service in services:
+        if not service.recipe:
+            continue
+        asked = shipped.asked(service.recipe, workspace.cargo.binaries)
+        main = asked.get(service.binary)
+        for name, other in asked.items():
+            if main and replace(other, packages=main.packages, binaries=main.binaries) != main:
+                text = f"{name} was compiled with other cargo options than {service.binary}, and is now with the same"
+                found.append(Note(service.recipe.path, text, True))
+    return found
 
 
 def _quoted(path: str) -> str:

@@ -177,7 +177,7 @@ def _compiled(
         others = {name for other in spaces if other is not space for name in other.binaries}
         keep = shipped.elsewhere(taken, space.binaries, others)
         taken = (again(keep) if keep else None) or taken
-        asked = taken.cargo
+        asked = shipped.asked(taken, space.binaries).get(binary, taken.cargo)
         return Service(
             name,
             space.directory,
@@ -274,8 +274,7 @@ def _started(taken: recipe.Recipe, entry: Mapping[str, Any]) -> list[str]:
     for key in ("entrypoint", "command"):
         given = entry.get(key)
         words += given if isinstance(given, list) else str(given or "").split()
-    last = taken.final[-1:] or taken.stages[-1:]
-    for stage in last:
+    for stage in taken.image[-1:]:
         for item in stage.items:
             if item.keyword in ("ENTRYPOINT", "CMD"):
                 words += syntax.json_words(item.rest) or syntax.words(item.rest)

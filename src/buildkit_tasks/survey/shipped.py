@@ -9,7 +9,8 @@ from collections.abc import Collection
 from buildkit_tasks.dockerfiles import syntax
 
 from . import install
-from .recipe import _OUTPUT, Recipe, copies
+from .cargo_command import Cargo
+from .recipe import _OUTPUT, Recipe, asked_in, copies
 
 
 def program(source: str, binaries: Collection[str]) -> str:
@@ -57,6 +58,15 @@ def installed(taken: Recipe) -> frozenset[str]:
             )
             found.update(posixpath.normpath(posixpath.join(workdir, "target", kind)) for kind in ("release", "debug"))
     return frozenset(found)
+
+
+def asked(taken: Recipe, binaries: Collection[str]) -> dict[str, Cargo]:
+    """The cargo options with which each program of the image is compiled."""
+    own = renamed(taken, binaries)
+    named = (
+        (own.get(posixpath.basename(s)) or program(s, binaries), c.stage) for c in copies(taken) for s in c.sources
+    )
+    return {name: asked_in(taken, stage) for name, stage in named if name}
 
 
 def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
