@@ -197,6 +197,33 @@ def test_variables_come_before_the_commands_that_use_them(tmp_path: Path) -> Non
     assert 'ARG GIT_SHA="dev"' in compiling
 
 
+def test_an_argument_before_the_first_from_keeps_its_default(tmp_path: Path) -> None:
+    build = BUILD.replace("WORKDIR /app", "ARG APP_VERSION\nARG EDITION=pro\nARG EDITION\nWORKDIR /app")
+    reads = {"src/main.rs": 'fn main() { let _ = (option_env!("APP_VERSION"), option_env!("EDITION")); }\n'}
+    text, _ = derived(tmp_path, f"ARG MAJOR=1\nARG APP_VERSION=${{MAJOR}}.5\nARG EDITION\n{build}{END}", reads)
+    _, _, compiling = text.partition("FROM toolchain AS compile")
+    assert 'ARG APP_VERSION="1.5"\n' in compiling
+    assert 'ARG EDITION="pro"\n' in compiling
+
+
+def test_an_argument_that_a_variable_uses_is_there_too(tmp_path: Path) -> None:
+    """Even if no source reads it: `CARGO_BUILD_JOBS=""` stops cargo."""
+    build = BUILD.replace(
+        "WORKDIR /app",
+        "ARG JOBS=2\nARG LEVEL\nARG OTHER=1\nENV CARGO_BUILD_JOBS=${JOBS}\n"
+        "ENV CARGO_PROFILE_RELEASE_LTO=$LEVEL\nWORKDIR /app",
+    )
+    text, _ = derived(tmp_path, build + END)
+    _, _, compiling = text.partition("FROM toolchain AS compile")
+    lines = [line for line in compiling.splitlines() if re.search(r"JOBS|LEVEL|OTHER", line)]
+    assert lines == [
+        'ARG JOBS="2"',
+        'ENV CARGO_BUILD_JOBS="${JOBS}"',
+        "ARG LEVEL",
+        'ENV CARGO_PROFILE_RELEASE_LTO="$LEVEL"',
+    ]
+
+
 @pytest.mark.parametrize(
     ("command", "kept"),
     [

@@ -428,3 +428,40 @@ def test_a_dockerfile_that_is_not_clear_is_named_if_there_is_no_service(tmp_path
     assert [c.split(" (")[0] for c in caught.value.causes] == [
         "Dockerfile: not converted, because Dockerfile does not show which program it ships"
     ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        (
+            'ENV RUSTFLAGS="-C target-cpu=native"\n',
+            "",
+            ['web was compiled without RUSTFLAGS; all services now share RUSTFLAGS="-C target-cpu=native"'],
+        ),
+        ("ENV MODE=a\n", "ENV MODE=b\n", ['api was compiled with MODE="a"; all services now share MODE="b"']),
+        ("ENV SQLX_OFFLINE=true\n", "", []),  # only for the build scripts and macros that ask for it
+        ("ENV MODE=a\n", "ENV MODE=a\n", []),
+    ],
+)
+def test_a_program_that_is_compiled_with_other_variables_is_named(
+    tmp_path: Path, first: str, second: str, told: list[str]
+) -> None:
+    def text(name: str, more: str) -> str:
+        return (BUILD.replace("WORKDIR", f"{more}WORKDIR") + RUN).replace(
+            "release/app /bin/app", f"release/{name} /bin/"
+        )
+
+    read, finding = found(tmp_path, two(text("api", first), text("web", second)))
+    assert [n.text for n in adopted.write(read, finding).notes if n.open] == told
+
+
+def test_a_program_that_is_now_static_is_named(tmp_path: Path) -> None:
+    musl = "x86_64-unknown-linux-musl"
+    first = BUILD.replace("--release", f"--release --target {musl}")
+    first += f"FROM scratch\nCOPY --from=build /app/target/{musl}/release/api /api\n"
+    read, finding = found(
+        tmp_path, two(first, (BUILD + RUN).replace("/app/target/release/app", "/app/target/release/web"))
+    )
+    assert [n.text for n in adopted.write(read, finding).notes if n.open] == [
+        "web is now a static program (musl) like api: all services share one compile step"
+    ]

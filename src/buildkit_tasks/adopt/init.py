@@ -196,7 +196,12 @@ def _require_rust(files: tree.Tree, finding: Finding, found: model.Model) -> Non
             hint="cd to the repository of a Rust service",
         )
     causes = [f"{item.name}: {item.why}" for item in finding.left]
-    causes += [f"{note.where}: {note.text}" for note in finding.notes if note.text.startswith("not converted")]
+    named = " ".join(item.why for item in finding.left).split()
+    causes += [
+        f"{note.where}: {note.text}"
+        for note in finding.notes
+        if note.text.startswith("not converted") and note.where not in named
+    ]
     programs = [name for space in cargo.workspaces(files) for name in space.binaries]
     if not programs:
         raise Problem(

@@ -70,6 +70,8 @@ class _Reader:
         self.taken, self.context, self.reads, self.exists = taken, context, reads, exists
         self.placed: list[tuple[str, str]] = []
         self.declared: dict[str, str] = {}
+        self.arguments: dict[str, str] = {}
+        self.before = _before_from(taken)
         self.lists: dict[str, dict[object, None]] = {
             n: {} for n in ("packages", "toolchain", "compile", "tools", "generated", "mounts", "context", "notes")
         }
@@ -111,20 +113,29 @@ class _Reader:
                 self.note(item, "the compile stage runs as root", open_=False)
 
     def _variables(self, item: Instruction, stage: Stage) -> None:
-        commands = "\n".join(f"{i.rest}\n{i.body}" for s in self.taken.compiling for i in s.items if i.keyword == "RUN")
+        commands = "\n".join(
+            f"{i.rest}\n{i.body}" for s in self.taken.compiling for i in s.items if i.keyword in ("RUN", "ENV")
+        )
         for name, value in recipe.assignments(item):
             if name in OURS or (item.keyword == "ARG" and name in ("BINS", "PROFILE", "SOURCE", "BIN", "CACHE_SCOPE")):
                 continue
+            if value is None and item.keyword == "ARG":
+                value = self.before.get(name)  # its default is before the first FROM
             if item.keyword == "ARG" and name != "RUSTFLAGS" and not self.reads(name):
                 if not re.search(rf"\$\{{?{name}\b", f"{commands}\n{stage.base}") and value is None:
                     self.note(item, f"no source file uses {name}, so the argument is not passed to cargo", open_=False)
                 elif value is not None:
                     self.declared[name] = f'ARG {name}="{value}"'
+                self.arguments[name] = name if value is None else f'{name}="{value}"'
                 continue
             text = name if value is None else f'{name}="{value}"'
             if re.search(r"\$\{?(?:PATH|HOME|PWD)\b", text):
                 self.add("toolchain", f"{item.keyword} {text}")
             else:
+                # the arguments that its value uses
+                for used in re.findall(r"\$\{?(\w+)", value or ""):
+                    if used in self.arguments:
+                        self.add("compile", f"ARG {self.arguments[used]}")
                 self.declared[name] = f"{item.keyword} {text}"
                 self.add("compile", f"{item.keyword} {text}")
 
@@ -250,6 +261,16 @@ def _chains(parts: Sequence[str]) -> list[str]:
         if not alone:
             found[-1].append(part)
     return [" && ".join(chain) for chain in found if chain]
+
+
+def _before_from(taken: Recipe) -> dict[str, str]:
+    """The arguments with a default before the first FROM."""
+    found: dict[str, str] = {}
+    for line in taken.header:
+        for item in syntax.instructions(line.text):
+            for name, value in recipe.assignments(item) if item.keyword == "ARG" else ():
+                found |= {} if value is None else {name: syntax.expand(value, found)}
+    return found
 
 
 def _whole(item: Instruction) -> str:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from buildkit_tasks.survey import shipped
 from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.survey.look import MARK
 from buildkit_tasks.survey.tree import Tree
 
-from . import compiling, package_files, runtime, stage_lines, stage_names, stages_text
+from . import compiling, one_compilation, package_files, runtime, stage_lines, stage_names, stages_text
 from .compiling import Kept
 from .stage_lines import Runtime
 
@@ -41,7 +40,8 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     services = stage_names.apart(services, stages_text.lines)
     sources = "".join(files.text(p) for p in files.files if p.endswith(".rs") and _is_in(p, workspace))
     reads = frozenset(re.findall(r"\b[A-Z][A-Z0-9_]{2,}\b", sources)).__contains__
-    kept = compiling.join([compiling.read(s.recipe, s.context, reads, files.exists) for s in services if s.recipe])
+    each = {s.name: compiling.read(s.recipe, s.context, reads, files.exists) for s in services if s.recipe}
+    kept = compiling.join(list(each.values()))
     toolchain, notes = _toolchain(services)
     image = _runtime_image(services)
     stages = {
@@ -56,7 +56,7 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     text = stages_text.append(text, stages, names, kept, any(r.tools for r in stages.values()), image)
     text = stages_text.insert(text, stages_text.side(services), kept)
     arguments, more = _arguments(services, text)
-    more += [*_strips(services)[1], *_differing(services, workspace)]
+    more += one_compilation.notes(services, each, workspace.cargo.binaries)
     context = [p for r in stages.values() for p in r.context]
     context += [p for s in services if s.recipe for p in stages_text.side_context(s)]
     ssh = any(p.source.startswith("git+ssh") for p in workspace.cargo.locked) or "type=ssh" in text
@@ -191,13 +191,7 @@ def _compile_stage(
     profiles = {s.profile for s in services} - {"release"}
     if len(profiles) == 1 and len({s.profile for s in services}) == 1:
         text = re.sub(r"(?m)^ARG PROFILE=.*$", f"ARG PROFILE={profiles.pop()}", text, count=1)
-    static = (
-        "musl"
-        if any("musl" in s.target for s in services)
-        else "gnu"
-        if any(s.target == "gnu" for s in services)
-        else ""
-    )
+    static = one_compilation.static(services)
     if static and not re.search(r"(?m)^ARG RUST_IMAGE=.*alpine", text):
         text = re.sub(r"(?m)^ARG STATIC$", f"ARG STATIC={static}", text, count=1)
     lines = [line for line in kept.compile if not re.match(r"(?:ARG|ENV) (?:RUSTFLAGS|FEATURES|STATIC)\b", line)]
@@ -206,7 +200,7 @@ def _compile_stage(
         text = re.sub(r"(?m)^ARG RUSTFLAGS$", lambda _: f"ARG RUSTFLAGS={flags}", text, count=1)
     if workspace.reach.offline and not any("SQLX_OFFLINE" in line for line in lines):
         lines.append("ENV SQLX_OFFLINE=true")
-    lines += _strips(services)[0]
+    lines += one_compilation.strips(services)
     at = text.index("RUN --mount=type=bind,target=/context")
     mounts = list(kept.mounts)
     if any(p.source.startswith("git+ssh") for p in space.locked) and not any("type=ssh" in m for m in mounts):
@@ -231,32 +225,6 @@ def _compile_stage(
         )
     block = "".join(f"{line}\n" for line in lines)
     return text[:at] + block + tail
-
-
-def _strips(services: Sequence[Service]) -> tuple[list[str], list[Note]]:
-    """Lines that let cargo strip the programs, if all services stripped theirs alike; otherwise notes."""
-    wanted = {s.name: shipped.stripped(s.recipe) if s.recipe else "" for s in services}
-    kinds = set(wanted.values())
-    if kinds & {"symbols", "debuginfo"} and len(kinds) == 1:
-        names = dict.fromkeys(re.sub(r"\W", "_", s.profile).upper() for s in services)
-        return [f'ENV CARGO_PROFILE_{name}_STRIP="{kinds.copy().pop()}"' for name in names], []
-    text = "was stripped by its Dockerfile and is not stripped now: set `strip` in a profile of Cargo.toml"
-    return [], [Note(s.recipe.path, f"{s.binary} {text}", True) for s in services if s.recipe and wanted[s.name]]
-
-
-def _differing(services: Sequence[Service], workspace: Workspace) -> list[Note]:
-    """Notes about further programs of an image that were compiled with other options than its main one."""
-    found: list[Note] = []
-    for service in services:
-        if not service.recipe:
-            continue
-        asked = shipped.asked(service.recipe, workspace.cargo.binaries)
-        main = asked.get(service.binary)
-        for name, other in asked.items():
-            if main and replace(other, packages=main.packages, binaries=main.binaries) != main:
-                text = f"{name} was compiled with other cargo options than {service.binary}, and is now with the same"
-                found.append(Note(service.recipe.path, text, True))
-    return found
 
 
 def _quoted(path: str) -> str:

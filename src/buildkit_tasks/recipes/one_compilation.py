@@ -1,0 +1,92 @@
+"""What services that were compiled on their own now have in common: one cargo run with the same settings for all.
+
+A program that is compiled differently from now on is named in a note.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from buildkit_tasks.survey import shipped
+from buildkit_tasks.survey.finding import Note, Service
+
+from .compiling import Kept
+
+#: Variables that change a program even if its sources do not read them.
+_FLAGS = re.compile(r"RUSTFLAGS$|CARGO_PROFILE_|CARGO_ENCODED_RUSTFLAGS$|CARGO_BUILD_RUSTFLAGS$")
+
+
+def static(services: Sequence[Service]) -> str:
+    """How programs without shared libraries are linked: musl or gnu; empty if they use them."""
+    targets = [s.target for s in services]
+    return "musl" if any("musl" in t for t in targets) else "gnu" if "gnu" in targets else ""
+
+
+def strips(services: Sequence[Service]) -> list[str]:
+    """Lines that let cargo strip the programs, if all services stripped theirs alike."""
+    kinds = set(_stripped(services).values())
+    if len(kinds) != 1 or not kinds & {"symbols", "debuginfo"}:
+        return []
+    names = dict.fromkeys(re.sub(r"\W", "_", s.profile).upper() for s in services)
+    return [f'ENV CARGO_PROFILE_{name}_STRIP="{kinds.copy().pop()}"' for name in names]
+
+
+def notes(services: Sequence[Service], kept: Mapping[str, Kept], binaries: Collection[str]) -> list[Note]:
+    """Programs that are compiled differently from now on. `kept`: what each service's compile stages contribute."""
+    found = [*_unstripped(services), *_linked(services), *_options(services, binaries)]
+    return [*found, *_variables([s for s in services if s.name in kept], kept)]
+
+
+def _stripped(services: Sequence[Service]) -> dict[str, str]:
+    return {s.name: shipped.stripped(s.recipe) if s.recipe else "" for s in services}
+
+
+def _unstripped(services: Sequence[Service]) -> list[Note]:
+    wanted = {} if strips(services) else _stripped(services)
+    text = "was stripped by its Dockerfile and is not stripped now: set `strip` in a profile of Cargo.toml"
+    return [Note(s.recipe.path, f"{s.binary} {text}", True) for s in services if s.recipe and wanted.get(s.name)]
+
+
+def _linked(services: Sequence[Service]) -> list[Note]:
+    kind = static(services)
+    other = next((s.name for s in services if kind and kind in s.target), "")
+    text = f"is now a static program ({kind}) like {other}: all services share one compile step"
+    alike = [s for s in services if s.recipe and not (kind in s.target or "alpine" in s.recipe.toolchain)]
+    return [Note(s.recipe.path, f"{s.binary} {text}", True) for s in alike if s.recipe and kind]
+
+
+def _options(services: Sequence[Service], binaries: Collection[str]) -> list[Note]:
+    """Further programs of an image that had other cargo options than its main one."""
+    found: list[Note] = []
+    for service in services:
+        asked = shipped.asked(service.recipe, binaries) if service.recipe else {}
+        main = asked.get(service.binary)
+        for name, other in asked.items():
+            if service.recipe and main and replace(other, packages=main.packages, binaries=main.binaries) != main:
+                text = f"{name} was compiled with other cargo options than {service.binary}, and is now with the same"
+                found.append(Note(service.recipe.path, text, True))
+    return found
+
+
+def _variables(services: Sequence[Service], kept: Mapping[str, Kept]) -> list[Note]:
+    """Variables of cargo's environment that had another value, or flags that were not set."""
+    values = {s.name: dict(_assigned(line) for line in kept[s.name].compile) for s in services}
+    found: list[Note] = []
+    for name in dict.fromkeys(name for each in values.values() for name in each):
+        given = [(s, values[s.name].get(name)) for s in services]
+        set_ = [value for _, value in given if value]
+        # the first RUSTFLAGS are an argument of our step; of other variables, the last line counts
+        now = (set_[:1] if name == "RUSTFLAGS" else set_[-1:] or [""]) or [""]
+        for service, value in given:
+            if service.recipe and now[0] and value != now[0] and (value or _FLAGS.match(name)):
+                before = f"with {name}={value}" if value else f"without {name}"
+                text = f"{service.name} was compiled {before}; all services now share {name}={now[0]}"
+                found.append(Note(service.recipe.path, text, True))
+    return found
+
+
+def _assigned(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(" ")[2].partition("=")
+    return name, value
