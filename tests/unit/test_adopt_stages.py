@@ -465,3 +465,43 @@ def test_a_program_that_is_now_static_is_named(tmp_path: Path) -> None:
     assert [n.text for n in adopted.write(read, finding).notes if n.open] == [
         "web is now a static program (musl) like api: all services share one compile step"
     ]
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        (("rust:1-alpine", "rust:1-alpine", "rust:1-slim"), "build-base musl-dev openssl-dev pkgconf unheard-of"),
+        (
+            ("rust:1-slim", "rust:1-slim", "rust:1-alpine"),
+            "build-essential libssl-dev pkg-config unheard-of zlib1g-dev",
+        ),
+    ],
+)
+def test_packages_of_another_distribution_have_its_names(
+    tmp_path: Path, images: tuple[str, str, str], expected: str
+) -> None:
+    """The services share one image; each list was written for the service's own."""
+    apk = "RUN apk add --no-cache musl-dev openssl-dev unheard-of\n"
+    apt = "RUN apt-get update && apt-get install -y build-essential pkg-config libssl-dev unheard-of\n"
+    names = ("api", "web", "job")
+    files: Files = {
+        "Cargo.toml": '[workspace]\nmembers = ["api", "web", "job"]\n',
+        "Cargo.lock": repositories.locked(*names),
+        "compose.yaml": "name: shop\nservices:\n",
+    }
+    for name, image in zip(names, images, strict=True):
+        install = apk if "alpine" in image else apt
+        more = "RUN apk add zlib-dev\n" if "alpine" in image and name == "job" else ""
+        files |= {
+            f"{name}/Cargo.toml": manifest(name),
+            f"{name}/src/main.rs": "fn main() {}\n",
+            f"{name}/Dockerfile": BUILD.replace("rust:1-bookworm", image).replace("WORKDIR", f"{install}{more}WORKDIR")
+            + RUN.replace("app /bin/app", f"{name} /bin/"),
+        }
+        files["compose.yaml"] += f"  {name}:\n    build: {{context: ., dockerfile: {name}/Dockerfile}}\n"
+    read, finding = found(tmp_path, files)
+    written = adopted.write(read, finding)
+    assert f'BUILD_PACKAGES="{expected}"' in written.texts["docker/Dockerfile"]
+    assert [n.text for n in written.notes if "name" in n.text] == [
+        f"unheard-of may have another name in {images[0]}: check it"
+    ]

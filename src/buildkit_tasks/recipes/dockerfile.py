@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.survey.look import MARK
@@ -43,6 +43,8 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     each = {s.name: compiling.read(s.recipe, s.context, reads, files.exists) for s in services if s.recipe}
     kept = compiling.join(list(each.values()))
     toolchain, notes = _toolchain(services)
+    packages, unknown = one_compilation.packages(services, each, toolchain)
+    kept = replace(kept, packages=tuple(packages))
     image = _runtime_image(services)
     stages = {
         s.name: runtime.derive(files, s, workspace.cargo.binaries, workspace.packages.run, image) for s in services
@@ -60,7 +62,7 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     context = [p for r in stages.values() for p in r.context]
     context += [p for s in services if s.recipe for p in stages_text.side_context(s)]
     ssh = any(p.source.startswith("git+ssh") for p in workspace.cargo.locked) or "type=ssh" in text
-    found = [*notes, *more, *kept.notes, *(n for r in stages.values() for n in r.notes)]
+    found = [*notes, *unknown, *more, *kept.notes, *(n for r in stages.values() for n in r.notes)]
     context = list(dict.fromkeys(context))
     return Derived(text, names, arguments, tuple(context), kept.context, tuple(dict.fromkeys(found)), ssh)
 

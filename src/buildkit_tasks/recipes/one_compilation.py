@@ -12,7 +12,9 @@ from dataclasses import replace
 from buildkit_tasks.survey import shipped
 from buildkit_tasks.survey.finding import Note, Service
 
+from . import alpine
 from .compiling import Kept
+from .stage_lines import is_alpine
 
 #: Variables that change a program even if its sources do not read them.
 _FLAGS = re.compile(r"RUSTFLAGS$|CARGO_PROFILE_|CARGO_ENCODED_RUSTFLAGS$|CARGO_BUILD_RUSTFLAGS$")
@@ -31,6 +33,23 @@ def strips(services: Sequence[Service]) -> list[str]:
         return []
     names = dict.fromkeys(re.sub(r"\W", "_", s.profile).upper() for s in services)
     return [f'ENV CARGO_PROFILE_{name}_STRIP="{kinds.copy().pop()}"' for name in names]
+
+
+def packages(services: Sequence[Service], kept: Mapping[str, Kept], image: str) -> tuple[dict[str, None], list[Note]]:
+    """The packages of all compile stages, by their names in the distribution of the image that compiles now."""
+    found: dict[str, None] = {}
+    told: list[Note] = []
+    for service in (s for s in services if s.recipe and s.name in kept):
+        old = service.recipe.toolchain if service.recipe else ""
+        for name in kept[service.name].packages:
+            known: Sequence[str] | None = (name,)
+            if old and is_alpine(image) != is_alpine(old):
+                back = alpine.alpine(name) if is_alpine(image) else None
+                known = alpine.debian(name) if is_alpine(old) else (back,) if back else None
+            if known is None and service.recipe:
+                told.append(Note(service.recipe.path, f"{name} may have another name in {image}: check it", True))
+            found |= dict.fromkeys((name,) if known is None else known)
+    return found, told
 
 
 def notes(services: Sequence[Service], kept: Mapping[str, Kept], binaries: Collection[str]) -> list[Note]:
