@@ -505,3 +505,19 @@ def test_packages_of_another_distribution_have_its_names(
     assert [n.text for n in written.notes if "name" in n.text] == [
         f"unheard-of may have another name in {images[0]}: check it"
     ]
+
+
+def test_a_compose_file_under_another_name_is_named_before_a_new_one_is_added(tmp_path: Path) -> None:
+    build = "services:\n  app:\n    build: .\n"
+    files: Files = {
+        "deploy/docker-compose.prod.yml": build,
+        "deploy/docker-compose.db.yml": "services:\n  db:\n    image: db\n",
+        "tests/compose.e2e.yaml": build,
+        "compose.local.yaml": build,
+    }
+    repositories.write(tmp_path, files)
+    read = tree.read(tmp_path)
+    names, _, others = model.compose_files(World({}, tmp_path, tmp_path), read)
+    assert (names, others) == ((), ("compose.local.yaml", "deploy/docker-compose.prod.yml"))
+    note = init._not_edited(read, model.Model((), False, {}), "deploy/docker-compose.prod.yml")
+    assert "`COMPOSE_FILE=deploy/docker-compose.prod.yml buildkit-tasks init`" in note.text

@@ -23,6 +23,8 @@ from .tree import Tree
 
 #: Levels below the root in which to look for a compose file if the root has none.
 DEPTH = 3
+#: Files that compose reads only if they are listed.
+_VARIANT = re.compile(r"(?:^|/)(?:docker-)?compose[.-][^/]+\.ya?ml$")
 _NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
@@ -68,15 +70,15 @@ def compose_files(world: World, files: Tree) -> tuple[tuple[str, ...], bool, tup
     own = tuple(p.name for p in project_root.compose_files(files.root))
     found = [p for n in _NAMES for p in files.named(n) if 0 < p.count("/") <= DEPTH and not propose.ASIDE.search(p)]
     found = [p for p in found if builds(files.text(p))]
-    variants = [
-        p for p in files.files if "/" not in p and re.match(r"(?:docker-)?compose[.-].+\.ya?ml$", p) and p not in own
-    ]
+    variants = [p for p in files.files if "/" not in p and _VARIANT.search(p) and p not in own]
     if own:
         return own, False, (*variants, *found)
     found.sort(key=lambda p: (p.count("/"), p))
     folder = _nearest(world, files) or (Path(found[0]).parent if found else None)
     if folder is None:
-        return (), False, tuple(variants)
+        named = [p for p in files.files if _VARIANT.search(p) and 0 < p.count("/") <= DEPTH]
+        below = [p for p in named if not propose.ASIDE.search(p) and builds(files.text(p))]
+        return (), False, (*variants, *below)
     own = tuple((folder / p.name).as_posix() for p in project_root.compose_files(files.root / folder))
     return own, True, (*variants, *(p for p in found if p not in own))
 
