@@ -521,3 +521,19 @@ def test_a_compose_file_under_another_name_is_named_before_a_new_one_is_added(tm
     assert (names, others) == ((), ("compose.local.yaml", "deploy/docker-compose.prod.yml"))
     note = init._not_edited(read, model.Model((), False, {}), "deploy/docker-compose.prod.yml")
     assert "`COMPOSE_FILE=deploy/docker-compose.prod.yml buildkit-tasks init`" in note.text
+
+
+def test_a_dockerfile_that_copies_what_is_not_there_is_named(tmp_path: Path) -> None:
+    """Such as a submodule that is not checked out. One whose files are in another context is converted."""
+    files: Files = {
+        **crate("app"),
+        **crate("job", "jobs/"),
+        "Dockerfile": BUILD.replace("COPY . .", "COPY vendor/lib vendor/lib\nCOPY . .") + RUN,
+        "jobs/Dockerfile": (BUILD.replace("COPY . .", "COPY src src") + RUN).replace("app /bin/app", "job /bin/job"),
+        "compose.yaml": "name: shop\nservices:\n  db:\n    image: postgres:15\n",
+    }
+    _, finding = found(tmp_path, files)
+    assert [s.binary for s in finding.services] == ["job"]
+    assert [(n.where, n.text) for n in finding.notes if "not converted" in n.text] == [
+        ("Dockerfile", "not converted, because vendor/lib, which it copies, is not in the repository")
+    ]
