@@ -165,7 +165,8 @@ def _compiled(
 ) -> Service | LeftAlone:
     """`again`: analyzes the Dockerfile with stages to keep, because they compile something else."""
     candidates = _candidates(spaces, context, taken, entry)
-    for space in candidates:
+    # first those whose programs the image contains
+    for space in sorted(candidates, key=lambda space: not _programs(space, taken)):
         programs = _programs(space, taken)
         if not programs and taken.cargo.binaries and not set(taken.cargo.binaries) & space.binaries.keys():
             continue  # `--bin` of another workspace, or of an argument without a value: no reason to guess
