@@ -35,6 +35,8 @@ _REPLACED = re.compile(
 )
 #: Those of `_REPLACED` that may also prepare the toolchain: `mkdir`, `cd` and `mv` around a download.
 _AROUND = re.compile(r"\s*(?:cp|mv|mkdir|rm|ls|echo|cd|pwd|cat|find|du|file|ldd)\b")
+#: More than a chain of commands: not taken apart.
+_SCRIPT = re.compile(r"<<|\bif\b|\bfor\b|\bcase\b")
 _RUSTUP = re.compile(r"^\s*rustup\s")
 #: Commands that add a package source, or run a script that does.
 _PACKAGE_SOURCE = re.compile(r"\|\s*(?:sudo\s+)?(?:-E\s+)?(?:ba)?sh\b|/etc/apt/|\badd-apt-repository\b|\bapt-key\b")
@@ -152,7 +154,7 @@ class _Reader:
             return
         if taken:
             self.add("packages", *taken.packages)
-        elif re.search(r"<<|\bif\b|\bfor\b|\bcase\b", text):
+        elif _SCRIPT.search(text):
             parts = [text.strip()]
         else:
             parts = install.commands(text)
@@ -245,7 +247,9 @@ def join(several: Sequence[Kept]) -> Kept:
 
 
 def _is_replaced(part: str) -> bool:
-    """Whether each command is one of a compilation, which our own step does."""
+    """Whether each command, or a script as a whole, is one of a compilation, which our own step does."""
+    if _SCRIPT.search(part):
+        return _REPLACED.search(part) is not None
     return all(_REPLACED.search(command) for command in part.split(" && "))
 
 
