@@ -98,3 +98,44 @@ def test_a_target_that_compiles_in_its_own_image_is_not_the_last_stage(tmp_path:
     assert "WORKDIR /srv/app\n" in text
     assert "ENV ROLE=dev\n" in text
     assert 'CMD ["/usr/local/bin/service"]' in text
+
+
+AGENT = """FROM rust:1-bookworm AS base
+WORKDIR /app
+ENV SQLX_OFFLINE=true
+COPY . .
+FROM base AS build
+ENV MODE=server
+RUN xx-cargo install sqlx-cli --locked && cargo build --release -p api && cp target/release/api /out/shop-api
+FROM base AS agent
+ENV RUSTFLAGS="-C target-feature=+crt-static" MODE=agent
+RUN LEVEL=9 cargo build --release -p worker && cp target/release/worker /out/worker-x86 && strip /out/worker-x86
+FROM debian:bookworm-slim AS image
+COPY --from=build /out/shop-api /bin/shop-api
+COPY --from=build /usr/local/cargo/bin/sqlx /bin/sqlx
+COPY --from=agent /out/worker-x86 /srv/worker
+CMD ["shop-api"]
+"""
+
+
+def test_variables_of_another_program_s_stage_do_not_count(tmp_path: Path) -> None:
+    finding, written, text = converted(tmp_path, AGENT, one="image")
+    assert finding.services[0].binary == "api"
+    _, _, compiling = text.partition("FROM toolchain AS compile")
+    assert 'ENV SQLX_OFFLINE="true"\n' in compiling
+    assert 'ENV MODE="server"\n' in compiling
+    for other in ("crt-static", "agent", "LEVEL", "STRIP"):
+        assert other not in text
+    assert [n.text for n in written.notes if n.open] == [
+        "worker was stripped by its Dockerfile and is not stripped now: set `strip` in a profile of Cargo.toml",
+        "worker was compiled with other RUSTFLAGS, MODE than api, and is now with the same",
+    ]
+    assert "    cargo install sqlx-cli --locked\n" in text  # our image has no xx
+
+
+def test_options_of_a_tool_are_not_those_of_the_program(tmp_path: Path) -> None:
+    install = "cargo install sqlx-cli --no-default-features --features postgres,rustls"
+    text = AGENT.replace("cp target/release/api", f"{install} && cp target/release/api")
+    finding, _, _ = converted(tmp_path, text, one="image")
+    service = finding.services[0]
+    assert (service.features, service.default_features, service.profile) == ((), True, "release")

@@ -125,7 +125,7 @@ def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]
         return {"compose.yaml": composefile.proposed(finding.project, builds)}
     for drop in dict.fromkeys(b.drop for b in builds if b.drop):
         names = ", ".join(b.service for b in builds if b.drop == drop)
-        notes.append(Note(names, f"removed build arguments that no stage uses: {', '.join(drop)}"))
+        notes.append(Note(names, f"removed build arguments that the new Dockerfile does not use: {', '.join(drop)}"))
     if mode == "override":
         path = _override_path(finding)
         return {path: composefile.override(builds, finding.existing.get(path, ""))}

@@ -73,13 +73,20 @@ class _Reader:
         self.placed: list[tuple[str, str]] = []
         self.declared: dict[str, str] = {}
         self.arguments: dict[str, str] = {}
-        self.before = _before_from(taken)
+        self.before = recipe.syntax_defaults("\n".join(line.text for line in taken.header))
+        self.main: frozenset[str] = frozenset()
+        self.now = ""
         self.lists: dict[str, dict[object, None]] = {
             n: {} for n in ("packages", "toolchain", "compile", "tools", "generated", "mounts", "context", "notes")
         }
 
     def add(self, name: str, *values: object) -> None:
         self.lists[name].update(dict.fromkeys(values))
+
+    def variable(self, *lines: str) -> None:
+        """Lines of the compile stage, except those of stages that compile another program."""
+        if not self.main or self.now in self.main:
+            self.add("compile", *lines)
 
     def command(self, line: str) -> None:
         """A command of the toolchain stage, after the variables that it may use.
@@ -100,7 +107,7 @@ class _Reader:
         self.add("notes", Note(f"{self.taken.path}:{item.line}", f"{text}: {_short(item)}", open_))
 
     def stage(self, stage: Stage) -> None:
-        workdir, sources_there = "/", False
+        workdir, sources_there, self.now = "/", False, stage.name
         self.placed = self._placed(stage)
         for item in stage.items:
             if item.keyword == "WORKDIR":
@@ -137,9 +144,9 @@ class _Reader:
                 # the arguments that its value uses
                 for used in re.findall(r"\$\{?(\w+)", value or ""):
                     if used in self.arguments:
-                        self.add("compile", f"ARG {self.arguments[used]}")
+                        self.variable(f"ARG {self.arguments[used]}")
                 self.declared[name] = f"{item.keyword} {text}"
-                self.add("compile", f"{item.keyword} {text}")
+                self.variable(f"{item.keyword} {text}")
 
     def _run(self, item: Instruction, sources_there: bool) -> None:
         text = f"{syntax.flags(item)[1]}\n{item.body}"
@@ -162,9 +169,7 @@ class _Reader:
             parts = [p for p in parts if not _PACKAGING.match(p)]
         pattern = r"(?:^|\s)([A-Z_][A-Z0-9_]*)=(" + _WORD + r")(?=\s+(?:[A-Z_0-9]+=(?:" + _WORD + r")\s+)*cargo\s)"
         inline = re.findall(pattern, text.replace("\\\n", " "))
-        self.add(
-            "compile", *(f'ENV {n}="{v.strip(chr(34) + chr(39))}"' for n, v in inline if n not in OURS and "$" not in v)
-        )
+        self.variable(*(f'ENV {n}="{v.strip(chr(34) + chr(39))}"' for n, v in inline if n not in OURS and "$" not in v))
         for part in parts if sources_there else _chains(parts):
             self._command(item, part, sources_there)
 
@@ -179,7 +184,7 @@ class _Reader:
             # the toolchain image from Debian packages has no rustup and only one toolchain
             self.command(f"RUN if command -v rustup > /dev/null; then {part}; fi")
         elif _TOOL.search(part) and not re.search(r"cargo-chef|sccache|cargo-auditable", part):
-            self.add("tools", f"RUN {part}")
+            self.add("tools", f"RUN {part.removeprefix('xx-')}")
         elif _is_replaced(part):
             return
         elif sources_there:
@@ -232,9 +237,18 @@ class _Reader:
         return sorted(found, key=lambda pair: -len(pair[0]))
 
 
-def read(taken: Recipe, context: str, reads: Callable[[str], bool], exists: Callable[[str], bool]) -> Kept:
-    """Analyze the compile stages. `reads`: whether a source uses a variable; `exists`: a path in the repository."""
+def read(
+    taken: Recipe,
+    context: str,
+    reads: Callable[[str], bool],
+    exists: Callable[[str], bool],
+    main: Sequence[Stage] = (),
+) -> Kept:
+    """Analyze the compile stages. `reads`: whether a source uses a variable; `exists`: a path in the repository;
+    `main`: the stages of the main program, whose variables are those of our step; if empty, all.
+    """
     reader = _Reader(taken, context, reads, exists)
+    reader.main = frozenset(stage.name for stage in main)
     for stage in taken.compiling:
         reader.stage(stage)
     return Kept(**{name: tuple(values) for name, values in reader.lists.items()})  # type: ignore[arg-type]
@@ -265,16 +279,6 @@ def _chains(parts: Sequence[str]) -> list[str]:
         if not alone:
             found[-1].append(part)
     return [" && ".join(chain) for chain in found if chain]
-
-
-def _before_from(taken: Recipe) -> dict[str, str]:
-    """The arguments with a default before the first FROM."""
-    found: dict[str, str] = {}
-    for line in taken.header:
-        for item in syntax.instructions(line.text):
-            for name, value in recipe.assignments(item) if item.keyword == "ARG" else ():
-                found |= {} if value is None else {name: syntax.expand(value, found)}
-    return found
 
 
 def _whole(item: Instruction) -> str:

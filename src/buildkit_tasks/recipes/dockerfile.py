@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from buildkit_tasks.survey import shipped
 from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.survey.look import MARK
 from buildkit_tasks.survey.tree import Tree
@@ -40,7 +41,12 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     services = stage_names.apart(services, stages_text.lines)
     sources = "".join(files.text(p) for p in files.files if p.endswith(".rs") and _is_in(p, workspace))
     reads = frozenset(re.findall(r"\b[A-Z][A-Z0-9_]{2,}\b", sources)).__contains__
-    each = {s.name: compiling.read(s.recipe, s.context, reads, files.exists) for s in services if s.recipe}
+    own = workspace.cargo.binaries
+    each = {
+        s.name: compiling.read(s.recipe, s.context, reads, files.exists, shipped.compiling(s.recipe, own, s.binary))
+        for s in services
+        if s.recipe
+    }
     kept = compiling.join(list(each.values()))
     toolchain, notes = _toolchain(services)
     packages, unknown = one_compilation.packages(services, each, toolchain)
@@ -202,7 +208,7 @@ def _compile_stage(
         text = re.sub(r"(?m)^ARG RUSTFLAGS$", lambda _: f"ARG RUSTFLAGS={flags}", text, count=1)
     if workspace.reach.offline and not any("SQLX_OFFLINE" in line for line in lines):
         lines.append("ENV SQLX_OFFLINE=true")
-    lines += one_compilation.strips(services)
+    lines += one_compilation.strips(services, space.binaries)
     at = text.index("RUN --mount=type=bind,target=/context")
     mounts = list(kept.mounts)
     if any(p.source.startswith("git+ssh") for p in space.locked) and not any("type=ssh" in m for m in mounts):

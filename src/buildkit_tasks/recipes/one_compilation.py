@@ -9,11 +9,12 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from buildkit_tasks.survey import shipped
+from buildkit_tasks.survey import recipe, shipped
 from buildkit_tasks.survey.finding import Note, Service
+from buildkit_tasks.survey.recipe import Stage
 
 from . import alpine
-from .compiling import Kept
+from .compiling import OURS, Kept
 from .stage_lines import is_alpine
 
 #: Variables that change a program even if its sources do not read them.
@@ -26,9 +27,9 @@ def static(services: Sequence[Service]) -> str:
     return "musl" if any("musl" in t for t in targets) else "gnu" if "gnu" in targets else ""
 
 
-def strips(services: Sequence[Service]) -> list[str]:
+def strips(services: Sequence[Service], binaries: Collection[str]) -> list[str]:
     """Lines that let cargo strip the programs, if all services stripped theirs alike."""
-    kinds = set(_stripped(services).values())
+    kinds = set(_stripped(services, binaries).values())
     if len(kinds) != 1 or not kinds & {"symbols", "debuginfo"}:
         return []
     names = dict.fromkeys(re.sub(r"\W", "_", s.profile).upper() for s in services)
@@ -54,18 +55,37 @@ def packages(services: Sequence[Service], kept: Mapping[str, Kept], image: str) 
 
 def notes(services: Sequence[Service], kept: Mapping[str, Kept], binaries: Collection[str]) -> list[Note]:
     """Programs that are compiled differently from now on. `kept`: what each service's compile stages contribute."""
-    found = [*_unstripped(services), *_linked(services), *_options(services, binaries)]
+    found = [*_unstripped(services, binaries), *_linked(services), *_options(services, binaries)]
     return [*found, *_variables([s for s in services if s.name in kept], kept)]
 
 
-def _stripped(services: Sequence[Service]) -> dict[str, str]:
-    return {s.name: shipped.stripped(s.recipe) if s.recipe else "" for s in services}
+def _stripped(services: Sequence[Service], binaries: Collection[str]) -> dict[str, str]:
+    """What each program of each service's image had removed; under the service's name for the main one."""
+    found: dict[str, str] = {}
+    for service in services:
+        taken = service.recipe
+        others = shipped.stages(taken, binaries) if taken else {}
+        for name in dict.fromkeys((service.binary, *others)):
+            key = service.name if name == service.binary else f"{service.name}/{name}"
+            found[key] = shipped.stripped(shipped.compiling(taken, binaries, name)) if taken else ""
+    return found
 
 
-def _unstripped(services: Sequence[Service]) -> list[Note]:
-    wanted = {} if strips(services) else _stripped(services)
+def _unstripped(services: Sequence[Service], binaries: Collection[str]) -> list[Note]:
+    if strips(services, binaries):
+        return []
     text = "was stripped by its Dockerfile and is not stripped now: set `strip` in a profile of Cargo.toml"
-    return [Note(s.recipe.path, f"{s.binary} {text}", True) for s in services if s.recipe and wanted.get(s.name)]
+    wanted = _stripped(services, binaries)
+    found: list[Note] = []
+    for service in services:
+        named = {
+            service.name: service.binary,
+            **{k: k.partition("/")[2] for k in wanted if k.startswith(f"{service.name}/")},
+        }
+        found += [
+            Note(service.recipe.path, f"{n} {text}", True) for k, n in named.items() if service.recipe and wanted[k]
+        ]
+    return found
 
 
 def _linked(services: Sequence[Service]) -> list[Note]:
@@ -77,16 +97,30 @@ def _linked(services: Sequence[Service]) -> list[Note]:
 
 
 def _options(services: Sequence[Service], binaries: Collection[str]) -> list[Note]:
-    """Further programs of an image that had other cargo options than its main one."""
+    """Further programs of an image that had other cargo options or variables than its main one."""
     found: list[Note] = []
     for service in services:
-        asked = shipped.asked(service.recipe, binaries) if service.recipe else {}
+        taken = service.recipe
+        asked = shipped.asked(taken, binaries) if taken else {}
         main = asked.get(service.binary)
+        if not taken or not main:
+            continue
+        before = _environment(shipped.compiling(taken, binaries, service.binary))
         for name, other in asked.items():
-            if service.recipe and main and replace(other, packages=main.packages, binaries=main.binaries) != main:
-                text = f"{name} was compiled with other cargo options than {service.binary}, and is now with the same"
-                found.append(Note(service.recipe.path, text, True))
+            more = _environment(shipped.compiling(taken, binaries, name))
+            differs = [n for n, value in more.items() if before.get(n) != value and (n in before or _FLAGS.match(n))]
+            if replace(other, packages=main.packages, binaries=main.binaries) != main:
+                differs.insert(0, "cargo options")
+            if differs:
+                text = f"{name} was compiled with other {', '.join(differs)} than {service.binary}"
+                found.append(Note(taken.path, f"{text}, and is now with the same", True))
     return found
+
+
+def _environment(stages: Sequence[Stage]) -> dict[str, str | None]:
+    """The variables that stages set for cargo, except those that our own step sets."""
+    lines = [item for stage in stages for item in stage.items if item.keyword == "ENV"]
+    return {name: value for item in lines for name, value in recipe.assignments(item) if name not in OURS}
 
 
 def _variables(services: Sequence[Service], kept: Mapping[str, Kept]) -> list[Note]:

@@ -229,12 +229,18 @@ def _chain(stage: Stage, by_name: Mapping[str, Stage]) -> Iterator[Stage]:
         current = parent if parent and parent.number < current.number else None
 
 
-def asked_in(taken: Recipe, name: str) -> Cargo:
-    """The options of the cargo command in a stage or in one that it starts from; those of the last one, if neither."""
+def compiled_in(taken: Recipe, name: str) -> tuple[Stage, ...]:
+    """A stage with those that it starts from, if one of them compiles; the innermost last, else empty."""
     by_name = {stage.name: stage for stage in taken.stages}
     stage = by_name.get(name.lower())
-    chain = [s for s in _chain(stage, by_name) if s.compiles][::-1] if stage else []
-    return cargo_command.asked([i for s in chain for i in s.items], taken.values) if chain else taken.cargo
+    chain = tuple(_chain(stage, by_name))[::-1] if stage else ()
+    return chain if any(s.compiles for s in chain) else ()
+
+
+def asked_in(taken: Recipe, name: str) -> Cargo:
+    """The options of the cargo command in a stage or in one that it starts from; those of the last one, if neither."""
+    items = [item for stage in compiled_in(taken, name) if stage.compiles for item in stage.items]
+    return cargo_command.asked(items, taken.values) if items else taken.cargo
 
 
 def sources(stage: Stage) -> Iterator[str]:
