@@ -537,3 +537,19 @@ def test_a_dockerfile_that_copies_what_is_not_there_is_named(tmp_path: Path) -> 
     assert [(n.where, n.text) for n in finding.notes if "not converted" in n.text] == [
         ("Dockerfile", "not converted, because vendor/lib, which it copies, is not in the repository")
     ]
+
+
+def test_a_program_that_only_helps_to_build_an_image_is_no_service(tmp_path: Path) -> None:
+    site = "FROM nginx\nCOPY --from=build /app/site /usr/share/nginx/html\n"
+    files: Files = {
+        **crate("app"),
+        **crate("render", "render/"),
+        "Dockerfile": BUILD + RUN,
+        "ui.Dockerfile": BUILD.replace("--release", "-p render && target/debug/render site") + site,
+    }
+    _, finding = found(tmp_path, files)
+    assert [s.binary for s in finding.services] == ["app"]
+    assert [n.text for n in finding.notes if n.where == "ui.Dockerfile"] == [
+        "not converted, because ui.Dockerfile compiles render, but its image does not contain it; give it a service in "
+        "the compose file, with the build arguments that select the program"
+    ]

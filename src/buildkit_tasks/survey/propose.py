@@ -150,9 +150,22 @@ def _look_at(
     used = {used for s in stages for used in (s.base.lower(), *recipe.sources(s))}
     targets = [s.name for s in stages[:-1] if s.name not in used and not s.compiles and not s.name.isdigit()]
     return [
-        look(files, spaces, name, {"build": {**build, **({"target": target} if target else {})}})
+        _shipping(look(files, spaces, name, {"build": {**build, **({"target": target} if target else {})}}))
         for target in (*targets, "")
     ]
+
+
+def _shipping(found: Service | LeftAlone) -> Service | LeftAlone:
+    """A service whose image contains its program; nobody asked for one that only compiles it, such as a website's."""
+    taken = found.recipe if isinstance(found, Service) else None
+    if taken is None or isinstance(found, LeftAlone) or not taken.final or any(p.path for p in found.programs):
+        return found
+    items = [f"{i.rest}\n{i.body}" for s in taken.final for i in s.items if i.keyword not in ("LABEL", "COPY")]
+    if re.search(rf"(?<![\w-]){re.escape(found.binary)}(?![\w-])", "\n".join(items)):
+        return found
+    return LeftAlone(
+        found.name, f"{taken.path} compiles {found.binary}, but its image does not contain it", unclear=True
+    )
 
 
 def _copies_a_program(files: Tree, spaces: Sequence[CargoWorkspace], path: str) -> bool:
