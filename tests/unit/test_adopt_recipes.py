@@ -545,3 +545,22 @@ def test_two_workspaces_have_a_dockerfile_and_mounts_each(tmp_path: Path) -> Non
 def test_packages_that_crates_need(locked: list[Locked], build: tuple[str, ...], run: tuple[str, ...]) -> None:
     found = debian.needs(locked)
     assert (found.build, found.run) == (build, run)
+
+
+def test_only_the_crates_that_a_program_depends_on_count(tmp_path: Path) -> None:
+    """Not those of a desktop application in the same workspace."""
+    files: Files = {
+        "Cargo.toml": '[workspace]\nmembers = ["api", "desktop", "shared"]\n',
+        "Cargo.lock": repositories.locked(
+            *("api: shared", "desktop: gtk-sys, shared", "shared: openssl-sys", "gtk-sys", "openssl-sys")
+        ),
+        **{f"{name}/Cargo.toml": repositories.manifest(name) for name in ("api", "desktop", "shared")},
+        **{f"{name}/src/main.rs": "fn main() {}\n" for name in ("api", "desktop")},
+        "shared/src/lib.rs": "",
+        "compose.yaml": "name: shop\nservices:\n  app:\n    build: .\n",
+    }
+    repositories.write(tmp_path, files | {"Dockerfile": BUILD + END.replace("release/app", "release/api")})
+    read = tree.read(tmp_path)
+    finding = look.find(read, repositories.resolved(tmp_path, files["compose.yaml"]), ("compose.yaml",))
+    assert [s.binary for s in finding.services] == ["api"]
+    assert finding.workspaces[0].packages.build == ("libssl-dev", "pkg-config")

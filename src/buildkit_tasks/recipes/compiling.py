@@ -16,6 +16,8 @@ from buildkit_tasks.survey import install, recipe
 from buildkit_tasks.survey.finding import Note
 from buildkit_tasks.survey.recipe import Recipe, Stage
 
+from .stage_lines import short
+
 #: Variables of a compile stage that our step sets itself, or that belong to another caching method.
 OURS = frozenset(
     (
@@ -104,7 +106,7 @@ class _Reader:
         self.add("toolchain", line)
 
     def note(self, item: Instruction, text: str, *, open_: bool = True) -> None:
-        self.add("notes", Note(f"{self.taken.path}:{item.line}", f"{text}: {_short(item)}", open_))
+        self.add("notes", Note(f"{self.taken.path}:{item.line}", f"{text}: {short(item)}", open_))
 
     def stage(self, stage: Stage) -> None:
         workdir, sources_there, self.now = "/", False, stage.name
@@ -283,8 +285,3 @@ def _chains(parts: Sequence[str]) -> list[str]:
 
 def _whole(item: Instruction) -> str:
     return recipe.line(item).text
-
-
-def _short(item: Instruction) -> str:
-    text = f"{item.keyword} {' '.join(item.rest.split())}"
-    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -15,7 +15,7 @@ from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
 from buildkit_tasks.survey.tree import Tree
 
 from . import single_stage
-from .stage_lines import BUILT, CA, Runtime, is_alpine, labels, packages_step, plain
+from .stage_lines import BUILT, CA, Runtime, is_alpine, labels, packages_step, plain, short
 
 _NETWORK = re.compile(r"\b(?:apt-get|apt|apk|curl|wget|pip3?|npm|git)\s")
 _DIRECTORIES = (
@@ -52,8 +52,7 @@ class _Writer:
         self.labelled = False
 
     def note(self, item: Instruction, text: str, *, open_: bool = True) -> None:
-        shown = " ".join(f"{item.keyword} {item.rest}".split())
-        self.notes.append(Note(f"{self.taken.path}:{item.line}", f"{text}: {shown[:100]}", open_))
+        self.notes.append(Note(f"{self.taken.path}:{item.line}", f"{text}: {short(item)}", open_))
 
     def stage(self, stage: Stage) -> None:
         for item in stage.items:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -195,6 +196,15 @@ def _refused(names: Sequence[str], said: str) -> Problem:
             hint="buildkit-tasks engine.install    (Debian and Ubuntu: apt install docker-compose-plugin)",
         )
     line = re.search(r"line (\d+)", said)
+    unset = list(dict.fromkeys(re.findall(r'"(\w+)\\?" variable is not set', said)))
+    if unset:
+        env = posixpath.join(posixpath.dirname(names[0]), ".env")
+        return Problem(
+            "compose-invalid",
+            f"Compose cannot read {', '.join(names)}; variables without a value: {', '.join(unset)}.",
+            details=said,
+            hint=f"give them values in {env} or in the environment, then rerun this command",
+        )
     return Problem(
         "compose-invalid",
         f"Compose cannot read {', '.join(names)}{f', line {line[1]}' if line else ''}.",
