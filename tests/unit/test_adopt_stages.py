@@ -403,14 +403,14 @@ def stripping(name: str, command: str) -> str:
     ],
 )
 def test_programs_are_stripped_as_before(tmp_path: Path, first: str, second: str, kind: str | None) -> None:
-    """By cargo, which compiles all programs with one profile; if it cannot, the user is told."""
+    """By cargo, which compiles all programs with one profile; if it cannot, the user is reported."""
     read, finding = found(tmp_path, two(stripping("api", first), stripping("web", second)))
     written = adopted.write(read, finding)
     text = written.texts["docker/Dockerfile"]
-    told = [n.where for n in written.notes if "stripped" in n.text]
+    reported = [n.where for n in written.notes if "stripped" in n.text]
     assert ('\nENV CARGO_PROFILE_RELEASE_STRIP="' in text) is bool(kind)
     assert not kind or f'RELEASE_STRIP="{kind}"\nRUN --mount' in text
-    assert told == ([f"{n}/Dockerfile" for n, c in (("api", first), ("web", second)) if c] if kind is None else [])
+    assert reported == ([f"{n}/Dockerfile" for n, c in (("api", first), ("web", second)) if c] if kind is None else [])
 
 
 def test_a_dockerfile_that_is_not_clear_is_named_if_there_is_no_service(tmp_path: Path) -> None:
@@ -431,7 +431,7 @@ def test_a_dockerfile_that_is_not_clear_is_named_if_there_is_no_service(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "told"),
+    ("first", "second", "reported"),
     [
         (
             'ENV RUSTFLAGS="-C target-cpu=native"\n',
@@ -444,7 +444,7 @@ def test_a_dockerfile_that_is_not_clear_is_named_if_there_is_no_service(tmp_path
     ],
 )
 def test_a_program_that_is_compiled_with_other_variables_is_named(
-    tmp_path: Path, first: str, second: str, told: list[str]
+    tmp_path: Path, first: str, second: str, reported: list[str]
 ) -> None:
     def text(name: str, more: str) -> str:
         return (BUILD.replace("WORKDIR", f"{more}WORKDIR") + RUN).replace(
@@ -452,7 +452,7 @@ def test_a_program_that_is_compiled_with_other_variables_is_named(
         )
 
     read, finding = found(tmp_path, two(text("api", first), text("web", second)))
-    assert [n.text for n in adopted.write(read, finding).notes if n.open] == told
+    assert [n.text for n in adopted.write(read, finding).notes if n.open] == reported
 
 
 def test_a_program_that_is_now_static_is_named(tmp_path: Path) -> None:

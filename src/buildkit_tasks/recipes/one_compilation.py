@@ -39,7 +39,7 @@ def strips(services: Sequence[Service], binaries: Collection[str]) -> list[str]:
 def packages(services: Sequence[Service], kept: Mapping[str, Kept], image: str) -> tuple[dict[str, None], list[Note]]:
     """The packages of all compile stages, by their names in the distribution of the image that compiles now."""
     found: dict[str, None] = {}
-    told: list[Note] = []
+    unknown: list[Note] = []
     for service in (s for s in services if s.recipe and s.name in kept):
         old = service.recipe.toolchain if service.recipe else ""
         for name in kept[service.name].packages:
@@ -48,9 +48,9 @@ def packages(services: Sequence[Service], kept: Mapping[str, Kept], image: str) 
                 back = alpine.alpine(name) if is_alpine(image) else None
                 known = alpine.debian(name) if is_alpine(old) else (back,) if back else None
             if known is None and service.recipe:
-                told.append(Note(service.recipe.path, f"{name} may have another name in {image}: check it", True))
+                unknown.append(Note(service.recipe.path, f"{name} may have another name in {image}: check it", True))
             found |= dict.fromkeys((name,) if known is None else known)
-    return found, told
+    return found, unknown
 
 
 def notes(services: Sequence[Service], kept: Mapping[str, Kept], binaries: Collection[str]) -> list[Note]:
