@@ -58,6 +58,27 @@ TAKEN = "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service "
         (BUILD + "COPY --from=build /app/target/release/app /usr/local/bin/app\n", TAKEN + "/usr/local/bin/app"),
         (BUILD + "COPY --from=build /app/target/release/app /usr/local/bin\n", TAKEN + "/usr/local/bin/app"),
         (BUILD + "WORKDIR /srv\nCOPY --from=build /app/target/release/app .\n", TAKEN + "/srv/app"),
+        *(
+            (BUILD + f"WORKDIR /x\n{made}\nCOPY --from=build /app/target/release/app {place}\n", f"{TAKEN}{place}/app")
+            for made, place in (
+                ("RUN groupadd app && mkdir -m 755 -p bin logs", "/x/bin"),
+                ("RUN install -d -o root -m 0755 /x/sbin", "/x/sbin"),
+                ("RUN useradd --uid 1000 -ms /bin/bash me", "/home/me"),
+                ("RUN adduser -D -h /home/other -s /bin/sh me", "/home/other"),
+                ("RUN useradd -r -d /nowhere me", "/var/lib"),
+                ("COPY static/a.css /y/static/a.css", "/y"),
+                ("COPY static /z", "/z"),
+                ("ADD static/a.css static/a.css /v/", "/v"),
+            )
+        ),
+        *(
+            (BUILD + f"{made}\nCOPY --from=build /app/target/release/app {place}\n", f"{TAKEN}{place}\n")
+            for made, place in (
+                ("RUN useradd -r -d /nowhere me", "/nowhere"),
+                ("RUN useradd --no-create-home -m me", "/home/me"),
+                ("COPY static/a.css /z", "/opt/run"),
+            )
+        ),
         (BUILD + "WORKDIR /srv\nCOPY --from=build /app/target/release/app ./server\n", TAKEN + "/srv/server"),
         (BUILD + "RUN mkdir -p /opt/x\nCOPY --from=build /app/target/release/app /opt/x\n", TAKEN + "/opt/x/app"),
         (
@@ -166,6 +187,28 @@ def test_a_line_is_kept_or_put_in_our_words(tmp_path: Path, dockerfile: str, exp
         dockerfile += END
     text, _ = derived(tmp_path, dockerfile)
     assert expected in text, text
+
+
+@pytest.mark.parametrize(
+    ("run", "kept"),
+    [
+        ("apt-get update && apt-get install -y -t stable-backports tini", True),
+        ("apt-get update && apt-get install -yq -o Dpkg::Options::=--force-confdef tini", True),
+        ("curl -O https://example.org/x.deb && apt-get update && apt-get install -y tini ./x.deb", True),
+        ("apt-get update && apt-get install -y tini $MORE", True),
+        ("apt-get update -qq && apt-get install -qy --no-install-recommends tini libpq5", False),
+    ],
+)
+def test_an_installation_that_is_more_than_names_stays(tmp_path: Path, run: str, kept: bool) -> None:
+    text, _ = derived(tmp_path, f"{BUILD}RUN {run}\n{END}")
+    assert (run in text) is kept
+    assert ('ARG RUNTIME_PACKAGES="tini' in text) is not kept
+
+
+def test_commands_before_an_installation_stay_before_it(tmp_path: Path) -> None:
+    run = "RUN sed -i s/deb/ftp/ /etc/apt/list && apt-get update && apt-get install -y tini && ln -s /a /b\n"
+    text, _ = derived(tmp_path, BUILD + run + END)
+    assert text.index("RUN sed -i") < text.index('RUNTIME_PACKAGES="tini"') < text.index("RUN ln -s /a /b")
 
 
 def test_a_command_that_only_fetches_package_lists_goes(tmp_path: Path) -> None:
