@@ -607,3 +607,58 @@ def test_only_the_crates_that_a_program_depends_on_count(tmp_path: Path) -> None
     finding = look.find(read, repositories.resolved(tmp_path, files["compose.yaml"]), ("compose.yaml",))
     assert [s.binary for s in finding.services] == ["api"]
     assert finding.workspaces[0].packages.build == ("libssl-dev", "pkg-config")
+
+
+def test_packages_in_an_argument_are_installed(tmp_path: Path) -> None:
+    build = BUILD.replace(
+        "WORKDIR", 'ARG MORE="libpq-dev cmake"\nRUN apt-get update && apt-get install -y git $MORE\nWORKDIR'
+    )
+    text, _ = derived(tmp_path, build + END)
+    assert 'ARG BUILD_PACKAGES="cmake git libpq-dev"' in text
+
+
+def test_tests_that_a_build_ran_are_named(tmp_path: Path) -> None:
+    text, notes = derived(tmp_path, BUILD.replace("RUN cargo", "RUN cargo test --release && cargo") + END)
+    assert "cargo test" not in text
+    assert notes == [
+        "Dockerfile:4: builds of images no longer run these tests: RUN cargo test --release && cargo build --release"
+    ]
+
+
+ARGUMENTS = (
+    "ARG BASE=debian:bookworm-slim\n"
+    + BUILD.replace("WORKDIR", "ARG FEATURES\nARG EXTRA\nARG PROFILE=release\nWORKDIR")
+    .replace("build --release", 'build --profile $PROFILE --features "$FEATURES" --features "$EXTRA"')
+    .replace("debian:bookworm-slim", "${BASE}")
+    + END.replace("release", "${PROFILE}")
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "resolved", "written", "removed"),
+    [
+        # the user's variables stay
+        ("FEATURES: ${DB:-pg,redis}", {"FEATURES": "pg,redis"}, "FEATURES: ${DB:-pg,redis}", ""),
+        ("PROFILE: ${PROFILE:-fast}", {"PROFILE": "fast"}, "PROFILE: ${PROFILE:-fast}", ""),
+        # read by BuildKit itself
+        ('BUILDKIT_INLINE_CACHE: "1"', {"BUILDKIT_INLINE_CACHE": "1"}, 'BUILDKIT_INLINE_CACHE: "1"', ""),
+        ("https_proxy: ${P:-x}", {"https_proxy": "x"}, "https_proxy: ${P:-x}", ""),
+        ("BASE: ${BASE:-ubuntu}", {"BASE": "ubuntu"}, "", "BASE"),
+    ],
+)
+def test_build_arguments_of_the_compose_file(
+    tmp_path: Path, given: str, resolved: dict[str, str], written: str, removed: str
+) -> None:
+    compose = f"name: shop\nservices:\n  app:\n    build:\n      context: .\n      args:\n        {given}\n"
+    repositories.write(tmp_path, {**CRATE, "Dockerfile": ARGUMENTS, "compose.yaml": compose})
+    read = tree.read(tmp_path)
+    build = {"context": str(tmp_path), "dockerfile": "Dockerfile", "args": resolved}
+    finding = look.find(read, {"name": "shop", "services": {"app": {"build": build}}}, ("compose.yaml",))
+    made = adopted.write(read, finding)
+    lines = made.texts["compose.yaml"].partition("args:")[2].split("\n")
+    others = [line.strip() for line in lines if not re.search(r"^\s*(?:BIN|CACHE_SCOPE|CARGO_INCREMENTAL):|^$", line)]
+    assert others == ([written] if written else [])
+    notes = [n.text for n in made.notes if "removed" in n.text]
+    assert notes == (
+        [f"removed build arguments whose current values the new files contain: {removed}"] if removed else []
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
@@ -27,7 +27,7 @@ OURS = frozenset(
     )
 )
 _REPLACED = re.compile(
-    r"cargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|fetch|chef|vendor|check|test|clean|rustc|zigbuild|run|generate-lockfile|update|init|new|install\b(?=.*--path))\b"
+    r"cargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|fetch|chef|vendor|check|clean|rustc|zigbuild|run|generate-lockfile|update|init|new|install\b(?=.*--path))\b"
     r"|fn main|\b(?:cp|mv)\b.*\btarget\b"
     r"|\btouch\b.*\.rs|^\s*(?:cp|mv|install|strip|objcopy|upx)\b.*\btarget/|^\s*(?:cp|mv|strip)\b"
     r"|^\s*mkdir\b|\brm\b.*(?:src|target|deps|\.rs)|cargo-chef|sccache|^\s*(?:ls|echo|cd|pwd|cat|USER|find|du|file|ldd)\b"
@@ -161,13 +161,14 @@ class _Reader:
         if not taken and not sources_there and _PACKAGE_SOURCE.search(text) and install.packages(item):
             self.command(_whole(item))  # packages from a source other than the image's
             return
+        expanded = replace(item, rest=syntax.expand(item.rest, self.taken.values, keep=True))
         if taken:
-            self.add("packages", *taken.packages)
+            self.add("packages", *install.packages(expanded))
         elif _SCRIPT.search(text):
             parts = [text.strip()]
         else:
             parts = install.commands(text)
-            self.add("packages", *install.packages(item))
+            self.add("packages", *install.packages(expanded))
             parts = [p for p in parts if not _PACKAGING.match(p)]
         pattern = r"(?:^|\s)([A-Z_][A-Z0-9_]*)=(" + _WORD + r")(?=\s+(?:[A-Z_0-9]+=(?:" + _WORD + r")\s+)*cargo\s)"
         inline = re.findall(pattern, text.replace("\\\n", " "))
@@ -180,6 +181,10 @@ class _Reader:
             return  # a separate line installs the toolchain from the toolchain file
         if re.match(r"rustup\s+(?:toolchain|default|override)\b", part) and re.search(r"\$\(|`|rust-toolchain", part):
             return  # it reads that file, which the toolchain stage does not contain
+        if re.match(r"cargo\s+(?:\+\S+\s+)?(?:test|nextest)\b", part):
+            if sources_there:
+                self.note(item, "builds of images no longer run these tests")
+            return
         if re.match(r"rustup\s+target\s+add\b", part) and "$" in syntax.expand(part, self.taken.values, keep=True):
             return  # computed in the shell for the target platform, whose standard library cross.sh installs
         if _RUSTUP.match(part):

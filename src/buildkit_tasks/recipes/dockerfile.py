@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from buildkit_tasks.survey import shipped
+from buildkit_tasks.survey import recipe, shipped
 from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.survey.look import MARK
 from buildkit_tasks.survey.tree import Tree
@@ -235,6 +235,14 @@ def _compile_stage(
     return text[:at] + block + tail
 
 
+def _without_value(service: Service, word: str) -> bool:
+    """Whether a word consists of an argument that has no value, which is empty."""
+    name = re.fullmatch(r"\$\{(\w+)\}", word)
+    stages = service.recipe.compiling if service.recipe else ()
+    declared = [pair for s in stages for i in s.items if i.keyword == "ARG" for pair in recipe.assignments(i)]
+    return name is not None and (name[1], None) in declared
+
+
 def _quoted(path: str) -> str:
     return f'"{path}"' if re.search(r"\s", path) else path
 
@@ -246,8 +254,13 @@ def _arguments(services: Sequence[Service], text: str) -> tuple[dict[str, dict[s
     known = re.search(r"(?m)^ARG FEATURES$", text) is not None
     for service in services:
         args: dict[str, str] = {}
-        if service.features:
-            args["FEATURES"] = " ".join(service.features)
+        plain = [feature for feature in service.features if "$" not in feature]
+        if plain:
+            args["FEATURES"] = " ".join(plain)
+        computed = [f for f in service.features if "$" in f and not _without_value(service, f)]
+        if computed and service.recipe:
+            text = f"the features {' '.join(computed)} are not known: set the build argument FEATURES of {service.name}"
+            notes.append(Note(service.recipe.path, text, True))
         if not service.default_features:
             args["NO_DEFAULT_FEATURES"] = "1"
         if args and not known and service.recipe:
