@@ -522,6 +522,7 @@ def test_images_without_a_stand_in_are_put_on_debian(
         ("rust:1-alpine", "scratch", ["ca-certificates", "libssl3"]),
         ("rust:1-alpine", "alpine:3", ["ca-certificates", "libssl3"]),
         ("rust:1-bookworm", "gcr.io/distroless/cc-debian12", ["ca-certificates", "libssl3"]),
+        ("rust:1.76-buster", "rust:1.76-buster", ["ca-certificates", "libssl3"]),
         ("rust:1-bookworm", "debian:bookworm-slim", []),
     ],
 )
