@@ -553,3 +553,19 @@ def test_a_program_that_only_helps_to_build_an_image_is_no_service(tmp_path: Pat
         "not converted, because ui.Dockerfile compiles render, but its image does not contain it; give it a service in "
         "the compose file, with the build arguments that select the program"
     ]
+
+
+def test_a_containerfile_is_a_dockerfile_and_another_build_tool_is_named(tmp_path: Path) -> None:
+    files: Files = {**crate("app"), "Containerfile": BUILD + RUN}
+    _, finding = found(tmp_path / "one", files)
+    assert [s.recipe.path for s in finding.services if s.recipe] == ["Containerfile"]
+    nextest = BUILD.replace("build --release", "nextest archive --archive-file /a.tar.zst")
+    build = "    build:\n      context: .\n      dockerfile: Containerfile\n"
+    files |= {
+        "Containerfile": nextest + "FROM debian\nCOPY --from=build /a.tar.zst /\n",
+        "compose.yaml": f"services:\n  app:\n{build}  db:\n    image: db\n",
+    }
+    _, finding = found(tmp_path / "two", files)
+    assert [item.why for item in finding.left] == [
+        "Containerfile builds with cargo nextest, which does more than compile"
+    ]

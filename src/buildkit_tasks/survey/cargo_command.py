@@ -38,6 +38,13 @@ def compiles(items: Sequence[Instruction]) -> bool:
     )
 
 
+def other_tool(text: str) -> str:
+    """A cargo subcommand in a Dockerfile that compiles this repository for something else; empty if there is none."""
+    runs = (f"{i.rest}\n{i.body}" for i in syntax.instructions(text) if i.keyword == "RUN")
+    found = re.findall(r"\bcargo\s+(?:\+\S+\s+)?(nextest|make|dist|deb|ndk|lambda|cross|component)\b", "\n".join(runs))
+    return found[0] if found else ""
+
+
 def _only_tools(text: str) -> bool:
     """Ignore `cargo install TOOL` from the registry, which does not build this repository."""
     found = re.findall(r"cargo(?:\s+\+\S+)?\s+(build|b|install|rustc|zigbuild|leptos|run|r|xtask)\b([^;&|\n]*)", text)

@@ -13,12 +13,13 @@ from typing import Any
 
 from buildkit_tasks.dockerfiles import syntax
 
-from . import cargo, debian, prebuilt, propose, reach, recipe, shipped
+from . import cargo, cargo_command, debian, prebuilt, propose, reach, recipe, shipped
 from .cargo import CargoWorkspace
 from .finding import Finding, LeftAlone, Note, Program, Service, Workspace
 from .tree import Tree
 from .workspace_notes import notes_of
 
+_NO_RUST = "does not compile Rust code from this repository"
 #: The start of the first line of our Dockerfiles.
 MARK = "# buildkit-tasks:"
 #: Files of the repository that we add to if they exist.
@@ -90,7 +91,9 @@ def _service(files: Tree, spaces: Sequence[CargoWorkspace], name: str, entry: Ma
         binaries = {b for space in spaces for b in space.binaries}
         taken = prebuilt.read(path, text, args, str(build.get("target") or ""), binaries)
     if taken is None:
-        return LeftAlone(name, f"{path} does not compile Rust code from this repository")
+        other = cargo_command.other_tool(text)
+        why = f"builds with cargo {other}, which does more than compile" if other else _NO_RUST
+        return LeftAlone(name, f"{path} {why}")
     blank = recipe.without_image(taken)
     if blank:
         return LeftAlone(name, f"{path}:{blank.number} starts from an argument without a value", unclear=True)

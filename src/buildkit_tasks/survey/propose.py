@@ -20,6 +20,7 @@ ASIDE = re.compile(
     r"(?:^|/)(?:\.[^/]+|tests?|examples?|e2e|bench(?:es|marks?)?|fixtures|fuzz|vendor|third_party|xtask|playwright|cypress|testing|integration[_-]?tests?)(?:/|$)"
 )
 
+_DOCKERFILE = re.compile(r"(?:^|/)(?:(?:Docker|Container)file[^/]*|[^/]+\.(?:Docker|Container)file|dockerfile)$")
 _HINT = "give it a service in the compose file, with the build arguments that select the program"
 
 Look = Callable[[Tree, Sequence[CargoWorkspace], str, Mapping[str, Any]], Service | LeftAlone]
@@ -107,7 +108,7 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
     """What the Dockerfiles ship, and notes about those that leave it to an argument."""
     found: dict[str, Service] = {}
     notes: list[Note] = []
-    paths = [p for p in files.files if re.search(r"(?:^|/)(?:Dockerfile[^/]*|[^/]+\.Dockerfile|dockerfile)$", p)]
+    paths = [p for p in files.files if _DOCKERFILE.search(p)]
     for path in sorted(paths, key=lambda p: (p.count("/"), p)):
         if ASIDE.search(path) or path.endswith(".dockerignore"):
             continue
