@@ -176,7 +176,8 @@ def test_a_check_names_what_a_build_would_lack_and_each_remedy_helps(shape: Repo
     main = shape.root / "src/main.rs"
     main.write_text('const ALL: &str = include_str!("../queries/all.sql");\n' + main.read_text())
     lock = shape.root / "Cargo.lock"
-    lock.write_text(lock.read_text() + '\n[[package]]\nname = "prost-build"\nversion = "0.13.0"\n')
+    locked = lock.read_text().replace(' "itoa",\n', ' "itoa",\n "prost-build",\n')
+    lock.write_text(locked + '\n[[package]]\nname = "prost-build"\nversion = "0.13.0"\n')
     done = shape.init("--check")
     assert done.code == 66
     assert "docker/Dockerfile.dockerignore: excludes queries/all.sql" in done.err

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from buildkit_tasks.adopt import composefile
+from buildkit_tasks.adopt import composefile, pythonfiles
 from buildkit_tasks.adopt.composefile import Build
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.survey import model as survey_model
 
 OURS = Build("api", ".", "docker/Dockerfile", "runtime", {"BIN": "api", "CACHE_SCOPE": "shop"}, ("OLD",))
 
@@ -135,3 +136,20 @@ def test_services_at_the_end() -> None:
 def test_a_broken_file_is_named_with_its_line() -> None:
     with pytest.raises(Problem, match=r"compose.yaml, line 4 is not valid YAML"):
         composefile.edit({"compose.yaml": "services:\n  api:\n    build: [\n"}, [OURS])
+
+
+def test_variables_without_a_value_are_named_where_compose_stops_because_of_them() -> None:
+    said = (
+        'time="2026-01-01T00:00:00Z" level=warning msg="The \\"DB_USER\\" variable is not set. Defaulting to a blank '
+        'string."\nThe "PORT" variable is not set. Defaulting to a blank string.\nNo port specified: :<empty>'
+    )
+    refused = survey_model._refused(["docker/compose.yml"], said)
+    assert refused.message == "Compose cannot read docker/compose.yml; variables without a value: DB_USER, PORT."
+    assert "docker/.env" in refused.hint
+
+
+def test_a_setting_is_a_table_of_its_own_with_blank_lines_around_it() -> None:
+    text = "[tool.ruff]\nline-length = 100\n\n[build-system]\nrequires = []\n"
+    written = pythonfiles.pyproject(text, {"project.compose_file": "a/b.yml"})
+    ours = '[tool.buildkit-tasks.project]\ncompose_file = "a/b.yml"\n\n'
+    assert written == text.replace("[build-system]", f"{ours}[build-system]")

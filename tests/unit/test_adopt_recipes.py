@@ -58,6 +58,27 @@ TAKEN = "COPY --from=compile /out/${CACHE_SCOPE}/${BIN}/bin/service "
         (BUILD + "COPY --from=build /app/target/release/app /usr/local/bin/app\n", TAKEN + "/usr/local/bin/app"),
         (BUILD + "COPY --from=build /app/target/release/app /usr/local/bin\n", TAKEN + "/usr/local/bin/app"),
         (BUILD + "WORKDIR /srv\nCOPY --from=build /app/target/release/app .\n", TAKEN + "/srv/app"),
+        *(
+            (BUILD + f"WORKDIR /x\n{made}\nCOPY --from=build /app/target/release/app {place}\n", f"{TAKEN}{place}/app")
+            for made, place in (
+                ("RUN groupadd app && mkdir -m 755 -p bin logs", "/x/bin"),
+                ("RUN install -d -o root -m 0755 /x/sbin", "/x/sbin"),
+                ("RUN useradd --uid 1000 -ms /bin/bash me", "/home/me"),
+                ("RUN adduser -D -h /home/other -s /bin/sh me", "/home/other"),
+                ("RUN useradd -r -d /nowhere me", "/var/lib"),
+                ("COPY static/a.css /y/static/a.css", "/y"),
+                ("COPY static /z", "/z"),
+                ("ADD static/a.css static/a.css /v/", "/v"),
+            )
+        ),
+        *(
+            (BUILD + f"{made}\nCOPY --from=build /app/target/release/app {place}\n", f"{TAKEN}{place}\n")
+            for made, place in (
+                ("RUN useradd -r -d /nowhere me", "/nowhere"),
+                ("RUN useradd --no-create-home -m me", "/home/me"),
+                ("COPY static/a.css /z", "/opt/run"),
+            )
+        ),
         (BUILD + "WORKDIR /srv\nCOPY --from=build /app/target/release/app ./server\n", TAKEN + "/srv/server"),
         (BUILD + "RUN mkdir -p /opt/x\nCOPY --from=build /app/target/release/app /opt/x\n", TAKEN + "/opt/x/app"),
         (
@@ -168,6 +189,28 @@ def test_a_line_is_kept_or_put_in_our_words(tmp_path: Path, dockerfile: str, exp
     assert expected in text, text
 
 
+@pytest.mark.parametrize(
+    ("run", "kept"),
+    [
+        ("apt-get update && apt-get install -y -t stable-backports tini", True),
+        ("apt-get update && apt-get install -yq -o Dpkg::Options::=--force-confdef tini", True),
+        ("curl -O https://example.org/x.deb && apt-get update && apt-get install -y tini ./x.deb", True),
+        ("apt-get update && apt-get install -y tini $MORE", True),
+        ("apt-get update -qq && apt-get install -qy --no-install-recommends tini libpq5", False),
+    ],
+)
+def test_an_installation_that_is_more_than_names_stays(tmp_path: Path, run: str, kept: bool) -> None:
+    text, _ = derived(tmp_path, f"{BUILD}RUN {run}\n{END}")
+    assert (run in text) is kept
+    assert ('ARG RUNTIME_PACKAGES="tini' in text) is not kept
+
+
+def test_commands_before_an_installation_stay_before_it(tmp_path: Path) -> None:
+    run = "RUN sed -i s/deb/ftp/ /etc/apt/list && apt-get update && apt-get install -y tini && ln -s /a /b\n"
+    text, _ = derived(tmp_path, BUILD + run + END)
+    assert text.index("RUN sed -i") < text.index('RUNTIME_PACKAGES="tini"') < text.index("RUN ln -s /a /b")
+
+
 def test_a_command_that_only_fetches_package_lists_goes(tmp_path: Path) -> None:
     text, notes = derived(
         tmp_path, BUILD + "RUN apt-get -y update\nRUN apt-get -y install libpq5\nRUN apt-get upgrade -y\n" + END
@@ -195,6 +238,64 @@ def test_variables_come_before_the_commands_that_use_them(tmp_path: Path) -> Non
     assert 'ENV SQLX_OFFLINE="true"' in compiling
     assert "POETRY_HOME" not in compiling
     assert 'ARG GIT_SHA="dev"' in compiling
+
+
+def test_an_argument_before_the_first_from_keeps_its_default(tmp_path: Path) -> None:
+    build = BUILD.replace("WORKDIR /app", "ARG APP_VERSION\nARG EDITION=pro\nARG EDITION\nWORKDIR /app")
+    reads = {"src/main.rs": 'fn main() { let _ = (option_env!("APP_VERSION"), option_env!("EDITION")); }\n'}
+    text, _ = derived(tmp_path, f"ARG MAJOR=1\nARG APP_VERSION=${{MAJOR}}.5\nARG EDITION\n{build}{END}", reads)
+    _, _, compiling = text.partition("FROM toolchain AS compile")
+    assert 'ARG APP_VERSION="1.5"\n' in compiling
+    assert 'ARG EDITION="pro"\n' in compiling
+
+
+def test_an_argument_that_a_variable_uses_is_there_too(tmp_path: Path) -> None:
+    """Even if no source reads it: `CARGO_BUILD_JOBS=""` stops cargo."""
+    build = BUILD.replace(
+        "WORKDIR /app",
+        "ARG JOBS=2\nARG LEVEL\nARG OTHER=1\nENV CARGO_BUILD_JOBS=${JOBS}\n"
+        "ENV CARGO_PROFILE_RELEASE_LTO=$LEVEL\nWORKDIR /app",
+    )
+    text, _ = derived(tmp_path, build + END)
+    _, _, compiling = text.partition("FROM toolchain AS compile")
+    lines = [line for line in compiling.splitlines() if re.search(r"JOBS|LEVEL|OTHER", line)]
+    assert lines == [
+        'ARG JOBS="2"',
+        'ENV CARGO_BUILD_JOBS="${JOBS}"',
+        "ARG LEVEL",
+        'ENV CARGO_PROFILE_RELEASE_LTO="$LEVEL"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [
+        # a `cd`, a `mkdir` and a `mv` are for the commands beside them
+        (
+            "curl -sSL https://example.org/mold.tgz | tar xz && mv mold-1/bin/mold /mold && rm -rf mold-1",
+            "RUN curl -sSL https://example.org/mold.tgz | tar xz && mv mold-1/bin/mold /mold && rm -rf mold-1",
+        ),
+        (
+            "apt-get update && apt-get install -y git && cd /tmp && git clone https://e.org/lib && cd lib && make",
+            "RUN cd /tmp && git clone https://e.org/lib && cd lib && make",
+        ),
+        ("mkdir -p /opt/lib && get-lib /opt/lib; rustup target add a-b-c", "RUN mkdir -p /opt/lib && get-lib /opt/lib"),
+        # those of a compilation go
+        ("mkdir src && echo 'fn main() {}' > src/main.rs && cargo build --release && rm -rf src", ""),
+        ("mkdir -p src crates/one/src", ""),
+        # and those that install another cache
+        ("case $TARGETARCH in amd64) A=x86_64 ;; esac && curl example.org/sccache-$A | tar xz && mv sccache /bin/", ""),
+        ("curl example.org/sccache.tgz | tar xz && mv sccache /bin/ && chmod +x /bin/sccache", ""),
+    ],
+)
+def test_commands_that_prepare_the_toolchain_stay_together(tmp_path: Path, command: str, kept: str) -> None:
+    build = BUILD.replace("WORKDIR /app", f"RUN {command}\nWORKDIR /app")
+    text, notes = derived(tmp_path, build + END)
+    _, _, toolchain = text.partition("AS toolchain")
+    toolchain, _, _ = toolchain.partition("FROM toolchain AS compile")
+    lines = [line for line in toolchain.splitlines() if re.search(r"curl|clone|make|mkdir|mv |src", line)]
+    assert [line.strip().removeprefix("RUN ") for line in lines] == ([kept.removeprefix("RUN ")] if kept else [])
+    assert notes == []
 
 
 @pytest.mark.parametrize(
@@ -421,6 +522,7 @@ def test_images_without_a_stand_in_are_put_on_debian(
         ("rust:1-alpine", "scratch", ["ca-certificates", "libssl3"]),
         ("rust:1-alpine", "alpine:3", ["ca-certificates", "libssl3"]),
         ("rust:1-bookworm", "gcr.io/distroless/cc-debian12", ["ca-certificates", "libssl3"]),
+        ("rust:1.76-buster", "rust:1.76-buster", ["ca-certificates", "libssl3"]),
         ("rust:1-bookworm", "debian:bookworm-slim", []),
     ],
 )
@@ -487,3 +589,77 @@ def test_two_workspaces_have_a_dockerfile_and_mounts_each(tmp_path: Path) -> Non
 def test_packages_that_crates_need(locked: list[Locked], build: tuple[str, ...], run: tuple[str, ...]) -> None:
     found = debian.needs(locked)
     assert (found.build, found.run) == (build, run)
+
+
+def test_only_the_crates_that_a_program_depends_on_count(tmp_path: Path) -> None:
+    """Not those of a desktop application in the same workspace."""
+    files: Files = {
+        "Cargo.toml": '[workspace]\nmembers = ["api", "desktop", "shared"]\n',
+        "Cargo.lock": repositories.locked(
+            *("api: shared", "desktop: gtk-sys, shared", "shared: openssl-sys", "gtk-sys", "openssl-sys")
+        ),
+        **{f"{name}/Cargo.toml": repositories.manifest(name) for name in ("api", "desktop", "shared")},
+        **{f"{name}/src/main.rs": "fn main() {}\n" for name in ("api", "desktop")},
+        "shared/src/lib.rs": "",
+        "compose.yaml": "name: shop\nservices:\n  app:\n    build: .\n",
+    }
+    repositories.write(tmp_path, files | {"Dockerfile": BUILD + END.replace("release/app", "release/api")})
+    read = tree.read(tmp_path)
+    finding = look.find(read, repositories.resolved(tmp_path, files["compose.yaml"]), ("compose.yaml",))
+    assert [s.binary for s in finding.services] == ["api"]
+    assert finding.workspaces[0].packages.build == ("libssl-dev", "pkg-config")
+
+
+def test_packages_in_an_argument_are_installed(tmp_path: Path) -> None:
+    build = BUILD.replace(
+        "WORKDIR", 'ARG MORE="libpq-dev cmake"\nRUN apt-get update && apt-get install -y git $MORE\nWORKDIR'
+    )
+    text, _ = derived(tmp_path, build + END)
+    assert 'ARG BUILD_PACKAGES="cmake git libpq-dev"' in text
+
+
+def test_tests_that_a_build_ran_are_named(tmp_path: Path) -> None:
+    text, notes = derived(tmp_path, BUILD.replace("RUN cargo", "RUN cargo test --release && cargo") + END)
+    assert "cargo test" not in text
+    assert notes == [
+        "Dockerfile:4: builds of images no longer run these tests: RUN cargo test --release && cargo build --release"
+    ]
+
+
+ARGUMENTS = (
+    "ARG BASE=debian:bookworm-slim\n"
+    + BUILD.replace("WORKDIR", "ARG FEATURES\nARG EXTRA\nARG PROFILE=release\nWORKDIR")
+    .replace("build --release", 'build --profile $PROFILE --features "$FEATURES" --features "$EXTRA"')
+    .replace("debian:bookworm-slim", "${BASE}")
+    + END.replace("release", "${PROFILE}")
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "resolved", "written", "removed"),
+    [
+        # the user's variables stay
+        ("FEATURES: ${DB:-pg,redis}", {"FEATURES": "pg,redis"}, "FEATURES: ${DB:-pg,redis}", ""),
+        ("PROFILE: ${PROFILE:-fast}", {"PROFILE": "fast"}, "PROFILE: ${PROFILE:-fast}", ""),
+        # read by BuildKit itself
+        ('BUILDKIT_INLINE_CACHE: "1"', {"BUILDKIT_INLINE_CACHE": "1"}, 'BUILDKIT_INLINE_CACHE: "1"', ""),
+        ("https_proxy: ${P:-x}", {"https_proxy": "x"}, "https_proxy: ${P:-x}", ""),
+        ("BASE: ${BASE:-ubuntu}", {"BASE": "ubuntu"}, "", "BASE"),
+    ],
+)
+def test_build_arguments_of_the_compose_file(
+    tmp_path: Path, given: str, resolved: dict[str, str], written: str, removed: str
+) -> None:
+    compose = f"name: shop\nservices:\n  app:\n    build:\n      context: .\n      args:\n        {given}\n"
+    repositories.write(tmp_path, {**CRATE, "Dockerfile": ARGUMENTS, "compose.yaml": compose})
+    read = tree.read(tmp_path)
+    build = {"context": str(tmp_path), "dockerfile": "Dockerfile", "args": resolved}
+    finding = look.find(read, {"name": "shop", "services": {"app": {"build": build}}}, ("compose.yaml",))
+    made = adopted.write(read, finding)
+    lines = made.texts["compose.yaml"].partition("args:")[2].split("\n")
+    others = [line.strip() for line in lines if not re.search(r"^\s*(?:BIN|CACHE_SCOPE|CARGO_INCREMENTAL):|^$", line)]
+    assert others == ([written] if written else [])
+    notes = [n.text for n in made.notes if "removed" in n.text]
+    assert notes == (
+        [f"removed build arguments whose current values the new files contain: {removed}"] if removed else []
+    )

@@ -9,6 +9,7 @@ import pytest
 from buildkit_tasks.adopt import files as adopted
 from buildkit_tasks.adopt import init
 from buildkit_tasks.core.errors import Problem
+from buildkit_tasks.core.world import World
 from buildkit_tasks.recipes import bookworm
 from buildkit_tasks.survey import install, look, model, tree
 from buildkit_tasks.survey.finding import Finding
@@ -295,3 +296,276 @@ def test_a_program_is_known_by_the_name_that_it_was_copied_to(
     compose = "name: shop\nservices:\n  front:\n    build: .\n"
     _, finding = found(tmp_path, {**files, "Dockerfile": text, "compose.yaml": compose})
     assert [s.binary for s in finding.services] == [program]
+
+
+def test_stages_put_on_debian_are_kept_apart(tmp_path: Path) -> None:
+    """The stages of an image that was put on Debian are no longer those of its Dockerfile, but renamed all the same."""
+    build = "FROM rust:1-alpine AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release\n"
+    last = "FROM alpine:3.20\nCOPY --from=build /app/target/release/{0} /bin/{0}\n"
+    sides = {name: f"FROM node:20 AS assets\nRUN make {name}\n" for name in ("api", "web")}
+    first, second = (build + sides[n] + last.format(n) + "COPY --from=assets /made /srv\n" for n in ("api", "web"))
+    linked = {"Cargo.lock": repositories.locked("api: openssl-sys", "openssl-sys", "web")}
+    read, finding = found(tmp_path, {**two(first, second), **linked})
+    text = adopted.write(read, bookworm.apply(finding)).texts["docker/Dockerfile"]
+    assert "libssl3" in text
+    api, web = text.split("# ---- web")
+    assert "COPY --from=assets /made /srv" in api
+    assert "COPY --from=web-assets /made /srv" in web
+    assert "FROM node:20 AS web-assets\nRUN make web\n" in text
+
+
+@pytest.mark.parametrize("base", ["${BASE}", "debian:${VERSION}-slim"])
+def test_an_image_without_a_name_is_said_and_not_written(tmp_path: Path, base: str) -> None:
+    """BuildKit refuses such a FROM: "base name should not be blank"."""
+    image = f"FROM {base}\nCOPY --from=build /app/target/release/app /bin/app\n"
+    text = f"ARG BASE\nARG VERSION\n{BUILD}{image}"
+    _, finding = found(tmp_path, {**crate("app"), "Dockerfile": text})
+    assert next(n.text for n in finding.notes).startswith(
+        "not converted, because Dockerfile:7 starts from an argument without a value"
+    )
+    assert not any(s.recipe for s in finding.services)
+
+
+def test_an_argument_of_the_compose_file_names_the_image(tmp_path: Path) -> None:
+    text = f"ARG BASE\n{BUILD}FROM ${{BASE}}\nCOPY --from=build /app/target/release/app /bin/app\n"
+    build = "    build:\n      context: .\n      args:\n        BASE: ghcr.io:443/shop/base:2@sha256:abc\n"
+    files = {**crate("app"), "Dockerfile": text, "compose.yaml": f"name: shop\nservices:\n  app:\n{build}"}
+    _, finding = found(tmp_path, files)
+    assert [s.binary for s in finding.services] == ["app"]
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ("--bin ${SERVICE}", "does not show which program it ships"),
+        ("--bin shop-api", "builds --bin shop-api, which is not a program here"),
+    ],
+)
+def test_a_program_that_does_not_exist_is_not_guessed(tmp_path: Path, option: str, why: str) -> None:
+    """Neither the only program of another workspace, nor that of the package with this name."""
+    two_programs = '[[bin]]\nname = "api"\npath = "src/main.rs"\n[[bin]]\nname = "job"\npath = "src/job.rs"\n'
+    text = (
+        "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\nARG SERVICE\n"
+        f"RUN cargo build --release {option}\n"
+        "FROM debian:bookworm-slim\nARG SERVICE\nCOPY --from=build /app/target/release/${SERVICE} /app\n"
+        'ENTRYPOINT ["/app"]\n'
+    )
+    files = {
+        "Cargo.toml": manifest("shop", two_programs),
+        "Cargo.lock": repositories.locked("shop"),
+        "src/main.rs": "fn main() {}\n",
+        "src/job.rs": "fn main() {}\n",
+        **crate("shop-api", "crates/one/"),
+        **crate("codegen", "hack/codegen/"),
+        "Dockerfile": text,
+        "compose.yaml": "name: shop\nservices:\n  app:\n    build: .\n",
+    }
+    files["crates/one/Cargo.toml"] = manifest("shop-api", '[[bin]]\nname = "one"\npath = "src/main.rs"\n')
+    _, finding = found(tmp_path, files)
+    assert [s.name for s in finding.services] == []
+    assert why in finding.left[0].why
+
+
+@pytest.mark.parametrize(
+    ("here", "chosen"),
+    [
+        (".", "crates/fetcher/compose.yaml"),
+        ("crates/server", "crates/server/compose.yaml"),
+        ("crates/server/src", "crates/server/compose.yaml"),
+        ("crates/server/db", "crates/fetcher/compose.yaml"),  # builds nothing
+    ],
+)
+def test_the_compose_file_of_the_working_directory_is_the_one_to_edit(tmp_path: Path, here: str, chosen: str) -> None:
+    """Without one at the root; compose itself looks in the working directory and its parents."""
+    text = "services:\n  one:\n    build: .\n"
+    files = {f"crates/{name}/compose.yaml": text for name in ("fetcher", "server")}
+    files |= {"crates/server/src/main.rs": "", "crates/server/db/compose.yaml": "services:\n  db:\n    image: db\n"}
+    repositories.write(tmp_path, files)
+    names, listed, others = model.compose_files(World({}, tmp_path / here, tmp_path), tree.read(tmp_path))
+    assert (names, listed) == ((chosen,), True)
+    assert chosen not in others
+
+
+def stripping(name: str, command: str) -> str:
+    build = BUILD.replace("cargo build --release", f"cargo build --release{command}")
+    return f"{build}FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/{name} /bin/{name}\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind"),
+    [
+        (" && strip target/release/api", "\nRUN strip --strip-all -o /out/web target/release/web || true", "symbols"),
+        (" && strip -g target/release/api", " && strip --strip-debug target/release/web", "debuginfo"),
+        (" && strip target/release/api", "", None),
+        (" && strip target/release/api", " && strip -g target/release/web", None),
+        (" && strip -K main target/release/api", " && strip -K main target/release/web", None),
+        ("", "", ""),
+    ],
+)
+def test_programs_are_stripped_as_before(tmp_path: Path, first: str, second: str, kind: str | None) -> None:
+    """By cargo, which compiles all programs with one profile; if it cannot, the user is reported."""
+    read, finding = found(tmp_path, two(stripping("api", first), stripping("web", second)))
+    written = adopted.write(read, finding)
+    text = written.texts["docker/Dockerfile"]
+    reported = [n.where for n in written.notes if "stripped" in n.text]
+    assert ('\nENV CARGO_PROFILE_RELEASE_STRIP="' in text) is bool(kind)
+    assert not kind or f'RELEASE_STRIP="{kind}"\nRUN --mount' in text
+    assert reported == ([f"{n}/Dockerfile" for n, c in (("api", first), ("web", second)) if c] if kind is None else [])
+
+
+def test_a_dockerfile_that_is_not_clear_is_named_if_there_is_no_service(tmp_path: Path) -> None:
+    files: Files = {
+        **crate("one", "one/"),
+        **crate("two", "two/"),
+        "Cargo.toml": '[workspace]\nmembers = ["one", "two"]\n',
+        "Dockerfile": BUILD.replace("--release", "--release --bin ${SERVICE}")
+        + RUN.replace("app /bin", "${SERVICE} /bin"),
+        "compose.yaml": "name: shop\nservices:\n  db:\n    image: postgres:15\n",
+    }
+    read, finding = found(tmp_path, files)
+    with pytest.raises(Problem) as caught:
+        init._require_rust(read, finding, model.Model(("compose.yaml",), False, {}))
+    assert [c.split(" (")[0] for c in caught.value.causes] == [
+        "Dockerfile: not converted, because Dockerfile does not show which program it ships"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reported"),
+    [
+        (
+            'ENV RUSTFLAGS="-C target-cpu=native"\n',
+            "",
+            ['web was compiled without RUSTFLAGS; all services now share RUSTFLAGS="-C target-cpu=native"'],
+        ),
+        ("ENV MODE=a\n", "ENV MODE=b\n", ['api was compiled with MODE="a"; all services now share MODE="b"']),
+        ("ENV SQLX_OFFLINE=true\n", "", []),  # only for the build scripts and macros that ask for it
+        ("ENV MODE=a\n", "ENV MODE=a\n", []),
+    ],
+)
+def test_a_program_that_is_compiled_with_other_variables_is_named(
+    tmp_path: Path, first: str, second: str, reported: list[str]
+) -> None:
+    def text(name: str, more: str) -> str:
+        return (BUILD.replace("WORKDIR", f"{more}WORKDIR") + RUN).replace(
+            "release/app /bin/app", f"release/{name} /bin/"
+        )
+
+    read, finding = found(tmp_path, two(text("api", first), text("web", second)))
+    assert [n.text for n in adopted.write(read, finding).notes if n.open] == reported
+
+
+def test_a_program_that_is_now_static_is_named(tmp_path: Path) -> None:
+    musl = "x86_64-unknown-linux-musl"
+    first = BUILD.replace("--release", f"--release --target {musl}")
+    first += f"FROM scratch\nCOPY --from=build /app/target/{musl}/release/api /api\n"
+    read, finding = found(
+        tmp_path, two(first, (BUILD + RUN).replace("/app/target/release/app", "/app/target/release/web"))
+    )
+    assert [n.text for n in adopted.write(read, finding).notes if n.open] == [
+        "web is now a static program (musl) like api: all services share one compile step"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        (("rust:1-alpine", "rust:1-alpine", "rust:1-slim"), "build-base musl-dev openssl-dev pkgconf unheard-of"),
+        (
+            ("rust:1-slim", "rust:1-slim", "rust:1-alpine"),
+            "build-essential libssl-dev pkg-config unheard-of zlib1g-dev",
+        ),
+    ],
+)
+def test_packages_of_another_distribution_have_its_names(
+    tmp_path: Path, images: tuple[str, str, str], expected: str
+) -> None:
+    """The services share one image; each list was written for the service's own."""
+    apk = "RUN apk add --no-cache musl-dev openssl-dev unheard-of\n"
+    apt = "RUN apt-get update && apt-get install -y build-essential pkg-config libssl-dev unheard-of\n"
+    names = ("api", "web", "job")
+    files: Files = {
+        "Cargo.toml": '[workspace]\nmembers = ["api", "web", "job"]\n',
+        "Cargo.lock": repositories.locked(*names),
+        "compose.yaml": "name: shop\nservices:\n",
+    }
+    for name, image in zip(names, images, strict=True):
+        install = apk if "alpine" in image else apt
+        more = "RUN apk add zlib-dev\n" if "alpine" in image and name == "job" else ""
+        files |= {
+            f"{name}/Cargo.toml": manifest(name),
+            f"{name}/src/main.rs": "fn main() {}\n",
+            f"{name}/Dockerfile": BUILD.replace("rust:1-bookworm", image).replace("WORKDIR", f"{install}{more}WORKDIR")
+            + RUN.replace("app /bin/app", f"{name} /bin/"),
+        }
+        files["compose.yaml"] += f"  {name}:\n    build: {{context: ., dockerfile: {name}/Dockerfile}}\n"
+    read, finding = found(tmp_path, files)
+    written = adopted.write(read, finding)
+    assert f'BUILD_PACKAGES="{expected}"' in written.texts["docker/Dockerfile"]
+    assert [n.text for n in written.notes if "name" in n.text] == [
+        f"unheard-of may have another name in {images[0]}: check it"
+    ]
+
+
+def test_a_compose_file_under_another_name_is_named_before_a_new_one_is_added(tmp_path: Path) -> None:
+    build = "services:\n  app:\n    build: .\n"
+    files: Files = {
+        "deploy/docker-compose.prod.yml": build,
+        "deploy/docker-compose.db.yml": "services:\n  db:\n    image: db\n",
+        "tests/compose.e2e.yaml": build,
+        "compose.local.yaml": build,
+    }
+    repositories.write(tmp_path, files)
+    read = tree.read(tmp_path)
+    names, _, others = model.compose_files(World({}, tmp_path, tmp_path), read)
+    assert (names, others) == ((), ("compose.local.yaml", "deploy/docker-compose.prod.yml"))
+    note = init._not_edited(read, model.Model((), False, {}), "deploy/docker-compose.prod.yml")
+    assert "`COMPOSE_FILE=deploy/docker-compose.prod.yml buildkit-tasks init`" in note.text
+
+
+def test_a_dockerfile_that_copies_what_is_not_there_is_named(tmp_path: Path) -> None:
+    """Such as a submodule that is not checked out. One whose files are in another context is converted."""
+    files: Files = {
+        **crate("app"),
+        **crate("job", "jobs/"),
+        "Dockerfile": BUILD.replace("COPY . .", "COPY vendor/lib vendor/lib\nCOPY . .") + RUN,
+        "jobs/Dockerfile": (BUILD.replace("COPY . .", "COPY src src") + RUN).replace("app /bin/app", "job /bin/job"),
+        "compose.yaml": "name: shop\nservices:\n  db:\n    image: postgres:15\n",
+    }
+    _, finding = found(tmp_path, files)
+    assert [s.binary for s in finding.services] == ["job"]
+    assert [(n.where, n.text) for n in finding.notes if "not converted" in n.text] == [
+        ("Dockerfile", "not converted, because vendor/lib, which it copies, is not in the repository")
+    ]
+
+
+def test_a_program_that_only_helps_to_build_an_image_is_no_service(tmp_path: Path) -> None:
+    site = "FROM nginx\nCOPY --from=build /app/site /usr/share/nginx/html\n"
+    files: Files = {
+        **crate("app"),
+        **crate("render", "render/"),
+        "Dockerfile": BUILD + RUN,
+        "ui.Dockerfile": BUILD.replace("--release", "-p render && target/debug/render site") + site,
+    }
+    _, finding = found(tmp_path, files)
+    assert [s.binary for s in finding.services] == ["app"]
+    assert [n.text for n in finding.notes if n.where == "ui.Dockerfile"] == [
+        "not converted, because ui.Dockerfile compiles render, but its image does not contain it; give it a service in "
+        "the compose file, with the build arguments that select the program"
+    ]
+
+
+def test_a_containerfile_is_a_dockerfile_and_another_build_tool_is_named(tmp_path: Path) -> None:
+    files: Files = {**crate("app"), "Containerfile": BUILD + RUN}
+    _, finding = found(tmp_path / "one", files)
+    assert [s.recipe.path for s in finding.services if s.recipe] == ["Containerfile"]
+    nextest = BUILD.replace("build --release", "nextest archive --archive-file /a.tar.zst")
+    build = "    build:\n      context: .\n      dockerfile: Containerfile\n"
+    files |= {
+        "Containerfile": nextest + "FROM debian\nCOPY --from=build /a.tar.zst /\n",
+        "compose.yaml": f"services:\n  app:\n{build}  db:\n    image: db\n",
+    }
+    _, finding = found(tmp_path / "two", files)
+    assert [item.why for item in finding.left] == [
+        "Containerfile builds with cargo nextest, which does more than compile"
+    ]

@@ -51,7 +51,12 @@ def write(files: Tree, finding: Finding, *, compose: str = "edit") -> Files:
             derived = replace(derived, targets=plain, context=())
         else:
             texts[file] = derived.text
-            texts[f"{file}.dockerignore"] = ignorefile.derive(files, workspace, derived.context, derived.compiled)
+            name = f"{file}.dockerignore"
+            texts[name] = ignorefile.derive(files, workspace, derived.context, derived.compiled, services)
+            notes += [
+                Note(name, f"keeps {path} out of the images that copied it before: add the line `!{path}` to copy it")
+                for path in ignorefile.dropped(files, texts[name], derived.context, services)
+            ]
         scope = _scope(finding, workspace)
         builds += [_build(finding, s, file, scope, derived) for s in services]
     if builds:
@@ -109,10 +114,24 @@ def _build(finding: Finding, service: Service, file: str, scope: str, derived: d
     folder = posixpath.dirname(finding.compose[0]) if finding.compose else ""
     context = posixpath.relpath(".", folder or ".")
     # compose resolves the Dockerfile relative to the context, which is the repository
-    args = {"BIN": service.binary, "CACHE_SCOPE": scope, **derived.arguments.get(service.name, {})}
+    options = derived.arguments.get(service.name, {})
+    # the user's own argument of that name may get its value from a variable
+    same = {name for name, value in options.items() if _same(service.args.get(name, ""), value)}
+    args = {"BIN": service.binary, "CACHE_SCOPE": scope, **{n: v for n, v in options.items() if n not in same}}
+    if service.args.get("PROFILE", service.profile) != service.profile:
+        args["PROFILE"] = service.profile  # theirs had another meaning, such as the directory `debug`
     known = set(re.findall(r"(?m)^ARG (\w+)", derived.text)) | set(args)
-    drop = tuple(name for name in service.args if name not in known)
+    drop = tuple(name for name in service.args if name not in known and not _PREDEFINED.fullmatch(name))
     return Build(service.name, context, file, derived.targets[service.name], args, drop, derived.ssh, service.idle)
+
+
+#: Arguments that BuildKit itself reads, without an ARG: https://docs.docker.com/reference/dockerfile/#predefined-args
+_PREDEFINED = re.compile(r"(?i:https?|ftp|no|all)_(?i:proxy)|BUILDKIT_\w+|SOURCE_DATE_EPOCH")
+
+
+def _same(given: str, ours: str) -> bool:
+    """Whether two arguments list the same words, as cargo reads features."""
+    return given != "" and re.split(r"[,\s]+", given.strip()) == re.split(r"[,\s]+", ours.strip())
 
 
 def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]) -> dict[str, str]:
@@ -120,7 +139,9 @@ def _compose(finding: Finding, builds: list[Build], mode: str, notes: list[Note]
         return {"compose.yaml": composefile.proposed(finding.project, builds)}
     for drop in dict.fromkeys(b.drop for b in builds if b.drop):
         names = ", ".join(b.service for b in builds if b.drop == drop)
-        notes.append(Note(names, f"removed build arguments that no stage uses: {', '.join(drop)}"))
+        notes.append(
+            Note(names, f"removed build arguments whose current values the new files contain: {', '.join(drop)}")
+        )
     if mode == "override":
         path = _override_path(finding)
         return {path: composefile.override(builds, finding.existing.get(path, ""))}

@@ -46,7 +46,7 @@ def init(
     finding = look.find(files, found.config, found.files, listed=found.listed, add=add)
     _require_rust(files, finding, found)
     finding, images = base_images.apply(session, finding, old.images if old.adopted else images)
-    more = [Note(path, "not edited, because compose does not use this file") for path in found.others]
+    more = [_not_edited(files, found, path) for path in found.others]
     written = adopted_files.write(files, look.with_notes(finding, more), compose=old.mode if old.adopted else compose)
     changed = disk.changes(root, written.texts)
     env = _creates(root, found)
@@ -196,6 +196,12 @@ def _require_rust(files: tree.Tree, finding: Finding, found: model.Model) -> Non
             hint="cd to the repository of a Rust service",
         )
     causes = [f"{item.name}: {item.why}" for item in finding.left]
+    named = " ".join(item.why for item in finding.left).split()
+    causes += [
+        f"{note.where}: {note.text}"
+        for note in finding.notes
+        if note.text.startswith("not converted") and note.where not in named
+    ]
     programs = [name for space in cargo.workspaces(files) for name in space.binaries]
     if not programs:
         raise Problem(
@@ -214,6 +220,13 @@ def _require_rust(files: tree.Tree, finding: Finding, found: model.Model) -> Non
         causes=causes or ["no service has a `build:` section"],
         hint=f"{hint}run `buildkit-tasks init --add {programs[0]}` to add a service for a program (available: {names})",
     )
+
+
+def _not_edited(files: tree.Tree, found: model.Model, path: str) -> Note:
+    if found.files or not model.builds(files.text(path)):
+        return Note(path, "not edited, because compose does not use this file")
+    command = f"COMPOSE_FILE={shlex.quote(path)} buildkit-tasks init"
+    return Note(path, f"not edited, because compose does not use this file; to use it, not a new one: `{command}`")
 
 
 def _question(session: Session, root: Path, changed: Sequence[Change]) -> str:

@@ -115,7 +115,10 @@ def pyproject(text: str, settings: Mapping[str, str]) -> str:
     for name, value in settings.items():
         group, _, key = name.partition(".")
         section.setdefault(group, tomlkit.table()).setdefault(key, value)
-    return tomlkit.dumps(document)
+    # a blank line before the table that follows, if ours is not the last
+    return re.sub(
+        r"(?m)^(\[tool\.buildkit-tasks\b[^\n]*\n(?:[^\[\n][^\n]*\n)+)(?=\[)", r"\1\n", tomlkit.dumps(document)
+    )
 
 
 def env_example(text: str) -> str:

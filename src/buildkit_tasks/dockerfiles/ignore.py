@@ -30,7 +30,7 @@ class Pattern:
         for want, got in zip(wanted, have, strict=False):
             if "**" in want:
                 return True
-            if not re.fullmatch(_expression(want), got, re.DOTALL):
+            if not re.fullmatch(expression(want), got, re.DOTALL):
                 return False
         return True
 
@@ -46,20 +46,20 @@ class Ignore:
         """Parse a .dockerignore. Raises `ValueError` for an invalid pattern, which also fails the build."""
         patterns = []
         for line in text.removeprefix("\ufeff").splitlines():
-            expression = line.strip()
-            if line.startswith("#") or not expression:
+            given = line.strip()
+            if line.startswith("#") or not given:
                 continue
-            exception = expression.startswith("!")
-            expression = posixpath.normpath(expression.removeprefix("!").strip()) if expression != "!" else ""
-            if not expression:
+            exception = given.startswith("!")
+            given = posixpath.normpath(given.removeprefix("!").strip()) if given != "!" else ""
+            if not given:
                 raise ValueError("illegal exclusion pattern: '!'")
-            expression = expression.lstrip("/") or "/"
-            if expression == ".":
+            given = given.lstrip("/") or "/"
+            if given == ".":
                 continue  # BuildKit also ignores this: the context itself cannot be excluded
             try:
-                patterns.append(Pattern(expression, exception, re.compile(_expression(expression), re.DOTALL)))
+                patterns.append(Pattern(given, exception, re.compile(expression(given), re.DOTALL)))
             except re.error as error:
-                raise ValueError(f"illegal pattern {expression!r}: {error}") from None
+                raise ValueError(f"illegal pattern {given!r}: {error}") from None
         return cls(tuple(patterns))
 
     @classmethod
@@ -101,8 +101,8 @@ class Ignore:
         return not any(p.exception and p.may_match_below(directory) for p in self.patterns)
 
 
-def _expression(glob: str) -> str:
-    """The regular expression of a pattern, exactly as built by moby/patternmatcher."""
+def expression(glob: str) -> str:
+    """The regular expression of a pattern or of one component, exactly as built by moby/patternmatcher."""
     result, i = "", 0
     while i < len(glob):
         char = glob[i]

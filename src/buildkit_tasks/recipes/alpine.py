@@ -158,6 +158,38 @@ _TABLE: dict[str, tuple[str, ...]] = {
 }
 
 
+#: Debian's name and the one to install for it, where several of Alpine's packages have that name, or none.
+_CHOSEN = """
+build-essential = build-base
+clang = clang
+libc6-dev = musl-dev
+libclang-dev = clang-dev
+libmariadb-dev = mariadb-dev
+libpq5 = libpq
+libprotobuf-dev = protobuf-dev
+libssl-dev = openssl-dev
+libssl3 = libssl3
+libudev-dev = eudev-dev
+musl-tools = musl-dev
+openssl = openssl
+pkg-config = pkgconf
+postgresql-client = postgresql-client
+protobuf-compiler = protoc
+xz-utils = xz
+"""
+_BACK = {
+    **{others[0]: name for name, others in reversed(_TABLE.items()) if len(others) == 1},
+    **dict(zip(_SAME.split(), _SAME.split(), strict=True)),
+    **{name: name for name in ("g++", "gcc", "make", "binutils", "coreutils")},
+    **dict(line.split(" = ") for line in _CHOSEN.strip().splitlines()),
+}
+
+
+def alpine(name: str) -> str | None:
+    """Alpine's package for one of Debian's; None if that is not known."""
+    return _BACK.get(name)
+
+
 def debian(name: str) -> tuple[str, ...] | None:
     """Debian's packages for one of Alpine's; None if that is not known."""
     return _TABLE.get(name)

@@ -42,7 +42,8 @@ def _service(service: Service, notes: list[Note], packages: Sequence[str]) -> Se
     elif "musl" in target:
         target = ""
     converted = _recipe(taken, notes, shared)
-    if converted.runtime == DEBIAN and (static or taken.runtime == "scratch" or _small(taken.runtime)):
+    bare = taken.runtime == "scratch" or _small(taken.runtime) or _toolchain(taken.runtime)
+    if converted.runtime == DEBIAN and (static or bare):
         converted = replace(converted, final=_with_libraries(converted.final, packages))
     return replace(service, recipe=converted, target=target)
 
@@ -52,8 +53,13 @@ def _small(image: str) -> bool:
     return re.search(r"(?:^|/)(?:distroless|chainguard|wolfi|busybox)(?:[/:@-]|$)", image) is not None
 
 
+def _toolchain(image: str) -> bool:
+    """Whether an image to run in was one to compile in, which has many libraries."""
+    return re.search(r"(?:^|/)(?:rust|buildpack-deps)(?:[:@]|$)", image) is not None
+
+
 def _with_libraries(final: tuple[Stage, ...], packages: Sequence[str]) -> tuple[Stage, ...]:
-    """Before all other commands, install what formerly static programs need, or what small images provided."""
+    """Before all other commands, install what formerly static programs need, or what the old image had."""
     there = " ".join(f"{item.rest} {item.body}" for stage in final for item in stage.items)
     names = [name for name in packages if name not in there.split()]
     if not names or not final:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
 from buildkit_tasks.survey import install, recipe
 from buildkit_tasks.survey.finding import Note
 from buildkit_tasks.survey.recipe import Recipe, Stage
+
+from .stage_lines import short
 
 #: Variables of a compile stage that our step sets itself, or that belong to another caching method.
 OURS = frozenset(
@@ -25,7 +27,7 @@ OURS = frozenset(
     )
 )
 _REPLACED = re.compile(
-    r"cargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|fetch|chef|vendor|check|test|clean|rustc|zigbuild|run|generate-lockfile|update|init|new|install\b(?=.*--path))\b"
+    r"cargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|fetch|chef|vendor|check|clean|rustc|zigbuild|run|generate-lockfile|update|init|new|install\b(?=.*--path))\b"
     r"|fn main|\b(?:cp|mv)\b.*\btarget\b"
     r"|\btouch\b.*\.rs|^\s*(?:cp|mv|install|strip|objcopy|upx)\b.*\btarget/|^\s*(?:cp|mv|strip)\b"
     r"|^\s*mkdir\b|\brm\b.*(?:src|target|deps|\.rs)|cargo-chef|sccache|^\s*(?:ls|echo|cd|pwd|cat|USER|find|du|file|ldd)\b"
@@ -33,6 +35,10 @@ _REPLACED = re.compile(
     r"|^\s*(?:cargo|rustc|rustup)\s+(?:-V|-vV|--version|show)\b",
     re.M,
 )
+#: Those of `_REPLACED` that may also prepare the toolchain: `mkdir`, `cd` and `mv` around a download.
+_AROUND = re.compile(r"\s*(?:cp|mv|mkdir|rm|ls|echo|cd|pwd|cat|find|du|file|ldd)\b")
+#: More than a chain of commands: not taken apart.
+_SCRIPT = re.compile(r"<<|\bif\b|\bfor\b|\bcase\b")
 _RUSTUP = re.compile(r"^\s*rustup\s")
 #: Commands that add a package source, or run a script that does.
 _PACKAGE_SOURCE = re.compile(r"\|\s*(?:sudo\s+)?(?:-E\s+)?(?:ba)?sh\b|/etc/apt/|\badd-apt-repository\b|\bapt-key\b")
@@ -68,12 +74,21 @@ class _Reader:
         self.taken, self.context, self.reads, self.exists = taken, context, reads, exists
         self.placed: list[tuple[str, str]] = []
         self.declared: dict[str, str] = {}
+        self.arguments: dict[str, str] = {}
+        self.before = recipe.syntax_defaults("\n".join(line.text for line in taken.header))
+        self.main: frozenset[str] = frozenset()
+        self.now = ""
         self.lists: dict[str, dict[object, None]] = {
             n: {} for n in ("packages", "toolchain", "compile", "tools", "generated", "mounts", "context", "notes")
         }
 
     def add(self, name: str, *values: object) -> None:
         self.lists[name].update(dict.fromkeys(values))
+
+    def variable(self, *lines: str) -> None:
+        """Lines of the compile stage, except those of stages that compile another program."""
+        if not self.main or self.now in self.main:
+            self.add("compile", *lines)
 
     def command(self, line: str) -> None:
         """A command of the toolchain stage, after the variables that it may use.
@@ -91,10 +106,10 @@ class _Reader:
         self.add("toolchain", line)
 
     def note(self, item: Instruction, text: str, *, open_: bool = True) -> None:
-        self.add("notes", Note(f"{self.taken.path}:{item.line}", f"{text}: {_short(item)}", open_))
+        self.add("notes", Note(f"{self.taken.path}:{item.line}", f"{text}: {short(item)}", open_))
 
     def stage(self, stage: Stage) -> None:
-        workdir, sources_there = "/", False
+        workdir, sources_there, self.now = "/", False, stage.name
         self.placed = self._placed(stage)
         for item in stage.items:
             if item.keyword == "WORKDIR":
@@ -109,22 +124,31 @@ class _Reader:
                 self.note(item, "the compile stage runs as root", open_=False)
 
     def _variables(self, item: Instruction, stage: Stage) -> None:
-        commands = "\n".join(f"{i.rest}\n{i.body}" for s in self.taken.compiling for i in s.items if i.keyword == "RUN")
+        commands = "\n".join(
+            f"{i.rest}\n{i.body}" for s in self.taken.compiling for i in s.items if i.keyword in ("RUN", "ENV")
+        )
         for name, value in recipe.assignments(item):
             if name in OURS or (item.keyword == "ARG" and name in ("BINS", "PROFILE", "SOURCE", "BIN", "CACHE_SCOPE")):
                 continue
+            if value is None and item.keyword == "ARG":
+                value = self.before.get(name)  # its default is before the first FROM
             if item.keyword == "ARG" and name != "RUSTFLAGS" and not self.reads(name):
                 if not re.search(rf"\$\{{?{name}\b", f"{commands}\n{stage.base}") and value is None:
                     self.note(item, f"no source file uses {name}, so the argument is not passed to cargo", open_=False)
                 elif value is not None:
                     self.declared[name] = f'ARG {name}="{value}"'
+                self.arguments[name] = name if value is None else f'{name}="{value}"'
                 continue
             text = name if value is None else f'{name}="{value}"'
             if re.search(r"\$\{?(?:PATH|HOME|PWD)\b", text):
                 self.add("toolchain", f"{item.keyword} {text}")
             else:
+                # the arguments that its value uses
+                for used in re.findall(r"\$\{?(\w+)", value or ""):
+                    if used in self.arguments:
+                        self.variable(f"ARG {self.arguments[used]}")
                 self.declared[name] = f"{item.keyword} {text}"
-                self.add("compile", f"{item.keyword} {text}")
+                self.variable(f"{item.keyword} {text}")
 
     def _run(self, item: Instruction, sources_there: bool) -> None:
         text = f"{syntax.flags(item)[1]}\n{item.body}"
@@ -137,20 +161,19 @@ class _Reader:
         if not taken and not sources_there and _PACKAGE_SOURCE.search(text) and install.packages(item):
             self.command(_whole(item))  # packages from a source other than the image's
             return
+        expanded = replace(item, rest=syntax.expand(item.rest, self.taken.values, keep=True))
         if taken:
-            self.add("packages", *taken.packages)
-        elif re.search(r"<<|\bif\b|\bfor\b|\bcase\b", text):
+            self.add("packages", *install.packages(expanded))
+        elif _SCRIPT.search(text):
             parts = [text.strip()]
         else:
             parts = install.commands(text)
-            self.add("packages", *install.packages(item))
+            self.add("packages", *install.packages(expanded))
             parts = [p for p in parts if not _PACKAGING.match(p)]
         pattern = r"(?:^|\s)([A-Z_][A-Z0-9_]*)=(" + _WORD + r")(?=\s+(?:[A-Z_0-9]+=(?:" + _WORD + r")\s+)*cargo\s)"
         inline = re.findall(pattern, text.replace("\\\n", " "))
-        self.add(
-            "compile", *(f'ENV {n}="{v.strip(chr(34) + chr(39))}"' for n, v in inline if n not in OURS and "$" not in v)
-        )
-        for part in parts:
+        self.variable(*(f'ENV {n}="{v.strip(chr(34) + chr(39))}"' for n, v in inline if n not in OURS and "$" not in v))
+        for part in parts if sources_there else _chains(parts):
             self._command(item, part, sources_there)
 
     def _command(self, item: Instruction, part: str, sources_there: bool) -> None:
@@ -158,14 +181,18 @@ class _Reader:
             return  # a separate line installs the toolchain from the toolchain file
         if re.match(r"rustup\s+(?:toolchain|default|override)\b", part) and re.search(r"\$\(|`|rust-toolchain", part):
             return  # it reads that file, which the toolchain stage does not contain
+        if re.match(r"cargo\s+(?:\+\S+\s+)?(?:test|nextest)\b", part):
+            if sources_there:
+                self.note(item, "builds of images no longer run these tests")
+            return
         if re.match(r"rustup\s+target\s+add\b", part) and "$" in syntax.expand(part, self.taken.values, keep=True):
             return  # computed in the shell for the target platform, whose standard library cross.sh installs
         if _RUSTUP.match(part):
             # the toolchain image from Debian packages has no rustup and only one toolchain
             self.command(f"RUN if command -v rustup > /dev/null; then {part}; fi")
         elif _TOOL.search(part) and not re.search(r"cargo-chef|sccache|cargo-auditable", part):
-            self.add("tools", f"RUN {part}")
-        elif _REPLACED.search(part):
+            self.add("tools", f"RUN {part.removeprefix('xx-')}")
+        elif _is_replaced(part):
             return
         elif sources_there:
             self.note(item, "this command of the compile stage was not converted")
@@ -217,9 +244,18 @@ class _Reader:
         return sorted(found, key=lambda pair: -len(pair[0]))
 
 
-def read(taken: Recipe, context: str, reads: Callable[[str], bool], exists: Callable[[str], bool]) -> Kept:
-    """Analyze the compile stages. `reads`: whether a source uses a variable; `exists`: a path in the repository."""
+def read(
+    taken: Recipe,
+    context: str,
+    reads: Callable[[str], bool],
+    exists: Callable[[str], bool],
+    main: Sequence[Stage] = (),
+) -> Kept:
+    """Analyze the compile stages. `reads`: whether a source uses a variable; `exists`: a path in the repository;
+    `main`: the stages of the main program, whose variables are those of our step; if empty, all.
+    """
     reader = _Reader(taken, context, reads, exists)
+    reader.main = frozenset(stage.name for stage in main)
     for stage in taken.compiling:
         reader.stage(stage)
     return Kept(**{name: tuple(values) for name, values in reader.lists.items()})  # type: ignore[arg-type]
@@ -231,10 +267,26 @@ def join(several: Sequence[Kept]) -> Kept:
     return Kept(**{n: tuple(dict.fromkeys(v for kept in several for v in getattr(kept, n))) for n in names})
 
 
+def _is_replaced(part: str) -> bool:
+    """Whether each command, or a script as a whole, is one of a compilation, which our own step does."""
+    if _SCRIPT.search(part):
+        return _REPLACED.search(part) is not None
+    return all(_REPLACED.search(command) for command in part.split(" && "))
+
+
+def _chains(parts: Sequence[str]) -> list[str]:
+    """The commands of a RUN before the sources are there: those that prepare the toolchain stay together, because
+    `cd`, `mkdir` and variables are for the ones that follow. Compiling (of an empty program) and rustup stand alone.
+    """
+    found: list[list[str]] = [[]]
+    for part in parts:
+        around = _AROUND.match(part) and not re.search(r"\bfn main|\btarget/|\.rs\b", part)
+        alone = _RUSTUP.match(part) or _TOOL.search(part) or (_REPLACED.search(part) and not around) or "\n" in part
+        found += [[part], []] if alone else []
+        if not alone:
+            found[-1].append(part)
+    return [" && ".join(chain) for chain in found if chain]
+
+
 def _whole(item: Instruction) -> str:
     return recipe.line(item).text
-
-
-def _short(item: Instruction) -> str:
-    text = f"{item.keyword} {' '.join(item.rest.split())}"
-    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from buildkit_tasks.survey import recipe, shipped
 from buildkit_tasks.survey.finding import Finding, Note, Service, Workspace
 from buildkit_tasks.survey.look import MARK
 from buildkit_tasks.survey.tree import Tree
 
-from . import compiling, package_files, runtime, stage_lines, stage_names, stages_text
+from . import compiling, one_compilation, package_files, runtime, stage_lines, stage_names, stages_text
 from .compiling import Kept
 from .stage_lines import Runtime
 
@@ -40,8 +41,16 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     services = stage_names.apart(services, stages_text.lines)
     sources = "".join(files.text(p) for p in files.files if p.endswith(".rs") and _is_in(p, workspace))
     reads = frozenset(re.findall(r"\b[A-Z][A-Z0-9_]{2,}\b", sources)).__contains__
-    kept = compiling.join([compiling.read(s.recipe, s.context, reads, files.exists) for s in services if s.recipe])
+    own = workspace.cargo.binaries
+    each = {
+        s.name: compiling.read(s.recipe, s.context, reads, files.exists, shipped.compiling(s.recipe, own, s.binary))
+        for s in services
+        if s.recipe
+    }
+    kept = compiling.join(list(each.values()))
     toolchain, notes = _toolchain(services)
+    packages, unknown = one_compilation.packages(services, each, toolchain)
+    kept = replace(kept, packages=tuple(packages))
     image = _runtime_image(services)
     stages = {
         s.name: runtime.derive(files, s, workspace.cargo.binaries, workspace.packages.run, image) for s in services
@@ -55,10 +64,11 @@ def derive(files: Tree, finding: Finding, workspace: Workspace, file: str) -> De
     text = stages_text.append(text, stages, names, kept, any(r.tools for r in stages.values()), image)
     text = stages_text.insert(text, stages_text.side(services), kept)
     arguments, more = _arguments(services, text)
+    more += one_compilation.notes(services, each, workspace.cargo.binaries)
     context = [p for r in stages.values() for p in r.context]
     context += [p for s in services if s.recipe for p in stages_text.side_context(s)]
     ssh = any(p.source.startswith("git+ssh") for p in workspace.cargo.locked) or "type=ssh" in text
-    found = [*notes, *more, *kept.notes, *(n for r in stages.values() for n in r.notes)]
+    found = [*notes, *unknown, *more, *kept.notes, *(n for r in stages.values() for n in r.notes)]
     context = list(dict.fromkeys(context))
     return Derived(text, names, arguments, tuple(context), kept.context, tuple(dict.fromkeys(found)), ssh)
 
@@ -189,13 +199,7 @@ def _compile_stage(
     profiles = {s.profile for s in services} - {"release"}
     if len(profiles) == 1 and len({s.profile for s in services}) == 1:
         text = re.sub(r"(?m)^ARG PROFILE=.*$", f"ARG PROFILE={profiles.pop()}", text, count=1)
-    static = (
-        "musl"
-        if any("musl" in s.target for s in services)
-        else "gnu"
-        if any(s.target == "gnu" for s in services)
-        else ""
-    )
+    static = one_compilation.static(services)
     if static and not re.search(r"(?m)^ARG RUST_IMAGE=.*alpine", text):
         text = re.sub(r"(?m)^ARG STATIC$", f"ARG STATIC={static}", text, count=1)
     lines = [line for line in kept.compile if not re.match(r"(?:ARG|ENV) (?:RUSTFLAGS|FEATURES|STATIC)\b", line)]
@@ -204,6 +208,7 @@ def _compile_stage(
         text = re.sub(r"(?m)^ARG RUSTFLAGS$", lambda _: f"ARG RUSTFLAGS={flags}", text, count=1)
     if workspace.reach.offline and not any("SQLX_OFFLINE" in line for line in lines):
         lines.append("ENV SQLX_OFFLINE=true")
+    lines += one_compilation.strips(services, space.binaries)
     at = text.index("RUN --mount=type=bind,target=/context")
     mounts = list(kept.mounts)
     if any(p.source.startswith("git+ssh") for p in space.locked) and not any("type=ssh" in m for m in mounts):
@@ -230,6 +235,14 @@ def _compile_stage(
     return text[:at] + block + tail
 
 
+def _without_value(service: Service, word: str) -> bool:
+    """Whether a word consists of an argument that has no value, which is empty."""
+    name = re.fullmatch(r"\$\{(\w+)\}", word)
+    stages = service.recipe.compiling if service.recipe else ()
+    declared = [pair for s in stages for i in s.items if i.keyword == "ARG" for pair in recipe.assignments(i)]
+    return name is not None and (name[1], None) in declared
+
+
 def _quoted(path: str) -> str:
     return f'"{path}"' if re.search(r"\s", path) else path
 
@@ -241,8 +254,13 @@ def _arguments(services: Sequence[Service], text: str) -> tuple[dict[str, dict[s
     known = re.search(r"(?m)^ARG FEATURES$", text) is not None
     for service in services:
         args: dict[str, str] = {}
-        if service.features:
-            args["FEATURES"] = " ".join(service.features)
+        plain = [feature for feature in service.features if "$" not in feature]
+        if plain:
+            args["FEATURES"] = " ".join(plain)
+        computed = [f for f in service.features if "$" in f and not _without_value(service, f)]
+        if computed and service.recipe:
+            text = f"the features {' '.join(computed)} are not known: set the build argument FEATURES of {service.name}"
+            notes.append(Note(service.recipe.path, text, True))
         if not service.default_features:
             args["NO_DEFAULT_FEATURES"] = "1"
         if args and not known and service.recipe:

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from buildkit_tasks.dockerfiles.ignore import Ignore
-from buildkit_tasks.survey.finding import Workspace
+from buildkit_tasks.survey.finding import Service, Workspace
 from buildkit_tasks.survey.tree import Tree
 
-from . import package_files
+from . import excluded, package_files
 
 #: Artifacts of build tools and editors inside included directories.
 #: Files that may be added to a workspace's directory later: a new build script must not be silently excluded.
@@ -27,35 +27,76 @@ CRATE = ("build.rs", "src", "migrations", "templates", "proto")
 NOISE = ("**/target", "**/node_modules", "**/.git", "**/.env", "**/.DS_Store", "**/*.swp", "**/*~")
 
 
-def derive(files: Tree, workspace: Workspace, copied: Sequence[str], compiled: Sequence[str] = ()) -> str:
-    """The list for a workspace: what its images copy, and what their compile stages copied before."""
-    wanted = {_escaped(p) for p in copied if p not in (".", "") and not p.startswith("../")}
+def derive(
+    files: Tree,
+    workspace: Workspace,
+    copied: Sequence[str],
+    compiled: Sequence[str] = (),
+    services: Sequence[Service] = (),
+) -> str:
+    """The list for a workspace: what its images copy, and what their compile stages copied before. `services`: those
+    whose own ignore files still apply inside the copied directories.
+    """
+    wanted = {posixpath.normpath(p) for p in copied if p not in (".", "") and not p.startswith("../")}
     whole = any(p in (".", "") for p in copied)
-    reached = {_escaped(p) for p in workspace.reach.paths}
+    reached = set(workspace.reach.paths)
     space = workspace.cargo
     crate = any(p.directory == space.directory for p in space.packages)
-    reached |= {_escaped(space.path(name)) for name in (*ALWAYS, *(CRATE if crate else ()))}
+    reached |= {space.path(name) for name in (*ALWAYS, *(CRATE if crate else ()))}
     texts = {p for p in reached if p.lower().endswith(".md")}
-    code = (reached - texts) | {_escaped(p) for p in compiled if not p.lower().endswith(".md")}
-    globs = [posixpath.normpath(space.path(glob)) for glob in space.globs]
-    code = {p for p in code if not any(fnmatch.fnmatchcase(p, glob) for glob in globs)} | set(globs)
-    own = [f"docker/{name}" for name in package_files.compile_files()]
+    code = {p for p in (*reached, *compiled) if not p.lower().endswith(".md")}
+    own = [f"!docker/{name}" for name in package_files.compile_files()]
     head = ["# The build context of this Dockerfile only: the files that compiling reads and that images copy."]
     if whole:
         head += [
             "# A stage copies the whole context, so this includes all that the repository's own list does not exclude."
         ]
-        theirs = [line for line in files.text(".dockerignore").splitlines() if line.strip()]
-        return "\n".join([*head, *theirs, *NOISE, *(f"!{p}" for p in sorted({*own, *code, *texts, *wanted}))]) + "\n"
-    lines = [*head, "*", *(f"!{p}" for p in own), *(f"!{p}" for p in _shortest(code | wanted))]
-    lines += [*NOISE, "**/*.md", *(f"!{p}" for p in sorted(texts))]
-    lines += [f"!{p}/**/*.md" if files.is_dir(p) else f"!{p}" for p in sorted(wanted) if _has_texts(files, p)]
-    return "\n".join(lines) + "\n"
+        theirs = _common([excluded.text_of(files, s) for s in services if s.context == "."])
+        again = _lines(p for p in {*code, *texts, *wanted} if _excludes(files, theirs, p))
+        return "\n".join([*head, *theirs, *again, *NOISE, *own, *_named(wanted)]) + "\n"
+    globs = [posixpath.normpath(space.path(glob)) for glob in space.globs]
+    listed = {_escaped(p) for p in code | wanted if not any(fnmatch.fnmatchcase(p, glob) for glob in globs)}
+    lines = [*head, "*", *own, *(f"!{p}" for p in _shortest(listed | set(globs)))]
+    lines += [*NOISE, "**/*.md", *_lines(texts)]
+    # a compilation does not need Markdown, but images may copy it, also from a directory that has none yet
+    lines += [f"!{_escaped(p)}/**/*.md" for p in sorted(wanted) if files.is_dir(p)]
+    lines += _lines(p for p in wanted if p.endswith(".md") and not files.is_dir(p))
+    inside = [line for p in sorted(wanted) if files.is_dir(p) for line in excluded.lines(files, services, p)]
+    lines += inside
+    lines += _lines(p for p in code if inside and _excludes(files, inside, p, below=False))
+    return "\n".join([*lines, *_named(wanted)]) + "\n"
 
 
-def _has_texts(files: Tree, path: str) -> bool:
-    """Whether an image copies Markdown files, which a compilation does not need."""
-    return path.endswith(".md") or any(p.endswith(".md") for p in files.below(path))
+def _lines(paths: Iterable[str]) -> list[str]:
+    return [f"!{_escaped(p)}" for p in sorted(paths)]
+
+
+def _common(texts: Sequence[str]) -> list[str]:
+    """The lines of an ignore file, or those that several have in common: no image may lack a file."""
+    several = [[line for line in text.splitlines() if line.strip()] for text in texts]
+    return [line for line in several[0] if all(line in other for other in several)] if several else []
+
+
+def _excludes(files: Tree, lines: Sequence[str], path: str, *, below: bool = True) -> bool:
+    """Whether lines exclude a path, or a file below it."""
+    try:
+        ignore = Ignore.parse("\n".join(lines))
+    except ValueError:
+        return True  # docker refuses the list, and then names the pattern
+    return any(ignore.excludes(p) for p in (path, *(files.below(path) if below else ())))
+
+
+def _named(wanted: Iterable[str]) -> list[str]:
+    """What images copy by a name that is otherwise noise, such as `COPY .env`."""
+    return _lines(missing("\n".join(NOISE), wanted))
+
+
+def dropped(files: Tree, text: str, copied: Sequence[str], services: Sequence[Service]) -> list[str]:
+    """Existing .env files that the images contained before, in a directory that they copy, and do not contain now."""
+    tops = ["" if c in (".", "") else f"{posixpath.normpath(c)}/" for c in copied]
+    found = [p for p in files.named(".env") if p.startswith(tuple(tops))]
+    before = [p for p in found if any(excluded.sends(files, service, p) for service in services)]
+    return missing(text, before) if before else []
 
 
 def _escaped(path: str) -> str:
@@ -75,12 +116,4 @@ def _shortest(paths: Iterable[str]) -> list[str]:
 def missing(text: str, paths: Iterable[str]) -> list[str]:
     """Files that a list excludes even though they are needed."""
     ignore = Ignore.parse(text)
-    found = []
-    for path in paths:
-        matched: list[bool] = []
-        out, parts = False, path.split("/")
-        for at in range(1, len(parts) + 1):
-            out, matched = ignore.matches("/".join(parts[:at]), matched)
-        if out:
-            found.append(path)
-    return found
+    return [path for path in paths if ignore.excludes(path)]

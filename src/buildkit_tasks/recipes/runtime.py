@@ -14,21 +14,10 @@ from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
 from buildkit_tasks.survey.tree import Tree
 
-from . import single_stage
-from .stage_lines import BUILT, CA, Runtime, is_alpine, labels, packages_step, plain
+from . import directories, single_stage
+from .stage_lines import BUILT, CA, Runtime, is_alpine, labels, packages_step, plain, short
 
 _NETWORK = re.compile(r"\b(?:apt-get|apt|apk|curl|wget|pip3?|npm|git)\s")
-_DIRECTORIES = (
-    "/usr/local/bin",
-    "/usr/bin",
-    "/bin",
-    "/usr/sbin",
-    "/usr/local/sbin",
-    "/sbin",
-    "/opt",
-    "/srv",
-    "/usr/local",
-)
 
 
 class _Writer:
@@ -45,15 +34,11 @@ class _Writer:
         self.compiling = {s.name: s for s in taken.compiling}
         self.renamed = shipped.renamed(taken, binaries)
         self.installed = shipped.installed(taken)
-        self.made = re.findall(
-            r"(?:mkdir(?:\s+-p)?|WORKDIR)\s+(/[\w./-]+)",
-            " ".join(f"{i.keyword} {i.rest}" for s in taken.final for i in s.items),
-        )
+        self.made = directories.made(taken, files, service.context)
         self.labelled = False
 
     def note(self, item: Instruction, text: str, *, open_: bool = True) -> None:
-        shown = " ".join(f"{item.keyword} {item.rest}".split())
-        self.notes.append(Note(f"{self.taken.path}:{item.line}", f"{text}: {shown[:100]}", open_))
+        self.notes.append(Note(f"{self.taken.path}:{item.line}", f"{text}: {short(item)}", open_))
 
     def stage(self, stage: Stage) -> None:
         for item in stage.items:
@@ -74,18 +59,20 @@ class _Writer:
             if mount.options.get("from", "").lower() in self.compiling:
                 self.note(item, "mounts a stage that our compile step replaces")
         split = None if mounts.run_mounts(item) and "cache" not in whole else install.split(item)
-        if split is None:
+        if split is None or not split.plain:
             if _NETWORK.search(whole) and not re.search(r"install.*ca-certificates|id=ca\b", whole, re.S):
                 whole = re.sub(r"^(\s*)RUN\s+", rf"\1RUN {CA} \\\n    ", whole, count=1)
             self.lines.append(whole)
             return
+        if split.before:
+            self.lines.append(f"RUN {' && '.join(split.before)}")
         names = list(split.packages)
         image = stage.base if not self.taken.final else self.taken.final[0].base
         self.lines += packages_step(
             names, argument="RUNTIME_PACKAGES", alpine=is_alpine(image), recommends=split.recommends
         )
-        if split.rest:
-            self.lines.append(f"RUN {' && '.join(split.rest)}")
+        if len(split.rest) > len(split.before):
+            self.lines.append(f"RUN {' && '.join(split.rest[len(split.before) :])}")
 
     def _copy(self, item: Instruction) -> None:
         copy = recipe.copied(item, self.taken.values)
@@ -158,7 +145,7 @@ class _Writer:
         directory = (
             copy.destination.endswith(("/", "/."))
             or copy.destination in (".", "./")
-            or place in (*_DIRECTORIES, self.workdir, *self.made)
+            or place in {self.workdir, *directories.USUAL, *self.made}
         )
         end = posixpath.join(place, wanted) if directory else place
         self.lines.append(_copy_line("COPY", copy.flags, "compile", [f"{BUILT}/{folder}/bin/service"], end))

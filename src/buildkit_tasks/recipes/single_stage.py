@@ -34,10 +34,10 @@ ASSETS = (
 
 def derive(files: Tree, service: Service, taken: Recipe, packages: Sequence[str], image: str) -> Runtime:
     """Replace an image that was the toolchain itself with a slim one that has everything the program may need."""
-    stage = taken.stages[-1]
+    items = [item for stage in taken.image for item in stage.items]
     workdir, notes = "/", list[Note]()
     lines: list[str] = []
-    installed = [p for i in stage.items for p in install.packages(i)]
+    installed = [p for i in items for p in install.packages(i)]
     wanted = [
         p
         for p in installed
@@ -50,7 +50,7 @@ def derive(files: Tree, service: Service, taken: Recipe, packages: Sequence[str]
     lines += packages_step(names, argument="RUNTIME_PACKAGES", alpine=is_alpine(image)) if names else ()
     context: list[str] = []
     tail: list[str] = []
-    for item in stage.items:
+    for item in items:
         if item.keyword == "WORKDIR":
             workdir = posixpath.join(workdir, syntax.expand(item.rest, taken.values))
         if item.keyword in ("WORKDIR", "USER", "EXPOSE", "VOLUME", "STOPSIGNAL", "HEALTHCHECK", "LABEL", "ENV"):

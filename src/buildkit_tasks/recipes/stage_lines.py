@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from buildkit_tasks.dockerfiles.syntax import Instruction
 from buildkit_tasks.survey.finding import Note
 
 #: Directory of the compile step's programs.
@@ -41,6 +42,12 @@ def packages_step(names: Sequence[str], *, argument: str, alpine: bool, recommen
         f'    DEBIAN_FRONTEND=noninteractive apt-get "$@" install -qq -y{bare} ${argument} && \\',
         "    rm -rf /var/lib/apt/lists/*; }",
     )
+
+
+def short(item: Instruction) -> str:
+    """An instruction on one line of at most 100 characters."""
+    text = f"{item.keyword} {' '.join(item.rest.split())}"
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def is_alpine(image: str) -> bool:

@@ -46,10 +46,9 @@ def _is_free(name: str, written: str, taken: Mapping[str, str]) -> bool:
 
 
 def _renamed(recipe: Recipe, names: Mapping[str, str]) -> Recipe:
-    stages = {id(stage): _stage(stage, names) for stage in recipe.stages}
-
     def of(several: Sequence[Stage]) -> tuple[Stage, ...]:
-        return tuple(stages[id(stage)] for stage in several)
+        # not the same objects in each list: stages for another base image were translated
+        return tuple(_stage(stage, names) for stage in several)
 
     return replace(
         recipe,

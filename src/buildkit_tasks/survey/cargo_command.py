@@ -38,6 +38,13 @@ def compiles(items: Sequence[Instruction]) -> bool:
     )
 
 
+def other_tool(text: str) -> str:
+    """A cargo subcommand in a Dockerfile that compiles this repository for something else; empty if there is none."""
+    runs = (f"{i.rest}\n{i.body}" for i in syntax.instructions(text) if i.keyword == "RUN")
+    found = re.findall(r"\bcargo\s+(?:\+\S+\s+)?(nextest|make|dist|deb|ndk|lambda|cross|component)\b", "\n".join(runs))
+    return found[0] if found else ""
+
+
 def _only_tools(text: str) -> bool:
     """Ignore `cargo install TOOL` from the registry, which does not build this repository."""
     found = re.findall(r"cargo(?:\s+\+\S+)?\s+(build|b|install|rustc|zigbuild|leptos|run|r|xtask)\b([^;&|\n]*)", text)
@@ -50,11 +57,18 @@ def asked(items: Sequence[Instruction], values: Mapping[str, str]) -> Cargo:
     for item in (i for i in items if i.keyword == "RUN"):
         text = branches_taken(syntax.expand(f"{item.rest}\n{item.body}", values, keep=True))
         for match in re.finditer(r"cargo(?:\s+\+\S+)?\s+(?:auditable\s+)?(\w+)\b([^;&|\n]*)", text):
+            if match[1] == "install" and _is_tool(match[2]):
+                continue
             if match[1] in ("build", "b", "install", "rustc", "zigbuild", "run", "r", "leptos", "xtask"):
                 found = _options(match[1], syntax.words(match[2]))
                 if found.profile == "dev" and re.search(r"\$\([^)]*--release", text[match.start() :]):
                     found = replace(found, profile="release")  # for `$(test ... && echo --release)`
     return found
+
+
+def _is_tool(rest: str) -> bool:
+    """Whether the words after `cargo install` name a crate that is not in this repository."""
+    return "--path" not in rest and re.search(r"--git\b|(?:^|\s)[A-Za-z][\w@.-]*", rest) is not None
 
 
 _IF = re.compile(

@@ -126,6 +126,26 @@ def needs(locked: Sequence[Locked]) -> Packages:
     return Packages(tuple(sorted(build)), tuple(sorted(run)), tuple(sorted(why.items())))
 
 
+def reached(locked: Sequence[Locked], roots: Collection[str]) -> tuple[Locked, ...]:
+    """The locked packages that the packages `roots` depend on; all if a root is not locked.
+
+    A package's tests are included, and so is every version of a name.
+    """
+    by_name: dict[str, list[Locked]] = {}
+    for package in locked:
+        by_name.setdefault(package.name, []).append(package)
+    if not roots or any(name not in by_name for name in roots):
+        return tuple(locked)
+    found: set[str] = set()
+    todo = list(roots)
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += [other for package in by_name.get(name, ()) for other in package.dependencies]
+    return tuple(package for package in locked if package.name in found)
+
+
 def _brings_its_own(need: Need, package: Locked, names: Collection[str]) -> bool:
     if need.bundled and need.bundled in package.dependencies:
         return True

@@ -22,16 +22,26 @@ _BACKGROUND = r"(?<![>&])&(?![>&])"
 _PIECE = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|&&|>&|&>|[&;()]|[^'"\\&;()>]+|.""")
 #: More than a chain of commands, or a package source of its own.
 _MORE = re.compile(rf"{_BACKGROUND}|\$\(|`|\||\b(?:if|for|case|while)\b|>\s*/etc/apt|\bkeyring|deb \[")
+_NAME = re.compile(r"[a-z0-9][a-z0-9+.:_=~*-]*")
+#: Options without an effect on what is installed, or with one that our own step has.
+_USUAL = re.compile(
+    r"-[yqU]+|--(?:yes|assume-yes|quiet|no-install-recommends|no-install-suggests|no-cache|no-progress|update(?:-cache)?)"
+)
 OPTION_WITH_VALUE = ("-t", "--target-release", "-o", "--repository", "-X", "--virtual")
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A RUN that installs packages: which ones, whether with recommended ones, and its other commands."""
+    """A RUN that installs packages: which ones, whether with recommended ones, and its other commands.
+
+    `before`: those of the `rest` that come first. `plain`: nothing but names and options that our own step has.
+    """
 
     packages: tuple[str, ...]
     rest: tuple[str, ...] = ()
     recommends: bool = False
+    before: tuple[str, ...] = ()
+    plain: bool = True
 
 
 def commands(text: str) -> list[str]:
@@ -60,15 +70,28 @@ def split(item: Instruction) -> Installed | None:
         return None
     found: list[str] = []
     rest: list[str] = []
+    before: tuple[str, ...] = ()
+    plain = True
     for command in commands(text):
         match = _INSTALL.match(command)
         if match:
+            before = before if found else tuple(rest)
             found += _names(match[1])
+            plain = plain and _is_plain(command)
         elif not _TIDY.match(command):
             rest.append(command)
     if not found:
         return None
-    return Installed(tuple(dict.fromkeys(found)), tuple(rest), "recommends" not in text.lower())
+    return Installed(tuple(dict.fromkeys(found)), tuple(rest), "recommends" not in text.lower(), before, plain)
+
+
+def _is_plain(command: str) -> bool:
+    """Whether an installation has only the usual options and packages from the image's own sources."""
+    words = command.split()
+    at = next(i for i, word in enumerate(words) if word in ("install", "add"))
+    options = [word for word in words if word.startswith("-")]
+    names = [word for word in words[at + 1 :] if not word.startswith("-")]
+    return all(_USUAL.fullmatch(word) for word in options) and all(_NAME.fullmatch(word) for word in names)
 
 
 def only_lists(item: Instruction) -> bool:
@@ -103,6 +126,6 @@ def _names(words: str) -> list[str]:
             skip = False
         elif word in OPTION_WITH_VALUE:
             skip = True
-        elif not word.startswith(("-", "xx-")) and re.fullmatch(r"[a-z0-9][a-z0-9+.:_=~*-]*", word):
+        elif not word.startswith(("-", "xx-")) and _NAME.fullmatch(word):
             found.append(word)
     return found

@@ -13,12 +13,13 @@ from typing import Any
 
 from buildkit_tasks.dockerfiles import syntax
 
-from . import cargo, debian, prebuilt, propose, reach, recipe, shipped
+from . import cargo, cargo_command, debian, prebuilt, propose, reach, recipe, shipped
 from .cargo import CargoWorkspace
 from .finding import Finding, LeftAlone, Note, Program, Service, Workspace
 from .tree import Tree
 from .workspace_notes import notes_of
 
+_NO_RUST = "does not compile Rust code from this repository"
 #: The start of the first line of our Dockerfiles.
 MARK = "# buildkit-tasks:"
 #: Files of the repository that we add to if they exist.
@@ -59,7 +60,7 @@ def find(
         services, more = propose.beside(files, spaces, _service, config.get("services") or {})
         notes += more
     used = [w for w in spaces if any(s.workspace == w.directory for s in services)]
-    workspaces = tuple(Workspace(w, reach.find(files, w), debian.needs(w.locked)) for w in used)
+    workspaces = tuple(Workspace(w, reach.find(files, w), debian.needs(_compiled_crates(w, services))) for w in used)
     for workspace in workspaces:
         notes += notes_of(files, workspace)
     texts = {path: files.text(path) for path in (*ADDED_TO, *compose) if files.has(path)}
@@ -90,7 +91,12 @@ def _service(files: Tree, spaces: Sequence[CargoWorkspace], name: str, entry: Ma
         binaries = {b for space in spaces for b in space.binaries}
         taken = prebuilt.read(path, text, args, str(build.get("target") or ""), binaries)
     if taken is None:
-        return LeftAlone(name, f"{path} does not compile Rust code from this repository")
+        other = cargo_command.other_tool(text)
+        why = f"builds with cargo {other}, which does more than compile" if other else _NO_RUST
+        return LeftAlone(name, f"{path} {why}")
+    blank = recipe.without_image(taken)
+    if blank:
+        return LeftAlone(name, f"{path}:{blank.number} starts from an argument without a value", unclear=True)
     if taken.cargo.tool != "cargo":
         return LeftAlone(name, f"{path} builds with cargo {taken.cargo.tool}, which does more than compile")
     if "wasm" in taken.cargo.target:
@@ -116,6 +122,15 @@ def _adopted(
         )
     binary = args.get("BIN") or name
     return Service(name, directory, binary, context, None, args, (Program(binary),), build=build, adopted=path)
+
+
+def _compiled_crates(space: CargoWorkspace, services: Sequence[Service]) -> Sequence[cargo.Locked]:
+    """What the programs of the services depend on: cargo compiles nothing else, such as a desktop application's."""
+    ours = [s for s in services if s.workspace == space.directory]
+    names = {name for s in ours for name in (s.binary, *(p.name for p in s.programs))}
+    if not names <= space.binaries.keys():
+        return space.locked
+    return debian.reached(space.locked, {space.binaries[name].name for name in names})
 
 
 def inside(root: Path, given: str) -> str | None:
@@ -162,8 +177,11 @@ def _compiled(
 ) -> Service | LeftAlone:
     """`again`: analyzes the Dockerfile with stages to keep, because they compile something else."""
     candidates = _candidates(spaces, context, taken, entry)
-    for space in candidates:
+    # first those whose programs the image contains
+    for space in sorted(candidates, key=lambda space: not _programs(space, taken)):
         programs = _programs(space, taken)
+        if not programs and taken.cargo.binaries and not set(taken.cargo.binaries) & space.binaries.keys():
+            continue  # `--bin` of another workspace, or of an argument without a value: no reason to guess
         binary = _main(space, programs, taken, name, entry)
         if not binary:
             continue
@@ -172,7 +190,7 @@ def _compiled(
         others = {name for other in spaces if other is not space for name in other.binaries}
         keep = shipped.elsewhere(taken, space.binaries, others)
         taken = (again(keep) if keep else None) or taken
-        asked = taken.cargo
+        asked = shipped.asked(taken, space.binaries).get(binary, taken.cargo)
         return Service(
             name,
             space.directory,
@@ -190,7 +208,9 @@ def _compiled(
     if not candidates:
         return LeftAlone(name, f"its context {context} contains no workspace")
     names = ", ".join(n for s in candidates for n in s.binaries) or "none"
-    return LeftAlone(name, f"{taken.path} does not show which program it ships (programs: {names})", unclear=True)
+    lost = ", ".join(f"--bin {b}" for b in taken.cargo.binaries if "$" not in b)
+    why = f"builds {lost}, which is not a program here" if lost else "does not show which program it ships"
+    return LeftAlone(name, f"{taken.path} {why} (programs: {names})", unclear=True)
 
 
 def _candidates(
@@ -267,8 +287,7 @@ def _started(taken: recipe.Recipe, entry: Mapping[str, Any]) -> list[str]:
     for key in ("entrypoint", "command"):
         given = entry.get(key)
         words += given if isinstance(given, list) else str(given or "").split()
-    last = taken.final[-1:] or taken.stages[-1:]
-    for stage in last:
+    for stage in taken.image[-1:]:
         for item in stage.items:
             if item.keyword in ("ENTRYPOINT", "CMD"):
                 words += syntax.json_words(item.rest) or syntax.words(item.rest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ from .tree import Tree
 
 #: Levels below the root in which to look for a compose file if the root has none.
 DEPTH = 3
+#: Files that compose reads only if they are listed.
+_VARIANT = re.compile(r"(?:^|/)(?:docker-)?compose[.-][^/]+\.ya?ml$")
 _NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
@@ -68,17 +71,33 @@ def compose_files(world: World, files: Tree) -> tuple[tuple[str, ...], bool, tup
     own = tuple(p.name for p in project_root.compose_files(files.root))
     found = [p for n in _NAMES for p in files.named(n) if 0 < p.count("/") <= DEPTH and not propose.ASIDE.search(p)]
     found = [p for p in found if builds(files.text(p))]
-    variants = [
-        p for p in files.files if "/" not in p and re.match(r"(?:docker-)?compose[.-].+\.ya?ml$", p) and p not in own
-    ]
+    variants = [p for p in files.files if "/" not in p and _VARIANT.search(p) and p not in own]
     if own:
         return own, False, (*variants, *found)
     found.sort(key=lambda p: (p.count("/"), p))
-    if not found:
-        return (), False, tuple(variants)
-    folder = Path(found[0]).parent
+    folder = _nearest(world, files) or (Path(found[0]).parent if found else None)
+    if folder is None:
+        named = [p for p in files.files if _VARIANT.search(p) and 0 < p.count("/") <= DEPTH]
+        below = [p for p in named if not propose.ASIDE.search(p) and builds(files.text(p))]
+        return (), False, (*variants, *below)
     own = tuple((folder / p.name).as_posix() for p in project_root.compose_files(files.root / folder))
     return own, True, (*variants, *(p for p in found if p not in own))
+
+
+def _nearest(world: World, files: Tree) -> Path | None:
+    """The folder below the root, from the working directory up, whose compose files compose would use here.
+
+    None if they build nothing, such as a database for tests.
+    """
+    here = Path(os.path.realpath(world.cwd))
+    root = Path(os.path.realpath(files.root))
+    for place in (here, *here.parents):
+        if place == root or root not in place.parents:
+            return None
+        found = [(place / p.name).relative_to(root).as_posix() for p in project_root.compose_files(place)]
+        if found:
+            return place.relative_to(root) if any(builds(files.text(p)) for p in found) else None
+    return None
 
 
 def builds(text: str) -> bool:
@@ -177,6 +196,15 @@ def _refused(names: Sequence[str], said: str) -> Problem:
             hint="buildkit-tasks engine.install    (Debian and Ubuntu: apt install docker-compose-plugin)",
         )
     line = re.search(r"line (\d+)", said)
+    unset = list(dict.fromkeys(re.findall(r'"(\w+)\\?" variable is not set', said)))
+    if unset:
+        env = posixpath.join(posixpath.dirname(names[0]), ".env")
+        return Problem(
+            "compose-invalid",
+            f"Compose cannot read {', '.join(names)}; variables without a value: {', '.join(unset)}.",
+            details=said,
+            hint=f"give them values in {env} or in the environment, then rerun this command",
+        )
     return Problem(
         "compose-invalid",
         f"Compose cannot read {', '.join(names)}{f', line {line[1]}' if line else ''}.",

@@ -20,6 +20,9 @@ ASIDE = re.compile(
     r"(?:^|/)(?:\.[^/]+|tests?|examples?|e2e|bench(?:es|marks?)?|fixtures|fuzz|vendor|third_party|xtask|playwright|cypress|testing|integration[_-]?tests?)(?:/|$)"
 )
 
+_DOCKERFILE = re.compile(r"(?:^|/)(?:(?:Docker|Container)file[^/]*|[^/]+\.(?:Docker|Container)file|dockerfile)$")
+_HINT = "give it a service in the compose file, with the build arguments that select the program"
+
 Look = Callable[[Tree, Sequence[CargoWorkspace], str, Mapping[str, Any]], Service | LeftAlone]
 
 
@@ -105,7 +108,7 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
     """What the Dockerfiles ship, and notes about those that leave it to an argument."""
     found: dict[str, Service] = {}
     notes: list[Note] = []
-    paths = [p for p in files.files if re.search(r"(?:^|/)(?:Dockerfile[^/]*|[^/]+\.Dockerfile|dockerfile)$", p)]
+    paths = [p for p in files.files if _DOCKERFILE.search(p)]
     for path in sorted(paths, key=lambda p: (p.count("/"), p)):
         if ASIDE.search(path) or path.endswith(".dockerignore"):
             continue
@@ -114,7 +117,10 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
         for context in dict.fromkeys((".", posixpath.dirname(path) or ".", *(s.directory for s in spaces))):
             if variant and not path.startswith(f"{context}/"):
                 continue
-            if not _fits(files, taken, context) and not (context == "." and _copies_a_program(files, spaces, path)):
+            lacks = _lacks(files, taken, context)
+            if taken and lacks and not unclear and context == ".":
+                unclear = f"{lacks}, which it copies, is not in the repository"
+            if (lacks or not taken) and not (context == "." and _copies_a_program(files, spaces, path)):
                 continue
             looked = _look_at(files, spaces, look, path, taken, context)
             new = {s.binary: s for s in reversed(looked) if isinstance(s, Service) and s.binary not in found}
@@ -123,11 +129,10 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
                 break
             # a variant of another Dockerfile ships the same program: only a context around it may fit better
             variant = variant or any(isinstance(s, Service) for s in looked)
-            unclear = unclear or next((s.why for s in looked if isinstance(s, LeftAlone) and s.unclear), "")
+            unclear = next((f"{s.why}; {_HINT}" for s in looked if isinstance(s, LeftAlone) and s.unclear), unclear)
         else:
             if unclear and not variant:
-                hint = "give it a service in the compose file, with the build arguments that select the program"
-                notes.append(Note(path, f"not converted, because {unclear}; {hint}"))
+                notes.append(Note(path, f"not converted, because {unclear}"))
     return list(found.values()), notes
 
 
@@ -146,9 +151,22 @@ def _look_at(
     used = {used for s in stages for used in (s.base.lower(), *recipe.sources(s))}
     targets = [s.name for s in stages[:-1] if s.name not in used and not s.compiles and not s.name.isdigit()]
     return [
-        look(files, spaces, name, {"build": {**build, **({"target": target} if target else {})}})
+        _shipping(look(files, spaces, name, {"build": {**build, **({"target": target} if target else {})}}))
         for target in (*targets, "")
     ]
+
+
+def _shipping(found: Service | LeftAlone) -> Service | LeftAlone:
+    """A service whose image contains its program; nobody asked for one that only compiles it, such as a website's."""
+    taken = found.recipe if isinstance(found, Service) else None
+    if taken is None or isinstance(found, LeftAlone) or not taken.final or any(p.path for p in found.programs):
+        return found
+    items = [f"{i.rest}\n{i.body}" for s in taken.final for i in s.items if i.keyword not in ("LABEL", "COPY")]
+    if re.search(rf"(?<![\w-]){re.escape(found.binary)}(?![\w-])", "\n".join(items)):
+        return found
+    return LeftAlone(
+        found.name, f"{taken.path} compiles {found.binary}, but its image does not contain it", unclear=True
+    )
 
 
 def _copies_a_program(files: Tree, spaces: Sequence[CargoWorkspace], path: str) -> bool:
@@ -157,20 +175,18 @@ def _copies_a_program(files: Tree, spaces: Sequence[CargoWorkspace], path: str) 
     return prebuilt.read(path, files.text(path), {}, "", binaries) is not None
 
 
-def _fits(files: Tree, taken: recipe.Recipe | None, context: str) -> bool:
-    """Whether everything that a Dockerfile copies from its context exists."""
-    if taken is None:
-        return False
-    for stage in taken.stages:
-        for item in stage.items:
-            copy = recipe.copied(item, taken.values)
-            for source in copy.sources if copy and not copy.stage else ():
-                plain = re.split(r"[$*?\[]", source, maxsplit=1)[0].strip("/")
-                if "://" in source or source.startswith("<<") or plain in ("", "."):
-                    continue
-                if not files.exists(posixpath.normpath(posixpath.join(context, plain))) and plain == source.strip("/"):
-                    return False
-    return True
+def _lacks(files: Tree, taken: recipe.Recipe | None, context: str) -> str:
+    """The first path that a Dockerfile copies from its context and that does not exist; empty if it has all."""
+    for item in (i for stage in (taken.stages if taken else ()) for i in stage.items):
+        copy = recipe.copied(item, taken.values if taken else {})
+        for source in copy.sources if copy and not copy.stage else ():
+            plain = re.split(r"[$*?\[]", source, maxsplit=1)[0].strip("/")
+            if "://" in source or source.startswith("<<") or plain in ("", "."):
+                continue
+            path = posixpath.normpath(posixpath.join(context, plain))
+            if not files.exists(path) and plain == source.strip("/"):
+                return path
+    return ""
 
 
 def _added(item: str, spaces: Sequence[CargoWorkspace], found: Sequence[Service]) -> Service:

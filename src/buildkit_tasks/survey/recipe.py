@@ -25,6 +25,8 @@ _PLATFORM = {
     **dict.fromkeys(("TARGETOS", "BUILDOS"), "linux"),
     **dict.fromkeys(("TARGETPLATFORM", "BUILDPLATFORM"), "linux/amd64"),
 }
+#: An image's name: an argument without a value leaves nothing, or a tag such as `:-slim`.
+_IMAGE = re.compile(r"\w[\w.-]*(?::\d+(?=/))?(?:/[\w.-]+)*(?::\w[\w.-]*)?(?:@\w+:\w+)?")
 _OUTPUT = re.compile(r"(?:^|/)(?:release|debug|release-\w+|dist|production|prod)/(?:examples/)?([\w.-]+)$")
 
 
@@ -65,7 +67,8 @@ class Recipe:
     """An analyzed Dockerfile. `kind`: mounts, chef, plain or single-stage, as commonly called.
 
     `final`: the stages of the image, the outermost base first, without their FROM lines; `side`: other stages that it
-    copies from; `toolchain`: base image of the compile stage; `context`: paths in the context that kept lines use.
+    copies from; `stages`: all, also those of other targets; `toolchain`: base image of the compile stage; `target`: the
+    last stage of the image; `context`: paths in the context that kept lines use.
     """
 
     path: str
@@ -79,7 +82,14 @@ class Recipe:
     cargo: Cargo
     values: Mapping[str, str] = field(default_factory=dict)
     header: tuple[Line, ...] = ()
+    target: str = ""
     build_packages: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> tuple[Stage, ...]:
+        """The stages of the image, the outermost base first, even if they compile."""
+        by_name = {stage.name: stage for stage in self.stages}
+        return tuple(_chain(by_name.get(self.target) or self.stages[-1], by_name))[::-1]
 
 
 def read(path: str, text: str, args: Mapping[str, str], target: str = "", keep: Collection[str] = ()) -> Recipe | None:
@@ -91,27 +101,28 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "", keep: 
     by_name = {stage.name: stage for stage in found}
     last = by_name.get(target.lower()) or found[-1]
     final = tuple(_chain(last, by_name))[::-1]
-    compiling = {s.name for s in found if s.compiles}
-    single = [s for s in final if s.name in compiling]
     inputs = _inputs(final, by_name)
-    if not compiling & (inputs | {s.name for s in final}):
+    # BuildKit builds no other stage, so another target's cargo options and tools do not count
+    used = tuple(s for s in found if s.name in inputs or s in final)
+    compiling = {s.name for s in used if s.compiles}
+    if not compiling:
         return None
+    single = [s for s in final if s.name in compiling]
     # the bases of the compile stages, unless another kept stage needs them
-    replaced = {a.name for s in found if s.name in compiling for a in _chain(s, by_name)}
-    replaced |= {s.name for s in found if _HELPER_IMAGE.search(s.base)}
+    replaced = {a.name for s in used if s.name in compiling for a in _chain(s, by_name)}
+    replaced |= {s.name for s in used if _HELPER_IMAGE.search(s.base)}
     replaced |= {
         s.name
-        for s in found
+        for s in used
         if _HELPER.search("\n".join(i.rest for i in s.items)) and s.name not in {*keep, *(f.name for f in final)}
     }
-    inputs |= _inputs(tuple(s for s in found if s.name in compiling), by_name)
-    side = [s for s in found if s.name in inputs and s.name not in replaced and s not in final]
+    side = [s for s in used if s.name in inputs and s.name not in replaced and s not in final]
     kept: dict[str, Stage] = {}
     for stage in side:
         for one in (*_chain(stage, by_name), *(by_name[n] for n in _inputs((stage,), by_name) if n in by_name)):
             kept[one.name] = one
-    ordered = tuple(s for s in found if s.name in kept)
-    builders = tuple(s for s in found if s.name in replaced | compiling)
+    ordered = tuple(s for s in used if s.name in kept)
+    builders = tuple(s for s in used if s.name in replaced | compiling)
     first = next((s for s in builders if s.compiles), builders[0])
     toolchain = tuple(_chain(first, by_name))[-1].base
     text_of = "\n".join(f"{i.rest}\n{i.body}" for s in builders for i in s.items if i.keyword == "RUN")
@@ -130,6 +141,7 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "", keep: 
         cargo_command.asked([i for s in builders if s.compiles for i in s.items], {**syntax_defaults(text), **args}),
         {**syntax_defaults(text), **args},
         header,
+        last.name,
         tuple(dict.fromkeys(p for s in builders for i in s.items for p in install.packages(i))),
     )
 
@@ -146,7 +158,7 @@ def stages_of(path: str, text: str, args: Mapping[str, str], target: str, kind: 
     side = tuple(s for s in found if s.name in kept)
     values = {**syntax_defaults(text), **args}
     asked = Cargo(profile="release")
-    return Recipe(path, kind, found, final, side, (), "", final[0].base, asked, values, header)
+    return Recipe(path, kind, found, final, side, (), "", final[0].base, asked, values, header, final[-1].name)
 
 
 def syntax_defaults(text: str) -> dict[str, str]:
@@ -193,6 +205,13 @@ def _stages(text: str, args: Mapping[str, str]) -> tuple[tuple[Line, ...], tuple
     return tuple(header), stages
 
 
+def without_image(taken: Recipe) -> Stage | None:
+    """The first stage that is needed and whose FROM names no valid image, because an argument has no value."""
+    names = {stage.name for stage in taken.stages}
+    needed = (*taken.compiling, *taken.side, *taken.final)
+    return next((s for s in needed if s.base.lower() not in names and not _IMAGE.fullmatch(s.base)), None)
+
+
 def is_helper(name: str, taken: Recipe) -> bool:
     """Whether a stage or image used as a copy source only helps to compile."""
     base = next((s.base for s in taken.stages if s.name == name.lower()), name)
@@ -208,6 +227,20 @@ def _chain(stage: Stage, by_name: Mapping[str, Stage]) -> Iterator[Stage]:
         yield current
         parent = by_name.get(current.base.lower())
         current = parent if parent and parent.number < current.number else None
+
+
+def compiled_in(taken: Recipe, name: str) -> tuple[Stage, ...]:
+    """A stage with those that it starts from, if one of them compiles; the innermost last, else empty."""
+    by_name = {stage.name: stage for stage in taken.stages}
+    stage = by_name.get(name.lower())
+    chain = tuple(_chain(stage, by_name))[::-1] if stage else ()
+    return chain if any(s.compiles for s in chain) else ()
+
+
+def asked_in(taken: Recipe, name: str) -> Cargo:
+    """The options of the cargo command in a stage or in one that it starts from; those of the last one, if neither."""
+    items = [item for stage in compiled_in(taken, name) if stage.compiles for item in stage.items]
+    return cargo_command.asked(items, taken.values) if items else taken.cargo
 
 
 def sources(stage: Stage) -> Iterator[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from buildkit_tasks.dockerfiles import syntax
 
 from . import install
-from .recipe import _OUTPUT, Recipe, copies
+from .cargo_command import Cargo
+from .recipe import _OUTPUT, Recipe, Stage, asked_in, compiled_in, copies
 
 
 def program(source: str, binaries: Collection[str]) -> str:
@@ -59,6 +60,25 @@ def installed(taken: Recipe) -> frozenset[str]:
     return frozenset(found)
 
 
+def stages(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
+    """Maps each program of the image to the compile stage that it is copied from."""
+    own = renamed(taken, binaries)
+    named = (
+        (own.get(posixpath.basename(s)) or program(s, binaries), c.stage) for c in copies(taken) for s in c.sources
+    )
+    return {name: stage for name, stage in named if name}
+
+
+def asked(taken: Recipe, binaries: Collection[str]) -> dict[str, Cargo]:
+    """The cargo options with which each program of the image is compiled."""
+    return {name: asked_in(taken, stage) for name, stage in stages(taken, binaries).items()}
+
+
+def compiling(taken: Recipe, binaries: Collection[str], name: str) -> tuple[Stage, ...]:
+    """The stages in which a program is compiled; all that compile if that is not clear."""
+    return compiled_in(taken, stages(taken, binaries).get(name, "")) or taken.compiling
+
+
 def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
     """Maps new base names to programs, for `cp target/release/api /app/server` in a compile stage.
 
@@ -72,6 +92,30 @@ def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
                 name = posixpath.basename(source)
                 if name in binaries and ("target" in source or "release" in source) and not target.endswith(("/", ".")):
                     found[posixpath.basename(target)] = name
+    return found
+
+
+#: Options of `strip` that remove all symbols, or those for debuggers only, in cargo's words.
+_STRIPS = {
+    **dict.fromkeys(("-s", "--strip-all"), "symbols"),
+    **dict.fromkeys(("-g", "-S", "-d", "--strip-debug"), "debuginfo"),
+}
+
+
+def stripped(several: Sequence[Stage]) -> str:
+    """What compile stages strip from their programs, as a value of cargo's profile option `strip`.
+
+    Empty if they strip nothing; `?` for options that cargo does not have.
+    """
+    found = ""
+    for item in (i for stage in several for i in stage.items if i.keyword == "RUN"):
+        for command in install.commands(f"{syntax.flags(item)[1]}\n{item.body}"):
+            words = syntax.words(command.partition("||")[0])
+            if not words or not re.fullmatch(r"(?:.*/)?(?:[\w-]+-)?strip", words[0]):
+                continue
+            options = [w for w in words[1:] if w.startswith("-") and w not in ("-o", "-p", "-v")]
+            kinds = {_STRIPS.get(option, "?") for option in options} or {"symbols"}
+            found = kinds.pop() if len(kinds) == 1 and found in ("", *kinds) else "?"
     return found
 
 

@@ -1,0 +1,145 @@
+"""What services that were compiled on their own now have in common: one cargo run with the same settings for all.
+
+A program that is compiled differently from now on is named in a note.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from buildkit_tasks.survey import recipe, shipped
+from buildkit_tasks.survey.finding import Note, Service
+from buildkit_tasks.survey.recipe import Stage
+
+from . import alpine
+from .compiling import OURS, Kept
+from .stage_lines import is_alpine
+
+#: Variables that change a program even if its sources do not read them.
+_FLAGS = re.compile(r"RUSTFLAGS$|CARGO_PROFILE_|CARGO_ENCODED_RUSTFLAGS$|CARGO_BUILD_RUSTFLAGS$")
+
+
+def static(services: Sequence[Service]) -> str:
+    """How programs without shared libraries are linked: musl or gnu; empty if they use them."""
+    targets = [s.target for s in services]
+    return "musl" if any("musl" in t for t in targets) else "gnu" if "gnu" in targets else ""
+
+
+def strips(services: Sequence[Service], binaries: Collection[str]) -> list[str]:
+    """Lines that let cargo strip the programs, if all services stripped theirs alike."""
+    kinds = set(_stripped(services, binaries).values())
+    if len(kinds) != 1 or not kinds & {"symbols", "debuginfo"}:
+        return []
+    names = dict.fromkeys(re.sub(r"\W", "_", s.profile).upper() for s in services)
+    return [f'ENV CARGO_PROFILE_{name}_STRIP="{kinds.copy().pop()}"' for name in names]
+
+
+def packages(services: Sequence[Service], kept: Mapping[str, Kept], image: str) -> tuple[dict[str, None], list[Note]]:
+    """The packages of all compile stages, by their names in the distribution of the image that compiles now."""
+    found: dict[str, None] = {}
+    unknown: list[Note] = []
+    for service in (s for s in services if s.recipe and s.name in kept):
+        old = service.recipe.toolchain if service.recipe else ""
+        for name in kept[service.name].packages:
+            known: Sequence[str] | None = (name,)
+            if old and is_alpine(image) != is_alpine(old):
+                back = alpine.alpine(name) if is_alpine(image) else None
+                known = alpine.debian(name) if is_alpine(old) else (back,) if back else None
+            if known is None and service.recipe:
+                unknown.append(Note(service.recipe.path, f"{name} may have another name in {image}: check it", True))
+            found |= dict.fromkeys((name,) if known is None else known)
+    return found, unknown
+
+
+def notes(services: Sequence[Service], kept: Mapping[str, Kept], binaries: Collection[str]) -> list[Note]:
+    """Programs that are compiled differently from now on. `kept`: what each service's compile stages contribute."""
+    found = [*_unstripped(services, binaries), *_linked(services), *_options(services, binaries)]
+    return [*found, *_variables([s for s in services if s.name in kept], kept)]
+
+
+def _stripped(services: Sequence[Service], binaries: Collection[str]) -> dict[str, str]:
+    """What each program of each service's image had removed; under the service's name for the main one."""
+    found: dict[str, str] = {}
+    for service in services:
+        taken = service.recipe
+        others = shipped.stages(taken, binaries) if taken else {}
+        for name in dict.fromkeys((service.binary, *others)):
+            key = service.name if name == service.binary else f"{service.name}/{name}"
+            found[key] = shipped.stripped(shipped.compiling(taken, binaries, name)) if taken else ""
+    return found
+
+
+def _unstripped(services: Sequence[Service], binaries: Collection[str]) -> list[Note]:
+    if strips(services, binaries):
+        return []
+    text = "was stripped by its Dockerfile and is not stripped now: set `strip` in a profile of Cargo.toml"
+    wanted = _stripped(services, binaries)
+    found: list[Note] = []
+    for service in services:
+        named = {
+            service.name: service.binary,
+            **{k: k.partition("/")[2] for k in wanted if k.startswith(f"{service.name}/")},
+        }
+        found += [
+            Note(service.recipe.path, f"{n} {text}", True) for k, n in named.items() if service.recipe and wanted[k]
+        ]
+    return found
+
+
+def _linked(services: Sequence[Service]) -> list[Note]:
+    kind = static(services)
+    other = next((s.name for s in services if kind and kind in s.target), "")
+    text = f"is now a static program ({kind}) like {other}: all services share one compile step"
+    alike = [s for s in services if s.recipe and not (kind in s.target or "alpine" in s.recipe.toolchain)]
+    return [Note(s.recipe.path, f"{s.binary} {text}", True) for s in alike if s.recipe and kind]
+
+
+def _options(services: Sequence[Service], binaries: Collection[str]) -> list[Note]:
+    """Further programs of an image that had other cargo options or variables than its main one."""
+    found: list[Note] = []
+    for service in services:
+        taken = service.recipe
+        asked = shipped.asked(taken, binaries) if taken else {}
+        main = asked.get(service.binary)
+        if not taken or not main:
+            continue
+        before = _environment(shipped.compiling(taken, binaries, service.binary))
+        for name, other in asked.items():
+            more = _environment(shipped.compiling(taken, binaries, name))
+            differs = [n for n, value in more.items() if before.get(n) != value and (n in before or _FLAGS.match(n))]
+            if replace(other, packages=main.packages, binaries=main.binaries) != main:
+                differs.insert(0, "cargo options")
+            if differs:
+                text = f"{name} was compiled with other {', '.join(differs)} than {service.binary}"
+                found.append(Note(taken.path, f"{text}, and is now with the same", True))
+    return found
+
+
+def _environment(stages: Sequence[Stage]) -> dict[str, str | None]:
+    """The variables that stages set for cargo, except those that our own step sets."""
+    lines = [item for stage in stages for item in stage.items if item.keyword == "ENV"]
+    return {name: value for item in lines for name, value in recipe.assignments(item) if name not in OURS}
+
+
+def _variables(services: Sequence[Service], kept: Mapping[str, Kept]) -> list[Note]:
+    """Variables of cargo's environment that had another value, or flags that were not set."""
+    values = {s.name: dict(_assigned(line) for line in kept[s.name].compile) for s in services}
+    found: list[Note] = []
+    for name in dict.fromkeys(name for each in values.values() for name in each):
+        given = [(s, values[s.name].get(name)) for s in services]
+        set_ = [value for _, value in given if value]
+        # the first RUSTFLAGS are an argument of our step; of other variables, the last line counts
+        now = (set_[:1] if name == "RUSTFLAGS" else set_[-1:] or [""]) or [""]
+        for service, value in given:
+            if service.recipe and now[0] and value != now[0] and (value or _FLAGS.match(name)):
+                before = f"with {name}={value}" if value else f"without {name}"
+                text = f"{service.name} was compiled {before}; all services now share {name}={now[0]}"
+                found.append(Note(service.recipe.path, text, True))
+    return found
+
+
+def _assigned(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(" ")[2].partition("=")
+    return name, value

@@ -1,0 +1,141 @@
+"""A Dockerfile with several targets: only what the service's target needs counts, as in BuildKit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from buildkit_tasks.adopt import files as adopted
+from buildkit_tasks.survey import look, tree
+from buildkit_tasks.survey.finding import Finding
+from tests.support import repositories
+from tests.support.repositories import Files, manifest
+
+CRATES: Files = {
+    "Cargo.toml": '[workspace]\nresolver = "2"\nmembers = ["api", "worker"]\n',
+    "Cargo.lock": repositories.locked("api", "worker"),
+    **{f"{name}/Cargo.toml": manifest(name, "[features]\ngpu = []") for name in ("api", "worker")},
+    **{f"{name}/src/main.rs": "fn main() {}\n" for name in ("api", "worker")},
+    "web/index.html": "",
+}
+
+
+def converted(place: Path, dockerfile: str, **targets: str) -> tuple[Finding, adopted.Files, str]:
+    services = "".join(
+        f"  {name}:\n    build:\n      context: .\n      target: {target}\n" for name, target in targets.items()
+    )
+    files = {**CRATES, "Dockerfile": dockerfile, "compose.yaml": f"name: shop\nservices:\n{services}"}
+    repositories.write(place, files)
+    read = tree.read(place)
+    finding = look.find(read, repositories.resolved(place, files["compose.yaml"]), ("compose.yaml",))
+    written = adopted.write(read, finding)
+    return finding, written, written.texts["docker/Dockerfile"]
+
+
+SEVERAL = """FROM node:22 AS web
+COPY web /web
+FROM rust:1-bookworm AS builder
+WORKDIR /app
+COPY . .
+RUN cargo build --release -p api -p worker
+FROM debian:bookworm-slim AS api
+COPY --from=builder /app/target/release/api /bin/api
+FROM builder AS embedded
+COPY --from=web /web ./web
+RUN cargo build --release -p api --features api/embed
+FROM nvidia/cuda:12.9.1-devel-ubuntu22.04 AS gpu-builder
+RUN curl -sSf https://sh.rustup.rs | sh -s -- -y
+ENV CUDA_PATH=/usr/local/cuda SQLX_OFFLINE=true
+WORKDIR /app
+COPY . .
+RUN cargo build --profile gpu -p worker --features worker/gpu
+FROM debian:bookworm-slim AS gpu
+COPY --from=gpu-builder /app/target/gpu/worker /bin/worker
+FROM gpu AS both
+COPY --from=embedded /app/target/release/api /bin/api
+"""
+
+
+def test_options_and_tools_of_another_target_do_not_count(tmp_path: Path) -> None:
+    finding, written, text = converted(tmp_path, SEVERAL, api="api")
+    service = finding.services[0]
+    assert (service.binary, service.features, service.profile) == ("api", (), "release")
+    for other in ("node:22", "CUDA_PATH", "SQLX_OFFLINE", "rustup.rs", "nvidia", "web"):
+        assert other not in text
+    assert [n for n in written.notes if n.open] == []
+
+
+def test_each_target_has_the_options_of_its_own_stage(tmp_path: Path) -> None:
+    finding, written, _ = converted(tmp_path, SEVERAL, api="api", worker="gpu")
+    assert [(s.binary, s.features, s.profile) for s in finding.services] == [
+        ("api", (), "release"),
+        ("worker", ("worker/gpu",), "gpu"),
+    ]
+    assert [n.text for n in written.notes if n.open] == [
+        "worker was compiled in nvidia/cuda:12.9.1-devel-ubuntu22.04; all services now share rust:1-bookworm"
+    ]
+
+
+def test_programs_of_one_image_with_different_options_are_named(tmp_path: Path) -> None:
+    finding, written, _ = converted(tmp_path, SEVERAL, worker="both")
+    assert (finding.services[0].binary, finding.services[0].features) == ("worker", ("worker/gpu",))
+    assert "api was compiled with other cargo options than worker, and is now with the same" in [
+        n.text for n in written.notes if n.open
+    ]
+
+
+def test_a_target_that_compiles_in_its_own_image_is_not_the_last_stage(tmp_path: Path) -> None:
+    """With what it has from the stage that it starts from."""
+    text = (
+        "FROM rust:1-bookworm AS base\nWORKDIR /srv/app\nENV ROLE=dev\nCOPY . .\n"
+        'FROM base AS dev\nRUN cargo build -p api\nEXPOSE 7000\nCMD ["target/debug/api"]\n'
+        "FROM base AS build\nRUN cargo build --release -p worker\n"
+        "FROM debian:bookworm-slim AS prod\nCOPY --from=build /srv/app/target/release/worker /bin/\nEXPOSE 9000\n"
+    )
+    finding, _, text = converted(tmp_path, text, one="dev")
+    assert [(s.binary, s.profile) for s in finding.services] == [("api", "dev")]
+    assert "EXPOSE 7000" in text
+    assert "EXPOSE 9000" not in text
+    assert "WORKDIR /srv/app\n" in text
+    assert "ENV ROLE=dev\n" in text
+    assert 'CMD ["/usr/local/bin/service"]' in text
+
+
+AGENT = """FROM rust:1-bookworm AS base
+WORKDIR /app
+ENV SQLX_OFFLINE=true
+COPY . .
+FROM base AS build
+ENV MODE=server
+RUN xx-cargo install sqlx-cli --locked && cargo build --release -p api && cp target/release/api /out/shop-api
+FROM base AS agent
+ENV RUSTFLAGS="-C target-feature=+crt-static" MODE=agent
+RUN LEVEL=9 cargo build --release -p worker && cp target/release/worker /out/worker-x86 && strip /out/worker-x86
+FROM debian:bookworm-slim AS image
+COPY --from=build /out/shop-api /bin/shop-api
+COPY --from=build /usr/local/cargo/bin/sqlx /bin/sqlx
+COPY --from=agent /out/worker-x86 /srv/worker
+CMD ["shop-api"]
+"""
+
+
+def test_variables_of_another_program_s_stage_do_not_count(tmp_path: Path) -> None:
+    finding, written, text = converted(tmp_path, AGENT, one="image")
+    assert finding.services[0].binary == "api"
+    _, _, compiling = text.partition("FROM toolchain AS compile")
+    assert 'ENV SQLX_OFFLINE="true"\n' in compiling
+    assert 'ENV MODE="server"\n' in compiling
+    for other in ("crt-static", "agent", "LEVEL", "STRIP"):
+        assert other not in text
+    assert [n.text for n in written.notes if n.open] == [
+        "worker was stripped by its Dockerfile and is not stripped now: set `strip` in a profile of Cargo.toml",
+        "worker was compiled with other RUSTFLAGS, MODE than api, and is now with the same",
+    ]
+    assert "    cargo install sqlx-cli --locked\n" in text  # our image has no xx
+
+
+def test_options_of_a_tool_are_not_those_of_the_program(tmp_path: Path) -> None:
+    install = "cargo install sqlx-cli --no-default-features --features postgres,rustls"
+    text = AGENT.replace("cp target/release/api", f"{install} && cp target/release/api")
+    finding, _, _ = converted(tmp_path, text, one="image")
+    service = finding.services[0]
+    assert (service.features, service.default_features, service.profile) == ((), True, "release")
