@@ -57,6 +57,7 @@ BESIDE = (
 BASES = ("rust:1-bookworm", "debian:bookworm-slim", "postgres:15-bookworm", "rabbitmq:3")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two groups of tests, one for each process of `nox -s engine`; in each, the order is that of the files."""
     for item in items:
