@@ -64,8 +64,7 @@ def surroundings(session: nox.Session) -> None:
 @nox.session
 def engine(session: nox.Session) -> None:
     """Run everything on a real engine, in two processes (tests/engine/conftest.py); starts one if none is running."""
-    together = ("-n", "2", "--dist", "loadgroup")
-    session.run("pytest", "-q", *together, "-m", "not slow", "--durations=40", "tests/engine", *session.posargs)
+    session.run("pytest", "-q", "-n", "2", "-m", "not slow", "--durations=40", "tests/engine", *session.posargs)
 
 
 @nox.session(name="cache-long")

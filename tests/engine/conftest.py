@@ -6,9 +6,10 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from buildkit_tasks.caches.look import records
 from buildkit_tasks.config.session import Session
@@ -57,12 +58,16 @@ BESIDE = (
 BASES = ("rust:1-bookworm", "debian:bookworm-slim", "postgres:15-bookworm", "rabbitmq:3")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Two groups of tests, one for each process of `nox -s engine`; in each, the order is that of the files."""
-    for item in items:
-        beside_others = item.path.name in BESIDE or item.path.parent.name == "staleness"
-        item.add_marker(pytest.mark.xdist_group("beside" if beside_others else "engine"))
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = PurePosixPath(nodeid.partition("::")[0])
+        return "beside" if path.name in BESIDE or path.parent.name == "staleness" else "engine"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Groups:
+    return Groups(config, log)
 
 
 @pytest.fixture(scope="session")
