@@ -33,8 +33,8 @@ TURNS = 5
 #: Commits that may land in one run: without a record of the last run, everything in them counts as changed.
 LANDING = 10
 
-#: Minutes of a whole run: a session starts if the run would stay below `AT_MOST`. CI kills a run after 90 minutes, so at
-#: `LATEST` the current session is stopped and counts as failed.
+#: Minutes of a whole run: a session starts if the run would stay below `AT_MOST`. CI kills a run after 90 minutes, so
+#: at `LATEST` the current session is stopped and counts as failed.
 AT_MOST, LATEST = 50.0, 85.0
 
 

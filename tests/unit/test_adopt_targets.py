@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from buildkit_tasks.adopt import files as adopted
 from buildkit_tasks.survey import look, tree
 from buildkit_tasks.survey.finding import Finding
@@ -139,3 +141,21 @@ def test_options_of_a_tool_are_not_those_of_the_program(tmp_path: Path) -> None:
     finding, _, _ = converted(tmp_path, text, one="image")
     service = finding.services[0]
     assert (service.features, service.default_features, service.profile) == ((), True, "release")
+
+
+@pytest.mark.parametrize("name", ["SOURCE", "BINS", "PROGRAMS", "STATIC", "REBUILD", "CROSS_PACKAGES"])
+@pytest.mark.parametrize("where", ["stage", "global", "compose"])
+def test_a_dockerfile_whose_arguments_have_our_names_is_built_as_it_is(tmp_path: Path, name: str, where: str) -> None:
+    argument = f"ARG {name}=x\n"
+    dockerfile = (
+        f"{argument if where == 'global' else ''}FROM rust:1-bookworm AS build\n{argument if where == 'stage' else ''}"
+        "WORKDIR /app\nCOPY . .\nRUN cargo build --release -p api\n"
+        "FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/api /bin/api\n"
+    )
+    given = f"      args:\n        {name}: y\n" if where == "compose" else ""
+    compose = f"name: shop\nservices:\n  api:\n    build:\n      context: .\n{given}"
+    files = {**CRATES, "Dockerfile": dockerfile, "compose.yaml": compose}
+    repositories.write(tmp_path, files)
+    finding = look.find(tree.read(tmp_path), repositories.resolved(tmp_path, compose), ("compose.yaml",))
+    assert [s.name for s in finding.services if not s.added] == []
+    assert [(one.name, f"an argument named {name}," in one.why) for one in finding.left] == [("api", True)]

@@ -97,10 +97,8 @@ def _service(files: Tree, spaces: Sequence[CargoWorkspace], name: str, entry: Ma
     blank = recipe.without_image(taken)
     if blank:
         return LeftAlone(name, f"{path}:{blank.number} starts from an argument without a value", unclear=True)
-    if taken.cargo.tool != "cargo":
-        return LeftAlone(name, f"{path} builds with cargo {taken.cargo.tool}, which does more than compile")
-    if "wasm" in taken.cargo.target:
-        return LeftAlone(name, f"{path} compiles for {taken.cargo.target}")
+    if why := shipped.unfit(taken, {*syntax.arguments(text), *args}):
+        return LeftAlone(name, f"{path} {why}")
     again = functools.partial(recipe.read, path, text, args, str(build.get("target") or ""))
     return _compiled(spaces, name, context, taken, args, entry, again)
 

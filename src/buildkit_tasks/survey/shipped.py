@@ -139,3 +139,21 @@ def _one_file(command: str) -> tuple[str, str]:
     valued = _VALUED if tool == "install" else ()
     files = [w for before, w in zip(["", *rest], rest, strict=False) if not w.startswith("-") and before not in valued]
     return (files[0], files[1]) if len(files) == 2 else ("", "")
+
+
+#: Arguments of our compile step that mean nothing else: a Dockerfile's own arguments of these names would change it.
+_OURS = frozenset(
+    ("SOURCE", "BINS", "PROGRAMS", "STATIC", "REBUILD", "STRICT_TOOLCHAIN", "CROSS_PACKAGES", "CACHE_SCOPE")
+)
+
+
+def unfit(taken: Recipe, arguments: Collection[str]) -> str:
+    """Why a Dockerfile with these arguments, declared or given, cannot be converted; empty if it can."""
+    if taken.cargo.tool != "cargo":
+        return f"builds with cargo {taken.cargo.tool}, which does more than compile"
+    if "wasm" in taken.cargo.target:
+        return f"compiles for {taken.cargo.target}"
+    if same := sorted(_OURS & set(arguments)):
+        named = f"an argument named {same[0]}" if len(same) == 1 else f"arguments named {', '.join(same)}"
+        return f"has {named}, as the compile step does; rename {'it' if len(same) == 1 else 'them'} to convert the file"
+    return ""
