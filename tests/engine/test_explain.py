@@ -56,7 +56,7 @@ def base(site: Site, text: str) -> None:
     """Another image under the name of the tests' own base image."""
     folder = site.root.parent / "base"
     folder.mkdir(exist_ok=True)
-    (folder / "file").write_text(text)
+    (folder / "file").write_text(f"{site.scope} {text}")  # BuildKit would know the content of an earlier session
     (folder / "Dockerfile").write_text("FROM scratch\nCOPY file /file\n")
     process.ok(["docker", "build", "-q", "-t", f"{site.scope}/base:1", str(folder)], site.root)
 
@@ -134,7 +134,7 @@ CASES = (
     ),
     Case(
         "line of the runtime stage",
-        edit("docker/Dockerfile", "USER 65532", "WORKDIR /srv\nUSER 65532"),
+        lambda site: edit("docker/Dockerfile", "USER 65532", f"WORKDIR /srv/{site.scope}\nUSER 65532")(site),
         one("dockerfile", "docker/Dockerfile:64"),
         {},
     ),
