@@ -29,12 +29,8 @@ def print_result(session: Session, audited: Audited) -> Problem | None:
 
 
 def _counts(findings: Sequence[Finding]) -> str:
-    parts = []
-    for severity in ("error", "warning", "note"):
-        count = sum(f.severity == severity and f.reason is None for f in findings)
-        if count:
-            parts.append(units.counted(count, severity))
-    return ", ".join(parts) or "nothing found"
+    """The counts, without suppressed findings."""
+    return units.severities(f.severity for f in findings if f.reason is None)
 
 
 def _problem(audited: Audited) -> Problem | None:

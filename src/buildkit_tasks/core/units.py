@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _UNITS = {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000}
@@ -64,3 +65,10 @@ def bar(share: float, width: int = 20) -> str:
     """A bar for a share between 0 and 1, drawn in eighths of a character."""
     eighths = round(max(0.0, min(1.0, share)) * width * 8)
     return "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")
+
+
+def severities(found: Iterable[str]) -> str:
+    """The number of findings of each severity, for example `2 errors, 1 warning`."""
+    each = list(found)
+    counts = [counted(each.count(one), one) for one in ("error", "warning", "note") if one in each]
+    return ", ".join(counts) or "nothing found"

@@ -238,13 +238,8 @@ def _theirs(one: Mapping[str, Any]) -> Finding:
 
 
 def _counts(findings: Sequence[Finding]) -> str:
-    """The counts, for example `2 errors, 1 warning`, without suppressed findings."""
-    parts = []
-    for severity in ("error", "warning", "note"):
-        count = sum(f.severity == severity and f.reason is None for f in findings)
-        if count:
-            parts.append(units.counted(count, severity))
-    return ", ".join(parts) or "nothing found"
+    """The counts, without suppressed findings."""
+    return units.severities(f.severity for f in findings if f.reason is None)
 
 
 def _problem(linted: Linted) -> Problem | None:
