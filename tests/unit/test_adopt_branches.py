@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildkit_tasks.dockerfiles import syntax
-from buildkit_tasks.survey import cargo_command
-from tests.support import process
+from buildkit_tasks.survey import cargo_command, look, tree
+from buildkit_tasks.survey.finding import Service
+from tests.support import process, repositories
+from tests.support.repositories import manifest
 
 WORDS = st.sampled_from(["", "release", "dev", "a b"])
 TESTS = st.sampled_from(
@@ -47,11 +49,70 @@ def test_an_if_takes_the_branch_that_bash_takes(
 )
 def test_the_profile_is_that_of_the_branch_that_runs(script: str, profile: str) -> None:
     items = list(syntax.instructions(f"FROM rust\nARG PROFILE=release\nRUN {script}\n"))
-    assert cargo_command.asked(items, {"PROFILE": "release"}).profile == profile
+    assert cargo_command.commands(items, {"PROFILE": "release"})[-1].profile == profile
 
 
 def test_an_argument_with_an_empty_default_is_empty() -> None:
     items = list(
         syntax.instructions('FROM rust\nARG FEATURES=""\nRUN cargo build --release --features "${FEATURES}"\n')
     )
-    assert cargo_command.asked(items, {"FEATURES": ""}).features == ()
+    assert cargo_command.commands(items, {"FEATURES": ""})[-1].features == ()
+
+
+MEMBERS = {
+    "Cargo.toml": '[workspace]\nmembers = ["crates/api", "crates/worker"]\nresolver = "2"\n',
+    "Cargo.lock": repositories.locked("api", "worker"),
+    **{f"crates/{n}/Cargo.toml": manifest(n, "\n[features]\npg = []\nlite = []") for n in ("api", "worker")},
+    **{f"crates/{n}/src/main.rs": "fn main() {}\n" for n in ("api", "worker")},
+}
+API = "COPY --from=build /app/target/release/api /api\n"
+WORKER = "COPY --from=build /app/target/release/worker /worker\n"
+
+
+def services(place: Path, dockerfile: str, compose: str) -> dict[str, Service]:
+    repositories.write(place, {**MEMBERS, "Dockerfile": dockerfile})
+    found = look.find(tree.read(place), repositories.resolved(place, compose), ("compose.yaml",))
+    assert not found.left
+    return {s.name: s for s in found.services}
+
+
+@pytest.mark.parametrize(
+    ("commands", "api", "worker"),
+    [
+        ("cargo build --release -p api -F pg && cargo build --release -p worker", ("pg",), ()),
+        ("cargo build --release --bin api -F pg; cargo build --release --bin worker -F lite", ("pg",), ("lite",)),
+        ("cargo install --path crates/api -F pg && cargo install --path crates/worker", ("pg",), ()),
+        ("cargo build --release && cargo build --release -p worker --features lite,pg", (), ("lite", "pg")),
+        ("cargo build --release -p api -F lite && cargo build --release -F pg", ("pg",), ("pg",)),
+        # a tool from the registry has features of its own
+        ("cargo build --release && cargo install sqlx-cli --no-default-features -F pg", (), ()),
+        ("cargo build --release -F pg && cargo install --git https://example.org/tool tool -F x", ("pg",), ("pg",)),
+    ],
+)
+def test_the_options_are_those_of_the_command_that_builds_the_program(
+    tmp_path: Path, commands: str, api: tuple[str, ...], worker: tuple[str, ...]
+) -> None:
+    stages = f"FROM rust:1 AS build\nWORKDIR /app\nCOPY . .\nRUN {commands}\n"
+    stages += f"FROM debian:bookworm-slim AS one\n{API}FROM debian:bookworm-slim AS two\n{WORKER}"
+    compose = "services:\n" + "".join(
+        f"  {name}:\n    build: {{context: ., target: {target}}}\n"
+        for name, target in (("api", "one"), ("worker", "two"))
+    )
+    found = services(tmp_path, stages, compose)
+    assert (found["api"].features, found["worker"].features) == (api, worker)
+    assert all(s.default_features and s.profile == "release" for s in found.values())
+
+
+def test_the_options_are_those_of_the_stage_that_the_image_copies_from(tmp_path: Path) -> None:
+    base = "FROM rust:1 AS base\nWORKDIR /app\nCOPY . .\n"
+    build = "FROM base AS build\nRUN cargo build --release -F pg\n"
+    debug = "FROM base AS debug\nRUN cargo build -F lite\n"
+    end = f"FROM debian:bookworm-slim\n{API}FROM debian:bookworm-slim AS dev\n"
+    end += API.replace("build", "debug").replace("release", "debug")
+    for number, stages in enumerate((build + debug, debug + build)):
+        compose = "services:\n  api:\n    build: {context: ., target: dev}\n"
+        dev = services(tmp_path / f"{number}dev", base + stages + end, compose)["api"]
+        assert (dev.features, dev.profile) == (("lite",), "dev")
+        shipped = end.partition("FROM debian:bookworm-slim AS dev")[0]
+        api = services(tmp_path / f"{number}", base + stages + shipped, "services:\n  api:\n    build: .\n")["api"]
+        assert (api.features, api.profile) == (("pg",), "release")

@@ -517,6 +517,32 @@ def test_images_without_a_stand_in_are_put_on_debian(
 
 
 @pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (
+            "if [ -n $M ]; then sed -i s/a/b/ /etc/apt/sources.list; fi \\\n"
+            "    && apt-get -o Acquire::Retries=5 update \\\n"
+            "    && apt-get -o Acquire::Retries=5 install -y --no-install-recommends libpq5=15.3-0 curl",
+            "    && apt-get -o Acquire::Retries=5 update \\\n"
+            "    && apt-get -o Acquire::Retries=5 install -y --no-install-recommends libpq5 curl",
+        ),
+        (
+            "retries=3; apt-get install -o Dpkg::Use-Pty=0 -t=1 -y \\\n    libssl3t64=3.0* \\\n"
+            "    g++:arm64=${V} libc6=$W; level=2 make -C /opt x=1 || exit 1",
+            "retries=3; apt-get install -o Dpkg::Use-Pty=0 -t=1 -y \\\n    libssl3 \\\n"
+            "    g++:arm64 libc6; level=2 make -C /opt x=1 || exit 1",
+        ),
+    ],
+)
+def test_versions_of_another_debian_are_removed_from_packages_only(tmp_path: Path, command: str, expected: str) -> None:
+    dockerfile = BUILD.replace("debian:bookworm-slim", "debian:trixie-slim") + END + f"RUN {command}\n"
+    found, finding = understand(tmp_path, dockerfile)
+    text = adopted.write(found, bookworm.apply(finding)).texts["docker/Dockerfile"]
+    assert expected in text
+    assert f"{command}\n" in adopted.write(found, finding).texts["docker/Dockerfile"]
+
+
+@pytest.mark.parametrize(
     ("toolchain", "runtime", "installed"),
     [
         ("rust:1-alpine", "scratch", ["ca-certificates", "libssl3"]),

@@ -148,15 +148,23 @@ def _item(given: Instruction, note: Callable[[str], None]) -> Instruction | None
         rest = _users(rest)
         return None if not rest.strip() else replace(item, rest=rest, parts=((item.line, f"RUN {rest}"),), body="")
     if re.search(r"\bapt(?:-get)?\s", whole):
-        parts = tuple((number, _debian_names(text)) for number, text in item.parts)
+        lines = _debian_names("\n".join(text for _, text in item.parts)).split("\n")
+        numbers = [number for number, text in item.parts for _ in range(text.count("\n") + 1)]
+        parts = tuple(zip(numbers, lines, strict=True))
         return replace(item, rest=_debian_names(item.rest), body=_debian_names(item.body), parts=parts)
     rest = _users(item.rest)
     return item if rest == item.rest else replace(item, rest=rest, parts=((item.line, f"RUN {rest}"),))
 
 
+#: The words after `apt-get install`, up to the end of the command.
+_INSTALLED = re.compile(r"(?<=\binstall\s)(?:\\\n|[^;&|\n])*")
+#: A package name with a version. Options have `=` as well: `-o Acquire::Retries=5`.
+_VERSIONED = re.compile(r"(?<!\S)([a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?)=(?:[0-9*~]|\$\{?\w)[\w.:*+~${}-]*(?=[\s\\]|$)")
+
+
 def _debian_names(text: str) -> str:
     """Remove versions, and use Debian 12's names for libraries that were renamed for 64-bit time."""
-    text = re.sub(r"(?<=[a-z0-9+])=[0-9*~][\w.:*+~-]*(?=[\s\\;&]|$)", "", text)
+    text = _INSTALLED.sub(lambda words: _VERSIONED.sub(r"\1", words[0]), text)
     return re.sub(r"\b(lib[a-z0-9.+-]+?)t64\b", r"\1", text)
 
 

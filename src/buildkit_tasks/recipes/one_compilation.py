@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from buildkit_tasks.survey import recipe, shipped
+from buildkit_tasks.survey.cargo import Package
 from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.survey.recipe import Stage
 
@@ -53,7 +54,7 @@ def packages(services: Sequence[Service], kept: Mapping[str, Kept], image: str) 
     return found, unknown
 
 
-def notes(services: Sequence[Service], kept: Mapping[str, Kept], binaries: Collection[str]) -> list[Note]:
+def notes(services: Sequence[Service], kept: Mapping[str, Kept], binaries: Mapping[str, Package]) -> list[Note]:
     """Programs that are compiled differently from now on. `kept`: what each service's compile stages contribute."""
     found = [*_unstripped(services, binaries), *_linked(services), *_options(services, binaries)]
     return [*found, *_variables([s for s in services if s.name in kept], kept)]
@@ -96,20 +97,21 @@ def _linked(services: Sequence[Service]) -> list[Note]:
     return [Note(s.recipe.path, f"{s.binary} {text}", True) for s in alike if s.recipe and kind]
 
 
-def _options(services: Sequence[Service], binaries: Collection[str]) -> list[Note]:
+def _options(services: Sequence[Service], binaries: Mapping[str, Package]) -> list[Note]:
     """Further programs of an image that had other cargo options or variables than its main one."""
     found: list[Note] = []
     for service in services:
         taken = service.recipe
-        asked = shipped.asked(taken, binaries) if taken else {}
-        main = asked.get(service.binary)
-        if not taken or not main:
+        stages = shipped.stages(taken, binaries) if taken else {}
+        if not taken or service.binary not in stages:
             continue
+        main = shipped.options(taken, binaries, service.binary)
         before = _environment(shipped.compiling(taken, binaries, service.binary))
-        for name, other in asked.items():
+        for name in stages:
+            other = shipped.options(taken, binaries, name)
             more = _environment(shipped.compiling(taken, binaries, name))
             differs = [n for n, value in more.items() if before.get(n) != value and (n in before or _FLAGS.match(n))]
-            if replace(other, packages=main.packages, binaries=main.binaries) != main:
+            if replace(other, packages=main.packages, binaries=main.binaries, paths=main.paths) != main:
                 differs.insert(0, "cargo options")
             if differs:
                 text = f"{name} was compiled with other {', '.join(differs)} than {service.binary}"

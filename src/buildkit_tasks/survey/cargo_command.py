@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ _CARGO = re.compile(
 
 @dataclass(frozen=True)
 class Cargo:
-    """The options of the compile commands in a Dockerfile."""
+    """The options of a compile command in a Dockerfile. `paths`: directories of the crates it selects."""
 
     profile: str = ""
     features: tuple[str, ...] = ()
@@ -25,6 +26,7 @@ class Cargo:
     packages: tuple[str, ...] = ()
     binaries: tuple[str, ...] = ()
     tool: str = "cargo"
+    paths: tuple[str, ...] = ()
 
 
 def compiles(items: Sequence[Instruction]) -> bool:
@@ -51,19 +53,38 @@ def _only_tools(text: str) -> bool:
     return bool(found) and all(word == "install" and "--path" not in rest for word, rest in found)
 
 
-def asked(items: Sequence[Instruction], values: Mapping[str, str]) -> Cargo:
-    """The options of the last `cargo build`; those of `cargo chef cook` are the same."""
-    found = Cargo()
+def commands(items: Sequence[Instruction], values: Mapping[str, str]) -> tuple[Cargo, ...]:
+    """The options of every command that builds this repository, in order; those of `cargo chef cook` are the same."""
+    found: list[Cargo] = []
     for item in (i for i in items if i.keyword == "RUN"):
         text = branches_taken(syntax.expand(f"{item.rest}\n{item.body}", values, keep=True))
         for match in re.finditer(r"cargo(?:\s+\+\S+)?\s+(?:auditable\s+)?(\w+)\b([^;&|\n]*)", text):
+            if match[1] not in ("build", "b", "install", "rustc", "zigbuild", "run", "r", "leptos", "xtask"):
+                continue
             if match[1] == "install" and _is_tool(match[2]):
                 continue
-            if match[1] in ("build", "b", "install", "rustc", "zigbuild", "run", "r", "leptos", "xtask"):
-                found = _options(match[1], syntax.words(match[2]))
-                if found.profile == "dev" and re.search(r"\$\([^)]*--release", text[match.start() :]):
-                    found = replace(found, profile="release")  # for `$(test ... && echo --release)`
-    return found
+            one = _options(match[1], syntax.words(match[2]))
+            if one.profile == "dev" and re.search(r"\$\([^)]*--release", text[match.start() :]):
+                one = replace(one, profile="release")  # for `$(test ... && echo --release)`
+            found.append(one)
+    return tuple(found)
+
+
+def builds(command: Cargo, binary: str, package: str, directory: str) -> bool:
+    """Whether a command builds a program: it selects nothing, the program, or its package by name or directory."""
+    if command.binaries:
+        return binary in command.binaries
+    if command.packages:
+        return package in {name.rpartition("/")[2].rpartition("#")[2].partition("@")[0] for name in command.packages}
+    return not command.paths or any(_leads_to(path, directory) for path in command.paths)
+
+
+def _leads_to(path: str, directory: str) -> bool:
+    """Whether a path in a compile stage may be a directory of the repository: one ends like the other."""
+    ends = [part for part in posixpath.normpath(path).split("/") if part not in ("", ".", "..")]
+    place = [part for part in directory.split("/") if part != "."]
+    shorter = min(len(ends), len(place))
+    return not shorter or ends[-shorter:] == place[-shorter:]
 
 
 def _is_tool(rest: str) -> bool:
@@ -120,7 +141,7 @@ def _options(command: str, words: Sequence[str]) -> Cargo:
         word = words[at]
         name, equals, value = word.partition("=")
         key = names.get(name) or name.lstrip("-")
-        if key in ("features", "package", "bin", "target", "profile") and name.startswith("-"):
+        if key in ("features", "package", "bin", "target", "profile", "path") and name.startswith("-"):
             if not equals:
                 at += 1
                 value = words[at] if at < len(words) else ""
@@ -138,4 +159,5 @@ def _options(command: str, words: Sequence[str]) -> Cargo:
         tuple(given.get("package", [])),
         tuple(given.get("bin", [])),
         command if command in ("leptos", "xtask") else "cargo",
+        tuple(given.get("path", [])),
     )

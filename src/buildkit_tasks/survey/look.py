@@ -188,7 +188,7 @@ def _compiled(
         others = {name for other in spaces if other is not space for name in other.binaries}
         keep = shipped.elsewhere(taken, space.binaries, others)
         taken = (again(keep) if keep else None) or taken
-        asked = shipped.asked(taken, space.binaries).get(binary, taken.cargo)
+        asked = shipped.options(taken, space.binaries, binary)
         return Service(
             name,
             space.directory,

@@ -125,6 +125,8 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "", keep: 
     builders = tuple(s for s in used if s.name in replaced | compiling)
     first = next((s for s in builders if s.compiles), builders[0])
     toolchain = tuple(_chain(first, by_name))[-1].base
+    values = {**syntax_defaults(text), **args}
+    commands = cargo_command.commands([i for s in builders if s.compiles for i in s.items], values)
     text_of = "\n".join(f"{i.rest}\n{i.body}" for s in builders for i in s.items if i.keyword == "RUN")
     kind = (
         "single-stage" if single else "chef" if "chef" in text_of else "mounts" if "type=cache" in text_of else "plain"
@@ -138,8 +140,8 @@ def read(path: str, text: str, args: Mapping[str, str], target: str = "", keep: 
         builders,
         toolchain,
         "" if single else final[0].base,
-        cargo_command.asked([i for s in builders if s.compiles for i in s.items], {**syntax_defaults(text), **args}),
-        {**syntax_defaults(text), **args},
+        next(reversed(commands), Cargo()),
+        values,
         header,
         last.name,
         tuple(dict.fromkeys(p for s in builders for i in s.items for p in install.packages(i))),
@@ -237,10 +239,10 @@ def compiled_in(taken: Recipe, name: str) -> tuple[Stage, ...]:
     return chain if any(s.compiles for s in chain) else ()
 
 
-def asked_in(taken: Recipe, name: str) -> Cargo:
-    """The options of the cargo command in a stage or in one that it starts from; those of the last one, if neither."""
-    items = [item for stage in compiled_in(taken, name) if stage.compiles for item in stage.items]
-    return cargo_command.asked(items, taken.values) if items else taken.cargo
+def commands_in(taken: Recipe, name: str) -> tuple[Cargo, ...]:
+    """The options of the cargo commands in a stage and in those that it starts from; those of all, if it has none."""
+    stages = compiled_in(taken, name) or taken.compiling
+    return cargo_command.commands([i for s in stages if s.compiles for i in s.items], taken.values)
 
 
 def sources(stage: Stage) -> Iterator[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from buildkit_tasks.dockerfiles import syntax
 
 from . import install
-from .cargo_command import Cargo
-from .recipe import _OUTPUT, Recipe, Stage, asked_in, compiled_in, copies
+from .cargo import Package
+from .cargo_command import Cargo, builds
+from .recipe import _OUTPUT, Recipe, Stage, commands_in, compiled_in, copies
 
 
 def program(source: str, binaries: Collection[str]) -> str:
@@ -69,9 +70,12 @@ def stages(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
     return {name: stage for name, stage in named if name}
 
 
-def asked(taken: Recipe, binaries: Collection[str]) -> dict[str, Cargo]:
-    """The cargo options with which each program of the image is compiled."""
-    return {name: asked_in(taken, stage) for name, stage in stages(taken, binaries).items()}
+def options(taken: Recipe, binaries: Mapping[str, Package], name: str) -> Cargo:
+    """The cargo options with which a program is compiled: of the last command in its stage that builds it."""
+    package = binaries[name]
+    found = commands_in(taken, stages(taken, binaries).get(name, ""))
+    built = [command for command in found if builds(command, name, package.name, package.directory)]
+    return next(reversed(built or found), taken.cargo)
 
 
 def compiling(taken: Recipe, binaries: Collection[str], name: str) -> tuple[Stage, ...]:
