@@ -689,3 +689,22 @@ def test_build_arguments_of_the_compose_file(
     assert notes == (
         [f"removed build arguments whose current values the new files contain: {removed}"] if removed else []
     )
+
+
+@pytest.mark.parametrize(
+    ("config", "packages"),
+    [
+        (
+            '[target.x86_64-unknown-linux-gnu]\nlinker = "clang"\nrustflags = ["-Clink-arg=-fuse-ld=/usr/bin/mold"]\n',
+            "clang mold",
+        ),
+        ('[target.aarch64-unknown-linux-gnu]\nrustflags = ["-C", "link-arg=-fuse-ld=lld"]\n', "lld"),
+        ('[build]\nrustflags = "-C linker=/usr/bin/clang -C link-arg=--ld-path=mold"\n', "clang mold"),
+        ('[target.\'cfg(target_os = "linux")\']\nlinker = "clang"\n', "clang"),
+        ('[target.x86_64-pc-windows-msvc]\nlinker = "lld"\n\n[target.aarch64-apple-darwin]\nlinker = "clang"\n', ""),
+        ("[target]\nx86_64-unknown-linux-gnu = 3\n\n[build]\nrustflags = 7\njobs = 2\n", ""),
+    ],
+)
+def test_the_linkers_of_a_cargo_configuration_are_installed(tmp_path: Path, config: str, packages: str) -> None:
+    text, _ = derived(tmp_path, BUILD + END, {".cargo/config.toml": config})
+    assert f'ARG BUILD_PACKAGES="{packages}"\n' in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import tomli
@@ -67,3 +67,30 @@ def config(files: Tree, head: str) -> tuple[tuple[str, ...], tuple[str, ...], st
             given = (content.get("build") or {}).get("target")
             target = target or (given if isinstance(given, str) else "")
     return tuple(paths), tuple(vendored), target
+
+
+#: Targets that are not compiled here.
+_ELSEWHERE = re.compile(r"windows|msvc|apple|darwin|macos|ios|android|wasm|freebsd|none")
+#: Maps linkers to their Debian packages.
+_LINKERS = {"clang": "clang", "clang++": "clang", "mold": "mold", "lld": "lld", "ld.lld": "lld"}
+
+
+def linkers(files: Tree, paths: Iterable[str]) -> dict[str, str]:
+    """Debian packages of the linkers that configuration files select for Linux, and the file that selects each."""
+    found: dict[str, str] = {}
+    for path in paths:
+        content = toml(files, path)
+        targets = content.get("target")
+        sections = [v for k, v in targets.items() if not _ELSEWHERE.search(k)] if isinstance(targets, dict) else []
+        for section in (content.get("build"), *sections):
+            if not isinstance(section, dict):
+                continue
+            flags = section.get("rustflags")
+            words = flags.split() if isinstance(flags, str) else map(str, flags if isinstance(flags, list) else ())
+            chosen = [str(section.get("linker") or "")]
+            chosen += [w.rpartition("=")[2] for w in words if re.search(r"-fuse-ld=|^(?:-C)?linker=|--ld-path=", w)]
+            for name in chosen:
+                package = _LINKERS.get(posixpath.basename(name))
+                if package:
+                    found.setdefault(package, path)
+    return found

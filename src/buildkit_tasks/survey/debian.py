@@ -104,17 +104,17 @@ TABLE: Mapping[str, Need] = {
 
 @dataclass(frozen=True)
 class Packages:
-    """Debian packages for both stages, sorted, and the crate that needs each."""
+    """Debian packages for both stages, sorted, and the crate or cargo configuration file that needs each."""
 
     build: tuple[str, ...] = ()
     run: tuple[str, ...] = ()
     why: tuple[tuple[str, str], ...] = ()
 
 
-def needs(locked: Sequence[Locked]) -> Packages:
-    """Look up the packages needed by the crates in a lock file."""
+def needs(locked: Sequence[Locked], linkers: Mapping[str, str] | None = None) -> Packages:
+    """Look up the packages needed by the crates in a lock file. `linkers`: more packages, and who asks for each."""
     names = {package.name for package in locked}
-    build: dict[str, str] = {}
+    build: dict[str, str] = dict(linkers or {})
     run: dict[str, str] = {}
     for package in locked:
         need = TABLE.get(package.name)

@@ -13,7 +13,7 @@ from typing import Any
 
 from buildkit_tasks.dockerfiles import syntax
 
-from . import cargo, cargo_command, debian, prebuilt, propose, reach, recipe, shipped
+from . import cargo, cargo_command, needed, prebuilt, propose, reach, recipe, shipped
 from .cargo import CargoWorkspace
 from .finding import Finding, LeftAlone, Note, Program, Service, Workspace
 from .tree import Tree
@@ -60,7 +60,7 @@ def find(
         services, more = propose.beside(files, spaces, _service, config.get("services") or {})
         notes += more
     used = [w for w in spaces if any(s.workspace == w.directory for s in services)]
-    workspaces = tuple(Workspace(w, reach.find(files, w), debian.needs(_compiled_crates(w, services))) for w in used)
+    workspaces = tuple(Workspace(w, reach.find(files, w), needed.packages(files, w, services)) for w in used)
     for workspace in workspaces:
         notes += notes_of(files, workspace)
     texts = {path: files.text(path) for path in (*ADDED_TO, *compose) if files.has(path)}
@@ -120,15 +120,6 @@ def _adopted(
         )
     binary = args.get("BIN") or name
     return Service(name, directory, binary, context, None, args, (Program(binary),), build=build, adopted=path)
-
-
-def _compiled_crates(space: CargoWorkspace, services: Sequence[Service]) -> Sequence[cargo.Locked]:
-    """What the programs of the services depend on: cargo compiles nothing else, such as a desktop application's."""
-    ours = [s for s in services if s.workspace == space.directory]
-    names = {name for s in ours for name in (s.binary, *(p.name for p in s.programs))}
-    if not names <= space.binaries.keys():
-        return space.locked
-    return debian.reached(space.locked, {space.binaries[name].name for name in names})
 
 
 def inside(root: Path, given: str) -> str | None:
