@@ -708,3 +708,25 @@ def test_build_arguments_of_the_compose_file(
 def test_the_linkers_of_a_cargo_configuration_are_installed(tmp_path: Path, config: str, packages: str) -> None:
     text, _ = derived(tmp_path, BUILD + END, {".cargo/config.toml": config})
     assert f'ARG BUILD_PACKAGES="{packages}"\n' in text
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("ARG CXXFLAGS", True),
+        ("ARG CMAKE_POLICY_VERSION_MINIMUM=3.5", True),
+        ("ARG CARGO_PROFILE_RELEASE_LTO=thin", True),
+        ("ARG AARCH64_OPENSSL_LIB_DIR=/opt", True),
+        ("ARG CARGO_ARGS", False),
+        ("ARG RUST_VERSION=1.80", False),
+    ],
+)
+def test_an_argument_that_compilers_and_build_scripts_read_reaches_them(tmp_path: Path, line: str, kept: bool) -> None:
+    name, _, value = line.removeprefix("ARG ").partition("=")
+    compose = CRATE["compose.yaml"].replace("build: .", f'build: {{context: ., args: {{{name}: "x y"}}}}')
+    dockerfile = BUILD.replace("WORKDIR", f"{line}\nWORKDIR").replace("cargo build", f"cargo build ${name}") + END
+    found, finding = understand(tmp_path, dockerfile, {"compose.yaml": compose})
+    written = adopted.write(found, finding)
+    expected = f'ARG {name}="{value}"' if value else f"ARG {name}"
+    assert (expected in written.texts["docker/Dockerfile"].split("\n")) is kept
+    assert (f"{name}: " in written.texts["compose.yaml"]) is kept

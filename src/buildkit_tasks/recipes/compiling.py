@@ -17,15 +17,8 @@ from buildkit_tasks.survey.finding import Note
 from buildkit_tasks.survey.recipe import Recipe, Stage
 
 from .stage_lines import short
+from .variables import OURS, TOOLS_READ
 
-#: Variables of a compile stage that our step sets itself, or that belong to another caching method.
-OURS = frozenset(
-    (
-        *("CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR", "CARGO_INCREMENTAL", "CARGO_BUILD_TARGET"),
-        *("RUSTUP_HOME", "RUSTC_WRAPPER", "SCCACHE_DIR", "SCCACHE_CACHE_SIZE", "CARGO_NET_GIT_FETCH_WITH_CLI"),
-        *("PATH", "USER", "HOME", "BUILDKIT_INLINE_CACHE", "DEBIAN_FRONTEND"),
-    )
-)
 _REPLACED = re.compile(
     r"cargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|fetch|chef|vendor|check|clean|rustc|zigbuild|run|generate-lockfile|update|init|new|install\b(?=.*--path))\b"
     r"|fn main|\b(?:cp|mv)\b.*\btarget\b"
@@ -132,7 +125,7 @@ class _Reader:
                 continue
             if value is None and item.keyword == "ARG":
                 value = self.before.get(name)  # its default is before the first FROM
-            if item.keyword == "ARG" and name != "RUSTFLAGS" and not self.reads(name):
+            if item.keyword == "ARG" and not TOOLS_READ.fullmatch(name) and not self.reads(name):
                 if not re.search(rf"\$\{{?{name}\b", f"{commands}\n{stage.base}") and value is None:
                     self.note(item, f"no source file uses {name}, so the argument is not passed to cargo", open_=False)
                 elif value is not None:

@@ -15,8 +15,9 @@ from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.survey.recipe import Stage
 
 from . import alpine
-from .compiling import OURS, Kept
+from .compiling import Kept
 from .stage_lines import is_alpine
+from .variables import OURS
 
 #: Variables that change a program even if its sources do not read them.
 _FLAGS = re.compile(r"RUSTFLAGS$|CARGO_PROFILE_|CARGO_ENCODED_RUSTFLAGS$|CARGO_BUILD_RUSTFLAGS$")
