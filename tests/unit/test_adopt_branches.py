@@ -116,3 +116,49 @@ def test_the_options_are_those_of_the_stage_that_the_image_copies_from(tmp_path:
         shipped = end.partition("FROM debian:bookworm-slim AS dev")[0]
         api = services(tmp_path / f"{number}", base + stages + shipped, "services:\n  api:\n    build: .\n")["api"]
         assert (api.features, api.profile) == (("pg",), "release")
+
+
+TWO = {
+    f"{n}/{path}": text
+    for n in ("api", "worker")
+    for path, text in (
+        ("Cargo.toml", manifest(n)),
+        ("Cargo.lock", repositories.locked(n)),
+        ("src/main.rs", "fn main() {}\n"),
+    )
+}
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_programs_of_several_workspaces_from_one_stage_are_not_converted(tmp_path: Path, used: bool) -> None:
+    stage = "FROM rust:1 AS build\nCOPY . /app\nRUN cd /app/api && cargo build --release\n"
+    stage += "RUN cd /app/worker && cargo build --release\nFROM debian:bookworm-slim\n"
+    ends = "".join(f"COPY --from=build /app/{n}/target/release/{n} /{n}\n" for n in ("api", "worker"))
+    compose = f"services:\n  both:\n    {'build: .' if used else 'image: postgres:15'}\n"
+    repositories.write(tmp_path, {**TWO, "Dockerfile": stage + ends})
+    found = look.find(tree.read(tmp_path), repositories.resolved(tmp_path, compose), ("compose.yaml",))
+    assert not found.services
+    reasons = [left.why for left in found.left] if used else [note.text for note in found.notes]
+    assert len(reasons) == 1
+    assert "Dockerfile ships programs of several workspaces (api, worker) from one stage" in reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "converted"),
+    [
+        ("", "/app/worker", True),  # the sources of that workspace
+        (" && cargo build && cp target/debug/worker /app/out/worker", "/app/out/worker", False),
+        (" && cargo install --path worker --root /usr", "/usr/bin/worker", False),
+    ],
+)
+def test_a_directory_with_the_name_of_a_program_is_no_program(
+    tmp_path: Path, command: str, path: str, converted: bool
+) -> None:
+    stage = f"FROM rust:1 AS build\nCOPY . /app\nRUN cd /app/api && cargo build --release{command}\n"
+    stage += (
+        f"FROM debian:bookworm-slim\nCOPY --from=build /app/api/target/release/api /api\nCOPY --from=build {path} /w\n"
+    )
+    repositories.write(tmp_path, {**TWO, "Dockerfile": stage})
+    compose = "services:\n  api:\n    build: .\n"
+    found = look.find(tree.read(tmp_path), repositories.resolved(tmp_path, compose), ("compose.yaml",))
+    assert bool(found.services) is converted

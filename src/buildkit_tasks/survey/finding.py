@@ -58,11 +58,13 @@ class Service:
 
 @dataclass(frozen=True)
 class LeftAlone:
-    """A service that is not adopted, and why. `unclear`: its Dockerfile compiles a program, but not clearly which."""
+    """A service that is not adopted, and why. `unclear`: its Dockerfile compiles a program, but not clearly which;
+    `mixed`: it ships programs of several workspaces."""
 
     name: str
     why: str
     unclear: bool = False
+    mixed: bool = False
 
 
 @dataclass(frozen=True)

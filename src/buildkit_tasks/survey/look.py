@@ -177,6 +177,10 @@ def _compiled(
         if not any(p.name == binary for p in programs):
             programs = (Program(binary), *programs)
         others = {name for other in spaces if other is not space for name in other.binaries}
+        more = shipped.mixed(taken, space.binaries, others)
+        if more:
+            why = f"ships programs of several workspaces ({', '.join((binary, *more))}) from one stage"
+            return LeftAlone(name, f"{taken.path} {why}: give each workspace its own stage", mixed=True)
         keep = shipped.elsewhere(taken, space.binaries, others)
         taken = (again(keep) if keep else None) or taken
         asked = shipped.options(taken, space.binaries, binary)

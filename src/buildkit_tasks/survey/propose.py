@@ -129,6 +129,10 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
                 break
             # a variant of another Dockerfile ships the same program: only a context around it may fit better
             variant = variant or any(isinstance(s, Service) for s in looked)
+            several = next((s.why for s in looked if isinstance(s, LeftAlone) and s.mixed), "")
+            if several:
+                notes.append(Note(path, f"not converted, because {several}"))
+                break
             unclear = next((f"{s.why}; {_HINT}" for s in looked if isinstance(s, LeftAlone) and s.unclear), unclear)
         else:
             if unclear and not variant:

@@ -29,16 +29,33 @@ def program(source: str, binaries: Collection[str]) -> str:
 
 def elsewhere(taken: Recipe, binaries: Collection[str], others: Collection[str]) -> frozenset[str]:
     """Names of compile stages that ship programs of other workspaces (`others`), and none of this one's."""
+    return frozenset(stage for stage, (own, theirs) in _owners(taken, binaries, others).items() if theirs and not own)
+
+
+def mixed(taken: Recipe, binaries: Collection[str], others: Collection[str]) -> tuple[str, ...]:
+    """Programs of other workspaces (`others`) that come from the same compile stage as one of this one's.
+
+    A directory of sources may have a program's name: only what cargo or a command put in its place counts.
+    """
+    there = renamed(taken, others)
+    sources = [s for own, theirs in _owners(taken, binaries, others).values() if own for s in theirs]
+    made = [s for s in sources if _OUTPUT.search(s) or "/bin/" in s or posixpath.basename(s) in there]
+    return tuple(dict.fromkeys(program(source, others) for source in made))
+
+
+def _owners(
+    taken: Recipe, binaries: Collection[str], others: Collection[str]
+) -> dict[str, tuple[bool, tuple[str, ...]]]:
+    """For each compile stage, whether it ships a program of this workspace, and the paths of those of `others`."""
     own = renamed(taken, binaries)
-    ours: set[str] = set()
-    theirs: set[str] = set()
+    found: dict[str, tuple[bool, tuple[str, ...]]] = {}
     for copy in copies(taken):
         for source in copy.sources:
-            if program(source, binaries) or posixpath.basename(source) in own:
-                ours.add(copy.stage.lower())
-            elif program(source, others):
-                theirs.add(copy.stage.lower())
-    return frozenset(theirs - ours)
+            ours = bool(program(source, binaries)) or posixpath.basename(source) in own
+            theirs = (source,) if not ours and program(source, others) else ()
+            before, paths = found.get(copy.stage.lower(), (False, ()))
+            found[copy.stage.lower()] = (before or ours, (*paths, *theirs))
+    return found
 
 
 def installed(taken: Recipe) -> frozenset[str]:
