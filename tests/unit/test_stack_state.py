@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buildkit_tasks.project import ports
-from buildkit_tasks.stack import state
+from buildkit_tasks.stack import state, wait
 
 CHECK = {"Test": ["CMD", "true"], "StartPeriod": 5_000_000_000}
 
@@ -70,3 +70,24 @@ def test_published_ports_have_a_protocol_and_ranges_are_left_to_the_engine() -> 
     config = {"services": {"web": {"ports": listed}, "other": {"ports": [{"published": "1", "target": 1}]}}}
     found = list(ports.published(config, {"web"}))
     assert [(p.host, p.published, p.protocol) for p in found] == [("0.0.0.0", 53, "udp"), ("127.0.0.1", 80, "tcp")]  # noqa: S104
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        (
+            ' db Error failed to resolve reference "docker.io/library/postgres:14": failed to do request: Head "https://r"\n'
+            'Error response from daemon: failed to resolve reference "docker.io/library/postgres:14": no such host\n',
+            "postgres:14",
+        ),
+        ("Error response from daemon: pull access denied for shop/web, repository does not exist\n", "shop/web"),
+        ("Error response from daemon: manifest for redis:99 not found: manifest unknown\n", "redis:99"),
+        ('a failed to resolve reference "ghcr.io/x/a:1": x\nb pull access denied for y/b, no\n', "ghcr.io/x/a:1, y/b"),
+        ("dependency failed to start: container web exited (1)\n", ""),
+    ],
+)
+def test_an_image_that_compose_could_not_pull_is_named(said: str, names: str) -> None:
+    problem = wait.not_pulled(said)
+    assert (problem and (problem.code, problem.message)) == (
+        ("image-unavailable", f"Compose could not pull {names}.") if names else None
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -185,12 +186,34 @@ class _Watch:
             self.session.report.say(f"  {found.service} {word} ({self.elapsed:.1f} s)")
 
 
+_NOT_PULLED = re.compile(
+    r'failed to resolve reference "(?P<a>[^"]+)"|pull access denied for (?P<b>[^\s,]+)'
+    r"|manifest for (?P<c>\S+) not found"
+)
+
+
+def not_pulled(said: str) -> Problem | None:
+    """The problem, if compose's output shows that an image could not be pulled; else None."""
+    found = {m["a"] or m["b"] or m["c"]: line for line in said.splitlines() for m in _NOT_PULLED.finditer(line)}
+    if not found:
+        return None
+    names = dict.fromkeys(name.removeprefix("docker.io/").removeprefix("library/") for name in found)
+    return Problem(
+        "image-unavailable",
+        f"Compose could not pull {', '.join(names)}.",
+        causes=[line.partition(": ")[2].strip() or line.strip() for line in found.values()],
+        hint="set a mirror (BUILDKIT_TASKS_IMAGES_REGISTRY=mirror.example), or load the image with `docker load`",
+    )
+
+
 def _failure(
     session: Session, files: Sequence[Path], watch: _Watch, bad: Sequence[Container], result: Result
 ) -> Problem:
     said = result.stderr.strip()
     if taken := ports.taken_on_start(said):
         return taken
+    if not bad and (missing := not_pulled(said)):
+        return missing
     if not bad:
         return Problem("unhealthy", "Compose could not start the stack.", details=said, hint="invoke ps; invoke logs")
     names = list(dict.fromkeys(c.service for c in bad))
