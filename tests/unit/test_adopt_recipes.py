@@ -711,6 +711,31 @@ def test_the_linkers_of_a_cargo_configuration_are_installed(tmp_path: Path, conf
 
 
 @pytest.mark.parametrize(
+    ("image", "static"),
+    [
+        ("scratch", True),
+        ("alpine:3.20", True),
+        ("gcr.io/distroless/static-debian12:nonroot", True),
+        ("gcr.io/distroless/cc-debian12", False),
+        ("debian:bookworm-slim", False),
+    ],
+)
+def test_a_prebuilt_program_in_an_image_without_glibc_is_linked_statically(
+    tmp_path: Path, image: str, static: bool
+) -> None:
+    found, finding = understand(tmp_path, f"FROM {image}\nCOPY app /usr/bin/app\n")
+    written = adopted.write(found, finding)
+    assert ("ARG STATIC=gnu\n" in written.texts["docker/Dockerfile"]) is static
+    assert any(f"linked statically, because {image} has no glibc" in n.text for n in written.notes) is static
+    lock = repositories.locked("app: openssl-sys", "openssl-sys")
+    found, finding = understand(tmp_path, f"FROM {image}\nCOPY app /usr/bin/app\n", {"Cargo.lock": lock})
+    text = adopted.write(found, bookworm.apply(finding)).texts["docker/Dockerfile"]
+    assert "ARG RUNTIME_IMAGE=debian:bookworm-slim\n" in text
+    assert "ARG STATIC\n" in text
+    assert ('ARG RUNTIME_PACKAGES="libssl3"' in text) is (image != "debian:bookworm-slim")
+
+
+@pytest.mark.parametrize(
     ("line", "kept"),
     [
         ("ARG CXXFLAGS", True),

@@ -35,13 +35,15 @@ def _service(service: Service, notes: list[Note], packages: Sequence[str]) -> Se
     if taken is None:
         return service
     shared = bool(set(packages) - {"ca-certificates"})
-    static = "musl" in service.target or "alpine" in taken.toolchain
+    static = "musl" in service.target or service.target == "gnu" or "alpine" in taken.toolchain
     target = service.target
     if taken.runtime == "scratch" and not shared:
         target = "gnu"  # it has no C library
     elif "musl" in target:
         target = ""
     converted = _recipe(taken, notes, shared)
+    if target == "gnu" and converted.runtime == DEBIAN:
+        target = ""
     bare = taken.runtime == "scratch" or _small(taken.runtime) or _toolchain(taken.runtime)
     if converted.runtime == DEBIAN and (static or bare):
         converted = replace(converted, final=_with_libraries(converted.final, packages))

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from buildkit_tasks.survey import recipe, shipped
+from buildkit_tasks.survey import prebuilt, recipe, shipped
 from buildkit_tasks.survey.cargo import Package
 from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.survey.recipe import Stage
@@ -57,7 +57,8 @@ def packages(services: Sequence[Service], kept: Mapping[str, Kept], image: str) 
 
 def notes(services: Sequence[Service], kept: Mapping[str, Kept], binaries: Mapping[str, Package]) -> list[Note]:
     """Programs that are compiled differently from now on. `kept`: what each service's compile stages contribute."""
-    found = [*_unstripped(services, binaries), *_linked(services), *_options(services, binaries)]
+    found = [*_unstripped(services, binaries), *_statically(services), *_linked(services)]
+    found += _options(services, binaries)
     return [*found, *_variables([s for s in services if s.name in kept], kept)]
 
 
@@ -88,6 +89,12 @@ def _unstripped(services: Sequence[Service], binaries: Collection[str]) -> list[
             Note(service.recipe.path, f"{n} {text}", True) for k, n in named.items() if service.recipe and wanted[k]
         ]
     return found
+
+
+def _statically(services: Sequence[Service]) -> list[Note]:
+    """Programs that were compiled elsewhere and copied into an image without glibc."""
+    alike = [s.recipe for s in services if s.recipe and prebuilt.target(s.recipe) == s.target == "gnu"]
+    return [Note(taken.path, f"linked statically, because {taken.runtime} has no glibc") for taken in alike]
 
 
 def _linked(services: Sequence[Service]) -> list[Note]:

@@ -195,7 +195,7 @@ def _compiled(
             () if asked.features == ("default",) else asked.features,
             asked.default_features,
             asked.profile or "release",
-            asked.target or space.target,
+            asked.target or space.target or prebuilt.target(taken),
             entry["build"],
         )
     if not candidates:

@@ -24,6 +24,17 @@ def read(path: str, text: str, args: Mapping[str, str], target: str, binaries: C
     return found
 
 
+#: Images without glibc: a program made for them was linked statically, or with musl.
+_NO_GLIBC = re.compile(
+    r"scratch$|(?:.*/)?(?:alpine|busybox)(?:[:@].*)?$|.*(?:distroless|chainguard)/static(?:[-:@].*)?$"
+)
+
+
+def target(taken: Recipe) -> str:
+    """`gnu`, if the program must not need shared libraries, because the image has no glibc; else empty."""
+    return "gnu" if taken.kind == KIND and _NO_GLIBC.match(taken.runtime) else ""
+
+
 def _copies(taken: Recipe) -> list[Copy]:
     made = [recipe.copied(item, taken.values) for stage in taken.final for item in stage.items]
     return [copy for copy in made if copy and not copy.stage]
