@@ -755,3 +755,19 @@ def test_an_argument_that_compilers_and_build_scripts_read_reaches_them(tmp_path
     expected = f'ARG {name}="{value}"' if value else f"ARG {name}"
     assert (expected in written.texts["docker/Dockerfile"].split("\n")) is kept
     assert (f"{name}: " in written.texts["compose.yaml"]) is kept
+
+
+def test_a_library_that_a_crate_brings_is_not_linked_from_a_package_that_only_the_toolchain_has(tmp_path: Path) -> None:
+    lock = repositories.locked("app: curl-sys, openssl-sys", "curl-sys", "openssl-sys")
+    text, _ = derived(tmp_path / "a", BUILD + END, {"Cargo.lock": lock})
+    assert 'ARG BUILD_PACKAGES="libssl-dev pkg-config"\n' in text
+    installed = BUILD.replace("WORKDIR", "RUN apt-get update && apt-get install -y libcurl4-openssl-dev\nWORKDIR")
+    text, _ = derived(tmp_path / "b", installed + END, {"Cargo.lock": lock})
+    assert 'ARG BUILD_PACKAGES="libcurl4-openssl-dev libssl-dev pkg-config"\n' in text
+    files = {**CRATE, "Cargo.lock": lock}
+    repositories.write(tmp_path / "c", files)  # without a Dockerfile, both stages are ours
+    found = tree.read(tmp_path / "c")
+    config = repositories.resolved(tmp_path / "c", files["compose.yaml"])
+    text = adopted.write(found, look.find(found, config, ("compose.yaml",))).texts["docker/Dockerfile"]
+    assert 'ARG BUILD_PACKAGES="libcurl4-openssl-dev libssl-dev pkg-config"\n' in text
+    assert 'ARG RUNTIME_PACKAGES="libcurl4 libssl3"\n' in text

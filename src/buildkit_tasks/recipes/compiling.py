@@ -127,7 +127,9 @@ class _Reader:
                 value = self.before.get(name)  # its default is before the first FROM
             if item.keyword == "ARG" and not TOOLS_READ.fullmatch(name) and not self.reads(name):
                 if not re.search(rf"\$\{{?{name}\b", f"{commands}\n{stage.base}") and value is None:
-                    self.note(item, f"no source file uses {name}, so the argument is not passed to cargo", open_=False)
+                    if not re.fullmatch(r"(?:TARGET|BUILD)(?:PLATFORM|OS|ARCH|VARIANT)", name):
+                        text = f"no source file uses {name}, so the argument is not passed to cargo"
+                        self.note(item, text, open_=False)
                 elif value is not None:
                     self.declared[name] = f'ARG {name}="{value}"'
                 self.arguments[name] = name if value is None else f'{name}="{value}"'

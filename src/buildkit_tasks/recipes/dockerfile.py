@@ -163,6 +163,9 @@ def _toolchain_stage(text: str, workspace: Workspace, kept: Kept, toolchain: str
     """Packages, toolchain file and kept commands, inserted before the step that records the toolchain's identity."""
     alpine = stage_lines.is_alpine(toolchain)
     table = () if alpine else workspace.packages.build
+    if any(s.recipe for s in services):
+        # the runtime stages of these Dockerfiles do not install libraries that the programs did not need before
+        table = tuple(name for name in table if name not in workspace.packages.optional)
     musl = any("musl" in s.target for s in services) and not alpine
     pinned = {p.partition("=")[0] for p in kept.packages}
     more = (*table, *(("musl-tools",) if musl else ()))

@@ -16,13 +16,15 @@ class Need:
     """Packages for the toolchain stage and for the runtime stage.
 
     `unless`: packages in the lock file with which the crate bundles its own copy. `bundled`: a dependency of the crate
-    itself that indicates the same (cargo only locks a build script's `cc` if it compiles C).
+    itself that indicates the same (cargo only locks a build script's `cc` if it compiles C). `optional`: without the
+    packages, the crate compiles its own copy and links it statically.
     """
 
     build: str = ""
     run: str = ""
     unless: str = ""
     bundled: str = ""
+    optional: bool = False
 
 
 _PROTOC = Need("protobuf-compiler libprotobuf-dev", unless="protoc-bin-vendored protobuf-src")
@@ -48,10 +50,10 @@ TABLE: Mapping[str, Need] = {
     "nasm-rs": Need("nasm"),
     "autotools": Need("autoconf automake libtool make"),
     "meson": Need("meson ninja-build"),
-    "curl-sys": Need("pkg-config libcurl4-openssl-dev", "libcurl4"),
+    "curl-sys": Need("pkg-config libcurl4-openssl-dev", "libcurl4", optional=True),
     "libssh2-sys": Need("pkg-config libssh2-1-dev", "libssh2-1"),
     "libudev-sys": Need("pkg-config libudev-dev", "libudev1"),
-    "libusb1-sys": Need("pkg-config libusb-1.0-0-dev", "libusb-1.0-0"),
+    "libusb1-sys": Need("pkg-config libusb-1.0-0-dev", "libusb-1.0-0", optional=True),
     "hidapi": Need("pkg-config libudev-dev libusb-1.0-0-dev", "libudev1 libusb-1.0-0"),
     "alsa-sys": Need("pkg-config libasound2-dev", "libasound2"),
     "libdbus-sys": Need("pkg-config libdbus-1-dev", "libdbus-1-3"),
@@ -63,7 +65,7 @@ TABLE: Mapping[str, Need] = {
     "yeslogic-fontconfig-sys": Need("pkg-config libfontconfig1-dev", "libfontconfig1"),
     "fontconfig-sys": Need("pkg-config libfontconfig1-dev", "libfontconfig1"),
     "servo-fontconfig-sys": Need("pkg-config libfontconfig1-dev", "libfontconfig1"),
-    "freetype-sys": Need("pkg-config libfreetype6-dev", "libfreetype6", bundled="cc"),
+    "freetype-sys": Need("pkg-config libfreetype6-dev", "libfreetype6", bundled="cc", optional=True),
     "magic-sys": Need("pkg-config libmagic-dev", "libmagic1"),
     "nettle-sys": Need("pkg-config nettle-dev clang libclang-dev", "libnettle8 libhogweed6"),
     "pam-sys": Need("libpam0g-dev clang libclang-dev", "libpam0g"),
@@ -104,11 +106,15 @@ TABLE: Mapping[str, Need] = {
 
 @dataclass(frozen=True)
 class Packages:
-    """Debian packages for both stages, sorted, and the crate or cargo configuration file that needs each."""
+    """Debian packages for both stages, sorted, and the crate or cargo configuration file that needs each.
+
+    `optional`: those of `build` that only crates with a copy of their own would use.
+    """
 
     build: tuple[str, ...] = ()
     run: tuple[str, ...] = ()
     why: tuple[tuple[str, str], ...] = ()
+    optional: frozenset[str] = frozenset()
 
 
 def needs(locked: Sequence[Locked], linkers: Mapping[str, str] | None = None) -> Packages:
@@ -116,14 +122,19 @@ def needs(locked: Sequence[Locked], linkers: Mapping[str, str] | None = None) ->
     names = {package.name for package in locked}
     build: dict[str, str] = dict(linkers or {})
     run: dict[str, str] = {}
+    required = set(build)
+    optional: set[str] = set()
     for package in locked:
         need = TABLE.get(package.name)
         if need is None or _brings_its_own(need, package, names):
             continue
+        (optional if need.optional else required).update(need.build.split())
         build |= {word: package.name for word in need.build.split() if word not in build}
         run |= {word: package.name for word in need.run.split() if word not in run}
     why = {**build, **run}
-    return Packages(tuple(sorted(build)), tuple(sorted(run)), tuple(sorted(why.items())))
+    return Packages(
+        tuple(sorted(build)), tuple(sorted(run)), tuple(sorted(why.items())), frozenset(optional - required)
+    )
 
 
 def reached(locked: Sequence[Locked], roots: Collection[str]) -> tuple[Locked, ...]:
