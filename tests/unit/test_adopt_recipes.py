@@ -771,3 +771,10 @@ def test_a_library_that_a_crate_brings_is_not_linked_from_a_package_that_only_th
     text = adopted.write(found, look.find(found, config, ("compose.yaml",))).texts["docker/Dockerfile"]
     assert 'ARG BUILD_PACKAGES="libcurl4-openssl-dev libssl-dev pkg-config"\n' in text
     assert 'ARG RUNTIME_PACKAGES="libcurl4 libssl3"\n' in text
+
+
+@pytest.mark.parametrize(("name", "said"), [("TARGETARCH", False), ("BUILDPLATFORM", False), ("TARGET_DIR", True)])
+def test_an_argument_that_nothing_reads_is_named_unless_buildkit_sets_it(tmp_path: Path, name: str, said: bool) -> None:
+    found, finding = understand(tmp_path, BUILD.replace("WORKDIR", f"ARG {name}\nWORKDIR") + END)
+    notes = [note.text for note in adopted.write(found, finding).notes]
+    assert any(f"no source file uses {name}" in text for text in notes) is said

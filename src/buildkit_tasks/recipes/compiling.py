@@ -17,7 +17,7 @@ from buildkit_tasks.survey.finding import Note
 from buildkit_tasks.survey.recipe import Recipe, Stage
 
 from .stage_lines import short
-from .variables import OURS, TOOLS_READ
+from .variables import OURS, PLATFORM, TOOLS_READ
 
 _REPLACED = re.compile(
     r"cargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|fetch|chef|vendor|check|clean|rustc|zigbuild|run|generate-lockfile|update|init|new|install\b(?=.*--path))\b"
@@ -127,7 +127,7 @@ class _Reader:
                 value = self.before.get(name)  # its default is before the first FROM
             if item.keyword == "ARG" and not TOOLS_READ.fullmatch(name) and not self.reads(name):
                 if not re.search(rf"\$\{{?{name}\b", f"{commands}\n{stage.base}") and value is None:
-                    if not re.fullmatch(r"(?:TARGET|BUILD)(?:PLATFORM|OS|ARCH|VARIANT)", name):
+                    if not PLATFORM.fullmatch(name):
                         text = f"no source file uses {name}, so the argument is not passed to cargo"
                         self.note(item, text, open_=False)
                 elif value is not None:
