@@ -9,6 +9,7 @@ import pytest
 from buildkit_tasks.adopt import check
 from buildkit_tasks.adopt import files as adopted
 from buildkit_tasks.survey import look, tree
+from buildkit_tasks.survey.finding import Finding
 from tests.support import repositories
 from tests.support.repositories import Files, manifest
 
@@ -97,3 +98,26 @@ def test_a_crate_that_newer_compilers_reject_is_named_before_the_build(
     fix = f"run `cargo update -p time@{version}` and commit Cargo.lock"
     wanted = f"time {version} does not compile with Rust 1.80 or newer: {fix}"
     assert notes == ([wanted] if said else [])
+
+
+@pytest.mark.parametrize(("crate", "missing"), [("curl-sys", False), ("pq-sys", True)])
+def test_a_package_is_missing_only_if_the_crate_cannot_do_without(tmp_path: Path, crate: str, missing: bool) -> None:
+    """curl-sys compiles its own copy without the package."""
+    files: Files = {
+        "Cargo.toml": manifest("app"),
+        "Cargo.lock": repositories.locked("app"),
+        "src/main.rs": "fn main() {}\n",
+        "Dockerfile": "FROM rust:1 AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release\n"
+        "FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/app /bin/app\n",
+        "compose.yaml": "name: shop\nservices:\n  app:\n    build: .\n",
+    }
+    repositories.write(tmp_path, files)
+
+    def found() -> tuple[tree.Tree, Finding]:
+        read, text = tree.read(tmp_path), (tmp_path / "compose.yaml").read_text()
+        return read, look.find(read, repositories.resolved(tmp_path, text), ("compose.yaml",))
+
+    repositories.write(tmp_path, adopted.write(*found()).texts)
+    repositories.write(tmp_path, {"Cargo.lock": repositories.locked(f"app: {crate}", crate)})
+    said = [note.text for note in check.check(*found()) if "BUILD_PACKAGES" in note.text]
+    assert bool(said) is missing

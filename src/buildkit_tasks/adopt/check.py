@@ -114,8 +114,8 @@ def _packages(files: Tree, workspace: Workspace, file: str) -> list[Note]:
     if "alpine" in image:
         return []
     words = set(re.findall(r"[a-z0-9][a-z0-9+.-]+", text))
-    why = dict(workspace.packages.why)
-    missing = [name for name in workspace.packages.build if name not in words]
+    needed, why = workspace.packages, dict(workspace.packages.why)
+    missing = [name for name in needed.build if name not in words and name not in needed.optional]
     if not missing:
         return []
     crates = ", ".join(dict.fromkeys(why[name] for name in missing))
