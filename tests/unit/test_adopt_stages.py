@@ -441,6 +441,12 @@ def test_a_dockerfile_that_is_not_clear_is_named_if_there_is_no_service(tmp_path
         ("ENV MODE=a\n", "ENV MODE=b\n", ['api was compiled with MODE="a"; all services now share MODE="b"']),
         ("ENV SQLX_OFFLINE=true\n", "", []),  # only for the build scripts and macros that ask for it
         ("ENV MODE=a\n", "ENV MODE=a\n", []),
+        (
+            "ARG RUSTFLAGS=-g\n",
+            "ENV RUSTFLAGS=-O\n",
+            ['web was compiled with RUSTFLAGS="-O"; all services now share RUSTFLAGS="-g"'],
+        ),
+        ("ARG RUSTFLAGS=-g\nENV RUSTFLAGS=$RUSTFLAGS\n", "ARG RUSTFLAGS=-g\nENV RUSTFLAGS=$RUSTFLAGS\n", []),
     ],
 )
 def test_a_program_that_is_compiled_with_other_variables_is_named(

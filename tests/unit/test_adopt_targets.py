@@ -85,6 +85,19 @@ def test_programs_of_one_image_with_different_options_are_named(tmp_path: Path) 
     ]
 
 
+@pytest.mark.parametrize(("more", "named"), [(" --features gpu", True), ("", False)])
+def test_programs_of_one_stage_with_different_options_are_named(tmp_path: Path, more: str, named: bool) -> None:
+    text = "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\n"
+    text += f"RUN cargo build --release --bin worker && cargo build --release -p api{more}\n"
+    text += "FROM debian:bookworm-slim AS both\n"
+    text += "".join(f"COPY --from=build /app/target/release/{name} /bin/{name}\n" for name in ("worker", "api"))
+    finding, written, _ = converted(tmp_path, text, worker="both")
+    assert (finding.services[0].binary, finding.services[0].features) == ("worker", ())
+    assert [n.text for n in written.notes if n.open] == (
+        ["api was compiled with other cargo options than worker, and is now with the same"] if named else []
+    )
+
+
 def test_a_target_that_compiles_in_its_own_image_is_not_the_last_stage(tmp_path: Path) -> None:
     """With what it has from the stage that it starts from."""
     text = (
