@@ -172,3 +172,14 @@ def test_a_dockerfile_whose_arguments_have_our_names_is_built_as_it_is(tmp_path:
     finding = look.find(tree.read(tmp_path), repositories.resolved(tmp_path, compose), ("compose.yaml",))
     assert [s.name for s in finding.services if not s.added] == []
     assert [(one.name, f"an argument named {name}," in one.why) for one in finding.left] == [("api", True)]
+
+
+def test_of_several_programs_without_a_command_the_one_with_the_services_name_is_meant(tmp_path: Path) -> None:
+    dockerfile = (
+        "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\n"
+        "RUN cargo build --release --bin worker && cargo build --release -p api\nFROM debian:bookworm-slim AS both\n"
+        "COPY --from=build /app/target/release/api /bin/api\nCOPY --from=build /app/target/release/worker /bin/worker\n"
+        'COPY web/index.html /start.sh\nENTRYPOINT ["/start.sh"]\n'
+    )
+    finding, _, _ = converted(tmp_path, dockerfile, worker="both")
+    assert finding.services[0].binary == "worker"

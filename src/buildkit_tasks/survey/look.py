@@ -258,7 +258,8 @@ def _main(
     for wanted in (
         [p.name for p in programs if p.name in started or posixpath.basename(p.path) in started],
         names if len(names) == 1 else [],
-        [n for n in names if n == service or n in asked],
+        [n for n in names if n == service],
+        [n for n in names if n in asked],
         names,
         [n for n in (*started, *asked, service) if n in space.binaries],
         [b for p in space.packages if p.name in asked and len(p.binaries) == 1 for b in p.binaries],
