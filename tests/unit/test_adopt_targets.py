@@ -183,3 +183,18 @@ def test_of_several_programs_without_a_command_the_one_with_the_services_name_is
     )
     finding, _, _ = converted(tmp_path, dockerfile, worker="both")
     assert finding.services[0].binary == "worker"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_dockerfile_that_copies_git_lacks_nothing_where_it_is_there(tmp_path: Path, there: bool) -> None:
+    dockerfile = (
+        "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\nCOPY .git .git\nRUN cargo build --release -p api\n"
+        "FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/api /bin/api\n"
+    )
+    compose = "name: shop\nservices:\n  db:\n    image: postgres:15\n"
+    repositories.write(tmp_path, {**CRATES, "Dockerfile": dockerfile, "compose.yaml": compose})
+    if there:
+        (tmp_path / ".git").mkdir()
+    finding = look.find(tree.read(tmp_path), repositories.resolved(tmp_path, compose), ("compose.yaml",))
+    assert [s.binary for s in finding.services] == (["api"] if there else [])
+    assert any(".git, which it copies, is not in the repository" in note.text for note in finding.notes) is not there

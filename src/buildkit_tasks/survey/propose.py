@@ -188,7 +188,9 @@ def _lacks(files: Tree, taken: recipe.Recipe | None, context: str) -> str:
             if "://" in source or source.startswith("<<") or plain in ("", "."):
                 continue
             path = posixpath.normpath(posixpath.join(context, plain))
-            if not files.exists(path) and plain == source.strip("/"):
+            # .git is not among the files, but BuildKit copies it
+            there = files.exists(path) or (path.split("/")[0] == ".git" and (files.root / path).exists())
+            if not there and plain == source.strip("/"):
                 return path
     return ""
 
