@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -48,18 +48,23 @@ _PART = re.compile(r"mount\.tar\.(zst|gz)")
 
 @dataclass(frozen=True)
 class Carried:
-    """A cache mount of another tool. `flag`: the options that identify it to BuildKit, without its target.
+    """A cache mount of another tool. `options`: those beside its id that decide which mount BuildKit opens, and how.
 
     `steps`: the RUN instructions that use it; `context` and `copied`: where its key files may be.
     """
 
     id: str
     kind: str
-    flag: str
+    options: Mapping[str, str]
     services: tuple[str, ...]
     steps: tuple[str, ...] = field(repr=False)
     context: Path | None
     copied: tuple[str, ...] = field(repr=False)
+
+    @property
+    def flag(self) -> str:
+        """The value of `--mount`, without type and target."""
+        return ",".join(f"{name}={value}" for name, value in {"id": self.id, **self.options}.items())
 
 
 @dataclass(frozen=True)
@@ -106,17 +111,21 @@ def _carried(service: Service, mount: run_mounts.Mount, args: Mapping[str, str],
     kind, project, _ = mount_ids.attribute(identity, expanded.target)
     if project:
         return None
-    options = [f"{name}={value[name]}" for name in ("sharing", "uid", "gid", "mode", "from", "source") if name in value]
+    options: dict[str, str] = {
+        name: value[name] for name in ("sharing", "uid", "gid", "mode", "from", "source") if name in value
+    }
     local = None if service.remote else service.context
     copied = tuple(_copied(service))
-    return Carried(identity, kind, ",".join([f"id={identity}", *options]), (service.name,), (step,), local, copied)
+    return Carried(identity, kind, options, (service.name,), (step,), local, copied)
 
 
 def _joined(one: Carried, other: Carried) -> Carried:
-    names = tuple(dict.fromkeys((*one.services, *other.services)))
-    steps = tuple(dict.fromkeys((*one.steps, *other.steps)))
-    copied = tuple(dict.fromkeys((*one.copied, *other.copied)))
-    return Carried(one.id, one.kind, one.flag, names, steps, one.context, copied)
+    return replace(
+        one,
+        services=tuple(dict.fromkeys((*one.services, *other.services))),
+        steps=tuple(dict.fromkeys((*one.steps, *other.steps))),
+        copied=tuple(dict.fromkeys((*one.copied, *other.copied))),
+    )
 
 
 def _copied(service: Service) -> Iterable[str]:
@@ -150,8 +159,7 @@ def choose(found: Sequence[Carried], wanted: Sequence[str], platform: str) -> tu
 
 def _checked(one: Carried, platform: str) -> Carried:
     """The mount if it can be opened from another Dockerfile. Raises `Problem` bad-argument."""
-    options = dict(option.partition("=")[::2] for option in one.flag.split(",")) if "," not in one.id else {}
-    reason = ""
+    options, reason = one.options, ""
     if "$" in one.flag:
         reason = f"its options depend on a variable whose value for {platform} is only known in the build"
     elif not _ID.fullmatch(one.id):
