@@ -179,18 +179,55 @@ def test_a_project_without_a_toolchain_stage(shop: Bench) -> None:
     assert runs(shop) == []
 
 
-def test_installing_a_tool_needs_consent(shop: Bench) -> None:
+MISSING = {"code": 125, "task": {"started": "", "reason": "tool"}}
+
+
+def test_a_missing_tool_is_installed_with_consent(shop: Bench) -> None:
+    shop.reply("cargo deny check", **MISSING)
+    shop.reply("cargo deny check", after="--root /tools", task={"started": ""})
     done = shop.invoke("cargo.deny", "--install")
     assert done.code == 18
-    assert runs(shop) == []
     assert shop.invoke("cargo.deny", "--install", "--yes").code == 0
     assert [" ".join(argv[argv.index("cargo") + 1 :]) for argv in runs(shop)] == [
+        "deny check",
+        "deny check",
         "install --locked --root /tools cargo-deny",
         "deny check",
     ]
-    shop.invoke("cargo.fmt", "--install", "--yes")
+    shop.reply("cargo fmt", once=True, **MISSING)
+    assert shop.invoke("cargo.fmt", "--install", "--yes").code == 0
     last = [c["stdin"] for c in shop.calls if c["argv"][:2] == ["buildx", "bake"]][-1]
     assert "rustup component add" in last
+
+
+def test_a_tool_that_is_there_is_not_installed_again(shop: Bench) -> None:
+    done = shop.invoke("cargo.clippy", "--install")
+    assert done.code == 0, done.all
+    assert [words(shop)] == ["clippy --locked --workspace --all-targets -- -D warnings"]
+    assert bakes(shop) == 1
+
+
+def test_new_volumes_ask_for_a_pack_once_and_go_on_without_it(shop: Bench) -> None:
+    shop.reply("BT_SHARED=1", code=125, once=True, task={"started": "", "reason": "empty"})
+    shop.invoke("cargo.test")
+    assert "BT_SHARED=1" not in " ".join(runs(shop)[-1])
+    shop.env["BUILDKIT_TASKS_PACKS_REPOSITORY"] = "127.0.0.1:1/team/cache"
+    shop.reply("transfer probe", code=2, stderr="no such thing\n")
+    done = shop.invoke("cargo.test")
+    assert done.code == 0, done.all
+    assert "warning: continuing without the shared cache: " in done.err
+    assert words(shop) == "test --locked"
+    shop.env["BUILDKIT_TASKS_PACKS_PULL"] = "never"
+    shop.invoke("cargo.test")
+    assert "BT_SHARED=1" not in " ".join(runs(shop)[-1])
+
+
+def test_packs_of_volumes_are_those_of_this_engine(shop: Bench) -> None:
+    shop.env["BUILDKIT_TASKS_PACKS_REPOSITORY"] = "127.0.0.1:1/team/cache"
+    for more in (("--platform", "arm64"), ("--scope", "all"), ("--mount", "npm")):
+        assert shop.invoke("cache.pull", "--cargo", *more).code == 33
+    assert shop.invoke("cache.push", "--cargo", "--platform", "arm64").code == 33
+    assert runs(shop) == []
 
 
 def test_the_hosts_cargo_runs_in_the_workspace_and_needs_no_engine(shop: Bench) -> None:

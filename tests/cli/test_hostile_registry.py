@@ -64,7 +64,9 @@ def definitions(shop: Bench) -> list[str]:
 
 def warning(done: process.Done) -> str:
     """The one line on the shared cache, fit for a screen."""
-    lines = [line for line in done.err.splitlines() if line.startswith("warning: building without the shared cache: ")]
+    lines = [
+        line for line in done.err.splitlines() if line.startswith("warning: continuing without the shared cache: ")
+    ]
     assert len(lines) == 1, done.err
     assert all(char.isprintable() for char in lines[0])
     return lines[0]

@@ -27,6 +27,11 @@ class Machine:
     def run(self, *args: str, **env: str | None) -> process.Done:
         return process.run([process.BIN / "invoke", *args], self.site.root, {**self.env, **env})
 
+    def ok(self, *args: str, **env: str | None) -> process.Done:
+        done = self.run(*args, **env)
+        assert done.code == 0, done.all
+        return done
+
     def document(self, *args: str, **env: str | None) -> dict[str, Any]:
         done = self.run(*args, "--json", **env)
         assert done.code == 0, done.all

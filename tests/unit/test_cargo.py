@@ -103,7 +103,8 @@ def test_the_whole_command_line() -> None:
         ' --mount type=bind,"source=/home/me/a, b",target=/context,readonly'
         " --env SOURCE=services --env CACHE_SCOPE=shop --env CARGO_INCREMENTAL=1 --env STRICT_TOOLCHAIN=0"
         " --env HOME=/tmp --env BT_GIVEN= --env BT_QUIET=TOKEN --env BT_TOOL= --env BT_COPY= --env BT_PLACE="
-        " --env BT_FREE= --env BT_V_TOKEN --entrypoint sh i -c SCRIPT cargo check --locked --package api --all-targets"
+        " --env BT_FREE= --env BT_SHARED= --env BT_V_TOKEN"
+        " --entrypoint sh i -c SCRIPT cargo check --locked --package api --all-targets"
     )
 
 
@@ -376,3 +377,15 @@ def test_a_published_port_wins_over_the_same_port_inside_another_service() -> No
         space, ("users", "orders"), {"U": "pg://localhost:5432/u", "O": "pg://localhost:5433/o"}
     )
     assert found == {"U": "pg://users:5432/u", "O": "pg://orders:5432/o"}
+
+
+def test_the_container_that_packs_has_the_volumes_and_no_network() -> None:
+    given = {"RUSTFLAGS": "-C x", "bad;name": "x"}
+    made = container.transfer(SITE, "n", ("SCRIPT", "probe", "/compile"), (Mount("/s", "/out"),), given, "dev")
+    command = docker_run.run_container(Path("/p"), made)
+    line = " ".join(command.argv)
+    assert line.endswith("--env BT_V_RUSTFLAGS --entrypoint sh i -c SCRIPT transfer probe /compile")
+    assert " --user 0:0 --network none " in line
+    assert " --env PROFILE=dev --env BT_GIVEN=RUSTFLAGS " in line
+    assert f"{_volume('target', '/build')}{_volume('registry', '/c/registry')}" in line
+    assert command.env[-1] == ("BT_V_RUSTFLAGS", "-C x")

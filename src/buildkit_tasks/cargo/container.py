@@ -56,6 +56,7 @@ class Around:
     `name`: the container's name. `task`: a directory shared with it. `sources`: the mounts at /context. `out`: where
     to copy a result. `given`: variables from `--env`, which may change what is compiled; `quiet`: variables that tests
     and programs see but the sync ignores. `network`: empty for docker's default. `tty`, `stdin`: as in `docker run`.
+    `shared`: new volumes may be filled from a pack.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Around:
     network: str = ""
     tty: bool = False
     stdin: bool = False
+    shared: bool = False
 
 
 def volumes(site: Site) -> tuple[Mount, ...]:
@@ -96,6 +98,7 @@ def make(site: Site, around: Around, work: Work, script: str) -> Container:
         "BT_COPY": work.copy,
         "BT_PLACE": place,
         "BT_FREE": "1" if work.runs_on else "",
+        "BT_SHARED": "1" if around.shared and not work.in_place else "",
     }
     step = {
         "SOURCE": site.source or ".",
@@ -115,6 +118,30 @@ def make(site: Site, around: Around, work: Work, script: str) -> Container:
         network=around.network,
         tty=around.tty,
         stdin=around.stdin,
+        labels=(f"{LABEL}={site.scope}",),
+    )
+
+
+def transfer(
+    site: Site, name: str, words: tuple[str, ...], mounts: tuple[Mount, ...], given: Mapping[str, str], profile: str
+) -> Container:
+    """The container that packs or fills the volumes; `words`: transfer.sh and its arguments."""
+    known = {n: v for n, v in given.items() if NAME.fullmatch(n)}
+    return Container(
+        name,
+        site.image,
+        ("sh", "-c", words[0], "transfer", *words[1:]),
+        (*volumes(site), *mounts),
+        {
+            "SOURCE": site.source or ".",
+            "CACHE_SCOPE": site.scope,
+            "CARGO_HOME": site.cargo_home,
+            "PROFILE": profile,
+            "BT_GIVEN": " ".join(known),
+        },
+        {f"{PREFIX}{n}": v for n, v in known.items()},
+        user="0:0",
+        network="none",
         labels=(f"{LABEL}={site.scope}",),
     )
 

@@ -102,6 +102,24 @@ def run_program(session: Session, request: Request, options: Options, *, service
     )
 
 
+def warm(session: Session) -> None:
+    """Compile the dependencies of tests and checks, unless packs.repository has a pack for exactly these inputs.
+
+    Problems: those of `cargo`, compile-failed if a crate does not compile.
+    """
+    from . import shared  # imported late: it needs the registry client
+
+    if session.settings.packs.repository and shared.is_stored(session):
+        session.report.say("nothing to do: the repository has a pack for this lock file and toolchain")
+        return
+    for work in (commands.check(Request()), commands.run_tests(Request(extra=("--no-run",)))):
+        code = cargo(session, work, Options("cache.warm --cargo"))
+        if code != 0:
+            raise Problem(
+                "compile-failed", f"`cargo {work.argv[0]}` failed.", hint="fix the errors above, then run it again"
+            )
+
+
 def clean(session: Session, request: Request, options: Options, *, everything: bool = False) -> int:
     """Remove what these tasks compiled: for some packages, or the whole volume.
 

@@ -29,7 +29,7 @@ def build(session: Session, known: Collection[str], *, only_changed: bool = Fals
 def run_tests(session: Session, known: Collection[str], *, report: str = "") -> None:
     """Run the tests. Problems: ci-failed, ci-nothing-ran."""
     job = Job(session, "ci.test", known, report)
-    job.run([*_ready(session), *steps.test(session.settings)])
+    job.run([*_ready(session), *steps.test()])
     job.finish()
 
 
@@ -37,7 +37,7 @@ def lint(session: Session, known: Collection[str], *, report: str = "") -> None:
     """Check formatting, code and Dockerfiles, without stopping at the first failure. Problems: ci-failed."""
     job = Job(session, "ci.lint", known, report)
     job.here(Step("Dockerfiles", ("lint",)), lambda: _dockerfiles(job))
-    job.run(steps.lint(session.settings), keep_going=True)
+    job.run(steps.lint(), keep_going=True)
     job.finish()
 
 

@@ -35,14 +35,15 @@ def build(services: Sequence[str] = ()) -> list[Step]:
     return [Step("Build", ("build", "--yes", "--no-incremental", *_services(services)))]
 
 
-def test(settings: Settings) -> list[Step]:
-    """Run the workspace's tests."""
-    return [*_warm(settings), Step("Test", ("cargo.test",))]
+def test() -> list[Step]:
+    """Run the workspace's tests. In new volumes, cargo tasks pull a pack first."""
+    return [Step("Test", ("cargo.test",))]
 
 
-def lint(settings: Settings) -> list[Step]:
-    """Run cargo fmt and clippy. The job itself checks Dockerfiles."""
-    return [Step("Format", ("cargo.fmt", "--check")), *_warm(settings), Step("Clippy", ("cargo.clippy",))]
+def lint() -> list[Step]:
+    """Run cargo fmt and clippy, installing them if the toolchain lacks them. The job itself checks Dockerfiles."""
+    add = ("--install", "--yes")
+    return [Step("Format", ("cargo.fmt", "--check", *add)), Step("Clippy", ("cargo.clippy", *add))]
 
 
 def multiarch(platforms: Sequence[str], services: Sequence[str] = ()) -> list[Step]:
@@ -83,12 +84,12 @@ def nightly(settings: Settings, platforms: Sequence[str]) -> list[Step]:
 def _packs(settings: Settings, platforms: Sequence[str]) -> list[Step]:
     if not settings.packs.repository:
         return []
-    words = [(f"Push the pack for {p}", ("cache.push", "--platform", p)) for p in platforms]
-    return [Step(title, one, may_fail=True, env=()) for title, one in words]
-
-
-def _warm(settings: Settings) -> list[Step]:
-    return [Step("Pull a pack", ("cache.pull",), may_fail=True)] if settings.packs.repository else []
+    builds = [Step(f"Push the pack for {p}", ("cache.push", "--platform", p), may_fail=True, env=()) for p in platforms]
+    return [
+        *builds,
+        Step("Compile the dependencies of tests", ("cache.warm", "--cargo"), may_fail=True),
+        Step("Push the pack for tests", ("cache.push", "--cargo"), may_fail=True, env=()),
+    ]
 
 
 def _services(services: Sequence[str]) -> tuple[str, ...]:

@@ -60,12 +60,17 @@ def _carry(
 
 
 def _pull(session: Session, project: Project, request: BuildRequest, plan: BuildPlan, place: str) -> bool:
+    wait = session.settings.packs.wait
+    return attempt(session, lambda: pack_pull.fetch(_trip(session, project, request, plan, place, wait)))
+
+
+def attempt(session: Session, fetch: Callable[[], pack_pull.Pulled]) -> bool:
+    """Pull, whatever happens, and print the result in one line. Returns whether a pack was unpacked."""
     try:
-        wait = session.settings.packs.wait
-        done = pack_pull.fetch(_trip(session, project, request, plan, place, wait))
+        done = fetch()
     except Exception as error:
         why = _reason(error)
-        session.report.warn(f"building without the shared cache: {why}")
+        session.report.warn(f"continuing without the shared cache: {why}")
         done = pack_pull.Pulled(None, False, 0, 0.0, (why,))
         if not session.report.json_only:
             return False

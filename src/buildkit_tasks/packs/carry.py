@@ -32,8 +32,13 @@ class Named:
     key_files: tuple[str, ...] = ()
 
 
-def named(words: Sequence[str], key_files: Sequence[str]) -> Named | None:
-    """The mounts of a command line; None if it names none. Raises `Problem` bad-argument."""
+def named(words: Sequence[str], key_files: Sequence[str], *, alone: bool = True) -> Named | None:
+    """The mounts of a command line; None if it names none. `alone`: nothing else was chosen.
+
+    Raises `Problem` bad-argument.
+    """
+    if words and not alone:
+        raise Problem("bad-argument", "--mount and --cargo cannot be combined.", hint="run the command once for each")
     if key_files and not words:
         raise Problem("bad-argument", "--key-file only works with --mount.", hint="for example: --mount npm")
     return Named(tuple(words), tuple(key_files)) if words else None

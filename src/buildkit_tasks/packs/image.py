@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from buildkit_tasks.core import units
 from buildkit_tasks.registry.names import Blob, Config, Digest, Manifest, printable
 from buildkit_tasks.registry.reader import OCI_MANIFEST
 
@@ -83,7 +84,7 @@ def objections(found: Manifest, about: Config, parts: int, limit: int) -> list[s
     if len(found.layers) != parts:
         reasons.append(f"it has {len(found.layers)} layers for {parts} parts")
     if found.size > limit + parts * _FRAME:
-        reasons.append(f"its layers total {found.size / 1e9:.1f} GB, but packs.limit is {limit / 1e9:.1f} GB")
+        reasons.append(f"its layers total {units.human(found.size)}, but packs.limit is {units.human(limit)}")
     if about.diff_ids != tuple(layer.digest for layer in found.layers):
         reasons.append("its configuration and its manifest list different layers")
     return reasons

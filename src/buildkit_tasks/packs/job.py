@@ -22,6 +22,7 @@ from buildkit_tasks.config.session import Session
 from buildkit_tasks.core import files
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import BuildPlan, BuildRequest
+from buildkit_tasks.core.progress import Progress
 from buildkit_tasks.dockerfiles import compile_step, platforms
 from buildkit_tasks.dockerfiles.compile_step import CompileStep
 from buildkit_tasks.packs import steps
@@ -30,10 +31,10 @@ from buildkit_tasks.project.discover import Project
 from buildkit_tasks.registry import reader as registry_reader
 from buildkit_tasks.registry import remote
 from buildkit_tasks.registry.client import Client
-from buildkit_tasks.registry.names import Blob, Digest, RegistryError, Tag, printable
+from buildkit_tasks.registry.names import Blob, Digest, RegistryError, Tag
 
 from . import image as pack_image
-from . import mounts
+from . import mounts, outcome
 from . import pack as packs
 from .mounts import Carried, Packed
 from .pack import Facts, Wanted
@@ -97,13 +98,13 @@ class Trip:
         try:
             return self._facts(("pack", self.wanted.scope), folder)
         except Problem as problem:
-            raise _nothing_packed(problem) from problem
+            raise outcome.nothing_packed(problem, "invoke build, then invoke cache.push") from problem
 
     def pack_mount(self, folder: Path, one: Carried) -> Packed:
         """Pack another tool's mount, as `pack`. Problems: any from the build."""
         make = partial(steps.mount_dockerfile, flag=one.flag, words=("pack",), nonce=_nonce())
         output = {"target": packs.LEFT_STAGE, "output": [f"type=local,dest={folder}"]}
-        self._left_out(self._solve(f"packing the cache mount {one.id}", make, output))
+        self.left_out(self._solve(f"packing the cache mount {one.id}", make, output))
         return mounts.read_facts((folder / "facts").read_text("utf-8"))
 
     def push(self, folder: Path, parts: Iterable[str], tags: Sequence[Tag], labels: Mapping[str, str]) -> Sent:
@@ -159,18 +160,27 @@ class Trip:
         try:
             log = self._solve(title, make, {"output": ["type=cacheonly"]}, {packs.PACK: f"docker-image://{reference}"})
         except Problem as problem:
-            raise _explained(problem, reference) from problem
-        done = re.search(r"^buildkit-tasks: unpacked (\d+)$", log, re.MULTILINE)
-        return bool(done), int(done[1]) if done else 0
+            raise outcome.explained(problem, reference) from problem
+        return outcome.unpacked(log)
+
+    def download(self, digest: Digest, folder: Path) -> None:
+        """Write the parts of a pack to an empty directory. Problems: image-unavailable, build-failed, timed-out."""
+        whole = {
+            "dockerfile-inline": f"FROM {packs.PACK}\n",
+            "contexts": {packs.PACK: f"docker-image://{self.client.ref.at(digest)}"},
+            "output": [f"type=local,dest={folder}"],
+        }
+        self._bake("fetching the shared cache", whole)
 
     def _facts(self, words: Sequence[str], folder: Path) -> Facts:
         make = partial(steps.dockerfile, words=words, nonce=self.nonce)
         title = "packing the cache mounts" if words[0] == "pack" else "looking into the cache mounts"
         output = {"target": packs.LEFT_STAGE, "output": [f"type=local,dest={folder}"]}
-        self._left_out(self._solve(title, make, output))
+        self.left_out(self._solve(title, make, output))
         return packs.read_facts(*((folder / name).read_text("utf-8") for name in ("facts", "packages")))
 
-    def _left_out(self, log: str) -> None:
+    def left_out(self, log: str) -> None:
+        """Warn about what a pack left out."""
         for said in re.findall(r"^buildkit-tasks: (left out .*)$", log, re.MULTILINE):
             self.session.report.warn(said)
 
@@ -194,17 +204,13 @@ class Trip:
         with resources.as_file(resources.files("buildkit_tasks") / "data" / "cache") as scripts:
             more = {packs.SCRIPTS: str(scripts), **(contexts or {})}
             caches = {**stand_in(target, text, step.stage, more, self.platform), **extra}
-            definition = {"group": {"default": {"targets": [TARGET]}}, "target": {TARGET: caches}}
-            heard, _ = solve(
-                self.session,
-                self.plan,
-                definition,
-                self.wanted.progress,
-                self.wanted.builder,
-                self._left(),
-                title=title,
-            )
+            heard = self._bake(title, caches)
         return "\n".join(line for vertex in heard.vertexes.values() for line in vertex.log)
+
+    def _bake(self, title: str, target: Mapping[str, Any]) -> Progress:
+        definition = {"group": {"default": {"targets": [TARGET]}}, "target": {TARGET: target}}
+        how, builder = self.wanted.progress, self.wanted.builder
+        return solve(self.session, self.plan, definition, how, builder, self._left(), title=title)[0]
 
 
 def prepare(
@@ -258,42 +264,3 @@ def workplace(session: Session) -> Iterator[Path]:
             yield place
         finally:
             shutil.rmtree(place, ignore_errors=True)
-
-
-def _nothing_packed(problem: Problem) -> Problem:
-    """Convert a failure to pack into `Problem` pack-empty if the script reports that there is nothing to pack."""
-    why = re.findall(r"^buildkit-tasks: error: there is nothing to pack: (.*)$", problem.details, re.MULTILINE)
-    if not why:
-        return problem
-    hint = "invoke build, then invoke cache.push"
-    return Problem("pack-empty", "Nothing to pack.", causes=why, hint=hint)
-
-
-def _explained(problem: Problem, reference: str) -> Problem:
-    """Convert a failed unpack to a problem with its cause; the mounts are unchanged."""
-    text = problem.details
-    refused = re.findall(r"^buildkit-tasks: refused: (.*)$", text, re.MULTILINE)
-    if refused:
-        return Problem(
-            "pack-refused",
-            f"The pack {reference} was rejected, because it contains unexpected files.",
-            causes=refused,
-            hint="find out who can push to that repository; to create a new pack, run `invoke cache.push`",
-        )
-    full = re.findall(r"^buildkit-tasks: error: (the pack takes .*|could not unpack .*)$", text, re.MULTILINE)
-    if full:
-        return Problem(
-            "disk-full",
-            "The pack could not be unpacked; the mounts are unchanged.",
-            causes=full,
-            hint="invoke prune",
-        )
-    if problem.code == "image-unavailable":  # the toolchain image was available when the mounts were inspected
-        return Problem(
-            "registry-unreachable",
-            f"The pack {reference} could not be fetched.",
-            causes=[printable(cause) for cause in problem.causes],
-            details=problem.details,
-            hint="try again later",
-        )
-    return problem

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from buildkit_tasks.core import readfile
+from buildkit_tasks.core import readfile, units
 from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.core.model import Service
 from buildkit_tasks.dockerfiles import mount_ids, platforms, syntax
@@ -286,7 +286,7 @@ def objections(said: Mapping[str, Any], one: Carried, limit: int) -> list[str]:
         found.append(f"it was packed from another mount: {said['flag']}")
     size = sum(said["parts"].values())
     if size > limit:
-        found.append(f"it is {size / 1e9:.1f} GB, but the setting packs.limit is {limit / 1e9:.1f} GB")
+        found.append(f"it is {units.human(size)}, but the setting packs.limit is {units.human(limit)}")
     return found
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from buildkit_tasks.core import units
 from buildkit_tasks.registry import reader as registry_reader
 from buildkit_tasks.registry.names import Digest, Malformed, Tag, printable
 
@@ -24,6 +25,9 @@ FORMAT = 3
 LABEL = "buildkit-tasks.pack"
 
 SCOPES = ("deps", "all")
+
+#: The scope in the names of packs of cargo tasks' volumes.
+CARGO = "cargo"
 
 #: Kinds of parts in layer order, least frequently changed first. A kind may have multiple parts: deps-1, deps-2.
 PARTS = ("registry", "git", "deps", "rest")
@@ -190,7 +194,7 @@ def objections(said: Mapping[str, Any], facts: Facts, limit: int) -> list[str]:
         found.append("it is compressed with zstd, which the local toolchain image does not have")
     size = sum(said["parts"].values())
     if size > limit:
-        found.append(f"it is {size / 1e9:.1f} GB, but the setting packs.limit is {limit / 1e9:.1f} GB")
+        found.append(f"it is {units.human(size)}, but the setting packs.limit is {units.human(limit)}")
     return found
 
 
@@ -281,7 +285,7 @@ LEFT_STAGE = "buildkit-tasks-left"
 #: pack is being fetched. Not optimized: that took 1.5 s longer (rustc 1.95) and saved 0.15 s per 10,000 files.
 _UNPACKER = f"rustc --edition 2021 -o /buildkit-tasks-unpack /run/{SCRIPTS}/unpack.rs"
 
-_OUT = "/buildkit-tasks-travel"
-_PACK = "/run/buildkit-tasks-pack"
+OUT = "/buildkit-tasks-travel"
+MOUNTED = "/run/buildkit-tasks-pack"
 _MOUNT = "/run/buildkit-tasks-mount"
 _COMPILE = re.compile(r"(?P<script>\S*/compile) build\b")

@@ -51,7 +51,11 @@ def pull(session: Session, wanted: Wanted, *, replace: bool = False) -> None:
 
     Problems: bad-argument, registry-unreachable, -denied, -malformed, pack-missing, pack-refused, any from the build.
     """
-    trip = prepare(session, discover(session), wanted)
+    pull_into(prepare(session, discover(session), wanted), replace=replace)
+
+
+def pull_into(trip: Trip, *, replace: bool = False) -> None:
+    """`pull` for a transfer that has been prepared."""
     done = fetch(trip, replace=replace)
     if done.found is None and not done.filled:
         raise Problem(
@@ -60,7 +64,7 @@ def pull(session: Session, wanted: Wanted, *, replace: bool = False) -> None:
             causes=done.why_not,
             hint="invoke cache.push    (on a machine with a build)",
         )
-    print_result(session, done)
+    print_result(trip.session, done)
 
 
 def fetch(trip: Trip, *, replace: bool = False) -> Pulled:

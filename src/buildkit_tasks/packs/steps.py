@@ -10,7 +10,7 @@ from buildkit_tasks.core.errors import Problem
 from buildkit_tasks.dockerfiles import compile_step
 from buildkit_tasks.dockerfiles.compile_step import CompileStep
 
-from .pack import _COMPILE, _MOUNT, _OUT, _PACK, _UNPACKER, LEFT_STAGE, PACK, SCRIPTS
+from .pack import _COMPILE, _MOUNT, _UNPACKER, LEFT_STAGE, MOUNTED, OUT, PACK, SCRIPTS
 
 
 def command_for(compile_command: str, words: Sequence[str], nonce: str) -> str:
@@ -56,6 +56,6 @@ def _replaced(text: str, step: CompileStep, shell: str, *, pack: bool, unpacker:
     scripts = f"--mount=type=bind,from={SCRIPTS},target=/run/{SCRIPTS}"
     flags = f"{scripts} --mount=type=tmpfs,target=/tmp"
     if pack:
-        flags += f" --mount=type=bind,from={PACK},target={_PACK}"
+        flags += f" --mount=type=bind,from={PACK},target={MOUNTED}"
     text = compile_step.replace(text, step, flags, shell, f"{scripts} {_UNPACKER}" if unpacker else "")
-    return f"{text}\nFROM scratch AS {LEFT_STAGE}\nCOPY --from={step.stage} {_OUT}/ /\n"
+    return f"{text}\nFROM scratch AS {LEFT_STAGE}\nCOPY --from={step.stage} {OUT}/ /\n"

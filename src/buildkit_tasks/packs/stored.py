@@ -87,9 +87,8 @@ def expire(session: Session, *, ref: str = "", keep: int = 3, older: str = "30d"
 def _listed(repository: Client) -> list[Listed]:
     """All packs in the repository, one per manifest, to which multiple tags may refer."""
     try:
-        tags = [
-            tag for tag in repository.tags() if tag.startswith(tuple(f"{s}-" for s in (*packs.SCOPES, mounts.SCOPE)))
-        ]
+        starts = tuple(f"{scope}-" for scope in (*packs.SCOPES, packs.CARGO, mounts.SCOPE))
+        tags = [tag for tag in repository.tags() if tag.startswith(starts)]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             manifests = list(pool.map(repository.manifest, tags))
             named: dict[Digest, list[Tag]] = {}

@@ -113,6 +113,7 @@ PROFILE = "cargo profile, for example dev (default: the setting build.profile)"
 SCOPE = "all, or deps for only the crates in Cargo.lock (default: the setting packs.scope)"
 PROGRESS = "auto, plain, verbose or quiet"
 MOUNT = "share this mount of another tool instead: its id, or a kind such as npm, pip, apt or go; repeatable"
+CARGO = "share what `cargo.test` and other cargo tasks compiled instead of the builds' mounts"
 KEY_FILE = "with --mount: choose the pack by this file, for example web/package-lock.json; repeatable"
 
 
@@ -122,6 +123,7 @@ KEY_FILE = "with --mount: choose the pack by this file, for example web/package-
         "ref": REF,
         "mount": MOUNT,
         "key_file": KEY_FILE,
+        "cargo": CARGO,
         "platform": PLATFORM,
         "profile": PROFILE,
         "scope": SCOPE,
@@ -137,6 +139,7 @@ def push(
     ref: str = "",
     mount: Sequence[str] | None = None,
     key_file: Sequence[str] | None = None,
+    cargo: bool = False,
     platform: str = "",
     profile: str = "",
     scope: str = "",
@@ -151,8 +154,12 @@ def push(
     from buildkit_tasks.packs.pack import Wanted
 
     wanted = Wanted(ref, platform, profile, scope, builder, progress)
-    if named := carry.named(mount or (), key_file or ()):
+    if named := carry.named(mount or (), key_file or (), alone=not cargo):
         carry.push(session, wanted, named, force=force)
+    elif cargo:
+        from buildkit_tasks.cargo import shared
+
+        shared.push(session, wanted, force=force)
     else:
         pack_push.push(session, wanted, force=force)
 
@@ -163,6 +170,7 @@ def push(
         "ref": REF,
         "mount": MOUNT,
         "key_file": KEY_FILE,
+        "cargo": CARGO,
         "platform": PLATFORM,
         "profile": PROFILE,
         "scope": SCOPE,
@@ -178,6 +186,7 @@ def pull(
     ref: str = "",
     mount: Sequence[str] | None = None,
     key_file: Sequence[str] | None = None,
+    cargo: bool = False,
     platform: str = "",
     profile: str = "",
     scope: str = "",
@@ -192,8 +201,12 @@ def pull(
     from buildkit_tasks.packs.pack import Wanted
 
     wanted = Wanted(ref, platform, profile, scope, builder, progress)
-    if named := carry.named(mount or (), key_file or ()):
+    if named := carry.named(mount or (), key_file or (), alone=not cargo):
         carry.pull(session, wanted, named, replace=replace)
+    elif cargo:
+        from buildkit_tasks.cargo import shared
+
+        shared.pull(session, wanted, replace=replace)
     else:
         pack_pull.pull(session, wanted, replace=replace)
 
@@ -238,6 +251,7 @@ def expire(
     help={
         "profile": "cargo profile, for example dev; repeatable (default: the setting build.profile)",
         "platform": "platform, for example linux/arm64; repeatable (default: the engine's own)",
+        "cargo": "compile them for tests and checks instead, unless packs.repository has them",
         "builder": BUILDER,
         "progress": "auto, plain, verbose or quiet",
         "json": JSON,
@@ -248,11 +262,17 @@ def warm(
     session: Session,
     profile: Sequence[str] | None = None,
     platform: Sequence[str] | None = None,
+    cargo: bool = False,
     builder: str = "",
     progress: str = "auto",
     json: bool = False,
 ) -> None:
     """Download and compile all dependencies, but none of the workspace's crates."""
+    if cargo:
+        from buildkit_tasks.cargo import flow
+
+        flow.warm(session)
+        return
     from buildkit_tasks.caches import warm as cache_warm
 
     cache_warm.warm(session, profiles=profile or (), platforms=platform or (), builder=builder, progress=progress)

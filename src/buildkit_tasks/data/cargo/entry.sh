@@ -39,6 +39,10 @@ if [ -n "${BT_PLACE:-}" ]; then
     export CARGO_TARGET_DIR=/build/in-place
 else
     [ -x /compile ] || refuse compile
+    if [ -n "${BT_SHARED:-}" ] && [ ! -e /build/.shared ]; then
+        : > /build/.shared # ask for a pack once
+        [ -n "$(find /build -mindepth 2 -maxdepth 2 -name target)" ] || refuse empty
+    fi
     mkdir -p shim
     cat > shim/cargo << 'SHIM'
 #!/bin/sh
@@ -57,7 +61,7 @@ esac
 SHIM
     chmod +x shim/cargo
     hide=
-    for name in TERM $BT_QUIET BT_GIVEN BT_QUIET BT_TOOL BT_COPY BT_PLACE BT_FREE; do hide="$hide -u $name"; done
+    for name in TERM $BT_QUIET BT_GIVEN BT_QUIET BT_TOOL BT_COPY BT_PLACE BT_FREE BT_SHARED; do hide="$hide -u $name"; done
     code=0
     # shellcheck disable=SC2086 # split on purpose; the names have been checked
     env $hide PATH="$work/shim:$PATH" /compile build > log 2>&1 || code=$?
@@ -78,7 +82,7 @@ fi
 copy=${BT_COPY:-}
 # a program that keeps running must not prevent other tasks from compiling
 [ -z "${BT_FREE:-}" ] || exec 9>&-
-unset BT_GIVEN BT_QUIET BT_TOOL BT_COPY BT_PLACE BT_FREE
+unset BT_GIVEN BT_QUIET BT_TOOL BT_COPY BT_PLACE BT_FREE BT_SHARED
 [ -n "$copy" ] || exec cargo "$@"
 code=0
 [ ! -f "$CARGO_TARGET_DIR/$copy" ] || rm -f "$CARGO_TARGET_DIR/$copy" # the report of an earlier run
