@@ -70,7 +70,7 @@ def running(binary: Path, place: Path, *, tls: bool = False, password: bool = Fa
     if tls:
         settings["http"] = {"addr": "127.0.0.1:0", "tls": _certificate(place)}
     if password:
-        settings["auth"] = {"htpasswd": {"realm": "test", "path": str(_passwords(place))}}
+        settings["auth"] = {"htpasswd": {"realm": "test", "path": str(passwords(place))}}
     (place / "config.json").write_text(json.dumps(settings))
     server = subprocess.Popen(
         [str(binary), "serve", str(place / "config.json")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -115,7 +115,7 @@ def _certificate(place: Path) -> dict[str, str]:
     return {"certificate": str(place / "cert.pem"), "key": str(place / "key.pem")}
 
 
-def _passwords(place: Path) -> Path:
+def passwords(place: Path) -> Path:
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     (place / "htpasswd").write_text(f"{USER}:{hashed}\n")
     return place / "htpasswd"

@@ -7,10 +7,10 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support import process
+from tests.support import oci_registry, process
 
 _KILL = "kill -9 $(cat /run/registry.pid)"
 
@@ -22,6 +22,18 @@ class SecondEngine:
     name: str
     place: Path
     registry: str
+    command: tuple[str, ...] = field(default=(), repr=False)
+
+    def start(self) -> None:
+        """Start the engine with empty storage, and the registry with what it had."""
+        process.ok(list(self.command), self.place)
+        process.wait_for_container(self.name, "API listen on")
+        self.start_registry()
+
+    def renew(self) -> None:
+        """Replace the engine by one that has never done anything, at the same address. The registry keeps its data."""
+        process.ok(["docker", "rm", "-f", "-v", self.name], self.place)
+        self.start()
 
     @property
     def socket(self) -> str:
@@ -67,33 +79,34 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(base: str, place: Path, registry: Path) -> Iterator[SecondEngine]:
-    """Run the engine from this machine's own programs in a Debian image; delete it with its data afterwards."""
+def running(base: str, place: Path, registry: Path, *, password: bool = False) -> Iterator[SecondEngine]:
+    """Run the engine from this machine's own programs in a Debian image; delete it with its data afterwards.
+
+    `password`: the registry only serves the user of `oci_registry`.
+    """
     name = f"buildkit-tasks-test-second-{secrets.token_hex(4)}"
     port = free_port()
     place.mkdir(parents=True, exist_ok=True)
     (place / "daemon.json").write_text(json.dumps({"features": {"containerd-snapshotter": True}}))
-    settings = {
+    settings: dict[str, object] = {
         "version": 0.1,
         "log": {"level": "info", "formatter": "json"},
         "storage": {"filesystem": {"rootdirectory": str(place / "registry")}, "delete": {"enabled": True}},
         "http": {"addr": f"0.0.0.0:{port}"},
     }
+    if password:
+        settings["auth"] = {"htpasswd": {"realm": "test", "path": str(oci_registry.passwords(place))}}
     (place / "registry.json").write_text(json.dumps(settings))
     process.ok(["cp", str(registry), str(place / "docker-registry")], place)
-    made = SecondEngine(name, place, f"127.0.0.1:{port}")
     shared = [part for path in ("/usr", "/etc/alternatives", "/etc/ssl/certs") for part in ("-v", f"{path}:{path}:ro")]
+    command = (
+        *("docker", "run", "-d", "--privileged", "--name", name, "-v", "/var/lib/docker", *shared),
+        *("-v", f"{place}:{place}", "-p", f"127.0.0.1:{port}:{port}", base),
+        *("dockerd", "-H", f"unix://{place}/docker.sock", "--config-file", str(place / "daemon.json")),
+    )
+    made = SecondEngine(name, place, f"127.0.0.1:{port}", command)
     try:
-        process.ok(
-            [
-                *("docker", "run", "-d", "--privileged", "--name", name, "-v", "/var/lib/docker", *shared),
-                *("-v", f"{place}:{place}", "-p", f"127.0.0.1:{port}:{port}", base),
-                *("dockerd", "-H", f"unix://{place}/docker.sock", "--config-file", str(place / "daemon.json")),
-            ],
-            place,
-        )
-        process.wait_for_container(name, "API listen on")
-        made.start_registry()
+        made.start()
         yield made
     finally:
         process.run(["docker", "rm", "-f", "-v", name], place)

@@ -26,8 +26,8 @@ from buildkit_tasks.project import sources
 from buildkit_tasks.project.discover import Project
 from buildkit_tasks.survey.recipe import assignments
 
-#: The stage in our Dockerfiles, and the stage that adds the components that the user requests.
-STAGE, ADDED = "toolchain", "buildkit-tasks-components"
+#: The stage in our Dockerfiles, the stage that adds the components that the user requests, and the last stage.
+STAGE, ADDED, LAST = "toolchain", "buildkit-tasks-components", "buildkit-tasks-toolchain"
 
 #: Seconds for which an image counts as current without checking its base image.
 CURRENT = 86_400
@@ -53,6 +53,14 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt,mode=044
         DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $packages > /dev/null; \\
         find /var/lib/apt/lists /var/log -type f -delete; \\
     fi
+"""
+
+
+#: Uses the whole context, because BuildKit only transfers what the stages name: `COPY services/rust-toolchain*` fails
+#: if there is no such file, and then no directory `services` either (unless the step is in the cache).
+_WHOLE = """
+FROM {stage} AS {last}
+RUN --mount=type=bind,target=/run/context :
 """
 
 
@@ -124,12 +132,13 @@ def _build(session: Session, project: Project, service: Service, key: str, compo
 
     plan = building.prepare(session, project, BuildRequest(services=(service.name,)))
     target = plan.definition["target"][service.key]
-    text, stage = sources.known(service).text, STAGE
+    text, stage = sources.known(service).text.rstrip("\n") + "\n", STAGE
     if components:
-        text, stage = text.rstrip("\n") + "\n" + _COMPONENTS.format(stage=STAGE, added=ADDED), ADDED
+        text, stage = text + _COMPONENTS.format(stage=STAGE, added=ADDED), ADDED
+    text += _WHOLE.format(stage=stage, last=LAST)
     repository = cargo_tasks.repository(project.workspace.scope)
     image = f"{repository}:{key[:12] or 'latest'}"
-    made = {**stand_in(target, text, stage, {}), "tags": [image], "output": ["type=docker"]}
+    made = {**stand_in(target, text, LAST, {}), "tags": [image], "output": ["type=docker"]}
     made.pop("platforms", None)  # build for the machine's own platform
     definition = {"group": {"default": {"targets": [service.key]}}, "target": {service.key: made}}
     solve(session, replace(plan, services=(replace(service, name="the toolchain image"),), groups=()), definition)

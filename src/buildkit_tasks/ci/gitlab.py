@@ -41,14 +41,18 @@ default:
 _BEFORE = """\
   before_script:
     - apk add --no-cache git python3
-    - python3 -m venv /tmp/tasks
-    - /tmp/tasks/bin/pip install --quiet --disable-pip-version-check {what}
-    - export PATH="/tmp/tasks/bin:$PATH"
+    # Docker-in-Docker shares the directory of the checkout, but not /tmp.
+    - mkdir -p "$PWD.tmp" && export TMPDIR="$PWD.tmp" XDG_STATE_HOME="$PWD.tmp/state"
+    - python3 -m venv "$TMPDIR/tasks"
+    - $TMPDIR/tasks/bin/pip install --quiet --disable-pip-version-check {what}
+    - export PATH="$TMPDIR/tasks/bin:$PATH"
 """
 
 _OWN = """\
   before_script:
     - apk add --no-cache bash git python3
+    # Docker-in-Docker shares the directory of the checkout, but not /tmp.
+    - mkdir -p "$PWD.tmp" && export TMPDIR="$PWD.tmp" XDG_STATE_HOME="$PWD.tmp/state"
 """
 
 _RULES = {
