@@ -151,6 +151,12 @@ def adopt(session: nox.Session) -> None:
     session.run("pytest", "-q", "-s", "-m", "slow", "--durations=20", *files, *session.posargs)
 
 
+@nox.session(name="ci-templates")
+def ci_templates(session: nox.Session) -> None:
+    """Run each CI template twice, on a new engine each time, and for a fork (ten minutes; `BT_CI_TREE=large` is slower)."""
+    session.run("pytest", "-q", "-s", "-m", "slow", "tests/engine/test_ci_templates.py", *session.posargs)
+
+
 @nox.session
 def degraded(session: nox.Session) -> None:
     """Build real Rust on Docker 20.10.24, with and without BuildKit (five minutes; copies 2 GB into the old engine)."""

@@ -143,7 +143,12 @@ class Team:
         return done, sorted(keep.glob("*/job.json"))
 
     def _gitlab(self, env: dict[str, str | None], *, fork: bool) -> tuple[process.Done, list[Path]]:
-        given = {"DOCKER_HOST": self.engine.socket, "DOCKER_TLS_VERIFY": "", "DOCKER_CERT_PATH": ""}
+        # what its comment says for a runner with an engine; no image here to run a job in either
+        text = (self.root / ".gitlab-ci.yml").read_text()
+        text = re.sub(r"\nvariables:\n(  .*\n)+", "\n", text)
+        text = re.sub(r"  image: .*\n  services:\n(    .*\n)+", "", text, count=1)
+        (self.root / "ci-here.yml").write_text(text)
+        given = {"DOCKER_HOST": self.engine.socket}
         if fork:
             given |= {"CI_PIPELINE_SOURCE": "merge_request_event", "CI_MERGE_REQUEST_IID": "7", "CI_PROJECT_ID": "1"}
             given |= {"CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "2", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main"}
@@ -155,8 +160,16 @@ class Team:
         out = self.root / ".gitlab-ci-local"
         shutil.rmtree(out, ignore_errors=True)
         argv = [
-            *(*self.runners.gitlab, "--force-shell-executor", "--shell-isolation", "--concurrency", "1"),
-            *("--ignore-predefined-vars", "CI_PIPELINE_SOURCE", "--variables-file", str(file)),
+            *(
+                *self.runners.gitlab,
+                "--file",
+                "ci-here.yml",
+                "--force-shell-executor",
+                "--shell-isolation",
+                "--concurrency",
+                "1",
+            ),
+            *("--ignore-predefined-vars", "CI_PIPELINE_SOURCE,CI_COMMIT_REF_PROTECTED", "--variables-file", str(file)),
         ]
         done = process.run(argv, self.root, env, timeout=3000)
         return done, sorted(out.glob("artifacts/*/ci-report/job.json"))
@@ -194,9 +207,7 @@ def team(base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactor
     place = tmp_path_factory.mktemp("team")
     with second_engine.running(base, place, binary, password=True) as engine:
         root = place / "shop"
-        (place / "shims").mkdir()
-        (place / "shims/apk").write_text("#!/bin/sh\n")
-        (place / "shims/apk").chmod(0o755)
+        runners.write_shims(place / "shims")
         write(root, engine.registry, base_images)
         made = Team(root, engine, runners, wheels, base_images)
         if base_images:
@@ -228,7 +239,7 @@ def write(root: Path, registry: str, bases: Mapping[str, str]) -> None:
         "services/common/src/lib.rs": NUMBER,
         "compose.yaml": json.dumps({"name": "ci-shop", "services": {n: service(n) for n in ("api", "worker")}}),
         ".dockerignore": "*\n!services\n!docker/compile.rs\n!docker/cross.sh\n**/target\n",
-        ".gitignore": "target\n.gitlab-ci-local\nci-report\n",
+        ".gitignore": "target\nci-here.yml\n.gitlab-ci-local\nci-report\n",
         "pyproject.toml": "[tool.buildkit-tasks]\n"
         f'packs.repository = "{registry}/team/cache"\nci.images = "{registry}/team"\nci.platforms = ["amd64"]\n',
     }

@@ -110,6 +110,14 @@ SESSIONS = (
         ),
     ),
     Slow(
+        "ci-templates",
+        10,
+        (
+            *(_SRC + place for place in ("ci", "cargo/shared.py", "data/cargo", "tasks/ci.py")),
+            *("tests/engine/test_ci_templates.py", "tests/support/ci_runners.py", "tests/support/second_engine.py"),
+        ),
+    ),
+    Slow(
         "cache-long",
         5,
         (_SRC + "caches", "tests/engine/test_cache_rust.py", "tests/engine/cache_site.py", "docker"),

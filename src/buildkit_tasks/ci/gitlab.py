@@ -44,8 +44,8 @@ _BEFORE = """\
     # Docker-in-Docker shares the directory of the checkout, but not /tmp.
     - mkdir -p "$PWD.tmp" && export TMPDIR="$PWD.tmp" XDG_STATE_HOME="$PWD.tmp/state"
     - python3 -m venv "$TMPDIR/tasks"
-    - $TMPDIR/tasks/bin/pip install --quiet --disable-pip-version-check {what}
     - export PATH="$TMPDIR/tasks/bin:$PATH"
+    - pip install --quiet --disable-pip-version-check {what}
 """
 
 _OWN = """\
