@@ -45,6 +45,11 @@ CASES = [
     ),
     ("PW=hunter22\nB='open hunter33xx\n", "says hunter22 and hunter33xx", "says *** and ***"),
     ("", "as it is", "as it is"),
+    (
+        "A=1\n",
+        "ERROR: failed to solve: failed to read dockerfile: open Dockerfile: no such file or directory",
+        "ERROR: failed to solve: failed to read dockerfile: open Dockerfile: no such file or directory",
+    ),
 ]
 
 
