@@ -17,8 +17,8 @@ _SHORTEST = 3
 #: From this length on, a value is also masked inside words.
 _LONG = 8
 
-#: Variables that are not secret: a message about a port in use must name the port.
-_PUBLIC = re.compile(r"(?:^|_)(?:PORT|TAG|VERSION|LEVEL)$")
+#: Variables that are not secret: a message about a port in use must name the port, one about compose's files the file.
+_PUBLIC = re.compile(r"(?:^|_)(?:PORT|TAG|VERSION|LEVEL)$|^COMPOSE_(?:FILE|PROFILES|PROJECT_NAME)$")
 
 #: `failed to read /x/.env: line 2: unterminated quoted value "s3cr…`: keep the part that describes the error.
 #: BuildKit uses the same words for a Dockerfile.

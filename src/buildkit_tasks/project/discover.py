@@ -269,6 +269,13 @@ def _unreadable(session: Session, files: Sequence[Path], result: Result) -> Prob
             causes=[session.masked(said)],
             hint="invoke engine.install",
         )
+    if re.search(r"invalid project name|project name must not be empty", said):
+        return Problem(
+            "compose-invalid",
+            "The project's name is not valid.",
+            details=session.masked(said),
+            hint="set `name:` in the compose file, or COMPOSE_PROJECT_NAME; the default is the directory's name",
+        )
     where = ", ".join(str(f) for f in files or files_found(session)) or str(session.root)
     line = re.search(r"line (\d+)", said)
     return Problem(
