@@ -219,6 +219,11 @@ def test_warnings_and_errors_of_compose_have_no_values_of_dotenv(
     assert caught.value.code == "compose-invalid"
     assert "hunter2" not in caught.value.text()
     assert "***" in caught.value.details
+    (root / ".env").rename(root / "own.env")
+    with pytest.raises(Problem) as caught:
+        ours(root, {"COMPOSE_ENV_FILES": "own.env"})
+    assert "hunter2" not in caught.value.text()
+    assert "***" in caught.value.details
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,8 @@ class Session:
             paths = [*(files or project_root.compose_files(self.root)), *itertools.islice(dockerfiles, _DOCKERFILES)]
             return f"{self.root}\n{texts(paths)}"
 
-        return texts(f / ".env" for f in folders), lambda: texts(f / ".env.example" for f in folders), shown
+        own = () if self._usual_dotenv else self.env_files
+        return texts([*(f / ".env" for f in folders), *own]), lambda: texts(f / ".env.example" for f in folders), shown
 
     def _masked_anyway(self, words: str) -> str:
         """Like `masked`, but works outside a project and never fails."""
