@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from pathlib import Path
 
 from buildkit_tasks.core import readfile
 from buildkit_tasks.core.errors import Problem
@@ -22,6 +23,13 @@ def read(service: Service) -> Dockerfile | None:
 
     Problems: dockerfile-unreadable, context-unreadable.
     """
+    if not service.remote and service.context == Path():
+        raise Problem(
+            "context-unreadable",
+            f"The service {service.name!r} has no build context.",
+            causes=["`build.context` is empty, perhaps because a variable in it has no value"],
+            hint="set `build.context` in the compose file, or remove the key to use the project's directory",
+        )
     if service.inline:
         return Dockerfile.read(service.inline)
     if service.remote:
