@@ -35,7 +35,8 @@ class Service:
     `target`: cargo's target, if specified; `gnu`: a program without shared libraries. `profiles`: of compose; without
     one of them it is not started. `added`: the compose file does not have it yet; `idle`: and will not start it.
 
-    `context`: its old build context, relative to the root. `adopted`: it already builds with our Dockerfile.
+    `context`: its old build context, relative to the root. `adopted`: it already builds with our Dockerfile. `runs`:
+    what compose and the start scripts of its image run, as shell scripts.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Service:
     profiles: tuple[str, ...] = ()
     added: bool = False
     idle: bool = False
+    runs: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

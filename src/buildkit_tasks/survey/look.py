@@ -13,7 +13,7 @@ from typing import Any
 
 from buildkit_tasks.dockerfiles import syntax
 
-from . import cargo, cargo_command, needed, prebuilt, propose, reach, recipe, shipped
+from . import called, cargo, cargo_command, needed, prebuilt, propose, reach, recipe, shipped
 from .cargo import CargoWorkspace
 from .finding import Finding, LeftAlone, Note, Program, Service, Workspace
 from .tree import Tree
@@ -59,6 +59,8 @@ def find(
     elif not services:
         services, more = propose.beside(files, spaces, _service, config.get("services") or {})
         notes += more
+    entries = config.get("services") or {}
+    services = [replace(s, runs=called.of(files, s, entries.get(s.name) or {})) for s in services]
     used = [w for w in spaces if any(s.workspace == w.directory for s in services)]
     workspaces = tuple(Workspace(w, reach.find(files, w), needed.packages(files, w, services)) for w in used)
     for workspace in workspaces:
