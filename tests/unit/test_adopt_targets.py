@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,34 @@ def test_a_dockerfile_that_copies_git_lacks_nothing_where_it_is_there(tmp_path: 
     finding = look.find(tree.read(tmp_path), repositories.resolved(tmp_path, compose), ("compose.yaml",))
     assert [s.binary for s in finding.services] == (["api"] if there else [])
     assert any(".git, which it copies, is not in the repository" in note.text for note in finding.notes) is not there
+
+
+@pytest.mark.parametrize(
+    ("command", "copied"),
+    [
+        ("cargo build -p api --example demo", "target/debug/examples/demo"),
+        ("cargo build --release --examples", "target/release/examples/api"),
+        ("cargo build --release --example=demo && cp target/release/examples/demo /out", "/out"),
+    ],
+)
+def test_an_example_is_not_mistaken_for_a_program(tmp_path: Path, command: str, copied: str) -> None:
+    text = f"FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\nRUN {command}\n"
+    text += f"FROM debian:bookworm-slim AS end\nCOPY --from=build {posixpath.join('/app', copied)} /bin/api\n"
+    compose = "name: shop\nservices:\n  api:\n    build: .\n"
+    repositories.write(tmp_path, {**CRATES, "Dockerfile": text, "compose.yaml": compose})
+    finding = look.find(tree.read(tmp_path), repositories.resolved(tmp_path, compose), ("compose.yaml",))
+    assert finding.services == ()
+    name = "api" if "--examples" in command else "demo"
+    assert [s.why for s in finding.left] == [
+        f"Dockerfile ships the example {name}, and the compile step builds programs only"
+    ]
+
+
+def test_an_image_may_have_an_example_besides_its_program(tmp_path: Path) -> None:
+    text = "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\n"
+    text += "RUN cargo build --release --bin api && cargo build --release --example api\n"
+    text += "FROM debian:bookworm-slim AS end\nCOPY --from=build /app/target/release/api /bin/\n"
+    text += "COPY --from=build /app/target/release/examples/api /bin/demo\n"
+    finding, written, _ = converted(tmp_path, text, api="end")
+    assert [(s.binary, [p.path for p in s.programs]) for s in finding.services] == [("api", ["/bin/"])]
+    assert [n.where for n in written.notes if n.open] == ["Dockerfile:7"]

@@ -114,7 +114,7 @@ class _Writer:
         stage = self.compiling[copy.stage.lower()]
         where = self._in_context(stage, source)
         known = self.renamed.get(posixpath.basename(source)) or shipped.program(source, self.binaries)
-        if not known and not where and posixpath.basename(source) in self.binaries:
+        if not (known or where or shipped.EXAMPLE.search(source)) and posixpath.basename(source) in self.binaries:
             known = posixpath.basename(source)
         whole = posixpath.normpath(posixpath.join("/", source)) in self.installed
         if known:

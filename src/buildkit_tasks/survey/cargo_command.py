@@ -17,7 +17,8 @@ _CARGO = re.compile(
 
 @dataclass(frozen=True)
 class Cargo:
-    """The options of a compile command in a Dockerfile. `paths`: directories of the crates it selects."""
+    """The options of a compile command in a Dockerfile. `paths`: directories of the crates it selects; `examples`: the
+    only programs that it builds."""
 
     profile: str = ""
     features: tuple[str, ...] = ()
@@ -27,6 +28,7 @@ class Cargo:
     binaries: tuple[str, ...] = ()
     tool: str = "cargo"
     paths: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
 
 
 def compiles(items: Sequence[Instruction]) -> bool:
@@ -141,7 +143,7 @@ def _options(command: str, words: Sequence[str]) -> Cargo:
         word = words[at]
         name, equals, value = word.partition("=")
         key = names.get(name) or name.lstrip("-")
-        if key in ("features", "package", "bin", "target", "profile", "path") and name.startswith("-"):
+        if key in ("features", "package", "bin", "target", "profile", "path", "example") and name.startswith("-"):
             if not equals:
                 at += 1
                 value = words[at] if at < len(words) else ""
@@ -160,4 +162,5 @@ def _options(command: str, words: Sequence[str]) -> Cargo:
         tuple(given.get("bin", [])),
         command if command in ("leptos", "xtask") else "cargo",
         tuple(given.get("path", [])),
+        () if given.get("bin") or "--bins" in flags else tuple(given.get("example", [])),
     )

@@ -13,9 +13,14 @@ from .cargo import Package
 from .cargo_command import Cargo, builds
 from .recipe import _OUTPUT, Recipe, Stage, commands_in, compiled_in, copies
 
+#: An example where cargo puts it.
+EXAMPLE = re.compile(r"(?:^|/)target/(?:[\w-]+/)?[\w-]+/examples/([\w.-]+)$")
+
 
 def program(source: str, binaries: Collection[str]) -> str:
     """The workspace's program at a path in a compile stage; empty if it is another file."""
+    if EXAMPLE.search(source):
+        return ""
     name = posixpath.basename(source.rstrip("/"))
     built = _OUTPUT.search(source)
     if built and built[1] in binaries:
@@ -25,6 +30,16 @@ def program(source: str, binaries: Collection[str]) -> str:
         if name in binaries and re.search(r"(?:^|/)(?:target|bin|out|build|app|dist|artifacts?)(?:/|$)", source)
         else ""
     )
+
+
+def example(taken: Recipe) -> str:
+    """The example that a Dockerfile ships instead of a program; empty if it ships a program."""
+    sources = [source for copy in copies(taken) for source in copy.sources]
+    found = [match[1] for source in sources for match in [EXAMPLE.search(source)] if match]
+    built = commands_in(taken, "")
+    asked = [name for command in built for name in command.examples]
+    only = bool(built) and all(command.examples for command in built)
+    return (found or (asked if only else []) or [""])[0] if not any(map(_OUTPUT.search, sources)) else ""
 
 
 def elsewhere(taken: Recipe, binaries: Collection[str], others: Collection[str]) -> frozenset[str]:
@@ -111,7 +126,8 @@ def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
             for command in install.commands(f"{item.rest}\n{item.body}") if item.keyword == "RUN" else ():
                 source, target = (syntax.expand(word, taken.values) for word in _one_file(command))
                 name = posixpath.basename(source)
-                if name in binaries and ("target" in source or "release" in source) and not target.endswith(("/", ".")):
+                made = re.search(r"target|release", source) and not EXAMPLE.search(source)
+                if name in binaries and made and not target.endswith(("/", ".")):
                     found[posixpath.basename(target)] = name
     return found
 
@@ -174,6 +190,8 @@ def unfit(taken: Recipe, arguments: Collection[str]) -> str:
         return f"builds with cargo {taken.cargo.tool}, which does more than compile"
     if "wasm" in taken.cargo.target:
         return f"compiles for {taken.cargo.target}"
+    if name := example(taken):
+        return f"ships the example {name}, and the compile step builds programs only"
     if same := sorted(_OURS & set(arguments)):
         named = f"an argument named {same[0]}" if len(same) == 1 else f"arguments named {', '.join(same)}"
         return f"has {named}, as the compile step does; rename {'it' if len(same) == 1 else 'them'} to convert the file"
