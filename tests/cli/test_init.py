@@ -189,6 +189,14 @@ def test_a_check_names_what_a_build_would_lack_and_each_remedy_helps(shape: Repo
     assert shape.init("--check").code == 0
 
 
+def test_files_that_init_created_are_not_missed_though_a_source_names_them(shape: Repository) -> None:
+    (shape.root / "build.rs").write_text('fn main() { for _ in ["docker", "noxfile.py"] {} }\n')
+    shape.init("--yes")
+    shape.compose()
+    done = shape.init("--check")
+    assert done.code == 0, done.all
+
+
 # ---- bad input
 
 

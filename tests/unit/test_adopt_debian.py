@@ -92,3 +92,37 @@ def test_a_script_that_installs_alpine_packages_stays_a_script(tmp_path: Path, n
     place = tmp_path / "script.sh"
     place.write_text(script.partition("0444 \\\n")[2] or script)
     process.ok(["sh", "-n", place], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "installed_now"),
+    [
+        ("docker-cli tini libssl3t64", "docker.io tini libssl3"),
+        ("libicu76=76.1-4 libpython3.13 python3.13-venv", "libicu72 libpython3.11 python3.11-venv"),
+        (
+            "netcat mysql-client libmysqlclient-dev libmysqlclient21",
+            "netcat-openbsd default-mysql-client default-libmysqlclient-dev libmariadb3",
+        ),
+        (
+            "libffi7 libssl1.1 libprotobuf-lite32t64 openjdk-21-jre-headless",
+            "libffi8 libssl3 libprotobuf-lite32 openjdk-17-jre-headless",
+        ),
+        ("python3 python3-pip libffi-dev libicu-dev libpq5 libzip-dev netcat-openbsd",) * 2,
+    ],
+)
+def test_packages_of_other_releases_have_their_names_in_debian_12(
+    tmp_path: Path, given: str, installed_now: str
+) -> None:
+    old = BUILD.replace("bookworm-slim", "trixie-slim")
+    lines = f"RUN apt-get update && apt-get install -y --no-install-recommends \\\n    {given}\n"
+    text, notes = derived(tmp_path / "a", old + lines + END, images="bookworm")
+    assert installed(text) == installed_now
+    assert notes == []
+    script = f"RUN if true; then apt-get install -y {given}; fi\n"
+    assert f"apt-get install -y {installed_now};" in derived(tmp_path / "b", old + script + END, images="bookworm")[0]
+
+
+def test_what_compiling_a_stub_needs_is_no_note(tmp_path: Path) -> None:
+    dummy = "COPY Cargo.toml .\nRUN mkdir src && cargo build\nRUN rm ./src/main.rs && rmdir ./src\n"
+    build = ALPINE.replace("COPY . .\n", f"{dummy}COPY . .\n").replace("WORKDIR", "RUN apk add libc-dev\nWORKDIR")
+    assert derived(tmp_path, build + END, images="bookworm")[1] == []

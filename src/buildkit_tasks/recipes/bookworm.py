@@ -17,7 +17,7 @@ from buildkit_tasks.survey import called, install, recipe
 from buildkit_tasks.survey.finding import Finding, Note, Service
 from buildkit_tasks.survey.recipe import Recipe, Stage
 
-from . import alpine
+from . import alpine, releases
 
 RUST, DEBIAN = "rust:1-bookworm", "debian:bookworm-slim"
 
@@ -169,10 +169,17 @@ _INSTALLED = re.compile(r"(?<=\binstall\s)(?:\\\n|[^;&|\n])*")
 _VERSIONED = re.compile(r"(?<!\S)([a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?)=(?:[0-9*~]|\$\{?\w)[\w.:*+~${}-]*(?=[\s\\]|$)")
 
 
+#: A package among those words.
+_PACKAGE = re.compile(r"(?<![^\s])[a-z0-9][a-z0-9+.-]+(?=[\s\\]|$)")
+
+
 def _debian_names(text: str) -> str:
-    """Remove versions, and use Debian 12's names for libraries that were renamed for 64-bit time."""
-    text = _INSTALLED.sub(lambda words: _VERSIONED.sub(r"\1", words[0]), text)
-    return re.sub(r"\b(lib[a-z0-9.+-]+?)t64\b", r"\1", text)
+    """Remove versions, and use the names that packages have in Debian 12."""
+
+    def changed(words: re.Match[str]) -> str:
+        return _PACKAGE.sub(lambda name: releases.debian_12(name[0]), _VERSIONED.sub(r"\1", words[0]))
+
+    return _INSTALLED.sub(changed, text)
 
 
 #: More than a chain of commands: nothing but the calls of apk may change.

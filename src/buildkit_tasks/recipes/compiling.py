@@ -23,7 +23,7 @@ _REPLACED = re.compile(
     r"cargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|fetch|chef|vendor|check|clean|rustc|zigbuild|run|generate-lockfile|update|init|new|install\b(?=.*--path))\b"
     r"|fn main|\b(?:cp|mv)\b.*\btarget\b"
     r"|\btouch\b.*\.rs|^\s*(?:cp|mv|install|strip|objcopy|upx)\b.*\btarget/|^\s*(?:cp|mv|strip)\b"
-    r"|^\s*mkdir\b|\brm\b.*(?:src|target|deps|\.rs)|cargo-chef|sccache|^\s*(?:ls|echo|cd|pwd|cat|USER|find|du|file|ldd)\b"
+    r"|^\s*mkdir\b|\brm\b.*(?:src|target|deps|\.rs)|cargo-chef|sccache|^\s*(?:ls|echo|cd|pwd|cat|USER|find|du|file|ldd|rmdir)\b"
     r"|\bxx-(?:info|verify|cargo|clang|go|windres)\b|/env-cargo\b"
     r"|^\s*(?:cargo|rustc|rustup)\s+(?:-V|-vV|--version|show)\b",
     re.M,
