@@ -407,10 +407,10 @@ def test_what_is_not_ours_to_build_is_left_alone_and_said_why(tmp_path: Path, do
 def test_what_has_no_place_is_listed_with_its_line(tmp_path: Path) -> None:
     _, notes = derived(
         tmp_path,
-        BUILD.replace("RUN cargo build --release", "RUN ./generate.sh /generated\nRUN cargo build --release")
+        BUILD.replace("RUN cargo build --release", "RUN cargo build --release\nRUN ./generate.sh /generated")
         + "COPY --from=build /app/target/release/app /bin/app\nCOPY --from=build /generated /generated\n",
     )
-    assert any(n.startswith("Dockerfile:4: ") and "./generate.sh" in n for n in notes), notes
+    assert any(n.startswith("Dockerfile:5: ") and "./generate.sh" in n for n in notes), notes
     assert any(n.startswith("Dockerfile:8: ") and "/generated" in n for n in notes), notes
 
 

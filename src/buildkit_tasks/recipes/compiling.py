@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from buildkit_tasks.dockerfiles import mounts, syntax
 from buildkit_tasks.dockerfiles.syntax import Instruction
@@ -37,6 +37,8 @@ _RUSTUP = re.compile(r"^\s*rustup\s")
 _PACKAGE_SOURCE = re.compile(r"\|\s*(?:sudo\s+)?(?:-E\s+)?(?:ba)?sh\b|/etc/apt/|\badd-apt-repository\b|\bapt-key\b")
 #: Commands that accompany a package installation, including those of tonistiigi/xx.
 _PACKAGING = re.compile(r"(?:xx-)?(?:apt-get|apt|apk)\s|set\s+-|rm\s+-rf?\s+/var|true$")
+#: The note on a command that fits nowhere.
+LEFT = "this command of the compile stage was not converted"
 _WORD = r"\"[^\"]*\"|'[^']*'|\S+"
 _TOOL = re.compile(r"cargo\s+(?:\+\S+\s+)?(?:b?install)\b(?!.*--path)")
 
@@ -47,7 +49,7 @@ class Kept:
 
     `toolchain`: lines for the toolchain stage; `compile`: for the compile stage; `tools`: RUN lines that install
     programs; `generated`: (stage, path in it, path in the context) needed before cargo runs; `mounts`: flags of the
-    compile command; `context`: paths that the context must contain.
+    compile command; `context`: paths that the context must contain; `left`: lines of commands that are not converted.
     """
 
     packages: tuple[str, ...] = ()
@@ -57,6 +59,7 @@ class Kept:
     generated: tuple[tuple[str, str, str], ...] = ()
     mounts: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
+    left: tuple[int, ...] = ()
     notes: tuple[Note, ...] = ()
 
 
@@ -71,9 +74,7 @@ class _Reader:
         self.before = recipe.syntax_defaults("\n".join(line.text for line in taken.header))
         self.main: frozenset[str] = frozenset()
         self.now = ""
-        self.lists: dict[str, dict[object, None]] = {
-            n: {} for n in ("packages", "toolchain", "compile", "tools", "generated", "mounts", "context", "notes")
-        }
+        self.lists: dict[str, dict[object, None]] = {field.name: {} for field in fields(Kept)}
 
     def add(self, name: str, *values: object) -> None:
         self.lists[name].update(dict.fromkeys(values))
@@ -154,7 +155,7 @@ class _Reader:
         taken = install.split(item)
         parts = list(taken.rest) if taken else []
         if not taken and not sources_there and _PACKAGE_SOURCE.search(text) and install.packages(item):
-            self.command(_whole(item))  # packages from a source other than the image's
+            self.command(recipe.line(item).text)  # packages from a source other than the image's
             return
         expanded = replace(item, rest=syntax.expand(item.rest, self.taken.values, keep=True))
         if taken:
@@ -187,12 +188,13 @@ class _Reader:
             self.command(f"RUN if command -v rustup > /dev/null; then {part}; fi")
         elif _TOOL.search(part) and not re.search(r"cargo-chef|sccache|cargo-auditable", part):
             self.add("tools", f"RUN {part.removeprefix('xx-')}")
-        elif _is_replaced(part):
+        elif is_replaced(part):
             return
         elif sources_there:
-            self.note(item, "this command of the compile stage was not converted")
+            self.add("left", item.line)
+            self.note(item, LEFT)
         elif "\n" in part:
-            self.command(_whole(item))
+            self.command(recipe.line(item).text)
         else:
             self.command(f"RUN {part}")
 
@@ -258,11 +260,11 @@ def read(
 
 def join(several: Sequence[Kept]) -> Kept:
     """The combined contributions of several Dockerfiles of one workspace."""
-    names = ("packages", "toolchain", "compile", "tools", "generated", "mounts", "context", "notes")
+    names = [field.name for field in fields(Kept)]
     return Kept(**{n: tuple(dict.fromkeys(v for kept in several for v in getattr(kept, n))) for n in names})
 
 
-def _is_replaced(part: str) -> bool:
+def is_replaced(part: str) -> bool:
     """Whether each command, or a script as a whole, is one of a compilation, which our own step does."""
     if _SCRIPT.search(part):
         return _REPLACED.search(part) is not None
@@ -281,7 +283,3 @@ def _chains(parts: Sequence[str]) -> list[str]:
         if not alone:
             found[-1].append(part)
     return [" && ".join(chain) for chain in found if chain]
-
-
-def _whole(item: Instruction) -> str:
-    return recipe.line(item).text

@@ -15,6 +15,7 @@ from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
 from buildkit_tasks.survey.tree import Tree
 
 from . import directories, single_stage
+from .prepared import Prepared
 from .stage_lines import BUILT, CA, Runtime, is_alpine, labels, packages_step, plain, short
 
 _NETWORK = re.compile(r"\b(?:apt-get|apt|apk|curl|wget|pip3?|npm|git)\s")
@@ -23,8 +24,11 @@ _NETWORK = re.compile(r"\b(?:apt-get|apt|apk|curl|wget|pip3?|npm|git)\s")
 class _Writer:
     """Converts the user's final stages in one pass."""
 
-    def __init__(self, files: Tree, service: Service, taken: Recipe, binaries: Collection[str]) -> None:
+    def __init__(
+        self, files: Tree, service: Service, taken: Recipe, binaries: Collection[str], before: Prepared | None
+    ) -> None:
         self.files, self.service, self.taken, self.binaries = files, service, taken, binaries
+        self.prepared = before.stages if before else frozenset()
         self.lines: list[str] = []
         self.context: dict[str, None] = {}
         self.also: dict[str, None] = {}
@@ -123,6 +127,8 @@ class _Writer:
             # the directory for programs: the one from which this service starts its own
             end = posixpath.join(copy.destination, self.service.binary)
             self._program(replace(copy, destination=end), self.service.binary, source)
+        elif copy.stage.lower() in self.prepared:
+            self.lines.append(_copy_line("COPY", copy.flags, "sources", [source], copy.destination))
         elif where and where != ".":
             self.context.setdefault(where, None)
             self.lines.append(
@@ -194,15 +200,21 @@ def _copy_line(keyword: str, flags: Sequence[str], stage: str, sources: Sequence
 
 
 def derive(
-    files: Tree, service: Service, binaries: Mapping[str, object], run_packages: Sequence[str], image: str
+    files: Tree,
+    service: Service,
+    binaries: Mapping[str, object],
+    run_packages: Sequence[str],
+    image: str,
+    before: Prepared | None = None,
 ) -> Runtime:
-    """The stage of a service: converted if it had one, else ours. `image`: our image to start from."""
+    """The stage of a service: converted if it had one, else ours. `image`: our image to start from; `before`: the stage
+    in which commands of the old compile stages now run."""
     taken = service.recipe
     if taken is None:
         return plain(image, run_packages)
     if not taken.final:
         return single_stage.derive(files, service, taken, run_packages, image)
-    writer = _Writer(files, service, taken, binaries)
+    writer = _Writer(files, service, taken, binaries, before)
     for stage in taken.final:
         writer.stage(stage)
     placed = any("--from=compile" in text for text in writer.lines)
