@@ -324,6 +324,15 @@ def test_images_that_no_registry_gives_are_put_on_debian_unless_they_are_to_be_k
     assert "--images must be one of auto, keep, bookworm" in done.err
 
 
+def test_an_image_that_nothing_replaces_is_named_before_the_build(shape: Repository) -> None:
+    path = shape.root / "Dockerfile"
+    path.write_text(path.read_text().replace("debian:bookworm-slim", "example.org/base:1"))
+    shape.env["BUILDKIT_TASKS_IMAGES_OFFLINE"] = "always"
+    done = shape.init("--dry-run")
+    assert "check: images: no registry provides example.org/base:1, and there is no replacement" in done.err
+    assert "+ARG RUNTIME_IMAGE=example.org/base:1" in done.out
+
+
 def test_a_compose_file_without_a_rust_service_names_the_programs(shape: Repository) -> None:
     (shape.root / "Dockerfile").unlink()
     (shape.root / "docker-compose.yml").write_text("services:\n  db:\n    image: postgres:15\n")

@@ -230,3 +230,21 @@ def test_an_image_may_have_an_example_besides_its_program(tmp_path: Path) -> Non
     finding, written, _ = converted(tmp_path, text, api="end")
     assert [(s.binary, [p.path for p in s.programs]) for s in finding.services] == [("api", ["/bin/"])]
     assert [n.where for n in written.notes if n.open] == ["Dockerfile:7"]
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("cargo build --example demo", "it ships the example demo, and the compile step builds programs only"),
+        ("cargo leptos build --release", "it builds with cargo leptos, which does more than compile"),
+    ],
+)
+def test_a_dockerfile_that_cannot_be_converted_is_named_without_a_compose_file(
+    tmp_path: Path, command: str, why: str
+) -> None:
+    text = (
+        f"FROM rust:1-bookworm AS build\nCOPY . .\nRUN {command}\nFROM debian:bookworm-slim\nCOPY --from=build /out /\n"
+    )
+    repositories.write(tmp_path, {**CRATES, "Dockerfile": text})
+    notes = look.find(tree.read(tmp_path), {}, ()).notes
+    assert [(n.where, n.text) for n in notes] == [("Dockerfile", f"not converted, because {why}")]

@@ -61,12 +61,13 @@ class Service:
 @dataclass(frozen=True)
 class LeftAlone:
     """A service that is not adopted, and why. `unclear`: its Dockerfile compiles a program, but not clearly which;
-    `mixed`: it ships programs of several workspaces."""
+    `mixed`: it ships programs of several workspaces; `unfit`: it does more than compile programs."""
 
     name: str
     why: str
     unclear: bool = False
     mixed: bool = False
+    unfit: bool = False
 
 
 @dataclass(frozen=True)

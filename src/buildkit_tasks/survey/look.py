@@ -100,7 +100,7 @@ def _service(files: Tree, spaces: Sequence[CargoWorkspace], name: str, entry: Ma
     if blank:
         return LeftAlone(name, f"{path}:{blank.number} starts from an argument without a value", unclear=True)
     if why := shipped.unfit(taken, {*syntax.arguments(text), *args}):
-        return LeftAlone(name, f"{path} {why}")
+        return LeftAlone(name, f"{path} {why}", unfit=True)
     again = functools.partial(recipe.read, path, text, args, str(build.get("target") or ""))
     return _compiled(spaces, name, context, taken, args, entry, again)
 

@@ -129,15 +129,22 @@ def _of_dockerfiles(files: Tree, spaces: Sequence[CargoWorkspace], look: Look) -
                 break
             # a variant of another Dockerfile ships the same program: only a context around it may fit better
             variant = variant or any(isinstance(s, Service) for s in looked)
-            several = next((s.why for s in looked if isinstance(s, LeftAlone) and s.mixed), "")
+            left = [s for s in looked if isinstance(s, LeftAlone)]
+            several = next((_why(s, path) for s in left if s.mixed or s.unfit), "")
             if several:
                 notes.append(Note(path, f"not converted, because {several}"))
                 break
-            unclear = next((f"{s.why}; {_HINT}" for s in looked if isinstance(s, LeftAlone) and s.unclear), unclear)
+            unclear = next((f"{_why(s, path)}; {_HINT}" for s in left if s.unclear), unclear)
         else:
             if unclear and not variant:
                 notes.append(Note(path, f"not converted, because {unclear}"))
     return list(found.values()), notes
+
+
+def _why(left: LeftAlone, path: str) -> str:
+    """The reason in a note on the Dockerfile that it starts with."""
+    why = re.sub(rf"^{re.escape(path)}(?=[ :])", "it", left.why)
+    return re.sub(r"^it:(?=\d)", "line ", why)
 
 
 def _look_at(
