@@ -188,6 +188,8 @@ def _toolchain_stage(text: str, workspace: Workspace, kept: Kept, toolchain: str
     if musl:
         lines += ['RUN if command -v rustup > /dev/null; then rustup target add "$(uname -m)-unknown-linux-musl"; fi']
     lines += [stage_lines.with_ca(line) for line in kept.toolchain]
+    if called := one_compilation.toolchain(services, workspace.cargo.binaries):
+        lines.append(f"ENV RUSTUP_TOOLCHAIN={called}")
     block = "".join(f"{line}\n" for line in lines)
     at = text.index("ENV CARGO_HOME")
     at = text.index("\n", at) + 1
@@ -215,7 +217,10 @@ def _compile_stage(
     static = one_compilation.static(services)
     if static and not re.search(r"(?m)^ARG RUST_IMAGE=.*alpine", text):
         text = re.sub(r"(?m)^ARG STATIC$", f"ARG STATIC={static}", text, count=1)
-    lines = [line for line in kept.compile if not re.match(r"(?:ARG|ENV) (?:RUSTFLAGS|FEATURES|STATIC)\b", line)]
+    ours = "RUSTFLAGS|FEATURES|STATIC" + (
+        "|RUSTUP_TOOLCHAIN" if one_compilation.toolchain(services, space.binaries) else ""
+    )
+    lines = [line for line in kept.compile if not re.match(rf"(?:ARG|ENV) (?:{ours})\b", line)]
     flags = next((m[1] for line in kept.compile for m in [re.match(r"(?:ENV|ARG) RUSTFLAGS=(.+)", line)] if m), "")
     if flags:
         text = re.sub(r"(?m)^ARG RUSTFLAGS$", lambda _: f"ARG RUSTFLAGS={flags}", text, count=1)

@@ -194,7 +194,7 @@ def _compiled(
             taken,
             args,
             programs,
-            () if asked.features == ("default",) else asked.features,
+            shipped.features(asked, space, binary),
             asked.default_features,
             asked.profile or "release",
             asked.target or space.target or prebuilt.target(taken),

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from buildkit_tasks.dockerfiles import syntax
 
 from . import install
-from .cargo import Package
+from .cargo import CargoWorkspace, Package
 from .cargo_command import Cargo, builds
 from .recipe import _OUTPUT, Recipe, Stage, commands_in, compiled_in, copies
 
@@ -108,6 +108,23 @@ def options(taken: Recipe, binaries: Mapping[str, Package], name: str) -> Cargo:
     found = commands_in(taken, stages(taken, binaries).get(name, ""))
     built = [command for command in found if builds(command, name, package.name, package.directory)]
     return next(reversed(built or found), taken.cargo)
+
+
+def features(asked: Cargo, space: CargoWorkspace, binary: str) -> tuple[str, ...]:
+    """The features that a command asks for, besides the default ones, in words for one program's crate.
+
+    `--all-features` without `-p` applies to all members of a workspace, so also to those that the crate depends on.
+    """
+    if not asked.all_features:
+        return () if asked.features == ("default",) else asked.features
+    package = space.binaries[binary]
+    found = [name for name in package.features if name != "default"]
+    root = any(p.directory == space.directory for p in space.packages)
+    if not (asked.packages or asked.paths or root):
+        needed = {name for name, directory in package.built if directory}
+        members = (p for p in space.packages if p.name in needed)
+        found += [f"{p.name}/{name}" for p in members for name in p.features if name != "default"]
+    return tuple(dict.fromkeys((*found, *asked.features)))
 
 
 def compiling(taken: Recipe, binaries: Collection[str], name: str) -> tuple[Stage, ...]:
