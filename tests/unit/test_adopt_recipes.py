@@ -778,3 +778,33 @@ def test_an_argument_that_nothing_reads_is_named_unless_buildkit_sets_it(tmp_pat
     found, finding = understand(tmp_path, BUILD.replace("WORKDIR", f"ARG {name}\nWORKDIR") + END)
     notes = [note.text for note in adopted.write(found, finding).notes]
     assert any(f"no source file uses {name}" in text for text in notes) is said
+
+
+@pytest.mark.parametrize("source", ["example.org/base:1", "builder"])
+def test_a_program_that_another_image_has_compiled_is_compiled_here(tmp_path: Path, source: str) -> None:
+    dockerfile = (
+        f"FROM example.org/base:1 AS builder\nFROM debian:12 AS extras\nFROM debian:bookworm-slim\n"
+        f"COPY --from={source} --chmod=755 /src/target/release/app ./\nCOPY --from=extras /usr/bin/uname /bin/\n"
+        'CMD ["./app"]\n'
+    )
+    text, notes = derived(tmp_path, dockerfile)
+    assert "COPY --from=compile --chmod=755 /out/${CACHE_SCOPE}/${BIN}/bin/service /app\n" in text
+    assert "COPY --from=extras /usr/bin/uname /bin/" in text
+    assert "example.org" not in text
+    assert notes == []
+
+
+def test_an_image_that_has_other_files_than_programs_is_still_needed(tmp_path: Path) -> None:
+    dockerfile = "FROM example.org/base:1 AS builder\nFROM debian:bookworm-slim\n"
+    dockerfile += "COPY --from=builder /src/target/release/app /app\nCOPY --from=builder /src/web /web\n"
+    text, _ = derived(tmp_path, dockerfile)
+    assert "FROM example.org/base:1 AS builder\n" in text
+    assert "COPY --from=builder /src/web /web\n" in text
+    assert "/bin/service /app\n" in text
+
+
+def test_a_compiler_that_nix_brings_is_replaced_and_named(tmp_path: Path) -> None:
+    dockerfile = BUILD.replace("rust:1-bookworm", "nixos/nix:2.24").replace("cargo", "nix develop --command cargo")
+    text, notes = derived(tmp_path, dockerfile + END)
+    assert "ARG RUST_IMAGE=rust:1-bookworm\n" in text
+    assert notes == ["Dockerfile: app was compiled in nixos/nix:2.24; all services now share rust:1-bookworm"]

@@ -93,13 +93,19 @@ def _toolchain(services: Sequence[Service]) -> tuple[str, list[Note]]:
     notes = [
         Note(s.recipe.path, f"{s.name} was compiled in {s.recipe.toolchain}; all services now share {chosen}", True)
         for s in services
-        if s.recipe and rust_image(s.recipe.toolchain) != chosen
+        if s.recipe and (rust_image(s.recipe.toolchain) != chosen or _NIX.match(s.recipe.toolchain))
     ]
     return chosen, notes
 
 
+_NIX = re.compile(r"(?:.*/)?(?:nixos/nix|nixpkgs/[\w-]+)(?:[:@]|$)")
+
+
 def rust_image(name: str) -> str:
-    """The official image behind cargo-chef's, whose extra program is no longer needed."""
+    """The official image behind cargo-chef's, whose extra program is no longer needed, and instead of Nix, whose
+    compiler is not in the image but comes with the command."""
+    if _NIX.match(name):
+        return RUST
     match = re.match(r"(?:docker\.io/)?lukemathwalker/cargo-chef(?::(.*))?$", name)
     if not match:
         return name

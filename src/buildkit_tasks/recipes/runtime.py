@@ -84,6 +84,8 @@ class _Writer:
             self.lines.append(recipe.line(item).text)
         elif not copy.stage:
             self._from_context(item, copy)
+        elif self.taken.kind == prebuilt.KIND and (name := prebuilt.program(copy, self.binaries)):
+            self._program(copy, name, copy.sources[0])
         elif copy.stage.lower() in self.compiling:
             for source in copy.sources:
                 self._from_compiling(item, copy, source)

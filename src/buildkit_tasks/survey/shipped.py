@@ -11,7 +11,7 @@ from buildkit_tasks.dockerfiles import syntax
 from . import install
 from .cargo import CargoWorkspace, Package
 from .cargo_command import Cargo, builds
-from .recipe import _OUTPUT, Recipe, Stage, commands_in, compiled_in, copies
+from .recipe import OUTPUT, Recipe, Stage, commands_in, compiled_in, copies
 
 #: An example where cargo puts it.
 EXAMPLE = re.compile(r"(?:^|/)target/(?:[\w-]+/)?[\w-]+/examples/([\w.-]+)$")
@@ -22,7 +22,7 @@ def program(source: str, binaries: Collection[str]) -> str:
     if EXAMPLE.search(source):
         return ""
     name = posixpath.basename(source.rstrip("/"))
-    built = _OUTPUT.search(source)
+    built = OUTPUT.search(source)
     if built and built[1] in binaries:
         return built[1]
     return (
@@ -39,7 +39,7 @@ def example(taken: Recipe) -> str:
     built = commands_in(taken, "")
     asked = [name for command in built for name in command.examples]
     only = bool(built) and all(command.examples for command in built)
-    return (found or (asked if only else []) or [""])[0] if not any(map(_OUTPUT.search, sources)) else ""
+    return (found or (asked if only else []) or [""])[0] if not any(map(OUTPUT.search, sources)) else ""
 
 
 def elsewhere(taken: Recipe, binaries: Collection[str], others: Collection[str]) -> frozenset[str]:
@@ -54,7 +54,7 @@ def mixed(taken: Recipe, binaries: Collection[str], others: Collection[str]) -> 
     """
     there = renamed(taken, others)
     sources = [s for own, theirs in _owners(taken, binaries, others).values() if own for s in theirs]
-    made = [s for s in sources if _OUTPUT.search(s) or "/bin/" in s or posixpath.basename(s) in there]
+    made = [s for s in sources if OUTPUT.search(s) or "/bin/" in s or posixpath.basename(s) in there]
     return tuple(dict.fromkeys(program(source, others) for source in made))
 
 
