@@ -808,3 +808,38 @@ def test_a_compiler_that_nix_brings_is_replaced_and_named(tmp_path: Path) -> Non
     text, notes = derived(tmp_path, dockerfile + END)
     assert "ARG RUST_IMAGE=rust:1-bookworm\n" in text
     assert notes == ["Dockerfile: app was compiled in nixos/nix:2.24; all services now share rust:1-bookworm"]
+
+
+USERS = BUILD.replace("FROM debian", "RUN groupadd -g 9 app\nRUN useradd -u 9 -g app app\nFROM debian").replace(
+    "debian:bookworm-slim", "scratch"
+)
+
+
+def test_users_of_the_compile_stage_are_there_if_an_image_has_its_list_of_users(tmp_path: Path) -> None:
+    image = "COPY --from=build /etc/passwd /etc/group /etc/\nCOPY --from=build --chown=9 /tmp /tmp\nUSER app\n"
+    text, notes = derived(tmp_path / "a", USERS + END + image)
+    group, user = "getent group app > /dev/null || groupadd -g 9 app", "getent passwd app > /dev/null || useradd"
+    assert text.index("AS toolchain") < text.index(group) < text.index(user) < text.index("AS compile")
+    assert "COPY --from=toolchain /etc/passwd /etc/\n" in text
+    assert "COPY --from=toolchain --chown=9 /tmp /tmp\n" in text
+    assert notes == []
+    text, notes = derived(tmp_path / "b", USERS + END)
+    assert "useradd" not in text
+    assert notes == []
+
+
+def test_an_image_with_all_sources_gets_them_from_the_repository(tmp_path: Path) -> None:
+    dockerfile = BUILD + 'COPY --from=build /app /app\nCMD ["/app/target/release/app"]\n'
+    text, notes = derived(tmp_path, dockerfile)
+    assert "COPY . /app\n" in text
+    assert TAKEN + "/app/target/release/app\n" in text
+    assert text.index("COPY . /app") < text.index("/bin/service /app/target")
+    assert notes[0].startswith("Dockerfile:6: copies the sources, but no longer what cargo left in them: COPY --from")
+
+
+def test_a_directory_of_sources_with_a_programs_name_is_not_the_program(tmp_path: Path) -> None:
+    dockerfile = BUILD + END + "COPY --from=build /app/migrate /srv/migrate\n"
+    text, notes = derived(tmp_path, dockerfile, {"migrate/1.sql": ""})
+    assert "COPY migrate /srv/migrate\n" in text
+    assert "migrate/bin/service" not in text
+    assert notes == []

@@ -37,6 +37,7 @@ _RUSTUP = re.compile(r"^\s*rustup\s")
 _PACKAGE_SOURCE = re.compile(r"\|\s*(?:sudo\s+)?(?:-E\s+)?(?:ba)?sh\b|/etc/apt/|\badd-apt-repository\b|\bapt-key\b")
 #: Commands that accompany a package installation, including those of tonistiigi/xx.
 _PACKAGING = re.compile(r"(?:xx-)?(?:apt-get|apt|apk)\s|set\s+-|rm\s+-rf?\s+/var|true$")
+_USERS = re.compile(r"(?:user|group)add\b|add(?:user|group)\b")
 #: The note on a command that fits nowhere.
 LEFT = "this command of the compile stage was not converted"
 _WORD = r"\"[^\"]*\"|'[^']*'|\S+"
@@ -73,6 +74,8 @@ class _Reader:
         self.arguments: dict[str, str] = {}
         self.before = recipe.syntax_defaults("\n".join(line.text for line in taken.header))
         self.main: frozenset[str] = frozenset()
+        copied = " ".join(i.rest for s in (*taken.side, *taken.final) for i in s.items if i.keyword == "COPY")
+        self.users = re.search(r"/etc/(?:passwd|group)\b", copied) is not None
         self.now = ""
         self.lists: dict[str, dict[object, None]] = {field.name: {} for field in fields(Kept)}
 
@@ -190,6 +193,11 @@ class _Reader:
             self.add("tools", f"RUN {part.removeprefix('xx-')}")
         elif is_replaced(part):
             return
+        elif sources_there and _USERS.match(part):
+            # a user of the compile stage matters only if an image copies the list of users
+            if self.users:
+                kind = "group" if "group" in part.split()[0] else "passwd"
+                self.command(f"RUN getent {kind} {part.split()[-1]} > /dev/null || {part}")
         elif sources_there:
             self.add("left", item.line)
             self.note(item, LEFT)

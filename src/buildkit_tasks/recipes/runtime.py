@@ -120,6 +120,8 @@ class _Writer:
         stage = self.compiling[copy.stage.lower()]
         where = self._in_context(stage, source)
         known = self.renamed.get(posixpath.basename(source)) or shipped.program(source, self.binaries)
+        if where and self.files.is_dir(where) and posixpath.basename(source) not in self.renamed:
+            known = ""  # a directory of sources with a program's name
         if not (known or where or shipped.EXAMPLE.search(source)) and posixpath.basename(source) in self.binaries:
             known = posixpath.basename(source)
         whole = posixpath.normpath(posixpath.join("/", source)) in self.installed
@@ -131,7 +133,9 @@ class _Writer:
             self._program(replace(copy, destination=end), self.service.binary, source)
         elif copy.stage.lower() in self.prepared:
             self.lines.append(_copy_line("COPY", copy.flags, "sources", [source], copy.destination))
-        elif where and where != ".":
+        elif where:
+            if where == ".":
+                self.note(item, "copies the sources, but no longer what cargo left in them")
             self.context.setdefault(where, None)
             self.lines.append(
                 _copy_line("COPY", copy.flags, "", [f"{where}/" if source.endswith("/") else where], copy.destination)
@@ -139,7 +143,7 @@ class _Writer:
         elif re.search(r"cargo/bin/|/usr/local/bin/", source) and not re.search(r"[*?]", source):
             self.tools = True
             self.lines.append(_copy_line("COPY", copy.flags, "tools", [source], copy.destination))
-        elif re.match(r"/(?:etc|usr|lib|lib64|opt)/", source):
+        elif re.match(r"/(?:etc|usr|lib|lib64|opt)/|/tmp/?$", source):
             self.lines.append(_copy_line("COPY", copy.flags, "toolchain", [source], copy.destination))
         else:
             self.note(item, "created by a stage that our compile step replaces, so it is no longer in the image")

@@ -25,11 +25,9 @@ def program(source: str, binaries: Collection[str]) -> str:
     built = OUTPUT.search(source)
     if built and built[1] in binaries:
         return built[1]
-    return (
-        name
-        if name in binaries and re.search(r"(?:^|/)(?:target|bin|out|build|app|dist|artifacts?)(?:/|$)", source)
-        else ""
-    )
+    folder = posixpath.dirname(source.rstrip("/"))
+    likely = re.search(r"(?:^|/)(?:target|bin|out|build|app|dist|artifacts?)(?:/|$)", folder)
+    return name if name in binaries and likely else ""
 
 
 def example(taken: Recipe) -> str:
