@@ -843,3 +843,37 @@ def test_a_directory_of_sources_with_a_programs_name_is_not_the_program(tmp_path
     assert "COPY migrate /srv/migrate\n" in text
     assert "migrate/bin/service" not in text
     assert notes == []
+
+
+def test_a_copy_of_a_copied_program_is_the_program(tmp_path: Path) -> None:
+    commands = "cp target/release/app /usr/local/bin/app && cp /usr/local/bin/app /usr/local/bin/app-debug"
+    image = "COPY --from=build /usr/local/bin/app-debug /usr/local/bin/app\n"
+    text, notes = derived(tmp_path, BUILD.replace("--release\n", f"--release && {commands}\n") + image)
+    assert TAKEN + "/usr/local/bin/app\n" in text
+    assert "AS tools" not in text
+    assert notes == []
+
+
+def test_what_no_command_installs_is_not_a_tool(tmp_path: Path) -> None:
+    text, notes = derived(tmp_path, BUILD + END + "COPY --from=build /usr/local/bin/other /bin/\n")
+    assert "AS tools" not in text
+    assert notes[0].startswith("Dockerfile:7: created by a stage that our compile step replaces")
+    get = "RUN curl -o /usr/local/bin/other https://example.org/other\nWORKDIR"
+    text, notes = derived(
+        tmp_path / "b", BUILD.replace("WORKDIR", get) + END + "COPY --from=build /usr/local/bin/other /bin/\n"
+    )
+    assert "COPY --from=tools /usr/local/bin/other /bin/\n" in text
+    assert notes == []
+
+
+def test_a_file_that_a_compile_stage_writes_for_an_image_is_still_there(tmp_path: Path) -> None:
+    info = """ARG SHA=none
+RUN echo "sha=$SHA" > /etc/info \\
+    && echo "rust=$(rustc --version)" >> /etc/info
+FROM debian"""
+    text, notes = derived(
+        tmp_path, BUILD.replace("FROM debian", info) + END + "COPY --from=build /etc/info /etc/info\n"
+    )
+    assert text.index('ARG SHA="none"') < text.index('RUN echo "sha=$SHA" > /etc/info') < text.index("AS compile")
+    assert "COPY --from=toolchain /etc/info /etc/info\n" in text
+    assert notes == []

@@ -16,7 +16,7 @@ from buildkit_tasks.survey import install, recipe
 from buildkit_tasks.survey.finding import Note, Service
 from buildkit_tasks.survey.recipe import Copy, Recipe, Stage
 
-from . import compiling, stage_lines
+from . import compiling, replaced, stage_lines
 from .compiling import Kept
 from .variables import OURS
 
@@ -170,5 +170,5 @@ class _Reader:
         if any(not re.match(r"(?:cd|set|export)\b", part) for part in kept):
             flags = item.rest[: len(item.rest) - len(syntax.flags(item)[1])].strip()
             self.lines.append(stage_lines.with_ca(" ".join(filter(None, ["RUN", flags, " && ".join(kept)]))))
-            if all(compiling.is_replaced(part) for part in parts if part not in kept):
+            if all(replaced.is_replaced(part) for part in parts if part not in kept):
                 self.numbers |= {item.line} & self.left

@@ -140,13 +140,25 @@ class _Writer:
             self.lines.append(
                 _copy_line("COPY", copy.flags, "", [f"{where}/" if source.endswith("/") else where], copy.destination)
             )
-        elif re.search(r"cargo/bin/|/usr/local/bin/", source) and not re.search(r"[*?]", source):
+        elif re.search(r"cargo/bin/|/usr/local/bin/", source) and self._is_a_tool(posixpath.basename(source)):
             self.tools = True
             self.lines.append(_copy_line("COPY", copy.flags, "tools", [source], copy.destination))
-        elif re.match(r"/(?:etc|usr|lib|lib64|opt)/|/tmp/?$", source):
+        elif re.match(r"/(?:etc|usr|lib|lib64|opt)/|/tmp/?$", source) and not self._is_bare(source):
             self.lines.append(_copy_line("COPY", copy.flags, "toolchain", [source], copy.destination))
         else:
             self.note(item, "created by a stage that our compile step replaces, so it is no longer in the image")
+
+    def _is_a_tool(self, name: str) -> bool:
+        """Whether a compile stage installs programs with cargo, or mentions this one in a command without cargo."""
+        runs = [f"{i.rest}\n{i.body}" for s in self.compiling.values() for i in s.items if i.keyword == "RUN"]
+        texts = (text for text in runs if not re.search(r"\bcargo\b", text) and name in text)
+        return bool(re.fullmatch(r"[\w.-]+", name)) and (
+            any(re.search(r"\bcargo\s+(?:\+\S+\s+)?b?install\b(?!.*--path)", text) for text in runs) or any(texts)
+        )
+
+    def _is_bare(self, source: str) -> bool:
+        """Whether a path is in a directory of programs that is empty in the official images to compile in."""
+        return source.startswith("/usr/local/bin/") and bool(re.search(r"(?:^|/)rust(?:[:@]|$)", self.taken.toolchain))
 
     def _program(self, copy: Copy, name: str, source: str) -> None:
         folder = "${BIN}" if name == self.service.binary else name

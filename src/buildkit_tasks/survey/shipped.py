@@ -133,17 +133,21 @@ def compiling(taken: Recipe, binaries: Collection[str], name: str) -> tuple[Stag
 def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
     """Maps new base names to programs, for `cp target/release/api /app/server` in a compile stage.
 
-    A copy of several files keeps their names: its last word is a directory.
+    A copy of several files keeps their names: its last word is a directory. A copy of a copy counts as well.
     """
     found: dict[str, str] = {}
+    places: dict[str, str] = {}
     for stage in taken.compiling:
         for item in stage.items:
             for command in install.commands(f"{item.rest}\n{item.body}") if item.keyword == "RUN" else ():
                 source, target = (syntax.expand(word, taken.values) for word in _one_file(command))
                 name = posixpath.basename(source)
                 made = re.search(r"target|release", source) and not EXAMPLE.search(source)
-                if name in binaries and made and not target.endswith(("/", ".")):
-                    found[posixpath.basename(target)] = name
+                copied = places.get(source) or (name if name in binaries and made else "")
+                if copied and not target.endswith(("/", ".")):
+                    found[posixpath.basename(target)] = places[target] = copied
+                elif copied:
+                    places[posixpath.join(target, name)] = copied
     return found
 
 
