@@ -877,3 +877,21 @@ FROM debian"""
     assert text.index('ARG SHA="none"') < text.index('RUN echo "sha=$SHA" > /etc/info') < text.index("AS compile")
     assert "COPY --from=toolchain /etc/info /etc/info\n" in text
     assert notes == []
+
+
+@pytest.mark.parametrize("place", ["$(cat /target)", "`cat /target`", "${TARGET}"])
+def test_a_program_is_found_under_a_computed_target(tmp_path: Path, place: str) -> None:
+    command = f"cargo build --release --target {place} && cp target/{place}/release/app /app/program"
+    dockerfile = BUILD.replace("RUN cargo build --release\n", f"RUN echo x > /target\nRUN {command}\n")
+    text, notes = derived(tmp_path, dockerfile + "COPY --from=build /app/program /bin/server\n")
+    assert TAKEN + "/bin/server\n" in text
+    assert notes == []
+
+
+def test_a_target_that_the_image_chooses_is_in_the_path_of_the_program(tmp_path: Path) -> None:
+    place = "/app/target/x86_64-unknown-linux-musl/release/app"
+    dockerfile = BUILD.replace("rust:1-bookworm", "example.org/rust-musl:1").replace("debian:bookworm-slim", "scratch")
+    text, notes = derived(tmp_path, f"{dockerfile}COPY --from=build {place} /\n")
+    assert "ARG STATIC=musl\n" in text
+    assert TAKEN + "/app\n" in text
+    assert notes == []

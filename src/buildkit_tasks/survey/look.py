@@ -197,7 +197,7 @@ def _compiled(
             shipped.features(asked, space, binary),
             asked.default_features,
             asked.profile or "release",
-            asked.target or space.target or prebuilt.target(taken),
+            asked.target or space.target or shipped.copied_target(taken) or prebuilt.target(taken),
             entry["build"],
         )
     if not candidates:

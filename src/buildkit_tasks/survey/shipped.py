@@ -108,6 +108,14 @@ def options(taken: Recipe, binaries: Mapping[str, Package], name: str) -> Cargo:
     return next(reversed(built or found), taken.cargo)
 
 
+def copied_target(taken: Recipe) -> str:
+    """The target in the path of a copied program, if it is one for musl: an image to compile in may choose it."""
+    copied = [source for copy in copies(taken) for source in copy.sources]
+    runs = [f"{i.rest}\n{i.body}" for stage in taken.compiling for i in stage.items if i.keyword == "RUN"]
+    found = re.search(r"target/(\w+-[\w-]*musl\w*)/(?:release|debug)/", "\n".join([*copied, *runs]))
+    return found[1] if found else ""
+
+
 def features(asked: Cargo, space: CargoWorkspace, binary: str) -> tuple[str, ...]:
     """The features that a command asks for, besides the default ones, in words for one program's crate.
 
@@ -140,7 +148,9 @@ def renamed(taken: Recipe, binaries: Collection[str]) -> dict[str, str]:
     for stage in taken.compiling:
         for item in stage.items:
             for command in install.commands(f"{item.rest}\n{item.body}") if item.keyword == "RUN" else ():
-                source, target = (syntax.expand(word, taken.values) for word in _one_file(command))
+                # `target/$(cat /target)/release/api`: whatever it is, it has no blanks
+                plain = re.sub(r"\$\([^()]*\)|`[^`]*`", "computed", command)
+                source, target = (syntax.expand(word, taken.values) for word in _one_file(plain))
                 name = posixpath.basename(source)
                 made = re.search(r"target|release", source) and not EXAMPLE.search(source)
                 copied = places.get(source) or (name if name in binaries and made else "")
