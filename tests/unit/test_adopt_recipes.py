@@ -393,6 +393,10 @@ def test_a_front_end_beside_the_program_keeps_its_stage(tmp_path: Path) -> None:
         (BUILD.replace("--release", "--release --target wasm32-unknown-unknown"), "compiles for wasm32"),
         ("FROM nginx\nCOPY . .\n", "does not compile Rust"),
         (
+            "FROM rust AS t\nRUN cargo install trunk\nCOPY . .\nRUN trunk build --release\nFROM nginx\n",
+            "builds with trunk",
+        ),
+        (
             "FROM rust AS t\nRUN cargo install mdbook\nFROM nginx\nCOPY --from=t /usr/local/cargo/bin/mdbook /\n",
             "does not compile Rust",
         ),

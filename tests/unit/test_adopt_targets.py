@@ -318,3 +318,14 @@ def test_the_toolchain_that_cargo_is_called_with_compiles(tmp_path: Path) -> Non
     assert "api was compiled with `cargo +nightly-2026-01-01`, and is now compiled with the toolchain that all" in str(
         [n.text for n in written.notes if n.open]
     )
+
+
+def test_a_dockerfile_that_copies_the_whole_directory_of_programs_ships_the_program(tmp_path: Path) -> None:
+    text = "FROM rust:1-bookworm AS build\nWORKDIR /app\nCOPY . .\nRUN cargo build --release --bin api\n"
+    text += "FROM debian:bookworm-slim\nCOPY --from=build /app/target/release/ /tmp/built/\n"
+    text += 'RUN find /tmp/built -executable | xargs -I{} cp {} /server\nCMD ["/server"]\n'
+    repositories.write(tmp_path, {**CRATES, "Dockerfile": text})
+    read = tree.read(tmp_path)
+    finding = look.find(read, {}, ())
+    assert [s.binary for s in finding.services] == ["api"]
+    assert "/bin/service /tmp/built/api\n" in adopted.write(read, finding).texts["docker/Dockerfile"]

@@ -94,7 +94,7 @@ def _service(files: Tree, spaces: Sequence[CargoWorkspace], name: str, entry: Ma
         taken = prebuilt.read(path, text, args, str(build.get("target") or ""), binaries)
     if taken is None:
         other = cargo_command.other_tool(text)
-        why = f"builds with cargo {other}, which does more than compile" if other else _NO_RUST
+        why = f"builds with {other}, which does more than compile" if other else _NO_RUST
         return LeftAlone(name, f"{path} {why}")
     blank = recipe.without_image(taken)
     if blank:
