@@ -130,3 +130,40 @@ def test_dockerfiles_that_prepare_the_sources_in_different_ways_are_listed(tmp_p
     written = adopted.write(read, look.find(read, repositories.resolved(tmp_path, compose), ("compose.yaml",)))
     assert "sources" not in written.texts["docker/Dockerfile"]
     assert [n.where for n in written.notes if n.open] == ["Dockerfile:4", "b.Dockerfile:4"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "export TOKEN=$(cat /run/secrets/token) && cargo build --release",
+        "echo x > ~/.npmrc && cargo build --release",
+        "ln -s /opt/lib /usr/lib/lib && cargo build --release",
+    ],
+)
+def test_what_acts_on_cargo_itself_does_not_move_to_another_stage(tmp_path: Path, command: str) -> None:
+    text, notes = derived(tmp_path, START + f"COPY . .\nRUN {command}\n" + IMAGE)
+    assert "sources" not in text
+    assert ("echo x" in command) or [n.partition(": ")[0] for n in notes] == ["Dockerfile:4"]
+
+
+def test_git_s_configuration_is_that_of_the_stage_in_which_cargo_runs(tmp_path: Path) -> None:
+    command = 'RUN git config --global url."https://example.org/".insteadOf ssh://git@example.org/\n'
+    text, notes = derived(tmp_path, START + f"COPY . .\n{command}{COMPILE}" + IMAGE)
+    assert text.index("AS toolchain") < text.index("git config --global url") < text.index("AS compile")
+    assert "sources" not in text
+    assert notes == []
+
+
+def test_a_variable_for_a_generator_and_for_cargo_is_still_named(tmp_path: Path) -> None:
+    dockerfile = START + "COPY . .\nRUN export MODE=1 && ./gen.sh && cargo build --release\n" + IMAGE
+    text, notes = derived(tmp_path, dockerfile)
+    assert stage(text)[-1] == "RUN export MODE=1 && ./gen.sh"
+    assert [n.partition(": ")[0] for n in notes] == ["Dockerfile:4"]
+
+
+def test_a_program_that_is_downloaded_after_the_sources_is_there_for_cargo(tmp_path: Path) -> None:
+    get = "RUN curl -LO https://example.org/protoc.zip \\\n    && unzip protoc.zip -d /usr/local && rm protoc.zip\n"
+    text, notes = derived(tmp_path, START + f"COPY . .\n{get}{COMPILE}" + IMAGE)
+    assert text.index("AS toolchain") < text.index("unzip protoc.zip -d /usr/local") < text.index("AS compile")
+    assert "sources" not in text
+    assert notes == []

@@ -141,7 +141,8 @@ class _Reader:
             if mount.type in ("ssh", "secret"):
                 spec = ",".join(f"{k}={v}" for k, v in mount.options.items())
                 self.add("mounts", f"--mount={spec}")
-        if not replaced.CARGO_RUNS.search(text) and self._writes_for_an_image(text):
+        machine = self._writes_for_an_image(text) or (sources_there and replaced.DOWNLOADS.search(text))
+        if machine and not replaced.CARGO_RUNS.search(text):
             self.command(recipe.line(item).text)
             return
         taken = install.split(item)
@@ -187,6 +188,8 @@ class _Reader:
             self.add("tools", f"RUN {part.removeprefix('xx-')}")
         elif replaced.is_replaced(part):
             return
+        elif sources_there and replaced.SETTINGS.match(part) and "/run/secrets" not in part:
+            self.command(f"RUN {part}")
         elif sources_there and _USERS.match(part):
             # a user of the compile stage matters only if an image copies the list of users
             if self.users:

@@ -22,6 +22,10 @@ from .variables import OURS
 
 #: Commands that compile or need what was compiled: left to our compile step.
 _COMPILES = re.compile(r"\bcargo\b|\brustup\b|\btarget/|\.rs\b|^\s*(?:strip|objcopy|upx)\b")
+#: Commands that act on cargo itself, not on the sources: they would have no effect in another stage.
+_ELSEWHERE = re.compile(
+    r"^\s*(?:export|source|\.|ln|mount|(?:npm|pip3?|git)\s+config)\s|(?:>|>>|\btee)\s*(?:/(?:etc|root|usr|home)/|~|\$\{?HOME)"
+)
 #: The command at which the sources have to be complete.
 _CARGO = re.compile(
     r"\bcargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:(?:build|b|rustc|zigbuild|run|r|xtask)\b|install\b.*--path)"
@@ -57,7 +61,7 @@ def read(service: Service, kept: Kept, is_dir: Callable[[str], bool]) -> Prepare
     reader = _Reader(taken, left, is_dir)
     for stage in chain:
         reader.stage(stage, last=stage is chain[-1])
-    if reader.unclear or not reader.root or not reader.numbers:
+    if reader.unclear or not reader.root or not reader.moved:
         return None
     lines = (*(stage_lines.with_registry(run) for run in tools), *reader.lines)
     names = frozenset(stage.name for stage in chain)
@@ -97,7 +101,7 @@ def text(prepared: Prepared, generated: Sequence[tuple[str, str, str]]) -> str:
 class _Reader:
     def __init__(self, taken: Recipe, left: Collection[int], is_dir: Callable[[str], bool]) -> None:
         self.taken, self.left, self.is_dir = taken, frozenset(left), is_dir
-        self.built = self.whole = self.unclear = False
+        self.built = self.whole = self.unclear = self.moved = False
         self.before = recipe.syntax_defaults("\n".join(line.text for line in taken.header))
         self.lines: list[str] = []
         self.numbers: set[int] = set()
@@ -155,20 +159,25 @@ class _Reader:
     def _run(self, item: Instruction) -> None:
         """The commands before the first that compiles; those after it may need a program."""
         whole = f"{syntax.flags(item)[1]}\n{item.body}"
-        if not _COMPILES.search(whole) and not install.packages(item):
-            self.lines.append(stage_lines.with_ca(recipe.line(item).text))
-            self.numbers |= {item.line} & self.left
-            return
-        if _SCRIPT.search(whole):
-            self.built = _CARGO.search(whole) is not None
-            return
         taken = install.split(item)
         parts = list(taken.rest) if taken else install.commands(whole)
+        if _SCRIPT.search(whole):
+            self.built = _CARGO.search(whole) is not None
+            parts = [whole]
         end = next((at for at, part in enumerate(parts) if _CARGO.search(part)), len(parts))
-        self.built = end < len(parts)
-        kept = [part for part in parts[:end] if not _COMPILES.search(part)]
-        if any(not re.match(r"(?:cd|set|export)\b", part) for part in kept):
-            flags = item.rest[: len(item.rest) - len(syntax.flags(item)[1])].strip()
-            self.lines.append(stage_lines.with_ca(" ".join(filter(None, ["RUN", flags, " && ".join(kept)]))))
-            if all(replaced.is_replaced(part) for part in parts if part not in kept):
-                self.numbers |= {item.line} & self.left
+        self.built = self.built or end < len(parts)
+        kept = [part for part in parts[:end] if not (_COMPILES.search(part) or replaced.SETTINGS.match(part))]
+        if replaced.DOWNLOADS.search(whole):
+            return  # a command of the toolchain
+        if all(re.match(r"(?:cd|set|export)\b", part) or _ELSEWHERE.search(part) for part in kept):
+            return
+        flags = item.rest[: len(item.rest) - len(syntax.flags(item)[1])].strip()
+        text = " ".join(filter(None, ["RUN", flags, " && ".join(kept)]))
+        if kept == parts and not install.packages(item):
+            text = recipe.line(item).text
+        self.lines.append(stage_lines.with_ca(text))
+        self.moved = self.moved or item.line in self.left
+        lost = [part for part in parts if part not in kept and not replaced.is_replaced(part)]
+        lost += [part for part in kept if _ELSEWHERE.search(part)] if end < len(parts) else []
+        if not [part for part in lost if not replaced.SETTINGS.match(part)]:
+            self.numbers |= {item.line} & self.left

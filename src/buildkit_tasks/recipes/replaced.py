@@ -20,6 +20,12 @@ _AROUND = re.compile(r"\s*(?:cp|mv|mkdir|rm|ls|echo|cd|pwd|cat|find|du|file|ldd)
 SCRIPT = re.compile(r"<<|\bif\b|\bfor\b|\bcase\b")
 RUSTUP = re.compile(r"^\s*rustup\s")
 TOOL = re.compile(r"cargo\s+(?:\+\S+\s+)?(?:b?install)\b(?!.*--path)")
+#: A command that does not touch the sources but prepares the machine that compiles.
+SETTINGS = re.compile(
+    r"git\s+config\s+(?:-\S+\s+)*--(?:global|system)\b|ssh-keyscan\b|ldconfig\b|update-(?:ca-certificates|alternatives)\b"
+)
+#: A command that downloads a program into a directory of the system.
+DOWNLOADS = re.compile(r"\b(?:curl|wget)\s(?:.|\n)*\s/(?:usr|opt|bin|sbin|root)\b")
 #: A command that compiles or installs with cargo.
 CARGO_RUNS = re.compile(
     r"\bcargo\s+(?:\+\S+\s+)?(?:auditable\s+)?(?:build|b|install|rustc|zigbuild|run|r|xtask|chef)\b"
