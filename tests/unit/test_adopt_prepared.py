@@ -50,6 +50,13 @@ def stage(text: str) -> list[str]:
             ["WORKDIR /app", "COPY . ./", "RUN if [ -d web ]; then", "make; fi", "RUN mkdir -p gen"],
         ),
         (
+            "WORKDIR /tmp/tools\nCOPY web/get.sh .\nRUN ./get.sh\nWORKDIR /app\nCOPY . .\nRUN ./gen.sh\n" + COMPILE,
+            [
+                *("WORKDIR /app", "WORKDIR /tmp/tools", "COPY web/get.sh .", "RUN ./get.sh"),
+                *("WORKDIR /app", "COPY . .", "RUN ./gen.sh"),
+            ],
+        ),
+        (
             f"COPY web web\n{WEB}COPY Cargo.toml Cargo.lock ./\nCOPY src src/\n{COMPILE}",
             [
                 *("WORKDIR /app", "COPY web web", WEB.strip().removeprefix("RUN ")),

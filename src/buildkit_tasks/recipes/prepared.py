@@ -61,7 +61,8 @@ def read(service: Service, kept: Kept, is_dir: Callable[[str], bool]) -> Prepare
     reader = _Reader(taken, left, is_dir)
     for stage in chain:
         reader.stage(stage, last=stage is chain[-1])
-    if reader.unclear or not reader.root or not reader.moved:
+    inside = any(f"{place}/".startswith(f"{reader.root.rstrip('/')}/") for place in reader.odd)
+    if inside or not reader.root or not reader.moved:
         return None
     lines = (*(stage_lines.with_registry(run) for run in tools), *reader.lines)
     names = frozenset(stage.name for stage in chain)
@@ -101,7 +102,8 @@ def text(prepared: Prepared, generated: Sequence[tuple[str, str, str]]) -> str:
 class _Reader:
     def __init__(self, taken: Recipe, left: Collection[int], is_dir: Callable[[str], bool]) -> None:
         self.taken, self.left, self.is_dir = taken, frozenset(left), is_dir
-        self.built = self.whole = self.unclear = self.moved = False
+        self.built = self.whole = self.moved = False
+        self.odd: list[str] = []  # places of copies that are not where they are in the repository
         self.before = recipe.syntax_defaults("\n".join(line.text for line in taken.header))
         self.lines: list[str] = []
         self.numbers: set[int] = set()
@@ -143,8 +145,8 @@ class _Reader:
         if len(roots) == 1 and (root := roots.pop()) and self.root in ("", root):
             self.root = root
             self.whole = self.whole or (place == root and len(copy.sources) == 1)
-        elif not self.root or f"{place}/".startswith(f"{self.root.rstrip('/')}/"):
-            self.unclear = True
+        else:
+            self.odd.append(place)
 
     def _root(self, copy: Copy, source: str) -> str:
         """The directory in which a copied path is where it is in the repository; empty if there is none."""
